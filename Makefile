@@ -1,0 +1,56 @@
+# Two commands do everything on a fresh machine: `make chat` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+# uv if it is there; otherwise it is fetched by pip into the project's own environment.
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then echo $$p; break; fi; done)
+
+.PHONY: help setup setup-dev chat up test check bench lock clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || command -v uv >/dev/null || { echo "threadwax needs Python 3.11 or 3.12: none was found. Install one, or install uv, which fetches one." >&2; exit 1; }
+	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python "$(or $(PYTHON),3.12)" $(VENV); else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; fi
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up $(VENV) (about 250 MB, once) ..." >&2
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.runtime  ## the environment, in .venv
+
+setup-dev: $(VENV)/.dev
+
+chat: setup  ## start everything and chat in this terminal; needs no account
+	@$(BIN)/threadwax up --chat
+
+up: setup  ## start everything without the terminal chat
+	@$(BIN)/threadwax up --no-chat
+
+test: setup-dev  ## every test, on real parts
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: setup-dev  ## lint, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup-dev  ## measure, as ratios in one run; writes build/benchmarks/*.json
+	@$(BIN)/python -m tests.benchmarks
+
+lock:  ## renew the lock files
+	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock
+	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.lock --custom-compile-command "make lock" -q -o requirements-dev.lock
+
+clean:  ## remove the environment, caches and build results; the data folder stays
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,87 @@
+"""The port: what the relay needs of a chat platform, and the errors by what the relay does next.
+
+A platform is one folder beside this file. Foreign shapes stop there: towards the rest it speaks
+events, parts and receipts only. It keeps no state about questions, since every reply carries its
+return address.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.messages import AnyEvent, Partial, Reply
+
+Publish = Callable[[AnyEvent], Awaitable[None]]
+"""Stores an event; returns when it is on disk. Raises `bus.Unavailable` or `bus.TooLarge`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of a reply, short enough for the platform; `count` pieces make the whole."""
+
+    reply: Reply
+    text: str
+    index: int
+    count: int
+
+    @property
+    def key(self) -> str:
+        """Names this part for ever: `<prompt id>.<index>`."""
+        return f"{self.reply.prompt_id}.{self.index}"
+
+
+class PostError(Exception):
+    """A part could not be posted."""
+
+
+class Later(PostError):
+    """Try again after `wait_s` seconds: a rate limit, an outage, a response that never came."""
+
+    def __init__(self, reason: str, wait_s: float) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+class Never(PostError):
+    """The platform refuses this text itself: say so once in plain words instead."""
+
+
+class Gone(PostError):
+    """The place or the person is no longer there: nobody can be told."""
+
+
+class Forbidden(PostError):
+    """The bot may not speak there: tell the operator, not the user."""
+
+
+class ChatPlatform(Protocol):
+    """One chat platform. Every method may be called concurrently for different users."""
+
+    name: str
+    text_limit_chars: int
+
+    async def listen(self, publish: Publish) -> None:
+        """Turns what people do into events until the platform is closed; runs for the whole life."""
+
+    async def post(self, part: Part) -> str:
+        """Shows one part and returns the platform's receipt (its message id).
+
+        Must itself hand the platform the part's key where the platform can dedupe by it. A live
+        preview of the answer becomes the first part.
+
+        Raises:
+            PostError: one of its four kinds.
+        """
+
+    async def find_posted(self, part: Part) -> str | None:
+        """The receipt of a part that may have been posted before a crash; None where it was not.
+
+        Raises:
+            Later: the platform cannot be asked now.
+        """
+
+    async def show_partial(self, partial: Partial) -> None:
+        """Shows an answer while it grows. Best effort: never raises, never holds up a post."""
+
+    async def close(self) -> None:
+        """Stops listening; what was accepted is already stored."""

@@ -1,0 +1,1 @@
+"""What both sides speak: message contracts, the bus, settings, logging, metrics."""

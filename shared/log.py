@@ -1,0 +1,33 @@
+"""Structured logging: one line a hop, with the prompt's id; never a message's text, never a secret."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def set_up(level: str, *, process: str) -> None:
+    """Logs to standard error: JSON for machines, readable lines on a terminal."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    human = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    # Libraries log through the standard module; their INFO lines can hold message texts.
+    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)
+
+
+def logger() -> Any:
+    """The process's logger."""
+    return structlog.get_logger()

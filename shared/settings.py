@@ -1,0 +1,132 @@
+"""All settings, from environment variables or `.env`, read once at the start of a process."""
+
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_NATS_PORT: Final = 4222
+
+
+class Settings(BaseSettings):
+    """Every setting of every command; a field's alias is its environment variable."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", populate_by_name=True
+    )
+
+    nats_url: str | None = Field(
+        None,
+        alias="NATS_URL",
+        description="The NATS server, with user and password where it wants them. "
+        "Without it: the one that `threadwax up` or `threadwax nats` runs on this data folder.",
+    )
+    home: Path = Field(
+        Path(".threadwax"), alias="THREADWAX_HOME", description="The data folder."
+    )
+    http_port: int | None = Field(
+        None,
+        alias="THREADWAX_HTTP_PORT",
+        description="Serves /healthz, /readyz and /metrics there; 0 takes a free port.",
+    )
+    http_host: str = Field(
+        "127.0.0.1", alias="THREADWAX_HTTP_HOST", description="The address for that port."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", alias="THREADWAX_LOG_LEVEL", description="How much is logged."
+    )
+
+    openai_api_key: SecretStr | None = Field(
+        None, alias="OPENAI_API_KEY", description="Without key and base URL: the demo model."
+    )
+    openai_base_url: str | None = Field(
+        None,
+        alias="OPENAI_BASE_URL",
+        description="Any OpenAI-compatible endpoint: Ollama, vLLM, llama.cpp, LM Studio, a proxy.",
+    )
+    model: str | None = Field(
+        None, alias="THREADWAX_MODEL", description="The model's name at that endpoint."
+    )
+    dialect: Literal["openai", "ollama", "vllm", "llamacpp"] | None = Field(
+        None, alias="THREADWAX_DIALECT", description="How it speaks; guessed from the base URL."
+    )
+    context_tokens: int | None = Field(
+        None,
+        alias="THREADWAX_CONTEXT_TOKENS",
+        ge=512,
+        description="The model's context window; by default 2048 for the demo model, else 32768.",
+    )
+    answer_tokens: int | None = Field(
+        None,
+        alias="THREADWAX_ANSWER_TOKENS",
+        ge=16,
+        description="Longest answer in tokens; by default a quarter of the context window.",
+    )
+    system_prompt: str = Field(
+        "You are a helpful assistant.",
+        alias="THREADWAX_SYSTEM_PROMPT",
+        description="Who the bot is, where a place has no persona of its own.",
+    )
+    model_give_up_s: float = Field(
+        90.0,
+        alias="THREADWAX_MODEL_GIVE_UP_S",
+        gt=0,
+        description="Seconds of retries before a question is answered with a failure notice.",
+    )
+    model_silence_s: float = Field(
+        60.0,
+        alias="THREADWAX_MODEL_SILENCE_S",
+        gt=0,
+        description="Seconds a model may say nothing before the call counts as stalled.",
+    )
+
+    cluster: str | None = Field(
+        None,
+        alias="THREADWAX_CLUSTER",
+        description="host:port of every dataflow process of a cluster over several machines, "
+        "separated by ';', the same on each.",
+    )
+    process_id: int = Field(
+        0, alias="THREADWAX_PROCESS_ID", ge=0, description="This process's place in that list."
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @property
+    def demo_model(self) -> bool:
+        """Whether answers come from the embedded demo model."""
+        return self.openai_api_key is None and self.openai_base_url is None
+
+    @property
+    def embedded_nats_url_file(self) -> Path:
+        """Where a running embedded server leaves its address; readable by its owner only."""
+        return self.home / "nats" / "url"
+
+    @property
+    def embedded_model_file(self) -> Path:
+        """Where a running demo model leaves its address and key; readable by its owner only."""
+        return self.home / "model" / "endpoint.json"
+
+    def bus_url(self) -> str:
+        """The NATS server to use: the configured one, else the embedded one of the data folder."""
+        if self.nats_url:
+            return self.nats_url
+        try:
+            return self.embedded_nats_url_file.read_text().strip()
+        except OSError:
+            return f"nats://127.0.0.1:{DEFAULT_NATS_PORT}"
+
+
+def private_file(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    temporary.replace(path)
