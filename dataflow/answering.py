@@ -1,0 +1,245 @@
+"""Effects into replies: calls the model, shows partials, journals, and reports back to the flow.
+
+Runs in the asyncio thread. Every effect but a cancel ends in exactly one journaled reply; whatever
+goes wrong becomes one too, so that no user's queue can stall.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from dataflow.conversation import CallModel, Cancel, Effect, Settle
+from dataflow.model_client import ModelClient, ModelError
+from dataflow.request import halved
+from shared import metrics
+from shared.bus import Bus
+from shared.log import logger
+from shared.messages import Ask, Outcome, Partial, Reply, Usage
+
+PARTIAL_EVERY_S: Final = 0.05
+"""At most this often the text so far is sent; more would be more than an eye can see."""
+
+BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
+INTERNAL: Final = "Something went wrong inside this bot. Please ask again; it has been logged."
+
+Done = Callable[[str, Reply], None]
+"""Takes a user's reply back to the worker that keeps this user's conversation."""
+
+
+class Answering:
+    """All answers under way in this process."""
+
+    def __init__(self, bus: Bus, model: ModelClient) -> None:
+        self._bus = bus
+        self._model = model
+        self._running: dict[str, _Answer] = {}
+        self._stopping = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._running
+
+    def take(self, effects: list[tuple[str, Effect]], done: Done) -> None:
+        """Starts what the conversations ask for. Returns at once."""
+        for user, effect in effects:
+            if isinstance(effect, Cancel):
+                if (answer := self._running.get(effect.prompt_id)) is not None:
+                    answer.cancel(effect.outcome)
+            elif not self._stopping:
+                # While stopping, what is not begun stays pending in the recovery store.
+                self._begin(user, effect, done)
+
+    async def stop(self, within_s: float) -> None:
+        """Ends within the given time; what is cut off stays pending and is asked again later."""
+        self._stopping = True
+        tasks = [answer.task for answer in self._running.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=within_s)
+        for answer in list(self._running.values()):
+            answer.task.cancel()
+
+    def _begin(self, user: str, effect: CallModel | Settle, done: Done) -> None:
+        older = self._running.get(effect.ask.id)
+        if older is not None:
+            older.cancel(None)
+        answer = _Answer(self._bus, self._model, effect, older)
+        self._running[effect.ask.id] = answer
+        metrics.in_flight.set(len(self._running))
+
+        def ended(task: asyncio.Task[Reply | None]) -> None:
+            if self._running.get(effect.ask.id) is answer:
+                del self._running[effect.ask.id]
+            metrics.in_flight.set(len(self._running))
+            if task.cancelled():
+                return
+            if (error := task.exception()) is not None:
+                # A defect, not a fault of the surroundings: told, and this user's queue goes on.
+                logger().error("defect while answering", prompt=effect.ask.id, exc_info=error)
+            reply = _reply(effect.ask, "failed", INTERNAL) if error else task.result()
+            if reply is not None:
+                done(user, reply)
+
+        answer.task.add_done_callback(ended)
+
+
+class _Answer:
+    """One question on its way to its reply."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        model: ModelClient,
+        effect: CallModel | Settle,
+        older: "_Answer | None",
+    ) -> None:
+        self._bus = bus
+        self._model = model
+        self._effect = effect
+        self._older = older
+        self._calling: asyncio.Task[tuple[Outcome, str, str, Usage | None]] | None = None
+        self._cancelled_as: Outcome | None = None
+        self._superseded = False
+        self._draft = _Draft(bus, effect.ask)
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def cancel(self, outcome: Outcome | None) -> None:
+        """Ends the model call; None: another call for the same question follows."""
+        self._cancelled_as = outcome
+        self._superseded = outcome is None
+        if self._calling is not None:
+            self._calling.cancel()
+
+    async def _run(self) -> Reply | None:
+        effect, ask = self._effect, self._effect.ask
+        started = time.monotonic()
+        if self._older is not None:
+            await asyncio.wait([self._older.task])
+        if isinstance(effect, CallModel) and effect.replayed:
+            stored = await self._bus.stored_reply(ask.user, ask.id)
+            if stored is not None:
+                metrics.answered_before.inc()
+                return stored
+        outcome, text, model, usage = await self._outcome()
+        if self._superseded:
+            return None
+        stands = await self._bus.journal(_reply(ask, outcome, text, model=model, usage=usage))
+        took_s = time.monotonic() - started
+        metrics.answer_s.observe(took_s)
+        logger().info(
+            "answered", prompt=ask.id, outcome=stands.outcome, took_ms=round(took_s * 1000)
+        )
+        return stands
+
+    async def _outcome(self) -> tuple[Outcome, str, str, Usage | None]:
+        effect = self._effect
+        if isinstance(effect, Settle):
+            return effect.outcome, effect.text, "", None
+        if self._cancelled_as is None and not self._superseded:
+            self._calling = asyncio.get_running_loop().create_task(self._call(effect))
+            await asyncio.wait([self._calling])
+            self._draft.close()
+            if not self._calling.cancelled():
+                return self._calling.result()
+            if self._cancelled_as is None and not self._superseded:
+                raise asyncio.CancelledError  # the process stops: stays pending
+        text = "" if self._cancelled_as == "withdrawn" else self._draft.text
+        return self._cancelled_as or "stopped", text, "", None
+
+    async def _call(self, effect: CallModel) -> tuple[Outcome, str, str, Usage | None]:
+        messages = effect.request.messages
+        try:
+            try:
+                done = await self._model.answer(
+                    messages, model=effect.ask.model, on_text=self._draft.add
+                )
+            except ModelError as error:
+                shorter = halved(messages)
+                if error.why != "too long" or len(shorter) == len(messages):
+                    raise
+                done = await self._model.answer(
+                    shorter, model=effect.ask.model, on_text=self._draft.add
+                )
+        except ModelError as error:
+            logger().warning("failed", prompt=effect.ask.id, why=str(error)[:300])
+            if self._draft.text.strip():
+                return "failed", self._draft.text + BROKEN_OFF.format(notice=error.notice), "", None
+            return "failed", error.notice, "", None
+        except Exception:  # noqa: BLE001
+            # Whatever it was, this user's queue goes on.
+            logger().exception("failed", prompt=effect.ask.id)
+            return "failed", INTERNAL, "", None
+        if done.usage is not None:
+            metrics.tokens.labels("prompt").inc(done.usage.prompt_tokens)
+            metrics.tokens.labels("completion").inc(done.usage.completion_tokens)
+        return "answered", done.text, done.model, done.usage
+
+
+def _reply(
+    ask: Ask, outcome: Outcome, text: str, *, model: str = "", usage: Usage | None = None
+) -> Reply:
+    return Reply(
+        prompt_id=ask.id,
+        user=ask.user,
+        place=ask.place,
+        address=ask.address,
+        outcome=outcome,
+        text=text,
+        prompt_text=ask.text,
+        model=model,
+        usage=usage,
+        said_at=ask.said_at,
+        answered_at=datetime.now(UTC),
+    )
+
+
+class _Draft:
+    """The text so far, sent out at most once in `PARTIAL_EVERY_S`."""
+
+    def __init__(self, bus: Bus, ask: Ask) -> None:
+        self._bus = bus
+        self._ask = ask
+        self._pieces: list[str] = []
+        self._sequence = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._sends: set[asyncio.Task[None]] = set()
+        self._last = float("-inf")
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+    def add(self, piece: str) -> None:
+        self._pieces.append(piece)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            wait_s = self._last + PARTIAL_EVERY_S - loop.time()
+            if wait_s <= 0:
+                self._send()
+            else:
+                self._timer = loop.call_later(wait_s, self._send)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _send(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        self._last = loop.time()
+        self._sequence += 1
+        partial = Partial(
+            prompt_id=self._ask.id,
+            user=self._ask.user,
+            place=self._ask.place,
+            address=self._ask.address,
+            text=self.text,
+            attempt=1,
+            sequence=self._sequence,
+        )
+        task = loop.create_task(self._bus.show(partial))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)

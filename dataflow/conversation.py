@@ -1,0 +1,329 @@
+"""One user's conversation: what is asked next, in which order, and what is remembered.
+
+Pure: no clock, no network, no Bytewax. Events and replies go in, effects come out; every question
+gets exactly one effect that settles it, whatever is replayed after a crash.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from dataflow.request import Request, TooLong, Turn, Window, may_recall, request_of, same_thread
+from dataflow.window import FIRST_RATIO, corrected_ratio
+from shared.messages import (
+    Again,
+    AnyEvent,
+    Ask,
+    Deleted,
+    Edited,
+    Forget,
+    Outcome,
+    Place,
+    Reply,
+    Reset,
+    Stop,
+)
+
+IN_FLIGHT_LIMIT: Final = 3
+"""Questions of one user that are asked at once, in different threads."""
+
+WAITING_LIMIT: Final = 100
+"""Unanswered questions of one user; more are refused, so that state stays bounded."""
+
+TURNS_LIMIT: Final = 200
+CHARS_LIMIT: Final = 200_000
+"""What is remembered of one user: more than any window holds, little enough for memory."""
+
+SETTLED_LIMIT: Final = 256
+"""Ids of a user's last settled questions, against a second delivery."""
+
+TOO_MANY: Final = "You have too many unanswered questions. Please wait until some are answered."
+TOO_LONG: Final = (
+    "Your message is longer than this model can read. Please shorten it or send it in pieces."
+)
+NOT_REMEMBERED: Final = (
+    "I no longer remember that question, so I cannot answer it again. Please ask it anew."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    """Ask the model; `replayed`: the journal may already hold the answer, so look there first."""
+
+    ask: Ask
+    request: Request
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Journal this text as the reply, without a model."""
+
+    ask: Ask
+    outcome: Outcome
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End the model call of a question; its reply holds what was said so far."""
+
+    prompt_id: str
+    outcome: Outcome
+
+
+Effect = CallModel | Settle | Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A question without a reply. `order` is 0 until it is asked.
+
+    `replaces` is the turn that the answer takes the place of; `forgotten` leaves no turn.
+    """
+
+    ask: Ask
+    replayed: bool
+    asked: bool = False
+    order: int = 0
+    replaces: str | None = None
+    forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A conversation at rest: what a snapshot holds. New fields need a default."""
+
+    turns: tuple[Turn, ...]
+    pending: tuple[Pending, ...]
+    settled: tuple[str, ...]
+    next_order: int
+    ratio: float
+    v: int = 1
+
+
+_SAVED: Final = TypeAdapter(Saved)
+
+
+class Conversation:
+    """The rules for one user. Not thread-safe; one owner at a time."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._turns: list[Turn] = []
+        self._pending: list[Pending] = []
+        # A dict keeps the order in which they came, and finds one at once.
+        self._settled: dict[str, None] = {}
+        self._next_order = 1
+        self._ratio = FIRST_RATIO
+        self._estimates: dict[str, int] = {}
+
+    # --- at rest ----------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """The conversation as JSON, for a snapshot."""
+        return _SAVED.dump_json(
+            Saved(
+                tuple(self._turns),
+                tuple(self._pending),
+                tuple(self._settled),
+                self._next_order,
+                self._ratio,
+            )
+        )
+
+    @classmethod
+    def load(cls, data: bytes, window: Window) -> "Conversation":
+        """The conversation of a snapshot. What was asked then counts as waiting again."""
+        saved = _SAVED.validate_json(data)
+        conversation = cls(window)
+        conversation._turns = list(saved.turns)
+        conversation._pending = [replace(p, asked=False, replayed=True) for p in saved.pending]
+        conversation._settled = dict.fromkeys(saved.settled)
+        conversation._next_order = saved.next_order
+        conversation._ratio = saved.ratio
+        return conversation
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What is remembered, in order."""
+        return tuple(self._turns)
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """What has no reply yet."""
+        return tuple(self._pending)
+
+    # --- events -----------------------------------------------------------------------------
+
+    def on_event(self, event: AnyEvent, *, replayed: bool) -> list[Effect]:
+        """What follows from an event of this user; `replayed`: it was stored before this run."""
+        match event:
+            case Ask():
+                effects = self._on_ask(Pending(event, replayed))
+            case Stop():
+                effects = self._end("stopped", lambda p: self._is_stopped(p, event))
+            case Deleted():
+                self._drop_turns(lambda turn: turn.prompt_id == event.prompt_id)
+                effects = self._end("withdrawn", lambda p: p.ask.id == event.prompt_id)
+            case Edited():
+                effects = self._on_edited(event, replayed=replayed)
+            case Again():
+                effects = self._on_again(event, replayed=replayed)
+            case Reset():
+                self._forget(lambda place: may_recall(place, event.place))
+                effects = []
+            case Forget():
+                self._forget(lambda _: True)
+                effects = []
+            case _:  # Rate and Configure are for others who read the same stream
+                effects = []
+        return [*effects, *self._start()]
+
+    def on_reply(self, reply: Reply) -> list[Effect]:
+        """What follows from the journal's reply to a pending question."""
+        pending = self._find(reply.prompt_id)
+        estimated = self._estimates.pop(reply.prompt_id, 0)
+        if pending is None:
+            return []
+        self._pending.remove(pending)
+        self._settled[reply.prompt_id] = None
+        while len(self._settled) > SETTLED_LIMIT:
+            del self._settled[next(iter(self._settled))]
+        said = reply.outcome in {"answered", "stopped"} and reply.text.strip()
+        if said and not pending.forgotten:
+            self._remember(pending, reply)
+        if reply.outcome == "answered" and reply.usage is not None:
+            self._ratio = corrected_ratio(
+                self._ratio, estimated=estimated, counted=reply.usage.prompt_tokens
+            )
+        return list(self._start())
+
+    def resume(self) -> list[Effect]:
+        """After a restart: asks again what was pending."""
+        return list(self._start())
+
+    # --- the rules --------------------------------------------------------------------------
+
+    def _on_ask(self, new: Pending) -> list[Effect]:
+        if new.ask.id in self._settled or self._find(new.ask.id) is not None:
+            return []
+        if len(self._pending) >= WAITING_LIMIT:
+            return self._settle(new, "refused", TOO_MANY)
+        # Platforms deliver out of order; what waits is put in the order in which it was said.
+        at = len(self._pending)
+        while at and self._is_later(self._pending[at - 1], new):
+            at -= 1
+        self._pending.insert(at, new)
+        return []
+
+    @staticmethod
+    def _is_later(waiting: Pending, new: Pending) -> bool:
+        return not waiting.asked and waiting.ask.said_at > new.ask.said_at
+
+    def _on_edited(self, event: Edited, *, replayed: bool) -> list[Effect]:
+        pending = self._find(event.prompt_id)
+        if pending is not None:
+            if not event.text.strip():
+                return []
+            edited = pending.ask.model_copy(update={"text": event.text})
+            # Asked already: asked anew, and the model sink ends the older call.
+            self._update(pending, replace(pending, ask=edited, asked=False, replayed=True))
+            return []
+        if not event.ask_again or not event.text.strip():
+            return []
+        return self._anew(event, event.prompt_id, event.text, replayed=replayed)
+
+    def _on_again(self, event: Again, *, replayed: bool) -> list[Effect]:
+        return self._anew(event, event.prompt_id, None, replayed=replayed)
+
+    def _anew(
+        self, event: Again | Edited, target: str, text: str | None, *, replayed: bool
+    ) -> list[Effect]:
+        turn = next((turn for turn in self._turns if turn.prompt_id == target), None)
+        question = text or (turn.question if turn else "(again)")
+        ask = Ask(
+            id=event.id, user=event.user, place=event.place, address=event.address,
+            said_at=event.said_at, text=question,
+        )  # fmt: skip
+        if turn is None:
+            known = event.id in self._settled or self._find(event.id) is not None
+            return [] if known else self._settle(Pending(ask, replayed), "refused", NOT_REMEMBERED)
+        return self._on_ask(Pending(ask, replayed, order=turn.order, replaces=target))
+
+    @staticmethod
+    def _is_stopped(pending: Pending, stop: Stop) -> bool:
+        if stop.prompt_id is not None:
+            return pending.ask.id == stop.prompt_id
+        return same_thread(pending.ask.place, stop.place)
+
+    def _end(self, outcome: Outcome, chosen: Callable[[Pending], bool]) -> list[Effect]:
+        effects: list[Effect] = []
+        for pending in [p for p in self._pending if chosen(p)]:
+            forgotten = pending.forgotten or outcome == "withdrawn"
+            self._update(pending, replace(pending, asked=True, forgotten=forgotten))
+            effects.append(
+                Cancel(pending.ask.id, outcome)
+                if pending.asked
+                else Settle(pending.ask, outcome, "")
+            )
+        return effects
+
+    def _settle(self, pending: Pending, outcome: Outcome, text: str) -> list[Effect]:
+        """A reply without a model; it counts as asked until the journal has it."""
+        self._pending.append(replace(pending, asked=True))
+        return [Settle(pending.ask, outcome, text)]
+
+    def _forget(self, chosen: Callable[[Place], bool]) -> None:
+        self._drop_turns(lambda turn: chosen(turn.place))
+        self._pending = [
+            replace(p, forgotten=True) if chosen(p.ask.place) else p for p in self._pending
+        ]
+
+    def _drop_turns(self, chosen: Callable[[Turn], bool]) -> None:
+        self._turns = [turn for turn in self._turns if not chosen(turn)]
+
+    def _start(self) -> Iterator[Effect]:
+        """Asks what may be asked now: one a thread, a few a user, in order."""
+        busy = [p for p in self._pending if p.asked]
+        for pending in [p for p in self._pending if not p.asked]:
+            if len(busy) >= IN_FLIGHT_LIMIT:
+                return
+            if any(same_thread(p.ask.place, pending.ask.place) for p in busy):
+                continue
+            started = replace(pending, asked=True, order=pending.order or self._next_order)
+            self._next_order = max(self._next_order, started.order + 1)
+            self._update(pending, started)
+            busy.append(started)
+            yield self._call(started)
+
+    def _call(self, pending: Pending) -> Effect:
+        before = [turn for turn in self._turns if turn.order < pending.order]
+        try:
+            request = request_of(pending.ask, before, self._window, self._ratio)
+        except TooLong:
+            return Settle(pending.ask, "refused", TOO_LONG)
+        self._estimates[pending.ask.id] = request.estimated_tokens
+        return CallModel(pending.ask, request, pending.replayed)
+
+    def _remember(self, pending: Pending, reply: Reply) -> None:
+        question = reply.prompt_text or pending.ask.text
+        if pending.replaces is not None:
+            self._drop_turns(lambda turn: turn.prompt_id == pending.replaces)
+        turn = Turn(reply.prompt_id, pending.ask.place, question, reply.text, pending.order)
+        at = len(self._turns)
+        while at and self._turns[at - 1].order > turn.order:
+            at -= 1
+        self._turns.insert(at, turn)
+        chars = sum(len(t.question) + len(t.answer) for t in self._turns)
+        while len(self._turns) > TURNS_LIMIT or (chars > CHARS_LIMIT and len(self._turns) > 1):
+            oldest = self._turns.pop(0)
+            chars -= len(oldest.question) + len(oldest.answer)
+
+    def _find(self, prompt_id: str) -> Pending | None:
+        return next((p for p in self._pending if p.ask.id == prompt_id), None)
+
+    def _update(self, old: Pending, new: Pending) -> None:
+        self._pending[self._pending.index(old)] = new

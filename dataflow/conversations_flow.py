@@ -1,0 +1,30 @@
+"""The conversations flow: events in, one journaled reply a question out.
+
+The only place where the parts are put together as a Bytewax dataflow.
+"""
+
+from typing import cast
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.operators import KeyedStream
+
+from dataflow.answering import Answering
+from dataflow.completions_source import CompletionsSource
+from dataflow.conversation_step import ConversationStep, Heard
+from dataflow.io_thread import IoThread
+from dataflow.model_sink import ModelSink
+from dataflow.prompts_source import PromptsSource
+from dataflow.request import Window
+from shared.bus import Bus
+
+
+def conversations_flow(io: IoThread, bus: Bus, answering: Answering, window: Window) -> Dataflow:
+    """Prompts and completed replies, merged, keyed by user, through each user's conversation."""
+    flow = Dataflow("conversations")
+    prompts = op.input("prompts", flow, PromptsSource(io, bus))
+    completions = op.input("completions", flow, CompletionsSource(io, answering))
+    heard = cast("KeyedStream[Heard]", op.merge("heard", prompts, completions))
+    effects = op.stateful_batch("conversation", heard, ConversationStep.builder(window))
+    op.output("model", effects, ModelSink(io, answering))
+    return flow

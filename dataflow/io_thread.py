@@ -1,0 +1,119 @@
+"""The one asyncio thread of a dataflow process, and the doorbells by which it wakes the workers.
+
+Bytewax runs a worker in a thread that must never wait for the network; all waiting is done here.
+"""
+
+import asyncio
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from shared.log import logger
+from shared.messages import Reply
+
+T = TypeVar("T")
+
+START_TIMEOUT_S: Final = 30.0
+
+IDLE_STEPS: Final = 16
+"""Idle dataflow steps before a worker sleeps: an item needs several to travel from source to sink,
+and 4 to 24 showed no difference."""
+
+PARKED_S: Final = 0.010
+"""Longest sleep of an idle worker; any news rings the bell before."""
+
+PARKED_IN_CLUSTER_S: Final = 0.001
+"""Items from another worker cannot ring, so a cluster's workers look more often."""
+
+DISK_FLOOR_BYTES: Final = 64 << 20
+"""Below this free space the workers pause: a recovery store that cannot write ends the process."""
+
+DISK_CHECK_S: Final = 1.0
+
+
+class Seat:
+    """One worker's doorbell and the completed replies that wait for it."""
+
+    def __init__(self, parked_s: float) -> None:
+        self.completions: deque[tuple[str, Reply]] = deque()
+        self._bell = threading.Event()
+        self._idle_steps = 0
+        self._parked_s = parked_s
+
+    def ring(self) -> None:
+        """Wakes the worker. From any thread."""
+        self._idle_steps = 0
+        self._bell.set()
+
+    def busy(self) -> None:
+        """Data is moving: the worker's next steps do not sleep. In the worker's thread."""
+        self._idle_steps = 0
+
+    def park(self) -> None:
+        """Sleeps until the bell rings, if nothing has moved for some steps."""
+        self._idle_steps += 1
+        if self._idle_steps > IDLE_STEPS:
+            self._bell.wait(self._parked_s)
+        self._bell.clear()
+
+
+class IoThread:
+    """The loop, its thread, and one seat a worker."""
+
+    def __init__(self, home: Path, *, clustered: bool) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.stopping = False
+        self.disk_full = False
+        self._home = home
+        self._parked_s = PARKED_IN_CLUSTER_S if clustered else PARKED_S
+        self._seats: dict[int, Seat] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True, name="io")
+        self._thread.start()
+        self.spawn(self._watch_disk())
+
+    def seat(self) -> Seat:
+        """The seat of the worker whose thread this is: its sources and its sink share it."""
+        return self._seats.setdefault(threading.get_ident(), Seat(self._parked_s))
+
+    def call(
+        self, coroutine: Coroutine[Any, Any, T], timeout_s: float | None = START_TIMEOUT_S
+    ) -> T:
+        """Runs a coroutine there and waits for it. Blocks: only for starting and stopping."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout_s)
+
+    def soon(self, call: Callable[..., object], *arguments: object) -> None:
+        """Has a function called there."""
+        self.loop.call_soon_threadsafe(call, *arguments)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Runs a coroutine there for as long as it takes. From any thread."""
+        self.loop.call_soon_threadsafe(self._spawn, coroutine)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def stop(self) -> None:
+        """Has the sources end once nothing is in flight. From any thread."""
+        self.stopping = True
+        for seat in tuple(self._seats.values()):
+            seat.ring()
+
+    async def _watch_disk(self) -> None:
+        while True:
+            free = shutil.disk_usage(self._home).free
+            full = free < DISK_FLOOR_BYTES
+            if full and not self.disk_full:
+                logger().error(
+                    "the disk is nearly full: no new questions are taken until there is room",
+                    folder=str(self._home), free_mb=free >> 20, wanted_mb=DISK_FLOOR_BYTES >> 20,
+                )  # fmt: skip
+            elif self.disk_full and not full:
+                logger().warning("the disk has room again")
+            self.disk_full = full
+            await asyncio.sleep(DISK_CHECK_S)

@@ -1,0 +1,138 @@
+"""`threadwax dataflow`: one process of the conversations flow, from its settings to its end.
+
+It must never run twice on one data folder: the recovery store has one owner.
+"""
+
+import json
+import random
+import signal
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.run import cli_main
+
+from dataflow import dialects
+from dataflow.answering import Answering
+from dataflow.conversations_flow import conversations_flow
+from dataflow.dialects import DEMO, DEMO_MODEL, DIALECTS, OPENAI_DEFAULT_MODEL, dialect_of
+from dataflow.io_thread import IoThread
+from dataflow.model_client import Endpoint, ModelClient
+from dataflow.request import Window
+from shared import lifecycle
+from shared.bus import Bus
+from shared.http_status import serve_status
+from shared.log import logger
+from shared.settings import Settings
+
+RECOVERY_PARTITIONS: Final = 4
+"""Files of the recovery store. Fixed at its creation; more processes than this share them."""
+
+EPOCH: Final = timedelta(seconds=1)
+"""What a crash rewinds at most. Measured: a second leaves the median latency unchanged."""
+
+DRAIN_S: Final = 20.0
+"""For answers under way at a stop; what takes longer is asked again after the start."""
+
+DEMO_CONTEXT_TOKENS: Final = 2048
+"""One slot of the embedded server."""
+
+DEFAULT_CONTEXT_TOKENS: Final = 32_768
+ANSWER_SHARE: Final = 4
+"""A quarter of the window is for the answer, unless told otherwise."""
+
+
+def window_of(settings: Settings) -> Window:
+    """The context window that the settings describe."""
+    context = settings.context_tokens or (
+        DEMO_CONTEXT_TOKENS if settings.demo_model else DEFAULT_CONTEXT_TOKENS
+    )
+    return Window(
+        context, settings.answer_tokens or context // ANSWER_SHARE, settings.system_prompt
+    )
+
+
+def endpoint_of(settings: Settings) -> Endpoint:
+    """Where the model is now.
+
+    Raises:
+        OSError: it should be the demo model, and that is not running.
+    """
+    if settings.demo_model:
+        running = json.loads(settings.embedded_model_file.read_text())
+        return Endpoint(running["base_url"], running["api_key"], DEMO_MODEL, DEMO)
+    name = settings.dialect or dialect_of(settings.openai_base_url)
+    key = settings.openai_api_key
+    return Endpoint(
+        settings.openai_base_url,
+        key.get_secret_value() if key else "none",  # local servers take any
+        settings.model or OPENAI_DEFAULT_MODEL,
+        DIALECTS[name],
+    )
+
+
+def recovery_store(home: Path) -> Path:
+    """The recovery store of a data folder, created on first use."""
+    store = home / "dataflow" / "recovery"
+    if not any(store.glob("*.sqlite3")):
+        store.mkdir(parents=True, exist_ok=True, mode=0o700)
+        init_db_dir(store, RECOVERY_PARTITIONS)  # type: ignore[no-untyped-call]
+    return store
+
+
+def main(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    addresses = settings.cluster.split(";") if settings.cluster else []
+    if settings.process_id >= max(len(addresses), 1):
+        logger().error("THREADWAX_PROCESS_ID names no process of THREADWAX_CLUSTER")
+        return 2
+    # Blocked in every thread and waited for in one: Bytewax's own handling would end the process
+    # at once, and a handler in the main thread waits until that thread runs Python again.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    io = IoThread(settings.home, clustered=bool(addresses))
+    bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
+    window = window_of(settings)
+    model = ModelClient(
+        lambda: endpoint_of(settings),
+        answer_tokens=window.answer_tokens,
+        give_up_after_s=settings.model_give_up_s,
+        silence_s=settings.model_silence_s,
+        rng=random.Random(),  # noqa: S311  (jitter, not a secret)
+    )
+    answering = Answering(bus, model)
+    flow = conversations_flow(io, bus, answering, window)
+
+    def wait_for_signal() -> None:
+        number = signal.sigwait(signals)
+        logger().info("stopping", signal=signal.Signals(number).name)
+        io.call(answering.stop(DRAIN_S), timeout_s=None)
+        io.stop()
+
+    threading.Thread(target=wait_for_signal, daemon=True, name="signals").start()
+    if settings.http_port is not None:
+        io.call(
+            serve_status(
+                settings.http_host,
+                settings.http_port,
+                ready=lambda: (bus.connected, "ok" if bus.connected else "NATS does not answer"),
+            )
+        )
+    lifecycle.ready(f"model {dialects.DEMO_MODEL if settings.demo_model else settings.model}")
+    cli_main(  # type: ignore[no-untyped-call]
+        flow,
+        process_id=settings.process_id if addresses else None,
+        addresses=addresses or None,
+        epoch_interval=EPOCH,
+        recovery_config=RecoveryConfig(  # type: ignore[no-untyped-call]
+            str(recovery_store(settings.home))
+        ),
+    )
+    io.call(bus.close())
+    sys.stderr.flush()
+    return 0

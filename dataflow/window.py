@@ -1,0 +1,52 @@
+"""How many tokens a text takes, and what fits into a model's context window.
+
+Pure: no tokenizer's tables are loaded, since they would need a network. The estimate is corrected
+by the usage that replies report.
+"""
+
+import math
+from typing import Final
+
+CHARS_PER_TOKEN: Final = 4
+"""English text in common tokenizers; a character outside ASCII counts as a token of its own."""
+
+FIRST_RATIO: Final = 1.3
+"""Margin on the estimate before any usage was reported."""
+
+RATIO_BOUNDS: Final = (0.5, 4.0)
+"""A reported usage outside these bounds is a provider's mistake, not a fact about the text."""
+
+RATIO_WEIGHT: Final = 0.3
+"""How far one report moves the ratio."""
+
+MESSAGE_OVERHEAD_TOKENS: Final = 8
+"""Role and separators of one chat message in common templates."""
+
+IMAGE_TOKENS: Final = 800
+"""A picture in a request: between the 85 and the 1,500 that vision models document."""
+
+
+def estimated_tokens(text: str) -> int:
+    """Tokens of a text, before correction by the ratio."""
+    ascii_chars = len(text) if text.isascii() else sum(c.isascii() for c in text)
+    return math.ceil(ascii_chars / CHARS_PER_TOKEN + len(text) - ascii_chars)
+
+
+def corrected_ratio(ratio: float, *, estimated: int, counted: int) -> float:
+    """The ratio of counted to estimated tokens after one more report."""
+    if estimated <= 0 or counted <= 0:
+        return ratio
+    low, high = RATIO_BOUNDS
+    seen = min(max(counted / estimated, low), high)
+    return ratio + RATIO_WEIGHT * (seen - ratio)
+
+
+def newest_that_fit(costs: list[int], room: int) -> int:
+    """How many of the newest (last) costs fit into `room` together, without leaving one out."""
+    fitting = 0
+    for cost in reversed(costs):
+        room -= cost
+        if room < 0:
+            break
+        fitting += 1
+    return fitting

@@ -1,0 +1,159 @@
+"""A model as an HTTP server: speaks OpenAI's streaming chat completions, with faults on order."""
+
+import argparse
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+
+def default_reply(request: dict[str, Any]) -> str:
+    """Says what it was asked, and how much history came with it."""
+    messages = request["messages"]
+    return f"answer {len(messages)} to: {messages[-1]['content']}"
+
+
+@dataclass
+class Fault:
+    """What the next call does instead of answering well."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    error: dict[str, Any] = field(default_factory=dict)
+    after_chunks: int = 0
+    kind: str = "status"  # status, reset, cut, corrupt, stall, no_finish, error_frame
+
+
+@dataclass
+class FakeModel:
+    """Records requests; answers after `delay_s`, in pieces of `piece_chars` every `pause_s`."""
+
+    reply: Callable[[dict[str, Any]], str] = default_reply
+    delay_s: float = 0.0
+    pause_s: float = 0.0
+    piece_chars: int = 1 << 20
+    finish: str = "stop"
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    faults: deque[Fault] = field(default_factory=deque)
+    always: Fault | None = None
+    hung_up: int = 0
+    keep_requests: bool = True
+
+    async def start(self, port: int = 0) -> "FakeModel":
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/v1/models", self._models)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        self.port: int = self._runner.addresses[0][1]
+        return self
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model"}]})
+
+    async def _complete(self, http: web.Request) -> web.StreamResponse:
+        request = json.loads(await http.read())
+        if self.keep_requests:
+            self.requests.append(request)
+            self.headers.append(dict(http.headers))
+        fault = self.faults.popleft() if self.faults else self.always
+        if fault is not None and fault.kind == "status":
+            return web.json_response(
+                {"error": fault.error or {"message": "as ordered"}},
+                status=fault.status,
+                headers=fault.headers,
+            )
+        if fault is not None and fault.kind == "reset" and http.transport is not None:
+            http.transport.abort()
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        text = self.reply(request)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(http)
+        try:
+            await self._stream(http, response, request, text, fault)
+        except ConnectionError:
+            self.hung_up += 1
+            raise
+        return response
+
+    async def _stream(
+        self,
+        http: web.Request,
+        response: web.StreamResponse,
+        request: dict[str, Any],
+        text: str,
+        fault: Fault | None,
+    ) -> None:
+        async def send(chunk: Any) -> None:
+            data = chunk if isinstance(chunk, str) else json.dumps(chunk)
+            await response.write(f"data: {data}\n\n".encode())
+
+        def delta(content: str, finish: str | None = None) -> dict[str, Any]:
+            choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
+            return {"object": "chat.completion.chunk", "choices": [choice]}
+
+        pieces = [text[i : i + self.piece_chars] for i in range(0, len(text), self.piece_chars)]
+        for number, piece in enumerate([*pieces, ""]):
+            if fault is not None and number == min(fault.after_chunks, len(pieces)):
+                if fault.kind == "cut" and http.transport is not None:
+                    http.transport.close()
+                    return
+                if fault.kind == "corrupt":
+                    await send('{"choices": [{"delta": {"con')
+                    return
+                if fault.kind == "stall":
+                    await asyncio.sleep(3600)
+                if fault.kind == "no_finish":
+                    await response.write_eof()
+                    return
+                if fault.kind == "error_frame":
+                    await send({"error": fault.error or {"message": "overloaded"}})
+                    return
+            if piece:
+                await send(delta(piece))
+                if self.pause_s:
+                    await asyncio.sleep(self.pause_s)
+        await send(delta("", self.finish))
+        if request.get("stream_options", {}).get("include_usage"):
+            usage = {
+                "prompt_tokens": sum(len(str(m["content"])) // 4 + 4 for m in request["messages"]),
+                "completion_tokens": len(text) // 4 + 1,
+            }
+            await send({"object": "chat.completion.chunk", "choices": [], "usage": usage})
+        await send("[DONE]")
+        await response.write_eof()
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--pieces", type=int, default=1, help="chunks of an answer")
+    parser.add_argument("--pause", type=float, default=0.0)
+    options = parser.parse_args()
+    model = FakeModel(delay_s=options.delay, pause_s=options.pause, keep_requests=False)
+    if options.pieces > 1:
+        model.reply = lambda _: "word " * options.pieces
+        model.piece_chars = 5
+    await model.start(options.port)
+    print(model.base_url, flush=True)  # noqa: T201
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
