@@ -35,11 +35,15 @@ class PostError(Exception):
 
 
 class Later(PostError):
-    """Try again after `wait_s` seconds: a rate limit, an outage, a response that never came."""
+    """Try again after `wait_s` seconds: a rate limit, an outage, a response that never came.
 
-    def __init__(self, reason: str, wait_s: float) -> None:
+    `maybe_posted`: the platform may have taken the part all the same, so look before posting again.
+    """
+
+    def __init__(self, reason: str, wait_s: float, *, maybe_posted: bool = False) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
+        self.maybe_posted = maybe_posted
 
 
 class Never(PostError):
@@ -60,6 +64,9 @@ class ChatPlatform(Protocol):
     name: str
     text_limit_chars: int
 
+    def text_length(self, text: str) -> int:
+        """A text's length in the unit of `text_limit_chars`, as the platform counts it."""
+
     async def listen(self, publish: Publish) -> None:
         """Turns what people do into events until the platform is closed; runs for the whole life."""
 
@@ -76,12 +83,17 @@ class ChatPlatform(Protocol):
     async def find_posted(self, part: Part) -> str | None:
         """The receipt of a part that may have been posted before a crash; None where it was not.
 
+        An unfinished preview that is found counts as not posted, and becomes what `post` completes.
+
         Raises:
             Later: the platform cannot be asked now.
         """
 
     async def show_partial(self, partial: Partial) -> None:
         """Shows an answer while it grows. Best effort: never raises, never holds up a post."""
+
+    async def withdraw(self, reply: Reply) -> None:
+        """Removes what was shown of an answer to a question that was deleted. Best effort."""
 
     async def close(self) -> None:
         """Stops listening; what was accepted is already stored."""

@@ -242,7 +242,14 @@ class Conversation:
     def _anew(
         self, event: Again | Edited, target: str, text: str | None, *, replayed: bool
     ) -> list[Effect]:
-        turn = next((turn for turn in self._turns if turn.prompt_id == target), None)
+        turn = next(
+            (
+                turn
+                for turn in self._turns
+                if turn.prompt_id == target and may_recall(turn.place, event.place)
+            ),
+            None,
+        )
         question = text or (turn.question if turn else "(again)")
         ask = Ask(
             id=event.id, user=event.user, place=event.place, address=event.address,

@@ -183,6 +183,11 @@ class ModelClient:
             text += LENGTH_NOTE
         return Completion(text, name, usage)
 
+    async def close(self) -> None:
+        """Closes the idle connections."""
+        for client in self._clients.values():
+            await client.close()
+
     async def _opened_once(
         self, messages: tuple[dict[str, Any], ...], model: str | None
     ) -> tuple["_Chunks", str]:

@@ -1,0 +1,281 @@
+"""The relay: takes replies from the journal and has a platform show each exactly once.
+
+Platform-neutral. It acknowledges a reply only after every part was shown or can never be, and it
+must never hold up one user's replies for another's.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from datetime import UTC, datetime
+from typing import Final
+
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part
+from bots.split_text import split_text
+from shared import metrics, names
+from shared.bus import Bus
+from shared.log import logger
+from shared.messages import Partial, Reply
+from shared.pull import consume
+from shared.receipts import Claim, Posted, Receipts
+from shared.streams import ACK_WAIT_S, ensure_reply_consumer
+
+WORKING_EVERY_S: Final = ACK_WAIT_S / 3
+"""How often the server is told that a reply is still being worked on."""
+
+GIVE_UP_AFTER_S: Final = 24 * 3600.0
+"""A reply that no platform took for a day goes to the dead letters; until then it is tried."""
+
+FINISHED_KEPT: Final = 4096
+"""Ids of replies that were shown, so that a late partial does not open them again."""
+
+STOPPED: Final = "(stopped)"
+NOT_SHOWABLE: Final = "I have an answer, but it cannot be shown here. Please ask in another way."
+
+
+class Relay:
+    """One platform's way from the journal to the people."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        platform: ChatPlatform,
+        *,
+        consumer: str,
+        subject: str,
+        partials: str | None = None,
+        inactive_s: float | None = None,
+    ) -> None:
+        """Wires a relay; `run` starts it.
+
+        `consumer` is the durable consumer of replies on `subject`, which the server forgets after
+        `inactive_s` seconds without a reader (None: never). `partials` is a core subject.
+        """
+        self._bus = bus
+        self._platform = platform
+        self._consumer = consumer
+        self._subject = subject
+        self._partials = partials
+        self._inactive_s = inactive_s
+        self._receipts = Receipts(bus, platform.name)
+        self._lanes: dict[str, deque[tuple[Reply, Msg]]] = {}
+        self._in_hand: dict[str, Msg] = {}
+        self._previews: dict[str, _Preview] = {}
+        self._finished: OrderedDict[str, None] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Shows replies for ever; partials too where there is a subject for them."""
+        await self._bus.until_done(
+            lambda: ensure_reply_consumer(
+                self._bus.js, self._consumer, self._subject, inactive_s=self._inactive_s
+            )
+        )
+        if self._partials is not None:
+            await self._bus.watch(self._partials, self._see_partial)
+        working = asyncio.create_task(self._say_working())
+        try:
+            await consume(self._bus, names.REPLIES, self._consumer, self._take)
+        finally:
+            working.cancel()
+            for task in self._tasks:
+                task.cancel()
+
+    # --- replies ----------------------------------------------------------------------------
+
+    async def _take(self, message: Msg) -> None:
+        try:
+            reply = Reply.model_validate_json(message.data)
+        except ValidationError:
+            await self._bus.bury(
+                subject=message.subject,
+                data=message.data,
+                reason="not a reply that this version can read",
+                dedupe_id=f"{names.REPLIES}-{message.metadata.sequence.stream}",
+            )
+            await message.ack()
+            return
+        if reply.prompt_id in self._in_hand:
+            return  # delivered again while it is being shown
+        self._in_hand[reply.prompt_id] = message
+        lane = self._lanes.get(reply.user)
+        if lane is None:
+            lane = self._lanes[reply.user] = deque()
+            self._spawn(reply.user, lane)
+        lane.append((reply, message))
+
+    def _spawn(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
+        task = asyncio.create_task(self._drive(user, lane))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drive(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
+        """Shows one user's replies one after the other, in the journal's order."""
+        while lane:
+            reply, message = lane[0]
+            try:
+                await self._show(reply)
+                await message.ack()
+            except Exception:
+                # A defect in a platform must not end the others' replies. Not acknowledged, so
+                # the server delivers it again.
+                logger().exception("not shown", prompt=reply.prompt_id)
+                metrics.post_failed.labels(self._platform.name, "defect").inc()
+            finally:
+                lane.popleft()
+                self._in_hand.pop(reply.prompt_id, None)
+        del self._lanes[user]
+
+    async def _show(self, reply: Reply) -> None:
+        started = time.monotonic()
+        preview = self._finish(reply.prompt_id)
+        if preview is not None:
+            await preview.settled()
+        if reply.outcome == "withdrawn":
+            await self._platform.withdraw(reply)
+            return
+        text = reply.text if reply.text.strip() else STOPPED
+        pieces = split_text(
+            text, self._platform.text_limit_chars, length=self._platform.text_length
+        )
+        for index, piece in enumerate(pieces):
+            part = Part(reply, piece, index, len(pieces))
+            owned = index == 0 and preview is not None and preview.owned
+            if not await self._post(part, claimed_here=owned):
+                return
+        logger().info(
+            "posted",
+            prompt=reply.prompt_id,
+            parts=len(pieces),
+            took_ms=round((time.monotonic() - started) * 1000),
+        )
+
+    async def _post(self, part: Part, *, claimed_here: bool) -> bool:
+        """Shows one part once; False if this reply can never be shown to its end."""
+        name = self._platform.name
+        look_first = False
+        claim = await self._receipts.claim(part.key)
+        if isinstance(claim, Posted):
+            metrics.posted_before.labels(name).inc()
+            return True
+        look_first = claim is Claim.TRIED and not claimed_here
+        while True:
+            try:
+                receipt = await self._platform.find_posted(part) if look_first else None
+                if receipt is not None:
+                    metrics.posted_before.labels(name).inc()
+                else:
+                    receipt = await self._platform.post(part)
+                    metrics.posted.labels(name).inc()
+            except Later as error:
+                metrics.post_failed.labels(name, "later").inc()
+                if _age_s(part.reply) > GIVE_UP_AFTER_S:
+                    await self._give_up(part, f"not shown within a day: {error}")
+                    return False
+                logger().warning(
+                    "not shown yet",
+                    prompt=part.reply.prompt_id,
+                    why=str(error),
+                    wait_s=round(error.wait_s, 1),
+                )
+                look_first = look_first or error.maybe_posted
+                await asyncio.sleep(error.wait_s)
+            except Never as error:
+                if part.text == NOT_SHOWABLE:
+                    await self._give_up(part, f"the platform refuses it: {error}")
+                    return False
+                logger().error("refused by the platform", prompt=part.reply.prompt_id, why=str(error))
+                part = Part(part.reply, NOT_SHOWABLE, part.index, part.count)
+            except (Gone, Forbidden) as error:
+                await self._give_up(part, f"{type(error).__name__.lower()}: {error}")
+                return False
+            else:
+                await self._receipts.record(part.key, receipt)
+                return True
+
+    async def _give_up(self, part: Part, reason: str) -> None:
+        reply = part.reply
+        metrics.post_failed.labels(self._platform.name, "given up").inc()
+        await self._bus.bury(
+            subject=names.reply_subject(reply.user, reply.prompt_id),
+            data=reply.wire(),
+            reason=reason,
+            dedupe_id=f"{names.REPLIES}-{reply.prompt_id}-unshown",
+        )
+
+    async def _say_working(self) -> None:
+        while True:
+            await asyncio.sleep(WORKING_EVERY_S)
+            if self._bus.connected:
+                for message in tuple(self._in_hand.values()):
+                    await message.in_progress()
+
+    # --- partials ---------------------------------------------------------------------------
+
+    async def _see_partial(self, message: Msg) -> None:
+        try:
+            partial = Partial.model_validate_json(message.data)
+        except ValidationError:
+            return  # lossy by design
+        prompt_id = partial.prompt_id
+        if prompt_id in self._finished or prompt_id in self._in_hand:
+            return
+        preview = self._previews.get(prompt_id)
+        if preview is None:
+            preview = self._previews[prompt_id] = _Preview(self._platform, self._receipts)
+        preview.see(partial)
+
+    def _finish(self, prompt_id: str) -> "_Preview | None":
+        self._finished[prompt_id] = None
+        while len(self._finished) > FINISHED_KEPT:
+            self._finished.popitem(last=False)
+        return self._previews.pop(prompt_id, None)
+
+
+class _Preview:
+    """One growing answer: always the newest text, one call to the platform at a time."""
+
+    def __init__(self, platform: ChatPlatform, receipts: Receipts) -> None:
+        self._platform = platform
+        self._receipts = receipts
+        self._newest: Partial | None = None
+        self._shown = (0, 0)
+        self._ended = False
+        self._task: asyncio.Task[None] | None = None
+        self.owned = False
+
+    def see(self, partial: Partial) -> None:
+        version = (partial.attempt, partial.sequence)
+        if version <= self._shown:
+            return
+        self._shown = version
+        self._newest = partial
+        if self._task is None:
+            self._task = asyncio.create_task(self._show())
+
+    async def settled(self) -> None:
+        """No partial is shown from here on."""
+        self._ended = True
+        if self._task is not None:
+            await self._task
+
+    async def _show(self) -> None:
+        try:
+            while self._newest is not None and not self._ended:
+                partial, self._newest = self._newest, None
+                if not self.owned:
+                    # A preview becomes the first part, so it is claimed as such: after a crash
+                    # the next process looks for it and completes it.
+                    if await self._receipts.claim(f"{partial.prompt_id}.0") is not Claim.NEW:
+                        return  # somebody else's preview may stand there: one is enough
+                    self.owned = True
+                await self._platform.show_partial(partial)
+        finally:
+            self._task = None
+
+
+def _age_s(reply: Reply) -> float:
+    return (datetime.now(UTC) - reply.answered_at).total_seconds()

@@ -1,0 +1,35 @@
+"""What every test shares: real parts as fixtures, and no way out to the network."""
+
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.fakes.model import FakeModel
+from tests.fixtures_nats import nats  # noqa: F401  (a fixture)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Refuses connections that would leave this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in {socket.AF_INET, socket.AF_INET6}:
+            host = address[0]
+            if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+                raise AssertionError(f"a test must not connect to {host}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    return
+
+
+@pytest.fixture
+async def fake_model() -> AsyncIterator[FakeModel]:
+    """A fake model on a port of its own."""
+    model = await FakeModel().start()
+    yield model
+    await model.stop()

@@ -1,0 +1,121 @@
+"""A stand-in for the dataflow: reads the stored events and journals what a test wants answered.
+
+Speaks to a real NATS through the real bus. It keeps no conversation.
+"""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+
+from nats.aio.msg import Msg
+
+from shared import names
+from shared.bus import Bus
+from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop, event_of
+from shared.pull import follow
+
+
+class FakeFlow:
+    """Answers `echo` to everything, but for questions that begin with one of these words.
+
+    `fail`: a failed reply. `wait`: answered by `release()`. `raw`: with the escape sequences in
+    `RAW`. `stoppable`: shows a partial, and is answered by the stop.
+    """
+
+    RAW = "plain \x1b[31mred\x1b]0;title\x07 \x08\x9b1mend\ttab"
+    RAW_SHOWN = "plain red end\ttab"
+
+    def __init__(self, bus: Bus) -> None:
+        self.events: list[AnyEvent] = []
+        self.arrived = asyncio.Event()
+        self._bus = bus
+        self._released = asyncio.Event()
+        self._stops: dict[str, asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, url: str) -> "FakeFlow":
+        """A flow that reads from now on."""
+        flow = cls(await Bus.connect(url, name="flow"))
+        last = (await flow._bus.js.stream_info(names.PROMPTS)).state.last_seq
+        flow._reading = asyncio.create_task(
+            follow(flow._bus, names.PROMPTS, "p.>", after=last, deliver=flow._take)
+        )
+        return flow
+
+    async def stop(self) -> None:
+        """Ends it, answered or not."""
+        for task in (self._reading, *self._tasks):
+            if task is not None:
+                task.cancel()
+        await self._bus.close()
+
+    def release(self) -> None:
+        """Answers what waits."""
+        self._released.set()
+
+    def asked(self, user: str) -> Counter[str]:
+        """How often each text of a user was stored."""
+        return Counter(e.text for e in self.events if isinstance(e, Ask) and e.user == user)
+
+    async def until_asked(self, text: str, *, seconds: float = 10.0) -> Ask:
+        """The question with this text, waited for."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for event in self.events:
+                    if isinstance(event, Ask) and event.text == text:
+                        return event
+                self.arrived.clear()
+                await self.arrived.wait()
+
+    async def _take(self, message: Msg) -> None:
+        event = event_of(message.data, names.user_of_stored(message.subject))
+        self.events.append(event)
+        self.arrived.set()
+        if isinstance(event, Stop) and event.prompt_id:
+            self._stops.setdefault(event.prompt_id, asyncio.Event()).set()
+        if isinstance(event, Ask):
+            task = asyncio.create_task(self._answer(event))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, ask: Ask) -> None:
+        match ask.text.split()[0]:
+            case "fail":
+                await self._reply(ask, "The model cannot be reached.", "failed")
+            case "raw":
+                await self._reply(ask, self.RAW, "answered")
+            case "wait":
+                await self._released.wait()
+                await self._reply(ask, f"echo {ask.text}", "answered")
+            case "stoppable":
+                await self._bus.show(
+                    Partial(
+                        prompt_id=ask.id,
+                        user=ask.user,
+                        place=ask.place,
+                        text="said so far",
+                        attempt=1,
+                        sequence=1,
+                    )
+                )
+                await self._stops.setdefault(ask.id, asyncio.Event()).wait()
+                await self._reply(ask, "said so far, then stopped", "stopped")
+            case _:
+                await self._reply(ask, f"echo {ask.text}", "answered")
+
+    async def _reply(self, ask: Ask, text: str, outcome: Outcome) -> None:
+        await self._bus.journal(
+            Reply(
+                prompt_id=ask.id,
+                user=ask.user,
+                place=ask.place,
+                address=ask.address,
+                outcome=outcome,
+                text=text,
+                prompt_text=ask.text[:1000],
+                said_at=ask.said_at,
+                answered_at=datetime.now(UTC),
+            )
+        )

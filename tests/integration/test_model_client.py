@@ -1,0 +1,264 @@
+"""The real openai client against a real HTTP server that misbehaves on order."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from dataflow.dialects import DEMO, DIALECTS, Dialect, dialect_of
+from dataflow.model_client import (
+    LENGTH_NOTE,
+    NOTICES,
+    Endpoint,
+    ModelClient,
+    ModelError,
+    Why,
+    waits_s,
+)
+from tests.fakes.model import FakeModel, Fault
+
+QUESTION: tuple[dict[str, Any], ...] = (
+    {"role": "system", "content": "s"},
+    {"role": "user", "content": "hello"},
+)
+
+
+class Asker:
+    """A client of the fake model that keeps what it was shown."""
+
+    def __init__(
+        self, model: FakeModel, *, dialect: Dialect, give_up_s: float, silence_s: float
+    ) -> None:
+        self.shown: list[str] = []
+        self.client = ModelClient(
+            lambda: Endpoint(model.base_url, "key", "fake", dialect),
+            answer_tokens=50,
+            give_up_after_s=give_up_s,
+            silence_s=silence_s,
+            rng=random.Random(1),
+        )
+
+    async def ask(self, model: str | None = None) -> str:
+        completion = await self.client.answer(QUESTION, model=model, on_text=self.shown.append)
+        self.usage = completion.usage
+        return completion.text
+
+    async def failure(self) -> Why:
+        with pytest.raises(ModelError) as failed:
+            await self.ask()
+        assert failed.value.notice == NOTICES[failed.value.why]
+        return failed.value.why
+
+
+MakeAsker = Callable[..., Asker]
+
+
+@pytest.fixture
+async def asker(fake_model: FakeModel) -> AsyncIterator[MakeAsker]:
+    """Makes clients of the fake model and closes them."""
+    made: list[Asker] = []
+
+    def make(
+        dialect: Dialect = DIALECTS["vllm"], give_up_s: float = 20.0, silence_s: float = 5.0
+    ) -> Asker:
+        made.append(Asker(fake_model, dialect=dialect, give_up_s=give_up_s, silence_s=silence_s))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.client.close()
+
+
+async def test_an_answer_streams_and_reports_its_usage(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    fake_model.piece_chars = 3
+    one = asker()
+    assert await one.ask() == "answer 2 to: hello"
+    assert one.shown == ["ans", "wer", " 2 ", "to:", " he", "llo"]
+    assert one.usage is not None
+    assert one.usage.prompt_tokens > 0
+
+
+@pytest.mark.parametrize("name", ["openai", "ollama", "vllm", "llamacpp", "demo"])
+async def test_each_dialect_sends_what_its_endpoint_understands(
+    asker: MakeAsker, fake_model: FakeModel, name: str
+) -> None:
+    """One name for the answer's length, a temperature only where it is wanted."""
+    dialect = DEMO if name == "demo" else DIALECTS[name]  # type: ignore[index]
+    await asker(dialect=dialect).ask()
+    (request,), (headers,) = fake_model.requests, fake_model.headers
+    limits = {key for key in request if key.startswith("max_")}
+    assert limits == {"max_completion_tokens" if name == "openai" else "max_tokens"}
+    assert ("temperature" in request) is (name == "demo")
+    assert (headers["Connection"] == "close") is (name in {"demo", "llamacpp"})
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        (None, "openai"),
+        ("https://api.openai.com/v1", "openai"),
+        ("http://localhost:11434/v1", "ollama"),
+        ("http://10.0.0.1:8000/v1", "vllm"),
+    ],
+)
+def test_the_dialect_is_guessed_from_the_address(url: str | None, name: str) -> None:
+    assert dialect_of(url) == name
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=429),
+        Fault(status=500),
+        Fault(status=503),
+        Fault(kind="reset"),
+        Fault(kind="cut"),
+        Fault(kind="corrupt"),
+        Fault(kind="no_finish"),
+        Fault(kind="error_frame"),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.status}",
+)
+async def test_a_passing_fault_before_the_first_word_is_retried(
+    asker: MakeAsker, fake_model: FakeModel, fault: Fault
+) -> None:
+    fake_model.faults.extend([fault, fault])
+    assert await asker().ask() == "answer 2 to: hello"
+    assert len(fake_model.requests) == 3
+
+
+async def test_a_stall_before_the_first_word_is_retried(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    fake_model.faults.append(Fault(kind="stall"))
+    assert await asker(silence_s=0.3).ask() == "answer 2 to: hello"
+
+
+async def test_retry_after_is_honoured(asker: MakeAsker, fake_model: FakeModel) -> None:
+    """The next try comes no sooner than the provider said."""
+    fake_model.faults.append(Fault(status=429, headers={"Retry-After": "1.5"}))
+    started = time.monotonic()
+    await asker().ask()
+    assert time.monotonic() - started >= 1.5
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Fault(status=401), "bad key"),
+        (Fault(status=403), "bad key"),
+        (Fault(status=404), "no model"),
+        (Fault(status=429, error={"code": "insufficient_quota", "message": ""}), "quota"),
+        (Fault(status=400, error={"code": "context_length_exceeded", "message": ""}), "too long"),
+        (
+            Fault(status=400, error={"type": "exceed_context_size_error", "message": ""}),
+            "too long",
+        ),
+        (Fault(status=400, error={"message": "no"}), "refused"),
+    ],
+)
+async def test_what_no_retry_can_mend_fails_at_once(
+    asker: MakeAsker, fake_model: FakeModel, fault: Fault, why: Why
+) -> None:
+    fake_model.always = fault
+    assert await asker().failure() == why
+    assert len(fake_model.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("cut", "unreachable"),
+        ("no_finish", "cut"),
+        ("corrupt", "corrupt"),
+        ("stall", "stalled"),
+        ("error_frame", "error"),
+    ],
+)
+async def test_after_the_first_word_nothing_is_retried(
+    asker: MakeAsker, fake_model: FakeModel, kind: str, why: Why
+) -> None:
+    """What was shown would be shown twice."""
+    fake_model.piece_chars = 3
+    fake_model.faults.append(Fault(kind=kind, after_chunks=2))
+    one = asker(silence_s=0.5)
+    assert await one.failure() == why
+    assert one.shown == ["ans", "wer"]
+    assert len(fake_model.requests) == 1
+
+
+async def test_a_model_that_stays_away_is_given_up_in_time(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    fake_model.always = Fault(status=500)
+    assert await asker(give_up_s=1.0).failure() == "error"
+    assert len(fake_model.requests) > 1
+
+
+async def test_a_model_that_is_not_there_and_comes_back(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """A refused connection is waited out."""
+    port = fake_model.port
+    await fake_model.stop()
+    answer = asyncio.create_task(asker().ask())
+    await asyncio.sleep(0.3)
+    assert not answer.done()
+    await fake_model.start(port)
+    assert await answer == "answer 2 to: hello"
+
+
+async def test_an_empty_answer_is_a_failure(asker: MakeAsker, fake_model: FakeModel) -> None:
+    fake_model.reply = lambda _: "  "
+    assert await asker().failure() == "empty"
+
+
+async def test_an_answer_cut_at_its_length_limit_says_so(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """Half an answer must not look whole."""
+    fake_model.finish = "length"
+    assert (await asker().ask()).endswith(LENGTH_NOTE)
+
+
+async def test_a_place_can_have_its_own_model(asker: MakeAsker, fake_model: FakeModel) -> None:
+    await asker().ask("bigger")
+    assert fake_model.requests[0]["model"] == "bigger"
+
+
+@pytest.fixture
+async def slow(fake_model: FakeModel) -> AsyncIterator[FakeModel]:
+    fake_model.piece_chars = 1
+    fake_model.pause_s = 0.05
+    fake_model.reply = lambda _: "x" * 1000
+    return fake_model
+
+
+async def test_a_cancelled_call_hangs_up(asker: MakeAsker, slow: FakeModel) -> None:
+    """A stopped answer costs nothing more."""
+    one = asker()
+    call = asyncio.create_task(one.ask())
+    async with asyncio.timeout(5):
+        while len(one.shown) < 3:
+            await asyncio.sleep(0.01)
+    call.cancel()
+    async with asyncio.timeout(5):
+        while not slow.hung_up:
+            await asyncio.sleep(0.01)
+
+
+def test_waits_grow_with_jitter_and_obey_retry_after() -> None:
+    """Retry-After as it stands, at most a minute; else a draw below a doubling limit."""
+    waits = waits_s(random.Random(1))
+    next(waits)
+    plain = ModelError("error", "")
+    drawn = [waits.send(plain) for _ in range(50)]
+    assert all(0 <= wait <= 8 for wait in drawn)
+    assert max(drawn) > 4
+    assert waits.send(ModelError("overloaded", "", retry_after_s=3.0)) == 3.0
+    assert waits.send(ModelError("overloaded", "", retry_after_s=9999.0)) == 60.0

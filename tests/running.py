@@ -1,0 +1,106 @@
+"""The project's own processes, as tests start and end them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from shared import names
+from shared.bus import Bus
+from shared.lifecycle import READY, SUPERVISED_ENV
+from shared.messages import Ask, Event, Place, Reply
+
+ROOT = Path(__file__).parent.parent
+START_S = 60.0
+"""Python imports on a loaded machine; a start takes 2 to 3 s on a quiet one."""
+
+
+class Running:
+    """One `threadwax` command as a process of its own, logging to a file."""
+
+    def __init__(self, *command: str, log: Path, env: Mapping[str, str]) -> None:
+        self.command = command
+        self.log = log
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
+        self.env |= {SUPERVISED_ENV: "1", "PYTHONUNBUFFERED": "1", **env}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Running":
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *(self.command if self.command[0] == "-c" else
+                 ("-m", "ops.cli", *self.command))],
+                cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        return self
+
+    async def ready(self) -> "Running":
+        """Waits for the line by which the process tells that it can do its work."""
+        async with asyncio.timeout(START_S):
+            while f"{READY} " not in self.log.read_text(errors="replace"):
+                assert self.process is not None
+                assert self.process.poll() is None, self.log.read_text(errors="replace")[-3000:]
+                await asyncio.sleep(0.02)
+        return self
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), START_S)
+
+
+def dataflow(home: Path, nats_url: str, model_url: str, *command: str, **env: str) -> Running:
+    """The conversations flow on its own data folder."""
+    home.mkdir(parents=True, exist_ok=True)
+    return Running(
+        *(command or ("dataflow",)),
+        log=home / "dataflow.log",
+        env={
+            "NATS_URL": nats_url,
+            "THREADWAX_HOME": str(home),
+            "OPENAI_BASE_URL": model_url,
+            "OPENAI_API_KEY": "test-key",
+            "THREADWAX_MODEL": "fake",
+            **env,
+        },
+    )
+
+
+def direct(name: str, platform: str = "test") -> Place:
+    """A direct conversation with a user."""
+    return Place(platform=platform, channel=name, audience="direct")
+
+
+def question(name: str, number: int | str, text: str, **fields: Any) -> Ask:
+    """A question of a test user."""
+    fields.setdefault("place", direct(name))
+    return Ask(
+        id=f"{names.encoded(name)}-{number}",
+        user=names.user_of("test", name),
+        said_at=datetime.now(UTC),
+        text=text,
+        **fields,
+    )
+
+
+async def answer_to(bus: Bus, event: Event, *, timeout_s: float = 30.0) -> Reply:
+    """Publishes an event and waits for the journal's reply to it."""
+    waiting = asyncio.create_task(bus.reply_when_stored(event.user, event.id, timeout_s=timeout_s))
+    await bus.publish(event)
+    reply = await waiting
+    assert reply is not None, f"no reply to {event.id} within {timeout_s} s"
+    return reply

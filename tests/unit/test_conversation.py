@@ -1,0 +1,429 @@
+"""The conversation's rules, also as a state machine that tries to break them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dataflow.conversation import (
+    IN_FLIGHT_LIMIT,
+    NOT_REMEMBERED,
+    TOO_LONG,
+    TOO_MANY,
+    WAITING_LIMIT,
+    CallModel,
+    Cancel,
+    Conversation,
+    Effect,
+    Settle,
+)
+from dataflow.request import BACKGROUND_HEAD, Window, may_recall, same_thread
+from dataflow.window import estimated_tokens
+from shared.messages import (
+    Again,
+    Ask,
+    Deleted,
+    Edited,
+    Forget,
+    Outcome,
+    Place,
+    Reply,
+    Reset,
+    Stop,
+    Usage,
+)
+
+USER = "test:ada"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+WINDOW = Window(context_tokens=4000, answer_tokens=1000, system_prompt="Be kind.")
+
+DM = Place(platform="test", space="S", channel="D1", audience="direct")
+ROOM = Place(platform="test", space="S", channel="C1", audience="public")
+ROOM_THREAD = ROOM.model_copy(update={"thread": "t1"})
+OTHER_ROOM = Place(platform="test", space="S", channel="C2", audience="public")
+PRIVATE = Place(platform="test", space="S", channel="P1", audience="private")
+ELSEWHERE = Place(platform="test", space="S2", channel="C9", audience="public")
+PLACES = (DM, ROOM, ROOM_THREAD, OTHER_ROOM, PRIVATE, ELSEWHERE)
+
+
+def ask(number: int, text: str = "", place: Place = DM, at: int | None = None) -> Ask:
+    said_at = START + timedelta(seconds=number if at is None else at)
+    return Ask(id=f"q{number}", user=USER, place=place, said_at=said_at, text=text or f"q {number}")
+
+
+def reply(
+    effect: CallModel | Settle, text: str = "", outcome: Outcome = "answered", usage: int = 0
+) -> Reply:
+    return Reply(
+        prompt_id=effect.ask.id,
+        user=USER,
+        place=effect.ask.place,
+        outcome=outcome,
+        text=text or f"a to {effect.ask.text}",
+        prompt_text=effect.ask.text,
+        usage=Usage(prompt_tokens=usage) if usage else None,
+        said_at=effect.ask.said_at,
+        answered_at=START,
+    )
+
+
+def event(kind: type, number: int, place: Place = DM, **fields: object) -> object:
+    return kind(
+        id=f"e{number}", user=USER, place=place, said_at=START + timedelta(seconds=number), **fields
+    )
+
+
+def calls(effects: list[Effect]) -> list[CallModel]:
+    return [effect for effect in effects if isinstance(effect, CallModel)]
+
+
+def contents(call: CallModel) -> list[str]:
+    return [message["content"] for message in call.request.messages]
+
+
+def test_a_thread_is_answered_one_question_at_a_time_and_remembered() -> None:
+    """The second question waits, and its request holds the first turn in full."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1, "My name is Ada."), replayed=False)
+    assert talk.on_event(ask(2, "What is my name?"), replayed=False) == []
+    (second,) = talk.on_reply(reply(first, "Hello Ada."))
+    assert contents(second) == ["Be kind.", "My name is Ada.", "Hello Ada.", "What is my name?"]
+
+
+def test_threads_are_answered_side_by_side_up_to_the_limit() -> None:
+    """Three threads at once; the fourth starts when one is done."""
+    talk = Conversation(WINDOW)
+    places = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(4)]
+    started = [talk.on_event(ask(n, place=place), replayed=False) for n, place in enumerate(places)]
+    assert [len(effects) for effects in started] == [1, 1, 1, 0]
+    (fourth,) = talk.on_reply(reply(started[1][0]))
+    assert fourth.ask.place == places[3]
+
+
+def test_what_waits_is_ordered_by_when_it_was_said() -> None:
+    """A question that a platform delivered late goes before younger ones that still wait."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(0), replayed=False)
+    for number in (3, 1, 2):
+        talk.on_event(ask(number), replayed=False)
+    order = []
+    effects: list[Effect] = [first]
+    while effects:
+        order.append(effects[0].ask.id)
+        effects = talk.on_reply(reply(effects[0]))
+    assert order == ["q0", "q1", "q2", "q3"]
+
+
+def test_the_same_question_twice_is_asked_once() -> None:
+    """Before and after its answer, and after a restart."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
+    assert talk.on_event(ask(1), replayed=False) == []
+    talk.on_reply(reply(first))
+    assert talk.on_event(ask(1), replayed=False) == []
+    assert Conversation.load(talk.dump(), WINDOW).on_event(ask(1), replayed=True) == []
+
+
+@pytest.mark.parametrize(
+    ("said_in", "here", "allowed"),
+    [
+        (ROOM, ROOM, True),
+        (ROOM_THREAD, ROOM, True),
+        (ROOM, OTHER_ROOM, True),
+        (ROOM, PRIVATE, True),
+        (ROOM, DM, True),
+        (PRIVATE, DM, True),
+        (PRIVATE, PRIVATE, True),
+        (PRIVATE, ROOM, False),
+        (DM, ROOM, False),
+        (DM, PRIVATE, False),
+        (ELSEWHERE, ROOM, False),
+        (ELSEWHERE, DM, True),
+    ],
+)
+def test_nobody_hears_what_was_not_said_to_them(said_in: Place, here: Place, allowed: bool) -> None:
+    """Words pass only from public places of the same space, within a channel, or into a DM."""
+    assert may_recall(said_in, here) is allowed
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1, "SECRET", said_in), replayed=False)
+    talk.on_reply(reply(first, "NOTED"))
+    (second,) = calls(talk.on_event(ask(2, "And?", here), replayed=False))
+    assert ("SECRET" in str(second.request.messages)) is allowed
+
+
+def test_what_was_said_elsewhere_is_marked_as_background() -> None:
+    """It stands in the system message, not among the turns of this thread."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1, "I like tea.", ROOM), replayed=False)
+    talk.on_reply(reply(first, "Good."))
+    (second,) = calls(talk.on_event(ask(2, "What do I like?", OTHER_ROOM), replayed=False))
+    system, question = contents(second)
+    assert BACKGROUND_HEAD in system
+    assert "They: I like tea.\nYou: Good." in system
+    assert question == "What do I like?"
+
+
+def test_stop_ends_what_runs_and_what_waits_in_this_thread() -> None:
+    """The running call is cancelled, the waiting one settled, another thread untouched."""
+    talk = Conversation(WINDOW)
+    (running,) = talk.on_event(ask(1), replayed=False)
+    talk.on_event(ask(2), replayed=False)
+    (other,) = talk.on_event(ask(3, place=ROOM), replayed=False)
+    effects = talk.on_event(event(Stop, 4), replayed=False)
+    assert effects == [Cancel("q1", "stopped"), Settle(ask(2), "stopped", "")]
+    assert other.ask.id == "q3"
+    talk.on_reply(reply(running, "half an ans", "stopped"))
+    assert [turn.answer for turn in talk.turns] == ["half an ans"]
+
+
+def test_a_stop_that_names_a_question_leaves_the_others() -> None:
+    """As the Stop button below an answer does."""
+    talk = Conversation(WINDOW)
+    talk.on_event(ask(1), replayed=False)
+    talk.on_event(ask(2), replayed=False)
+    assert talk.on_event(event(Stop, 3, prompt_id="q1"), replayed=False) == [
+        Cancel("q1", "stopped")
+    ]
+
+
+def test_reset_forgets_what_could_be_recalled_here() -> None:
+    """In a channel it leaves what was said in private; answers under way leave no turn."""
+    talk = Conversation(WINDOW)
+    for number, place in ((1, DM), (2, ROOM)):
+        (call,) = talk.on_event(ask(number, place=place), replayed=False)
+        talk.on_reply(reply(call))
+    (under_way,) = talk.on_event(ask(3, place=ROOM), replayed=False)
+    assert talk.on_event(event(Reset, 4, ROOM), replayed=False) == []
+    talk.on_reply(reply(under_way))
+    assert [turn.place for turn in talk.turns] == [DM]
+    talk.on_event(event(Forget, 5, ROOM), replayed=False)
+    assert talk.turns == ()
+
+
+def test_an_edit_replaces_a_question_that_waits_or_runs() -> None:
+    """The running call is made anew with the new text under the same id."""
+    talk = Conversation(WINDOW)
+    talk.on_event(ask(1, "old"), replayed=False)
+    talk.on_event(ask(2, "older"), replayed=False)
+    assert talk.on_event(event(Edited, 3, prompt_id="q2", text="newer"), replayed=False) == []
+    (anew,) = calls(talk.on_event(event(Edited, 4, prompt_id="q1", text="new"), replayed=False))
+    assert (anew.ask.id, anew.ask.text) == ("q1", "new")
+    (second,) = talk.on_reply(reply(anew))
+    assert second.ask.text == "newer"
+
+
+def test_an_edit_of_an_answered_question_asks_anew_only_when_told() -> None:
+    """The new answer takes the old one's place in what is remembered."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1, "old"), replayed=False)
+    talk.on_reply(reply(first))
+    assert talk.on_event(event(Edited, 2, prompt_id="q1", text="new"), replayed=False) == []
+    told = event(Edited, 3, prompt_id="q1", text="new", ask_again=True)
+    (anew,) = calls(talk.on_event(told, replayed=False))
+    assert contents(anew) == ["Be kind.", "new"]
+    talk.on_reply(reply(anew, "better"))
+    assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "better")]
+
+
+def test_again_answers_from_the_same_place_in_the_conversation() -> None:
+    """The request holds what came before that question only; the turn is replaced."""
+    talk = Conversation(WINDOW)
+    for number in (1, 2, 3):
+        (call,) = talk.on_event(ask(number), replayed=False)
+        talk.on_reply(reply(call))
+    (anew,) = calls(talk.on_event(event(Again, 4, prompt_id="q2"), replayed=False))
+    assert anew.ask.id == "e4"
+    assert contents(anew) == ["Be kind.", "q 1", "a to q 1", "q 2"]
+    talk.on_reply(reply(anew, "another"))
+    assert [turn.answer for turn in talk.turns] == ["a to q 1", "another", "a to q 3"]
+
+
+def test_again_for_a_question_nobody_remembers_is_refused_in_words() -> None:
+    talk = Conversation(WINDOW)
+    (refusal,) = talk.on_event(event(Again, 1, prompt_id="q9"), replayed=False)
+    assert isinstance(refusal, Settle)
+    assert (refusal.outcome, refusal.text) == ("refused", NOT_REMEMBERED)
+
+
+def test_a_deleted_question_is_withdrawn_and_its_turn_forgotten() -> None:
+    """Answered, running or waiting: its words are in no later request."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1, "ONE"), replayed=False)
+    talk.on_reply(reply(first))
+    (second,) = talk.on_event(ask(2, "TWO"), replayed=False)
+    assert talk.on_event(event(Deleted, 3, prompt_id="q1"), replayed=False) == []
+    assert talk.on_event(event(Deleted, 4, prompt_id="q2"), replayed=False) == [
+        Cancel("q2", "withdrawn")
+    ]
+    talk.on_reply(reply(second, "too late"))
+    assert talk.turns == ()
+
+
+def test_a_failed_answer_leaves_no_turn() -> None:
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
+    talk.on_reply(reply(first, "Sorry.", "failed"))
+    assert talk.turns == ()
+
+
+def test_a_flood_is_refused_in_words() -> None:
+    """State stays bounded whatever one user sends."""
+    talk = Conversation(WINDOW)
+    for number in range(WAITING_LIMIT):
+        talk.on_event(ask(number), replayed=False)
+    (refusal,) = talk.on_event(ask(WAITING_LIMIT), replayed=False)
+    assert isinstance(refusal, Settle)
+    assert (refusal.outcome, refusal.text) == ("refused", TOO_MANY)
+
+
+def test_a_question_longer_than_the_window_is_refused_in_words() -> None:
+    talk = Conversation(WINDOW)
+    (refusal,) = talk.on_event(ask(1, "word " * 20_000), replayed=False)
+    assert isinstance(refusal, Settle)
+    assert (refusal.outcome, refusal.text) == ("refused", TOO_LONG)
+
+
+def test_the_window_keeps_the_newest_turns() -> None:
+    """The oldest are left out first, and the question always stays."""
+    talk = Conversation(WINDOW)
+    for number in range(20):
+        (call,) = talk.on_event(ask(number, f"{number} " + "word " * 200), replayed=False)
+        talk.on_reply(reply(call, "ok"))
+    (last,) = calls(talk.on_event(ask(99, "now"), replayed=False))
+    kept = [content.split()[0] for content in contents(last)[1:-1:2]]
+    assert kept == [str(number) for number in range(20 - len(kept), 20)]
+    assert 0 < len(kept) < 20
+
+
+def test_reported_usage_corrects_the_estimate() -> None:
+    """A model that counts three times the estimate gets shorter requests, which then fit."""
+    sizes = {}
+    for factor in (1, 3):
+        talk = Conversation(WINDOW)
+        for number in range(30):
+            (call,) = talk.on_event(ask(number, "word " * 100), replayed=False)
+            sizes[factor] = call.request.estimated_tokens
+            talk.on_reply(reply(call, "ok", usage=call.request.estimated_tokens * factor))
+    assert sizes[1] > 2 * sizes[3]
+    assert sizes[3] * 3 <= WINDOW.context_tokens - WINDOW.answer_tokens
+
+
+def test_after_a_restart_what_was_pending_is_asked_again_as_replayed() -> None:
+    talk = Conversation(WINDOW)
+    talk.on_event(ask(1), replayed=False)
+    talk.on_event(ask(2), replayed=False)
+    (again,) = Conversation.load(talk.dump(), WINDOW).resume()
+    assert (again.ask.id, again.replayed) == ("q1", True)
+
+
+class Talk(RuleBasedStateMachine):
+    """Random people: whatever they do, each question is settled once and nothing leaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.talk = Conversation(WINDOW)
+        self.count = 0
+        self.running: dict[str, CallModel | Settle] = {}
+        self.asked: dict[str, Ask] = {}
+        self.settled: list[str] = []
+
+    def follow(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Cancel):
+                continue
+            assert effect.ask.id not in self.settled, "asked after it was settled"
+            self.running[effect.ask.id] = effect
+            if isinstance(effect, CallModel):
+                self.check(effect)
+
+    def check(self, call: CallModel) -> None:
+        text = str(call.request.messages)
+        for other in self.asked.values():
+            if f"[{other.id}]" in text and other.id != call.ask.id:
+                assert may_recall(other.place, call.ask.place), "words leaked"
+        total = sum(estimated_tokens(m["content"]) for m in call.request.messages[:-1])
+        assert total <= WINDOW.context_tokens, "over the window"
+
+    @rule(place=st.sampled_from(PLACES), words=st.integers(1, 400), late=st.integers(0, 3))
+    def says(self, place: Place, words: int, late: int) -> None:
+        self.count += 1
+        question = ask(
+            self.count, f"[q{self.count}] " + "word " * words, place, at=self.count - late
+        )
+        self.asked[question.id] = question
+        self.follow(self.talk.on_event(question, replayed=False))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def says_the_same_again(self, data: st.DataObject) -> None:
+        question = self.asked[data.draw(st.sampled_from(sorted(self.asked)))]
+        effects = self.talk.on_event(question, replayed=False)
+        assert all(effect.ask.id != question.id for effect in effects)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), outcome=st.sampled_from(["answered", "failed", "stopped", "withdrawn"]))
+    def is_answered(self, data: st.DataObject, outcome: Outcome) -> None:
+        effect = self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
+        self.settled.append(effect.ask.id)
+        self.follow(self.talk.on_reply(reply(effect, f"a [{effect.ask.id}]", outcome)))
+
+    @precondition(lambda self: self.asked)
+    @rule(
+        data=st.data(),
+        place=st.sampled_from(PLACES),
+        kind=st.sampled_from([Stop, Reset, Again, Edited, Deleted]),
+    )
+    def changes_their_mind(self, data: st.DataObject, place: Place, kind: type) -> None:
+        self.count += 1
+        target = data.draw(st.sampled_from(sorted(self.asked)))
+        fields: dict[str, object] = {} if kind in {Stop, Reset} else {"prompt_id": target}
+        if kind is Edited:
+            fields |= {"text": f"[{target}] edited", "ask_again": data.draw(st.booleans())}
+        where = self.asked[target].place if kind is Edited else place
+        happened = event(kind, self.count, where, **fields)
+        effects = self.talk.on_event(happened, replayed=False)
+        anew = next((p.ask for p in self.talk.pending if p.ask.id == happened.id), None)
+        if anew is not None:
+            self.asked[anew.id] = anew
+        self.follow(effects)
+
+    @rule()
+    def crashes(self) -> None:
+        """A restart from the snapshot asks what was pending again, and changes nothing else."""
+        restarted = Conversation.load(self.talk.dump(), WINDOW)
+        assert restarted.turns == self.talk.turns
+        assert [p.ask for p in restarted.pending] == [p.ask for p in self.talk.pending]
+        self.talk = restarted
+        self.running.clear()
+        self.follow(self.talk.resume())
+
+    @invariant()
+    def holds(self) -> None:
+        asked = [p for p in self.talk.pending if p.asked]
+        # An edit can put back a question whose older call has not come back yet.
+        assert {p.ask.id for p in asked} <= set(self.running)
+        assert set(self.running) <= {p.ask.id for p in self.talk.pending}
+        calling = [p for p in asked if isinstance(self.running[p.ask.id], CallModel)]
+        assert len(calling) <= IN_FLIGHT_LIMIT
+        for number, one in enumerate(calling):
+            for other in calling[number + 1 :]:
+                assert not same_thread(one.ask.place, other.ask.place)
+        if not asked:
+            assert not self.talk.pending, "a question waits for nothing"
+        orders = [turn.order for turn in self.talk.turns]
+        assert orders == sorted(orders)
+
+    def teardown(self) -> None:
+        """In the end everybody is answered."""
+        while self.running:
+            _, effect = self.running.popitem()
+            self.settled.append(effect.ask.id)
+            self.follow(self.talk.on_reply(reply(effect)))
+        assert self.talk.pending == ()
+        assert len(self.settled) == len(set(self.settled))
+
+
+TestTalk = Talk.TestCase
+TestTalk.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
