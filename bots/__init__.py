@@ -1,0 +1,1 @@
+"""The port, the relay and one folder a platform."""

@@ -187,7 +187,9 @@ class Relay:
                 if part.text == NOT_SHOWABLE:
                     await self._give_up(part, f"the platform refuses it: {error}")
                     return False
-                logger().error("refused by the platform", prompt=part.reply.prompt_id, why=str(error))
+                logger().error(
+                    "refused by the platform", prompt=part.reply.prompt_id, why=str(error)
+                )
                 part = Part(part.reply, NOT_SHOWABLE, part.index, part.count)
             except (Gone, Forbidden) as error:
                 await self._give_up(part, f"{type(error).__name__.lower()}: {error}")

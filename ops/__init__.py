@@ -1,0 +1,1 @@
+"""The `threadwax` command: starts, supervises and examines processes; holds no logic of theirs."""

@@ -277,12 +277,12 @@ class Bus:
             metrics.answered.labels(platform, reply.outcome).inc()
             return reply
 
-        return await self._until_done(once)
+        return await self.until_done(once)
 
     async def stored_reply(self, user: str, prompt_id: str) -> Reply | None:
         """The journal's reply to a prompt. Goes on asking until the server answers."""
         subject = names.reply_subject(user, prompt_id)
-        return await self._until_done(lambda: self._direct_get(subject))
+        return await self.until_done(lambda: self._direct_get(subject))
 
     async def _direct_get(self, subject: str) -> Reply | None:
         try:
@@ -320,7 +320,7 @@ class Bus:
         async def once() -> None:
             await self.js.publish(names.dead_letter_subject(subject), data, headers=headers)
 
-        await self._until_done(once)
+        await self.until_done(once)
         metrics.unreadable.inc()
         logger().warning("unreadable: put among the dead letters", subject=subject, reason=reason)
 
@@ -330,9 +330,10 @@ class Bus:
         async def once() -> int:
             return (await self.js.stream_info(stream)).state.last_seq
 
-        return await self._until_done(once)
+        return await self.until_done(once)
 
-    async def _until_done(self, once: Callable[[], Awaitable[T]]) -> T:
+    async def until_done(self, once: Callable[[], Awaitable[T]]) -> T:
+        """The result of `once`, tried until NATS does it; told once, and once when it is over."""
         wait_s = _RETRY_FIRST_S
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Structured logging: one line a hop, with the prompt's id; never a message's text, never a secret."""
+"""Structured logging: one line a hop; never a message's text, never a secret."""
 
 import logging
 import sys

@@ -205,7 +205,7 @@ class Reply(Message):
 
 
 class Partial(Message):
-    """An answer while it grows: the whole text so far. Lossy; the highest (attempt, sequence) counts."""
+    """An answer while it grows: all its text so far. Lossy; the highest sequence counts."""
 
     v: Literal[1] = 1
     prompt_id: PromptId

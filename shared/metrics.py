@@ -11,9 +11,11 @@ answered_before = Counter(
 )
 posted = Counter("threadwax_posted", "Parts of replies shown to people", ["platform"])
 posted_before = Counter(
-    "threadwax_posted_before", "Second posts prevented: a receipt or the platform knew it", ["platform"]
+    "threadwax_posted_before",
+    "Second posts prevented",
+    ["platform"],
 )
-post_failed = Counter("threadwax_post_failed", "Parts that could not be posted", ["platform", "why"])
+post_failed = Counter("threadwax_post_failed", "Parts not posted", ["platform", "why"])
 unreadable = Counter("threadwax_unreadable", "Messages sent to the dead letters")
 model_retries = Counter("threadwax_model_retries", "Model calls tried again", ["why"])
 in_flight = Gauge("threadwax_in_flight", "Model calls under way")

@@ -23,9 +23,7 @@ class Settings(BaseSettings):
         description="The NATS server, with user and password where it wants them. "
         "Without it: the one that `threadwax up` or `threadwax nats` runs on this data folder.",
     )
-    home: Path = Field(
-        Path(".threadwax"), alias="THREADWAX_HOME", description="The data folder."
-    )
+    home: Path = Field(Path(".threadwax"), alias="THREADWAX_HOME", description="The data folder.")
     http_port: int | None = Field(
         None,
         alias="THREADWAX_HTTP_PORT",

@@ -1,0 +1,1 @@
+"""The gateway: plain NATS request and reply for any client."""

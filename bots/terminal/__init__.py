@@ -1,0 +1,1 @@
+"""The terminal: a chat on standard input and output."""

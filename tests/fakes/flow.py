@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from nats.aio.msg import Msg
 
+from bots.endings import end
 from shared import names
 from shared.bus import Bus
 from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop, event_of
@@ -46,9 +47,8 @@ class FakeFlow:
 
     async def stop(self) -> None:
         """Ends it, answered or not."""
-        for task in (self._reading, *self._tasks):
-            if task is not None:
-                task.cancel()
+        if self._reading is not None:
+            await end(self._reading, *self._tasks)
         await self._bus.close()
 
     def release(self) -> None:

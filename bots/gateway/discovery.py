@@ -1,0 +1,68 @@
+"""Answers PING, INFO and STATS of the `nats` command, as NATS micro services do (ADR-32).
+
+Not by nats-py's own `nats.micro`: that answers to any reply subject, and so lets anyone who may ask
+publish where only this process may. This must never answer to anything but an inbox.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+from nats.aio.msg import Msg
+
+from bots.gateway.request import is_inbox
+from shared import names
+from shared.bus import Bus
+
+SERVICE: Final = "threadwax-gateway"
+_TYPE: Final = "io.nats.micro.v1."
+
+
+async def be_discovered(bus: Bus, queue_group: str, counts: Callable[[], tuple[int, int]]) -> None:
+    """Answers for as long as the bus lives; `counts` gives requests taken and refused."""
+    started = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    own = {
+        "name": SERVICE,
+        "id": secrets.token_hex(11),
+        "version": version("threadwax"),
+        "metadata": {},
+    }
+    endpoint = {
+        "name": names.GATEWAY_SUBJECT,
+        "subject": names.GATEWAY_SUBJECT,
+        "queue_group": queue_group,
+    }
+
+    def info() -> dict[str, Any]:
+        return {
+            "description": 'Ask with {"user_id": "...", "prompt": "..."}; the answer is the text.',
+            "endpoints": [{**endpoint, "metadata": {}}],
+        }
+
+    def stats() -> dict[str, Any]:
+        requests, errors = counts()
+        figures = {"num_requests": requests, "num_errors": errors, "last_error": ""}
+        times = {"processing_time": 0, "average_processing_time": 0}
+        return {"started": started, "endpoints": [{**endpoint, **figures, **times}]}
+
+    def ping() -> dict[str, Any]:
+        return {}
+
+    for verb, details in (("ping", ping), ("info", info), ("stats", stats)):
+        await _answer(bus, verb, own, details)
+
+
+async def _answer(
+    bus: Bus, verb: str, own: dict[str, Any], details: Callable[[], dict[str, Any]]
+) -> None:
+    async def answer(message: Msg) -> None:
+        if is_inbox(message.reply):
+            words = {"type": f"{_TYPE}{verb}_response", **own, **details()}
+            await bus.client.publish(message.reply, json.dumps(words).encode())
+
+    subject = f"$SRV.{verb.upper()}"
+    for name in (subject, f"{subject}.{SERVICE}", f"{subject}.{SERVICE}.{own['id']}"):
+        await bus.client.subscribe(name, cb=answer)

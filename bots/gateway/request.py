@@ -1,0 +1,132 @@
+"""What a plain NATS request asks: foreign bytes in, an event or a refusal in plain words out.
+
+Pure. Nothing that comes in may decide to which
+subject anything is published but for the asker's own inbox.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from shared import names
+from shared.messages import TEXT_LIMIT_CHARS, Ask, Place
+
+PLATFORM: Final = "gateway"
+
+BAD_REQUEST: Final = "400"
+TOO_LARGE: Final = "413"
+UNAVAILABLE: Final = "503"
+"""HTTP's codes, as NATS micro services use them."""
+
+INBOX_PREFIX: Final = "_INBOX"
+"""How the first token of an inbox begins: clients ask with `_INBOX`, roles with `_INBOX_<role>`.
+
+The server does not check reply subjects: any other one could be a stream's or the server's own, to
+which we may publish and the asker may not.
+"""
+
+MESSAGE_ID: Final = "Nats-Msg-Id"
+
+_ID_CHARS: Final = 200
+"""Of a prompt id, as `messages.PromptId` has it."""
+
+_INBOX: Final = re.compile(rf"{INBOX_PREFIX}[A-Za-z0-9_-]*(?:\.[^\s.*>]+)+")
+
+
+class Refused(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+    """The request cannot be answered: tell the asker why, with this code."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def is_inbox(subject: str) -> bool:
+    """Whether an answer may be published there."""
+    return _INBOX.fullmatch(subject) is not None
+
+
+def ask_of(
+    data: bytes, headers: Mapping[str, str], inbox: str, *, now: datetime, fresh_id: str
+) -> Ask:
+    """The question in a request; `fresh_id` names it where the asker brings no `Nats-Msg-Id`.
+
+    Raises:
+        Refused: with the reason in words for the asker.
+    """
+    body = _body(data)
+    name = _user_id(body)
+    text = _prompt(body)
+    try:
+        user = names.user_of(PLATFORM, name)
+    except names.BadName as error:
+        raise Refused(BAD_REQUEST, f"user_id cannot be used: {error}") from error
+    _, token = names.split_user(user)
+    return Ask(
+        id=_prompt_id(token, headers.get(MESSAGE_ID) or fresh_id),
+        user=user,
+        place=Place(platform=PLATFORM, channel=token, audience="direct"),
+        address={"inbox": inbox},
+        said_at=now,
+        text=text,
+    )
+
+
+def _body(data: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise Refused(BAD_REQUEST, "the request is not valid UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise Refused(
+            BAD_REQUEST, 'the request is not JSON; send {"user_id": "...", "prompt": "..."}'
+        ) from error
+    if not isinstance(body, dict):
+        raise Refused(BAD_REQUEST, "the request is not a JSON object with user_id and prompt")
+    return body
+
+
+def _user_id(body: dict[str, Any]) -> str:
+    value = body.get("user_id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise Refused(BAD_REQUEST, "user_id is missing or no text")
+    if not value.strip():
+        raise Refused(BAD_REQUEST, "user_id is empty")
+    return value
+
+
+def _prompt(body: dict[str, Any]) -> str:
+    value = body.get("prompt")
+    if not isinstance(value, str):
+        raise Refused(BAD_REQUEST, "prompt is missing or no text")
+    if not value.strip():
+        raise Refused(BAD_REQUEST, "prompt is empty")
+    if len(value) > TEXT_LIMIT_CHARS:
+        raise Refused(
+            TOO_LARGE,
+            f"prompt has {len(value):,} characters and may have {TEXT_LIMIT_CHARS:,}",
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # an escaped half of a surrogate pair
+        raise Refused(BAD_REQUEST, "prompt is not valid Unicode") from error
+    return value
+
+
+def _prompt_id(token: str, message_id: str) -> str:
+    """The same id for the same user and message id, and for no other; hashed where it is long."""
+    try:
+        readable = f"{PLATFORM}-{token}-{names.encoded(message_id)}"
+    except names.BadName:
+        readable = ""
+    # A token may hold hyphens: `a-b` asking `c` must not be `a` asking `b-c`.
+    if readable and len(readable) <= _ID_CHARS and "-" not in token:
+        return readable
+    whole = json.dumps([token, message_id])
+    return f"{PLATFORM}-{hashlib.sha256(whole.encode()).hexdigest()}"

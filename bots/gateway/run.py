@@ -1,0 +1,71 @@
+"""Wires the gateway: bus, relay, discovery, status, and a clean end.
+
+Holds no rule of its own; another gateway may run beside it at any time.
+"""
+
+import asyncio
+import sys
+from typing import Final
+
+from bots.endings import end
+from bots.gateway.discovery import be_discovered
+from bots.gateway.platform import QUEUE_GROUP, Gateway
+from bots.relay import Relay
+from shared import lifecycle, log, names
+from shared.bus import Bus, Unavailable
+from shared.http_status import serve_status
+from shared.settings import Settings
+
+LAST_WORDS_S: Final = 5.0
+"""What came before a stop is stored within this; the supervisor waits longer."""
+
+
+def main(settings: Settings) -> int:
+    """Runs the gateway until it is told to stop; returns the exit code."""
+    lifecycle.die_with_parent()
+    log.set_up(settings.log_level, process="gateway")
+    try:
+        asyncio.run(_run(settings))
+    except (Unavailable, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201  (it is what the operator reads)
+        return 1
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    bus = await Bus.connect(settings.bus_url(), name="gateway", wait_s=None)
+    gateway = Gateway(bus)
+    relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
+
+    def ready() -> tuple[bool, str]:
+        if not bus.connected:
+            return False, "NATS does not answer"
+        if not gateway.listening.is_set():
+            return False, "not listening yet"
+        return True, "ok"
+
+    status = None
+    where = names.GATEWAY_SUBJECT
+    if settings.http_port is not None:
+        status, port = await serve_status(settings.http_host, settings.http_port, ready=ready)
+        where += f" http://{settings.http_host}:{port}"
+    stop = asyncio.create_task(lifecycle.wait_for_stop())
+    listening = asyncio.create_task(gateway.listen(bus.publish))  # type: ignore[arg-type]
+    relaying = asyncio.create_task(relay.run())
+    works = {stop, listening, relaying}
+    try:
+        await be_discovered(bus, QUEUE_GROUP, gateway.counts)
+        started = asyncio.create_task(gateway.listening.wait())
+        await asyncio.wait({started, *works}, return_when=asyncio.FIRST_COMPLETED)
+        if gateway.listening.is_set():
+            lifecycle.ready(where)
+        done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        await gateway.close()
+        await asyncio.wait({listening}, timeout=LAST_WORDS_S)
+    finally:
+        await end(*works)
+        if status is not None:
+            await status.cleanup()
+        await bus.close()

@@ -1,0 +1,291 @@
+"""Splits an answer into parts that a chat platform takes, without breaking code, words or emoji.
+
+Pure, and prefix-stable: all but the last part of a growing text never change again, so a streamed
+answer never rewrites what was already shown. It must never lose a word.
+
+Time and memory are linear in the text: a part looks back over at most its own length, and a part
+that could have been longer than a third of the limit is at least that long.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bots.fence import Fence, opened_by, quote_of
+
+Length = Callable[[str], int]
+"""Counts text in a platform's unit: adds up over pieces, at least 1 for each character."""
+
+_GUARD: Final = "\u200b"
+"""Zero-width space: stands before the rest of a cut line that would now read as a fence."""
+
+_PARAGRAPH, _LINE, _INSIDE, _BAD = range(4)
+"""Places to break, best first: after a blank line, a line, inside code or a table, after a title or
+the opening of a fence."""
+
+_LINES: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_SENTENCE: Final = re.compile(r"[.!?…][\"'”\u2019)\]*_]*\s|[。\uff01\uff1f]")
+
+
+def utf16_length(text: str) -> int:
+    """UTF-16 code units, which Discord counts: an emoji takes two."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def split_text(text: str, limit: int, *, length: Length = len) -> list[str]:
+    """Parts of at most `limit`, each with its code fences closed; none for a blank text.
+
+    It breaks at a paragraph, else a line, a sentence, a word, each only if the part is then a third
+    full, and never inside a grapheme. A fence that is cut is closed and opened again with its
+    indentation, quote marks and info string. Blank lines and spaces at a break are dropped outside
+    code. A single grapheme wider than the limit is cut, a single character then exceeds it, and a
+    fence whose own lines would fill half a part counts as text.
+
+    Raises:
+        ValueError: the limit is not positive.
+    """
+    if limit < 1:
+        raise ValueError("the limit of a part must be positive")
+    return _Split(text, limit, length).parts()
+
+
+@dataclass(frozen=True, slots=True)
+class _Break:
+    """A place where the part could end: before the line at `start`."""
+
+    start: int
+    fence: Fence | None
+    fence_after: Fence | None
+    used: int
+
+
+class _Split:
+    """One text on its way into parts.
+
+    `_start` is where the part under way begins, `_fence` what is open where it ends now, `_before`
+    its last line, and `_cut` says that it begins in the middle of a line.
+    """
+
+    def __init__(self, text: str, limit: int, length: Length) -> None:
+        self._text = text
+        self._limit = limit
+        self._length = length
+        self._lines = [m.span() for m in _LINES.finditer(text)]
+        self._parts: list[str] = []
+        self._begin(0, None)
+
+    def _begin(
+        self, start: int, fence: Fence | None, *, carry: str = "", cut: bool = False
+    ) -> None:
+        self._start = start
+        self._fence = fence.again() if fence else None
+        self._carry = carry
+        self._head = (self._fence.opening if self._fence else "") + carry
+        self._cut = cut
+        self._used = self._length(self._head) + (self._length(_GUARD) if cut else 0)
+        self._breaks: dict[int, _Break] = {}
+        self._before = ""
+        self._opened = False
+
+    def parts(self) -> list[str]:
+        number = 0
+        while number < len(self._lines):
+            line_start, end = self._lines[number]
+            start = max(line_start, self._start)
+            # More than this is over the limit anyway; looking no further keeps it linear.
+            line = self._text[start : min(end, start + self._limit + 1)]
+            whole = start + len(line) == end
+            if not line.strip() and self._fence is None and not self._before:
+                self._begin(start + len(line), None, carry=self._carry, cut=not whole)
+                number += whole
+                continue
+            self._note_break(start, line)
+            if whole and self._takes(start, line):
+                number += 1
+            else:
+                self._seal(start, line)
+                while number and self._lines[number - 1][1] > self._start:
+                    number -= 1
+                while number < len(self._lines) and self._lines[number][1] <= self._start:
+                    number += 1
+        if self._before:
+            self._emit(len(self._text), self._fence)
+        return self._parts
+
+    def _is_rest(self, start: int) -> bool:
+        """Whether what starts there is the rest of a cut line, which is never a fence's line."""
+        return self._cut and start == self._start
+
+    def _around(self, start: int, line: str) -> Fence | None:
+        """The fence whose code the line is."""
+        held = self._fence and (self._is_rest(start) or self._fence.holds(line))
+        return self._fence if held else None
+
+    def _note_break(self, start: int, line: str) -> None:
+        if self._before:
+            around = self._around(start, line)
+            place = _Break(start, self._fence, around, self._used)
+            self._breaks[self._rank(line, around)] = place
+
+    def _takes(self, start: int, line: str) -> bool:
+        """Adds a whole line to the part, unless it does not fit."""
+        around = self._around(start, line)
+        if line.strip() or (around and not around.quote):
+            # Before a closing line nothing is trimmed but the line's own end.
+            code = around or opened_by(line, growing=True)
+            content = line.rstrip("\r\n") if code else line.rstrip()
+            if self._used + self._length(content) + self._reserve(line) > self._limit:
+                return False
+        opened = None if around else self._opener(start, line)
+        closed = around and not self._is_rest(start) and around.closes(line)
+        self._fence = opened or (None if closed else around)
+        self._opened = opened is not None
+        self._used += self._length(line)
+        self._before = line
+        return True
+
+    def _reserve(self, line: str) -> int:
+        """Room to keep for closing a fence after this line.
+
+        It must never shrink as the line grows, or a part would be sealed that a moment later turns
+        out to have had room: so it goes by what the line could still become. Code leaves room for
+        two closing lines, so that the real one stands in the same part.
+        """
+        room = 0
+        if self._fence:
+            closing = self._length(self._fence.closing)
+            room = closing if self._fence.may_close(line) else 2 * closing
+        if self._fence is None or not self._fence.holds(line):
+            fence = opened_by(line, growing=True)
+            # What takes more than a quarter is no fence to us: see `_opener`.
+            most = self._limit // 4
+            room = max(room, min(self._length(fence.closing), most) if fence else 0)
+        return room
+
+    def _opener(self, start: int, line: str) -> Fence | None:
+        """The fence that the line opens, where its own lines leave room for code."""
+        fence = None if self._is_rest(start) else opened_by(line)
+        for named in (fence, fence.unnamed()) if fence else ():
+            width = self._length(named.opening) + 2 * self._length(named.closing)
+            if width + self._length(_GUARD) <= self._limit // 2:
+                return named
+        return None
+
+    def _rank(self, line: str, fence: Fence | None) -> int:
+        """How good a place is for a break between the previous line and this one."""
+        if self._opened:
+            return _BAD
+        if fence:
+            return _INSIDE
+        before = self._before.lstrip()
+        if before.startswith("#"):
+            return _BAD
+        if before.startswith("|") and line.lstrip().startswith("|"):
+            return _INSIDE
+        return _LINE if before else _PARAGRAPH
+
+    def _seal(self, start: int, line: str) -> None:
+        """Ends the part at the best place up to the line at `start`, which it cannot take whole."""
+        third = self._limit / 3
+        for rank in (_PARAGRAPH, _LINE, _INSIDE):
+            place = self._breaks.get(rank)
+            if place and place.used >= third:
+                return self._end_at(place)
+        around = self._around(start, line)
+        room = self._limit - self._used - self._reserve(line)
+        code = around is not None or opened_by(line, growing=True) is not None
+        at, between_words = self._cut_of(line, room, code=code)
+        prose = not code and not line.lstrip().startswith("|")
+        if prose and between_words and self._used + at >= third:
+            return self._cut_at(start, line, at)
+        for rank in (_PARAGRAPH, _LINE, _INSIDE, _BAD):
+            if rank in self._breaks:
+                return self._end_at(self._breaks[rank])
+        return self._cut_at(start, line, at or 1)
+
+    def _end_at(self, place: _Break) -> None:
+        self._emit(place.start, place.fence)
+        self._begin(place.start, place.fence_after)
+
+    def _cut_at(self, start: int, line: str, at: int) -> None:
+        """Ends the part inside a line; what its head alone opens or closes counts for this part."""
+        around = self._around(start, line)
+        end = start + at
+        if around:
+            closed = not self._is_rest(start) and around.closes(line[:at])
+            self._emit(end, None if closed else around)
+        else:
+            self._emit(end, self._opener(start, line[:at]))
+        if self._is_rest(start):
+            carry = self._carry
+        else:
+            carry = around.quote if around else quote_of(line)
+            if self._length(carry) > self._limit // 8 and not around:
+                carry = ""
+        while not around and self._text[end : end + 1] in (" ", "\t"):
+            end += 1
+        self._begin(end, around, carry=carry, cut=True)
+
+    def _cut_of(self, line: str, room: int, *, code: bool) -> tuple[int, bool]:
+        """Where to cut a line into `room`, 0 for nowhere; and whether between words."""
+        if room < 1:
+            return 0, False
+        span = range(1, min(len(line), room) + 1)
+        most = bisect_right(span, room, key=lambda k: self._length(line[:k]))
+        # A space at the cut itself costs nothing: it is dropped.
+        window = line[:most] if code else line[: most + 1]
+        sentence = max(
+            (m.end() for m in _SENTENCE.finditer(window) if m.end() <= most or m[0][-1].isspace()),
+            default=0,
+        )
+        word = max(window.rfind(" "), window.rfind("\t")) + 1
+        for at in (sentence, word):
+            if at > most // 3 and line[:at].strip() and _grapheme_ends(line, at):
+                return at, True
+        at = most
+        while at > 0 and not (_grapheme_ends(line, at) and line[at : at + 1] not in ("`", "~")):
+            at -= 1
+        if not at:
+            at = most
+            while at > 0 and not _grapheme_ends(line, at):
+                at -= 1
+        return at or most, False
+
+    def _emit(self, end: int, fence: Fence | None) -> None:
+        """Makes the part of the text up to `end`; `fence` is open there."""
+        body = self._text[self._start : end]
+        if self._cut and opened_by(body, growing=True):
+            body = _GUARD + body
+        if fence is None:
+            body = body.rstrip()
+            if not body:
+                return  # it was only the spaces before a long word
+        else:
+            body = re.sub(r"(?:\r\n|\r|\n)\Z", "", body) + fence.closing
+        self._parts.append(self._head + body)
+
+
+def _grapheme_ends(text: str, at: int) -> bool:
+    """Whether the text may be cut before the character `at`: not inside what looks like one."""
+    if not 0 < at < len(text):
+        return True
+    left, right = text[at - 1], text[at]
+    if (left, right) == ("\r", "\n") or left == "\u200d":
+        return False
+    if unicodedata.category(right) in ("Mn", "Mc", "Me") or right == "\u200d":
+        return False
+    if "\U0001f3fb" <= right <= "\U0001f3ff" or "\U000e0020" <= right <= "\U000e007f":
+        return False  # skin tones, and the tags of regional flags
+    if _is_flag_half(left) and _is_flag_half(right):
+        first = at - 1
+        while first > 0 and _is_flag_half(text[first - 1]):
+            first -= 1
+        return (at - first) % 2 == 0
+    return True
+
+
+def _is_flag_half(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"

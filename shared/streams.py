@@ -1,0 +1,267 @@
+"""The streams, buckets and consumers on NATS, created or brought up to date at the start.
+
+Never deletes anything, and never changes what decides to which partition a user belongs.
+"""
+
+import asyncio
+import http.client
+import json
+import re
+from dataclasses import fields
+from typing import Final
+from urllib.parse import urlsplit
+
+from nats.js import JetStreamContext, api
+from nats.js.errors import NotFoundError
+
+from shared import names
+
+RECEIPTS: Final = "RECEIPTS"
+"""The key-value bucket in which the relays note what they posted."""
+
+BLOBS: Final = "BLOBS"
+"""The object store for attachments too large for a message."""
+
+DAY_S: Final = 24 * 60 * 60
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+KEPT_S: Final = 7 * DAY_S
+"""How far the dataflow can rewind, and how long a platform may be down: a long weekend and more."""
+
+DEAD_KEPT_S: Final = 30 * DAY_S
+"""Dead letters wait for a person, not for a process."""
+
+DUPLICATES_S: Final = DAY_S
+"""Platforms deliver an event again within hours; the table of ids is held in memory."""
+
+PROMPT_BYTES: Final = 256 * 1024
+REPLY_BYTES: Final = 512 * 1024
+STREAM_BYTES: Final = GIB
+DLQ_BYTES: Final = 256 * MIB
+ADVISORY_BYTES: Final = 16 * MIB
+
+ACK_WAIT_S: Final = 10.0
+"""A relay that died is replaced this soon; one that works on a reply says so in between."""
+
+MAX_ACK_PENDING: Final = 64
+"""Replies in the hands of one relay: enough to post in parallel, few enough to post anew."""
+
+MONITOR_TIMEOUT_S: Final = 2.0
+
+PARTITION_METADATA: Final = "partitions"
+PARTITION_TRANSFORM: Final = (
+    f"p.{{{{partition({names.PARTITIONS})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
+)
+"""Without token numbers the whole subject is hashed. `.>` is refused with this source (10156)."""
+
+
+class OtherPartitions(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+    """The live prompt stream partitions its users in another way: a person has to decide."""
+
+    def __init__(self, live: int | None, transform: str) -> None:
+        super().__init__(
+            f"the stream {names.PROMPTS} on this server has "
+            f"{'no' if live is None else live} partitions (transform {transform or 'none'!r}), "
+            f"this version needs {names.PARTITIONS} ({PARTITION_TRANSFORM!r}). "
+            "Changing a live stream would move users between partitions and split their "
+            "conversations: use another server or account, or let the stream run empty and "
+            f"delete it with `nats stream rm {names.PROMPTS}`."
+        )
+        self.live = live
+
+
+class NotMonitored(Exception):  # noqa: N818
+    """The server's monitoring does not answer: nothing is known about its durability."""
+
+
+async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
+    """Creates what is missing and updates what differs; a second call changes nothing.
+
+    Fields of which we say nothing stay as the operator set them, and `replicas` only ever grows.
+
+    Raises:
+        OtherPartitions: before anything was changed.
+        nats.js.errors.APIError: the server refused, for example for want of storage.
+    """
+    wanted = stream_configs(replicas)
+    live = await asyncio.gather(*(_live_stream(js, config) for config in wanted))
+    same_partitions(live[0])
+    for config, current in zip(wanted, live, strict=True):
+        if current is None:
+            await js.add_stream(config)
+        elif changes := _changes(config, current):
+            if "num_replicas" in changes:
+                changes["num_replicas"] = max(replicas, current.num_replicas or 1)
+            updated = current.evolve(**changes)
+            if updated != current:
+                await js.update_stream(updated)
+
+
+async def ensure_reply_consumer(
+    js: JetStreamContext,
+    name: str,
+    filter_subject: str,
+    *,
+    inactive_s: float | None = None,
+) -> None:
+    """Creates the durable consumer of an adapter's replies, or updates it where it differs.
+
+    A reply is never dropped for the number of its deliveries: a platform may be down for an hour,
+    and the relay decides by age. `inactive_s`: the server removes it after so long without a
+    reader; by default it stays.
+    """
+    wanted = api.ConsumerConfig(
+        durable_name=name,
+        filter_subject=filter_subject,
+        ack_policy=api.AckPolicy.EXPLICIT,
+        deliver_policy=api.DeliverPolicy.ALL,
+        max_deliver=-1,
+        ack_wait=ACK_WAIT_S,
+        max_ack_pending=MAX_ACK_PENDING,
+        inactive_threshold=inactive_s,
+    )
+    try:
+        live = (await js.consumer_info(names.REPLIES, name)).config
+    except NotFoundError:
+        await js.add_consumer(names.REPLIES, wanted)
+        return
+    if changes := _changes(wanted, live):
+        await js.add_consumer(names.REPLIES, live.evolve(**changes))
+
+
+def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
+    """All streams, PROMPTS first; the buckets as the streams which they are underneath."""
+    return (
+        _stream(
+            names.PROMPTS,
+            "prompts.*.*",
+            replicas=replicas,
+            max_bytes=STREAM_BYTES,
+            max_msg_size=PROMPT_BYTES,
+            # A full stream refuses new questions loudly instead of dropping accepted ones.
+            discard=api.DiscardPolicy.NEW,
+            duplicate_window=DUPLICATES_S,
+            subject_transform=api.SubjectTransform(src="prompts.*.*", dest=PARTITION_TRANSFORM),
+            metadata={PARTITION_METADATA: str(names.PARTITIONS)},
+        ),
+        _stream(
+            names.REPLIES,
+            "replies.*.*.*",
+            replicas=replicas,
+            max_bytes=STREAM_BYTES,
+            max_msg_size=REPLY_BYTES,
+            discard=api.DiscardPolicy.NEW,
+            duplicate_window=DUPLICATES_S,
+            allow_direct=True,
+        ),
+        _stream(names.DLQ, "dlq.>", replicas=replicas, max_age=DEAD_KEPT_S, max_bytes=DLQ_BYTES),
+        _stream(
+            names.ADVISORIES,
+            "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
+            "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+            replicas=replicas,
+            max_age=DEAD_KEPT_S,
+            max_bytes=ADVISORY_BYTES,
+        ),
+        # As NATS's ADR-8 lays a key-value bucket out; no limit of bytes, because a receipt that
+        # cannot be written means a reply that is posted twice.
+        _stream(
+            f"KV_{RECEIPTS}",
+            f"$KV.{RECEIPTS}.>",
+            replicas=replicas,
+            discard=api.DiscardPolicy.NEW,
+            max_msgs_per_subject=1,
+            allow_direct=True,
+            allow_rollup_hdrs=True,
+            deny_delete=True,
+        ),
+        # As NATS's ADR-20 lays an object store out.
+        _stream(
+            f"OBJ_{BLOBS}",
+            f"$O.{BLOBS}.C.>",
+            f"$O.{BLOBS}.M.>",
+            replicas=replicas,
+            max_bytes=STREAM_BYTES,
+            discard=api.DiscardPolicy.NEW,
+            allow_direct=True,
+            allow_rollup_hdrs=True,
+        ),
+    )
+
+
+def same_partitions(live: api.StreamConfig | None) -> None:
+    """Checks that a live prompt stream, if there is one, partitions users as we do.
+
+    Raises:
+        OtherPartitions: it does not.
+    """
+    if live is None:
+        return
+    transform = live.subject_transform.dest if live.subject_transform else ""
+    if transform == PARTITION_TRANSFORM:
+        return
+    told = (live.metadata or {}).get(PARTITION_METADATA, "")
+    found = re.search(r"partition\((\d+)", transform)
+    raise OtherPartitions(
+        int(found[1]) if found else int(told) if told.isdecimal() else None, transform
+    )
+
+
+def sync_always(monitor_url: str) -> bool:
+    """Whether the server acknowledges only what is on the disk; blocks for seconds at most.
+
+    Raises:
+        NotMonitored: the monitoring at this address does not answer, or JetStream is off.
+    """
+    parts = urlsplit(monitor_url)
+    connection = http.client.HTTPConnection(
+        parts.hostname or "127.0.0.1", parts.port, timeout=MONITOR_TIMEOUT_S
+    )
+    try:
+        connection.request("GET", "/varz")
+        varz = json.loads(connection.getresponse().read())
+        return varz["jetstream"]["config"].get("sync_always") is True
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        raise NotMonitored(f"{monitor_url}/varz does not tell: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def _stream(name: str, *subjects: str, replicas: int, **limits: object) -> api.StreamConfig:
+    base = api.StreamConfig(
+        name=name,
+        subjects=list(subjects),
+        storage=api.StorageType.FILE,
+        # Not a work queue: the dataflow must be able to rewind.
+        retention=api.RetentionPolicy.LIMITS,
+        discard=api.DiscardPolicy.OLD,
+        num_replicas=replicas,
+        max_age=KEPT_S,
+    )
+    return base.evolve(**limits)
+
+
+async def _live_stream(js: JetStreamContext, wanted: api.StreamConfig) -> api.StreamConfig | None:
+    try:
+        return (await js.stream_info(wanted.name or "")).config
+    except NotFoundError:
+        return None
+
+
+def _changes(
+    wanted: api.StreamConfig | api.ConsumerConfig, live: api.StreamConfig | api.ConsumerConfig
+) -> dict[str, object]:
+    """The fields in which the live object differs; an update resets what it does not name."""
+    changes: dict[str, object] = {}
+    for field in fields(wanted):
+        value, current = getattr(wanted, field.name), getattr(live, field.name)
+        if value in (field.default, current):
+            continue
+        if isinstance(value, dict) and isinstance(current, dict):
+            # The server adds metadata of its own.
+            if value.items() <= current.items():
+                continue
+            value = {**current, **value}
+        changes[field.name] = value
+    return changes

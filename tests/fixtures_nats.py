@@ -1,0 +1,25 @@
+"""A real nats-server for a test: its own folder, a free port, the streams set up, sync always.
+
+Never shared between tests, so that one may kill it without another noticing.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.nats_command import set_up_streams
+from ops.nats_server import NatsServer
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """The server: `url`, `guest_url`, `monitor_url`, `stop()`, `kill()`, and `start()` again."""
+    server = NatsServer(tmp_path / "nats-home" / "nats", port=0)
+    try:
+        server.start()
+        asyncio.run(set_up_streams(server.url))
+        yield server
+    finally:
+        server.close()

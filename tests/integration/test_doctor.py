@@ -1,0 +1,104 @@
+"""The doctor's findings, against real servers and none."""
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from ops import doctor
+from ops.doctor import CHECKS, Finding, Patient, examine
+from ops.nats_server import NatsServer
+from shared import names
+from shared.bus import Bus
+from shared.settings import Settings
+
+
+def settings(home: Path, **changes: str) -> Settings:
+    return Settings.model_validate({"THREADWAX_HOME": home, **changes})
+
+
+def about(findings: list[Finding], subject: str) -> Finding:
+    return next(finding for finding in findings if finding.subject == subject)
+
+
+async def test_nothing_runs(tmp_path: Path) -> None:
+    """Without NATS and model both fail with advice, and the rest is not guessed."""
+    foreign = settings(tmp_path, NATS_URL="nats://me:secret@127.0.0.1:9")
+    findings = await examine(foreign, CHECKS)
+    assert about(findings, "nats").grade == "fail"
+    assert "threadwax up" in about(findings, "nats").advice
+    assert about(findings, "model").grade == "fail"
+    assert about(findings, "data folder").grade != "fail"
+    assert not [finding for finding in findings if finding.subject == "streams"]
+    assert "secret" not in repr(findings)
+
+
+async def test_running_server(nats: NatsServer, tmp_path: Path) -> None:
+    """Streams, durability, dataflow and gateway, as they come alive."""
+    home = tmp_path / "nats-home"
+    (home / "nats" / "url").write_text(nats.url)
+    findings = await examine(settings(home), CHECKS)
+    for subject in ("nats", "streams", "durability"):
+        assert about(findings, subject).grade == "ok", subject
+    assert about(findings, "dataflow").grade == "fail"
+    assert about(findings, "gateway").grade == "warn"
+
+    bus = await Bus.connect(nats.url, name="test")
+    await bus.js.add_consumer(names.PROMPTS, durable_name="flow", filter_subject="p.0.>")
+    findings = await examine(settings(home), CHECKS)
+    assert about(findings, "dataflow").grade == "ok"
+
+    await bus.js.delete_stream(names.DLQ)
+    findings = await examine(settings(home), CHECKS)
+    assert about(findings, "streams").what == "missing: DLQ"
+    await bus.close()
+
+
+async def test_wrong_password(nats: NatsServer, tmp_path: Path) -> None:
+    """Refused credentials are told apart from a server that is not there."""
+    url = f"nats://threadwax:wrong@127.0.0.1:{nats.port}"
+    findings = await examine(settings(tmp_path, NATS_URL=url), CHECKS)
+    assert "refuses the user and password" in about(findings, "nats").advice
+
+
+@pytest.mark.parametrize(
+    ("status", "grade", "advice"),
+    [(200, "ok", ""), (401, "fail", "OPENAI_API_KEY"), (404, "fail", "OPENAI_BASE_URL")],
+)
+async def test_model_endpoint(tmp_path: Path, status: int, grade: str, advice: str) -> None:
+    """Each answer of the endpoint has its advice, and the key is sent but never told."""
+    keys: list[str] = []
+
+    async def models(request: web.Request) -> web.Response:
+        keys.append(request.headers.get("Authorization", ""))
+        return web.json_response({"data": [{"id": "good"}]}, status=status)
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    async with TestServer(app) as server:
+        base_url = str(server.make_url("/v1"))
+        known = settings(
+            tmp_path, OPENAI_BASE_URL=base_url, OPENAI_API_KEY="sk-key", THREADWAX_MODEL="good"
+        )
+        (finding,) = await doctor.model(Patient(known))
+        unknown = known.model_copy(update={"model": "bad"})
+        (other,) = await doctor.model(Patient(unknown))
+    assert (finding.grade, other.grade) == (grade, "fail")
+    assert advice in finding.advice
+    assert keys == ["Bearer sk-key"] * 2
+    assert "sk-key" not in repr([finding, other])
+
+
+async def test_model_endpoint_is_not_there(tmp_path: Path) -> None:
+    """Nobody listens: it says which variable to look at."""
+    nobody = settings(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    (finding,) = await doctor.model(Patient(nobody))
+    assert finding.grade == "fail"
+    assert "OPENAI_BASE_URL" in finding.advice
+
+
+def test_unknown_platform(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A platform without checks is named, not passed over."""
+    assert doctor.main(settings(tmp_path), "nowhere") == 1
+    assert "nowhere" in capsys.readouterr().err

@@ -1,0 +1,306 @@
+"""The gateway over a real NATS: what any client may ask, and what nobody can make it do."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import nats as nats_py
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from bots.endings import end
+from bots.gateway.discovery import SERVICE, be_discovered
+from bots.gateway.platform import QUEUE_GROUP, Gateway
+from bots.relay import Relay
+from shared import names
+from shared.bus import Bus
+from shared.lifecycle import child_environment
+from tests.fakes.flow import FakeFlow
+
+ANSWER_S = 10.0
+"""Generous: a loaded machine is no failure."""
+
+QUIET_S = 0.3
+"""For what must not come: an answer takes a tenth of this."""
+
+PROGRAM = (
+    "import sys; from bots.gateway.run import main; from shared.settings import Settings; "
+    "sys.exit(main(Settings()))"
+)
+
+ERROR = "Nats-Service-Error"
+CODE = "Nats-Service-Error-Code"
+
+
+@pytest.fixture
+async def flow(nats: Any) -> AsyncIterator[FakeFlow]:
+    """What answers."""
+    flow = await FakeFlow.start(nats.url)
+    yield flow
+    await flow.stop()
+
+
+@pytest.fixture
+async def gateway(nats: Any, flow: FakeFlow) -> AsyncIterator[Gateway]:
+    """A gateway that listens, with its relay."""
+    del flow
+    bus = await Bus.connect(nats.url, name="gateway")
+    gateway = Gateway(bus)
+    relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
+    await be_discovered(bus, QUEUE_GROUP, gateway.counts)
+    listening = asyncio.create_task(gateway.listen(bus.publish))  # type: ignore[arg-type]
+    relaying = asyncio.create_task(relay.run())
+    async with asyncio.timeout(ANSWER_S):
+        await gateway.listening.wait()
+    yield gateway
+    await gateway.close()
+    async with asyncio.timeout(ANSWER_S):
+        await listening
+    await end(relaying)
+    await bus.close()
+
+
+@pytest.fixture
+async def client(nats: Any, gateway: Gateway) -> AsyncIterator[Client]:
+    """Any NATS client."""
+    del gateway
+    client = await nats_py.connect(nats.url)
+    yield client
+    await client.close()
+
+
+def body(user: object, prompt: object) -> bytes:
+    return json.dumps({"user_id": user, "prompt": prompt}, ensure_ascii=False).encode()
+
+
+async def asked(client: Client, data: bytes, **headers: str) -> Msg:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await client.request(
+        names.GATEWAY_SUBJECT, data, timeout=ANSWER_S, headers=named or None
+    )
+
+
+async def dead_letter(client: Client) -> Msg:
+    """The newest dead letter of the gateway, waited for."""
+    js = client.jetstream()
+    async with asyncio.timeout(ANSWER_S):
+        while True:
+            try:
+                raw = await js.get_last_msg(names.DLQ, "dlq.prompts")
+            except nats_py.js.errors.NotFoundError:
+                await asyncio.sleep(0.02)
+            else:
+                return Msg(client, data=raw.data or b"", headers=raw.headers)
+
+
+async def test_a_request_is_answered_with_the_text_alone(client: Client) -> None:
+    """The tutorial's contract: JSON in, the answer's text out, no error header."""
+    answer = await asked(client, body("ada", "hello"))
+    assert answer.data == b"echo hello"
+    assert not answer.headers
+
+
+async def test_unknown_fields_are_ignored(client: Client) -> None:
+    """A newer client may send more."""
+    data = json.dumps({"user_id": "ada", "prompt": "hi", "temperature": 1}).encode()
+    assert (await asked(client, data)).data == b"echo hi"
+
+
+async def test_a_number_is_a_user_too(client: Client, flow: FakeFlow) -> None:
+    """`user_id` 42 and "42" are the same user."""
+    await asked(client, body(42, "one"))
+    await asked(client, body("42", "two"))
+    assert flow.asked("gateway:42") == {"one": 1, "two": 1}
+
+
+@pytest.mark.parametrize("name", [".", "*", ">", "a b", "😀", "$JS.API", "a.b.>", "-", "_2E"])
+async def test_any_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, name: str) -> None:
+    """No name becomes a wildcard or another user's subject."""
+    assert (await asked(client, body(name, f"hello {name}"))).data.decode() == f"echo hello {name}"
+    assert flow.asked(names.user_of("gateway", name)) == {f"hello {name}": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not JSON"),
+        (b"hello", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b'"text"', "not a JSON object"),
+        (b"\xff\xfe{}", "not valid UTF-8"),
+        (b"{}", "user_id is missing"),
+        (body(None, "x"), "user_id is missing"),
+        (b'{"user_id": true, "prompt": "x"}', "user_id is missing"),
+        (body("", "x"), "user_id is empty"),
+        (body("u" * 201, "x"), "user_id cannot be used"),
+        (b'{"user_id": "\\ud800", "prompt": "x"}', "user_id cannot be used"),
+        (b'{"user_id": "ada"}', "prompt is missing"),
+        (body("ada", 5), "prompt is missing"),
+        (body("ada", " \n"), "prompt is empty"),
+        (b'{"user_id": "ada", "prompt": "\\ud800"}', "prompt is not valid Unicode"),
+    ],
+)
+async def test_bad_input_is_refused_at_once(
+    client: Client, flow: FakeFlow, data: bytes, words: str
+) -> None:
+    """Whatever cannot be a question is told so in plain words, and nothing is stored."""
+    answer = await asked(client, data)
+    assert answer.data == b""
+    assert answer.headers is not None
+    assert words in answer.headers[ERROR]
+    assert answer.headers[CODE] == "400"
+    assert flow.events == []
+
+
+@pytest.mark.parametrize("prompt", ["x" * 300_000, "\u65e5" * 99_000], ids=["chars", "bytes"])
+async def test_a_too_long_prompt_is_refused_as_too_large(client: Client, prompt: str) -> None:
+    """Too many characters, or too many bytes for the stream: code 413, and the next one works."""
+    answer = await asked(client, body("ada", prompt))
+    assert answer.headers is not None
+    assert answer.headers[CODE] == "413"
+    assert (await asked(client, body("ada", "short"))).data == b"echo short"
+
+
+async def test_a_failure_has_its_words_in_body_and_header(client: Client) -> None:
+    """A client that knows no headers reads the notice as the answer."""
+    answer = await asked(client, body("ada", "fail please"))
+    assert answer.data == b"The model cannot be reached."
+    assert answer.headers == {ERROR: "The model cannot be reached.", CODE: "503"}
+
+
+@pytest.mark.parametrize(
+    "reply", ["prompts.slack.x", "$JS.API.INFO", "_INBOX", "replies.slack.x.y", "x._INBOX.y"]
+)
+async def test_a_reply_subject_that_is_no_inbox_gets_nothing(
+    client: Client, flow: FakeFlow, reply: str
+) -> None:
+    """Nobody can make the gateway publish to a stream or to the server: it is a dead letter."""
+    seen = await client.subscribe(reply)
+    await client.publish("prompts", body("eve", "take over"), reply=reply)
+    letter = await dead_letter(client)
+    assert letter.data == body("eve", "take over")
+    assert (letter.headers or {})["Threadwax-Reason"] == "the reply subject is no inbox"
+    with pytest.raises(TimeoutError):
+        await seen.next_msg(timeout=QUIET_S)
+    assert flow.events == []
+
+
+@pytest.mark.parametrize("reply", ["_INBOX.*", "_INBOX.>", "_INBOX.a.*"])
+async def test_a_wildcard_is_no_inbox(client: Client, flow: FakeFlow, reply: str) -> None:
+    """An answer never goes to a literal wildcard subject."""
+    await client.publish("prompts", body("eve", "everywhere"), reply=reply)
+    letter = await dead_letter(client)
+    assert (letter.headers or {})["Threadwax-Reason"] == "the reply subject is no inbox"
+    assert flow.events == []
+
+
+async def test_a_plain_publish_is_a_dead_letter(client: Client, flow: FakeFlow) -> None:
+    """Without a reply subject nobody could be answered, so the model is not asked."""
+    await client.publish("prompts", body("eve", "nobody listens"))
+    letter = await dead_letter(client)
+    assert (letter.headers or {})["Threadwax-Reason"] == "no reply subject"
+    assert flow.events == []
+
+
+async def test_a_repeated_request_gets_the_same_answer(client: Client, flow: FakeFlow) -> None:
+    """The same message id is asked once and answered every time, each to its own inbox."""
+    for _ in range(3):
+        answer = await asked(client, body("ada", "once"), Nats_Msg_Id="order 66")
+        assert answer.data == b"echo once"
+    assert flow.asked("gateway:ada") == {"once": 1}
+
+
+async def test_a_repeat_before_the_answer_waits_for_it(client: Client, flow: FakeFlow) -> None:
+    """Who asks again while the model still works gets the answer when it is there."""
+    first = asyncio.create_task(asked(client, body("ada", "wait"), Nats_Msg_Id="1"))
+    await flow.until_asked("wait")
+    second = asyncio.create_task(asked(client, body("ada", "wait"), Nats_Msg_Id="1"))
+    await client.flush()
+    flow.release()
+    assert [(await first).data, (await second).data] == [b"echo wait"] * 2
+    assert flow.asked("gateway:ada") == {"wait": 1}
+
+
+async def test_a_message_id_belongs_to_its_user(client: Client) -> None:
+    """The same message id of two users names two questions, also when they could be confused."""
+    one = await asked(client, body("a", "one"), Nats_Msg_Id="b-c")
+    two = await asked(client, body("a-b", "two"), Nats_Msg_Id="c")
+    assert [one.data, two.data] == [b"echo one", b"echo two"]
+
+
+async def test_a_long_message_id_still_dedupes(client: Client, flow: FakeFlow) -> None:
+    """An id longer than any of ours is shortened, and names the same question again."""
+    for _ in range(2):
+        answer = await asked(client, body("ada", "long id"), Nats_Msg_Id="é" * 500)
+        assert answer.data == b"echo long id"
+    assert flow.asked("gateway:ada") == {"long id": 1}
+
+
+async def test_many_are_answered_side_by_side(client: Client) -> None:
+    """Two hundred users asking at once all get their own answer."""
+    answers = await asyncio.gather(
+        *(asked(client, body(f"user{n}", f"question {n}")) for n in range(200))
+    )
+    assert [a.data.decode() for a in answers] == [f"echo question {n}" for n in range(200)]
+
+
+async def test_one_who_waits_holds_nobody_up(client: Client, flow: FakeFlow) -> None:
+    """A question whose answer takes long does not delay another user's."""
+    slow = asyncio.create_task(asked(client, body("slow", "wait here")))
+    await flow.until_asked("wait here")
+    assert (await asked(client, body("quick", "now"))).data == b"echo now"
+    assert not slow.done()
+    flow.release()
+    assert (await slow).data == b"echo wait here"
+
+
+@pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
+async def test_the_nats_command_finds_the_gateway(client: Client, verb: str) -> None:
+    """It answers as a NATS micro service, to inboxes only."""
+    found = json.loads((await client.request(f"$SRV.{verb}", timeout=ANSWER_S)).data)
+    assert found["name"] == SERVICE
+    assert found["type"] == f"io.nats.micro.v1.{verb.lower()}_response"
+    seen = await client.subscribe("prompts.slack.x")
+    await client.publish(f"$SRV.{verb}", b"", reply="prompts.slack.x")
+    with pytest.raises(TimeoutError):
+        await seen.next_msg(timeout=QUIET_S)
+
+
+async def test_the_process_tells_when_it_is_ready_and_stops_cleanly(
+    nats: Any, flow: FakeFlow
+) -> None:
+    """It says where it listens, serves its status, answers, and ends with 0 on SIGTERM."""
+    del flow
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM),
+        env={
+            **os.environ,
+            **child_environment(),
+            "NATS_URL": nats.url,
+            "THREADWAX_HTTP_PORT": "0",
+        },
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            ready = (await process.stdout.readline()).decode().split()
+        assert ready[:2] == ["READY", "prompts"]
+        async with aiohttp.ClientSession() as http, http.get(f"{ready[2]}/readyz") as page:
+            assert (page.status, await page.text()) == (200, "ok\n")
+        client = await nats_py.connect(nats.url)
+        assert (await asked(client, body("ada", "hello"))).data == b"echo hello"
+        await client.close()
+        process.terminate()
+        async with asyncio.timeout(ANSWER_S):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

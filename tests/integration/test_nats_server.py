@@ -1,0 +1,289 @@
+"""The embedded server as a process: its folder, its port, its guests, its death, a full disk."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats as client
+import pytest
+from nats.aio.msg import Msg
+
+from ops.lock import Held, running
+from ops.nats_server import NatsServer
+from ops.ports import is_free
+from shared import lifecycle, names
+from shared.bus import Bus, Unavailable
+from shared.settings import Settings
+
+DEADLINE_S = 30
+
+
+def command(*arguments: str, home: Path, **extra: str) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "THREADWAX_HOME": str(home),
+        lifecycle.SUPERVISED_ENV: "1",
+        **extra,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "ops.cli", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def line_with(process: subprocess.Popen[str], *parts: str) -> str:
+    """The next line of output that holds these parts; ends with the process."""
+    assert process.stdout
+    for line in process.stdout:
+        if all(part in line for part in parts):
+            return line
+    raise AssertionError(f"it ended without saying {parts}: {process.communicate()}")
+
+
+def within_deadline(*, of: str, deadline_s: float = DEADLINE_S) -> Iterator[None]:
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        yield
+        time.sleep(0.02)
+    raise AssertionError(f"not within {deadline_s} s: {of}")
+
+
+@contextlib.contextmanager
+def stopped(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_second_owner_of_a_folder_is_told_who_holds_it(nats: NatsServer, tmp_path: Path) -> None:
+    """Two servers on one folder would destroy it: the second names the first and ends."""
+    assert nats.pid
+    with pytest.raises(Held, match=str(os.getpid())):
+        NatsServer(tmp_path / "nats-home" / "nats", port=0)
+    second = command("nats", home=tmp_path / "nats-home")
+    _, errors = second.communicate(timeout=DEADLINE_S)
+    assert second.returncode != 0
+    assert f"process {os.getpid()} already runs a NATS server" in errors
+
+
+def test_port_and_password_outlive_a_restart(tmp_path: Path) -> None:
+    """Clients come back to the same address."""
+    first = NatsServer(tmp_path, port=0)
+    first.start()
+    url = first.url
+    first.close()
+    second = NatsServer(tmp_path)
+    assert second.url == url
+    second.close()
+
+
+def test_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
+    """The last port belongs to somebody else now: another one is taken."""
+    first = NatsServer(tmp_path, port=0)
+    first.start()
+    first.close()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first.port))
+        other.listen()
+        second = NatsServer(tmp_path)
+        assert second.port != first.port
+        assert is_free(second.port)
+        second.close()
+
+
+def test_files_with_secrets_are_the_owners_alone(nats: NatsServer, tmp_path: Path) -> None:
+    """Nobody else on the machine reads the password."""
+    folder = tmp_path / "nats-home" / "nats"
+    assert nats.pid
+    for name in ("password", "nats.conf"):
+        assert (folder / name).stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+async def test_guest_asks_and_is_answered(nats: NatsServer) -> None:
+    """A plain client without credentials gets its answer on `prompts`."""
+    bus = await Bus.connect(nats.url, name="gateway")
+
+    async def answer(message: Msg) -> None:
+        await message.respond(b"hello")
+
+    await bus.client.subscribe(names.GATEWAY_SUBJECT, cb=answer)
+    await bus.client.flush()
+    guest = await client.connect(nats.guest_url)
+    assert (await guest.request(names.GATEWAY_SUBJECT, b"{}", timeout=5)).data == b"hello"
+    await guest.close()
+    await bus.close()
+
+
+async def test_guest_hears_and_writes_nothing_else(nats: NatsServer) -> None:
+    """No stream, no partial, no other component's answer reaches a guest."""
+    refusals: asyncio.Queue[Exception] = asyncio.Queue()
+
+    async def refused(error: Exception) -> None:
+        refusals.put_nowait(error)
+
+    guest = await client.connect(nats.guest_url, error_cb=refused)
+    heard = await guest.subscribe("_INBOX.>")
+    subjects = (">", "partials.>", "prompts.>", "replies.>", "_INBOX_gateway.>", "$JS.>")
+    for subject in subjects:
+        await guest.subscribe(subject)
+    for subject in ("prompts.slack.T1", "replies.slack.T1.x", "$JS.API.STREAM.INFO.PROMPTS"):
+        await guest.publish(subject, b"x")
+    for _ in range(len(subjects) + 3):
+        assert "permissions violation" in str(await asyncio.wait_for(refusals.get(), 5)).lower()
+
+    bus = await Bus.connect(nats.url, name="relay")
+    await bus.js.publish("prompts.slack.T1", b"secret")
+    assert (await bus.js.get_msg(names.PROMPTS, 1)).data == b"secret"
+    assert (await bus.js.stream_info(names.REPLIES)).state.messages == 0
+    await guest.flush()
+    assert heard.pending_msgs == 0
+    await bus.close()
+    await guest.close()
+
+
+async def test_wrong_password_is_refused(nats: NatsServer) -> None:
+    """A wrong password does not make a guest of its bearer."""
+    with pytest.raises(Unavailable, match="refuses the user and password"):
+        await Bus.connect(f"nats://threadwax:wrong@127.0.0.1:{nats.port}", name="test", wait_s=0)
+
+
+def test_stored_prompts_survive_a_kill(nats: NatsServer) -> None:
+    """What was acknowledged is there after SIGKILL, at the same address."""
+
+    async def publish() -> None:
+        bus = await Bus.connect(nats.url, name="test")
+        await bus.js.publish("prompts.slack.T1", b"kept")
+        await bus.close()
+
+    async def stored() -> bytes | None:
+        bus = await Bus.connect(nats.url, name="test")
+        message = await bus.js.get_msg(names.PROMPTS, 1)
+        await bus.close()
+        return message.data
+
+    asyncio.run(publish())
+    nats.kill()
+    nats.start()
+    assert asyncio.run(stored()) == b"kept"
+
+
+def test_command_restarts_a_dead_server_and_stops_cleanly(tmp_path: Path) -> None:
+    """The server killed comes back; SIGTERM to the command leaves nobody."""
+    with stopped(command("nats", "--port", "0", home=tmp_path)) as process:
+        line_with(process, "READY nats://127.0.0.1:")
+        assert Settings(THREADWAX_HOME=tmp_path).bus_url().startswith("nats://threadwax:")
+        pid_file = tmp_path / "nats" / "nats.pid"
+        first = int(pid_file.read_text())
+        os.kill(first, signal.SIGKILL)
+        line_with(process, "SAY", "started again")
+        line_with(process, "SAY", "well again")
+        second = int(pid_file.read_text())
+        assert second != first
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0
+        assert not running(second)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start stops the orphan")
+def test_killed_command_leaves_no_server(tmp_path: Path) -> None:
+    """SIGKILL to the command ends its server too, and the folder is free again."""
+    with stopped(command("nats", "--port", "0", home=tmp_path)) as process:
+        line_with(process, "READY")
+        server = int((tmp_path / "nats" / "nats.pid").read_text())
+        process.kill()
+        process.wait()
+        for _ in within_deadline(of="the server's end"):
+            if not running(server):
+                break
+    NatsServer(tmp_path / "nats", port=0).close()
+
+
+def test_foreign_server_is_set_up_or_refused_in_words(nats: NatsServer, tmp_path: Path) -> None:
+    """`nats --setup-only` says what is there, and explains other partitions."""
+    made = command("nats", "--setup-only", home=tmp_path, NATS_URL=nats.url)
+    _, errors = made.communicate(timeout=DEADLINE_S)
+    assert made.returncode == 0, errors
+    assert "PROMPTS" in errors
+    assert nats.url.split("@")[0].rsplit(":", 1)[1] not in errors
+
+    async def repartition() -> None:
+        bus = await Bus.connect(nats.url, name="test")
+        await bus.js.delete_stream(names.PROMPTS)
+        await bus.js.add_stream(name=names.PROMPTS, subjects=["prompts.*.*"])
+        await bus.close()
+
+    asyncio.run(repartition())
+    refused = command("nats", "--setup-only", home=tmp_path, NATS_URL=nats.url)
+    _, errors = refused.communicate(timeout=DEADLINE_S)
+    assert refused.returncode == 1
+    assert "move users between partitions" in errors
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MiB, where mounting is permitted."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    try:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)],
+            check=True,
+            capture_output=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a tmpfs is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def test_full_disk_is_told_once_and_survived(small_disk: Path) -> None:
+    """Full: writes fail, reads go on, one line says so. Room again: writes go on, one line."""
+    (filler := small_disk / "filler").write_bytes(b"x" * (24 << 20))
+    with stopped(command("nats", "--port", "0", home=small_disk)) as process:
+        line_with(process, "READY")
+        url = Settings(THREADWAX_HOME=small_disk).bus_url()
+
+        async def fill() -> int:
+            bus = await Bus.connect(url, name="test")
+            count = 0
+            try:
+                while True:
+                    await bus.js.publish("prompts.slack.T1", b"x" * 100_000, timeout=2)
+                    count += 1
+            except (client.errors.Error, TimeoutError):
+                return count
+            finally:
+                await bus.close()
+
+        async def publish_until_stored() -> int:
+            bus = await Bus.connect(url, name="test")
+            for _ in range(DEADLINE_S):
+                with contextlib.suppress(client.errors.Error, TimeoutError):
+                    await bus.js.publish("prompts.slack.T1", b"after", timeout=1)
+                    break
+            count = (await bus.js.stream_info(names.PROMPTS)).state.messages
+            await bus.close()
+            return count
+
+        stored = asyncio.run(fill())
+        assert stored > 100
+        line_with(process, "SAY disk full at", "MiB free")
+        filler.unlink()
+        assert "well again" in line_with(process, "SAY"), "one line a change"
+        assert asyncio.run(publish_until_stored()) == stored + 1

@@ -1,0 +1,150 @@
+"""The streams as the server really keeps them."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.js import JetStreamContext, api
+from nats.js.errors import APIError
+
+from ops.nats_server import NatsServer
+from shared import names, streams
+from shared.bus import Bus
+
+
+@pytest.fixture
+async def js(nats: NatsServer) -> AsyncIterator[JetStreamContext]:
+    bus = await Bus.connect(nats.url, name="test")
+    yield bus.js
+    await bus.close()
+
+
+async def test_prompt_is_stored_under_its_partition(js: JetStreamContext) -> None:
+    """`prompts.slack.T1` becomes `p.<n>.slack.T1`, always with the same number."""
+    first = await js.publish("prompts.slack.T1", b"1")
+    second = await js.publish("prompts.slack.T1", b"2")
+    subjects = {(await js.get_msg(names.PROMPTS, ack.seq)).subject for ack in (first, second)}
+    assert len(subjects) == 1
+    _, partition, rest = subjects.pop().split(".", 2)
+    assert rest == "slack.T1"
+    assert 0 <= int(partition) < names.PARTITIONS
+
+
+async def test_users_spread_over_all_partitions(js: JetStreamContext) -> None:
+    """No partition is left out by 400 users."""
+    spread: Counter[str] = Counter()
+    for number in range(400):
+        ack = await js.publish(f"prompts.slack.T{number}", b"x")
+        message = await js.get_msg(names.PROMPTS, ack.seq)
+        spread[(message.subject or "").split(".")[1]] += 1
+    assert len(spread) == names.PARTITIONS
+    assert min(spread.values()) > 5
+
+
+async def test_plain_requests_are_not_stored(js: JetStreamContext) -> None:
+    """The gateway's own subject `prompts` is no subject of any stream."""
+    with pytest.raises(Exception, match="no response from stream"):
+        await js.publish(names.GATEWAY_SUBJECT, b"x", timeout=1)
+
+
+async def test_second_set_up_changes_nothing(js: JetStreamContext) -> None:
+    """Set up again, no stream is touched: the server would tell by an advisory."""
+    subscription = await js._nc.subscribe("$JS.EVENT.ADVISORY.STREAM.>")
+    await js._nc.flush()
+    before = [info.config for info in await js.streams_info()]
+    await streams.set_up(js)
+    await js.account_info()
+    assert subscription.pending_msgs == 0
+    assert [info.config for info in await js.streams_info()] == before
+
+
+async def test_set_up_updates_what_differs_and_keeps_the_rest(js: JetStreamContext) -> None:
+    """A changed limit is put right; what the operator set besides, and the messages, stay."""
+    await js.publish("replies.slack.T1.x", b"kept")
+    live = (await js.stream_info(names.REPLIES)).config
+    await js.update_stream(live.evolve(max_age=60.0, duplicate_window=60.0, description="ours"))
+    await streams.set_up(js)
+    info = await js.stream_info(names.REPLIES)
+    assert info.config.max_age == streams.KEPT_S
+    assert info.config.duplicate_window == streams.DUPLICATES_S
+    assert info.config.description == "ours"
+    assert info.state.messages == 1
+
+
+@pytest.mark.parametrize(
+    ("transform", "live"),
+    [
+        (
+            api.SubjectTransform(
+                "prompts.*.*", "p.{{partition(8)}}.{{wildcard(1)}}.{{wildcard(2)}}"
+            ),
+            8,
+        ),
+        (
+            api.SubjectTransform(
+                "prompts.*.*", "p.{{partition(16,1)}}.{{wildcard(1)}}.{{wildcard(2)}}"
+            ),
+            16,
+        ),
+        (None, None),
+    ],
+)
+async def test_other_partitions_are_refused(
+    js: JetStreamContext, transform: api.SubjectTransform | None, live: int | None
+) -> None:
+    """A live stream that partitions otherwise is explained and left alone."""
+    await js.delete_stream(names.PROMPTS)
+    await js.delete_stream(names.DLQ)
+    await js.add_stream(
+        api.StreamConfig(name=names.PROMPTS, subjects=["prompts.*.*"], subject_transform=transform)
+    )
+    with pytest.raises(streams.OtherPartitions, match="move users between partitions") as caught:
+        await streams.set_up(js)
+    assert caught.value.live == live
+    assert names.DLQ not in {info.config.name for info in await js.streams_info()}
+
+
+async def test_prompt_over_the_limit_is_refused(js: JetStreamContext) -> None:
+    """What exceeds 256 KiB is refused with an error, not cut."""
+    with pytest.raises(APIError):
+        await js.publish("prompts.slack.T1", b"x" * (streams.PROMPT_BYTES + 1))
+
+
+async def test_same_id_is_stored_once(js: JetStreamContext) -> None:
+    """The server knows an id again."""
+    headers = {"Nats-Msg-Id": "slack-1"}
+    assert not (await js.publish("prompts.slack.T1", b"x", headers=headers)).duplicate
+    assert (await js.publish("prompts.slack.T1", b"x", headers=headers)).duplicate
+
+
+async def test_receipts_and_blobs_work_as_buckets(js: JetStreamContext) -> None:
+    """The client's own bucket types read and write what was set up."""
+    receipts = await js.key_value(streams.RECEIPTS)
+    await receipts.create("prompt.0", b"ts")
+    with pytest.raises(APIError):
+        await receipts.create("prompt.0", b"again")
+    assert (await receipts.get("prompt.0")).value == b"ts"
+    blobs = await js.object_store(streams.BLOBS)
+    await blobs.put("picture", b"x" * 300_000)
+    assert len((await blobs.get("picture")).data or b"") == 300_000
+
+
+async def test_reply_consumer_is_made_once_and_updated(js: JetStreamContext) -> None:
+    """It never gives a reply up, and a second call changes only what differs."""
+    await streams.ensure_reply_consumer(js, "slack", "replies.slack.>")
+    made = await js.consumer_info(names.REPLIES, "slack")
+    assert made.config.max_deliver == -1
+    assert made.config.ack_wait == streams.ACK_WAIT_S
+    assert made.config.max_ack_pending == streams.MAX_ACK_PENDING
+    await streams.ensure_reply_consumer(js, "slack", "replies.slack.>", inactive_s=90)
+    updated = await js.consumer_info(names.REPLIES, "slack")
+    assert updated.config.inactive_threshold == 90
+    assert updated.created == made.created
+
+
+def test_durability_is_told_by_the_monitoring(nats: NatsServer) -> None:
+    """The embedded server syncs always; a server that does not answer is not called durable."""
+    assert streams.sync_always(nats.monitor_url)
+    nats.stop()
+    with pytest.raises(streams.NotMonitored):
+        streams.sync_always(nats.monitor_url)

@@ -1,0 +1,345 @@
+"""`threadwax up` and the supervisor under it, with real processes."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ops.lock import running
+from ops.supervise import Backoff, Child, Ended, Program, stop_in_reverse
+
+DEADLINE_S = 30
+
+PRELUDE = """
+import os, signal, sys, time
+from shared import lifecycle
+lifecycle.die_with_parent()
+"""
+SLEEPER = PRELUDE + "lifecycle.ready(str(os.getpid()))\ntime.sleep(600)\n"
+STUBBORN = (
+    PRELUDE
+    + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nlifecycle.ready('')\ntime.sleep(600)\n"
+)
+
+
+class Lines:
+    """What the supervisor says, and a wait for it."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[str, str]] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, name: str, text: str) -> None:
+        self.all.append((name, text))
+        self._news.set()
+
+    async def until(self, enough: Callable[[list[tuple[str, str]]], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while not enough(self.all):
+                self._news.clear()
+                await self._news.wait()
+
+    def with_text(self, part: str) -> list[str]:
+        return [text for _, text in self.all if part in text]
+
+
+def program(code: str, folder: Path, name: str = "part", stop_s: float = 10.0) -> Program:
+    command = (sys.executable, "-c", code)
+    return Program(name, command, folder / f"{name}.log", stop_s=stop_s)
+
+
+async def until_gone(pid: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while running(pid):
+            await asyncio.sleep(0.02)
+
+
+async def test_child_is_ready_when_it_says_so(tmp_path: Path) -> None:
+    """READY makes it ready, and its text is shown."""
+    say = Lines()
+    child = Child(program(SLEEPER, tmp_path), say)
+    child.start()
+    async with asyncio.timeout(DEADLINE_S):
+        await child.ready()
+    assert child.pid
+    assert say.all == [("part", f"ready      {child.pid}")]
+    await child.stop()
+
+
+async def test_dead_child_is_restarted_with_growing_waits(tmp_path: Path) -> None:
+    """Each death in a row doubles the wait up to the cap; the reason is told."""
+    say = Lines()
+    child = Child(
+        program("import sys; print('last words', file=sys.stderr); sys.exit(3)", tmp_path),
+        say,
+        Backoff(first_s=0.01, last_s=0.04),
+    )
+    child.start()
+    await say.until(lambda lines: len(lines) >= 5)
+    await child.stop()
+    waits = [text.split(" (")[0] for _, text in say.all[:5]]
+    assert waits == [f"restarting in {s} s" for s in ("0.01", "0.02", "0.04", "0.04", "0.04")]
+    assert all("exit code 3" in text and "part.log" in text for _, text in say.all[:5])
+    assert "last words" in (tmp_path / "part.log").read_text()
+
+
+async def test_health_forgives_earlier_deaths(tmp_path: Path) -> None:
+    """A child that lived long enough is restarted as quickly as the first time."""
+    say = Lines()
+    backoff = Backoff(first_s=0.01, last_s=5.0, healthy_s=0.0)
+    child = Child(program("raise SystemExit(1)", tmp_path), say, backoff)
+    child.start()
+    await say.until(lambda lines: len(lines) >= 3)
+    await child.stop()
+    assert all("in 0.01 s" in text for _, text in say.all)
+
+
+async def test_killed_child_is_ready_again(tmp_path: Path) -> None:
+    """After SIGKILL another process takes its place."""
+    say = Lines()
+    child = Child(program(SLEEPER, tmp_path), say, Backoff(first_s=0.01))
+    child.start()
+    await child.ready()
+    first = child.pid
+    assert first
+    os.kill(first, signal.SIGKILL)
+    await say.until(lambda _: len(say.with_text("ready  ")) == 2)
+    assert child.pid != first
+    assert say.with_text("killed by SIGKILL")
+    await child.stop()
+
+
+async def test_child_that_cannot_start_is_not_tried_again(tmp_path: Path) -> None:
+    """What a person has to change first is said once, and whoever waits is told."""
+    say = Lines()
+    code = PRELUDE + "lifecycle.say('no token'); sys.exit(lifecycle.CANNOT_START)\n"
+    child = Child(program(code, tmp_path), say, Backoff(first_s=0.01))
+    child.start()
+    with pytest.raises(Ended, match="no token"):
+        await child.ready()
+    await say.until(lambda _: bool(say.with_text("stopped")))
+    assert not say.with_text("restarting")
+    await child.stop()
+
+
+async def test_stop_is_in_reverse_order_and_leaves_nobody(tmp_path: Path) -> None:
+    """The last started ends first; no process is left."""
+    order = tmp_path / "order"
+    code = PRELUDE + (
+        "def end(*_):\n"
+        f"    open({str(order)!r}, 'a').write(sys.argv[1])\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\nlifecycle.ready('')\ntime.sleep(600)\n"
+    )
+    say = Lines()
+    children = [
+        Child(Program(name, (sys.executable, "-c", code, name), tmp_path / f"{name}.log"), say)
+        for name in "abc"
+    ]
+    for child in children:
+        child.start()
+        await child.ready()
+    pids = [child.pid for child in children]
+    await stop_in_reverse(children)
+    assert order.read_text() == "cba"
+    assert not any(running(pid) for pid in pids if pid)
+    assert not say.with_text("restarting")
+
+
+async def test_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """The deadline over, it ends all the same."""
+    child = Child(program(STUBBORN, tmp_path, stop_s=0.2), Lines())
+    child.start()
+    await child.ready()
+    pid = child.pid
+    assert pid
+    async with asyncio.timeout(DEADLINE_S):
+        await child.stop()
+    assert not running(pid)
+
+
+async def test_second_wish_to_stop_ends_the_waiting(tmp_path: Path) -> None:
+    """`kill` while it is being stopped ends it at once."""
+    child = Child(program(STUBBORN, tmp_path, stop_s=600), Lines())
+    child.start()
+    await child.ready()
+    stopping = asyncio.create_task(child.stop())
+    await asyncio.sleep(0)
+    child.kill()
+    async with asyncio.timeout(DEADLINE_S):
+        await stopping
+
+
+async def test_what_a_child_left_behind_goes_with_it(tmp_path: Path) -> None:
+    """A grandchild that holds the output open neither survives nor delays the restart."""
+    left = tmp_path / "left"
+    code = (
+        "import subprocess, sys\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(left)!r}, 'w').write(str(p.pid))\nsys.exit(1)\n"
+    )
+    say = Lines()
+    child = Child(program(code, tmp_path), say, Backoff(first_s=60))
+    child.start()
+    await say.until(lambda _: bool(say.with_text("restarting")))
+    await until_gone(int(left.read_text()))
+    await child.stop()
+
+
+async def test_large_log_is_kept_aside_at_the_start(tmp_path: Path) -> None:
+    """A log over its limit does not grow for ever, and is not lost at once."""
+    log = tmp_path / "part.log"
+    with log.open("wb") as file:
+        file.truncate(11 << 20)
+    child = Child(program(SLEEPER, tmp_path), Lines())
+    child.start()
+    await child.ready()
+    assert log.stat().st_size == 0
+    assert (tmp_path / "part.log.1").stat().st_size == 11 << 20
+    await child.stop()
+
+
+async def test_child_ends_with_a_killed_supervisor(tmp_path: Path) -> None:
+    """SIGKILL to the supervisor leaves no orphan."""
+    pid_file = tmp_path / "pid"
+    child = (
+        PRELUDE
+        + f"open({str(pid_file)!r}, 'w').write(str(os.getpid()))\n"
+        + ("lifecycle.ready('')\ntime.sleep(600)\n")
+    )
+    supervisor = (
+        "import asyncio, sys\nfrom pathlib import Path\n"
+        "from ops.supervise import Child, Program\n"
+        "async def main():\n"
+        f"    child = Child(Program('c', (sys.executable, '-c', {child!r}),"
+        f" Path({str(tmp_path / 'c.log')!r})), lambda *_: None)\n"
+        "    child.start()\n    await child.ready()\n    print('up', flush=True)\n"
+        "    await asyncio.sleep(600)\nasyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", supervisor, stdout=subprocess.PIPE
+    )
+    assert process.stdout
+    assert await asyncio.wait_for(process.stdout.readline(), DEADLINE_S) == b"up\n"
+    process.kill()
+    await process.wait()
+    await until_gone(int(pid_file.read_text()))
+
+
+# --- the whole command ------------------------------------------------------------------------
+
+
+def up(home: Path, *arguments: str, **extra: str) -> subprocess.Popen[str]:
+    environment = {key: value for key, value in os.environ.items() if "THREADWAX" not in key}
+    for name in ("NATS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        environment.pop(name, None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "ops.cli", "up", *arguments],
+        env={**environment, "THREADWAX_HOME": str(home), **extra},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def seen(process: subprocess.Popen[str], *wanted: str) -> list[str]:
+    """Reads status lines until each of the wanted parts was in one."""
+    assert process.stderr
+    missing, lines = set(wanted), []
+    for line in process.stderr:
+        lines.append(line)
+        missing = {part for part in missing if part not in line}
+        if not missing:
+            return lines
+    raise AssertionError(f"ended without {missing}: {lines}")
+
+
+def processes_of(home: Path) -> list[int]:
+    """The processes that were started for this data folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"THREADWAX_HOME={home}\0".encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+    return found
+
+
+def none_left(home: Path) -> bool:
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        if not processes_of(home):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+
+@linux_only
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_up_starts_all_and_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    """Every part becomes ready; a signal ends all, with exit code 0 and nothing on stdout."""
+    process = up(tmp_path, "--no-chat")
+    try:
+        seen(
+            process, "nats       ready", "model      ready", "dataflow   ready", "gateway    ready"
+        )
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert output == ""
+        assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@linux_only
+def test_killed_up_leaves_no_process(tmp_path: Path) -> None:
+    """SIGKILL to `up` ends its parts and their parts."""
+    process = up(tmp_path, "--no-chat")
+    try:
+        seen(process, "nats       ready", "gateway    ready")
+        process.kill()
+        process.wait()
+        assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_up_says_why_it_cannot_use_a_foreign_server(tmp_path: Path) -> None:
+    """Nobody at NATS_URL: one line, no secret, exit code 1."""
+    url = "nats://me:secret@127.0.0.1:9"
+    process = up(tmp_path, "--no-chat", NATS_URL=url, OPENAI_BASE_URL="http://127.0.0.1:9")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "127.0.0.1:9 cannot be used" in errors
+    assert "secret" not in errors
+
+
+@linux_only
+def test_piped_chat_is_answered_and_ends_everything(tmp_path: Path) -> None:
+    """Each line is answered on stdout, nothing else is there; at the end of file all stops."""
+    process = subprocess.run(
+        [sys.executable, "-m", "ops.cli", "up", "--chat"],
+        input="What is the capital of France?\n",
+        env={**os.environ, "THREADWAX_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Paris" in process.stdout
+    assert "ready" not in process.stdout
+    assert none_left(tmp_path)

@@ -1,0 +1,78 @@
+"""The settings and their example file. `python -m tests.unit.test_settings` renews the file."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from shared.settings import Settings, private_file
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+HEADER = """\
+# Every setting, with its default. Copy this file to .env and uncomment what you change.
+# Environment variables win over .env.
+"""
+
+
+def rendered() -> str:
+    """The example file that these settings need."""
+    blocks = [HEADER]
+    for field in Settings.model_fields.values():
+        description = textwrap.wrap(field.description or "", width=96)
+        default = "" if field.default is None else field.default
+        comment = "".join(f"# {line}\n" for line in description)
+        blocks.append(f"{comment}# {field.alias}={default}\n")
+    return "\n".join(blocks)
+
+
+def test_example_file_lists_every_setting() -> None:
+    """`.env.example` is what the settings say."""
+    assert EXAMPLE.read_text() == rendered(), "run: python -m tests.unit.test_settings"
+
+
+def test_every_setting_is_described() -> None:
+    """A variable without a word about it cannot be set."""
+    for name, field in Settings.model_fields.items():
+        assert field.alias, name
+        assert field.description, name
+
+
+def test_secrets_do_not_show() -> None:
+    """A printed settings object tells no key."""
+    shown = Settings.model_validate({"OPENAI_API_KEY": "sk-secret"})
+    assert "sk-secret" not in repr(shown)
+
+
+def test_bus_url_prefers_the_configured_server(tmp_path: Path) -> None:
+    """NATS_URL, else the running embedded server, else the usual port."""
+    embedded = Settings.model_validate({"THREADWAX_HOME": tmp_path})
+    assert embedded.bus_url() == "nats://127.0.0.1:4222"
+    private_file(embedded.embedded_nats_url_file, "nats://u:p@127.0.0.1:5\n")
+    assert embedded.bus_url() == "nats://u:p@127.0.0.1:5"
+    configured = embedded.model_copy(update={"nats_url": "nats://elsewhere"})
+    assert configured.bus_url() == "nats://elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("THREADWAX_HTTP_PORT", "sk-x"), ("THREADWAX_LOG_LEVEL", "loud")]
+)
+def test_wrong_setting_is_one_clear_line(tmp_path: Path, name: str, value: str) -> None:
+    """The variable is named, its value is not, and there is no traceback."""
+    result = subprocess.run(
+        [sys.executable, "-m", "ops.cli", "doctor"],
+        env={**os.environ, "THREADWAX_HOME": str(tmp_path), name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"{name}: ")
+    assert value not in line
+
+
+if __name__ == "__main__":
+    EXAMPLE.write_text(rendered())
