@@ -99,7 +99,7 @@ class _Answer:
         self._model = model
         self._effect = effect
         self._older = older
-        self._calling: asyncio.Task[tuple[Outcome, str, str, Usage | None]] | None = None
+        self._calling = False
         self._cancelled_as: Outcome | None = None
         self._superseded = False
         self._draft = _Draft(bus, effect.ask)
@@ -109,8 +109,9 @@ class _Answer:
         """Ends the model call; None: another call for the same question follows."""
         self._cancelled_as = outcome
         self._superseded = outcome is None
-        if self._calling is not None:
-            self._calling.cancel()
+        if self._calling:
+            self._calling = False  # one cancel ends the call; the reply is still to be journaled
+            self.task.cancel()
 
     async def _run(self) -> Reply | None:
         effect, ask = self._effect, self._effect.ask
@@ -138,13 +139,16 @@ class _Answer:
         if isinstance(effect, Settle):
             return effect.outcome, effect.text, "", None
         if self._cancelled_as is None and not self._superseded:
-            self._calling = asyncio.get_running_loop().create_task(self._call(effect))
-            await asyncio.wait([self._calling])
-            self._draft.close()
-            if not self._calling.cancelled():
-                return self._calling.result()
-            if self._cancelled_as is None and not self._superseded:
-                raise asyncio.CancelledError  # the process stops: stays pending
+            self._calling = True
+            try:
+                return await self._call(effect)
+            except asyncio.CancelledError:
+                if self._cancelled_as is None and not self._superseded:
+                    raise  # the process stops: the question stays pending
+                self.task.uncancel()
+            finally:
+                self._calling = False
+                self._draft.close()
         text = "" if self._cancelled_as == "withdrawn" else self._draft.text
         return self._cancelled_as or "stopped", text, "", None
 

@@ -10,7 +10,16 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from dataflow.request import Request, TooLong, Turn, Window, may_recall, request_of, same_thread
+from dataflow.request import (
+    Request,
+    TooLong,
+    Turn,
+    Window,
+    may_recall,
+    request_of,
+    same_thread,
+    turn_of,
+)
 from dataflow.window import FIRST_RATIO, corrected_ratio
 from shared.messages import (
     Again,
@@ -33,8 +42,8 @@ WAITING_LIMIT: Final = 100
 """Unanswered questions of one user; more are refused, so that state stays bounded."""
 
 TURNS_LIMIT: Final = 200
-CHARS_LIMIT: Final = 200_000
-"""What is remembered of one user: more than any window holds, little enough for memory."""
+TOKENS_LIMIT: Final = 50_000
+"""What is remembered of one user: about 200 kB, beyond which a summary serves better."""
 
 SETTLED_LIMIT: Final = 256
 """Ids of a user's last settled questions, against a second delivery."""
@@ -319,15 +328,14 @@ class Conversation:
         question = reply.prompt_text or pending.ask.text
         if pending.replaces is not None:
             self._drop_turns(lambda turn: turn.prompt_id == pending.replaces)
-        turn = Turn(reply.prompt_id, pending.ask.place, question, reply.text, pending.order)
+        turn = turn_of(reply.prompt_id, pending.ask.place, question, reply.text, pending.order)
         at = len(self._turns)
         while at and self._turns[at - 1].order > turn.order:
             at -= 1
         self._turns.insert(at, turn)
-        chars = sum(len(t.question) + len(t.answer) for t in self._turns)
-        while len(self._turns) > TURNS_LIMIT or (chars > CHARS_LIMIT and len(self._turns) > 1):
-            oldest = self._turns.pop(0)
-            chars -= len(oldest.question) + len(oldest.answer)
+        tokens = sum(turn.tokens for turn in self._turns)
+        while len(self._turns) > TURNS_LIMIT or (tokens > TOKENS_LIMIT and len(self._turns) > 1):
+            tokens -= self._turns.pop(0).tokens
 
     def _find(self, prompt_id: str) -> Pending | None:
         return next((p for p in self._pending if p.ask.id == prompt_id), None)

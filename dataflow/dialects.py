@@ -3,7 +3,8 @@
 Pure. Sources are the endpoints' own documentation, read in November 2026.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -19,12 +20,12 @@ DEMO_MODEL: Final = "demo: SmolLM2-135M"
 class Dialect:
     """What differs from one endpoint to the next.
 
-    `temperature` None sends none: OpenAI's newer models refuse one. `close_connection`: the server
-    closes after each streamed reply while it promises to keep the connection.
+    `sampling` is sent as it stands: OpenAI's newer models refuse any. `close_connection`: the
+    server closes after each streamed reply while it promises to keep the connection.
     """
 
     max_tokens_field: str
-    temperature: float | None = None
+    sampling: Mapping[str, float] = field(default_factory=dict)
     close_connection: bool = False
 
 
@@ -35,8 +36,15 @@ DIALECTS: Final[dict[DialectName, Dialect]] = {
     "llamacpp": Dialect("max_tokens", close_connection=True),
 }
 
-DEMO: Final = Dialect("max_tokens", temperature=0.0, close_connection=True)
-"""llama.cpp's server with weights that ramble at any other temperature."""
+DEMO: Final = Dialect(
+    "max_tokens", sampling={"temperature": 0.0, "repeat_penalty": 1.1}, close_connection=True
+)
+"""llama.cpp's server; these weights ramble at other temperatures and loop without a penalty."""
+
+DEMO_SYSTEM_PROMPT: Final = (
+    "You are a helpful assistant. You answer in one sentence, speaking to the user as 'you'."
+)
+"""Of the dozen that were tried, the one under which these weights stay on the subject."""
 
 OVERFLOW_CODES: Final = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 """OpenAI and vLLM; llama.cpp."""

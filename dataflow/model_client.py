@@ -204,9 +204,8 @@ class ModelClient:
             "stream": True,
             "stream_options": {"include_usage": True},
             dialect.max_tokens_field: self._answer_tokens,
+            **dialect.sampling,
         }
-        if dialect.temperature is not None:
-            body["temperature"] = dialect.temperature
         chunks = _Chunks(self._client(endpoint), body)
         try:
             await chunks.open()

@@ -32,13 +32,22 @@ ChatMessage = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question and its answer, as the person saw them. `order` sorts a user's turns."""
+    """One question and its answer, as the person saw them. `order` sorts a user's turns.
+
+    `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
+    """
 
     prompt_id: str
     place: Place
     question: str
     answer: str
     order: int
+    tokens: int
+
+
+def turn_of(prompt_id: str, place: Place, question: str, answer: str, order: int) -> Turn:
+    """A turn, weighed."""
+    return Turn(prompt_id, place, question, answer, order, _cost(question) + _cost(answer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +88,12 @@ def may_recall(said_in: Place, here: Place) -> bool:
 
 def same_thread(one: Place, other: Place) -> bool:
     """Whether two places are one conversation on the screen."""
-    return (one.platform, one.space, one.channel, one.thread) == (
-        other.platform, other.space, other.channel, other.thread,
-    )  # fmt: skip
+    return (
+        one.thread == other.thread
+        and one.channel == other.channel
+        and one.space == other.space
+        and one.platform == other.platform
+    )
 
 
 def request_of(ask: Ask, turns: list[Turn], window: Window, ratio: float) -> Request:
@@ -103,13 +115,14 @@ def request_of(ask: Ask, turns: list[Turn], window: Window, ratio: float) -> Req
         raise TooLong
     room = max(room - fixed, 0)
 
-    here = [turn for turn in turns if same_thread(turn.place, ask.place)]
-    elsewhere = [
-        turn
-        for turn in turns
-        if not same_thread(turn.place, ask.place) and may_recall(turn.place, ask.place)
-    ]
-    costs = [_cost(turn.question) + _cost(turn.answer) for turn in here]
+    here: list[Turn] = []
+    elsewhere: list[Turn] = []
+    for turn in turns:
+        if same_thread(turn.place, ask.place):
+            here.append(turn)
+        elif may_recall(turn.place, ask.place):
+            elsewhere.append(turn)
+    costs = [turn.tokens for turn in here]
     here = here[len(here) - newest_that_fit(costs, room) :]
     used = sum(costs[len(costs) - len(here) :])
     background, background_cost = _background(
@@ -136,13 +149,14 @@ def _cost(text: str) -> int:
 
 
 def _background(turns: list[Turn], room: int) -> tuple[str, int]:
-    lines = [f"They: {turn.question}\nYou: {turn.answer}" for turn in turns]
-    costs = [_cost(line) for line in lines]
+    costs = [turn.tokens for turn in turns]
     fitting = newest_that_fit(costs, room - _cost(BACKGROUND_HEAD))
     if not fitting:
         return "", 0
-    text = "\n\n" + BACKGROUND_HEAD + "\n" + "\n".join(lines[len(lines) - fitting :])
-    return text, sum(costs[len(costs) - fitting :]) + _cost(BACKGROUND_HEAD)
+    kept = turns[len(turns) - fitting :]
+    lines = [BACKGROUND_HEAD, *(f"They: {turn.question}\nYou: {turn.answer}" for turn in kept)]
+    cost = sum(turn.tokens for turn in kept) + _cost(BACKGROUND_HEAD)
+    return "\n\n" + "\n".join(lines), cost
 
 
 def _question(ask: Ask) -> str:

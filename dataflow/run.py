@@ -15,10 +15,16 @@ from typing import Final
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
-from dataflow import dialects
 from dataflow.answering import Answering
 from dataflow.conversations_flow import conversations_flow
-from dataflow.dialects import DEMO, DEMO_MODEL, DIALECTS, OPENAI_DEFAULT_MODEL, dialect_of
+from dataflow.dialects import (
+    DEMO,
+    DEMO_MODEL,
+    DEMO_SYSTEM_PROMPT,
+    DIALECTS,
+    OPENAI_DEFAULT_MODEL,
+    dialect_of,
+)
 from dataflow.io_thread import IoThread
 from dataflow.model_client import Endpoint, ModelClient
 from dataflow.request import Window
@@ -40,6 +46,10 @@ DRAIN_S: Final = 20.0
 DEMO_CONTEXT_TOKENS: Final = 2048
 """One slot of the embedded server."""
 
+DEMO_ANSWER_TOKENS: Final = 200
+"""These weights seldom say something new after that, and a person waits for it."""
+
+DEFAULT_SYSTEM_PROMPT: Final = "You are a helpful assistant."
 DEFAULT_CONTEXT_TOKENS: Final = 32_768
 ANSWER_SHARE: Final = 4
 """A quarter of the window is for the answer, unless told otherwise."""
@@ -47,11 +57,15 @@ ANSWER_SHARE: Final = 4
 
 def window_of(settings: Settings) -> Window:
     """The context window that the settings describe."""
-    context = settings.context_tokens or (
-        DEMO_CONTEXT_TOKENS if settings.demo_model else DEFAULT_CONTEXT_TOKENS
-    )
+    if settings.demo_model:
+        context, answer, prompt = DEMO_CONTEXT_TOKENS, DEMO_ANSWER_TOKENS, DEMO_SYSTEM_PROMPT
+    else:
+        context = settings.context_tokens or DEFAULT_CONTEXT_TOKENS
+        answer, prompt = context // ANSWER_SHARE, DEFAULT_SYSTEM_PROMPT
     return Window(
-        context, settings.answer_tokens or context // ANSWER_SHARE, settings.system_prompt
+        settings.context_tokens or context,
+        settings.answer_tokens or answer,
+        settings.system_prompt or prompt,
     )
 
 
@@ -123,7 +137,9 @@ def main(settings: Settings) -> int:
                 ready=lambda: (bus.connected, "ok" if bus.connected else "NATS does not answer"),
             )
         )
-    lifecycle.ready(f"model {dialects.DEMO_MODEL if settings.demo_model else settings.model}")
+    lifecycle.ready(
+        f"model {DEMO_MODEL if settings.demo_model else settings.model or OPENAI_DEFAULT_MODEL}"
+    )
     cli_main(  # type: ignore[no-untyped-call]
         flow,
         process_id=settings.process_id if addresses else None,

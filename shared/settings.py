@@ -62,10 +62,11 @@ class Settings(BaseSettings):
         ge=16,
         description="Longest answer in tokens; by default a quarter of the context window.",
     )
-    system_prompt: str = Field(
-        "You are a helpful assistant.",
+    system_prompt: str | None = Field(
+        None,
         alias="THREADWAX_SYSTEM_PROMPT",
-        description="Who the bot is, where a place has no persona of its own.",
+        description="Who the bot is, where a place has no persona of its own; "
+        "by default a helpful assistant.",
     )
     model_give_up_s: float = Field(
         90.0,

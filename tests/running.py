@@ -27,7 +27,8 @@ class Running:
         self.command = command
         self.log = log
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
-        self.env |= {SUPERVISED_ENV: "1", "PYTHONUNBUFFERED": "1", **env}
+        self.env |= {SUPERVISED_ENV: "1", "PYTHONUNBUFFERED": "1"}
+        self.env |= env
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Running":

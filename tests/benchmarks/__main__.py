@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ops.nats_command import set_up_streams
 from ops.nats_server import NatsServer
+from shared import log
 from tests.benchmarks import measures
 
 RESULTS = Path("build/benchmarks")
@@ -41,6 +42,7 @@ async def run(home: Path) -> measures.Figures:
 
 
 def main() -> None:
+    log.set_up("warning", process="bench")
     with tempfile.TemporaryDirectory(prefix="threadwax-bench-") as folder:
         figures = asyncio.run(run(Path(folder)))
     figures["machine"] = {
