@@ -11,7 +11,7 @@ from typing import Protocol
 
 from shared.messages import AnyEvent, Partial, Reply
 
-Publish = Callable[[AnyEvent], Awaitable[None]]
+Publish = Callable[[AnyEvent], Awaitable[object]]
 """Stores an event; returns when it is on disk. Raises `bus.Unavailable` or `bus.TooLarge`."""
 
 
@@ -34,7 +34,7 @@ class PostError(Exception):
     """A part could not be posted."""
 
 
-class Later(PostError):
+class Later(PostError):  # noqa: N818  (named by what the caller does next)
     """Try again after `wait_s` seconds: a rate limit, an outage, a response that never came.
 
     `maybe_posted`: the platform may have taken the part all the same, so look before posting again.
@@ -46,15 +46,15 @@ class Later(PostError):
         self.maybe_posted = maybe_posted
 
 
-class Never(PostError):
+class Never(PostError):  # noqa: N818  (named by what the caller does next)
     """The platform refuses this text itself: say so once in plain words instead."""
 
 
-class Gone(PostError):
+class Gone(PostError):  # noqa: N818  (named by what the caller does next)
     """The place or the person is no longer there: nobody can be told."""
 
 
-class Forbidden(PostError):
+class Forbidden(PostError):  # noqa: N818  (named by what the caller does next)
     """The bot may not speak there: tell the operator, not the user."""
 
 
@@ -68,7 +68,7 @@ class ChatPlatform(Protocol):
         """A text's length in the unit of `text_limit_chars`, as the platform counts it."""
 
     async def listen(self, publish: Publish) -> None:
-        """Turns what people do into events until the platform is closed; runs for the whole life."""
+        """Turns what people do into events until the platform is closed."""
 
     async def post(self, part: Part) -> str:
         """Shows one part and returns the platform's receipt (its message id).

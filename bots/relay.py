@@ -5,14 +5,18 @@ must never hold up one user's replies for another's.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import nats.errors
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
+from bots.endings import end
 from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part
 from bots.split_text import split_text
 from shared import metrics, names
@@ -32,7 +36,19 @@ GIVE_UP_AFTER_S: Final = 24 * 3600.0
 FINISHED_KEPT: Final = 4096
 """Ids of replies that were shown, so that a late partial does not open them again."""
 
+PREVIEWS_KEPT: Final = 1024
+"""Growing answers at a time; the reply of one may have gone to another process of ours."""
+
+LATER_AT_LEAST_S: Final = 0.1
+"""Before a part is tried again, whatever the platform says."""
+
+PREVIEW_ENDS_WITHIN_S: Final = 10.0
+"""A call that shows a partial is given up after this: the answer is what matters."""
+
 STOPPED: Final = "(stopped)"
+NOT_POSTED: Final = "refused"
+"""The receipt of a part that the platform refused after the notice was shown for another one."""
+
 NOT_SHOWABLE: Final = "I have an answer, but it cannot be shown here. Please ask in another way."
 
 
@@ -63,7 +79,7 @@ class Relay:
         self._receipts = Receipts(bus, platform.name)
         self._lanes: dict[str, deque[tuple[Reply, Msg]]] = {}
         self._in_hand: dict[str, Msg] = {}
-        self._previews: dict[str, _Preview] = {}
+        self._previews: OrderedDict[str, _Preview] = OrderedDict()
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -74,15 +90,19 @@ class Relay:
                 self._bus.js, self._consumer, self._subject, inactive_s=self._inactive_s
             )
         )
-        if self._partials is not None:
-            await self._bus.watch(self._partials, self._see_partial)
+        partials = None
         working = asyncio.create_task(self._say_working())
         try:
+            if self._partials is not None:
+                partials = await self._bus.watch(self._partials, self._see_partial)
             await consume(self._bus, names.REPLIES, self._consumer, self._take)
         finally:
-            working.cancel()
-            for task in self._tasks:
-                task.cancel()
+            if partials is not None:
+                with contextlib.suppress(nats.errors.Error):
+                    await partials.unsubscribe()
+            for preview in self._previews.values():
+                preview.cancel()
+            await end(working, *self._tasks)
 
     # --- replies ----------------------------------------------------------------------------
 
@@ -119,7 +139,7 @@ class Relay:
             try:
                 await self._show(reply)
                 await message.ack()
-            except Exception:
+            except Exception:  # noqa: BLE001  (whatever a platform does)
                 # A defect in a platform must not end the others' replies. Not acknowledged, so
                 # the server delivers it again.
                 logger().exception("not shown", prompt=reply.prompt_id)
@@ -141,10 +161,11 @@ class Relay:
         pieces = split_text(
             text, self._platform.text_limit_chars, length=self._platform.text_length
         )
+        refused = _Refused()
         for index, piece in enumerate(pieces):
             part = Part(reply, piece, index, len(pieces))
             owned = index == 0 and preview is not None and preview.owned
-            if not await self._post(part, claimed_here=owned):
+            if not await self._post(part, refused, claimed_here=owned):
                 return
         logger().info(
             "posted",
@@ -153,10 +174,9 @@ class Relay:
             took_ms=round((time.monotonic() - started) * 1000),
         )
 
-    async def _post(self, part: Part, *, claimed_here: bool) -> bool:
+    async def _post(self, part: Part, refused: "_Refused", *, claimed_here: bool) -> bool:
         """Shows one part once; False if this reply can never be shown to its end."""
         name = self._platform.name
-        look_first = False
         claim = await self._receipts.claim(part.key)
         if isinstance(claim, Posted):
             metrics.posted_before.labels(name).inc()
@@ -182,7 +202,7 @@ class Relay:
                     wait_s=round(error.wait_s, 1),
                 )
                 look_first = look_first or error.maybe_posted
-                await asyncio.sleep(error.wait_s)
+                await asyncio.sleep(max(error.wait_s, LATER_AT_LEAST_S))
             except Never as error:
                 if part.text == NOT_SHOWABLE:
                     await self._give_up(part, f"the platform refuses it: {error}")
@@ -190,6 +210,10 @@ class Relay:
                 logger().error(
                     "refused by the platform", prompt=part.reply.prompt_id, why=str(error)
                 )
+                if refused.told:
+                    await self._receipts.record(part.key, NOT_POSTED)
+                    return True
+                refused.told = True
                 part = Part(part.reply, NOT_SHOWABLE, part.index, part.count)
             except (Gone, Forbidden) as error:
                 await self._give_up(part, f"{type(error).__name__.lower()}: {error}")
@@ -213,7 +237,8 @@ class Relay:
             await asyncio.sleep(WORKING_EVERY_S)
             if self._bus.connected:
                 for message in tuple(self._in_hand.values()):
-                    await message.in_progress()
+                    with contextlib.suppress(nats.errors.Error):
+                        await message.in_progress()
 
     # --- partials ---------------------------------------------------------------------------
 
@@ -228,6 +253,9 @@ class Relay:
         preview = self._previews.get(prompt_id)
         if preview is None:
             preview = self._previews[prompt_id] = _Preview(self._platform, self._receipts)
+            while len(self._previews) > PREVIEWS_KEPT:
+                _, oldest = self._previews.popitem(last=False)
+                oldest.cancel()
         preview.see(partial)
 
     def _finish(self, prompt_id: str) -> "_Preview | None":
@@ -235,6 +263,13 @@ class Relay:
         while len(self._finished) > FINISHED_KEPT:
             self._finished.popitem(last=False)
         return self._previews.pop(prompt_id, None)
+
+
+@dataclass(slots=True)
+class _Refused:
+    """Whether the person was told that the platform refuses a part of this reply."""
+
+    told: bool = False
 
 
 class _Preview:
@@ -251,7 +286,7 @@ class _Preview:
 
     def see(self, partial: Partial) -> None:
         version = (partial.attempt, partial.sequence)
-        if version <= self._shown:
+        if version <= self._shown or self._ended:
             return
         self._shown = version
         self._newest = partial
@@ -262,7 +297,14 @@ class _Preview:
         """No partial is shown from here on."""
         self._ended = True
         if self._task is not None:
-            await self._task
+            await asyncio.wait({self._task}, timeout=PREVIEW_ENDS_WITHIN_S)
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Ends a call to the platform that goes on."""
+        self._ended = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def _show(self) -> None:
         try:
@@ -272,9 +314,13 @@ class _Preview:
                     # A preview becomes the first part, so it is claimed as such: after a crash
                     # the next process looks for it and completes it.
                     if await self._receipts.claim(f"{partial.prompt_id}.0") is not Claim.NEW:
-                        return  # somebody else's preview may stand there: one is enough
+                        self._ended = True  # somebody else's may stand there: one is enough
+                        return
                     self.owned = True
                 await self._platform.show_partial(partial)
+        except Exception:  # noqa: BLE001  (whatever a platform does: the answer itself comes)
+            self._ended = True
+            logger().exception("partial not shown")
         finally:
             self._task = None
 

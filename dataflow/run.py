@@ -4,9 +4,9 @@ It must never run twice on one data folder: the recovery store has one owner.
 """
 
 import json
+import os
 import random
 import signal
-import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from dataflow.request import Window
 from shared import lifecycle
 from shared.bus import Bus
 from shared.http_status import serve_status
+from shared.lock import Held, locked
 from shared.log import logger
 from shared.settings import Settings
 
@@ -107,7 +108,13 @@ def main(settings: Settings) -> int:
     # at once, and a handler in the main thread waits until that thread runs Python again.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        lock = locked(
+            settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
+        )
+    except Held as error:
+        lifecycle.say(str(error))
+        return lifecycle.CANNOT_START
 
     io = IoThread(settings.home, clustered=bool(addresses))
     bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
@@ -149,6 +156,7 @@ def main(settings: Settings) -> int:
             str(recovery_store(settings.home))
         ),
     )
+    io.call(model.close())
     io.call(bus.close())
-    sys.stderr.flush()
+    os.close(lock)
     return 0

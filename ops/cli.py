@@ -139,15 +139,23 @@ def model(*, http_port: int | None, log_level: str | None) -> None:
 
 
 @threadwax.command()
+@click.option(
+    "--processes",
+    default=1,
+    type=click.IntRange(1, 16),
+    help="Processes that share the users on this machine; the number may change between runs.",
+)
 @_long_running
-def dataflow(*, http_port: int | None, log_level: str | None) -> None:
+def dataflow(*, processes: int, http_port: int | None, log_level: str | None) -> None:
     """Run the conversations: read the prompts, ask the model, write the replies.
 
-    Several processes share the users: THREADWAX_CLUSTER and THREADWAX_PROCESS_ID.
+    On several machines: THREADWAX_CLUSTER (the same everywhere) and THREADWAX_PROCESS_ID.
     """
     from dataflow.run import main  # noqa: PLC0415
+    from ops import cluster  # noqa: PLC0415
 
-    sys.exit(main(_settings("dataflow", http_port=http_port, log_level=log_level)))
+    settings = _settings("dataflow", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))
 
 
 @threadwax.command()

@@ -14,9 +14,9 @@ from typing import Final
 
 import xllamacpp
 
-from ops.lock import Held, locked
 from ops.ports import HOST
 from shared import lifecycle
+from shared.lock import Held, locked
 from shared.settings import Settings, private_file
 
 MODEL_NAME: Final = "demo"
@@ -66,10 +66,7 @@ def main(settings: Settings) -> int:
     key = secrets.token_urlsafe(KEY_BYTES)
     server = xllamacpp.Server(_parameters(weights, key))
     try:
-        base_url = f"{server.listening_address}/v1"
-        private_file(file, json.dumps({"base_url": base_url, "api_key": key}))
-        lifecycle.say(NOTICE)
-        return asyncio.run(_serve(settings, base_url))
+        return asyncio.run(_serve(settings, f"{server.listening_address}/v1", key))
     finally:
         file.unlink(missing_ok=True)
         del server
@@ -88,7 +85,12 @@ def weights_path() -> Path:
     raise NoWeights(f"the weights are missing: `make setup`; or, {NOTICE.partition('; ')[2]}")
 
 
-async def _serve(settings: Settings, base_url: str) -> int:
+async def _serve(settings: Settings, base_url: str, key: str) -> int:
+    # First of all: a stop that comes before it would end the process as it stands.
+    stopped = asyncio.create_task(lifecycle.wait_for_stop())
+    await asyncio.sleep(0)
+    private_file(settings.embedded_model_file, json.dumps({"base_url": base_url, "api_key": key}))
+    lifecycle.say(NOTICE)
     runner = None
     where = f"{base_url} (demo model)"
     if settings.http_port is not None:
@@ -99,7 +101,7 @@ async def _serve(settings: Settings, base_url: str) -> int:
         )
         where = f"{where} (status on {settings.http_host}:{bound})"
     lifecycle.ready(where)
-    await lifecycle.wait_for_stop()
+    await stopped
     if runner is not None:
         await runner.cleanup()
     return 0

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ops.lock import Held
 from ops.nats_server import DidNotStart, NatsServer
 from shared import lifecycle
+from shared.lock import Held
 from shared.settings import Settings, private_file
 
 WATCH_S: Final = 1.0

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ops.lock import Held, locked, running
 from ops.ports import HOST, free_port, is_free
 from shared import lifecycle, names, streams
+from shared.lock import Held, locked, running
 from shared.settings import DEFAULT_NATS_PORT, private_file
 
 USER: Final = "threadwax"

@@ -5,6 +5,7 @@ stores a second copy. It must never log a message's text or the credentials in a
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
@@ -37,14 +38,24 @@ RECONNECT_WAIT_S: Final = 0.25
 PING_INTERVAL_S: Final = 2
 """With two outstanding pings a hung server is noticed after 6 s."""
 
+CUT: Final = "\n\n[cut: too long]"
+"""The end of an answer that fits no message."""
+
 PENDING_BYTES: Final = 16 << 20
 """Room for what is written during a reconnect; the default of 2 MiB fills in a burst."""
 
-_ANSWERED_ALREADY: Final = 10071  # wrong last sequence: the subject has a message
+_ANSWERED_ALREADY: Final = frozenset({10071, 10164})
+"""Wrong last sequence: the subject has a message, or in a cluster is just getting one."""
+
 _MESSAGE_TOO_LARGE: Final = 10054
 _CONNECT_S: Final = 2
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_LAST_S: Final = 2.0
+_LOOK_FIRST_S: Final = 0.002  # a reply is on the disk so soon after it is heard
+
+_HEADER_ROOM_BYTES: Final = 4096
+"""For subject and headers, which count towards the server's largest message: one byte more, and
+the server closes the connection for good."""
 
 
 class Unavailable(Exception):  # noqa: N818
@@ -78,7 +89,10 @@ def _exit_when_closed() -> None:
 def without_credentials(url: str) -> str:
     """A server's address as it may be shown."""
     parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    try:
+        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    except ValueError:  # a password with a slash reads as a port: not even that is shown
+        return "an address that cannot be read"
 
 
 class Bus:
@@ -92,7 +106,7 @@ class Bus:
         self._on_closed = on_closed
         self._on_reconnect: set[Callable[[], None]] = set()
         self._closing = False
-        self._complaining = False
+        self._struggling = 0
         self._refused = False
 
     @classmethod
@@ -156,6 +170,12 @@ class Bus:
             self._closing = True
             await self.client.close()
             return False
+        except ValueError:
+            # nats-py's own words quote what it took for the port: it may be half of a password.
+            raise Unavailable(
+                "NATS_URL cannot be read as nats://user:password@host:port; "
+                "is a special character in the password not percent-encoded?"
+            ) from None
         return True
 
     async def _lost(self) -> None:
@@ -164,6 +184,7 @@ class Bus:
             logger().warning("nats lost: waiting for it", server=self._server)
 
     async def _back(self) -> None:
+        self._refused = False
         metrics.connected.set(1)
         logger().warning("nats is back", server=self._server)
         for call in tuple(self._on_reconnect):
@@ -177,6 +198,8 @@ class Bus:
         # A lost connection is told by `_lost`; what comes here is a refusal, or repeats that.
         text = str(error).lower()
         if "authorization" in text or "authentication" in text:
+            if self.client.is_reconnecting and not self._refused:
+                logger().error("nats refuses the user and password", server=self._server)
             self._refused = True
         if "permissions violation" in text or isinstance(error, nats.errors.SlowConsumerError):
             logger().error("nats refused", error=str(error))
@@ -253,11 +276,11 @@ class Bus:
         if len(data) > REPLY_LIMIT_BYTES:
             # Escaping can blow text up sixfold; the answer outranks the copy of the question.
             data = reply.model_copy(update={"prompt_text": ""}).wire()
-        if len(data) > REPLY_LIMIT_BYTES:
-            keep = len(reply.text) * REPLY_LIMIT_BYTES // (len(data) * 2)
-            reply = reply.model_copy(
-                update={"prompt_text": "", "text": reply.text[:keep] + "\n\n[cut: too long]"}
-            )
+        text = reply.text
+        while len(data) > REPLY_LIMIT_BYTES:
+            # Not in one step: what is cut off may be the part that takes little.
+            text = text[: len(text) * REPLY_LIMIT_BYTES // (len(data) * 2)]
+            reply = reply.model_copy(update={"prompt_text": "", "text": text + CUT})
             data = reply.wire()
         subject = names.reply_subject(reply.user, reply.prompt_id)
         headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
@@ -266,7 +289,7 @@ class Bus:
             try:
                 await self.js.publish(subject, data, headers=headers)
             except nats.js.errors.BadRequestError as error:
-                if error.err_code != _ANSWERED_ALREADY:
+                if error.err_code not in _ANSWERED_ALREADY:
                     raise
                 stored = await self._direct_get(subject)
                 if stored is None:
@@ -295,24 +318,44 @@ class Bus:
         self, user: str, prompt_id: str, *, timeout_s: float
     ) -> Reply | None:
         """The journal's reply, waited for; None when the time is over."""
-        subject = names.reply_subject(user, prompt_id)
-        subscription = await self.client.subscribe(subject)
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout_s
+        heard = asyncio.Event()
+
+        async def hear(_: Msg) -> None:
+            heard.set()
+
+        subscription = await self.client.subscribe(names.reply_subject(user, prompt_id), cb=hear)
+        # A reply may be stored while we are away.
+        forget = self.on_reconnect(heard.set)
+        pause_s = timeout_s
         try:
-            # Subscribed first, so that a reply stored in between is seen one way or the other.
-            if (stored := await self.stored_reply(user, prompt_id)) is not None:
-                return stored
-            message = await subscription.next_msg(timeout=timeout_s)
-            return Reply.model_validate_json(message.data)
-        except TimeoutError:
-            return await self.stored_reply(user, prompt_id)
+            while True:
+                # Subscribed first, so that a reply stored in between is seen one way or the other.
+                # The journal is asked all the same: what was heard may not have been taken by it.
+                stored = await self.stored_reply(user, prompt_id)
+                if stored is not None or (left := deadline - now()) <= 0:
+                    return stored
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, pause_s)):
+                        await heard.wait()
+                if heard.is_set():
+                    heard.clear()
+                    pause_s = _LOOK_FIRST_S
+                else:
+                    pause_s *= 2
         finally:
-            await subscription.unsubscribe()
+            forget()
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
 
     async def bury(self, *, subject: str, data: bytes, reason: str, dedupe_id: str = "") -> None:
         """Stores what nobody can read among the dead letters. Goes on trying until it is stored.
 
-        `dedupe_id` names the message, so that reading it again stores no second copy.
+        `dedupe_id` names the message, so that reading it again stores no second copy. What the
+        server could not take together with the headers is cut off.
         """
+        data = data[: max(0, self.client.max_payload - _HEADER_ROOM_BYTES)]
         headers = {"Threadwax-Reason": reason.replace("\r", " ").replace("\n", " ")[:500]}
         if dedupe_id:
             headers["Nats-Msg-Id"] = dedupe_id
@@ -335,20 +378,31 @@ class Bus:
     async def until_done(self, once: Callable[[], Awaitable[T]]) -> T:
         """The result of `once`, tried until NATS does it; told once, and once when it is over."""
         wait_s = _RETRY_FIRST_S
-        while True:
-            try:
-                result = await once()
-            except _TRANSIENT as error:
-                if not self._complaining and self.connected:
-                    self._complaining = True
-                    logger().error("nats does not store: trying until it does", error=str(error))
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _RETRY_LAST_S)
-            else:
-                if self._complaining:
-                    self._complaining = False
-                    logger().warning("nats stores again")
-                return result
+        struggling = False
+        try:
+            while True:
+                try:
+                    return await once()
+                except _TRANSIENT as error:
+                    if not struggling and self.connected:
+                        struggling = True
+                        self._struggle(error)
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(wait_s * 2, _RETRY_LAST_S)
+        finally:
+            if struggling:
+                self._struggle_over()
+
+    def _struggle(self, error: Exception) -> None:
+        self._struggling += 1
+        if self._struggling == 1:
+            logger().error("nats does not store: trying until it does", error=str(error))
+
+    def _struggle_over(self) -> None:
+        # Counted: one that gets through must not speak for those that do not.
+        self._struggling -= 1
+        if self._struggling == 0:
+            logger().warning("nats stores again")
 
     # --- partials ---------------------------------------------------------------------------
 

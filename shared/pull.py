@@ -6,6 +6,7 @@ away it starts again where it was.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
@@ -29,89 +30,134 @@ AGAIN_AFTER_S: Final = 0.2
 INACTIVE_S: Final = 60.0
 """After which the server forgets a follower that went away without a word."""
 
-_HEARTBEAT = "100"
-_PULL_ENDED: Final = frozenset({"404", "408"})  # nothing there, or expired: ask anew
+_HEARTBEAT: Final = "100"
+_NO_RESPONDERS: Final = "503"
+_REQUEST_ENDED: Final = frozenset({"404", "408"})  # nothing there, or expired: ask anew
+_USUAL_ENDS: Final = ("consumer deleted", "server shutdown", "leadership change")
 
 Deliver = Callable[[Msg], Awaitable[None]]
 
 
 class _Pull:
-    """One inbox and the requests that fill it; stale once it cannot be trusted any more."""
+    """One inbox and the requests that fill it.
 
-    def __init__(self, bus: Bus, stream: str, consumer: str, deliver: Deliver) -> None:
+    It becomes stale when its requests cannot be trusted any more; `run` then returns. With
+    `keep_inbox` what still comes in is handed over all the same, and `run` can be called again.
+    """
+
+    def __init__(
+        self, bus: Bus, stream: str, consumer: str, deliver: Deliver, *, keep_inbox: bool
+    ) -> None:
         self._bus = bus
         self._request = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._deliver = deliver
+        self._keep_inbox = keep_inbox
+        self._inbox = bus.client.new_inbox()
+        self._subscription: Subscription | None = None
         self._outstanding = 0
         self._heard = 0.0
         self._stale = asyncio.Event()
+        self._delivering = asyncio.Lock()
+        self._failure: Exception | None = None
         self._clock = asyncio.get_running_loop().time
 
     async def run(self) -> None:
-        """Hands messages over until the pull is stale."""
-        inbox = self._bus.client.new_inbox()
+        """Hands messages over until the pull is stale.
+
+        Raises:
+            nats.errors.Error: the server refuses to go on, with its words.
+            Exception: what `deliver` raised.
+        """
         self._heard = self._clock()
+        self._outstanding = 0
+        self._failure = None
+        self._stale.clear()
         forget = self._bus.on_reconnect(self._stale.set)
-        subscription: Subscription | None = None
         try:
-            subscription = await self._bus.client.subscribe(
-                # No limits on our side: never more than a batch is outstanding.
-                inbox,
-                cb=self._on_message,
-                pending_msgs_limit=-1,
-                pending_bytes_limit=-1,
-            )
-            self._inbox = inbox
+            if self._subscription is None:
+                self._subscription = await self._bus.client.subscribe(
+                    self._inbox,
+                    cb=self._on_message,
+                    # No limits on our side: little more than a batch is outstanding.
+                    pending_msgs_limit=-1,
+                    pending_bytes_limit=-1,
+                )
             await self._refill()
-            while not self._stale.is_set():
-                left = self._heard + MISSED_AFTER_S - self._clock()
-                if left <= 0:
-                    return
-                try:
-                    await asyncio.wait_for(self._stale.wait(), left)
-                except TimeoutError:
-                    continue
+            await self._until_stale()
+            # Ending the subscription would cut off what is being handed over, and fetch it again.
+            async with self._delivering:
+                pass
         finally:
             forget()
             self._stale.set()
-            if subscription is not None:
-                try:
-                    await subscription.unsubscribe()
-                except nats.errors.Error:
-                    logger().debug("unsubscribed while away")
+            if not self._keep_inbox:
+                await self.end()
+        if self._failure is not None:
+            raise self._failure
+
+    async def end(self) -> None:
+        """Takes nothing any more."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            try:
+                await subscription.unsubscribe()
+            except nats.errors.Error:
+                logger().debug("unsubscribed while away")
+
+    async def _until_stale(self) -> None:
+        while not self._stale.is_set():
+            left = self._heard + MISSED_AFTER_S - self._clock()
+            if left <= 0:
+                if not self._delivering.locked():
+                    return
+                left = AGAIN_AFTER_S  # heartbeats wait behind the message in hand
+            # Not wait_for: before Python 3.12 that can lose a cancel (cpython issue 86296).
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._stale.wait()
 
     async def _on_message(self, message: Msg) -> None:
-        if self._stale.is_set():
+        if self._stale.is_set() and not self._keep_inbox:
             return  # another pull fetches this one again
         self._heard = self._clock()
-        status = message.headers.get("Status") if message.headers else None
-        if status is None:
-            self._outstanding -= 1
-            try:
-                await self._deliver(message)
-            except Exception:
-                self._stale.set()
-                raise
-            self._heard = self._clock()
-        elif status == _HEARTBEAT:
+        try:
+            # Only what is stored can be acknowledged. A stored message may have a header "Status"
+            # too, whatever its author wanted with it.
+            if message.reply:
+                self._outstanding = max(0, self._outstanding - 1)
+                async with self._delivering:
+                    await self._deliver(message)
+                self._heard = self._clock()
+            else:
+                self._obey(message.headers or {})
+            if not self._stale.is_set() and self._outstanding <= BATCH // 2:
+                await self._refill()
+        except Exception as error:  # noqa: BLE001  (`run` raises it: nobody hears it here)
+            self._failure = error
+            self._stale.set()
+
+    def _obey(self, headers: dict[str, str]) -> None:
+        status = headers.get("Status")
+        if status == _HEARTBEAT:
             return
-        elif status in _PULL_ENDED:
-            pending = int((message.headers or {}).get("Nats-Pending-Messages") or 0)
-            self._outstanding -= pending or self._outstanding
-        else:
-            self._stale.set()  # consumer deleted, leader gone, no responders
+        if status in _REQUEST_ENDED:
+            # Of this request so many do not come any more; of another one they may.
+            undelivered = int(headers.get("Nats-Pending-Messages") or self._outstanding)
+            self._outstanding = max(0, self._outstanding - undelivered)
             return
-        if self._outstanding <= BATCH // 2:
-            await self._refill()
+        self._stale.set()
+        words = headers.get("Description", "")
+        if status != _NO_RESPONDERS and words.lower() not in _USUAL_ENDS:
+            raise nats.errors.Error(f"{status} {words}")
 
     async def _refill(self) -> None:
         wanted = BATCH - self._outstanding
-        self._outstanding += wanted
         request = {
             "batch": wanted,
             "expires": int(EXPIRES_S * 1e9),
             "idle_heartbeat": int(HEARTBEAT_S * 1e9),
         }
+        self._outstanding = BATCH
         await self._bus.client.publish(
             self._request, json.dumps(request).encode(), reply=self._inbox
         )
@@ -132,20 +178,31 @@ async def _for_ever(bus: Bus, what: str, once: Callable[[], Awaitable[None]]) ->
             if bus.connected and not complaining:
                 logger().warning("cannot read now: trying again", what=what, error=str(error))
                 complaining = True
+        except Exception:  # noqa: BLE001  (a defect in one place must not silence the stream)
+            if not complaining:
+                logger().exception("what was read cannot be handed over", what=what)
+            complaining = True
         await asyncio.sleep(AGAIN_AFTER_S)
 
 
 async def consume(bus: Bus, stream: str, durable: str, deliver: Deliver) -> NoReturn:
     """Hands over each message of a durable consumer; who delivers acknowledges.
 
-    `deliver` is awaited one message at a time, so it should only put the work somewhere.
+    `deliver` is awaited one message at a time, so it should only put the work somewhere. Where it
+    raises, the message comes again after the consumer's acknowledgement wait.
     """
+    # One inbox for ever: what was sent to a former one would come again only after the consumer's
+    # acknowledgement wait, behind newer messages.
+    pull = _Pull(bus, stream, durable, deliver, keep_inbox=True)
 
     async def once() -> None:
         await bus.js.consumer_info(stream, durable)
-        await _Pull(bus, stream, durable, deliver).run()
+        await pull.run()
 
-    await _for_ever(bus, f"{stream} as {durable}", once)
+    try:
+        await _for_ever(bus, f"{stream} as {durable}", once)
+    finally:
+        await pull.end()
 
 
 async def follow(
@@ -153,7 +210,8 @@ async def follow(
 ) -> NoReturn:
     """Hands over, in order and once, each message past stream sequence `after`.
 
-    Reports a gap where the stream no longer holds what comes next, and reads on behind it.
+    Reports a gap where the stream no longer holds what comes next, and reads on behind it. Where
+    `deliver` raises, the same message comes again.
     """
     last = after
     consumed = 0
@@ -162,7 +220,7 @@ async def follow(
         nonlocal last, consumed
         metadata = message.metadata
         if metadata.sequence.consumer != consumed + 1:
-            raise nats.errors.Error  # something went missing on the way: fetch it again
+            raise nats.errors.Error("a message went missing on the way")  # fetched again
         await deliver(message)
         consumed += 1
         last = metadata.sequence.stream
@@ -199,7 +257,7 @@ async def follow(
         )
         consumed = 0
         try:
-            await _Pull(bus, stream, info.name, in_order).run()
+            await _Pull(bus, stream, info.name, in_order, keep_inbox=False).run()
         finally:
             if bus.connected:
                 try:

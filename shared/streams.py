@@ -47,6 +47,10 @@ ACK_WAIT_S: Final = 10.0
 MAX_ACK_PENDING: Final = 64
 """Replies in the hands of one relay: enough to post in parallel, few enough to post anew."""
 
+ADAPTERS: Final = ("slack", "discord", "gateway")
+"""Whose consumers of replies are made at the set-up: a platform's own user may make none, because
+who makes a consumer says where its messages are delivered."""
+
 MONITOR_TIMEOUT_S: Final = 2.0
 
 PARTITION_METADATA: Final = "partitions"
@@ -96,6 +100,8 @@ async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
             updated = current.evolve(**changes)
             if updated != current:
                 await js.update_stream(updated)
+    for name in ADAPTERS:
+        await ensure_reply_consumer(js, name, f"replies.{name}.>")
 
 
 async def ensure_reply_consumer(
@@ -107,11 +113,15 @@ async def ensure_reply_consumer(
 ) -> None:
     """Creates the durable consumer of an adapter's replies, or updates it where it differs.
 
+    Needs no permission to create where it exists as it should, as `set_up` leaves it.
+
     A reply is never dropped for the number of its deliveries: a platform may be down for an hour,
     and the relay decides by age. `inactive_s`: the server removes it after so long without a
     reader; by default it stays.
     """
     wanted = api.ConsumerConfig(
+        # With a name the request's subject holds the filter, which permissions can limit.
+        name=name,
         durable_name=name,
         filter_subject=filter_subject,
         ack_policy=api.AckPolicy.EXPLICIT,
@@ -173,7 +183,8 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             discard=api.DiscardPolicy.NEW,
             max_msgs_per_subject=1,
             allow_direct=True,
-            allow_rollup_hdrs=True,
+            # No rollup, though ADR-8 has it: one header on one platform's receipt would erase those
+            # of all. No receipt is ever purged.
             deny_delete=True,
         ),
         # As NATS's ADR-20 lays an object store out.

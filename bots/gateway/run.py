@@ -50,7 +50,7 @@ async def _run(settings: Settings) -> None:
         status, port = await serve_status(settings.http_host, settings.http_port, ready=ready)
         where += f" http://{settings.http_host}:{port}"
     stop = asyncio.create_task(lifecycle.wait_for_stop())
-    listening = asyncio.create_task(gateway.listen(bus.publish))  # type: ignore[arg-type]
+    listening = asyncio.create_task(gateway.listen(bus.publish))
     relaying = asyncio.create_task(relay.run())
     works = {stop, listening, relaying}
     try:

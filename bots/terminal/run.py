@@ -90,7 +90,7 @@ async def _chat(settings: Settings, name: str, user: str, *, interactive: bool) 
     loop.add_signal_handler(signal.SIGINT, terminal.interrupt)
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, partial(_leave, terminal, number))
-    publish: Publish = partial(bus.publish, patience_s=PATIENCE_S)  # type: ignore[assignment]
+    publish: Publish = partial(bus.publish, patience_s=PATIENCE_S)
     tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen(publish))}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

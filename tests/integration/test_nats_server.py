@@ -15,7 +15,7 @@ import nats as client
 import pytest
 from nats.aio.msg import Msg
 
-from ops.lock import Held, running
+from shared.lock import Held, running
 from ops.nats_server import NatsServer
 from ops.ports import is_free
 from shared import lifecycle, names

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.lock import running
+from shared.lock import running
 from ops.supervise import Backoff, Child, Ended, Program, stop_in_reverse
 
 DEADLINE_S = 30

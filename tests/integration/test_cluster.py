@@ -1,0 +1,100 @@
+"""The flow over several processes, and the same conversations whatever their number."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from ops.nats_server import NatsServer
+from shared.bus import Bus
+from tests.fakes.model import FakeModel
+from tests.running import Running, answer_to, dataflow, question
+
+USERS = [f"user{n}" for n in range(12)]
+
+
+async def _everybody_says(bus: Bus, number: int) -> None:
+    await asyncio.gather(
+        *(answer_to(bus, question(name, number, f"{name} {number}")) for name in USERS)
+    )
+
+
+def _history(model: FakeModel, name: str, number: int) -> list[str]:
+    """What the request for a user's question held of that user's earlier ones."""
+    for request in reversed(model.requests):
+        contents = [message["content"] for message in request["messages"]]
+        if contents[-1] == f"{name} {number}":
+            return contents[1:-1:2]
+    raise AssertionError(f"{name} {number} was never asked")
+
+
+@pytest.mark.timeout(180)
+async def test_another_number_of_processes_keeps_every_conversation(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """One process, then three, then two, on one recovery store."""
+    bus = await Bus.connect(nats.url, name="test")
+    for number, processes in enumerate((1, 3, 2)):
+        flow = dataflow(
+            tmp_path / "home", nats.url, fake_model.base_url, "dataflow", f"--processes={processes}"
+        )
+        flow.log = tmp_path / f"flow{number}.log"
+        flow.start()
+        await flow.ready()
+        await _everybody_says(bus, number)
+        for name in USERS:
+            assert _history(fake_model, name, number) == [f"{name} {n}" for n in range(number)]
+        assert await flow.stop() == 0
+    await bus.close()
+
+
+def _members(flow: Running) -> list[int]:
+    assert flow.process is not None
+    children = Path(f"/proc/{flow.process.pid}/task/{flow.process.pid}/children").read_text()
+    return [int(pid) for pid in children.split()]
+
+
+@pytest.mark.timeout(180)
+async def test_a_killed_member_is_replaced_and_nothing_is_lost(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Kill -9 of one process while everybody waits for an answer."""
+    bus = await Bus.connect(nats.url, name="test")
+    flow = dataflow(
+        tmp_path / "home", nats.url, fake_model.base_url, "dataflow", "--processes=2"
+    ).start()
+    await flow.ready()
+    await _everybody_says(bus, 0)
+    fake_model.delay_s = 0.5
+    waiting = asyncio.create_task(_everybody_says(bus, 1))
+    await asyncio.sleep(0.3)
+    os.kill(_members(flow)[1], signal.SIGKILL)
+    await waiting
+    fake_model.delay_s = 0
+    await _everybody_says(bus, 2)
+    for name in USERS:
+        assert _history(fake_model, name, 2) == [f"{name} 0", f"{name} 1"]
+    members = _members(flow)
+    assert await flow.stop() == 0
+    await bus.close()
+    assert not [pid for pid in members if Path(f"/proc/{pid}").exists()]
+
+
+async def test_a_second_flow_on_the_same_folder_says_who_holds_it(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Two owners of one recovery store would ruin it."""
+    first = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    await first.ready()
+    second = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
+    second.log = tmp_path / "second.log"
+    second.start()
+    assert second.process is not None
+    assert first.process is not None
+    assert await asyncio.to_thread(second.process.wait, 60) != 0
+    assert f"process {first.process.pid} already runs the conversations flow" in (
+        second.log.read_text()
+    )
+    assert await first.stop() == 0

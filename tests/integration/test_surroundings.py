@@ -1,0 +1,152 @@
+"""What the flow stands on goes away and comes back: no process ends, nothing is lost, told once."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.nats_server import NatsServer
+from shared.bus import Bus
+from tests.fakes.model import FakeModel
+from tests.running import Running, answer_to, dataflow, question
+
+AWAY_S = 8.0
+
+
+def told(flow: Running, words: str) -> int:
+    """How often the log says something."""
+    return flow.log.read_text(errors="replace").count(words)
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(nats.url, name="test")
+    yield bus
+    await bus.close()
+
+
+async def test_nats_away_for_a_while(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """An answer under way is journaled when the server is back, and the next is asked."""
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    await flow.ready()
+    await answer_to(bus, question("ada", 0, "hello"))
+    fake_model.delay_s = 1.0
+    under_way = question("ada", 1, "under way")
+    await bus.publish(under_way)
+    await asyncio.sleep(0.5)
+    nats.stop()
+    await asyncio.sleep(AWAY_S)
+    nats.start()
+    reply = await bus.reply_when_stored(under_way.user, under_way.id, timeout_s=30)
+    assert reply is not None
+    assert reply.outcome == "answered"
+    fake_model.delay_s = 0
+    await answer_to(bus, question("ada", 2, "next"))
+    assert len(fake_model.requests[-1]["messages"]) == 6
+    assert flow.process is not None
+    assert flow.process.poll() is None
+    assert (told(flow, "nats lost"), told(flow, "nats is back")) == (1, 1)
+    assert await flow.stop() == 0
+
+
+async def test_started_before_nats(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> None:
+    """The flow waits for a server that is not there yet, and says so once."""
+    nats.stop()
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    async with asyncio.timeout(30):
+        while not told(flow, "waiting for nats"):
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(2)
+    assert told(flow, "waiting for nats") == 1
+    nats.start()
+    await flow.ready()
+    bus = await Bus.connect(nats.url, name="test")
+    assert (await answer_to(bus, question("ada", 0, "hello"))).outcome == "answered"
+    await bus.close()
+    assert await flow.stop() == 0
+
+
+async def test_the_model_away_for_a_while(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Many users' questions wait it out; the outage is told once and its end once."""
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    await flow.ready()
+    port = fake_model.port
+    await fake_model.stop()
+    waiting = [
+        asyncio.create_task(answer_to(bus, question(f"u{n}", 0, "hello"), timeout_s=60))
+        for n in range(20)
+    ]
+    await asyncio.sleep(AWAY_S)
+    await fake_model.start(port)
+    replies = await asyncio.gather(*waiting)
+    assert {reply.outcome for reply in replies} == {"answered"}
+    assert told(flow, "the model does not answer") == 1
+    assert told(flow, "the model answers again") == 1
+    assert await flow.stop() == 0
+
+
+async def test_a_stop_lets_answers_finish_and_keeps_the_rest(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """SIGTERM with an answer under way and one waiting: the first is given, the second later."""
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    await flow.ready()
+    fake_model.delay_s = 1.5
+    first, second = question("ada", 1, "first"), question("ada", 2, "second")
+    await bus.publish(first)
+    await bus.publish(second)
+    async with asyncio.timeout(10):
+        while not fake_model.requests:
+            await asyncio.sleep(0.02)
+    assert await flow.stop() == 0
+    assert (await bus.stored_reply(first.user, first.id)) is not None
+    assert (await bus.stored_reply(second.user, second.id)) is None
+    fake_model.delay_s = 0
+    flow.start()
+    reply = await bus.reply_when_stored(second.user, second.id, timeout_s=30)
+    assert reply is not None
+    assert [m["content"] for m in fake_model.requests[-1]["messages"]][1::2] == ["first", "second"]
+    assert await flow.stop() == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 96 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+async def test_a_full_disk_pauses_the_flow_and_ends_nothing(
+    nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
+) -> None:
+    """Questions wait in the stream until there is room; told once and once when it is over."""
+    flow = dataflow(small_disk / "home", nats.url, fake_model.base_url).start()
+    await flow.ready()
+    await answer_to(bus, question("ada", 0, "hello"))
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * (60 << 20))
+    async with asyncio.timeout(10):
+        while not told(flow, "the disk is nearly full"):
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(1)
+    waiting = asyncio.create_task(answer_to(bus, question("ada", 1, "full"), timeout_s=60))
+    await asyncio.sleep(4)
+    assert not waiting.done()
+    ballast.unlink()
+    assert (await waiting).outcome == "answered"
+    assert flow.process is not None
+    assert flow.process.poll() is None
+    assert told(flow, "the disk is nearly full") == 1
+    assert told(flow, "the disk has room again") == 1
+    assert await flow.stop() == 0
