@@ -142,6 +142,10 @@ def _tidy_terminal() -> Iterator[None]:
     before: list[Any] | None = None
     with contextlib.suppress(termios.error, OSError, ValueError):
         before = termios.tcgetattr(sys.stdin)
+        quiet = termios.tcgetattr(sys.stdin)
+        # Ctrl-C must not be drawn into an answer that is growing.
+        quiet[3] &= ~termios.ECHOCTL
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.nats_server import NatsServer
-from shared.bus import Bus
+from shared.bus import CLOSED_EXIT_CODE, Bus
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, dataflow, question
 
@@ -150,3 +150,21 @@ async def test_a_full_disk_pauses_the_flow_and_ends_nothing(
     assert told(flow, "the disk is nearly full") == 1
     assert told(flow, "the disk has room again") == 1
     assert await flow.stop() == 0
+
+
+async def test_a_client_that_was_closed_for_good_ends_its_process(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Another server in the same place refuses the password: a clear line, and an exit code."""
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    await flow.ready()
+    port = int(nats.url.rsplit(":", 1)[1])
+    nats.stop()
+    other = NatsServer(tmp_path / "other", port=port)
+    try:
+        other.start()
+        assert flow.process is not None
+        assert await asyncio.to_thread(flow.process.wait, 60) == CLOSED_EXIT_CODE
+    finally:
+        other.close()
+    assert told(flow, "nats client closed for good") == 1
