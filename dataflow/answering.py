@@ -12,6 +12,7 @@ from typing import Final
 
 from dataflow.conversation import CallModel, Cancel, Effect, Settle
 from dataflow.model_client import ModelClient, ModelError
+from dataflow.pictures import with_pictures
 from dataflow.request import halved
 from shared import metrics
 from shared.bus import Bus
@@ -153,8 +154,8 @@ class _Answer:
         return self._cancelled_as or "stopped", text, "", None
 
     async def _call(self, effect: CallModel) -> tuple[Outcome, str, str, Usage | None]:
-        messages = effect.request.messages
         try:
+            messages = await with_pictures(self._bus, effect.ask, effect.request.messages)
             try:
                 done = await self._model.answer(
                     messages, model=effect.ask.model, on_text=self._draft.add

@@ -36,7 +36,7 @@ KEEP_ALIVE_LIMIT: Final = 1000
 
 Why = Literal[
     "unreachable", "stalled", "overloaded", "error", "cut", "corrupt",
-    "bad key", "quota", "no model", "too long", "refused", "empty",
+    "bad key", "quota", "no model", "too long", "refused", "empty", "no pictures",
 ]  # fmt: skip
 
 NOTICES: Final[dict[Why, str]] = {
@@ -54,6 +54,7 @@ NOTICES: Final[dict[Why, str]] = {
     "too long": "This conversation is longer than my language model can read. "
     "Please shorten your message or start afresh with /reset.",
     "refused": "My language model refused this message.",
+    "no pictures": "My language model cannot look at pictures. Please describe it in words.",
     "empty": "My language model gave an empty answer. Please ask again.",
 }
 """What a person reads for each way in which a call can fail."""
@@ -209,6 +210,12 @@ class ModelClient:
         chunks = _Chunks(self._client(endpoint), body)
         try:
             await chunks.open()
+        except ModelError as error:
+            await chunks.aclose()
+            # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
+            if error.why in {"refused", "error"} and _holds_pictures(messages):
+                raise ModelError("no pictures", str(error)) from error
+            raise
         except BaseException:
             await chunks.aclose()
             raise
@@ -347,6 +354,15 @@ def _retry_after_s(error: Exception) -> float | None:
         return max(0.0, float(error.response.headers["retry-after"]))
     except (KeyError, ValueError):
         return None
+
+
+def _holds_pictures(messages: tuple[dict[str, Any], ...]) -> bool:
+    return any(
+        part.get("type") == "image_url"
+        for message in messages
+        if isinstance(message["content"], list)
+        for part in message["content"]
+    )
 
 
 def _piece(chunk: dict[str, Any]) -> tuple[str, str | None]:

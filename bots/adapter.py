@@ -1,0 +1,94 @@
+"""Runs one platform as a process: bus, relay, listening, status and a clean end.
+
+Knows no platform. Another adapter may be up or down: nothing here depends on it.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from bots.endings import end
+from bots.platform import ChatPlatform
+from bots.relay import Relay
+from shared import lifecycle, log
+from shared.bus import Bus, Unavailable
+from shared.http_status import serve_status
+from shared.settings import Settings
+
+CANNOT_RUN: Final = lifecycle.CANNOT_START
+LAST_WORDS_S: Final = 5.0
+"""What came before a stop is stored and acknowledged within this; the supervisor waits longer."""
+
+PUBLISH_PATIENCE_S: Final = 2.0
+"""Platforms want their acknowledgement within 3 s, and deliver again what got none."""
+
+
+class Misconfigured(Exception):  # noqa: N818
+    """A token or a permission that only a person can mend; the text says how."""
+
+
+class Adapter(ChatPlatform, Protocol):
+    """A platform that runs as a process of its own."""
+
+    listening: asyncio.Event
+    """Set once it hears people."""
+
+    where: str
+    """What it is connected to, in words for the status line."""
+
+    def health(self) -> tuple[bool, str]:
+        """Whether it can do its work now, and why not in words."""
+
+
+def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code.
+
+    `CANNOT_RUN` means that starting again will not help before a person changes something.
+    """
+    lifecycle.die_with_parent()
+    log.set_up(settings.log_level, process=name)
+    try:
+        asyncio.run(_run(settings, name, make))
+    except Misconfigured as error:
+        lifecycle.say(str(error))
+        return CANNOT_RUN
+    except (Unavailable, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201  (it is what the operator reads)
+        return 1
+    return 0
+
+
+async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -> None:
+    bus = await Bus.connect(settings.bus_url(), name=name, wait_s=None)
+    adapter = make(bus)
+    relay = Relay(
+        bus, adapter, consumer=name, subject=f"replies.{name}.>", partials=f"partials.{name}.>"
+    )
+
+    def ready() -> tuple[bool, str]:
+        return adapter.health() if bus.connected else (False, "NATS does not answer")
+
+    status = None
+    if settings.http_port is not None:
+        status, _ = await serve_status(settings.http_host, settings.http_port, ready=ready)
+    stop = asyncio.create_task(lifecycle.wait_for_stop())
+    publish = partial(bus.publish, patience_s=PUBLISH_PATIENCE_S)
+    listening = asyncio.create_task(adapter.listen(publish))
+    works = {stop, listening, asyncio.create_task(relay.run())}
+    try:
+        started = asyncio.create_task(adapter.listening.wait())
+        await asyncio.wait({started, *works}, return_when=asyncio.FIRST_COMPLETED)
+        if adapter.listening.is_set():
+            lifecycle.ready(adapter.where)
+        done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        await adapter.close()
+        await asyncio.wait({listening}, timeout=LAST_WORDS_S)
+    finally:
+        await end(*works)
+        if status is not None:
+            await status.cleanup()
+        await bus.close()
