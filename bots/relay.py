@@ -184,12 +184,7 @@ class Relay:
         look_first = claim is Claim.TRIED and not claimed_here
         while True:
             try:
-                receipt = await self._platform.find_posted(part) if look_first else None
-                if receipt is not None:
-                    metrics.posted_before.labels(name).inc()
-                else:
-                    receipt = await self._platform.post(part)
-                    metrics.posted.labels(name).inc()
+                receipt = await self._shown(part, look_first=look_first)
             except Later as error:
                 metrics.post_failed.labels(name, "later").inc()
                 if _age_s(part.reply) > GIVE_UP_AFTER_S:
@@ -221,6 +216,16 @@ class Relay:
             else:
                 await self._receipts.record(part.key, receipt)
                 return True
+
+    async def _shown(self, part: Part, *, look_first: bool) -> str:
+        """The receipt of a part, posted now unless the platform has it."""
+        name = self._platform.name
+        if look_first and (receipt := await self._platform.find_posted(part)) is not None:
+            metrics.posted_before.labels(name).inc()
+            return receipt
+        receipt = await self._platform.post(part)
+        metrics.posted.labels(name).inc()
+        return receipt
 
     async def _give_up(self, part: Part, reason: str) -> None:
         reply = part.reply

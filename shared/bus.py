@@ -51,7 +51,10 @@ _MESSAGE_TOO_LARGE: Final = 10054
 _CONNECT_S: Final = 2
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_LAST_S: Final = 2.0
+_STARTS_S: Final = 1.5  # a server that is back takes so long until its streams answer
 _LOOK_FIRST_S: Final = 0.002  # a reply is on the disk so soon after it is heard
+
+_UNREADABLE: Final = "an address that cannot be read"
 
 _HEADER_ROOM_BYTES: Final = 4096
 """For subject and headers, which count towards the server's largest message: one byte more, and
@@ -92,7 +95,7 @@ def without_credentials(url: str) -> str:
     try:
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     except ValueError:  # a password with a slash reads as a port: not even that is shown
-        return "an address that cannot be read"
+        return _UNREADABLE
 
 
 class Bus:
@@ -126,6 +129,11 @@ class Bus:
         Raises:
             Unavailable: nobody answered in time, or the server refused the credentials.
         """
+        if without_credentials(url) == _UNREADABLE:
+            raise Unavailable(
+                "NATS_URL cannot be read as nats://user:password@host:port; "
+                "is a special character in the password not percent-encoded?"
+            )
         now = asyncio.get_running_loop().time
         deadline = now() + (float("inf") if wait_s is None else wait_s)
         complained = False
@@ -170,12 +178,6 @@ class Bus:
             self._closing = True
             await self.client.close()
             return False
-        except ValueError:
-            # nats-py's own words quote what it took for the port: it may be half of a password.
-            raise Unavailable(
-                "NATS_URL cannot be read as nats://user:password@host:port; "
-                "is a special character in the password not percent-encoded?"
-            ) from None
         return True
 
     async def _lost(self) -> None:
@@ -275,12 +277,13 @@ class Bus:
         data = reply.wire()
         if len(data) > REPLY_LIMIT_BYTES:
             # Escaping can blow text up sixfold; the answer outranks the copy of the question.
-            data = reply.model_copy(update={"prompt_text": ""}).wire()
+            reply = reply.model_copy(update={"prompt_text": ""})
+            data = reply.wire()
         text = reply.text
         while len(data) > REPLY_LIMIT_BYTES:
             # Not in one step: what is cut off may be the part that takes little.
             text = text[: len(text) * REPLY_LIMIT_BYTES // (len(data) * 2)]
-            reply = reply.model_copy(update={"prompt_text": "", "text": text + CUT})
+            reply = reply.model_copy(update={"text": text + CUT})
             data = reply.wire()
         subject = names.reply_subject(reply.user, reply.prompt_id)
         headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
@@ -377,14 +380,18 @@ class Bus:
 
     async def until_done(self, once: Callable[[], Awaitable[T]]) -> T:
         """The result of `once`, tried until NATS does it; told once, and once when it is over."""
+        now = asyncio.get_running_loop().time
         wait_s = _RETRY_FIRST_S
+        refused_since: float | None = None
         struggling = False
         try:
             while True:
                 try:
                     return await once()
                 except _TRANSIENT as error:
-                    if not struggling and self.connected:
+                    # While it is away `_lost` has told it, and just after that it opens its files.
+                    refused_since = (refused_since or now()) if self.connected else None
+                    if not struggling and refused_since and now() - refused_since >= _STARTS_S:
                         struggling = True
                         self._struggle(error)
                     await asyncio.sleep(wait_s)

@@ -85,6 +85,7 @@ class _Pull:
             await self._refill()
             await self._until_stale()
             # Ending the subscription would cut off what is being handed over, and fetch it again.
+            # Nor is a pull lost whose heartbeats wait behind a long hand-over.
             async with self._delivering:
                 pass
         finally:
@@ -108,9 +109,7 @@ class _Pull:
         while not self._stale.is_set():
             left = self._heard + MISSED_AFTER_S - self._clock()
             if left <= 0:
-                if not self._delivering.locked():
-                    return
-                left = AGAIN_AFTER_S  # heartbeats wait behind the message in hand
+                return
             # Not wait_for: before Python 3.12 that can lose a cancel (cpython issue 86296).
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,24 @@ def test_stop_is_clean_and_removes_the_address(
     model.communicate(timeout=DEADLINE_S)
     assert model.returncode == 0
     assert not Settings(THREADWAX_HOME=tmp_path).embedded_model_file.exists()
+
+
+def test_a_stop_as_early_as_it_can_be_found_is_clean(tmp_path: Path) -> None:
+    """SIGTERM at the moment at which its address is there, before it says that it is ready."""
+    process = started(tmp_path)
+    file = Settings(THREADWAX_HOME=tmp_path).embedded_model_file
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while not file.exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert not file.exists()
 
 
 def test_second_one_is_told_who_runs(model: subprocess.Popen[str], tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""A TCP proxy that does to a connection what networks do: cut it, go silent, lose one direction."""
+
+import asyncio
+import contextlib
+from enum import Enum
+from urllib.parse import urlsplit, urlunsplit
+
+CHUNK_BYTES = 1 << 16
+
+
+class Way(Enum):
+    """The two directions of a connection, as the client sees them."""
+
+    UP = "to the server"
+    DOWN = "to the client"
+
+
+class TcpProxy:
+    """Forwards every connection to one server until it is told otherwise.
+
+    `pause`: nothing goes through and nothing is closed (half-open); new connections are accepted.
+    `lose`: one direction is read and thrown away. `slow_s`: each piece waits so long.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._open = asyncio.Event()
+        self._open.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.lost: set[Way] = set()
+        self.lost_bytes = 0
+        self.slow_s = 0.0
+        self.connections = 0
+        self.port = 0
+
+    @classmethod
+    async def start(cls, url: str) -> "TcpProxy":
+        """A proxy in front of the server at this address, on a free port."""
+        parts = urlsplit(url)
+        assert parts.hostname
+        assert parts.port
+        proxy = cls(parts.hostname, parts.port)
+        proxy._server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
+        proxy.port = proxy._server.sockets[0].getsockname()[1]
+        return proxy
+
+    async def stop(self) -> None:
+        """Closes everything."""
+        assert self._server is not None
+        self._server.close()
+        self.reset()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def url(self, url: str) -> str:
+        """The server's address with this proxy in its place, credentials and all."""
+        parts = urlsplit(url)
+        credentials, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}"))
+
+    def reset(self) -> None:
+        """Cuts every connection at once."""
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+
+    def pause(self) -> None:
+        """Half-open: accepts, and forwards nothing."""
+        self._open.clear()
+
+    def resume(self) -> None:
+        """Forwards again, what waited first."""
+        self._open.set()
+
+    def lose(self, *ways: Way) -> None:
+        """Throws away what comes in these directions; with none, nothing any more."""
+        self.lost = set(ways)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        try:
+            upstream, up = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            self._writers.discard(writer)
+            return
+        self._writers.add(up)
+        for way, source, sink in ((Way.UP, reader, up), (Way.DOWN, upstream, writer)):
+            task = asyncio.create_task(self._forward(way, source, sink, (up, writer)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _forward(
+        self,
+        way: Way,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        both: tuple[asyncio.StreamWriter, ...],
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(CHUNK_BYTES):
+                await self._open.wait()
+                if self.slow_s:
+                    await asyncio.sleep(self.slow_s)
+                if way in self.lost:
+                    self.lost_bytes += len(data)
+                    continue
+                sink.write(data)
+                await sink.drain()
+        for writer in both:
+            writer.transport.abort()
+            self._writers.discard(writer)

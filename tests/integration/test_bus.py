@@ -1,0 +1,654 @@
+"""The bus and its pulls against a real server that is killed, stopped, hung and cut off."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import nats.js.errors
+import pytest
+from nats.aio.msg import Msg
+from structlog.testing import capture_logs
+
+from bots.endings import end
+from ops.nats_server import NatsServer
+from shared import names, streams
+from shared.bus import CUT, REQUEST_TIMEOUT_S, Bus, Unavailable
+from shared.messages import REPLY_LIMIT_BYTES, Reply
+from shared.pull import consume, follow
+from shared.streams import ensure_reply_consumer
+from tests.fakes.tcp_proxy import TcpProxy, Way
+from tests.running import direct, question
+
+LOST = "nats lost: waiting for it"
+BACK = "nats is back"
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(nats.url, name="test")
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def proxy(nats: NatsServer) -> AsyncIterator[TcpProxy]:
+    proxy = await TcpProxy.start(nats.url)
+    yield proxy
+    await proxy.stop()
+
+
+@pytest.fixture
+async def far(nats: NatsServer, proxy: TcpProxy) -> AsyncIterator[Bus]:
+    """A bus behind the proxy."""
+    bus = await Bus.connect(proxy.url(nats.url), name="far")
+    yield bus
+    proxy.lose()
+    proxy.resume()
+    await bus.close()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    with capture_logs() as lines:
+        yield lines
+
+
+def told(logged: list[Any]) -> list[str]:
+    """What was said at warning and above."""
+    return [line["event"] for line in logged if line["log_level"] in {"warning", "error"}]
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Reader:
+    """Texts of what a pull handed over, in order."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.sequences: list[int] = []
+        self.tries: list[str] = []
+        self.fail: Exception | None = None
+        self.wait_s = 0.0
+
+    async def take(self, message: Msg) -> None:
+        self.tries.append(message.data.decode())
+        if self.wait_s:
+            await asyncio.sleep(self.wait_s)
+        if self.fail is not None:
+            error, self.fail = self.fail, None
+            raise error
+        self.seen.append(message.data.decode())
+        self.sequences.append(message.metadata.sequence.stream)
+
+    async def take_and_acknowledge(self, message: Msg) -> None:
+        await self.take(message)
+        await message.ack()
+
+    async def until_seen(self, *texts: str, seconds: float = 20.0) -> None:
+        await until(lambda: set(texts) <= set(self.seen), seconds=seconds)
+
+
+@asynccontextmanager
+async def following(bus: Bus, reader: Reader, *, after: int = 0) -> AsyncIterator[None]:
+    task = asyncio.create_task(follow(bus, names.DLQ, "dlq.>", after=after, deliver=reader.take))
+    try:
+        yield
+        assert not task.done()
+    finally:
+        await end(task)
+
+
+@asynccontextmanager
+async def consuming(bus: Bus, reader: Reader) -> AsyncIterator[None]:
+    await ensure_reply_consumer(bus.js, "test", "replies.test.>")
+    task = asyncio.create_task(consume(bus, names.REPLIES, "test", reader.take_and_acknowledge))
+    try:
+        yield
+        assert not task.done()
+    finally:
+        await end(task)
+
+
+async def put(bus: Bus, *texts: str, **headers: str) -> None:
+    """Stores texts on a stream that a follower reads."""
+    for text in texts:
+        await bus.until_done(
+            lambda text=text: bus.js.publish("dlq.x", text.encode(), headers=dict(headers) or None)
+        )
+
+
+def numbered(start: int, stop: int) -> list[str]:
+    return [str(n) for n in range(start, stop)]
+
+
+def reply(number: int | str, text: str = "text", **fields: Any) -> Reply:
+    now = datetime.now(UTC)
+    return Reply(
+        prompt_id=f"ada-{number}", user="test:ada", place=direct("ada"), outcome="answered",
+        text=text, said_at=now, answered_at=now, **fields,
+    )  # fmt: skip
+
+
+async def stored(bus: Bus, stream: str) -> int:
+    return (await bus.js.stream_info(stream)).state.messages
+
+
+# --- follow ---------------------------------------------------------------------------------------
+
+
+async def test_a_follower_gets_each_message_once_and_in_order(bus: Bus) -> None:
+    """More than two batches, some of them there before it comes."""
+    reader = Reader()
+    await put(bus, *numbered(0, 300))
+    async with following(bus, reader):
+        await put(bus, *numbered(300, 700))
+        await reader.until_seen("699")
+    assert reader.seen == numbered(0, 700)
+    assert await bus.js.consumers_info(names.DLQ) == []
+
+
+async def test_a_follower_begins_behind_what_it_has(bus: Bus) -> None:
+    reader = Reader()
+    await put(bus, *numbered(0, 10))
+    async with following(bus, reader, after=7):
+        await reader.until_seen("9")
+    assert reader.seen == numbered(7, 10)
+
+
+async def test_a_follower_goes_on_across_kills_of_the_server(nats: NatsServer, bus: Bus) -> None:
+    """Three times kill -9 in the middle of what is published: nothing twice, nothing left out."""
+    reader = Reader()
+    async with following(bus, reader):
+        for kill in range(3):
+            await put(bus, *numbered(kill * 100, kill * 100 + 50))
+            await reader.until_seen(str(kill * 100))
+            nats.kill()
+            nats.start()
+            await put(bus, *numbered(kill * 100 + 50, kill * 100 + 100))
+        await reader.until_seen("299")
+    # A publish whose acknowledgement the kill took is repeated: this stream has it twice.
+    assert reader.sequences == list(range(1, len(reader.seen) + 1))
+    assert list(dict.fromkeys(reader.seen)) == numbered(0, 300)
+
+
+async def test_a_follower_goes_on_across_cut_connections(
+    bus: Bus, far: Bus, proxy: TcpProxy
+) -> None:
+    """The server lives on and holds the former consumer: still nothing twice."""
+    reader = Reader()
+    reader.wait_s = 0.001
+    async with following(far, reader):
+        for cut in range(5):
+            await put(bus, *numbered(cut * 100, cut * 100 + 100))
+            # Not by the heartbeats that are missed after 11 s.
+            await until(lambda cut=cut: len(reader.seen) > cut * 100 + 30, seconds=8)
+            proxy.reset()
+        await reader.until_seen("499")
+    assert reader.seen == numbered(0, 500)
+
+
+async def test_a_follower_goes_on_after_a_half_open_connection(
+    bus: Bus, far: Bus, proxy: TcpProxy
+) -> None:
+    """Nothing comes and nothing is closed: noticed by the pings, within 6 s and a little."""
+    reader = Reader()
+    async with following(far, reader):
+        await put(bus, "0")
+        await reader.until_seen("0")
+        proxy.pause()
+        await put(bus, *numbered(1, 10))
+        await until(lambda: not far.connected, seconds=10)
+        proxy.resume()
+        await reader.until_seen("9")
+    assert reader.seen == numbered(0, 10)
+
+
+async def test_a_slow_network_only_slows(bus: Bus, far: Bus, proxy: TcpProxy) -> None:
+    reader = Reader()
+    proxy.slow_s = 0.1
+    async with following(far, reader):
+        await put(bus, *numbered(0, 600))
+        await reader.until_seen("599")
+    assert reader.seen == numbered(0, 600)
+    assert proxy.connections == 1
+
+
+async def test_a_follower_whose_consumer_is_deleted_makes_another(bus: Bus) -> None:
+    """As the server does with one that was inactive."""
+    reader = Reader()
+    async with following(bus, reader):
+        await put(bus, "0")
+        await reader.until_seen("0")
+        for info in await bus.js.consumers_info(names.DLQ):
+            await bus.js.delete_consumer(names.DLQ, info.name)
+        await put(bus, "1")
+        await reader.until_seen("1", seconds=5)
+    assert reader.seen == ["0", "1"]
+
+
+async def test_a_message_that_cannot_be_handed_over_comes_again(
+    bus: Bus, logged: list[Any]
+) -> None:
+    """In its order, and the defect is told with its trace."""
+    reader = Reader()
+    reader.fail = RuntimeError("a defect")
+    async with following(bus, reader):
+        await put(bus, "0", "1")
+        await reader.until_seen("1")
+    assert reader.seen == ["0", "1"]
+    assert told(logged) == ["what was read cannot be handed over"]
+
+
+async def test_who_takes_long_is_not_interrupted(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats that wait behind a message in hand are not missed ones."""
+    monkeypatch.setattr("shared.pull.MISSED_AFTER_S", 0.5)
+    monkeypatch.setattr("shared.pull.HEARTBEAT_S", 0.2)
+    reader = Reader()
+    reader.wait_s = 1.5
+    async with following(bus, reader):
+        await put(bus, "0", "1")
+        await reader.until_seen("1")
+    assert reader.tries == reader.seen == ["0", "1"]
+
+
+async def test_a_reconnect_does_not_interrupt_a_hand_over(
+    bus: Bus, far: Bus, proxy: TcpProxy
+) -> None:
+    """What is being handed over is finished, and not handed over again."""
+    reader = Reader()
+    reader.wait_s = 1.0
+    async with following(far, reader):
+        await put(bus, "0", "1")
+        await until(lambda: reader.tries == ["0"])
+        proxy.reset()
+        await reader.until_seen("1")
+    assert reader.tries == ["0", "1"]
+
+
+@pytest.mark.parametrize("status", ["100", "404", "408", "409", "503"])
+async def test_a_stored_header_cannot_pass_for_a_word_of_the_server(bus: Bus, status: str) -> None:
+    """Whoever may publish could otherwise hide a message, or have it read for ever."""
+    reader = Reader()
+    async with following(bus, reader):
+        await put(bus, "0", Status=status, Description="Consumer Deleted")
+        await put(bus, "1")
+        await reader.until_seen("1", seconds=5)
+    assert reader.tries == ["0", "1"]
+
+
+async def test_a_gap_is_told_and_read_over(bus: Bus, logged: list[Any]) -> None:
+    await put(bus, *numbered(0, 10))
+    await bus.js.purge_stream(names.DLQ, seq=8)
+    reader = Reader()
+    async with following(bus, reader, after=3):
+        await reader.until_seen("9")
+    assert reader.seen == ["7", "8", "9"]
+    line = next(line for line in logged if line["event"].startswith("messages are gone"))
+    assert (line["first_missing"], line["last_missing"]) == (4, 7)
+
+
+async def test_another_stream_than_before_is_told_and_read_from_its_start(
+    bus: Bus, logged: list[Any]
+) -> None:
+    await put(bus, "0", "1")
+    reader = Reader()
+    async with following(bus, reader, after=1000):
+        await put(bus, "2")
+        await reader.until_seen("2")
+    assert reader.seen == ["0", "1", "2"]
+    assert "the stream is another one than before: reading it from its start" in told(logged)
+
+
+async def test_a_stream_made_anew_under_a_follower_is_read_from_its_start(
+    bus: Bus, logged: list[Any]
+) -> None:
+    reader = Reader()
+    async with following(bus, reader):
+        await put(bus, "0", "1", "2")
+        await reader.until_seen("2")
+        await bus.js.delete_stream(names.DLQ)
+        await until(lambda: "cannot read: it is not there" in told(logged))
+        await streams.set_up(bus.js)
+        await put(bus, "new")
+        await reader.until_seen("new")
+    assert reader.seen == ["0", "1", "2", "new"]
+
+
+# --- consume --------------------------------------------------------------------------------------
+
+
+async def test_a_consumer_goes_on_after_a_kill_of_the_server(nats: NatsServer, bus: Bus) -> None:
+    reader = Reader()
+    async with consuming(bus, reader):
+        await bus.journal(reply(1))
+        await until(lambda: len(reader.seen) == 1)
+        nats.kill()
+        nats.start()
+        await bus.journal(reply(2))
+        await until(lambda: any("ada-2" in text for text in reader.seen))
+
+
+async def test_a_consumer_goes_on_when_it_is_deleted_and_made_again(
+    bus: Bus, logged: list[Any]
+) -> None:
+    """Told once while it is not there."""
+    reader = Reader()
+    async with consuming(bus, reader):
+        await bus.journal(reply(1))
+        await until(lambda: len(reader.seen) == 1)
+        await bus.js.delete_consumer(names.REPLIES, "test")
+        await until(lambda: "cannot read: it is not there" in told(logged))
+        await asyncio.sleep(0.5)  # several more looks
+        await ensure_reply_consumer(bus.js, "test", "replies.test.>")
+        await bus.journal(reply(2))
+        await until(lambda: any("ada-2" in text for text in reader.seen))
+    assert told(logged).count("cannot read: it is not there") == 1
+
+
+async def test_what_a_consumer_was_sent_before_a_cut_is_still_taken(
+    bus: Bus, far: Bus, proxy: TcpProxy
+) -> None:
+    """Not left to the server's acknowledgement wait, which would bring it behind newer ones."""
+    reader = Reader()
+    reader.wait_s = 0.1
+    for number in range(20):
+        await bus.journal(reply(number))
+    async with consuming(far, reader):
+        await until(lambda: len(reader.tries) >= 2)
+        proxy.reset()
+        await until(lambda: len(reader.seen) >= 20, seconds=8)  # the wait is 10 s
+    assert reader.seen[:20] == list(dict.fromkeys(reader.seen))
+    assert reader.sequences[:20] == list(range(1, 21))
+
+
+# --- publish and journal --------------------------------------------------------------------------
+
+
+async def test_an_event_is_stored_once_however_often_it_is_published(bus: Bus) -> None:
+    ask = question("ada", 1, "hello")
+    assert await bus.publish(ask) is True
+    assert await bus.publish(ask) is False
+    assert await stored(bus, names.PROMPTS) == 1
+
+
+async def test_a_publish_whose_acknowledgement_was_lost_is_stored_once(
+    bus: Bus, far: Bus, proxy: TcpProxy
+) -> None:
+    """The caller is told to try later, and the repeat finds it stored."""
+    ask = question("ada", 1, "hello")
+    await far.publish(question("ada", 0, "warm"))
+    proxy.lose(Way.DOWN)
+    with pytest.raises(Unavailable):
+        await far.publish(ask)
+    assert await stored(bus, names.PROMPTS) == 2
+    proxy.lose()
+    assert await far.publish(ask, patience_s=20) is False
+    assert await stored(bus, names.PROMPTS) == 2
+
+
+async def test_patience_outlasts_a_restart(nats: NatsServer, bus: Bus) -> None:
+    nats.kill()
+    publishing = asyncio.create_task(bus.publish(question("ada", 1, "hello"), patience_s=20))
+    await until(lambda: not bus.connected)
+    nats.start()
+    await publishing
+    assert await stored(bus, names.PROMPTS) == 1
+
+
+async def test_the_first_reply_stands(nats: NatsServer, bus: Bus) -> None:
+    """Whoever comes second gets the first one's words, at the same moment too."""
+    other = await Bus.connect(nats.url, name="other")
+    results = await asyncio.gather(
+        *(b.journal(reply(1, f"text {n}")) for n, b in enumerate([bus, other] * 10))
+    )
+    await other.close()
+    assert len({r.text for r in results}) == 1
+    assert await bus.stored_reply("test:ada", "ada-1") == results[0]
+    assert await stored(bus, names.REPLIES) == 1
+
+
+async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
+    bus: Bus, far: Bus, proxy: TcpProxy
+) -> None:
+    await far.journal(reply(0))
+    proxy.lose(Way.DOWN)
+    journaling = asyncio.create_task(far.journal(reply(1, "once")))
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        while await stored(bus, names.REPLIES) < 2:
+            await asyncio.sleep(0.01)
+    proxy.reset()
+    proxy.lose()
+    assert (await asyncio.wait_for(journaling, 20)).text == "once"
+    assert await stored(bus, names.REPLIES) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 700_000, "\x00" * 100_000 + "x" * 400_000, "x" * 400_000 + "\x00" * 100_000,
+     "🙂" * 130_000 + "x" * 400_000],
+    ids=["plain", "escaped first", "escaped last", "emoji first"],
+)  # fmt: skip
+async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
+    """However unevenly its text takes room."""
+    kept = await asyncio.wait_for(bus.journal(reply(1, text, prompt_text="why?")), 10)
+    assert kept.text.endswith(CUT)
+    assert text.startswith(kept.text.removesuffix(CUT))
+    assert REPLY_LIMIT_BYTES // 5 < len(kept.wire()) <= REPLY_LIMIT_BYTES
+    assert await bus.stored_reply("test:ada", "ada-1") == kept
+
+
+async def test_the_question_is_left_out_before_the_answer_is_cut(bus: Bus) -> None:
+    kept = await bus.journal(reply(1, "x" * 400_000, prompt_text="y" * 100_000))
+    assert (kept.text, kept.prompt_text) == ("x" * 400_000, "")
+
+
+async def test_a_reply_is_waited_for(bus: Bus) -> None:
+    """None when the time is over; at once when it comes."""
+    assert await bus.reply_when_stored("test:ada", "ada-1", timeout_s=0.2) is None
+    waiting = asyncio.create_task(bus.reply_when_stored("test:ada", "ada-1", timeout_s=30))
+    await bus.client.flush()
+    await bus.journal(reply(1))
+    found = await asyncio.wait_for(waiting, 2)
+    assert found is not None
+    assert found.prompt_id == "ada-1"
+
+
+async def test_a_reply_that_the_journal_refused_is_not_taken_for_the_answer(bus: Bus) -> None:
+    """A publish is heard on its subject before, and even where, the server does not store it."""
+    subject = names.reply_subject("test:ada", "ada-1")
+    waiting = asyncio.create_task(bus.reply_when_stored("test:ada", "ada-1", timeout_s=30))
+    await until(lambda: any(s.subject == subject for s in bus.client._subs.values()))
+    await bus.client.flush()
+    with pytest.raises(nats.js.errors.APIError):
+        await bus.js.publish(
+            subject,
+            reply(1, "refused").wire(),
+            headers={"Nats-Expected-Last-Subject-Sequence": "7"},
+        )
+    await bus.journal(reply(1, "stands"))
+    found = await asyncio.wait_for(waiting, 5)
+    assert found is not None
+    assert found.text == "stands"
+
+
+async def test_a_reply_stored_while_we_are_away_is_found(
+    bus: Bus, far: Bus, proxy: TcpProxy
+) -> None:
+    waiting = asyncio.create_task(far.reply_when_stored("test:ada", "ada-1", timeout_s=60))
+    await until(lambda: bool(far.client._subs))
+    await far.client.flush()
+    proxy.pause()
+    proxy.reset()
+    await bus.journal(reply(1))
+    proxy.resume()
+    assert await asyncio.wait_for(waiting, 10) is not None
+
+
+async def test_a_dead_letter_of_any_size_is_kept(bus: Bus, logged: list[Any]) -> None:
+    """One byte over the server's limit would close the connection for good: it is cut."""
+    data = b"x" * bus.client.max_payload
+    await asyncio.wait_for(bus.bury(subject="prompts", data=data, reason="no\nreply"), 10)
+    letter = await bus.js.get_last_msg(names.DLQ, "dlq.prompts")
+    assert len(letter.data or b"") > len(data) - 10_000
+    assert (letter.headers or {})["Threadwax-Reason"] == "no reply"
+    assert LOST not in told(logged)
+
+
+# --- outages --------------------------------------------------------------------------------------
+
+
+async def test_an_outage_is_told_once_and_its_end_once(
+    nats: NatsServer, bus: Bus, logged: list[Any]
+) -> None:
+    """Three seconds, with readers and writers that all keep trying."""
+    reader = Reader()
+    async with following(bus, reader), consuming(bus, reader):
+        await put(bus, "0")
+        await reader.until_seen("0")
+        nats.stop()
+        writing = [asyncio.create_task(bus.journal(reply(n))) for n in range(5)]
+        await asyncio.sleep(3)
+        nats.start()
+        await asyncio.gather(*writing)
+        await put(bus, "1")
+        await reader.until_seen("1")
+    assert told(logged) == [LOST, BACK]
+
+
+@pytest.mark.filterwarnings(
+    # nats-py leaves the sockets of attempts that came to nothing to the garbage collector.
+    "ignore:Exception ignored in. <function StreamWriter.__del__"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+async def test_a_hung_server_is_noticed_and_survived(
+    nats: NatsServer, bus: Bus, logged: list[Any]
+) -> None:
+    """SIGSTOP for 10 s: it neither answers nor closes anything."""
+    reader = Reader()
+    async with following(bus, reader):
+        await put(bus, "0")
+        await reader.until_seen("0")
+        assert nats.pid is not None
+        os.kill(nats.pid, signal.SIGSTOP)
+        try:
+            stopped = asyncio.get_running_loop().time()
+            await until(lambda: not bus.connected, seconds=9)
+            journaling = asyncio.create_task(bus.journal(reply(1, "kept")))
+            await asyncio.sleep(stopped + 10 - asyncio.get_running_loop().time())
+        finally:
+            os.kill(nats.pid, signal.SIGCONT)
+        await asyncio.wait_for(journaling, 20)
+        await put(bus, "1")
+        await reader.until_seen("1")
+    assert reader.seen == ["0", "1"]
+    assert told(logged).count(BACK) == 1
+    assert await stored(bus, names.REPLIES) == 1
+    gc.collect()  # in this test, which expects it
+
+
+async def test_trouble_of_one_is_not_told_over_by_another(bus: Bus, logged: list[Any]) -> None:
+    """What cannot be stored is told once, although all else can be."""
+
+    async def impossible() -> None:
+        await bus.js.publish("dlq.x", b"", headers={"Nats-Expected-Stream": "another"})
+
+    trying = asyncio.create_task(bus.until_done(impossible))
+    await until(lambda: bool(told(logged)))
+    for n in range(5):
+        await bus.journal(reply(n))
+    await asyncio.sleep(1)  # several more tries
+    assert told(logged) == ["nats does not store: trying until it does"]
+    trying.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await trying
+
+
+# --- connecting -----------------------------------------------------------------------------------
+
+
+async def test_wrong_credentials_are_named_without_the_password(nats: NatsServer) -> None:
+    url = f"nats://threadwax:s3cret-word@127.0.0.1:{nats.port}"
+    with pytest.raises(Unavailable, match="refuses the user and password") as raised:
+        await asyncio.wait_for(Bus.connect(url, name="test"), 8)
+    assert "s3cret" not in str(raised.value)
+    assert f"127.0.0.1:{nats.port}" in str(raised.value)
+
+
+@pytest.mark.parametrize("password", ["s3cret/word", "s3cret#word", "s3cret?word"])
+async def test_an_address_that_cannot_be_read_shows_no_part_of_the_password(password: str) -> None:
+    with pytest.raises(Unavailable) as raised:
+        await Bus.connect(f"nats://user:{password}@127.0.0.1:4222", name="test", wait_s=0)
+    assert "s3cret" not in str(raised.value)
+    assert "word" not in str(raised.value).replace("password", "")
+
+
+async def test_nobody_there_is_told_within_seconds() -> None:
+    with pytest.raises(Unavailable, match="nobody answers there"):
+        await asyncio.wait_for(
+            Bus.connect("nats://user:s3cret@127.0.0.1:1", name="test", wait_s=1), 6
+        )
+
+
+async def test_one_that_accepts_and_says_nothing_is_told_within_seconds(
+    nats: NatsServer, proxy: TcpProxy
+) -> None:
+    proxy.pause()
+    with pytest.raises(Unavailable, match="nobody answers there"):
+        await asyncio.wait_for(Bus.connect(proxy.url(nats.url), name="test", wait_s=1), 8)
+
+
+async def test_who_waits_for_ever_comes_in_when_the_server_does(
+    nats: NatsServer, logged: list[Any]
+) -> None:
+    """Told once that it waits, and once that it is over."""
+    nats.stop()
+    connecting = asyncio.create_task(Bus.connect(nats.url, name="test", wait_s=None))
+    await until(lambda: bool(told(logged)))
+    nats.start()
+    bus = await asyncio.wait_for(connecting, 10)
+    await bus.close()
+    assert told(logged) == ["waiting for nats", "nats is there"]
+
+
+async def test_a_connection_that_the_client_gives_up_is_told_to_the_owner(
+    nats: NatsServer,
+) -> None:
+    """Payload and headers together over the limit: the client never comes back from that."""
+    closed = asyncio.Event()
+    bus = await Bus.connect(nats.url, name="test", on_closed=closed.set)
+    await bus.client.publish(
+        "dlq.x", b"x" * (bus.client.max_payload - 10), headers={"A": "b" * 100}
+    )
+    await asyncio.wait_for(closed.wait(), 10)
+    await bus.close()
+
+
+async def test_a_close_of_our_own_is_no_alarm(nats: NatsServer, logged: list[Any]) -> None:
+    called: list[bool] = []
+    bus = await Bus.connect(nats.url, name="test", on_closed=lambda: called.append(True))
+    await bus.close()
+    assert called == []
+    assert told(logged) == []
+
+
+async def test_a_partial_is_never_waited_for(nats: NatsServer, bus: Bus) -> None:
+    """Not while the server is away either, and it is not kept until it is back."""
+    from shared.messages import Partial  # noqa: PLC0415
+
+    nats.kill()
+    await until(lambda: not bus.connected)
+    shown = Partial(
+        prompt_id="ada-1", user="test:ada", place=direct("ada"), text="x", attempt=1, sequence=1
+    )
+    await asyncio.wait_for(bus.show(shown), 0.5)
+    assert bus.client.pending_data_size == 0

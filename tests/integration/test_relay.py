@@ -1,0 +1,459 @@
+"""The relay between a real journal and a platform that fails as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import nats.js.errors
+import pytest
+
+from bots import relay as relay_module
+from bots.endings import end
+from bots.platform import Forbidden, Gone, Later, Never
+from bots.relay import NOT_SHOWABLE, STOPPED, Relay
+from ops.nats_server import NatsServer
+from shared import names, streams
+from shared.bus import Bus
+from shared.messages import Outcome, Partial, Reply
+from shared.receipts import Posted, Receipts
+from tests.fakes.platform import FakePlatform, Order
+from tests.running import direct
+
+ACK_WAIT_S = 2.0
+CONSUMER = "test"
+SUBJECT = "replies.test.>"
+PARTIALS = "partials.test.>"
+
+Journal = Callable[..., Awaitable[Reply]]
+
+
+@pytest.fixture(autouse=True)
+def quick_redelivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a relay that died had in hand comes again soon."""
+    monkeypatch.setattr(streams, "ACK_WAIT_S", ACK_WAIT_S)
+    monkeypatch.setattr(relay_module, "WORKING_EVERY_S", ACK_WAIT_S / 4)
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(nats.url, name="test")
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+def platform() -> FakePlatform:
+    return FakePlatform()
+
+
+@asynccontextmanager
+async def relaying(bus: Bus, platform: FakePlatform) -> AsyncIterator["asyncio.Task[None]"]:
+    """A relay that runs; leaving it is its crash."""
+    relay = Relay(bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS)
+    task = asyncio.create_task(relay.run())
+    try:
+        yield task
+    finally:
+        await end(task)
+
+
+def reply(user: str, number: int, text: str, outcome: Outcome = "answered", **fields: Any) -> Reply:
+    now = datetime.now(UTC)
+    fields.setdefault("answered_at", now)
+    return Reply(
+        prompt_id=f"{user}-{number}",
+        user=names.user_of("test", user),
+        place=direct(user),
+        outcome=outcome,
+        text=text,
+        said_at=now,
+        **fields,
+    )
+
+
+def partial(of: Reply, text: str, sequence: int) -> Partial:
+    return Partial(
+        prompt_id=of.prompt_id, user=of.user, place=of.place, text=text, attempt=1,
+        sequence=sequence,
+    )  # fmt: skip
+
+
+async def until_acknowledged(bus: Bus, count: int, *, seconds: float = 15.0) -> None:
+    """Waits until the consumer has nothing left of so many replies."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                info = await bus.js.consumer_info(names.REPLIES, CONSUMER)
+            except nats.js.errors.NotFoundError:
+                continue  # the relay has just been started
+            floor = info.ack_floor.stream_seq if info.ack_floor else 0
+            if floor >= count and not info.num_ack_pending and not info.num_pending:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def dead_letters(bus: Bus) -> list[tuple[str, str]]:
+    """Subject and reason of what lies among the dead letters."""
+    info = await bus.js.stream_info(names.DLQ, subjects_filter="dlq.>")
+    letters = [await bus.js.get_last_msg(names.DLQ, s) for s in info.state.subjects or {}]
+    return [(m.subject or "", (m.headers or {})["Threadwax-Reason"]) for m in letters]
+
+
+# --- once, in order, each user alone --------------------------------------------------------------
+
+
+async def test_each_reply_is_posted_once_and_in_order_for_its_user(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """A hundred replies of five users, half of them stored before the relay came."""
+    wanted = [reply(f"u{n % 5}", n, f"text {n}") for n in range(100)]
+    for each in wanted[:50]:
+        await bus.journal(each)
+    async with relaying(bus, platform):
+        for each in wanted[50:]:
+            await bus.journal(each)
+        await until_acknowledged(bus, 100)
+    for user in {each.user for each in wanted}:
+        assert platform.texts(user) == [r.text for r in wanted if r.user == user]
+
+
+async def test_parts_are_posted_in_order(bus: Bus, platform: FakePlatform) -> None:
+    """One part fails in between, and the ones behind it wait for it."""
+    text = " ".join(f"word{n}" for n in range(100))
+    platform.orders["ada-1.2"].append(Later("busy", 0.2))
+    await bus.journal(reply("ada", 1, text))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert [p.index for p in platform.posts] == list(range(platform.posts[0].count))
+    assert len(platform.posts) > 3
+    assert " ".join(t.strip() for t in platform.texts()) == text
+
+
+async def test_one_users_wait_holds_up_nobody_else(bus: Bus, platform: FakePlatform) -> None:
+    """A rate limit of a minute for one; another is answered at once."""
+    platform.orders["slow-1.0"].append(Later("rate limit", 60))
+    await bus.journal(reply("slow", 1, "later"))
+    async with relaying(bus, platform):
+        await platform.until(lambda: "slow-1.0" in platform.tries)
+        await bus.journal(reply("fast", 1, "now"))
+        await platform.until_posts(1, seconds=2)
+    assert platform.texts() == ["now"]
+
+
+async def test_a_users_later_reply_waits_for_the_earlier_one(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    platform.orders["ada-1.0"].append(Later("rate limit", 0.5))
+    await bus.journal(reply("ada", 1, "first"))
+    await bus.journal(reply("ada", 2, "second"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 2)
+    assert platform.texts() == ["first", "second"]
+    assert platform.tries == ["ada-1.0", "ada-1.0", "ada-2.0"]
+
+
+# --- crashes --------------------------------------------------------------------------------------
+
+
+async def test_a_crash_between_post_and_receipt_posts_nothing_twice(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """The next relay finds the claim and asks the platform, which has it."""
+    platform.orders["ada-1.0"].append(Order.HANG_AFTER)
+    await bus.journal(reply("ada", 1, "once"))
+    async with relaying(bus, platform):
+        await platform.until_posts(1)
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.texts() == ["once"]
+    assert platform.finds == ["ada-1.0"]
+    assert await Receipts(bus, "test").claim("ada-1.0") == Posted("found")
+
+
+async def test_a_crash_before_the_post_posts_it_after_all(bus: Bus, platform: FakePlatform) -> None:
+    """Claimed and never shown: the platform does not know it, so it is shown."""
+    platform.orders["ada-1.0"].append(Order.HANG_BEFORE)
+    await bus.journal(reply("ada", 1, "shown"))
+    async with relaying(bus, platform):
+        await platform.until(lambda: platform.tries == ["ada-1.0"])
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.texts() == ["shown"]
+    assert platform.finds == ["ada-1.0"]
+
+
+async def test_a_crash_between_receipt_and_acknowledgement_posts_nothing_twice(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """The first part has its receipt when the relay dies; the platform is not even asked for it."""
+    platform.can_find = False
+    platform.orders["ada-1.1"].append(Order.HANG_BEFORE)
+    await bus.journal(reply("ada", 1, "word " * 30))
+    async with relaying(bus, platform):
+        await platform.until(lambda: "ada-1.1" in platform.tries)
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert [p.key for p in platform.posts] == ["ada-1.0", "ada-1.1"]
+    assert platform.finds == ["ada-1.1"]
+
+
+async def test_what_was_posted_and_not_acknowledged_is_not_posted_again(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """Every receipt is there, the acknowledgement is not."""
+    platform.can_find = False
+    await bus.journal(reply("ada", 1, "before"))
+    receipts = Receipts(bus, "test")
+    await receipts.claim("ada-1.0")
+    await receipts.record("ada-1.0", "1")
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.tries == []
+
+
+async def test_a_reply_posted_for_longer_than_the_wait_is_not_posted_by_another_relay(
+    nats: NatsServer, bus: Bus, platform: FakePlatform
+) -> None:
+    """The server hears that it is worked on, so that it does not give it to anybody else."""
+    platform.can_find = False
+    platform.slow_s = 3 * ACK_WAIT_S
+    other = await Bus.connect(nats.url, name="other")
+    async with relaying(bus, platform), relaying(other, platform):
+        await bus.journal(reply("ada", 1, "slow"))
+        await until_acknowledged(bus, 1)
+    await other.close()
+    assert platform.tries == ["ada-1.0"]
+
+
+async def test_a_restart_of_the_server_loses_and_repeats_nothing(
+    nats: NatsServer, bus: Bus, platform: FakePlatform
+) -> None:
+    """With kill -9 while replies are being posted."""
+    platform.slow_s = 0.05
+    async with relaying(bus, platform):
+        for n in range(10):
+            await bus.journal(reply("ada", n, f"text {n}"))
+        await platform.until_posts(3)
+        nats.kill()
+        nats.start()
+        for n in range(10, 15):
+            await bus.journal(reply("ada", n, f"text {n}"))
+        await until_acknowledged(bus, 15)
+    assert sorted(platform.texts()) == sorted(f"text {n}" for n in range(15))
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+async def test_a_response_that_was_lost_is_asked_for(bus: Bus, platform: FakePlatform) -> None:
+    platform.orders["ada-1.0"].append(Order.LOST)
+    await bus.journal(reply("ada", 1, "once"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.texts() == ["once"]
+    assert platform.tries == platform.finds == ["ada-1.0"]
+
+
+async def test_later_waits_and_goes_on(bus: Bus, platform: FakePlatform) -> None:
+    """Nothing may have been posted, so the platform is not asked either."""
+    platform.orders["ada-1.0"] += [Later("busy", 0.3), Later("busy", 0)]
+    await bus.journal(reply("ada", 1, "text"))
+    started = asyncio.get_running_loop().time()
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert asyncio.get_running_loop().time() - started >= 0.4
+    assert platform.texts() == ["text"]
+    assert platform.finds == []
+
+
+async def test_what_no_platform_took_for_a_day_is_given_up(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    platform.always["ada-1.0"] = Later("down", 0.1)
+    old = datetime.now(UTC) - timedelta(hours=25)
+    await bus.journal(reply("ada", 1, "old", answered_at=old))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert await dead_letters(bus) == [
+        ("dlq.replies.test.ada.ada-1", "not shown within a day: down")
+    ]
+
+
+async def test_a_refused_text_gets_the_plain_notice_once(bus: Bus, platform: FakePlatform) -> None:
+    """Two of three parts are refused: one notice, and the third part is shown."""
+    platform.orders["ada-1.0"].append(Never("bad words"))
+    platform.orders["ada-1.1"].append(Never("bad words"))
+    await bus.journal(reply("ada", 1, "word " * 50))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.texts()[0] == NOT_SHOWABLE
+    assert [p.index for p in platform.posts] == [0, 2]
+    assert await dead_letters(bus) == []
+
+
+async def test_where_even_the_notice_is_refused_it_is_a_dead_letter(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    platform.always["ada-1.0"] = Never("nothing at all")
+    await bus.journal(reply("ada", 1, "text"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.texts() == []
+    assert platform.tries == ["ada-1.0", "ada-1.0"]
+    assert "nothing at all" in (await dead_letters(bus))[0][1]
+
+
+@pytest.mark.parametrize("error", [Gone("the channel was deleted"), Forbidden("not invited")])
+async def test_gone_and_forbidden_are_dead_letters_and_acknowledged(
+    bus: Bus, platform: FakePlatform, error: Exception
+) -> None:
+    """Tried once, kept with the reason, and the user's next reply is shown."""
+    platform.always["ada-1.0"] = error
+    await bus.journal(reply("ada", 1, "word " * 50))
+    await bus.journal(reply("ada", 2, "next"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 2)
+    assert platform.tries == ["ada-1.0", "ada-2.0"]
+    reason = f"{type(error).__name__.lower()}: {error}"
+    assert await dead_letters(bus) == [("dlq.replies.test.ada.ada-1", reason)]
+
+
+async def test_a_defect_of_a_platform_is_tried_again_and_stops_nobody(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    platform.orders["ada-1.0"].append(RuntimeError("a defect"))
+    await bus.journal(reply("ada", 1, "in the end"))
+    await bus.journal(reply("bob", 1, "at once"))
+    async with relaying(bus, platform) as task:
+        await platform.until_posts(1, seconds=ACK_WAIT_S)
+        assert platform.texts() == ["at once"]
+        await until_acknowledged(bus, 2)
+        assert not task.done()
+    assert platform.texts() == ["at once", "in the end"]
+
+
+@pytest.mark.parametrize("data", [b"{", b"", b'{"v": 9}', b"\xff\xfe"])
+async def test_an_unreadable_reply_is_a_dead_letter(
+    bus: Bus, platform: FakePlatform, data: bytes
+) -> None:
+    await bus.js.publish("replies.test.ada.broken", data)
+    await bus.journal(reply("ada", 1, "readable"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 2)
+    assert platform.texts() == ["readable"]
+    assert [subject for subject, _ in await dead_letters(bus)] == ["dlq.replies.test.ada.broken"]
+
+
+# --- outcomes -------------------------------------------------------------------------------------
+
+
+async def test_a_withdrawn_reply_is_withdrawn_and_never_posted(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    await bus.journal(reply("ada", 1, "", "withdrawn"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert [r.prompt_id for r in platform.withdrawn] == ["ada-1"]
+    assert platform.tries == []
+
+
+async def test_a_stop_before_the_first_word_is_visible(bus: Bus, platform: FakePlatform) -> None:
+    await bus.journal(reply("ada", 1, " \n", "stopped"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.texts() == [STOPPED]
+
+
+# --- partials -------------------------------------------------------------------------------------
+
+
+async def ready_for_partials(bus: Bus, platform: FakePlatform) -> None:
+    """The relay has subscribed when it posts what was journaled."""
+    await bus.journal(reply("first", 0, "ready"))
+    await platform.until_posts(1)
+    platform.posts.clear()
+
+
+async def test_the_latest_partial_wins_and_none_comes_after_the_answer(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """One call at a time, what is overtaken is left out, and the answer is what stands."""
+    platform.partial_s = 0.2
+    answer = reply("ada", 1, "one two three")
+    async with relaying(bus, platform):
+        await ready_for_partials(bus, platform)
+        await bus.show(partial(answer, "x", 1))
+        await platform.until(lambda: len(platform.shown) == 1)
+        for number in range(2, 31):
+            await bus.show(partial(answer, "x" * number, number))
+        await platform.until(lambda: len(platform.shown) == 2)
+        await bus.show(partial(answer, "older", 3))
+        await asyncio.sleep(3 * platform.partial_s)  # in which it would be shown
+        platform.partial_s = 2.0
+        await bus.show(partial(answer, "y" * 31, 31))
+        await platform.until(lambda: len(platform.shown) == 3)
+        await bus.show(partial(answer, "never shown", 32))
+        await bus.journal(answer)
+        await until_acknowledged(bus, 2)
+        await bus.show(partial(answer, "too late", 99))
+        await bus.client.flush()
+        await bus.journal(reply("ada", 2, "after"))
+        await until_acknowledged(bus, 3)
+    assert [p.sequence for p in platform.shown] == [1, 30, 31]
+    assert platform.most_partials_at_once == 1
+    assert platform.texts() == ["one two three", "after"]
+    assert platform.finds == []  # its own preview need not be looked for
+
+
+async def test_the_preview_of_a_relay_that_died_is_looked_for_and_completed(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """The next one shows no second preview beside it."""
+    answer = reply("ada", 1, "one two")
+    async with relaying(bus, platform):
+        await ready_for_partials(bus, platform)
+        await bus.show(partial(answer, "one", 1))
+        await platform.until(lambda: bool(platform.previews))
+    async with relaying(bus, platform):
+        await bus.journal(reply("bob", 1, "ready"))
+        await platform.until_posts(1)
+        await bus.show(partial(answer, "one t", 2))
+        await bus.client.flush()
+        await bus.journal(answer)
+        await until_acknowledged(bus, 3)
+    assert [p.sequence for p in platform.shown] == [1]
+    assert platform.finds == ["ada-1.0"]
+    assert platform.texts(answer.user) == ["one two"]
+    assert platform.previews == {}
+
+
+async def test_a_partial_that_hangs_or_breaks_does_not_keep_the_answer(
+    bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Best effort: the answer is posted all the same, and soon."""
+    monkeypatch.setattr(relay_module, "PREVIEW_ENDS_WITHIN_S", 0.3)
+    platform.partial_s = 3600
+    hanging, broken = reply("ada", 1, "hung"), reply("bob", 1, "broke")
+    async with relaying(bus, platform):
+        await ready_for_partials(bus, platform)
+        await bus.show(partial(hanging, "h", 1))
+        await platform.until(lambda: bool(platform.shown))
+        platform.partial_raises = True
+        await bus.show(partial(broken, "b", 1))
+        await bus.journal(hanging)
+        await bus.journal(broken)
+        await platform.until_posts(2, seconds=5)
+        await until_acknowledged(bus, 3)
+    assert sorted(platform.texts()) == ["broke", "hung"]
+    assert platform.partials_at_once == 0
+
+
+async def test_a_relay_that_ended_shows_no_partial(bus: Bus, platform: FakePlatform) -> None:
+    async with relaying(bus, platform):
+        await ready_for_partials(bus, platform)
+    await bus.show(partial(reply("ada", 1, "x"), "x", 1))
+    await bus.client.flush()
+    await asyncio.sleep(0.3)  # in which it would be shown
+    assert platform.shown == []

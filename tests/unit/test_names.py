@@ -1,0 +1,139 @@
+"""Subjects and the tokens in them: any name in, never a wildcard or another one's subject out."""
+
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from shared import names
+
+UNICODE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+"""Any text without lone surrogates; so long that its encoding can be too long."""
+
+PLATFORMS = st.from_regex(r"[a-z][a-z0-9]{0,31}", fullmatch=True)
+PROMPT_IDS = st.from_regex(r"[A-Za-z0-9_-]{1,200}", fullmatch=True)
+TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def token_of(name: str) -> str:
+    """The name's token; names whose encoding is too long are another test's."""
+    assume(len(name.encode()) * 3 <= names.TOKEN_LENGTH_LIMIT)
+    return names.encoded(name)
+
+
+@given(UNICODE)
+def test_a_name_comes_back_from_its_token(name: str) -> None:
+    token = token_of(name)
+    assert names.decoded(token) == name
+    assert names.is_token(token)
+
+
+@given(UNICODE)
+def test_a_token_has_its_letters_only(name: str) -> None:
+    assert TOKEN.fullmatch(token_of(name))
+
+
+@given(UNICODE, UNICODE)
+def test_two_names_never_share_a_token(one: str, other: str) -> None:
+    assert (token_of(one) == token_of(other)) == (one == other)
+
+
+@given(st.text(st.sampled_from("aZ09-"), min_size=1, max_size=names.TOKEN_LENGTH_LIMIT))
+def test_a_plain_name_is_its_own_token(name: str) -> None:
+    assert names.encoded(name) == name
+
+
+@given(st.text(max_size=30))
+def test_what_decodes_was_encoded(token: str) -> None:
+    """A token that is read is one that `encoded` could have made of valid text, or is refused."""
+    try:
+        name = names.decoded(token)
+    except names.BadName:
+        return
+    assert TOKEN.fullmatch(token)
+    assert name.encode().decode() == name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "empty"),
+        ("x" * (names.TOKEN_LENGTH_LIMIT + 1), "200"),
+        ("é" * 34, "200"),  # 34 times _C3_A9
+        ("\ud800", "Unicode"),
+        ("a\udfffb", "Unicode"),
+    ],
+)
+def test_what_no_subject_can_carry_is_refused_in_words(name: str, words: str) -> None:
+    with pytest.raises(names.BadName, match=words):
+        names.encoded(name)
+
+
+def test_the_longest_name_fits() -> None:
+    """Exactly the limit is not too long, encoded or plain."""
+    assert len(names.encoded("x" * names.TOKEN_LENGTH_LIMIT)) == names.TOKEN_LENGTH_LIMIT
+    assert len(names.encoded("é" * 33)) == 198
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "_", "_2", "_2e", "_GG", "a.b", "*", ">", "a b", "é", "_FF", "_C3", "a\n", "x" * 201],
+)
+def test_what_is_no_token_is_refused(token: str) -> None:
+    with pytest.raises(names.BadName, match="not an encoded name"):
+        names.decoded(token)
+
+
+@pytest.mark.parametrize("platform", ["", "Slack", "1st", "a.b", "*", ">", "a-b", "x" * 33, "a\n"])
+def test_what_is_no_platform_is_refused(platform: str) -> None:
+    with pytest.raises(names.BadName, match="platform"):
+        names.user_of(platform, "ada")
+    with pytest.raises(names.BadName):
+        names.split_user(f"{platform}:ada")
+
+
+@pytest.mark.parametrize(
+    "user", ["", ":", "slack", "slack:", ":ada", "slack:a:b", "slack:a.b", "slack:*", "slack:a\n"]
+)
+def test_what_is_no_user_is_refused_by_every_subject(user: str) -> None:
+    for subject in (
+        lambda: names.prompt_subject(user),
+        lambda: names.reply_subject(user, "p"),
+        lambda: names.partial_subject(user, "p"),
+    ):
+        with pytest.raises(names.BadName):
+            subject()
+
+
+@given(PLATFORMS, UNICODE, PROMPT_IDS)
+def test_subjects_hold_no_wildcard_and_no_dot_too_many(
+    platform: str, name: str, prompt_id: str
+) -> None:
+    token_of(name)
+    user = names.user_of(platform, name)
+    for subject, depth in (
+        (names.prompt_subject(user), 3),
+        (names.reply_subject(user, prompt_id), 4),
+        (names.partial_subject(user, prompt_id), 4),
+    ):
+        tokens = subject.split(".")
+        assert len(tokens) == depth
+        assert all(TOKEN.fullmatch(token) for token in tokens)
+
+
+@given(PLATFORMS, UNICODE, st.integers(0, names.PARTITIONS - 1))
+def test_a_stored_subject_names_its_user(platform: str, name: str, partition: int) -> None:
+    token_of(name)
+    user = names.user_of(platform, name)
+    stored = names.prompt_subject(user).replace("prompts.", f"p.{partition}.", 1)
+    assert names.user_of_stored(stored) == user
+    assert stored.startswith(names.stored_prompts(partition).removesuffix(">"))
+
+
+@pytest.mark.parametrize(
+    "subject", ["", "p.1.slack", "p.1.slack.a.b", "q.1.slack.ada", "p.1.Slack.ada", "p.1.slack._"]
+)
+def test_what_is_no_stored_subject_is_refused(subject: str) -> None:
+    with pytest.raises(names.BadName):
+        names.user_of_stored(subject)
