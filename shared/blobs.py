@@ -1,29 +1,48 @@
-"""Files that come with a question, in the object store: too large for a message.
+"""Files that come with a question, in pieces on a stream: too large for a message.
 
-A blob is named by its question and its place in it, so that a repeat overwrites the same bytes.
+A blob is named `<platform>-...` after its question and its place in it, so that a repeat stores the
+same again. A platform can write its own only, and nobody but the dataflow needs to read them.
 """
 
+from functools import partial
 from typing import Final
 
 import nats.errors
 import nats.js.errors
 
+from shared import names
 from shared.bus import Bus, Unavailable
 from shared.streams import BLOBS
 
 BLOB_LIMIT_BYTES: Final = 10 << 20
 """One file; platforms take about as much, and a model's request grows by a third of it more."""
 
+PIECE_BYTES: Final = 512 << 10
+"""Half of what the server takes in one message."""
+
+PIECES_HEADER: Final = "Threadwax-Pieces"
+
+
+def _subject(name: str, piece: int) -> str:
+    platform, _, _ = name.partition("-")
+    if not names.is_token(platform) or not names.is_token(name):
+        raise names.BadName(f"not a blob's name: {name[:40]!r}")
+    return f"blobs.{platform}.{name}.{piece}"
+
 
 async def put_blob(bus: Bus, name: str, data: bytes) -> None:
-    """Stores a file.
+    """Stores a file of at most `BLOB_LIMIT_BYTES`.
 
     Raises:
         Unavailable: NATS cannot store it now; a repeat is harmless.
+        BadName: the name is not one token that begins with the platform and a hyphen.
     """
+    pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)] or [b""]
     try:
-        store = await bus.js.object_store(BLOBS)
-        await store.put(name, data)
+        # The first piece last: it says how many there are, so a half-stored file is no file.
+        for number in reversed(range(len(pieces))):
+            headers = {PIECES_HEADER: str(len(pieces))}
+            await bus.js.publish(_subject(name, number), pieces[number], headers=headers)
     except (nats.errors.Error, TimeoutError, OSError) as error:
         raise Unavailable("NATS does not store files now") from error
 
@@ -31,10 +50,21 @@ async def put_blob(bus: Bus, name: str, data: bytes) -> None:
 async def blob(bus: Bus, name: str) -> bytes | None:
     """A stored file; None when it is gone. Goes on trying while NATS is away."""
 
-    async def once() -> bytes | None:
+    async def piece(number: int) -> tuple[bytes, int] | None:
         try:
-            return (await (await bus.js.object_store(BLOBS)).get(name)).data
-        except (nats.js.errors.ObjectNotFoundError, nats.js.errors.NotFoundError):
+            message = await bus.js.get_last_msg(BLOBS, _subject(name, number), direct=True)
+        except nats.js.errors.NotFoundError:
             return None
+        return message.data or b"", int((message.headers or {}).get(PIECES_HEADER, "1"))
 
-    return await bus.until_done(once)
+    first = await bus.until_done(partial(piece, 0))
+    if first is None:
+        return None
+    data, count = first
+    whole = [data]
+    for number in range(1, count):
+        more = await bus.until_done(partial(piece, number))
+        if more is None:
+            return None
+        whole.append(more[0])
+    return b"".join(whole)

@@ -36,18 +36,21 @@ class Receipts:
     def __init__(self, bus: Bus, platform: str) -> None:
         self._bus = bus
         self._platform = platform
-        self._bucket: KeyValue | None = None
+        # Not through `js.key_value`, which reads the stream's state: an adapter with that right
+        # could list the keys of the others.
+        self._bucket = KeyValue(
+            name=BUCKET, stream=f"KV_{BUCKET}", pre=f"$KV.{BUCKET}.", js=bus.js, direct=True
+        )
 
     async def claim(self, key: str) -> Claim | Posted:
         """Claims a part for posting, and says what was known of it."""
 
         async def once() -> Claim | Posted:
-            bucket = await self._open()
             name = f"{self._platform}.{key}"
             try:
-                await bucket.create(name, b"")
+                await self._bucket.create(name, b"")
             except nats.js.errors.KeyWrongLastSequenceError:
-                value = (await bucket.get(name)).value
+                value = (await self._bucket.get(name)).value
                 return Posted(value.decode()) if value else Claim.TRIED
             return Claim.NEW
 
@@ -57,11 +60,6 @@ class Receipts:
         """Notes that a claimed part was posted."""
 
         async def once() -> None:
-            await (await self._open()).put(f"{self._platform}.{key}", receipt.encode() or b"-")
+            await self._bucket.put(f"{self._platform}.{key}", receipt.encode() or b"-")
 
         await self._bus.until_done(once)
-
-    async def _open(self) -> KeyValue:
-        if self._bucket is None:
-            self._bucket = await self._bus.js.key_value(BUCKET)
-        return self._bucket

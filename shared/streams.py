@@ -20,7 +20,7 @@ RECEIPTS: Final = "RECEIPTS"
 """The key-value bucket in which the relays note what they posted."""
 
 BLOBS: Final = "BLOBS"
-"""The object store for attachments too large for a message."""
+"""The stream of files too large for a message, in pieces (`blobs.py`)."""
 
 DAY_S: Final = 24 * 60 * 60
 MIB: Final = 1 << 20
@@ -44,8 +44,8 @@ ADVISORY_BYTES: Final = 16 * MIB
 ACK_WAIT_S: Final = 10.0
 """A relay that died is replaced this soon; one that works on a reply says so in between."""
 
-MAX_ACK_PENDING: Final = 64
-"""Replies in the hands of one relay: enough to post in parallel, few enough to post anew."""
+MAX_ACK_PENDING: Final = 1000
+"""Replies in the hands of one relay: one that waits for a rate limit must not hold up the rest."""
 
 ADAPTERS: Final = ("slack", "discord", "gateway")
 """Whose consumers of replies are made at the set-up: a platform's own user may make none, because
@@ -187,16 +187,16 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             # of all. No receipt is ever purged.
             deny_delete=True,
         ),
-        # As NATS's ADR-20 lays an object store out.
+        # Not an object store of NATS's: that one needs rollup, by which one adapter could erase the
+        # files of all.
         _stream(
-            f"OBJ_{BLOBS}",
-            f"$O.{BLOBS}.C.>",
-            f"$O.{BLOBS}.M.>",
+            BLOBS,
+            "blobs.*.*.*",
             replicas=replicas,
             max_bytes=STREAM_BYTES,
             discard=api.DiscardPolicy.NEW,
+            max_msgs_per_subject=1,
             allow_direct=True,
-            allow_rollup_hdrs=True,
         ),
     )
 

@@ -392,7 +392,9 @@ NOT_TO_PUBLISH = {
         "partials.slack.ada.x",
         "dlq.replies.discord.ada.x",
         "$KV.RECEIPTS.discord.x.0",
-        "$O.BLOBS.M.x",
+        "blobs.discord.discord-1.0",
+        "$JS.API.DIRECT.GET.BLOBS.blobs.slack.slack-1.0",
+        "$JS.API.STREAM.INFO.KV_RECEIPTS",
         # reads: questions, others' replies, others' receipts
         "$JS.API.STREAM.INFO.PROMPTS",
         "$JS.API.STREAM.MSG.GET.PROMPTS",

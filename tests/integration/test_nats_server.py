@@ -15,11 +15,11 @@ import nats as client
 import pytest
 from nats.aio.msg import Msg
 
-from shared.lock import Held, running
 from ops.nats_server import NatsServer
 from ops.ports import is_free
 from shared import lifecycle, names
 from shared.bus import Bus, Unavailable
+from shared.lock import Held, running
 from shared.settings import Settings
 
 DEADLINE_S = 30

@@ -1,5 +1,6 @@
 """The streams as the server really keeps them."""
 
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ from nats.js.errors import APIError
 
 from ops.nats_server import NatsServer
 from shared import names, streams
+from shared.blobs import blob, put_blob
 from shared.bus import Bus
 
 
@@ -117,16 +119,13 @@ async def test_same_id_is_stored_once(js: JetStreamContext) -> None:
     assert (await js.publish("prompts.slack.T1", b"x", headers=headers)).duplicate
 
 
-async def test_receipts_and_blobs_work_as_buckets(js: JetStreamContext) -> None:
-    """The client's own bucket types read and write what was set up."""
+async def test_receipts_work_as_a_bucket(js: JetStreamContext) -> None:
+    """The client's own bucket type reads and writes what was set up."""
     receipts = await js.key_value(streams.RECEIPTS)
     await receipts.create("prompt.0", b"ts")
     with pytest.raises(APIError):
         await receipts.create("prompt.0", b"again")
     assert (await receipts.get("prompt.0")).value == b"ts"
-    blobs = await js.object_store(streams.BLOBS)
-    await blobs.put("picture", b"x" * 300_000)
-    assert len((await blobs.get("picture")).data or b"") == 300_000
 
 
 async def test_reply_consumer_is_made_once_and_updated(js: JetStreamContext) -> None:
@@ -148,3 +147,17 @@ def test_durability_is_told_by_the_monitoring(nats: NatsServer) -> None:
     nats.stop()
     with pytest.raises(streams.NotMonitored):
         streams.sync_always(nats.monitor_url)
+
+
+async def test_blobs_are_stored_in_pieces(nats: NatsServer) -> None:
+    """Empty, small, and larger than one message; half a file is no file."""
+    bus = await Bus.connect(nats.url, name="test")
+    for name, data in (("test-0", b""), ("test-1", b"x"), ("test-2", os.urandom(2_000_000))):
+        await put_blob(bus, name, data)
+        assert await blob(bus, name) == data
+    assert await blob(bus, "test-unknown") is None
+    await bus.js.purge_stream(streams.BLOBS, subject="blobs.test.test-2.1")
+    assert await blob(bus, "test-2") is None
+    with pytest.raises(names.BadName):
+        await put_blob(bus, "test.*", b"x")
+    await bus.close()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.lock import running
 from ops.supervise import Backoff, Child, Ended, Program, stop_in_reverse
+from shared.lock import running
 
 DEADLINE_S = 30
 

@@ -1,6 +1,6 @@
 """The port's contract, seen by a person in front of the platform."""
 
-from typing import Protocol
+from typing import Protocol, Self
 
 from bots.platform import ChatPlatform
 from shared.messages import AnyEvent, Reply
@@ -12,7 +12,7 @@ class World(Protocol):
     platform: ChatPlatform
     heard: list[AnyEvent]
 
-    async def __aenter__(self) -> "World": ...
+    async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *_: object) -> None: ...
 
