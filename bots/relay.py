@@ -28,6 +28,7 @@ from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 
 WORKING_EVERY_S: Final = ACK_WAIT_S / 3
+LEFT_OVER_GRACE_S: Final = 0.5
 """How often the server is told that a reply is still being worked on."""
 
 GIVE_UP_AFTER_S: Final = 24 * 3600.0
@@ -82,6 +83,8 @@ class Relay:
         self._previews: OrderedDict[str, _Preview] = OrderedDict()
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._caught_up = asyncio.Event()
+        self._left_over = 0
 
     async def run(self) -> None:
         """Shows replies for ever; partials too where there is a subject for them."""
@@ -92,6 +95,14 @@ class Relay:
         )
         partials = None
         working = asyncio.create_task(self._say_working())
+        info = await self._bus.until_done(
+            lambda: self._bus.js.consumer_info(names.REPLIES, self._consumer)
+        )
+        # What a relay before this one left unacknowledged comes again after `ACK_WAIT_S` only,
+        # behind younger replies to the same people: those are held until then.
+        self._left_over = info.num_ack_pending or 0
+        held_s = ACK_WAIT_S + LEFT_OVER_GRACE_S if self._left_over else 0
+        letting_go = asyncio.get_running_loop().call_later(held_s, self._caught_up.set)
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._see_partial)
@@ -102,6 +113,7 @@ class Relay:
                     await partials.unsubscribe()
             for preview in self._previews.values():
                 preview.cancel()
+            letting_go.cancel()
             await end(working, *self._tasks)
 
     # --- replies ----------------------------------------------------------------------------
@@ -126,6 +138,14 @@ class Relay:
             lane = self._lanes[reply.user] = deque()
             self._spawn(reply.user, lane)
         lane.append((reply, message))
+        if not self._caught_up.is_set():
+            by_age = sorted(lane, key=lambda held: held[1].metadata.sequence.stream)
+            lane.clear()
+            lane.extend(by_age)
+            if message.metadata.num_delivered > 1:
+                self._left_over -= 1
+                if not self._left_over:
+                    self._caught_up.set()
 
     def _spawn(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
         task = asyncio.create_task(self._drive(user, lane))
@@ -134,6 +154,7 @@ class Relay:
 
     async def _drive(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
         """Shows one user's replies one after the other, in the journal's order."""
+        await self._caught_up.wait()
         while lane:
             reply, message = lane[0]
             try:

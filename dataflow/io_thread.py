@@ -4,6 +4,7 @@ Bytewax runs a worker in a thread that must never wait for the network; all wait
 """
 
 import asyncio
+import os
 import shutil
 import threading
 from collections import deque
@@ -15,6 +16,9 @@ from shared.log import logger
 from shared.messages import Reply
 
 T = TypeVar("T")
+
+DEFECT_EXIT_CODE: Final = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 START_TIMEOUT_S: Final = 30.0
 
@@ -96,7 +100,14 @@ class IoThread:
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A reader of a partition that is gone would leave its users unheard: start afresh.
+            logger().error("defect: exiting, to be started afresh", exc_info=error)
+            os._exit(DEFECT_EXIT_CODE)
 
     def stop(self) -> None:
         """Has the sources end once nothing is in flight. From any thread."""

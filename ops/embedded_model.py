@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -66,10 +67,17 @@ def main(settings: Settings) -> int:
     key = secrets.token_urlsafe(KEY_BYTES)
     server = xllamacpp.Server(_parameters(weights, key))
     try:
-        return asyncio.run(_serve(settings, f"{server.listening_address}/v1", key))
+        code = asyncio.run(_serve(settings, f"{server.listening_address}/v1", key))
+    except OSError as error:
+        lifecycle.say(f"the demo model cannot serve: {error}")
+        code = 1
     finally:
         file.unlink(missing_ok=True)
-        del server
+    # Not by way of its destructor, which hangs at times where the server has only just started.
+    # It holds nothing that would have to be kept.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def weights_path() -> Path:

@@ -103,6 +103,8 @@ async def _set_up_said(url: str) -> int:
 
 
 async def _run(server: NatsServer, settings: Settings) -> int:
+    stopping = asyncio.create_task(lifecycle.wait_for_stop())
+    await asyncio.sleep(0)  # from here on a signal stops it cleanly
     server.wait_until_ready()
     await set_up_streams(server.url)
     private_file(settings.embedded_nats_url_file, server.url)
@@ -118,7 +120,6 @@ async def _run(server: NatsServer, settings: Settings) -> int:
         where = f"{where} (status on {settings.http_host}:{bound})"
     lifecycle.ready(where)
     watching = asyncio.create_task(watch.run())
-    stopping = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if watching.done():
         watching.result()

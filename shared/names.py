@@ -62,9 +62,12 @@ def decoded(token: str) -> str:
         raise BadName(f"not an encoded name: {token[:40]!r}")
     raw = re.sub(rb"_([0-9A-F]{2})", lambda m: bytes([int(m[1], 16)]), token.encode())
     try:
-        return raw.decode()
+        name = raw.decode()
     except UnicodeDecodeError as error:
         raise BadName(f"not an encoded name: {token[:40]!r}") from error
+    if encoded(name) != token:
+        raise BadName(f"not an encoded name: {token[:40]!r}")
+    return name
 
 
 def is_token(text: str) -> bool:

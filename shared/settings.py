@@ -14,7 +14,11 @@ class Settings(BaseSettings):
     """Every setting of every command; a field's alias is its environment variable."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", populate_by_name=True
+        # Aliases only: by its field's name `home` would be taken from HOME, a person's own folder.
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        validate_default=True,
     )
 
     nats_url: str | None = Field(

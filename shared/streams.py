@@ -41,8 +41,8 @@ STREAM_BYTES: Final = GIB
 DLQ_BYTES: Final = 256 * MIB
 ADVISORY_BYTES: Final = 16 * MIB
 
-ACK_WAIT_S: Final = 10.0
-"""A relay that died is replaced this soon; one that works on a reply says so in between."""
+ACK_WAIT_S: Final = 3.0
+"""What a dead relay held comes again after this; a living one says so three times meanwhile."""
 
 MAX_ACK_PENDING: Final = 1000
 """Replies in the hands of one relay: one that waits for a rate limit must not hold up the rest."""

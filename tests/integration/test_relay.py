@@ -199,6 +199,20 @@ async def test_a_crash_between_receipt_and_acknowledgement_posts_nothing_twice(
     assert platform.finds == ["ada-1.1"]
 
 
+async def test_after_a_crash_a_younger_reply_does_not_overtake(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """What the dead relay had in hand comes again later than what is new, and is shown first."""
+    platform.orders["ada-1.0"].append(Later("busy", 60))
+    await bus.journal(reply("ada", 1, "first"))
+    async with relaying(bus, platform):
+        await platform.until(lambda: "ada-1.0" in platform.tries)
+    await bus.journal(reply("ada", 2, "second"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 2)
+    assert platform.texts("test:ada") == ["first", "second"]
+
+
 async def test_what_was_posted_and_not_acknowledged_is_not_posted_again(
     bus: Bus, platform: FakePlatform
 ) -> None:

@@ -1,6 +1,7 @@
 """The conversation's rules, also as a state machine that tries to break them."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -316,6 +317,17 @@ def test_after_a_restart_what_was_pending_is_asked_again_as_replayed() -> None:
     talk.on_event(ask(2), replayed=False)
     (again,) = Conversation.load(talk.dump(), WINDOW).resume()
     assert (again.ask.id, again.replayed) == ("q1", True)
+
+
+GOLDEN_SNAPSHOT = Path(__file__).parents[1] / "contract" / "golden" / "conversation.v1.json"
+
+
+def test_a_snapshot_of_an_older_version_can_be_read() -> None:
+    """A recovery store outlives an upgrade: what was pending and remembered is still there."""
+    talk = Conversation.load(GOLDEN_SNAPSHOT.read_bytes(), WINDOW)
+    assert [(turn.question, turn.answer) for turn in talk.turns] == [("My name is Ada.", "Hello.")]
+    assert [pending.ask.text for pending in talk.pending] == ["What is my name?"]
+    assert talk.on_event(ask(1), replayed=True) == []
 
 
 class Talk(RuleBasedStateMachine):

@@ -46,6 +46,19 @@ def test_secrets_do_not_show() -> None:
     assert "sk-secret" not in repr(shown)
 
 
+def test_no_other_variable_is_taken_for_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HOME is a person's own folder, not the data folder; MODEL may be anybody's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("THREADWAX_HOME", raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "/elsewhere")
+    settings = Settings()
+    assert settings.home == tmp_path / ".threadwax"
+    assert settings.model is None
+
+
 def test_bus_url_prefers_the_configured_server(tmp_path: Path) -> None:
     """NATS_URL, else the running embedded server, else the usual port."""
     embedded = Settings.model_validate({"THREADWAX_HOME": tmp_path})
