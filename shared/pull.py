@@ -237,7 +237,7 @@ async def follow(
             last = 0
         elif last and last + 1 < state.first_seq:
             logger().error(
-                "messages are gone that were never read",
+                "older messages are gone; some may be of this partition and unread",
                 stream=stream,
                 first_missing=last + 1,
                 last_missing=state.first_seq - 1,

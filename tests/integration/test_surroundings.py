@@ -1,6 +1,7 @@
 """What the flow stands on goes away and comes back: no process ends, nothing is lost, told once."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -113,6 +114,27 @@ async def test_a_stop_lets_answers_finish_and_keeps_the_rest(
     reply = await bus.reply_when_stored(second.user, second.id, timeout_s=30)
     assert reply is not None
     assert [m["content"] for m in fake_model.requests[-1]["messages"]][1::2] == ["first", "second"]
+    assert await flow.stop() == 0
+
+
+async def test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Every conversation comes back, and the model is asked nothing again."""
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    await flow.ready()
+    for number in range(3):
+        for name in ("ada", "bob"):
+            await answer_to(bus, question(name, number, f"{name} {number}"))
+    assert await flow.stop() == 0
+    shutil.rmtree(tmp_path / "home" / "dataflow")
+    fake_model.requests.clear()
+    flow.start()
+    for name in ("ada", "bob"):
+        await answer_to(bus, question(name, 3, f"{name} 3"))
+        contents = [m["content"] for m in fake_model.requests[-1]["messages"]]
+        assert contents[1::2] == [f"{name} {n}" for n in range(4)]
+    assert len(fake_model.requests) == 2
     assert await flow.stop() == 0
 
 
