@@ -7,7 +7,7 @@ return address.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shared.messages import AnyEvent, Partial, Reply
 
@@ -97,3 +97,11 @@ class ChatPlatform(Protocol):
 
     async def close(self) -> None:
         """Stops listening; what was accepted is already stored."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A platform that cannot show every text as a model writes it."""
+
+    def prepared(self, text: str) -> str:
+        """A whole reply's text as it is to be split and posted."""

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from bots.endings import end
-from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part
+from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part, Preparing
 from bots.split_text import split_text
 from shared import metrics, names
 from shared.bus import Bus
@@ -180,7 +180,7 @@ class Relay:
             return
         text = reply.text if reply.text.strip() else STOPPED
         pieces = split_text(
-            text, self._platform.text_limit_chars, length=self._platform.text_length
+            self._prepared(text), self._platform.text_limit_chars, length=self._platform.text_length
         )
         refused = _Refused()
         for index, piece in enumerate(pieces):
@@ -194,6 +194,11 @@ class Relay:
             parts=len(pieces),
             took_ms=round((time.monotonic() - started) * 1000),
         )
+
+    def _prepared(self, text: str) -> str:
+        """The text as the platform wants it split; as it is, unless the platform says more."""
+        platform = self._platform
+        return platform.prepared(text) if isinstance(platform, Preparing) else text
 
     async def _post(self, part: Part, refused: "_Refused", *, claimed_here: bool) -> bool:
         """Shows one part once; False if this reply can never be shown to its end."""

@@ -21,6 +21,7 @@ ASK_TIMEOUT_S: Final = 120.0
 """Longer than the model is given before the question is answered with a failure notice."""
 
 Command = TypeVar("Command", bound=Callable[..., None])
+Wanted = TypeVar("Wanted")
 
 _EPILOG: Final = """\b
 First steps, without any account:
@@ -64,19 +65,10 @@ def _settings(
     process: str, *, http_port: int | None = None, log_level: str | None = None
 ) -> "Settings":
     """The settings, with what the command line says instead; sets up the logging."""
-    from pydantic import ValidationError  # noqa: PLC0415
-
     from shared import log  # noqa: PLC0415
     from shared.settings import Settings  # noqa: PLC0415
 
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        # Without the values: a wrong one may be a secret all the same.
-        for problem in error.errors(include_url=False, include_context=False, include_input=False):
-            variable = ".".join(str(part) for part in problem["loc"])
-            click.echo(f"{variable}: {problem['msg']}", err=True)
-        sys.exit(SETTINGS_EXIT_CODE)
+    settings = _read(Settings)
     changes: dict[str, object] = {}
     if http_port is not None:
         changes["http_port"] = http_port
@@ -85,6 +77,23 @@ def _settings(
     settings = settings.model_copy(update=changes)
     log.set_up(settings.log_level, process=process)
     return settings
+
+
+def _read(which: Callable[[], Wanted]) -> Wanted:
+    """The settings of one class; a wrong one ends the process with a line that names it."""
+    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic_settings import SettingsError  # noqa: PLC0415
+
+    try:
+        return which()
+    except ValidationError as error:
+        # Without the values: a wrong one may be a secret all the same.
+        for problem in error.errors(include_url=False, include_context=False, include_input=False):
+            variable = ".".join(str(part) for part in problem["loc"])
+            click.echo(f"{variable}: {problem['msg']}", err=True)
+    except SettingsError as error:
+        click.echo(str(error), err=True)
+    sys.exit(SETTINGS_EXIT_CODE)
 
 
 @threadwax.command()
@@ -165,6 +174,17 @@ def gateway(*, http_port: int | None, log_level: str | None) -> None:
     from bots.gateway.run import main  # noqa: PLC0415
 
     sys.exit(main(_settings("gateway", http_port=http_port, log_level=log_level)))
+
+
+@threadwax.command()
+@_long_running
+def discord(*, http_port: int | None, log_level: str | None) -> None:
+    """Run the Discord adapter; needs DISCORD_TOKEN."""
+    from bots.discord.run import main  # noqa: PLC0415
+    from bots.discord.settings import DiscordSettings  # noqa: PLC0415
+
+    settings = _settings("discord", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, _read(DiscordSettings)))
 
 
 @threadwax.command()

@@ -1,0 +1,1 @@
+"""Discord as a chat platform: its events become ours, our replies become messages."""

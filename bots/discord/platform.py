@@ -1,0 +1,170 @@
+"""Discord as a chat platform: wires client, listening, commands and posting together.
+
+Holds no rule of its own. It must never run twice on one data folder: both would hear everything.
+"""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from discord.http import HTTPClient
+
+from bots.adapter import Misconfigured
+from bots.discord.client import Client, keep_connected, use_endpoints
+from bots.discord.commands import add_commands
+from bots.discord.interactions import Waiting
+from bots.discord.listening import Listening
+from bots.discord.markdown import downgraded
+from bots.discord.memory import Memory
+from bots.discord.posting import TEXT_LIMIT, Poster
+from bots.discord.settings import DiscordSettings
+from bots.discord.typing import Typing
+from bots.discord.using import Using
+from bots.endings import end
+from bots.platform import Later, Part, Publish
+from bots.split_text import Length, utf16_length
+from shared.bus import Bus
+from shared.lock import Held, locked
+from shared.messages import Partial, Reply
+
+SAVE_EVERY_S: Final = 1.0
+LAST_WORDS_S: Final = 3.0
+"""What came before a stop is stored within this."""
+
+CONNECTING_S: Final = 0.5
+"""A reply that comes before the first connection waits so long at a time."""
+
+
+class Discord:
+    """The adapter."""
+
+    name: str = "discord"
+    text_limit_chars: int = TEXT_LIMIT
+    text_length: Length = staticmethod(utf16_length)
+    where: str = "discord"
+
+    def __init__(self, settings: DiscordSettings, bus: Bus, home: Path) -> None:
+        self._settings = settings
+        self._home = home
+        self._client: Client | None = None
+        self._connection: asyncio.Task[None] | None = None
+        self._waiting = Waiting()
+        self._typing = Typing(self._show_typing)
+        self._poster = Poster(self._http, self._me, self._waiting, self._typing)
+        folder = home / "discord"
+        try:
+            self._lock = locked(folder / "lock", "the Discord adapter")
+        except Held as error:
+            raise Misconfigured(str(error)) from error
+        self._memory = Memory(folder / "memory.sqlite")
+        self._listening = Listening(settings, bus, self._memory, self._poster, self._typing)
+        self._using = Using(self._listening, self._waiting, self._typing, self._http)
+        self.listening = self._listening.listening
+
+    # --- listening ----------------------------------------------------------------------------
+
+    async def listen(self, publish: Publish) -> None:
+        """Connects and hears people until it is closed.
+
+        Raises:
+            Misconfigured: the token or the intents are missing or refused.
+        """
+        if self._settings.token is None:
+            raise Misconfigured("DISCORD_TOKEN is not set: docs/discord.md says where to get one.")
+        use_endpoints(self._settings)
+        self._listening.start(publish)
+        token = self._settings.token.get_secret_value()
+        saving = asyncio.create_task(self._save())
+        self._connection = asyncio.create_task(keep_connected(self._make, token, closed=self._left))
+        try:
+            await asyncio.wait({self._connection})
+            if not self._connection.cancelled():
+                self._connection.result()
+        finally:
+            await end(saving, self._connection)
+            self._waiting.close()
+            await self._typing.close()
+            await self._listening.close()
+            self._memory.close()
+
+    async def close(self) -> None:
+        """Stops listening; what was heard is stored first, if NATS takes it in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._listening.settled()
+        if self._connection is not None:
+            await end(self._connection)
+
+    def health(self) -> tuple[bool, str]:
+        """Whether events come in now, and why not in words."""
+        if self._client is None:
+            return False, "not connected to Discord"
+        return self._client.health()
+
+    def _make(self) -> Client:
+        listener = _Told(self._listening, self._using)
+        self._client = Client(
+            self._settings, listener, self._memory, lambda tree: add_commands(tree, self._using)
+        )
+        self._listening.client = self._client
+        return self._client
+
+    async def _left(self) -> None:
+        await self._listening.close()
+        await self._typing.close()
+
+    async def _save(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            self._memory.save()
+
+    # --- answering ----------------------------------------------------------------------------
+
+    def prepared(self, text: str) -> str:
+        """The text as Discord can show it."""
+        return downgraded(text)
+
+    async def post(self, part: Part) -> str:
+        """Shows one part."""
+        return await self._poster.post(part)
+
+    async def find_posted(self, part: Part) -> str | None:
+        """The message of a part that was posted before a crash."""
+        return await self._poster.find(part)
+
+    async def show_partial(self, partial: Partial) -> None:
+        """Shows an answer while it grows."""
+        await self._poster.show_partial(partial)
+
+    async def withdraw(self, reply: Reply) -> None:
+        """Deletes the preview of an answer to a question that was deleted."""
+        await self._poster.withdraw(reply)
+
+    async def _show_typing(self, channel: int) -> None:
+        with suppress(Later):
+            await self._http().send_typing(channel)
+
+    def _http(self) -> HTTPClient:
+        client = self._client
+        if client is None or client.user is None or client.is_closed():
+            raise Later("not connected to Discord", CONNECTING_S)
+        return client.http
+
+    def _me(self) -> int:
+        client = self._client
+        if client is None or client.user is None:
+            raise Later("not connected to Discord", CONNECTING_S)
+        return client.user.id
+
+
+class _Told:
+    """What a client tells, by who handles it."""
+
+    def __init__(self, listening: Listening, using: Using) -> None:
+        self.on_gap = listening.on_gap
+        self.on_ready = listening.on_ready
+        self.on_message = listening.on_message
+        self.on_edit = listening.on_edit
+        self.on_delete = listening.on_delete
+        self.on_press = using.on_press

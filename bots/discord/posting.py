@@ -1,0 +1,368 @@
+"""Shows replies on Discord: where they belong, whole, once.
+
+A part is posted with a nonce made from its key, which Discord dedupes for some minutes; after that
+it is looked for in the channel. It must never ping anybody, nor leave half an answer that looks
+whole: a preview carries a cursor and a Stop button until it is completed.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+import discord
+from discord.http import HTTPClient, Route
+
+from bots.discord.buttons import STOP, final_row, ids_on, kinds_on, row_of
+from bots.discord.events import user_id_of
+from bots.discord.interactions import Waiting
+from bots.discord.markdown import downgraded
+from bots.discord.refusals import (
+    FAILURES,
+    INTERACTION_OVER,
+    THREAD_ARCHIVED,
+    THREAD_EXISTS,
+    UNKNOWN_MESSAGE,
+    post_error,
+)
+from bots.discord.typing import Typing
+from bots.platform import Forbidden, Later, Part
+from bots.split_text import split_text, utf16_length
+from shared.log import logger
+from shared.messages import Address, Partial, Reply
+
+Json = dict[str, Any]
+
+TEXT_LIMIT: Final = 2000
+EDIT_EVERY_S: Final = 1.2
+"""Between two edits of a preview: 600 deltas in 6 s then cost 5; Discord allows about 5 in 5 s."""
+
+CURSOR: Final = " ▌"
+PREVIEW_WITHIN_S: Final = 5.0
+POST_WITHIN_S: Final = 60.0
+"""discord.py itself waits up to 30 s for a rate limit, and tries a 500 five times."""
+
+NONCE_HOLDS_S: Final = 90.0
+"""Discord says "a few minutes"; within this a repeated post is surely the same message."""
+
+FORBIDDEN_FOR_S: Final = 300.0
+"""So long a channel that refuses the bot is left alone: 10,000 refusals in 10 minutes are a ban."""
+
+PREVIEWS_KEPT: Final = 2048
+THREADS_KEPT: Final = 4096
+PAGES_READ: Final = 5
+PAGE: Final = 100
+ARCHIVE_AFTER_MIN: Final = 1440
+_SUPPRESS_EMBEDS: Final = 1 << 2
+_NO_THREAD: Final = frozenset({160006, 50013, 50024, UNKNOWN_MESSAGE, 30010, 30033})
+"""Too many threads, no right to open one, no place for one, no message for one: answered inline."""
+
+
+@dataclass(slots=True)
+class _Preview:
+    """A message that shows a growing answer."""
+
+    channel: int
+    message: int
+    text: str
+    at: float
+
+
+class Poster:
+    """`http` gives the connected client's REST side, or raises Later."""
+
+    def __init__(
+        self,
+        http: Callable[[], HTTPClient],
+        me: Callable[[], int],
+        waiting: Waiting,
+        typing: Typing,
+    ) -> None:
+        self._http = http
+        self._me = me
+        self._waiting = waiting
+        self._typing = typing
+        self._previews: OrderedDict[str, _Preview] = OrderedDict()
+        self._threads: OrderedDict[int, int] = OrderedDict()
+        self._forbidden: dict[int, float] = {}
+
+    # --- the port -----------------------------------------------------------------------------
+
+    async def post(self, part: Part) -> str:
+        """Shows one part and returns its message's id."""
+        reply = part.reply
+        self._typing.stop(reply.prompt_id)
+        channel = int(reply.address["channel"])
+        if self._forbidden.get(channel, 0.0) > time.monotonic():
+            raise Forbidden("refused a moment ago")
+        try:
+            async with asyncio.timeout(POST_WITHIN_S):
+                receipt = await self._post(part)
+        except FAILURES as error:
+            told = post_error(error)
+            if isinstance(told, Forbidden):
+                self._forbidden[channel] = time.monotonic() + FORBIDDEN_FOR_S
+            raise told from error
+        if part.index == part.count - 1:
+            self._previews.pop(reply.prompt_id, None)
+        return receipt
+
+    async def show_partial(self, partial: Partial) -> None:
+        """Shows a growing answer's first part; what comes too soon after an edit is left out."""
+        preview = self._previews.get(partial.prompt_id)
+        if preview is not None and time.monotonic() - preview.at < EDIT_EVERY_S:
+            return
+        room = TEXT_LIMIT - len(CURSOR)
+        pieces = split_text(downgraded(partial.text), room, length=utf16_length)
+        if not pieces:
+            return
+        text = pieces[0] + ("\n" if pieces[0].endswith("`") else "") + CURSOR
+        if preview is not None and preview.text == text:
+            return
+        owner = user_id_of(partial.user)
+        body = _body(text, row_of(owner, partial.prompt_id, STOP))
+        with suppress(*FAILURES, Later):
+            async with asyncio.timeout(PREVIEW_WITHIN_S):
+                if preview is None:
+                    await self._open_preview(partial, body)
+                else:
+                    preview.text, preview.at = text, time.monotonic()
+                    await self._edit(preview.channel, preview.message, body)
+
+    async def find(self, part: Part) -> str | None:
+        """The message of a part that may have been posted; remembers an unfinished preview."""
+        reply = part.reply
+        # The same text may stand twice in one answer: the parts before this one come first.
+        pieces = split_text(downgraded(reply.text), TEXT_LIMIT, length=utf16_length)
+        nth = sum(1 for piece in pieces[: part.index] if piece.strip() == part.text.strip())
+        try:
+            mine = await self._own_below(reply)
+        except FAILURES as error:
+            told = post_error(error)
+            raise told if isinstance(told, Later) else Later(str(told), 1.0) from error
+        for message in mine:
+            kinds = kinds_on(message, reply.prompt_id)
+            if STOP in kinds and part.index == 0:
+                self._keep_preview(reply.prompt_id, message)
+            elif kinds and STOP not in kinds and part.index == part.count - 1:
+                return str(message["id"])
+        same = [m for m in mine if m["content"].strip() == part.text.strip() and not ids_on(m)]
+        if nth >= len(same) or _age_s(same[nth]) < NONCE_HOLDS_S:
+            return None  # posting again finds a young one by its nonce, which is exact
+        return str(same[nth]["id"])
+
+    async def withdraw(self, reply: Reply) -> None:
+        """Deletes the preview of an answer that nobody waits for any more."""
+        self._typing.stop(reply.prompt_id)
+        with suppress(*FAILURES, Later):
+            if reply.prompt_id not in self._previews:
+                for message in await self._own_below(reply):
+                    if kinds_on(message, reply.prompt_id):
+                        self._keep_preview(reply.prompt_id, message)
+            preview = self._previews.pop(reply.prompt_id, None)
+            if preview is not None:
+                await self._delete(preview.channel, preview.message)
+            elif await self._waiting.open(reply.address):
+                await self._http().request(self._waiting.original("DELETE", reply.address))
+
+    async def say(self, address: Address, text: str, key: str) -> None:
+        """A word of the bot's own in answer to a message. Best effort."""
+        body = _body(text, [])
+        body |= {"nonce": nonce_of(key), "enforce_nonce": True, **_reference(address)}
+        with suppress(*FAILURES, Later):
+            await self._send(int(address["channel"]), body)
+
+    # --- one part -----------------------------------------------------------------------------
+
+    async def _post(self, part: Part) -> str:
+        reply = part.reply
+        last = part.index == part.count - 1
+        owner = user_id_of(reply.user)
+        row = final_row(owner, reply.prompt_id, reply.outcome) if last else []
+        body = _body(part.text, row)
+        key = part.key
+        if part.index == 0:
+            preview = self._previews.get(reply.prompt_id)
+            if preview is not None:
+                with suppress(discord.NotFound):
+                    await self._edit(preview.channel, preview.message, body)
+                    return str(preview.message)
+                # Somebody deleted it: its nonce would only find the deleted message again.
+                self._previews.pop(reply.prompt_id, None)
+                key += "!"
+            elif (sent := await self._edit_original(reply.address, body)) is not None:
+                return str(sent["id"])
+        return await self._send_once(reply.address, body, key, first=part.index == 0)
+
+    async def _send_once(self, address: Address, body: Json, key: str, *, first: bool) -> str:
+        channel = await self._where(address)
+        body = {**body, "nonce": nonce_of(key), "enforce_nonce": True}
+        if first and channel == int(address["channel"]):
+            body |= _reference(address)
+        sent = await self._send(channel, body)
+        if not _same(sent, body):  # a preview of this part, posted before a crash
+            try:
+                await self._edit(channel, int(sent["id"]), body)
+            except discord.NotFound:
+                body["nonce"] = nonce_of(f"{key}!")
+                sent = await self._send(channel, body)
+        return str(sent["id"])
+
+    async def _open_preview(self, partial: Partial, body: Json) -> None:
+        sent = await self._edit_original(partial.address, body)
+        if sent is None:
+            channel = await self._where(partial.address)
+            if channel == int(partial.address["channel"]):
+                body = {**body, **_reference(partial.address)}
+            body |= {"nonce": nonce_of(f"{partial.prompt_id}.0"), "enforce_nonce": True}
+            sent = await self._send(channel, body)
+        self._keep_preview(partial.prompt_id, sent)
+        self._typing.stop(partial.prompt_id)
+
+    def _keep_preview(self, prompt_id: str, sent: Json) -> None:
+        self._previews[prompt_id] = _Preview(
+            int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic()
+        )
+        while len(self._previews) > PREVIEWS_KEPT:
+            self._previews.popitem(last=False)
+
+    async def _where(self, address: Address) -> int:
+        """The channel of an answer: its thread, opened now if it is to be."""
+        channel = int(address["channel"])
+        if address.get("open") != "1":
+            return channel
+        message = int(address["message"])
+        if message in self._threads:
+            return self._threads[message]
+        body = {"name": address.get("title") or "…", "auto_archive_duration": ARCHIVE_AFTER_MIN}
+        path = "/channels/{channel_id}/messages/{message_id}/threads"
+        route = Route("POST", path, channel_id=channel, message_id=message)
+        try:
+            thread = int((await self._http().request(route, json=body))["id"])
+        except discord.RateLimited:
+            thread = channel  # it can take many minutes: the answer does not wait for a thread
+        except discord.HTTPException as error:
+            if error.code == THREAD_EXISTS:
+                thread = message
+            elif error.code in _NO_THREAD:
+                logger().warning("no thread: answered in the channel", code=error.code)
+                thread = channel
+            else:
+                raise
+        self._threads[message] = thread
+        while len(self._threads) > THREADS_KEPT:
+            self._threads.popitem(last=False)
+        return thread
+
+    # --- what stands there --------------------------------------------------------------------
+
+    async def _own_below(self, reply: Reply) -> list[Json]:
+        """This bot's messages since the question, in order, wherever the answer could stand."""
+        address = reply.address
+        since = int(address["message"])
+        channels = [int(address["channel"])]
+        if address.get("open") == "1":
+            channels.insert(0, since)  # a thread has the id of its message
+        found: list[Json] = []
+        for channel in channels:
+            after = since - 1
+            for _ in range(PAGES_READ):
+                route = Route("GET", "/channels/{channel_id}/messages", channel_id=channel)
+                query = {"after": str(after), "limit": str(PAGE)}
+                try:
+                    page = await self._http().request(route, params=query)
+                except (discord.NotFound, discord.Forbidden):
+                    break  # no such thread; `post` says what is wrong with the place itself
+                page.sort(key=lambda message: int(message["id"]))
+                found += [m for m in page if int(m["author"]["id"]) == self._me()]
+                if len(page) < PAGE:
+                    break
+                after = int(page[-1]["id"])
+        return found
+
+    # --- Discord ------------------------------------------------------------------------------
+
+    async def _send(self, channel: int, body: Json) -> Json:
+        route = Route("POST", "/channels/{channel_id}/messages", channel_id=channel)
+        try:
+            sent: Json = await self._http().request(route, json=body)
+        except discord.HTTPException as error:
+            if error.code != THREAD_ARCHIVED:
+                raise
+            opened = Route("PATCH", "/channels/{channel_id}", channel_id=channel)
+            await self._http().request(opened, json={"archived": False})
+            sent = await self._http().request(route, json=body)
+        return sent
+
+    async def _edit(self, channel: int, message: int, body: Json) -> None:
+        path = "/channels/{channel_id}/messages/{message_id}"
+        route = Route("PATCH", path, channel_id=channel, message_id=message)
+        await self._http().request(route, json=_edit_of(body))
+
+    async def _delete(self, channel: int, message: int) -> None:
+        path = "/channels/{channel_id}/messages/{message_id}"
+        route = Route("DELETE", path, channel_id=channel, message_id=message)
+        await self._http().request(route)
+
+    async def _edit_original(self, address: Address, body: Json) -> Json | None:
+        """Fills an interaction's placeholder; None where there is none, or it is too late."""
+        if not await self._waiting.open(address):
+            return None
+        try:
+            sent: Json = await self._http().request(
+                self._waiting.original("PATCH", address), json=_edit_of(body)
+            )
+        except discord.HTTPException as error:
+            if error.code in INTERACTION_OVER or error.status == HTTPStatus.NOT_FOUND:
+                await self._drop_placeholder(address)
+                return None
+            raise
+        self._waiting.filled(address)
+        return sent
+
+    async def _drop_placeholder(self, address: Address) -> None:
+        placeholder = self._waiting.placeholder(address)
+        if placeholder is not None:
+            with suppress(*FAILURES):
+                await self._delete(int(address["channel"]), placeholder)
+
+
+def nonce_of(key: str) -> str:
+    """A part's nonce: the same for the same key, at most 25 characters."""
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+def _body(text: str, components: list[Json]) -> Json:
+    return {
+        "content": text,
+        "components": components,
+        "allowed_mentions": {"parse": []},
+        "flags": _SUPPRESS_EMBEDS,
+    }
+
+
+def _edit_of(body: Json) -> Json:
+    left = ("nonce", "enforce_nonce", "message_reference")
+    return {key: value for key, value in body.items() if key not in left}
+
+
+def _reference(address: Address) -> Json:
+    if address.get("reply") != "1" and address.get("open") != "1":
+        return {}
+    reference = {"message_id": address["message"], "fail_if_not_exists": False}
+    return {"message_reference": reference}
+
+
+def _same(sent: Json, body: Json) -> bool:
+    same_text: bool = sent["content"].strip() == body["content"].strip()
+    return same_text and ids_on(sent) == ids_on(body)
+
+
+def _age_s(message: Json) -> float:
+    return (datetime.now(UTC) - discord.utils.snowflake_time(int(message["id"]))).total_seconds()

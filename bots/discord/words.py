@@ -1,0 +1,154 @@
+"""What the bot says for itself on Discord, and what its commands are called, in five languages.
+
+Pure. English is the fallback; it must never hold a word of a person.
+"""
+
+from typing import Final
+
+import discord
+from discord import app_commands
+
+LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
+
+NAMES: Final[dict[str, tuple[str, str, str, str]]] = {
+    "ask": ("fragen", "demander", "preguntar", "質問"),
+    "reset": ("zurücksetzen", "réinitialiser", "restablecer", "リセット"),
+    "help": ("hilfe", "aide", "ayuda", "ヘルプ"),
+    "question": ("frage", "question", "pregunta", "質問内容"),
+    "Ask about this": (
+        "Dazu fragen",
+        "Demander à ce sujet",
+        "Preguntar sobre esto",
+        "これについて質問",
+    ),
+    "Ask me something": (
+        "Stell mir eine Frage",
+        "Pose-moi une question",
+        "Hazme una pregunta",
+        "質問してください",
+    ),
+    "What you want to know": (
+        "Was du wissen möchtest",
+        "Ce que tu veux savoir",
+        "Lo que quieres saber",
+        "知りたいこと",
+    ),
+    "Forget what was said here": (
+        "Vergiss, was hier gesagt wurde",
+        "Oublie ce qui a été dit ici",
+        "Olvida lo que se dijo aquí",
+        "ここでの会話を忘れる",
+    ),
+    "What I can do": ("Was ich kann", "Ce que je sais faire", "Lo que puedo hacer", "できること"),
+}
+"""Names and descriptions of commands: English, then German, French, Spanish, Japanese."""
+
+SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
+    "place": (
+        "I may not answer here. Please ask whoever runs this bot.",
+        "Hier darf ich nicht antworten. Bitte frag, wer diesen Bot betreibt.",
+        "Je n'ai pas le droit de répondre ici. Adresse-toi à qui gère ce bot.",
+        "No puedo responder aquí. Pregunta a quien administra este bot.",
+        "ここでは回答できません。このボットの管理者に問い合わせてください。",
+    ),
+    "person": (
+        "I may not answer you. Please ask whoever runs this bot.",
+        "Dir darf ich nicht antworten. Bitte frag, wer diesen Bot betreibt.",
+        "Je n'ai pas le droit de te répondre. Adresse-toi à qui gère ce bot.",
+        "No puedo responderte. Pregunta a quien administra este bot.",
+        "あなたには回答できません。このボットの管理者に問い合わせてください。",
+    ),
+    "direct": (
+        "I do not answer direct messages here. Please ask me on a server.",
+        "Direktnachrichten beantworte ich nicht. Bitte frag mich auf einem Server.",
+        "Je ne réponds pas aux messages privés. Pose ta question sur un serveur.",
+        "No respondo mensajes directos. Pregúntame en un servidor.",
+        "ダイレクトメッセージには回答しません。サーバーで質問してください。",
+    ),
+    "reset": (
+        "Done. I no longer recall what was said here.",
+        "Erledigt. Ich weiß nicht mehr, was hier gesagt wurde.",
+        "C'est fait. J'ai oublié ce qui a été dit ici.",
+        "Hecho. Ya no recuerdo lo que se dijo aquí.",
+        "完了しました。ここでの会話を忘れました。",
+    ),
+    "help": (
+        (
+            "Mention me, reply to me or write me a direct message, and I answer. In a thread that "
+            "I opened no mention is needed.\n"
+            "`/ask` asks, `/reset` makes me forget this conversation."
+        ),
+        (
+            "Erwähne mich, antworte mir oder schreib mir direkt, dann antworte ich. In einem "
+            "Thread, den ich eröffnet habe, geht es ohne Erwähnung.\n"
+            "`/ask` fragt, `/reset` lässt mich dieses Gespräch vergessen."
+        ),
+        (
+            "Mentionne-moi, réponds-moi ou écris-moi en privé, et je réponds. Dans un fil que j'ai "
+            "ouvert, c'est inutile.\n`/ask` pose une question, `/reset` me fait oublier cette "
+            "conversation."
+        ),
+        (
+            "Mencióname, respóndeme o escríbeme en privado y te respondo. En un hilo que abrí no "
+            "hace falta.\n`/ask` pregunta, `/reset` me hace olvidar esta conversación."
+        ),
+        (
+            "メンション、返信、ダイレクトメッセージのいずれかで質問してください。私が作成したスレッドでは"
+            "メンションは不要です。\n`/ask` で質問、`/reset` でこの会話を忘れます。"
+        ),
+    ),
+    "not yours": (
+        "Only the person who asked can do this.",
+        "Das kann nur, wer gefragt hat.",
+        "Seule la personne qui a posé la question peut faire cela.",
+        "Solo puede hacerlo quien preguntó.",
+        "質問した本人だけが操作できます。",
+    ),
+    "not taken": (
+        "I could not take this just now. Please try again in a minute.",
+        "Das konnte ich gerade nicht annehmen. Bitte versuch es gleich noch einmal.",
+        "Je n'ai pas pu le prendre en compte. Réessaie dans une minute.",
+        "No pude recibirlo ahora. Inténtalo de nuevo en un minuto.",
+        "今は受け付けられませんでした。少し後でもう一度お試しください。",
+    ),
+    "too long": (
+        "This is too long for me. Please send it in pieces.",
+        "Das ist mir zu lang. Bitte schick es in Stücken.",
+        "C'est trop long pour moi. Envoie-le en plusieurs morceaux.",
+        "Es demasiado largo. Envíalo por partes.",
+        "長すぎます。分けて送ってください。",
+    ),
+    "takes longer": (
+        "This takes longer than usual. The answer comes as a message of its own.",
+        "Das dauert länger als sonst. Die Antwort kommt als eigene Nachricht.",
+        "Cela prend plus de temps que d'habitude. La réponse viendra dans un autre message.",
+        "Esto tarda más de lo normal. La respuesta llegará en otro mensaje.",
+        "通常より時間がかかっています。回答は別のメッセージで届きます。",
+    ),
+}
+
+
+def language_of(locale: object) -> int:
+    """The index of a locale's language; English for every other one."""
+    name = str(getattr(locale, "value", locale)).partition("-")[0]
+    return LANGUAGES.index(name) if name in LANGUAGES else 0
+
+
+def saying(key: str, locale: object = "en") -> str:
+    """A sentence of the bot's own."""
+    return SAYINGS[key][language_of(locale)]
+
+
+class Names(app_commands.Translator):
+    """What commands are called in each language of Discord's clients."""
+
+    async def translate(
+        self,
+        string: app_commands.locale_str,
+        locale: discord.Locale,
+        context: app_commands.TranslationContextTypes,  # noqa: ARG002
+    ) -> str | None:
+        """The translation; None where there is none, and English stays."""
+        language = language_of(locale)
+        known = NAMES.get(string.message)
+        return known[language - 1] if known and language else None

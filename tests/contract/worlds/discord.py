@@ -1,0 +1,88 @@
+"""Discord's world: the real client of the adapter against the fake Discord, in this process."""
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bots.discord.platform import Discord
+from bots.discord.settings import DiscordSettings
+from bots.endings import end
+from shared.bus import Bus
+from shared.messages import AnyEvent
+from tests.fakes.discord import FakeDiscord
+
+STARTS_WITHIN_S = 20.0
+HEARD_WITHIN_S = 10.0
+
+
+class DiscordWorld:
+    """A server with one channel, people in it, and the bot; settings by their variables' names."""
+
+    def __init__(self, bus: Bus, **settings: object) -> None:
+        self.bus = bus
+        self.fake = FakeDiscord()
+        self.heard: list[AnyEvent] = []
+        self.publish_raises: Exception | None = None
+        self._settings = settings
+        self._folder = TemporaryDirectory()
+        self._changed = asyncio.Event()
+
+    async def __aenter__(self) -> "DiscordWorld":
+        await self.fake.start()
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.disconnect()
+        await self.fake.stop()
+        self._folder.cleanup()
+
+    async def connect(self) -> None:
+        """Starts the adapter on its data folder, as after a restart."""
+        settings = DiscordSettings.model_validate({**self.fake.env, **self._settings})
+        self.platform = Discord(settings, self.bus, Path(self._folder.name))
+        self._listening = asyncio.create_task(self.platform.listen(self._publish))
+        async with asyncio.timeout(STARTS_WITHIN_S):
+            started = asyncio.create_task(self.platform.listening.wait())
+            await asyncio.wait({started, self._listening}, return_when="FIRST_COMPLETED")
+            started.cancel()
+        if self._listening.done():
+            self._listening.result()
+
+    async def disconnect(self) -> None:
+        """Stops it."""
+        await self.platform.close()
+        await end(self._listening)
+
+    async def _publish(self, event: AnyEvent) -> bool:
+        if self.publish_raises is not None:
+            raise self.publish_raises
+        new = all(event.id != other.id for other in self.heard)
+        if new:
+            self.heard.append(event)
+        self._changed.set()
+        return new
+
+    async def until_heard(self, count: int) -> None:
+        """Waits until so many events were published."""
+        async with asyncio.timeout(HEARD_WITHIN_S):
+            while len(self.heard) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+    # --- the contract's view ------------------------------------------------------------------
+
+    async def say(self, text: str, *, author: str = "ada") -> str:
+        return str(await self.fake.say(text, author=author, mention=True))
+
+    async def deliver_again(self, message_id: str) -> None:
+        await self.fake.redeliver(int(message_id))
+
+    async def replies_to(self, message_id: str) -> list[str]:
+        return self.fake.replies_to(int(message_id))
+
+    async def limit_once(self, seconds: float) -> None:
+        self.fake.fail("POST", r"/messages$", status=429, retry_after=seconds)
+
+    def can(self, ability: str) -> bool:
+        return ability in {"bots", "redelivery", "limits"}

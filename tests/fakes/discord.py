@@ -1,0 +1,496 @@
+"""A Discord of one server: REST and gateway over real sockets, people who write, what they read.
+
+It must never be kinder than the real one: what that refuses, trims, hides or forgets, so does this.
+In-process, or `python -m tests.fakes.discord`, steered by `POST /control {"do": ..., ...}`.
+"""
+
+import argparse
+import asyncio
+import inspect
+import itertools
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes.discord_gateway import (
+    DIRECT_MESSAGES,
+    GUILD_MESSAGES,
+    GUILDS,
+    MESSAGE_CONTENT,
+    Gateway,
+    Session,
+)
+from tests.fakes.discord_rest import Rest
+from tests.fakes.discord_rules import Fault, Limits, answer
+
+EPOCH_MS = 1_420_070_400_000
+TEXT, DIRECT, VOICE, PUBLIC_THREAD, PRIVATE_THREAD, FORUM = 0, 1, 2, 11, 12, 15
+DEFAULT, REPLY, JOINED, SLASH = 0, 19, 7, 20
+LOADING, EPHEMERAL, SUPPRESS_EMBEDS, HAS_THREAD = 1 << 7, 1 << 6, 1 << 2, 1 << 5
+EVERYTHING = (1 << 50) - 1
+VIEW_CHANNEL = 1 << 10
+THINKING = "(is thinking...)"
+COMMAND_LIFE_S = 3.0
+TOKEN_LIFE_S = 15 * 60.0
+
+Json = dict[str, Any]
+
+
+def snowflake_time(number: int) -> str:
+    moment = ((number >> 22) + EPOCH_MS) / 1000
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+class FakeDiscord:
+    """One server `guild_id` with the channels `general`, `secret` and `forum`; one bot."""
+
+    def __init__(self) -> None:
+        self.token = "fake.discord.token"
+        self.enabled_intents = MESSAGE_CONTENT
+        self.public = True
+        self._sequence = itertools.count()
+        self.guild_id, self.application_id = self.snowflake(), self.snowflake()
+        self.bot_role_id, self.staff_role_id = self.snowflake(), self.snowflake()
+        self.me = self._user("threadwax", bot=True, identity=self.application_id)
+        self.users = {"self": self.me}
+        for name in ("ada", "bob", "eve"):
+            self.users[name] = self._user(name)
+        self.users["otherbot"] = self._user("otherbot", bot=True)
+        self.roles_of: dict[str, list[str]] = {"self": [str(self.bot_role_id)]}
+        self.channels: dict[int, Json] = {}
+        self.general = self._channel("general", TEXT)
+        self.secret = self._channel("secret", TEXT, hidden=True)
+        self.forum = self._channel("forum", FORUM)
+        self.messages: dict[int, dict[int, Json]] = {}
+        self.commands: list[Json] = []
+        self.command_syncs = 0
+        self.interactions: dict[str, Json] = {}
+        self.files: dict[str, bytes] = {}
+        self.pings: list[str] = []
+        self.typing: list[tuple[int, float]] = []
+        self.calls: list[tuple[str, str, float]] = []
+        self.denied: dict[int, set[str]] = {}
+        self.faults: list[Fault] = []
+        self.limits = Limits()
+        self.invalid_requests = 0
+        self.nonce_window_s = 120.0
+        self.command_life_s = COMMAND_LIFE_S
+        self.token_life_s = TOKEN_LIFE_S
+        self.guild_permissions = EVERYTHING
+        self.changed = asyncio.Event()
+        self.gateway = Gateway(self)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def start(self, port: int = 0) -> "FakeDiscord":
+        app = web.Application(client_max_size=1 << 26)
+        Rest(self).add_to(app)
+        app.router.add_get("/gateway", self.gateway.serve)
+        app.router.add_get("/gateway/", self.gateway.serve)
+        app.router.add_post("/control", self._control)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        self.port: int = self._runner.addresses[0][1]
+        return self
+
+    async def stop(self) -> None:
+        self.gateway.drop()
+        await self._runner.cleanup()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.base_url}/api/v10"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/gateway"
+
+    @property
+    def application_flags(self) -> int:
+        return 1 << 19 if self.enabled_intents & MESSAGE_CONTENT else 0
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What an adapter needs to come here."""
+        return {
+            "DISCORD_TOKEN": self.token,
+            "DISCORD_API_URL": self.api_url,
+            "DISCORD_GATEWAY_URL": self.gateway_url,
+        }
+
+    async def _control(self, http: web.Request) -> web.Response:
+        told = await http.json()
+        result = getattr(self, told.pop("do"))(**told)
+        if inspect.isawaitable(result):
+            result = await result
+        return answer(result)
+
+    # --- what a person does -------------------------------------------------------------------
+
+    async def say(
+        self,
+        text: str,
+        *,
+        author: str = "ada",
+        channel: int = 0,
+        reply_to: int = 0,
+        ping: bool = True,
+        files: dict[str, bytes] | None = None,
+        mention: bool = False,
+        kind: int = DEFAULT,
+        webhook: bool = False,
+        forward: int = 0,
+    ) -> int:
+        """Writes a message; returns its id. `mention` puts the bot's name in front."""
+        where = channel or self.general
+        if mention:
+            text = f"<@{self.application_id}> {text}".strip()
+        message = self._message(where, self.users[author], text, kind)
+        if webhook:
+            message["webhook_id"] = str(self.snowflake())
+        if reply_to:
+            self._refer(message, where, reply_to, ping=ping)
+        for name, data in (files or {}).items():
+            message["attachments"].append(self._attachment(name, data))
+        if forward:
+            original = self._find(forward)
+            message["message_reference"] = {
+                "type": 1, "message_id": str(forward), "channel_id": original["channel_id"],
+            }  # fmt: skip
+            keys = ("type", "content", "mentions", "mention_roles", "attachments", "embeds",
+                    "timestamp", "edited_timestamp", "flags", "components")  # fmt: skip
+            message["message_snapshots"] = [{"message": {k: original[k] for k in keys}}]
+        thread = self.channels[where]
+        if "thread_metadata" in thread:
+            thread["thread_metadata"]["archived"] = False
+        await self._publish("MESSAGE_CREATE", message)
+        return int(message["id"])
+
+    async def edit(self, message_id: int, text: str) -> None:
+        message = self._find(message_id)
+        message["content"] = text
+        message["mentions"] = self._mentions(text)
+        message["edited_timestamp"] = datetime.now(UTC).isoformat()
+        await self._publish("MESSAGE_UPDATE", message)
+
+    async def delete(self, message_id: int) -> None:
+        message = self._find(message_id)
+        channel = int(message["channel_id"])
+        del self.messages[channel][message_id]
+        gone = {"id": str(message_id), "channel_id": str(channel)}
+        await self._tell(channel, "MESSAGE_DELETE", gone)
+
+    async def direct(self, author: str = "ada") -> int:
+        """The direct channel of a person with the bot."""
+        for number, channel in self.channels.items():
+            if channel["type"] == DIRECT and channel["recipients"][0] is self.users[author]:
+                return number
+        number = self.snowflake()
+        self.channels[number] = {
+            "id": str(number), "type": DIRECT, "recipients": [self.users[author]],
+            "last_message_id": None, "flags": 0,
+        }  # fmt: skip
+        return number
+
+    async def post_in_forum(self, title: str, text: str, *, author: str = "ada") -> int:
+        """A new post, whose first message mentions the bot; the id of both."""
+        number = self.snowflake()
+        await self._add_thread(number, self.forum, title, self.users[author], PUBLIC_THREAD)
+        message = self._message(
+            number, self.users[author], f"<@{self.application_id}> {text}", DEFAULT, number
+        )
+        await self._publish("MESSAGE_CREATE", message)
+        return number
+
+    async def command(
+        self,
+        name: str,
+        *,
+        author: str = "ada",
+        channel: int = 0,
+        target: int = 0,
+        locale: str = "en-US",
+        **options: str,
+    ) -> str:
+        """Uses a command of the bot's, or with `target` one of a message's menu; its token."""
+        known = next(c for c in self.commands if c["name"] == name)
+        data: Json = {"id": known["id"], "name": name, "type": 3 if target else 1}
+        if target:
+            message = self._find(target)
+            data |= {"target_id": str(target), "resolved": {"messages": {str(target): message}}}
+        else:
+            data["options"] = [{"name": k, "type": 3, "value": v} for k, v in options.items()]
+        return await self._interact(2, channel or self.general, author, data, locale)
+
+    async def click(self, message_id: int, button: str, *, author: str = "ada") -> str:
+        """Clicks the button whose custom id begins so or holds that; returns its token."""
+        message = self._find(message_id)
+        buttons = [b["custom_id"] for row in message["components"] for b in row["components"]]
+        identity = next(b for b in buttons if button in b)
+        data = {"custom_id": identity, "component_type": 2}
+        channel = int(message["channel_id"])
+        return await self._interact(3, channel, author, data, message=message)
+
+    async def redeliver(self, message_id: int) -> None:
+        """The gateway sends the same message once more."""
+        await self._publish("MESSAGE_CREATE", self._find(message_id))
+
+    def fail(self, method: str, path: str, **fault: Any) -> None:
+        """The next requests on this path fail as told."""
+        self.faults.append(Fault(method, path, **fault))
+
+    def expire_files(self, message_id: int) -> None:
+        """The signed addresses of a message's files are no longer good; new ones are."""
+        for attachment in self._find(message_id)["attachments"]:
+            path = attachment["url"].rsplit("/cdn/", 1)[1]
+            self.files[f"{path}-renewed"] = self.files.pop(path)
+
+    # --- what a person sees -------------------------------------------------------------------
+
+    def read(self, channel: int = 0, *, author: str = "", mine: bool = True) -> list[str]:
+        """What the bot wrote that everybody (or `author` alone, too) can read there, in order."""
+        texts = []
+        for message in self.posts(channel, author=author, mine=mine):
+            texts.append(THINKING if message["flags"] & LOADING else message["content"])
+        return texts
+
+    def posts(self, channel: int = 0, *, author: str = "", mine: bool = True) -> list[Json]:
+        visible = []
+        for _, message in sorted(self.messages.get(channel or self.general, {}).items()):
+            own = message["author"]["id"] == self.me["id"]
+            if own is mine and message.get("_only_for") in (None, author):
+                visible.append(message)
+        return visible
+
+    def replies_to(self, message_id: int) -> list[str]:
+        """What stands below a message: in its thread, or in answer to it in its channel."""
+        below = self.read(message_id) if message_id in self.channels else []
+        channel = int(self._find(message_id)["channel_id"])
+        inline = [
+            m["content"]
+            for m in self.posts(channel)
+            if int(m.get("message_reference", {}).get("message_id", 0)) == message_id
+        ]
+        return below + inline
+
+    async def until(self, condition: Any, *, seconds: float = 30.0) -> None:
+        """Waits until it is so; looks whenever something happened here."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    # --- shapes -------------------------------------------------------------------------------
+
+    def snowflake(self) -> int:
+        milliseconds = time.time_ns() // 1_000_000 - EPOCH_MS
+        number = milliseconds << 22 | next(self._sequence) % (1 << 22)
+        self._last = max(getattr(self, "_last", 0) + 1, number)
+        return self._last
+
+    def _user(self, name: str, *, bot: bool = False, identity: int = 0) -> Json:
+        return {
+            "id": str(identity or self.snowflake()), "username": name, "discriminator": "0",
+            "global_name": name.title(), "avatar": None, "bot": bot, "flags": 0,
+        }  # fmt: skip
+
+    def _channel(self, name: str, kind: int, *, hidden: bool = False) -> int:
+        number = self.snowflake()
+        denied = {"id": str(self.guild_id), "type": 0, "allow": "0", "deny": str(VIEW_CHANNEL)}
+        self.channels[number] = {
+            "id": str(number), "guild_id": str(self.guild_id), "type": kind, "name": name,
+            "position": 0, "permission_overwrites": [denied] if hidden else [], "nsfw": False,
+            "topic": None, "parent_id": None, "last_message_id": None, "flags": 0,
+            "rate_limit_per_user": 0, "available_tags": [],
+        }  # fmt: skip
+        return number
+
+    async def _add_thread(self, number: int, parent: int, name: str, owner: Json, kind: int) -> Json:
+        now = datetime.now(UTC).isoformat()
+        thread = self.channels[number] = {
+            "id": str(number), "guild_id": str(self.guild_id), "parent_id": str(parent),
+            "owner_id": owner["id"], "type": kind, "name": name, "message_count": 0,
+            "member_count": 1, "rate_limit_per_user": 0, "flags": 0, "last_message_id": None,
+            "thread_metadata": {
+                "archived": False, "auto_archive_duration": 1440, "archive_timestamp": now,
+                "locked": False, "create_timestamp": now,
+            },
+        }  # fmt: skip
+        await self._tell(number, "THREAD_CREATE", {**thread, "newly_created": True})
+        return thread
+
+    def guild_payload(self) -> Json:
+        role = {"color": 0, "hoist": False, "managed": False, "mentionable": False, "flags": 0}
+        everyone = role | {"id": str(self.guild_id), "name": "@everyone", "position": 0,
+                           "permissions": str(EVERYTHING)}  # fmt: skip
+        own = role | {"id": str(self.bot_role_id), "name": "threadwax", "position": 1,
+                      "permissions": str(EVERYTHING), "managed": True,
+                      "tags": {"bot_id": self.me["id"]}}  # fmt: skip
+        staff = role | {"id": str(self.staff_role_id), "name": "staff", "position": 2,
+                        "permissions": "0"}  # fmt: skip
+        here = [c for c in self.channels.values() if c["type"] != DIRECT]
+        return {
+            "id": str(self.guild_id), "name": "Test server", "icon": None,
+            "owner_id": self.users["ada"]["id"], "roles": [everyone, own, staff], "emojis": [],
+            "features": [], "afk_timeout": 300, "verification_level": 0, "nsfw_level": 0,
+            "default_message_notifications": 0, "explicit_content_filter": 0, "mfa_level": 0,
+            "system_channel_flags": 0, "premium_tier": 0, "preferred_locale": "en-US",
+            "premium_progress_bar_enabled": False, "unavailable": False, "member_count": 5,
+            "members": [self.member("self")], "presences": [], "voice_states": [],
+            "channels": [c for c in here if "thread_metadata" not in c],
+            "threads": [c for c in here if not c.get("thread_metadata", {"archived": True})["archived"]],
+            "stage_instances": [], "guild_scheduled_events": [], "stickers": [],
+        }  # fmt: skip
+
+    def member(self, name: str) -> Json:
+        return {
+            "user": self.users[name], "roles": self.roles_of.get(name, []), "deaf": False,
+            "joined_at": "2026-01-01T00:00:00+00:00", "mute": False, "flags": 0,
+        }  # fmt: skip
+
+    def name_of(self, user_id: str) -> str:
+        return next(n for n, u in self.users.items() if u["id"] == user_id)
+
+    def _mentions(self, text: str) -> list[Json]:
+        return [u for u in self.users.values() if f"<@{u['id']}>" in text]
+
+    def _message(
+        self, channel: int, author: Json, text: str, kind: int = DEFAULT, number: int = 0
+    ) -> Json:
+        number = number or self.snowflake()
+        message: Json = {
+            "id": str(number), "channel_id": str(channel), "author": author, "content": text,
+            "timestamp": snowflake_time(number), "edited_timestamp": None, "tts": False,
+            "mention_everyone": "@everyone" in text or "@here" in text,
+            "mentions": self._mentions(text),
+            "mention_roles": [
+                str(r) for r in (self.bot_role_id, self.staff_role_id) if f"<@&{r}>" in text
+            ],
+            "attachments": [], "embeds": [], "pinned": False, "type": kind, "flags": 0,
+            "components": [],
+        }  # fmt: skip
+        self.messages.setdefault(channel, {})[number] = message
+        self.channels[channel]["last_message_id"] = str(number)
+        return message
+
+    def _refer(self, message: Json, channel: int, to: int, *, ping: bool) -> None:
+        original = self._find(to)
+        message["type"] = REPLY
+        message["message_reference"] = {
+            "type": 0, "message_id": str(to), "channel_id": str(channel),
+            "guild_id": str(self.guild_id),
+        }  # fmt: skip
+        message["referenced_message"] = original
+        if ping and original["author"] not in message["mentions"]:
+            message["mentions"].append(original["author"])
+
+    def _attachment(self, name: str, data: bytes) -> Json:
+        number = self.snowflake()
+        self.files[f"{number}/{name}"] = data
+        kinds = {"png": "image/png", "txt": "text/plain; charset=utf-8", "py": "text/x-python"}
+        return {
+            "id": str(number), "filename": name, "size": len(data),
+            "url": f"{self.base_url}/cdn/{number}/{name}",
+            "proxy_url": f"{self.base_url}/cdn/{number}/{name}",
+            "content_type": kinds.get(name.rsplit(".", 1)[-1], "application/octet-stream"),
+        }  # fmt: skip
+
+    def _find(self, message_id: int) -> Json:
+        return next(m[message_id] for m in self.messages.values() if message_id in m)
+
+    def shown(self, message: Json, *, content: bool) -> Json:
+        """A message as it goes out; without the intent only what concerns the bot has content."""
+        out = {k: v for k, v in message.items() if not k.startswith("_")}
+        named = message["author"] is self.me or any(m is self.me for m in message["mentions"])
+        direct = self.channels[int(message["channel_id"])]["type"] == DIRECT
+        if not (content or named or direct):
+            out |= {"content": "", "attachments": [], "embeds": [], "components": []}
+            out.pop("message_snapshots", None)
+        for attachment in out["attachments"]:
+            path = attachment["url"].rsplit("/cdn/", 1)[1]
+            if path not in self.files and f"{path}-renewed" in self.files:
+                out["attachments"] = [{**attachment, "url": f"{attachment['url']}-renewed"}]
+        if (original := message.get("referenced_message")) is not None:
+            out["referenced_message"] = self.shown(original, content=content)
+        return out
+
+    # --- towards the bot ----------------------------------------------------------------------
+
+    async def _publish(self, event: str, message: Json) -> None:
+        channel = int(message["channel_id"])
+        author = message["author"]["id"]
+        in_guild = self.channels[channel]["type"] != DIRECT
+
+        def data(session: Session) -> Json:
+            out = self.shown(message, content=bool(session.intents & MESSAGE_CONTENT))
+            if "_nonce" in message and event == "MESSAGE_CREATE":
+                out["nonce"] = message["_nonce"]
+            if in_guild:
+                member = {k: v for k, v in self.member(self.name_of(author)).items() if k != "user"}
+                out |= {"guild_id": str(self.guild_id), "member": member}
+            return out
+
+        self.changed.set()
+        await self.gateway.dispatch(event, GUILD_MESSAGES if in_guild else DIRECT_MESSAGES, data)
+
+    async def _tell(self, channel: int, event: str, payload: Json) -> None:
+        in_guild = self.channels[channel]["type"] != DIRECT
+        if in_guild:
+            payload = {**payload, "guild_id": str(self.guild_id)}
+        intent = GUILDS if event.startswith("THREAD") else GUILD_MESSAGES
+        self.changed.set()
+        await self.gateway.dispatch(event, intent if in_guild else DIRECT_MESSAGES, lambda _: payload)
+
+    async def _interact(
+        self,
+        kind: int,
+        channel: int,
+        author: str,
+        data: Json,
+        locale: str = "en-US",
+        message: Json | None = None,
+    ) -> str:
+        number = self.snowflake()
+        token = f"interaction-token-{number}"
+        here = self.channels[channel]
+        payload: Json = {
+            "id": str(number), "application_id": str(self.application_id), "type": kind,
+            "data": data, "channel_id": str(channel), "channel": here, "token": token, "version": 1,
+            "locale": locale, "entitlements": [], "app_permissions": str(EVERYTHING),
+            "attachment_size_limit": 10 << 20, "authorizing_integration_owners": {},
+        }  # fmt: skip
+        if here["type"] == DIRECT:
+            payload |= {"user": self.users[author], "context": 1}
+        else:
+            member = {**self.member(author), "permissions": str(EVERYTHING)}
+            payload |= {"guild_id": str(self.guild_id), "member": member, "context": 0,
+                        "guild_locale": "en-US", "guild": {"id": str(self.guild_id), "features": [],
+                                                           "locale": "en-US"}}  # fmt: skip
+        if message is not None:
+            payload["message"] = self.shown(message, content=True)
+        self.interactions[token] = {
+            "id": str(number), "at": time.monotonic(), "kind": kind, "channel": channel,
+            "author": author, "answered": False, "original": None, "message": message,
+        }  # fmt: skip
+        await self.gateway.dispatch("INTERACTION_CREATE", 0, lambda _: payload)
+        return token
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    options = parser.parse_args()
+    fake = await FakeDiscord().start(options.port)
+    print(" ".join(f"{name}={value}" for name, value in fake.env.items()), flush=True)  # noqa: T201
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,139 @@
+"""The fake Discord's refusals: its error codes, rate limits, and faults on order."""
+
+import asyncio
+import re
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+
+CONTENT_LIMIT = 2000
+NONCE_LIMIT = 25
+CUSTOM_ID_LIMIT = 100
+LABEL_LIMIT = 80
+ROW_LIMIT = 5
+GLOBAL_PER_S = 50
+
+
+class Refused(Exception):  # noqa: N818
+    """An answer with an error code."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"message": message, "code": code}
+
+
+@dataclass
+class Fault:
+    """What the next matching request gets.
+
+    `status`: an error. `hang`: no answer. `lost`: done, and the connection is cut before the
+    answer. `reset`: cut before anything was done.
+    """
+
+    method: str
+    path: str
+    kind: Literal["status", "hang", "lost", "reset"] = "status"
+    status: int = 500
+    code: int = 0
+    retry_after: float = 0.0
+    via: bool = True
+    times: int = 1
+
+    def matches(self, request: web.Request) -> bool:
+        return request.method == self.method and re.search(self.path, request.path) is not None
+
+    async def instead(self, request: web.Request) -> web.Response | None:
+        if self.kind == "hang":
+            await asyncio.sleep(3600)
+        if self.kind == "reset" and request.transport is not None:
+            request.transport.abort()
+            raise ConnectionResetError
+        if self.kind != "status":
+            return None
+        body: dict[str, Any] = {"message": "as ordered", "code": self.code}
+        headers = {"Via": "1.1 google"} if self.via else {}
+        if self.status == 429:
+            body |= {"retry_after": self.retry_after, "global": False}
+        return answer(body, self.status, headers)
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """JSON as Discord sends it: the type without a charset, which the client compares exactly."""
+    import json  # noqa: PLC0415
+
+    response = web.Response(body=json.dumps(body).encode(), status=status, headers=headers)
+    response.headers["Content-Type"] = "application/json"
+    return response
+
+
+class Limits:
+    """Buckets by route and channel, and the global limit; all figures can be changed."""
+
+    def __init__(self) -> None:
+        self.bucket = 5
+        self.window_s = 1.0
+        self._used: dict[tuple[str, str], deque[float]] = {}
+        self._all: deque[float] = deque()
+
+    def take(self, method: str, route: str, major: str) -> tuple[dict[str, str], float]:
+        """The headers of this request, and how long it has to wait if it comes too early."""
+        now = time.monotonic()
+        used = self._used.setdefault((f"{method} {route}", major), deque())
+        while used and now - used[0] >= self.window_s:
+            used.popleft()
+        over = len(used) >= self.bucket
+        wait_s = self.window_s - (now - used[0]) if over else 0.0
+        if not over:
+            used.append(now)
+        reset = self.window_s - (now - used[0])
+        headers = {
+            "X-RateLimit-Limit": str(self.bucket),
+            "X-RateLimit-Remaining": str(self.bucket - len(used)),
+            "X-RateLimit-Reset-After": f"{reset:.3f}",
+            "X-RateLimit-Reset": f"{time.time() + reset:.3f}",
+            "X-RateLimit-Bucket": f"{abs(hash((method, route))):x}",
+        }
+        return headers, wait_s
+
+    def take_global(self) -> float:
+        now = time.monotonic()
+        while self._all and now - self._all[0] >= 1:
+            self._all.popleft()
+        if len(self._all) >= GLOBAL_PER_S:
+            return 1 - (now - self._all[0])
+        self._all.append(now)
+        return 0.0
+
+
+def check_message(body: dict[str, Any], *, new: bool) -> str:
+    """The content as Discord keeps it: trimmed.
+
+    Raises:
+        Refused: what the real one does not take.
+    """
+    content = (body.get("content") or "").strip()
+    if new and not content and not body.get("embeds"):
+        raise Refused(400, 50006, "Cannot send an empty message")
+    if len(content.encode("utf-16-le")) // 2 > CONTENT_LIMIT:
+        raise Refused(400, 50035, "Invalid Form Body: content must be 2000 or fewer in length.")
+    nonce = body.get("nonce")
+    if nonce is not None and len(str(nonce)) > NONCE_LIMIT:
+        raise Refused(400, 50035, "Invalid Form Body: nonce must be 25 or fewer in length.")
+    seen = set()
+    for row in body.get("components") or ():
+        if len(row["components"]) > ROW_LIMIT or not row["components"]:
+            raise Refused(400, 50035, "Invalid Form Body: 1 to 5 buttons in a row.")
+        for button in row["components"]:
+            identity = button.get("custom_id", "")
+            if not 1 <= len(identity) <= CUSTOM_ID_LIMIT or identity in seen:
+                raise Refused(400, 50035, "Invalid Form Body: custom_id")
+            if len(button.get("label") or "") > LABEL_LIMIT:
+                raise Refused(400, 50035, "Invalid Form Body: label")
+            if not button.get("label") and not button.get("emoji"):
+                raise Refused(400, 50035, "Invalid Form Body: a button needs a label or an emoji")
+            seen.add(identity)
+    return content
