@@ -1,0 +1,1 @@
+"""Slack: Socket Mode or events over HTTP in, answers into the thread out."""

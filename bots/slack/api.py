@@ -1,0 +1,149 @@
+"""Slack's Web API: the clients, and what its refusals mean to us.
+
+It must never repeat a call by itself: whoever calls knows whether a repeat is harmless.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bots.platform import Forbidden, Gone, Later, Never, PostError
+
+CALL_TIMEOUT_S: Final = 10.0
+"""A call that hangs is given up; Slack itself answers within 3 s or not at all."""
+
+CONNECTIONS: Final = 100
+AGAIN_S: Final = 1.0
+"""After an outage without a word from Slack about how long to wait."""
+
+TOKEN_AGAIN_S: Final = 60.0
+"""A revoked token or a missing scope is mended by a person, who takes minutes."""
+
+TOO_LONG: Final = frozenset({"msg_too_long", "msg_blocks_too_long"})
+BAD_BLOCKS: Final = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
+NOT_EDITABLE: Final = frozenset(
+    {"message_not_found", "cant_update_message", "edit_window_closed", "msg_too_long"}
+)
+"""The message that was to become the answer cannot: the answer is posted as a new one."""
+
+NO_STREAM: Final = frozenset(
+    {"message_not_in_streaming_state", "streaming_state_conflict", "message_not_found"}
+)
+NO_PLACE: Final = frozenset({"not_in_channel", "channel_not_found"})
+
+_GONE: Final = frozenset(
+    {
+        "channel_not_found", "is_archived", "thread_not_found", "user_not_found", "user_disabled",
+        "messages_tab_disabled", "cannot_dm_bot", "team_not_found", "invalid_thread_ts",
+    }
+)  # fmt: skip
+_FORBIDDEN: Final = frozenset(
+    {
+        "not_in_channel", "restricted_action", "restricted_action_read_only_channel",
+        "restricted_action_thread_only_channel", "restricted_action_non_threadable_channel",
+        "restricted_action_thread_locked", "no_permission", "access_denied",
+        "team_access_not_granted",
+        "ekm_access_denied", "as_user_not_supported",
+    }
+)  # fmt: skip
+_TOKEN: Final = frozenset(
+    {
+        "invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired",
+        "missing_scope", "not_allowed_token_type", "org_login_required",
+    }
+)  # fmt: skip
+_NEVER: Final = frozenset(
+    {
+        "no_text", "invalid_arguments", "invalid_metadata_format", "invalid_metadata_schema",
+        "metadata_too_large", "too_many_attachments", "markdown_text_conflict",
+    }
+)  # fmt: skip
+_CALL_ERRORS: Final = (SlackClientError, aiohttp.ClientError, TimeoutError, OSError)
+
+CallError = SlackClientError | aiohttp.ClientError | TimeoutError | OSError
+
+
+def quiet_logger() -> logging.Logger:
+    """For Bolt and the SDK, whose other lines hold whole messages and signatures."""
+    logger = logging.getLogger("slack")
+    logger.setLevel(logging.ERROR)
+    return logger
+
+
+def new_session() -> aiohttp.ClientSession:
+    """The connections of all clients; needs a running loop."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S),
+    )
+
+
+def client_of(token: str | None, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
+    """A client that repeats nothing: the SDK's own repeats are how answers come twice."""
+    return AsyncWebClient(
+        token=token,
+        base_url=api_url,
+        session=session,
+        trust_env_in_session=False,
+        retry_handlers=[],
+        logger=quiet_logger(),
+    )
+
+
+def code_of(error: BaseException) -> str:
+    """Slack's own word for what went wrong; empty where it said none."""
+    if isinstance(error, SlackApiError) and isinstance(error.response.data, dict):
+        return str(error.response.data.get("error") or "")
+    return ""
+
+
+def wait_of(error: BaseException) -> float | None:
+    """How long Slack says to wait; None where it does not."""
+    if not isinstance(error, SlackApiError) or not _is_limit(error):
+        return None
+    headers: dict[str, Any] = {k.lower(): v for k, v in error.response.headers.items()}
+    try:
+        return max(float(headers.get("retry-after", "")), 0.0)
+    except ValueError:
+        return AGAIN_S
+
+
+def _is_limit(error: SlackApiError) -> bool:
+    return code_of(error) in {"ratelimited", "rate_limited"} or error.response.status_code == 429  # noqa: PLR2004
+
+
+def is_call_error(error: BaseException) -> bool:
+    """Whether a call to Slack failed, for whatever reason."""
+    return isinstance(error, _CALL_ERRORS)
+
+
+CALL_ERRORS: Final = _CALL_ERRORS
+
+
+def post_error(error: BaseException) -> PostError:
+    """What the relay does about a call that failed while it showed a part."""
+    code = code_of(error)
+    if (wait_s := wait_of(error)) is not None:
+        return Later("Slack's rate limit", wait_s)
+    if code in _TOKEN:
+        return Later(f"Slack refuses the token: {code}", TOKEN_AGAIN_S)
+    if code in _GONE:
+        return Gone(code)
+    if code in _FORBIDDEN:
+        return Forbidden(code)
+    if code in _NEVER or code in TOO_LONG or code in BAD_BLOCKS:
+        return Never(code)
+    # Everything else: an outage, a time-out, a response that never came. It may have been taken.
+    reason = code or type(error).__name__
+    return Later(f"Slack does not take it now: {reason}", AGAIN_S, maybe_posted=True)
+
+
+async def ignoring(*calls: Any) -> None:
+    """Makes calls whose failure matters to nobody."""
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(result, BaseException) and not is_call_error(result):
+            raise result

@@ -1,0 +1,165 @@
+"""Files that come with a message: pictures to the object store, texts inline, the rest in words.
+
+It must never send the bot's token to a host that is not Slack's, and never take a login page for
+a file.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from bots.slack.teams import Team
+from shared.blobs import BLOB_LIMIT_BYTES
+from shared.messages import Attachment
+
+FILES: Final = 5
+"""Of one message; more are named as not read."""
+
+TEXT_BYTES: Final = 200_000
+TEXT_CHARS: Final = 20_000
+"""One text file: about 5,000 tokens. The event as a whole takes 240 kB."""
+
+DOWNLOAD_S: Final = 20.0
+MEGABYTE: Final = 1 << 20
+
+_PICTURES: Final = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+    b"RIFF": "image/webp",
+}
+_TEXTS: Final = frozenset(
+    {"application/json", "application/xml", "application/x-yaml", "application/javascript",
+     "application/x-sh", "application/sql", "application/toml"}
+)  # fmt: skip
+
+Store = Callable[[str, bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that could not be read, and why in words for its owner."""
+
+    name: str
+    why: str
+
+    @property
+    def notice(self) -> str:
+        """What the owner is told."""
+        return f"I could not read {self.name}: {self.why}."
+
+
+class _NotRead(Exception):  # noqa: N818
+    """Why, in words for a person."""
+
+
+async def read_files(
+    files: tuple[Mapping[str, Any], ...],
+    *,
+    event_id: str,
+    team: Team,
+    session: aiohttp.ClientSession,
+    api_host: str,
+    store: Store,
+) -> tuple[list[Attachment], list[Unread]]:
+    """The attachments that the files make, and those that could not be read.
+
+    Raises:
+        Unavailable: the object store does not answer; a repeat is harmless.
+    """
+    read: list[Attachment] = []
+    unread: list[Unread] = []
+    for number, file in enumerate(files):
+        name = str(file.get("name") or file.get("title") or "the file")[:200]
+        try:
+            if number >= FILES:
+                unread.append(Unread(name, f"I read {FILES} files of a message"))
+                continue
+            data = await _download(file, team, session, api_host)
+            read.append(await _attachment(file, name, data, f"{event_id}-{number}", store))
+        except _NotRead as error:
+            unread.append(Unread(name, str(error)))
+    return read, unread
+
+
+async def _attachment(
+    file: Mapping[str, Any], name: str, data: bytes, blob: str, store: Store
+) -> Attachment:
+    kind = str(file.get("mimetype") or "")
+    if (picture := _picture(data)) is not None:
+        await store(blob, data)
+        return Attachment(name=name, media_type=picture, blob=blob)
+    if _is_text(file, kind):
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise _NotRead("it is not text in UTF-8") from error
+        if len(text) > TEXT_CHARS:
+            text = f"{text[:TEXT_CHARS]}\n[cut: {len(text):,} characters]"
+        return Attachment(name=name, media_type=kind or "text/plain", text=text)
+    if kind.startswith("image/"):
+        raise _NotRead("it is no picture in PNG, JPEG, GIF or WebP")
+    raise _NotRead("I read pictures and text files only")
+
+
+def _is_text(file: Mapping[str, Any], kind: str) -> bool:
+    return kind.startswith("text/") or kind in _TEXTS or file.get("mode") == "snippet"
+
+
+def _picture(data: bytes) -> str | None:
+    kind = next((kind for start, kind in _PICTURES.items() if data.startswith(start)), None)
+    return None if kind == "image/webp" and data[8:12] != b"WEBP" else kind
+
+
+async def _download(
+    file: Mapping[str, Any], team: Team, session: aiohttp.ClientSession, api_host: str
+) -> bytes:
+    kind = str(file.get("mimetype") or "")
+    picture = kind.startswith("image/")
+    if not picture and not _is_text(file, kind):
+        raise _NotRead("I read pictures and text files only")
+    limit = BLOB_LIMIT_BYTES if picture else TEXT_BYTES
+    too_big = f"it is larger than {limit // MEGABYTE or round(limit / MEGABYTE, 1)} MB"
+    size = file.get("size")
+    if isinstance(size, int) and size > limit:
+        raise _NotRead(too_big)
+    url = str(file.get("url_private_download") or file.get("url_private") or "")
+    if not _is_slacks(url, api_host):
+        raise _NotRead("it does not lie with Slack")
+    headers = {"Authorization": f"Bearer {team.client.token}"}
+    try:
+        async with (
+            asyncio.timeout(DOWNLOAD_S),
+            session.get(url, headers=headers) as response,
+        ):
+            if response.status != 200:  # noqa: PLR2004
+                raise _NotRead("Slack does not give it to me")
+            data = b""
+            async for chunk in response.content.iter_chunked(1 << 16):
+                data += chunk
+                if len(data) > limit:
+                    raise _NotRead(too_big)
+            # Without the scope files:read Slack answers 200 and a page to sign in.
+            page = response.content_type == "text/html" and kind != "text/html"
+            if page or (kind == "text/html" and b"<title>Sign in" in data):
+                raise _NotRead("Slack asks me to sign in (the app lacks the scope files:read)")
+            return data
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise _NotRead("Slack did not send it; please try again") from error
+
+
+def _is_slacks(url: str, api_host: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.netloc == api_host:
+        return True
+    own = ("slack.com", "slack-files.com")
+    return parts.scheme == "https" and any(host == o or host.endswith(f".{o}") for o in own)

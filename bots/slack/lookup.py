@@ -1,0 +1,169 @@
+"""What Slack knows about people, channels and threads, remembered for a while.
+
+It must never take long: what is asked for here stands between a question and its storage.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+from slack_sdk.errors import SlackApiError
+
+from bots.slack.api import code_of
+from bots.slack.blocks import EVENT_TYPE
+from bots.slack.events import Audience, is_ts
+from bots.slack.teams import Team
+from bots.slack.text import mentioned
+
+KEPT: Final = 10_000
+"""People, channels or threads at a time: a large workspace's day, a few MB."""
+
+FRESH_S: Final = 3600.0
+"""For how long a name, a channel's kind or a guest's state is believed."""
+
+NOT_THERE_S: Final = 30.0
+"""For how long a thread without the bot is believed to be so."""
+
+PAGE: Final = 200
+PAGES: Final = 3
+"""The newest of a thread are on its last page: longer ones are read from later on."""
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """The newest entries, each for a while."""
+
+    def __init__(self, now: Callable[[], float], keep: int = KEPT) -> None:
+        self._now = now
+        self._keep = keep
+        self._entries: OrderedDict[tuple[str, ...], tuple[float, T]] = OrderedDict()
+
+    def get(self, *key: str) -> T | None:
+        """The entry, if it is there and fresh."""
+        until, value = self._entries.get(key, (0.0, None))
+        return value if self._now() < until else None
+
+    def put(self, value: T, *key: str, seconds: float = FRESH_S) -> None:
+        """Remembers an entry; the oldest one goes where there are too many."""
+        self._entries[key] = (self._now() + seconds, value)
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._keep:
+            self._entries.popitem(last=False)
+
+    def drop(self, *key: str) -> None:
+        """Forgets an entry."""
+        self._entries.pop(key, None)
+
+
+class Lookup:
+    """Asks Slack once, and remembers. Raises what the client raises."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._people: Remembered[Mapping[str, Any]] = Remembered(now)
+        self._channels: Remembered[Mapping[str, Any]] = Remembered(now)
+        self._askers: Remembered[frozenset[str]] = Remembered(now)
+
+    async def person(self, team: Team, user: str) -> Mapping[str, Any] | None:
+        """What `users.info` says; None where Slack knows nobody or may not say."""
+        known = self._people.get(team.id, user)
+        if known is not None:
+            return known or None
+        try:
+            response = await team.client.users_info(user=user)
+            found: Mapping[str, Any] = response.get("user") or {}
+        except SlackApiError as error:
+            if code_of(error) not in {"user_not_found", "user_not_visible", "missing_scope"}:
+                raise
+            found = {}
+        self._people.put(found, team.id, user)
+        return found or None
+
+    async def name(self, team: Team, user: str) -> str:
+        """How people call a user; the id where nobody knows."""
+        person = await self.person(team, user) or {}
+        profile = person.get("profile") or {}
+        names = (profile.get("display_name"), profile.get("real_name"), person.get("name"))
+        return next((str(name) for name in names if name), user)
+
+    async def names(self, team: Team, text: str) -> dict[str, str]:
+        """The names of the users whom a message mentions, but for the bot's own."""
+        users = mentioned(text) - {team.bot_user}
+        return {user: await self.name(team, user) for user in sorted(users)}
+
+    async def audience(self, team: Team, channel: str) -> tuple[Audience, bool]:
+        """Who hears a channel, and whether another company does; the fewest where unknown."""
+        if channel.startswith("D"):
+            return "direct", False
+        known = self._channels.get(team.id, channel)
+        if known is None:
+            try:
+                response = await team.client.conversations_info(channel=channel)
+                known = response.get("channel") or {}
+            except SlackApiError as error:
+                if code_of(error) not in {"channel_not_found", "missing_scope"}:
+                    raise
+                known = {"is_private": True}
+            self._channels.put(known, team.id, channel)
+        external = bool(known.get("is_ext_shared") or known.get("is_pending_ext_shared"))
+        public = known.get("is_private") is False and not known.get("is_mpim")
+        return ("public" if public else "private"), external
+
+    async def askers(self, team: Team, channel: str, root: str) -> frozenset[str]:
+        """Who asked the bot in a thread; empty where it takes no part."""
+        known = self._askers.get(team.id, channel, root)
+        if known is not None:
+            return known
+        found: set[str] = set()
+        for message in await self.thread(team, channel, root):
+            if team.bot_user in mentioned(str(message.get("text") or "")):
+                found.add(str(message.get("user") or ""))
+            elif message.get("user") == team.bot_user:
+                metadata = message.get("metadata") or {}
+                payload = metadata.get("event_payload") or {}
+                if metadata.get("event_type") == EVENT_TYPE and payload.get("asker"):
+                    found.add(str(payload["asker"]))
+        askers = frozenset(found)
+        seconds = FRESH_S if askers else NOT_THERE_S
+        self._askers.put(askers, team.id, channel, root, seconds=seconds)
+        return askers
+
+    def asked(self, team: Team, channel: str, root: str, user: str) -> None:
+        """Somebody asked the bot in a thread, as we know without asking Slack."""
+        known = self._askers.get(team.id, channel, root)
+        # Of a thread that was never looked at, others may be unknown: it is looked at then.
+        if known is not None or not root:
+            self._askers.put((known or frozenset()) | {user}, team.id, channel, root)
+
+    async def thread(
+        self, team: Team, channel: str, root: str, *, oldest: str = "0"
+    ) -> list[dict[str, Any]]:
+        """The messages of a thread in order, its root first, with the metadata of ours."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        for _ in range(PAGES):
+            response = await team.client.conversations_replies(
+                channel=channel,
+                ts=root,
+                oldest=oldest,
+                limit=PAGE,
+                cursor=cursor,
+                include_all_metadata=True,
+            )
+            page = response.get("messages") or []
+            found += [m for m in page if is_ts(str(m.get("ts") or ""))]
+            cursor = (response.get("response_metadata") or {}).get("next_cursor") or None
+            if cursor is None:
+                break
+        return found
+
+    async def message(
+        self, team: Team, channel: str, ts: str, root: str = ""
+    ) -> dict[str, Any] | None:
+        """One message with its metadata."""
+        if root and root != ts:
+            page = await self.thread(team, channel, root, oldest=f"{float(ts) - 1:.6f}")
+        else:
+            # A reply is found by its own ts, too: Slack then returns it alone.
+            page = await self.thread(team, channel, ts)
+        return next((m for m in page if m["ts"] == ts), None)

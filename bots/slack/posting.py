@@ -1,0 +1,248 @@
+"""Answers into Slack: previews, parts, and the search for what a process before this one posted.
+
+It must never post a part anew while it does not know what became of an earlier attempt.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from slack_sdk.errors import SlackApiError
+
+from bots.platform import Forbidden, Gone, Later, Part, PostError
+from bots.slack.api import (
+    AGAIN_S,
+    BAD_BLOCKS,
+    CALL_ERRORS,
+    NO_PLACE,
+    TOO_LONG,
+    code_of,
+    post_error,
+)
+from bots.slack.blocks import EVENT_TYPE, message_of, plain_message_of
+from bots.slack.desk import Desk
+from bots.slack.events import is_ts
+from bots.slack.live import Live
+from bots.slack.lookup import PAGE
+from bots.slack.teams import Team
+from bots.slack.text import escaped
+from shared.log import logger
+from shared.messages import Address, Partial, Reply
+
+LIVE_KEPT: Final = 1024
+"""Growing answers at a time, as the relay keeps them."""
+
+_NOTHING_THERE: Final = frozenset(
+    {"thread_not_found", "channel_not_found", "not_in_channel", "is_archived", "missing_scope"}
+)
+
+
+class Posting:
+    """One process's answers. Slack is asked, not this: a restart loses nothing."""
+
+    def __init__(self, desk: Desk, now: Callable[[], float]) -> None:
+        self._desk = desk
+        self._now = now
+        self._live: OrderedDict[str, Live] = OrderedDict()
+        self._no_native: set[str] = set()
+
+    # --- previews ---------------------------------------------------------------------------
+
+    async def show_partial(self, partial: Partial) -> None:
+        """Shows an answer while it grows; what comes too early is dropped."""
+        if self._desk.settings.streaming == "off" or not partial.text.strip():
+            return
+        address = partial.address
+        if not is_ts(address.get("thread_ts", "")):
+            return  # of a slash command: it has no thread to grow in
+        try:
+            live = self._live.get(partial.prompt_id)
+            if live is None:
+                team = await self._desk.teams.of(address.get("team", ""))
+                allowed = self._desk.link_hosts.get(partial.prompt_id) or frozenset()
+                live = Live(
+                    team.client, partial.prompt_id, address, native=self._native(address),
+                    known=self._known() | allowed, now=self._now,
+                )  # fmt: skip
+                self._keep(partial.prompt_id, live)
+            await live.show(partial.text)
+            if live.no_native:
+                self._no_native.add(_kind(address))
+        except (PostError, *CALL_ERRORS) as error:
+            logger().debug("partial not shown", why=code_of(error) or type(error).__name__)
+
+    def _native(self, address: Address) -> bool:
+        mode = self._desk.settings.streaming
+        if _kind(address) in self._no_native or not is_ts(address.get("thread_ts", "")):
+            return False
+        return mode == "native" or (mode == "auto" and address.get("channel", "").startswith("D"))
+
+    def _known(self) -> frozenset[str]:
+        return frozenset(h.strip().lower() for h in self._desk.settings.link_hosts.split(",") if h)
+
+    def _keep(self, prompt_id: str, live: Live) -> None:
+        self._live[prompt_id] = live
+        while len(self._live) > LIVE_KEPT:
+            self._live.popitem(last=False)
+
+    # --- parts ------------------------------------------------------------------------------
+
+    async def post(self, part: Part) -> str:
+        """Shows one part; the receipt is the channel and the message's ts.
+
+        Raises:
+            PostError: what the relay does next.
+        """
+        address = part.reply.address
+        channel, thread = address.get("channel", ""), address.get("thread_ts", "")
+        if not channel:
+            raise Gone("the reply has no channel to go to")
+        try:
+            team = await self._desk.teams.of(address.get("team", ""))
+            ts = await self._shown(team, part)
+        except (Gone, Forbidden):
+            raise
+        except CALL_ERRORS as error:
+            raise post_error(error) from error
+        if part.index == part.count - 1:
+            self._desk.status.clear(team, channel, thread, part.reply.prompt_id)
+        return ts
+
+    async def _shown(self, team: Team, part: Part) -> str:
+        prompt_id = part.reply.prompt_id
+        live = self._live.get(prompt_id) if part.index == 0 else None
+        if live is not None and live.uncertain:
+            # Its beginning may stand in the thread without our knowing where.
+            if (found := await self.find_posted(part)) is not None:
+                return found
+            live = self._live.get(prompt_id)
+            live = None if live is not None and live.uncertain else live
+        if live is not None and (ts := await live.finish(part)) is not None:
+            self._live.pop(prompt_id, None)
+            return f"{part.reply.address['channel']}/{ts}"
+        if part.index == 0:
+            self._live.pop(prompt_id, None)
+        return await self._posted(team, part, message_of(part))
+
+    async def _posted(self, team: Team, part: Part, message: dict[str, Any]) -> str:
+        address = part.reply.address
+        thread = address.get("thread_ts") or None
+        if message["blocks"] and not thread:
+            message = _with_question(part, message)
+        # Previews of links are requests to whoever the model chose.
+        whole = {**message, "thread_ts": thread, "unfurl_links": False, "unfurl_media": False}
+        try:
+            response = await team.client.chat_postMessage(channel=address["channel"], **whole)
+        except SlackApiError as error:
+            code = code_of(error)
+            if code in BAD_BLOCKS and message["blocks"]:
+                logger().warning("posted without blocks", prompt=part.reply.prompt_id, why=code)
+                return await self._posted(team, part, plain_message_of(part))
+            if code in NO_PLACE and not thread and address.get("user"):
+                # A slash command works where the bot is no member: the asker hears it directly.
+                response = await team.client.chat_postMessage(channel=address["user"], **whole)
+            elif code in TOO_LONG:
+                raise post_error(error) from error
+            else:
+                raise
+        return f"{response['channel']}/{response['ts']}"
+
+    async def find_posted(self, part: Part) -> str | None:
+        """The receipt of a part that stands there; an unfinished one is kept for `post`.
+
+        Raises:
+            Later: Slack does not say now.
+        """
+        address = part.reply.address
+        channel = address.get("channel", "")
+        try:
+            team = await self._desk.teams.of(address.get("team", ""))
+            messages = await self._messages(team, address)
+        except Gone:
+            return None
+        except CALL_ERRORS as error:
+            if code_of(error) in _NOTHING_THERE:
+                return None
+            later = post_error(error)
+            wait_s = later.wait_s if isinstance(later, Later) else AGAIN_S
+            raise Later(f"Slack cannot be asked now: {later}", wait_s) from error
+        own = [m for m in messages if m.get("user") == team.bot_user]
+        for message in own:
+            payload = _payload(message)
+            if payload.get("key") == part.key:
+                if payload.get("final"):
+                    return f"{channel}/{message['ts']}"
+                self._found(team, part, message["ts"], native=False)
+                return None
+        # A stream has no metadata before its end, and all else of ours has.
+        begun = [m["ts"] for m in own if not _payload(m) and is_later(m["ts"], address.get("ts"))]
+        if begun and part.index == 0 and self._desk.settings.streaming in {"auto", "native"}:
+            self._found(team, part, begun[0], native=True)
+        return None
+
+    def _found(self, team: Team, part: Part, ts: str, *, native: bool) -> None:
+        live = Live.found(team.client, part, ts, native=native, now=self._now)
+        self._keep(part.reply.prompt_id, live)
+
+    async def _messages(self, team: Team, address: Address) -> list[dict[str, Any]]:
+        channel, thread = address.get("channel", ""), address.get("thread_ts", "")
+        if thread:
+            oldest = address.get("ts") or thread
+            return await self._desk.lookup.thread(team, channel, thread, oldest=oldest)
+        wanted: dict[str, Any] = {"limit": PAGE, "include_all_metadata": True}
+        try:
+            response = await team.client.conversations_history(channel=channel, **wanted)
+        except SlackApiError as error:
+            if code_of(error) not in NO_PLACE or not address.get("user"):
+                raise
+            # As `_posted` does where the bot is no member.
+            opened = await team.client.conversations_open(users=address["user"])
+            response = await team.client.conversations_history(
+                channel=opened["channel"]["id"], **wanted
+            )
+        return [m for m in response.get("messages") or [] if is_ts(str(m.get("ts") or ""))]
+
+    async def withdraw(self, reply: Reply) -> None:
+        """Takes away what was shown of an answer; best effort."""
+        address = reply.address
+        live = self._live.pop(reply.prompt_id, None)
+        try:
+            team = await self._desk.teams.of(address.get("team", ""))
+            self._desk.status.clear(
+                team, address.get("channel", ""), address.get("thread_ts", ""), reply.prompt_id
+            )
+            if live is not None:
+                await live.remove()
+            for message in await self._messages(team, address):
+                key = str(_payload(message).get("key") or "")
+                if key.rpartition(".")[0] == reply.prompt_id:
+                    await team.client.chat_delete(
+                        channel=address.get("channel", ""), ts=message["ts"]
+                    )
+        except (PostError, *CALL_ERRORS) as error:
+            logger().debug("not withdrawn", why=code_of(error) or type(error).__name__)
+
+
+def _payload(message: dict[str, Any]) -> dict[str, Any]:
+    """What we noted in a message of ours; empty where it is not noted (yet)."""
+    metadata = message.get("metadata") or {}
+    return metadata.get("event_payload") or {} if metadata.get("event_type") == EVENT_TYPE else {}
+
+
+def is_later(ts: str, than: str | None) -> bool:
+    """Whether a message was written after another one."""
+    return float(ts) > float(than or 0)
+
+
+def _kind(address: Address) -> str:
+    """Native streams work, or do not, for direct messages and channels of a workspace."""
+    return f"{address.get('team', '')}/{address.get('channel', '')[:1]}"
+
+
+def _with_question(part: Part, message: dict[str, Any]) -> dict[str, Any]:
+    """An answer without a thread names its question."""
+    question = " ".join(part.reply.prompt_text.split())[:200]
+    if not question or part.index:
+        return message
+    quote = {"type": "markdown", "text": f"> {escaped(question)}"}
+    return {**message, "blocks": [quote, *message["blocks"]]}

@@ -1,0 +1,31 @@
+"""Starts the Slack adapter as a process; holds no rule of its own."""
+
+from typing import Final
+
+from bots.adapter import CANNOT_RUN, Adapter, run_adapter
+from bots.slack.platform import Slack
+from bots.slack.settings import SlackSettings
+from shared import lifecycle
+from shared.bus import Bus
+from shared.settings import Settings
+
+MISSING: Final = (
+    "Slack needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (Socket Mode), or SLACK_SIGNING_SECRET with "
+    "SLACK_BOT_TOKEN or SLACK_CLIENT_ID and SLACK_CLIENT_SECRET (HTTP): docs/slack.md"
+)
+
+
+def main(settings: Settings, slack: SlackSettings) -> int:
+    """Runs the adapter until it is told to stop; returns the exit code."""
+    has_way_in = slack.app_token is not None or slack.signing_secret is not None
+    if not has_way_in or (slack.bot_token is None and not slack.with_oauth):
+        lifecycle.say(MISSING)
+        return CANNOT_RUN
+    url = slack.installations_url
+    where = url.get_secret_value() if url else f"sqlite:///{settings.home / 'slack.sqlite3'}"
+
+    def make(bus: Bus) -> Adapter:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        return Slack(bus, slack, installations_url=where)
+
+    return run_adapter(settings, "slack", make)

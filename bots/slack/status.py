@@ -1,0 +1,96 @@
+"""The line below a thread that says that the bot is at work, with Slack's own Stop button.
+
+It must never stay: it is cleared after every answer, also for one that another process began.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from slack_sdk.errors import SlackApiError
+
+from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, is_call_error, wait_of
+from bots.slack.lookup import Remembered
+from bots.slack.teams import Team
+from shared.log import logger
+
+WORDS: Final = "is thinking..."
+CLEAR_TRIES: Final = 5
+_NO_SESSIONS: Final = frozenset(
+    {"unknown_method", "method_not_supported_for_channel_type", "feature_not_enabled",
+     "not_allowed", "missing_scope", "invalid_arguments"}
+)  # fmt: skip
+
+
+class Status:
+    """One process's hand on the status lines."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._done: Remembered[str] = Remembered(now)
+        self._setting: dict[str, asyncio.Task[None]] = {}
+        self._clearing: set[asyncio.Task[None]] = set()
+        self._old_way: set[str] = set()
+
+    def begin(self, team: Team, channel: str, root: str, prompt_id: str) -> None:
+        """Shows that a question is worked on, unless it was answered meanwhile."""
+        if not root or self._done.get(prompt_id) or prompt_id in self._setting:
+            return
+        task = asyncio.create_task(self._begin(team, channel, root))
+        self._setting[prompt_id] = task
+        task.add_done_callback(lambda _: self._setting.pop(prompt_id, None))
+
+    async def _begin(self, team: Team, channel: str, root: str) -> None:
+        try:
+            await self._set(team, channel, root, working=True)
+        except CALL_ERRORS as error:
+            logger().debug("no status", why=code_of(error) or type(error).__name__)
+
+    def clear(self, team: Team, channel: str, root: str, prompt_id: str) -> None:
+        """Nobody is at work here any more; tried until Slack takes it, in the background."""
+        if not root:
+            return
+        self._done.put(prompt_id, prompt_id)
+        task = asyncio.create_task(self._clear(team, channel, root, prompt_id))
+        self._clearing.add(task)
+        task.add_done_callback(self._clearing.discard)
+
+    async def _clear(self, team: Team, channel: str, root: str, prompt_id: str) -> None:
+        if (setting := self._setting.get(prompt_id)) is not None:
+            # Otherwise it could be set after it was cleared.
+            await asyncio.wait({setting})
+        for _ in range(CLEAR_TRIES):
+            try:
+                await self._set(team, channel, root, working=False)
+            except Exception as error:
+                if not is_call_error(error):
+                    raise
+                if code_of(error) and wait_of(error) is None:
+                    return  # the thread is gone, or the app may not: nothing can stand there
+                await asyncio.sleep(wait_of(error) or AGAIN_S)
+            else:
+                return
+        logger().warning("status not cleared", prompt=prompt_id)
+
+    async def _set(self, team: Team, channel: str, root: str, *, working: bool) -> None:
+        client = team.client
+        if team.id not in self._old_way:
+            try:
+                await client.agents_sessions_setStatus(
+                    channel_id=channel,
+                    thread_ts=root,
+                    status="processing" if working else "active",
+                )
+            except SlackApiError as error:
+                if code_of(error) not in _NO_SESSIONS:
+                    raise
+                self._old_way.add(team.id)
+            else:
+                return
+        await client.assistant_threads_setStatus(
+            channel_id=channel, thread_ts=root, status=WORDS if working else ""
+        )
+
+    async def settled(self) -> None:
+        """Returns when nothing is under way."""
+        while tasks := {*self._setting.values(), *self._clearing}:
+            await asyncio.wait(tasks)

@@ -1,0 +1,390 @@
+"""What people do in Slack, and what of it becomes an event: the real client against the fake."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from bots.slack.access import NOT_EXTERNAL, NOT_GUESTS, NOT_HERE, NOT_YOU
+from bots.slack.desk import EMPTY, FORGOTTEN, HELP, NOT_NOW
+from bots.slack.events import event_id
+from shared.messages import Ask, Deleted, Edited, Quote, Reset, Stop
+from tests.contract.worlds.slack import SlackWorld
+from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, SHARED_ROOM, TEAM, FakeSlack, Fault
+
+
+def prompt(channel: str, ts: str) -> str:
+    return event_id(TEAM, channel, ts)
+
+
+async def only(world: SlackWorld) -> Ask:
+    (event,) = await world.until_heard()
+    assert isinstance(event, Ask)
+    return event
+
+
+async def nothing_more(world: SlackWorld) -> None:
+    """A later question is heard, and was the only one."""
+    before = len(world.heard)
+    ts = world.slack.dm("the end", user="UCARL")
+    await world.until_heard(before + 1)
+    assert [e.id for e in world.heard[before:]] == [prompt("DCARL", ts)]
+
+
+async def test_a_mention_is_one_question_with_place_and_return_address() -> None:
+    """It comes as two events; thread, audience, user and time are Slack's own."""
+    async with SlackWorld() as world:
+        ts = world.slack.mention("what is <https://nats.io|NATS> &amp; why?")
+        await world.until_told(2)
+        ask = await only(world)
+        assert ask.text == "what is NATS (https://nats.io) & why?"
+        assert ask.id == prompt(ROOM, ts)
+        assert ask.user == "slack:T1-UADA"
+        place = ask.place
+        assert (place.space, place.channel, place.thread, place.audience) == (
+            TEAM,
+            ROOM,
+            ts,
+            "public",
+        )
+        assert ask.address == {
+            "team": TEAM, "channel": ROOM, "thread_ts": ts, "ts": ts, "user": "UADA",
+        }  # fmt: skip
+        assert ask.said_at == datetime.fromtimestamp(float(ts), UTC)
+
+
+async def test_who_hears_a_place() -> None:
+    """Direct, private and public; a room shared with another company is a space of its own."""
+    async with SlackWorld(SLACK_ALLOW_EXTERNAL=True) as world:
+        world.slack.dm("in private")
+        for channel in (SECRET_ROOM, GROUP, SHARED_ROOM, ROOM):
+            world.slack.mention("here", channel=channel)
+        await world.until_heard(5)
+        found = {e.place.channel: (e.place.audience, e.place.space) for e in world.heard}
+        assert found == {
+            "DADA": ("direct", TEAM), SECRET_ROOM: ("private", TEAM), GROUP: ("private", TEAM),
+            SHARED_ROOM: ("public", f"{TEAM}/{SHARED_ROOM}"), ROOM: ("public", TEAM),
+        }  # fmt: skip
+
+
+async def test_an_app_mention_alone_asks_slack_what_channel_it_is() -> None:
+    """It carries no channel type, and a private room's id looks like a public one's."""
+    async with SlackWorld() as world:
+        ts = world.slack.say(f"<@{BOT}> hello", channel=SECRET_ROOM)
+        event = next(
+            e for e in world.slack.events_of(SECRET_ROOM, ts) if e["type"] == "app_mention"
+        )
+        assert "channel_type" not in event
+        await world.slack.deliver(event)
+        assert (await only(world)).place.audience == "private"
+
+
+async def test_group_messages_need_a_mention_and_bots_are_ignored() -> None:
+    """Talk without a mention, other bots, ourselves and Slack's own notes are not for us."""
+    async with SlackWorld() as world:
+        world.slack.send("just talk")
+        world.slack.send("group talk", channel=GROUP)
+        await world.say("I am a bot", author="otherbot")
+        await world.say("I am you", author="self")
+        world.slack.send("ada joined", subtype="channel_join")
+        await world.until_told(7)
+        await nothing_more(world)
+
+
+async def test_other_bots_are_answered_where_the_setting_says_so() -> None:
+    """SLACK_ALLOW_BOTS, and never ourselves."""
+    async with SlackWorld(SLACK_ALLOW_BOTS=True, SLACK_ALLOW_USERS="UOTHER,UBOT,UCARL") as world:
+        await world.say("I am you", author="self")
+        await world.say("I am a bot", author="otherbot")
+        assert (await only(world)).user == "slack:T1-UOTHER"
+        await nothing_more(world)
+
+
+async def test_an_undecided_mention_is_not_marked_as_seen() -> None:
+    """The `message` event decides nothing without a mention's text: `app_mention` still counts."""
+    async with SlackWorld() as world:
+        ts = world.slack.say("hello bot, through a group's name")
+        (event,) = world.slack.events_of(ROOM, ts)
+        await world.slack.deliver(event)
+        assert world.heard == []
+        await world.slack.deliver({**event, "type": "app_mention"})
+        assert (await only(world)).id == prompt(ROOM, ts)
+
+
+@pytest.mark.parametrize(
+    ("mode", "heard"), [("always", {"UADA", "UBOB"}), ("asker", {"UADA"}), ("mention", set())]
+)
+async def test_follow_ups_without_a_mention(mode: str, heard: set[str]) -> None:
+    """In a thread where the bot was asked: everybody's, the asker's, nobody's; also later on."""
+    async with SlackWorld(SLACK_FOLLOW_UP=mode) as world:
+        root = world.slack.mention("first")
+        await world.until_told(2)
+        await world.restart()  # what is known about threads is Slack's to tell
+        for user in ("UADA", "UBOB"):
+            world.slack.send("and then?", user=user, thread=root)
+            world.slack.send("<@UCARL> lunch?", user=user, thread=root)
+        await world.until_told(6)
+        followed = {e.address["user"] for e in world.heard[1:]}
+        assert followed == heard
+        assert len(world.heard) == 1 + len(heard)
+
+
+async def test_a_thread_without_the_bot_is_not_ours() -> None:
+    """Talk in other threads is ignored, and Slack is asked about a thread once."""
+    async with SlackWorld() as world:
+        root = world.slack.say("our own thread")
+        for _ in range(3):
+            ts = world.slack.say("reply", thread=root)
+            await world.slack.deliver(world.slack.events_of(ROOM, ts)[0])
+        assert world.heard == []
+        assert [m for m, _ in world.slack.calls].count("conversations.replies") == 1
+
+
+async def test_what_cannot_be_decided_is_delivered_again() -> None:
+    """Slack does not say who is in the thread: no acknowledgement, and the next delivery counts."""
+    async with SlackWorld() as world:
+        root = world.slack.mention("first")
+        await world.until_told(2)
+        await world.restart()
+        world.slack.sockets.ack_s = 0.5
+        world.slack.faults["conversations.replies"].append(Fault("status"))
+        world.slack.send("second", thread=root)
+        await world.until_heard(2)
+        await world.until_told(3)
+        assert world.slack.deliveries[-1].attempts == 2
+
+
+async def test_it_is_acknowledged_only_after_it_is_stored() -> None:
+    """The bus refuses three times: Slack delivers until it is stored, once."""
+    async with SlackWorld() as world:
+        world.slack.sockets.ack_s = 0.3
+        world.slack.sockets.retries_s = (0.05, 0.05, 0.05)
+        world.unavailable = 3
+        world.slack.dm("hold on")
+        await world.until_told(1)
+        assert [getattr(e, "text", "") for e in world.heard] == ["hold on"]
+        assert world.slack.deliveries[0].attempts == 4
+
+
+async def test_the_thread_travels_as_quotes_with_names() -> None:
+    """What others said, and what the asker said before, in order; not what was said to the bot."""
+    async with SlackWorld() as world:
+        root = world.slack.say("Deploy failed &lt;again&gt;")
+        world.slack.say("<@UCARL> broke it", user="UBOB", thread=root)
+        world.slack.mention("what happened, <@UBOB>?", thread=root)
+        await world.until_told(2)
+        ask = await only(world)
+        assert ask.quotes == (
+            Quote(author="Ada", text="Deploy failed <again>"),
+            Quote(author="Bob", text="@Carl broke it"),
+        )
+        assert ask.text == "what happened, @Bob?"
+        for _ in range(3):
+            world.slack.mention("and now?", user="UBOB", thread=root)
+        await world.until_told(8)
+        assert [m for m, _ in world.slack.calls].count("users.info") == 3  # each person once
+
+
+async def test_a_question_is_asked_without_the_thread_when_slack_limits() -> None:
+    """The context is a help, not a condition."""
+    async with SlackWorld() as world:
+        root = world.slack.say("context", user="UBOB")
+        world.slack.always["conversations.replies"] = Fault("limit", retry_after_s=30)
+        world.slack.mention("hello", thread=root)
+        assert (await only(world)).quotes == ()
+
+
+async def test_edits_and_deletions_follow_their_question() -> None:
+    """An edit is told once, a link preview is none, and a deleted question is withdrawn."""
+    async with SlackWorld() as world:
+        ts = world.slack.mention("old")
+        await world.until_told(2)
+        world.slack.edit(ROOM, ts, f"<@{BOT}> new")
+        await world.until_heard(2)
+        world.slack.edit(ROOM, ts, f"<@{BOT}> new")
+        world.slack.delete(ROOM, ts)
+        _, edited, deleted = await world.until_heard(3)
+        assert isinstance(edited, Edited)
+        assert (edited.prompt_id, edited.text, edited.ask_again) == (prompt(ROOM, ts), "new", False)
+        assert isinstance(deleted, Deleted)
+        assert deleted.prompt_id == prompt(ROOM, ts)
+        await nothing_more(world)
+
+
+async def test_an_edit_can_make_a_question_and_others_edits_are_not_ours() -> None:
+    """A mention that is added later asks; what was never for the bot stays so."""
+    async with SlackWorld() as world:
+        talk, late = world.slack.say("talk"), world.slack.say("hello")
+        world.slack.edit(ROOM, talk, "other talk")
+        world.slack.edit(ROOM, late, f"<@{BOT}> hello")
+        ask = await only(world)
+        assert (ask.id, ask.text) == (prompt(ROOM, late), "hello")
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_text_commands_work_in_threads(direct: bool) -> None:
+    """`!reset`, `!stop` and `!help`: events and a word to their author, never a question."""
+    async with SlackWorld() as world:
+        send = world.slack.dm if direct else world.slack.mention
+        channel = "DADA" if direct else ROOM
+        root = send("hello")
+        await world.until_heard()
+        for text in ("!stop", "!reset", "!HELP"):
+            send(text, thread=root)
+        _, first, second = await world.until_heard(3)
+        kinds = sorted((type(first).__name__, type(second).__name__))
+        assert kinds == ["Reset", "Stop"]
+        assert {e.place.thread for e in (first, second)} == {root}
+        await world.slack.until(lambda: len(world.slack.told("UADA")) == 2)
+        assert sorted(world.slack.told("UADA")) == sorted([FORGOTTEN, HELP])
+        assert {e["channel"] for e in world.slack.ephemerals} == {channel}
+        await nothing_more(world)
+
+
+async def test_slash_commands() -> None:
+    """`/ask` is a question that shows in the channel; `/reset` and `/help` answer at once."""
+    async with SlackWorld() as world:
+        asked = await world.slack.command("/ask", "what is &lt;this&gt;?")
+        assert asked.response == {"response_type": "in_channel"}
+        ask = await only(world)
+        assert (ask.text, ask.place.channel, ask.place.audience) == (
+            "what is <this>?",
+            ROOM,
+            "public",
+        )
+        assert ask.address["thread_ts"] == ""
+        reset = await world.slack.command("/reset")
+        assert reset.response == {"text": FORGOTTEN}
+        assert isinstance(world.heard[1], Reset)
+        assert (await world.slack.command("/help")).response == {"text": HELP}
+        assert "Usage" in (await world.slack.command("/ask")).response["text"]
+        world.unavailable = 1
+        assert (await world.slack.command("/ask", "now")).response == {"text": NOT_NOW}
+        denied = await world.slack.command("/ask", "me?", user="UGUEST")
+        assert denied.response == {"text": NOT_GUESTS}
+
+
+async def test_slacks_own_stop_button_stops_the_thread() -> None:
+    """The event becomes a Stop of that user, and the session leaves "processing"."""
+    async with SlackWorld() as world:
+        root = world.slack.dm("talk at length")
+        await world.until_heard()
+        await world.slack.until(lambda: world.slack.status("DADA", root) == "processing")
+        world.slack.press_stop("DADA", root)
+        stop = (await world.until_heard(2))[1]
+        assert isinstance(stop, Stop)
+        assert (stop.user, stop.place.thread, stop.prompt_id) == ("slack:T1-UADA", root, None)
+        await world.slack.until(lambda: not world.slack.status("DADA", root))
+
+
+@pytest.mark.parametrize(
+    ("settings", "user", "channel", "words"),
+    [
+        ({}, "UGUEST", ROOM, NOT_GUESTS),
+        ({}, "UEXT", ROOM, NOT_EXTERNAL),
+        ({"SLACK_DENY_USERS": "UBOB, UADA"}, "UADA", ROOM, NOT_YOU),
+        ({"SLACK_ALLOW_USERS": "UBOB"}, "UADA", ROOM, NOT_YOU),
+        ({"SLACK_DENY_CHANNELS": ROOM}, "UADA", ROOM, NOT_HERE),
+        ({"SLACK_ALLOW_CHANNELS": SECRET_ROOM}, "UADA", ROOM, NOT_HERE),
+    ],
+)
+async def test_who_may_not_use_it_is_told_once_in_private(
+    settings: dict[str, str], user: str, channel: str, words: str
+) -> None:
+    """Two mentions as four events: one refusal, in the thread, that only the asker reads."""
+    async with SlackWorld(**settings) as world:
+        root = world.slack.say("root", user="UBOB", channel=channel)
+        for _ in range(2):
+            world.slack.mention("hello", user=user, channel=channel, thread=root)
+        await world.until_told(4)
+        await world.slack.until(lambda: world.slack.told(user))
+        assert world.slack.told(user) == [words]
+        assert world.slack.ephemerals[0]["thread_ts"] == root
+        assert world.heard == []
+        assert world.slack.thread(channel, root) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "user"),
+    [
+        ({"SLACK_ALLOW_GUESTS": True}, "UGUEST"),
+        ({"SLACK_ALLOW_EXTERNAL": True}, "UEXT"),
+        ({"SLACK_ALLOW_USERS": "UGUEST"}, "UGUEST"),
+        ({"SLACK_ALLOW_CHANNELS": ROOM}, "UADA"),
+    ],
+)
+async def test_who_is_let_in_is_heard(settings: dict[str, object], user: str) -> None:
+    """The settings that open the door do."""
+    async with SlackWorld(**settings) as world:
+        world.slack.mention("hello", user=user)
+        assert (await only(world)).user == f"slack:T1-{user}"
+
+
+async def test_an_unknown_person_counts_as_a_stranger() -> None:
+    """Where Slack does not say who it is for want of a scope, nobody slips in."""
+    slack = FakeSlack()
+    slack.scopes = {"chat:write"}
+    async with SlackWorld(slack=slack) as world:
+        world.slack.dm("hello")
+        await world.slack.until(lambda: world.slack.told("UADA"))
+        assert world.slack.told("UADA") == [NOT_YOU]
+        assert world.heard == []
+
+
+async def test_persona_and_model_by_channel() -> None:
+    """SLACK_CHANNELS says who the bot is where; direct messages are `dm`."""
+    channels = (
+        f'{{"{ROOM}": {{"persona": "A pirate.", "model": "big"}}, "dm": {{"model": "small"}}}}'
+    )
+    async with SlackWorld(SLACK_CHANNELS=json.loads(channels)) as world:
+        world.slack.mention("ahoy")
+        world.slack.dm("hello")
+        world.slack.mention("quiet", channel=SECRET_ROOM)
+        await world.until_heard(3)
+        found = {e.place.channel: (e.persona, e.model) for e in world.heard if isinstance(e, Ask)}
+        assert found == {
+            ROOM: ("A pirate.", "big"), "DADA": (None, "small"), SECRET_ROOM: (None, None),
+        }  # fmt: skip
+
+
+async def test_a_mention_without_words_is_told_so() -> None:
+    """An empty question is none; its author hears what the bot can do."""
+    async with SlackWorld() as world:
+        world.slack.mention("")
+        await world.slack.until(lambda: world.slack.told("UADA"))
+        assert world.slack.told("UADA") == [EMPTY]
+        assert world.heard == []
+
+
+async def test_the_same_message_again_is_no_second_event() -> None:
+    """Delivered three times more over two connections, also after a restart."""
+    async with SlackWorld() as world:
+        ts = world.slack.mention("once")
+        await world.until_told(2)
+        await asyncio.gather(*(world.deliver_again(ts) for _ in range(3)))
+        await world.restart()
+        await world.deliver_again(ts)
+        assert len(world.heard) == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {}, {"type": "message"}, {"type": "message", "channel": "", "user": "U1", "ts": "1.1"},
+        {"type": "message", "channel": "C1", "user": "U1", "ts": "yesterday", "text": "x"},
+        {"type": "message", "channel": "C1", "user": "U1", "ts": "1.1", "files": "x", "text": 7},
+        {"type": "message", "subtype": "message_changed", "channel": "C1", "message": 5},
+        {"type": "message", "subtype": "message_deleted", "channel": "C1", "ts": "1.1"},
+        {"type": "reaction_added", "user": "U1", "item": {}},
+        {"type": "agent_session_stopped"}, {"type": "app_home_opened"},
+        {"type": "something_new", "user": {"id": "U1"}},
+    ],
+)  # fmt: skip
+async def test_a_malformed_event_is_acknowledged_and_dropped(event: dict[str, object]) -> None:
+    """It would fail for ever: it must not come again, and the next one is heard."""
+    async with SlackWorld() as world:
+        world.slack.sockets.ack_s = 1.0
+        delivery = await world.slack.deliver({"type": "message", **event})
+        assert delivery.attempts == 1
+        await nothing_more(world)

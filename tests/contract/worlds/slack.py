@@ -1,0 +1,133 @@
+"""Slack behind the port's contract: the real client against the fake, on a bus in memory."""
+
+import asyncio
+import itertools
+from typing import Any
+
+from bots.endings import end
+from bots.slack.platform import Slack
+from bots.slack.settings import SlackSettings
+from bots.slack.sockets import Patience
+from shared.bus import Unavailable
+from shared.messages import AnyEvent
+from tests.fakes.slack import APP_TOKEN, BOT, BOT_TOKEN, ROOM, FakeSlack, Fault
+
+CONNECT_S = 15.0
+ABILITIES = frozenset({"bots", "redelivery", "limits"})
+AUTHORS = {"ada": "UADA", "bob": "UBOB"}
+
+
+class NoBus:
+    """Where no test stores anything: the events go to the world's own list."""
+
+    connected = True
+
+    async def publish(self, event: AnyEvent) -> bool:
+        raise AssertionError(f"published past the world: {event}")
+
+
+class SlackWorld:
+    """One workspace with the adapter listening in its room."""
+
+    def __init__(self, *, slack: FakeSlack | None = None, **settings: Any) -> None:
+        self.slack = slack or FakeSlack()
+        self.settings = settings
+        self.heard: list[AnyEvent] = []
+        self.blobs: dict[str, bytes] = {}
+        self.unavailable = 0
+        self.patience = Patience(ping_s=0.5, dead_s=3.0, look_every_s=0.2, quiet_s=600)
+        self._ids: set[str] = set()
+        self._names = itertools.count()
+
+    async def __aenter__(self) -> "SlackWorld":
+        await self.slack.start()
+        self.platform = self.make()
+        self.listening = asyncio.create_task(self.platform.listen(self.publish))
+        await self.until_listening()
+        return self
+
+    def make(self) -> Slack:
+        values: dict[str, Any] = {
+            "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
+            "SLACK_API_URL": self.slack.url, **self.settings,
+        }  # fmt: skip
+        settings = SlackSettings.model_validate({k: v for k, v in values.items() if v is not None})
+        platform = Slack(NoBus(), settings, patience=self.patience)  # type: ignore[arg-type]
+
+        async def keep(name: str, data: bytes) -> None:
+            self.blobs[name] = data
+
+        assert platform._desk is not None
+        platform._desk.store = keep
+        return platform
+
+    async def until_listening(self) -> None:
+        ready = asyncio.create_task(self.platform.listening.wait())
+        done, _ = await asyncio.wait(
+            {ready, self.listening}, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        if self.listening in done:
+            self.listening.result()
+        assert ready in done, "not connected"
+
+    async def publish(self, event: AnyEvent) -> bool:
+        if self.unavailable:
+            self.unavailable -= 1
+            raise Unavailable("as ordered")
+        new = event.id not in self._ids
+        self._ids.add(event.id)
+        if new:
+            self.heard.append(event)
+        self.slack.changed.set()
+        return new
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.platform.close()
+        try:
+            async with asyncio.timeout(10):
+                await self.listening
+        finally:
+            await end(self.listening)
+            await self.slack.stop()
+
+    async def restart(self) -> None:
+        """The adapter's process ends and another one starts: nothing is carried over."""
+        await self.platform.close()
+        await self.listening
+        self.platform = self.make()
+        self.listening = asyncio.create_task(self.platform.listen(self.publish))
+        await self.until_listening()
+
+    async def until_heard(self, count: int = 1, *, seconds: float = 15.0) -> list[AnyEvent]:
+        """What was published, once there is so much."""
+        await self.slack.until(lambda: len(self.heard) >= count, seconds=seconds)
+        return self.heard
+
+    async def until_told(self, count: int = 1) -> None:
+        """Slack's events so far are acknowledged, so many at least."""
+        await self.slack.until(
+            lambda: sum(d.acked_at is not None for d in self.slack.deliveries) >= count
+        )
+
+    # --- the port's contract ---------------------------------------------------------------------
+
+    async def say(self, text: str, *, author: str = "ada") -> str:
+        if author in AUTHORS:
+            return self.slack.mention(text, user=AUTHORS[author])
+        bot = {"bot_id": "BBOT"} if author == "self" else {"bot_id": "BOTHER"}
+        user = BOT if author == "self" else "UOTHER"
+        return self.slack.mention(text, user=user, **bot)
+
+    async def deliver_again(self, message_id: str) -> None:
+        events = self.slack.events_of(ROOM, message_id)
+        await asyncio.gather(*(self.slack.deliver(event) for event in events))
+
+    async def replies_to(self, message_id: str) -> list[str]:
+        return self.slack.thread(ROOM, message_id)
+
+    async def limit_once(self, seconds: float) -> None:
+        fault = Fault("limit", retry_after_s=max(1, round(seconds)))
+        self.slack.faults["chat.postMessage"].append(fault)
+
+    def can(self, ability: str) -> bool:
+        return ability in ABILITIES

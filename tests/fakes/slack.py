@@ -1,0 +1,669 @@
+"""Slack on loopback: Web API, Socket Mode and events over HTTP, as the real client speaks to them.
+
+`python -m tests.fakes.slack` runs it alone, with `POST /control` for what people do there.
+"""
+
+import argparse
+import asyncio
+import inspect
+import json
+import random
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes.slack_delivery import Delivery, Sockets
+from tests.fakes.slack_rules import (
+    LINK,
+    MARKDOWN_LIMIT,
+    PING,
+    SCOPES,
+    Refusal,
+    check_message,
+    check_metadata,
+    labels,
+    raw_texts,
+    rendered,
+)
+
+TEAM = "T1"
+BOT = "UBOT"
+BOT_TOKEN = "xoxb-fake-bot-token"  # noqa: S105
+APP_TOKEN = "xapp-fake-app-token"  # noqa: S105
+ROOM, SECRET_ROOM, GROUP, SHARED_ROOM = "CROOM", "CSECRET", "CGROUP", "CSHARED"
+LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"
+
+
+@dataclass
+class Fault:
+    """What the next call of a method does. `lost`: it has its effect, the response never comes."""
+
+    kind: str  # limit, status, hang, lost, error
+    retry_after_s: int = 1
+    status: int = 500
+    code: str = ""
+
+
+class FakeSlack:
+    """One workspace: ada, bob and others, a room, a private room, direct messages with the bot."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, dict[str, Any]] = {
+            name: {"id": name, "team_id": TEAM, "profile": {"display_name": shown}}
+            for name, shown in (("UADA", "Ada"), ("UBOB", "Bob"), ("UCARL", "Carl"))
+        }
+        self.users["UGUEST"] = {
+            "id": "UGUEST",
+            "team_id": TEAM,
+            "is_restricted": True,
+            "profile": {},
+        }
+        self.users["UEXT"] = {"id": "UEXT", "team_id": "T2", "is_stranger": True, "profile": {}}
+        self.channels: dict[str, dict[str, Any]] = {
+            ROOM: {"id": ROOM, "is_private": False},
+            SECRET_ROOM: {"id": SECRET_ROOM, "is_private": True},
+            GROUP: {"id": GROUP, "is_private": True, "is_mpim": True},
+            SHARED_ROOM: {"id": SHARED_ROOM, "is_private": False, "is_ext_shared": True},
+        }
+        self.member_of = set(self.channels)
+        self.messages: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        self.files: dict[str, tuple[str, bytes]] = {}
+        self.ephemerals: list[dict[str, Any]] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self.always: dict[str, Fault] = {}
+        self.unknown: set[str] = set()
+        self.scopes: set[str] | None = None
+        self.statuses: dict[tuple[str, str], str] = {}
+        self.sessions: dict[tuple[str, str], str] = {}
+        self.pings: list[str] = []
+        self.unfurled: list[str] = []
+        self.streams_expire_s = 300.0
+        self.tokens = {BOT_TOKEN: (TEAM, BOT)}
+        self.sockets = Sockets()
+        self.deliveries: list[Delivery] = []
+        self.rng = random.Random(0)
+        self.changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._last_ts = 0
+        self._events = 0
+        self._hanging = asyncio.Event()
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def start(self, port: int = 0) -> "FakeSlack":
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_route("*", "/api/{method}", self._api)
+        app.router.add_get("/link", self.sockets.connect)
+        app.router.add_get("/files/{name}", self._file)
+        app.router.add_post("/control", self._control)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        self.port: int = self._runner.addresses[0][1]
+        return self
+
+    async def stop(self) -> None:
+        self._hanging.set()
+        for task in self._tasks:
+            task.cancel()
+        for sock in tuple(self.sockets.live):
+            await sock.ws.close()
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/"
+
+    def new_ts(self) -> str:
+        self._last_ts = max(self._last_ts + 1, int(time.time() * 1_000_000))
+        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
+
+    # --- the Web API -----------------------------------------------------------------------------
+
+    async def _api(self, request: web.Request) -> web.StreamResponse:
+        method = request.match_info["method"]
+        args = await _arguments(request)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = args.pop("token", token)
+        self.calls.append((method, args))
+        fault = self.faults[method].popleft() if self.faults[method] else self.always.get(method)
+        if fault is not None:
+            if fault.kind == "limit":
+                return web.json_response(
+                    {"ok": False, "error": "ratelimited"}, status=429,
+                    headers={"Retry-After": str(fault.retry_after_s)},
+                )  # fmt: skip
+            if fault.kind == "status":
+                return web.Response(status=fault.status, text="Bad gateway")
+            if fault.kind == "hang":
+                await self._hanging.wait()
+            if fault.kind == "error":
+                return web.json_response({"ok": False, "error": fault.code})
+        try:
+            result = self._call(method, args, token)
+        except Refusal as error:
+            result = {"ok": False, "error": str(error)}
+        self.changed.set()
+        if fault is not None and fault.kind == "lost" and request.transport is not None:
+            request.transport.abort()
+        return web.json_response(
+            result, headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes or ["all"]))}
+        )
+
+    def _call(self, method: str, args: dict[str, Any], token: str) -> dict[str, Any]:
+        name = "_" + method.replace(".", "_")
+        call: Callable[[dict[str, Any]], dict[str, Any]] | None = getattr(self, name, None)
+        if call is None or method in self.unknown:
+            raise Refusal("unknown_method")
+        if method == "apps.connections.open":
+            if token != APP_TOKEN:
+                raise Refusal("invalid_auth")
+        elif token not in self.tokens:
+            raise Refusal("invalid_auth" if token else "not_authed")
+        self._need_scope(method, args)
+        return {"ok": True, **call(args)}
+
+    def _need_scope(self, method: str, args: dict[str, Any]) -> None:
+        need = SCOPES.get(method)
+        if self.scopes is None or need is None:
+            return
+        if need in ("history", "read"):
+            channel = self.channels.get(args.get("channel", ""), {})
+            kind = "groups" if channel.get("is_private") else "channels"
+            kind = "im" if args.get("channel", "").startswith("D") else kind
+            need = f"{'mpim' if channel.get('is_mpim') else kind}:{need}"
+        if need not in self.scopes:
+            raise Refusal("missing_scope")
+
+    def _channel(self, args: dict[str, Any], key: str = "channel") -> str:
+        channel = str(args.get(key) or "")
+        if channel in self.users:
+            channel = self.direct(channel)
+        if channel not in self.channels:
+            raise Refusal("channel_not_found")
+        if self.channels[channel].get("is_archived"):
+            raise Refusal("is_archived")
+        if channel not in self.member_of:
+            raise Refusal("not_in_channel")
+        return channel
+
+    def _thread(self, channel: str, args: dict[str, Any]) -> str | None:
+        thread = args.get("thread_ts")
+        if not thread:
+            return None
+        root = self.messages[channel].get(str(thread))
+        if root is None:
+            raise Refusal("thread_not_found")
+        if root.get("thread_ts") not in (None, thread):
+            raise Refusal("invalid_thread_ts")
+        return str(thread)
+
+    def _own(self, channel: str, args: dict[str, Any], refusal: str) -> dict[str, Any]:
+        message = self.messages[channel].get(str(args.get("ts")))
+        if message is None:
+            raise Refusal("message_not_found")
+        if message.get("bot_id") != "BBOT":
+            raise Refusal(refusal)
+        return message
+
+    def _look(self, args: dict[str, Any], *, stream: bool = False) -> None:
+        """What Slack makes of a text: mentions notify people, links are fetched."""
+        text = raw_texts(args)
+        self.pings += PING.findall(text)
+        if stream or args.get("unfurl_links") is not False:
+            self.unfurled += LINK.findall(text)
+
+    def _auth_test(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"team_id": TEAM, "team": "Test", "user_id": BOT, "bot_id": "BBOT", "user": "bot"}
+
+    def _apps_connections_open(self, _: dict[str, Any]) -> dict[str, Any]:
+        ticket = self.new_ts()
+        self.sockets.tickets.add(ticket)
+        return {"url": f"ws://127.0.0.1:{self.port}/link?ticket={ticket}"}
+
+    def _chat_postMessage(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        channel = self._channel(args)
+        thread = self._thread(channel, args)
+        check_message(args)
+        self._look(args)
+        ts = self.new_ts()
+        self.messages[channel][ts] = {
+            "type": "message", "ts": ts, "user": BOT, "bot_id": "BBOT", "thread_ts": thread,
+            "text": args.get("text") or "", "blocks": args.get("blocks") or [],
+            "metadata": args.get("metadata"),
+        }  # fmt: skip
+        return {"channel": channel, "ts": ts, "message": self.messages[channel][ts]}
+
+    def _chat_update(self, args: dict[str, Any]) -> dict[str, Any]:
+        channel = self._channel(args)
+        message = self._own(channel, args, "cant_update_message")
+        if self._is_streaming(message):
+            raise Refusal("streaming_state_conflict")
+        check_message(args, edit=True)
+        # An edit is not unfurled, but it notifies nobody either; both are checked all the same.
+        self._look({**args, "unfurl_links": False})
+        message["text"] = args.get("text") or message["text"]
+        if args.get("blocks") is not None:  # else the old ones stay, and hide the new text
+            message["blocks"] = args["blocks"]
+            message["streamed"] = ""
+        if args.get("metadata") is not None:
+            message["metadata"] = args["metadata"]
+        message["edited"] = True
+        return {"channel": channel, "ts": message["ts"], "text": message["text"]}
+
+    def _chat_delete(self, args: dict[str, Any]) -> dict[str, Any]:
+        channel = self._channel(args)
+        message = self._own(channel, args, "cant_delete_message")
+        del self.messages[channel][message["ts"]]
+        return {"channel": channel, "ts": message["ts"]}
+
+    def _chat_postEphemeral(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        channel = self._channel(args)
+        if args.get("user") not in self.users:
+            raise Refusal("user_not_in_channel")
+        self._thread(channel, args)
+        check_message(args)
+        self._look(args)
+        self.ephemerals.append({**args, "channel": channel})
+        return {"message_ts": self.new_ts()}
+
+    def _is_streaming(self, message: dict[str, Any]) -> bool:
+        if message.get("streaming") and time.monotonic() > message["streams_until"]:
+            message["streaming"] = False
+        return bool(message.get("streaming"))
+
+    def _chat_startStream(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        channel = self._channel(args)
+        if not args.get("thread_ts"):
+            raise Refusal("invalid_arguments")
+        thread = self._thread(channel, args)
+        if not channel.startswith("D"):
+            if not args.get("recipient_team_id"):
+                raise Refusal("missing_recipient_team_id")
+            if not args.get("recipient_user_id"):
+                raise Refusal("missing_recipient_user_id")
+        if args.get("metadata") or args.get("blocks"):
+            raise Refusal("invalid_arguments")
+        text = args.get("markdown_text") or ""
+        if len(text) > MARKDOWN_LIMIT:
+            raise Refusal("msg_too_long")
+        self._look(args, stream=True)
+        ts = self.new_ts()
+        self.messages[channel][ts] = {
+            "type": "message", "ts": ts, "user": BOT, "bot_id": "BBOT", "thread_ts": thread,
+            "text": "", "streamed": text, "streaming": True, "blocks": [], "metadata": None,
+            "streams_until": time.monotonic() + self.streams_expire_s,
+        }  # fmt: skip
+        self.sessions.setdefault((channel, str(thread)), "processing")
+        return {"channel": channel, "ts": ts}
+
+    def _append(self, channel: str, args: dict[str, Any]) -> dict[str, Any]:
+        message = self._own(channel, args, "message_not_owned_by_app")
+        if not self._is_streaming(message):
+            raise Refusal("message_not_in_streaming_state")
+        text = message["streamed"] + (args.get("markdown_text") or "")
+        if len(text) > MARKDOWN_LIMIT:
+            raise Refusal("msg_too_long")
+        # Looked at whole: a token may come in two pieces.
+        self._look({"markdown_text": text}, stream=True)
+        message["streamed"] = text
+        return message
+
+    def _chat_appendStream(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        channel = self._channel(args)
+        if not args.get("markdown_text"):
+            raise Refusal("no_text")
+        message = self._append(channel, args)
+        return {"channel": channel, "ts": message["ts"]}
+
+    def _chat_stopStream(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        channel = self._channel(args)
+        check_metadata(args.get("metadata"))
+        if args.get("blocks"):
+            check_message({"text": "x", "blocks": args["blocks"]})
+        message = self._append(channel, args)
+        message["streaming"] = False
+        message["blocks"] = args.get("blocks") or []
+        message["metadata"] = args.get("metadata")
+        session = (channel, str(message["thread_ts"]))
+        self.sessions[session] = args.get("session_status") or "active"
+        return {"channel": channel, "ts": message["ts"]}
+
+    def _agents_sessions_setStatus(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        channel = self._channel(args, "channel_id")
+        thread = self._thread(channel, args)
+        if args.get("status") not in ("processing", "active", "suspended", "closed"):
+            raise Refusal("invalid_arguments")
+        self.sessions[channel, str(thread)] = args["status"]
+        return {}
+
+    def _assistant_threads_setStatus(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        channel = self._channel(args, "channel_id")
+        if not self._thread(channel, args):
+            raise Refusal("invalid_thread_ts")
+        self.statuses[channel, args["thread_ts"]] = args.get("status") or ""
+        return {}
+
+    def _assistant_threads_setSuggestedPrompts(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        if not 0 < len(args.get("prompts") or []) <= 4:
+            raise Refusal("invalid_arguments")
+        return {}
+
+    def _page(self, found: list[dict[str, Any]], args: dict[str, Any]) -> dict[str, Any]:
+        oldest = str(args.get("oldest") or "0")
+        found = [m for m in found if float(m["ts"]) > float(oldest) or m["ts"] == args.get("ts")]
+        at, limit = int(args.get("cursor") or 0), int(args.get("limit") or 100)
+        shown = [
+            {k: v for k, v in m.items() if k != "metadata" or _true(args, "include_all_metadata")}
+            for m in found[at : at + limit]
+        ]
+        cursor = str(at + limit) if at + limit < len(found) else ""
+        return {
+            "messages": json.loads(json.dumps(shown)),
+            "has_more": bool(cursor),
+            "response_metadata": {"next_cursor": cursor},
+        }
+
+    def _conversations_replies(self, args: dict[str, Any]) -> dict[str, Any]:
+        channel = self._channel(args)
+        root = self.messages[channel].get(str(args.get("ts")))
+        if root is None:
+            raise Refusal("thread_not_found")
+        found = [root, *self._replies(channel, root["ts"])]
+        return self._page(found, args)
+
+    def _conversations_history(self, args: dict[str, Any]) -> dict[str, Any]:
+        channel = self._channel(args)
+        latest = float(args.get("latest") or "inf")
+        inclusive = _true(args, "inclusive")
+        found = [
+            m for m in reversed(self._in_order(channel))
+            if not m.get("thread_ts") and (float(m["ts"]) < latest or (inclusive and float(m["ts"]) == latest))
+        ]  # fmt: skip
+        return self._page(found, args)
+
+    def _conversations_info(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args.get("channel") not in self.channels:
+            raise Refusal("channel_not_found")
+        return {"channel": self.channels[args["channel"]]}
+
+    def _conversations_open(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {"channel": {"id": self.direct(str(args.get("users")))}}
+
+    def _users_info(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args.get("user") not in self.users:
+            raise Refusal("user_not_found")
+        return {"user": self.users[args["user"]]}
+
+    async def _file(self, request: web.Request) -> web.Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        known = self.scopes is None or "files:read" in self.scopes
+        if token not in self.tokens or not known:
+            return web.Response(text=LOGIN_PAGE, content_type="text/html")
+        kind, data = self.files[request.match_info["name"]]
+        return web.Response(body=data, content_type=kind)
+
+    # --- what people do --------------------------------------------------------------------------
+
+    def direct(self, user: str) -> str:
+        """The direct conversation of a user with the bot."""
+        channel = f"D{user[1:]}"
+        self.channels.setdefault(channel, {"id": channel, "is_im": True, "user": user})
+        self.member_of.add(channel)
+        return channel
+
+    def spawn(self, *deliveries: Any) -> None:
+        for one in deliveries:
+            task = asyncio.ensure_future(one)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def deliver(self, event: dict[str, Any], **fields: Any) -> Delivery:
+        """One event of the Events API, until it is acknowledged or given up."""
+        self._events += 1
+        fields = {"team_id": TEAM, "is_ext_shared_channel": False, **fields}
+        body = {
+            "type": "event_callback", "token": "x", "api_app_id": "A1", "event": event,
+            "event_id": f"Ev{self._events}", "event_time": int(time.time()),
+            "authorizations": [{"team_id": TEAM, "user_id": BOT, "is_bot": True}], **fields,
+        }  # fmt: skip
+        delivery = await self.sockets.deliver("events_api", body)
+        self.deliveries.append(delivery)
+        self.changed.set()
+        return delivery
+
+    def say(
+        self,
+        text: str,
+        *,
+        channel: str = ROOM,
+        user: str = "UADA",
+        thread: str | None = None,
+        **fields: Any,
+    ) -> str:
+        """A person writes, and Slack has not told the app yet; returns the ts."""
+        ts = self.new_ts()
+        message = {"type": "message", "ts": ts, "user": user, "text": text, **fields}
+        if thread:
+            message["thread_ts"] = thread
+        self.messages[channel][ts] = message
+        return ts
+
+    def events_of(self, channel: str, ts: str) -> list[dict[str, Any]]:
+        """The events that Slack makes of a message: two where the bot is mentioned."""
+        kind = self.channels[channel]
+        message = self.messages[channel][ts]
+        kinds = {"is_im": "im", "is_mpim": "mpim", "is_private": "group"}
+        channel_type = next((v for k, v in kinds.items() if kind.get(k)), "channel")
+        event = {**message, "channel": channel, "event_ts": ts, "team": TEAM}
+        event["client_msg_id"] = f"m-{ts}"
+        events = [{**event, "channel_type": channel_type}]
+        if f"<@{BOT}>" in message["text"] and not kind.get("is_im"):
+            events.append({**event, "type": "app_mention"})
+            events[-1].pop("subtype", None)
+        self.rng.shuffle(events)
+        return events
+
+    def send(self, text: str, **fields: Any) -> str:
+        """A person writes, and Slack tells the app."""
+        channel = fields.get("channel", ROOM)
+        ts = self.say(text, **fields)
+        outer = {"is_ext_shared_channel": bool(self.channels[channel].get("is_ext_shared"))}
+        self.spawn(*(self.deliver(event, **outer) for event in self.events_of(channel, ts)))
+        return ts
+
+    def mention(self, text: str, **fields: Any) -> str:
+        return self.send(f"<@{BOT}> {text}", **fields)
+
+    def dm(self, text: str, user: str = "UADA", **fields: Any) -> str:
+        return self.send(text, channel=self.direct(user), user=user, **fields)
+
+    def edit(self, channel: str, ts: str, text: str) -> None:
+        """A person edits a message."""
+        old = dict(self.messages[channel][ts])
+        new = self.messages[channel][ts] = {
+            **old,
+            "text": text,
+            "edited": {"user": old["user"], "ts": self.new_ts()},
+        }
+        self._changed(channel, "message_changed", message=new, previous_message=old)
+
+    def delete(self, channel: str, ts: str) -> None:
+        """A person deletes a message."""
+        old = self.messages[channel].pop(ts)
+        self._changed(channel, "message_deleted", previous_message=old, deleted_ts=ts)
+
+    def _changed(self, channel: str, subtype: str, **fields: Any) -> None:
+        ts = self.new_ts()
+        event = {
+            "type": "message",
+            "subtype": subtype,
+            "channel": channel,
+            "ts": ts,
+            "event_ts": ts,
+            **fields,
+        }
+        event["channel_type"] = "im" if channel.startswith("D") else "channel"
+        self.spawn(self.deliver(event))
+
+    async def command(
+        self, command: str, text: str = "", *, channel: str = ROOM, user: str = "UADA"
+    ) -> Delivery:
+        """A person types a slash command; its response is what only that person reads."""
+        payload = {
+            "command": command, "text": text, "user_id": user, "user_name": user.lower(),
+            "team_id": TEAM, "channel_id": channel, "channel_name": "x", "api_app_id": "A1",
+            "trigger_id": f"{self.new_ts()}.abc", "response_url": f"{self.url}response",
+        }  # fmt: skip
+        return await self.sockets.deliver("slash_commands", payload, again=False)
+
+    async def click(self, channel: str, ts: str, label: str, *, user: str = "UADA") -> Delivery:
+        """A person clicks the button with this label below a message."""
+        message = self.messages[channel][ts]
+        action: dict[str, Any] | None = None
+        for block in message["blocks"]:
+            for element in block.get("elements", []):
+                for part in (
+                    element,
+                    element.get("positive_button"),
+                    element.get("negative_button"),
+                ):
+                    if part and part.get("text", {}).get("text") == label:
+                        action = {
+                            "type": element["type"], "action_id": element["action_id"],
+                            "value": part["value"], "action_ts": self.new_ts(), "block_id": "b",
+                        }  # fmt: skip
+        assert action is not None, f"no button {label!r}"
+        payload = {
+            "type": "block_actions", "api_app_id": "A1", "team": {"id": TEAM},
+            "user": {"id": user, "team_id": TEAM}, "channel": {"id": channel},
+            "container": {"type": "message", "message_ts": ts, "channel_id": channel,
+                          "thread_ts": message.get("thread_ts"), "is_ephemeral": False},
+            "message": message, "actions": [action], "trigger_id": self.new_ts(),
+            "response_url": f"{self.url}response",
+        }  # fmt: skip
+        return await self.sockets.deliver("interactive", payload, again=False)
+
+    def press_stop(self, channel: str, thread: str, *, user: str = "UADA") -> None:
+        """A person presses Slack's own Stop: Slack ends the streams, and tells the app."""
+        running = [m for m in self._replies(channel, thread) if self._is_streaming(m)]
+        for message in running:
+            message["streaming"] = False
+        ts = self.new_ts()
+        event = {"type": "agent_session_stopped", "channel": channel, "thread_ts": thread,
+                 "user": user, "event_ts": ts, "streaming_message_ts": [m["ts"] for m in running]}  # fmt: skip
+        self.spawn(self.deliver(event))
+
+    def react(self, channel: str, ts: str, reaction: str, *, user: str = "UADA") -> None:
+        """A person reacts to a message."""
+        item = {"type": "message", "channel": channel, "ts": ts}
+        event = {"type": "reaction_added", "user": user, "reaction": reaction, "item": item,
+                 "item_user": self.messages[channel][ts]["user"], "event_ts": self.new_ts()}  # fmt: skip
+        self.spawn(self.deliver(event))
+
+    def file(self, name: str, kind: str, data: bytes, **fields: Any) -> dict[str, Any]:
+        """A file for a message's `files`."""
+        self.files[name] = (kind, data)
+        url = f"http://127.0.0.1:{self.port}/files/{name}"
+        return {"id": f"F{name}", "name": name, "mimetype": kind, "size": len(data),
+                "mode": "hosted", "url_private": url, "url_private_download": url, **fields}  # fmt: skip
+
+    # --- what people see -------------------------------------------------------------------------
+
+    def _in_order(self, channel: str) -> list[dict[str, Any]]:
+        return sorted(self.messages[channel].values(), key=lambda m: float(m["ts"]))
+
+    def _replies(self, channel: str, thread: str) -> list[dict[str, Any]]:
+        return [
+            m for m in self._in_order(channel) if m.get("thread_ts") == thread and m["ts"] != thread
+        ]
+
+    def bot_messages(self, channel: str, thread: str | None) -> list[dict[str, Any]]:
+        """The bot's messages in a thread, or the channel's own where there is none."""
+        found = self._replies(channel, thread) if thread else [
+            m for m in self._in_order(channel) if not m.get("thread_ts")
+        ]  # fmt: skip
+        return [m for m in found if m.get("bot_id")]
+
+    def thread(self, channel: str, thread: str | None) -> list[str]:
+        """What a person reads of the bot in a thread."""
+        return [rendered(m) for m in self.bot_messages(channel, thread)]
+
+    def buttons(self, channel: str, ts: str) -> list[str]:
+        return labels(self.messages[channel][ts])
+
+    def status(self, channel: str, thread: str) -> str:
+        """What stands below the thread: empty where nobody is at work."""
+        if self.sessions.get((channel, thread)) == "processing":
+            return "processing"
+        return self.statuses.get((channel, thread), "")
+
+    def told(self, user: str) -> list[str]:
+        """What only this user reads."""
+        return [e["text"] for e in self.ephemerals if e["user"] == user]
+
+    async def until(self, condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+        """Waits until it is so; looks whenever something happened here."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not (result := condition()):
+                    self.changed.clear()
+                    try:
+                        async with asyncio.timeout(0.05):
+                            await self.changed.wait()
+                    except TimeoutError:
+                        pass
+                return result
+        except TimeoutError:
+            lately = [(m, str(a)[:200]) for m, a in self.calls[-8:]]
+            raise AssertionError(f"not within {seconds} s; lately {lately}") from None
+
+    async def _control(self, request: web.Request) -> web.Response:
+        """`{"do": "mention", "with": {...}}`: one of the methods above, from another process."""
+        order = await request.json()
+        if order["do"].startswith("_"):
+            return web.json_response({"error": "no"}, status=400)
+        result = getattr(self, order["do"])(**order.get("with", {}))
+        if inspect.isawaitable(result):
+            result = await result
+        return web.json_response({"result": result}, dumps=lambda x: json.dumps(x, default=str))
+
+
+def _true(args: dict[str, Any], name: str) -> bool:
+    return str(args.get(name)).lower() in ("1", "true")
+
+
+async def _arguments(request: web.Request) -> dict[str, Any]:
+    """The SDK sends arguments in the query, as a form, or as JSON: all count."""
+    args: dict[str, Any] = dict(request.query)
+    if request.content_type == "application/json":
+        args |= await request.json()
+    else:
+        args |= {k: v for k, v in (await request.post()).items() if isinstance(v, str)}
+    for name in ("blocks", "metadata", "prompts"):
+        if isinstance(args.get(name), str):
+            args[name] = json.loads(args[name])
+    for name in ("unfurl_links", "unfurl_media"):
+        if name in args:
+            args[name] = _true(args, name)
+    return args
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    slack = await FakeSlack().start(parser.parse_args().port)
+    print(
+        f"SLACK_API_URL={slack.url} SLACK_BOT_TOKEN={BOT_TOKEN} SLACK_APP_TOKEN={APP_TOKEN}",
+        flush=True,
+    )  # noqa: T201, E501
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

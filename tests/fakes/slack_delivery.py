@@ -1,0 +1,195 @@
+"""How Slack delivers: Socket Mode with acks and redelivery, or signed HTTP requests."""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import itertools
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from aiohttp import web
+
+
+@dataclass
+class Delivery:
+    """One thing to be told to the app, until it is acknowledged or given up."""
+
+    kind: str
+    payload: dict[str, Any]
+    started: float
+    attempts: int = 0
+    acked_at: float | None = None
+    response: Any = None
+    given_up: bool = False
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def took_s(self) -> float:
+        assert self.acked_at is not None
+        return self.acked_at - self.started
+
+
+class Sock:
+    """One connection of the app. `deaf`: it stays open, but neither reads nor says anything.
+    `mute`: it answers pings, but no event comes."""
+
+    def __init__(self, ws: web.WebSocketResponse) -> None:
+        self.ws = ws
+        self.deaf = False
+        self.mute = False
+        self.sent = 0
+
+
+class Sockets:
+    """The app's connections: each event goes to one of them, and again when no ack comes."""
+
+    def __init__(self, ack_s: float = 3.0, retries_s: tuple[float, ...] = (0.05, 60, 300)) -> None:
+        self.ack_s = ack_s
+        self.retries_s = retries_s
+        self.live: list[Sock] = []
+        self.opened = 0
+        self.tickets: set[str] = set()
+        self.changed = asyncio.Event()
+        self.lose_acks = 0
+        self._waiting: dict[str, tuple[Sock, Delivery]] = {}
+        self._turn = itertools.count()
+        self.http_url: str | None = None
+        self.signing_secret = "signing-secret"  # noqa: S105
+        self.http_statuses: list[int] = []
+
+    async def connect(self, request: web.Request) -> web.StreamResponse:
+        ticket = request.query.get("ticket", "")
+        if ticket not in self.tickets:
+            return web.Response(status=403)
+        self.tickets.discard(ticket)
+        ws = web.WebSocketResponse(autoping=False)
+        await ws.prepare(request)
+        sock = Sock(ws)
+        self.live.append(sock)
+        self.opened += 1
+        await ws.send_json({"type": "hello", "num_connections": len(self.live)})
+        self._note()
+        try:
+            async for message in ws:
+                if sock.deaf:
+                    continue
+                if message.type == aiohttp.WSMsgType.PING:
+                    await ws.pong(message.data)
+                elif message.type == aiohttp.WSMsgType.TEXT:
+                    self._acked(sock, json.loads(message.data))
+        finally:
+            if sock in self.live:
+                self.live.remove(sock)
+            self._note()
+        return ws
+
+    def _note(self) -> None:
+        self.changed.set()
+
+    def _acked(self, sock: Sock, message: dict[str, Any]) -> None:
+        # Only on the connection on which it was delivered, and only in time.
+        found = self._waiting.get(message.get("envelope_id", ""))
+        if found is None or found[0] is not sock:
+            return
+        if self.lose_acks:
+            self.lose_acks -= 1
+            return
+        delivery = found[1]
+        if delivery.acked_at is None:
+            delivery.acked_at = time.monotonic()
+            delivery.response = message.get("payload")
+        delivery.done.set()
+
+    async def deliver(self, kind: str, payload: dict[str, Any], *, again: bool = True) -> Delivery:
+        delivery = Delivery(kind, payload, time.monotonic())
+        for pause_s in (0.0, *(self.retries_s if again else ())):
+            await asyncio.sleep(pause_s)
+            delivery.attempts += 1
+            if await (self._by_http(delivery) if self.http_url else self._by_socket(delivery)):
+                return delivery
+        delivery.given_up = True
+        return delivery
+
+    async def _by_socket(self, delivery: Delivery) -> bool:
+        if not self.live:
+            return False
+        sock = self.live[next(self._turn) % len(self.live)]
+        envelope_id = secrets.token_hex(8)
+        envelope = {
+            "envelope_id": envelope_id, "type": delivery.kind, "payload": delivery.payload,
+            "accepts_response_payload": delivery.kind != "events_api",
+            "retry_attempt": delivery.attempts - 1, "retry_reason": "",
+        }  # fmt: skip
+        self._waiting[envelope_id] = (sock, delivery)
+        sock.sent += 1
+        if not sock.deaf and not sock.mute:
+            with contextlib.suppress(ConnectionError):
+                await sock.ws.send_json(envelope)
+        try:
+            async with asyncio.timeout(self.ack_s):
+                await delivery.done.wait()
+        except TimeoutError:
+            return False
+        finally:
+            del self._waiting[envelope_id]
+        return True
+
+    async def _by_http(self, delivery: Delivery) -> bool:
+        if delivery.kind == "events_api":
+            kind, body = "application/json", json.dumps(delivery.payload)
+        elif delivery.kind == "slash_commands":
+            kind, body = "application/x-www-form-urlencoded", urlencode(delivery.payload)
+        else:
+            kind = "application/x-www-form-urlencoded"
+            body = urlencode({"payload": json.dumps(delivery.payload)})
+        headers = self.signed(body) | {"Content-Type": kind}
+        if delivery.attempts > 1:
+            headers |= {"X-Slack-Retry-Num": str(delivery.attempts - 1)}
+        assert self.http_url is not None
+        timeout = aiohttp.ClientTimeout(total=self.ack_s)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.post(self.http_url, data=body, headers=headers) as response,
+            ):
+                self.http_statuses.append(response.status)
+                text = await response.text()
+                if response.status != 200:
+                    return False
+                delivery.acked_at = time.monotonic()
+                delivery.response = json.loads(text) if text.startswith("{") else text
+                return True
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    def signed(self, body: str, *, at: float | None = None) -> dict[str, str]:
+        """The headers by which the app knows that a request is Slack's."""
+        stamp = str(int(time.time() if at is None else at))
+        digest = hmac.new(
+            self.signing_secret.encode(), f"v0:{stamp}:{body}".encode(), hashlib.sha256
+        ).hexdigest()
+        return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={digest}"}
+
+    # --- what goes wrong with connections --------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Slack ends the oldest connection, as it does every few hours."""
+        await self.live[0].ws.send_json({"type": "disconnect", "reason": "refresh_requested"})
+
+    def cut(self) -> None:
+        """The oldest connection breaks without a word."""
+        transport = self.live[0].ws._req.transport  # type: ignore[union-attr]
+        assert transport is not None
+        transport.abort()
+
+    async def until_connected(self, count: int, *, seconds: float = 15.0) -> None:
+        async with asyncio.timeout(seconds):
+            while len(self.live) != count:
+                self.changed.clear()
+                await self.changed.wait()
