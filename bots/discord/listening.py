@@ -19,7 +19,7 @@ from bots.discord import events
 from bots.discord.access import Asker, Refusal, refusal
 from bots.discord.backfill import read_missed
 from bots.discord.client import Client
-from bots.discord.files import attached
+from bots.discord.files import Put, attached
 from bots.discord.memory import Memory
 from bots.discord.posting import Poster
 from bots.discord.refusals import FAILURES
@@ -28,8 +28,7 @@ from bots.discord.typing import Typing
 from bots.discord.words import saying
 from bots.endings import end
 from bots.platform import Publish
-from shared.blobs import put_blob
-from shared.bus import Bus, TooLarge, Unavailable
+from shared.bus import TooLarge, Unavailable
 from shared.log import logger
 from shared.messages import AnyEvent, Ask, Attachment, Deleted, Edited, Quote
 
@@ -49,12 +48,12 @@ class Listening:
     """Takes messages, edits and deletions; `listening` is set once the servers are known."""
 
     def __init__(
-        self, settings: DiscordSettings, bus: Bus, memory: Memory, poster: Poster, typing: Typing
+        self, settings: DiscordSettings, store: Put, memory: Memory, poster: Poster, typing: Typing
     ) -> None:
         self.listening = asyncio.Event()
         self.client: Client | None = None
         self._settings = settings
-        self._bus = bus
+        self._store = store
         self._memory = memory
         self._poster = poster
         self._typing = typing
@@ -216,7 +215,7 @@ class Listening:
             wait_s = RETRY_FIRST_S
             while True:
                 try:
-                    return await put_blob(self._bus, blob, data)
+                    return await self._store(blob, data)
                 except Unavailable:
                     await asyncio.sleep(wait_s)
                     wait_s = min(wait_s * 2, RETRY_LAST_S)

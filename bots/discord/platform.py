@@ -13,6 +13,7 @@ from discord.http import HTTPClient
 from bots.adapter import Misconfigured
 from bots.discord.client import Client, keep_connected, use_endpoints
 from bots.discord.commands import add_commands
+from bots.discord.files import Put
 from bots.discord.interactions import Waiting
 from bots.discord.listening import Listening
 from bots.discord.markdown import downgraded
@@ -24,7 +25,6 @@ from bots.discord.using import Using
 from bots.endings import end
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length, utf16_length
-from shared.bus import Bus
 from shared.lock import Held, locked
 from shared.messages import Partial, Reply
 
@@ -37,14 +37,14 @@ CONNECTING_S: Final = 0.5
 
 
 class Discord:
-    """The adapter."""
+    """The adapter; `store` keeps a picture, and its data folder is below `home`."""
 
     name: str = "discord"
     text_limit_chars: int = TEXT_LIMIT
     text_length: Length = staticmethod(utf16_length)
     where: str = "discord"
 
-    def __init__(self, settings: DiscordSettings, bus: Bus, home: Path) -> None:
+    def __init__(self, settings: DiscordSettings, home: Path, store: Put) -> None:
         self._settings = settings
         self._home = home
         self._client: Client | None = None
@@ -58,7 +58,7 @@ class Discord:
         except Held as error:
             raise Misconfigured(str(error)) from error
         self._memory = Memory(folder / "memory.sqlite")
-        self._listening = Listening(settings, bus, self._memory, self._poster, self._typing)
+        self._listening = Listening(settings, store, self._memory, self._poster, self._typing)
         self._using = Using(self._listening, self._waiting, self._typing, self._http)
         self.listening = self._listening.listening
 

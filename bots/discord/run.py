@@ -1,11 +1,19 @@
 """`threadwax discord`: the adapter as a process."""
 
+from functools import partial
+
 from bots.adapter import run_adapter
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
+from shared.blobs import put_blob
+from shared.bus import Bus
 from shared.settings import Settings
 
 
 def main(settings: Settings, discord: DiscordSettings) -> int:
     """Runs until it is told to stop; returns the exit code."""
-    return run_adapter(settings, "discord", lambda bus: Discord(discord, bus, settings.home))
+
+    def make(bus: Bus) -> Discord:
+        return Discord(discord, settings.home, partial(put_blob, bus))
+
+    return run_adapter(settings, "discord", make)

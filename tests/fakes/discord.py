@@ -47,7 +47,7 @@ class FakeDiscord:
     """One server `guild_id` with the channels `general`, `secret` and `forum`; one bot."""
 
     def __init__(self) -> None:
-        self.token = "fake.discord.token"
+        self.token = "fake.discord.token"  # noqa: S105
         self.enabled_intents = MESSAGE_CONTENT
         self.public = True
         self._sequence = itertools.count()
@@ -227,7 +227,7 @@ class FakeDiscord:
             data |= {"target_id": str(target), "resolved": {"messages": {str(target): message}}}
         else:
             data["options"] = [{"name": k, "type": 3, "value": v} for k, v in options.items()]
-        return await self._interact(2, channel or self.general, author, data, locale)
+        return await self._interact(2, channel or self.general, author, data, locale=locale)
 
     async def click(self, message_id: int, button: str, *, author: str = "ada") -> str:
         """Clicks the button whose custom id begins so or holds that; returns its token."""
@@ -256,10 +256,10 @@ class FakeDiscord:
 
     def read(self, channel: int = 0, *, author: str = "", mine: bool = True) -> list[str]:
         """What the bot wrote that everybody (or `author` alone, too) can read there, in order."""
-        texts = []
-        for message in self.posts(channel, author=author, mine=mine):
-            texts.append(THINKING if message["flags"] & LOADING else message["content"])
-        return texts
+        return [
+            THINKING if message["flags"] & LOADING else message["content"]
+            for message in self.posts(channel, author=author, mine=mine)
+        ]
 
     def posts(self, channel: int = 0, *, author: str = "", mine: bool = True) -> list[Json]:
         visible = []
@@ -312,7 +312,9 @@ class FakeDiscord:
         }  # fmt: skip
         return number
 
-    async def _add_thread(self, number: int, parent: int, name: str, owner: Json, kind: int) -> Json:
+    async def _add_thread(
+        self, number: int, parent: int, name: str, owner: Json, kind: int
+    ) -> Json:
         now = datetime.now(UTC).isoformat()
         thread = self.channels[number] = {
             "id": str(number), "guild_id": str(self.guild_id), "parent_id": str(parent),
@@ -336,6 +338,7 @@ class FakeDiscord:
         staff = role | {"id": str(self.staff_role_id), "name": "staff", "position": 2,
                         "permissions": "0"}  # fmt: skip
         here = [c for c in self.channels.values() if c["type"] != DIRECT]
+        gone = {"archived": True}
         return {
             "id": str(self.guild_id), "name": "Test server", "icon": None,
             "owner_id": self.users["ada"]["id"], "roles": [everyone, own, staff], "emojis": [],
@@ -345,7 +348,7 @@ class FakeDiscord:
             "premium_progress_bar_enabled": False, "unavailable": False, "member_count": 5,
             "members": [self.member("self")], "presences": [], "voice_states": [],
             "channels": [c for c in here if "thread_metadata" not in c],
-            "threads": [c for c in here if not c.get("thread_metadata", {"archived": True})["archived"]],
+            "threads": [c for c in here if not c.get("thread_metadata", gone)["archived"]],
             "stage_instances": [], "guild_scheduled_events": [], "stickers": [],
         }  # fmt: skip
 
@@ -446,7 +449,8 @@ class FakeDiscord:
             payload = {**payload, "guild_id": str(self.guild_id)}
         intent = GUILDS if event.startswith("THREAD") else GUILD_MESSAGES
         self.changed.set()
-        await self.gateway.dispatch(event, intent if in_guild else DIRECT_MESSAGES, lambda _: payload)
+        intent = intent if in_guild else DIRECT_MESSAGES
+        await self.gateway.dispatch(event, intent, lambda _: payload)
 
     async def _interact(
         self,
@@ -454,6 +458,7 @@ class FakeDiscord:
         channel: int,
         author: str,
         data: Json,
+        *,
         locale: str = "en-US",
         message: Json | None = None,
     ) -> str:

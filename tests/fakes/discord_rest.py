@@ -145,7 +145,8 @@ class Rest:
         if channel not in world.channels:
             raise Refused(404, 10003, "Unknown Channel")
         here = world.channels[channel]
-        denied = world.denied.get(channel) or world.denied.get(int(here.get("parent_id") or 0), set())
+        parent = int(here.get("parent_id") or 0)
+        denied = world.denied.get(channel) or world.denied.get(parent, set())
         if "view_channel" in denied:
             raise Refused(403, 50001, "Missing Access")
         if "closed" in denied:

@@ -3,11 +3,11 @@
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
 from bots.endings import end
-from shared.bus import Bus
 from shared.messages import AnyEvent
 from tests.fakes.discord import FakeDiscord
 
@@ -18,16 +18,16 @@ HEARD_WITHIN_S = 10.0
 class DiscordWorld:
     """A server with one channel, people in it, and the bot; settings by their variables' names."""
 
-    def __init__(self, bus: Bus, **settings: object) -> None:
-        self.bus = bus
-        self.fake = FakeDiscord()
+    def __init__(self, *, fake: FakeDiscord | None = None, **settings: object) -> None:
+        self.fake = fake or FakeDiscord()
+        self.blobs: dict[str, bytes] = {}
         self.heard: list[AnyEvent] = []
         self.publish_raises: Exception | None = None
         self._settings = settings
         self._folder = TemporaryDirectory()
         self._changed = asyncio.Event()
 
-    async def __aenter__(self) -> "DiscordWorld":
+    async def __aenter__(self) -> Self:
         await self.fake.start()
         await self.connect()
         return self
@@ -40,7 +40,7 @@ class DiscordWorld:
     async def connect(self) -> None:
         """Starts the adapter on its data folder, as after a restart."""
         settings = DiscordSettings.model_validate({**self.fake.env, **self._settings})
-        self.platform = Discord(settings, self.bus, Path(self._folder.name))
+        self.platform = Discord(settings, Path(self._folder.name), self._store)
         self._listening = asyncio.create_task(self.platform.listen(self._publish))
         async with asyncio.timeout(STARTS_WITHIN_S):
             started = asyncio.create_task(self.platform.listening.wait())
@@ -53,6 +53,9 @@ class DiscordWorld:
         """Stops it."""
         await self.platform.close()
         await end(self._listening)
+
+    async def _store(self, name: str, data: bytes) -> None:
+        self.blobs[name] = data
 
     async def _publish(self, event: AnyEvent) -> bool:
         if self.publish_raises is not None:

@@ -1,0 +1,97 @@
+"""The terminal's world: its own chat over lines that a test types and a screen that it reads."""
+
+import asyncio
+from typing import Self
+
+from bots.endings import end
+from bots.terminal.lines import Lines
+from bots.terminal.platform import Terminal
+from bots.terminal.screen import Screen
+from shared.messages import AnyEvent
+
+HEARD_WITHIN_S = 10.0
+
+
+class TypedLines(Lines):
+    """Lines from a test instead of standard input."""
+
+    def __init__(self) -> None:
+        self._typed: asyncio.Queue[str | None] = asyncio.Queue()
+
+    @property
+    def prompting(self) -> bool:
+        return False
+
+    async def next(self) -> str | None:
+        return await self._typed.get()
+
+    def type(self, line: str) -> None:
+        self._typed.put_nowait(line)
+
+    def close(self) -> None:
+        self._typed.put_nowait(None)
+
+
+class SeenScreen(Screen):
+    """Keeps the answers below the question that was asked last."""
+
+    def __init__(self) -> None:
+        self.asked = ""
+        self.answers: dict[str, list[str]] = {}
+
+    def answer(self, text: str) -> None:
+        self.answers.setdefault(self.asked, []).append(text)
+
+    def late_answer(self, question: str, text: str, *, prompting: bool) -> None:
+        del question, prompting
+        self.answer(text)
+
+
+class TerminalWorld:
+    """One person's chat."""
+
+    def __init__(self) -> None:
+        self.heard: list[AnyEvent] = []
+
+    async def __aenter__(self) -> Self:
+        self._changed = asyncio.Event()
+        self._lines = TypedLines()
+        self._screen = SeenScreen()
+        self.platform = Terminal(
+            user="terminal:ada", session="s1", lines=self._lines, screen=self._screen,
+            interactive=True,
+        )  # fmt: skip
+        self._listening = asyncio.create_task(self.platform.listen(self._publish))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.platform.close()
+        await end(self._listening)
+
+    async def _publish(self, event: AnyEvent) -> None:
+        self._screen.asked = event.id
+        self.heard.append(event)
+        self._changed.set()
+
+    async def say(self, text: str, *, author: str = "ada") -> str:
+        assert author == "ada", "a terminal has one person"
+        before = len(self.heard)
+        self._lines.type(text)
+        async with asyncio.timeout(HEARD_WITHIN_S):
+            while len(self.heard) == before:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.heard[-1].id
+
+    async def deliver_again(self, message_id: str) -> None:
+        raise NotImplementedError
+
+    async def replies_to(self, message_id: str) -> list[str]:
+        return self._screen.answers.get(message_id, [])
+
+    async def limit_once(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def can(self, ability: str) -> bool:
+        del ability
+        return False
