@@ -279,7 +279,7 @@ class Conversation:
         effects: list[Effect] = []
         for pending in [p for p in self._pending if chosen(p)]:
             forgotten = pending.forgotten or outcome == "withdrawn"
-            self._update(pending, replace(pending, asked=True, forgotten=forgotten))
+            self._update(pending, replace(self._begun(pending), forgotten=forgotten))
             effects.append(
                 Cancel(pending.ask.id, outcome)
                 if pending.asked
@@ -289,7 +289,7 @@ class Conversation:
 
     def _settle(self, pending: Pending, outcome: Outcome, text: str) -> list[Effect]:
         """A reply without a model; it counts as asked until the journal has it."""
-        self._pending.append(replace(pending, asked=True))
+        self._pending.append(self._begun(pending))
         return [Settle(pending.ask, outcome, text)]
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
@@ -309,11 +309,19 @@ class Conversation:
                 return
             if any(same_thread(p.ask.place, pending.ask.place) for p in busy):
                 continue
-            started = replace(pending, asked=True, order=pending.order or self._next_order)
-            self._next_order = max(self._next_order, started.order + 1)
+            started = self._begun(pending)
             self._update(pending, started)
             busy.append(started)
             yield self._call(started)
+
+    def _begun(self, pending: Pending) -> Pending:
+        """The question as asked, with its place among the turns.
+
+        Also one that is settled without a model: after a crash its reply may be an answer.
+        """
+        order = pending.order or self._next_order
+        self._next_order = max(self._next_order, order + 1)
+        return replace(pending, asked=True, order=order)
 
     def _call(self, pending: Pending) -> Effect:
         before = [turn for turn in self._turns if turn.order < pending.order]

@@ -1,0 +1,196 @@
+"""The flow's rules under a deterministic scheduler: crashes at any point, no process, no clock.
+
+The world is what the real one keeps: a log of events, snapshots that lag behind, a create-only
+journal. Everything else dies with each crash.
+"""
+
+import os
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dataflow.conversation import CallModel, Cancel, Conversation, Effect, Settle
+from dataflow.request import Window
+from shared.messages import AnyEvent, Ask, Deleted, Edited, Outcome, Place, Reply, Reset, Stop
+
+STEPS = int(os.environ.get("SIMULATION_STEPS", "5000"))
+SEEDS = range(8)
+WINDOW = Window(context_tokens=10_000_000, answer_tokens=100, system_prompt="s")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+USERS = ("test:ada", "test:bob", "test:eve")
+
+
+@dataclass
+class Call:
+    """A model call under way: dies with the process."""
+
+    effect: CallModel | Settle
+    ended: Outcome | None = None
+
+
+@dataclass
+class World:
+    """What survives a crash, what does not, and a scheduler over both."""
+
+    rng: random.Random
+    with_journal: bool = True
+    log: list[AnyEvent] = field(default_factory=list)
+    journal: dict[str, list[Reply]] = field(default_factory=lambda: defaultdict(list))
+    snapshot: tuple[int, dict[str, bytes]] = (0, {})
+    crashes: int = 0
+
+    def __post_init__(self) -> None:
+        self.boot()
+
+    def boot(self) -> None:
+        """A process starts from the last snapshot; what the log holds by now is a replay."""
+        position, states = self.snapshot
+        self.position = position
+        self.replayed_up_to = len(self.log)
+        self.calls: dict[str, Call] = {}
+        self.completions: list[Reply] = []
+        self.talks = {user: Conversation.load(data, WINDOW) for user, data in states.items()}
+        for talk in self.talks.values():
+            self.follow(talk.resume())
+
+    def follow(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Cancel):
+                if (call := self.calls.get(effect.prompt_id)) is not None:
+                    call.ended = effect.outcome
+            else:
+                self.calls[effect.ask.id] = Call(effect)
+
+    # --- what can happen next -----------------------------------------------------------------
+
+    def somebody_acts(self) -> None:
+        number = len(self.log)
+        user = self.rng.choice(USERS)
+        mine = [e.id for e in self.log if isinstance(e, Ask) and e.user == user]
+        kind = self.rng.choices([Ask, Stop, Reset, Edited, Deleted], [12, 1, 0.2, 1, 0.5])[0]
+        fields: dict[str, object] = {}
+        if kind is Ask:
+            fields["text"] = f"q{number}"
+        elif kind in {Edited, Deleted}:
+            if not mine:
+                return
+            fields["prompt_id"] = self.rng.choice(mine[-3:])
+            if kind is Edited:
+                fields["text"] = f"edited {number}"
+        place = Place(platform="test", channel=user, audience="direct")
+        said_at = START + timedelta(seconds=number)
+        self.log.append(kind(id=f"e{number}", user=user, place=place, said_at=said_at, **fields))
+
+    def the_flow_reads(self) -> None:
+        if self.position < len(self.log):
+            event = self.log[self.position]
+            replayed = self.position < self.replayed_up_to
+            self.position += 1
+            talk = self.talks.setdefault(event.user, Conversation(WINDOW))
+            self.follow(talk.on_event(event, replayed=replayed))
+
+    def a_call_ends(self) -> None:
+        if not self.calls:
+            return
+        prompt_id = self.rng.choice(sorted(self.calls))
+        call = self.calls.pop(prompt_id)
+        ask = call.effect.ask
+        outcome: Outcome = call.ended or "answered"
+        text = f"a{self.rng.getrandbits(40)} to {ask.text}"  # never the same twice
+        if isinstance(call.effect, Settle):
+            outcome, text = call.effect.outcome, call.effect.text
+        elif outcome == "withdrawn":
+            text = ""
+        reply = Reply(
+            prompt_id=prompt_id, user=ask.user, place=ask.place, outcome=outcome, text=text,
+            prompt_text=ask.text, said_at=ask.said_at, answered_at=ask.said_at,
+        )  # fmt: skip
+        stored = self.journal[prompt_id]
+        if self.with_journal and stored:
+            reply = stored[0]
+        else:
+            stored.append(reply)
+        if self.rng.random() < 0.1:
+            self.crash()  # journaled, and nobody in the flow knows
+        else:
+            self.completions.append(reply)
+
+    def a_completion_arrives(self) -> None:
+        if self.completions:
+            reply = self.completions.pop(self.rng.randrange(len(self.completions)))
+            self.follow(self.talks[reply.user].on_reply(reply))
+
+    def an_epoch_closes(self) -> None:
+        self.snapshot = (self.position, {u: talk.dump() for u, talk in self.talks.items()})
+
+    def crash(self) -> None:
+        self.crashes += 1
+        self.boot()
+
+    # --- the run ------------------------------------------------------------------------------
+
+    def run(self, steps: int) -> None:
+        moves = [
+            (self.somebody_acts, 10), (self.the_flow_reads, 14), (self.a_call_ends, 12),
+            (self.a_completion_arrives, 14), (self.an_epoch_closes, 2), (self.crash, 0.5),
+        ]  # fmt: skip
+        for move in self.rng.choices([m for m, _ in moves], [w for _, w in moves], k=steps):
+            if len(self.log) > 150 and move == self.somebody_acts:
+                continue  # memory is bounded, and the checker wants all of it
+            move()
+        while self.position < len(self.log) or self.calls or self.completions:
+            self.the_flow_reads()
+            self.a_call_ends()
+            self.a_completion_arrives()
+
+    def remembered(self, user: str) -> list[tuple[str, str]]:
+        """What a user saw and did not take back, read off the log and the journal alone."""
+        kept: list[Ask] = []
+        for event in self.log:
+            if event.user != user:
+                continue
+            if isinstance(event, Ask):
+                kept.append(event)
+            elif isinstance(event, Reset):
+                kept.clear()
+            elif isinstance(event, Deleted):
+                kept = [ask for ask in kept if ask.id != event.prompt_id]
+        seen = [self.journal[ask.id][0] for ask in kept]
+        return [
+            (reply.prompt_text, reply.text)
+            for reply in seen
+            if reply.outcome in {"answered", "stopped"} and reply.text
+        ]
+
+    def violations(self) -> list[str]:
+        asks = [event for event in self.log if isinstance(event, Ask)]
+        found = [f"{a.id}: {len(self.journal[a.id])}" for a in asks if len(self.journal[a.id]) != 1]
+        for user, talk in self.talks.items():
+            if talk.pending:
+                found.append(f"{user} still waits")
+            if [(t.question, t.answer) for t in talk.turns] != self.remembered(user):
+                found.append(f"{user} is remembered otherwise than was seen")
+        return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_crashes_when_each_question_is_answered_once_and_remembered(seed: int) -> None:
+    """Thousands of steps with hundreds of crashes, from one seed."""
+    crashes = 0
+    for world_number in range(max(1, STEPS // 1000)):
+        world = World(random.Random(f"{seed}-{world_number}"))
+        world.run(1000)
+        assert world.violations() == [], f"seed {seed}-{world_number}"
+        crashes += world.crashes
+    assert crashes > STEPS // 100
+
+
+def test_without_the_journal_the_simulation_fails() -> None:
+    """The checker can tell."""
+    worlds = [World(random.Random(f"mutant-{n}"), with_journal=False) for n in range(20)]
+    for world in worlds:
+        world.run(1000)
+    assert any(world.violations() for world in worlds)
