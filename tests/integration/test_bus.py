@@ -293,7 +293,7 @@ async def test_a_gap_is_told_and_read_over(bus: Bus, logged: list[Any]) -> None:
     async with following(bus, reader, after=3):
         await reader.until_seen("9")
     assert reader.seen == ["7", "8", "9"]
-    line = next(line for line in logged if line["event"].startswith("messages are gone"))
+    line = next(line for line in logged if line["event"].startswith("older messages are gone"))
     assert (line["first_missing"], line["last_missing"]) == (4, 7)
 
 
