@@ -1,0 +1,154 @@
+"""Long, streamed and many answers on Discord, through real processes."""
+
+import asyncio
+import json
+import re
+import time
+from pathlib import Path
+
+from nats.aio.msg import Msg
+
+from bots.discord.posting import EDIT_EVERY_S
+from bots.split_text import utf16_length
+from ops.nats_server import NatsServer
+from shared.bus import Bus
+from tests.end_to_end.discord_system import System, wait_for
+from tests.fakes.model import FakeModel
+from tests.running import Running
+
+LIMIT = 2000
+TABLE = "| item | price |\n|---|---:|\n| wax | 3 |\n| thread | 12 |\n"
+
+
+def long_answer() -> str:
+    """40,000 characters with code, a table and numbered sentences."""
+    pieces = ["# A long answer\n", TABLE]
+    number = 0
+    while sum(map(len, pieces)) < 39_000:
+        number += 1
+        if number % 7 == 0:
+            code = "\n".join(f"    line_{number}_{k} = {k}  # {'x' * 30}" for k in range(60))
+            pieces.append(f"\n```python\ndef f{number}():\n{code}\n```\n")
+        else:
+            pieces.append(f"\nSentence {number}: " + "wax and thread and wax " * 12 + "end.\n")
+    return "".join(pieces)
+
+
+async def test_a_long_answer_is_complete_in_order_and_in_its_limits(
+    nats: NatsServer, fake_model: FakeModel, tmp_path: Path
+) -> None:
+    """40,000 characters with fences and a table: every part fits, every fence is closed, nothing is
+    missing, and the table is readable.
+    """
+    text = long_answer()
+    fake_model.reply = lambda _: text
+    async with System(nats, fake_model, tmp_path) as system:
+        message = await system.fake.say("tell me all", mention=True)
+        await system.fake.until(
+            lambda: sum(map(len, system.finished(message))) > len(text) * 0.98, seconds=90
+        )
+        parts = system.finished(message)
+    assert len(parts) >= 20
+    for part in parts:
+        assert utf16_length(part) <= LIMIT
+        assert len(re.findall(r"^```", part, re.MULTILINE)) % 2 == 0
+    whole = "\n".join(parts)
+    words = [w for w in re.findall(r"\w+", whole) if w != "python"]
+    table = re.sub(r"[|:-]", " ", TABLE)
+    expected = re.findall(r"\w+", text.replace(TABLE, table))
+    assert words == [w for w in expected if w != "python"]
+    assert "item    price\n------  -----\nwax     3\nthread  12" in whole
+
+
+async def test_many_deltas_cost_few_edits(
+    nats: NatsServer, fake_model: FakeModel, tmp_path: Path
+) -> None:
+    """600 deltas: at most one edit in 1.2 s, and the exact text in the end without a cursor."""
+    text = "".join(f"w{n % 10}" + (" " if n % 8 else "\n") for n in range(600)).strip()
+    fake_model.reply = lambda _: text
+    fake_model.piece_chars, fake_model.pause_s = 3, 0.01
+    async with System(nats, fake_model, tmp_path) as system:
+        message = await system.fake.say("count", mention=True)
+        await system.answered(message)
+        assert system.finished(message) == [text]
+        path = rf"/channels/{message}/messages"
+        calls = [(m, at) for m, p, at in system.fake.calls if re.search(path, p) and m != "GET"]
+    *previews, final = calls
+    assert [m for m, _ in calls] == ["POST"] + ["PATCH"] * (len(calls) - 1)
+    assert len(previews) >= 3, "nothing was streamed"
+    for (_, before), (_, after) in zip(previews, previews[1:], strict=False):
+        assert after - before >= EDIT_EVERY_S * 0.95
+    duration = final[1] - calls[0][1]
+    assert len(calls) <= duration / EDIT_EVERY_S + 2
+
+
+LAG_PROGRAM = """
+import asyncio, json, sys, time
+import bots.adapter as adapter
+from ops import cli
+run = adapter._run
+async def measured(*args):
+    async def measure():
+        with open(sys.argv[1], "a") as file:
+            while True:
+                before = time.monotonic()
+                await asyncio.sleep(0.005)
+                lag = time.monotonic() - before - 0.005
+                if lag > 0.01:
+                    print(json.dumps([time.monotonic(), lag]), file=file, flush=True)
+    task = asyncio.create_task(measure())
+    try:
+        await run(*args)
+    finally:
+        task.cancel()
+adapter._run = measured
+sys.argv = ["threadwax", "discord"]
+"""
+
+
+async def test_a_burst_is_published_at_once(nats: NatsServer, tmp_path: Path) -> None:
+    """100 messages within a second are all stored within another one, and the loop never lags."""
+    from tests.fakes.discord import FakeDiscord  # noqa: PLC0415
+
+    lags = tmp_path / "lags"
+    lags.touch()
+    program = LAG_PROGRAM.replace("sys.argv[1]", repr(str(lags))) + "cli.main()\n"
+    fake = await FakeDiscord().start()
+    adapter = Running(
+        "-c", program, log=tmp_path / "discord.log",
+        env={"NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path / "home"), **fake.env},
+    ).start()  # fmt: skip
+    bus = await Bus.connect(nats.url, name="test")
+    seen: dict[str, float] = {}
+
+    async def see(message: Msg) -> None:
+        seen[json.loads(message.data)["id"]] = time.monotonic()
+
+    await bus.watch("prompts.discord.>", see)
+    try:
+        await adapter.ready()
+        people = [f"person{n}" for n in range(20)]
+        for name in people:
+            fake.users[name] = fake._user(name)
+        sent: dict[str, float] = {}
+        started = time.monotonic()
+        for number in range(100):
+            author = people[number % 20]
+            message = await fake.say(f"question {number}", author=author, mention=True)
+            sent[f"discord-{message}"] = time.monotonic()
+            await asyncio.sleep(max(0.0, started + (number + 1) * 0.01 - time.monotonic()))
+        ended = time.monotonic()
+        await wait_for(lambda: len(seen) >= 100, seconds=10)
+        stored = await bus.last_sequence("PROMPTS")
+    finally:
+        adapter.kill()
+        await bus.close()
+        await fake.stop()
+    slowest = max(seen[i] - at for i, at in sent.items())
+    worst = max((lag for at, lag in map(json.loads, lags.read_text().splitlines())
+                 if at >= started), default=0.0)  # fmt: skip
+    print(f"sent in {ended - started:.2f} s, slowest {slowest * 1000:.0f} ms, "
+          f"loop lag {worst * 1000:.0f} ms")  # fmt: skip
+    assert stored == 100
+    assert slowest <= 1.0
+    assert worst <= 0.1

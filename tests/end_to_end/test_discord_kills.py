@@ -1,0 +1,125 @@
+"""Discord through real processes: the gateway fails, the adapter is killed, nothing shows twice."""
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.nats_server import NatsServer
+from tests.end_to_end.discord_system import System
+from tests.fakes.model import FakeModel
+
+ROUNDS = 20
+SEEDS = (1,)
+PEOPLE = ("ada", "bob", "eve")
+QUIET_S = 1.0
+
+
+async def trouble(system: System, rng: random.Random) -> str:
+    """One thing that goes wrong, and is over when this returns; messages go on meanwhile."""
+    gateway = system.fake.gateway
+    kind = rng.choice(["drop", "reconnect", "invalidate", "close", "lost post", "kill", "kill"])
+    match kind:
+        case "drop":
+            gateway.drop()
+        case "reconnect":
+            await gateway.ask_reconnect()
+        case "invalidate":
+            gateway.refuse_resumes = True
+            gateway.drop()
+        case "close":
+            await gateway.close(4000)
+        case "lost post":
+            # Taken by Discord, and killed before its answer or the acknowledgement came.
+            system.fake.fail("POST", r"/messages$", kind="lost")
+            posted = len([c for c in system.fake.calls if c[0] == "POST"])
+            await system.fake.until(
+                lambda: len([c for c in system.fake.calls if c[0] == "POST"]) > posted
+            )
+            system.adapter.kill()
+        case "kill":
+            system.adapter.kill()
+    return kind
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_twenty_rounds_of_trouble_leave_one_answer_each(
+    nats: NatsServer, fake_model: FakeModel, tmp_path: Path, seed: int
+) -> None:
+    """Dropped, resumed, invalidated, killed -9: each message has one answer, also those sent while
+    the adapter was down.
+    """
+    rng = random.Random(seed)
+    fake_model.pause_s, fake_model.piece_chars = 0.02, 12
+
+    def reply(request: dict[str, Any]) -> str:
+        fake_model.delay_s = rng.uniform(0, 0.4)
+        return f"answer to: {request['messages'][-1]['content']}"
+
+    fake_model.reply = reply
+    asked: dict[int, str] = {}
+    troubles = []
+    async with System(nats, fake_model, tmp_path) as system:
+        fake = system.fake
+        direct = await fake.direct("bob")
+        # So that the adapter knows the direct channel: bots cannot list those.
+        asked[await fake.say("hello there", author="bob", channel=direct)] = "hello there"
+        await fake.until(lambda: fake.read(direct))
+
+        async def speak(number: int) -> None:
+            for part in range(3):
+                author = rng.choice(PEOPLE)
+                text = f"round {number} part {part} number {len(asked)}"
+                old = [m for m in asked if m in fake.channels]
+                where = rng.choice(["channel", "direct", "thread" if old else "channel"])
+                if where == "direct":
+                    message = await fake.say(text, author="bob", channel=direct)
+                elif where == "thread":
+                    message = await fake.say(text, author=author, channel=rng.choice(old))
+                else:
+                    message = await fake.say(text, author=author, mention=True)
+                asked[message] = text
+                await asyncio.sleep(rng.uniform(0, 0.15))
+
+        for number in range(ROUNDS):
+            speaking = asyncio.create_task(speak(number))
+            await asyncio.sleep(rng.uniform(0.0, 0.6))
+            troubles.append(await trouble(system, rng))
+            await speaking
+            if system.adapter.process is not None and system.adapter.process.poll() is not None:
+                if rng.random() < 0.5:
+                    await speak(number)  # while it is down
+                system.start()
+            await everything_answered(system, asked)
+            fake.gateway.refuse_resumes = False
+        await asyncio.sleep(QUIET_S)
+        check(system, asked)
+        assert fake.gateway.most_at_once == 1
+    assert set(troubles) >= {"kill", "lost post", "drop"}
+
+
+def visible(system: System) -> list[str]:
+    fake = system.fake
+    return [text for channel in fake.messages for text in fake.read(channel)]
+
+
+async def everything_answered(system: System, asked: dict[int, str]) -> None:
+    def done() -> bool:
+        there = set(visible(system))
+        return all(f"answer to: {text}" in there for text in asked.values())
+
+    try:
+        await system.fake.until(done, seconds=60)
+    except TimeoutError:
+        there = set(visible(system))
+        missing = [t for t in asked.values() if f"answer to: {t}" not in there]
+        raise AssertionError(f"no answer to {missing}\n{system.logs()[-3000:]}") from None
+
+
+def check(system: System, asked: dict[int, str]) -> None:
+    texts = visible(system)
+    wanted = sorted(f"answer to: {text}" for text in asked.values())
+    assert sorted(texts) == wanted
