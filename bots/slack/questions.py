@@ -48,8 +48,7 @@ class Questions:
         if (changed := changed_of(body)) is not None:
             await self._once(changed.old.id, changed.stamp, self._change(body, changed))
         elif (said := said_of(body)) is not None and self._seen.get(said.id) is None:
-            kind = "mention" if said.mention else "message"
-            await self._once(said.id, kind, self._take(body, said))
+            await self._take(body, said)
 
     async def _once(self, name: str, kind: str, work: Coroutine[Any, Any, None]) -> None:
         """Joins the work on an earlier delivery that has not ended: files may take long."""
@@ -77,8 +76,13 @@ class Questions:
     async def _take(self, body: dict[str, Any], said: Said) -> None:
         desk = self._desk
         team = await desk.team_of(body)
-        if not await self._addressed(team, said):
-            return
+        # Decided for each event by itself: one message comes as two, and only one may say whom it
+        # is for. What follows is the same for both.
+        if await self._addressed(team, said) and self._seen.get(said.id) is None:
+            await self._once(said.id, "taken", self._accept(team, said))
+
+    async def _accept(self, team: Team, said: Said) -> None:
+        desk = self._desk
         refusal = await desk.refusal(team, said.channel, said.user, said.user_team)
         if refusal is not None:
             logger().info("not allowed", prompt=said.id)
@@ -92,7 +96,6 @@ class Questions:
             desk.tell_once(team, said.channel, said.user, EMPTY, _reply_in(said))
         else:
             await self._ask(team, said, place)
-        # Only now: the other event of the same message may have decided otherwise.
         self._seen.put(said.id, said.id, seconds=SEEN_S)
 
     async def _addressed(self, team: Team, said: Said) -> bool:

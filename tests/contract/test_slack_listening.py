@@ -246,7 +246,7 @@ async def test_slash_commands() -> None:
     """`/ask` is a question that shows in the channel; `/reset` and `/help` answer at once."""
     async with SlackWorld() as world:
         asked = await world.slack.command("/ask", "what is &lt;this&gt;?")
-        assert asked.response == {"response_type": "in_channel"}
+        assert asked.response == {"response_type": "in_channel", "text": ""}
         ask = await only(world)
         assert (ask.text, ask.place.channel, ask.place.audience) == (
             "what is <this>?",
