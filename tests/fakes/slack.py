@@ -163,7 +163,7 @@ class FakeSlack:
         if method == "apps.connections.open":
             if token != APP_TOKEN:
                 raise Refusal("invalid_auth")
-        elif token not in self.tokens:
+        elif token not in self.tokens and method != "oauth.v2.access":
             raise Refusal("invalid_auth" if token else "not_authed")
         self._need_scope(method, args)
         return {"ok": True, **call(args)}
@@ -220,6 +220,16 @@ class FakeSlack:
 
     def _auth_test(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"team_id": TEAM, "team": "Test", "user_id": BOT, "bot_id": "BBOT", "user": "bot"}
+
+    def _oauth_v2_access(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args.get("code") != "the-code":
+            raise Refusal("invalid_code")
+        self.tokens[BOT_TOKEN] = (TEAM, BOT)
+        return {
+            "access_token": BOT_TOKEN, "token_type": "bot", "scope": "chat:write",
+            "bot_user_id": BOT, "app_id": "A1", "team": {"id": TEAM, "name": "Test"},
+            "enterprise": None, "authed_user": {"id": "UADA"}, "is_enterprise_install": False,
+        }  # fmt: skip
 
     def _apps_connections_open(self, _: dict[str, Any]) -> dict[str, Any]:
         ticket = self.new_ts()

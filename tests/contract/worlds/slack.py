@@ -35,6 +35,7 @@ class SlackWorld:
         self.heard: list[AnyEvent] = []
         self.blobs: dict[str, bytes] = {}
         self.unavailable = 0
+        self.installations_url = ""
         self.patience = Patience(ping_s=0.5, dead_s=3.0, look_every_s=0.2, quiet_s=600)
         self._ids: set[str] = set()
         self._names = itertools.count()
@@ -52,7 +53,12 @@ class SlackWorld:
             "SLACK_API_URL": self.slack.url, **self.settings,
         }  # fmt: skip
         settings = SlackSettings.model_validate({k: v for k, v in values.items() if v is not None})
-        platform = Slack(NoBus(), settings, patience=self.patience)  # type: ignore[arg-type]
+        platform = Slack(
+            NoBus(),  # type: ignore[arg-type]
+            settings,
+            patience=self.patience,
+            installations_url=self.installations_url,
+        )
 
         async def keep(name: str, data: bytes) -> None:
             self.blobs[name] = data

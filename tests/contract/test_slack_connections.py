@@ -1,0 +1,350 @@
+"""Slack's ways in: Socket Mode with what goes wrong there, and events over HTTP."""
+
+import asyncio
+import io
+import json
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+
+from bots.adapter import Misconfigured
+from bots.slack.sockets import Patience
+from tests.contract.worlds.slack import SlackWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.slack import BOT, ROOM, FakeSlack, Fault
+
+SECRET = "signing-secret"  # noqa: S105
+HTTP: dict[str, Any] = {
+    "SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": SECRET, "SLACK_HTTP_PORT": 0,
+}  # fmt: skip
+
+
+# --- Socket Mode ----------------------------------------------------------------------------------
+
+
+async def test_two_connections_and_each_event_on_one_of_them() -> None:
+    """All are acknowledged, whichever connection they come on, and ordered by their time stamp."""
+    async with SlackWorld() as world:
+        assert len(world.slack.sockets.live) == 2
+        sent = [world.slack.dm(f"n{n}") for n in range(10)]
+        await world.until_told(10)
+        assert [sock.sent for sock in world.slack.sockets.live] == [5, 5]
+        in_order = sorted(world.heard, key=lambda e: e.said_at)
+        assert [e.address["ts"] for e in in_order] == sent
+
+
+async def test_a_refreshed_connection_loses_nothing() -> None:
+    """Slack ends a connection: the other one hears meanwhile, and there are two again."""
+    async with SlackWorld() as world:
+        world.slack.sockets.ack_s = 0.5
+        world.slack.sockets.retries_s = (0.1, 0.5, 2.0)
+        for number in range(6):
+            if number in (1, 3):
+                await world.slack.sockets.refresh()
+            world.slack.dm(f"n{number}")
+            await asyncio.sleep(0.05)
+        await world.until_heard(6)
+        await world.until_told(6)
+        await world.slack.sockets.until_connected(2)
+        assert len(world.heard) == 6
+
+
+async def test_a_connection_that_breaks_comes_back() -> None:
+    """Cut without a word, with a question just delivered on it: it comes again, once."""
+    async with SlackWorld() as world:
+        world.slack.sockets.ack_s = 0.5
+        world.slack.sockets.retries_s = (0.1, 0.5, 2.0)
+        world.slack.dm("before")
+        world.slack.sockets.cut()
+        world.slack.dm("after")
+        await world.until_heard(2)
+        await world.slack.sockets.until_connected(2)
+        assert world.platform.health() == (True, "ok")
+        assert sorted(e.text for e in world.heard) == ["after", "before"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("how", ["deaf", "mute"])
+async def test_a_deaf_connection_is_noticed_and_replaced(how: str) -> None:
+    """Deaf: no pings are answered. Mute: pings are, but no event comes while another one hears."""
+    world = SlackWorld()
+    world.patience = Patience(
+        ping_s=0.2, dead_s=1.0, silent_events=8, quiet_s=600, look_every_s=0.1
+    )
+    async with world:
+        world.slack.sockets.ack_s = 0.3
+        world.slack.sockets.retries_s = (0.05,) * 8
+        first = world.slack.sockets.live[0]
+        setattr(first, how, True)
+        for number in range(20):
+            world.slack.dm(f"n{number}")
+        await world.until_heard(20)
+        await world.slack.until(lambda: first not in world.slack.sockets.live)
+        await world.slack.sockets.until_connected(2)
+        assert len(world.heard) == 20
+
+
+async def test_connections_that_hear_nothing_are_made_anew() -> None:
+    """Silence is no proof of deafness, but anew is cheap; nothing is lost in between."""
+    world = SlackWorld()
+    world.patience = Patience(ping_s=0.5, dead_s=5, quiet_s=0.5, look_every_s=0.1)
+    async with world:
+        await world.slack.until(lambda: world.slack.sockets.opened >= 4)
+        world.slack.sockets.ack_s = 1.0
+        world.slack.dm("still there?")
+        await world.until_heard(1)
+
+
+async def test_a_lost_acknowledgement_is_no_second_question() -> None:
+    """Slack delivers again what it believes unheard."""
+    async with SlackWorld() as world:
+        world.slack.sockets.ack_s = 0.2
+        world.slack.sockets.retries_s = (0.05, 0.05, 0.05)
+        world.slack.sockets.lose_acks = 3
+        world.slack.dm("once")
+        await world.until_told(1)
+        assert world.slack.deliveries[0].attempts == 4
+        assert len(world.heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("SLACK_BOT_TOKEN", "SLACK_BOT_TOKEN"), ("SLACK_APP_TOKEN", "SLACK_APP_TOKEN")],
+)
+async def test_a_wrong_token_is_told_by_its_name(setting: str, words: str) -> None:
+    """Only a person can mend it: the process ends with one clear line, without the token."""
+    slack = FakeSlack()
+    world = SlackWorld(slack=slack, **{setting: "xoxb-not-this-one"})
+    with pytest.raises(Misconfigured, match=words) as error:
+        await world.__aenter__()
+    assert "not-this-one" not in str(error.value)
+    await slack.stop()
+
+
+async def test_it_waits_for_a_slack_that_is_down() -> None:
+    """An outage at the start is no reason to end."""
+    slack = FakeSlack()
+    slack.faults["auth.test"] += [Fault("status"), Fault("limit")]
+    slack.faults["apps.connections.open"] += [Fault("status")]
+    async with SlackWorld(slack=slack) as world:
+        world.slack.dm("hello")
+        await world.until_heard(1)
+
+
+async def test_a_hundred_events_in_a_second_hold_nothing_up() -> None:
+    """All acknowledged within 3 s and the loop never blocked for long; the figures are printed."""
+    async with SlackWorld() as world:
+        for number in range(100):
+            world.slack.users[f"U{number:03d}"] = {
+                "id": f"U{number:03d}",
+                "team_id": "T1",
+                "profile": {},
+            }
+        lags: list[float] = []
+
+        async def measure() -> None:
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(0.005)
+                lags.append(time.perf_counter() - before - 0.005)
+
+        measuring = asyncio.create_task(measure())
+        for number in range(100):
+            world.slack.dm("hello", user=f"U{number:03d}")
+            await asyncio.sleep(0.01)
+        await world.until_told(100)
+        measuring.cancel()
+        took = sorted(d.took_s for d in world.slack.deliveries)
+        print(f"100 events: p50 {took[50] * 1000:.0f} ms, last {took[-1] * 1000:.0f} ms, "
+              f"loop lag {max(lags) * 1000:.0f} ms")  # fmt: skip  # noqa: T201
+        assert all(d.attempts == 1 for d in world.slack.deliveries)
+        assert took[-1] < 3.0
+        assert max(lags) < 0.5  # the adapter and the whole fake share this loop
+
+
+# --- HTTP -----------------------------------------------------------------------------------------
+
+
+def http_url(world: SlackWorld) -> str:
+    return world.platform.where.split()[0]
+
+
+async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=io.BytesIO(body), headers=headers) as r,
+    ):
+        return r.status
+
+
+async def test_events_commands_and_buttons_over_http() -> None:
+    """On loopback unless told; everything that comes by socket comes by HTTP, too."""
+    async with SlackWorld(**HTTP) as world:
+        assert http_url(world).startswith("http://127.0.0.1:")
+        world.slack.sockets.http_url = http_url(world)
+        ts = world.slack.mention("hello")
+        await world.until_told(2)
+        await world.platform.post(_part(world))
+        assert world.slack.thread(ROOM, ts) == ["hi"]
+        (message,) = world.slack.bot_messages(ROOM, ts)
+        assert (await world.slack.click(ROOM, message["ts"], "Good answer")).acked_at
+        asked = await world.slack.command("/ask", "and?")
+        assert asked.response["response_type"] == "in_channel"
+        assert [e.kind for e in world.heard] == ["ask", "rate", "ask"]
+        assert set(world.slack.sockets.http_statuses) == {200}
+
+
+def _part(world: SlackWorld) -> Any:
+    from bots.platform import Part  # noqa: PLC0415
+
+    return Part(answer(world.heard[0], "hi"), "hi", 0, 1)
+
+
+async def test_over_http_an_event_that_is_not_stored_is_delivered_again() -> None:
+    """500 makes Slack deliver it again."""
+    async with SlackWorld(**HTTP) as world:
+        world.slack.sockets.http_url = http_url(world)
+        world.slack.sockets.retries_s = (0.05, 0.05)
+        world.unavailable = 2
+        world.slack.dm("hold on")
+        await world.until_told(1)
+        assert len(world.heard) == 1
+        assert world.slack.sockets.http_statuses == [500, 500, 200]
+
+
+EVENT = {"type": "event_callback", "team_id": "T1", "event": {"type": "message"}}
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"{", JSON), (b"", JSON), (b"[]", JSON), (b"5", JSON), (b"null", JSON),
+        (b'"x"', JSON), (b"[" * 100_000, JSON), (b"{}", JSON), (b'{"type": 5}', JSON),
+        (b"\xff\xfe", JSON), (b'{"type": "event_callback"}', JSON),
+        (b'{"type": "event_callback", "team_id": "T1", "event": 5}', JSON),
+        (b'{"type": "event_callback", "team_id": "T1", "event": {"type": []}}', JSON),
+        (b'{"type": "event_callback", "team_id": 7, "event": {"type": "message"}}', JSON),
+        (b'{"type": "event_callback", "team_id": "T1", "event": {"type": "m", "channel": 5}}', JSON),
+        (b"payload=%7B", FORM), (b"payload=5", FORM), (b"payload=", FORM), (b"x=1", FORM),
+        (b"%%%", FORM), (b"{}", {"Content-Type": "text/plain"}), (b"x" * 2_000_000, JSON),
+    ],
+)  # fmt: skip
+async def test_a_signed_request_that_cannot_be_read_is_4xx(
+    body: bytes, headers: dict[str, str]
+) -> None:
+    """Never 500, and nothing is published."""
+    async with SlackWorld(**HTTP) as world:
+        signed = world.slack.sockets.signed(
+            body.decode("latin-1") if b"\xff" in body else body.decode()
+        )
+        status = await post(http_url(world), body, {**headers, **signed})
+        assert 400 <= status < 500
+        assert world.heard == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X-Slack-Signature": "v0=" + "0" * 64}, {"X-Slack-Signature": ""},
+        {"X-Slack-Signature": "v1=\xe9"}, {"X-Slack-Request-Timestamp": "yesterday"},
+        {"X-Slack-Request-Timestamp": ""}, {"X-Slack-Request-Timestamp": "-5"},
+        {"X-Slack-Request-Timestamp": "9" * 40}, {"X-Slack-Request-Timestamp": "1e9"},
+        {"X-Slack-Request-Timestamp": "\u0661\u0662"},
+    ],
+)  # fmt: skip
+async def test_a_request_that_slack_did_not_sign_is_4xx(change: dict[str, str]) -> None:
+    """Wrong or missing signatures, and time stamps that are no numbers."""
+    body = json.dumps(EVENT)
+    async with SlackWorld(**HTTP) as world:
+        headers = {**JSON, **world.slack.sockets.signed(body), **change}
+        status = await post(http_url(world), body.encode(), headers)
+        assert 400 <= status < 500
+        assert world.heard == []
+
+
+@pytest.mark.parametrize("off_s", [-301, 301, -86_400])
+async def test_an_old_request_is_refused(off_s: int) -> None:
+    """Somebody who recorded a request cannot send it again later."""
+    body = json.dumps(EVENT)
+    async with SlackWorld(**HTTP) as world:
+        headers = {**JSON, **world.slack.sockets.signed(body, at=time.time() + off_s)}
+        assert await post(http_url(world), body.encode(), headers) == 401
+
+
+async def test_a_replayed_request_is_no_second_question() -> None:
+    """Within five minutes the same bytes are valid: the message's own id decides."""
+    async with SlackWorld(**HTTP) as world:
+        ts = world.slack.say("hello", channel=world.slack.direct("UADA"))
+        event = world.slack.events_of("DADA", ts)[0]
+        body = json.dumps({**EVENT, "event": event})
+        headers = {**JSON, **world.slack.sockets.signed(body)}
+        for _ in range(3):
+            assert await post(http_url(world), body.encode(), headers) == 200
+        assert len(world.heard) == 1
+
+
+async def test_slack_verifies_the_address() -> None:
+    """`url_verification` is answered with its challenge."""
+    async with SlackWorld(**HTTP) as world:
+        body = json.dumps({"type": "url_verification", "challenge": "c0ffee"})
+        headers = {**JSON, **world.slack.sockets.signed(body)}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(http_url(world), data=body, headers=headers) as response,
+        ):
+            assert (response.status, await response.json()) == (200, {"challenge": "c0ffee"})
+
+
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # the SDK's own
+async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
+    """Installed, heard, answered with its own token; after `app_uninstalled` it is a stranger."""
+    settings = {
+        **HTTP, "SLACK_BOT_TOKEN": None, "SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "shh",
+    }  # fmt: skip
+    world = SlackWorld(**settings)
+    world.installations_url = f"sqlite:///{tmp_path / 'slack.sqlite3'}"
+    world.slack.tokens.clear()
+    async with world:
+        base = http_url(world).removesuffix("/slack/events")
+        async with aiohttp.ClientSession() as browser:
+            async with browser.get(f"{base}/slack/install") as page:
+                text = await page.text()
+                assert page.status == 200
+                cookies = {k: v.value for k, v in page.cookies.items()}
+            state = text.split("state=")[1].split("&")[0]
+            headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())}
+            query = urlencode({"code": "the-code", "state": state})
+            for expected in (200, 400):  # a state works once
+                async with browser.get(
+                    f"{base}/slack/oauth_redirect?{query}", headers=headers
+                ) as page:
+                    assert (page.status == 200) == (expected == 200), await page.text()
+        world.slack.sockets.http_url = http_url(world)
+        world.slack.dm("hello")
+        await world.until_heard(1)
+        await world.platform.post(_part(world))
+        assert world.slack.thread("DADA", world.heard[0].address["ts"]) == ["hi"]
+        await world.restart()
+        world.slack.sockets.http_url = http_url(world)
+        world.slack.dm("after a restart")
+        await world.until_heard(2)
+        await world.slack.deliver({"type": "tokens_revoked", "tokens": {"oauth": ["U1"]}})
+        world.slack.dm("still installed")
+        await world.until_heard(3)
+        await world.slack.deliver({"type": "app_uninstalled"})
+        world.slack.dm("gone")
+        await world.slack.until(lambda: len(world.slack.deliveries) == 6)
+        assert len(world.heard) == 3
+
+
+async def test_the_bots_own_name_is_asked_for_once() -> None:
+    """A hundred events do not ask Slack a hundred times who we are."""
+    async with SlackWorld() as world:
+        for _ in range(20):
+            world.slack.mention(f"<@{BOT}> hello")
+        await world.until_told(40)
+        assert [m for m, _ in world.slack.calls].count("auth.test") == 1
