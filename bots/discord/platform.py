@@ -4,6 +4,7 @@ Holds no rule of its own. It must never run twice on one data folder: both would
 """
 
 import asyncio
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -82,11 +83,14 @@ class Discord:
             if not self._connection.cancelled():
                 self._connection.result()
         finally:
-            await end(saving, self._connection)
-            self._waiting.close()
-            await self._typing.close()
-            await self._listening.close()
-            self._memory.close()
+            try:
+                await end(saving, self._connection)
+                self._waiting.close()
+                await self._typing.close()
+                await self._listening.close()
+            finally:  # also for one who cannot wait: the next process wants them
+                self._memory.close()
+                os.close(self._lock)
 
     async def close(self) -> None:
         """Stops listening; what was heard is stored first, if NATS takes it in time."""

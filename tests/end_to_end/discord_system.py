@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ops.nats_server import NatsServer
 from tests.fakes.discord import FakeDiscord
@@ -27,7 +27,7 @@ class System:
         self._env = env
         self._starts = 0
 
-    async def __aenter__(self) -> "System":
+    async def __aenter__(self) -> Self:
         await self.fake.start()
         self.flow.start()
         self.start()

@@ -49,9 +49,7 @@ async def trouble(system: System, rng: random.Random) -> str:
 async def test_twenty_rounds_of_trouble_leave_one_answer_each(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path, seed: int
 ) -> None:
-    """Dropped, resumed, invalidated, killed -9: each message has one answer, also those sent while
-    the adapter was down.
-    """
+    """Dropped, resumed, invalidated, killed -9, written to while down: one answer each."""
     rng = random.Random(seed)
     fake_model.pause_s, fake_model.piece_chars = 0.02, 12
 

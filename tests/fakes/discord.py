@@ -30,7 +30,7 @@ TEXT, DIRECT, VOICE, PUBLIC_THREAD, PRIVATE_THREAD, FORUM = 0, 1, 2, 11, 12, 15
 DEFAULT, REPLY, JOINED, SLASH = 0, 19, 7, 20
 LOADING, EPHEMERAL, SUPPRESS_EMBEDS, HAS_THREAD = 1 << 7, 1 << 6, 1 << 2, 1 << 5
 EVERYTHING = (1 << 50) - 1
-VIEW_CHANNEL = 1 << 10
+VIEW_CHANNEL, ADMINISTRATOR = 1 << 10, 1 << 3
 THINKING = "(is thinking...)"
 COMMAND_LIFE_S = 3.0
 TOKEN_LIFE_S = 15 * 60.0
@@ -331,7 +331,7 @@ class FakeDiscord:
     def guild_payload(self) -> Json:
         role = {"color": 0, "hoist": False, "managed": False, "mentionable": False, "flags": 0}
         everyone = role | {"id": str(self.guild_id), "name": "@everyone", "position": 0,
-                           "permissions": str(EVERYTHING)}  # fmt: skip
+                           "permissions": str(EVERYTHING & ~ADMINISTRATOR)}  # fmt: skip
         own = role | {"id": str(self.bot_role_id), "name": "threadwax", "position": 1,
                       "permissions": str(EVERYTHING), "managed": True,
                       "tags": {"bot_id": self.me["id"]}}  # fmt: skip

@@ -52,6 +52,7 @@ class DiscordWorld:
     async def disconnect(self) -> None:
         """Stops it."""
         await self.platform.close()
+        await asyncio.wait({self._listening}, timeout=STARTS_WITHIN_S)
         await end(self._listening)
 
     async def _store(self, name: str, data: bytes) -> None:
