@@ -178,6 +178,17 @@ def gateway(*, http_port: int | None, log_level: str | None) -> None:
 
 @threadwax.command()
 @_long_running
+def slack(*, http_port: int | None, log_level: str | None) -> None:
+    """Run the Slack adapter; needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)."""
+    from bots.slack.run import main  # noqa: PLC0415
+    from bots.slack.settings import SlackSettings  # noqa: PLC0415
+
+    settings = _settings("slack", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, _read(SlackSettings)))
+
+
+@threadwax.command()
+@_long_running
 def discord(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Discord adapter; needs DISCORD_TOKEN."""
     from bots.discord.run import main  # noqa: PLC0415

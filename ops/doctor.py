@@ -233,7 +233,17 @@ CHECKS: Final[tuple[Check, ...]] = (
     gateway,
 )
 
-PLATFORM_CHECKS: Final[dict[str, tuple[Check, ...]]] = {}
+
+async def slack(_: Patient) -> list[Finding]:
+    """Tokens, scopes and subscriptions of the Slack app."""
+    from ops.doctor_slack import slack_findings  # noqa: PLC0415  (only where it is asked for)
+
+    return await slack_findings()
+
+
+PLATFORM_CHECKS: Final[dict[str, tuple[Check, ...]]] = {
+    "slack": (slack,),
+}
 """The checks of each platform, for `doctor <platform>`."""
 
 

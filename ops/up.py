@@ -43,11 +43,24 @@ def _always(_: Settings) -> bool:
     return True
 
 
+def _has_slack(_: Settings) -> bool:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from bots.slack.settings import SlackSettings  # noqa: PLC0415  (only what `up` needs)
+
+    try:
+        settings = SlackSettings()
+    except ValidationError:
+        return True  # its own process says what is wrong
+    return settings.bot_token is not None or settings.with_oauth
+
+
 PARTS: Final = (
     Part("nats", lambda settings: settings.nats_url is None, needs_nats=False),
     Part("model", lambda settings: settings.demo_model, needs_nats=False),
     Part("dataflow", _always, stop_s=DATAFLOW_STOP_S),
     Part("gateway", _always),
+    Part("slack", _has_slack),
 )
 """All parts in the order of their start; they are stopped in the reverse order."""
 

@@ -68,6 +68,12 @@ class SlackSettings(BaseSettings):
         description="The database of those installations, as SQLAlchemy writes it; by default "
         "SQLite under the data folder.",
     )
+    config_token: SecretStr | None = Field(
+        None,
+        alias="SLACK_CONFIG_TOKEN",
+        description="An app configuration token (xoxe.xoxp-...): `doctor slack` then checks the "
+        "event subscriptions, too. The adapter does not need it.",
+    )
     allow_users: str = Field(
         "", alias="SLACK_ALLOW_USERS", description="Only these user ids are answered in Slack."
     )

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -35,6 +36,11 @@ BOT = "UBOT"
 BOT_TOKEN = "xoxb-fake-bot-token"  # noqa: S105
 APP_TOKEN = "xapp-fake-app-token"  # noqa: S105
 ROOM, SECRET_ROOM, GROUP, SHARED_ROOM = "CROOM", "CSECRET", "CGROUP", "CSHARED"
+ALL_SCOPES = tuple(
+    json.loads((Path(__file__).parents[2] / "manifest.json").read_text())["oauth_config"]["scopes"][
+        "bot"
+    ]
+)
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"
 
 
@@ -78,6 +84,7 @@ class FakeSlack:
         self.always: dict[str, Fault] = {}
         self.unknown: set[str] = set()
         self.scopes: set[str] | None = None
+        self.manifest: dict[str, Any] = {}
         self.statuses: dict[tuple[str, str], str] = {}
         self.sessions: dict[tuple[str, str], str] = {}
         self.pings: list[str] = []
@@ -88,6 +95,7 @@ class FakeSlack:
         self.deliveries: list[Delivery] = []
         self.rng = random.Random(0)
         self.changed = asyncio.Event()
+        self.hook: Callable[[str, str], None] = lambda method, phase: None  # noqa: ARG005
         self._tasks: set[asyncio.Task[Any]] = set()
         self._last_ts = 0
         self._events = 0
@@ -144,15 +152,17 @@ class FakeSlack:
                 await self._hanging.wait()
             if fault.kind == "error":
                 return web.json_response({"ok": False, "error": fault.code})
+        self.hook(method, "before")
         try:
             result = self._call(method, args, token)
         except Refusal as error:
             result = {"ok": False, "error": str(error)}
+        self.hook(method, "after")
         self.changed.set()
         if fault is not None and fault.kind == "lost" and request.transport is not None:
             request.transport.abort()
         return web.json_response(
-            result, headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes or ["all"]))}
+            result, headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes or ALL_SCOPES))}
         )
 
     def _call(self, method: str, args: dict[str, Any], token: str) -> dict[str, Any]:
@@ -230,6 +240,12 @@ class FakeSlack:
             "bot_user_id": BOT, "app_id": "A1", "team": {"id": TEAM, "name": "Test"},
             "enterprise": None, "authed_user": {"id": "UADA"}, "is_enterprise_install": False,
         }  # fmt: skip
+
+    def _bots_info(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"bot": {"id": "BBOT", "app_id": "A1"}}
+
+    def _apps_manifest_export(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"manifest": self.manifest}
 
     def _apps_connections_open(self, _: dict[str, Any]) -> dict[str, Any]:
         ticket = self.new_ts()

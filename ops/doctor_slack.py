@@ -1,0 +1,130 @@
+"""`threadwax doctor slack`: tokens, scopes and subscriptions of the Slack app, each missing one.
+
+Changes nothing in Slack, and never prints a token.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bots.slack.api import CALL_ERRORS, client_of, code_of, new_session
+from bots.slack.app import COMMANDS, EVENTS, SCOPES
+from bots.slack.settings import SlackSettings
+from ops.doctor import Finding
+
+_TOKENS: Final = (
+    "Basic Information and OAuth & Permissions of your app (https://api.slack.com/apps)"
+)
+_MANIFEST: Final = "paste manifest.json under App Manifest, then reinstall the app"
+
+
+async def slack_findings(settings: SlackSettings | None = None) -> list[Finding]:
+    """What is right and wrong with the Slack app of these settings."""
+    settings = settings or SlackSettings()
+    session = new_session()
+    try:
+        token = settings.bot_token
+        client = client_of(token.get_secret_value() if token else None, settings.api_url, session)
+        return [
+            *await _bot(settings, client),
+            *await _way_in(settings, client),
+            *await _subscriptions(settings, client),
+        ]
+    finally:
+        await session.close()
+
+
+async def _bot(settings: SlackSettings, client: AsyncWebClient) -> list[Finding]:
+    if settings.bot_token is None:
+        if settings.with_oauth:
+            return [Finding("ok", "bot token", "each workspace brings its own (/slack/install)")]
+        advice = f"set SLACK_BOT_TOKEN (xoxb-...) from {_TOKENS}"
+        return [Finding("fail", "bot token", "SLACK_BOT_TOKEN is not set", advice)]
+    try:
+        who = await client.auth_test()
+    except CALL_ERRORS as error:
+        return [_refused("bot token", "SLACK_BOT_TOKEN", error, settings.api_url)]
+    name = f"{who.get('user')} in {who.get('team')}"
+    return [Finding("ok", "bot token", f"speaks as {name}"), *_scopes(who)]
+
+
+def _scopes(response: AsyncSlackResponse) -> list[Finding]:
+    headers = {k.lower(): v for k, v in response.headers.items()}
+    granted = {scope.strip() for scope in str(headers.get("x-oauth-scopes", "")).split(",")}
+    missing = [scope for scope in SCOPES if scope not in granted]
+    if not missing:
+        return [Finding("ok", "scopes", f"all {len(SCOPES)} are granted")]
+    return [
+        Finding("fail", "scopes", f"missing: {scope}", f"add it to the bot's scopes; {_MANIFEST}")
+        for scope in missing
+    ]
+
+
+async def _way_in(settings: SlackSettings, client: AsyncWebClient) -> list[Finding]:
+    if settings.over_http:
+        text = f"HTTP on {settings.host}:{settings.port}, signed"
+        advice = "Slack must reach it over https, and the app's request URLs must point there"
+        return [Finding("ok", "way in", text, advice)]
+    if settings.app_token is None:
+        advice = f"set SLACK_APP_TOKEN (xapp-..., scope connections:write) from {_TOKENS}"
+        return [Finding("fail", "way in", "neither SLACK_APP_TOKEN nor a signing secret", advice)]
+    try:
+        await client.apps_connections_open(app_token=settings.app_token.get_secret_value())
+    except CALL_ERRORS as error:
+        return [_refused("app token", "SLACK_APP_TOKEN", error, settings.api_url)]
+    return [Finding("ok", "app token", "Socket Mode opens a connection")]
+
+
+async def _subscriptions(settings: SlackSettings, client: AsyncWebClient) -> list[Finding]:
+    """The events that Slack sends; only a configuration token may read them."""
+    if settings.config_token is None or settings.bot_token is None:
+        advice = (
+            f"compare Event Subscriptions of your app with manifest.json ({', '.join(EVENTS)}), "
+            "or set SLACK_CONFIG_TOKEN to have them checked"
+        )
+        return [Finding("warn", "events", "not known: a bot token may not read them", advice)]
+    try:
+        who = await client.auth_test()
+        bot = await client.bots_info(bot=str(who.get("bot_id")))
+        exported = await client.apps_manifest_export(
+            app_id=str((bot.get("bot") or {}).get("app_id")),
+            token=settings.config_token.get_secret_value(),
+        )
+    except CALL_ERRORS as error:
+        return [_refused("events", "SLACK_CONFIG_TOKEN", error, settings.api_url)]
+    return manifest_findings(exported.get("manifest") or {}, socket=settings.app_token is not None)
+
+
+def manifest_findings(manifest: Mapping[str, Any], *, socket: bool) -> list[Finding]:
+    """What an app's manifest lacks of ours."""
+    of_app = manifest.get("settings") or {}
+    features = manifest.get("features") or {}
+    events = set((of_app.get("event_subscriptions") or {}).get("bot_events") or ())
+    commands = {command.get("command") for command in features.get("slash_commands") or ()}
+    found = [
+        Finding("fail", "events", f"not subscribed: {event}", _MANIFEST)
+        for event in EVENTS
+        if event not in events
+    ]
+    found += [
+        Finding("warn", "commands", f"missing: {command}", _MANIFEST)
+        for command in COMMANDS
+        if command not in commands
+    ]
+    if not (of_app.get("interactivity") or {}).get("is_enabled"):
+        found.append(Finding("fail", "buttons", "interactivity is off", _MANIFEST))
+    if socket and not of_app.get("socket_mode_enabled"):
+        found.append(Finding("fail", "way in", "Socket Mode is off", _MANIFEST))
+    if not features.get("agent_view"):
+        found.append(Finding("warn", "agent", "the app is not declared as an agent", _MANIFEST))
+    return found or [Finding("ok", "events", f"all {len(EVENTS)} are subscribed")]
+
+
+def _refused(subject: str, name: str, error: BaseException, url: str) -> Finding:
+    if code := code_of(error):
+        return Finding("fail", subject, f"Slack refuses {name}: {code}", f"copy it from {_TOKENS}")
+    return Finding(
+        "fail", subject, f"{url} does not answer: {type(error).__name__}", "is the network up?"
+    )

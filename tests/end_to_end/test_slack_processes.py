@@ -1,0 +1,210 @@
+"""Slack through real processes: NATS, dataflow and adapter as in production, a fake workspace."""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.bus import Bus
+from tests.fakes.model import FakeModel
+from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, ROOM, FakeSlack, Fault
+from tests.running import Running, answer_to, dataflow, question
+
+ROUNDS = 20
+ANSWER_S = 40.0
+
+PROGRAM = """
+import sys
+import bots.relay, shared.streams
+shared.streams.ACK_WAIT_S = 2.0   # what a killed adapter had in hand comes again soon
+bots.relay.WORKING_EVERY_S = 0.5
+sys.argv = ["threadwax", "slack"]
+from ops.cli import main
+main()
+"""
+
+
+@dataclass
+class World:
+    """Everything that runs; `adapter` can be killed and started at any time."""
+
+    slack: FakeSlack
+    model: FakeModel
+    bus: Bus
+    adapter: Running
+
+    async def until_answered(self, channel: str, thread: str, text: str) -> None:
+        """The one visible answer, whole and alone."""
+        await self.slack.until(
+            lambda: self.slack.thread(channel, thread) == [text], seconds=ANSWER_S
+        )
+
+
+def echo(request: dict[str, Any]) -> str:
+    return f"re: {request['messages'][-1]['content']} " + "and so on " * 12
+
+
+def expected(text: str) -> str:
+    return f"re: {text} {'and so on ' * 12}".rstrip()
+
+
+@pytest.fixture
+async def world(nats: Any, tmp_path: Path) -> AsyncIterator[World]:
+    slack = await FakeSlack().start()
+    slack.sockets.retries_s = (1.0, 4.0, 8.0, 16.0)
+    model = FakeModel(reply=echo, piece_chars=12, pause_s=0.02)
+    await model.start()
+    flow = dataflow(tmp_path / "flow", nats.url, model.base_url).start()
+    adapter = Running(
+        "-c", PROGRAM, log=tmp_path / "slack.log",
+        env={
+            "NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path / "slack"),
+            "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+    ).start()  # fmt: skip
+    bus = await Bus.connect(nats.url, name="test")
+    await flow.ready()
+    await adapter.ready()
+    try:
+        yield World(slack, model, bus, adapter)
+    finally:
+        adapter.kill()
+        flow.kill()
+        await bus.close()
+        await slack.stop()
+        await model.stop()
+
+
+async def test_one_mention_delivered_eight_times_is_answered_once(world: World) -> None:
+    """Two events, each redelivered three times, over two sockets; no text or token in the log."""
+    slack = world.slack
+    ts = slack.mention("the secret word is xyzzy")
+    events = slack.events_of(ROOM, ts)
+    await asyncio.gather(*(slack.deliver(event) for event in events for _ in range(3)))
+    await world.until_answered(ROOM, ts, expected("the secret word is xyzzy"))
+    await asyncio.gather(*(slack.deliver(event) for event in events))
+    follow_up = slack.send("and a follow-up", thread=ts)
+    await slack.until(lambda: len(slack.thread(ROOM, ts)) == 2, seconds=ANSWER_S)
+    assert slack.thread(ROOM, ts)[0] == expected("the secret word is xyzzy")
+    assert follow_up in {d.payload["event"]["ts"] for d in slack.deliveries}
+    assert len(world.model.requests) == 2
+    assert all(sock.sent for sock in slack.sockets.live)
+    log = world.adapter.log.read_text()
+    assert '"kind": "ask"' in log
+    for hidden in ("xyzzy", "and so on", BOT_TOKEN, APP_TOKEN):
+        assert hidden not in log
+
+
+async def test_private_words_stay_out_of_the_channel(world: World) -> None:
+    """What was said in a direct message is in no request of a channel."""
+    slack = world.slack
+    thread = slack.dm("my PIN is 4711")
+    await world.until_answered("DADA", thread, expected("my PIN is 4711"))
+    ts = slack.mention("what is my PIN?")
+    await world.until_answered(ROOM, ts, expected("what is my PIN?"))
+    assert "4711" not in str(world.model.requests[-1])
+    again = slack.dm("what is my PIN?")
+    await slack.until(lambda: slack.thread("DADA", again), seconds=ANSWER_S)
+    assert "4711" in str(world.model.requests[-1])
+
+
+@pytest.mark.parametrize("kind", ["limit", "status", "hang", "lost"])
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_slack_that_fails_gets_one_answer(world: World, kind: str, direct: bool) -> None:
+    """429 with Retry-After, 500, a hang, a lost response: at the first and at the last call."""
+    slack = world.slack
+    fault = Fault(kind, retry_after_s=2)
+    first, last = ("chat.startStream", "chat.stopStream") if direct else (
+        "chat.postMessage", "chat.update",
+    )  # fmt: skip
+    for method in (first, last):
+        slack.faults[method].append(fault)
+        text = f"{kind} at {method}"
+        ts = slack.dm(text) if direct else slack.mention(text)
+        channel = "DADA" if direct else ROOM
+        await world.until_answered(channel, ts, expected(text))
+        await slack.until(lambda: not slack.status(channel, ts), seconds=ANSWER_S)  # noqa: B023
+
+
+async def test_the_adapter_down_for_ten_seconds(world: World) -> None:
+    """Others are answered meanwhile; what Slack delivers again is answered once."""
+    slack = world.slack
+    await world.adapter.stop()
+    asked = [slack.mention(f"while away {n}", user=("UADA", "UBOB", "UCARL")[n]) for n in range(3)]
+    down_until = time.monotonic() + 10
+    number = 0
+    while time.monotonic() < down_until:
+        number += 1
+        reply = await answer_to(world.bus, question("terminal", number, f"still there {number}?"))
+        assert reply.outcome == "answered"
+        await asyncio.sleep(0.5)
+    assert number >= 5
+    assert all(slack.thread(ROOM, ts) == [] for ts in asked)
+    world.adapter.log.write_text("")
+    await world.adapter.start().ready()
+    for n, ts in enumerate(asked):
+        await world.until_answered(ROOM, ts, expected(f"while away {n}"))
+
+
+@pytest.mark.timeout(400)
+async def test_killed_between_post_and_acknowledgement(world: World) -> None:
+    """20 seeded rounds of kill -9 at calls that show the answer: one visible answer each."""
+    slack, rng = world.slack, random.Random(4)
+    asked: list[tuple[str, str, str]] = []
+    for number in range(ROUNDS):
+        direct = rng.random() < 0.5
+        method = rng.choice(
+            ["chat.startStream", "chat.appendStream", "chat.stopStream"] if direct
+            else ["chat.postMessage", "chat.update"]
+        )  # fmt: skip
+        phase = rng.choice(["before", "after", "after"])
+        killed = asyncio.Event()
+
+        def hook(called: str, when: str, *, wanted: tuple[str, str] = (method, phase),
+                 done: asyncio.Event = killed) -> None:  # fmt: skip
+            if (called, when) == wanted and not done.is_set():
+                world.adapter.kill()
+                done.set()
+
+        slack.hook = hook
+        text = f"round {number}"
+        ts = slack.dm(text) if direct else slack.mention(text)
+        asked.append(("DADA" if direct else ROOM, ts, text))
+        async with asyncio.timeout(ANSWER_S):
+            await killed.wait()
+        world.adapter.log.write_text("")
+        await world.adapter.start().ready()
+        await world.until_answered(*asked[-1][:2], expected(text))
+    await asyncio.sleep(3)  # a second post would come with the next redelivery, after 2 s
+    wrong = [(c, t, slack.thread(c, t)) for c, t, x in asked if slack.thread(c, t) != [expected(x)]]
+    assert wrong == []
+    assert all(slack.status(channel, ts) == "" for channel, ts, _ in asked)
+    print(f"{ROUNDS} kills, {len(world.model.requests)} model calls", file=sys.stderr)  # noqa: T201
+    assert len(world.model.requests) == ROUNDS
+
+
+async def test_a_hundred_mentions_in_a_second(world: World) -> None:
+    """All acknowledged within 3 s, after they are on the disk, and each answered once."""
+    slack = world.slack
+    world.model.piece_chars, world.model.pause_s = 1 << 20, 0
+    for number in range(100):
+        slack.users[f"U{number:03d}"] = {"id": f"U{number:03d}", "team_id": "T1", "profile": {}}
+    asked = []
+    for number in range(100):
+        asked.append((number, slack.mention(f"n{number}", user=f"U{number:03d}")))
+        await asyncio.sleep(0.009)
+    await slack.until(lambda: len(slack.deliveries) == 200, seconds=ANSWER_S)
+    took = sorted(d.took_s for d in slack.deliveries)
+    print(f"200 events of 100 mentions: p50 {took[100] * 1000:.0f} ms, last {took[-1] * 1000:.0f} ms",
+          file=sys.stderr)  # fmt: skip  # noqa: T201
+    assert all(d.attempts == 1 for d in slack.deliveries)
+    assert took[-1] < 3.0
+    for number, ts in asked:
+        await world.until_answered(ROOM, ts, expected(f"n{number}"))
