@@ -1,0 +1,348 @@
+"""How answers stand on Discord, and what its refusals become: the real client on real sockets."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bots.discord import interactions, posting, typing
+from bots.platform import Forbidden, Gone, Later, Never, Part
+from shared.messages import AnyEvent, Outcome, Partial, Reply
+from tests.contract.worlds.discord import DiscordWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.discord import THINKING
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[DiscordWorld]:
+    async with DiscordWorld() as world:
+        yield world
+
+
+async def asked(world: DiscordWorld, **how: Any) -> tuple[int, AnyEvent]:
+    before = len(world.heard)
+    message = await world.fake.say("what is wax?", mention=True, **how)
+    await world.until_heard(before + 1)
+    return message, world.heard[-1]
+
+
+def part(event: AnyEvent, text: str, index: int = 0, count: int = 1, **fields: Any) -> Part:
+    reply = answer(event, fields.pop("whole", text)).model_copy(update=fields)
+    return Part(reply, text, index, count)
+
+
+def partial(event: AnyEvent, text: str, sequence: int = 1) -> Partial:
+    return Partial(
+        prompt_id=event.id, user=event.user, place=event.place, address=event.address, text=text,
+        attempt=1, sequence=sequence,
+    )  # fmt: skip
+
+
+async def test_the_thread_is_named_by_the_question_and_holds_all_parts(
+    world: DiscordWorld,
+) -> None:
+    """One thread, opened once, with the buttons below the last part only."""
+    message, event = await asked(world)
+    for index in range(3):
+        await world.platform.post(part(event, f"part {index}", index, 3))
+    assert world.fake.read(message) == ["part 0", "part 1", "part 2"]
+    assert world.fake.channels[message]["name"] == "what is wax?"
+    assert [bool(m["components"]) for m in world.fake.posts(message)] == [False, False, True]
+    assert world.fake.read() == []
+
+
+@pytest.mark.parametrize("code", [160006, 50013])
+async def test_without_a_thread_the_answer_is_a_reply(world: DiscordWorld, code: int) -> None:
+    """Too many threads, or no right to open one: answered in the channel, never not at all."""
+    message, event = await asked(world)
+    world.fake.fail("POST", "/threads$", status=403 if code == 50013 else 400, code=code)
+    await world.platform.post(part(event, "inline"))
+    assert world.fake.replies_to(message) == ["inline"]
+    assert message not in world.fake.channels
+
+
+async def test_a_thread_that_exists_already_is_used(world: DiscordWorld) -> None:
+    """After a restart the thread is found by its message's id."""
+    message, event = await asked(world)
+    await world.platform.post(part(event, "one", 0, 2))
+    await world.disconnect()
+    await world.connect()
+    await world.platform.post(part(event, "two", 1, 2))
+    assert world.fake.read(message) == ["one", "two"]
+
+
+@pytest.mark.parametrize(("answer_in", "references"), [("reply", True), ("place", False)])
+async def test_answers_can_stay_in_the_channel(answer_in: str, *, references: bool) -> None:
+    """By the setting: as a reply to the question, or as a plain message."""
+    async with DiscordWorld(DISCORD_ANSWER_IN=answer_in) as world:
+        message, event = await asked(world)
+        await world.platform.post(part(event, "here"))
+        (posted,) = world.fake.posts()
+        assert posted["content"] == "here"
+        assert ("message_reference" in posted) is references
+        assert message not in world.fake.channels
+
+
+async def test_nobody_is_pinged_and_no_link_unfolds(world: DiscordWorld) -> None:
+    """A model can write what it likes: it calls nobody and shows no foreign page."""
+    message, event = await asked(world)
+    text = "@everyone @here <@1> <@&2> https://example.org"
+    await world.platform.show_partial(partial(event, text))
+    await world.platform.post(part(event, text))
+    await world.fake.command("ask", question="q")
+    await world.until_heard(2)
+    await world.platform.post(part(world.heard[1], text))
+    assert world.fake.pings == []
+    assert all(not m["embeds"] for c in (message, world.fake.general) for m in world.fake.posts(c))
+
+
+# --- exactly one ----------------------------------------------------------------------------------
+
+
+async def test_a_lost_response_leaves_one_message(world: DiscordWorld) -> None:
+    """Discord took it and the answer never came: posting again finds the same message."""
+    message, event = await asked(world)
+    world.fake.fail("POST", r"/messages$", kind="lost")
+    with pytest.raises(Later) as later:
+        await world.platform.post(part(event, "once"))
+    assert later.value.maybe_posted
+    assert await world.platform.find_posted(part(event, "once")) is not None
+    await world.platform.post(part(event, "once"))
+    assert world.fake.read(message) == ["once"]
+
+
+async def test_a_preview_of_a_crashed_process_is_completed(world: DiscordWorld) -> None:
+    """Also long after Discord forgot the nonce: no half answer stays behind."""
+    message, event = await asked(world)
+    await world.platform.show_partial(partial(event, "half of"))
+    await world.disconnect()
+    world.fake.nonce_window_s = 0.0
+    await world.connect()
+    whole = part(event, "half of it all")
+    assert await world.platform.find_posted(whole) is None
+    await world.platform.post(whole)
+    assert world.fake.read(message) == ["half of it all"]
+
+
+async def test_a_preview_within_the_nonces_time_is_completed_without_looking(
+    world: DiscordWorld,
+) -> None:
+    """The repeated post returns the preview, which is then edited."""
+    message, event = await asked(world)
+    await world.platform.show_partial(partial(event, "half of"))
+    await world.disconnect()
+    await world.connect()
+    await world.platform.post(part(event, "half of it all"))
+    assert world.fake.read(message) == ["half of it all"]
+
+
+async def test_parts_are_found_long_after(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their text where they have no buttons; the same text twice is two parts."""
+    message, event = await asked(world)
+    same = "x" * 1990
+    whole = f"{same}\n\n{same}\n\nend"
+    await world.platform.post(part(event, same, 0, 3, whole=whole))
+    monkeypatch.setattr(posting, "NONCE_HOLDS_S", 0.0)
+    assert await world.platform.find_posted(part(event, same, 0, 3, whole=whole)) is not None
+    assert await world.platform.find_posted(part(event, same, 1, 3, whole=whole)) is None
+    assert await world.platform.find_posted(part(event, "end", 2, 3, whole=whole)) is None
+    await world.platform.post(part(event, "end", 2, 3, whole=whole))
+    assert await world.platform.find_posted(part(event, "end", 2, 3, whole=whole)) is not None
+    assert len(world.fake.read(message)) == 2
+
+
+async def test_a_deleted_preview_does_not_swallow_the_answer(world: DiscordWorld) -> None:
+    """A moderator removed the growing message: the answer is posted anew."""
+    message, event = await asked(world)
+    await world.platform.show_partial(partial(event, "half"))
+    (preview,) = world.fake.posts(message)
+    await world.fake.delete(int(preview["id"]))
+    await world.platform.post(part(event, "whole"))
+    assert world.fake.read(message) == ["whole"]
+
+
+async def test_a_withdrawn_answer_disappears(world: DiscordWorld) -> None:
+    """Whose question was deleted sees no half answer."""
+    message, event = await asked(world)
+    await world.platform.show_partial(partial(event, "half"))
+    await world.platform.withdraw(answer(event, ""))
+    assert world.fake.read(message) == []
+
+
+# --- growing --------------------------------------------------------------------------------------
+
+
+async def test_a_preview_shows_that_it_grows_and_respects_the_limit(world: DiscordWorld) -> None:
+    """A cursor, a Stop button, never over 2000, and not more often than Discord likes."""
+    message, event = await asked(world)
+    for number in range(1, 40):
+        await world.platform.show_partial(partial(event, "word " * 60 * number, number))
+    (text,) = world.fake.read(message)
+    assert text.endswith("▌")
+    assert len([c for c in world.fake.calls if c[0] == "PATCH"]) == 0
+    await asyncio.sleep(posting.EDIT_EVERY_S)
+    await world.platform.show_partial(partial(event, "word " * 5000, 41))
+    (text,) = world.fake.read(message)
+    assert 1500 < len(text) <= 2000
+    await world.platform.post(part(event, "done"))
+    assert world.fake.read(message) == ["done"]
+
+
+async def test_a_partial_never_raises(world: DiscordWorld) -> None:
+    """Whatever Discord says to a preview, the answer comes."""
+    message, event = await asked(world)
+    world.fake.fail("POST", r"/messages$", status=403, code=50013)
+    await world.platform.show_partial(partial(event, "half"))
+    await world.platform.post(part(event, "whole"))
+    assert world.fake.read(message) == ["whole"]
+
+
+async def test_typing_shows_and_ends(world: DiscordWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the question to the answer; and without an answer not for ever."""
+    monkeypatch.setattr(typing, "AGAIN_AFTER_S", 0.1)
+    monkeypatch.setattr(typing, "GIVE_UP_AFTER_S", 0.5)
+    _, event = await asked(world)
+    await world.fake.until(lambda: len(world.fake.typing) >= 2)
+    await world.platform.post(part(event, "done"))
+    count = len(world.fake.typing)
+    await asyncio.sleep(0.4)
+    assert len(world.fake.typing) <= count + 1
+    await asked(world)
+    await asyncio.sleep(1.0)
+    count = len(world.fake.typing)
+    await asyncio.sleep(0.4)
+    assert len(world.fake.typing) == count
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+async def test_an_answer_after_its_commands_time_is_a_message(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The placeholder says so before its 15 minutes are over, and never stays in silence."""
+    monkeypatch.setattr(interactions, "TOKEN_LIFE_S", 2.5)
+    monkeypatch.setattr(interactions, "NOTICE_BEFORE_S", 2.0)
+    monkeypatch.setattr(interactions, "SAFE_S", 0.5)
+    world.fake.token_life_s = 2.5
+    await world.fake.command("ask", question="slow one", locale="fr")
+    await world.until_heard(1)
+    await world.fake.until(lambda: "plus de temps" in str(world.fake.read()))
+    await asyncio.sleep(2.5)
+    await world.platform.post(part(world.heard[0], "at last"))
+    assert world.fake.read()[1:] == ["at last"]
+    assert THINKING not in world.fake.read()
+
+
+async def test_a_token_that_discord_no_longer_takes_is_no_dead_end(world: DiscordWorld) -> None:
+    """The placeholder goes and the answer comes as a message."""
+    await world.fake.command("ask", question="slow one")
+    await world.until_heard(1)
+    await world.fake.until(lambda: world.fake.read() == [THINKING])
+    world.fake.token_life_s = 0.0
+    await world.platform.post(part(world.heard[0], "at last"))
+    assert world.fake.read() == ["at last"]
+
+
+async def test_a_command_that_cannot_be_acknowledged_is_answered_all_the_same(
+    world: DiscordWorld,
+) -> None:
+    """Unknown interaction (10062): the question was stored before, so its answer comes."""
+    world.fake.command_life_s = -1.0
+    await world.fake.command("ask", question="late")
+    await world.until_heard(1)
+    await world.platform.post(part(world.heard[0], "an answer"))
+    assert world.fake.read() == ["an answer"]
+
+
+async def test_a_long_answer_to_a_command_goes_on_in_messages(world: DiscordWorld) -> None:
+    """The first part fills the placeholder, the others follow it."""
+    await world.fake.command("ask", question="long")
+    await world.until_heard(1)
+    for index in range(3):
+        await world.platform.post(part(world.heard[0], f"part {index}", index, 3))
+    assert world.fake.read() == ["part 0", "part 1", "part 2"]
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"status": 403, "code": 50001}, Forbidden),
+        ({"status": 403, "code": 50013}, Forbidden),
+        ({"status": 403, "code": 50007}, Gone),
+        ({"status": 403, "code": 50278}, Gone),
+        ({"status": 404, "code": 10003}, Gone),
+        ({"status": 400, "code": 200000}, Never),
+        ({"status": 400, "code": 50035}, Never),
+        ({"status": 503, "code": 0}, Later),
+        ({"status": 429, "retry_after": 60.0}, Later),
+        ({"status": 429, "via": False}, Later),
+        ({"kind": "reset"}, Later),
+    ],
+)
+async def test_each_refusal_is_what_the_relay_does_next(
+    world: DiscordWorld, fault: dict[str, Any], error: type[Exception]
+) -> None:
+    """Later, never, gone or forbidden."""
+    _, event = await asked(world)
+    world.fake.fail("POST", r"/messages$", **fault)
+    with pytest.raises(error) as told:
+        await world.platform.post(part(event, "hello"))
+    if isinstance(told.value, Later) and "retry_after" in fault:
+        assert told.value.wait_s == pytest.approx(60, abs=1)
+
+
+async def test_a_channel_that_forbids_is_left_alone(world: DiscordWorld) -> None:
+    """10,000 refusals in 10 minutes are a ban: the next part does not ask."""
+    _, event = await asked(world)
+    world.fake.denied[world.fake.general] = {"send_messages", "create_public_threads"}
+    for _ in range(3):
+        with pytest.raises(Forbidden):
+            await world.platform.post(part(event, "hello"))
+    assert world.fake.invalid_requests <= 2
+
+
+async def test_a_hanging_request_ends(world: DiscordWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The relay hears that it may have been posted."""
+    monkeypatch.setattr(posting, "POST_WITHIN_S", 0.5)
+    _, event = await asked(world)
+    world.fake.fail("POST", r"/messages$", kind="hang")
+    started = time.monotonic()
+    with pytest.raises(Later) as later:
+        await world.platform.post(part(event, "hello"))
+    assert later.value.maybe_posted
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kinds"),
+    [("answered", 3), ("failed", 1), ("stopped", 1), ("refused", 0)],
+)
+async def test_buttons_suit_the_outcome(world: DiscordWorld, outcome: Outcome, kinds: int) -> None:
+    """A failure can be tried again; a refusal offers nothing."""
+    message, event = await asked(world)
+    await world.platform.post(part(event, "text", outcome=outcome))
+    rows = world.fake.posts(message)[0]["components"]
+    assert sum(len(row["components"]) for row in rows) == kinds
+
+
+async def test_an_old_reply_is_looked_for_by_age(world: DiscordWorld) -> None:
+    """A reply of yesterday that was shown is not shown again."""
+    message, event = await asked(world)
+    yesterday: Reply = answer(event, "old").model_copy(
+        update={"answered_at": datetime.now(UTC) - timedelta(days=1)}
+    )
+    receipt = await world.platform.post(Part(yesterday, "old", 0, 1))
+    await world.disconnect()
+    await world.connect()
+    world.fake.nonce_window_s = 0.0
+    assert await world.platform.find_posted(Part(yesterday, "old", 0, 1)) == receipt
+    assert world.fake.read(message) == ["old"]
