@@ -41,6 +41,7 @@ class Connection:
         self.socket = socket
         self.http = http
         self.silent = False
+        self.closed_here = False
         self._deflate = zlib.compressobj()
 
     async def send(self, payload: dict[str, Any]) -> None:
@@ -106,6 +107,7 @@ class Gateway:
         """Closes every connection with this code."""
         for session in self.live:
             assert session.socket
+            session.socket.closed_here = True
             await session.socket.socket.close(code=code)
 
     async def send_garbage(self) -> None:
@@ -158,7 +160,8 @@ class Gateway:
         finally:
             if session is not None and session.socket is connection:
                 session.socket = None
-                if socket.close_code in {1000, 1001}:  # the client said goodbye: no RESUME
+                # The client said goodbye: no RESUME.
+                if socket.close_code in {1000, 1001} and not connection.closed_here:
                     self.sessions.pop(session.id, None)
             if not self.live:
                 self.connected.clear()
@@ -167,6 +170,7 @@ class Gateway:
     async def _identify(self, connection: Connection, told: dict[str, Any]) -> Session | None:
         world = self.world
         self.identifies.append(told)
+        world.changed.set()
         if told["token"] != world.token:
             await connection.socket.close(code=4004, message=b"Authentication failed.")
             return None
@@ -195,6 +199,7 @@ class Gateway:
 
     async def _resume(self, connection: Connection, told: dict[str, Any]) -> Session | None:
         self.resumes.append(told)
+        self.world.changed.set()
         session = self.sessions.get(told["session_id"])
         if session is None or told["token"] != self.world.token or self.refuse_resumes:
             if session is not None:

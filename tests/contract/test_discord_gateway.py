@@ -1,0 +1,228 @@
+"""The connection to Discord's gateway: what ends and mends it, and what was missed meanwhile."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bots.adapter import CANNOT_RUN, Misconfigured
+from bots.discord import client as client_module
+from bots.discord.memory import Memory
+from ops.nats_server import NatsServer
+from shared.messages import Ask
+from tests.contract.worlds.discord import DiscordWorld
+from tests.fakes.discord import FakeDiscord
+from tests.running import Running
+
+QUIET_S = 0.5
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[DiscordWorld]:
+    async with DiscordWorld() as world:
+        yield world
+
+
+def texts(world: DiscordWorld) -> list[str]:
+    return [e.text for e in world.heard if isinstance(e, Ask)]
+
+
+async def again(world: DiscordWorld) -> None:
+    """Waits until the adapter hears people again."""
+    async with asyncio.timeout(30):
+        while not (world.fake.gateway.live and world.platform.health()[0]):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_dropped_connection_is_resumed_with_what_was_missed(world: DiscordWorld) -> None:
+    """No new session is spent, and what was said in between is heard once."""
+    world.fake.gateway.drop()
+    for number in range(3):
+        await world.fake.say(f"missed {number}", mention=True)
+    await world.until_heard(3)
+    await asyncio.sleep(QUIET_S)
+    assert sorted(texts(world)) == ["missed 0", "missed 1", "missed 2"]
+    assert len(world.fake.gateway.identifies) == 1
+    assert len(world.fake.gateway.resumes) == 1
+
+
+async def test_opcode_7_and_close_4000_are_resumed(world: DiscordWorld) -> None:
+    """Discord asks for it several times a day."""
+    await world.fake.gateway.ask_reconnect()
+    await world.fake.until(lambda: len(world.fake.gateway.resumes) == 1)
+    await again(world)
+    await world.fake.gateway.close(4000)
+    await world.fake.until(lambda: len(world.fake.gateway.resumes) == 2)
+    await world.fake.say("still there?", mention=True)
+    await world.until_heard(1)
+    assert len(world.fake.gateway.identifies) == 1
+
+
+async def test_after_a_lost_session_the_history_is_read(world: DiscordWorld) -> None:
+    """Opcode 9: what nobody delivered is asked once, in channel, thread and direct messages."""
+    direct = await world.fake.direct()
+    await world.fake.say("before", channel=direct)
+    await world.until_heard(1)
+    world.fake.gateway.refuse_resumes = True
+    world.fake.gateway.drop()
+    world.fake.gateway.sessions.clear()
+    await world.fake.say("missed in the channel", mention=True)
+    await world.fake.say("missed directly", channel=direct)
+    await world.fake.say("chatter")
+    await world.until_heard(3)
+    await asyncio.sleep(QUIET_S)
+    assert sorted(texts(world)) == ["before", "missed directly", "missed in the channel"]
+    assert world.fake.gateway.most_at_once == 1
+
+
+async def test_what_was_said_during_a_restart_is_read(world: DiscordWorld) -> None:
+    """A deploy loses nothing, and asks nothing twice."""
+    message = await world.fake.say("one", mention=True)
+    await world.until_heard(1)
+    await world.disconnect()
+    await world.fake.say("two", mention=True)
+    await world.fake.say("three", mention=True, author="bob")
+    await world.fake.delete(await world.fake.say("gone", mention=True))
+    world.heard.clear()
+    await world.connect()
+    await world.until_heard(3)
+    await asyncio.sleep(QUIET_S)
+    # The first one lies within the overlap: the stream knows its id.
+    assert min(e.id for e in world.heard) == f"discord-{message}"
+    assert sorted(texts(world)) == ["one", "three", "two"]
+
+
+async def test_the_first_start_answers_nothing_old() -> None:
+    """A server that invites the bot does not see a year of mentions answered."""
+    fake = FakeDiscord()
+    old = fake.snowflake() - (3600_000 << 22)
+    message = fake._message(
+        fake.general, fake.users["ada"], f"<@{fake.application_id}> old", 0, old
+    )
+    assert message["id"] == str(old)
+    async with DiscordWorld(fake=fake) as world:
+        await asyncio.sleep(QUIET_S)
+        assert world.heard == []
+
+
+async def test_a_malformed_event_costs_a_client_and_nothing_else(world: DiscordWorld) -> None:
+    """discord.py's client dies of it: a new one takes over after the first was closed."""
+    await world.fake.gateway.send_garbage()
+    await world.fake.until(lambda: len(world.fake.gateway.identifies) == 2)
+    await again(world)
+    await world.fake.say("still there?", mention=True)
+    await world.until_heard(1)
+    assert world.fake.gateway.most_at_once == 1
+
+
+@pytest.mark.parametrize("code", [4004, 4010, 4013, 4014])
+async def test_a_fatal_close_code_is_not_tried_again(world: DiscordWorld, code: int) -> None:
+    """The process ends and says what a person has to do."""
+    await world.fake.gateway.close(code)
+    with pytest.raises(Misconfigured):
+        await asyncio.wait_for(world._listening, 10)
+    assert len(world.fake.gateway.identifies) == 1
+
+
+async def test_a_wrong_token_ends_at_once() -> None:
+    """One request, no connection."""
+    world = DiscordWorld(DISCORD_TOKEN="wrong")  # noqa: S106
+    with pytest.raises(Misconfigured, match="DISCORD_TOKEN is refused"):
+        async with world:
+            pass
+    assert world.fake.gateway.identifies == []
+    await world.fake.stop()
+
+
+async def test_an_intent_that_is_not_enabled_ends_with_advice() -> None:
+    """Close 4014: it says where to enable it, and how to do without."""
+    fake = FakeDiscord()
+    fake.enabled_intents = 0
+    world = DiscordWorld(fake=fake)
+    with pytest.raises(Misconfigured, match="DISCORD_MESSAGE_CONTENT=false"):
+        async with world:
+            pass
+    await fake.stop()
+
+
+async def test_silence_shows_in_the_readiness(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zombie looks connected: only the time since its last word tells."""
+    assert world.platform.health() == (True, "ok")
+    monkeypatch.setattr(client_module, "SILENT_AFTER_S", 0.2)
+    world.fake.gateway.go_silent()
+    await asyncio.sleep(0.4)
+    assert world.platform.health() == (False, "Discord's gateway is silent")
+
+
+def test_identifies_are_counted_over_restarts(tmp_path: Path) -> None:
+    """Near the day's limit the count is what the next process goes by."""
+    now = 1_000_000.0
+    memory = Memory(tmp_path / "m")
+    for second in range(5):
+        memory.identified(now + second)
+    memory.close()
+    memory = Memory(tmp_path / "m")
+    assert memory.identified(now + 10) == 6
+    assert memory.identified(now + 86_405) == 2
+    memory.close()
+
+
+async def test_too_many_new_sessions_wait(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash loop is slowed down before Discord resets the token."""
+    monkeypatch.setattr(client_module, "IDENTIFIES_A_DAY", 1)
+    monkeypatch.setattr(client_module, "IDENTIFY_WAIT_S", 2.0)
+    await world.disconnect()
+    started = time.monotonic()
+    await world.connect()
+    assert time.monotonic() - started >= 2.0
+
+
+def test_the_mark_stays_below_what_is_in_hand(tmp_path: Path) -> None:
+    """A message that is not stored yet is read again after a crash, whatever came later."""
+    memory = Memory(tmp_path / "m")
+    memory.frozen = False
+    memory.begin(10)
+    memory.begin(20)
+    memory.done(20)
+    memory.save()
+    assert memory.mark == 9
+    memory.done(10)
+    memory.frozen = True
+    memory.save()
+    assert memory.mark == 9
+    memory.frozen = False
+    memory.save()
+    assert memory.mark == 20
+    memory.close()
+
+
+async def test_a_second_adapter_on_the_same_data_is_refused(world: DiscordWorld) -> None:
+    """Both would hear everything."""
+    with pytest.raises(Misconfigured, match="already runs"):
+        await world.connect()
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+async def test_the_process_ends_for_good_where_only_a_person_helps(
+    nats: NatsServer, tmp_path: Path, token: str
+) -> None:
+    """Exit code 78, one line that says what to do, and no token in it."""
+    fake = await FakeDiscord().start()
+    env = {"NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path / "home"), **fake.env}
+    process = Running(
+        "discord", log=tmp_path / "log", env={**env, "DISCORD_TOKEN": token}
+    ).start()  # fmt: skip
+    assert process.process is not None
+    code = await asyncio.to_thread(process.process.wait, 30)
+    await fake.stop()
+    said = (tmp_path / "log").read_text()
+    assert code == CANNOT_RUN, said
+    assert "DISCORD_TOKEN" in said
+    assert "wrong" not in said
+    assert "Traceback" not in said
