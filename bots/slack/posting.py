@@ -94,8 +94,7 @@ class Posting:
             PostError: what the relay does next.
         """
         address = part.reply.address
-        channel, thread = address.get("channel", ""), address.get("thread_ts", "")
-        if not channel:
+        if not address.get("channel"):
             raise Gone("the reply has no channel to go to")
         try:
             team = await self._desk.teams.of(address.get("team", ""))
@@ -104,9 +103,18 @@ class Posting:
             raise
         except CALL_ERRORS as error:
             raise post_error(error) from error
-        if part.index == part.count - 1:
-            self._desk.status.clear(team, channel, thread, part.reply.prompt_id)
+        await self._ended(team, part)
         return ts
+
+    async def _ended(self, team: Team, part: Part) -> None:
+        """Clears the status line after the last part, before anybody notes that it was shown.
+
+        Otherwise a crash in between would leave it there: what was noted is not posted again.
+        """
+        if part.index == part.count - 1:
+            address = part.reply.address
+            channel, thread = address.get("channel", ""), address.get("thread_ts", "")
+            await self._desk.status.cleared(team, channel, thread, part.reply.prompt_id)
 
     async def _shown(self, team: Team, part: Part) -> str:
         prompt_id = part.reply.prompt_id
@@ -171,6 +179,7 @@ class Posting:
             payload = _payload(message)
             if payload.get("key") == part.key:
                 if payload.get("final"):
+                    await self._ended(team, part)
                     return f"{channel}/{message['ts']}"
                 self._found(team, part, message["ts"], native=False)
                 return None

@@ -16,6 +16,9 @@ from shared.log import logger
 
 WORDS: Final = "is thinking..."
 CLEAR_TRIES: Final = 5
+CLEARED_WITHIN_S: Final = 2.0
+"""The answer stands there already; what comes next waits no longer than this for the line."""
+
 _NO_SESSIONS: Final = frozenset(
     {"unknown_method", "method_not_supported_for_channel_type", "feature_not_enabled",
      "not_allowed", "missing_scope", "invalid_arguments"}
@@ -45,14 +48,22 @@ class Status:
         except CALL_ERRORS as error:
             logger().debug("no status", why=code_of(error) or type(error).__name__)
 
-    def clear(self, team: Team, channel: str, root: str, prompt_id: str) -> None:
+    def clear(
+        self, team: Team, channel: str, root: str, prompt_id: str
+    ) -> asyncio.Task[None] | None:
         """Nobody is at work here any more; tried until Slack takes it, in the background."""
         if not root:
-            return
+            return None
         self._done.put(prompt_id, prompt_id)
         task = asyncio.create_task(self._clear(team, channel, root, prompt_id))
         self._clearing.add(task)
         task.add_done_callback(self._clearing.discard)
+        return task
+
+    async def cleared(self, team: Team, channel: str, root: str, prompt_id: str) -> None:
+        """Clears it and returns when it is cleared, or soon: then it goes on in the background."""
+        if (task := self.clear(team, channel, root, prompt_id)) is not None:
+            await asyncio.wait({task}, timeout=CLEARED_WITHIN_S)
 
     async def _clear(self, team: Team, channel: str, root: str, prompt_id: str) -> None:
         if (setting := self._setting.get(prompt_id)) is not None:

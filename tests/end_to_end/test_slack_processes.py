@@ -41,9 +41,12 @@ class World:
 
     async def until_answered(self, channel: str, thread: str, text: str) -> None:
         """The one visible answer, whole and alone."""
-        await self.slack.until(
-            lambda: self.slack.thread(channel, thread) == [text], seconds=ANSWER_S
-        )
+        try:
+            await self.slack.until(
+                lambda: self.slack.thread(channel, thread) == [text], seconds=ANSWER_S
+            )
+        except AssertionError as error:
+            raise AssertionError(f"seen: {self.slack.thread(channel, thread)}; {error}") from None
 
 
 def echo(request: dict[str, Any]) -> str:
@@ -157,6 +160,7 @@ async def test_the_adapter_down_for_ten_seconds(world: World) -> None:
 async def test_killed_between_post_and_acknowledgement(world: World) -> None:
     """20 seeded rounds of kill -9 at calls that show the answer: one visible answer each."""
     slack, rng = world.slack, random.Random(4)
+    world.model.pause_s = 0.12  # long enough for a second partial
     asked: list[tuple[str, str, str]] = []
     for number in range(ROUNDS):
         direct = rng.random() < 0.5
