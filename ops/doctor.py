@@ -241,7 +241,15 @@ async def slack(_: Patient) -> list[Finding]:
     return await slack_findings()
 
 
+async def discord(_: Patient) -> list[Finding]:
+    """Token, intents and permissions of the Discord bot."""
+    from ops.doctor_discord import discord_findings  # noqa: PLC0415  (only where it is asked for)
+
+    return await discord_findings()
+
+
 PLATFORM_CHECKS: Final[dict[str, tuple[Check, ...]]] = {
+    "discord": (discord,),
     "slack": (slack,),
 }
 """The checks of each platform, for `doctor <platform>`."""

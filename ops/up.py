@@ -55,12 +55,24 @@ def _has_slack(_: Settings) -> bool:
     return settings.bot_token is not None or settings.with_oauth
 
 
+def _has_discord(_: Settings) -> bool:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from bots.discord.settings import DiscordSettings  # noqa: PLC0415  (only what `up` needs)
+
+    try:
+        return DiscordSettings().token is not None
+    except ValidationError:
+        return True  # its own process says what is wrong
+
+
 PARTS: Final = (
     Part("nats", lambda settings: settings.nats_url is None, needs_nats=False),
     Part("model", lambda settings: settings.demo_model, needs_nats=False),
     Part("dataflow", _always, stop_s=DATAFLOW_STOP_S),
     Part("gateway", _always),
     Part("slack", _has_slack),
+    Part("discord", _has_discord),
 )
 """All parts in the order of their start; they are stopped in the reverse order."""
 

@@ -1,0 +1,72 @@
+"""`threadwax doctor discord`, against the fake Discord."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bots.discord.settings import DiscordSettings
+from ops.doctor import Finding
+from ops.doctor_discord import PERMISSIONS, discord_findings, invite_url
+from tests.fakes.discord import FakeDiscord
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeDiscord]:
+    fake = await FakeDiscord().start()
+    yield fake
+    await fake.stop()
+
+
+async def examined(fake: FakeDiscord, **changes: str) -> dict[str, Finding]:
+    settings = DiscordSettings.model_validate({**fake.env, **changes})
+    return {finding.subject: finding for finding in await discord_findings(settings)}
+
+
+def test_the_invitation_asks_for_what_is_needed() -> None:
+    """The integer is the sum of eight permissions; neither everyone's mention nor administrator."""
+    assert sum(PERMISSIONS.values()) == 309_237_763_136
+    assert invite_url("1").endswith("scope=bot+applications.commands&permissions=309237763136")
+
+
+async def test_all_is_well(fake: FakeDiscord) -> None:
+    """Token, intents, sessions, servers, and the address to invite it by."""
+    fake.guild_permissions = sum(PERMISSIONS.values())
+    found = await examined(fake)
+    assert {f.grade for f in found.values()} == {"ok"}
+    assert str(fake.application_id) in found["invite"].what
+
+
+async def test_each_fault_has_its_advice(fake: FakeDiscord) -> None:
+    """A refused token, an intent that is off, a missing permission, too many rights."""
+    assert (await examined(fake, DISCORD_TOKEN="wrong"))["token"].grade == "fail"  # noqa: S106
+    fake.enabled_intents = 0
+    assert "DISCORD_MESSAGE_CONTENT" in (await examined(fake))["intents"].advice
+    assert (await examined(fake, DISCORD_MESSAGE_CONTENT="false"))["intents"].grade == "ok"
+    fake.guild_permissions = PERMISSIONS["View Channels"]
+    assert "Create Public Threads" in (await examined(fake))["server"].what
+    fake.guild_permissions = (1 << 50) - 1
+    assert (await examined(fake))["server"].grade == "warn"
+
+
+async def test_discord_away_is_told(fake: FakeDiscord) -> None:
+    """No traceback, and no token."""
+    found = await examined(fake, DISCORD_API_URL="http://127.0.0.1:9/api")
+    assert found["discord"].grade == "fail"
+    assert fake.token not in repr(found)
+
+
+async def test_the_command_itself(fake: FakeDiscord) -> None:
+    """It prints the invite address and ends with 0 where people get answers."""
+    fake.guild_permissions = sum(PERMISSIONS.values())
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ops.cli", "doctor", "discord"),
+        env={**os.environ, **fake.env},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"permissions=309237763136" in out
+    assert fake.token.encode() not in out
