@@ -125,13 +125,13 @@ class SlackSettings(BaseSettings):
         "streamed; others that the user did not write are shown as https[:]//...",
     )
     channels: dict[str, ChannelSettings] = Field(
-        default_factory=dict,
+        {},
         alias="SLACK_CHANNELS",
         description="Persona and model by channel id (dm: direct messages), as JSON: "
         '{"C0123": {"persona": "You are terse.", "model": "gpt-x"}}',
     )
-    suggestions: list[str] = Field(
-        default_factory=list,
+    suggestions: tuple[str, ...] = Field(
+        (),
         alias="SLACK_SUGGESTIONS",
         description="Up to 4 prompts that an opened direct message suggests, as JSON.",
     )

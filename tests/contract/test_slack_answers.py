@@ -135,7 +135,10 @@ async def test_a_models_words_notify_nobody(direct: bool, growing: bool) -> None
 
 async def test_links_in_a_stream_are_defanged_unless_known() -> None:
     """A preview would call whoever the model chose; the user's own and the setting's links stay."""
-    text = "See https://evil.example/?q=secret and [x](HTTP://evil.example/y), https://docs.good.example/a, https://mine.example/b ok"
+    text = (
+        "See https://evil.example/?q=secret and [x](HTTP://evil.example/y), "
+        "https://docs.good.example/a, https://mine.example/b ok"
+    )
     async with SlackWorld(SLACK_LINK_HOSTS="good.example") as world:
         ask = await asked(world, direct=True, text="read <https://mine.example/a>")
         grow = Growing(world, ask)
@@ -257,7 +260,7 @@ async def test_an_answer_that_began_anew_is_what_stands_there(direct: bool) -> N
 
 @pytest.mark.parametrize("mode", ["off", "update", "native"])
 async def test_the_streaming_setting(mode: str) -> None:
-    """Off shows nothing before the end; update edits in direct messages; native streams in rooms."""
+    """Off shows nothing before the end; update edits everywhere; native streams in rooms."""
     async with SlackWorld(SLACK_STREAMING=mode) as world:
         for direct in (True, False):
             ask = await asked(world, direct=direct)
@@ -276,7 +279,7 @@ async def test_the_streaming_setting(mode: str) -> None:
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("grown", [0, 1, 2])
 async def test_after_a_crash_the_answer_stands_there_once(direct: bool, grown: int) -> None:
-    """Killed before, after the first and after the second partial: found, completed, not doubled."""
+    """Killed before, after the first and after the second partial: found and completed, once."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
         grow = Growing(world, ask)
@@ -346,15 +349,11 @@ async def test_a_call_without_an_answer_ends_in_one_message(
             await Growing(world, ask).to("Half ")
         world.slack.faults[method].append(fault)
         (part,) = parts_of(answer(ask, "Half and whole."))
-        for _ in range(3):
-            try:
-                receipt = await world.platform.find_posted(part) if _ else None
-                receipt = receipt or await world.platform.post(part)
-                break
-            except Later as later:
-                assert later.maybe_posted
-        else:
-            pytest.fail("never posted")
+        with pytest.raises(Later) as later:
+            await world.platform.post(part)
+        assert later.value.maybe_posted
+        if await world.platform.find_posted(part) is None:
+            await world.platform.post(part)
         assert seen(world, ask) == ["Half and whole."]
         tries = [m for m, _ in world.slack.calls].count(method)
         assert tries <= 2, "the SDK repeats calls by itself"
@@ -453,7 +452,7 @@ async def test_a_status_that_comes_late_is_not_left_behind() -> None:
 
 
 async def test_an_answer_to_a_slash_command_names_its_question() -> None:
-    """It has no thread; where the bot is no member, the asker gets it directly; found after a crash."""
+    """It has no thread; where the bot is no member, the asker gets it directly."""
     async with SlackWorld() as world:
         for member in (True, False):
             await world.slack.command("/ask", "how long?")

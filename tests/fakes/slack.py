@@ -409,7 +409,8 @@ class FakeSlack:
         inclusive = _true(args, "inclusive")
         found = [
             m for m in reversed(self._in_order(channel))
-            if not m.get("thread_ts") and (float(m["ts"]) < latest or (inclusive and float(m["ts"]) == latest))
+            if not m.get("thread_ts")
+            and (float(m["ts"]) < latest or (inclusive and float(m["ts"]) == latest))
         ]  # fmt: skip
         return self._page(found, args)
 
@@ -582,14 +583,16 @@ class FakeSlack:
             message["streaming"] = False
         ts = self.new_ts()
         event = {"type": "agent_session_stopped", "channel": channel, "thread_ts": thread,
-                 "user": user, "event_ts": ts, "streaming_message_ts": [m["ts"] for m in running]}  # fmt: skip
+                 "user": user, "event_ts": ts, "streaming_message_ts": [m["ts"] for m in running],
+        }  # fmt: skip
         self.spawn(self.deliver(event))
 
     def react(self, channel: str, ts: str, reaction: str, *, user: str = "UADA") -> None:
         """A person reacts to a message."""
         item = {"type": "message", "channel": channel, "ts": ts}
         event = {"type": "reaction_added", "user": user, "reaction": reaction, "item": item,
-                 "item_user": self.messages[channel][ts]["user"], "event_ts": self.new_ts()}  # fmt: skip
+                 "item_user": self.messages[channel][ts]["user"], "event_ts": self.new_ts(),
+        }  # fmt: skip
         self.spawn(self.deliver(event))
 
     def file(self, name: str, kind: str, data: bytes, **fields: Any) -> dict[str, Any]:
@@ -597,7 +600,8 @@ class FakeSlack:
         self.files[name] = (kind, data)
         url = f"http://127.0.0.1:{self.port}/files/{name}"
         return {"id": f"F{name}", "name": name, "mimetype": kind, "size": len(data),
-                "mode": "hosted", "url_private": url, "url_private_download": url, **fields}  # fmt: skip
+                "mode": "hosted", "url_private": url, "url_private_download": url, **fields,
+        }  # fmt: skip
 
     # --- what people see -------------------------------------------------------------------------
 
@@ -684,10 +688,8 @@ async def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     slack = await FakeSlack().start(parser.parse_args().port)
-    print(
-        f"SLACK_API_URL={slack.url} SLACK_BOT_TOKEN={BOT_TOKEN} SLACK_APP_TOKEN={APP_TOKEN}",
-        flush=True,
-    )  # noqa: T201, E501
+    tokens = f"SLACK_BOT_TOKEN={BOT_TOKEN} SLACK_APP_TOKEN={APP_TOKEN}"
+    print(f"SLACK_API_URL={slack.url} {tokens}", flush=True)  # noqa: T201
     await asyncio.Event().wait()
 
 

@@ -36,8 +36,11 @@ class Delivery:
 
 
 class Sock:
-    """One connection of the app. `deaf`: it stays open, but neither reads nor says anything.
-    `mute`: it answers pings, but no event comes."""
+    """One connection of the app.
+
+    `deaf`: it stays open, but neither reads nor says anything. `mute`: it answers pings, but no
+    event comes.
+    """
 
     def __init__(self, ws: web.WebSocketResponse) -> None:
         self.ws = ws

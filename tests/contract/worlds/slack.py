@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from typing import Any
+from typing import Any, Self
 
 from bots.endings import end
 from bots.slack.platform import Slack
@@ -40,7 +40,7 @@ class SlackWorld:
         self._ids: set[str] = set()
         self._names = itertools.count()
 
-    async def __aenter__(self) -> "SlackWorld":
+    async def __aenter__(self) -> Self:
         await self.slack.start()
         self.platform = self.make()
         self.listening = asyncio.create_task(self.platform.listen(self.publish))
