@@ -49,9 +49,9 @@ def final_row(owner: int, prompt_id: str, outcome: Outcome) -> list[Json]:
     match outcome:
         case "answered":
             return row_of(owner, prompt_id, "again", "up", "down")
-        case "failed" | "stopped":
+        case "stopped":
             return row_of(owner, prompt_id, "again")
-        case _:
+        case _:  # the conversation does not hold a failed question, so it could not be asked again
             return []
 
 

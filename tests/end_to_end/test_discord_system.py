@@ -1,0 +1,146 @@
+"""Discord as a whole, as a person sees it: adapter, NATS, dataflow and model as processes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from ops.nats_server import NatsServer
+from tests.end_to_end.discord_system import System
+from tests.fakes.discord import THINKING
+from tests.fakes.model import FakeModel, Fault
+
+QUIET_S = 1.0
+
+
+@pytest.fixture
+async def system(nats: NatsServer, fake_model: FakeModel, tmp_path: Path) -> AsyncIterator[System]:
+    """Everything runs."""
+    async with System(nats, fake_model, tmp_path, THREADWAX_HTTP_PORT="0") as system:
+        yield system
+
+
+async def test_a_conversation_in_a_thread(system: System) -> None:
+    """A mention opens a thread; in it no mention is needed, and the first question is known."""
+    fake = system.fake
+    message = await fake.say("my name is Ada", mention=True)
+    await system.answered(message)
+    await fake.say("what is my name?", channel=message)
+    await system.answered(message, count=2)
+    assert "my name is Ada" in str(system.model.requests[-1])
+    assert len(system.finished(message)) == 2
+
+
+async def test_what_was_said_directly_stays_out_of_the_server(system: System) -> None:
+    """A direct message's words never reach a request from a channel."""
+    fake = system.fake
+    direct = await fake.direct()
+    await fake.say("my PIN is 4711", channel=direct)
+    await fake.until(lambda: fake.read(direct))
+    message = await fake.say("what is my PIN?", mention=True)
+    await system.answered(message)
+    assert "4711" not in str(system.model.requests[-1])
+
+
+async def test_a_model_that_fails_for_good_gives_one_notice(system: System) -> None:
+    """In the same place, in plain words, and the next question is answered."""
+    system.model.always = Fault(status=400, error={"message": "broken"})
+    message = await system.fake.say("hello", mention=True)
+    await system.answered(message)
+    (notice,) = system.finished(message)
+    assert "broken" not in notice
+    assert "Traceback" not in notice
+    system.model.always = None
+    await system.fake.say("again?", channel=message)
+    await system.answered(message, count=2)
+    assert system.finished(message)[1].startswith("answer")
+
+
+async def test_a_command_is_answered_where_it_was_used(system: System) -> None:
+    """The placeholder becomes the answer."""
+    await system.fake.command("ask", question="what is wax?")
+    await system.fake.until(lambda: any(t.startswith("answer") for t in system.fake.read()))
+    assert THINKING not in system.fake.read()
+    assert len(system.fake.read()) == 1
+
+
+async def test_a_command_outlives_a_kill(system: System) -> None:
+    """Killed while the model works: the placeholder is filled by the next process."""
+    system.model.delay_s = 1.5
+    await system.fake.command("ask", question="what is wax?")
+    await system.fake.until(lambda: system.fake.read() == [THINKING])
+    system.adapter.kill()
+    system.start()
+    await system.fake.until(lambda: any(t.startswith("answer") for t in system.fake.read()))
+    await asyncio.sleep(QUIET_S)
+    assert len(system.fake.read()) == 1
+
+
+async def test_stop_keeps_what_was_said(system: System) -> None:
+    """The button below a growing answer ends it; the cursor goes."""
+    system.model.reply = lambda _: "word " * 400
+    system.model.piece_chars, system.model.pause_s = 5, 0.02
+    message = await system.fake.say("count", mention=True)
+    await system.fake.until(lambda: bool(system.fake.replies_to(message)))
+    (preview,) = system.fake.posts(message)
+    await system.fake.click(int(preview["id"]), "stop")
+    await system.answered(message)
+    (text,) = system.finished(message)
+    assert 0 < text.count("word") < 400
+
+
+async def test_a_deleted_question_leaves_no_answer(system: System) -> None:
+    """What was shown of it disappears."""
+    system.model.reply = lambda _: "word " * 400
+    system.model.piece_chars, system.model.pause_s = 5, 0.02
+    message = await system.fake.say("count", mention=True)
+    await system.fake.until(lambda: bool(system.fake.read(message)))
+    await system.fake.delete(message)
+    await system.fake.until(lambda: not system.fake.read(message))
+    await asyncio.sleep(QUIET_S)
+    assert system.fake.read(message) == []
+
+
+async def test_an_outage_of_nats_loses_no_message(system: System) -> None:
+    """What is said meanwhile is answered afterwards."""
+    system.server.kill()
+    messages = [await system.fake.say(f"question {n}", mention=True) for n in range(3)]
+    await asyncio.sleep(QUIET_S)
+    await asyncio.to_thread(system.server.start)
+    await system.answered(*messages)
+    assert [len(system.finished(m)) for m in messages] == [1, 1, 1]
+
+
+async def test_it_stops_cleanly_and_logs_no_words(system: System) -> None:
+    """SIGTERM ends it with 0 and the session is given back; no text and no token in its log."""
+    message = await system.fake.say("a-secret-word", mention=True)
+    await system.answered(message)
+    assert await system.adapter.stop() == 0
+    assert not system.fake.gateway.live
+    logs = system.logs()
+    assert "a-secret-word" not in logs
+    assert system.fake.token not in logs
+    assert '"event": "received"' in logs
+
+
+async def test_it_says_when_it_is_ready(
+    nats: NatsServer, fake_model: FakeModel, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    """/readyz is 200 with a connection, and 503 without one."""
+    port = str(unused_tcp_port)
+    async with (
+        System(nats, fake_model, tmp_path, THREADWAX_HTTP_PORT=port) as system,
+        aiohttp.ClientSession() as http,
+    ):
+        async with http.get(f"http://127.0.0.1:{port}/readyz") as page:
+            assert page.status == 200, await page.text()
+        system.fake.gateway.refuse_resumes = True
+        system.fake.gateway.drop()
+        async with asyncio.timeout(10):
+            while True:
+                async with http.get(f"http://127.0.0.1:{port}/readyz") as page:
+                    if page.status == 503:
+                        break
+                await asyncio.sleep(0.05)
