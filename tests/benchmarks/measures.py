@@ -18,6 +18,9 @@ from tests.running import ROOT, Running, dataflow, question
 
 Figures = dict[str, Any]
 
+TURNS = 20
+"""Questions of one user in a row, as people's conversations have."""
+
 
 def percentile(values: list[float], share: float) -> float:
     """The value below which `share` of the values lie."""
@@ -102,10 +105,13 @@ async def in_turns(
 
 
 async def idle_way(watcher: Watcher, prefix: str, count: int = 400) -> list[float]:
-    """Prompt to reply, one at a time."""
+    """Prompt to reply, one at a time, in conversations of up to `TURNS` turns."""
     for number in range(30):
         await watcher.ask(question(f"{prefix}warm", number, "hello"))
-    return [(await watcher.ask(question(prefix, number, "hello")))[0] for number in range(count)]
+    return [
+        (await watcher.ask(question(f"{prefix}{number // TURNS}", number, "hello")))[0]
+        for number in range(count)
+    ]
 
 
 async def idle(server: Any, home: Path, model_url: str) -> Figures:
