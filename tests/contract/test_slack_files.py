@@ -132,7 +132,7 @@ SCHEMA = {
         "display_information": {
             "type": "object", "additionalProperties": False, "required": ["name"],
             "properties": {
-                "name": text(35), "description": text(140), "long_description": text(4000, 174),
+                "name": text(35), "description": text(140), "long_description": text(4000, 175),
                 "background_color": {"type": "string", "pattern": "^#([0-9a-f]{3}|[0-9a-f]{6})$"},
             },
         },

@@ -12,6 +12,7 @@ import pytest
 
 from shared.bus import Bus
 from tests.fakes.model import FakeModel
+from tests.fakes.model import Fault as ModelFault
 from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, ROOM, FakeSlack, Fault
 from tests.running import Running, answer_to, dataflow, question
 
@@ -211,3 +212,48 @@ async def test_a_hundred_mentions_in_a_second(world: World) -> None:
     assert took[-1] < 3.0
     for number, ts in asked:
         await world.until_answered(ROOM, ts, expected(f"n{number}"))
+
+
+async def test_a_picture_reaches_the_model(world: World) -> None:
+    """From Slack's file over the object store into the request; a restart between is no matter."""
+    slack = world.slack
+    pixel = b"\x89PNG\r\n\x1a\n" + b"\x00" * 1_000_000
+    world.model.reply = lambda _: "A cat."
+    file = slack.file("cat.png", "image/png", pixel)
+    thread = slack.dm("what is this?", files=[file], subtype="file_share")
+    await world.until_answered("DADA", thread, "A cat.")
+    content = world.model.requests[-1]["messages"][-1]["content"]
+    assert content[-1]["image_url"]["url"].startswith("data:image/png;base64,")
+    assert len(content[-1]["image_url"]["url"]) > 1_300_000
+
+
+async def test_a_model_that_fails_for_good_is_one_plain_notice(world: World) -> None:
+    """In the same place, with the status line gone and no half answer beside it."""
+    slack = world.slack
+    world.model.always = ModelFault(status=400)
+    for direct in (True, False):
+        ts = slack.dm("hello") if direct else slack.mention("hello")
+        channel = "DADA" if direct else ROOM
+        await slack.until(lambda: slack.thread(channel, ts), seconds=ANSWER_S)  # noqa: B023
+        await slack.until(lambda: not slack.status(channel, ts), seconds=ANSWER_S)  # noqa: B023
+        (notice,) = slack.thread(channel, ts)
+        assert "as ordered" not in notice
+        assert slack.buttons(channel, slack.bot_messages(channel, ts)[0]["ts"]) == []
+
+
+async def test_stop_and_again_through_everything(world: World) -> None:
+    """Stop keeps what was said so far; Again asks the model anew, in the same thread."""
+    slack = world.slack
+    world.model.reply = lambda _: "word " * 400
+    world.model.piece_chars, world.model.pause_s = 5, 0.05
+    ts = slack.mention("talk")
+    await slack.until(lambda: slack.thread(ROOM, ts), seconds=ANSWER_S)
+    message = slack.bot_messages(ROOM, ts)[0]["ts"]
+    await slack.click(ROOM, message, "Stop")
+    await slack.until(lambda: "Again" in slack.buttons(ROOM, message), seconds=ANSWER_S)
+    (stopped,) = slack.thread(ROOM, ts)
+    assert stopped.startswith("word")
+    assert len(stopped) < 1500
+    world.model.reply = lambda _: "Short."
+    await slack.click(ROOM, message, "Again")
+    await slack.until(lambda: slack.thread(ROOM, ts) == [stopped, "Short."], seconds=ANSWER_S)
