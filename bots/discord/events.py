@@ -78,7 +78,8 @@ def spot_of(channel: object, guild: discord.Guild | None, channel_id: int, me: i
 
 
 def _everyone_sees(channel: discord.abc.GuildChannel, guild: discord.Guild) -> bool:
-    return channel.permissions_for(guild.default_role).view_channel
+    everyone = guild.get_role(guild.id)  # missing while the server is not known yet
+    return everyone is not None and channel.permissions_for(everyone).view_channel
 
 
 def from_person(message: discord.Message, me: int) -> bool:

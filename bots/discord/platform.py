@@ -12,6 +12,7 @@ from typing import Final
 from discord.http import HTTPClient
 
 from bots.adapter import Misconfigured
+from bots.discord.asking import Asking
 from bots.discord.client import Client, keep_connected, use_endpoints
 from bots.discord.commands import add_commands
 from bots.discord.files import Put
@@ -59,8 +60,11 @@ class Discord:
         except Held as error:
             raise Misconfigured(str(error)) from error
         self._memory = Memory(folder / "memory.sqlite")
-        self._listening = Listening(settings, store, self._memory, self._poster, self._typing)
-        self._using = Using(self._listening, self._waiting, self._typing, self._http)
+        self._asking = Asking(settings, store)
+        self._listening = Listening(
+            settings, self._asking, self._memory, self._poster, self._typing
+        )
+        self._using = Using(self._asking, self._waiting, self._typing, self._http)
         self.listening = self._listening.listening
 
     # --- listening ----------------------------------------------------------------------------
@@ -74,7 +78,7 @@ class Discord:
         if self._settings.token is None:
             raise Misconfigured("DISCORD_TOKEN is not set: docs/discord.md says where to get one.")
         use_endpoints(self._settings)
-        self._listening.start(publish)
+        self._asking.start(publish)
         token = self._settings.token.get_secret_value()
         saving = asyncio.create_task(self._save())
         self._connection = asyncio.create_task(keep_connected(self._make, token, closed=self._left))
@@ -111,7 +115,7 @@ class Discord:
         self._client = Client(
             self._settings, listener, self._memory, lambda tree: add_commands(tree, self._using)
         )
-        self._listening.client = self._client
+        self._asking.client = self._client
         return self._client
 
     async def _left(self) -> None:

@@ -14,30 +14,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import discord
-from discord.http import HTTPClient, Route
+from discord.http import HTTPClient
 
 from bots.discord.buttons import STOP, final_row, ids_on, kinds_on, row_of
+from bots.discord.channels import Channels, Json, body_of, edit_of
 from bots.discord.events import user_id_of
 from bots.discord.interactions import Waiting
 from bots.discord.markdown import downgraded
 from bots.discord.refusals import (
     FAILURES,
     INTERACTION_OVER,
-    THREAD_ARCHIVED,
-    THREAD_EXISTS,
-    UNKNOWN_MESSAGE,
     post_error,
 )
 from bots.discord.typing import Typing
 from bots.platform import Forbidden, Later, Part
 from bots.split_text import split_text, utf16_length
-from shared.log import logger
 from shared.messages import Address, Partial, Reply
-
-Json = dict[str, Any]
 
 TEXT_LIMIT: Final = 2000
 EDIT_EVERY_S: Final = 1.2
@@ -55,13 +50,6 @@ FORBIDDEN_FOR_S: Final = 300.0
 """So long a channel that refuses the bot is left alone: 10,000 refusals in 10 minutes are a ban."""
 
 PREVIEWS_KEPT: Final = 2048
-THREADS_KEPT: Final = 4096
-PAGES_READ: Final = 5
-PAGE: Final = 100
-ARCHIVE_AFTER_MIN: Final = 1440
-_SUPPRESS_EMBEDS: Final = 1 << 2
-_NO_THREAD: Final = frozenset({160006, 50013, 50024, UNKNOWN_MESSAGE, 30010, 30033})
-"""Too many threads, no right to open one, no place for one, no message for one: answered inline."""
 
 
 @dataclass(slots=True)
@@ -85,11 +73,10 @@ class Poster:
         typing: Typing,
     ) -> None:
         self._http = http
-        self._me = me
+        self._channels = Channels(http, me)
         self._waiting = waiting
         self._typing = typing
         self._previews: OrderedDict[str, _Preview] = OrderedDict()
-        self._threads: OrderedDict[int, int] = OrderedDict()
         self._forbidden: dict[int, float] = {}
 
     # --- the port -----------------------------------------------------------------------------
@@ -126,14 +113,14 @@ class Poster:
         if preview is not None and preview.text == text:
             return
         owner = user_id_of(partial.user)
-        body = _body(text, row_of(owner, partial.prompt_id, STOP))
+        body = body_of(text, row_of(owner, partial.prompt_id, STOP))
         with suppress(*FAILURES, Later):
             async with asyncio.timeout(PREVIEW_WITHIN_S):
                 if preview is None:
                     await self._open_preview(partial, body)
                 else:
                     preview.text, preview.at = text, time.monotonic()
-                    await self._edit(preview.channel, preview.message, body)
+                    await self._channels.edit(preview.channel, preview.message, body)
 
     async def find(self, part: Part) -> str | None:
         """The message of a part that may have been posted; remembers an unfinished preview."""
@@ -142,7 +129,7 @@ class Poster:
         pieces = split_text(downgraded(reply.text), TEXT_LIMIT, length=utf16_length)
         nth = sum(1 for piece in pieces[: part.index] if piece.strip() == part.text.strip())
         try:
-            mine = await self._own_below(reply)
+            mine = await self._channels.own_below(reply.address)
         except FAILURES as error:
             told = post_error(error)
             raise told if isinstance(told, Later) else Later(str(told), 1.0) from error
@@ -162,21 +149,21 @@ class Poster:
         self._typing.stop(reply.prompt_id)
         with suppress(*FAILURES, Later):
             if reply.prompt_id not in self._previews:
-                for message in await self._own_below(reply):
+                for message in await self._channels.own_below(reply.address):
                     if kinds_on(message, reply.prompt_id):
                         self._keep_preview(reply.prompt_id, message)
             preview = self._previews.pop(reply.prompt_id, None)
             if preview is not None:
-                await self._delete(preview.channel, preview.message)
+                await self._channels.delete(preview.channel, preview.message)
             elif await self._waiting.open(reply.address):
                 await self._http().request(self._waiting.original("DELETE", reply.address))
 
     async def say(self, address: Address, text: str, key: str) -> None:
         """A word of the bot's own in answer to a message. Best effort."""
-        body = _body(text, [])
+        body = body_of(text, [])
         body |= {"nonce": nonce_of(key), "enforce_nonce": True, **_reference(address)}
         with suppress(*FAILURES, Later):
-            await self._send(int(address["channel"]), body)
+            await self._channels.send(int(address["channel"]), body)
 
     # --- one part -----------------------------------------------------------------------------
 
@@ -185,13 +172,13 @@ class Poster:
         last = part.index == part.count - 1
         owner = user_id_of(reply.user)
         row = final_row(owner, reply.prompt_id, reply.outcome) if last else []
-        body = _body(part.text, row)
+        body = body_of(part.text, row)
         key = part.key
         if part.index == 0:
             preview = self._previews.get(reply.prompt_id)
             if preview is not None:
                 with suppress(discord.NotFound):
-                    await self._edit(preview.channel, preview.message, body)
+                    await self._channels.edit(preview.channel, preview.message, body)
                     return str(preview.message)
                 # Somebody deleted it: its nonce would only find the deleted message again.
                 self._previews.pop(reply.prompt_id, None)
@@ -201,27 +188,27 @@ class Poster:
         return await self._send_once(reply.address, body, key, first=part.index == 0)
 
     async def _send_once(self, address: Address, body: Json, key: str, *, first: bool) -> str:
-        channel = await self._where(address)
+        channel = await self._channels.place(address)
         body = {**body, "nonce": nonce_of(key), "enforce_nonce": True}
         if first and channel == int(address["channel"]):
             body |= _reference(address)
-        sent = await self._send(channel, body)
+        sent = await self._channels.send(channel, body)
         if not _same(sent, body):  # a preview of this part, posted before a crash
             try:
-                await self._edit(channel, int(sent["id"]), body)
+                await self._channels.edit(channel, int(sent["id"]), body)
             except discord.NotFound:
                 body["nonce"] = nonce_of(f"{key}!")
-                sent = await self._send(channel, body)
+                sent = await self._channels.send(channel, body)
         return str(sent["id"])
 
     async def _open_preview(self, partial: Partial, body: Json) -> None:
         sent = await self._edit_original(partial.address, body)
         if sent is None:
-            channel = await self._where(partial.address)
+            channel = await self._channels.place(partial.address)
             if channel == int(partial.address["channel"]):
                 body = {**body, **_reference(partial.address)}
             body |= {"nonce": nonce_of(f"{partial.prompt_id}.0"), "enforce_nonce": True}
-            sent = await self._send(channel, body)
+            sent = await self._channels.send(channel, body)
         self._keep_preview(partial.prompt_id, sent)
         self._typing.stop(partial.prompt_id)
 
@@ -232,83 +219,7 @@ class Poster:
         while len(self._previews) > PREVIEWS_KEPT:
             self._previews.popitem(last=False)
 
-    async def _where(self, address: Address) -> int:
-        """The channel of an answer: its thread, opened now if it is to be."""
-        channel = int(address["channel"])
-        if address.get("open") != "1":
-            return channel
-        message = int(address["message"])
-        if message in self._threads:
-            return self._threads[message]
-        body = {"name": address.get("title") or "…", "auto_archive_duration": ARCHIVE_AFTER_MIN}
-        path = "/channels/{channel_id}/messages/{message_id}/threads"
-        route = Route("POST", path, channel_id=channel, message_id=message)
-        try:
-            thread = int((await self._http().request(route, json=body))["id"])
-        except discord.RateLimited:
-            thread = channel  # it can take many minutes: the answer does not wait for a thread
-        except discord.HTTPException as error:
-            if error.code == THREAD_EXISTS:
-                thread = message
-            elif error.code in _NO_THREAD:
-                logger().warning("no thread: answered in the channel", code=error.code)
-                thread = channel
-            else:
-                raise
-        self._threads[message] = thread
-        while len(self._threads) > THREADS_KEPT:
-            self._threads.popitem(last=False)
-        return thread
-
-    # --- what stands there --------------------------------------------------------------------
-
-    async def _own_below(self, reply: Reply) -> list[Json]:
-        """This bot's messages since the question, in order, wherever the answer could stand."""
-        address = reply.address
-        since = int(address["message"])
-        channels = [int(address["channel"])]
-        if address.get("open") == "1":
-            channels.insert(0, since)  # a thread has the id of its message
-        found: list[Json] = []
-        for channel in channels:
-            after = since - 1
-            for _ in range(PAGES_READ):
-                route = Route("GET", "/channels/{channel_id}/messages", channel_id=channel)
-                query = {"after": str(after), "limit": str(PAGE)}
-                try:
-                    page = await self._http().request(route, params=query)
-                except (discord.NotFound, discord.Forbidden):
-                    break  # no such thread; `post` says what is wrong with the place itself
-                page.sort(key=lambda message: int(message["id"]))
-                found += [m for m in page if int(m["author"]["id"]) == self._me()]
-                if len(page) < PAGE:
-                    break
-                after = int(page[-1]["id"])
-        return found
-
-    # --- Discord ------------------------------------------------------------------------------
-
-    async def _send(self, channel: int, body: Json) -> Json:
-        route = Route("POST", "/channels/{channel_id}/messages", channel_id=channel)
-        try:
-            sent: Json = await self._http().request(route, json=body)
-        except discord.HTTPException as error:
-            if error.code != THREAD_ARCHIVED:
-                raise
-            opened = Route("PATCH", "/channels/{channel_id}", channel_id=channel)
-            await self._http().request(opened, json={"archived": False})
-            sent = await self._http().request(route, json=body)
-        return sent
-
-    async def _edit(self, channel: int, message: int, body: Json) -> None:
-        path = "/channels/{channel_id}/messages/{message_id}"
-        route = Route("PATCH", path, channel_id=channel, message_id=message)
-        await self._http().request(route, json=_edit_of(body))
-
-    async def _delete(self, channel: int, message: int) -> None:
-        path = "/channels/{channel_id}/messages/{message_id}"
-        route = Route("DELETE", path, channel_id=channel, message_id=message)
-        await self._http().request(route)
+    # --- commands ------------------------------------------------------------------------------
 
     async def _edit_original(self, address: Address, body: Json) -> Json | None:
         """Fills an interaction's placeholder; None where there is none, or it is too late."""
@@ -316,7 +227,7 @@ class Poster:
             return None
         try:
             sent: Json = await self._http().request(
-                self._waiting.original("PATCH", address), json=_edit_of(body)
+                self._waiting.original("PATCH", address), json=edit_of(body)
             )
         except discord.HTTPException as error:
             if error.code in INTERACTION_OVER or error.status == HTTPStatus.NOT_FOUND:
@@ -330,26 +241,12 @@ class Poster:
         placeholder = self._waiting.placeholder(address)
         if placeholder is not None:
             with suppress(*FAILURES):
-                await self._delete(int(address["channel"]), placeholder)
+                await self._channels.delete(int(address["channel"]), placeholder)
 
 
 def nonce_of(key: str) -> str:
     """A part's nonce: the same for the same key, at most 25 characters."""
     return hashlib.sha256(key.encode()).hexdigest()[:24]
-
-
-def _body(text: str, components: list[Json]) -> Json:
-    return {
-        "content": text,
-        "components": components,
-        "allowed_mentions": {"parse": []},
-        "flags": _SUPPRESS_EMBEDS,
-    }
-
-
-def _edit_of(body: Json) -> Json:
-    left = ("nonce", "enforce_nonce", "message_reference")
-    return {key: value for key, value in body.items() if key not in left}
 
 
 def _reference(address: Address) -> Json:

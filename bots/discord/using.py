@@ -14,9 +14,9 @@ import discord
 from discord.http import HTTPClient, Route
 
 from bots.discord import events
+from bots.discord.asking import Asking
 from bots.discord.buttons import chosen_on, row_of
 from bots.discord.interactions import Waiting
-from bots.discord.listening import Listening
 from bots.discord.refusals import FAILURES
 from bots.discord.typing import Typing
 from bots.discord.words import saying
@@ -40,12 +40,12 @@ class Using:
 
     def __init__(
         self,
-        listening: Listening,
+        asking: Asking,
         waiting: Waiting,
         typing: Typing,
         http: Callable[[], HTTPClient],
     ) -> None:
-        self._listening = listening
+        self._asking = asking
         self._waiting = waiting
         self._typing = typing
         self._http = http
@@ -89,7 +89,7 @@ class Using:
         quotes: tuple[Any, ...],
         about: discord.Message | None,
     ) -> None:
-        ask = await self._listening.ask(
+        ask = await self._asking.ask(
             interaction.id,
             f"discord-i-{interaction.id}",
             interaction.user.id,
@@ -100,8 +100,8 @@ class Using:
         )
         address = self._waiting.address(interaction, _address(interaction, spot))
         ask = ask.model_copy(update={"place": _place(spot), "address": address})
-        async with self._listening.lane(ask.user):
-            await self._listening.publish(ask)
+        async with self._asking.lane(ask.user):
+            await self._asking.publish(ask)
 
     async def on_reset(self, interaction: Interaction) -> None:
         """Forgets what could be recalled here."""
@@ -167,9 +167,9 @@ class Using:
             interaction.channel,
             interaction.guild,
             interaction.channel_id or 0,
-            self._listening.me,
+            self._asking.me,
         )
-        why = await self._listening.refusal(interaction.user, spot)
+        why = await self._asking.refusal(interaction.user, spot)
         if why is not None:
             await _whisper(interaction, why)
             return None
@@ -177,8 +177,8 @@ class Using:
 
     async def _stored(self, event: AnyEvent) -> bool:
         try:
-            async with asyncio.timeout(STORED_FIRST_S), self._listening.lane(event.user):
-                await self._listening.publish(event)
+            async with asyncio.timeout(STORED_FIRST_S), self._asking.lane(event.user):
+                await self._asking.publish(event)
         except TimeoutError:
             return False
         return True

@@ -133,7 +133,6 @@ async def test_a_wrong_token_ends_at_once() -> None:
         async with world:
             pass
     assert world.fake.gateway.identifies == []
-    await world.fake.stop()
 
 
 async def test_an_intent_that_is_not_enabled_ends_with_advice() -> None:
@@ -144,7 +143,6 @@ async def test_an_intent_that_is_not_enabled_ends_with_advice() -> None:
     with pytest.raises(Misconfigured, match="DISCORD_MESSAGE_CONTENT=false"):
         async with world:
             pass
-    await fake.stop()
 
 
 async def test_silence_shows_in_the_readiness(

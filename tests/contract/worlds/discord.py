@@ -29,11 +29,18 @@ class DiscordWorld:
 
     async def __aenter__(self) -> Self:
         await self.fake.start()
-        await self.connect()
+        try:
+            await self.connect()
+        except BaseException:
+            await self._clean_up()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.disconnect()
+        await self._clean_up()
+
+    async def _clean_up(self) -> None:
         await self.fake.stop()
         self._folder.cleanup()
 
