@@ -295,6 +295,23 @@ async def test_after_a_crash_the_answer_stands_there_once(direct: bool, grown: i
         assert await world.platform.find_posted(part) == receipt
 
 
+async def test_half_an_answer_is_never_found_as_whole() -> None:
+    """Killed after the stream ended, before its text was set right: it is completed, not kept."""
+    async with SlackWorld() as world:
+        ask = await asked(world, direct=True)
+        grow = Growing(world, ask)
+        await grow.to("The first attempt ")
+        await grow.to("Another ", attempt=2)
+        world.slack.faults["chat.update"].append(Fault("status"))
+        (part,) = parts_of(answer(ask, "Another answer."))
+        with pytest.raises(Later):
+            await world.platform.post(part)
+        await world.restart()
+        assert await world.platform.find_posted(part) is None
+        await world.platform.post(part)
+        assert seen(world, ask) == ["Another answer."]
+
+
 async def test_every_part_is_found_by_its_own_key() -> None:
     """Killed between two parts: the first is there, the second is not."""
     async with SlackWorld() as world:

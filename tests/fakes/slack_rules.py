@@ -33,7 +33,8 @@ SCOPES = {
     "reactions.add": "reactions:write",
     "files.info": "files:read",
 }
-PING = re.compile(r"<!(?:channel|here|everyone|subteam\^[^>]*)[^>]*>|<@[A-Z0-9]+(?:\|[^>]*)?>")
+PING = re.compile(r"<!(?:channel|here|everyone|subteam\^)|<@[A-Z0-9]")
+"""How a mention begins: what follows may come in the next chunk."""
 LINK = re.compile(r"https?://[^\s<>|)\]]+")
 
 
