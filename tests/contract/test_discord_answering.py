@@ -13,7 +13,7 @@ from bots.platform import Forbidden, Gone, Later, Never, Part
 from shared.messages import AnyEvent, Outcome, Partial, Reply
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
-from tests.fakes.discord import THINKING
+from tests.fakes.discord_shapes import THINKING
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from ops.nats_server import NatsServer
 from tests.end_to_end.discord_system import System
-from tests.fakes.discord import THINKING
+from tests.fakes.discord_shapes import THINKING
 from tests.fakes.model import FakeModel, Fault
 
 QUIET_S = 1.0

@@ -339,9 +339,10 @@ class Rest:
 
     def _first_answer(self, request: web.Request) -> Json:
         original = self._interaction(request)["original"]
-        if original is None or int(original["id"]) not in self.world.messages[
-            int(original["channel_id"])
-        ]:
+        if (
+            original is None
+            or int(original["id"]) not in self.world.messages[int(original["channel_id"])]
+        ):
             raise Refused(404, 10008, "Unknown Message")
         found: Json = original
         return found
