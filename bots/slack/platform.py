@@ -59,7 +59,9 @@ class Slack:
         self._patience = patience or Patience()
         self._now = now
         self._session = new_session()
-        self._store = Store(installations_url) if settings.with_oauth else None
+        self._store = (
+            Store(installations_url, settings.client_id or "") if settings.with_oauth else None
+        )
         self._teams = Teams(
             settings.api_url, self._session, now,
             token=settings.bot_token.get_secret_value() if settings.bot_token else None,
