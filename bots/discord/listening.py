@@ -29,6 +29,9 @@ from shared.bus import TooLarge
 from shared.log import logger
 from shared.messages import Deleted, Edited
 
+TAKE_AGAIN_S: Final = (1.0, 5.0, 30.0, 120.0)
+"""Waits while Discord does not say who or where somebody is: its outages are mostly shorter."""
+
 HANDLED_KEPT: Final = 20_000
 """Messages that were taken, so that one delivered again costs nothing."""
 
@@ -115,12 +118,20 @@ class Listening:
             self._handled.popitem(last=False)
         self._memory.begin(message.id)
         with self._in_hand():
-            try:
-                await self._take(message)
-            except FAILURES as error:
-                logger().error("message not taken", id=message.id, error=type(error).__name__)
-            except Exception:  # noqa: BLE001  (one strange message must not hold up the mark)
-                logger().exception("message not taken", id=message.id)
+            for wait_s in (*TAKE_AGAIN_S, None):
+                try:
+                    await self._take(message)
+                except FAILURES as error:
+                    # Discord was asked something and did not answer: it may the next time.
+                    kind = type(error).__name__
+                    if wait_s is None:
+                        logger().error("message not taken", id=message.id, error=kind)
+                    else:
+                        await asyncio.sleep(wait_s)
+                        continue
+                except Exception:  # noqa: BLE001  (a strange message must not hold up the mark)
+                    logger().exception("message not taken", id=message.id)
+                break
         self._memory.done(message.id)
 
     async def _take(self, message: discord.Message) -> None:

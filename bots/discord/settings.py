@@ -36,7 +36,12 @@ class DiscordSettings(BaseSettings):
     """Every setting of `threadwax discord`; ids are Discord's numbers, separated by commas."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", populate_by_name=True
+        # The prefix keeps fields' own names, HOST or TOKEN, from being looked for as variables.
+        env_file=".env",
+        env_prefix="DISCORD_",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     token: SecretStr | None = Field(

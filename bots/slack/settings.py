@@ -24,7 +24,12 @@ class SlackSettings(BaseSettings):
     """Every setting of `threadwax slack`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", populate_by_name=True
+        # The prefix keeps fields' own names, HOST or TOKEN, from being looked for as variables.
+        env_file=".env",
+        env_prefix="SLACK_",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     bot_token: SecretStr | None = Field(

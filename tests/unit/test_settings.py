@@ -62,17 +62,18 @@ def test_secrets_do_not_show() -> None:
     assert "sk-secret" not in repr(shown)
 
 
+@pytest.mark.parametrize("kind", ALL)
 def test_no_other_variable_is_taken_for_a_setting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[BaseSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HOME is a person's own folder, not the data folder; MODEL may be anybody's."""
+    """HOME is a person's own folder, not the data folder; MODEL or HOST may be anybody's."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("THREADWAX_HOME", raising=False)
-    for name in Settings.model_fields:
-        monkeypatch.setenv(name.upper(), "/elsewhere")
-    settings = Settings()
-    assert settings.home == tmp_path / ".threadwax"
-    assert settings.model is None
+    for field in kind.model_fields.values():
+        monkeypatch.delenv(str(field.alias), raising=False)
+    before = kind()
+    for name in {name.upper() for name in kind.model_fields} - {f.alias for f in all_fields()}:
+        monkeypatch.setenv(name, "1")
+    assert kind() == before
 
 
 def test_bus_url_prefers_the_configured_server(tmp_path: Path) -> None:
