@@ -11,7 +11,7 @@ from pathlib import Path
 from ops.nats_command import set_up_streams
 from ops.nats_server import NatsServer
 from shared import log
-from tests.benchmarks import measures
+from tests.benchmarks import adapters, measures
 
 RESULTS = Path("build/benchmarks")
 
@@ -28,6 +28,7 @@ async def run(home: Path) -> measures.Figures:
                 ("idle", measures.idle(server, home / "idle", url)),
                 ("first_token", measures.first_token(server, home / "first")),
                 ("crowd", measures.crowd(server, home / "crowd", users=200, delay_s=2.0)),
+                ("adapters", adapters.bursts(server, home / "adapters")),
                 ("idle_cpu", measures.idle_cpu(server, home / "cpu")),
             ):
                 print(f"measuring {name} ...", flush=True)  # noqa: T201
