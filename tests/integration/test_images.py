@@ -25,7 +25,10 @@ from typing import Any, Final
 import jsonschema
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
+from bots.discord.settings import DiscordSettings
+from bots.slack.settings import SlackSettings
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared.settings import Settings
@@ -388,7 +391,8 @@ def test_each_container_is_given_its_own_secrets_only(compose: dict[str, Any]) -
 
 def test_settings_of_the_services_exist(compose: dict[str, Any]) -> None:
     """Each variable that a container of ours is given is one that the settings read."""
-    known = {field.alias for field in Settings.model_fields.values()}
+    classes: tuple[type[BaseSettings], ...] = (Settings, SlackSettings, DiscordSettings)
+    known = {field.alias for kind in classes for field in kind.model_fields.values()}
     for name, service in ours(compose):
         assert set(service["environment"]) <= known, name
 
