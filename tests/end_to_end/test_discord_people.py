@@ -1,0 +1,45 @@
+"""Files, who may ask, and the voice of a place on Discord, through real processes."""
+
+import json
+from pathlib import Path
+
+from bots.discord.words import saying
+from ops.nats_server import NatsServer
+from tests.end_to_end.discord_system import System
+from tests.fakes.model import FakeModel
+
+PIXEL = b"\x89PNG\r\n\x1a\n" + b"\x00" * 700_000
+
+
+async def test_files_reach_the_model(
+    nats: NatsServer, fake_model: FakeModel, tmp_path: Path
+) -> None:
+    """A picture goes through NATS in pieces and arrives whole; a text is read along."""
+    async with System(nats, fake_model, tmp_path) as system:
+        files = {"cat.png": PIXEL, "notes.txt": b"buy milk"}
+        message = await system.fake.say("what is this?", mention=True, files=files)
+        await system.answered(message)
+    content = fake_model.requests[-1]["messages"][-1]["content"]
+    assert "buy milk" in content[0]["text"]
+    assert content[1]["image_url"]["url"].startswith("data:image/png;base64,")
+    assert len(content[1]["image_url"]["url"]) > len(PIXEL) * 4 // 3
+
+
+async def test_who_is_denied_is_refused_once_and_not_asked_for(
+    nats: NatsServer, fake_model: FakeModel, tmp_path: Path
+) -> None:
+    """A clear word to the denied person; the others are answered in the place's own voice."""
+    system = System(nats, fake_model, tmp_path)
+    denied = system.fake.users["bob"]["id"]
+    voice = {str(system.fake.general): {"persona": "You are terse.", "model": "bigger"}}
+    system._env = {"DISCORD_DENY_USERS": denied, "DISCORD_PERSONAS": json.dumps(voice)}
+    async with system:
+        refused = await system.fake.say("let me in", author="bob", mention=True)
+        await system.answered(refused)
+        allowed = await system.fake.say("hello", mention=True)
+        await system.answered(allowed)
+        assert system.finished(refused) == [saying("person")]
+    (request,) = fake_model.requests
+    assert request["model"] == "bigger"
+    assert request["messages"][0]["content"] == "You are terse."
+    assert "hello" in request["messages"][-1]["content"]
