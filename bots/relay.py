@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from bots.endings import end
 from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part, Preparing
+from bots.preview import Preview
 from bots.split_text import split_text
 from shared import metrics, names
 from shared.bus import Bus
@@ -28,8 +29,10 @@ from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 
 WORKING_EVERY_S: Final = ACK_WAIT_S / 3
-LEFT_OVER_GRACE_S: Final = 0.5
 """How often the server is told that a reply is still being worked on."""
+
+LEFT_OVER_GRACE_S: Final = 0.5
+"""For a reply that comes again to travel."""
 
 GIVE_UP_AFTER_S: Final = 24 * 3600.0
 """A reply that no platform took for a day goes to the dead letters; until then it is tried."""
@@ -42,9 +45,6 @@ PREVIEWS_KEPT: Final = 1024
 
 LATER_AT_LEAST_S: Final = 0.1
 """Before a part is tried again, whatever the platform says."""
-
-PREVIEW_ENDS_WITHIN_S: Final = 10.0
-"""A call that shows a partial is given up after this: the answer is what matters."""
 
 STOPPED: Final = "(stopped)"
 NOT_POSTED: Final = "refused"
@@ -80,7 +80,7 @@ class Relay:
         self._receipts = Receipts(bus, platform.name)
         self._lanes: dict[str, deque[tuple[Reply, Msg]]] = {}
         self._in_hand: dict[str, Msg] = {}
-        self._previews: OrderedDict[str, _Preview] = OrderedDict()
+        self._previews: OrderedDict[str, Preview] = OrderedDict()
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._caught_up = asyncio.Event()
@@ -283,13 +283,13 @@ class Relay:
             return
         preview = self._previews.get(prompt_id)
         if preview is None:
-            preview = self._previews[prompt_id] = _Preview(self._platform, self._receipts)
+            preview = self._previews[prompt_id] = Preview(self._platform, self._receipts)
             while len(self._previews) > PREVIEWS_KEPT:
                 _, oldest = self._previews.popitem(last=False)
                 oldest.cancel()
         preview.see(partial)
 
-    def _finish(self, prompt_id: str) -> "_Preview | None":
+    def _finish(self, prompt_id: str) -> "Preview | None":
         self._finished[prompt_id] = None
         while len(self._finished) > FINISHED_KEPT:
             self._finished.popitem(last=False)
@@ -301,59 +301,6 @@ class _Refused:
     """Whether the person was told that the platform refuses a part of this reply."""
 
     told: bool = False
-
-
-class _Preview:
-    """One growing answer: always the newest text, one call to the platform at a time."""
-
-    def __init__(self, platform: ChatPlatform, receipts: Receipts) -> None:
-        self._platform = platform
-        self._receipts = receipts
-        self._newest: Partial | None = None
-        self._shown = (0, 0)
-        self._ended = False
-        self._task: asyncio.Task[None] | None = None
-        self.owned = False
-
-    def see(self, partial: Partial) -> None:
-        version = (partial.attempt, partial.sequence)
-        if version <= self._shown or self._ended:
-            return
-        self._shown = version
-        self._newest = partial
-        if self._task is None:
-            self._task = asyncio.create_task(self._show())
-
-    async def settled(self) -> None:
-        """No partial is shown from here on."""
-        self._ended = True
-        if self._task is not None:
-            await asyncio.wait({self._task}, timeout=PREVIEW_ENDS_WITHIN_S)
-        self.cancel()
-
-    def cancel(self) -> None:
-        """Ends a call to the platform that goes on."""
-        self._ended = True
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _show(self) -> None:
-        try:
-            while self._newest is not None and not self._ended:
-                partial, self._newest = self._newest, None
-                if not self.owned:
-                    # A preview becomes the first part, so it is claimed as such: after a crash
-                    # the next process looks for it and completes it.
-                    if await self._receipts.claim(f"{partial.prompt_id}.0") is not Claim.NEW:
-                        self._ended = True  # somebody else's may stand there: one is enough
-                        return
-                    self.owned = True
-                await self._platform.show_partial(partial)
-        except Exception:  # noqa: BLE001  (whatever a platform does: the answer itself comes)
-            self._ended = True
-            logger().exception("partial not shown")
-        finally:
-            self._task = None
 
 
 def _age_s(reply: Reply) -> float:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from dataflow.conversation import CallModel, Cancel, Effect, Settle
-from dataflow.model_client import ModelClient, ModelError
+from dataflow.effects import CallModel, Cancel, Effect, Settle
+from dataflow.model_client import ModelClient
+from dataflow.model_errors import ModelError
 from dataflow.pictures import with_pictures
 from dataflow.request import halved
 from shared import metrics

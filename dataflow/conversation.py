@@ -5,13 +5,11 @@ gets exactly one effect that settles it, whatever is replayed after a crash.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from pydantic import TypeAdapter
-
+from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.request import (
-    Request,
     TooLong,
     Turn,
     Window,
@@ -20,6 +18,7 @@ from dataflow.request import (
     same_thread,
     turn_of,
 )
+from dataflow.saved import SAVED, Pending, Saved
 from dataflow.window import FIRST_RATIO, corrected_ratio
 from shared.messages import (
     Again,
@@ -57,65 +56,6 @@ NOT_REMEMBERED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CallModel:
-    """Ask the model; `replayed`: the journal may already hold the answer, so look there first."""
-
-    ask: Ask
-    request: Request
-    replayed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """Journal this text as the reply, without a model."""
-
-    ask: Ask
-    outcome: Outcome
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """End the model call of a question; its reply holds what was said so far."""
-
-    prompt_id: str
-    outcome: Outcome
-
-
-Effect = CallModel | Settle | Cancel
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A question without a reply. `order` is 0 until it is asked.
-
-    `replaces` is the turn that the answer takes the place of; `forgotten` leaves no turn.
-    """
-
-    ask: Ask
-    replayed: bool
-    asked: bool = False
-    order: int = 0
-    replaces: str | None = None
-    forgotten: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A conversation at rest: what a snapshot holds. New fields need a default."""
-
-    turns: tuple[Turn, ...]
-    pending: tuple[Pending, ...]
-    settled: tuple[str, ...]
-    next_order: int
-    ratio: float
-    v: int = 1
-
-
-_SAVED: Final = TypeAdapter(Saved)
-
-
 class Conversation:
     """The rules for one user. Not thread-safe; one owner at a time."""
 
@@ -133,7 +73,7 @@ class Conversation:
 
     def dump(self) -> bytes:
         """The conversation as JSON, for a snapshot."""
-        return _SAVED.dump_json(
+        return SAVED.dump_json(
             Saved(
                 tuple(self._turns),
                 tuple(self._pending),
@@ -146,7 +86,7 @@ class Conversation:
     @classmethod
     def load(cls, data: bytes, window: Window) -> "Conversation":
         """The conversation of a snapshot. What was asked then counts as waiting again."""
-        saved = _SAVED.validate_json(data)
+        saved = SAVED.validate_json(data)
         conversation = cls(window)
         conversation._turns = list(saved.turns)
         conversation._pending = [replace(p, asked=False, replayed=True) for p in saved.pending]

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from bytewax.operators import StatefulBatchLogic
 
-from dataflow.conversation import Conversation, Effect
+from dataflow.conversation import Conversation
+from dataflow.effects import Effect
 from dataflow.prompts_source import NOW, Arrived
 from dataflow.request import Window
 from shared.messages import Reply

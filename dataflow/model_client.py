@@ -1,6 +1,6 @@
 """The model: one streamed call to any OpenAI-compatible endpoint, with one layer of retries.
 
-The only module that imports `openai`. It must never retry after a word was shown, and never show a
+The only module that imports `openai`, hence its length. It must never retry after a word was shown, and never show a
 person an exception's text.
 """
 
@@ -9,15 +9,16 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import backoff
 import httpx2
 import openai
 
 from dataflow.dialects import OVERFLOW_CODES, Dialect
+from dataflow.model_errors import TRANSIENT, ModelError, Why, waits_s
 from shared import metrics
 from shared.log import logger
 from shared.messages import Usage
@@ -29,9 +30,6 @@ ANSWER_LIMIT_S: Final = 600.0
 ANSWER_LIMIT_CHARS: Final = 200_000
 """Beyond any model's answer; keeps one reply within what the journal takes."""
 
-RETRY_FIRST_S: Final = 0.5
-RETRY_LAST_S: Final = 8.0
-RETRY_AFTER_LIMIT_S: Final = 60.0
 KEEP_ALIVE_LIMIT: Final = 1000
 POOLS: Final = 64
 CALLS_A_POOL: Final = 8
@@ -39,49 +37,7 @@ CALLS_A_POOL: Final = 8
 a third of the processor time at 200 calls at once. So calls are spread over pools, the first ones
 filled first: few calls share few, warm connections."""
 
-Why = Literal[
-    "unreachable", "stalled", "overloaded", "error", "cut", "corrupt",
-    "bad key", "quota", "no model", "too long", "refused", "empty", "no pictures",
-]  # fmt: skip
-
-NOTICES: Final[dict[Why, str]] = {
-    "unreachable": "I cannot reach my language model at the moment. Please try again later.",
-    "stalled": "My language model stopped responding. Please try again.",
-    "overloaded": "My language model is overloaded at the moment. Please try again later.",
-    "error": "My language model had an internal error. Please try again later.",
-    "cut": "The answer broke off on its way. Please ask again.",
-    "corrupt": "The answer arrived damaged. Please ask again.",
-    "bad key": "I may not use my language model: its key was refused. Please tell who runs this "
-    "bot: OPENAI_API_KEY has to be set anew.",
-    "quota": "The budget for my language model is used up. Please tell who runs this bot.",
-    "no model": "My language model does not exist at its provider. Please tell who runs this bot: "
-    "THREADWAX_MODEL has to be set to one that does.",
-    "too long": "This conversation is longer than my language model can read. "
-    "Please shorten your message or start afresh with /reset.",
-    "refused": "My language model refused this message.",
-    "no pictures": "My language model cannot look at pictures. Please describe it in words.",
-    "empty": "My language model gave an empty answer. Please ask again.",
-}
-"""What a person reads for each way in which a call can fail."""
-
-_TRANSIENT: Final[frozenset[Why]] = frozenset(
-    {"unreachable", "stalled", "overloaded", "error", "cut", "corrupt"}
-)
 LENGTH_NOTE: Final = "\n\n[This is as long as an answer may be. Ask me to go on.]"
-
-
-class ModelError(Exception):
-    """A call that failed, in the terms of what the caller does next."""
-
-    def __init__(self, why: Why, detail: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{why}: {detail}")
-        self.why = why
-        self.retry_after_s = retry_after_s
-
-    @property
-    def notice(self) -> str:
-        """The same in plain words."""
-        return NOTICES[self.why]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +57,6 @@ class Completion:
     text: str
     model: str
     usage: Usage | None
-
-
-def waits_s(rng: random.Random) -> Generator[float, Any, None]:
-    """Seconds before each retry, in the form `backoff` takes: Retry-After first, else jitter."""
-    limit = RETRY_FIRST_S
-    error = yield 0.0
-    while True:
-        told = error.retry_after_s if isinstance(error, ModelError) else None
-        error = yield rng.uniform(0, limit) if told is None else min(told, RETRY_AFTER_LIMIT_S)
-        limit = min(limit * 2, RETRY_LAST_S)
 
 
 class ModelClient:
@@ -135,7 +81,7 @@ class ModelClient:
             lambda: waits_s(rng),
             ModelError,
             max_time=give_up_after_s,
-            giveup=lambda error: not isinstance(error, ModelError) or error.why not in _TRANSIENT,
+            giveup=lambda error: not isinstance(error, ModelError) or error.why not in TRANSIENT,
             jitter=None,
             on_backoff=self._on_retry,
             logger=None,

@@ -3,7 +3,7 @@
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflow.answering import Answering
-from dataflow.conversation import Effect
+from dataflow.effects import Effect
 from dataflow.io_thread import IoThread
 from shared.messages import Reply
 

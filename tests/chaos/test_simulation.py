@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dataflow.conversation import CallModel, Cancel, Conversation, Effect, Settle
+from dataflow.conversation import Conversation
+from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.request import Window
 from shared.messages import AnyEvent, Ask, Deleted, Edited, Outcome, Place, Reply, Reset, Stop
 

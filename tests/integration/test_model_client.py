@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 
 from dataflow.dialects import DEMO, DIALECTS, Dialect, dialect_of
-from dataflow.model_client import (
-    LENGTH_NOTE,
-    NOTICES,
-    Endpoint,
-    ModelClient,
-    ModelError,
-    Why,
-    waits_s,
-)
+from dataflow.model_client import LENGTH_NOTE, Endpoint, ModelClient
+from dataflow.model_errors import NOTICES, ModelError, Why, waits_s
 from tests.fakes.model import FakeModel, Fault
 
 QUESTION: tuple[dict[str, Any], ...] = (

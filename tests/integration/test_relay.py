@@ -9,6 +9,7 @@ from typing import Any
 import nats.js.errors
 import pytest
 
+from bots import preview
 from bots import relay as relay_module
 from bots.endings import end
 from bots.platform import Forbidden, Gone, Later, Never
@@ -447,7 +448,7 @@ async def test_a_partial_that_hangs_or_breaks_does_not_keep_the_answer(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Best effort: the answer is posted all the same, and soon."""
-    monkeypatch.setattr(relay_module, "PREVIEW_ENDS_WITHIN_S", 0.3)
+    monkeypatch.setattr(preview, "PREVIEW_ENDS_WITHIN_S", 0.3)
     platform.partial_s = 3600
     hanging, broken = reply("ada", 1, "hung"), reply("bob", 1, "broke")
     async with relaying(bus, platform):

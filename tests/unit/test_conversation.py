@@ -14,12 +14,9 @@ from dataflow.conversation import (
     TOO_LONG,
     TOO_MANY,
     WAITING_LIMIT,
-    CallModel,
-    Cancel,
     Conversation,
-    Effect,
-    Settle,
 )
+from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.request import BACKGROUND_HEAD, Window, may_recall, same_thread
 from dataflow.window import estimated_tokens
 from shared.messages import (

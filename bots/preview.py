@@ -1,0 +1,69 @@
+"""One growing answer on its way to a platform: the newest text, one call at a time.
+
+Best effort: whatever a platform does here, the answer itself comes, and nothing is shown after it.
+"""
+
+import asyncio
+from typing import Final
+
+from bots.platform import ChatPlatform
+from shared.log import logger
+from shared.messages import Partial
+from shared.receipts import Claim, Receipts
+
+PREVIEW_ENDS_WITHIN_S: Final = 10.0
+"""A call that shows a partial is given up after this: the answer is what matters."""
+
+
+class Preview:
+    """One growing answer: always the newest text, one call to the platform at a time."""
+
+    def __init__(self, platform: ChatPlatform, receipts: Receipts) -> None:
+        self._platform = platform
+        self._receipts = receipts
+        self._newest: Partial | None = None
+        self._shown = (0, 0)
+        self._ended = False
+        self._task: asyncio.Task[None] | None = None
+        self.owned = False
+
+    def see(self, partial: Partial) -> None:
+        """Shows a partial unless a newer one was seen."""
+        version = (partial.attempt, partial.sequence)
+        if version <= self._shown or self._ended:
+            return
+        self._shown = version
+        self._newest = partial
+        if self._task is None:
+            self._task = asyncio.create_task(self._show())
+
+    async def settled(self) -> None:
+        """No partial is shown from here on."""
+        self._ended = True
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=PREVIEW_ENDS_WITHIN_S)
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Ends a call to the platform that goes on."""
+        self._ended = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _show(self) -> None:
+        try:
+            while self._newest is not None and not self._ended:
+                partial, self._newest = self._newest, None
+                if not self.owned:
+                    # A preview becomes the first part, so it is claimed as such: after a crash
+                    # the next process looks for it and completes it.
+                    if await self._receipts.claim(f"{partial.prompt_id}.0") is not Claim.NEW:
+                        self._ended = True  # somebody else's may stand there: one is enough
+                        return
+                    self.owned = True
+                await self._platform.show_partial(partial)
+        except Exception:  # noqa: BLE001  (whatever a platform does: the answer itself comes)
+            self._ended = True
+            logger().exception("partial not shown")
+        finally:
+            self._task = None

@@ -1,0 +1,38 @@
+"""What a conversation wants done: values that the asyncio thread carries out.
+
+Pure.
+"""
+
+from dataclasses import dataclass
+
+from dataflow.request import Request
+from shared.messages import Ask, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    """Ask the model; `replayed`: the journal may already hold the answer, so look there first."""
+
+    ask: Ask
+    request: Request
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Journal this text as the reply, without a model."""
+
+    ask: Ask
+    outcome: Outcome
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End the model call of a question; its reply holds what was said so far."""
+
+    prompt_id: str
+    outcome: Outcome
+
+
+Effect = CallModel | Settle | Cancel

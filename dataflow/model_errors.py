@@ -1,0 +1,65 @@
+"""How a model call can fail, in the terms of what is done next, and in plain words for a person.
+
+Pure. No word of an exception's own text is ever shown.
+"""
+
+import random
+from collections.abc import Generator
+from typing import Any, Final, Literal
+
+RETRY_FIRST_S: Final = 0.5
+RETRY_LAST_S: Final = 8.0
+RETRY_AFTER_LIMIT_S: Final = 60.0
+
+Why = Literal[
+    "unreachable", "stalled", "overloaded", "error", "cut", "corrupt",
+    "bad key", "quota", "no model", "too long", "refused", "empty", "no pictures",
+]  # fmt: skip
+
+NOTICES: Final[dict[Why, str]] = {
+    "unreachable": "I cannot reach my language model at the moment. Please try again later.",
+    "stalled": "My language model stopped responding. Please try again.",
+    "overloaded": "My language model is overloaded at the moment. Please try again later.",
+    "error": "My language model had an internal error. Please try again later.",
+    "cut": "The answer broke off on its way. Please ask again.",
+    "corrupt": "The answer arrived damaged. Please ask again.",
+    "bad key": "I may not use my language model: its key was refused. Please tell who runs this "
+    "bot: OPENAI_API_KEY has to be set anew.",
+    "quota": "The budget for my language model is used up. Please tell who runs this bot.",
+    "no model": "My language model does not exist at its provider. Please tell who runs this bot: "
+    "THREADWAX_MODEL has to be set to one that does.",
+    "too long": "This conversation is longer than my language model can read. "
+    "Please shorten your message or start afresh with /reset.",
+    "refused": "My language model refused this message.",
+    "no pictures": "My language model cannot look at pictures. Please describe it in words.",
+    "empty": "My language model gave an empty answer. Please ask again.",
+}
+"""What a person reads for each way in which a call can fail."""
+
+TRANSIENT: Final[frozenset[Why]] = frozenset(
+    {"unreachable", "stalled", "overloaded", "error", "cut", "corrupt"}
+)
+
+
+class ModelError(Exception):
+    """A call that failed, in the terms of what the caller does next."""
+
+    def __init__(self, why: Why, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{why}: {detail}")
+        self.why = why
+        self.retry_after_s = retry_after_s
+
+    @property
+    def notice(self) -> str:
+        """The same in plain words."""
+        return NOTICES[self.why]
+
+
+def waits_s(rng: random.Random) -> Generator[float, Any, None]:
+    """Seconds before each retry, in the form `backoff` takes: Retry-After first, else jitter."""
+    limit = RETRY_FIRST_S
+    error = yield 0.0
+    while True:
+        told = error.retry_after_s if isinstance(error, ModelError) else None
+        error = yield rng.uniform(0, limit) if told is None else min(told, RETRY_AFTER_LIMIT_S)
+        limit = min(limit * 2, RETRY_LAST_S)

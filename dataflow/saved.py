@@ -1,0 +1,43 @@
+"""A conversation at rest: what the recovery store holds of a user.
+
+Pure. A store outlives upgrades: a new field needs a default, and `tests/unit/snapshots` pins each
+version.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from dataflow.request import Turn
+from shared.messages import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A question without a reply. `order` is 0 until it is asked.
+
+    `replaces` is the turn that the answer takes the place of; `forgotten` leaves no turn.
+    """
+
+    ask: Ask
+    replayed: bool
+    asked: bool = False
+    order: int = 0
+    replaces: str | None = None
+    forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A conversation at rest: what a snapshot holds. New fields need a default."""
+
+    turns: tuple[Turn, ...]
+    pending: tuple[Pending, ...]
+    settled: tuple[str, ...]
+    next_order: int
+    ratio: float
+    v: int = 1
+
+
+SAVED: Final = TypeAdapter(Saved)
