@@ -4,6 +4,7 @@ Knows no platform. Another adapter may be up or down: nothing here depends on it
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -49,6 +50,10 @@ def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -
     """
     lifecycle.die_with_parent()
     log.set_up(settings.log_level, process=name)
+    # What the imports left stays: looked through by the garbage collector, it would hold the loop
+    # for tenths of a second now and then.
+    gc.collect()
+    gc.freeze()
     try:
         asyncio.run(_run(settings, name, make))
     except Misconfigured as error:
