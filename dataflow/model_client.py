@@ -1,7 +1,7 @@
 """The model: one streamed call to any OpenAI-compatible endpoint, with one layer of retries.
 
-The only module that imports `openai`, hence its length. It must never retry after a word was shown, and never show a
-person an exception's text.
+The only module that imports `openai`, hence its length. It must never retry after a word was shown,
+and never show a person an exception's text.
 """
 
 import asyncio
