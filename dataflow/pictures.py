@@ -1,6 +1,6 @@
 """Pictures of a question, put into the request as the model wants them.
 
-Reads the object store only; what is gone by now is said in words instead.
+Reads stored files only; what is gone by now is said in words instead.
 """
 
 import base64

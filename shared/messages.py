@@ -74,7 +74,7 @@ class Quote(Message):
 
 
 class Attachment(Message):
-    """A file that came with a question: `text` inline, or `blob`, its name in the object store."""
+    """A file that came with a question: `text` inline, or `blob`, its name for `blobs.py`."""
 
     name: str
     media_type: str

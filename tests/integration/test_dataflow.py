@@ -305,7 +305,7 @@ PICTURE = Attachment(name="cat.png", media_type="image/png", blob="test-cat")
 
 
 async def test_pictures_and_texts_reach_the_model(world: World) -> None:
-    """A file is inlined as data; a picture comes from the object store as a data URL."""
+    """A file is inlined as data; a picture comes from its pieces as a data URL."""
     await put_blob(world.bus, "test-cat", PIXEL)
     text = Attachment(name="notes.txt", media_type="text/plain", text="buy milk")
     gone = PICTURE.model_copy(update={"name": "gone.png", "blob": "test-gone"})
