@@ -24,9 +24,11 @@ FRESH_S: Final = 3600.0
 NOT_THERE_S: Final = 30.0
 """For how long a thread without the bot is believed to be so."""
 
-PAGE: Final = 200
+PAGE: Final = 999
+"""The most that both conversations.history and conversations.replies give in one call."""
+
 PAGES: Final = 3
-"""The newest of a thread are on its last page: longer ones are read from later on."""
+"""The newest of a thread are on its last page; beyond these pages it is not read."""
 
 T = TypeVar("T")
 
