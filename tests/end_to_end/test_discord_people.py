@@ -43,3 +43,36 @@ async def test_who_is_denied_is_refused_once_and_not_asked_for(
     assert request["model"] == "bigger"
     assert request["messages"][0]["content"] == "You are terse."
     assert "hello" in request["messages"][-1]["content"]
+
+
+async def test_every_way_to_ask_is_answered_in_its_place(
+    nats: NatsServer, fake_model: FakeModel, tmp_path: Path
+) -> None:
+    """A forum's post, an edit, a menu, a forward and a role, each through the whole system."""
+    fake_model.delay_s = 0.3
+    system = System(nats, fake_model, tmp_path)
+    role = str(system.fake.staff_role_id)
+    system.fake.roles_of["ada"] = [role]
+    system._env = {"DISCORD_ALLOW_ROLES": role, "DISCORD_ANSWER_EDITS": "true"}
+    async with system:
+        fake = system.fake
+
+        post = await fake.post_in_forum("Wax", "is it sticky?")
+        await fake.until(lambda: any("to: is it sticky?" in text for text in fake.read(post)))
+
+        edited = await fake.say("old words", mention=True)
+        await system.answered(edited)
+        await fake.edit(edited, f"<@{fake.application_id}> new words")
+        await fake.until(lambda: any("new words" in text for text in system.finished(edited)))
+
+        other = await fake.say("Lorem ipsum", author="bob")
+        await fake.command("Ask about this", target=other)
+        await fake.until(lambda: any("Lorem ipsum" in text and "answer" in text for text in fake.read()))
+
+        outsider = await fake.say("I have no role", author="bob", mention=True)
+        await system.answered(outsider)
+        assert system.finished(outsider) == [saying("person")]
+    asked = [request["messages"][-1]["content"] for request in fake_model.requests]
+    assert [text for text in asked if "no role" in text] == []
+    (menu,) = [text for text in asked if "Lorem ipsum" in text]
+    assert "<quoted>\n[Bob] Lorem ipsum\n</quoted>" in menu
