@@ -67,7 +67,9 @@ async def test_every_way_to_ask_is_answered_in_its_place(
 
         other = await fake.say("Lorem ipsum", author="bob")
         await fake.command("Ask about this", target=other)
-        await fake.until(lambda: any("Lorem ipsum" in text and "answer" in text for text in fake.read()))
+        await fake.until(
+            lambda: any("Lorem ipsum" in text and "answer" in text for text in fake.read())
+        )
 
         outsider = await fake.say("I have no role", author="bob", mention=True)
         await system.answered(outsider)
