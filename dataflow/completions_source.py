@@ -40,6 +40,7 @@ class CompletionsPartition(StatelessSourcePartition[tuple[str, Reply]]):
 
     def next_batch(self) -> list[tuple[str, Reply]]:
         """Replies with their user as key, after a nap if there were none."""
+        self._io.working = True
         while self._io.disk_full and not self._io.stopping:
             time.sleep(_DISK_NAP_S)  # no step, no epoch, no write
         completions = self._seat.completions

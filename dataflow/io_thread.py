@@ -69,6 +69,8 @@ class IoThread:
 
     def __init__(self, home: Path, *, clustered: bool) -> None:
         self.loop = asyncio.new_event_loop()
+        self.working = False
+        """Whether the workers take steps; before that they wait for NATS."""
         self.stopping = False
         self.disk_full = False
         self._home = home

@@ -118,6 +118,16 @@ def main(settings: Settings) -> int:
         return lifecycle.CANNOT_START
 
     io = IoThread(settings.home, clustered=bool(addresses))
+
+    def wait_for_signal() -> None:
+        number = signal.sigwait(signals)
+        logger().info("stopping", signal=signal.Signals(number).name)
+        if not io.working:
+            os._exit(0)  # still waiting for NATS: nothing is under way, and nobody to wait for
+        io.call(answering.stop(DRAIN_S), timeout_s=None)
+        io.stop()
+
+    threading.Thread(target=wait_for_signal, daemon=True, name="signals").start()
     bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
     window = window_of(settings)
     model = ModelClient(
@@ -130,13 +140,6 @@ def main(settings: Settings) -> int:
     answering = Answering(bus, model)
     flow = conversations_flow(io, bus, answering, window)
 
-    def wait_for_signal() -> None:
-        number = signal.sigwait(signals)
-        logger().info("stopping", signal=signal.Signals(number).name)
-        io.call(answering.stop(DRAIN_S), timeout_s=None)
-        io.stop()
-
-    threading.Thread(target=wait_for_signal, daemon=True, name="signals").start()
     if settings.http_port is not None:
         io.call(
             serve_status(

@@ -72,6 +72,20 @@ async def test_started_before_nats(nats: NatsServer, tmp_path: Path, fake_model:
     assert await flow.stop() == 0
 
 
+async def test_a_stop_while_it_waits_for_nats(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """There is nothing to finish, so it ends at once."""
+    nats.stop()
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    async with asyncio.timeout(30):
+        while not told(flow, "waiting for nats"):
+            await asyncio.sleep(0.05)
+    started = asyncio.get_running_loop().time()
+    assert await flow.stop() == 0
+    assert asyncio.get_running_loop().time() - started < 5
+
+
 async def test_the_model_away_for_a_while(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
