@@ -2,7 +2,7 @@
 
 What runs: the build stage's steps, in an empty folder with this Python; the installed command; the
 image's health check against a real process; SIGTERM; the compose file against its specification
-(where check-jsonschema, which carries it, is installed) and against our own rules. What does not:
+and against our own rules. What does not:
 pulling and building images, apt-get, the user, the read-only file system and the networks.
 """
 
@@ -283,8 +283,8 @@ def ours(compose: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def test_compose_file_is_one_by_the_specification(compose: dict[str, Any]) -> None:
     """It validates against the compose specification's own schema."""
     spec = importlib.util.find_spec("check_jsonschema")
-    if spec is None or spec.origin is None:
-        pytest.skip("the specification comes with check-jsonschema, which is not installed")
+    assert spec is not None, "make setup-dev installs check-jsonschema, which carries it"
+    assert spec.origin is not None
     schema = Path(spec.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
     validator = jsonschema.Draft7Validator(json.loads(schema.read_text()))
     assert not [error.message for error in validator.iter_errors(compose)]
