@@ -1,6 +1,7 @@
-"""Journaled replies coming back into the flow; also where an idle worker sleeps.
+"""What comes back into the flow: journaled replies, and news of conversations that should rest.
 
-Not recovered: the journal is, and pending questions find their replies there.
+Also where an idle worker sleeps. Not recovered: the journal is, and pending questions find their
+replies there.
 """
 
 import time
@@ -10,40 +11,44 @@ from typing import Final
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
 from dataflow.answering import Answering
+from dataflow.conversation_step import Heard, Rest
+from dataflow.idle import Idle
 from dataflow.io_thread import IoThread
 from dataflow.prompts_source import BATCH, NOW
-from shared.messages import Reply
 
 _DISK_NAP_S: Final = 0.1
 
 
-class CompletionsSource(DynamicSource[tuple[str, Reply]]):
-    """The worker's own completed replies."""
+class CompletionsSource(DynamicSource[tuple[str, Heard]]):
+    """What the worker's own effects led to."""
 
-    def __init__(self, io: IoThread, answering: Answering) -> None:
+    def __init__(self, io: IoThread, answering: Answering, idle: Idle) -> None:
         self._io = io
         self._answering = answering
+        self._idle = idle
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> "CompletionsPartition":
         """The part of the worker in whose thread this is called."""
         del step_id, worker_index, worker_count
-        return CompletionsPartition(self._io, self._answering)
+        return CompletionsPartition(self._io, self._answering, self._idle)
 
 
-class CompletionsPartition(StatelessSourcePartition[tuple[str, Reply]]):
+class CompletionsPartition(StatelessSourcePartition[tuple[str, Heard]]):
     """Drains one worker's seat."""
 
-    def __init__(self, io: IoThread, answering: Answering) -> None:
+    def __init__(self, io: IoThread, answering: Answering, idle: Idle) -> None:
         self._io = io
         self._answering = answering
+        self._idle = idle
         self._seat = io.seat()
 
-    def next_batch(self) -> list[tuple[str, Reply]]:
-        """Replies with their user as key, after a nap if there were none."""
+    def next_batch(self) -> list[tuple[str, Heard]]:
+        """What came back, with its user as key, after a nap if there was nothing."""
         self._io.working = True
         while self._io.disk_full and not self._io.stopping:
             time.sleep(_DISK_NAP_S)  # no step, no epoch, no write
         completions = self._seat.completions
+        completions.extend((user, Rest()) for user in self._idle.due())
         if not completions:
             self._seat.park()
         taken = [completions.popleft() for _ in range(min(len(completions), BATCH))]

@@ -59,7 +59,9 @@ NOT_REMEMBERED: Final = (
 class Conversation:
     """The rules for one user. Not thread-safe; one owner at a time."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, user: str = "") -> None:
+        self.user = user
+        """Whose it is; empty if a snapshot of an older version does not tell."""
         self._window = window
         self._turns: list[Turn] = []
         self._pending: list[Pending] = []
@@ -80,6 +82,7 @@ class Conversation:
                 tuple(self._settled),
                 self._next_order,
                 self._ratio,
+                self.user,
             )
         )
 
@@ -87,7 +90,7 @@ class Conversation:
     def load(cls, data: bytes, window: Window) -> "Conversation":
         """The conversation of a snapshot. What was asked then counts as waiting again."""
         saved = SAVED.validate_json(data)
-        conversation = cls(window)
+        conversation = cls(window, saved.user)
         conversation._turns = list(saved.turns)
         conversation._pending = [replace(p, asked=False, replayed=True) for p in saved.pending]
         conversation._settled = dict.fromkeys(saved.settled)

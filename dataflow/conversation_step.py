@@ -1,53 +1,112 @@
-"""The Bytewax step around a conversation. It holds no rule: those are in `conversation.py`."""
+"""The Bytewax step around a conversation. The rules of conversing are in `conversation.py`.
 
+This one decides only where the conversation is: here, or at rest on the disk until its user speaks.
+"""
+
+import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from bytewax.operators import StatefulBatchLogic
 
+from dataflow.at_rest import AtRest
 from dataflow.conversation import Conversation
-from dataflow.effects import Effect
+from dataflow.effects import Effect, Keep, Kept
+from dataflow.idle import Idle
 from dataflow.prompts_source import NOW, Arrived
 from dataflow.request import Window
+from shared import metrics
 from shared.messages import Reply
 
-Heard = Arrived | Reply
-Step = Callable[[bytes | None], StatefulBatchLogic[Heard, Effect, bytes]]
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nobody touched this conversation for a while."""
 
 
-class ConversationStep(StatefulBatchLogic[Heard, Effect, bytes]):
-    """One user's state in the flow."""
+Heard = Arrived | Reply | Rest | Kept
+Step = Callable[[bytes | None], StatefulBatchLogic[Heard, Effect | Keep, bytes]]
 
-    def __init__(self, conversation: Conversation) -> None:
+_VERSIONS = itertools.count(1)
+"""Over all conversations, so that news of one that left never fits one that came back."""
+
+
+class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
+    """One user's state in the flow. Without a conversation until its user is known."""
+
+    def __init__(
+        self, conversation: Conversation | None, window: Window, at_rest: AtRest, idle: Idle
+    ) -> None:
         self._conversation = conversation
-        # A worker that resumed with unanswered questions is woken once, to ask them again.
-        self._wake = NOW if conversation.pending else None
+        self._window = window
+        self._at_rest = at_rest
+        self._idle = idle
+        self._version = next(_VERSIONS)
+        self._wake = None
+        if conversation is not None:
+            # A worker that resumed with unanswered questions is woken once, to ask them again.
+            self._wake = NOW if conversation.pending else None
+            if conversation.user:
+                idle.touch(conversation.user)
 
     @classmethod
-    def builder(cls, window: Window) -> Step:
+    def builder(cls, window: Window, at_rest: AtRest, idle: Idle) -> Step:
         """Makes the step for a user, from a snapshot where there is one."""
 
         def build(snapshot: bytes | None) -> "ConversationStep":
-            if snapshot is None:
-                return cls(Conversation(window))
-            return cls(Conversation.load(snapshot, window))
+            conversation = None if snapshot is None else Conversation.load(snapshot, window)
+            return cls(conversation, window, at_rest, idle)
 
         return build
 
-    def on_batch(self, values: list[Heard]) -> tuple[Iterable[Effect], bool]:
+    def on_batch(self, values: list[Heard]) -> tuple[Iterable[Effect | Keep], bool]:
         """Events and replies in; effects out."""
-        effects: list[Effect] = []
+        effects: list[Effect | Keep] = []
         for value in values:
-            if isinstance(value, Arrived):
-                effects += self._conversation.on_event(value.event, replayed=value.replayed)
-            else:
-                effects += self._conversation.on_reply(value)
-        return effects, StatefulBatchLogic.RETAIN
+            match value:
+                case Arrived():
+                    effects += self._touched(value.event.user).on_event(
+                        value.event, replayed=value.replayed
+                    )
+                case Reply():
+                    effects += self._touched(value.user).on_reply(value)
+                case Rest():
+                    effects += self._keep()
+                case Kept():
+                    self._leave(value.version)
+        # Discarded, it is forgotten by the recovery store too, once this epoch is closed.
+        here = self._conversation is not None
+        return effects, StatefulBatchLogic.RETAIN if here else StatefulBatchLogic.DISCARD
 
-    def on_notify(self) -> tuple[Iterable[Effect], bool]:
+    def _touched(self, user: str) -> Conversation:
+        if self._conversation is None:
+            saved = self._at_rest.get(user)
+            if saved is None:
+                self._conversation = Conversation(self._window, user)
+            else:
+                self._conversation = Conversation.load(saved, self._window)
+                metrics.restored.inc()
+        self._conversation.user = user  # a snapshot of an older version does not tell
+        self._version = next(_VERSIONS)
+        self._idle.touch(user)
+        return self._conversation
+
+    def _keep(self) -> list[Keep]:
+        if self._conversation is None or self._conversation.pending:
+            return []
+        return [Keep(self._conversation.dump(), self._version)]
+
+    def _leave(self, version: int) -> None:
+        if self._conversation is not None and version == self._version:
+            self._idle.gone(self._conversation.user)
+            self._conversation = None
+
+    def on_notify(self) -> tuple[Iterable[Effect | Keep], bool]:
         """Once after a restart; a spurious call does nothing, since all is asked already."""
         self._wake = None
-        return self._conversation.resume(), StatefulBatchLogic.RETAIN
+        effects = [] if self._conversation is None else self._conversation.resume()
+        return effects, StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:
         """In the past while pending questions wait to be asked again."""
@@ -55,4 +114,6 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect, bytes]):
 
     def snapshot(self) -> bytes:
         """The conversation as JSON: values that nothing can change later."""
+        if self._conversation is None:
+            raise AssertionError("a conversation that left is not asked for a snapshot")
         return self._conversation.dump()

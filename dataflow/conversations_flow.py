@@ -10,8 +10,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 
 from dataflow.answering import Answering
+from dataflow.at_rest import AtRest
 from dataflow.completions_source import CompletionsSource
 from dataflow.conversation_step import ConversationStep, Heard
+from dataflow.idle import Idle
 from dataflow.io_thread import IoThread
 from dataflow.model_sink import ModelSink
 from dataflow.prompts_source import PromptsSource
@@ -19,12 +21,21 @@ from dataflow.request import Window
 from shared.bus import Bus
 
 
-def conversations_flow(io: IoThread, bus: Bus, answering: Answering, window: Window) -> Dataflow:
+def conversations_flow(
+    io: IoThread,
+    bus: Bus,
+    answering: Answering,
+    *,
+    window: Window,
+    at_rest: AtRest,
+    idle: Idle,
+) -> Dataflow:
     """Prompts and completed replies, merged, keyed by user, through each user's conversation."""
     flow = Dataflow("conversations")
     prompts = op.input("prompts", flow, PromptsSource(io, bus))
-    completions = op.input("completions", flow, CompletionsSource(io, answering))
+    completions = op.input("completions", flow, CompletionsSource(io, answering, idle))
     heard = cast("KeyedStream[Heard]", op.merge("heard", prompts, completions))
-    effects = op.stateful_batch("conversation", heard, ConversationStep.builder(window))
-    op.output("model", effects, ModelSink(io, answering))
+    step = ConversationStep.builder(window, at_rest, idle)
+    effects = op.stateful_batch("conversation", heard, step)
+    op.output("model", effects, ModelSink(io, answering, at_rest))
     return flow

@@ -36,3 +36,18 @@ class Cancel:
 
 
 Effect = CallModel | Settle | Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Write this conversation to the disk, so that it may leave memory."""
+
+    saved: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The conversation is on the disk as it was at this version."""
+
+    version: int

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from shared.log import logger
-from shared.messages import Reply
 
 T = TypeVar("T")
 
@@ -39,10 +38,10 @@ DISK_CHECK_S: Final = 1.0
 
 
 class Seat:
-    """One worker's doorbell and the completed replies that wait for it."""
+    """One worker's doorbell, and what waits for it: a user with what `Heard` allows."""
 
     def __init__(self, parked_s: float) -> None:
-        self.completions: deque[tuple[str, Reply]] = deque()
+        self.completions: deque[tuple[str, Any]] = deque()
         self._bell = threading.Event()
         self._idle_steps = 0
         self._parked_s = parked_s

@@ -3,36 +3,49 @@
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflow.answering import Answering
-from dataflow.effects import Effect
+from dataflow.at_rest import AtRest
+from dataflow.effects import Effect, Keep, Kept
 from dataflow.io_thread import IoThread
 from shared.messages import Reply
 
 
-class ModelSink(DynamicSink[tuple[str, Effect]]):
+class ModelSink(DynamicSink[tuple[str, Effect | Keep]]):
     """Where conversations send what they want asked."""
 
-    def __init__(self, io: IoThread, answering: Answering) -> None:
+    def __init__(self, io: IoThread, answering: Answering, at_rest: AtRest) -> None:
         self._io = io
         self._answering = answering
+        self._at_rest = at_rest
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> "ModelSinkPartition":
         """The part of the worker in whose thread this is called."""
         del step_id, worker_index, worker_count
-        return ModelSinkPartition(self._io, self._answering)
+        return ModelSinkPartition(self._io, self._answering, self._at_rest)
 
 
-class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect]]):
+class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Keep]]):
     """One worker's way out; replies come back to the same worker's seat."""
 
-    def __init__(self, io: IoThread, answering: Answering) -> None:
+    def __init__(self, io: IoThread, answering: Answering, at_rest: AtRest) -> None:
         self._io = io
         self._answering = answering
+        self._at_rest = at_rest
         self._seat = io.seat()
 
-    def write_batch(self, items: list[tuple[str, Effect]]) -> None:
+    def write_batch(self, items: list[tuple[str, Effect | Keep]]) -> None:
         """Hands effects over."""
-        self._io.soon(self._answering.take, items, self._done)
+        effects: list[tuple[str, Effect]] = []
+        keeps: list[tuple[str, Keep]] = []
+        for user, item in items:
+            if isinstance(item, Keep):
+                keeps.append((user, item))
+            else:
+                effects.append((user, item))
+        if effects:
+            self._io.soon(self._answering.take, effects, self._done)
+        if keeps:
+            self._io.soon(self._at_rest.take, keeps, self._done)
 
-    def _done(self, user: str, reply: Reply) -> None:
-        self._seat.completions.append((user, reply))
+    def _done(self, user: str, news: Reply | Kept) -> None:
+        self._seat.completions.append((user, news))
         self._seat.ring()

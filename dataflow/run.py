@@ -16,6 +16,7 @@ from typing import Final
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
+from dataflow import at_rest
 from dataflow.answering import Answering
 from dataflow.conversations_flow import conversations_flow
 from dataflow.dialects import (
@@ -26,6 +27,7 @@ from dataflow.dialects import (
     OPENAI_DEFAULT_MODEL,
     dialect_of,
 )
+from dataflow.idle import Idle
 from dataflow.io_thread import IoThread
 from dataflow.model_client import Endpoint, ModelClient
 from dataflow.request import Window
@@ -95,8 +97,16 @@ def recovery_store(home: Path) -> Path:
     store = home / "dataflow" / "recovery"
     if not any(store.glob("*.sqlite3")):
         store.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left_over in store.glob(f"{at_rest.FILE}*"):
+            # Everything is read again from the stream, onto nothing.
+            left_over.unlink()
         init_db_dir(store, RECOVERY_PARTITIONS)  # type: ignore[no-untyped-call]
     return store
+
+
+def _hosts(addresses: list[str]) -> set[str]:
+    """The machines of a cluster. Its processes share what rests only where that is one."""
+    return {address.rsplit(":", 1)[0] for address in addresses}
 
 
 def main(settings: Settings) -> int:
@@ -138,7 +148,10 @@ def main(settings: Settings) -> int:
         rng=random.Random(),  # noqa: S311  (jitter, not a secret)
     )
     answering = Answering(bus, model)
-    flow = conversations_flow(io, bus, answering, window)
+    store = recovery_store(settings.home)
+    resting = at_rest.AtRest(store)
+    idle = Idle(settings.rest_after_s if len(_hosts(addresses)) <= 1 else None)
+    flow = conversations_flow(io, bus, answering, window=window, at_rest=resting, idle=idle)
 
     if settings.http_port is not None:
         io.call(
@@ -160,10 +173,9 @@ def main(settings: Settings) -> int:
         process_id=settings.process_id if addresses else None,
         addresses=addresses or None,
         epoch_interval=EPOCH,
-        recovery_config=RecoveryConfig(  # type: ignore[no-untyped-call]
-            str(recovery_store(settings.home))
-        ),
+        recovery_config=RecoveryConfig(str(store)),  # type: ignore[no-untyped-call]
     )
+    io.call(resting.close())
     io.call(model.close())
     io.call(bus.close())
     os.close(lock)

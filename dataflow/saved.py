@@ -37,6 +37,7 @@ class Saved:
     settled: tuple[str, ...]
     next_order: int
     ratio: float
+    user: str = ""
     v: int = 1
 
 

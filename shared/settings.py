@@ -84,6 +84,13 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds a model may say nothing before the call counts as stalled.",
     )
+    rest_after_s: float = Field(
+        600.0,
+        alias="THREADWAX_REST_AFTER_S",
+        ge=2,
+        description="Seconds without a word after which a conversation leaves memory for the disk; "
+        "it comes back with the next word. Not in a cluster over several machines.",
+    )
 
     cluster: str | None = Field(
         None,

@@ -3,10 +3,13 @@
 import asyncio
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from dataflow.at_rest import FILE
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from tests.fakes.model import FakeModel
@@ -19,6 +22,17 @@ async def _everybody_says(bus: Bus, number: int) -> None:
     await asyncio.gather(
         *(answer_to(bus, question(name, number, f"{name} {number}")) for name in USERS)
     )
+
+
+async def _all_rest(home: Path, *, questions: int) -> None:
+    """Waits until every conversation is on the disk with all that was said."""
+    with closing(sqlite3.connect(home / "dataflow" / "recovery" / FILE)) as file:
+        async with asyncio.timeout(30):
+            while True:
+                rows = [row[0] for row in file.execute("SELECT saved FROM conversations")]
+                if [row.count(b'"answer"') for row in rows] == [questions] * len(USERS):
+                    return
+                await asyncio.sleep(0.1)
 
 
 def _history(model: FakeModel, name: str, number: int) -> list[str]:
@@ -34,18 +48,21 @@ def _history(model: FakeModel, name: str, number: int) -> list[str]:
 async def test_another_number_of_processes_keeps_every_conversation(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """One process, then three, then two, on one recovery store."""
+    """One process, then three, then two, on one recovery store, where all rest in between."""
     bus = await Bus.connect(nats.url, name="test")
     for number, processes in enumerate((1, 3, 2)):
         flow = dataflow(
-            tmp_path / "home", nats.url, fake_model.base_url, "dataflow", f"--processes={processes}"
-        )
+            tmp_path / "home", nats.url, fake_model.base_url,
+            "dataflow", f"--processes={processes}",
+            THREADWAX_REST_AFTER_S="2",
+        )  # fmt: skip
         flow.log = tmp_path / f"flow{number}.log"
         flow.start()
         await flow.ready()
         await _everybody_says(bus, number)
         for name in USERS:
             assert _history(fake_model, name, number) == [f"{name} {n}" for n in range(number)]
+        await _all_rest(tmp_path / "home", questions=number + 1)
         assert await flow.stop() == 0
     await bus.close()
 

@@ -1,0 +1,122 @@
+"""Conversations that nobody touches leave memory for the disk, and come back with the next word."""
+
+import asyncio
+import shutil
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ops.nats_server import NatsServer
+from ops.ports import free_port
+from shared.bus import Bus
+from tests.fakes.model import FakeModel
+from tests.running import Running, answer_to, dataflow, question
+
+REST_S = 2
+PEOPLE = ("ada", "bob", "eve")
+
+
+class Flow:
+    """A flow whose conversations rest soon, and the counts that it serves."""
+
+    def __init__(self, nats: NatsServer, home: Path, model: FakeModel) -> None:
+        self.port = free_port()
+        self.recovery = home / "dataflow" / "recovery"
+        self.running: Running = dataflow(
+            home, nats.url, model.base_url,
+            THREADWAX_REST_AFTER_S=str(REST_S), THREADWAX_HTTP_PORT=str(self.port),
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        self.running.log.unlink(missing_ok=True)
+        self.running.start()
+        await self.running.ready()
+
+    def _read(self) -> str:
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read(), "utf-8")
+
+    async def count(self, name: str) -> float:
+        metrics = await asyncio.to_thread(self._read)
+        return next(float(line.split()[1]) for line in metrics.splitlines()
+                    if line.startswith(f"threadwax_{name} "))  # fmt: skip
+
+    async def until_all_rest(self) -> None:
+        async with asyncio.timeout(30):
+            while await self.count("conversations_in_memory"):
+                await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def flow(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> AsyncIterator[Flow]:
+    flow = Flow(nats, tmp_path / "home", fake_model)
+    await flow.start()
+    yield flow
+    flow.running.kill()
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(nats.url, name="test")
+    yield bus
+    await bus.close()
+
+
+async def everybody_says(bus: Bus, model: FakeModel, number: int) -> None:
+    """And each request holds what this user said before."""
+    for name in PEOPLE:
+        await answer_to(bus, question(name, number, f"{name} {number}"))
+        contents = [message["content"] for message in model.requests[-1]["messages"]]
+        assert contents[1::2] == [f"{name} {n}" for n in range(number + 1)]
+
+
+async def test_a_conversation_leaves_memory_and_comes_back(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """Twice, so that what rests is renewed."""
+    for number in range(3):
+        await everybody_says(bus, fake_model, number)
+        await flow.until_all_rest()
+    assert await flow.count("conversations_restored_total") == 2 * len(PEOPLE)
+
+
+async def test_what_rests_outlives_a_kill_and_a_restart(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """Killed while all rest, and again just after they came back."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    flow.running.kill()
+    await flow.start()
+    await everybody_says(bus, fake_model, 1)
+    flow.running.kill()
+    await flow.start()
+    await everybody_says(bus, fake_model, 2)
+    await flow.until_all_rest()
+    assert await flow.running.stop() == 0
+
+
+async def test_without_its_recovery_store_what_rests_is_not_used(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """Else every event would be read a second time onto what already holds it."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    assert await flow.running.stop() == 0
+    for part in flow.recovery.glob("*.sqlite3*"):
+        part.unlink()
+    await flow.start()
+    await everybody_says(bus, fake_model, 1)
+
+
+async def test_a_lost_data_folder_is_rebuilt(flow: Flow, bus: Bus, fake_model: FakeModel) -> None:
+    """What rested comes back from the stream and the journal."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    assert await flow.running.stop() == 0
+    shutil.rmtree(flow.recovery)
+    await flow.start()
+    await everybody_says(bus, fake_model, 1)
