@@ -45,8 +45,8 @@ check: setup-dev  ## lint, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup-dev  ## measure, as ratios in one run; writes build/benchmarks/*.json
-	@$(BIN)/python -m tests.benchmarks
+bench: setup-dev  ## measure beside floors and targets; ONLY="idle concurrency" for some; writes build/benchmarks/*.json
+	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
 lock:  ## renew the lock files
 	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock

@@ -1,61 +1,98 @@
-"""`make bench`: prints every figure beside its floor and writes them as JSON."""
+"""`make bench`: prints every figure beside its floor and target; writes JSON, table and chart.
 
+Run as `python -m tests.benchmarks [NAMES...] [--users N]`; without names, all.
+"""
+
+import argparse
 import asyncio
 import json
 import os
 import platform
+import sys
 import tempfile
+import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from ops.nats_command import set_up_streams
-from ops.nats_server import NatsServer
 from shared import log
-from tests.benchmarks import adapters, measures
+from tests.benchmarks import (
+    adapters,
+    concurrency,
+    first_token,
+    hops,
+    idle,
+    idle_cpu,
+    memory_and_resume,
+    throughput,
+)
+from tests.benchmarks.figures import COLUMNS, Figure, figure_of
 
 RESULTS = Path("build/benchmarks")
 
+Measure = Callable[[Path], Awaitable[list[Figure]]]
 
-async def run(home: Path) -> measures.Figures:
-    server = NatsServer(home / "nats", port=0)
-    await asyncio.to_thread(server.start)
-    try:
-        await set_up_streams(server.url)
-        model, url = await asyncio.to_thread(measures.model_process)
-        try:
-            figures: measures.Figures = {}
-            for name, measure in (
-                ("idle", measures.idle(server, home / "idle", url)),
-                ("first_token", measures.first_token(server, home / "first")),
-                ("crowd", measures.crowd(server, home / "crowd", users=200, delay_s=2.0)),
-                ("adapters", adapters.bursts(server, home / "adapters")),
-                ("idle_cpu", measures.idle_cpu(server, home / "cpu")),
-            ):
-                print(f"measuring {name} ...", flush=True)  # noqa: T201
-                figures[name] = await measure
-                print(json.dumps(figures[name], indent=2), flush=True)  # noqa: T201
-            return figures
-        finally:
-            model.kill()
-            model.wait()
-    finally:
-        server.close()
+MEASURES: dict[str, Measure] = {
+    "idle": idle.measure,
+    "hops": hops.measure,
+    "first_token": first_token.measure,
+    "concurrency": concurrency.measure,
+    "throughput": throughput.measure,
+    "memory_and_resume": memory_and_resume.measure,
+    "adapters": adapters.measure,
+    "idle_cpu": idle_cpu.measure,
+}
 
 
-def main() -> None:
+def say(text: str) -> None:
+    """A line for the person who waits."""
+    print(text, flush=True)  # noqa: T201
+
+
+def table(figures: list[Figure]) -> str:
+    """The figures as Markdown."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *(figure_of(f.as_json()) for f in figures)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+async def run(measures: dict[str, Measure], home: Path) -> dict[str, list[Figure]]:
+    found = {}
+    for name, measure in measures.items():
+        say(f"\nmeasuring {name} ...")
+        began = time.monotonic()
+        found[name] = await measure(home / name)
+        say(table(found[name]))
+        say(f"{name} took {time.monotonic() - began:.0f} s")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
+    parser.add_argument("--users", type=int, help="known users of memory_and_resume")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(MEASURES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    measures = {name: MEASURES[name] for name in options.names or MEASURES}
+    if options.users and "memory_and_resume" in measures:
+        measures["memory_and_resume"] = partial(memory_and_resume.measure, users=(options.users,))
     log.set_up("warning", process="bench")
+    began = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="threadwax-bench-") as folder:
-        figures = asyncio.run(run(Path(folder)))
-    figures["machine"] = {
+        found = asyncio.run(run(measures, Path(folder)))
+    result = {
+        "at": began.isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "figures": {name: [f.as_json() for f in figures] for name, figures in found.items()},
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    path.write_text(json.dumps(figures, indent=2) + "\n")
-    print(f"written to {path}")  # noqa: T201
+    path = RESULTS / f"{began:%Y%m%dT%H%M%S}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    say(f"\nwritten to {path}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

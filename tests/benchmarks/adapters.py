@@ -9,7 +9,8 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from shared.bus import Bus
-from tests.benchmarks.measures import Figures, percentile, purge
+from tests.benchmarks.figures import Figure, percentile
+from tests.benchmarks.processes import nats
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
 from tests.running import Running
@@ -54,9 +55,8 @@ def adapter(name: str, home: Path, server: Any, env: dict[str, str]) -> tuple[Ru
     return running, lags
 
 
-async def burst(server: Any, home: Path, name: str, fake: Any, env: dict[str, str]) -> Figures:
+async def burst(server: Any, home: Path, name: str, fake: Any, env: dict[str, str]) -> list[Figure]:
     """Event to stored event, and the lag of the adapter's loop meanwhile."""
-    await purge(server)
     running, lags = adapter(name, home, server, env)
     running.start()
     bus = await Bus.connect(server.url, name="bench")
@@ -91,12 +91,12 @@ async def burst(server: Any, home: Path, name: str, fake: Any, env: dict[str, st
     took = [stored[text] - at for text, at in said.items()]
     lag = [late for at, late in map(json.loads, lags.read_text().splitlines())
            if started <= at <= ended]  # fmt: skip
-    return {
-        "questions_in_1_s": QUESTIONS,
-        "event_to_stored_p50_ms": round(percentile(took, 0.5) * 1e3, 1),
-        "event_to_stored_last_ms": round(max(took) * 1e3, 1),
-        "loop_lag_max_ms": round(max(lag, default=0.0) * 1e3, 1),
-    }
+    what = f"{name}, {QUESTIONS} messages in 1 s"
+    return [
+        Figure(f"{what}, event to stored, p50", percentile(took, 0.5) * 1e3, "ms"),
+        Figure(f"{what}, event to stored, last", max(took) * 1e3, "ms"),
+        Figure(f"{what}, loop lag at most", max(lag, default=0.0) * 1e3, "ms"),
+    ]
 
 
 def _introduce(fake: Any, number: int) -> None:
@@ -114,15 +114,15 @@ async def _say(fake: Any, text: str, number: int) -> None:
         await fake.say(text, author=f"person{number}", mention=True)
 
 
-async def bursts(server: Any, home: Path) -> Figures:
+async def measure(home: Path) -> list[Figure]:
     """Both adapters, one after the other."""
-    slack = await FakeSlack().start()
-    tokens = {"SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN}
-    figures = {
-        "slack": await burst(
-            server, home / "slack", "slack", slack, {**tokens, "SLACK_APP_TOKEN": APP_TOKEN}
-        )
-    }
-    discord = await FakeDiscord().start()
-    figures["discord"] = await burst(server, home / "discord", "discord", discord, discord.env)
+    figures = []
+    async with nats(home) as server:
+        slack = await FakeSlack().start()
+        env = {
+            "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
+        }  # fmt: skip
+        figures += await burst(server, home / "slack", "slack", slack, env)
+        discord = await FakeDiscord().start()
+        figures += await burst(server, home / "discord", "discord", discord, discord.env)
     return figures

@@ -1,7 +1,7 @@
 """The floor: the shortest asyncio program on the same streams, with no state and no recovery.
 
-Run as a process of its own, as the flow is. With a base URL it asks the model by the openai
-client's ordinary call; without one the model answers at once.
+Run as `floor NATS_URL MODEL_URL DELAY_S`, as a process of its own, as the flow is. It asks the
+model by the openai client's ordinary call; with `-` for the model it only waits.
 """
 
 import asyncio
@@ -13,31 +13,35 @@ from nats.aio.msg import Msg
 
 from shared import names
 from shared.bus import Bus
+from shared.lifecycle import READY
 from shared.messages import Ask, Reply
 from shared.pull import follow
 
 
-async def main(nats_url: str, model_url: str) -> None:
+async def main(nats_url: str, model_url: str, delay_s: float) -> None:
     bus = await Bus.connect(nats_url, name="floor")
     client = (
-        openai.AsyncOpenAI(base_url=model_url, api_key="k", max_retries=0) if model_url else None
+        None
+        if model_url == "-"
+        else openai.AsyncOpenAI(base_url=model_url, api_key="k", max_retries=0)
     )
     tasks = set()
 
     async def answer(message: Msg) -> None:
         ask = Ask.model_validate_json(message.data)
         text = "ok"
-        if client is not None:
+        if client is None:
+            await asyncio.sleep(delay_s)
+        else:
             stream = await client.chat.completions.create(
                 model="fake", messages=[{"role": "user", "content": ask.text}], stream=True
             )
             text = ""
             async for chunk in stream:
                 text += chunk.choices[0].delta.content or "" if chunk.choices else ""
-        now = datetime.now(UTC)
         reply = Reply(
             prompt_id=ask.id, user=ask.user, place=ask.place, outcome="answered", text=text,
-            said_at=now, answered_at=now,
+            said_at=ask.said_at, answered_at=datetime.now(UTC),
         )  # fmt: skip
         await bus.js.publish(names.reply_subject(ask.user, ask.id), reply.wire())
 
@@ -46,9 +50,9 @@ async def main(nats_url: str, model_url: str) -> None:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    print("READY floor", flush=True)  # noqa: T201
+    print(f"{READY} floor", flush=True)  # noqa: T201
     await follow(bus, names.PROMPTS, "p.*.>", after=0, deliver=take)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))

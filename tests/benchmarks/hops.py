@@ -1,0 +1,94 @@
+"""Where the time of one idle prompt goes, hop by hop, in the flow and in the floor."""
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.load import TURNS, People, people
+from tests.benchmarks.processes import Model, model, module, nats, started
+from tests.running import Running, dataflow, question
+
+QUESTIONS: Final = 400
+WARM_UP: Final = 40
+
+Stamps = dict[str, dict[str, float]]
+"""By prompt: when each hop was reached."""
+
+WAY: Final = (
+    ("published", "source", "publish to source"),
+    ("source", "conversation", "source to conversation"),
+    ("conversation", "sink", "conversation to sink"),
+    ("sink", "taken", "sink to the asyncio thread"),
+    ("source", "asked", "source to model request received"),
+    ("asked", "first", "model request to its first byte (the model's own time)"),
+    ("last", "journal", "last byte to the journal's publish"),
+    ("journal", "acknowledged", "journal's publish to its PubAck"),
+    ("journal", "seen", "journal's publish to reply seen"),
+    ("published", "stored", "publish to PubAck, beside the way"),
+    ("published", "seen", "the whole way"),
+)
+
+
+async def measure(home: Path) -> list[Figure]:
+    """Medians of each hop. The floor knows no conversation and no sink."""
+    ways: dict[str, Stamps] = {}
+    with model() as server:
+        for kind in ("flow", "floor"):
+            ways[kind] = await _way(home / kind, kind, server)
+    figures = []
+    for begin, end, what in WAY:
+        ours = _median_ms(ways["flow"], begin, end)
+        theirs = _median_ms(ways["floor"], begin, end)
+        assert ours is not None, what
+        figures.append(
+            Figure(f"hop, {what}, p50", ours, "ms", "plain asyncio" if theirs else "", theirs)
+        )
+    return figures
+
+
+async def _way(home: Path, kind: str, server: Model) -> Stamps:
+    stamps_file = home / "stamps.json"
+    async with nats(home) as bus_server:
+        process = _stamped(kind, home, bus_server.url, server.url, stamps_file)
+        async with started(process), people(bus_server.url) as them:
+            server.times()
+            stamps = await _asked(them, kind)
+            for text, (asked, first, last) in server.times().items():
+                if text in stamps:
+                    stamps[text] |= {"asked": asked, "first": first, "last": last}
+            await process.stop()
+    for prompt, hops in json.loads(stamps_file.read_text()).items():
+        if prompt in stamps:
+            stamps[prompt] |= hops
+    return stamps
+
+
+def _stamped(kind: str, home: Path, nats_url: str, model_url: str, stamps: Path) -> Running:
+    if kind == "floor":
+        return module("stamped", "floor", stamps, nats_url, model_url, home=home)
+    code = (
+        f"import sys, runpy; sys.argv = ['stamped', 'flow', {str(stamps)!r}]; "
+        "runpy.run_module('tests.benchmarks.stamped', run_name='__main__')"
+    )
+    return dataflow(home, nats_url, model_url, "-c", code)
+
+
+async def _asked(them: People, kind: str) -> Stamps:
+    """Asks one at a time. A question's text is its id, by which the model knows it."""
+    stamps: Stamps = {}
+    for number in range(-WARM_UP, QUESTIONS):
+        name = f"{kind}{number // TURNS}"
+        ask = question(name, number, f"{name}-{number}")
+        hops: dict[str, float] = {"published": time.monotonic()}
+        hops["seen"], hops["stored"] = await them.seen_and_stored(ask)
+        if number >= 0:
+            stamps[ask.id] = hops
+    return stamps
+
+
+def _median_ms(stamps: Stamps, begin: str, end: str) -> float | None:
+    took = [hops[end] - hops[begin] for hops in stamps.values() if {begin, end} <= hops.keys()]
+    return statistics.median(took) * 1e3 if took else None

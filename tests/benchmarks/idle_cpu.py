@@ -1,0 +1,58 @@
+"""What the processes use when nobody says anything."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tests.benchmarks.figures import Figure, Target
+from tests.benchmarks.processes import NO_MODEL, cpu_s, flow, nats, pid_of, rss_mb, started
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
+from tests.running import Running
+
+SETTLE_S = 3.0
+SECONDS = 20.0
+
+
+async def measure(home: Path) -> list[Figure]:
+    """The flow, the gateway, both adapters and the NATS server, together."""
+    async with AsyncExitStack() as stack:
+        slack, discord = await FakeSlack().start(), FakeDiscord()
+        await discord.start()
+        stack.push_async_callback(slack.stop)
+        stack.push_async_callback(discord.stop)
+        server = await stack.enter_async_context(nats(home))
+        settings = {
+            "gateway": {},
+            "slack": {
+                "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN,
+                "SLACK_APP_TOKEN": APP_TOKEN,
+            },
+            "discord": discord.env,
+        }  # fmt: skip
+        processes = {"dataflow": flow(home, server.url, NO_MODEL)} | {
+            name: Running(
+                name, log=home / f"{name}.log",
+                env={"NATS_URL": server.url, "THREADWAX_HOME": str(home / name), **env},
+            )
+            for name, env in settings.items()
+        }  # fmt: skip
+        for process in processes.values():
+            await stack.enter_async_context(started(process))
+        pids = {name: pid_of(process) for name, process in processes.items()}
+        assert server.pid is not None
+        pids["nats-server"] = server.pid
+        await asyncio.sleep(SETTLE_S)
+        before = {name: cpu_s(pid) for name, pid in pids.items()}
+        await asyncio.sleep(SECONDS)
+        return [
+            figure
+            for name, pid in pids.items()
+            for figure in (
+                Figure(
+                    f"idle processor, {name}", (cpu_s(pid) - before[name]) / SECONDS * 100, "%",
+                    target=Target("value", at_most=2.0),
+                ),
+                Figure(f"memory after the start, {name}", rss_mb(pid), "MB"),
+            )
+        ]  # fmt: skip

@@ -1,0 +1,106 @@
+"""The flow or the floor, unchanged, with a note of when each prompt passed each hop.
+
+Run as `stamped flow FILE` or `stamped floor FILE NATS_URL MODEL_URL`. The notes are taken around
+the parts' own functions and written to the file at SIGTERM.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nats.js.client import JetStreamContext
+
+from shared.messages import Ask
+
+STAMPS: defaultdict[str, dict[str, float]] = defaultdict(dict)
+
+
+def before(owner: Any, name: str, hop: str, prompts: Callable[..., list[str]]) -> None:
+    """Has a function note the time whenever it is called."""
+    inner = getattr(owner, name)
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        now = time.monotonic()
+        for prompt in prompts(*arguments):
+            STAMPS[prompt].setdefault(hop, now)
+        return inner(*arguments, **named)
+
+    setattr(owner, name, noted)
+
+
+def note_journal() -> None:
+    """Both publish replies by the same call: before it, and after its PubAck."""
+    publish = JetStreamContext.publish
+
+    async def noted(self: Any, subject: str, *arguments: Any, **named: Any) -> Any:
+        hops = STAMPS[subject.rsplit(".", 1)[1]]
+        hops["journal"] = time.monotonic()
+        ack = await publish(self, subject, *arguments, **named)
+        hops["acknowledged"] = time.monotonic()
+        return ack
+
+    JetStreamContext.publish = noted  # type: ignore[method-assign]
+
+
+def flow() -> None:
+    from dataflow import prompts_source, run  # noqa: PLC0415
+    from dataflow.answering import Answering  # noqa: PLC0415
+    from dataflow.conversation_step import ConversationStep  # noqa: PLC0415
+    from dataflow.model_sink import ModelSinkPartition  # noqa: PLC0415
+    from shared.settings import Settings  # noqa: PLC0415
+
+    def of_events(_: Any, values: list[Any]) -> list[str]:
+        return [v.event.id for v in values if isinstance(v, prompts_source.Arrived)]
+
+    before(
+        prompts_source.PromptsPartition, "_take", "source",
+        lambda _, message: [json.loads(message.data)["id"]],
+    )  # fmt: skip
+    before(ConversationStep, "on_batch", "conversation", of_events)
+    before(
+        ModelSinkPartition, "write_batch", "sink",
+        lambda _, items: [effect.ask.id for _, effect in items],
+    )  # fmt: skip
+    before(
+        Answering, "take", "taken", lambda _, effects, __: [effect.ask.id for _, effect in effects]
+    )
+    note_journal()
+    run.main(Settings())
+
+
+def floor(nats_url: str, model_url: str) -> None:
+    from shared import lifecycle  # noqa: PLC0415
+    from tests.benchmarks import floor as program  # noqa: PLC0415
+
+    note_journal()
+    validate = Ask.model_validate_json
+
+    def noted(data: bytes) -> Ask:
+        now = time.monotonic()
+        ask = validate(data)
+        STAMPS[ask.id]["source"] = now
+        return ask
+
+    Ask.model_validate_json = noted  # type: ignore[method-assign,assignment]
+
+    async def until_stopped() -> None:
+        task = asyncio.create_task(program.main(nats_url, model_url, 0.0))
+        await lifecycle.wait_for_stop()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(until_stopped())
+
+
+if __name__ == "__main__":
+    try:
+        flow() if sys.argv[1] == "flow" else floor(*sys.argv[3:])
+    finally:
+        Path(sys.argv[2]).write_text(json.dumps(STAMPS))
