@@ -1,6 +1,7 @@
 """The project's own processes, as tests start and end them."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
@@ -20,8 +21,21 @@ START_S = 60.0
 """Python imports on a loaded machine; a start takes 2 to 3 s on a quiet one."""
 
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """Linux: the kernel kills this process with the *thread* that started it, also when stopped."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Running:
-    """One `threadwax` command as a process of its own, logging to a file."""
+    """One `threadwax` command as a process of its own, logging to a file.
+
+    Start it in a thread that outlives it: it is killed when that thread ends.
+    """
 
     def __init__(self, *command: str, log: Path, env: Mapping[str, str]) -> None:
         self.command = command
@@ -37,6 +51,7 @@ class Running:
                 [sys.executable, *(self.command if self.command[0] == "-c" else
                  ("-m", "ops.cli", *self.command))],
                 cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  (it is one system call)
             )  # fmt: skip
         return self
 

@@ -481,16 +481,18 @@ class FakeSlack:
         self.messages[channel][ts] = message
         return ts
 
+    def _channel_type(self, channel: str) -> str:
+        kinds = {"is_im": "im", "is_mpim": "mpim", "is_private": "group"}
+        known = self.channels[channel]
+        return next((name for flag, name in kinds.items() if known.get(flag)), "channel")
+
     def events_of(self, channel: str, ts: str) -> list[dict[str, Any]]:
         """The events that Slack makes of a message: two where the bot is mentioned."""
-        kind = self.channels[channel]
         message = self.messages[channel][ts]
-        kinds = {"is_im": "im", "is_mpim": "mpim", "is_private": "group"}
-        channel_type = next((v for k, v in kinds.items() if kind.get(k)), "channel")
         event = {**message, "channel": channel, "event_ts": ts, "team": TEAM}
         event["client_msg_id"] = f"m-{ts}"
-        events = [{**event, "channel_type": channel_type}]
-        if f"<@{BOT}>" in message["text"] and not kind.get("is_im"):
+        events = [{**event, "channel_type": self._channel_type(channel)}]
+        if f"<@{BOT}>" in message["text"] and not self.channels[channel].get("is_im"):
             events.append({**event, "type": "app_mention"})
             events[-1].pop("subtype", None)
         self.rng.shuffle(events)
@@ -535,7 +537,7 @@ class FakeSlack:
             "event_ts": ts,
             **fields,
         }
-        event["channel_type"] = "im" if channel.startswith("D") else "channel"
+        event["channel_type"] = self._channel_type(channel)
         self.spawn(self.deliver(event))
 
     async def command(

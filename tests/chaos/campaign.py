@@ -1,0 +1,229 @@
+"""Runs the rounds of one campaign on one system, and has the checker judge each."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.chaos import checker
+from tests.chaos.evidence import Evidence
+from tests.chaos.faults import can_be, strike
+from tests.chaos.people_discord import DiscordPeople
+from tests.chaos.people_gateway import GatewayPeople
+from tests.chaos.people_slack import SlackPeople
+from tests.chaos.plan import PEOPLE, Act, Round, campaign_plan
+from tests.chaos.said import Said
+from tests.chaos.system import System
+from tests.chaos.world import World
+
+SETTLED_WITHIN_S: Final = 90.0
+"""Everything is healed then; what is not answered by now never will be."""
+
+LOOK_EVERY_S: Final = 0.15
+QUIET_S: Final = 5.0
+"""A second answer would come with the next redelivery, after 3 s."""
+
+SUPERVISED_EVERY_S: Final = 0.1
+FIRST_NUMBER, LAST_NUMBER = 100_000, 200_000
+"""Numbers of the acts before the first round and after the last one."""
+
+
+@dataclass
+class Outcome:
+    """What a campaign found, and what it did."""
+
+    campaign: int
+    violations: list[str] = field(default_factory=list)
+    failed_round: int | None = None
+    rounds: int = 0
+    took_s: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    left_out: set[str] = field(default_factory=set)
+
+
+class Campaign:
+    """One system, from its start to its last questions."""
+
+    def __init__(
+        self,
+        seed: int,
+        number: int,
+        rounds: int,
+        home: Path,
+        *,
+        faults: Collection[str] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._tell = tell
+        self.plan = campaign_plan(seed, number, rounds, faults=faults)
+        self.outcome = Outcome(number)
+        self._home = home
+        self._rng = random.Random(f"{seed}-{number}-answers")
+        self._said: dict[int, Said] = {}
+        self._judged = 0
+
+    async def run(self) -> Outcome:
+        """All rounds, until one is violated."""
+        started = time.monotonic()
+        async with System(self._home, self._rng) as self._system:
+            supervising = asyncio.create_task(self._supervise())
+            self._discord = DiscordPeople(self._system.discord, self._said)
+            self._gateway = GatewayPeople(self._said)
+            self._slack = SlackPeople(self._system.slack, self._said)
+            self._evidence = Evidence(self._system, self._said, self._discord)
+            await self._gateway.connect(self._system.server.url)
+            try:
+                await self._rounds()
+            finally:
+                supervising.cancel()
+                await self._gateway.close()
+        self.outcome.took_s = time.monotonic() - started
+        return self.outcome
+
+    async def _rounds(self) -> None:
+        await self._acquainted()
+        for one in self.plan:
+            if not self.outcome.violations:
+                started = time.monotonic()
+                await self._round(one)
+                took_s = time.monotonic() - started
+                faults = ", ".join(f"{order.kind} {order.target}" for order in one.faults)
+                self._tell(f"  round {one.number}: {took_s:.1f} s ({faults})")
+                self.outcome.rounds += 1
+                self.outcome.failed_round = one.number if self.outcome.violations else None
+        if not self.outcome.violations:
+            await asyncio.sleep(QUIET_S)
+            await self._judge()
+            await self._last_questions()
+        system = self._system
+        self.outcome.violations += checker.clean_logs(system.logs(), system.secrets())
+        self._add_up()
+
+    async def _supervise(self) -> None:
+        while True:
+            await asyncio.sleep(SUPERVISED_EVERY_S)
+            for part in self._system.parts.values():
+                part.look()
+
+    # --- rounds ---------------------------------------------------------------------------------
+
+    async def _round(self, one: Round) -> None:
+        async def at(at_s: float, what: Act) -> None:
+            await asyncio.sleep(at_s)
+            await self._do(what)
+
+        async def wrong() -> None:
+            async with asyncio.TaskGroup() as faults:
+                for order in one.faults:
+                    if not can_be(order, self._system):
+                        self.outcome.left_out.add(order.kind)
+                        continue
+                    self.outcome.counts[f"fault {order.kind}"] += 1
+                    self._evidence.world.model_failed |= (
+                        order.kind == "model" or order.target == "model"
+                    )
+                    faults.create_task(later(order.at_s, strike(self._system, order)))
+
+        async def later(at_s: float, work: object) -> None:
+            await asyncio.sleep(at_s)
+            await work  # type: ignore[misc]
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(wrong())
+            for act in one.acts:
+                group.create_task(at(act.at_s, act))
+        await self._judge()
+
+    async def _do(self, act: Act) -> None:
+        if act.target is not None and act.target not in self._said:
+            return  # it was about something that did not come to pass
+        self.outcome.counts[f"{act.platform} {act.what}"] += 1
+        match act.platform:
+            case "slack":
+                await self._slack.do(act)
+            case "discord":
+                await self._discord.do(act)
+            case _:
+                await self._gateway.do(act)
+
+    async def _judge(self) -> None:
+        """Waits until nothing is wrong; what is wrong after long is a violation."""
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        while True:
+            world = await self._evidence.read()
+            found = checker.rules_at_rest(world)
+            if not found or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(LOOK_EVERY_S)
+        self.outcome.violations += found
+        self.outcome.violations += self._unmixed(world)
+        await self._evidence.count()
+
+    def _unmixed(self, world: World) -> list[str]:
+        new = world.answers[self._judged :]
+        self._judged = len(world.answers)
+        return list(checker.unmixed(world, new))
+
+    # --- first and last -------------------------------------------------------------------------
+
+    async def _acquainted(self) -> None:
+        """Everybody on Discord has written to the bot before: it cannot list direct channels."""
+        acts = [
+            Act(FIRST_NUMBER + n, 0.0, "discord", who, "ask", "direct")
+            for n, who in enumerate(PEOPLE["discord"])
+        ]
+        await asyncio.gather(*(self._do(act) for act in acts))
+        await self._judge()
+
+    async def _last_questions(self) -> None:
+        """Everybody asks once more in each kind of place, one after the other."""
+        threads: dict[tuple[str, str], dict[str, Act]] = {}
+        for said in self._said.values():
+            act = said.act
+            if said.done and act.what == "ask" and act.target is None and act.where != "command":
+                threads.setdefault((act.platform, act.who), {})[act.where] = act
+        number = LAST_NUMBER
+        for step in range(3):
+            acts = []
+            for (platform, who), by_place in threads.items():
+                if step < len(by_place):
+                    where = sorted(by_place)[step]
+                    number += 1
+                    follows = platform != "gateway" and not (
+                        platform == "discord" and where == "direct"
+                    )
+                    target = by_place[where].number if follows else None
+                    acts.append(Act(number, 0.0, platform, who, "ask", where, target))
+            await asyncio.gather(*(self._do(act) for act in acts))
+            await self._judge()
+            if self.outcome.violations:
+                return
+        world = self._evidence.world
+        world.last_questions = {n for n in self._said if n > LAST_NUMBER}
+        self.outcome.counts["last questions"] += len(world.last_questions)
+        self.outcome.violations += checker.remembers_what_was_seen(world)
+
+    # --- counts ---------------------------------------------------------------------------------
+
+    def _add_up(self) -> None:
+        counts, world, evidence = self.outcome.counts, self._evidence.world, self._evidence
+        counts["model calls"] += len(world.answers)
+        counts["events stored"] += len(world.events)
+        for event in world.events:
+            counts[f"stored {event.spot.platform} {event.kind}"] += 1
+        for reply in world.replies:
+            counts[f"replies {reply.outcome}"] += 1
+        for part in self._system.parts.values():
+            counts["restarts by themselves"] += part.restarts
+            counts["starts"] += part.lives
+        logs = self._system.logs()
+        counts["prevented: stored before"] += sum(
+            log.count('"new": false') for log in logs.values()
+        )
+        counts["prevented: answered before"] += evidence.counted("threadwax_answered_before_total")
+        counts["prevented: posted before"] += evidence.counted("threadwax_posted_before_total")
+        counts["askers' repeats"] += self._gateway.repeats

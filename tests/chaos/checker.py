@@ -1,0 +1,337 @@
+"""Judges a world: each rule returns what is wrong in plain words, and nothing where all is well.
+
+Pure. Rules that hold at any time stand in `rules_at_rest` only where they need nothing under way.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+from dataflow.model_errors import NOTICES
+from tests.chaos.memory import remembered, sent_history
+from tests.chaos.model import MARKER, QUOTED, TOKEN, Answer, asked_about
+from tests.chaos.said import Said, may_hear
+from tests.chaos.world import Event, Reply, World
+
+STOPPED = "(stopped)"
+UNFINISHED = ("[typing]", "▌", "(is thinking...)")
+BROKEN_OFF = "[The answer broke off here."
+NOT_REMEMBERED = "I no longer remember that question"
+NOTICE_WORDS = tuple(NOTICES.values())
+ALLOWED_OUTCOMES = {"answered", "failed", "stopped", "withdrawn", "refused"}
+
+_QUESTION_LINE = re.compile(r"\A> .*\n")
+
+
+def rules_at_rest(world: World) -> list[str]:
+    """What is wrong once everybody has been heard and nothing is under way."""
+    rules: tuple[Callable[[World], Iterable[str]], ...] = (
+        stored_once, answered_once, shown_once, in_order, outcomes_have_a_cause, about_the_question,
+        nothing_pending,
+    )  # fmt: skip
+    return [complaint for rule in rules for complaint in rule(world)]
+
+
+def questions(world: World) -> dict[int, list[Event]]:
+    """The stored questions by the number of the act."""
+    found: dict[int, list[Event]] = defaultdict(list)
+    for event in world.events:
+        if event.kind == "ask" and (marker := MARKER.search(event.text)):
+            found[int(marker[1])].append(event)
+    return found
+
+
+# --- the way in ---------------------------------------------------------------------------------
+
+
+def stored_once(world: World) -> Iterator[str]:
+    """What was accepted is in the stream, once; what was not meant for the bot is not."""
+    stored = questions(world)
+    ids = {event.id for event in world.events}
+    for number, said in world.said.items():
+        count = len(stored[number])
+        if not said.done:
+            yield f"{_named(said)} is still under way"
+        if said.wants_answer:
+            if said.accepted and count == 0:
+                yield f"LOST: {_named(said)} was accepted and never stored"
+            if count > 1:
+                yield f"TWICE: {_named(said)} is stored {count} times"
+            for event in stored[number]:
+                if event.spot != said.spot:
+                    yield f"{_named(said)} is stored for {event.spot}, said in {said.spot}"
+        elif said.act.what == "chatter" and count:
+            yield f"{_named(said)} was not for the bot and is stored as a question"
+        elif (
+            said.act.what in {"stop", "reset"} and said.accepted and said.event_id not in ids | {""}
+        ):
+            yield f"LOST: {_named(said)} was accepted and never stored"
+
+
+# --- the journal --------------------------------------------------------------------------------
+
+
+def answered_once(world: World) -> Iterator[str]:
+    """Each stored question has one reply, and each reply a question."""
+    counts = Counter(reply.prompt_id for reply in world.replies)
+    wanted = {event.id: event for event in world.events if event.wants_answer}
+    for event in wanted.values():
+        if counts[event.id] != 1:
+            yield f"{event.id} ({event.text[:40]!r}) has {counts[event.id]} replies in the journal"
+    for prompt_id in counts.keys() - wanted.keys():
+        yield f"the journal answers {prompt_id}, which nobody asked"
+
+
+def outcomes_have_a_cause(world: World) -> Iterator[str]:
+    """Nobody is stopped, refused or let down without a reason that the stream or the plan knows."""
+    events = {event.id: event for event in world.events}
+    for reply in world.replies:
+        event = events.get(reply.prompt_id)
+        if event is None:
+            continue
+        later = [e for e in world.events if e.user == event.user and e.sequence > event.sequence]
+        match reply.outcome:
+            case "answered":
+                good = True
+            case "failed":
+                good = world.model_failed and _is_notice(reply.text)
+            case "stopped":
+                good = any(
+                    e.kind == "stop" and (e.about == event.id or (not e.about and _same(e, event)))
+                    for e in later
+                )
+            case "withdrawn":
+                good = any(e.kind == "deleted" and e.about == event.id for e in later)
+            case "refused":
+                good = event.kind == "again" and reply.text.startswith(NOT_REMEMBERED)
+            case _:
+                good = False
+        if not good:
+            yield f"{event.id} is {reply.outcome} without a cause: {reply.text[:80]!r}"
+
+
+def about_the_question(world: World) -> Iterator[str]:
+    """An answer in the journal was given by the model to this very question."""
+    asked = {answer.token: answer.about for answer in world.answers}
+    events = {event.id: event for event in world.events}
+    for reply in world.replies:
+        marker = MARKER.search(reply.question)
+        tokens = {int(t) for t in TOKEN.findall(reply.text)}
+        if len(tokens) > 1:
+            yield f"the reply to {reply.prompt_id} mixes the answers {sorted(tokens)}"
+        for token in tokens:
+            if marker is None or asked.get(token) != int(marker[1]):
+                yield (
+                    f"the reply to {reply.prompt_id} ({reply.question[:40]!r}) is the model's "
+                    f"answer {token}, given to m{asked.get(token)}x"
+                )
+        event = events.get(reply.prompt_id)
+        if event is not None and event.user != reply.user:
+            yield f"the reply to {reply.prompt_id} goes to {reply.user}, asked by {event.user}"
+
+
+# --- what people see ----------------------------------------------------------------------------
+
+
+def shown_once(world: World) -> Iterator[str]:
+    """Each reply is read once, whole, in its place; and nothing else is."""
+    expected = _expected(world)
+    for place in sorted(expected.keys() | world.shown.keys()):
+        seen = [_QUESTION_LINE.sub("", text) for text in world.shown.get(place, [])]
+        for text in seen:
+            if text.endswith(UNFINISHED):
+                yield f"{place}: left unfinished: {text[:60]!r}"
+        answers, notices = _grouped(seen)
+        wanted: dict[int, list[str]] = {}
+        wanted_notices: Counter[str] = Counter()
+        for reply in expected.get(place, []):
+            if found := TOKEN.search(reply.text):
+                wanted[int(found[1])] = reply.text.split()
+            else:
+                wanted_notices[_words(reply.text or STOPPED)] += 1
+        for token in sorted(wanted.keys() | answers.keys()):
+            if token not in answers:
+                yield f"LOST: {place}: answer {token} of the journal is not shown"
+            elif token not in wanted:
+                yield f"TWICE: {place}: shows answer {token}, which the journal does not hold here"
+            elif answers[token] != wanted[token]:
+                shown, should = len(answers[token]), len(wanted[token])
+                twice = "TWICE: " if shown > should else ""
+                yield f"{twice}{place}: answer {token} shows {shown} words of {should}"
+        for text, count in (wanted_notices - notices).items():
+            yield f"LOST: {place}: {count} times not shown: {text[:80]!r}"
+        for text, count in (notices - wanted_notices).items():
+            yield f"TWICE: {place}: {count} times too much: {text[:80]!r}"
+
+
+def in_order(world: World) -> Iterator[str]:
+    """In a thread a user's questions are answered in the order in which they were said.
+
+    Of two questions that were stored in the other order either may come first.
+    """
+    replies = {reply.prompt_id: reply for reply in world.replies}
+    by_place: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in world.events:
+        if event.wants_answer and not event.shown_at.startswith("gateway/"):
+            by_place[event.shown_at, event.user].append(event)
+    for (place, user), events in by_place.items():
+        first_seen: dict[int, int] = {}
+        for position, text in enumerate(world.shown.get(place, [])):
+            if found := TOKEN.search(text):
+                first_seen.setdefault(int(found[1]), position)
+        shown = []
+        for event in events:
+            reply = replies.get(event.id)
+            found = TOKEN.search(reply.text) if reply else None
+            if found and int(found[1]) in first_seen:
+                shown.append((event, first_seen[int(found[1])]))
+        for event, position in shown:
+            for other, other_position in shown:
+                earlier = event.said_at < other.said_at and event.sequence < other.sequence
+                if earlier and position > other_position:
+                    yield f"ORDER: {place}: {user} reads the answer to {other.id} before {event.id}"
+
+
+# --- who hears what -----------------------------------------------------------------------------
+
+
+def unmixed(world: World, answers: Iterable[Answer]) -> Iterator[str]:
+    """A request holds nobody's words but the asker's, from where they may be repeated.
+
+    And quotations of its own thread, marked as such.
+    """
+    for answer in answers:
+        asker = world.said.get(answer.about)
+        if asker is None:
+            yield f"the model was asked about m{answer.about}x, which nobody said"
+            continue
+        quoted, own = [], []
+        for message in answer.messages:
+            text = str(message["content"])
+            quoted += QUOTED.findall(text)
+            own.append(QUOTED.sub("", text))
+        for number in _mentioned(world, own):
+            said = world.said.get(number)
+            if said is None or _person(said) != _person(asker):
+                yield f"MIXED: the request for {_named(asker)} holds {_of(said)}"
+            elif not may_hear(said.spot, asker.spot):
+                yield f"AUDIENCE: the request for {_named(asker)} holds {_of(said)}"
+        for number in _mentioned(world, quoted):
+            said = world.said.get(number)
+            if said is None or (said.spot.channel, said.spot.thread) != (
+                asker.spot.channel, asker.spot.thread,
+            ):  # fmt: skip
+                yield f"AUDIENCE: the request for {_named(asker)} quotes {_of(said)}"
+
+
+def remembers_what_was_seen(world: World) -> Iterator[str]:
+    """The request of each last question holds what this user saw there, and no more."""
+    events = {event.id: event for event in world.events}
+    stored = questions(world)
+    for number in sorted(world.last_questions):
+        requests = [answer for answer in world.answers if answer.about == number]
+        if len(stored[number]) != 1 or not requests:
+            yield f"the last question m{number}x did not come to the model"
+            continue
+        event = stored[number][0]
+        want = remembered(
+            event, [e for e in events.values() if e.user == event.user], world.replies
+        )
+        got = sent_history(requests[-1].messages)
+        if got != want:
+            yield (
+                f"MEMORY: for {_named(world.said[number])} the model was sent\n"
+                f"      here {got[0]}\n   instead of {want[0]}\n"
+                f"      elsewhere {sorted(got[1].elements())}\n"
+                f"   instead of {sorted(want[1].elements())}"
+            )
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+
+def nothing_pending(world: World) -> Iterator[str]:
+    """No consumer has anything left, nothing was given up, and no process has a defect."""
+    for consumer, count in world.unread.items():
+        if count:
+            yield f"the consumer {consumer} has {count} replies left"
+    yield from (f"dead letter: {letter}" for letter in world.dead_letters)
+    yield from world.trouble
+
+
+def clean_logs(logs: dict[str, str], secrets: Iterable[str]) -> Iterator[str]:
+    """No defect, no secret and nobody's words in any log."""
+    secrets = tuple(secrets)
+    for name, log in logs.items():
+        for line in log.splitlines():
+            if "defect" in line or '"level": "critical"' in line:
+                yield f"DEFECT: {name}: {line[:600]}"
+            elif line.startswith("Traceback") or '"exception"' in line:
+                yield f"DEFECT: {name}: {line[:1500]}"
+            elif any(secret in line for secret in secrets):
+                yield f"SECRET: {name}: a secret in the log"
+            elif MARKER.search(line) and '"prompt": "gateway-' not in line:
+                yield f"SECRET: {name}: somebody's words in the log: {line[:200]}"
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _expected(world: World) -> dict[str, list[Reply]]:
+    events = {event.id: event for event in world.events}
+    expected: dict[str, list[Reply]] = defaultdict(list)
+    for reply in world.replies:
+        event = events.get(reply.prompt_id)
+        if event is not None and reply.outcome != "withdrawn":
+            expected[event.shown_at].append(reply)
+    return expected
+
+
+def _grouped(texts: list[str]) -> tuple[dict[int, list[str]], Counter[str]]:
+    """The words of each answer, put together from its parts, and all that is no answer."""
+    answers: dict[int, list[str]] = defaultdict(list)
+    notices: Counter[str] = Counter()
+    for text in texts:
+        if found := TOKEN.search(text):
+            answers[int(found[1])] += text.split()
+        elif not text.endswith(UNFINISHED):
+            notices[_words(text)] += 1
+    return answers, notices
+
+
+def _mentioned(world: World, texts: Iterable[str]) -> set[int]:
+    """The acts whose words, or whose answer's words, stand in these texts."""
+    about = {answer.token: answer.about for answer in world.answers}
+    found: set[int] = set()
+    for text in texts:
+        found |= {int(number) for number in MARKER.findall(text)}
+        found |= {about.get(int(token), 0) for token in TOKEN.findall(text)}
+    return found
+
+
+def _is_notice(text: str) -> bool:
+    return text in NOTICE_WORDS or (BROKEN_OFF in text and any(n in text for n in NOTICE_WORDS))
+
+
+def _same(one: Event, other: Event) -> bool:
+    return (one.spot.channel, one.spot.thread) == (other.spot.channel, other.spot.thread)
+
+
+def _person(said: Said) -> tuple[str, str]:
+    return said.act.platform, said.act.who
+
+
+def _named(said: Said) -> str:
+    act, spot = said.act, said.spot
+    return f"#{act.number} ({act.who}'s {act.what} in {spot.channel}/{spot.thread})"
+
+
+def _of(said: Said | None) -> str:
+    return _named(said) if said is not None else "words that nobody said"
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+__all__ = ["asked_about", "clean_logs", "remembers_what_was_seen", "rules_at_rest", "unmixed"]

@@ -1,0 +1,111 @@
+"""Which faults a round has, drawn: what, to whom, when and for how long. Pure."""
+
+import random
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+PROCESSES: Final = ("dataflow", "slack", "discord", "gateway", "nats")
+TO_NATS: Final = ("dataflow-nats", "slack-nats", "discord-nats", "gateway-nats")
+TO_OTHERS: Final = ("model", "slack-api", "discord-api")
+LINKS: Final = (*TO_NATS, *TO_OTHERS)
+"""Connections, each through a proxy of its own."""
+
+SLACK_CALLS: Final = (
+    "chat.postMessage", "chat.update", "chat.startStream", "chat.appendStream", "chat.stopStream",
+    "conversations.replies", "agents.sessions.setStatus",
+)  # fmt: skip
+DISCORD_CALLS: Final = ("POST message", "PATCH message", "POST thread", "GET messages", "callback")
+
+KINDS: Final[dict[str, tuple[float, tuple[str, ...]]]] = {
+    # what: weight, and to whom
+    "kill": (20, PROCESSES),
+    "term": (8, PROCESSES),
+    "pause": (9, PROCESSES),
+    "cut": (7, LINKS),
+    "half-open": (7, LINKS),
+    "slow": (5, LINKS),
+    "lose": (5, TO_NATS),
+    "slack-limit": (2, SLACK_CALLS),
+    "slack-500": (3, SLACK_CALLS),
+    "slack-hang": (1, SLACK_CALLS),
+    "slack-lost": (4, SLACK_CALLS),
+    "slack-socket": (6, ("cut", "refresh", "deaf", "mute", "lose acks")),
+    "discord-429": (2, DISCORD_CALLS),
+    "discord-500": (3, DISCORD_CALLS),
+    "discord-lost": (4, DISCORD_CALLS),
+    "discord-reset": (2, DISCORD_CALLS),
+    "discord-gateway": (6, ("drop", "reconnect", "close", "invalidate")),
+    "model": (
+        10,
+        ("429", "500", "503", "400", "reset", "cut", "cut early", "corrupt", "stall", "no finish",
+         "error frame"),
+    ),
+    "disk": (3, ("nats", "dataflow")),
+    "clock": (5, ("dataflow", "slack", "discord", "gateway")),
+}  # fmt: skip
+"""Every kind of fault."""
+
+STEPS_S: Final = (-300, -30, 30, 300)
+"""Clock steps: within what a time service corrects at once, and below Discord's 15 minutes for a
+command's answer, which count from Discord's own clock."""
+
+LONG_S: Final = 4.0
+LONG_ONE_IN: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FaultOrder:
+    """One fault. `amount`: how often, how slow, how far; `twist` chooses between two ways."""
+
+    kind: str
+    target: str
+    at_s: float
+    lasts_s: float
+    amount: int = 1
+    twist: bool = False
+
+    def __str__(self) -> str:
+        words = f"{self.at_s:5.2f} s  fault {self.kind} {self.target} for {self.lasts_s:.1f} s"
+        return f"{words}, amount {self.amount}{', twist' if self.twist else ''}"
+
+    @property
+    def claims(self) -> str:
+        """What only one fault at a time may work on."""
+        if self.kind == "disk":
+            return self.target
+        if self.kind.startswith("slack-") and self.kind != "slack-socket":
+            return f"slack {self.target}"
+        return (
+            self.target if self.kind in {"kill", "term", "pause"} else f"{self.kind} {self.target}"
+        )
+
+
+def drawn_faults(
+    rng: random.Random, within_s: float, *, only: Collection[str] | None = None
+) -> Iterator[FaultOrder]:
+    """One to three faults, in the order in which they begin."""
+    kinds = {k: weight for k, (weight, _) in KINDS.items() if only is None or k in only}
+    if not kinds:
+        return
+    count = rng.choices((1, 2, 3), (50, 35, 15))[0]
+    chosen: dict[str, FaultOrder] = {}
+    for _ in range(count):
+        order = _drawn(rng, rng.choices(list(kinds), list(kinds.values()))[0], within_s)
+        chosen.setdefault(order.claims, order)
+    yield from sorted(chosen.values(), key=lambda order: order.at_s)
+
+
+def _drawn(rng: random.Random, kind: str, within_s: float) -> FaultOrder:
+    lasts_s = rng.uniform(0.1, 1.2)
+    if kind in {"pause", "half-open"}:
+        lasts_s = LONG_S if rng.randrange(LONG_ONE_IN) == 0 else rng.uniform(0.3, 1.5)
+    amount = rng.choice(STEPS_S) if kind == "clock" else rng.randint(1, 3)
+    return FaultOrder(
+        kind,
+        rng.choice(KINDS[kind][1]),
+        at_s=rng.uniform(0, within_s),
+        lasts_s=lasts_s,
+        amount=amount,
+        twist=rng.random() < 0.5,
+    )

@@ -1,0 +1,77 @@
+"""What a user should be remembered by: worked out anew from the stream and the journal. Pure.
+
+The rules are those of docs/architecture.md: a turn is a question with what was said to it; failures
+and refusals are none; a reset forgets what was said before it where it could be recalled; a deleted
+question is withdrawn; a new answer to a question takes the old one's place.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.said import may_hear
+from tests.chaos.world import Event, Reply
+
+Turns = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    event: Event
+    question: str
+    answer: str
+    place_in_order: int
+
+
+def remembered(
+    last: Event, events: list[Event], replies: list[Reply]
+) -> tuple[Turns, Counter[tuple[str, str]]]:
+    """For a question: the turns of its thread in order, and those from elsewhere, in any order.
+
+    `events` are all of this user.
+    """
+    by_prompt = {reply.prompt_id: reply for reply in replies}
+    turns: dict[str, _Turn] = {}
+    for event in sorted(events, key=lambda e: e.sequence):
+        reply = by_prompt.get(event.id)
+        said = reply is not None and reply.outcome in {"answered", "stopped"} and reply.text.strip()
+        if not event.wants_answer or event.sequence >= last.sequence:
+            continue
+        if reply is None or not said or _is_forgotten(event, events):
+            continue
+        order = reply.sequence
+        if event.kind == "again" and (old := turns.pop(event.about, None)) is not None:
+            order = old.place_in_order
+        turns[event.id] = _Turn(event, reply.question or event.text, reply.text, order)
+    here: Turns = []
+    elsewhere: Counter[tuple[str, str]] = Counter()
+    for turn in sorted(turns.values(), key=lambda t: t.place_in_order):
+        words = (turn.question, turn.answer)
+        spot = turn.event.spot
+        if (spot.channel, spot.thread) == (last.spot.channel, last.spot.thread):
+            here.append(words)
+        elif may_hear(spot, last.spot):
+            elsewhere[words] += 1
+    return here, elsewhere
+
+
+def _is_forgotten(event: Event, events: list[Event]) -> bool:
+    return any(
+        later.sequence > event.sequence
+        and (
+            (later.kind == "reset" and may_hear(event.spot, later.spot))
+            or (later.kind == "deleted" and later.about == event.id)
+        )
+        for later in events
+    )
+
+
+def sent_history(messages: list[dict[str, Any]]) -> tuple[Turns, Counter[tuple[str, str]]]:
+    """The same as the model was sent it."""
+    system, *rest = (str(message["content"]) for message in messages)
+    here = [(rest[at], rest[at + 1]) for at in range(0, len(rest) - 1, 2)]
+    elsewhere: Counter[tuple[str, str]] = Counter()
+    for pair in system.split("\nThey: ")[1:]:
+        question, _, answer = pair.partition("\nYou: ")
+        elsewhere[question, answer] += 1
+    return here, elsewhere

@@ -1,0 +1,57 @@
+"""A model whose every answer is another one, so that it can be told which one people saw.
+
+An answer consists of words `t<number>w<place>`, with the marker of its question in between.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.fakes.model import FakeModel
+
+MARKER: Final = re.compile(r"\bm(\d+)x\b")
+TOKEN: Final = re.compile(r"\bt(\d+)w\d+\b")
+QUOTED: Final = re.compile(r"<quoted>.*?</quoted>", re.DOTALL)
+WORDS, LONG_WORDS = (5, 25), (520, 620)
+"""A long answer takes two messages on either platform."""
+
+PIECE_CHARS: Final = 60
+PAUSE_S: Final = 0.02
+DELAY_S: Final = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One call: its number, the question's marker, and what the model was sent."""
+
+    token: int
+    about: int
+    messages: list[dict[str, Any]]
+
+
+def asked_about(messages: list[dict[str, Any]]) -> int:
+    """The number of the act whose text is the question; 0 where there is none."""
+    found = MARKER.findall(QUOTED.sub("", str(messages[-1]["content"])))
+    return int(found[-1]) if found else 0
+
+
+class ChaosModel(FakeModel):
+    """Answers in pieces, after a short while drawn for each call; keeps what it was sent."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__(piece_chars=PIECE_CHARS, pause_s=PAUSE_S)
+        self.reply = self._reply
+        self.rng = rng
+        self.answers: list[Answer] = []
+
+    def _reply(self, request: dict[str, Any]) -> str:
+        about = asked_about(request["messages"])
+        token = len(self.answers) + 1
+        self.answers.append(Answer(token, about, request["messages"]))
+        self.delay_s = self.rng.uniform(0, DELAY_S)
+        long = "at length" in str(request["messages"][-1]["content"])
+        count = self.rng.randint(*(LONG_WORDS if long else WORDS))
+        words = [f"t{token}w{place}" for place in range(count)]
+        words.insert(1, f"re m{about}x")
+        return " ".join(words)

@@ -1,0 +1,77 @@
+"""Askers on plain NATS: each repeats its request under the same id until it is answered."""
+
+import asyncio
+import json
+from typing import Final
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+
+from bots.gateway.platform import ERROR_HEADER
+from shared import names
+from tests.chaos.people_slack import text_of
+from tests.chaos.plan import Act
+from tests.chaos.said import Said, Spot
+
+REQUEST_S: Final = 4.0
+GIVE_UP_S: Final = 60.0
+AGAIN_S: Final = 0.3
+
+
+class GatewayPeople:
+    """Everybody who asks the gateway, on one connection of their own to the server."""
+
+    def __init__(self, said: dict[int, Said]) -> None:
+        self._said = said
+        self._client = Client()
+        self.repeats = 0
+
+    async def connect(self, url: str) -> "GatewayPeople":
+        await self._client.connect(
+            url, name="asker", max_reconnect_attempts=-1, reconnect_time_wait=0.1,  # type: ignore[arg-type]
+            error_cb=_silent, pending_size=0,
+        )  # fmt: skip
+        return self
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def do(self, act: Act) -> None:
+        """Asks until there is an answer."""
+        user = names.encoded(act.who)
+        spot = Spot("gateway", "", user, "", "direct")
+        said = self._said[act.number] = Said(act, spot, f"gateway/{act.number}")
+        request = json.dumps({"user_id": act.who, "prompt": text_of(act)}).encode()
+        headers = {"Nats-Msg-Id": act.marker}
+        deadline = asyncio.get_running_loop().time() + GIVE_UP_S
+        others = [
+            asyncio.create_task(self._once(request, headers)) for _ in range(act.repeats)
+        ]  # an asker that asks twice at once
+        while asyncio.get_running_loop().time() < deadline:
+            answer = await self._once(request, headers)
+            if answer is not None:
+                said.answers.append(answer)
+                said.accepted = True
+                break
+            self.repeats += 1
+            await asyncio.sleep(AGAIN_S)
+        for answer in await asyncio.gather(*others):
+            # Where it differs, the same question had two answers.
+            if answer is not None and answer not in said.answers:
+                said.answers.append(answer)
+        said.done = True
+
+    async def _once(self, request: bytes, headers: dict[str, str]) -> str | None:
+        try:
+            answer = await self._client.request(
+                names.GATEWAY_SUBJECT, request, timeout=REQUEST_S, headers=headers
+            )
+        except (nats.errors.Error, TimeoutError, OSError):
+            return None
+        refused = (answer.headers or {}).get(ERROR_HEADER) and not answer.data
+        return None if refused else answer.data.decode()
+
+
+async def _silent(_: Exception) -> None:
+    """A lost connection shows in the requests."""

@@ -1,0 +1,258 @@
+"""Everything that runs in the chaos suite: real processes around fakes, a proxy in each connection.
+
+Made and left as a context; whatever happens in between, no process stays behind.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from ops.nats_command import set_up_streams
+from ops.nats_server import NatsServer
+from shared.bus import CLOSED_EXIT_CODE, Bus
+from tests.chaos.fault_plan import LINKS
+from tests.chaos.model import ChaosModel
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
+from tests.fakes.tcp_proxy import TcpProxy
+from tests.running import START_S, Running
+
+OURS: Final = ("dataflow", "slack", "discord", "gateway")
+NATS_DISK_MIB: Final = 96
+FLOW_DISK_MIB: Final = 160
+"""The flow pauses below 64 MiB."""
+
+FAKETIME: Final = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+"""Debian's libfaketime, if it is installed."""
+
+SLACK_RETRIES_S: Final = (0.3, 0.7, 1.5, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0)
+"""Slack repeats for a day; here a day is short."""
+
+
+@dataclass
+class Part:
+    """One of our processes over all its lives; what ends it by itself starts it again."""
+
+    name: str
+    home: Path
+    env: dict[str, str]
+    running: Running | None = None
+    lives: int = 0
+    expected_down: bool = False
+    paused: bool = False
+    restarts: int = 0
+    ended_by_itself: list[int] = field(default_factory=list)
+
+    def start(self) -> Running:
+        self.lives += 1
+        self.expected_down = False
+        log = self.home / f"{self.name}-{self.lives}.log"
+        self.running = Running(self.name, log=log, env=self.env).start()
+        return self.running
+
+    @property
+    def pid(self) -> int | None:
+        process = self.running.process if self.running else None
+        return process.pid if process is not None and process.poll() is None else None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal, unless it is down."""
+        if (pid := self.pid) is not None:
+            os.kill(pid, number)
+
+    def kill(self) -> None:
+        self.expected_down = True
+        if self.running is not None:
+            self.running.kill()
+        self.paused = False
+
+    def look(self) -> None:
+        """Starts it again where it ended by itself, as a supervisor does."""
+        if self.running is None or self.expected_down or self.pid is not None:
+            return
+        assert self.running.process is not None
+        self.ended_by_itself.append(self.running.process.returncode)
+        self.restarts += 1
+        self.start()
+
+    @property
+    def defects(self) -> list[str]:
+        """Ends that were no order of ours."""
+        return [
+            f"{self.name} ended by itself with exit code {code}"
+            for code in self.ended_by_itself
+            if code != CLOSED_EXIT_CODE  # "start me again", as after a broken connection
+        ]
+
+
+class System:
+    """One whole system with data folders of its own."""
+
+    def __init__(self, home: Path, rng: random.Random) -> None:
+        self.home = home
+        self.rng = rng
+        self.slack = FakeSlack()
+        self.slack.rng = rng
+        self.slack.sockets.retries_s = SLACK_RETRIES_S
+        self.discord = FakeDiscord()
+        self.model = ChaosModel(rng)
+        self.parts: dict[str, Part] = {}
+        self.proxies: dict[str, TcpProxy] = {}
+        self.nats_down = False
+        self.can_fill_disks = False
+        self.can_step_clocks = bool(FAKETIME)
+        self._mounted: list[Path] = []
+        self._closing = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        await self._closing.aclose()
+
+    async def _start(self) -> None:
+        self.can_fill_disks = self._mount("nats", NATS_DISK_MIB)
+        self.can_fill_disks = self._mount("dataflow", FLOW_DISK_MIB) and self.can_fill_disks
+        self._closing.callback(self._unmount)
+        self.server = NatsServer(self.home / "nats" / "store", port=0)
+        self._closing.callback(self._close_server)
+        self.server.start()
+        await set_up_streams(self.server.url)
+        for fake in (self.slack, self.discord, self.model):
+            await fake.start()
+            self._closing.push_async_callback(fake.stop)
+        targets = {"model": self.model.base_url, "slack-api": self.slack.url,
+                   "discord-api": self.discord.api_url}  # fmt: skip
+        for link in LINKS:
+            self.proxies[link] = await TcpProxy.start(targets.get(link, self.server.url))
+            self._closing.push_async_callback(self.proxies[link].stop)
+        self._closing.callback(self._kill_all)
+        for name in OURS:
+            self.parts[name] = Part(name, self.home / "logs", self._env(name))
+        (self.home / "logs").mkdir(exist_ok=True)
+        for part in self.parts.values():
+            part.start()
+        self.bus = await Bus.connect(self.server.url, name="chaos", on_closed=lambda: None)
+        self._closing.push_async_callback(self.bus.close)
+        for part in self.parts.values():
+            assert part.running is not None
+            await part.running.ready()
+        await asyncio.wait_for(self.discord.gateway.connected.wait(), START_S)
+
+    def _env(self, name: str) -> dict[str, str]:
+        proxies = self.proxies
+        home = self.home / name
+        home.mkdir(exist_ok=True)
+        env = {
+            "NATS_URL": proxies[f"{name}-nats"].url(self.server.url),
+            "THREADWAX_HOME": str(home),
+            "THREADWAX_HTTP_PORT": "0",
+            "OPENAI_BASE_URL": proxies["model"].url(self.model.base_url),
+            "OPENAI_API_KEY": "test-key",
+            "THREADWAX_MODEL": "fake",
+            "THREADWAX_CONTEXT_TOKENS": "1000000",
+            "THREADWAX_ANSWER_TOKENS": "100",
+            "THREADWAX_MODEL_GIVE_UP_S": "4",
+            "THREADWAX_MODEL_SILENCE_S": "2",
+            "SLACK_API_URL": proxies["slack-api"].url(self.slack.url),
+            "SLACK_BOT_TOKEN": BOT_TOKEN,
+            "SLACK_APP_TOKEN": APP_TOKEN,
+            **self.discord.env,
+            "DISCORD_API_URL": proxies["discord-api"].url(self.discord.api_url),
+        }
+        if self.can_step_clocks:
+            self.set_clock(name, 0)
+            env |= {
+                "LD_PRELOAD": str(FAKETIME[0]),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock(name)),
+                "FAKETIME_CACHE_DURATION": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        return env
+
+    # --- clocks ---------------------------------------------------------------------------------
+
+    def _clock(self, name: str) -> Path:
+        return self.home / f"clock-{name}"
+
+    def set_clock(self, name: str, offset_s: int) -> None:
+        """Sets a process's wall clock so far off, within a second."""
+        path = self._clock(name)
+        new = path.with_suffix(".new")
+        new.write_text(f"{offset_s:+d}\n")
+        new.replace(path)
+
+    # --- disks ----------------------------------------------------------------------------------
+
+    def _mount(self, name: str, mib: int) -> bool:
+        folder = self.home / name
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(command, check=False, capture_output=True)
+        except OSError:
+            return False
+        if done.returncode == 0:
+            self._mounted.append(folder)
+        return done.returncode == 0
+
+    def _unmount(self) -> None:
+        for folder in self._mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=False)
+
+    def fill_disk(self, name: str, leave_bytes: int) -> None:
+        """Leaves so little room on the disk of a process."""
+        folder = self.home / name
+        with contextlib.suppress(OSError), (folder / "ballast").open("wb") as ballast:
+            for _ in range(max(0, shutil.disk_usage(folder).free - leave_bytes) >> 16):
+                ballast.write(bytes(1 << 16))
+
+    def free_disk(self, name: str) -> None:
+        (self.home / name / "ballast").unlink(missing_ok=True)
+
+    # --- NATS -----------------------------------------------------------------------------------
+
+    async def start_nats(self) -> None:
+        """Starts the server again; in this thread, since it ends with the one that started it."""
+        self.server.launch()
+        await asyncio.to_thread(self.server.wait_until_ready)
+        self.nats_down = False
+
+    def _close_server(self) -> None:
+        if self.server.pid is not None:
+            os.kill(self.server.pid, signal.SIGCONT)
+        self.server.close()
+
+    def _kill_all(self) -> None:
+        for part in self.parts.values():
+            part.kill()
+
+    # --- what it says ---------------------------------------------------------------------------
+
+    def logs(self) -> dict[str, str]:
+        """The logs of all lives by file name, and the server's."""
+        files = [*sorted((self.home / "logs").glob("*.log"))]
+        return {file.stem: file.read_text(errors="replace") for file in files}
+
+    def secrets(self) -> tuple[str, ...]:
+        """What no log may hold."""
+        return (BOT_TOKEN, APP_TOKEN, self.discord.token, self.server.url.split("@")[0], "test-key")
+
+    @property
+    def discord_calls(self) -> list[Any]:
+        return self.discord.calls
