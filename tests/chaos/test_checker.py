@@ -1,0 +1,273 @@
+"""The checker finds what it is there for: worlds with one planted mistake each, and one without."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.chaos import checker
+from tests.chaos.model import Answer
+from tests.chaos.plan import Act, campaign_plan
+from tests.chaos.said import Audience, Said, Spot, may_hear
+from tests.chaos.world import Event, Reply, World
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NOTICE = "My language model stopped responding. Please try again."
+
+
+def spot(channel: str, thread: str, audience: Audience) -> Spot:
+    return Spot("slack", "T1", channel, thread, audience)
+
+
+ROOM_THREAD = spot("CROOM", "1", "public")
+SECRET_THREAD = spot("CSECRET", "2", "private")
+DIRECT_THREAD = spot("DADA", "3", "direct")
+
+
+def add(
+    world: World, number: int, who: str, here: Spot, *, outcome: str = "answered", text: str = ""
+) -> None:
+    """One question that was asked, answered and shown."""
+    act = Act(number, 0.0, "slack", who, "ask", "room")
+    place = f"slack/{here.channel}/{here.thread}"
+    world.said[number] = Said(act, here, place, done=True, accepted=True)
+    question = f"m{number}x please tell"
+    answer = text or f"t{number}w0 re m{number}x t{number}w1"
+    user = f"slack:T1-{who}"
+    history = [
+        {"role": "user" if at % 2 == 0 else "assistant", "content": words}
+        for event, reply in zip(world.events, world.replies, strict=True)
+        if event.user == user and event.spot == here
+        for at, words in enumerate((event.text, reply.text))
+    ]
+    messages = [{"role": "system", "content": "You are helpful."}, *history,
+                {"role": "user", "content": question}]  # fmt: skip
+    world.answers.append(Answer(number, number, messages))
+    world.events.append(
+        Event(number, f"p{number}", "ask", user, here, question, "",
+              START + timedelta(seconds=number), place)
+    )  # fmt: skip
+    world.replies.append(Reply(number, f"p{number}", user, outcome, answer, question))
+    world.shown.setdefault(place, []).append(answer)
+
+
+def good_world() -> World:
+    """Ada speaks twice in the room and once directly, Bob in the private channel; all is well."""
+    world = World()
+    add(world, 1, "UADA", ROOM_THREAD)
+    add(world, 2, "UADA", ROOM_THREAD)
+    add(world, 3, "UADA", DIRECT_THREAD)
+    add(world, 4, "UBOB", SECRET_THREAD)
+    add(world, 5, "UADA", ROOM_THREAD)
+    world.last_questions = {5}
+    # What was said in public is known in the direct conversation, marked as background.
+    world.answers[2].messages[0]["content"] += "\n\nEarlier:\nThey: m1x please tell\nYou: t1w0 t1w1"
+    return world
+
+
+def found(world: World) -> list[str]:
+    return [
+        *checker.rules_at_rest(world),
+        *checker.unmixed(world, world.answers),
+        *checker.remembers_what_was_seen(world),
+    ]
+
+
+def test_a_good_world_has_no_violation() -> None:
+    """Otherwise the others would prove nothing."""
+    assert found(good_world()) == []
+
+
+ROOM_PLACE, SECRET_PLACE = "slack/CROOM/1", "slack/CSECRET/2"
+
+
+def shown_twice(world: World) -> None:
+    world.shown[ROOM_PLACE].append(world.shown[ROOM_PLACE][0])
+
+
+def another_answer_shown_too(world: World) -> None:
+    world.shown[ROOM_PLACE].append("t77w0 re m1x t77w1")
+
+
+def not_shown(world: World) -> None:
+    del world.shown[ROOM_PLACE][1]
+
+
+def cut_short(world: World) -> None:
+    world.shown[ROOM_PLACE][1] = "t2w0 re"
+
+
+def a_part_twice(world: World) -> None:
+    world.shown[ROOM_PLACE][1:1] = ["t2w0 re m2x"]
+
+
+def left_unfinished(world: World) -> None:
+    world.shown[ROOM_PLACE][2] += " ▌"
+
+
+def in_a_wrong_place(world: World) -> None:
+    world.shown[SECRET_PLACE].append(world.shown[ROOM_PLACE].pop(0))
+
+
+def swapped(world: World) -> None:
+    first, second, last = world.shown[ROOM_PLACE]
+    world.shown[ROOM_PLACE] = [second, first, last]
+
+
+def never_stored(world: World) -> None:
+    del world.events[3]
+    del world.replies[3]
+    del world.shown[SECRET_PLACE]
+
+
+def stored_twice(world: World) -> None:
+    world.events.append(replace(world.events[3], sequence=9, id="p4again"))
+    world.replies.append(replace(world.replies[3], sequence=9, prompt_id="p4again"))
+
+
+def never_answered(world: World) -> None:
+    del world.replies[3]
+    del world.shown[SECRET_PLACE]
+
+
+def answered_unasked(world: World) -> None:
+    world.replies.append(replace(world.replies[3], prompt_id="p99", text="t4w0"))
+
+
+def answers_exchanged(world: World) -> None:
+    one, other = world.replies[0], world.replies[1]
+    world.replies[0], world.replies[1] = (
+        replace(one, text=other.text), replace(other, text=one.text),
+    )  # fmt: skip
+
+
+def failed_without_a_fault(world: World) -> None:
+    world.replies[3] = replace(world.replies[3], outcome="failed", text=NOTICE)
+    world.shown[SECRET_PLACE] = [NOTICE]
+
+
+def notice_twice(world: World) -> None:
+    failed_without_a_fault(world)
+    world.model_failed = True
+    world.shown[SECRET_PLACE] *= 2
+
+
+def stopped_by_nobody(world: World) -> None:
+    world.replies[3] = replace(world.replies[3], outcome="stopped")
+
+
+def somebody_elses_words(world: World) -> None:
+    world.answers[0].messages[0]["content"] += " m4x please tell"
+
+
+def somebody_elses_answer(world: World) -> None:
+    world.answers[0].messages[0]["content"] += " t4w1"
+
+
+def direct_words_in_the_room(world: World) -> None:
+    world.answers[4].messages[0]["content"] += "\n\nEarlier:\nThey: m3x please tell\nYou: t3w0"
+
+
+def quoted_from_elsewhere(world: World) -> None:
+    world.answers[0].messages[-1]["content"] = (
+        "<quoted>\n[Bob] m4x please tell\n</quoted>\n\nm1x please tell"
+    )
+
+
+def forgotten_turn(world: World) -> None:
+    del world.answers[4].messages[1:3]
+
+
+def turn_that_was_reset(world: World) -> None:
+    reset = replace(world.events[0], sequence=3, id="r", kind="reset", text="")
+    world.events.append(reset)
+
+
+def something_left(world: World) -> None:
+    world.unread["slack"] = 1
+
+
+def a_dead_letter(world: World) -> None:
+    world.dead_letters.append("replies.slack.x")
+
+
+def chatter_was_answered(world: World) -> None:
+    act = world.said[4].act
+    world.said[4].act = replace(act, what="chatter")
+
+
+MISTAKES: dict[Callable[[World], None], str] = {
+    shown_twice: "TWICE",
+    another_answer_shown_too: "TWICE",
+    not_shown: "LOST",
+    cut_short: "words of",
+    a_part_twice: "TWICE",
+    left_unfinished: "left unfinished",
+    in_a_wrong_place: "TWICE",
+    swapped: "ORDER",
+    never_stored: "LOST",
+    stored_twice: "TWICE",
+    never_answered: "0 replies",
+    answered_unasked: "nobody asked",
+    answers_exchanged: "is the model's answer",
+    failed_without_a_fault: "without a cause",
+    notice_twice: "TWICE",
+    stopped_by_nobody: "without a cause",
+    somebody_elses_words: "MIXED",
+    somebody_elses_answer: "MIXED",
+    direct_words_in_the_room: "AUDIENCE",
+    quoted_from_elsewhere: "AUDIENCE",
+    forgotten_turn: "MEMORY",
+    turn_that_was_reset: "MEMORY",
+    something_left: "replies left",
+    a_dead_letter: "dead letter",
+    chatter_was_answered: "not for the bot",
+}
+
+
+@pytest.mark.parametrize("plant", MISTAKES, ids=lambda plant: plant.__name__)
+def test_a_planted_mistake_is_found(plant: Callable[[World], None]) -> None:
+    """Each by the rule that is there for it."""
+    world = good_world()
+    plant(world)
+    assert any(MISTAKES[plant] in complaint for complaint in found(world)), found(world)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"event": "defect while answering"}', "DEFECT"),
+        ("Traceback (most recent call last):", "DEFECT"),
+        ('{"url": "nats://u:hunter2@h"}', "SECRET"),
+        ('{"text": "m12x please tell"}', "SECRET"),
+        ('{"prompt": "slack-T1-C-1", "event": "posted"}', ""),
+    ],
+)
+def test_logs_are_read(line: str, words: str) -> None:
+    """A defect, a secret and somebody's words are found; a usual line is not."""
+    complaints = list(checker.clean_logs({"slack-1": line}, ["hunter2"]))
+    assert bool(complaints) is bool(words)
+    assert all(words in complaint for complaint in complaints)
+
+
+def test_who_may_hear_what() -> None:
+    """The suite's own table, against which requests are judged."""
+    other = spot("COTHER", "", "public")
+    allowed = {
+        (ROOM_THREAD, other), (ROOM_THREAD, SECRET_THREAD), (ROOM_THREAD, DIRECT_THREAD),
+        (SECRET_THREAD, DIRECT_THREAD), (other, ROOM_THREAD), (other, SECRET_THREAD),
+        (other, DIRECT_THREAD),
+    }  # fmt: skip
+    spots = (ROOM_THREAD, SECRET_THREAD, DIRECT_THREAD, other)
+    heard = {(a, b) for a in spots for b in spots if a != b and may_hear(a, b)}
+    assert heard == allowed
+
+
+def test_the_seed_decides_the_plan() -> None:
+    """The same seed draws the same rounds; another one, or another campaign, draws others."""
+    plan = campaign_plan(7, 0, 5)
+    assert plan == campaign_plan(7, 0, 5)
+    assert plan[:3] == campaign_plan(7, 0, 3)
+    assert plan != campaign_plan(8, 0, 5)
+    assert plan != campaign_plan(7, 1, 5)
