@@ -168,7 +168,15 @@ def _about_another(drawing: _Drawing, habit: str, base: Act) -> Act | None:
         case "follow":
             target = drawing.chosen([a for a in roots if a in mine or base.platform == "discord"])
         case "join" | "chatter":
-            target = drawing.chosen([a for a in roots if a not in mine and a.where != "direct"])
+            # Who asked in a thread is heard there: what such a person says is no chatter any more.
+            theirs = mine if habit == "chatter" else [a for a in now if a.what == "chatter"]
+            known_there = {a.target for a in theirs}
+            target = drawing.chosen(
+                [
+                    a for a in roots
+                    if a not in mine and a.where != "direct" and a.number not in known_there
+                ]
+            )  # fmt: skip
             what, how = ("chatter", "") if habit == "chatter" else ("ask", "with a mention")
         case "edit":
             target, what = drawing.chosen([a for a in fresh if a.where != "command"]), "edit"
