@@ -1,6 +1,6 @@
 """`make bench`: prints every figure beside its floor and target; writes JSON, table and chart.
 
-Run as `python -m tests.benchmarks [NAMES...] [--users N]`; without names, all.
+Run as `python -m tests.benchmarks [NAMES...] [--known N]`; without names, all.
 """
 
 import argparse
@@ -70,13 +70,15 @@ async def run(measures: dict[str, Measure], home: Path) -> dict[str, list[Figure
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
-    parser.add_argument("--users", type=int, help="known users of memory_and_resume")
+    parser.add_argument("--known", type=int, help="memory_and_resume with so many users at rest")
     options = parser.parse_args()
     if unknown := set(options.names) - set(MEASURES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
     measures = {name: MEASURES[name] for name in options.names or MEASURES}
-    if options.users and "memory_and_resume" in measures:
-        measures["memory_and_resume"] = partial(memory_and_resume.measure, users=(options.users,))
+    if options.known:
+        measures["memory_and_resume"] = partial(
+            memory_and_resume.measure, awake=(), resting=(options.known,)
+        )
     log.set_up("warning", process="bench")
     began = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="threadwax-bench-") as folder:

@@ -7,13 +7,12 @@ import asyncio
 import sys
 from typing import Any
 
-from dataflow import run
 from dataflow.model_client import Completion, ModelClient
-from shared.settings import Settings
+from ops import cli
 
 
-def main(delay_s: float, chars: int) -> int:
-    """The flow's own main, whose model answers after `delay_s`."""
+def main(delay_s: float, chars: int) -> None:
+    """The flow's own command, whose model answers after `delay_s` with so many characters."""
     text = "ok" * (chars // 2)
 
     async def answer(_: ModelClient, __: Any, *, model: Any, on_text: Any) -> Completion:
@@ -24,8 +23,9 @@ def main(delay_s: float, chars: int) -> int:
         return Completion(text, "none", None)
 
     ModelClient.answer = answer  # type: ignore[method-assign]
-    return run.main(Settings())
+    sys.argv = ["threadwax", "dataflow"]
+    cli.main()
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]), int(sys.argv[2])))
+    main(float(sys.argv[1]), int(sys.argv[2]))

@@ -1,79 +1,130 @@
 """Known users who say nothing now: the memory they take, and how long a restart takes with them.
 
 Each has one question and one answer, 3 KB together. The flow is killed with SIGKILL; a question is
-waiting when it is started again.
+waiting when it is started again. Measured while all are in memory, and after they went to rest.
 """
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
+from dataflow.at_rest import FILE
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.load import People, people
 from tests.benchmarks.processes import flow_without_model, nats, pid_of, rss_mb, started
-from tests.running import question
+from tests.running import Running, question
 
-USERS = (1_000, 10_000, 100_000)
+AWAKE = (1_000, 10_000, 100_000)
+RESTING = (100_000,)
 CHARS = 1_500
 AT_ONCE = 400
 SETTLE_S = 3.0
 """A few epochs, so that all is in the recovery store."""
 
+REST_AFTER_S = 5
+REST_WITHIN_S = 300.0
+"""Beyond that, a thousand come to rest in a second."""
+
 BACK_WITHIN_S = 3.0
 JUDGED_USERS = 10_000
+AT_REST_RATIO = 1.1
+"""Measurements of a process' memory differ by some percent from start to start."""
 
 
-async def measure(home: Path, users: tuple[int, ...] = USERS) -> list[Figure]:
+@dataclass(frozen=True)
+class Known:
+    """One flow with so many known users, before and after a restart."""
+
+    filled_a_s: float
+    memory_mb: float
+    memory_after_mb: float
+    store_mb: float
+    ready_s: float
+    back_s: float
+    next_ms: float
+    """A prompt of a known user right after the restart."""
+
+
+async def measure(
+    home: Path, awake: tuple[int, ...] = AWAKE, resting: tuple[int, ...] = RESTING
+) -> list[Figure]:
     """Beside a flow that knows nobody."""
-    _, nobody_mb, nobody_s = await _known(home / "0", 0)
+    nobody = await _known(home / "nobody", 1, rest=False)
     figures = [
-        Figure("0 known users, kill -9 to first answer", nobody_s, "s"),
-        Figure("0 known users, memory", nobody_mb, "MB"),
+        Figure("no known user, kill -9 to first answer", nobody.back_s, "s"),
+        Figure("no known user, memory", nobody.memory_mb, "MB"),
     ]
-    for count in users:
-        more, rss, back_s = await _known(home / str(count), count)
+    for count in awake:
+        found = await _known(home / f"awake{count}", count, rest=False)
         target = Target("value", at_most=BACK_WITHIN_S) if count == JUDGED_USERS else None
-        figures += [
-            Figure(
-                f"{count:,} known users, kill -9 to first answer", back_s, "s",
-                "no known user", nobody_s, target,
-            ),
-            Figure(f"{count:,} known users, memory", rss, "MB", "no known user", nobody_mb),
-            *more,
-        ]  # fmt: skip
+        figures += _figures(f"{count:,} users in memory", found, nobody, back=target)
+    for count in resting:
+        found = await _known(home / f"resting{count}", count, rest=True)
+        target = Target("ratio", at_most=AT_REST_RATIO)
+        figures += _figures(f"{count:,} users at rest", found, nobody, memory=target)
     return figures
 
 
-async def _known(home: Path, users: int) -> tuple[list[Figure], float, float]:
+def _figures(
+    what: str, found: Known, nobody: Known,
+    *, back: Target | None = None, memory: Target | None = None,
+) -> list[Figure]:  # fmt: skip
+    return [
+        Figure(
+            f"{what}, kill -9 to first answer", found.back_s, "s",
+            "no known user", nobody.back_s, back,
+        ),
+        Figure(f"{what}, memory", found.memory_mb, "MB", "no known user", nobody.memory_mb),
+        Figure(
+            f"{what}, memory after a restart", found.memory_after_mb, "MB",
+            "no known user", nobody.memory_after_mb, memory,
+        ),
+        Figure(f"{what}, on disk", found.store_mb, "MB"),
+        Figure(f"{what}, start to ready", found.ready_s, "s", "no known user", nobody.ready_s),
+        Figure(
+            f"{what}, a known user's prompt after a restart", found.next_ms, "ms",
+            "no known user", nobody.next_ms,
+        ),
+        Figure(f"{what}, introduced a second", found.filled_a_s, "/s"),
+    ]  # fmt: skip
+
+
+async def _known(home: Path, users: int, *, rest: bool) -> Known:
     async with nats(home) as server, people(server.url) as them:
-        first = flow_without_model(home, server.url, chars=CHARS)
-        async with started(first):
+        async with started(_flow(home, server.url, "first", rest=rest)) as first:
             await them.ask(question("first", 0, "hello"))
             began = time.monotonic()
             await _introduce(them, users)
             filled_s = time.monotonic() - began
             await asyncio.sleep(SETTLE_S)
-            rss = rss_mb(pid_of(first))
-        store_mb = sum(f.stat().st_size for f in home.rglob("*.sqlite3*")) / 2**20
+            if rest:
+                await _until_at_rest(home, users)
+            memory_mb = rss_mb(pid_of(first))
+        store = home / "dataflow" / "recovery"
+        store_mb = sum(file.stat().st_size for file in store.iterdir()) / 2**20
         waiting = asyncio.create_task(them.ask(question("first", 1, "are you back?")))
         killed = time.monotonic()
-        # A file of its own, since the first one's log tells that it was ready.
-        second = flow_without_model(home, server.url, chars=CHARS)
-        second.log = home / "second.log"
-        async with started(second):
+        async with started(_flow(home, server.url, "second", rest=rest)) as second:
             ready_s = time.monotonic() - killed
             await waiting
             back_s = time.monotonic() - killed
-            again = (await them.ask(question("first", 2, "and now?")))[0]
-            rss_after = rss_mb(pid_of(second))
-    more = [
-        Figure(f"{users:,} known users, memory after the restart", rss_after, "MB"),
-        Figure(f"{users:,} known users, recovery store", store_mb, "MB"),
-        Figure(f"{users:,} known users, start to ready", ready_s, "s"),
-        Figure(f"{users:,} known users, one idle prompt after the restart", again * 1e3, "ms"),
-        Figure(f"{users:,} users introduced, a second", users / filled_s, "/s"),
-    ]
-    return more, rss, back_s
+            next_s, _ = await them.ask(question("known0", 1, "do you know me?"))
+            await asyncio.sleep(SETTLE_S)
+            memory_after_mb = rss_mb(pid_of(second))
+    return Known(
+        users / filled_s, memory_mb, memory_after_mb, store_mb, ready_s, back_s, next_s * 1e3
+    )
+
+
+def _flow(home: Path, nats_url: str, log: str, *, rest: bool) -> Running:
+    running = flow_without_model(home, nats_url, chars=CHARS)
+    running.log = home / f"{log}.log"  # each tells in its own when it is ready
+    if rest:
+        running.env["THREADWAX_REST_AFTER_S"] = str(REST_AFTER_S)
+    return running
 
 
 async def _introduce(them: People, users: int) -> None:
@@ -85,3 +136,16 @@ async def _introduce(them: People, users: int) -> None:
             await them.ask_briefly(question(f"known{number}", 0, "q" * CHARS))
 
     await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+
+
+async def _until_at_rest(home: Path, users: int) -> None:
+    """Until all are in the file, and for a moment more, in which they leave memory."""
+    file = home / "dataflow" / "recovery" / FILE
+    async with asyncio.timeout(REST_WITHIN_S + users / 500):
+        while True:
+            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+                (count,) = connection.execute("SELECT count(*) FROM conversations").fetchone()
+            if count >= users:
+                break
+            await asyncio.sleep(1)
+    await asyncio.sleep(SETTLE_S)

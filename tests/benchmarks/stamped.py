@@ -49,11 +49,11 @@ def note_journal() -> None:
 
 
 def flow() -> None:
-    from dataflow import prompts_source, run  # noqa: PLC0415
+    from dataflow import prompts_source  # noqa: PLC0415
     from dataflow.answering import Answering  # noqa: PLC0415
     from dataflow.conversation_step import ConversationStep  # noqa: PLC0415
     from dataflow.model_sink import ModelSinkPartition  # noqa: PLC0415
-    from shared.settings import Settings  # noqa: PLC0415
+    from ops import cli  # noqa: PLC0415
 
     def of_events(_: Any, values: list[Any]) -> list[str]:
         return [v.event.id for v in values if isinstance(v, prompts_source.Arrived)]
@@ -71,7 +71,8 @@ def flow() -> None:
         Answering, "take", "taken", lambda _, effects, __: [effect.ask.id for _, effect in effects]
     )
     note_journal()
-    run.main(Settings())
+    sys.argv = ["threadwax", "dataflow"]
+    cli.main()
 
 
 def floor(nats_url: str, model_url: str) -> None:
@@ -100,7 +101,8 @@ def floor(nats_url: str, model_url: str) -> None:
 
 
 if __name__ == "__main__":
+    kind, file, *arguments = sys.argv[1:]
     try:
-        flow() if sys.argv[1] == "flow" else floor(*sys.argv[3:])
+        flow() if kind == "flow" else floor(*arguments)
     finally:
-        Path(sys.argv[2]).write_text(json.dumps(STAMPS))
+        Path(file).write_text(json.dumps(STAMPS))
