@@ -6,6 +6,7 @@ import json
 import logging
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -123,6 +124,8 @@ def main() -> int:
             for one in campaign_plan(options.seed, number, rounds, faults=options.faults):
                 _say(str(one))
         return 0
+    # So that a stop from outside, too, ends what was started.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # connections break all the time
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     started = time.monotonic()
