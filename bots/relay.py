@@ -176,6 +176,8 @@ class Relay:
         if preview is not None:
             await preview.settled()
         if reply.outcome == "withdrawn":
+            # Claimed, so that no late partial opens a preview in the process after this one.
+            await self._receipts.claim(f"{reply.prompt_id}.0")
             await self._platform.withdraw(reply)
             return
         text = reply.text if reply.text.strip() else STOPPED
@@ -226,7 +228,8 @@ class Relay:
                 await asyncio.sleep(max(error.wait_s, LATER_AT_LEAST_S))
             except Never as error:
                 if part.text == NOT_SHOWABLE:
-                    await self._give_up(part, f"the platform refuses it: {error}")
+                    reason = f"the platform refuses it: {error}"
+                    await self._give_up(part, reason, withdrawing=part.index == 0)
                     return False
                 logger().error(
                     "refused by the platform", prompt=part.reply.prompt_id, why=str(error)
@@ -253,7 +256,8 @@ class Relay:
         metrics.posted.labels(name).inc()
         return receipt
 
-    async def _give_up(self, part: Part, reason: str) -> None:
+    async def _give_up(self, part: Part, reason: str, *, withdrawing: bool = False) -> None:
+        """Buries a reply; `withdrawing`: its preview, if there is one, must not stay behind."""
         reply = part.reply
         metrics.post_failed.labels(self._platform.name, "given up").inc()
         await self._bus.bury(
@@ -262,6 +266,8 @@ class Relay:
             reason=reason,
             dedupe_id=f"{names.REPLIES}-{reply.prompt_id}-unshown",
         )
+        if withdrawing:
+            await self._platform.withdraw(reply)
 
     async def _say_working(self) -> None:
         while True:

@@ -444,6 +444,38 @@ async def test_the_preview_of_a_relay_that_died_is_looked_for_and_completed(
     assert platform.previews == {}
 
 
+async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_restart(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """Nothing was posted, so only its claim tells the next relay that it is over."""
+    withdrawn = reply("ada", 1, "", "withdrawn")
+    await bus.journal(withdrawn)
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    async with relaying(bus, platform):
+        await bus.journal(reply("bob", 1, "ready"))
+        await platform.until_posts(1)
+        await bus.show(partial(withdrawn, "late", 1))
+        await bus.show(partial(reply("eve", 1, "x"), "in time", 1))
+        await platform.until(lambda: bool(platform.shown))
+    assert [p.text for p in platform.shown] == ["in time"]
+
+
+async def test_the_preview_of_an_answer_that_is_never_shown_is_taken_away(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """The platform takes neither the answer nor the notice, so the half answer goes too."""
+    answer = reply("ada", 1, "refused")
+    platform.always["ada-1.0"] = Never("nothing at all")
+    async with relaying(bus, platform):
+        await ready_for_partials(bus, platform)
+        await bus.show(partial(answer, "ref", 1))
+        await platform.until(lambda: bool(platform.previews))
+        await bus.journal(answer)
+        await until_acknowledged(bus, 2)
+    assert [r.prompt_id for r in platform.withdrawn] == ["ada-1"]
+
+
 async def test_a_partial_that_hangs_or_breaks_does_not_keep_the_answer(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
