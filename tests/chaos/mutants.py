@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from shared.bus import Bus
 from shared.messages import Reply
+from shared.receipts import Claim, Receipts
 
 
 async def _publish_only(self: Bus, reply: Reply) -> Reply:
@@ -26,3 +29,17 @@ def run_without_journal() -> int:
     Bus.journal = _publish_only  # type: ignore[method-assign]
     Bus.stored_reply = _nothing_stored  # type: ignore[method-assign,assignment]
     return main(Settings())
+
+
+def without_receipts(patch: pytest.MonkeyPatch) -> None:
+    """Nobody notes what is posted."""
+
+    async def claim(_: Receipts, key: str) -> Claim:
+        del key
+        return Claim.NEW
+
+    async def record(_: Receipts, key: str, receipt: str) -> None:
+        del key, receipt
+
+    patch.setattr(Receipts, "claim", claim)
+    patch.setattr(Receipts, "record", record)
