@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -56,9 +56,11 @@ class Campaign:
         home: Path,
         *,
         faults: Collection[str] | None = None,
+        mutations: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._tell = tell
+        self._mutations = mutations
         self.plan = campaign_plan(seed, number, rounds, faults=faults)
         self.outcome = Outcome(number)
         self._home = home
@@ -69,7 +71,7 @@ class Campaign:
     async def run(self) -> Outcome:
         """All rounds, until one is violated."""
         started = time.monotonic()
-        async with System(self._home, self._rng) as self._system:
+        async with System(self._home, self._rng, self._mutations) as self._system:
             supervising = asyncio.create_task(self._supervise())
             self._discord = DiscordPeople(self._system.discord, self._said)
             self._gateway = GatewayPeople(self._said)

@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -33,15 +34,16 @@ FLOW_DISK_MIB: Final = 160
 FAKETIME: Final = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """Debian's libfaketime, if it is installed."""
 
-CLOCKED: Final = """
+PROGRAM: Final = """
 import select, sys, time
 # libfaketime 0.9.10 refuses the call by which Python 3.11 sleeps.
 time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+{mutation}
 sys.argv = ["threadwax", sys.argv[1]]
 from ops.cli import main
 main()
 """
-"""Starts a command in a process whose wall clock can be stepped."""
+"""Starts a command in a process whose wall clock can be stepped, or that lacks a safeguard."""
 
 SLACK_RETRIES_S: Final = (0.3, 0.7, 1.5, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0)
 """Slack repeats for a day; here a day is short."""
@@ -54,6 +56,7 @@ class Part:
     name: str
     home: Path
     env: dict[str, str]
+    mutation: str = ""
     running: Running | None = None
     lives: int = 0
     expected_down: bool = False
@@ -65,7 +68,7 @@ class Part:
         self.lives += 1
         self.expected_down = False
         log = self.home / f"{self.name}-{self.lives}.log"
-        command = ("-c", CLOCKED, self.name) if "LD_PRELOAD" in self.env else (self.name,)
+        command = ("-c", PROGRAM.format(mutation=self.mutation), self.name)
         self.running = Running(*command, log=log, env=self.env).start()
         return self.running
 
@@ -107,8 +110,12 @@ class Part:
 class System:
     """One whole system with data folders of its own."""
 
-    def __init__(self, home: Path, rng: random.Random) -> None:
+    def __init__(
+        self, home: Path, rng: random.Random, mutations: Mapping[str, str] | None = None
+    ) -> None:
+        """`mutations`: by process, a line of Python that takes a safeguard out of it."""
         self.home = home
+        self._mutations = mutations or {}
         self.rng = rng
         self.slack = FakeSlack()
         self.slack.rng = rng
@@ -154,7 +161,9 @@ class System:
             self._closing.push_async_callback(self.proxies[link].stop)
         self._closing.callback(self._kill_all)
         for name in OURS:
-            self.parts[name] = Part(name, self.home / "logs", self._env(name))
+            self.parts[name] = Part(
+                name, self.home / "logs", self._env(name), self._mutations.get(name, "")
+            )
         (self.home / "logs").mkdir(exist_ok=True)
         for part in self.parts.values():
             part.start()
