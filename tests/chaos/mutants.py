@@ -1,34 +1,43 @@
-"""Copies of the flow with one safeguard taken out, to prove that the checks notice."""
+"""The system with one safeguard taken out, and the tests of the suite that must notice.
 
-from typing import Any
+The safeguards are layered, so that the loss of one is often hidden from people by the next:
+`hidden_by` names those, and `noticed_by` says where it shows all the same.
+"""
+
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pytest
+from nats.js import JetStreamContext
 
+from bots.discord import posting
+from dataflow.conversation import Conversation
+from dataflow.effects import Effect
+from dataflow.saved import Pending
+from shared import names
 from shared.bus import Bus
 from shared.messages import Reply
 from shared.receipts import Claim, Receipts
 
-
-async def _publish_only(self: Bus, reply: Reply) -> Reply:
-    from shared import names  # noqa: PLC0415
-
-    subject = names.reply_subject(reply.user, reply.prompt_id)
-    await self.until_done(lambda: self.js.publish(subject, reply.wire()))
-    return reply
+CREATE_ONLY: Final = "Nats-Expected-Last-Subject-Sequence"
 
 
-async def _nothing_stored(*_: Any) -> None:
-    return None
+def without_journal(patch: pytest.MonkeyPatch) -> None:
+    """A reply is sent as in a tutorial, and nobody asks whether one was sent before."""
 
+    async def journal(self: Bus, reply: Reply) -> Reply:
+        subject = names.reply_subject(reply.user, reply.prompt_id)
+        await self.until_done(lambda: self.js.publish(subject, reply.wire()))
+        return reply
 
-def run_without_journal() -> int:
-    """The flow as the tutorial has it: a reply is sent, and nobody asks whether one was before."""
-    from dataflow.run import main  # noqa: PLC0415
-    from shared.settings import Settings  # noqa: PLC0415
+    async def stored_reply(*_: Any) -> None:
+        return None
 
-    Bus.journal = _publish_only  # type: ignore[method-assign]
-    Bus.stored_reply = _nothing_stored  # type: ignore[method-assign,assignment]
-    return main(Settings())
+    patch.setattr(Bus, "journal", journal)
+    patch.setattr(Bus, "stored_reply", stored_reply)
 
 
 def without_receipts(patch: pytest.MonkeyPatch) -> None:
@@ -43,3 +52,127 @@ def without_receipts(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Receipts, "claim", claim)
     patch.setattr(Receipts, "record", record)
+
+
+def without_nonce(patch: pytest.MonkeyPatch) -> None:
+    """Discord is given another name for the same part each time."""
+    patch.setattr(posting, "nonce_of", lambda _: secrets.token_hex(12))
+
+
+def without_memory_of_questions(patch: pytest.MonkeyPatch) -> None:
+    """The conversation does not know a question that it settled."""
+    on_ask = Conversation._on_ask
+
+    def forgetful(self: Conversation, new: Pending) -> list[Effect]:
+        self._settled.clear()
+        return on_ask(self, new)
+
+    patch.setattr(Conversation, "_on_ask", forgetful)
+
+
+def without_header(header: str, subjects: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """What is stored under the subjects is stored unconditionally."""
+
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        publish = JetStreamContext.publish
+
+        async def bare(self: JetStreamContext, subject: str, *args: Any, **fields: Any) -> Any:
+            headers = fields.get("headers") or {}
+            if subject.startswith(subjects):
+                fields["headers"] = {k: v for k, v in headers.items() if k != header} or None
+            return await publish(self, subject, *args, **fields)
+
+        patch.setattr(JetStreamContext, "publish", bare)
+
+    return mutate
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A safeguard taken out. `in_processes`: of those that tests start, not of the tests' own."""
+
+    mutate: Callable[[pytest.MonkeyPatch], None]
+    noticed_by: tuple[str, ...]
+    hidden_by: str = ""
+    in_processes: bool = False
+
+
+_BUS: Final = "tests/integration/test_bus.py"
+_RELAY: Final = "tests/integration/test_relay.py"
+_DISCORD: Final = "tests/contract/test_discord_answering.py"
+_SURROUNDINGS: Final = "tests/integration/test_surroundings.py"
+_SIMULATION: Final = "tests/chaos/test_relay_simulation.py"
+_SHOWN_ONCE: Final = (
+    f"{_SIMULATION}::test_each_reply_is_shown_once_in_full_and_in_order_whatever_dies_when[0]"
+)
+
+MUTANTS: Final = {
+    "journal": Mutant(
+        without_journal,
+        (
+            f"{_SURROUNDINGS}::test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal",
+        ),
+        in_processes=True,
+    ),
+    "receipts": Mutant(
+        without_receipts,
+        (
+            _SHOWN_ONCE,
+            f"{_RELAY}::test_a_crash_between_post_and_receipt_posts_nothing_twice",
+            f"{_RELAY}::test_what_was_posted_and_not_acknowledged_is_not_posted_again",
+        ),
+        hidden_by="Discord's nonce, for some minutes and for the same text.",
+    ),
+    "nonce": Mutant(
+        without_nonce,
+        (
+            f"{_DISCORD}::test_a_lost_response_leaves_one_message",
+            f"{_DISCORD}::test_a_preview_within_the_nonces_time_is_completed_without_looking",
+        ),
+        hidden_by="The look that a doubt calls for finds the last part and the preview by their "
+        "buttons. Only a young part between them is told by its nonce alone.",
+    ),
+    "create-only replies": Mutant(
+        without_header(CREATE_ONLY, "replies."),
+        (
+            f"{_BUS}::test_the_first_reply_stands",
+            f"{_BUS}::test_a_reply_whose_acknowledgement_was_lost_is_stored_once",
+        ),
+        hidden_by="The flow asks the journal before the model; two that answer at the same moment "
+        "are not hidden.",
+    ),
+    "create-only receipts": Mutant(
+        without_header(CREATE_ONLY, "$KV."),
+        (_SHOWN_ONCE, f"{_RELAY}::test_a_crash_between_post_and_receipt_posts_nothing_twice"),
+        hidden_by="Discord's nonce, as above.",
+    ),
+    "dedupe of events": Mutant(
+        without_header("Nats-Msg-Id", "prompts."),
+        (
+            f"{_BUS}::test_an_event_is_stored_once_however_often_it_is_published",
+            f"{_BUS}::test_a_publish_whose_acknowledgement_was_lost_is_stored_once",
+        ),
+        hidden_by="The conversation ignores a second copy, and the journal stands behind it: people "
+        "see one answer. The stream holds two.",
+    ),
+    "dedupe in the conversation": Mutant(
+        without_memory_of_questions,
+        ("tests/unit/test_conversation.py::test_the_same_question_twice_is_asked_once",),
+        hidden_by="The journal: the second answer is thrown away, after the model was paid for it.",
+    ),
+}
+
+
+def run_mutated(name: str, *command: str) -> None:
+    """A `threadwax` command without the safeguard, as the program of a process."""
+    from ops.cli import main  # noqa: PLC0415  (only here: a test needs nothing of it)
+
+    MUTANTS[name].mutate(pytest.MonkeyPatch())
+    sys.argv = ["threadwax", *command]
+    main()
+
+
+def program_of(name: str, *command: str) -> tuple[str, str]:
+    """What Python is to be given to run that."""
+    arguments = ", ".join(map(repr, (name, *command)))
+    return "-c", f"from tests.chaos.mutants import run_mutated; run_mutated({arguments})"

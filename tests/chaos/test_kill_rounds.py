@@ -6,6 +6,7 @@ import pytest
 
 from ops.nats_server import NatsServer
 from tests.chaos.kill_rounds import Experiment
+from tests.chaos.mutants import program_of
 from tests.fakes.model import FakeModel
 
 ROUNDS = 20
@@ -28,9 +29,6 @@ async def test_without_the_journal_the_same_rounds_fail(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
     """The experiment can tell: a flow that does not ask the journal answers twice."""
-    mutant = (
-        "-c",
-        "from tests.chaos.mutants import run_without_journal as r; raise SystemExit(r())",
-    )
+    mutant = program_of("journal", "dataflow")
     outcome = await Experiment(SEED, nats, tmp_path / "home", fake_model, *mutant).run(ROUNDS)
     assert outcome.violations != []
