@@ -23,11 +23,11 @@ class Asker:
     """A client of the fake model that keeps what it was shown."""
 
     def __init__(
-        self, model: FakeModel, *, dialect: Dialect, give_up_s: float, silence_s: float
+        self, base_url: str, *, dialect: Dialect, give_up_s: float, silence_s: float
     ) -> None:
         self.shown: list[str] = []
         self.client = ModelClient(
-            lambda: Endpoint(model.base_url, "key", "fake", dialect),
+            lambda: Endpoint(base_url, "key", "fake", dialect),
             answer_tokens=50,
             give_up_after_s=give_up_s,
             silence_s=silence_s,
@@ -55,9 +55,13 @@ async def asker(fake_model: FakeModel) -> AsyncIterator[MakeAsker]:
     made: list[Asker] = []
 
     def make(
-        dialect: Dialect = DIALECTS["vllm"], give_up_s: float = 20.0, silence_s: float = 5.0
+        dialect: Dialect = DIALECTS["vllm"],
+        give_up_s: float = 20.0,
+        silence_s: float = 5.0,
+        base_url: str = "",
     ) -> Asker:
-        made.append(Asker(fake_model, dialect=dialect, give_up_s=give_up_s, silence_s=silence_s))
+        url = base_url or fake_model.base_url
+        made.append(Asker(url, dialect=dialect, give_up_s=give_up_s, silence_s=silence_s))
         return made[-1]
 
     yield make
@@ -206,6 +210,29 @@ async def test_a_model_that_is_not_there_and_comes_back(
     assert await answer == "answer 2 to: hello"
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(None, "unreachable"), (b"", "unreachable"), (b"garbage\r\n\r\n", "corrupt")],
+    ids=["nobody listens", "hangs up", "no HTTP"],
+)
+async def test_a_server_that_is_none(asker: MakeAsker, answer: bytes | None, why: Why) -> None:
+    """Told apart from one that is slow."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer or b"")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    if answer is None:
+        server.close()
+        await server.wait_closed()
+    assert await asker(give_up_s=0.2, base_url=base_url).failure() == why
+    server.close()
+    await server.wait_closed()
+
+
 async def test_an_empty_answer_is_a_failure(asker: MakeAsker, fake_model: FakeModel) -> None:
     fake_model.reply = lambda _: "  "
     assert await asker().failure() == "empty"
@@ -225,7 +252,7 @@ async def test_a_place_can_have_its_own_model(asker: MakeAsker, fake_model: Fake
 
 
 @pytest.fixture
-async def slow(fake_model: FakeModel) -> AsyncIterator[FakeModel]:
+def slow(fake_model: FakeModel) -> FakeModel:
     fake_model.piece_chars = 1
     fake_model.pause_s = 0.05
     fake_model.reply = lambda _: "x" * 1000
