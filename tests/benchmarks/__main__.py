@@ -26,6 +26,7 @@ from tests.benchmarks import (
     idle_cpu,
     memory_and_resume,
     throughput,
+    whole_way,
 )
 from tests.benchmarks.figures import COLUMNS, Figure, figure_of
 
@@ -41,6 +42,7 @@ MEASURES: dict[str, Measure] = {
     "throughput": throughput.measure,
     "memory_and_resume": memory_and_resume.measure,
     "adapters": adapters.measure,
+    "whole_way": whole_way.measure,
     "idle_cpu": idle_cpu.measure,
 }
 
