@@ -152,7 +152,7 @@ MUTANTS: Final = {
             f"{_BUS}::test_an_event_is_stored_once_however_often_it_is_published",
             f"{_BUS}::test_a_publish_whose_acknowledgement_was_lost_is_stored_once",
         ),
-        hidden_by="The conversation ignores a second copy, and the journal stands behind it: people "
+        hidden_by="The conversation ignores a second copy, and the journal is behind it: people "
         "see one answer. The stream holds two.",
     ),
     "dedupe in the conversation": Mutant(
