@@ -57,7 +57,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", help=f"some of: {', '.join(KINDS)}; or none")
     parser.add_argument("--plan", action="store_true", help="prints the schedule and runs nothing")
     parser.add_argument("--verbose", action="store_true", help="tells the end of every round")
-    parser.add_argument("--keep", type=Path, help="keeps logs and stores of the campaigns there")
     options = parser.parse_args()
     options.seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     if options.faults is not None:
@@ -86,16 +85,16 @@ def _run(options: argparse.Namespace, number: int, rounds: int) -> Outcome:
         options.seed, number, rounds, home, faults=options.faults,
         tell=_say if options.verbose else lambda _: None,
     )  # fmt: skip
-    outcome = asyncio.run(campaign.run())
-    if outcome.violations:
-        _tell_failure(options, campaign, outcome)
-        kept = options.keep or RESULTS
-        kept.mkdir(parents=True, exist_ok=True)
-        logs = kept / f"{options.seed}-campaign-{number}-logs"
-        shutil.rmtree(logs, ignore_errors=True)
-        shutil.copytree(home / "logs", logs)
-        _say(f"logs: {logs}")
-    shutil.rmtree(home, ignore_errors=True)
+    try:
+        outcome = asyncio.run(campaign.run())
+        if outcome.violations:
+            _tell_failure(options, campaign, outcome)
+            logs = RESULTS / f"{options.seed}-campaign-{number}-logs"
+            shutil.rmtree(logs, ignore_errors=True)
+            shutil.copytree(home / "logs", logs)
+            _say(f"logs: {logs}")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
     return outcome
 
 

@@ -167,12 +167,14 @@ def shown_once(world: World) -> Iterator[str]:
 def in_order(world: World) -> Iterator[str]:
     """In a thread a user's questions are answered in the order in which they were said.
 
-    Of two questions that were stored in the other order either may come first.
+    Of two questions that were stored in the other order either may come first. An answer to a
+    command of Discord's stands where Discord put the placeholder, whatever was asked before.
     """
     replies = {reply.prompt_id: reply for reply in world.replies}
     by_place: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for event in world.events:
-        if event.wants_answer and not event.shown_at.startswith("gateway/"):
+        in_sequence = event.spot.platform != "gateway" and not event.fills_placeholder
+        if event.wants_answer and in_sequence:
             by_place[event.shown_at, event.user].append(event)
     for (place, user), events in by_place.items():
         first_seen: dict[int, int] = {}

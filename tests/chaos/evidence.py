@@ -138,6 +138,7 @@ def _event(sequence: int, event: AnyEvent) -> Event:
         about=getattr(event, "prompt_id", None) or "",
         said_at=event.said_at,
         shown_at=_shown_at(spot, event.address, event.id),
+        fills_placeholder="token" in event.address,
     )
 
 

@@ -17,9 +17,17 @@ SLACK_CALLS: Final = (
 )  # fmt: skip
 DISCORD_CALLS: Final = ("POST message", "PATCH message", "POST thread", "GET messages", "callback")
 
+MOMENTS: Final = (
+    "slack at a call", "discord at a call", "dataflow at a model call", "dataflow at a reply",
+    "slack at a reply", "discord at a reply", "gateway at a reply", "nats at a reply",
+    "dataflow at a partial", "slack at a partial", "discord at a partial",
+)  # fmt: skip
+"""Who is killed when: as something has just had its effect, or is about to."""
+
 KINDS: Final[dict[str, tuple[float, tuple[str, ...]]]] = {
     # what: weight, and to whom
     "kill": (20, PROCESSES),
+    "kill-at": (20, MOMENTS),
     "term": (8, PROCESSES),
     "pause": (9, PROCESSES),
     "cut": (7, LINKS),
@@ -72,13 +80,13 @@ class FaultOrder:
     @property
     def claims(self) -> str:
         """What only one fault at a time may work on."""
-        if self.kind == "disk":
+        if self.kind in {"kill", "term", "pause", "disk"}:
             return self.target
+        if self.kind == "kill-at":
+            return self.target.split()[0]
         if self.kind.startswith("slack-") and self.kind != "slack-socket":
             return f"slack {self.target}"
-        return (
-            self.target if self.kind in {"kill", "term", "pause"} else f"{self.kind} {self.target}"
-        )
+        return f"{self.kind} {self.target}"
 
 
 def drawn_faults(
@@ -100,6 +108,8 @@ def _drawn(rng: random.Random, kind: str, within_s: float) -> FaultOrder:
     lasts_s = rng.uniform(0.1, 1.2)
     if kind in {"pause", "half-open"}:
         lasts_s = LONG_S if rng.randrange(LONG_ONE_IN) == 0 else rng.uniform(0.3, 1.5)
+    if kind == "kill-at":
+        lasts_s = 1.5  # for the moment to come
     amount = rng.choice(STEPS_S) if kind == "clock" else rng.randint(1, 3)
     return FaultOrder(
         kind,

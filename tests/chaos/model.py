@@ -5,6 +5,7 @@ An answer consists of words `t<number>w<place>`, with the marker of its question
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,9 +45,12 @@ class ChaosModel(FakeModel):
         self.reply = self._reply
         self.rng = rng
         self.answers: list[Answer] = []
+        self.hook: Callable[[], None] = lambda: None
+        """Called when a question has come."""
 
     def _reply(self, request: dict[str, Any]) -> str:
         about = asked_about(request["messages"])
+        self.hook()
         token = len(self.answers) + 1
         self.answers.append(Answer(token, about, request["messages"]))
         self.delay_s = self.rng.uniform(0, DELAY_S)

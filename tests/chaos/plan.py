@@ -16,7 +16,7 @@ What = Literal["ask", "chatter", "edit", "delete", "stop", "reset", "again"]
 TALK_S: Final = 1.2
 """People speak within this, and faults begin within it."""
 
-ACTS: Final = (4, 8)
+ACTS: Final = (5, 10)
 LATE_S: Final = 1.0
 """How much later than the next one an event may be told: reordering."""
 

@@ -124,7 +124,6 @@ class System:
         self.model = ChaosModel(rng)
         self.parts: dict[str, Part] = {}
         self.proxies: dict[str, TcpProxy] = {}
-        self.nats_down = False
         self.can_fill_disks = False
         self.can_step_clocks = bool(FAKETIME)
         self._mounted: list[Path] = []
@@ -251,7 +250,6 @@ class System:
         """Starts the server again; in this thread, since it ends with the one that started it."""
         self.server.launch()
         await asyncio.to_thread(self.server.wait_until_ready)
-        self.nats_down = False
 
     def _close_server(self) -> None:
         if self.server.pid is not None:

@@ -9,7 +9,10 @@ from tests.chaos.said import Said, Spot
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event as the stream holds it; `about` is the prompt that it names, if it names one."""
+    """One event as the stream holds it; `about` is the prompt that it names, if it names one.
+
+    `fills_placeholder`: its answer stands where the platform put a placeholder at once.
+    """
 
     sequence: int
     id: str
@@ -20,6 +23,7 @@ class Event:
     about: str
     said_at: datetime
     shown_at: str
+    fills_placeholder: bool = False
 
     @property
     def wants_answer(self) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import itertools
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,6 +78,8 @@ class FakeDiscord(Shapes):
         self.token_life_s = TOKEN_LIFE_S
         self.guild_permissions = EVERYTHING
         self.changed = asyncio.Event()
+        self.hook: Callable[[str, str, str], None] = lambda *_: None
+        """Called with method, path, and "before" or "after" the request had its effect."""
         self.gateway = Gateway(self)
 
     # --- life ---------------------------------------------------------------------------------

@@ -84,7 +84,9 @@ class Rest:
                         "global": is_global}  # fmt: skip
                 return answer(body, 429, headers | {"Via": "1.1 google"})
             try:
+                world.hook(request.method, request.path, "before")
                 result = await handler(request)
+                world.hook(request.method, request.path, "after")
             except Refused as error:
                 world.invalid_requests += error.status in {401, 403}
                 return answer(error.body, error.status, headers)
