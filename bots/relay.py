@@ -85,6 +85,8 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._caught_up = asyncio.Event()
         self._left_over = 0
+        self._counting: asyncio.Task[None] | None = None
+        self._letting_go: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Shows replies for ever; partials too where there is a subject for them."""
@@ -95,26 +97,52 @@ class Relay:
         )
         partials = None
         working = asyncio.create_task(self._say_working())
-        info = await self._bus.until_done(
-            lambda: self._bus.js.consumer_info(names.REPLIES, self._consumer)
-        )
-        # What a relay before this one left unacknowledged comes again after `ACK_WAIT_S` only,
-        # behind younger replies to the same people: those are held until then.
-        self._left_over = info.num_ack_pending or 0
-        held_s = ACK_WAIT_S + LEFT_OVER_GRACE_S if self._left_over else 0
-        letting_go = asyncio.get_running_loop().call_later(held_s, self._caught_up.set)
+        # Counted before anything is asked for, which would count as well.
+        await self._count_left_over()
+        forget = self._bus.on_reconnect(self._hold)
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._see_partial)
             await consume(self._bus, names.REPLIES, self._consumer, self._take)
         finally:
+            forget()
             if partials is not None:
                 with contextlib.suppress(nats.errors.Error):
                     await partials.unsubscribe()
             for preview in self._previews.values():
                 preview.cancel()
-            letting_go.cancel()
+            for holding in (self._counting, self._letting_go):
+                if holding is not None:
+                    holding.cancel()
             await end(working, *self._tasks)
+
+    # --- what is left over ------------------------------------------------------------------
+
+    def _hold(self) -> None:
+        """Has no reply begun before it is known again what is left over."""
+        self._caught_up.clear()
+        self._left_over = 0
+        for older in (self._counting, self._letting_go):
+            if older is not None:
+                older.cancel()
+        self._counting = asyncio.create_task(self._count_left_over())
+
+    async def _count_left_over(self) -> None:
+        """Lets replies be shown when those are there that come again.
+
+        What a relay before this one, or a connection that broke, left unacknowledged comes after
+        `ACK_WAIT_S` only, behind younger replies to the same people.
+        """
+
+        async def once() -> int:
+            before = set(self._in_hand)
+            info = await self._bus.js.consumer_info(names.REPLIES, self._consumer)
+            # Those were surely counted; what came or went meanwhile may have been.
+            return (info.num_ack_pending or 0) - len(before & self._in_hand.keys())
+
+        self._left_over = await self._bus.until_done(once)
+        held_s = ACK_WAIT_S + LEFT_OVER_GRACE_S if self._left_over > 0 else 0
+        self._letting_go = asyncio.get_running_loop().call_later(held_s, self._caught_up.set)
 
     # --- replies ----------------------------------------------------------------------------
 
@@ -154,9 +182,9 @@ class Relay:
 
     async def _drive(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
         """Shows one user's replies one after the other, in the journal's order."""
-        await self._caught_up.wait()
         while lane:
-            reply, message = lane[0]
+            await self._caught_up.wait()
+            reply, message = lane.popleft()
             try:
                 await self._show(reply)
                 await message.ack()
@@ -166,7 +194,6 @@ class Relay:
                 logger().exception("not shown", prompt=reply.prompt_id)
                 metrics.post_failed.labels(self._platform.name, "defect").inc()
             finally:
-                lane.popleft()
                 self._in_hand.pop(reply.prompt_id, None)
         del self._lanes[user]
 

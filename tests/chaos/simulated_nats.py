@@ -326,7 +326,7 @@ class Connection:
             self._there = set(self._subscriptions)
             for _ in range(len(self._up)):
                 self._scheduler.soon(self._arrive)
-            self._scheduler.soon(self.on_reconnected)
+            self._life.call_soon(self.on_reconnected)
 
 
 def _time_out(answer: "asyncio.Future[Msg]") -> None:

@@ -39,7 +39,10 @@ NOW = datetime.now(UTC)
 
 @dataclass
 class World:
-    """One run. `rough`: connections break and the adapter has defects, so order is not promised."""
+    """One run. In a life the connection may break once; order is promised all the same.
+
+    `rough`: it breaks again and again, and the adapter has defects: then order is not promised.
+    """
 
     rng: Random
     rough: bool = False
@@ -53,6 +56,7 @@ class World:
             self.scheduler, nonces=self.rng.random() < 0.5, faults=self.rough, needed=self.needed
         )
         self.life: Life | None = None
+        self.cut_before = False
         self.claimed_before: set[str] = set()
         self.recorded_before: set[str] = set()
         self.errors: list[str] = []
@@ -98,6 +102,7 @@ class World:
 
     def boot(self) -> None:
         self.life = Life(self.scheduler)
+        self.cut_before = self.rng.random() < 0.5  # the other half has none
         self.claimed_before = set(self.server.receipts)
         self.recorded_before = {k for k, (_, value) in self.server.receipts.items() if value}
         self.connection = Connection(self.server, self.scheduler, self.life)
@@ -128,7 +133,8 @@ class World:
         key = f"$KV.RECEIPTS.{NAME}.{part.key}"
         if key in self.recorded_before:
             return False
-        return key in self.claimed_before or part.key in self.adapter.tried_in_doubt or self.rough
+        doubt = self.cut_before or self.rough or part.key in self.adapter.tried_in_doubt
+        return doubt or key in self.claimed_before
 
     # --- the run ------------------------------------------------------------------------------
 
@@ -140,7 +146,8 @@ class World:
                 self.boot()
                 last = self.scheduler.steps + 1 + int(self.rng.expovariate(1 / pace))
                 while self.scheduler.steps < last and not self.all_done:
-                    if self.rough and self.rng.random() < CUTS_A_STEP:
+                    if (self.rough or not self.cut_before) and self.rng.random() < CUTS_A_STEP:
+                        self.cut_before = True
                         self.connection.cut()
                     self.scheduler.step()
                 self.crash()

@@ -20,6 +20,7 @@ from shared.bus import Bus
 from shared.messages import Outcome, Partial, Reply
 from shared.receipts import Posted, Receipts
 from tests.fakes.platform import FakePlatform, Order
+from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct
 
 ACK_WAIT_S = 2.0
@@ -211,6 +212,29 @@ async def test_after_a_crash_a_younger_reply_does_not_overtake(
     await bus.journal(reply("ada", 2, "second"))
     async with relaying(bus, platform):
         await until_acknowledged(bus, 2)
+    assert platform.texts("test:ada") == ["first", "second"]
+
+
+async def test_after_a_broken_connection_a_younger_reply_does_not_overtake(
+    nats: NatsServer, bus: Bus, platform: FakePlatform
+) -> None:
+    """What was on its way comes again later than what is new, and is shown first."""
+    proxy = await TcpProxy.start(nats.url)
+    far = await Bus.connect(proxy.url(nats.url), name="far")
+    async with relaying(far, platform):
+        await bus.journal(reply("eve", 1, "ready"))
+        await until_acknowledged(bus, 1)
+        proxy.lose(Way.DOWN)
+        await bus.journal(reply("ada", 1, "first"))
+        async with asyncio.timeout(ACK_WAIT_S):
+            while not (await bus.js.consumer_info(names.REPLIES, CONSUMER)).num_ack_pending:
+                await asyncio.sleep(0.01)
+        proxy.reset()
+        proxy.lose()
+        await bus.journal(reply("ada", 2, "second"))
+        await until_acknowledged(bus, 3)
+    await far.close()
+    await proxy.stop()
     assert platform.texts("test:ada") == ["first", "second"]
 
 
