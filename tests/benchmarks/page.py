@@ -1,0 +1,58 @@
+"""Puts two runs into `docs/benchmarks.md`, between its two marks, and draws its chart.
+
+Run as `python -m tests.benchmarks.page RUN1.json RUN2.json`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from tests.benchmarks.chart import draw
+from tests.benchmarks.figures import number
+
+PAGE: Final = Path("docs/benchmarks.md")
+CHART: Final = Path("docs/benchmarks.svg")
+BEGIN: Final = "<!-- figures: written by tests/benchmarks/page.py -->"
+END: Final = "<!-- end of figures -->"
+HEAD: Final = ("figure", "run 1", "run 2", "beside", "ratios", "target", "met")
+
+
+def main(first: Path, second: Path) -> None:
+    one, two = (json.loads(path.read_text()) for path in (first, second))
+    parts = []
+    for subject, rows in one["figures"].items():
+        others = {row["what"]: row for row in two["figures"].get(subject, [])}
+        lines = [_line(row, others.get(row["what"], row)) for row in rows]
+        table = [HEAD, ("---",) * len(HEAD), *lines]
+        parts.append(f"### {subject.replace('_', ' ').capitalize()}\n")
+        parts.append("\n".join(f"| {' | '.join(row)} |" for row in table) + "\n")
+    text = PAGE.read_text()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    runs = (
+        f"Run 1: {one['at']}, run 2: {two['at']}; Python {one['python']}, {one['cores']} cores.\n"
+    )
+    PAGE.write_text("\n".join([f"{before}{BEGIN}\n", runs, *parts, f"{END}{after}"]))
+    draw(first, CHART)
+
+
+def _line(one: dict[str, Any], two: dict[str, Any]) -> tuple[str, ...]:
+    unit = one["unit"]
+    floors = [number(row["floor_value"]) for row in (one, two) if row["floor_value"] is not None]
+    ratios = [f"{row['ratio']:.2f}" for row in (one, two) if row["ratio"] is not None]
+    met = {None: "", True: "met", False: "**not met**"}
+    verdicts = dict.fromkeys(met[row["met"]] for row in (one, two))
+    return (
+        one["what"],
+        f"{number(one['value'])} {unit}",
+        f"{number(two['value'])} {unit}",
+        f"{one['floor']}: {', '.join(floors)}" if floors else "",
+        ", ".join(ratios),
+        one["target"] or "",
+        ", then ".join(verdicts),
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
