@@ -1,0 +1,168 @@
+"""Conversations that rest, under the same scheduler: through the real step and into a real file."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dataflow.at_rest import AtRest
+from dataflow.conversation import Conversation
+from dataflow.conversation_step import ConversationStep, Heard, Rest
+from dataflow.effects import Keep, Kept
+from dataflow.idle import TICK_S, Idle
+from dataflow.prompts_source import Arrived
+from shared.messages import Reply
+from tests.chaos.test_simulation import USERS, WINDOW, World
+
+WORLDS = 40
+STEPS_A_WORLD = 600
+REST_AFTER_S = 2
+QUIET = 0.85
+"""How often a second passes in which nobody says anything."""
+
+
+@dataclass
+class RestingWorld(World):
+    """A world in which Bytewax keeps a step a user, and drops those that rest."""
+
+    folder: Path = Path()
+    rested: int = 0
+    came_back: int = 0
+
+    def __post_init__(self) -> None:
+        self.at_rest = AtRest(self.folder)
+        self.now = 0.0
+        super().__post_init__()
+
+    def boot(self) -> None:
+        position, states = self.snapshot
+        self.position = position
+        self.replayed_up_to = len(self.log)
+        self.calls = {}
+        self.completions: list[Reply] = []
+        self.changed = set()
+        self.keeps: list[tuple[str, Keep]] = []
+        self.news: list[tuple[str, Heard]] = []
+        self.idle = Idle(REST_AFTER_S, lambda: self.now)
+        self.build = ConversationStep.builder(WINDOW, self.at_rest, self.idle)
+        self.steps = {user: self.build(state) for user, state in states.items()}
+        for user, step in self.steps.items():
+            if step.notify_at() is not None:
+                self.carry_out(user, step.on_notify()[0])
+
+    def carry_out(self, user: str, effects: object) -> None:
+        assert isinstance(effects, list)
+        self.keeps += [(user, effect) for effect in effects if isinstance(effect, Keep)]
+        self.follow([effect for effect in effects if not isinstance(effect, Keep)])
+
+    def feed(self, user: str, value: Heard) -> None:
+        step = self.steps.get(user)
+        if step is None:
+            self.came_back += self.at_rest.get(user) is not None
+            step = self.build(None)
+        effects, dropped = step.on_batch([value])
+        self.steps[user] = step
+        self.changed.add(user)
+        if dropped:
+            del self.steps[user]
+            self.rested += isinstance(value, Kept)
+        self.carry_out(user, effects)
+
+    def somebody_acts(self) -> None:
+        if self.rng.random() < QUIET:
+            self.an_epoch_closes()
+        else:
+            super().somebody_acts()
+
+    def the_flow_reads(self) -> None:
+        if self.position < len(self.log):
+            event = self.log[self.position]
+            replayed = self.position < self.replayed_up_to
+            self.position += 1
+            self.feed(event.user, Arrived(event, replayed))
+
+    def a_completion_arrives(self) -> None:
+        if self.completions:
+            reply = self.completions.pop(self.rng.randrange(len(self.completions)))
+            self.feed(reply.user, reply)
+        if self.keeps and self.rng.random() < 0.5:
+            user, keep = self.keeps.pop(self.rng.randrange(len(self.keeps)))
+            self.at_rest.put([(user, keep.saved)])
+            self.news.append((user, Kept(keep.version)))
+        if self.news and self.rng.random() < 0.5:
+            self.feed(*self.news.pop(self.rng.randrange(len(self.news))))
+
+    def an_epoch_closes(self) -> None:
+        states = dict(self.snapshot[1])
+        for user in self.changed:
+            states.pop(user, None)
+            if user in self.steps:
+                states[user] = self.steps[user].snapshot()
+        self.snapshot = (self.position, states)
+        self.changed.clear()
+        self.now += TICK_S
+        self.news += [(user, Rest()) for user in self.idle.due()]
+
+    def violations(self) -> list[str]:
+        self.talks = {}
+        for user in USERS:
+            step = self.steps.get(user)
+            saved = self.at_rest.get(user) if step is None else step.snapshot()
+            if saved is not None:
+                self.talks[user] = Conversation.load(saved, WINDOW)
+        return super().violations()
+
+
+@contextmanager
+def worlds(folder: Path, prefix: str) -> Iterator[Iterator[RestingWorld]]:
+    made: list[RestingWorld] = []
+
+    def make() -> Iterator[RestingWorld]:
+        for number in range(WORLDS):
+            (folder / str(number)).mkdir()
+            rng = random.Random(f"{prefix}-{number}")
+            made.append(RestingWorld(rng, folder=folder / str(number)))
+            yield made[-1]
+
+    try:
+        yield make()
+    finally:
+        for world in made:
+            asyncio.run(world.at_rest.close())
+
+
+def test_whoever_rests_when_nothing_is_lost_twice_or_forgotten(tmp_path: Path) -> None:
+    """Crashes before, between and after each step of going to rest and coming back."""
+    rested = came_back = crashes = 0
+    with worlds(tmp_path, "rest") as made:
+        for world in made:
+            world.run(STEPS_A_WORLD)
+            assert world.violations() == [], world.folder.name
+            rested += world.rested
+            came_back += world.came_back
+            crashes += world.crashes
+    assert min(rested, came_back, crashes) > WORLDS
+
+
+def test_a_file_without_what_was_said_last_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that leaves whatever was said since it was written."""
+    leave = ConversationStep._leave
+
+    def hasty(step: ConversationStep, version: int) -> None:
+        del version
+        if step._conversation is None or not step._conversation.pending:
+            leave(step, step._version)
+
+    monkeypatch.setattr(ConversationStep, "_leave", hasty)
+    found = []
+    with worlds(tmp_path, "mutant") as made:
+        for world in made:
+            world.run(STEPS_A_WORLD)
+            found += world.violations()
+    assert any("remembered otherwise" in violation for violation in found)
