@@ -90,7 +90,7 @@ class RestingWorld(World):
             reply = self.completions.pop(self.rng.randrange(len(self.completions)))
             self.feed(reply.user, reply)
         if self.keeps and self.rng.random() < 0.5:
-            user, keep = self.keeps.pop(self.rng.randrange(len(self.keeps)))
+            user, keep = self.keeps.pop(0)  # one after the other, as they are written
             self.at_rest.put([(user, keep.saved)])
             self.news.append((user, Kept(keep.version)))
         if self.news and self.rng.random() < 0.5:
