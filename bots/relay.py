@@ -316,6 +316,8 @@ class Relay:
             return
         preview = self._previews.get(prompt_id)
         if preview is None:
+            if partial.user in self._lanes or not self._caught_up.is_set():
+                return  # it would stand before an older answer that is still to be shown
             preview = self._previews[prompt_id] = Preview(self._platform, self._receipts)
             while len(self._previews) > PREVIEWS_KEPT:
                 _, oldest = self._previews.popitem(last=False)

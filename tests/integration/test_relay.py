@@ -468,6 +468,26 @@ async def test_the_preview_of_a_relay_that_died_is_looked_for_and_completed(
     assert platform.previews == {}
 
 
+async def test_a_younger_answer_does_not_grow_before_an_older_one_that_waits(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """The platform refuses the first for a while; what grows meanwhile must not stand before it."""
+    older, younger = reply("ada", 1, "older"), reply("ada", 2, "younger")
+    platform.orders["ada-1.0"].append(Later("a rate limit", 0.5))
+    async with relaying(bus, platform):
+        await ready_for_partials(bus, platform)
+        await bus.journal(older)
+        await platform.until(lambda: "ada-1.0" in platform.tries)
+        await bus.show(partial(younger, "you", 1))
+        await bus.show(partial(reply("bob", 1, "x"), "nobody waits for ada", 1))
+        await platform.until(lambda: bool(platform.shown))
+        assert [p.text for p in platform.shown] == ["nobody waits for ada"]
+        await platform.until_posts(1)
+        await bus.journal(younger)
+        await platform.until_posts(2)
+    assert platform.texts(older.user) == ["older", "younger"]
+
+
 async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_restart(
     bus: Bus, platform: FakePlatform
 ) -> None:
