@@ -23,7 +23,7 @@ def draw(result: Path, chart: Path) -> None:
     rows: Rows = [
         row for rows in json.loads(result.read_text())["figures"].values() for row in rows
     ]
-    mpl.rcParams |= {"svg.hashsalt": "threadwax", "font.size": 9, "axes.spines.top": False,
+    mpl.rcParams |= {"svg.hashsalt": "threadwax", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False,
                      "axes.spines.right": False}  # fmt: skip
     judged = [row for row in rows if row["met"] is not None]
     canvas = Canvas(figsize=(9, 3.2 + 0.22 * len(judged)), layout="constrained")
@@ -49,7 +49,7 @@ def _crowds(axes: Axes, rows: Rows) -> None:
         xscale="log", yscale="log", xlabel="users at once", ylabel="last answered, s",
         title="A model that takes 1 s",
     )  # fmt: skip
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _by_users(rows: Rows, what: re.Pattern[str], key: str) -> list[tuple[int, float]]:

@@ -23,7 +23,7 @@ def main(first: Path, second: Path) -> None:
     parts = []
     for subject, rows in one["figures"].items():
         others = {row["what"]: row for row in two["figures"].get(subject, [])}
-        lines = [_line(row, others.get(row["what"], row)) for row in rows]
+        lines = [_line(row, others.get(row["what"])) for row in rows]
         table = [HEAD, ("---",) * len(HEAD), *lines]
         parts.append(f"### {subject.replace('_', ' ').capitalize()}\n")
         parts.append("\n".join(f"| {' | '.join(row)} |" for row in table) + "\n")
@@ -37,21 +37,24 @@ def main(first: Path, second: Path) -> None:
     draw(first, CHART)
 
 
-def _line(one: dict[str, Any], two: dict[str, Any]) -> tuple[str, ...]:
-    unit = one["unit"]
-    floors = [number(row["floor_value"]) for row in (one, two) if row["floor_value"] is not None]
-    ratios = [f"{row['ratio']:.2f}" for row in (one, two) if row["ratio"] is not None]
+def _line(one: dict[str, Any], two: dict[str, Any] | None) -> tuple[str, ...]:
+    both = [one] if two is None else [one, two]
+    floors = [number(row["floor_value"]) for row in both if row["floor_value"] is not None]
+    ratios = [f"{row['ratio']:.2f}" for row in both if row["ratio"] is not None]
     met = {None: "", True: "met", False: "**not met**"}
-    verdicts = dict.fromkeys(met[row["met"]] for row in (one, two))
     return (
         one["what"],
-        f"{number(one['value'])} {unit}",
-        f"{number(two['value'])} {unit}",
+        _value(one),
+        _value(two) if two else "",
         f"{one['floor']}: {', '.join(floors)}" if floors else "",
         ", ".join(ratios),
         one["target"] or "",
-        ", then ".join(verdicts),
+        ", then ".join(dict.fromkeys(met[row["met"]] for row in both)),
     )
+
+
+def _value(row: dict[str, Any]) -> str:
+    return f"{number(row['value'])} {row['unit']}"
 
 
 if __name__ == "__main__":
