@@ -23,8 +23,10 @@ def draw(result: Path, chart: Path) -> None:
     rows: Rows = [
         row for rows in json.loads(result.read_text())["figures"].values() for row in rows
     ]
-    mpl.rcParams |= {"svg.hashsalt": "threadwax", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False,
-                     "axes.spines.right": False}  # fmt: skip
+    mpl.rcParams |= {
+        "svg.hashsalt": "threadwax", "svg.fonttype": "none", "font.size": 9,
+        "axes.spines.top": False, "axes.spines.right": False,
+    }  # fmt: skip
     judged = [row for row in rows if row["met"] is not None]
     canvas = Canvas(figsize=(9, 3.2 + 0.22 * len(judged)), layout="constrained")
     above, below = canvas.subplots(2, 1, height_ratios=[3, 0.25 * len(judged) + 0.5])
