@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from bots.endings import end
+from bots.left_over import LeftOver
 from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part, Preparing
 from bots.preview import Preview
 from bots.split_text import split_text
@@ -30,9 +31,6 @@ from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 
 WORKING_EVERY_S: Final = ACK_WAIT_S / 3
 """How often the server is told that a reply is still being worked on."""
-
-LEFT_OVER_GRACE_S: Final = 0.5
-"""For a reply that comes again to travel."""
 
 GIVE_UP_AFTER_S: Final = 24 * 3600.0
 """A reply that no platform took for a day goes to the dead letters; until then it is tried."""
@@ -83,10 +81,7 @@ class Relay:
         self._previews: OrderedDict[str, Preview] = OrderedDict()
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._caught_up = asyncio.Event()
-        self._left_over = 0
-        self._counting: asyncio.Task[None] | None = None
-        self._letting_go: asyncio.TimerHandle | None = None
+        self._left_over = LeftOver(bus, consumer, self._in_hand)
 
     async def run(self) -> None:
         """Shows replies for ever; partials too where there is a subject for them."""
@@ -98,8 +93,8 @@ class Relay:
         partials = None
         working = asyncio.create_task(self._say_working())
         # Counted before anything is asked for, which would count as well.
-        await self._count_left_over()
-        forget = self._bus.on_reconnect(self._hold)
+        await self._left_over.count()
+        forget = self._bus.on_reconnect(self._left_over.hold)
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._see_partial)
@@ -111,38 +106,8 @@ class Relay:
                     await partials.unsubscribe()
             for preview in self._previews.values():
                 preview.cancel()
-            for holding in (self._counting, self._letting_go):
-                if holding is not None:
-                    holding.cancel()
+            await self._left_over.stop()
             await end(working, *self._tasks)
-
-    # --- what is left over ------------------------------------------------------------------
-
-    def _hold(self) -> None:
-        """Has no reply begun before it is known again what is left over."""
-        self._caught_up.clear()
-        self._left_over = 0
-        for older in (self._counting, self._letting_go):
-            if older is not None:
-                older.cancel()
-        self._counting = asyncio.create_task(self._count_left_over())
-
-    async def _count_left_over(self) -> None:
-        """Lets replies be shown when those are there that come again.
-
-        What a relay before this one, or a connection that broke, left unacknowledged comes after
-        `ACK_WAIT_S` only, behind younger replies to the same people.
-        """
-
-        async def once() -> int:
-            before = set(self._in_hand)
-            info = await self._bus.js.consumer_info(names.REPLIES, self._consumer)
-            # Those were surely counted; what came or went meanwhile may have been.
-            return (info.num_ack_pending or 0) - len(before & self._in_hand.keys())
-
-        self._left_over = await self._bus.until_done(once)
-        held_s = ACK_WAIT_S + LEFT_OVER_GRACE_S if self._left_over > 0 else 0
-        self._letting_go = asyncio.get_running_loop().call_later(held_s, self._caught_up.set)
 
     # --- replies ----------------------------------------------------------------------------
 
@@ -166,14 +131,12 @@ class Relay:
             lane = self._lanes[reply.user] = deque()
             self._spawn(reply.user, lane)
         lane.append((reply, message))
-        if not self._caught_up.is_set():
+        if self._left_over.holding:
             by_age = sorted(lane, key=lambda held: held[1].metadata.sequence.stream)
             lane.clear()
             lane.extend(by_age)
             if message.metadata.num_delivered > 1:
-                self._left_over -= 1
-                if not self._left_over:
-                    self._caught_up.set()
+                self._left_over.came_again()
 
     def _spawn(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
         task = asyncio.create_task(self._drive(user, lane))
@@ -183,7 +146,7 @@ class Relay:
     async def _drive(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
         """Shows one user's replies one after the other, in the journal's order."""
         while lane:
-            await self._caught_up.wait()
+            await self._left_over.all_there()
             reply, message = lane.popleft()
             try:
                 await self._show(reply)
@@ -316,7 +279,7 @@ class Relay:
             return
         preview = self._previews.get(prompt_id)
         if preview is None:
-            if partial.user in self._lanes or not self._caught_up.is_set():
+            if partial.user in self._lanes or self._left_over.holding:
                 return  # it would stand before an older answer that is still to be shown
             preview = self._previews[prompt_id] = Preview(self._platform, self._receipts)
             while len(self._previews) > PREVIEWS_KEPT:

@@ -12,7 +12,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.js.kv import KeyValue
 
-from bots import relay as relay_module
+from bots import left_over
 from bots.platform import Part
 from bots.preview import Preview
 from bots.relay import Relay
@@ -99,13 +99,13 @@ def everybody_looks(patch: pytest.MonkeyPatch) -> None:
 
 def nobody_waits_for_what_was_left(patch: pytest.MonkeyPatch) -> None:
     """What a dead relay had in hand comes again behind younger replies."""
-    patch.setattr(relay_module, "ACK_WAIT_S", 0.0)
-    patch.setattr(relay_module, "LEFT_OVER_GRACE_S", 0.0)
+    patch.setattr(left_over, "ACK_WAIT_S", 0.0)
+    patch.setattr(left_over, "GRACE_S", 0.0)
 
 
 def nobody_waits_after_a_cut(patch: pytest.MonkeyPatch) -> None:
     """What was on its way when a connection broke comes behind younger replies, too."""
-    patch.setattr(Relay, "_hold", lambda _: None)
+    patch.setattr(left_over.LeftOver, "hold", lambda _: None)
 
 
 def nobody_waits_for_previews(patch: pytest.MonkeyPatch) -> None:
