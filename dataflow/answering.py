@@ -155,7 +155,7 @@ class _Answer:
         return self._cancelled_as or "stopped", text, "", None
 
     async def _call(self, effect: CallModel) -> tuple[Outcome, str, str, Usage | None]:
-        logger().info("asked", prompt=effect.ask.id, messages=len(effect.request.messages))
+        logger().debug("asked", prompt=effect.ask.id, messages=len(effect.request.messages))
         try:
             messages = await with_pictures(self._bus, effect.ask, effect.request.messages)
             try:
