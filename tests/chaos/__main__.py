@@ -124,6 +124,7 @@ def main() -> int:
                 _say(str(one))
         return 0
     # So that a stop from outside, too, ends what was started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # connections break all the time
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
