@@ -9,8 +9,8 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -114,6 +114,52 @@ def _tell_failure(options: argparse.Namespace, campaign: Campaign, outcome: Outc
     )
 
 
+@dataclass
+class Total:
+    """All campaigns so far, written after each, so that a run that is stopped leaves its counts."""
+
+    seed: int
+    rounds: int = 0
+    took_s: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    violated: list[Outcome] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)
+
+    @property
+    def path(self) -> Path:
+        return RESULTS / f"{self.seed}.json"
+
+    def add(self, outcome: Outcome) -> None:
+        self.rounds += outcome.rounds
+        self.took_s += outcome.took_s
+        self.counts += outcome.counts
+        self.left_out |= outcome.left_out
+        if outcome.violations:
+            self.violated.append(outcome)
+
+    def write(self) -> None:
+        result = {
+            "seed": self.seed, "rounds": self.rounds, "took_s": round(self.took_s, 1),
+            "s_a_round": round(self.took_s / max(self.rounds, 1), 2),
+            "left_out": sorted(self.left_out), "counts": dict(sorted(self.counts.items())),
+            "violated": [
+                {"campaign": o.campaign, "round": o.failed_round, "violations": o.violations}
+                for o in self.violated
+            ],
+        }  # fmt: skip
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(result, indent=2) + "\n")
+
+    def tell(self) -> None:
+        for name, count in sorted(self.counts.items()):
+            _say(f"  {count:6} {name}")
+        if self.left_out:
+            left_out = ", ".join(sorted(self.left_out))
+            _say(f"LEFT OUT, since this machine does not permit it: {left_out}")
+        _say(f"seed {self.seed}: {self.rounds} rounds in {self.took_s:.0f} s, "
+             f"{len(self.violated)} campaigns violated; {self.path}")  # fmt: skip
+
+
 def main() -> int:
     """Runs the campaigns; 1 if a rule was violated."""
     options = _options()
@@ -128,45 +174,18 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # connections break all the time
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    started = time.monotonic()
-    counts: Counter[str] = Counter()
-    violated: list[dict[str, object]] = []
-    left_out: set[str] = set()
-    rounds_run = 0
+    total = Total(options.seed)
     for number, rounds in _campaigns(options):
         outcome = _run(options, number, rounds)
-        counts += outcome.counts
-        rounds_run += outcome.rounds
-        left_out |= outcome.left_out
-        if outcome.violations:
-            violated.append(
-                {
-                    "campaign": number,
-                    "round": outcome.failed_round,
-                    "violations": outcome.violations,
-                }
-            )
+        total.add(outcome)
+        total.write()
         state = f"{len(outcome.violations)} VIOLATIONS" if outcome.violations else "ok"
         _say(
             f"seed {options.seed} campaign {number}: {outcome.rounds} rounds, "
             f"{outcome.took_s:.0f} s, {state}"
         )
-    took_s = time.monotonic() - started
-    result = {
-        "seed": options.seed, "rounds": rounds_run, "took_s": round(took_s, 1),
-        "s_a_round": round(took_s / max(rounds_run, 1), 2), "left_out": sorted(left_out),
-        "counts": dict(sorted(counts.items())), "violated": violated,
-    }  # fmt: skip
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{options.seed}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    for name, count in sorted(counts.items()):
-        _say(f"  {count:6} {name}")
-    if left_out:
-        _say(f"LEFT OUT, since this machine does not permit it: {', '.join(sorted(left_out))}")
-    _say(f"seed {options.seed}: {rounds_run} rounds in {took_s:.0f} s, "
-         f"{len(violated)} campaigns violated; {path}")  # fmt: skip
-    return 1 if violated else 0
+    total.tell()
+    return 1 if total.violated else 0
 
 
 if __name__ == "__main__":
