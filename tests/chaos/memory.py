@@ -31,13 +31,12 @@ def remembered(
     `events` are all of this user.
     """
     by_prompt = {reply.prompt_id: reply for reply in replies}
+    events = [event for event in events if event.sequence < last.sequence]
     turns: dict[str, _Turn] = {}
     for event in sorted(events, key=lambda e: e.sequence):
         reply = by_prompt.get(event.id)
         said = reply is not None and reply.outcome in {"answered", "stopped"} and reply.text.strip()
-        if not event.wants_answer or event.sequence >= last.sequence:
-            continue
-        if reply is None or not said or _is_forgotten(event, events):
+        if not event.wants_answer or reply is None or not said or _is_forgotten(event, events):
             continue
         order = reply.sequence
         if event.kind == "again" and (old := turns.pop(event.about, None)) is not None:

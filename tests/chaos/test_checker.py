@@ -234,6 +234,14 @@ def test_a_planted_mistake_is_found(plant: Callable[[World], None]) -> None:
     assert any(MISTAKES[plant] in complaint for complaint in found(world)), found(world)
 
 
+def test_a_placeholder_stands_where_its_command_was_used() -> None:
+    """It may stand before the answer to an earlier question; another message may not."""
+    world = good_world()
+    swapped(world)
+    world.events[1] = replace(world.events[1], fills_placeholder=True)
+    assert list(checker.in_order(world)) == []
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
