@@ -63,15 +63,20 @@ class Using:
         address = self._waiting.expect(interaction, _address(interaction, spot))
         asking = asyncio.create_task(self._ask(interaction, spot, text, quotes, about))
         await asyncio.wait({asking}, timeout=STORED_FIRST_S)
+        http = interaction.client.http
         try:
             response = await interaction.response.defer(thinking=True)
-        except FAILURES as error:
-            # Too late, or Discord is away: the answer comes as a message of its own.
-            logger().warning("not acknowledged in time", error=type(error).__name__)
+        except discord.NotFound:
+            # Too late: the answer comes as a message of its own.
+            logger().warning("not acknowledged in time")
             self._waiting.failed(address)
+        except FAILURES as error:
+            # Discord may show the placeholder all the same: the answer is tried there first.
+            logger().warning("not known whether acknowledged", error=type(error).__name__)
+            self._waiting.deferred(address, None, http, interaction.locale)
         else:
             message = response.message_id if response is not None else None
-            self._waiting.deferred(address, message, self._http(), interaction.locale)
+            self._waiting.deferred(address, message, http, interaction.locale)
         await asyncio.wait({asking}, timeout=GIVE_UP_AFTER_S)
         if not asking.done() or asking.exception() is not None:
             long = asking.done() and isinstance(asking.exception(), TooLarge)

@@ -260,6 +260,26 @@ async def test_a_command_that_cannot_be_acknowledged_is_answered_all_the_same(
     assert world.fake.read() == ["an answer"]
 
 
+async def test_a_placeholder_whose_acknowledgement_was_lost_is_filled(world: DiscordWorld) -> None:
+    """Discord shows it, and its response never came: the answer goes there all the same."""
+    world.fake.fail("POST", r"/callback$", kind="lost", times=5)
+    await world.fake.command("ask", question="lost one")
+    await world.until_heard(1)
+    await world.platform.post(part(world.heard[0], "an answer"))
+    assert world.fake.read() == ["an answer"]
+
+
+async def test_a_command_whose_acknowledgement_never_arrived_is_answered(
+    world: DiscordWorld,
+) -> None:
+    """There is no placeholder then, and the answer is a message."""
+    world.fake.fail("POST", r"/callback$", kind="reset", times=5)
+    await world.fake.command("ask", question="lost one")
+    await world.until_heard(1)
+    await world.platform.post(part(world.heard[0], "an answer"))
+    assert world.fake.read() == ["an answer"]
+
+
 async def test_a_long_answer_to_a_command_goes_on_in_messages(world: DiscordWorld) -> None:
     """The first part fills the placeholder, the others follow it."""
     await world.fake.command("ask", question="long")
