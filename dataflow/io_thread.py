@@ -7,11 +7,13 @@ import asyncio
 import os
 import shutil
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from shared.bus import CLOSED_EXIT_CODE
 from shared.log import logger
 
 T = TypeVar("T")
@@ -35,6 +37,12 @@ DISK_FLOOR_BYTES: Final = 64 << 20
 """Below this free space the workers pause: a recovery store that cannot write ends the process."""
 
 DISK_CHECK_S: Final = 1.0
+
+SET_BACK_S: Final = 1.0
+"""Bytewax times its epochs by the wall clock. Set back, they stay open for as long, and what one
+source reads waits for another's: nobody is answered until the clock is where it was."""
+
+CLOCK_CHECK_S: Final = 0.5
 
 
 class Seat:
@@ -79,6 +87,7 @@ class IoThread:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True, name="io")
         self._thread.start()
         self.spawn(self._watch_disk())
+        self.spawn(self._watch_clock())
 
     def seat(self) -> Seat:
         """The seat of the worker whose thread this is: its sources and its sink share it."""
@@ -115,6 +124,18 @@ class IoThread:
         self.stopping = True
         for seat in tuple(self._seats.values()):
             seat.ring()
+
+    async def _watch_clock(self) -> None:
+        ahead_s = time.time() - time.monotonic()
+        while True:
+            await asyncio.sleep(CLOCK_CHECK_S)
+            before_s, ahead_s = ahead_s, time.time() - time.monotonic()
+            if ahead_s < before_s - SET_BACK_S:
+                logger().error(
+                    "the clock was set back: exiting, so that the process is started afresh",
+                    by_s=round(before_s - ahead_s), exit_code=CLOSED_EXIT_CODE,
+                )  # fmt: skip
+                os._exit(CLOSED_EXIT_CODE)
 
     async def _watch_disk(self) -> None:
         while True:

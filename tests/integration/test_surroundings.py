@@ -210,3 +210,39 @@ def test_a_client_that_was_closed_for_good_ends_its_process(nats: NatsServer) ->
     )  # fmt: skip
     assert done.returncode == CLOSED_EXIT_CODE
     assert "nats client closed for good" in done.stdout + done.stderr
+
+
+SETS_ITS_CLOCK_BACK = """
+import os, sys, time
+
+wall = time.time
+time.time = lambda: wall() - float(os.path.exists(sys.argv[1]) and 300)
+from dataflow.run import main
+from shared.settings import Settings
+raise SystemExit(main(Settings()))
+"""
+
+
+async def test_a_clock_set_back_starts_the_flow_afresh(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Bytewax would wait until the clock is where it was; what was under way is answered after."""
+    set_back = tmp_path / "set back"
+    stepping = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
+    stepping.command = ("-c", SETS_ITS_CLOCK_BACK, str(set_back))
+    stepping.start()
+    fake_model.delay_s = 30.0
+    waiting = question("ada", 0, "hello")
+    await bus.publish(waiting)
+    async with asyncio.timeout(30):
+        while not fake_model.requests:
+            await asyncio.sleep(0.02)
+    set_back.touch()
+    assert stepping.process is not None
+    assert await asyncio.to_thread(stepping.process.wait, 30) == CLOSED_EXIT_CODE
+    assert told(stepping, "the clock was set back") == 1
+    fake_model.delay_s = 0
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    reply = await bus.reply_when_stored(waiting.user, waiting.id, timeout_s=30)
+    assert reply is not None
+    assert await flow.stop() == 0
