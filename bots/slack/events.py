@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from shared import names
@@ -74,6 +75,7 @@ class Changed:
     stamp: str
 
 
+@lru_cache(maxsize=1024)  # asked several times for each delivery
 def event_id(*parts: str) -> str:
     """An id of ours from Slack's own."""
     return "-".join((PLATFORM, *(names.encoded(part) for part in parts)))
