@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then echo $$p; break; fi; done)
 
-.PHONY: help setup setup-dev chat up test check bench chaos lock clean
+.PHONY: help setup setup-dev chat up test check bench soak chaos lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ check: setup-dev  ## lint, types, layers
 
 bench: setup-dev  ## measure beside floors and targets; ONLY="idle concurrency" for some; writes build/benchmarks/*.json
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
+
+soak: setup-dev  ## MINUTES=60 of mixed load, memory and files minute by minute; docs/soak.md
+	@$(BIN)/python -m tests.benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 chaos: setup-dev  ## everything goes wrong, SEED=... ROUNDS=...; docs/chaos.md
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -1,0 +1,280 @@
+"""`make soak MINUTES=60`: mixed load for an hour; memory, files and answers, minute by minute.
+
+What it finds is written after each minute to `build/benchmarks/soak-*.json`.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from ops.nats_command import set_up_streams
+from ops.nats_server import NatsServer
+from ops.ports import free_port
+from shared import log, names
+from shared.bus import Bus
+from shared.streams import ADAPTERS
+from tests.benchmarks.figures import COLUMNS, figure_of
+from tests.benchmarks.soak_figures import figures
+from tests.benchmarks.soak_processes import Beside, Part, Server, beside, file_sizes, used_by
+
+RESULTS: Final = Path("build/benchmarks")
+PEOPLE: Final = {"slack": 260, "discord": 190, "gateway": 150}
+"""At a time; together they say 4.8 messages a second."""
+
+RESTARTED: Final = ("dataflow", "slack", "discord", "gateway", "nats-server")
+RESTART_EVERY_MIN: Final = 10.0
+REST_AFTER_S: Final = 60
+SUPERVISED_EVERY_S: Final = 0.5
+LAST_ANSWERS_S: Final = 420.0
+"""Slack delivers again what it could not deliver after one minute, and then after five."""
+
+_IN_MEMORY: Final = re.compile(r"^threadwax_conversations_in_memory (\S+)$", re.MULTILINE)
+
+
+def say(text: str) -> None:
+    """A line for the person who waits."""
+    print(text, flush=True)  # noqa: T201
+
+
+@dataclass
+class Soak:
+    """One run; `result` is what its JSON holds."""
+
+    minutes: int
+    seed: int
+    home: Path
+    parts: dict[str, Part | Server] = field(default_factory=dict)
+    towns: dict[str, Beside] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+
+    async def run(self, path: Path) -> None:
+        """From the first message to the last answer."""
+        self.result = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"), "minutes": self.minutes,
+            "seed": self.seed, "cores": os.cpu_count(), "python": platform.python_version(),
+            "people": PEOPLE, "restarts": [], "samples": [],
+        }  # fmt: skip
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._began = time.monotonic()
+            for name, town in self.towns.items():
+                await town.order("begin", people=PEOPLE[name])
+            async with asyncio.TaskGroup() as group:
+                others = [group.create_task(self._supervise()), group.create_task(self._restart())]
+                for minute in range(1, self.minutes + 1):
+                    await self._until(minute)
+                    await self._sample()
+                    self._write(path)
+                await self._last_answers()
+                for task in others:
+                    task.cancel()
+            await self._judge()
+        self._write(path)
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        home, fakes = self.home / "data", self.home / "fakes"
+        (home / "logs").mkdir(parents=True)
+        fakes.mkdir()
+        server = NatsServer(home / "nats", port=0)
+        stack.callback(server.close)
+        server.launch()
+        await asyncio.to_thread(server.wait_until_ready)
+        await set_up_streams(server.url)
+        self._url = server.url
+        self.parts["nats-server"] = Server(server)
+
+        async def fake(name: str, **options: str) -> Beside:
+            process = beside(f"soak_{name}", self.seed, fakes / f"{name}.log", **options)
+            return await stack.enter_async_context(process)
+
+        self._model = await fake("model")
+        for name in PEOPLE:
+            self.towns[name] = await fake(f"{name}_town", url=server.guest_url)
+        self._flow_port = free_port()
+        flow = {
+            **self._model.told, "OPENAI_API_KEY": "test-key", "THREADWAX_MODEL": "fake",
+            "THREADWAX_REST_AFTER_S": str(REST_AFTER_S),
+            "THREADWAX_HTTP_PORT": str(self._flow_port),
+        }  # fmt: skip
+        envs = {"dataflow": flow, **{name: town.told for name, town in self.towns.items()}}
+        for name, env in envs.items():
+            common = {"NATS_URL": server.url, "THREADWAX_HOME": str(home / name)}
+            part = self.parts[name] = Part(name, home, common | env)
+            stack.callback(part.kill)
+            await part.start()
+        for town in self.towns.values():
+            await town.order("until_connected")
+
+    async def _supervise(self) -> None:
+        while True:
+            await asyncio.sleep(SUPERVISED_EVERY_S)
+            for part in self.parts.values():
+                if isinstance(part, Part):
+                    await part.look()
+
+    async def _restart(self) -> None:
+        """Each process in turn, so that the last one has still some time to run."""
+        every = min(RESTART_EVERY_MIN, self.minutes / (len(RESTARTED) + 1))
+        number = 0
+        while (minute := (number + 1) * every) < self.minutes:
+            await self._until(minute)
+            name = RESTARTED[number % len(RESTARTED)]
+            began = time.monotonic()
+            await self.parts[name].stop()
+            await self.parts[name].start()
+            took_s = round(time.monotonic() - began, 2)
+            self.result["restarts"].append({"minute": minute, "name": name, "took_s": took_s})
+            say(f"{minute:5.1f} min  {name} restarted in {took_s:.1f} s")
+            number += 1
+
+    async def _until(self, minute: float) -> None:
+        await asyncio.sleep(max(0.0, self._began + minute * 60 - time.monotonic()))
+
+    # --- samples --------------------------------------------------------------------------------
+
+    async def _sample(self) -> None:
+        now = time.monotonic()
+        looks = {name: await town.order("look") for name, town in self.towns.items()}
+        processes = {}
+        for name, part in self.parts.items():
+            if (pid := part.pid) is not None:
+                life = {"pid": pid, "life_s": now - part.since, "cpu_s": part.used_s}
+                processes[name] = used_by(pid) | life
+        fakes = {name: used_by(town.pid) for name, town in self.towns.items()}
+        sample = {
+            "minute": (now - self._began) / 60,
+            "sent": sum(look["sent"] for look in looks.values()),
+            "waiting": sum(look["waiting"] for look in looks.values()),
+            "oldest_s": max(look["oldest_s"] for look in looks.values()),
+            "people": sum(look["people"] for look in looks.values()),
+            "in_memory": await self._in_memory(),
+            "processes": processes,
+            "fakes": fakes | {"model": used_by(self._model.pid)},
+            "files": file_sizes(self.home / "data"),
+            "load": os.getloadavg()[0],
+        }
+        sample["answered"] = sample["sent"] - sample["waiting"]
+        self.result["samples"].append(sample)
+        self._tell(sample)
+
+    def _tell(self, sample: dict[str, Any]) -> None:
+        processes = sample["processes"].items()
+        cpu = sum(process["cpu_s"] for _, process in processes) / sample["minute"] / 60
+        memory = ", ".join(f"{name} {process['rss_mb']:.1f}" for name, process in processes)
+        say(
+            f"{sample['minute']:5.1f} min  {sample['answered']} of {sample['sent']} answered, "
+            f"the oldest waits {sample['oldest_s']:.0f} s; MB: {memory}; "
+            f"{sum(process['fds'] for _, process in processes):.0f} files open; {cpu:.2f} cores; "
+            f"{sample['in_memory']} of {sample['people']} in memory; "
+            f"{sum(sample['files'].values()) / 1e6:.1f} MB of files; load {sample['load']:.1f}"
+        )
+
+    async def _in_memory(self) -> int | None:
+        """As the flow's own metric says; None while it is being restarted."""
+        timeout = aiohttp.ClientTimeout(total=5.0)
+        url = f"http://127.0.0.1:{self._flow_port}/metrics"
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as page:
+                found = _IN_MEMORY.search(await page.text())
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        return int(float(found[1])) if found else None
+
+    # --- the end --------------------------------------------------------------------------------
+
+    async def _last_answers(self) -> None:
+        """Nobody asks anything new; whoever waits is waited for."""
+        for town in self.towns.values():
+            await town.order("finish")
+        deadline = time.monotonic() + LAST_ANSWERS_S
+        waiting = 1
+        while waiting and time.monotonic() < deadline:
+            await asyncio.sleep(5)
+            looks = [await town.order("look") for town in self.towns.values()]
+            waiting = sum(look["waiting"] for look in looks)
+        await asyncio.sleep(5)  # a second answer would come with the next delivery, after 3 s
+
+    async def _judge(self) -> None:
+        looks = {name: await town.order("look", last=True) for name, town in self.towns.items()}
+        outcomes: Counter[str] = Counter()
+        for look in looks.values():
+            outcomes.update(look["outcomes"])
+        wrong = [f"{name}: {text}" for name, look in looks.items() for text in look["wrong"]]
+        bus = await Bus.connect(self._url, name="soak")
+        try:
+            replies = (await bus.js.stream_info(names.REPLIES)).state.messages
+            dead = (await bus.js.stream_info(names.DLQ)).state.messages
+            for name in ADAPTERS:
+                info = await bus.js.consumer_info(names.REPLIES, name)
+                if left := (info.num_pending or 0) + (info.num_ack_pending or 0):
+                    wrong.append(f"{name} has {left} replies left")
+        finally:
+            await bus.close()
+        sent = sum(look["sent"] for look in looks.values())
+        self.result |= {
+            "sent": sent,
+            "outcomes": outcomes,
+            "gestures": {name: look["gestures"] for name, look in looks.items()},
+            "model": await self._model.order("look"),
+            "replies": replies,
+            "dead_letters": dead,
+            "wrong": wrong,
+            "defects": [text for part in self.parts.values() for text in part.defects],
+        }
+        found = figures(self.result)
+        self.result["figures"] = [figure.as_json() for figure in found]
+        rows = [COLUMNS, *(figure_of(row) for row in self.result["figures"])]
+        for row in rows:
+            say(f"| {' | '.join(row)} |")
+        for text in (*wrong, *self.result["defects"]):
+            say(f"WRONG: {text}")
+
+    def _write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.result, indent=1) + "\n")
+
+
+async def _run(minutes: int, seed: int, home: Path, path: Path) -> bool:
+    task = asyncio.current_task()
+    assert task is not None
+    # So that a stop from outside, too, ends what was started.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    soak = Soak(minutes, seed, home)
+    await soak.run(path)
+    return all(row["met"] is not False for row in soak.result["figures"])
+
+
+def main() -> int:
+    """Runs it; 1 if a target is not met."""
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=20261122)
+    options = parser.parse_args()
+    log.set_up("warning", process="soak")
+    path = RESULTS / f"soak-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    say(f"seed {options.seed}, {options.minutes} minutes; samples go to {path}")
+    with tempfile.TemporaryDirectory(prefix="threadwax-soak-") as folder:
+        met = asyncio.run(_run(options.minutes, options.seed, Path(folder), path))
+    say(f"written to {path}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

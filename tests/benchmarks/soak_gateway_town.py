@@ -1,0 +1,81 @@
+"""Askers on plain NATS, as a process: each repeats its request under the same id until answered."""
+
+import asyncio
+import json
+import random
+import sys
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+
+from bots.gateway.platform import ERROR_HEADER
+from shared import names
+from tests.benchmarks.soak_town import SoakTown, run
+
+REQUEST_S: Final = 20.0
+AGAIN_S: Final = 1.0
+
+
+class SoakGatewayTown(SoakTown):
+    """A place is one question: an asker sees nothing but the answers to its own requests."""
+
+    platform = "gateway"
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._client = Client()
+        self._answers: dict[str, list[str]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def start(self, **options: str) -> dict[str, str]:
+        await self._client.connect(
+            options["url"], name="askers", max_reconnect_attempts=-1, reconnect_time_wait=0.2,  # type: ignore[arg-type]
+            error_cb=_silent, pending_size=0,
+        )  # fmt: skip
+        return {}
+
+    async def until_connected(self) -> None:
+        """Its requests wait for the gateway, whatever comes first."""
+
+    def kind(self, rng: random.Random) -> str:
+        del rng
+        return "request"
+
+    async def ask(self, who: str, kind: str, where: str, text: str) -> tuple[str, Any]:
+        del kind, where
+        marker = text.partition(" ")[0]
+        task = asyncio.create_task(self._until_answered(who, marker, text))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return marker, None
+
+    async def _until_answered(self, who: str, marker: str, text: str) -> None:
+        request = json.dumps({"user_id": who, "prompt": text}).encode()
+        while (answer := await self._once(request, {"Nats-Msg-Id": marker})) is None:
+            await asyncio.sleep(AGAIN_S)
+        self._answers[marker] = [answer]
+
+    async def _once(self, request: bytes, headers: dict[str, str]) -> str | None:
+        try:
+            answer = await self._client.request(
+                names.GATEWAY_SUBJECT, request, timeout=REQUEST_S, headers=headers
+            )
+        except (nats.errors.Error, TimeoutError, OSError):
+            return None
+        refused = (answer.headers or {}).get(ERROR_HEADER) and not answer.data
+        return None if refused else answer.data.decode()
+
+    def texts(self) -> dict[str, list[str]]:
+        return self._answers
+
+    async def forget(self, where: str) -> None:
+        self._answers.pop(where, None)
+
+
+async def _silent(_: Exception) -> None:
+    """A lost connection shows in the requests."""
+
+
+if __name__ == "__main__":
+    asyncio.run(run(SoakGatewayTown(int(sys.argv[1])), sys.argv[2:]))

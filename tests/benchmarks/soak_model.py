@@ -1,0 +1,71 @@
+"""The soak's model, as a process: answers in pieces, and now and then fails as models do."""
+
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from typing import Any, Final
+
+from aiohttp import web
+
+from tests.benchmarks.soak_town import run
+from tests.benchmarks.soak_words import AT_LENGTH, answer_text
+from tests.chaos.model import asked_about
+from tests.fakes.model import FakeModel, Fault
+
+PIECE_CHARS: Final = 60
+PAUSE_S: Final = 0.15
+DELAY_S: Final = (0.2, 1.5)
+FAULTS: Final[dict[str, tuple[float, Fault]]] = {
+    "429": (0.01, Fault(status=429, headers={"Retry-After": "2"})),
+    "500": (0.01, Fault(status=500)),
+    "cut before its first word": (0.005, Fault(kind="cut")),
+    "cut in its midst": (0.005, Fault(kind="cut", after_chunks=3)),
+}
+"""With the share of calls that get them."""
+
+
+class SoakModel(FakeModel):
+    """The same answer to the same question each time; remembers no request."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(piece_chars=PIECE_CHARS, pause_s=PAUSE_S, keep_requests=False)
+        self.reply = _reply
+        self._rng = random.Random(seed)
+        self.counts: Counter[str] = Counter()
+
+    async def _complete(self, http: web.Request) -> web.StreamResponse:
+        self.counts["calls"] += 1
+        self.delay_s = self._rng.uniform(*DELAY_S)
+        draw = self._rng.random()
+        for name, (share, fault) in FAULTS.items():
+            if 0 <= draw < share:
+                self.counts[name] += 1
+                self.faults.append(fault)
+            draw -= share
+        return await super()._complete(http)
+
+
+class Obeying:
+    """Starts it, and tells how often it was asked and how often it failed how."""
+
+    def __init__(self, model: SoakModel) -> None:
+        self._model = model
+
+    async def start(self, **_: str) -> dict[str, str]:
+        await self._model.start()
+        return {"OPENAI_BASE_URL": self._model.base_url}
+
+    async def look(self) -> dict[str, int]:
+        return self._model.counts
+
+
+def _reply(request: dict[str, Any]) -> str:
+    messages = request["messages"]
+    long = AT_LENGTH in json.dumps(messages[-1]["content"])
+    return answer_text(asked_about(messages), long=long)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Obeying(SoakModel(int(sys.argv[1]))), sys.argv[2:]))
