@@ -25,6 +25,10 @@ LAST_WORDS_S: Final = 5.0
 PUBLISH_PATIENCE_S: Final = 2.0
 """Platforms want their acknowledgement within 3 s, and deliver again what got none."""
 
+PREVIEWS_AFTER_S: Final = 0.25
+"""A first word alone says little, and a preview is a call that a platform's limit counts: what is
+whole so soon is posted at once."""
+
 
 class Misconfigured(Exception):  # noqa: N818
     """A token or a permission that only a person can mend; the text says how."""
@@ -69,8 +73,9 @@ async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) ->
     bus = await Bus.connect(settings.bus_url(), name=name, wait_s=None)
     adapter = make(bus)
     relay = Relay(
-        bus, adapter, consumer=name, subject=f"replies.{name}.>", partials=f"partials.{name}.>"
-    )
+        bus, adapter, consumer=name, subject=f"replies.{name}.>", partials=f"partials.{name}.>",
+        previews_after_s=PREVIEWS_AFTER_S,
+    )  # fmt: skip
 
     def ready() -> tuple[bool, str]:
         return adapter.health() if bus.connected else (False, "NATS does not answer")

@@ -4,6 +4,7 @@ Best effort: whatever a platform does here, the answer itself comes, and nothing
 """
 
 import asyncio
+import contextlib
 from typing import Final
 
 from bots.platform import ChatPlatform
@@ -18,12 +19,15 @@ PREVIEW_ENDS_WITHIN_S: Final = 10.0
 class Preview:
     """One growing answer: always the newest text, one call to the platform at a time."""
 
-    def __init__(self, platform: ChatPlatform, receipts: Receipts) -> None:
+    def __init__(self, platform: ChatPlatform, receipts: Receipts, *, after_s: float = 0.0) -> None:
+        """Nothing is shown in the first `after_s` seconds: the answer may be whole by then."""
         self._platform = platform
         self._receipts = receipts
+        self._after_s = after_s
         self._newest: Partial | None = None
         self._shown = (0, 0)
         self._ended = False
+        self._settling = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.owned = False
 
@@ -40,6 +44,7 @@ class Preview:
     async def settled(self) -> None:
         """No partial is shown from here on."""
         self._ended = True
+        self._settling.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=PREVIEW_ENDS_WITHIN_S)
         self.cancel()
@@ -52,6 +57,11 @@ class Preview:
 
     async def _show(self) -> None:
         try:
+            if self._after_s:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._after_s):
+                        await self._settling.wait()
+                self._after_s = 0.0
             while self._newest is not None and not self._ended:
                 partial, self._newest = self._newest, None
                 if not self.owned:

@@ -63,11 +63,13 @@ class Relay:
         subject: str,
         partials: str | None = None,
         inactive_s: float | None = None,
+        previews_after_s: float = 0.0,
     ) -> None:
         """Wires a relay; `run` starts it.
 
         `consumer` is the durable consumer of replies on `subject`, which the server forgets after
-        `inactive_s` seconds without a reader (None: never). `partials` is a core subject.
+        `inactive_s` seconds without a reader (None: never). `partials` is a core subject; an answer
+        that is whole within `previews_after_s` seconds of its first partial is shown without one.
         """
         self._bus = bus
         self._platform = platform
@@ -75,6 +77,7 @@ class Relay:
         self._subject = subject
         self._partials = partials
         self._inactive_s = inactive_s
+        self._previews_after_s = previews_after_s
         self._receipts = Receipts(bus, platform.name)
         self._lanes: dict[str, deque[tuple[Reply, Msg]]] = {}
         self._in_hand: dict[str, Msg] = {}
@@ -195,11 +198,12 @@ class Relay:
     async def _post(self, part: Part, refused: "_Refused", *, claimed_here: bool) -> bool:
         """Shows one part once; False if this reply can never be shown to its end."""
         name = self._platform.name
-        claim = await self._receipts.claim(part.key)
+        # What the preview claimed is this process's: nobody else can have filled it since.
+        claim = Claim.NEW if claimed_here else await self._receipts.claim(part.key)
         if isinstance(claim, Posted):
             metrics.posted_before.labels(name).inc()
             return True
-        look_first = claim is Claim.TRIED and not claimed_here
+        look_first = claim is Claim.TRIED
         while True:
             try:
                 receipt = await self._shown(part, look_first=look_first)
@@ -281,7 +285,9 @@ class Relay:
         if preview is None:
             if partial.user in self._lanes or self._left_over.holding:
                 return  # it would stand before an older answer that is still to be shown
-            preview = self._previews[prompt_id] = Preview(self._platform, self._receipts)
+            preview = self._previews[prompt_id] = Preview(
+                self._platform, self._receipts, after_s=self._previews_after_s
+            )
             while len(self._previews) > PREVIEWS_KEPT:
                 _, oldest = self._previews.popitem(last=False)
                 oldest.cancel()

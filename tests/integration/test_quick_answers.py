@@ -1,0 +1,73 @@
+"""An answer that is whole soon after its first words is posted at once, without a preview."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bots import preview
+from bots.endings import end
+from bots.relay import Relay
+from ops.nats_server import NatsServer
+from shared import names
+from shared.bus import Bus
+from shared.messages import Partial
+from tests.fakes.platform import FakePlatform
+from tests.integration.test_relay import CONSUMER, PARTIALS, SUBJECT, partial, reply
+
+
+@asynccontextmanager
+async def relaying(nats: NatsServer, platform: FakePlatform, after_s: float) -> AsyncIterator[Bus]:
+    """A relay that has subscribed, whose previews wait so long."""
+    bus = await Bus.connect(nats.url, name="test")
+    relay = Relay(
+        bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS,
+        previews_after_s=after_s,
+    )  # fmt: skip
+    task = asyncio.create_task(relay.run())
+    try:
+        await bus.journal(reply("first", 0, "ready"))
+        await platform.until_posts(1)
+        yield bus
+    finally:
+        await end(task)
+        await bus.close()
+
+
+async def test_an_answer_that_is_whole_soon_has_no_preview_and_waits_for_none(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits to be shown as a preview does not hold up the answer."""
+    monkeypatch.setattr(preview, "PREVIEW_ENDS_WITHIN_S", 3600)
+    platform = FakePlatform()
+    quick = reply("ada", 1, "one two")
+    async with relaying(nats, platform, after_s=3600) as bus:
+        seen = asyncio.Event()
+
+        async def see(_: object) -> None:
+            seen.set()
+
+        await bus.watch(names.partial_subject(quick.user, quick.prompt_id), see)
+        await bus.show(partial(quick, "one", 1))
+        await seen.wait()
+        await bus.journal(quick)
+        await platform.until_posts(2)
+    assert platform.shown == []
+    assert platform.finds == []
+    assert platform.texts() == ["ready", "one two"]
+
+
+async def test_the_first_preview_has_all_words_so_far(nats: NatsServer) -> None:
+    """What came while it waited is in it, and it is the only one."""
+    platform = FakePlatform()
+    slow = reply("ada", 1, "one two three four")
+    shown: list[Partial] = platform.shown
+    async with relaying(nats, platform, after_s=1.0) as bus:
+        for number, words in enumerate(("one", "one two", "one two three"), 1):
+            await bus.show(partial(slow, words, number))
+        await platform.until(lambda: bool(shown))
+        await bus.journal(slow)
+        await platform.until_posts(2)
+    assert [one.text for one in shown] == ["one two three"]
+    assert platform.texts() == ["ready", "one two three four"]
