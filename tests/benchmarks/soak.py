@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -70,6 +71,7 @@ class Soak:
             "people": PEOPLE, "restarts": [], "samples": [],
         }  # fmt: skip
         async with AsyncExitStack() as stack:
+            stack.callback(self._keep_logs, path.with_suffix(""))
             await self._start(stack)
             self._began = time.monotonic()
             for name, town in self.towns.items():
@@ -163,6 +165,7 @@ class Soak:
             "sent": sum(look["sent"] for look in looks.values()),
             "waiting": sum(look["waiting"] for look in looks.values()),
             "oldest_s": max(look["oldest_s"] for look in looks.values()),
+            "stuck": [text for look in looks.values() for text in look["stuck"]],
             "people": sum(look["people"] for look in looks.values()),
             "in_memory": await self._in_memory(),
             "processes": processes,
@@ -245,6 +248,11 @@ class Soak:
             say(f"| {' | '.join(row)} |")
         for text in (*wrong, *self.result["defects"]):
             say(f"WRONG: {text}")
+
+    def _keep_logs(self, folder: Path) -> None:
+        """Unless all went well."""
+        if self.result.get("wrong", True) or self.result["defects"]:
+            shutil.copytree(self.home / "data" / "logs", folder)
 
     def _write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

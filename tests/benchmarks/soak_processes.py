@@ -189,14 +189,14 @@ def _part_of(path: Path) -> str:
     folders = path.parts
     if "streams" in folders:
         stream = folders[folders.index("streams") + 1]
-        return f"stream {stream}" if stream in _LARGE else "nats, other"
+        return f"stream {stream}" if stream in _LARGE else "other"
     if path.suffix == ".log":
         return "logs"
     if path.name.startswith("at_rest.db"):
         return "conversations at rest"
     if "recovery" in folders:
         return "recovery store"
-    return "nats, other" if folders[0] == "nats" else f"store of {folders[0]}"
+    return "other" if folders[0] in ("nats", "dataflow") else f"store of {folders[0]}"
 
 
 _LARGE: Final = ("PROMPTS", "REPLIES", "KV_RECEIPTS")

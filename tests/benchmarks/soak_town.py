@@ -30,6 +30,9 @@ LONG, EDITS, STOPS, RESETS = 0.03, 0.03, 0.04, 0.02
 KEPT_S: Final = 300.0
 """What was said last so long ago is judged for good and forgotten, if nobody waits there."""
 
+STUCK_S: Final = 120.0
+"""Who waits longer is told of by name; Slack delivers again after one minute, and then five."""
+
 FIRST_NUMBERS: Final = {"slack": 1_000_000, "discord": 2_000_000, "gateway": 3_000_000}
 
 
@@ -155,7 +158,8 @@ class SoakTown(ABC):
     async def look(self, *, last: bool = False) -> dict[str, Any]:
         """Counts as of now; `last`: whatever is not as it should be is wrong for good."""
         now, texts = time.monotonic(), self.texts()
-        outcomes, waiting = Counter(self._outcomes), list[Question]()
+        outcomes, waiting, stuck = Counter(self._outcomes), list[Question](), list[str]()
+        strangers = texts.keys() - self._places
         for where, place in tuple(self._places.items()):
             found = judged(place.questions, texts.get(where, ()), stopped=place.stopped)
             outcomes.update(found.outcomes.values())
@@ -163,21 +167,22 @@ class SoakTown(ABC):
             settled = not found.waiting and now - place.last > KEPT_S
             if settled or last:
                 self._wrong += found.wrong
-            if last:
-                self._wrong += [
-                    f"m{question.number}x in {where} waits; there stands {texts.get(where)}"[:600]
-                    for question in found.waiting
-                ]
+            stuck += [
+                f"m{question.number}x in {where} waits; there stands {texts.get(where)}"
+                for question in found.waiting
+                if last or now - question.asked > STUCK_S
+            ]
             if settled:
                 self._outcomes.update(found.outcomes.values())
                 del self._places[where]
                 await self.forget(where)
         if last:
-            self._wrong += [f"{where}: nobody asked" for where in texts.keys() - self._places]
+            self._wrong += stuck + [f"{where}: nobody asked" for where in strangers]
         return {
             "sent": self._sent,
             "waiting": len(waiting),
             "oldest_s": max((now - question.asked for question in waiting), default=0.0),
+            "stuck": stuck,
             "people": self._people,
             "outcomes": outcomes,
             "gestures": self._gestures,
