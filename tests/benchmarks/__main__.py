@@ -1,6 +1,6 @@
 """`make bench`: prints every figure beside its floor and target; writes JSON, table and chart.
 
-Run as `python -m tests.benchmarks [NAMES...] [--known N]`; without names, all.
+Run as `python -m tests.benchmarks [NAMES...]`; without names, all.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from shared import log
@@ -24,6 +23,7 @@ from tests.benchmarks import (
     hops,
     idle,
     idle_cpu,
+    known_users,
     memory_and_resume,
     throughput,
     whole_way,
@@ -41,6 +41,7 @@ MEASURES: dict[str, Measure] = {
     "concurrency": concurrency.measure,
     "throughput": throughput.measure,
     "memory_and_resume": memory_and_resume.measure,
+    "known_users": known_users.measure,
     "adapters": adapters.measure,
     "whole_way": whole_way.measure,
     "idle_cpu": idle_cpu.measure,
@@ -72,15 +73,10 @@ async def run(measures: dict[str, Measure], home: Path) -> dict[str, list[Figure
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
-    parser.add_argument("--known", type=int, help="memory_and_resume with so many users at rest")
     options = parser.parse_args()
     if unknown := set(options.names) - set(MEASURES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
     measures = {name: MEASURES[name] for name in options.names or MEASURES}
-    if options.known:
-        measures["memory_and_resume"] = partial(
-            memory_and_resume.measure, awake=(), resting=(options.known,)
-        )
     log.set_up("warning", process="bench")
     began = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="threadwax-bench-") as folder:

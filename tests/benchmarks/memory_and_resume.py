@@ -1,37 +1,27 @@
 """Known users who say nothing now: the memory they take, and how long a restart takes with them.
 
-Each has one question and one answer, 3 KB together. The flow is killed with SIGKILL; a question is
-waiting when it is started again. Measured while all are in memory, and after they went to rest.
+Each has one question and one answer, 3 KB together, and all are in memory: they have just talked.
+The flow is killed with SIGKILL; a question is waiting when it is started again.
 """
 
 import asyncio
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflow.at_rest import FILE
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.load import People, people
 from tests.benchmarks.processes import flow_without_model, nats, pid_of, rss_mb, started
 from tests.running import Running, question
 
 AWAKE = (1_000, 10_000, 100_000)
-RESTING = (100_000,)
 CHARS = 1_500
 AT_ONCE = 400
 SETTLE_S = 3.0
 """A few epochs, so that all is in the recovery store."""
 
-REST_AFTER_S = 5
-REST_WITHIN_S = 300.0
-"""Beyond that, a thousand come to rest in a second."""
-
 BACK_WITHIN_S = 3.0
 JUDGED_USERS = 10_000
-AT_REST_RATIO = 1.1
-"""Measurements of a process' memory differ by some percent from start to start."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +38,21 @@ class Known:
     """A prompt of a known user right after the restart."""
 
 
-async def measure(
-    home: Path, awake: tuple[int, ...] = AWAKE, resting: tuple[int, ...] = RESTING
-) -> list[Figure]:
+async def measure(home: Path) -> list[Figure]:
     """Beside a flow that knows nobody."""
-    nobody = await _known(home / "nobody", 1, rest=False)
+    nobody = await _known(home / "nobody", 1)
     figures = [
         Figure("no known user, kill -9 to first answer", nobody.back_s, "s"),
         Figure("no known user, memory", nobody.memory_mb, "MB"),
     ]
-    for count in awake:
-        found = await _known(home / f"awake{count}", count, rest=False)
+    for count in AWAKE:
+        found = await _known(home / f"awake{count}", count)
         target = Target("value", at_most=BACK_WITHIN_S) if count == JUDGED_USERS else None
         figures += _figures(f"{count:,} users in memory", found, nobody, back=target)
-    for count in resting:
-        found = await _known(home / f"resting{count}", count, rest=True)
-        target = Target("ratio", at_most=AT_REST_RATIO)
-        figures += _figures(f"{count:,} users at rest", found, nobody, memory=target)
     return figures
 
 
-def _figures(
-    what: str, found: Known, nobody: Known,
-    *, back: Target | None = None, memory: Target | None = None,
-) -> list[Figure]:  # fmt: skip
+def _figures(what: str, found: Known, nobody: Known, *, back: Target | None) -> list[Figure]:
     return [
         Figure(
             f"{what}, kill -9 to first answer", found.back_s, "s",
@@ -80,7 +61,7 @@ def _figures(
         Figure(f"{what}, memory", found.memory_mb, "MB", "no known user", nobody.memory_mb),
         Figure(
             f"{what}, memory after a restart", found.memory_after_mb, "MB",
-            "no known user", nobody.memory_after_mb, memory,
+            "no known user", nobody.memory_after_mb,
         ),
         Figure(f"{what}, on disk", found.store_mb, "MB"),
         Figure(f"{what}, start to ready", found.ready_s, "s", "no known user", nobody.ready_s),
@@ -92,22 +73,20 @@ def _figures(
     ]  # fmt: skip
 
 
-async def _known(home: Path, users: int, *, rest: bool) -> Known:
+async def _known(home: Path, users: int) -> Known:
     async with nats(home) as server, people(server.url) as them:
-        async with started(_flow(home, server.url, "first", rest=rest)) as first:
+        async with started(_flow(home, server.url, "first")) as first:
             await them.ask(question("first", 0, "hello"))
             began = time.monotonic()
             await _introduce(them, users)
             filled_s = time.monotonic() - began
             await asyncio.sleep(SETTLE_S)
-            if rest:
-                await _until_at_rest(home, users)
             memory_mb = rss_mb(pid_of(first))
         store = home / "dataflow" / "recovery"
         store_mb = sum(file.stat().st_size for file in store.iterdir()) / 2**20
         waiting = asyncio.create_task(them.ask(question("first", 1, "are you back?")))
         killed = time.monotonic()
-        async with started(_flow(home, server.url, "second", rest=rest)) as second:
+        async with started(_flow(home, server.url, "second")) as second:
             ready_s = time.monotonic() - killed
             await waiting
             back_s = time.monotonic() - killed
@@ -119,11 +98,9 @@ async def _known(home: Path, users: int, *, rest: bool) -> Known:
     )
 
 
-def _flow(home: Path, nats_url: str, log: str, *, rest: bool) -> Running:
+def _flow(home: Path, nats_url: str, log: str) -> Running:
     running = flow_without_model(home, nats_url, chars=CHARS)
     running.log = home / f"{log}.log"  # each tells in its own when it is ready
-    if rest:
-        running.env["THREADWAX_REST_AFTER_S"] = str(REST_AFTER_S)
     return running
 
 
@@ -136,16 +113,3 @@ async def _introduce(them: People, users: int) -> None:
             await them.ask_briefly(question(f"known{number}", 0, "q" * CHARS))
 
     await asyncio.gather(*(some() for _ in range(AT_ONCE)))
-
-
-async def _until_at_rest(home: Path, users: int) -> None:
-    """Until all are in the file, and for a moment more, in which they leave memory."""
-    file = home / "dataflow" / "recovery" / FILE
-    async with asyncio.timeout(REST_WITHIN_S + users / 500):
-        while True:
-            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-                (count,) = connection.execute("SELECT count(*) FROM conversations").fetchone()
-            if count >= users:
-                break
-            await asyncio.sleep(1)
-    await asyncio.sleep(SETTLE_S)

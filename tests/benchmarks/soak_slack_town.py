@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any, Final
 
 from tests.benchmarks.soak_town import SoakTown, run
+from tests.benchmarks.soak_words import Question
 from tests.fakes.slack import (
     APP_TOKEN,
     BOT,
@@ -76,6 +77,10 @@ class SoakSlackTown(SoakTown):
         else:
             self.slack.send("!stop", channel=channel, user=who, thread=thread)
         return True
+
+    def stopped_with(self, question: Question, where: str) -> set[int]:
+        del question
+        return self.asked_at(where)  # Slack's stop, and the word, are for a whole thread
 
     async def reset(self, who: str, where: str) -> bool:
         channel, _, thread = where.partition("/")

@@ -42,7 +42,7 @@ class Place:
 
     questions: list[Question] = field(default_factory=list)
     last: float = 0.0
-    stopped: bool = False
+    stopped: set[int] = field(default_factory=set)
 
 
 class SoakTown(ABC):
@@ -87,6 +87,11 @@ class SoakTown(ABC):
         """Has the bot stop."""
         del who, where
         return False
+
+    def stopped_with(self, question: Question, where: str) -> set[int]:
+        """The numbers of what a stop is for: this question, or all before it there."""
+        del where
+        return {question.number}
 
     async def reset(self, who: str, where: str) -> bool:
         """Has the bot forget."""
@@ -137,11 +142,15 @@ class SoakTown(ABC):
             elif gesture < EDITS + STOPS:
                 await asyncio.sleep(soon_s)
                 if await self.stop(who, where):
-                    self._places[where].stopped = True
+                    self._places[where].stopped |= self.stopped_with(question, where)
                     self._gestures["stops"] += 1
             await asyncio.sleep(rng.uniform(*PAUSE_S))
             if self._talking and gesture > 1 - RESETS:
                 self._gestures["resets"] += await self.reset(who, where)
+
+    def asked_at(self, where: str) -> set[int]:
+        """The numbers of the questions in a place."""
+        return {question.number for question in self._places[where].questions}
 
     def _note(self, where: str, question: Question) -> None:
         place = self._places.setdefault(where, Place())

@@ -7,7 +7,7 @@ or shown elsewhere is known from what stands on the platform alone.
 import random
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,10 +56,12 @@ def answer_text(number: int, *, long: bool) -> str:
     return " ".join(f"m{number}w{at}" for at in range(word_count(number, long=long)))
 
 
-def judged(questions: Sequence[Question], texts: Sequence[str], *, stopped: bool) -> Judgement:
+def judged(
+    questions: Sequence[Question], texts: Sequence[str], *, stopped: Container[int]
+) -> Judgement:
     """What the bot's texts in one place, in their order, are for the questions asked there.
 
-    `stopped`: somebody said stop there, which is for all that was not answered yet.
+    `stopped`: the numbers of those that somebody may have stopped.
     """
     shown: defaultdict[int, list[int]] = defaultdict(list)
     growing: set[int] = set()
@@ -80,7 +82,7 @@ def judged(questions: Sequence[Question], texts: Sequence[str], *, stopped: bool
         seen = shown.pop(question.number, [])
         whole = list(range(word_count(question.number, long=question.long)))
         outcome = None
-        cut = stopped or question.number in broken
+        cut = question.number in stopped or question.number in broken
         sure = seen[:-1] if cut else seen  # a stream breaks in the midst of a word
         if not seen:
             outcome = _outcome_of(notices.pop(0)) if notices else None
@@ -92,7 +94,7 @@ def judged(questions: Sequence[Question], texts: Sequence[str], *, stopped: bool
             found.wrong.append(f"m{question.number}x has {len(seen)} words of {len(whole)}: {seen}")
         elif question.number in broken:
             outcome = "broken off"
-        elif stopped:
+        elif question.number in stopped:
             outcome = "stopped"
         if outcome is None:
             found.waiting.append(question)

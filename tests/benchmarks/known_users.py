@@ -1,0 +1,101 @@
+"""A million known users, of whom a thousand talk: memory, and the way back from rest.
+
+The others were put to rest before, straight into the file: the streams keep seven days only. Beside
+a flow that knows none but those who talk.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataflow.at_rest import FILE, AtRest
+from dataflow.request import turn_of
+from dataflow.run import recovery_store
+from dataflow.saved import SAVED, Saved
+from shared import names
+from tests.benchmarks.figures import Figure, Target, median_ms
+from tests.benchmarks.load import people
+from tests.benchmarks.memory_and_resume import CHARS, SETTLE_S
+from tests.benchmarks.processes import flow_without_model, nats, pid_of, rss_mb, started
+from tests.running import direct, question
+
+TALKING = 1_000
+KNOWN = 1_000_000
+A_TRANSACTION = 20_000
+MEMORY_RATIO = 1.1
+"""Measurements of a process' memory differ by some percent from start to start."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One flow while a thousand talk, and after a kill."""
+
+    memory_mb: float
+    memory_after_mb: float
+    file_mb: float
+    first_words_s: list[float]
+    """Each user's first question in this flow: the conversation comes from the file."""
+    second_words_s: list[float]
+    """Each user's second one: it is in memory."""
+    back_s: float
+
+
+async def measure(home: Path) -> list[Figure]:
+    """Many beside few."""
+    few = await _talking(home / "few", TALKING)
+    many = await _talking(home / "many", KNOWN)
+    beside = f"{TALKING:,} known users"
+    what = f"{KNOWN:,} known users, {TALKING:,} talk"
+    target = Target("ratio", at_most=MEMORY_RATIO)
+    return [
+        Figure(f"{what}: memory", many.memory_mb, "MB", beside, few.memory_mb, target),
+        Figure(
+            f"{what}: memory after a restart", many.memory_after_mb, "MB",
+            beside, few.memory_after_mb, target,
+        ),
+        Figure(
+            f"{what}: first words, from the file, p50", median_ms(many.first_words_s), "ms",
+            "second words, in memory", median_ms(many.second_words_s),
+        ),
+        Figure(f"{what}: kill -9 to first answer", many.back_s, "s", beside, few.back_s),
+        Figure(f"{what}: the file", many.file_mb, "MB", beside, few.file_mb),
+    ]  # fmt: skip
+
+
+async def _talking(home: Path, known: int) -> Found:
+    store = recovery_store(home)
+    await _put_to_rest(store, known)
+    file_mb = (store / FILE).stat().st_size / 2**20
+    step = known // TALKING
+    speakers = [f"known{number * step}" for number in range(TALKING)]
+    async with nats(home) as server, people(server.url) as them:
+        flow = flow_without_model(home, server.url, chars=CHARS)
+        async with started(flow) as first:
+            await them.ask(question("warm", 0, "hello"))
+            first_words = [(await them.ask(question(n, 1, "q" * CHARS)))[0] for n in speakers]
+            second_words = [(await them.ask(question(n, 2, "q" * CHARS)))[0] for n in speakers]
+            await asyncio.sleep(SETTLE_S)
+            memory_mb = rss_mb(pid_of(first))
+        waiting = asyncio.create_task(them.ask(question("warm", 1, "are you back?")))
+        killed = time.monotonic()
+        flow.log = home / "second.log"  # each tells in its own when it is ready
+        async with started(flow) as second:
+            await waiting
+            back_s = time.monotonic() - killed
+            await asyncio.sleep(SETTLE_S)
+            memory_after_mb = rss_mb(pid_of(second))
+    return Found(memory_mb, memory_after_mb, file_mb, first_words, second_words, back_s)
+
+
+async def _put_to_rest(store: Path, known: int) -> None:
+    place = direct("known")
+    turn = turn_of("known-0", place, "q" * CHARS, "a" * CHARS, 1)
+    mark = "USER"
+    template = SAVED.dump_json(Saved((turn,), (), ("known-0",), 2, 1.3, mark))
+    at_rest = AtRest(store)
+    for begin in range(0, known, A_TRANSACTION):
+        numbers = range(begin, min(begin + A_TRANSACTION, known))
+        users = [names.user_of("test", f"known{number}") for number in numbers]
+        at_rest.put([(user, template.replace(mark.encode(), user.encode())) for user in users])
+    await at_rest.close()
