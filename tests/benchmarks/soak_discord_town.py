@@ -59,12 +59,12 @@ class SoakDiscordTown(SoakTown):
         await self.discord.edit(message, f"{mention}{text}")
         return True
 
-    async def stop(self, who: str, where: str) -> bool:
+    async def stop(self, who: str, message: Any, where: str) -> bool:
         for post in self.discord.posts(int(where)):
-            buttons = [b["custom_id"] for row in post["components"] for b in row["components"]]
-            if any("tw:stop:" in button for button in buttons):
-                await self.discord.click(int(post["id"]), "tw:stop:", author=who)
-                return True
+            for button in (b["custom_id"] for row in post["components"] for b in row["components"]):
+                if button.startswith("tw:stop:") and button.endswith(f":discord-{message}"):
+                    await self.discord.click(int(post["id"]), button, author=who)
+                    return True
         return False
 
     async def reset(self, who: str, where: str) -> bool:

@@ -70,7 +70,8 @@ class SoakSlackTown(SoakTown):
         self.slack.edit(channel, ts, f"{mention}{text}")
         return True
 
-    async def stop(self, who: str, where: str) -> bool:
+    async def stop(self, who: str, message: Any, where: str) -> bool:
+        del message
         channel, _, thread = where.partition("/")
         if self._rng.random() < 0.5:
             self.slack.press_stop(channel, thread, user=who)

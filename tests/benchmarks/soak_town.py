@@ -83,9 +83,9 @@ class SoakTown(ABC):
         del message, text
         return False
 
-    async def stop(self, who: str, where: str) -> bool:
+    async def stop(self, who: str, message: Any, where: str) -> bool:
         """Has the bot stop."""
-        del who, where
+        del who, message, where
         return False
 
     def stopped_with(self, question: Question, where: str) -> set[int]:
@@ -141,7 +141,7 @@ class SoakTown(ABC):
                 self._gestures["edits"] += edited
             elif gesture < EDITS + STOPS:
                 await asyncio.sleep(soon_s)
-                if await self.stop(who, where):
+                if await self.stop(who, message, where):
                     self._places[where].stopped |= self.stopped_with(question, where)
                     self._gestures["stops"] += 1
             await asyncio.sleep(rng.uniform(*PAUSE_S))
