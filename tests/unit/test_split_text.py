@@ -1,6 +1,5 @@
 """The splitter: nothing lost, nothing too long, nothing broken, nothing rewritten."""
 
-import time
 import unicodedata
 from itertools import pairwise
 
@@ -13,9 +12,6 @@ from bots.split_text import Length, split_text, utf16_length
 
 GUARD = "\u200b"
 """What the splitter may put before the rest of a cut line."""
-
-QUICK_S = 0.05
-"""The most that 40,000 characters may take."""
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 PIECES = [
@@ -327,16 +323,11 @@ def test_absurd_texts_are_split_all_the_same(text: str) -> None:
     assert len(letters) >= sum(unicodedata.category(c)[0] in "LM" for c in text)
 
 
-def test_a_long_answer_is_split_quickly() -> None:
-    """40,000 characters with code and tables take well under 50 ms."""
+def test_a_long_answer_is_split_into_few_parts() -> None:
+    """40,000 characters with code and tables."""
     table = "| a | b |\n|---|---|\n" + "| cell | another 😀 cell |\n" * 40
     code = "```python\n" + "    value = compute(1, 2)\n" * 60 + "```\n"
     text = (f"## Title\n\n{'A sentence of words. ' * 40}\n\n{table}\n{code}\n" * 20)[:40_000]
-    took: list[float] = []
-    for _ in range(5):
-        began = time.perf_counter()
-        parts = split_text(text, 2000, length=utf16_length)
-        took.append(time.perf_counter() - began)
-    assert min(took) < QUICK_S
+    parts = split_text(text, 2000, length=utf16_length)
     assert all(fences_left_open(part) == 0 for part in parts)
     assert len(parts) < 45

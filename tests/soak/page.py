@@ -1,6 +1,6 @@
 """Puts a soak's figures into `docs/soak.md`, below its mark.
 
-Run as `python -m tests.benchmarks.soak_page build/benchmarks/soak-....json`.
+Run as `python -m tests.soak.page build/benchmarks/soak-....json`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, Final
 from tests.benchmarks.figures import figure_of, number
 
 PAGE: Final = Path("docs/soak.md")
-MARK: Final = "<!-- figures: written by tests/benchmarks/soak_page.py -->"
+MARK: Final = "<!-- figures: written by tests/soak/page.py -->"
 COLUMNS: Final = ("figure", "value", "beside", "", "target", "met")
 EVERY_MIN: Final = 10
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from tests.benchmarks.soak_town import run
-from tests.benchmarks.soak_words import AT_LENGTH, answer_text
 from tests.chaos.model import asked_about
 from tests.fakes.model import FakeModel, Fault
+from tests.soak.town import run
+from tests.soak.words import AT_LENGTH, answer_text
 
 PIECE_CHARS: Final = 60
 PAUSE_S: Final = 0.15

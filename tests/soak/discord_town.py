@@ -7,9 +7,9 @@ import time
 from collections import defaultdict
 from typing import Any, Final
 
-from tests.benchmarks.soak_town import KEPT_S, SoakTown, run
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_shapes import DIRECT, TOKEN_LIFE_S
+from tests.soak.town import KEPT_S, SoakTown, run
 
 KINDS: Final = {"general": 55, "direct": 30, "secret": 15}
 RECORDS_KEPT: Final = 1000

@@ -30,8 +30,8 @@ from shared import log, names
 from shared.bus import Bus
 from shared.streams import ADAPTERS
 from tests.benchmarks.figures import COLUMNS, figure_of
-from tests.benchmarks.soak_figures import figures
-from tests.benchmarks.soak_processes import Beside, Part, Server, beside, file_sizes, used_by
+from tests.soak.figures import figures
+from tests.soak.processes import Beside, Part, Server, beside, file_sizes, used_by
 
 RESULTS: Final = Path("build/benchmarks")
 PEOPLE: Final = {"slack": 260, "discord": 190, "gateway": 150}
@@ -103,7 +103,7 @@ class Soak:
         self.parts["nats-server"] = Server(server)
 
         async def fake(name: str, **options: str) -> Beside:
-            process = beside(f"soak_{name}", self.seed, fakes / f"{name}.log", **options)
+            process = beside(name, self.seed, fakes / f"{name}.log", **options)
             return await stack.enter_async_context(process)
 
         self._model = await fake("model")

@@ -109,7 +109,7 @@ class Server:
 
 
 class Beside:
-    """A fake with those who use it, as a process that obeys `soak_town.run`'s orders."""
+    """A fake with those who use it, as a process that obeys `town.run`'s orders."""
 
     def __init__(self, process: asyncio.subprocess.Process, told: Any) -> None:
         self.told = told
@@ -130,7 +130,7 @@ async def beside(module: str, seed: int, log: Path, **options: str) -> AsyncIter
     """One of them; it ends with its standard input, whatever becomes of this process."""
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", f"tests.benchmarks.{module}", str(seed),
+            sys.executable, "-m", f"tests.soak.{module}", str(seed),
             *(f"{name}={value}" for name, value in options.items()),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT, limit=1 << 24,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from bots.gateway.platform import ERROR_HEADER
 from shared import names
-from tests.benchmarks.soak_town import SoakTown, run
+from tests.soak.town import SoakTown, run
 
 REQUEST_S: Final = 20.0
 AGAIN_S: Final = 1.0

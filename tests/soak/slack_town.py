@@ -6,8 +6,6 @@ import sys
 from collections import defaultdict
 from typing import Any, Final
 
-from tests.benchmarks.soak_town import SoakTown, run
-from tests.benchmarks.soak_words import Question
 from tests.fakes.slack import (
     APP_TOKEN,
     BOT,
@@ -19,6 +17,8 @@ from tests.fakes.slack import (
     FakeSlack,
 )
 from tests.fakes.slack_rules import rendered
+from tests.soak.town import SoakTown, run
+from tests.soak.words import Question
 
 KINDS: Final = {ROOM: 50, "direct": 30, SECRET_ROOM: 12, GROUP: 8}
 RECORDS_KEPT: Final = 1000

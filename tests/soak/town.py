@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from tests.benchmarks.soak_words import Question, judged
+from tests.soak.words import Question, judged
 
 AWAY_S: Final = 450.0
 """On average, between two talks of one person: longer than it takes to come to rest."""

@@ -1,0 +1,1 @@
+"""An hour of mixed load: what grows, and whether each question is answered once."""
