@@ -2,9 +2,11 @@
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,19 @@ from tests.fakes.model import FakeModel
 from tests.running import ROOT, Running, answer_to, dataflow, question
 
 AWAY_S = 8.0
+
+
+@contextmanager
+def model_process(*options: str) -> Iterator[str]:
+    """The fake model as a process of its own, which goes on while others are stopped."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fakes.model", *options],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.kill()
 
 
 def told(flow: Running, words: str) -> int:
@@ -53,6 +68,24 @@ async def test_nats_away_for_a_while(
     assert flow.process.poll() is None
     assert (told(flow, "nats lost"), told(flow, "nats is back")) == (1, 1)
     assert await flow.stop() == 0
+
+
+async def test_a_process_that_stood_still_reads_what_came_meanwhile(
+    nats: NatsServer, bus: Bus, tmp_path: Path
+) -> None:
+    """Stopped for longer than a model may be silent, in the midst of an answer: none breaks off."""
+    with model_process("--pieces", "60", "--pause", "0.05") as url:
+        flow = dataflow(tmp_path / "home", nats.url, url, THREADWAX_MODEL_SILENCE_S="1").start()
+        await flow.ready()
+        for number in range(3):
+            answer = asyncio.create_task(answer_to(bus, question("ada", number, "at length")))
+            await asyncio.sleep(0.7)
+            flow.signal(signal.SIGSTOP)
+            await asyncio.sleep(2)
+            flow.signal(signal.SIGCONT)
+            reply = await answer
+            assert (reply.outcome, len(reply.text.split())) == ("answered", 60)
+        assert await flow.stop() == 0
 
 
 async def test_started_before_nats(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> None:
