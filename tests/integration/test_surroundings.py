@@ -28,8 +28,10 @@ def model_process(*options: str) -> Iterator[str]:
     )  # fmt: skip
     with process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.kill()
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def told(flow: Running, words: str) -> int:
