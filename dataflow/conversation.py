@@ -118,7 +118,7 @@ class Conversation:
             case Stop():
                 effects = self._end("stopped", lambda p: self._is_stopped(p, event))
             case Deleted():
-                self._drop_turns(lambda turn: turn.prompt_id == event.prompt_id)
+                self._drop_turns(lambda turn: turn.is_about(event.prompt_id))
                 effects = self._end("withdrawn", lambda p: p.ask.id == event.prompt_id)
             case Edited():
                 effects = self._on_edited(event, replayed=replayed)
@@ -198,7 +198,7 @@ class Conversation:
             (
                 turn
                 for turn in self._turns
-                if turn.prompt_id == target and may_recall(turn.place, event.place)
+                if turn.is_about(target) and may_recall(turn.place, event.place)
             ),
             None,
         )
@@ -210,7 +210,8 @@ class Conversation:
         if turn is None:
             known = event.id in self._settled or self._find(event.id) is not None
             return [] if known else self._settle(Pending(ask, replayed), "refused", NOT_REMEMBERED)
-        return self._on_ask(Pending(ask, replayed, order=turn.order, replaces=target))
+        replaces = turn.first or turn.prompt_id
+        return self._on_ask(Pending(ask, replayed, order=turn.order, replaces=replaces))
 
     @staticmethod
     def _is_stopped(pending: Pending, stop: Stop) -> bool:
@@ -277,9 +278,12 @@ class Conversation:
 
     def _remember(self, pending: Pending, reply: Reply) -> None:
         question = reply.prompt_text or pending.ask.text
-        if pending.replaces is not None:
-            self._drop_turns(lambda turn: turn.prompt_id == pending.replaces)
-        turn = turn_of(reply.prompt_id, pending.ask.place, question, reply.text, pending.order)
+        first = pending.replaces
+        if first is not None:
+            self._drop_turns(lambda turn: turn.is_about(first))
+        turn = turn_of(
+            reply.prompt_id, pending.ask.place, question, reply.text, pending.order, first=first
+        )
         at = len(self._turns)
         while at and self._turns[at - 1].order > turn.order:
             at -= 1

@@ -35,6 +35,7 @@ class Turn:
     """One question and its answer, as the person saw them. `order` sorts a user's turns.
 
     `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
+    `first` is the id of the question as it was asked first, where this answer is a newer one.
     """
 
     prompt_id: str
@@ -43,11 +44,25 @@ class Turn:
     answer: str
     order: int
     tokens: int
+    first: str | None = None
+
+    def is_about(self, prompt_id: str) -> bool:
+        """Whether this is the answer to that question, by whichever of its ids."""
+        return prompt_id in {self.prompt_id, self.first}
 
 
-def turn_of(prompt_id: str, place: Place, question: str, answer: str, order: int) -> Turn:
+def turn_of(
+    prompt_id: str,
+    place: Place,
+    question: str,
+    answer: str,
+    order: int,
+    *,
+    first: str | None = None,
+) -> Turn:
     """A turn, weighed."""
-    return Turn(prompt_id, place, question, answer, order, _cost(question) + _cost(answer))
+    tokens = _cost(question) + _cost(answer)
+    return Turn(prompt_id, place, question, answer, order, tokens, first)
 
 
 @dataclass(frozen=True, slots=True)

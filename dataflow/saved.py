@@ -17,7 +17,8 @@ from shared.messages import Ask
 class Pending:
     """A question without a reply. `order` is 0 until it is asked.
 
-    `replaces` is the turn that the answer takes the place of; `forgotten` leaves no turn.
+    `replaces` is the question, as asked first, whose answer this one takes the place of;
+    `forgotten` leaves no turn.
     """
 
     ask: Ask

@@ -33,15 +33,19 @@ def remembered(
     by_prompt = {reply.prompt_id: reply for reply in replies}
     events = [event for event in events if event.sequence < last.sequence]
     turns: dict[str, _Turn] = {}
+    asked_first: dict[str, str] = {}
     for event in sorted(events, key=lambda e: e.sequence):
         reply = by_prompt.get(event.id)
         said = reply is not None and reply.outcome in {"answered", "stopped"} and reply.text.strip()
         if not event.wants_answer or reply is None or not said or _is_forgotten(event, events):
             continue
-        order = reply.sequence
-        if event.kind == "again" and (old := turns.pop(event.about, None)) is not None:
-            order = old.place_in_order
-        turns[event.id] = _Turn(event, reply.question or event.text, reply.text, order)
+        order, first = reply.sequence, event.id
+        if event.kind == "again":
+            first = asked_first.get(event.about, event.about)
+            if (old := turns.pop(first, None)) is not None:
+                order = old.place_in_order
+        asked_first[event.id] = first
+        turns[first] = _Turn(event, reply.question or event.text, reply.text, order)
     here: Turns = []
     elsewhere: Counter[tuple[str, str]] = Counter()
     for turn in sorted(turns.values(), key=lambda t: t.place_in_order):

@@ -238,6 +238,26 @@ def test_again_answers_from_the_same_place_in_the_conversation() -> None:
     assert [turn.answer for turn in talk.turns] == ["a to q 1", "another", "a to q 3"]
 
 
+@pytest.mark.parametrize("in_flight", [True, False])
+def test_again_twice_leaves_the_last_answer_where_the_first_was(*, in_flight: bool) -> None:
+    """Whether the second comes before or after the first one's answer, as a crash may have it."""
+    talk = Conversation(WINDOW)
+    for number in (1, 2):
+        (call,) = talk.on_event(ask(number), replayed=False)
+        talk.on_reply(reply(call))
+    (once,) = calls(talk.on_event(event(Again, 3, prompt_id="q1"), replayed=False))
+    if in_flight:
+        assert not calls(talk.on_event(event(Again, 4, prompt_id="q1"), replayed=False))
+        (twice,) = calls(talk.on_reply(reply(once, "another")))
+    else:
+        talk.on_reply(reply(once, "another"))
+        (twice,) = calls(talk.on_event(event(Again, 4, prompt_id="q1"), replayed=False))
+    talk.on_reply(reply(twice, "a third"))
+    assert [turn.answer for turn in talk.turns] == ["a third", "a to q 2"]
+    talk.on_event(event(Deleted, 5, prompt_id="q1"), replayed=False)
+    assert [turn.answer for turn in talk.turns] == ["a to q 2"]
+
+
 def test_again_for_a_question_nobody_remembers_is_refused_in_words() -> None:
     talk = Conversation(WINDOW)
     (refusal,) = talk.on_event(event(Again, 1, prompt_id="q9"), replayed=False)
