@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from bots.adapter import CANNOT_RUN, Misconfigured
+from bots.discord import backfill
 from bots.discord import client as client_module
 from bots.discord.memory import Memory
 from ops.nats_server import NatsServer
 from shared.messages import Ask
+from tests.contract.test_discord_answering import part
 from tests.contract.worlds.discord import DiscordWorld
 from tests.fakes.discord import FakeDiscord
 from tests.running import Running
@@ -92,6 +94,32 @@ async def test_what_was_said_during_a_restart_is_read(world: DiscordWorld) -> No
     # The first one lies within the overlap: the stream knows its id.
     assert min(e.id for e in world.heard) == f"discord-{message}"
     assert sorted(texts(world)) == ["one", "three", "two"]
+
+
+async def test_a_thread_with_news_is_read_however_many_are_followed(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those in which nothing was said since cost no request."""
+    monkeypatch.setattr(backfill, "CHANNELS", 2)
+    monkeypatch.setattr(backfill, "OVERLAP_MS", 0)
+    threads = []
+    for number in range(6):
+        threads.append(await world.fake.say("hello", mention=True))
+        await world.until_heard(2 * number + 1)
+        await world.platform.post(part(world.heard[-1], "hello"))
+        await world.fake.say("and then?", channel=threads[-1])
+        await world.until_heard(2 * number + 2)
+    await world.disconnect()
+    await world.fake.say("missed", channel=threads[0])
+    world.heard.clear()
+    calls = len(world.fake.calls)
+    await world.connect()
+    await world.until_heard(1)
+    await asyncio.sleep(QUIET_S)
+    assert texts(world) == ["missed"]
+    read = [path for method, path, *_ in world.fake.calls[calls:]
+            if method == "GET" and path.endswith("/messages")]  # fmt: skip
+    assert read == [f"/api/v10/channels/{threads[0]}/messages"]
 
 
 async def test_the_first_start_answers_nothing_old() -> None:
