@@ -223,7 +223,7 @@ class Conversation:
         effects: list[Effect] = []
         for pending in [p for p in self._pending if chosen(p)]:
             forgotten = pending.forgotten or outcome == "withdrawn"
-            self._update(pending, replace(self._begun(pending), forgotten=forgotten))
+            self._update(pending, replace(self._begun(pending), forgotten=forgotten, ends=outcome))
             effects.append(
                 Cancel(pending.ask.id, outcome)
                 if pending.asked
@@ -233,7 +233,7 @@ class Conversation:
 
     def _settle(self, pending: Pending, outcome: Outcome, text: str) -> list[Effect]:
         """A reply without a model; it counts as asked until the journal has it."""
-        self._pending.append(self._begun(pending))
+        self._pending.append(replace(self._begun(pending), ends=outcome, words=text))
         return [Settle(pending.ask, outcome, text)]
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
@@ -249,8 +249,12 @@ class Conversation:
         """Asks what may be asked now: one a thread, a few a user, in order."""
         busy = [p for p in self._pending if p.asked]
         for pending in [p for p in self._pending if not p.asked]:
+            if pending.ends is not None:
+                self._update(pending, self._begun(pending))
+                yield Settle(pending.ask, pending.ends, pending.words)
+                continue
             if len(busy) >= IN_FLIGHT_LIMIT:
-                return
+                continue
             if any(same_thread(p.ask.place, pending.ask.place) for p in busy):
                 continue
             started = self._begun(pending)

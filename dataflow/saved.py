@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from dataflow.request import Turn
-from shared.messages import Ask
+from shared.messages import Ask, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Pending:
     """A question without a reply. `order` is 0 until it is asked.
 
     `replaces` is the question, as asked first, whose answer this one takes the place of;
-    `forgotten` leaves no turn.
+    `forgotten` leaves no turn. `ends` is the outcome of one that the model is not to be asked, or
+    not any more, and `words` its text: without them a crash would turn it into an answer.
     """
 
     ask: Ask
@@ -27,6 +28,8 @@ class Pending:
     order: int = 0
     replaces: str | None = None
     forgotten: bool = False
+    ends: Outcome | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

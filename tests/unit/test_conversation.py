@@ -336,6 +336,25 @@ def test_after_a_restart_what_was_pending_is_asked_again_as_replayed() -> None:
     assert (again.ask.id, again.replayed) == ("q1", True)
 
 
+def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None:
+    """Stopped, withdrawn or refused, and the process ended before the journal had it."""
+    talk = Conversation(WINDOW)
+    talk.on_event(ask(1), replayed=False)
+    talk.on_event(ask(2), replayed=False)
+    talk.on_event(event(Stop, 3), replayed=False)
+    talk.on_event(ask(4), replayed=False)
+    talk.on_event(event(Deleted, 5, prompt_id="q4"), replayed=False)
+    talk.on_event(event(Again, 6, prompt_id="q9"), replayed=False)
+    effects = Conversation.load(talk.dump(), WINDOW).resume()
+    assert [(type(e), e.ask.id, e.outcome, e.text) for e in effects if isinstance(e, Settle)] == [
+        (Settle, "q1", "stopped", ""),
+        (Settle, "q2", "stopped", ""),
+        (Settle, "q4", "withdrawn", ""),
+        (Settle, "e6", "refused", NOT_REMEMBERED),
+    ]
+    assert not calls(effects)
+
+
 GOLDEN_SNAPSHOT = Path(__file__).parent / "snapshots" / "conversation.v1.json"
 
 
