@@ -102,6 +102,7 @@ class RestingWorld(World):
             states.pop(user, None)
             if user in self.steps:
                 states[user] = self.steps[user].snapshot()
+                self.note_ended([Conversation.load(states[user], WINDOW)])
         self.snapshot = (self.position, states)
         self.changed.clear()
         self.now += TICK_S

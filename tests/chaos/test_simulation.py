@@ -8,6 +8,7 @@ events, and a big world spends its time on loading what it remembers. A step is 
 import os
 import random
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -47,6 +48,8 @@ class World:
     journal: dict[str, list[Reply]] = field(default_factory=lambda: defaultdict(list))
     snapshot: tuple[int, dict[str, bytes]] = (0, {})
     asked: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    ended: set[str] = field(default_factory=set)
+    """Stopped or withdrawn without a reply yet, as a snapshot knows."""
     crashes: int = 0
 
     def __post_init__(self) -> None:
@@ -141,8 +144,13 @@ class World:
     def an_epoch_closes(self) -> None:
         # Only what was touched is written, as the real recovery store does it.
         states = self.snapshot[1] | {user: self.talks[user].dump() for user in self.changed}
+        self.note_ended(self.talks[user] for user in self.changed)
         self.snapshot = (self.position, states)
         self.changed.clear()
+
+    def note_ended(self, talks: Iterable[Conversation]) -> None:
+        ends = (p.ask.id for talk in talks for p in talk.pending if p.ends is not None)
+        self.ended |= {prompt_id for prompt_id in ends if not self.journal[prompt_id]}
 
     def crash(self) -> None:
         self.crashes += 1
@@ -188,6 +196,11 @@ class World:
     def violations(self) -> list[str]:
         asks = [event for event in self.log if isinstance(event, Ask)]
         found = [f"{a.id}: {len(self.journal[a.id])}" for a in asks if len(self.journal[a.id]) != 1]
+        found += [
+            f"{prompt_id} was ended, and is answered"
+            for prompt_id in self.ended
+            if self.journal[prompt_id][0].outcome == "answered"
+        ]
         for user, talk in self.talks.items():
             if talk.pending:
                 found.append(f"{user} still waits")
