@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -46,6 +47,10 @@ EPOCH: Final = timedelta(seconds=1)
 
 DRAIN_S: Final = 20.0
 """For answers under way at a stop; what takes longer is asked again after the start."""
+
+SWITCH_INTERVAL_S: Final = 0.000_05
+"""After this the asyncio thread gets its turn from a worker amid its steps, or the other way round.
+With Python's 5 ms replies at p99 took a third longer, and a tenth fewer were given in a second."""
 
 DEMO_CONTEXT_TOKENS: Final = 2048
 """One slot of the embedded server."""
@@ -127,6 +132,7 @@ def main(settings: Settings) -> int:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     io = IoThread(settings.home, clustered=bool(addresses))
 
     def wait_for_signal() -> None:
