@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes.model import FakeModel
 from tests.fixtures_nats import nats  # noqa: F401  (a fixture)
+
+# No test judges speed: a busy machine is no defect.
+settings.register_profile("threadwax", deadline=None)
+settings.load_profile("threadwax")
 
 
 @pytest.fixture(autouse=True)

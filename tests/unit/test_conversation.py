@@ -474,4 +474,4 @@ class Talk(RuleBasedStateMachine):
 
 
 TestTalk = Talk.TestCase
-TestTalk.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTalk.settings = settings(max_examples=60, stateful_step_count=40)
