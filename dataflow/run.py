@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import sys
 import threading
 from datetime import timedelta
@@ -133,6 +134,16 @@ def main(settings: Settings) -> int:
         return lifecycle.CANNOT_START
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    store = recovery_store(settings.home)
+    try:
+        resting = at_rest.AtRest(store)
+    except sqlite3.Error as error:
+        lifecycle.say(
+            f"{store / at_rest.FILE} cannot be used: {error}. Make room on the disk or restore the "
+            "file; moved away, the conversations that rested in it are forgotten."
+        )
+        return lifecycle.CANNOT_START
+
     io = IoThread(settings.home, clustered=bool(addresses))
 
     def wait_for_signal() -> None:
@@ -154,8 +165,6 @@ def main(settings: Settings) -> int:
         rng=random.Random(),  # noqa: S311  (jitter, not a secret)
     )
     answering = Answering(bus, model)
-    store = recovery_store(settings.home)
-    resting = at_rest.AtRest(store)
     idle = Idle(settings.rest_after_s if len(_hosts(addresses)) <= 1 else None)
     flow = conversations_flow(io, bus, answering, window=window, at_rest=resting, idle=idle)
 

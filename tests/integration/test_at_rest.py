@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.at_rest import FILE
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared.bus import Bus
+from shared.lifecycle import CANNOT_START
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, dataflow, question
 
@@ -120,3 +122,18 @@ async def test_a_lost_data_folder_is_rebuilt(flow: Flow, bus: Bus, fake_model: F
     shutil.rmtree(flow.recovery)
     await flow.start()
     await everybody_says(bus, fake_model, 1)
+
+
+async def test_a_damaged_file_is_told_and_left_as_it_is(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """A person decides: without it, what rested would be forgotten."""
+    await everybody_says(bus, fake_model, 0)
+    assert await flow.running.stop() == 0
+    file = flow.recovery / FILE
+    file.write_bytes(b"no database " * 1000)
+    flow.running.start()
+    assert flow.running.process is not None
+    assert await asyncio.to_thread(flow.running.process.wait, 60) == CANNOT_START
+    assert f"{file} cannot be used: file is not a database" in flow.running.log.read_text()
+    assert file.read_bytes() == b"no database " * 1000
