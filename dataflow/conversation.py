@@ -77,12 +77,12 @@ class Conversation:
         """The conversation as JSON, for a snapshot."""
         return SAVED.dump_json(
             Saved(
-                tuple(self._turns),
-                tuple(self._pending),
-                tuple(self._settled),
-                self._next_order,
-                self._ratio,
-                self.user,
+                user=self.user,
+                pending=tuple(self._pending),
+                turns=tuple(self._turns),
+                settled=tuple(self._settled),
+                next_order=self._next_order,
+                ratio=self._ratio,
             )
         )
 

@@ -16,6 +16,7 @@ from dataflow.effects import Effect, Keep, Kept
 from dataflow.idle import Idle
 from dataflow.prompts_source import NOW, Arrived
 from dataflow.request import Window
+from dataflow.saved import quiet_user
 from shared import metrics
 from shared.messages import Reply
 
@@ -36,27 +37,35 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
     """One user's state in the flow. Without a conversation until its user is known."""
 
     def __init__(
-        self, conversation: Conversation | None, window: Window, at_rest: AtRest, idle: Idle
+        self, snapshot: bytes | None, window: Window, at_rest: AtRest, idle: Idle
     ) -> None:
-        self._conversation = conversation
+        self._conversation: Conversation | None = None
+        self._unread: bytes | None = None
+        """The snapshot of a conversation in which nothing is pending, until its user speaks."""
+        self._user = ""
         self._window = window
         self._at_rest = at_rest
         self._idle = idle
         self._version = next(_VERSIONS)
         self._wake = None
-        if conversation is not None:
+        if snapshot is None:
+            return
+        if user := quiet_user(snapshot):
+            self._user, self._unread = user, snapshot
+        else:
+            self._conversation = Conversation.load(snapshot, window)
+            self._user = self._conversation.user
             # A worker that resumed with unanswered questions is woken once, to ask them again.
-            self._wake = NOW if conversation.pending else None
-            if conversation.user:
-                idle.touch(conversation.user)
+            self._wake = NOW if self._conversation.pending else None
+        if self._user:
+            idle.touch(self._user)
 
     @classmethod
     def builder(cls, window: Window, at_rest: AtRest, idle: Idle) -> Step:
         """Makes the step for a user, from a snapshot where there is one."""
 
         def build(snapshot: bytes | None) -> "ConversationStep":
-            conversation = None if snapshot is None else Conversation.load(snapshot, window)
-            return cls(conversation, window, at_rest, idle)
+            return cls(snapshot, window, at_rest, idle)
 
         return build
 
@@ -76,31 +85,38 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
                 case Kept():
                     self._leave(value.version)
         # Discarded, it is forgotten by the recovery store too, once this epoch is closed.
-        here = self._conversation is not None
+        here = self._conversation is not None or self._unread is not None
         return effects, StatefulBatchLogic.RETAIN if here else StatefulBatchLogic.DISCARD
 
     def _touched(self, user: str) -> Conversation:
         if self._conversation is None:
-            saved = self._at_rest.get(user)
-            if saved is None:
-                self._conversation = Conversation(self._window, user)
-            else:
-                self._conversation = Conversation.load(saved, self._window)
-                metrics.restored.inc()
-        self._conversation.user = user  # a snapshot of an older version does not tell
+            self._conversation = self._read(user)
+        # A snapshot of an older version does not tell.
+        self._user = self._conversation.user = user
         self._version = next(_VERSIONS)
         self._idle.touch(user)
         return self._conversation
 
+    def _read(self, user: str) -> Conversation:
+        saved, self._unread = self._unread, None
+        if saved is None:
+            saved = self._at_rest.get(user)
+            if saved is None:
+                return Conversation(self._window, user)
+            metrics.restored.inc()
+        return Conversation.load(saved, self._window)
+
     def _keep(self) -> list[Keep]:
+        if self._unread is not None:
+            return [Keep(self._unread, self._version)]
         if self._conversation is None or self._conversation.pending:
             return []
         return [Keep(self._conversation.dump(), self._version)]
 
     def _leave(self, version: int) -> None:
-        if self._conversation is not None and version == self._version:
-            self._idle.gone(self._conversation.user)
-            self._conversation = None
+        if version == self._version:
+            self._idle.gone(self._user)
+            self._conversation = self._unread = None
 
     def on_notify(self) -> tuple[Iterable[Effect | Keep], bool]:
         """Once after a restart; a spurious call does nothing, since all is asked already."""
@@ -114,6 +130,8 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
 
     def snapshot(self) -> bytes:
         """The conversation as JSON: values that nothing can change later."""
+        if self._unread is not None:
+            return self._unread
         if self._conversation is None:
             raise AssertionError("a conversation that left is not asked for a snapshot")
         return self._conversation.dump()

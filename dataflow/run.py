@@ -3,7 +3,6 @@
 It must never run twice on one data folder: the recovery store has one owner.
 """
 
-import gc
 import json
 import os
 import random
@@ -179,10 +178,6 @@ def main(settings: Settings) -> int:
     lifecycle.ready(
         f"model {DEMO_MODEL if settings.demo_model else settings.model or OPENAI_DEFAULT_MODEL}"
     )
-    # What the imports left lives as long as the process: looked through by the garbage collector,
-    # it held every thread for 100 to 300 ms now and then.
-    gc.collect()
-    gc.freeze()
     cli_main(  # type: ignore[no-untyped-call]
         flow,
         process_id=settings.process_id if addresses else None,

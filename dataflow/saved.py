@@ -4,6 +4,7 @@ Pure. A store outlives upgrades: a new field needs a default, and `tests/unit/sn
 version.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,17 +33,31 @@ class Pending:
     words: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A conversation at rest: what a snapshot holds. New fields need a default."""
+    """A conversation at rest: what a snapshot holds. New fields need a default.
 
-    turns: tuple[Turn, ...]
+    In the order in which they are written: `quiet_user` reads the first two.
+    """
+
+    user: str = ""
     pending: tuple[Pending, ...]
+    turns: tuple[Turn, ...]
     settled: tuple[str, ...]
     next_order: int
     ratio: float
-    user: str = ""
     v: int = 1
 
 
 SAVED: Final = TypeAdapter(Saved)
+
+_QUIET: Final = re.compile(rb'\{"user":"([^"\\]+)","pending":\[\],')
+
+
+def quiet_user(snapshot: bytes) -> str | None:
+    """Whose conversation it is, if it begins with the user and says that nothing is pending.
+
+    So a restart need not read all that 100,000 people ever said before it answers the first.
+    """
+    found = _QUIET.match(snapshot)
+    return found and found[1].decode()

@@ -160,8 +160,9 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 
     On several machines: THREADWAX_CLUSTER (the same everywhere) and THREADWAX_PROCESS_ID.
     """
-    from dataflow.run import main  # noqa: PLC0415
-    from ops import cluster  # noqa: PLC0415
+    with lifecycle.imports():
+        from dataflow.run import main  # noqa: PLC0415
+        from ops import cluster  # noqa: PLC0415
 
     settings = _settings("dataflow", http_port=http_port, log_level=log_level)
     sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))

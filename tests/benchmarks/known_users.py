@@ -92,7 +92,10 @@ async def _put_to_rest(store: Path, known: int) -> None:
     place = direct("known")
     turn = turn_of("known-0", place, "q" * CHARS, "a" * CHARS, 1)
     mark = "USER"
-    template = SAVED.dump_json(Saved((turn,), (), ("known-0",), 2, 1.3, mark))
+    saved = Saved(
+        user=mark, pending=(), turns=(turn,), settled=("known-0",), next_order=2, ratio=1.3
+    )
+    template = SAVED.dump_json(saved)
     at_rest = AtRest(store)
     for begin in range(0, known, A_TRANSACTION):
         numbers = range(begin, min(begin + A_TRANSACTION, known))

@@ -18,6 +18,7 @@ from dataflow.conversation import (
 )
 from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.request import BACKGROUND_HEAD, Window, may_recall, same_thread
+from dataflow.saved import quiet_user
 from dataflow.window import estimated_tokens
 from shared.messages import (
     Again,
@@ -364,6 +365,16 @@ def test_a_snapshot_of_an_older_version_can_be_read() -> None:
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("My name is Ada.", "Hello.")]
     assert [pending.ask.text for pending in talk.pending] == ["What is my name?"]
     assert [call.ask.id for call in calls(talk.on_event(ask(1), replayed=True))] == ["q2"]
+
+
+def test_a_snapshot_tells_in_its_first_bytes_whose_it_is_when_nothing_is_pending() -> None:
+    talk = Conversation(WINDOW, "test.ada")
+    (call,) = calls(talk.on_event(ask(1, '{"user":"test.eve","pending":[],'), replayed=False))
+    waiting = talk.dump()
+    talk.on_reply(reply(call))
+    assert quiet_user(waiting) is None
+    assert quiet_user(talk.dump()) == "test.ada"
+    assert quiet_user(GOLDEN_SNAPSHOT.read_bytes()) is None
 
 
 class Talk(RuleBasedStateMachine):
