@@ -20,6 +20,7 @@ from bots.endings import end
 from bots.left_over import LeftOver
 from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part, Preparing
 from bots.preview import Preview
+from bots.seen import Seen
 from bots.split_text import split_text
 from shared import metrics, names
 from shared.bus import Bus
@@ -35,8 +36,9 @@ WORKING_EVERY_S: Final = ACK_WAIT_S / 3
 GIVE_UP_AFTER_S: Final = 24 * 3600.0
 """A reply that no platform took for a day goes to the dead letters; until then it is tried."""
 
-FINISHED_KEPT: Final = 4096
-"""Ids of replies that were shown, so that a late partial does not open them again."""
+FINISHED_KEPT: Final = 2048
+"""Ids of replies that were shown, so that a partial on its way then does not open them again; the
+claim of their first part would stop it, too."""
 
 PREVIEWS_KEPT: Final = 1024
 """Growing answers at a time; the reply of one may have gone to another process of ours."""
@@ -82,7 +84,7 @@ class Relay:
         self._lanes: dict[str, deque[tuple[Reply, Msg]]] = {}
         self._in_hand: dict[str, Msg] = {}
         self._previews: OrderedDict[str, Preview] = OrderedDict()
-        self._finished: OrderedDict[str, None] = OrderedDict()
+        self._finished: Seen[str] = Seen(FINISHED_KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
         self._left_over = LeftOver(bus, consumer, self._in_hand)
 
@@ -294,9 +296,7 @@ class Relay:
         preview.see(partial)
 
     def _finish(self, prompt_id: str) -> "Preview | None":
-        self._finished[prompt_id] = None
-        while len(self._finished) > FINISHED_KEPT:
-            self._finished.popitem(last=False)
+        self._finished.add(prompt_id)
         return self._previews.pop(prompt_id, None)
 
 

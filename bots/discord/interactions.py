@@ -58,9 +58,12 @@ class Waiting:
 
     def failed(self, address: Address) -> None:
         """There will be no placeholder."""
-        placeholder = self._placeholders[address["token"]]
+        token = address["token"]
+        placeholder = self._placeholders[token]
         placeholder.failed = True
         placeholder.deferred.set()
+        # Nobody fills it; and once its token is over, nobody asks for it.
+        asyncio.get_running_loop().call_later(TOKEN_LIFE_S, self._placeholders.pop, token, None)
 
     def deferred(
         self, address: Address, message: int | None, http: HTTPClient, locale: Any

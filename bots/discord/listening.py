@@ -6,7 +6,6 @@ must never answer a bot, nor take a message that was not meant for this one.
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -25,6 +24,7 @@ from bots.discord.settings import DiscordSettings
 from bots.discord.typing import Typing
 from bots.discord.words import saying
 from bots.endings import end
+from bots.seen import Seen
 from shared.bus import TooLarge
 from shared.log import logger
 from shared.messages import Deleted, Edited
@@ -56,7 +56,7 @@ class Listening:
         self._memory = memory
         self._poster = poster
         self._typing = typing
-        self._handled: OrderedDict[int, None] = OrderedDict()
+        self._handled: Seen[int] = Seen(HANDLED_KEPT)
         self._early: set[int] = set()
         self._gap = 0
         self._backfill: asyncio.Task[None] | None = None
@@ -113,9 +113,7 @@ class Listening:
         """Handles a message once, however often and by whichever way it comes."""
         if message.id in self._handled:
             return
-        self._handled[message.id] = None
-        while len(self._handled) > HANDLED_KEPT:
-            self._handled.popitem(last=False)
+        self._handled.add(message.id)
         self._memory.begin(message.id)
         with self._in_hand():
             for wait_s in (*TAKE_AGAIN_S, None):

@@ -16,6 +16,9 @@ ASKED_KEPT: Final = 20_000
 """Questions whose deletion is understood; the flow keeps far fewer of one user."""
 
 CHANNELS_KEPT: Final = 500
+CACHE_KIB: Final = 256
+"""The file is small and mostly written at its end: SQLite would keep 2 MB of it in memory."""
+
 DAY_S: Final = 24 * 3600.0
 
 _SCHEMA: Final = """
@@ -38,6 +41,7 @@ class Memory:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")
+        self._db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         self._db.executescript(_SCHEMA)
         path.chmod(0o600)
         self.frozen = True
@@ -111,8 +115,8 @@ class Memory:
         )
         if message % 64 == 0:
             self._db.execute(
-                "DELETE FROM asked WHERE message NOT IN "
-                "(SELECT message FROM asked ORDER BY message DESC LIMIT ?)",
+                "DELETE FROM asked WHERE message <= "
+                "(SELECT message FROM asked ORDER BY message DESC LIMIT 1 OFFSET ?)",
                 (ASKED_KEPT,),
             )
 

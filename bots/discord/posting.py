@@ -94,7 +94,9 @@ class Poster:
         except FAILURES as error:
             told = post_error(error)
             if isinstance(told, Forbidden):
-                self._forbidden[channel] = time.monotonic() + FORBIDDEN_FOR_S
+                now = time.monotonic()
+                kept = {where: until for where, until in self._forbidden.items() if until > now}
+                self._forbidden = {**kept, channel: now + FORBIDDEN_FOR_S}
             raise told from error
         if part.index == part.count - 1:
             self._previews.pop(reply.prompt_id, None)

@@ -9,6 +9,11 @@ from typing import Any, Final
 
 from bots.slack.settings import SlackSettings, listed
 
+PROFILE_USED: Final = (
+    "team_id", "is_stranger", "enterprise_user", "is_restricted", "is_ultra_restricted",
+)  # fmt: skip
+"""What a verdict needs of `users.info`."""
+
 NOT_YOU: Final = "Sorry, I may not answer you. Please ask the person who runs me."
 NOT_HERE: Final = "Sorry, I may not answer in this channel. A direct message may work."
 NOT_EXTERNAL: Final = "Sorry, I only answer people of this workspace."

@@ -19,6 +19,7 @@ from bots.slack.lookup import Lookup, Remembered
 from bots.slack.settings import SlackSettings
 from bots.slack.status import Status
 from bots.slack.teams import Team, Teams
+from bots.slack.text import hosts
 from shared.bus import Unavailable
 from shared.log import logger
 from shared.messages import Address, Place
@@ -60,6 +61,11 @@ class Desk:
         self.access = Access.of(self.settings)
         self.link_hosts = Remembered(self.now)
         self._told = Remembered(self.now)
+
+    def note_links(self, text: str, prompt_id: str) -> None:
+        """Remembers which hosts a question links to: its answer may link to those, too."""
+        if linked := hosts(text):
+            self.link_hosts.put(linked, prompt_id)
 
     async def team_of(self, body: dict[str, Any]) -> Team:
         """The workspace in which something happened."""

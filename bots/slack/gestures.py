@@ -17,7 +17,7 @@ from bots.slack.events import event_id, is_ts, said_at
 from bots.slack.questions import DIRECT
 from bots.slack.settings import ChannelSettings
 from bots.slack.teams import Team
-from bots.slack.text import hosts, plain
+from bots.slack.text import plain
 from shared.bus import TooLarge, Unavailable
 from shared.log import logger
 from shared.messages import Again, Ask, Rate, Reset, Stop
@@ -78,7 +78,7 @@ class Gestures:
             return {"text": f"Usage: {name} your question. {HELP}"}
         channels = desk.settings.channels
         own = channels.get(DIRECT if channel.startswith("D") else channel) or ChannelSettings()
-        desk.link_hosts.put(hosts(text), common["id"])
+        desk.note_links(text, common["id"])
         address = desk.address(team, channel, "", "", user)
         await desk.publish(
             Ask(**common, address=address, text=text, persona=own.persona, model=own.model)

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from slack_sdk.errors import SlackApiError
 
+from bots.slack.access import PROFILE_USED
 from bots.slack.api import code_of
 from bots.slack.blocks import EVENT_TYPE
 from bots.slack.events import Audience, is_ts
@@ -16,7 +17,7 @@ from bots.slack.teams import Team
 from bots.slack.text import mentioned
 
 KEPT: Final = 10_000
-"""People, channels or threads at a time: a large workspace's day, a few MB."""
+"""People, channels or threads at a time: a large workspace's hour, 4 to 7 MB each."""
 
 FRESH_S: Final = 3600.0
 """For how long a name, a channel's kind or a guest's state is believed."""
@@ -47,15 +48,19 @@ class Remembered(Generic[T]):
         return value if self._now() < until else None
 
     def put(self, value: T, *key: str, seconds: float = FRESH_S) -> None:
-        """Remembers an entry; the oldest one goes where there are too many."""
-        self._entries[key] = (self._now() + seconds, value)
+        """Remembers an entry; the oldest ones go where there are too many, or they are stale."""
+        now = self._now()
+        self._entries[key] = (now + seconds, value)
         self._entries.move_to_end(key)
-        while len(self._entries) > self._keep:
+        while len(self._entries) > self._keep or next(iter(self._entries.values()))[0] < now:
             self._entries.popitem(last=False)
 
     def drop(self, *key: str) -> None:
         """Forgets an entry."""
         self._entries.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 class Lookup:
@@ -63,17 +68,17 @@ class Lookup:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._people: Remembered[Mapping[str, Any]] = Remembered(now)
-        self._channels: Remembered[Mapping[str, Any]] = Remembered(now)
-        self._askers: Remembered[frozenset[str]] = Remembered(now)
+        self._channels: Remembered[tuple[Audience, bool]] = Remembered(now)
+        self._askers: Remembered[tuple[str, ...]] = Remembered(now)  # half of a set's room
 
     async def person(self, team: Team, user: str) -> Mapping[str, Any] | None:
-        """What `users.info` says; None where Slack knows nobody or may not say."""
+        """What is used of `users.info`; None where Slack knows nobody or may not say."""
         known = self._people.get(team.id, user)
         if known is not None:
             return known or None
         try:
             response = await team.client.users_info(user=user)
-            found: Mapping[str, Any] = response.get("user") or {}
+            found = kept_of(response.get("user") or {})
         except SlackApiError as error:
             if code_of(error) not in {"user_not_found", "user_not_visible", "missing_scope"}:
                 raise
@@ -84,9 +89,7 @@ class Lookup:
     async def name(self, team: Team, user: str) -> str:
         """How people call a user; the id where nobody knows."""
         person = await self.person(team, user) or {}
-        profile = person.get("profile") or {}
-        names = (profile.get("display_name"), profile.get("real_name"), person.get("name"))
-        return next((str(name) for name in names if name), user)
+        return str(person.get("called") or user)
 
     async def names(self, team: Team, text: str) -> dict[str, str]:
         """The names of the users whom a message mentions, but for the bot's own."""
@@ -98,20 +101,22 @@ class Lookup:
         if channel.startswith("D"):
             return "direct", False
         known = self._channels.get(team.id, channel)
-        if known is None:
-            try:
-                response = await team.client.conversations_info(channel=channel)
-                known = response.get("channel") or {}
-            except SlackApiError as error:
-                if code_of(error) not in {"channel_not_found", "missing_scope"}:
-                    raise
-                known = {"is_private": True}
-            self._channels.put(known, team.id, channel)
-        external = bool(known.get("is_ext_shared") or known.get("is_pending_ext_shared"))
-        public = known.get("is_private") is False and not known.get("is_mpim")
-        return ("public" if public else "private"), external
+        if known is not None:
+            return known
+        found: Mapping[str, Any] = {}
+        try:
+            response = await team.client.conversations_info(channel=channel)
+            found = response.get("channel") or {}
+        except SlackApiError as error:
+            if code_of(error) not in {"channel_not_found", "missing_scope"}:
+                raise
+        external = bool(found.get("is_ext_shared") or found.get("is_pending_ext_shared"))
+        public = found.get("is_private") is False and not found.get("is_mpim")
+        heard_by: tuple[Audience, bool] = ("public" if public else "private", external)
+        self._channels.put(heard_by, team.id, channel)
+        return heard_by
 
-    async def askers(self, team: Team, channel: str, root: str) -> frozenset[str]:
+    async def askers(self, team: Team, channel: str, root: str) -> tuple[str, ...]:
         """Who asked the bot in a thread; empty where it takes no part."""
         known = self._askers.get(team.id, channel, root)
         if known is not None:
@@ -125,7 +130,7 @@ class Lookup:
                 payload = metadata.get("event_payload") or {}
                 if metadata.get("event_type") == EVENT_TYPE and payload.get("asker"):
                     found.add(str(payload["asker"]))
-        askers = frozenset(found)
+        askers = tuple(found)
         seconds = FRESH_S if askers else NOT_THERE_S
         self._askers.put(askers, team.id, channel, root, seconds=seconds)
         return askers
@@ -135,7 +140,7 @@ class Lookup:
         known = self._askers.get(team.id, channel, root)
         # Of a thread that was never looked at, others may be unknown: it is looked at then.
         if known is not None or not root:
-            self._askers.put((known or frozenset()) | {user}, team.id, channel, root)
+            self._askers.put(tuple({*(known or ()), user}), team.id, channel, root)
 
     async def thread(
         self, team: Team, channel: str, root: str, *, oldest: str = "0"
@@ -169,3 +174,11 @@ class Lookup:
             # A reply is found by its own ts, too: Slack then returns it alone.
             page = await self.thread(team, channel, ts)
         return next((m for m in page if m["ts"] == ts), None)
+
+
+def kept_of(user: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `users.info` is used, and how the person is called: the whole of it takes 7 kB."""
+    profile = user.get("profile") or {}
+    called = (profile.get("display_name"), profile.get("real_name"), user.get("name"))
+    kept = {key: user[key] for key in PROFILE_USED if key in user}
+    return {**kept, "called": next((str(name) for name in called if name), "")} if user else {}

@@ -71,7 +71,7 @@ class Slack:
         async def store(name: str, data: bytes) -> None:
             await put_blob(bus, name, data)
 
-        self._status = Status(now)
+        self._status = Status()
         self._bus = bus
         self._keep = store
         self._desk: Desk | None = None

@@ -10,15 +10,15 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from bots.seen import Seen
 from bots.slack.api import CALL_ERRORS, code_of
 from bots.slack.desk import EMPTY, FORGOTTEN, HELP, TOO_LONG, Desk
 from bots.slack.events import Changed, Said, changed_of, event_id, said_at, said_of
 from bots.slack.files import Unread, read_files
-from bots.slack.lookup import Remembered
 from bots.slack.quotes import quoted, quotes_of
 from bots.slack.settings import ChannelSettings
 from bots.slack.teams import Team
-from bots.slack.text import hosts, mentioned, plain
+from bots.slack.text import mentioned, plain
 from shared.bus import TooLarge, Unavailable
 from shared.log import logger
 from shared.messages import Ask, Attachment, Deleted, Edited, Place, Quote, Reset, Stop
@@ -26,8 +26,9 @@ from shared.messages import Ask, Attachment, Deleted, Edited, Place, Quote, Rese
 CONTEXT_S: Final = 1.2
 """For what others said: Slack wants its acknowledgement within 3 s, the publish takes up to 2."""
 
-SEEN_S: Final = 24 * 3600.0
-"""Slack delivers what it believes lost for a day."""
+SEEN_KEPT: Final = 10_000
+"""Messages that were taken. Slack delivers what it believes lost for a day, and for as long the
+stream knows its id; what is known here costs nothing."""
 
 DIRECT: Final = "dm"
 """Stands for all direct messages in the settings of channels."""
@@ -40,14 +41,14 @@ class Questions:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._seen: Remembered[str] = Remembered(desk.now)
+        self._seen: Seen[str] = Seen(SEEN_KEPT)
         self._at_work: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def message(self, body: dict[str, Any]) -> None:
         """A `message` or `app_mention` event."""
         if (changed := changed_of(body)) is not None:
             await self._once(changed.old.id, changed.stamp, self._change(body, changed))
-        elif (said := said_of(body)) is not None and self._seen.get(said.id) is None:
+        elif (said := said_of(body)) is not None and said.id not in self._seen:
             await self._take(body, said)
 
     async def _once(self, name: str, kind: str, work: Coroutine[Any, Any, None]) -> None:
@@ -78,7 +79,7 @@ class Questions:
         team = await desk.team_of(body)
         # Decided for each event by itself: one message comes as two, and only one may say whom it
         # is for. What follows is the same for both.
-        if await self._addressed(team, said) and self._seen.get(said.id) is None:
+        if await self._addressed(team, said) and said.id not in self._seen:
             await self._once(said.id, "taken", self._accept(team, said))
 
     async def _accept(self, team: Team, said: Said) -> None:
@@ -96,7 +97,7 @@ class Questions:
             desk.tell_once(team, said.channel, said.user, EMPTY, _reply_in(said))
         else:
             await self._ask(team, said, place)
-        self._seen.put(said.id, said.id, seconds=SEEN_S)
+        self._seen.add(said.id)
 
     async def _addressed(self, team: Team, said: Said) -> bool:
         """Whether a message is for the bot.
@@ -151,7 +152,7 @@ class Questions:
                 persona=own.persona,
                 model=own.model,
             )
-            desk.link_hosts.put(hosts(text), said.id)
+            desk.note_links(text, said.id)
             new = await desk.publish(ask)
         except (ValidationError, TooLarge) as error:
             # Its text would be in the error's own words.

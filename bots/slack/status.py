@@ -4,13 +4,12 @@ It must never stay: it is cleared after every answer, also for one that another 
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from slack_sdk.errors import SlackApiError
 
+from bots.seen import Seen
 from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, is_call_error, wait_of
-from bots.slack.lookup import Remembered
 from bots.slack.teams import Team
 from shared.log import logger
 
@@ -22,6 +21,9 @@ CLEAR_TRIES: Final = 5
 CLEARED_WITHIN_S: Final = 2.0
 """The answer stands there already; what comes next waits no longer than this for the line."""
 
+DONE_KEPT: Final = 1024
+"""Answers that can come between the storing of their question and the line for it."""
+
 _NO_SESSIONS: Final = frozenset(
     {"unknown_method", "method_not_supported_for_channel_type", "feature_not_enabled",
      "not_allowed", "missing_scope", "invalid_arguments"}
@@ -31,8 +33,8 @@ _NO_SESSIONS: Final = frozenset(
 class Status:
     """One process's hand on the status lines."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._done: Remembered[str] = Remembered(now)
+    def __init__(self) -> None:
+        self._done: Seen[str] = Seen(DONE_KEPT)
         self._due: set[str] = set()
         self._setting: dict[str, asyncio.Task[None]] = {}
         self._clearing: set[asyncio.Task[None]] = set()
@@ -40,7 +42,7 @@ class Status:
 
     def begin(self, team: Team, channel: str, root: str, prompt_id: str) -> None:
         """Shows that a question is worked on, unless it was answered meanwhile."""
-        if not root or self._done.get(prompt_id) or prompt_id in self._setting:
+        if not root or prompt_id in self._done or prompt_id in self._setting:
             return
         self._due.add(prompt_id)
         task = asyncio.create_task(self._begin(team, channel, root, prompt_id))
@@ -61,7 +63,7 @@ class Status:
         """Nobody is at work here any more; tried until Slack takes it, in the background."""
         if not root:
             return None
-        self._done.put(prompt_id, prompt_id)
+        self._done.add(prompt_id)
         if prompt_id in self._due:
             self._due.discard(prompt_id)
             self._setting[prompt_id].cancel()

@@ -1,0 +1,66 @@
+"""What an adapter remembers has a limit in number or in time, and the newest is never forgotten."""
+
+from pathlib import Path
+
+import pytest
+
+from bots.discord import memory as discord_memory
+from bots.discord.memory import Memory
+from bots.seen import Seen
+from bots.slack.lookup import Remembered, kept_of
+from shared.messages import Place
+
+
+def test_the_newest_ids_are_known_and_at_most_twice_as_many() -> None:
+    """Whatever the number that came before."""
+    seen: Seen[int] = Seen(100)
+    for number in range(1000):
+        seen.add(number)
+        newest = range(max(0, number - 99), number + 1)
+        assert all(one in seen for one in newest)
+        assert number + 1 not in seen
+        assert len(seen) <= 200
+
+
+def test_an_id_that_comes_again_is_a_new_one() -> None:
+    """Otherwise it would go with those that it came with first."""
+    seen: Seen[str] = Seen(2)
+    for name in ("a", "b", "a", "c", "d"):
+        seen.add(name)
+    assert "a" in seen
+
+
+def test_what_slack_said_goes_when_it_is_stale_or_too_much() -> None:
+    """Also where nobody asks for it any more."""
+    now = 0.0
+    remembered: Remembered[int] = Remembered(lambda: now, keep=10)
+    for number in range(100):
+        remembered.put(number, "T1", str(number), seconds=3600.0)
+    assert len(remembered) == 10
+    assert remembered.get("T1", "99") == 99
+    now = 3601.0
+    remembered.put(100, "T1", "100", seconds=3600.0)
+    assert len(remembered) == 1
+    assert remembered.get("T1", "100") == 100
+
+
+def test_of_a_person_only_what_is_used_is_kept() -> None:
+    """Slack's answer is full of pictures' addresses."""
+    user = {
+        "id": "U1", "team_id": "T1", "name": "ada", "is_restricted": True, "tz": "Europe/London",
+        "profile": {"display_name": "", "real_name": "Ada L.", "image_512": "https://a.example/1"},
+    }  # fmt: skip
+    assert kept_of(user) == {"team_id": "T1", "is_restricted": True, "called": "Ada L."}
+    assert kept_of({}) == {}
+
+
+def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest are those that may be deleted or edited."""
+    monkeypatch.setattr(discord_memory, "ASKED_KEPT", 100)
+    memory = Memory(tmp_path / "memory.sqlite")
+    place = Place(platform="discord", channel="1", audience="public")
+    for message in range(1, 641):
+        memory.asked(message, "discord:1", place)
+    known = [message for message in range(1, 641) if memory.asker(message) is not None]
+    assert known == list(range(541, 641))
+    memory.close()
