@@ -194,24 +194,30 @@ class Conversation:
     def _anew(
         self, event: Again | Edited, target: str, text: str | None, *, replayed: bool
     ) -> list[Effect]:
-        turn = next(
-            (
-                turn
-                for turn in self._turns
-                if turn.is_about(target) and may_recall(turn.place, event.place)
-            ),
-            None,
-        )
-        question = text or (turn.question if turn else "(again)")
+        said = self._said_before(target, event.place)
         ask = Ask(
             id=event.id, user=event.user, place=event.place, address=event.address,
-            said_at=event.said_at, text=question,
+            said_at=event.said_at, text=text or (said[0] if said else "(again)"),
         )  # fmt: skip
-        if turn is None:
+        if said is None:
             known = event.id in self._settled or self._find(event.id) is not None
             return [] if known else self._settle(Pending(ask, replayed), "refused", NOT_REMEMBERED)
-        replaces = turn.first or turn.prompt_id
-        return self._on_ask(Pending(ask, replayed, order=turn.order, replaces=replaces))
+        _, order, replaces = said
+        return self._on_ask(Pending(ask, replayed, order=order, replaces=replaces))
+
+    def _said_before(self, target: str, place: Place) -> tuple[str, int, str] | None:
+        """A question's text, its order and its id when asked first; None: nobody remembers it."""
+        for turn in self._turns:
+            if turn.is_about(target) and may_recall(turn.place, place):
+                return turn.question, turn.order, turn.first or turn.prompt_id
+        # People see an answer, and may want another, before the flow has heard of it.
+        for pending in self._pending:
+            is_meant = target in {pending.ask.id, pending.replaces} and not pending.forgotten
+            if is_meant and same_thread(pending.ask.place, place):
+                order = self._begun(pending).order
+                self._update(pending, replace(pending, order=order))
+                return pending.ask.text, order, pending.replaces or pending.ask.id
+        return None
 
     @staticmethod
     def _is_stopped(pending: Pending, stop: Stop) -> bool:

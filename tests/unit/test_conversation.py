@@ -259,6 +259,20 @@ def test_again_twice_leaves_the_last_answer_where_the_first_was(*, in_flight: bo
     assert [turn.answer for turn in talk.turns] == ["a to q 2"]
 
 
+@pytest.mark.parametrize("outcome", ["answered", "failed"])
+def test_again_waits_for_an_answer_that_a_person_saw_before_the_flow_heard_of_it(
+    outcome: Outcome,
+) -> None:
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1), replayed=False))
+    assert not talk.on_event(event(Again, 2, prompt_id="q1"), replayed=False)
+    (again,) = calls(talk.on_reply(reply(first, outcome=outcome)))
+    assert (again.ask.id, again.ask.text) == ("e2", "q 1")
+    assert "a to q 1" not in str(again.request.messages), "it is asked from the same place"
+    talk.on_reply(reply(again, text="better"))
+    assert [(turn.question, turn.answer) for turn in talk.turns] == [("q 1", "better")]
+
+
 def test_again_for_a_question_nobody_remembers_is_refused_in_words() -> None:
     talk = Conversation(WINDOW)
     (refusal,) = talk.on_event(event(Again, 1, prompt_id="q9"), replayed=False)
