@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.model_client import ModelClient
-from dataflow.model_errors import ModelError
+from dataflow.model.client import ModelClient
+from dataflow.model.errors import ModelError
 from dataflow.pictures import with_pictures
 from dataflow.request import halved
 from shared import metrics

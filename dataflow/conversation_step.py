@@ -36,9 +36,7 @@ _VERSIONS = itertools.count(1)
 class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
     """One user's state in the flow. Without a conversation until its user is known."""
 
-    def __init__(
-        self, snapshot: bytes | None, window: Window, at_rest: AtRest, idle: Idle
-    ) -> None:
+    def __init__(self, snapshot: bytes | None, window: Window, at_rest: AtRest, idle: Idle) -> None:
         self._conversation: Conversation | None = None
         self._unread: bytes | None = None
         """The snapshot of a conversation in which nothing is pending, until its user speaks."""

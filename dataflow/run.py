@@ -20,7 +20,10 @@ from bytewax.run import cli_main
 from dataflow import at_rest
 from dataflow.answering import Answering
 from dataflow.conversations_flow import conversations_flow
-from dataflow.dialects import (
+from dataflow.idle import Idle
+from dataflow.io_thread import IoThread
+from dataflow.model.client import Endpoint, ModelClient
+from dataflow.model.dialects import (
     DEMO,
     DEMO_MODEL,
     DEMO_SYSTEM_PROMPT,
@@ -28,9 +31,6 @@ from dataflow.dialects import (
     OPENAI_DEFAULT_MODEL,
     dialect_of,
 )
-from dataflow.idle import Idle
-from dataflow.io_thread import IoThread
-from dataflow.model_client import Endpoint, ModelClient
 from dataflow.request import Window
 from shared import lifecycle
 from shared.bus import Bus

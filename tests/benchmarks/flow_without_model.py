@@ -7,7 +7,7 @@ import asyncio
 import sys
 from typing import Any
 
-from dataflow.model_client import Completion, ModelClient
+from dataflow.model.client import Completion, ModelClient
 from ops import cli
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
-from dataflow.model_errors import NOTICES
+from dataflow.model.errors import NOTICES
 from tests.chaos.memory import remembered, sent_history
 from tests.chaos.model import MARKER, QUOTED, TOKEN, Answer, asked_about
 from tests.chaos.said import Said, may_hear

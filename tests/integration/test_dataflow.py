@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from dataflow.answering import PARTIAL_EVERY_S
 from dataflow.conversation import TOO_LONG
-from dataflow.model_errors import NOTICES
+from dataflow.model.errors import NOTICES
 from ops.nats_command import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names

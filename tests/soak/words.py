@@ -11,7 +11,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from dataflow.model_errors import NOTICES
+from dataflow.model.errors import NOTICES
 
 WORDS: Final = (20, 80)
 LONG_WORDS: Final = (350, 450)

@@ -1,0 +1,1 @@
+"""The model: one streamed call to any OpenAI-compatible endpoint."""

@@ -1,0 +1,99 @@
+"""The chunks of one streamed answer, as the endpoint's JSON has them."""
+
+import functools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import openai
+
+from dataflow.model.errors import ModelError
+from dataflow.model.openai_errors import RAISED, translated
+from shared.messages import Usage
+
+Chunk = dict[str, Any]
+
+
+class Chunks:
+    """One call, up to its last chunk or until it is hung up. What goes wrong is a `ModelError`."""
+
+    def __init__(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> None:
+        self._client = client
+        self._body = body
+        self._stream: openai.AsyncStream[object] | None = None
+        self._read_ahead: list[Chunk] = []
+        self._ended = False
+
+    async def open(self) -> None:
+        """Starts the call and reads up to the first text."""
+        try:
+            # The client's own `chat.completions.create` takes 10 ms of CPU for a call with some
+            # history; this is the same request without its checks of every message.
+            self._stream = await self._client.post(
+                _chat_completions(self._client.base_url),
+                body=self._body,
+                cast_to=object,
+                stream=True,
+                stream_cls=openai.AsyncStream[object],
+            )
+        except RAISED as error:
+            raise translated(error) from error
+        finished = False
+        async for chunk in self._rest():
+            self._read_ahead.append(chunk)
+            piece, finish = piece_of(chunk)
+            finished = finished or finish is not None
+            if piece:
+                return
+        self._ended = True
+        if not finished:
+            raise ModelError("cut", "the stream ended before its first text")
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        for chunk in self._read_ahead:
+            yield chunk
+        if not self._ended:
+            async for chunk in self._rest():
+                yield chunk
+
+    async def _rest(self) -> AsyncIterator[Chunk]:
+        if self._stream is None:
+            return
+        try:
+            while True:
+                # Not `async for`: the stream's own iterator wraps each chunk once more.
+                chunk = await anext(self._stream)
+                if isinstance(chunk, dict):
+                    yield chunk
+        except StopAsyncIteration:
+            return
+        except RAISED as error:
+            raise translated(error) from error
+
+    async def aclose(self) -> None:
+        """Hangs up, so that a stopped answer costs nothing more."""
+        if self._stream is not None:
+            await self._stream.close()
+
+
+@functools.lru_cache(maxsize=64)
+def _chat_completions(base_url: httpx2.URL) -> str:
+    return str(base_url.join("chat/completions"))
+
+
+def piece_of(chunk: Chunk) -> tuple[str, str | None]:
+    """Text and finish reason of a chunk; the usage chunk has no choices."""
+    for choice in chunk.get("choices") or ():
+        return (choice.get("delta") or {}).get("content") or "", choice.get("finish_reason")
+    return "", None
+
+
+def usage_of(chunk: Chunk) -> Usage | None:
+    """What the call took, in the chunk that tells."""
+    usage = chunk.get("usage")
+    if not usage:
+        return None
+    return Usage(
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
+    )

@@ -1,0 +1,63 @@
+"""What the openai client raises, put into our terms."""
+
+import json
+from typing import Final
+
+import aiohttp
+import openai
+
+from dataflow.model.dialects import OVERFLOW_CODES
+from dataflow.model.errors import ModelError, Why
+
+RAISED: Final = (
+    openai.APIError,
+    aiohttp.ClientError,  # what the client's transport does not translate
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+)
+
+_BY_TYPE: Final[tuple[tuple[type[Exception], Why], ...]] = (
+    (openai.APITimeoutError, "stalled"),
+    (openai.APIConnectionError, "unreachable"),
+    (openai.AuthenticationError, "bad key"),
+    (openai.PermissionDeniedError, "bad key"),
+    (openai.NotFoundError, "no model"),
+    (openai.RateLimitError, "overloaded"),
+    (openai.InternalServerError, "error"),
+    (openai.APIStatusError, "refused"),  # the other 4xx: no retry makes them good
+    (openai.APIError, "error"),  # an error in the midst of a stream
+)
+
+
+def translated(error: Exception) -> ModelError:
+    """The same as a `ModelError`; its text holds no words of the endpoint's."""
+    code = error.code if isinstance(error, openai.APIError) else None
+    detail = f"{type(error).__name__} {code or ''}".strip()
+    return ModelError(_why(error), detail, retry_after_s=_retry_after_s(error))
+
+
+def _why(error: Exception) -> Why:
+    codes = {error.code, error.type} if isinstance(error, openai.APIError) else set()
+    if codes & OVERFLOW_CODES:
+        return "too long"
+    if "insufficient_quota" in codes:
+        return "quota"
+    if isinstance(error, openai.APITimeoutError) and not isinstance(_root(error), TimeoutError):
+        return "unreachable"  # its transport calls every failed connection a time-out
+    return next((why for kind, why in _BY_TYPE if isinstance(error, kind)), "corrupt")
+
+
+def _root(error: BaseException) -> BaseException:
+    """What aiohttp raised, below httpx's and openai's translations of it."""
+    while not isinstance(error, aiohttp.ClientError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _retry_after_s(error: Exception) -> float | None:
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    try:
+        return max(0.0, float(error.response.headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None
