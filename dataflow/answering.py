@@ -213,6 +213,7 @@ class _Draft:
         self._timer: asyncio.TimerHandle | None = None
         self._sends: set[asyncio.Task[None]] = set()
         self._last = float("-inf")
+        self._closed = False
 
     @property
     def text(self) -> str:
@@ -229,6 +230,8 @@ class _Draft:
                 self._timer = loop.call_later(wait_s, self._send)
 
     def close(self) -> None:
+        """The answer is whole, or over: what is not on its way yet need not go."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -237,6 +240,13 @@ class _Draft:
         self._timer = None
         loop = asyncio.get_running_loop()
         self._last = loop.time()
+        task = loop.create_task(self._show())
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    async def _show(self) -> None:
+        if self._closed:
+            return
         self._sequence += 1
         partial = Partial(
             prompt_id=self._ask.id,
@@ -247,6 +257,4 @@ class _Draft:
             attempt=1,
             sequence=self._sequence,
         )
-        task = loop.create_task(self._bus.show(partial))
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
+        await self._bus.show(partial)
