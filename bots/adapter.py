@@ -4,7 +4,6 @@ Knows no platform. Another adapter may be up or down: nothing here depends on it
 """
 
 import asyncio
-import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +13,8 @@ from bots.endings import end
 from bots.platform import ChatPlatform
 from bots.relay import Relay
 from shared import lifecycle, log
-from shared.bus import Bus, Unavailable
+from shared.bus import Bus
+from shared.connection import Unavailable
 from shared.http_status import serve_status
 from shared.settings import Settings
 
@@ -54,10 +54,6 @@ def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -
     """
     lifecycle.die_with_parent()
     log.set_up(settings.log_level, process=name)
-    # What the imports left stays: looked through by the garbage collector, it would hold the loop
-    # for tenths of a second now and then.
-    gc.collect()
-    gc.freeze()
     try:
         asyncio.run(_run(settings, name, make))
     except Misconfigured as error:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from shared.bus import CLOSED_EXIT_CODE
+from shared.connection import CLOSED_EXIT_CODE
 from shared.log import logger
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from shared import names
-from shared.bus import without_credentials
+from shared.connection import without_credentials
 from shared.settings import Settings
 
 CONNECT_TIMEOUT_S: Final = 5

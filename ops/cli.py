@@ -172,7 +172,8 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 @_long_running
 def gateway(*, http_port: int | None, log_level: str | None) -> None:
     """Answer plain NATS requests on the subject `prompts`."""
-    from bots.gateway.run import main  # noqa: PLC0415
+    with lifecycle.imports():
+        from bots.gateway.run import main  # noqa: PLC0415
 
     sys.exit(main(_settings("gateway", http_port=http_port, log_level=log_level)))
 
@@ -181,8 +182,9 @@ def gateway(*, http_port: int | None, log_level: str | None) -> None:
 @_long_running
 def slack(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Slack adapter; needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)."""
-    from bots.slack.run import main  # noqa: PLC0415
-    from bots.slack.settings import SlackSettings  # noqa: PLC0415
+    with lifecycle.imports():
+        from bots.slack.run import main  # noqa: PLC0415
+        from bots.slack.settings import SlackSettings  # noqa: PLC0415
 
     settings = _settings("slack", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, _read(SlackSettings)))
@@ -192,8 +194,9 @@ def slack(*, http_port: int | None, log_level: str | None) -> None:
 @_long_running
 def discord(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Discord adapter; needs DISCORD_TOKEN."""
-    from bots.discord.run import main  # noqa: PLC0415
-    from bots.discord.settings import DiscordSettings  # noqa: PLC0415
+    with lifecycle.imports():
+        from bots.discord.run import main  # noqa: PLC0415
+        from bots.discord.settings import DiscordSettings  # noqa: PLC0415
 
     settings = _settings("discord", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, _read(DiscordSettings)))

@@ -19,7 +19,8 @@ import nats.errors
 import nats.js.errors
 
 from shared import names, streams
-from shared.bus import Bus, Unavailable, without_credentials
+from shared.bus import Bus
+from shared.connection import Unavailable, without_credentials
 from shared.settings import Settings
 
 OPENAI_URL: Final = "https://api.openai.com/v1"

@@ -62,7 +62,7 @@ async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
     """Creates or updates the streams; returns their names.
 
     Raises:
-        shared.bus.Unavailable: nobody answers there, or refuses us.
+        shared.connection.Unavailable: nobody answers there, or refuses us.
         shared.streams.OtherPartitions: the live stream is another one.
         nats.js.errors.APIError: the server refused a stream.
     """
@@ -81,7 +81,7 @@ async def _set_up_said(url: str) -> int:
     import nats.errors  # noqa: PLC0415
     import nats.js.errors  # noqa: PLC0415
 
-    from shared.bus import Unavailable, without_credentials  # noqa: PLC0415
+    from shared.connection import Unavailable, without_credentials  # noqa: PLC0415
     from shared.streams import OtherPartitions  # noqa: PLC0415
 
     try:

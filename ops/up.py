@@ -140,7 +140,7 @@ class _Up:
         import nats.errors  # noqa: PLC0415  (only for a foreign server)
         import nats.js.errors  # noqa: PLC0415
 
-        from shared.bus import Unavailable, without_credentials  # noqa: PLC0415
+        from shared.connection import Unavailable, without_credentials  # noqa: PLC0415
         from shared.streams import OtherPartitions  # noqa: PLC0415
 
         try:

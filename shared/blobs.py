@@ -11,7 +11,8 @@ import nats.errors
 import nats.js.errors
 
 from shared import names
-from shared.bus import Bus, Unavailable
+from shared.bus import Bus
+from shared.connection import Unavailable
 from shared.streams import BLOBS
 
 BLOB_LIMIT_BYTES: Final = 10 << 20

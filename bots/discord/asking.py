@@ -18,7 +18,7 @@ from bots.discord.files import Put, attached
 from bots.discord.refusals import FAILURES
 from bots.discord.settings import DiscordSettings
 from bots.platform import Publish
-from shared.bus import Unavailable
+from shared.connection import Unavailable
 from shared.messages import AnyEvent, Ask, Attachment, Quote
 
 FETCHED_KEPT: Final = 1000

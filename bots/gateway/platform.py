@@ -22,7 +22,8 @@ from bots.gateway.request import (
 from bots.platform import Gone, Later, Part, Publish
 from bots.split_text import Length
 from shared import names
-from shared.bus import Bus, TooLarge, Unavailable
+from shared.bus import Bus, TooLarge
+from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Ask, Partial, Reply
 

@@ -12,7 +12,8 @@ from bots.gateway.discovery import be_discovered
 from bots.gateway.platform import QUEUE_GROUP, Gateway
 from bots.relay import Relay
 from shared import lifecycle, log, names
-from shared.bus import Bus, Unavailable
+from shared.bus import Bus
+from shared.connection import Unavailable
 from shared.http_status import serve_status
 from shared.settings import Settings
 

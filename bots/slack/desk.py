@@ -20,7 +20,7 @@ from bots.slack.settings import SlackSettings
 from bots.slack.status import Status
 from bots.slack.teams import Team, Teams
 from bots.slack.text import hosts
-from shared.bus import Unavailable
+from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Address, Place
 

@@ -18,7 +18,8 @@ from bots.slack.questions import DIRECT
 from bots.slack.settings import ChannelSettings
 from bots.slack.teams import Team
 from bots.slack.text import plain
-from shared.bus import TooLarge, Unavailable
+from shared.bus import TooLarge
+from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Again, Ask, Rate, Reset, Stop
 

@@ -19,7 +19,8 @@ from bots.slack.quotes import quoted, quotes_of
 from bots.slack.settings import ChannelSettings
 from bots.slack.teams import Team
 from bots.slack.text import mentioned, plain
-from shared.bus import TooLarge, Unavailable
+from shared.bus import TooLarge
+from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Ask, Attachment, Deleted, Edited, Place, Quote, Reset, Stop
 

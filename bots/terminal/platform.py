@@ -13,7 +13,8 @@ from bots.split_text import Length
 from bots.terminal.lines import Lines, TooLong
 from bots.terminal.screen import Screen
 from shared import names
-from shared.bus import TooLarge, Unavailable
+from shared.bus import TooLarge
+from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import TEXT_LIMIT_CHARS, Ask, Partial, Place, Reply, Reset, Stop
 

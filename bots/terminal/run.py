@@ -23,7 +23,8 @@ from bots.terminal.lines import Lines
 from bots.terminal.platform import NOTHING_PUBLISHED, Terminal
 from bots.terminal.screen import Pipe, Screen, Window
 from shared import log, names
-from shared.bus import Bus, Unavailable
+from shared.bus import Bus
+from shared.connection import Unavailable
 from shared.settings import Settings
 
 USAGE: Final = 2

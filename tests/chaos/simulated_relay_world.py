@@ -14,7 +14,8 @@ from bots.platform import Part
 from bots.relay import NOT_SHOWABLE, STOPPED, Relay
 from bots.split_text import split_text
 from shared import names
-from shared.bus import REQUEST_TIMEOUT_S, Bus
+from shared.bus import Bus
+from shared.connection import REQUEST_TIMEOUT_S
 from shared.messages import Outcome, Partial, Reply
 from tests.chaos.simulated_loop import Life, Scheduler
 from tests.chaos.simulated_nats import Connection, Server

@@ -18,7 +18,8 @@ from typing import Any, Final, Self
 
 from ops.nats_command import set_up_streams
 from ops.nats_server import NatsServer
-from shared.bus import CLOSED_EXIT_CODE, Bus
+from shared.bus import Bus
+from shared.connection import CLOSED_EXIT_CODE
 from tests.chaos.fault_plan import LINKS
 from tests.chaos.model import ChaosModel
 from tests.fakes.discord import FakeDiscord

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bots.platform import Part
-from shared.bus import TooLarge, Unavailable
+from shared.bus import TooLarge
+from shared.connection import Unavailable
 from shared.messages import Again, AnyEvent, Ask, Deleted, Edited, Rate, Reset, Stop
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer

@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from bots.endings import end
 from ops.nats_server import NatsServer
 from shared import names, streams
-from shared.bus import CUT, REQUEST_TIMEOUT_S, Bus, Unavailable
+from shared.bus import CUT, Bus
+from shared.connection import REQUEST_TIMEOUT_S, Unavailable
 from shared.messages import REPLY_LIMIT_BYTES, Reply
 from shared.pull import consume, follow
 from shared.streams import ensure_reply_consumer

@@ -30,7 +30,8 @@ from bots.relay import Relay
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
 from shared import names
-from shared.bus import Bus, Unavailable
+from shared.bus import Bus
+from shared.connection import Unavailable
 from shared.messages import Ask, Partial, Place, Reply
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always

@@ -18,7 +18,8 @@ from nats.aio.msg import Msg
 from ops.nats_server import NatsServer
 from ops.ports import is_free
 from shared import lifecycle, names
-from shared.bus import Bus, Unavailable
+from shared.bus import Bus
+from shared.connection import Unavailable
 from shared.lock import Held, running
 from shared.settings import Settings
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ops.nats_server import NatsServer
-from shared.bus import CLOSED_EXIT_CODE, Bus
+from shared.bus import Bus
+from shared.connection import CLOSED_EXIT_CODE
 from tests.fakes.model import FakeModel
 from tests.running import ROOT, Running, answer_to, dataflow, question
 

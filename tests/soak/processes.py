@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ops.nats_server import NatsServer
-from shared.bus import CLOSED_EXIT_CODE
+from shared.connection import CLOSED_EXIT_CODE
 from tests.benchmarks.processes import cpu_s, rss_mb
 from tests.running import ROOT, Running
 

@@ -8,7 +8,7 @@ from bots.endings import end
 from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
 from bots.slack.sockets import Patience
-from shared.bus import Unavailable
+from shared.connection import Unavailable
 from shared.messages import AnyEvent
 from tests.fakes.slack import APP_TOKEN, BOT, BOT_TOKEN, ROOM, FakeSlack, Fault
 
