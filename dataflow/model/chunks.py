@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import openai
+from pydantic_core import to_json
 
 from dataflow.model.errors import ModelError
 from dataflow.model.openai_errors import RAISED, translated
@@ -31,7 +32,7 @@ class Chunks:
             # history; this is the same request without its checks of every message.
             self._stream = await self._client.post(
                 _chat_completions(self._client.base_url),
-                body=self._body,
+                content=to_json(self._body),
                 cast_to=object,
                 stream=True,
                 stream_cls=openai.AsyncStream[object],

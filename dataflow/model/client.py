@@ -65,6 +65,7 @@ class ModelClient:
     ) -> None:
         self._endpoint = endpoint
         self._answer_tokens = answer_tokens
+        self._give_up_after_s = give_up_after_s
         self._silence_s = silence_s
         self._clients: dict[tuple[str | None, str], openai.AsyncOpenAI] = {}
         self._tls = httpx2.create_ssl_context()
@@ -92,33 +93,33 @@ class ModelClient:
             ModelError: after retries, or at once where another try cannot help.
         """
         started = time.monotonic()
-        async with asyncio.timeout(ANSWER_LIMIT_S):
-            chunks, name = await self._opened(messages, model)
-        if self._complaining:
-            self._complaining = False
-            logger().warning("the model answers again")
-        text, finish, usage = "", None, None
+        finish, usage = None, None
         pieces: list[str] = []
         length = 0
         try:
-            async with asyncio.timeout(ANSWER_LIMIT_S):
-                async for chunk in chunks:
-                    usage = usage_of(chunk) or usage
-                    piece, ended = piece_of(chunk)
-                    finish = ended or finish
-                    if piece:
-                        if not pieces:
-                            metrics.first_token_s.observe(time.monotonic() - started)
-                        pieces.append(piece)
-                        length += len(piece)
-                        on_text(piece)
-                    if length > ANSWER_LIMIT_CHARS:
-                        finish = "length"
-                        break
+            async with asyncio.timeout(self._give_up_after_s + ANSWER_LIMIT_S):
+                chunks, name = await self._opened(messages, model)
+                if self._complaining:
+                    self._complaining = False
+                    logger().warning("the model answers again")
+                try:
+                    async for chunk in chunks:
+                        usage = usage_of(chunk) or usage
+                        piece, ended = piece_of(chunk)
+                        finish = ended or finish
+                        if piece:
+                            if not pieces:
+                                metrics.first_token_s.observe(time.monotonic() - started)
+                            pieces.append(piece)
+                            length += len(piece)
+                            on_text(piece)
+                        if length > ANSWER_LIMIT_CHARS:
+                            finish = "length"
+                            break
+                finally:
+                    await chunks.aclose()
         except TimeoutError as error:
             raise ModelError("stalled", "the answer took too long") from error
-        finally:
-            await chunks.aclose()
         text = "".join(pieces)
         if finish is None:
             raise ModelError("cut", "the stream ended without a finish reason")

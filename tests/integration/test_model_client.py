@@ -91,6 +91,7 @@ async def test_each_dialect_sends_what_its_endpoint_understands(
     limits = {key for key in request if key.startswith("max_")}
     assert limits == {"max_completion_tokens" if name == "openai" else "max_tokens"}
     assert ("temperature" in request) is (name == "demo")
+    assert headers["Content-Type"] == "application/json"
     assert (headers.get("Connection") == "close") is (name in {"demo", "llamacpp"})
 
 
