@@ -119,7 +119,10 @@ class Conversation:
                 effects = self._end("stopped", lambda p: self._is_stopped(p, event))
             case Deleted():
                 self._drop_turns(lambda turn: turn.is_about(event.prompt_id))
-                effects = self._end("withdrawn", lambda p: p.ask.id == event.prompt_id)
+                # With it goes a newer answer to it that is on its way.
+                effects = self._end(
+                    "withdrawn", lambda p: event.prompt_id in {p.ask.id, p.replaces}
+                )
             case Edited():
                 effects = self._on_edited(event, replayed=replayed)
             case Again():

@@ -101,7 +101,8 @@ def outcomes_have_a_cause(world: World) -> Iterator[str]:
                     for e in later
                 )
             case "withdrawn":
-                good = any(e.kind == "deleted" and e.about == event.id for e in later)
+                gone = {event.id, event.about} if event.kind == "again" else {event.id}
+                good = any(e.kind == "deleted" and e.about in gone for e in later)
             case "refused":
                 good = event.kind == "again" and reply.text.startswith(NOT_REMEMBERED)
             case _:

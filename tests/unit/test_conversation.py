@@ -259,6 +259,17 @@ def test_again_twice_leaves_the_last_answer_where_the_first_was(*, in_flight: bo
     assert [turn.answer for turn in talk.turns] == ["a to q 2"]
 
 
+def test_deleting_a_question_withdraws_the_newer_answer_that_is_on_its_way() -> None:
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1), replayed=False))
+    talk.on_reply(reply(first))
+    (again,) = calls(talk.on_event(event(Again, 2, prompt_id="q1"), replayed=False))
+    (cancel,) = talk.on_event(event(Deleted, 3, prompt_id="q1"), replayed=False)
+    assert cancel == Cancel("e2", "withdrawn")
+    talk.on_reply(reply(again))  # the journal had taken the answer already
+    assert talk.turns == (), "words of a deleted question"
+
+
 @pytest.mark.parametrize("outcome", ["answered", "failed"])
 def test_again_waits_for_an_answer_that_a_person_saw_before_the_flow_heard_of_it(
     outcome: Outcome,
