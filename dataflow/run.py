@@ -156,8 +156,9 @@ def main(settings: Settings) -> int:
     threading.Thread(target=wait_for_signal, daemon=True, name="signals").start()
     bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
     window = window_of(settings)
+    fixed = None if settings.demo_model else endpoint_of(settings)
     model = ModelClient(
-        lambda: endpoint_of(settings),
+        lambda: fixed or endpoint_of(settings),
         answer_tokens=window.answer_tokens,
         give_up_after_s=settings.model_give_up_s,
         silence_s=settings.model_silence_s,
