@@ -71,7 +71,17 @@ def quiet_logger() -> logging.Logger:
     """For Bolt and the SDK, whose other lines hold whole messages and signatures."""
     logger = logging.getLogger("slack")
     logger.setLevel(logging.ERROR)
+    logger.addFilter(_one_line_a_failed_call)
     return logger
+
+
+def _one_line_a_failed_call(record: logging.LogRecord) -> bool:
+    """The SDK shows a traceback where it could not connect anew: no defect, and it is watched."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and is_call_error(error):
+        record.msg = f"Slack's SDK could not reach Slack and is watched: {type(error).__name__}"
+        record.args, record.exc_info = (), None
+    return True
 
 
 def new_session() -> aiohttp.ClientSession:
