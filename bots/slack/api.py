@@ -64,6 +64,8 @@ _NEVER: Final = frozenset(
 )  # fmt: skip
 _CALL_ERRORS: Final = (SlackClientError, aiohttp.ClientError, TimeoutError, OSError)
 
+_SOCKET_MODE: Final = "slack_sdk/socket_mode/"
+
 CallError = SlackClientError | aiohttp.ClientError | TimeoutError | OSError
 
 
@@ -76,9 +78,9 @@ def quiet_logger() -> logging.Logger:
 
 
 def _one_line_a_failed_call(record: logging.LogRecord) -> bool:
-    """The SDK shows a traceback where it could not connect anew: no defect, and it is watched."""
+    """A traceback where Socket Mode could not connect anew is no defect: the line is watched."""
     error = record.exc_info[1] if record.exc_info else None
-    if error is not None and is_call_error(error):
+    if _SOCKET_MODE in record.pathname and error is not None and is_call_error(error):
         record.msg = f"Slack's SDK could not reach Slack and is watched: {type(error).__name__}"
         record.args, record.exc_info = (), None
     return True

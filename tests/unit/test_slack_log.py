@@ -1,26 +1,40 @@
 """What of the Slack SDK's own log lines an operator reads."""
 
 import logging
+from pathlib import Path
 
-import aiohttp
 import pytest
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
 
-from bots.slack.api import quiet_logger
+from bots.slack.api import client_of, new_session, quiet_logger
+
+NOBODY_THERE = "http://127.0.0.1:1/"
 
 
-def logged(caplog: pytest.LogCaptureFixture, error: Exception) -> str:
-    try:
-        raise error
-    except type(error):
-        quiet_logger().exception("Failed to run message listeners: %s", "the whole envelope")
+def last_line(caplog: pytest.LogCaptureFixture) -> str:
     return logging.Formatter().format(caplog.records[-1])
 
 
-def test_a_call_that_failed_within_the_sdk_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    text = logged(caplog, aiohttp.ServerDisconnectedError())
-    assert text.endswith("could not reach Slack and is watched: ServerDisconnectedError")
+async def test_where_the_sdk_cannot_connect_anew_it_is_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with new_session() as session:
+        web = client_of(None, NOBODY_THERE, session)
+        client = SocketModeClient("xapp-1-secret", web_client=web, logger=quiet_logger())
+        await client.run_message_listeners({"type": "disconnect"}, "the whole envelope")
+        await client.close()
+    text = last_line(caplog)
+    assert text.endswith("could not reach Slack and is watched: ClientConnectorError")
     assert len(text.splitlines()) == 1
 
 
-def test_a_defect_within_the_sdk_keeps_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    assert "Traceback" in logged(caplog, KeyError("type"))
+def test_a_failure_of_our_own_keeps_its_words_and_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    try:
+        Path("/nowhere/at/all").read_bytes()
+    except OSError:
+        quiet_logger().exception("Failed to run a listener")
+    text = last_line(caplog)
+    assert "Failed to run a listener" in text
+    assert "Traceback" in text
