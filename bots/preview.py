@@ -1,19 +1,28 @@
-"""One growing answer on its way to a platform: the newest text, one call at a time.
+"""Growing answers on their way to a platform: of each the newest text, one call at a time.
 
 Best effort: whatever a platform does here, the answer itself comes, and nothing is shown after it.
 """
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from typing import Final
 
 from bots.platform import ChatPlatform
+from bots.seen import Seen
 from shared.log import logger
 from shared.messages import Partial
 from shared.receipts import Claim, Receipts
 
 PREVIEW_ENDS_WITHIN_S: Final = 10.0
 """A call that shows a partial is given up after this: the answer is what matters."""
+
+PREVIEWS_KEPT: Final = 1024
+"""Growing answers at a time; the reply of one may have gone to another process of ours."""
+
+FINISHED_KEPT: Final = 2048
+"""Ids of replies that were shown, so that a partial on its way then does not open them again; the
+claim of their first part would stop it, too."""
 
 
 class Preview:
@@ -77,3 +86,43 @@ class Preview:
             logger().exception("partial not shown")
         finally:
             self._task = None
+
+
+class Previews:
+    """Those of one relay, by the id of their question."""
+
+    def __init__(self, platform: ChatPlatform, receipts: Receipts, *, after_s: float) -> None:
+        """Of an answer that is whole within `after_s` seconds nothing is shown before it."""
+        self._platform = platform
+        self._receipts = receipts
+        self._after_s = after_s
+        self._open: OrderedDict[str, Preview] = OrderedDict()
+        self._finished: Seen[str] = Seen(FINISHED_KEPT)
+
+    def see(self, partial: Partial, *, may_open: bool) -> None:
+        """Shows a partial of an answer that grows, or of a new one where that `may_open`."""
+        preview = self._open.get(partial.prompt_id)
+        if preview is None:
+            if not may_open or partial.prompt_id in self._finished:
+                return
+            preview = self._open[partial.prompt_id] = Preview(
+                self._platform, self._receipts, after_s=self._after_s
+            )
+            while len(self._open) > PREVIEWS_KEPT:
+                _, oldest = self._open.popitem(last=False)
+                oldest.cancel()
+        preview.see(partial)
+
+    async def finish(self, prompt_id: str) -> bool:
+        """Shows no more partials of an answer; whether its first part was claimed for them."""
+        self._finished.add(prompt_id)
+        preview = self._open.pop(prompt_id, None)
+        if preview is None:
+            return False
+        await preview.settled()
+        return preview.owned
+
+    def cancel(self) -> None:
+        """Ends the calls to the platform that go on."""
+        for preview in self._open.values():
+            preview.cancel()

@@ -7,7 +7,7 @@ must never hold up one user's replies for another's.
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -19,8 +19,7 @@ from pydantic import ValidationError
 from bots.endings import end
 from bots.left_over import LeftOver
 from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part, Preparing
-from bots.preview import Preview
-from bots.seen import Seen
+from bots.preview import Previews
 from bots.split_text import split_text
 from shared import metrics, names
 from shared.bus import Bus
@@ -35,13 +34,6 @@ WORKING_EVERY_S: Final = ACK_WAIT_S / 3
 
 GIVE_UP_AFTER_S: Final = 24 * 3600.0
 """A reply that no platform took for a day goes to the dead letters; until then it is tried."""
-
-FINISHED_KEPT: Final = 2048
-"""Ids of replies that were shown, so that a partial on its way then does not open them again; the
-claim of their first part would stop it, too."""
-
-PREVIEWS_KEPT: Final = 1024
-"""Growing answers at a time; the reply of one may have gone to another process of ours."""
 
 LATER_AT_LEAST_S: Final = 0.1
 """Before a part is tried again, whatever the platform says."""
@@ -79,12 +71,10 @@ class Relay:
         self._subject = subject
         self._partials = partials
         self._inactive_s = inactive_s
-        self._previews_after_s = previews_after_s
         self._receipts = Receipts(bus, platform.name)
         self._lanes: dict[str, deque[tuple[Reply, Msg]]] = {}
         self._in_hand: dict[str, Msg] = {}
-        self._previews: OrderedDict[str, Preview] = OrderedDict()
-        self._finished: Seen[str] = Seen(FINISHED_KEPT)
+        self._previews = Previews(platform, self._receipts, after_s=previews_after_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._left_over = LeftOver(bus, consumer, self._in_hand)
 
@@ -109,8 +99,7 @@ class Relay:
             if partials is not None:
                 with contextlib.suppress(nats.errors.Error):
                     await partials.unsubscribe()
-            for preview in self._previews.values():
-                preview.cancel()
+            self._previews.cancel()
             await self._left_over.stop()
             await end(working, *self._tasks)
 
@@ -167,9 +156,7 @@ class Relay:
 
     async def _show(self, reply: Reply) -> None:
         started = time.monotonic()
-        preview = self._finish(reply.prompt_id)
-        if preview is not None:
-            await preview.settled()
+        previewed = await self._previews.finish(reply.prompt_id)
         if reply.outcome == "withdrawn":
             # Claimed, so that no late partial opens a preview in the process after this one.
             await self._receipts.claim(f"{reply.prompt_id}.0")
@@ -182,8 +169,7 @@ class Relay:
         refused = _Refused()
         for index, piece in enumerate(pieces):
             part = Part(reply, piece, index, len(pieces))
-            owned = index == 0 and preview is not None and preview.owned
-            if not await self._post(part, refused, claimed_here=owned):
+            if not await self._post(part, refused, claimed_here=previewed and index == 0):
                 return
         logger().info(
             "posted",
@@ -280,24 +266,11 @@ class Relay:
             partial = Partial.model_validate_json(message.data)
         except ValidationError:
             return  # lossy by design
-        prompt_id = partial.prompt_id
-        if prompt_id in self._finished or prompt_id in self._in_hand:
+        if partial.prompt_id in self._in_hand:
             return
-        preview = self._previews.get(prompt_id)
-        if preview is None:
-            if partial.user in self._lanes or self._left_over.holding:
-                return  # it would stand before an older answer that is still to be shown
-            preview = self._previews[prompt_id] = Preview(
-                self._platform, self._receipts, after_s=self._previews_after_s
-            )
-            while len(self._previews) > PREVIEWS_KEPT:
-                _, oldest = self._previews.popitem(last=False)
-                oldest.cancel()
-        preview.see(partial)
-
-    def _finish(self, prompt_id: str) -> "Preview | None":
-        self._finished.add(prompt_id)
-        return self._previews.pop(prompt_id, None)
+        # Else it would stand before an older answer that is still to be shown.
+        may_open = partial.user not in self._lanes and not self._left_over.holding
+        self._previews.see(partial, may_open=may_open)
 
 
 @dataclass(slots=True)

@@ -9,16 +9,9 @@ from dataclasses import replace
 from typing import Final
 
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.request import (
-    TooLong,
-    Turn,
-    Window,
-    may_recall,
-    request_of,
-    same_thread,
-    turn_of,
-)
+from dataflow.request import TooLong, Window, may_recall, request_of, same_thread
 from dataflow.saved import SAVED, Pending, Saved
+from dataflow.turns import Turn, Turns, turn_of
 from dataflow.window import FIRST_RATIO, corrected_ratio
 from shared.messages import (
     Again,
@@ -40,10 +33,6 @@ IN_FLIGHT_LIMIT: Final = 3
 WAITING_LIMIT: Final = 100
 """Unanswered questions of one user; more are refused, so that state stays bounded."""
 
-TURNS_LIMIT: Final = 200
-TOKENS_LIMIT: Final = 50_000
-"""What is remembered of one user: about 200 kB, beyond which a summary serves better."""
-
 SETTLED_LIMIT: Final = 256
 """Ids of a user's last settled questions, against a second delivery."""
 
@@ -63,7 +52,7 @@ class Conversation:
         self.user = user
         """Whose it is; empty if a snapshot of an older version does not tell."""
         self._window = window
-        self._turns: list[Turn] = []
+        self._turns = Turns()
         self._pending: list[Pending] = []
         # A dict keeps the order in which they came, and finds one at once.
         self._settled: dict[str, None] = {}
@@ -91,7 +80,7 @@ class Conversation:
         """The conversation of a snapshot. What was asked then counts as waiting again."""
         saved = SAVED.validate_json(data)
         conversation = cls(window, saved.user)
-        conversation._turns = list(saved.turns)
+        conversation._turns = Turns(saved.turns)
         conversation._pending = [replace(p, asked=False, replayed=True) for p in saved.pending]
         conversation._settled = dict.fromkeys(saved.settled)
         conversation._next_order = saved.next_order
@@ -118,7 +107,7 @@ class Conversation:
             case Stop():
                 effects = self._end("stopped", lambda p: self._is_stopped(p, event))
             case Deleted():
-                self._drop_turns(lambda turn: turn.is_about(event.prompt_id))
+                self._turns.drop(lambda turn: turn.is_about(event.prompt_id))
                 # With it goes a newer answer to it that is on its way.
                 effects = self._end(
                     "withdrawn", lambda p: event.prompt_id in {p.ask.id, p.replaces}
@@ -246,13 +235,10 @@ class Conversation:
         return [Settle(pending.ask, outcome, text)]
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
-        self._drop_turns(lambda turn: chosen(turn.place))
+        self._turns.drop(lambda turn: chosen(turn.place))
         self._pending = [
             replace(p, forgotten=True) if chosen(p.ask.place) else p for p in self._pending
         ]
-
-    def _drop_turns(self, chosen: Callable[[Turn], bool]) -> None:
-        self._turns = [turn for turn in self._turns if not chosen(turn)]
 
     def _start(self) -> Iterator[Effect]:
         """Asks what may be asked now: one a thread, a few a user, in order."""
@@ -291,19 +277,11 @@ class Conversation:
 
     def _remember(self, pending: Pending, reply: Reply) -> None:
         question = reply.prompt_text or pending.ask.text
-        first = pending.replaces
-        if first is not None:
-            self._drop_turns(lambda turn: turn.is_about(first))
         turn = turn_of(
-            reply.prompt_id, pending.ask.place, question, reply.text, pending.order, first=first
-        )
-        at = len(self._turns)
-        while at and self._turns[at - 1].order > turn.order:
-            at -= 1
-        self._turns.insert(at, turn)
-        tokens = sum(turn.tokens for turn in self._turns)
-        while len(self._turns) > TURNS_LIMIT or (tokens > TOKENS_LIMIT and len(self._turns) > 1):
-            tokens -= self._turns.pop(0).tokens
+            reply.prompt_id, pending.ask.place, question, reply.text, pending.order,
+            first=pending.replaces,
+        )  # fmt: skip
+        self._turns.add(turn)
 
     def _find(self, prompt_id: str) -> Pending | None:
         return next((p for p in self._pending if p.ask.id == prompt_id), None)

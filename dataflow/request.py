@@ -7,11 +7,11 @@ audience did not hear them.
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dataflow.turns import Turn
 from dataflow.window import (
     FIRST_RATIO,
     IMAGE_TOKENS,
-    MESSAGE_OVERHEAD_TOKENS,
-    estimated_tokens,
+    message_tokens,
     newest_that_fit,
 )
 from shared.messages import Ask, Place
@@ -28,41 +28,6 @@ QUOTES_HEAD: Final = (
 )
 
 ChatMessage = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One question and its answer, as the person saw them. `order` sorts a user's turns.
-
-    `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
-    `first` is the id of the question as it was asked first, where this answer is a newer one.
-    """
-
-    prompt_id: str
-    place: Place
-    question: str
-    answer: str
-    order: int
-    tokens: int
-    first: str | None = None
-
-    def is_about(self, prompt_id: str) -> bool:
-        """Whether this is the answer to that question, by whichever of its ids."""
-        return prompt_id in {self.prompt_id, self.first}
-
-
-def turn_of(
-    prompt_id: str,
-    place: Place,
-    question: str,
-    answer: str,
-    order: int,
-    *,
-    first: str | None = None,
-) -> Turn:
-    """A turn, weighed."""
-    tokens = _cost(question) + _cost(answer)
-    return Turn(prompt_id, place, question, answer, order, tokens, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +88,7 @@ def request_of(ask: Ask, turns: list[Turn], window: Window, ratio: float) -> Req
     room = int((window.context_tokens - window.answer_tokens) / ratio)
     persona = ask.persona or window.system_prompt
     question = _question(ask)
-    fixed = _cost(persona) + _cost(question) + IMAGE_TOKENS * sum(
+    fixed = message_tokens(persona) + message_tokens(question) + IMAGE_TOKENS * sum(
         attachment.blob is not None for attachment in ask.attachments
     )  # fmt: skip
     if fixed / FIRST_RATIO > room:
@@ -159,18 +124,14 @@ def halved(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
     return (system, *turns[len(turns) - keep :], question)
 
 
-def _cost(text: str) -> int:
-    return estimated_tokens(text) + MESSAGE_OVERHEAD_TOKENS
-
-
 def _background(turns: list[Turn], room: int) -> tuple[str, int]:
     costs = [turn.tokens for turn in turns]
-    fitting = newest_that_fit(costs, room - _cost(BACKGROUND_HEAD))
+    fitting = newest_that_fit(costs, room - message_tokens(BACKGROUND_HEAD))
     if not fitting:
         return "", 0
     kept = turns[len(turns) - fitting :]
     lines = [BACKGROUND_HEAD, *(f"They: {turn.question}\nYou: {turn.answer}" for turn in kept)]
-    cost = sum(turn.tokens for turn in kept) + _cost(BACKGROUND_HEAD)
+    cost = sum(turn.tokens for turn in kept) + message_tokens(BACKGROUND_HEAD)
     return "\n\n" + "\n".join(lines), cost
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from dataflow.request import Turn
+from dataflow.turns import Turn
 from shared.messages import Ask, Outcome
 
 

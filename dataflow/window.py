@@ -32,6 +32,11 @@ def estimated_tokens(text: str) -> int:
     return math.ceil(ascii_chars / CHARS_PER_TOKEN + len(text) - ascii_chars)
 
 
+def message_tokens(text: str) -> int:
+    """The same for a whole chat message."""
+    return estimated_tokens(text) + MESSAGE_OVERHEAD_TOKENS
+
+
 def corrected_ratio(ratio: float, *, estimated: int, counted: int) -> float:
     """The ratio of counted to estimated tokens after one more report."""
     if estimated <= 0 or counted <= 0:

@@ -32,8 +32,9 @@ from shared.messages import Deleted, Edited
 TAKE_AGAIN_S: Final = (1.0, 5.0, 30.0, 120.0)
 """Waits while Discord does not say who or where somebody is: its outages are mostly shorter."""
 
-HANDLED_KEPT: Final = 20_000
-"""Messages that were taken, so that one delivered again costs nothing."""
+HANDLED_KEPT: Final = 2048
+"""Messages that were taken, so that one delivered again soon costs nothing; later the stream knows
+its id."""
 
 EDIT_ASKS_WITHIN_S: Final = 3600.0
 """Who forgot the mention adds it soon; later an edit is only a correction."""

@@ -17,7 +17,7 @@ from bots.slack.teams import Team
 from bots.slack.text import mentioned
 
 KEPT: Final = 10_000
-"""People, channels or threads at a time: a large workspace's hour, 4 to 7 MB each."""
+"""People, channels or threads at a time: a large workspace's hour, 2 to 5 MB each."""
 
 FRESH_S: Final = 3600.0
 """For how long a name, a channel's kind or a guest's state is believed."""
@@ -40,24 +40,24 @@ class Remembered(Generic[T]):
     def __init__(self, now: Callable[[], float], keep: int = KEPT) -> None:
         self._now = now
         self._keep = keep
-        self._entries: OrderedDict[tuple[str, ...], tuple[float, T]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[float, T]] = OrderedDict()
 
     def get(self, *key: str) -> T | None:
         """The entry, if it is there and fresh."""
-        until, value = self._entries.get(key, (0.0, None))
+        until, value = self._entries.get(_joined(key), (0.0, None))
         return value if self._now() < until else None
 
     def put(self, value: T, *key: str, seconds: float = FRESH_S) -> None:
         """Remembers an entry; the oldest ones go where there are too many, or they are stale."""
         now = self._now()
-        self._entries[key] = (now + seconds, value)
-        self._entries.move_to_end(key)
+        self._entries[_joined(key)] = (now + seconds, value)
+        self._entries.move_to_end(_joined(key))
         while len(self._entries) > self._keep or next(iter(self._entries.values()))[0] < now:
             self._entries.popitem(last=False)
 
     def drop(self, *key: str) -> None:
         """Forgets an entry."""
-        self._entries.pop(key, None)
+        self._entries.pop(_joined(key), None)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -174,6 +174,11 @@ class Lookup:
             # A reply is found by its own ts, too: Slack then returns it alone.
             page = await self.thread(team, channel, ts)
         return next((m for m in page if m["ts"] == ts), None)
+
+
+def _joined(key: tuple[str, ...]) -> str:
+    """One string takes a third of the room of a tuple of them."""
+    return " ".join(key)
 
 
 def kept_of(user: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from shared.messages import Ask, Attachment, Deleted, Edited, Place, Quote, Rese
 CONTEXT_S: Final = 1.2
 """For what others said: Slack wants its acknowledgement within 3 s, the publish takes up to 2."""
 
-SEEN_KEPT: Final = 10_000
+SEEN_KEPT: Final = 2048
 """Messages that were taken. Slack delivers what it believes lost for a day, and for as long the
 stream knows its id; what is known here costs nothing."""
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataflow.at_rest import FILE, AtRest
-from dataflow.request import turn_of
 from dataflow.run import recovery_store
 from dataflow.saved import SAVED, Saved
+from dataflow.turns import turn_of
 from shared import names
 from tests.benchmarks.figures import Figure, Target, median_ms
 from tests.benchmarks.load import people

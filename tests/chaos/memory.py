@@ -37,7 +37,7 @@ def remembered(
     for event in sorted(events, key=lambda e: e.sequence):
         reply = by_prompt.get(event.id)
         said = reply is not None and reply.outcome in {"answered", "stopped"} and reply.text.strip()
-        if not event.wants_answer or reply is None or not said or _is_forgotten(event, events):
+        if not event.wants_answer or reply is None or not said:
             continue
         order, first = reply.sequence, event.id
         if event.kind == "again":
@@ -45,6 +45,8 @@ def remembered(
             if (old := turns.pop(first, None)) is not None:
                 order = old.place_in_order
         asked_first[event.id] = first
+        if _is_forgotten(event, first, events):
+            continue
         turns[first] = _Turn(event, reply.question or event.text, reply.text, order)
     here: Turns = []
     elsewhere: Counter[tuple[str, str]] = Counter()
@@ -58,12 +60,13 @@ def remembered(
     return here, elsewhere
 
 
-def _is_forgotten(event: Event, events: list[Event]) -> bool:
+def _is_forgotten(event: Event, first: str, events: list[Event]) -> bool:
+    """`first` is the question to which it gave a newer answer, or it itself."""
     return any(
         later.sequence > event.sequence
         and (
             (later.kind == "reset" and may_hear(event.spot, later.spot))
-            or (later.kind == "deleted" and later.about == event.id)
+            or (later.kind == "deleted" and later.about in {event.id, first})
         )
         for later in events
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.chaos import checker
+from tests.chaos.memory import remembered
 from tests.chaos.model import Answer
 from tests.chaos.plan import Act, campaign_plan
 from tests.chaos.said import Audience, Said, Spot, may_hear
@@ -270,6 +271,18 @@ def test_who_may_hear_what() -> None:
     spots = (ROOM_THREAD, SECRET_THREAD, DIRECT_THREAD, other)
     heard = {(a, b) for a in spots for b in spots if a != b and may_hear(a, b)}
     assert heard == allowed
+
+
+def test_a_deleted_question_takes_its_newer_answer_from_memory() -> None:
+    world = good_world()
+    asked, last = world.events[0], world.events[1]
+    again = replace(asked, sequence=10, id="p1again", kind="again", about="p1")
+    deleted = replace(asked, sequence=11, id="p1gone", kind="deleted", about="p1")
+    newer = replace(world.replies[0], sequence=10, prompt_id="p1again", text="newer")
+    last = replace(last, sequence=12)
+    replies = [world.replies[0], newer]
+    assert remembered(last, [asked, again], replies)[0] == [(asked.text, "newer")]
+    assert remembered(last, [asked, again, deleted], replies)[0] == []
 
 
 def test_the_seed_decides_the_plan() -> None:

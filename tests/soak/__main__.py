@@ -38,7 +38,6 @@ PEOPLE: Final = {"slack": 260, "discord": 190, "gateway": 150}
 """At a time; together they say 4.8 messages a second."""
 
 RESTARTED: Final = ("dataflow", "slack", "discord", "gateway", "nats-server")
-RESTART_EVERY_MIN: Final = 10.0
 REST_AFTER_S: Final = 60
 SUPERVISED_EVERY_S: Final = 0.5
 LAST_ANSWERS_S: Final = 420.0
@@ -132,19 +131,16 @@ class Soak:
                     await part.look()
 
     async def _restart(self) -> None:
-        """Each process in turn, so that the last one has still some time to run."""
-        every = min(RESTART_EVERY_MIN, self.minutes / (len(RESTARTED) + 1))
-        number = 0
-        while (minute := (number + 1) * every) < self.minutes:
+        """Each process once, in the first half: growth is judged in the second, in one life."""
+        for number, name in enumerate(RESTARTED, start=1):
+            minute = number * self.minutes / 2 / (len(RESTARTED) + 1)
             await self._until(minute)
-            name = RESTARTED[number % len(RESTARTED)]
             began = time.monotonic()
             await self.parts[name].stop()
             await self.parts[name].start()
             took_s = round(time.monotonic() - began, 2)
             self.result["restarts"].append({"minute": minute, "name": name, "took_s": took_s})
             say(f"{minute:5.1f} min  {name} restarted in {took_s:.1f} s")
-            number += 1
 
     async def _until(self, minute: float) -> None:
         await asyncio.sleep(max(0.0, self._began + minute * 60 - time.monotonic()))

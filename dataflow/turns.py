@@ -1,0 +1,77 @@
+"""What is remembered of one user: questions with their answers, in the order of asking.
+
+Pure. It must never grow without limit, whatever is said.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dataflow.window import message_tokens
+from shared.messages import Place
+
+TURNS_LIMIT: Final = 200
+TOKENS_LIMIT: Final = 50_000
+"""What is remembered of one user: about 200 kB, beyond which a summary serves better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer, as the person saw them. `order` sorts a user's turns.
+
+    `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
+    `first` is the id of the question as it was asked first, where this answer is a newer one.
+    """
+
+    prompt_id: str
+    place: Place
+    question: str
+    answer: str
+    order: int
+    tokens: int
+    first: str | None = None
+
+    def is_about(self, prompt_id: str) -> bool:
+        """Whether this is the answer to that question, by whichever of its ids."""
+        return prompt_id in {self.prompt_id, self.first}
+
+
+def turn_of(
+    prompt_id: str,
+    place: Place,
+    question: str,
+    answer: str,
+    order: int,
+    *,
+    first: str | None = None,
+) -> Turn:
+    """A turn, weighed."""
+    tokens = message_tokens(question) + message_tokens(answer)
+    return Turn(prompt_id, place, question, answer, order, tokens, first)
+
+
+class Turns:
+    """A user's turns, the oldest ones gone where there are too many. Iterates in their order."""
+
+    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+        self._turns = list(turns)
+
+    def __iter__(self) -> Iterator[Turn]:
+        return iter(self._turns)
+
+    def add(self, turn: Turn) -> None:
+        """Remembers a turn, in place of an older answer to the same question."""
+        first = turn.first
+        if first is not None:
+            self.drop(lambda old: old.is_about(first))
+        at = len(self._turns)
+        while at and self._turns[at - 1].order > turn.order:
+            at -= 1
+        self._turns.insert(at, turn)
+        tokens = sum(turn.tokens for turn in self._turns)
+        while len(self._turns) > TURNS_LIMIT or (tokens > TOKENS_LIMIT and len(self._turns) > 1):
+            tokens -= self._turns.pop(0).tokens
+
+    def drop(self, chosen: Callable[[Turn], bool]) -> None:
+        """Forgets turns."""
+        self._turns = [turn for turn in self._turns if not chosen(turn)]
