@@ -1,5 +1,8 @@
 """What an adapter remembers has a limit in number or in time, and the newest is never forgotten."""
 
+import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from bots.discord.memory import Memory
 from bots.seen import Seen
 from bots.slack.lookup import Remembered, kept_of
 from shared.messages import Place
+from tests.running import ROOT
 
 
 def test_the_newest_ids_are_known_and_at_most_twice_as_many() -> None:
@@ -64,3 +68,34 @@ def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
     known = [message for message in range(1, 641) if memory.asker(message) is not None]
     assert known == list(range(541, 641))
     memory.close()
+
+
+MAPPED_APART = """
+import ctypes
+from shared import lifecycle
+
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks",
+                     "uordblks", "fordblks", "keepcost")
+    ]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Mallinfo2
+with lifecycle.imports():
+    pass
+large = bytes(4 << 20)
+del large  # from here on glibc would take what is smaller from the heap
+before = libc.mallinfo2().hblkhd
+read = bytes(256 << 10)
+print(libc.mallinfo2().hblkhd - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="not glibc")
+def test_what_a_socket_is_read_into_stays_out_of_the_heap() -> None:
+    """It would grow by MB an hour, most of it unused."""
+    run = [sys.executable, "-c", MAPPED_APART]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(done.stdout) >= 256 << 10
