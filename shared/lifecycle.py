@@ -27,11 +27,6 @@ CANNOT_START: Final = 78
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-GARBAGE_AFTER: Final = (20_000, 5, 5)
-"""New objects until those in cycles are looked for: with Python's 700 a call of the model takes a
-sixth more processor time. Then rounds until older ones are, too: with Python's 10 an adapter holds
-some MB of garbage before that."""
-
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _M_MMAP_THRESHOLD: Final = -3  # glibc's malloc.h
 _LARGE_BYTES: Final = 128 * 1024
@@ -39,17 +34,18 @@ _ORPHAN_POLL_S: Final = 1.0
 
 
 @contextlib.contextmanager
-def imports() -> Iterator[None]:
+def imports(*, garbage_after: int = 2000) -> Iterator[None]:
     """Around a service's imports, which garbage collection makes slower by a fifteenth.
 
     What they leave lives as long as the process and is not looked through any more: that held every
-    thread for 100 to 300 ms now and then.
+    thread for 100 to 300 ms now and then. Objects in cycles are looked for after so many new ones;
+    20,000 of them are 3 MB of an adapter's, strewn over what stays.
     """
     _large_buffers_apart()
     gc.disable()
     yield
     gc.freeze()
-    gc.set_threshold(*GARBAGE_AFTER)
+    gc.set_threshold(garbage_after, *gc.get_threshold()[1:])
     gc.enable()
 
 
