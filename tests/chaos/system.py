@@ -35,6 +35,8 @@ FLOW_DISK_MIB: Final = 160
 FAKETIME: Final = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """Debian's libfaketime, if it is installed."""
 
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108
+
 PROGRAM: Final = """
 import select, sys, time
 # libfaketime 0.9.10 refuses the call by which Python 3.11 sleeps.
@@ -64,6 +66,7 @@ class Part:
     paused: bool = False
     restarts: int = 0
     ended_by_itself: list[int] = field(default_factory=list)
+    pids: list[int] = field(default_factory=list)
 
     def start(self) -> Running:
         self.lives += 1
@@ -71,6 +74,8 @@ class Part:
         log = self.home / f"{self.name}-{self.lives}.log"
         command = ("-c", PROGRAM.format(mutation=self.mutation), self.name)
         self.running = Running(*command, log=log, env=self.env).start()
+        assert self.running.process is not None
+        self.pids.append(self.running.process.pid)
         return self.running
 
     @property
@@ -88,6 +93,12 @@ class Part:
         if self.running is not None:
             self.running.kill()
         self.paused = False
+
+    def clear_clocks(self) -> None:
+        """Removes what libfaketime leaves in shared memory where its process was killed."""
+        for pid in self.pids:
+            for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+                (SHARED_MEMORY / name).unlink(missing_ok=True)
 
     def look(self) -> None:
         """Starts it again where it ended by itself, as a supervisor does."""
@@ -260,6 +271,7 @@ class System:
     def _kill_all(self) -> None:
         for part in self.parts.values():
             part.kill()
+            part.clear_clocks()
 
     # --- what it says ---------------------------------------------------------------------------
 
