@@ -39,7 +39,7 @@ def imports(*, garbage_after: int = 2000) -> Iterator[None]:
 
     What they leave lives as long as the process and is not looked through any more: that held every
     thread for 100 to 300 ms now and then. Objects in cycles are looked for after so many new ones;
-    20,000 of them are 3 MB of an adapter's, strewn over what stays.
+    20,000 of them are some 2 MB of an adapter's, strewn over what stays.
     """
     _large_buffers_apart()
     gc.disable()
