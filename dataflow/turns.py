@@ -4,7 +4,7 @@ Pure. It must never grow without limit, whatever is said.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dataflow.window import message_tokens
@@ -54,13 +54,16 @@ class Turns:
     """A user's turns, the oldest ones gone where there are too many. Iterates in their order."""
 
     def __init__(self, turns: Iterable[Turn] = ()) -> None:
-        self._turns = list(turns)
+        self._turns: list[Turn] = []
+        for turn in turns:
+            self._turns.append(self._in_shared_place(turn))
 
     def __iter__(self) -> Iterator[Turn]:
         return iter(self._turns)
 
     def add(self, turn: Turn) -> None:
         """Remembers a turn, in place of an older answer to the same question."""
+        turn = self._in_shared_place(turn)
         first = turn.first
         if first is not None:
             self.drop(lambda old: old.is_about(first))
@@ -71,6 +74,14 @@ class Turns:
         tokens = sum(turn.tokens for turn in self._turns)
         while len(self._turns) > TURNS_LIMIT or (tokens > TOKENS_LIMIT and len(self._turns) > 1):
             tokens -= self._turns.pop(0).tokens
+
+    def _in_shared_place(self, turn: Turn) -> Turn:
+        """The turn, without a place of its own where it was said where the last one was.
+
+        A place takes more room than a short question with its answer.
+        """
+        last = self._turns[-1].place if self._turns else None
+        return replace(turn, place=last) if last == turn.place and last is not None else turn
 
     def drop(self, chosen: Callable[[Turn], bool]) -> None:
         """Forgets turns."""

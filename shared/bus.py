@@ -14,7 +14,8 @@ import nats.js.errors
 from nats.aio.msg import Msg
 
 from shared import metrics, names
-from shared.connection import TRANSIENT, Connection, Unavailable
+from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Unavailable
+from shared.group_commit import GroupCommit
 from shared.log import logger
 from shared.messages import (
     EVENT_LIMIT_BYTES,
@@ -51,6 +52,11 @@ class TooLarge(Exception):  # noqa: N818
 class Bus(Connection):
     """What is sent and stored over one connection; made with `connect`."""
 
+    def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
+        super().__init__(url, on_closed)
+        self._events = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
+        self._replies = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
+
     # --- events -----------------------------------------------------------------------------
 
     async def publish(self, event: Event, *, patience_s: float = 0.0) -> bool:
@@ -84,7 +90,7 @@ class Bus(Connection):
 
     async def _store(self, subject: str, data: bytes, headers: dict[str, str]) -> bool:
         try:
-            ack = await self.js.publish(subject, data, headers=headers)
+            return await self._events.store(subject, data, headers)
         except nats.js.errors.APIError as error:
             if error.err_code == _MESSAGE_TOO_LARGE:
                 raise TooLarge(len(data), EVENT_LIMIT_BYTES) from error
@@ -93,7 +99,6 @@ class Bus(Connection):
             raise TooLarge(len(data), EVENT_LIMIT_BYTES) from error
         except TRANSIENT as error:
             raise Unavailable("NATS does not answer now") from error
-        return not ack.duplicate
 
     # --- the journal ------------------------------------------------------------------------
 
@@ -118,7 +123,7 @@ class Bus(Connection):
 
         async def once() -> Reply:
             try:
-                await self.js.publish(subject, data, headers=headers)
+                await self._replies.store(subject, data, headers)
             except nats.js.errors.BadRequestError as error:
                 if error.err_code not in _ANSWERED_ALREADY:
                     raise

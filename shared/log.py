@@ -1,8 +1,11 @@
 """Structured logging: one line a hop; never a message's text, never a secret."""
 
+import json
 import logging
 import sys
 from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
 
 # structlog.dev imports rich where it finds it, for tracebacks that are not used here. That is a
 # tenth of the time that a service needs to start.
@@ -15,6 +18,12 @@ if not _RICH_IS_HERE:
     del sys.modules["rich"]
 
 
+class _Process:
+    """The process's logger, put together once: it took as long as writing a line."""
+
+    logger: Any = structlog.get_logger()
+
+
 def set_up(level: str, *, process: str) -> None:
     """Logs to standard error: JSON for machines, readable lines on a terminal."""
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -25,17 +34,30 @@ def set_up(level: str, *, process: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer()
+            if human
+            else structlog.processors.JSONRenderer(serializer=_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        if human
+        else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+    _Process.logger = structlog.get_logger().bind()
     # Libraries log through the standard module; their INFO lines can hold message texts.
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)
 
 
+def _json(line: dict[str, Any], **_: Any) -> bytes:
+    """A line as JSON, in half the time that Python's own takes, which does what is odd."""
+    try:
+        return to_json(line, fallback=repr)
+    except PydanticSerializationError:  # half a character, or bytes that are no text
+        return json.dumps(line, default=repr).encode()
+
+
 def logger() -> Any:
     """The process's logger."""
-    return structlog.get_logger()
+    return _Process.logger

@@ -24,6 +24,7 @@ GATEWAY_SUBJECT: Final = "prompts"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9-]")
 _TOKEN: Final = re.compile(rf"(?:[A-Za-z0-9-]|_[0-9A-F]{{2}}){{1,{TOKEN_LENGTH_LIMIT}}}")
 _PLATFORM: Final = re.compile(r"[a-z][a-z0-9]{0,31}")
+_USER: Final = re.compile(rf"({_PLATFORM.pattern}):({_TOKEN.pattern})")
 
 
 class BadName(ValueError):  # noqa: N818  (named by what it is about, as all our errors)
@@ -92,10 +93,10 @@ def split_user(user: str) -> tuple[str, str]:
     Raises:
         BadName: it is not `<platform>:<token>`.
     """
-    platform, colon, token = user.partition(":")
-    if not colon or not _PLATFORM.fullmatch(platform) or not is_token(token):
+    found = _USER.fullmatch(user)
+    if found is None:
         raise BadName("a user is <platform>:<token>")
-    return platform, token
+    return found[1], found[2]
 
 
 def prompt_subject(user: str) -> str:

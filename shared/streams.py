@@ -154,6 +154,7 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             duplicate_window=DUPLICATES_S,
             subject_transform=api.SubjectTransform(src="prompts.*.*", dest=PARTITION_TRANSFORM),
             metadata={PARTITION_METADATA: str(names.PARTITIONS)},
+            allow_atomic=True,
         ),
         _stream(
             names.REPLIES,
@@ -164,6 +165,7 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             discard=api.DiscardPolicy.NEW,
             duplicate_window=DUPLICATES_S,
             allow_direct=True,
+            allow_atomic=True,
         ),
         _stream(names.DLQ, "dlq.>", replicas=replicas, max_age=DEAD_KEPT_S, max_bytes=DLQ_BYTES),
         _stream(

@@ -57,9 +57,14 @@ class ModelError(Exception):
 
 def waits_s(rng: random.Random) -> Generator[float, Any, None]:
     """Seconds before each retry, in the form `backoff` takes: Retry-After first, else jitter."""
-    limit = RETRY_FIRST_S
-    error = yield 0.0
+    limit_s, wait_s = RETRY_FIRST_S, 0.0
     while True:
-        told = error.retry_after_s if isinstance(error, ModelError) else None
-        error = yield rng.uniform(0, limit) if told is None else min(told, RETRY_AFTER_LIMIT_S)
-        limit = min(limit * 2, RETRY_LAST_S)
+        # No name for what is sent: a generator that holds the error, in whose traceback it stands
+        # itself, would keep the whole call until garbage is looked for.
+        wait_s = _wait_s((yield wait_s), rng.uniform(0, limit_s))
+        limit_s = min(limit_s * 2, RETRY_LAST_S)
+
+
+def _wait_s(error: Any, otherwise_s: float) -> float:
+    told_s = error.retry_after_s if isinstance(error, ModelError) else None
+    return otherwise_s if told_s is None else min(told_s, RETRY_AFTER_LIMIT_S)

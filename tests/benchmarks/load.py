@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from nats.aio.msg import Msg
 
-from shared import names
 from shared.bus import Bus
 from shared.messages import Ask, Partial
 from tests.running import question
@@ -57,16 +56,6 @@ class People:
         stored = time.monotonic()
         return await future, stored
 
-    async def ask_briefly(self, ask: Ask) -> float:
-        """Seconds to the reply; its publishing is not acknowledged, so that the load is light."""
-        future = self._waiting[ask.id] = asyncio.get_running_loop().create_future()
-        data = ask.wire()
-        started = time.monotonic()
-        await self.bus.client.publish(
-            names.prompt_subject(ask.user), data, headers={"Nats-Msg-Id": ask.id}
-        )
-        return await future - started
-
 
 @asynccontextmanager
 async def people(nats_url: str, *, partials: bool = False) -> AsyncIterator[People]:
@@ -95,7 +84,7 @@ async def one_by_one(
 async def all_at_once(them: People, prefix: str, users: int) -> list[float]:
     """Each of so many users asks one question in the same moment."""
     asks = [question(f"{prefix}{n}", 0, f"{prefix} {n}") for n in range(users)]
-    return await asyncio.gather(*map(them.ask_briefly, asks))
+    return [took_s for took_s, _ in await asyncio.gather(*map(them.ask, asks))]
 
 
 async def again_and_again(
@@ -114,7 +103,7 @@ async def again_and_again(
         number = 0
         while time.monotonic() < end:
             ask = question(f"{prefix}{seat}-{number // TURNS}", number, f"{prefix} {seat} {number}")
-            needed = await them.ask_briefly(ask)
+            needed, _ = await them.ask(ask)
             counted[0] += 1
             if begin <= time.monotonic() < end:
                 took.append(needed)

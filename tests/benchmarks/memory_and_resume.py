@@ -110,6 +110,6 @@ async def _introduce(them: People, users: int) -> None:
 
     async def some() -> None:
         for number in numbers:
-            await them.ask_briefly(question(f"known{number}", 0, "q" * CHARS))
+            await them.ask(question(f"known{number}", 0, "q" * CHARS))
 
     await asyncio.gather(*(some() for _ in range(AT_ONCE)))

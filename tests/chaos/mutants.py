@@ -19,6 +19,7 @@ from dataflow.effects import Effect
 from dataflow.saved import Pending
 from shared import names
 from shared.bus import Bus
+from shared.group_commit import GroupCommit
 from shared.messages import Reply
 from shared.receipts import Claim, Receipts
 
@@ -74,15 +75,24 @@ def without_header(header: str, subjects: str) -> Callable[[pytest.MonkeyPatch],
     """What is stored under the subjects is stored unconditionally."""
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        publish = JetStreamContext.publish
+        publish, store = JetStreamContext.publish, GroupCommit.store
 
-        async def bare(self: JetStreamContext, subject: str, *args: Any, **fields: Any) -> Any:
-            headers = fields.get("headers") or {}
-            if subject.startswith(subjects):
-                fields["headers"] = {k: v for k, v in headers.items() if k != header} or None
+        def bare(subject: str, headers: dict[str, str]) -> dict[str, str]:
+            return {
+                k: v for k, v in headers.items() if k != header or not subject.startswith(subjects)
+            }
+
+        async def published(self: JetStreamContext, subject: str, *args: Any, **fields: Any) -> Any:
+            fields["headers"] = bare(subject, fields.get("headers") or {}) or None
             return await publish(self, subject, *args, **fields)
 
-        patch.setattr(JetStreamContext, "publish", bare)
+        async def stored(
+            self: GroupCommit, subject: str, data: bytes, headers: dict[str, str]
+        ) -> bool:
+            return await store(self, subject, data, bare(subject, headers))
+
+        patch.setattr(JetStreamContext, "publish", published)
+        patch.setattr(GroupCommit, "store", stored)
 
     return mutate
 
@@ -98,6 +108,7 @@ class Mutant:
 
 
 _BUS: Final = "tests/integration/test_bus.py"
+_GROUP_COMMIT: Final = "tests/integration/test_group_commit.py"
 _RELAY: Final = "tests/integration/test_relay.py"
 _DISCORD: Final = "tests/contract/test_discord_answering.py"
 _SURROUNDINGS: Final = "tests/integration/test_surroundings.py"
@@ -137,6 +148,7 @@ MUTANTS: Final = {
         (
             f"{_BUS}::test_the_first_reply_stands",
             f"{_BUS}::test_a_reply_whose_acknowledgement_was_lost_is_stored_once",
+            f"{_GROUP_COMMIT}::test_the_first_reply_stands_among_many",
         ),
         hidden_by="The flow asks the journal before the model; two that answer at the same moment "
         "are not hidden.",
@@ -151,6 +163,7 @@ MUTANTS: Final = {
         (
             f"{_BUS}::test_an_event_is_stored_once_however_often_it_is_published",
             f"{_BUS}::test_a_publish_whose_acknowledgement_was_lost_is_stored_once",
+            f"{_GROUP_COMMIT}::test_what_is_stored_already_does_not_keep_the_others_out",
         ),
         hidden_by="The conversation ignores a second copy, and the journal is behind it: people "
         "see one answer. The stream holds two.",

@@ -32,6 +32,7 @@ from ops.ports import HOST, free_port
 from shared import names
 from shared.bus import Bus
 from shared.connection import Unavailable
+from shared.group_commit import BATCH_ID
 from shared.messages import Ask, Partial, Place, Reply
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
@@ -292,6 +293,21 @@ async def test_adapter_asks_and_posts_from_its_own_account(
         await end(relaying)
         await bus.close()
     assert "nats refused" not in flow.log.read_text()
+
+
+async def test_adapter_stores_many_questions_with_few_syncs(server: Server, admin: Bus) -> None:
+    """In batches, also from an account of its own."""
+    before = await admin.last_sequence(names.PROMPTS)
+    bus = await Bus.connect(server.url("slack"), name="slack")
+    try:
+        asks = [ask("slack", f"many{number}") for number in range(300)]
+        assert all(await asyncio.gather(*map(bus.publish, asks)))
+    finally:
+        await bus.close()
+    last = await admin.last_sequence(names.PROMPTS)
+    assert last == before + len(asks)
+    newest = await admin.js.get_msg(names.PROMPTS, last)
+    assert BATCH_ID in (newest.headers or {})
 
 
 async def test_adapter_finds_its_receipts_and_buries_what_it_cannot_show(

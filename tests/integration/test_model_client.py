@@ -1,6 +1,7 @@
 """The real openai client against a real HTTP server that misbehaves on order."""
 
 import asyncio
+import gc
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -271,6 +272,25 @@ async def test_a_cancelled_call_hangs_up(asker: MakeAsker, slow: FakeModel) -> N
     async with asyncio.timeout(5):
         while not slow.hung_up:
             await asyncio.sleep(0.01)
+
+
+async def test_a_call_that_was_tried_again_leaves_nothing_behind(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """Failed tries that hold one another would keep all messages until garbage is looked for."""
+    one = asker()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            fake_model.faults += [
+                Fault(status=500),
+                Fault(status=429, headers={"Retry-After": "0"}),
+            ]
+            await one.ask()
+        assert [e for e in gc.get_objects() if isinstance(e, ModelError)] == []
+    finally:
+        gc.enable()
 
 
 def test_waits_grow_with_jitter_and_obey_retry_after() -> None:

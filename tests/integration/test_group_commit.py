@@ -1,0 +1,276 @@
+"""Many messages at once against a real server: stored once each, in order, refused one by one."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+
+import nats.errors
+import nats.js.errors
+import pytest
+from nats.aio.msg import Msg
+
+from ops.nats_server import NatsServer
+from shared import names
+from shared.bus import Bus
+from shared.connection import Unavailable
+from shared.group_commit import ALONE_AT_ONCE, BATCH_FROM, BATCH_ID, BATCH_SEQUENCE, GroupCommit
+from shared.messages import Ask, Reply
+from shared.streams import BLOBS
+from tests.fakes.tcp_proxy import TcpProxy, Way
+from tests.running import direct, question
+
+MANY = 600
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(nats.url, name="test")
+    yield bus
+    await bus.close()
+
+
+def asks(count: int, name: str = "ada") -> list[Ask]:
+    return [question(name, number, f"question {number}") for number in range(count)]
+
+
+def reply_to(ask: Ask, text: str) -> Reply:
+    return Reply(
+        prompt_id=ask.id, user=ask.user, place=direct("ada"), outcome="answered", text=text,
+        said_at=ask.said_at, answered_at=ask.said_at,
+    )  # fmt: skip
+
+
+async def publish_all(bus: Bus, events: list[Ask], *, patience_s: float = 60.0) -> list[bool]:
+    return await asyncio.gather(*(bus.publish(event, patience_s=patience_s) for event in events))
+
+
+async def stored(bus: Bus, stream: str = names.PROMPTS) -> list[Msg]:
+    """All that is in a stream, in its order."""
+    last = (await bus.js.stream_info(stream)).state.last_seq
+    return [
+        await bus.js.get_msg(stream, sequence)  # type: ignore[misc]
+        for sequence in range(1, last + 1)
+    ]
+
+
+async def ids_stored(bus: Bus) -> list[str]:
+    return [json.loads(message.data)["id"] for message in await stored(bus)]
+
+
+async def test_many_at_once_are_stored_once_each_in_order_and_mostly_in_batches(bus: Bus) -> None:
+    """So that they share the disk's syncs."""
+    events = asks(MANY)
+    assert all(await publish_all(bus, events))
+    messages = await stored(bus)
+    assert [json.loads(m.data)["id"] for m in messages] == [event.id for event in events]
+    batched = [m for m in messages if BATCH_ID in (m.headers or {})]
+    assert len(batched) >= MANY - ALONE_AT_ONCE - BATCH_FROM
+    assert all((m.headers or {})["Nats-Msg-Id"] for m in messages)
+
+
+async def test_a_few_go_one_by_one(bus: Bus) -> None:
+    """A batch has a price of its own."""
+    await publish_all(bus, asks(ALONE_AT_ONCE + BATCH_FROM - 1))
+    assert not [m for m in await stored(bus) if BATCH_ID in (m.headers or {})]
+
+
+async def test_what_is_stored_already_does_not_keep_the_others_out(bus: Bus) -> None:
+    """The server refuses a batch with a repeat in it as a whole."""
+    events = asks(MANY)
+    before = events[100:103]
+    await publish_all(bus, before)
+    new = await publish_all(bus, events)
+    assert [event for event, is_new in zip(events, new, strict=True) if not is_new] == before
+    assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
+
+
+async def test_the_same_event_often_in_one_moment_is_stored_once(bus: Bus) -> None:
+    events = asks(100)
+    new = await publish_all(bus, events * 4)
+    assert sum(new) == len(events)
+    assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
+
+
+async def test_the_first_reply_stands_among_many(bus: Bus) -> None:
+    events = asks(200)
+    first = await bus.journal(reply_to(events[150], "first"))
+    stand = await asyncio.gather(*(bus.journal(reply_to(event, "second")) for event in events))
+    assert stand[150] == first
+    assert {reply.text for reply in stand if reply is not stand[150]} == {"second"}
+    replies = [Reply.model_validate_json(m.data or b"") for m in await stored(bus, names.REPLIES)]
+    assert sorted(r.prompt_id for r in replies) == sorted(event.id for event in events)
+
+
+async def test_two_that_answer_the_same_questions_at_once_agree(nats: NatsServer, bus: Bus) -> None:
+    """Two flows by mistake: each question has one reply, and both know which."""
+    other = await Bus.connect(nats.url, name="other")
+    try:
+        events = asks(200)
+        mine, theirs = (
+            asyncio.gather(*(b.journal(reply_to(event, text)) for event in events))
+            for b, text in ((bus, "mine"), (other, "theirs"))
+        )
+        assert await mine == await theirs
+        assert len(await stored(bus, names.REPLIES)) == len(events)
+    finally:
+        await other.close()
+
+
+async def test_one_that_fits_no_message_is_refused_alone(bus: Bus) -> None:
+    commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
+    sizes = [10] * 200
+    sizes[120] = bus.client.max_payload + 1  # the client refuses it
+    sizes[130] = 600_000  # this stream does
+    found = await asyncio.gather(
+        *(
+            commit.store(f"replies.test.ada.{number}", b"x" * size, {})
+            for number, size in enumerate(sizes)
+        ),
+        return_exceptions=True,
+    )
+    assert isinstance(found.pop(130), nats.js.errors.APIError)
+    assert isinstance(found.pop(120), nats.errors.MaxPayloadError)
+    assert set(found) == {True}
+
+
+async def test_a_full_stream_refuses_each_of_many(bus: Bus) -> None:
+    """And none of those that it refuses is in it."""
+    config = (await bus.js.stream_info(names.PROMPTS)).config
+    await bus.js.update_stream(config.evolve(max_msgs=100))
+    found = await asyncio.gather(
+        *(bus.publish(event) for event in asks(MANY)), return_exceptions=True
+    )
+    refused = [error for error in found if isinstance(error, Unavailable)]
+    assert all("maximum messages exceeded" in str(error) for error in refused)
+    assert len(refused) == MANY - 100
+    assert len(await ids_stored(bus)) == found.count(True) == 100
+
+
+async def test_a_stream_that_takes_no_batches_gets_all_one_by_one(bus: Bus) -> None:
+    """One of an older version, until somebody brings it up to date."""
+    commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
+    for burst in range(2):
+        found = await asyncio.gather(
+            *(commit.store(f"blobs.test.ada.{burst}-{number}", b"x", {}) for number in range(MANY))
+        )
+        assert all(found)
+    assert (await bus.js.stream_info(BLOBS)).state.messages == 2 * MANY
+    assert not any(BATCH_ID in (m.headers or {}) for m in await stored(bus, BLOBS))
+
+
+async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus: Bus) -> None:
+    """It takes the last one for an ordinary message and acknowledges that alone."""
+    seen: list[str] = []
+
+    async def answer(message: Msg) -> None:
+        seen.append(message.subject)
+        if message.reply:
+            await message.respond(b'{"stream": "OLD", "seq": 1}')
+
+    await bus.client.subscribe("old.>", cb=answer)
+    commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
+    subjects = [f"old.{number}" for number in range(MANY)]
+    assert all(await asyncio.gather(*(commit.store(subject, b"x", {}) for subject in subjects)))
+    asked_once_more = [subject for subject in subjects if seen.count(subject) > 1]
+    assert len(asked_once_more) == BATCH_FROM, "one batch is tried, then none for a while"
+    assert set(seen) == set(subjects)
+
+
+async def test_somebody_who_opens_all_batches_cannot_keep_others_out(bus: Bus) -> None:
+    """The server takes 50 unfinished ones a stream."""
+    for number in range(50):
+        headers = {BATCH_ID: f"open-{number}", BATCH_SEQUENCE: "1"}
+        await bus.client.publish("prompts.test.eve", b"{}", headers=headers)
+    await bus.client.flush()
+    assert all(await publish_all(bus, asks(MANY)))
+    messages = await stored(bus)
+    assert len(messages) == MANY
+    assert not any(BATCH_ID in (m.headers or {}) for m in messages)
+
+
+@pytest.mark.parametrize("way", list(Way))
+async def test_what_gets_lost_amid_many_is_stored_once(nats: NatsServer, way: Way) -> None:
+    """Whether the messages were lost or their acknowledgements."""
+    proxy = await TcpProxy.start(nats.url)
+    far = await Bus.connect(proxy.url(nats.url), name="far")
+    near = await Bus.connect(nats.url, name="near")
+    try:
+        events = asks(MANY)
+        proxy.lose(way)
+        publishing = asyncio.create_task(publish_all(far, events))
+        await asyncio.sleep(1.0)
+        assert proxy.lost_bytes
+        proxy.reset()
+        proxy.lose()
+        await publishing
+        assert sorted(await ids_stored(near)) == sorted(event.id for event in events)
+    finally:
+        await far.close()
+        await near.close()
+        await proxy.stop()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_server_killed_amid_batches_keeps_what_it_acknowledged(
+    nats: NatsServer, bus: Bus, seed: int
+) -> None:
+    """And what it did not is stored by a later repeat, once."""
+    rng = random.Random(seed)
+    acknowledged: list[str] = []
+
+    async def say(event: Ask) -> None:
+        await asyncio.sleep(rng.uniform(0, 1.5))
+        await bus.publish(event, patience_s=60)
+        acknowledged.append(event.id)
+
+    events = asks(4000)
+    saying = asyncio.gather(*(say(event) for event in events))
+    for _ in range(2):
+        await asyncio.sleep(rng.uniform(0.2, 0.7))
+        nats.kill()
+        before = list(acknowledged)
+        await asyncio.to_thread(nats.start)
+        async with asyncio.timeout(30):
+            while not bus.connected:
+                await asyncio.sleep(0.01)
+        assert set(before) <= set(await ids_stored(bus))
+    await saying
+    assert any(BATCH_ID in (m.headers or {}) for m in await stored(bus))
+    assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
+
+
+async def test_those_who_give_up_take_nobodys_place(bus: Bus) -> None:
+    """Cancelled while they wait, in a batch, or in the moment of their turn."""
+    for burst, pause_s in enumerate((0, 0, 0.001, 0.002, 0.005, 0.01)):
+        tasks = [asyncio.create_task(bus.publish(event)) for event in asks(200, f"gone{burst}")]
+        await asyncio.sleep(pause_s)
+        for task in tasks[::2]:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(done[1::2])
+        assert not any(isinstance(outcome, Exception) for outcome in done)
+    async with asyncio.timeout(20):
+        assert all(await publish_all(bus, asks(MANY)))
+
+
+async def test_a_place_given_to_one_who_gives_up_in_that_moment_is_given_back(bus: Bus) -> None:
+    """Else, by and by, there would be none."""
+    commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
+    waiting: list[asyncio.Task[bool]] = []
+
+    async def store(number: int) -> None:
+        await commit.store(f"replies.test.ada.{number}", b"x", {})
+        for task in waiting:  # this message's place has just become one of theirs
+            task.cancel()
+
+    first = [asyncio.create_task(store(number)) for number in range(ALONE_AT_ONCE)]
+    await asyncio.sleep(0)
+    waiting += [
+        asyncio.create_task(commit.store(f"replies.test.eve.{number}", b"x", {}))
+        for number in range(5)
+    ]
+    await asyncio.gather(*first)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(task.cancelled() for task in waiting)
+    assert commit._alone == 0
