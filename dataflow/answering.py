@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from dataflow.effects import CallModel, Cancel, Effect, Settle
+from dataflow.journal_room import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
 from dataflow.pictures import with_pictures
@@ -24,6 +25,9 @@ PARTIAL_EVERY_S: Final = 0.05
 """At most this often the text so far is sent; more would be more than an eye can see."""
 
 BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
+NO_ROOM: Final = (
+    "My store of answers is full, so I cannot answer at the moment. Please tell who runs this bot."
+)
 INTERNAL: Final = "Something went wrong inside this bot. Please ask again; it has been logged."
 
 Done = Callable[[str, Reply], None]
@@ -33,9 +37,10 @@ Done = Callable[[str, Reply], None]
 class Answering:
     """All answers under way in this process."""
 
-    def __init__(self, bus: Bus, model: ModelClient) -> None:
+    def __init__(self, bus: Bus, model: ModelClient, room: JournalRoom) -> None:
         self._bus = bus
         self._model = model
+        self._room = room
         self._running: dict[str, _Answer] = {}
         self._stopping = False
 
@@ -67,7 +72,7 @@ class Answering:
         older = self._running.get(effect.ask.id)
         if older is not None:
             older.cancel(None)
-        answer = _Answer(self._bus, self._model, effect, older)
+        answer = _Answer(self._bus, self._model, self._room, effect, older)
         self._running[effect.ask.id] = answer
         metrics.in_flight.set(len(self._running))
 
@@ -94,11 +99,13 @@ class _Answer:
         self,
         bus: Bus,
         model: ModelClient,
+        room: JournalRoom,
         effect: CallModel | Settle,
         older: "_Answer | None",
     ) -> None:
         self._bus = bus
         self._model = model
+        self._room = room
         self._effect = effect
         self._older = older
         self._calling = False
@@ -140,6 +147,8 @@ class _Answer:
         effect = self._effect
         if isinstance(effect, Settle):
             return effect.outcome, effect.text, "", None
+        if self._room.nearly_full:
+            return "failed", NO_ROOM, "", None
         if self._cancelled_as is None and not self._superseded:
             self._calling = True
             try:

@@ -22,6 +22,7 @@ from dataflow.answering import Answering
 from dataflow.conversations_flow import conversations_flow
 from dataflow.idle import Idle
 from dataflow.io_thread import IoThread
+from dataflow.journal_room import JournalRoom
 from dataflow.model.client import Endpoint, ModelClient
 from dataflow.model.dialects import (
     DEMO,
@@ -164,7 +165,9 @@ def main(settings: Settings) -> int:
         silence_s=settings.model_silence_s,
         rng=random.Random(),  # noqa: S311  (jitter, not a secret)
     )
-    answering = Answering(bus, model)
+    room = JournalRoom(bus)
+    io.spawn(room.watch())
+    answering = Answering(bus, model, room)
     idle = Idle(settings.rest_after_s if len(_hosts(addresses)) <= 1 else None)
     flow = conversations_flow(io, bus, answering, window=window, at_rest=resting, idle=idle)
 

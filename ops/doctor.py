@@ -128,24 +128,29 @@ async def streams_there(patient: Patient) -> list[Finding]:
     if patient.bus is None:
         return []
     set_up = "`threadwax nats --setup-only` creates what is missing"
-    missing = []
+    missing, nearly_full = [], []
     for config in streams.stream_configs(1):
         name = config.name or ""
         try:
-            live = (await patient.bus.js.stream_info(name)).config
+            info = await patient.bus.js.stream_info(name)
         except nats.js.errors.NotFoundError:
             missing.append(name)
             continue
         except (nats.errors.Error, TimeoutError) as error:
             advice = "is JetStream on, and may this user speak to it ($JS.API.>)?"
             return [Finding("fail", "streams", f"JetStream does not answer: {error!r}", advice)]
+        if streams.filled(info) >= streams.NEARLY_FULL:
+            nearly_full.append(name)
         if name == names.PROMPTS:
             try:
-                streams.same_partitions(live)
+                streams.same_partitions(info.config)
             except streams.OtherPartitions as error:
                 return [Finding("fail", "streams", "other partitions", str(error))]
     if missing:
         return [Finding("fail", "streams", f"missing: {', '.join(missing)}", set_up)]
+    if nearly_full:
+        text, advice = f"nearly full: {', '.join(nearly_full)}", "see docs/deploy.md, Full streams"
+        return [Finding("warn", "streams", text, advice)]
     return [Finding("ok", "streams", f"all there, {names.PARTITIONS} partitions")]
 
 

@@ -21,6 +21,7 @@ model_retries = Counter("threadwax_model_retries", "Model calls tried again", ["
 in_memory = Gauge("threadwax_conversations_in_memory", "Conversations that are not at rest")
 restored = Counter("threadwax_conversations_restored", "Conversations back from their rest")
 in_flight = Gauge("threadwax_in_flight", "Model calls under way")
+journal_filled = Gauge("threadwax_journal_filled", "Share of its room that the journal uses")
 first_token_s = Histogram(
     "threadwax_first_token_seconds", "Model call to its first text", buckets=_SECONDS
 )

@@ -41,6 +41,10 @@ STREAM_BYTES: Final = GIB
 DLQ_BYTES: Final = 256 * MIB
 ADVISORY_BYTES: Final = 16 * MIB
 
+NEARLY_FULL: Final = 0.9
+"""From here on somebody has to do something. Of the journal, the rest is for notices that there is
+no room: a hundred thousand of them."""
+
 ACK_WAIT_S: Final = 3.0
 """What a dead relay held comes again after this; a living one says so three times meanwhile."""
 
@@ -82,7 +86,8 @@ class NotMonitored(Exception):  # noqa: N818
 async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
     """Creates what is missing and updates what differs; a second call changes nothing.
 
-    Fields of which we say nothing stay as the operator set them, and `replicas` only ever grows.
+    Fields of which we say nothing stay as the operator set them; `replicas` and the room of a
+    stream only ever grow.
 
     Raises:
         OtherPartitions: before anything was changed.
@@ -97,6 +102,8 @@ async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
         elif changes := _changes(config, current):
             if "num_replicas" in changes:
                 changes["num_replicas"] = max(replicas, current.num_replicas or 1)
+            if not 0 < (current.max_bytes or 0) < (config.max_bytes or 0):
+                changes.pop("max_bytes", None)
             updated = current.evolve(**changes)
             if updated != current:
                 await js.update_stream(updated)
@@ -219,6 +226,13 @@ def same_partitions(live: api.StreamConfig | None) -> None:
     raise OtherPartitions(
         int(found[1]) if found else int(told) if told.isdecimal() else None, transform
     )
+
+
+def filled(info: api.StreamInfo) -> float:
+    """How much of its room a stream uses: 0 to 1. 0 where it never refuses anything."""
+    limit = info.config.max_bytes or 0
+    refuses = limit > 0 and info.config.discard == api.DiscardPolicy.NEW
+    return info.state.bytes / limit if refuses else 0.0
 
 
 def sync_always(monitor_url: str) -> bool:

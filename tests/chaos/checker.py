@@ -273,7 +273,7 @@ def clean_logs(logs: dict[str, str], secrets: Iterable[str]) -> Iterator[str]:
                 yield f"DEFECT: {name}: {line[:1500]}"
             elif any(secret in line for secret in secrets):
                 yield f"SECRET: {name}: a secret in the log"
-            elif MARKER.search(line) and '"prompt": "gateway-' not in line:
+            elif MARKER.search(line) and '"prompt":"gateway-' not in line:
                 yield f"SECRET: {name}: somebody's words in the log: {line[:200]}"
 
 

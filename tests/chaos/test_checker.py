@@ -246,11 +246,11 @@ def test_a_placeholder_stands_where_its_command_was_used() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('{"event": "defect while answering"}', "DEFECT"),
+        ('{"event":"defect while answering"}', "DEFECT"),
         ("Traceback (most recent call last):", "DEFECT"),
-        ('{"url": "nats://u:hunter2@h"}', "SECRET"),
-        ('{"text": "m12x please tell"}', "SECRET"),
-        ('{"prompt": "slack-T1-C-1", "event": "posted"}', ""),
+        ('{"url":"nats://u:hunter2@h"}', "SECRET"),
+        ('{"text":"m12x please tell"}', "SECRET"),
+        ('{"prompt":"slack-T1-C-1", "event":"posted"}', ""),
     ],
 )
 def test_logs_are_read(line: str, words: str) -> None:

@@ -122,7 +122,7 @@ async def test_it_stops_cleanly_and_logs_no_words(system: System) -> None:
     logs = system.logs()
     assert "a-secret-word" not in logs
     assert system.fake.token not in logs
-    assert '"event": "received"' in logs
+    assert '"event":"received"' in logs
 
 
 async def test_it_says_when_it_is_ready(

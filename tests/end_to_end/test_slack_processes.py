@@ -100,7 +100,7 @@ async def test_one_mention_delivered_eight_times_is_answered_once(world: World) 
     assert len(world.model.requests) == 2
     assert all(sock.sent for sock in slack.sockets.live)
     log = world.adapter.log.read_text()
-    assert '"kind": "ask"' in log
+    assert '"kind":"ask"' in log
     for hidden in ("xyzzy", "and so on", BOT_TOKEN, APP_TOKEN):
         assert hidden not in log
 

@@ -49,6 +49,11 @@ async def test_running_server(nats: NatsServer, tmp_path: Path) -> None:
     findings = await examine(settings(home), CHECKS)
     assert about(findings, "dataflow").grade == "ok"
 
+    config = (await bus.js.stream_info(names.REPLIES)).config
+    await bus.js.update_stream(config.evolve(max_bytes=100_000))
+    await bus.js.publish("replies.test.ada.long", b"x" * 95_000)
+    (full,) = await doctor.streams_there(Patient(settings(tmp_path), bus))
+    assert (full.grade, full.what) == ("warn", "nearly full: REPLIES")
     await bus.js.delete_stream(names.DLQ)
     findings = await examine(settings(home), CHECKS)
     assert about(findings, "streams").what == "missing: DLQ"

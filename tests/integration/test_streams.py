@@ -64,11 +64,16 @@ async def test_set_up_updates_what_differs_and_keeps_the_rest(js: JetStreamConte
     """A changed limit is put right; what the operator set besides, and the messages, stay."""
     await js.publish("replies.slack.T1.x", b"kept")
     live = (await js.stream_info(names.REPLIES)).config
-    await js.update_stream(live.evolve(max_age=60.0, duplicate_window=60.0, description="ours"))
+    await js.update_stream(
+        live.evolve(
+            max_age=60.0, duplicate_window=60.0, description="ours", max_bytes=2 * streams.GIB
+        )
+    )
     await streams.set_up(js)
     info = await js.stream_info(names.REPLIES)
     assert info.config.max_age == streams.KEPT_S
     assert info.config.duplicate_window == streams.DUPLICATES_S
+    assert info.config.max_bytes == 2 * streams.GIB  # more room is never taken back
     assert info.config.description == "ours"
     assert info.state.messages == 1
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.answering import NO_ROOM
 from ops.nats_server import NatsServer
+from shared import names
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE
 from tests.fakes.model import FakeModel
@@ -222,6 +224,33 @@ async def test_a_full_disk_pauses_the_flow_and_ends_nothing(
     assert flow.process.poll() is None
     assert told(flow, "the disk is nearly full") == 1
     assert told(flow, "the disk has room again") == 1
+    assert await flow.stop() == 0
+
+
+async def test_a_journal_that_is_nearly_full_is_told_to_who_asks(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Nobody waits in silence for an answer that would find no room; until there is some."""
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    await flow.ready()
+    assert (await answer_to(bus, question("ada", 0, "hello"))).outcome == "answered"
+    config = (await bus.js.stream_info(names.REPLIES)).config
+    await bus.js.update_stream(config.evolve(max_bytes=1 << 20))
+    for number in range(10):
+        await bus.js.publish(f"replies.test.eve.ballast-{number}", b"x" * 100_000)
+    async with asyncio.timeout(20):
+        while not told(flow, "the stream of replies is nearly full"):
+            await asyncio.sleep(0.05)
+    for number in (1, 2):
+        reply = await answer_to(bus, question("ada", number, "is there room?"))
+        assert (reply.outcome, reply.text) == ("failed", NO_ROOM)
+    assert len(fake_model.requests) == 1
+    await bus.js.purge_stream(names.REPLIES, subject="replies.test.eve.>")
+    async with asyncio.timeout(20):
+        while not told(flow, "the stream of replies has room again"):
+            await asyncio.sleep(0.05)
+    assert (await answer_to(bus, question("ada", 3, "and now?"))).outcome == "answered"
+    assert told(flow, "the stream of replies is nearly full") == 1
     assert await flow.stop() == 0
 
 
