@@ -223,9 +223,7 @@ class Campaign:
             counts["restarts by themselves"] += part.restarts
             counts["starts"] += part.lives
         logs = self._system.logs()
-        counts["prevented: stored before"] += sum(
-            log.count('"new":false') for log in logs.values()
-        )
+        counts["prevented: stored before"] += sum(log.count('"new":false') for log in logs.values())
         counts["prevented: answered before"] += evidence.counted("threadwax_answered_before_total")
         counts["prevented: posted before"] += evidence.counted("threadwax_posted_before_total")
         counts["askers' repeats"] += self._gateway.repeats

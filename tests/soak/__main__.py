@@ -28,7 +28,7 @@ from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared import log, names
 from shared.bus import Bus
-from shared.streams import ADAPTERS
+from shared.streams import ADAPTERS, RECEIPTS
 from tests.benchmarks.figures import COLUMNS, figure_of
 from tests.soak.figures import figures
 from tests.soak.processes import Beside, Part, Server, beside, file_sizes, used_by
@@ -39,6 +39,10 @@ PEOPLE: Final = {"slack": 260, "discord": 190, "gateway": 150}
 
 RESTARTED: Final = ("dataflow", "slack", "discord", "gateway", "nats-server")
 REST_AFTER_S: Final = 60
+STREAMS_KEEP_S: Final = 600.0
+"""In place of seven days, so that they are as full as they get long before growth is judged. More
+than the six minutes within which Slack delivers again."""
+
 SUPERVISED_EVERY_S: Final = 0.5
 LAST_ANSWERS_S: Final = 420.0
 """Slack delivers again what it could not deliver after one minute, and then after five."""
@@ -99,6 +103,7 @@ class Soak:
         await asyncio.to_thread(server.wait_until_ready)
         await set_up_streams(server.url)
         self._url = server.url
+        await self._keep_less()
         self.parts["nats-server"] = Server(server)
 
         async def fake(name: str, **options: str) -> Beside:
@@ -122,6 +127,18 @@ class Soak:
             await part.start()
         for town in self.towns.values():
             await town.order("until_connected")
+
+    async def _keep_less(self) -> None:
+        bus = await Bus.connect(self._url, name="soak")
+        try:
+            for name in (names.PROMPTS, names.REPLIES, f"KV_{RECEIPTS}"):
+                config = (await bus.js.stream_info(name)).config
+                window_s = min(config.duplicate_window or STREAMS_KEEP_S, STREAMS_KEEP_S)
+                await bus.js.update_stream(
+                    config.evolve(max_age=STREAMS_KEEP_S, duplicate_window=window_s)
+                )
+        finally:
+            await bus.close()
 
     async def _supervise(self) -> None:
         while True:
@@ -218,7 +235,8 @@ class Soak:
         wrong = [f"{name}: {text}" for name, look in looks.items() for text in look["wrong"]]
         bus = await Bus.connect(self._url, name="soak")
         try:
-            replies = (await bus.js.stream_info(names.REPLIES)).state.messages
+            # Each stored reply has a number, and keeps it when it is gone.
+            replies = await bus.last_sequence(names.REPLIES)
             dead = (await bus.js.stream_info(names.DLQ)).state.messages
             for name in ADAPTERS:
                 info = await bus.js.consumer_info(names.REPLIES, name)
