@@ -91,10 +91,11 @@ class GroupCommit:
 
     async def _stored_in_batch(self, subject: str, data: bytes, headers: dict[str, str]) -> bool:
         """False: it was given a place among those that go alone."""
-        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        stored: asyncio.Future[bool] = loop.create_future()
         self._waiting.append(_Waiting(subject, data, headers, stored))
-        if len(self._waiting) >= BATCH_FROM:
-            self._go_on()
+        if len(self._waiting) == BATCH_FROM:
+            loop.call_soon(self._go_on)  # behind those who come in this same moment
         try:
             return await stored
         except asyncio.CancelledError:

@@ -25,6 +25,7 @@ from tests.benchmarks import (
     idle_cpu,
     known_users,
     memory_and_resume,
+    storing,
     throughput,
     whole_way,
 )
@@ -38,6 +39,7 @@ MEASURES: dict[str, Measure] = {
     "idle": idle.measure,
     "hops": hops.measure,
     "first_token": first_token.measure,
+    "storing": storing.measure,
     "concurrency": concurrency.measure,
     "throughput": throughput.measure,
     "memory_and_resume": memory_and_resume.measure,

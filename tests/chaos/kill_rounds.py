@@ -20,9 +20,24 @@ from shared.pull import follow
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, dataflow, question
 
-USERS = 12
-PROMPTS_A_ROUND = 60
 ANSWERED_WITHIN_S = 60.0
+ASKED_AT_THE_END = 12
+"""Users whose memory is looked at: each takes a question of its own."""
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Who asks in a round: how many prompts each, at most how long between two of one user."""
+
+    users: int = 12
+    prompts: int = 5
+    pause_s: float = 0.25
+    model_s: tuple[float, float] = (0.0, 0.4)
+
+
+FEW = Crowd()
+MANY = Crowd(users=400, prompts=2, pause_s=0.0, model_s=(0.3, 0.3))
+"""So many at once that their questions and answers are stored in batches."""
 
 
 @dataclass
@@ -53,12 +68,19 @@ class Outcome:
 
 
 class Experiment:
-    """12 users, 60 prompts a round, kills of the server and of the flow."""
+    """Users who ask in rounds, kills of the server and of the flow."""
 
     def __init__(
-        self, seed: int, server: NatsServer, home: Path, model: FakeModel, *mutant: str
+        self,
+        seed: int,
+        server: NatsServer,
+        home: Path,
+        model: FakeModel,
+        *mutant: str,
+        crowd: Crowd = FEW,
     ) -> None:
         self.rng = random.Random(seed)
+        self.crowd = crowd
         self.server = server
         self.model = model
         self.model.reply = self._reply
@@ -73,7 +95,7 @@ class Experiment:
 
     def _reply(self, request: dict[str, Any]) -> str:
         # Never the same twice: a second answer to one question differs from the first.
-        self.model.delay_s = self.rng.uniform(0, 0.4)
+        self.model.delay_s = self.rng.uniform(*self.crowd.model_s)
         return f"re: {request['messages'][-1]['content']} {secrets.token_hex(4)}"
 
     async def run(self, rounds: int) -> Outcome:
@@ -103,7 +125,7 @@ class Experiment:
         await follow(self.bus, names.REPLIES, "replies.>", after=0, deliver=see)
 
     async def _round(self, number: int) -> None:
-        users = [f"u{n}" for n in range(USERS)]
+        users = [f"u{n}" for n in range(self.crowd.users)]
 
         async def speak(user: str, count: int) -> None:
             for k in range(count):
@@ -111,9 +133,9 @@ class Experiment:
                 self.asked[user].append(ask.id)
                 self.texts[ask.id] = ask.text
                 await self.bus.publish(ask, patience_s=ANSWERED_WITHIN_S)
-                await asyncio.sleep(self.rng.uniform(0, 0.25))
+                await asyncio.sleep(self.rng.uniform(0, self.crowd.pause_s))
 
-        speaking = [asyncio.create_task(speak(u, PROMPTS_A_ROUND // USERS)) for u in users]
+        speaking = [asyncio.create_task(speak(u, self.crowd.prompts)) for u in users]
         await asyncio.sleep(self.rng.uniform(0.05, 1.2))
         victim = self.rng.choice(["nats", "dataflow", "both"])
         if victim in {"nats", "both"}:
@@ -165,7 +187,7 @@ class Experiment:
         return {s.rsplit(".", 1)[1]: n for s, n in (info.state.subjects or {}).items()}
 
     async def _check_memory(self) -> None:
-        for user, ids in self.asked.items():
+        for user, ids in [*self.asked.items()][:ASKED_AT_THE_END]:
             last = question(user, "last", f"{user} asks last")
             await answer_to(self.bus, last, timeout_s=ANSWERED_WITHIN_S)
             request = next(

@@ -14,7 +14,14 @@ from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.connection import Unavailable
-from shared.group_commit import ALONE_AT_ONCE, BATCH_FROM, BATCH_ID, BATCH_SEQUENCE, GroupCommit
+from shared.group_commit import (
+    ALONE_AT_ONCE,
+    BATCH_FROM,
+    BATCH_ID,
+    BATCH_MESSAGES,
+    BATCH_SEQUENCE,
+    GroupCommit,
+)
 from shared.messages import Ask, Reply
 from shared.streams import BLOBS
 from tests.fakes.tcp_proxy import TcpProxy, Way
@@ -173,7 +180,7 @@ async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus
     subjects = [f"old.{number}" for number in range(MANY)]
     assert all(await asyncio.gather(*(commit.store(subject, b"x", {}) for subject in subjects)))
     asked_once_more = [subject for subject in subjects if seen.count(subject) > 1]
-    assert len(asked_once_more) == BATCH_FROM, "one batch is tried, then none for a while"
+    assert len(asked_once_more) == BATCH_MESSAGES, "one batch is tried, then none for a while"
     assert set(seen) == set(subjects)
 
 

@@ -1,0 +1,52 @@
+"""So many questions in one moment onto the disk, beside the same messages one by one."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from pathlib import Path
+
+from shared import names
+from shared.bus import Bus
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.processes import nats
+from tests.running import question
+
+AT_ONCE = (1, 20, 200, 2000)
+TIMES = 9
+
+
+async def measure(home: Path) -> list[Figure]:
+    """Messages a second until the last one is acknowledged, in turns; the median of each."""
+    figures = []
+    async with nats(home) as server:
+        bus = await Bus.connect(server.url, name="storing")
+        numbers = itertools.count()
+
+        async def one_by_one(count: int) -> float:
+            asks = [question("alone", next(numbers), "hello") for _ in range(count)]
+            began = time.monotonic()
+            await asyncio.gather(
+                *(
+                    bus.js.publish(
+                        names.prompt_subject(ask.user), ask.wire(), headers={"Nats-Msg-Id": ask.id}
+                    )
+                    for ask in asks
+                )
+            )
+            return count / (time.monotonic() - began)
+
+        async def together(count: int) -> float:
+            asks = [question("together", next(numbers), "hello") for _ in range(count)]
+            began = time.monotonic()
+            await asyncio.gather(*map(bus.publish, asks))
+            return count / (time.monotonic() - began)
+
+        for count in AT_ONCE:
+            rates = [(await one_by_one(count), await together(count)) for _ in range(TIMES)]
+            alone, ours = (statistics.median(rate) for rate in zip(*rates, strict=True))
+            figures.append(
+                Figure(f"{count} at once, stored a second", ours, "/s", "one by one", alone)
+            )
+        await bus.close()
+    return figures
