@@ -31,7 +31,7 @@ BATCH_FROM: Final = 32
 
 BATCH_MESSAGES: Final = 500  # the server takes 1000
 BATCH_BYTES: Final = 4 << 20
-"""What the connection can hold back; a batch has at least one message more than fits."""
+"""With the message that reaches this a batch ends: far less than the connection can hold back."""
 
 ASK_AGAIN_AFTER_S: Final = 60.0
 """A stream that takes no batches may take them once somebody has brought it up to date."""
