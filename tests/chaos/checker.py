@@ -267,7 +267,7 @@ def clean_logs(logs: dict[str, str], secrets: Iterable[str]) -> Iterator[str]:
     secrets = tuple(secrets)
     for name, log in logs.items():
         for line in log.splitlines():
-            if "defect" in line or '"level": "critical"' in line:
+            if "defect" in line or '"level":"critical"' in line:
                 yield f"DEFECT: {name}: {line[:600]}"
             elif line.startswith("Traceback") or '"exception"' in line:
                 yield f"DEFECT: {name}: {line[:1500]}"

@@ -247,10 +247,12 @@ def test_a_placeholder_stands_where_its_command_was_used() -> None:
     ("line", "words"),
     [
         ('{"event":"defect while answering"}', "DEFECT"),
+        ('{"event":"went down","level":"critical"}', "DEFECT"),
         ("Traceback (most recent call last):", "DEFECT"),
         ('{"url":"nats://u:hunter2@h"}', "SECRET"),
         ('{"text":"m12x please tell"}', "SECRET"),
-        ('{"prompt":"slack-T1-C-1", "event":"posted"}', ""),
+        ('{"prompt":"slack-T1-C-1","event":"posted"}', ""),
+        ('{"prompt":"gateway-gil-m12x","event":"answered"}', ""),
     ],
 )
 def test_logs_are_read(line: str, words: str) -> None:
