@@ -147,9 +147,9 @@ class _Answer:
         effect = self._effect
         if isinstance(effect, Settle):
             return effect.outcome, effect.text, "", None
-        if self._room.nearly_full:
-            return "failed", NO_ROOM, "", None
         if self._cancelled_as is None and not self._superseded:
+            if self._room.nearly_full:
+                return "failed", NO_ROOM, "", None
             self._calling = True
             try:
                 return await self._call(effect)

@@ -80,8 +80,9 @@ class Turns:
 
         A place takes more room than a short question with its answer.
         """
-        last = self._turns[-1].place if self._turns else None
-        return replace(turn, place=last) if last == turn.place and last is not None else turn
+        if self._turns and self._turns[-1].place == turn.place:
+            return replace(turn, place=self._turns[-1].place)
+        return turn
 
     def drop(self, chosen: Callable[[Turn], bool]) -> None:
         """Forgets turns."""

@@ -226,6 +226,19 @@ def test_an_edit_of_an_answered_question_asks_anew_only_when_told() -> None:
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "better")]
 
 
+def test_turns_of_one_thread_hold_one_place_between_them() -> None:
+    """Each question on the wire has one of its own, which takes more room than its words."""
+    conversation = Conversation(WINDOW)
+    for number, place in enumerate((ROOM, ROOM, OTHER_ROOM, OTHER_ROOM)):
+        own = place.model_copy()
+        (effect,) = calls(conversation.on_event(ask(number, place=own), replayed=False))
+        conversation.on_reply(reply(effect))
+    for kept in (conversation, Conversation.load(conversation.dump(), WINDOW)):
+        places = [turn.place for turn in kept.turns]
+        assert places == [ROOM, ROOM, OTHER_ROOM, OTHER_ROOM]
+        assert len({id(place) for place in places}) == 2
+
+
 def test_again_answers_from_the_same_place_in_the_conversation() -> None:
     """The request holds what came before that question only; the turn is replaced."""
     talk = Conversation(WINDOW)
