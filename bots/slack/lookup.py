@@ -11,10 +11,10 @@ from slack_sdk.errors import SlackApiError
 
 from bots.slack.access import PROFILE_USED
 from bots.slack.api import code_of
-from bots.slack.blocks import EVENT_TYPE
 from bots.slack.events import Audience, is_ts
 from bots.slack.teams import Team
 from bots.slack.text import mentioned
+from bots.slack.threads import asker_of
 
 KEPT: Final = 10_000
 """People, channels or threads at a time: a large workspace's hour, 2 to 5 MB each."""
@@ -121,15 +121,8 @@ class Lookup:
         known = self._askers.get(team.id, channel, root)
         if known is not None:
             return known
-        found: set[str] = set()
-        for message in await self.thread(team, channel, root):
-            if team.bot_user in mentioned(str(message.get("text") or "")):
-                found.add(str(message.get("user") or ""))
-            elif message.get("user") == team.bot_user:
-                metadata = message.get("metadata") or {}
-                payload = metadata.get("event_payload") or {}
-                if metadata.get("event_type") == EVENT_TYPE and payload.get("asker"):
-                    found.add(str(payload["asker"]))
+        thread = await self.thread(team, channel, root)
+        found = {asker_of(message, team.bot_user) for message in thread} - {""}
         askers = tuple(found)
         seconds = FRESH_S if askers else NOT_THERE_S
         self._askers.put(askers, team.id, channel, root, seconds=seconds)

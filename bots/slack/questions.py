@@ -19,6 +19,7 @@ from bots.slack.quotes import quoted, quotes_of
 from bots.slack.settings import ChannelSettings
 from bots.slack.teams import Team
 from bots.slack.text import mentioned, plain
+from bots.slack.threads import is_follow_up
 from shared.bus import TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
@@ -114,15 +115,15 @@ class Questions:
         if mention or said.direct:
             return True
         follow_up = self._desk.settings.follow_up
-        if not said.in_thread or follow_up == "mention" or said.text.startswith("<@"):
-            return False  # the last one speaks to somebody else
+        if not said.in_thread or not is_follow_up(said.text, said.user, {said.user}, follow_up):
+            return False  # whoever asked there
         try:
             askers = await self._desk.lookup.askers(team, said.channel, said.root)
         except CALL_ERRORS as error:
             if code_of(error) in {"thread_not_found", "missing_scope", "channel_not_found"}:
                 return False
             raise Unavailable("Slack does not say now who is in the thread") from error
-        return bool(askers) if follow_up == "always" else said.user in askers
+        return is_follow_up(said.text, said.user, askers, follow_up)
 
     async def _ask(self, team: Team, said: Said, place: Place) -> None:
         desk = self._desk
@@ -177,7 +178,10 @@ class Questions:
                 if not said.in_thread or said.direct:
                     return (), names
                 thread = await self._desk.lookup.thread(team, said.channel, said.root)
-                found = quoted(thread, asker=said.user, bot=team.bot_user, before=said.ts)
+                found = quoted(
+                    thread, asker=said.user, bot=team.bot_user, before=said.ts,
+                    follow_up=self._desk.settings.follow_up,
+                )  # fmt: skip
                 everybody = " ".join(f"<@{user}> {text}" for user, text in found)
                 named = await self._desk.lookup.names(team, everybody)
                 return quotes_of(found, named), names

@@ -6,7 +6,8 @@ It must never quote what the asker said to the bot, which the conversation knows
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from bots.slack.text import mentioned, plain
+from bots.slack.text import plain
+from bots.slack.threads import FollowUp, asker_of, is_follow_up
 from shared.messages import Quote
 
 QUOTES: Final = 20
@@ -16,24 +17,27 @@ QUOTES_CHARS: Final = 8_000
 
 
 def quoted(
-    thread: Iterable[Mapping[str, Any]], *, asker: str, bot: str, before: str
+    thread: Iterable[Mapping[str, Any]],
+    *,
+    asker: str,
+    bot: str,
+    before: str,
+    follow_up: FollowUp,
 ) -> list[tuple[str, str]]:
     """Author's id and text of the messages worth quoting: the newest, in order."""
-    bot_spoke = False
+    askers: set[str] = set()
     found: list[tuple[str, str]] = []
     for message in thread:
-        user = str(message.get("user") or message.get("username") or message.get("bot_id") or "")
-        text = str(message.get("text") or "")
         if float(str(message["ts"])) >= float(before):
             break
-        if user == bot:
-            bot_spoke = True
-            continue
-        to_bot = bot in mentioned(text)
-        # What the asker said before the bot came into the thread is new to it, too.
-        if not text or (user == asker and (bot_spoke or to_bot)):
-            continue
-        found.append((user, text))
+        user = str(message.get("user") or message.get("username") or message.get("bot_id") or "")
+        text = str(message.get("text") or "")
+        asked = asker_of(message, bot)
+        askers |= {asked} - {""}
+        # What the asker said before asking, or to somebody else, is new to the conversation.
+        known = user == asker and (asked or is_follow_up(text, user, askers, follow_up))
+        if text and user != bot and not known:
+            found.append((user, text))
     chosen: list[tuple[str, str]] = []
     room = QUOTES_CHARS
     for user, text in reversed(found[-QUOTES:]):

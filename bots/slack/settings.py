@@ -8,6 +8,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bots.slack.threads import FollowUp
+
 DEFAULT_API_URL: Final = "https://slack.com/api/"
 
 
@@ -106,7 +108,7 @@ class SlackSettings(BaseSettings):
         alias="SLACK_ALLOW_BOTS",
         description="Whether other bots that mention this one are answered: two can talk for ever.",
     )
-    follow_up: Literal["always", "asker", "mention"] = Field(
+    follow_up: FollowUp = Field(
         "asker",
         alias="SLACK_FOLLOW_UP",
         description="Whose messages in a thread with the bot are for it without a mention: "
