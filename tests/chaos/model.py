@@ -31,9 +31,14 @@ class Answer:
     messages: list[dict[str, Any]]
 
 
+def question_of(messages: list[dict[str, Any]]) -> str:
+    """What the person says, without what others said."""
+    return QUOTED.sub("", str(messages[-1]["content"]))
+
+
 def asked_about(messages: list[dict[str, Any]]) -> int:
     """The number of the act whose text is the question; 0 where there is none."""
-    found = MARKER.findall(QUOTED.sub("", str(messages[-1]["content"])))
+    found = MARKER.findall(question_of(messages))
     return int(found[-1]) if found else 0
 
 

@@ -1,7 +1,6 @@
 """The soak's model, as a process: answers in pieces, and now and then fails as models do."""
 
 import asyncio
-import json
 import random
 import sys
 from collections import Counter
@@ -9,7 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from tests.chaos.model import asked_about
+from tests.chaos.model import asked_about, question_of
 from tests.fakes.model import FakeModel, Fault
 from tests.soak.town import run
 from tests.soak.words import AT_LENGTH, answer_text
@@ -63,8 +62,7 @@ class Obeying:
 
 def _reply(request: dict[str, Any]) -> str:
     messages = request["messages"]
-    long = AT_LENGTH in json.dumps(messages[-1]["content"])
-    return answer_text(asked_about(messages), long=long)
+    return answer_text(asked_about(messages), long=AT_LENGTH in question_of(messages))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,14 @@ from typing import Any, Final, Protocol
 
 from tests.soak.words import Question, judged
 
-AWAY_S: Final = 450.0
+AWAY_S: Final = 90.0
 """On average, between two talks of one person: longer than it takes to come to rest."""
 
 TALK: Final = (2, 6)
-PAUSE_S: Final = (5.0, 20.0)
+PAUSE_S: Final = (1.0, 4.0)
+SOON_S: Final = (0.2, 0.8)
+"""After their question, edits and stops: while the answer is on its way."""
+
 LEAVES: Final = 1 / 3
 """Of those who ended a talk, so many never come back; somebody new takes the place."""
 
@@ -132,7 +135,7 @@ class SoakTown(ABC):
             if not self._talking:
                 return
             question = Question(next(self._numbers), rng.random() < LONG, time.monotonic())
-            gesture, soon_s = rng.random(), rng.uniform(0.5, 2.5)
+            gesture, soon_s = rng.random(), rng.uniform(*SOON_S)
             where, message = await self.ask(who, kind, where, question.text)
             self._note(where, question)
             if gesture < EDITS:
