@@ -43,6 +43,7 @@ class Answering:
         self._room = room
         self._running: dict[str, _Answer] = {}
         self._stopping = False
+        metrics.in_flight.set_function(lambda: len(self._running))
 
     @property
     def idle(self) -> bool:
@@ -74,12 +75,10 @@ class Answering:
             older.cancel(None)
         answer = _Answer(self._bus, self._model, self._room, effect, older)
         self._running[effect.ask.id] = answer
-        metrics.in_flight.set(len(self._running))
 
         def ended(task: asyncio.Task[Reply | None]) -> None:
             if self._running.get(effect.ask.id) is answer:
                 del self._running[effect.ask.id]
-            metrics.in_flight.set(len(self._running))
             if task.cancelled():
                 return
             if (error := task.exception()) is not None:
@@ -221,7 +220,7 @@ class _Draft:
         self._sequence = 0
         self._timer: asyncio.TimerHandle | None = None
         self._sends: set[asyncio.Task[None]] = set()
-        self._last = float("-inf")
+        self._next_s = 0.0
         self._closed = False
 
     @property
@@ -231,12 +230,8 @@ class _Draft:
     def add(self, piece: str) -> None:
         self._pieces.append(piece)
         if self._timer is None:
-            loop = asyncio.get_running_loop()
-            wait_s = self._last + PARTIAL_EVERY_S - loop.time()
-            if wait_s <= 0:
-                self._send()
-            else:
-                self._timer = loop.call_later(wait_s, self._send)
+            # Not even the first at once: the answer may be whole in this same moment.
+            self._timer = asyncio.get_running_loop().call_at(self._next_s, self._send)
 
     def close(self) -> None:
         """The answer is whole, or over: what is not on its way yet need not go."""
@@ -248,7 +243,7 @@ class _Draft:
     def _send(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
-        self._last = loop.time()
+        self._next_s = loop.time() + PARTIAL_EVERY_S
         task = loop.create_task(self._show())
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)

@@ -5,7 +5,6 @@ gets exactly one effect that settles it, whatever is replayed after a crash.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from dataflow.effects import CallModel, Cancel, Effect, Settle
@@ -81,7 +80,9 @@ class Conversation:
         saved = SAVED.validate_json(data)
         conversation = cls(window, saved.user)
         conversation._turns = Turns(saved.turns)
-        conversation._pending = [replace(p, asked=False, replayed=True) for p in saved.pending]
+        conversation._pending = list(saved.pending)
+        for pending in conversation._pending:
+            pending.asked, pending.replayed = False, True
         conversation._settled = dict.fromkeys(saved.settled)
         conversation._next_order = saved.next_order
         conversation._ratio = saved.ratio
@@ -172,9 +173,9 @@ class Conversation:
         if pending is not None:
             if not event.text.strip():
                 return []
-            edited = pending.ask.model_copy(update={"text": event.text})
+            pending.ask = pending.ask.model_copy(update={"text": event.text})
             # Asked already: asked anew, and the model sink ends the older call.
-            self._update(pending, replace(pending, ask=edited, asked=False, replayed=True))
+            pending.asked, pending.replayed = False, True
             return []
         if not event.ask_again or not event.text.strip():
             return []
@@ -206,9 +207,8 @@ class Conversation:
         for pending in self._pending:
             is_meant = target in {pending.ask.id, pending.replaces} and not pending.forgotten
             if is_meant and same_thread(pending.ask.place, place):
-                order = self._begun(pending).order
-                self._update(pending, replace(pending, order=order))
-                return pending.ask.text, order, pending.replaces or pending.ask.id
+                self._put_in_order(pending)
+                return pending.ask.text, pending.order, pending.replaces or pending.ask.id
         return None
 
     @staticmethod
@@ -220,54 +220,56 @@ class Conversation:
     def _end(self, outcome: Outcome, chosen: Callable[[Pending], bool]) -> list[Effect]:
         effects: list[Effect] = []
         for pending in [p for p in self._pending if chosen(p)]:
-            forgotten = pending.forgotten or outcome == "withdrawn"
-            self._update(pending, replace(self._begun(pending), forgotten=forgotten, ends=outcome))
             effects.append(
                 Cancel(pending.ask.id, outcome)
                 if pending.asked
                 else Settle(pending.ask, outcome, "")
             )
+            self._begin(pending)
+            pending.forgotten = pending.forgotten or outcome == "withdrawn"
+            pending.ends = outcome
         return effects
 
     def _settle(self, pending: Pending, outcome: Outcome, text: str) -> list[Effect]:
         """A reply without a model; it counts as asked until the journal has it."""
-        self._pending.append(replace(self._begun(pending), ends=outcome, words=text))
+        self._begin(pending)
+        pending.ends, pending.words = outcome, text
+        self._pending.append(pending)
         return [Settle(pending.ask, outcome, text)]
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
         self._turns.drop(lambda turn: chosen(turn.place))
-        self._pending = [
-            replace(p, forgotten=True) if chosen(p.ask.place) else p for p in self._pending
-        ]
+        for pending in self._pending:
+            pending.forgotten = pending.forgotten or chosen(pending.ask.place)
 
     def _start(self) -> Iterator[Effect]:
         """Asks what may be asked now: one a thread, a few a user, in order."""
-        busy = [p for p in self._pending if p.asked]
+        busy = [p.ask.place for p in self._pending if p.asked]
         for pending in [p for p in self._pending if not p.asked]:
+            place = pending.ask.place
             if pending.ends is not None:
-                self._update(pending, self._begun(pending))
+                self._begin(pending)
                 yield Settle(pending.ask, pending.ends, pending.words)
-                continue
-            if len(busy) >= IN_FLIGHT_LIMIT:
-                continue
-            if any(same_thread(p.ask.place, pending.ask.place) for p in busy):
-                continue
-            started = self._begun(pending)
-            self._update(pending, started)
-            busy.append(started)
-            yield self._call(started)
+            elif len(busy) < IN_FLIGHT_LIMIT and not any(same_thread(b, place) for b in busy):
+                busy.append(place)
+                self._begin(pending)
+                yield self._call(pending)
 
-    def _begun(self, pending: Pending) -> Pending:
-        """The question as asked, with its place among the turns.
+    def _begin(self, pending: Pending) -> None:
+        """From now on it counts as asked.
 
         Also one that is settled without a model: after a crash its reply may be an answer.
         """
-        order = pending.order or self._next_order
-        self._next_order = max(self._next_order, order + 1)
-        return replace(pending, asked=True, order=order)
+        pending.asked = True
+        self._put_in_order(pending)
+
+    def _put_in_order(self, pending: Pending) -> None:
+        """Gives it its place among the turns."""
+        pending.order = pending.order or self._next_order
+        self._next_order = max(self._next_order, pending.order + 1)
 
     def _call(self, pending: Pending) -> Effect:
-        before = [turn for turn in self._turns if turn.order < pending.order]
+        before = self._turns.before(pending.order)
         try:
             request = request_of(pending.ask, before, self._window, self._ratio)
         except TooLong:
@@ -278,13 +280,13 @@ class Conversation:
     def _remember(self, pending: Pending, reply: Reply) -> None:
         question = reply.prompt_text or pending.ask.text
         turn = turn_of(
-            reply.prompt_id, pending.ask.place, question, reply.text, pending.order,
-            first=pending.replaces,
+            reply.prompt_id, self._turns.shared(pending.ask.place), question, reply.text,
+            pending.order, first=pending.replaces,
         )  # fmt: skip
         self._turns.add(turn)
 
     def _find(self, prompt_id: str) -> Pending | None:
-        return next((p for p in self._pending if p.ask.id == prompt_id), None)
-
-    def _update(self, old: Pending, new: Pending) -> None:
-        self._pending[self._pending.index(old)] = new
+        for pending in self._pending:
+            if pending.ask.id == prompt_id:
+                return pending
+        return None

@@ -97,11 +97,17 @@ def request_of(ask: Ask, turns: list[Turn], window: Window, ratio: float) -> Req
 
     here: list[Turn] = []
     elsewhere: list[Turn] = []
+    place: Place | None = None
+    chosen: list[Turn] | None = None
     for turn in turns:
-        if same_thread(turn.place, ask.place):
-            here.append(turn)
-        elif may_recall(turn.place, ask.place):
-            elsewhere.append(turn)
+        if turn.place is not place:  # turns in a row mostly share one
+            place, chosen = turn.place, None
+            if same_thread(place, ask.place):
+                chosen = here
+            elif may_recall(place, ask.place):
+                chosen = elsewhere
+        if chosen is not None:
+            chosen.append(turn)
     costs = [turn.tokens for turn in here]
     here = here[len(here) - newest_that_fit(costs, room) :]
     used = sum(costs[len(costs) - len(here) :])

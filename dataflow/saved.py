@@ -14,9 +14,9 @@ from dataflow.turns import Turn
 from shared.messages import Ask, Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pending:
-    """A question without a reply. `order` is 0 until it is asked.
+    """A question without a reply, as its conversation takes it further. `order`: 0 until asked.
 
     `replaces` is the question, as asked first, whose answer this one takes the place of;
     `forgotten` leaves no turn. `ends` is the outcome of one that the model is not to be asked, or

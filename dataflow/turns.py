@@ -56,14 +56,13 @@ class Turns:
     def __init__(self, turns: Iterable[Turn] = ()) -> None:
         self._turns: list[Turn] = []
         for turn in turns:
-            self._turns.append(self._in_shared_place(turn))
+            self._turns.append(replace(turn, place=self.shared(turn.place)))
 
     def __iter__(self) -> Iterator[Turn]:
         return iter(self._turns)
 
     def add(self, turn: Turn) -> None:
         """Remembers a turn, in place of an older answer to the same question."""
-        turn = self._in_shared_place(turn)
         first = turn.first
         if first is not None:
             self.drop(lambda old: old.is_about(first))
@@ -75,14 +74,20 @@ class Turns:
         while len(self._turns) > TURNS_LIMIT or (tokens > TOKENS_LIMIT and len(self._turns) > 1):
             tokens -= self._turns.pop(0).tokens
 
-    def _in_shared_place(self, turn: Turn) -> Turn:
-        """The turn, without a place of its own where it was said where the last one was.
+    def shared(self, place: Place) -> Place:
+        """The last turn's own place where it is the same one: for the next turn.
 
         A place takes more room than a short question with its answer.
         """
-        if self._turns and self._turns[-1].place == turn.place:
-            return replace(turn, place=self._turns[-1].place)
-        return turn
+        last = self._turns[-1].place if self._turns else place
+        return last if last == place else place
+
+    def before(self, order: int) -> list[Turn]:
+        """The turns up to a question's place among them."""
+        at = len(self._turns)
+        while at and self._turns[at - 1].order >= order:
+            at -= 1
+        return self._turns[:at]
 
     def drop(self, chosen: Callable[[Turn], bool]) -> None:
         """Forgets turns."""

@@ -16,6 +16,7 @@ from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.group_commit import (
     ALONE_AT_ONCE,
+    BATCH_COMMIT,
     BATCH_FROM,
     BATCH_ID,
     BATCH_MESSAGES,
@@ -182,6 +183,33 @@ async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus
     asked_once_more = [subject for subject in subjects if seen.count(subject) > 1]
     assert len(asked_once_more) == BATCH_MESSAGES, "one batch is tried, then none for a while"
     assert set(seen) == set(subjects)
+
+
+async def test_a_full_batch_follows_before_the_one_ahead_is_acknowledged(bus: Bus) -> None:
+    """Where several may be on their way; the server answers the first with the second."""
+    held: list[tuple[Msg, bytes]] = []
+
+    async def answer(message: Msg) -> None:
+        if not message.reply:
+            return
+        headers = message.headers or {}
+        ack = {"stream": "SLOW", "seq": 1}
+        if BATCH_COMMIT in headers:
+            ack["count"] = int(headers[BATCH_SEQUENCE])
+            held.append((message, json.dumps(ack).encode()))
+            if len(held) > 1:
+                for earlier, its_ack in held:
+                    await earlier.respond(its_ack)
+        else:
+            await message.respond(json.dumps(ack).encode())
+
+    await bus.client.subscribe("slow.>", cb=answer)
+    commit = GroupCommit(bus.client, bus.js, timeout_s=5.0, batches_at_once=2)
+    count = ALONE_AT_ONCE + 2 * BATCH_MESSAGES
+    assert all(
+        await asyncio.gather(*(commit.store(f"slow.{number}", b"x", {}) for number in range(count)))
+    )
+    assert len(held) == 2, "two full batches, and nothing one by one behind them"
 
 
 async def test_somebody_who_opens_all_batches_cannot_keep_others_out(bus: Bus) -> None:
