@@ -32,8 +32,9 @@ def conversations_flow(
 ) -> Dataflow:
     """Prompts and completed replies, merged, keyed by user, through each user's conversation."""
     flow = Dataflow("conversations")
-    prompts = op.input("prompts", flow, PromptsSource(io, bus))
+    # First, since an idle worker sleeps in it: what wakes it is then read in the same step.
     completions = op.input("completions", flow, CompletionsSource(io, answering, idle))
+    prompts = op.input("prompts", flow, PromptsSource(io, bus))
     heard = cast("KeyedStream[Heard]", op.merge("heard", prompts, completions))
     step = ConversationStep.builder(window, at_rest, idle)
     effects = op.stateful_batch("conversation", heard, step)
