@@ -160,10 +160,8 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 
     On several machines: THREADWAX_CLUSTER (the same everywhere) and THREADWAX_PROCESS_ID.
     """
-    # 5000 calls in flight are some 100,000 objects, which come and go in waves. With 50,000 here
-    # each wave was looked through: a tenth of the process's time, every thread held for 50 to 170
-    # ms, and nothing to be found. 14,000 answers leave some 500 objects in cycles.
-    with lifecycle.imports(garbage_after=500_000):
+    # With 700, Python's own, a call of the model takes a sixth more processor time.
+    with lifecycle.imports(garbage_after=50_000):
         from dataflow.run import main  # noqa: PLC0415
         from ops import cluster  # noqa: PLC0415
 
