@@ -31,10 +31,6 @@ CUT: Final = "\n\n[cut: too long]"
 _ANSWERED_ALREADY: Final = frozenset({10071, 10164})
 """Wrong last sequence: the subject has a message, or in a cluster is just getting one."""
 
-REPLY_BATCHES: Final = 4
-"""With 5000 in flight replies waited 200 ms for the one batch before them, of which 20 ms were the
-server's."""
-
 _MESSAGE_TOO_LARGE: Final = 10054
 _RETRY_S: Final = 0.1
 _LOOK_FIRST_S: Final = 0.002  # a reply is on the disk so soon after it is heard
@@ -59,10 +55,7 @@ class Bus(Connection):
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
         self._events = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
-        # No two replies stand in any order to each other, so none of them waits for a batch.
-        self._replies = GroupCommit(
-            self.client, self.js, timeout_s=REQUEST_TIMEOUT_S, batches_at_once=REPLY_BATCHES
-        )
+        self._replies = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
 
     # --- events -----------------------------------------------------------------------------
 

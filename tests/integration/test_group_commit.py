@@ -181,12 +181,12 @@ async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus
     subjects = [f"old.{number}" for number in range(MANY)]
     assert all(await asyncio.gather(*(commit.store(subject, b"x", {}) for subject in subjects)))
     asked_once_more = [subject for subject in subjects if seen.count(subject) > 1]
-    assert len(asked_once_more) == BATCH_MESSAGES, "one batch is tried, then none for a while"
+    assert len(asked_once_more) == 2 * BATCH_MESSAGES, "the full ones are tried, then none"
     assert set(seen) == set(subjects)
 
 
 async def test_a_full_batch_follows_before_the_one_ahead_is_acknowledged(bus: Bus) -> None:
-    """Where several may be on their way; the server answers the first with the second."""
+    """The server answers the first only with the second."""
     held: list[tuple[Msg, bytes]] = []
 
     async def answer(message: Msg) -> None:
@@ -204,12 +204,46 @@ async def test_a_full_batch_follows_before_the_one_ahead_is_acknowledged(bus: Bu
             await message.respond(json.dumps(ack).encode())
 
     await bus.client.subscribe("slow.>", cb=answer)
-    commit = GroupCommit(bus.client, bus.js, timeout_s=5.0, batches_at_once=2)
+    commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     count = ALONE_AT_ONCE + 2 * BATCH_MESSAGES
     assert all(
         await asyncio.gather(*(commit.store(f"slow.{number}", b"x", {}) for number in range(count)))
     )
     assert len(held) == 2, "two full batches, and nothing one by one behind them"
+
+
+async def test_two_messages_of_a_subject_are_never_in_two_batches_at_once(bus: Bus) -> None:
+    """A refused batch goes one by one, behind the next: somebody's words would change places."""
+    seen: list[tuple[str, str]] = []
+    refused_s = 0.3
+
+    async def refuse(message: Msg) -> None:
+        await asyncio.sleep(refused_s)
+        seen.append(("refused", ""))
+        await message.respond(json.dumps({"error": {"err_code": 10071}}).encode())
+
+    refusals: list[asyncio.Task[None]] = []
+
+    async def answer(message: Msg) -> None:
+        headers = message.headers or {}
+        seen.append((message.subject, headers.get(BATCH_ID, "alone")))
+        if BATCH_COMMIT in headers and not refusals:
+            refusals.append(asyncio.create_task(refuse(message)))
+        elif message.reply:
+            count = {"count": int(headers[BATCH_SEQUENCE])} if BATCH_COMMIT in headers else {}
+            await message.respond(json.dumps({"stream": "SLOW", "seq": 1, **count}).encode())
+
+    await bus.client.subscribe("slow.>", cb=answer)
+    commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
+    subjects = [f"slow.{number}" for number in range(ALONE_AT_ONCE + BATCH_MESSAGES)]
+    again = subjects[-1]
+    subjects += [again, *(f"slow.next-{number}" for number in range(BATCH_MESSAGES - 1))]
+    assert all(await asyncio.gather(*(commit.store(subject, b"x", {}) for subject in subjects)))
+    of_it = [how for subject, how in seen[seen.index(("refused", "")) :] if subject == again]
+    before = [how for subject, how in seen[: seen.index(("refused", ""))] if subject == again]
+    assert len(before) == 1, "only in the batch that is refused"
+    assert of_it[0] == "alone", "the first of the two is stored before the second is sent"
+    assert len(of_it) == 2
 
 
 async def test_somebody_who_opens_all_batches_cannot_keep_others_out(bus: Bus) -> None:
