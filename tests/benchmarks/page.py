@@ -1,6 +1,7 @@
 """Puts two runs into `docs/benchmarks.md`, between its two marks, and draws its chart.
 
-Run as `python -m tests.benchmarks.page RUN1.json RUN2.json`.
+Run as `python -m tests.benchmarks.page RUN1.json RUN2.json`. What the runs did not measure stays
+there as it is, and so does the chart if that is anything.
 """
 
 import json
@@ -15,26 +16,33 @@ PAGE: Final = Path("docs/benchmarks.md")
 CHART: Final = Path("docs/benchmarks.svg")
 BEGIN: Final = "<!-- figures: written by tests/benchmarks/page.py -->"
 END: Final = "<!-- end of figures -->"
+SECTION: Final = "### "
 HEAD: Final = ("figure", "run 1", "run 2", "beside", "ratios", "target", "met")
 
 
 def main(first: Path, second: Path) -> None:
     one, two = (json.loads(path.read_text()) for path in (first, second))
-    parts = []
-    for subject, rows in one["figures"].items():
-        others = {row["what"]: row for row in two["figures"].get(subject, [])}
-        lines = [_line(row, others.get(row["what"])) for row in rows]
-        table = [HEAD, ("---",) * len(HEAD), *lines]
-        parts.append(f"### {subject.replace('_', ' ').capitalize()}\n")
-        parts.append("\n".join(f"| {' | '.join(row)} |" for row in table) + "\n")
-    text = PAGE.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    runs = (
-        f"Run 1: {one['at']}, run 2: {two['at']}; Python {one['python']}, {one['cores']} cores.\n"
-    )
-    PAGE.write_text("\n".join([f"{before}{BEGIN}\n", runs, *parts, f"{END}{after}"]))
-    draw(first, CHART)
+    before, rest = PAGE.read_text().split(BEGIN)
+    old, after = rest.split(END)
+    sections = {text.partition("\n")[0]: text for text in old.split(SECTION)[1:]}
+    measured = {_title(subject): _section(subject, one, two) for subject in one["figures"]}
+    sections |= measured
+    tables = "".join(f"{SECTION}{text}" for text in sections.values())
+    PAGE.write_text(f"{before}{BEGIN}\n\n{tables}{END}{after}")
+    if measured.keys() == sections.keys():
+        draw(first, CHART)
+
+
+def _title(subject: str) -> str:
+    return subject.replace("_", " ").capitalize()
+
+
+def _section(subject: str, one: dict[str, Any], two: dict[str, Any]) -> str:
+    others = {row["what"]: row for row in two["figures"].get(subject, [])}
+    lines = [_line(row, others.get(row["what"])) for row in one["figures"][subject]]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [HEAD, ("---",) * len(HEAD), *lines])
+    runs = f"Run 1: {one['at']}, run 2: {two['at']}; Python {one['python']}, {one['cores']} cores."
+    return f"{_title(subject)}\n\n{runs}\n\n{table}\n\n"
 
 
 def _line(one: dict[str, Any], two: dict[str, Any] | None) -> tuple[str, ...]:

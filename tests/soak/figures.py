@@ -64,9 +64,16 @@ def _memory(samples: list[dict[str, Any]], minutes: int) -> list[Figure]:
             found.append(
                 Figure(f"{name}, memory grows", _slope(by_answers) or 0.0, "bytes a message")
             )
+        memory = [s["rss_mb"] for life in series for s in life]
         files = [s["fds"] for life in series for s in life]
         middle = len(files) // 2
         if middle:
+            found.append(
+                Figure(
+                    f"{name}, memory at most, last quarter", max(memory[middle:]), "MB",
+                    "third quarter", max(memory[:middle]),
+                )
+            )  # fmt: skip
             found.append(
                 Figure(
                     f"{name}, open files, last quarter", statistics.median(files[middle:]), "",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks.figures import figure_of, number
+from tests.soak.figures import figures
 
 PAGE: Final = Path("docs/soak.md")
 MARK: Final = "<!-- figures: written by tests/soak/page.py -->"
@@ -31,7 +32,7 @@ def main(run: Path) -> None:
     )
     text = [
         head,
-        _table(COLUMNS, [figure_of(row) for row in result["figures"]]),
+        _table(COLUMNS, [figure_of(figure.as_json()) for figure in figures(result)]),
         "### Minute by minute\n",
         _minutes(result["samples"]),
     ]
