@@ -20,6 +20,8 @@ FILE: Final = "at_rest.db"
 BUSY_S: Final = 30.0
 """Processes of a cluster on one machine write one after the other."""
 
+CACHE_KIB: Final = 256
+"""Of each of the two connections: a conversation is read once, when its user comes back."""
 
 Done = Callable[[str, Kept], None]
 """Takes the news back to the worker that keeps this user's conversation."""
@@ -94,4 +96,6 @@ class AtRest:
 
 
 def _connection(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return connection

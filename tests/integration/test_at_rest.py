@@ -2,13 +2,16 @@
 
 import asyncio
 import shutil
+import sqlite3
 import urllib.request
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from dataflow.at_rest import FILE
+from dataflow.run import RECOVERY_CACHE_PAGES, RECOVERY_PARTITIONS, recovery_store
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared.bus import Bus
@@ -137,3 +140,14 @@ async def test_a_damaged_file_is_told_and_left_as_it_is(
     assert await asyncio.to_thread(flow.running.process.wait, 60) == CANNOT_START
     assert f"{file} cannot be used: file is not a database" in flow.running.log.read_text()
     assert file.read_bytes() == b"no database " * 1000
+
+
+def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None:
+    """Bytewax opens the files, so they have to say so themselves."""
+    store = recovery_store(tmp_path)
+    parts = sorted(store.glob("*.sqlite3"))
+    assert len(parts) == RECOVERY_PARTITIONS
+    for part in parts:
+        with closing(sqlite3.connect(part)) as connection:
+            (pages,) = connection.execute("PRAGMA cache_size").fetchone()
+        assert pages == RECOVERY_CACHE_PAGES
