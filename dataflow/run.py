@@ -10,12 +10,10 @@ import signal
 import sqlite3
 import sys
 import threading
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
-from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from dataflow import at_rest
@@ -33,6 +31,7 @@ from dataflow.model.dialects import (
     OPENAI_DEFAULT_MODEL,
     dialect_of,
 )
+from dataflow.recovery_store import CannotMake, recovery_store
 from dataflow.request import Window
 from shared import lifecycle
 from shared.bus import Bus
@@ -40,12 +39,6 @@ from shared.http_status import serve_status
 from shared.lock import Held, locked
 from shared.log import logger
 from shared.settings import Settings
-
-RECOVERY_PARTITIONS: Final = 4
-"""Files of the recovery store. Fixed at its creation; more processes than this share them."""
-
-RECOVERY_CACHE_PAGES: Final = 128
-"""Of 4 KiB, in memory for each file. SQLite's own 2 MB were filled for hours and of no use."""
 
 EPOCH: Final = timedelta(seconds=1)
 """What a crash rewinds at most. Measured: a second leaves the median latency unchanged."""
@@ -102,22 +95,6 @@ def endpoint_of(settings: Settings) -> Endpoint:
     )
 
 
-def recovery_store(home: Path) -> Path:
-    """The recovery store of a data folder, created on first use."""
-    store = home / "dataflow" / "recovery"
-    if not any(store.glob("*.sqlite3")):
-        store.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left_over in store.glob(f"{at_rest.FILE}*"):
-            # Everything is read again from the stream, onto nothing.
-            left_over.unlink()
-        init_db_dir(store, RECOVERY_PARTITIONS)  # type: ignore[no-untyped-call]
-        for part in store.glob("*.sqlite3"):
-            with closing(sqlite3.connect(part)) as connection:
-                # Deprecated, and the only one that a file keeps: Bytewax opens it by itself.
-                connection.execute(f"PRAGMA default_cache_size = {RECOVERY_CACHE_PAGES}")
-    return store
-
-
 def _hosts(addresses: list[str]) -> set[str]:
     """The machines of a cluster. Its processes share what rests only where that is one."""
     return {address.rsplit(":", 1)[0] for address in addresses}
@@ -137,12 +114,12 @@ def main(settings: Settings) -> int:
         lock = locked(
             settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
         )
-    except Held as error:
+        store = recovery_store(settings.home)
+    except (Held, CannotMake) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    store = recovery_store(settings.home)
     try:
         resting = at_rest.AtRest(store)
     except sqlite3.Error as error:

@@ -8,7 +8,7 @@ import asyncio
 import sys
 from typing import Final
 
-from dataflow.run import recovery_store
+from dataflow.recovery_store import CannotMake, recovery_store
 from ops.ports import free_port
 from ops.supervise import Backoff, Child, Program, stop_in_reverse
 from shared import lifecycle
@@ -27,7 +27,11 @@ def main(settings: Settings, processes: int) -> int:
 
 
 async def _run(settings: Settings, processes: int) -> int:
-    recovery_store(settings.home)  # made once, before the processes race for it
+    try:
+        recovery_store(settings.home)  # made once, before the processes race for it
+    except CannotMake as error:
+        lifecycle.say(str(error))
+        return lifecycle.CANNOT_START
     addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(processes))
     children = [_child(settings, number, addresses) for number in range(processes)]
     stop = asyncio.create_task(lifecycle.wait_for_stop())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataflow.at_rest import FILE, AtRest
-from dataflow.run import recovery_store
+from dataflow.recovery_store import recovery_store
 from dataflow.saved import SAVED, Saved
 from dataflow.turns import turn_of
 from shared import names

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataflow.at_rest import FILE
-from dataflow.run import RECOVERY_CACHE_PAGES, RECOVERY_PARTITIONS, recovery_store
+from dataflow.recovery_store import CACHE_PAGES, PARTITIONS, recovery_store
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared.bus import Bus
@@ -146,8 +146,8 @@ def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None
     """Bytewax opens the files, so they have to say so themselves."""
     store = recovery_store(tmp_path)
     parts = sorted(store.glob("*.sqlite3"))
-    assert len(parts) == RECOVERY_PARTITIONS
+    assert len(parts) == PARTITIONS
     for part in parts:
         with closing(sqlite3.connect(part)) as connection:
             (pages,) = connection.execute("PRAGMA cache_size").fetchone()
-        assert pages == RECOVERY_CACHE_PAGES
+        assert pages == CACHE_PAGES

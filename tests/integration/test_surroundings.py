@@ -16,6 +16,7 @@ from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE
+from shared.lifecycle import CANNOT_START
 from tests.fakes.model import FakeModel
 from tests.running import ROOT, Running, answer_to, dataflow, question
 
@@ -224,6 +225,24 @@ async def test_a_full_disk_pauses_the_flow_and_ends_nothing(
     assert flow.process.poll() is None
     assert told(flow, "the disk is nearly full") == 1
     assert told(flow, "the disk has room again") == 1
+    assert await flow.stop() == 0
+
+
+async def test_a_disk_that_is_full_from_the_start_is_told_and_leaves_nothing_half_made(
+    nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
+) -> None:
+    """Some of the recovery store's files would count as all of them."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * ((96 << 20) - 512 * 1024))
+    flow = dataflow(small_disk / "home", nats.url, fake_model.base_url).start()
+    assert flow.process is not None
+    assert await asyncio.to_thread(flow.process.wait, 60) == CANNOT_START
+    assert told(flow, "recovery cannot be made: the disk is full. Make room")
+    assert "Traceback" not in flow.log.read_text()
+    ballast.unlink()
+    flow.start()
+    await flow.ready()
+    assert (await answer_to(bus, question("ada", 0, "hello"))).outcome == "answered"
     assert await flow.stop() == 0
 
 
