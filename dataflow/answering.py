@@ -29,8 +29,8 @@ OBJECTS_A_CALL: Final = 100
 """New objects for each call under way, after which garbage is looked for later.
 
 Calls come and go in waves, and each wave was looked through: with 5000 of them a tenth of the
-process's time, every thread held for 50 to 170 ms, and nothing to be found. As high a limit for a
-few calls would keep what failed ones leave in cycles.
+process's time, every thread held for 50 to 170 ms, and nothing to be found: 14,000 answers left 540
+objects in cycles. With few calls under way the process keeps the limit that it was started with.
 """
 
 BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"

@@ -286,7 +286,4 @@ class Conversation:
         self._turns.add(turn)
 
     def _find(self, prompt_id: str) -> Pending | None:
-        for pending in self._pending:
-            if pending.ask.id == prompt_id:
-                return pending
-        return None
+        return next((p for p in self._pending if p.ask.id == prompt_id), None)

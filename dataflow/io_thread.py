@@ -58,8 +58,7 @@ class Seat:
     def ring(self) -> None:
         """Wakes the worker. From any thread."""
         self._idle_steps = 0
-        if not self._bell.is_set():  # a quarter of the time that setting it again takes
-            self._bell.set()
+        self._bell.set()
 
     def busy(self) -> None:
         """Data is moving: the worker's next steps do not sleep. In the worker's thread."""

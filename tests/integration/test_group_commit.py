@@ -21,6 +21,7 @@ from shared.group_commit import (
     BATCH_ID,
     BATCH_MESSAGES,
     BATCH_SEQUENCE,
+    BATCHES_AT_ONCE,
     GroupCommit,
 )
 from shared.messages import Ask, Reply
@@ -185,8 +186,8 @@ async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus
     assert set(seen) == set(subjects)
 
 
-async def test_a_full_batch_follows_before_the_one_ahead_is_acknowledged(bus: Bus) -> None:
-    """The server answers the first only with the second."""
+async def test_full_batches_follow_before_the_first_is_acknowledged(bus: Bus) -> None:
+    """The server answers none of them before it has all."""
     held: list[tuple[Msg, bytes]] = []
 
     async def answer(message: Msg) -> None:
@@ -194,22 +195,22 @@ async def test_a_full_batch_follows_before_the_one_ahead_is_acknowledged(bus: Bu
             return
         headers = message.headers or {}
         ack = {"stream": "SLOW", "seq": 1}
-        if BATCH_COMMIT in headers:
-            ack["count"] = int(headers[BATCH_SEQUENCE])
-            held.append((message, json.dumps(ack).encode()))
-            if len(held) > 1:
-                for earlier, its_ack in held:
-                    await earlier.respond(its_ack)
-        else:
+        if BATCH_COMMIT not in headers:
             await message.respond(json.dumps(ack).encode())
+            return
+        ack["count"] = int(headers[BATCH_SEQUENCE])
+        held.append((message, json.dumps(ack).encode()))
+        if len(held) == BATCHES_AT_ONCE:
+            for commit_message, its_ack in held:
+                await commit_message.respond(its_ack)
 
     await bus.client.subscribe("slow.>", cb=answer)
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
-    count = ALONE_AT_ONCE + 2 * BATCH_MESSAGES
+    count = ALONE_AT_ONCE + BATCHES_AT_ONCE * BATCH_MESSAGES
     assert all(
         await asyncio.gather(*(commit.store(f"slow.{number}", b"x", {}) for number in range(count)))
     )
-    assert len(held) == 2, "two full batches, and nothing one by one behind them"
+    assert len(held) == BATCHES_AT_ONCE, "full ones, and nothing one by one behind them"
 
 
 async def test_two_messages_of_a_subject_are_never_in_two_batches_at_once(bus: Bus) -> None:
