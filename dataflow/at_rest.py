@@ -21,7 +21,8 @@ BUSY_S: Final = 30.0
 """Processes of a cluster on one machine write one after the other."""
 
 CACHE_KIB: Final = 256
-"""Of each of the two connections: a conversation is read once, when its user comes back."""
+"""Of each of the two connections: a conversation is read once, when its user comes back. 2 MB were
+no quicker with 200,000 of them."""
 
 Done = Callable[[str, Kept], None]
 """Takes the news back to the worker that keeps this user's conversation."""
