@@ -5,19 +5,49 @@ What is not known about a person must never count in their favour.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final
 
 from bots.slack.settings import SlackSettings, listed
-
-PROFILE_USED: Final = (
-    "team_id", "is_stranger", "enterprise_user", "is_restricted", "is_ultra_restricted",
-)  # fmt: skip
-"""What a verdict needs of `users.info`."""
 
 NOT_YOU: Final = "Sorry, I may not answer you. Please ask the person who runs me."
 NOT_HERE: Final = "Sorry, I may not answer in this channel. A direct message may work."
 NOT_EXTERNAL: Final = "Sorry, I only answer people of this workspace."
 NOT_GUESTS: Final = "Sorry, I do not answer guests of this workspace."
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What is used of `users.info`: the whole of it takes 7 kB."""
+
+    called: str
+    """By the others; empty where nobody knows."""
+    team: str | None
+    """Their workspace; None where Slack does not say."""
+    teams: tuple[str, ...] | None
+    """Those of an Enterprise organisation's member; None for everybody else."""
+    stranger: bool
+    guest: bool
+
+
+NOBODY: Final = Person("", None, None, stranger=True, guest=True)
+"""Whom Slack does not know, or may not tell of."""
+
+
+def person_of(user: Mapping[str, Any]) -> Person:
+    """The `user` of `users.info`."""
+    if not user:
+        return NOBODY
+    profile = user.get("profile") or {}
+    called = (profile.get("display_name"), profile.get("real_name"), user.get("name"))
+    home, enterprise = user.get("team_id"), user.get("enterprise_user")
+    return Person(
+        next((str(name) for name in called if name), ""),
+        None if home is None else intern(str(home)),
+        tuple(map(intern, enterprise.get("teams") or ())) if enterprise else None,
+        stranger=bool(user.get("is_stranger")),
+        guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +88,14 @@ class Access:
         """Whether Slack must be asked who this is."""
         return user not in self.allow_users and not (self.external and self.guests)
 
-    def with_profile(self, team: str, profile: Mapping[str, Any] | None) -> str | None:
+    def with_profile(self, team: str, person: Person) -> str | None:
         """The refusal that follows from what `users.info` says; None: it says nothing against."""
-        if profile is None:
+        if person is NOBODY:
             return NOT_YOU
-        home = profile.get("team_id")
-        outsider = bool(profile.get("is_stranger")) or (home is not None and home != team)
-        if outsider and profile.get("enterprise_user"):
-            # In an Enterprise organisation a colleague's own workspace may be another one.
-            teams = profile["enterprise_user"].get("teams") or ()
-            outsider = bool(profile.get("is_stranger")) or team not in teams
-        if outsider:
+        # In an Enterprise organisation a colleague's own workspace may be another one.
+        elsewhere = person.team not in {None, team} and team not in (person.teams or ())
+        if person.stranger or elsewhere:
             return None if self.external else NOT_EXTERNAL
-        if profile.get("is_restricted") or profile.get("is_ultra_restricted"):
+        if person.guest:
             return None if self.guests else NOT_GUESTS
         return None

@@ -5,13 +5,13 @@ It must never show a refusal to anybody but the person who is refused.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import aiohttp
 
 from bots.platform import Publish
-from bots.slack.access import Access
+from bots.slack.access import NOBODY, Access
 from bots.slack.api import CALL_ERRORS, code_of
 from bots.slack.events import Said, place_of, user_of
 from bots.slack.files import Store
@@ -60,7 +60,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.access = Access.of(self.settings)
         self.link_hosts = Remembered(self.now)
-        self._told = Remembered(self.now)
+        self._told = Remembered(self.now, seconds=TOLD_FOR_S)
 
     def note_links(self, text: str, prompt_id: str) -> None:
         """Remembers which hosts a question links to: its answer may link to those, too."""
@@ -86,8 +86,8 @@ class Desk:
             person = await self.lookup.person(team, user)
         except CALL_ERRORS as error:
             raise Unavailable("Slack does not say now who asks") from error
-        if person is not None and user_team and user_team != team.id:
-            person = {"team_id": user_team, **person}
+        if user_team and person is not NOBODY and person.team is None:
+            person = replace(person, team=user_team)
         return self.access.with_profile(team.id, person)
 
     async def place(self, team: Team, channel: str, thread: str, said: Said | None = None) -> Place:
@@ -126,7 +126,7 @@ class Desk:
         """The same, once a day for each person, channel and text."""
         key = (team.id, channel, user, text)
         if not self._told.get(*key):
-            self._told.put(True, *key, seconds=TOLD_FOR_S)  # noqa: FBT003
+            self._told.put(True, *key)  # noqa: FBT003
             self.tell(team, channel, user, text, thread)
 
     async def _tell(self, team: Team, channel: str, user: str, text: str, thread: str) -> None:

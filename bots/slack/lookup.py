@@ -3,13 +3,12 @@
 It must never take long: what is asked for here stands between a question and its storage.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from slack_sdk.errors import SlackApiError
 
-from bots.slack.access import PROFILE_USED
+from bots.slack.access import NOBODY, Person, person_of
 from bots.slack.api import code_of
 from bots.slack.events import Audience, is_ts
 from bots.slack.teams import Team
@@ -17,7 +16,7 @@ from bots.slack.text import mentioned
 from bots.slack.threads import asker_of
 
 KEPT: Final = 10_000
-"""People, channels or threads at a time: a large workspace's hour, 2 to 5 MB each."""
+"""People, channels or threads at a time: a large workspace's hour, 1.5 to 2.2 MB each."""
 
 FRESH_S: Final = 3600.0
 """For how long a name, a channel's kind or a guest's state is believed."""
@@ -35,61 +34,73 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """The newest entries, each for a while."""
+    """The newest entries: for half of `seconds` and half of `keep` at least, for all of it at most.
 
-    def __init__(self, now: Callable[[], float], keep: int = KEPT) -> None:
+    Two tables, the older of which goes as a whole: a time and a place in an order for each entry
+    take more than the entries.
+    """
+
+    def __init__(
+        self, now: Callable[[], float], *, keep: int = KEPT, seconds: float = FRESH_S
+    ) -> None:
         self._now = now
-        self._keep = keep
-        self._entries: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._keep = keep // 2
+        self._seconds = seconds / 2
+        self._newer: dict[str, T] = {}
+        self._older: dict[str, T] = {}
+        self._next_at = now() + self._seconds
 
     def get(self, *key: str) -> T | None:
         """The entry, if it is there and fresh."""
-        until, value = self._entries.get(_joined(key), (0.0, None))
-        return value if self._now() < until else None
+        self._forget()
+        joined = _joined(key)
+        return self._newer.get(joined, self._older.get(joined))
 
-    def put(self, value: T, *key: str, seconds: float = FRESH_S) -> None:
-        """Remembers an entry; the oldest ones go where there are too many, or they are stale."""
+    def put(self, value: T, *key: str) -> None:
+        """Remembers an entry."""
+        self._forget()
+        self._older.pop(_joined(key), None)
+        self._newer[_joined(key)] = value
+
+    def _forget(self) -> None:
         now = self._now()
-        self._entries[_joined(key)] = (now + seconds, value)
-        self._entries.move_to_end(_joined(key))
-        while len(self._entries) > self._keep or next(iter(self._entries.values()))[0] < now:
-            self._entries.popitem(last=False)
-
-    def drop(self, *key: str) -> None:
-        """Forgets an entry."""
-        self._entries.pop(_joined(key), None)
+        if now >= self._next_at + self._seconds:
+            self._newer, self._next_at = {}, now  # nobody has looked for so long
+        if now >= self._next_at or len(self._newer) >= self._keep:
+            self._older, self._newer = self._newer, {}
+            self._next_at = min(now, self._next_at) + self._seconds
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._newer) + len(self._older)
 
 
 class Lookup:
     """Asks Slack once, and remembers. Raises what the client raises."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._people: Remembered[Mapping[str, Any]] = Remembered(now)
+        self._people: Remembered[Person] = Remembered(now)
         self._channels: Remembered[tuple[Audience, bool]] = Remembered(now)
         self._askers: Remembered[tuple[str, ...]] = Remembered(now)  # half of a set's room
+        self._not_there: Remembered[bool] = Remembered(now, seconds=NOT_THERE_S)
 
-    async def person(self, team: Team, user: str) -> Mapping[str, Any] | None:
-        """What is used of `users.info`; None where Slack knows nobody or may not say."""
+    async def person(self, team: Team, user: str) -> Person:
+        """Who this is; `NOBODY` where Slack knows nobody or may not say."""
         known = self._people.get(team.id, user)
         if known is not None:
-            return known or None
+            return known
         try:
             response = await team.client.users_info(user=user)
-            found = kept_of(response.get("user") or {})
+            found = person_of(response.get("user") or {})
         except SlackApiError as error:
             if code_of(error) not in {"user_not_found", "user_not_visible", "missing_scope"}:
                 raise
-            found = {}
+            found = NOBODY
         self._people.put(found, team.id, user)
-        return found or None
+        return found
 
     async def name(self, team: Team, user: str) -> str:
         """How people call a user; the id where nobody knows."""
-        person = await self.person(team, user) or {}
-        return str(person.get("called") or user)
+        return (await self.person(team, user)).called or user
 
     async def names(self, team: Team, text: str) -> dict[str, str]:
         """The names of the users whom a message mentions, but for the bot's own."""
@@ -118,19 +129,26 @@ class Lookup:
 
     async def askers(self, team: Team, channel: str, root: str) -> tuple[str, ...]:
         """Who asked the bot in a thread; empty where it takes no part."""
-        known = self._askers.get(team.id, channel, root)
+        known = self._askers_known(team, channel, root)
         if known is not None:
             return known
         thread = await self.thread(team, channel, root)
-        found = {asker_of(message, team.bot_user) for message in thread} - {""}
-        askers = tuple(found)
-        seconds = FRESH_S if askers else NOT_THERE_S
-        self._askers.put(askers, team.id, channel, root, seconds=seconds)
+        askers = tuple({asker_of(message, team.bot_user) for message in thread} - {""})
+        if askers:
+            self._askers.put(askers, team.id, channel, root)
+        else:
+            self._not_there.put(True, team.id, channel, root)  # noqa: FBT003
+        return askers
+
+    def _askers_known(self, team: Team, channel: str, root: str) -> tuple[str, ...] | None:
+        askers = self._askers.get(team.id, channel, root)
+        if askers is None and self._not_there.get(team.id, channel, root):
+            return ()
         return askers
 
     def asked(self, team: Team, channel: str, root: str, user: str) -> None:
         """Somebody asked the bot in a thread, as we know without asking Slack."""
-        known = self._askers.get(team.id, channel, root)
+        known = self._askers_known(team, channel, root)
         # Of a thread that was never looked at, others may be unknown: it is looked at then.
         if known is not None or not root:
             self._askers.put(tuple({*(known or ()), user}), team.id, channel, root)
@@ -172,11 +190,3 @@ class Lookup:
 def _joined(key: tuple[str, ...]) -> str:
     """One string takes a third of the room of a tuple of them."""
     return " ".join(key)
-
-
-def kept_of(user: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `users.info` is used, and how the person is called: the whole of it takes 7 kB."""
-    profile = user.get("profile") or {}
-    called = (profile.get("display_name"), profile.get("real_name"), user.get("name"))
-    kept = {key: user[key] for key in PROFILE_USED if key in user}
-    return {**kept, "called": next((str(name) for name in called if name), "")} if user else {}

@@ -160,7 +160,7 @@ async def test_the_adapter_down_for_ten_seconds(world: World) -> None:
 async def test_killed_between_post_and_acknowledgement(world: World) -> None:
     """20 seeded rounds of kill -9 at calls that show the answer: one visible answer each."""
     slack, rng = world.slack, random.Random(4)
-    world.model.pause_s = 0.12  # long enough for a second partial
+    world.model.pause_s = 0.2  # a second partial, also where the answer before settles late
     asked: list[tuple[str, str, str]] = []
     for number in range(ROUNDS):
         direct = rng.random() < 0.5

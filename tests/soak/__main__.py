@@ -47,6 +47,9 @@ SUPERVISED_EVERY_S: Final = 0.5
 LAST_ANSWERS_S: Final = 420.0
 """Slack delivers again what it could not deliver after one minute, and then after five."""
 
+CONNECTIONS_KEPT_S: Final = 45.0
+"""aiohttp closes what nobody used for 15 s, and looks for that as often."""
+
 _IN_MEMORY: Final = re.compile(r"^threadwax_conversations_in_memory (\S+)$", re.MULTILINE)
 
 
@@ -77,6 +80,7 @@ class Soak:
             stack.callback(self._keep_logs, path.with_suffix(""))
             await self._start(stack)
             self._began = time.monotonic()
+            self.result["open_files"] = {"before": self._open_files()}
             for name, town in self.towns.items():
                 await town.order("begin", people=PEOPLE[name])
             async with asyncio.TaskGroup() as group:
@@ -86,6 +90,7 @@ class Soak:
                     await self._sample()
                     self._write(path)
                 await self._last_answers()
+                self.result["open_files"]["after"] = self._open_files()
                 for task in others:
                     task.cancel()
             await self._judge()
@@ -202,6 +207,10 @@ class Soak:
             f"{sum(sample['files'].values()) / 1e6:.1f} MB of files; load {sample['load']:.1f}"
         )
 
+    def _open_files(self) -> dict[str, float]:
+        pids = {name: part.pid for name, part in self.parts.items()}
+        return {name: used_by(pid)["fds"] for name, pid in pids.items() if pid is not None}
+
     async def _in_memory(self) -> int | None:
         """As the flow's own metric says; None while it is being restarted."""
         timeout = aiohttp.ClientTimeout(total=5.0)
@@ -225,7 +234,8 @@ class Soak:
             await asyncio.sleep(5)
             looks = [await town.order("look") for town in self.towns.values()]
             waiting = sum(look["waiting"] for look in looks)
-        await asyncio.sleep(5)  # a second answer would come with the next delivery, after 3 s
+        # A second answer would come within 3 s, with the next delivery.
+        await asyncio.sleep(CONNECTIONS_KEPT_S)
 
     async def _judge(self) -> None:
         looks = {name: await town.order("look", last=True) for name, town in self.towns.items()}

@@ -19,7 +19,8 @@ Points = list[tuple[float, float]]
 def figures(result: dict[str, Any]) -> list[Figure]:
     """The figures of a whole run."""
     samples = result["samples"]
-    return [*_answers(result), *_memory(samples, result["minutes"]), *_files(samples),
+    return [*_answers(result), *_memory(samples, result["minutes"]),
+            *_open_files(result["open_files"]), *_files(samples),
             *_processor(samples)]  # fmt: skip
 
 
@@ -78,13 +79,23 @@ def _memory(samples: list[dict[str, Any]], minutes: int) -> list[Figure]:
                 Figure(
                     f"{name}, open files, last quarter", statistics.median(files[middle:]), "",
                     "third quarter", statistics.median(files[:middle]),
-                    Target("added", at_most=FEW_FILES),
                 )
             )  # fmt: skip
     in_memory = [s["in_memory"] for s in _second_half(samples) if s["in_memory"] is not None]
     found.append(Figure("conversations in memory, median", statistics.median(in_memory), ""))
     found.append(Figure("people in all", samples[-1]["people"], ""))
     return found
+
+
+def _open_files(quiet: dict[str, dict[str, float]]) -> list[Figure]:
+    """Where nobody asks, pools of connections are empty: what is still open then is a leak."""
+    few = Target("added", at_most=FEW_FILES)
+    before = "before the first message"
+    return [
+        Figure(f"{name}, open files, in the quiet at the end", after, "", before,
+               quiet["before"][name], few)
+        for name, after in quiet["after"].items()
+    ]  # fmt: skip
 
 
 def _files(samples: list[dict[str, Any]]) -> list[Figure]:

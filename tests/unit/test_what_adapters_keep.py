@@ -10,7 +10,8 @@ import pytest
 from bots.discord import memory as discord_memory
 from bots.discord.memory import Memory
 from bots.seen import Seen
-from bots.slack.lookup import Remembered, kept_of
+from bots.slack.access import NOBODY, Person, person_of
+from bots.slack.lookup import Remembered
 from shared.messages import Place
 from tests.running import ROOT
 
@@ -34,18 +35,43 @@ def test_an_id_that_comes_again_is_a_new_one() -> None:
     assert "a" in seen
 
 
-def test_what_slack_said_goes_when_it_is_stale_or_too_much() -> None:
-    """Also where nobody asks for it any more."""
-    now = 0.0
-    remembered: Remembered[int] = Remembered(lambda: now, keep=10)
+def test_what_slack_said_goes_when_there_is_too_much() -> None:
+    """The newest half is always there."""
+    remembered: Remembered[int] = Remembered(lambda: 0.0, keep=10)
     for number in range(100):
-        remembered.put(number, "T1", str(number), seconds=3600.0)
-    assert len(remembered) == 10
-    assert remembered.get("T1", "99") == 99
-    now = 3601.0
-    remembered.put(100, "T1", "100", seconds=3600.0)
+        remembered.put(number, "T1", str(number))
+        assert len(remembered) <= 10
+        newest = range(max(0, number - 4), number + 1)
+        assert all(remembered.get("T1", str(one)) == one for one in newest)
+
+
+@pytest.mark.parametrize("looked_after_s", [(), (5.0,), (0.2, 5.0)])
+@pytest.mark.parametrize("put_at_s", [0.0, 5.0, 9.9, 35.0])
+def test_what_slack_said_is_believed_for_a_while(
+    put_at_s: float, looked_after_s: tuple[float, ...]
+) -> None:
+    """At least for half of the time and never longer, whoever looks meanwhile."""
+    clock = [0.0]
+    remembered: Remembered[int] = Remembered(lambda: clock[0], seconds=20.0)
+    clock[0] = put_at_s
+    remembered.put(1, "T1", "U1")
+    for after_s in (*looked_after_s, 9.9):
+        clock[0] = put_at_s + after_s
+        assert remembered.get("T1", "U1") == 1
+    clock[0] = put_at_s + 20.0
+    assert remembered.get("T1", "U1") is None
+    assert len(remembered) == 0
+
+
+def test_what_slack_says_anew_counts() -> None:
+    """Also of what was remembered long before."""
+    now = 0.0
+    remembered: Remembered[int] = Remembered(lambda: now, seconds=20.0)
+    remembered.put(1, "T1", "U1")
+    now = 11.0
+    remembered.put(2, "T1", "U1")
     assert len(remembered) == 1
-    assert remembered.get("T1", "100") == 100
+    assert remembered.get("T1", "U1") == 2
 
 
 def test_of_a_person_only_what_is_used_is_kept() -> None:
@@ -54,8 +80,8 @@ def test_of_a_person_only_what_is_used_is_kept() -> None:
         "id": "U1", "team_id": "T1", "name": "ada", "is_restricted": True, "tz": "Europe/London",
         "profile": {"display_name": "", "real_name": "Ada L.", "image_512": "https://a.example/1"},
     }  # fmt: skip
-    assert kept_of(user) == {"team_id": "T1", "is_restricted": True, "called": "Ada L."}
-    assert kept_of({}) == {}
+    assert person_of(user) == Person("Ada L.", "T1", None, stranger=False, guest=True)
+    assert person_of({}) is NOBODY
 
 
 def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
