@@ -12,6 +12,9 @@ from shared.bus import Bus
 from shared.messages import Ask, Partial
 from tests.running import question
 
+ARRIVE_WITHIN_S = 1.0
+"""Who asks in the same moment once, with a model that takes as long for each, does so for ever."""
+
 TURNS = 20
 """Questions of one user in a row, as people's conversations have."""
 
@@ -92,7 +95,8 @@ async def again_and_again(
 ) -> "Busy":
     """Each user asks anew as soon as there is an answer.
 
-    After `TURNS` turns somebody else sits down. What is answered in the warm-up does not count.
+    They come one after another within a second; after `TURNS` turns somebody else sits down. What
+    is answered in the warm-up does not count.
     """
     begin = time.monotonic() + warm_up_s
     end = begin + seconds
@@ -100,6 +104,7 @@ async def again_and_again(
     counted = [0]
 
     async def one(seat: int) -> None:
+        await asyncio.sleep(seat / users * ARRIVE_WITHIN_S)
         number = 0
         while time.monotonic() < end:
             ask = question(f"{prefix}{seat}-{number // TURNS}", number, f"{prefix} {seat} {number}")
