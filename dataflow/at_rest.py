@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from dataflow.effects import Keep, Kept
 from shared.log import logger
@@ -24,6 +24,8 @@ CACHE_KIB: Final = 256
 """Of each of the two connections: a conversation is read once, when its user comes back. 2 MB were
 no quicker with 200,000 of them."""
 
+Unusable = Callable[[sqlite3.Error], NoReturn]
+
 Done = Callable[[str, Kept], None]
 """Takes the news back to the worker that keeps this user's conversation."""
 
@@ -31,7 +33,13 @@ Done = Callable[[str, Kept], None]
 class AtRest:
     """The file: read in the worker's thread, written for the asyncio thread in one of its own."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, unusable: Unusable | None = None) -> None:
+        """`unusable` ends the process where a conversation cannot be read.
+
+        Raises:
+            sqlite3.Error: the file cannot be used.
+        """
+        self._unusable = unusable
         self._writing = _connection(store / FILE)
         with self._writing as connection:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -49,11 +57,19 @@ class AtRest:
         """The conversation of a user, if it was put to rest. In the worker's thread.
 
         It stays in the file: after a crash the same event may need it again.
+
+        Raises:
+            sqlite3.Error: it cannot be read, and nothing ended the process for that.
         """
-        with closing(
-            self._reading.execute("SELECT saved FROM conversations WHERE user = ?", (user,))
-        ) as found:
-            row = found.fetchone()
+        try:
+            with closing(
+                self._reading.execute("SELECT saved FROM conversations WHERE user = ?", (user,))
+            ) as found:
+                row = found.fetchone()
+        except sqlite3.Error as error:
+            if self._unusable is not None:
+                self._unusable(error)
+            raise
         return None if row is None else row[0]
 
     def take(self, keeps: list[tuple[str, Keep]], done: Done) -> None:

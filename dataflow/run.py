@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import threading
 from datetime import timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
@@ -120,14 +120,19 @@ def main(settings: Settings) -> int:
         return lifecycle.CANNOT_START
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    try:
-        resting = at_rest.AtRest(store)
-    except sqlite3.Error as error:
+
+    def unusable(error: sqlite3.Error) -> NoReturn:
         lifecycle.say(
             f"{store / at_rest.FILE} cannot be used: {error}. Make room on the disk or restore the "
             "file; moved away, the conversations that rested in it are forgotten."
         )
-        return lifecycle.CANNOT_START
+        # As after a crash, which loses nothing: through Bytewax it would be pages of traceback.
+        os._exit(lifecycle.CANNOT_START)
+
+    try:
+        resting = at_rest.AtRest(store, unusable)
+    except sqlite3.Error as error:
+        unusable(error)
 
     io = IoThread(settings.home, clustered=bool(addresses))
 

@@ -142,6 +142,31 @@ async def test_a_damaged_file_is_told_and_left_as_it_is(
     assert file.read_bytes() == b"no database " * 1000
 
 
+async def test_damage_that_is_found_later_is_told_and_loses_nothing(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """The first page is whole, so that it starts; the question waits for the file to be mended."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    assert await flow.running.stop() == 0
+    file = flow.recovery / FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    await flow.start()
+    assert flow.running.process is not None
+    asked = question("ada", 1, "ada 1")
+    answer = asyncio.create_task(answer_to(bus, asked))
+    assert await asyncio.to_thread(flow.running.process.wait, 60) == CANNOT_START
+    told = flow.running.log.read_text()
+    assert f"{file} cannot be used: database disk image is malformed" in told
+    assert "Traceback" not in told
+    file.write_bytes(whole)
+    await flow.start()
+    assert (await answer).outcome == "answered"
+    contents = [message["content"] for message in fake_model.requests[-1]["messages"]]
+    assert contents[1::2] == ["ada 0", "ada 1"]
+
+
 def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None:
     """Bytewax opens the files, so they have to say so themselves."""
     store = recovery_store(tmp_path)
