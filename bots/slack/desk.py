@@ -24,8 +24,8 @@ from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Address, Place
 
-TOLD_FOR_S: Final = 24 * 3600.0
-"""Nobody is told the same refusal in the same place twice a day."""
+TOLD_FOR_S: Final = 48 * 3600.0
+"""Nobody is told the same refusal in the same place twice a day: half of this is certain."""
 
 HELP: Final = (
     "Ask me in a direct message, or mention me in a channel; in a thread I go on listening. "

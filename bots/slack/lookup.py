@@ -19,10 +19,10 @@ KEPT: Final = 10_000
 """People, channels or threads at a time: a large workspace's hour, 1.5 to 2.2 MB each."""
 
 FRESH_S: Final = 3600.0
-"""For how long a name, a channel's kind or a guest's state is believed."""
+"""For so long at most a name, a channel's kind or a guest's state is believed."""
 
 NOT_THERE_S: Final = 30.0
-"""For how long a thread without the bot is believed to be so."""
+"""For so long at most a thread without the bot is believed to be so."""
 
 PAGE: Final = 999
 """The most that both conversations.history and conversations.replies give in one call."""
