@@ -1,0 +1,80 @@
+"""What becomes of a question that somebody ended before the model was asked."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dataflow.answering import NO_ROOM, Answering
+from dataflow.effects import CallModel, Cancel
+from dataflow.journal_room import JournalRoom
+from dataflow.model.client import Endpoint, ModelClient
+from dataflow.model.dialects import DIALECTS
+from dataflow.request import Request
+from ops.nats_server import NatsServer
+from shared import names
+from shared.bus import Bus
+from shared.messages import Outcome, Reply
+from tests.fakes.model import FakeModel
+from tests.running import question
+
+ASKED = question("ada", 0, "hello")
+CALL = CallModel(ASKED, Request(({"role": "user", "content": "hello"},), 10), replayed=False)
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(nats.url, name="test")
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def model(fake_model: FakeModel) -> AsyncIterator[ModelClient]:
+    model = ModelClient(
+        lambda: Endpoint(fake_model.base_url, "key", "fake", DIALECTS["vllm"]),
+        answer_tokens=50, give_up_after_s=20.0, silence_s=20.0, rng=random.Random(1),
+    )  # fmt: skip
+    yield model
+    await model.close()
+
+
+async def fill_the_journal(bus: Bus) -> None:
+    config = (await bus.js.stream_info(names.REPLIES)).config
+    await bus.js.update_stream(config.evolve(max_bytes=1 << 20))
+    for number in range(10):
+        await bus.js.publish(f"replies.test.eve.ballast-{number}", b"x" * 100_000)
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("outcome", ["withdrawn", "stopped", None])
+async def test_what_was_ended_before_the_call_is_not_asked(
+    bus: Bus, model: ModelClient, fake_model: FakeModel, outcome: Outcome | None, *, full: bool
+) -> None:
+    """Its reply says so, also where there is no room for answers: a notice would bring it back."""
+    if full:
+        await fill_the_journal(bus)
+    room = JournalRoom(bus)
+    watching = asyncio.create_task(room.watch())
+    async with asyncio.timeout(20):
+        while room.nearly_full != full:
+            await asyncio.sleep(0.01)
+    answering = Answering(bus, model, room)
+    replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    effects = [Cancel(ASKED.id, outcome)] if outcome else []
+    answering.take(
+        [(ASKED.user, effect) for effect in (CALL, *effects)],
+        lambda _, reply: replied.set_result(reply),
+    )
+    async with asyncio.timeout(20):
+        reply = await replied
+    watching.cancel()
+    assert reply == await bus.stored_reply(ASKED.user, ASKED.id)
+    if outcome:
+        assert (reply.outcome, reply.text) == (outcome, "")
+    elif full:
+        assert (reply.outcome, reply.text) == ("failed", NO_ROOM)
+    else:
+        assert reply.outcome == "answered"
+    assert bool(fake_model.requests) == (outcome is None and not full)
