@@ -144,7 +144,7 @@ class Conversation:
             self._ratio = corrected_ratio(
                 self._ratio, estimated=estimated, counted=reply.usage.prompt_tokens
             )
-        return list(self._start())
+        return [*self._edited_since(pending, reply), *self._start()]
 
     def resume(self) -> list[Effect]:
         """After a restart: asks again what was pending."""
@@ -173,13 +173,27 @@ class Conversation:
         if pending is not None:
             if not event.text.strip():
                 return []
-            pending.ask = pending.ask.model_copy(update={"text": event.text})
-            # Asked already: asked anew, and the model sink ends the older call.
-            pending.asked, pending.replayed = False, True
+            pending.edit = event
+            if pending.ends is None:
+                pending.ask = pending.ask.model_copy(update={"text": event.text})
+                # Asked already: asked anew, and the model sink ends the older call.
+                pending.asked, pending.replayed = False, True
             return []
         if not event.ask_again or not event.text.strip():
             return []
         return self._anew(event, event.prompt_id, event.text, replayed=replayed)
+
+    def _edited_since(self, pending: Pending, reply: Reply) -> list[Effect]:
+        """People see an answer, and may edit the question, before the flow has heard of it."""
+        edit = pending.edit
+        if edit is None or not edit.ask_again or reply.outcome == "withdrawn":
+            return []
+        if reply.prompt_text in {"", edit.text}:
+            return []
+        replaces = pending.replaces or pending.ask.id
+        return self._on_ask(
+            Pending(_ask_of(edit, edit.text), replayed=True, order=pending.order, replaces=replaces)
+        )
 
     def _on_again(self, event: Again, *, replayed: bool) -> list[Effect]:
         return self._anew(event, event.prompt_id, None, replayed=replayed)
@@ -188,10 +202,9 @@ class Conversation:
         self, event: Again | Edited, target: str, text: str | None, *, replayed: bool
     ) -> list[Effect]:
         said = self._said_before(target, event.place)
-        ask = Ask(
-            id=event.id, user=event.user, place=event.place, address=event.address,
-            said_at=event.said_at, text=text or (said[0] if said else "(again)"),
-        )  # fmt: skip
+        if said is not None and text == said[0]:
+            return []  # answered so before this edit was read, or read again
+        ask = _ask_of(event, text or (said[0] if said else "(again)"))
         if said is None:
             known = event.id in self._settled or self._find(event.id) is not None
             return [] if known else self._settle(Pending(ask, replayed), "refused", NOT_REMEMBERED)
@@ -287,3 +300,10 @@ class Conversation:
 
     def _find(self, prompt_id: str) -> Pending | None:
         return next((p for p in self._pending if p.ask.id == prompt_id), None)
+
+
+def _ask_of(event: Again | Edited, text: str) -> Ask:
+    return Ask(
+        id=event.id, user=event.user, place=event.place, address=event.address,
+        said_at=event.said_at, text=text,
+    )  # fmt: skip

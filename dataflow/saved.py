@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from dataflow.turns import Turn
-from shared.messages import Ask, Outcome
+from shared.messages import Ask, Edited, Outcome
 
 
 @dataclass(slots=True)
@@ -20,7 +20,8 @@ class Pending:
 
     `replaces` is the question, as asked first, whose answer this one takes the place of;
     `forgotten` leaves no turn. `ends` is the outcome of one that the model is not to be asked, or
-    not any more, and `words` its text: without them a crash would turn it into an answer.
+    not any more, and `words` its text: without them a crash would turn it into an answer. `edit` is
+    the newest one, which its reply may have come before.
     """
 
     ask: Ask
@@ -31,6 +32,7 @@ class Pending:
     forgotten: bool = False
     ends: Outcome | None = None
     words: str = ""
+    edit: Edited | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

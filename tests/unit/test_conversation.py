@@ -226,6 +226,69 @@ def test_an_edit_of_an_answered_question_asks_anew_only_when_told() -> None:
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "better")]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("outcome", ["answered", "failed", "stopped"])
+def test_an_edit_of_an_answer_that_a_person_saw_before_the_flow_heard_of_it(
+    outcome: Outcome, *, restart: bool
+) -> None:
+    """The journal has the answer to the old words, and that stands: the new ones are asked anew."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
+    told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
+    (in_vain,) = calls(talk.on_event(told, replayed=False))
+    assert in_vain.replayed, "the journal is asked first"
+    if restart:
+        talk = Conversation.load(talk.dump(), WINDOW)
+        talk.resume()
+    (anew,) = calls(talk.on_reply(reply(first, outcome=outcome)))
+    assert (anew.ask.id, anew.ask.text, anew.replayed) == ("e2", "new", True)
+    talk.on_reply(reply(anew, "better"))
+    assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "better")]
+    assert talk.on_event(told, replayed=True) == []
+
+
+def test_an_edit_that_only_replaces_is_not_asked_after_the_answer() -> None:
+    """As the same edit a moment later would not be."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
+    talk.on_event(event(Edited, 2, prompt_id="q1", text="new"), replayed=False)
+    assert talk.on_reply(reply(first)) == []
+    assert [turn.question for turn in talk.turns] == ["old"]
+
+
+def test_an_edit_that_was_answered_is_not_answered_again_when_it_is_read_again() -> None:
+    """After a crash the question's reply may be found in the journal before the edit is read."""
+    talk = Conversation(WINDOW)
+    talk.on_event(ask(1, "old"), replayed=False)
+    before_the_edit = talk.dump()
+    told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
+    (answered,) = calls(talk.on_event(told, replayed=False))
+    talk = Conversation.load(before_the_edit, WINDOW)
+    talk.resume()
+    talk.on_reply(reply(answered))
+    assert talk.on_event(told, replayed=True) == []
+    assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "a to new")]
+
+
+def test_an_edit_of_what_is_just_being_stopped_is_asked_after_that() -> None:
+    """What stands so far stays the stopped question's own."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
+    talk.on_event(event(Stop, 2), replayed=False)
+    told = event(Edited, 3, prompt_id="q1", text="new", ask_again=True)
+    assert talk.on_event(told, replayed=False) == []
+    (anew,) = calls(talk.on_reply(reply(first, "so far", "stopped")))
+    assert (anew.ask.id, anew.ask.text) == ("e3", "new")
+
+
+def test_an_edit_of_what_is_withdrawn_is_not_asked() -> None:
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
+    talk.on_event(event(Deleted, 2, prompt_id="q1"), replayed=False)
+    talk.on_event(event(Edited, 3, prompt_id="q1", text="new", ask_again=True), replayed=False)
+    assert talk.on_reply(reply(first, outcome="withdrawn")) == []
+
+
 def test_turns_of_one_thread_hold_one_place_between_them() -> None:
     """Each question on the wire has one of its own, which takes more room than its words."""
     conversation = Conversation(WINDOW)
