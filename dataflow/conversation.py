@@ -240,7 +240,7 @@ class Conversation:
             )
             self._begin(pending)
             pending.forgotten = pending.forgotten or outcome == "withdrawn"
-            pending.ends = outcome
+            pending.ends, pending.edit = outcome, None  # an edit before this is ended, too
         return effects
 
     def _settle(self, pending: Pending, outcome: Outcome, text: str) -> list[Effect]:

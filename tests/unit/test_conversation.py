@@ -281,6 +281,16 @@ def test_an_edit_of_what_is_just_being_stopped_is_asked_after_that() -> None:
     assert (anew.ask.id, anew.ask.text) == ("e3", "new")
 
 
+def test_a_stop_after_an_edit_ends_that_too() -> None:
+    """Also where the answer to the old words was in the journal already."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
+    told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
+    talk.on_event(told, replayed=False)
+    talk.on_event(event(Stop, 3), replayed=False)
+    assert talk.on_reply(reply(first)) == []
+
+
 def test_an_edit_of_what_is_withdrawn_is_not_asked() -> None:
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
