@@ -102,6 +102,7 @@ class Conversation:
 
     def on_event(self, event: AnyEvent, *, replayed: bool) -> list[Effect]:
         """What follows from an event of this user; `replayed`: it was stored before this run."""
+        effects: list[Effect] = []
         match event:
             case Ask():
                 effects = self._on_ask(Pending(event, replayed))
@@ -116,15 +117,12 @@ class Conversation:
             case Edited():
                 effects = self._on_edited(event, replayed=replayed)
             case Again():
-                effects = self._on_again(event, replayed=replayed)
+                effects = self._anew(event, "", replayed=replayed)
             case Reset():
                 self._forget(lambda place: may_recall(place, event.place))
-                effects = []
             case Forget():
                 self._forget(lambda _: True)
-                effects = []
-            case _:  # Rate and Configure are for others who read the same stream
-                effects = []
+            # Rate and Configure are for others who read the same stream.
         return [*effects, *self._start()]
 
     def on_reply(self, reply: Reply) -> list[Effect]:
@@ -169,39 +167,31 @@ class Conversation:
         return not waiting.asked and waiting.ask.said_at > new.ask.said_at
 
     def _on_edited(self, event: Edited, *, replayed: bool) -> list[Effect]:
+        if not event.text.strip():
+            return []
         pending = self._find(event.prompt_id)
-        if pending is not None:
-            if not event.text.strip():
-                return []
-            pending.edit = event
-            if pending.ends is None:
-                pending.ask = pending.ask.model_copy(update={"text": event.text})
-                # Asked already: asked anew, and the model sink ends the older call.
-                pending.asked, pending.replayed = False, True
-            return []
-        if not event.ask_again or not event.text.strip():
-            return []
-        return self._anew(event, event.prompt_id, event.text, replayed=replayed)
+        if pending is None:
+            return self._anew(event, event.text, replayed=replayed) if event.ask_again else []
+        pending.edit = None if pending.ends == "withdrawn" else event
+        if pending.ends is None:
+            pending.ask = pending.ask.model_copy(update={"text": event.text})
+            # Asked already: asked anew, and the model sink ends the older call.
+            pending.asked, pending.replayed = False, True
+        return []
 
     def _edited_since(self, pending: Pending, reply: Reply) -> list[Effect]:
         """People see an answer, and may edit the question, before the flow has heard of it."""
         edit = pending.edit
-        if edit is None or not edit.ask_again or reply.outcome == "withdrawn":
-            return []
-        if reply.prompt_text in {"", edit.text}:
+        if edit is None or not edit.ask_again or reply.prompt_text in {"", edit.text}:
             return []
         replaces = pending.replaces or pending.ask.id
         return self._on_ask(
             Pending(_ask_of(edit, edit.text), replayed=True, order=pending.order, replaces=replaces)
         )
 
-    def _on_again(self, event: Again, *, replayed: bool) -> list[Effect]:
-        return self._anew(event, event.prompt_id, None, replayed=replayed)
-
-    def _anew(
-        self, event: Again | Edited, target: str, text: str | None, *, replayed: bool
-    ) -> list[Effect]:
-        said = self._said_before(target, event.place)
+    def _anew(self, event: Again | Edited, text: str, *, replayed: bool) -> list[Effect]:
+        """Asks these words in the place of a question; without any, those that it has now."""
+        said = self._said_before(event.prompt_id, event.place)
         if said is not None and text == said[0]:
             return []  # answered so before this edit was read, or read again
         ask = _ask_of(event, text or (said[0] if said else "(again)"))
