@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.fakes.model import FakeModel
-from tests.fixtures_nats import nats  # noqa: F401  (a fixture)
+from tests.fixtures_nats import bus, nats  # noqa: F401  (fixtures)
 
 # No test judges speed: a busy machine is no defect.
 settings.register_profile("threadwax", deadline=None)

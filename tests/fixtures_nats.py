@@ -4,13 +4,14 @@ Never shared between tests, so that one may kill it without another noticing.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from ops.nats_command import set_up_streams
 from ops.nats_server import NatsServer
+from shared.bus import Bus
 
 
 @pytest.fixture
@@ -23,3 +24,11 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
+    """A connection to it, as the processes of ours have."""
+    bus = await Bus.connect(nats.url, name="test")
+    yield bus
+    await bus.close()

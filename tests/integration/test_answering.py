@@ -12,7 +12,6 @@ from dataflow.journal_room import JournalRoom
 from dataflow.model.client import Endpoint, ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.request import Request
-from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.messages import Outcome, Reply
@@ -21,13 +20,6 @@ from tests.running import question
 
 ASKED = question("ada", 0, "hello")
 CALL = CallModel(ASKED, Request(({"role": "user", "content": "hello"},), 10), replayed=False)
-
-
-@pytest.fixture
-async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
-    bus = await Bus.connect(nats.url, name="test")
-    yield bus
-    await bus.close()
 
 
 @pytest.fixture

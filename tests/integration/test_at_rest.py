@@ -63,13 +63,6 @@ async def flow(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> Async
     flow.running.kill()
 
 
-@pytest.fixture
-async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
-    bus = await Bus.connect(nats.url, name="test")
-    yield bus
-    await bus.close()
-
-
 async def everybody_says(bus: Bus, model: FakeModel, number: int) -> None:
     """And each request holds what this user said before."""
     for name in PEOPLE:

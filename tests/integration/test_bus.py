@@ -31,13 +31,6 @@ BACK = "nats is back"
 
 
 @pytest.fixture
-async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
-    bus = await Bus.connect(nats.url, name="test")
-    yield bus
-    await bus.close()
-
-
-@pytest.fixture
 async def proxy(nats: NatsServer) -> AsyncIterator[TcpProxy]:
     proxy = await TcpProxy.start(nats.url)
     yield proxy

@@ -1,14 +1,25 @@
 """An edit of an answered question is answered, also where the flow has not heard of the answer."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.messages import Ask, Edited
 from tests.fakes.model import FakeModel
-from tests.running import answer_to, dataflow, question
+from tests.running import Running, answer_to, dataflow, question
+
+
+@pytest.fixture
+async def flow(nats: NatsServer, fake_model: FakeModel, tmp_path: Path) -> AsyncIterator[Running]:
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
+    await flow.ready()
+    yield flow
+    assert await flow.stop() == 0
 
 
 def edit_of(ask: Ask, text: str) -> Edited:
@@ -18,13 +29,9 @@ def edit_of(ask: Ask, text: str) -> Edited:
     )  # fmt: skip
 
 
-async def test_edited_at_the_sight_of_the_answer(
-    nats: NatsServer, fake_model: FakeModel, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("flow")
+async def test_edited_at_the_sight_of_the_answer(bus: Bus, fake_model: FakeModel) -> None:
     """The reply passes the bus before the worker has it: some of 40 people are quicker."""
-    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
-    await flow.ready()
-    bus = await Bus.connect(nats.url, name="test")
     asks = [question(f"ada{number}", 0, "old words") for number in range(40)]
 
     async def ask_and_edit(ask: Ask) -> None:
@@ -33,17 +40,12 @@ async def test_edited_at_the_sight_of_the_answer(
 
     await asyncio.gather(*map(ask_and_edit, asks))
     assert len(fake_model.requests) == 2 * len(asks)
-    await bus.close()
-    assert await flow.stop() == 0
 
 
 async def test_edited_while_the_flow_is_down(
-    nats: NatsServer, fake_model: FakeModel, tmp_path: Path
+    flow: Running, bus: Bus, fake_model: FakeModel
 ) -> None:
     """It was killed just after its answer: on its return question and edit are read together."""
-    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
-    await flow.ready()
-    bus = await Bus.connect(nats.url, name="test")
     ask = question("ada", 0, "old words")
     await answer_to(bus, ask)
     flow.kill()
@@ -55,5 +57,3 @@ async def test_edited_while_the_flow_is_down(
     contents = [message["content"] for message in fake_model.requests[-1]["messages"]]
     assert contents[1::2] == ["new words", "and now?"]
     assert len(fake_model.requests) == 3
-    await bus.close()
-    assert await flow.stop() == 0

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
 
 import nats.errors
 import nats.js.errors
@@ -30,13 +29,6 @@ from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct, question
 
 MANY = 600
-
-
-@pytest.fixture
-async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
-    bus = await Bus.connect(nats.url, name="test")
-    yield bus
-    await bus.close()
 
 
 def asks(count: int, name: str = "ada") -> list[Ask]:

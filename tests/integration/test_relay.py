@@ -39,13 +39,6 @@ def quick_redelivery(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
-    bus = await Bus.connect(nats.url, name="test")
-    yield bus
-    await bus.close()
-
-
-@pytest.fixture
 def platform() -> FakePlatform:
     return FakePlatform()
 

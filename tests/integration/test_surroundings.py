@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,13 +41,6 @@ def model_process(*options: str) -> Iterator[str]:
 def told(flow: Running, words: str) -> int:
     """How often the log says something."""
     return flow.log.read_text(errors="replace").count(words)
-
-
-@pytest.fixture
-async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
-    bus = await Bus.connect(nats.url, name="test")
-    yield bus
-    await bus.close()
 
 
 async def test_nats_away_for_a_while(
