@@ -161,7 +161,7 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
     On several machines: THREADWAX_CLUSTER (the same everywhere) and THREADWAX_PROCESS_ID.
     """
     # With 700, Python's own, a call of the model takes a sixth more processor time. With 50,000
-    # what broken connections leave in cycles grew for 18 minutes at a time: sockets, tracebacks.
+    # what broken connections leave in cycles grew for half an hour at a time: sockets, tracebacks.
     with lifecycle.imports(garbage_after=5_000):
         from dataflow.run import main  # noqa: PLC0415
         from ops import cluster  # noqa: PLC0415
