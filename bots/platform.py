@@ -63,6 +63,8 @@ class ChatPlatform(Protocol):
 
     name: str
     text_limit_chars: int
+    parts_limit: int
+    """Parts of one answer at most; what does not fit is replaced by a notice."""
 
     def text_length(self, text: str) -> int:
         """A text's length in the unit of `text_limit_chars`, as the platform counts it."""

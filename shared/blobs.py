@@ -24,6 +24,10 @@ PIECE_BYTES: Final = 512 << 10
 PIECES_HEADER: Final = "Threadwax-Pieces"
 
 
+class NoRoom(Exception):  # noqa: N818
+    """The store of files is full, for everybody or for this user: go on without the file."""
+
+
 def _subject(name: str, piece: int) -> str:
     platform, _, _ = name.partition("-")
     if not names.is_token(platform) or not names.is_token(name):
@@ -36,6 +40,7 @@ async def put_blob(bus: Bus, name: str, data: bytes) -> None:
 
     Raises:
         Unavailable: NATS cannot store it now; a repeat is harmless.
+        NoRoom: the store is full; a repeat soon will not help.
         BadName: the name is not one token that begins with the platform and a hyphen.
     """
     pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)] or [b""]

@@ -49,6 +49,10 @@ class TooLarge(Exception):  # noqa: N818
         )
 
 
+class OverQuota(Exception):  # noqa: N818
+    """This user has stored as much as one user may: tell them; trying again soon will not help."""
+
+
 class Bus(Connection):
     """What is sent and stored over one connection; made with `connect`."""
 

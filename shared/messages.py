@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from shared import names
+from shared.text import Text
 
 TEXT_LIMIT_CHARS: Final = 100_000
 """Longest text in one question. More is refused where it is typed, with a clear word."""
@@ -38,7 +39,7 @@ def _user(value: str) -> str:
 
 UserId = Annotated[str, AfterValidator(_user)]
 PromptId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
-Address = dict[str, str]
+Address = dict[str, Text]
 """Where the answer goes, in the platform's own words: only its adapter reads it."""
 
 
@@ -69,16 +70,16 @@ class Place(Message):
 class Quote(Message):
     """Somebody else's words that travel with a question: data, never instructions."""
 
-    author: str
-    text: str
+    author: Text
+    text: Text
 
 
 class Attachment(Message):
     """A file that came with a question: `text` inline, or `blob`, its name for `blobs.py`."""
 
-    name: str
-    media_type: str
-    text: str | None = None
+    name: Text
+    media_type: Text
+    text: Text | None = None
     blob: str | None = None
 
 
@@ -101,11 +102,11 @@ class Ask(Event):
     """A question. `persona` replaces the system prompt and `model` the model for this place."""
 
     kind: Literal["ask"] = "ask"
-    text: str = Field(max_length=TEXT_LIMIT_CHARS)
+    text: Text = Field(max_length=TEXT_LIMIT_CHARS)
     attachments: tuple[Attachment, ...] = ()
     quotes: tuple[Quote, ...] = ()
-    persona: str | None = None
-    model: str | None = None
+    persona: Text | None = None
+    model: Text | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "Ask":
@@ -147,7 +148,7 @@ class Edited(Event):
 
     kind: Literal["edited"] = "edited"
     prompt_id: PromptId
-    text: str = Field(max_length=TEXT_LIMIT_CHARS)
+    text: Text = Field(max_length=TEXT_LIMIT_CHARS)
     ask_again: bool = False
 
 
@@ -168,7 +169,7 @@ class Configure(Event):
     """A user's own settings."""
 
     kind: Literal["configure"] = "configure"
-    settings: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, Text] = Field(default_factory=dict)
 
 
 AnyEvent = Ask | Stop | Reset | Rate | Again | Edited | Deleted | Forget | Configure
@@ -189,7 +190,9 @@ class Reply(Message, cache_strings="keys"):
     """The one answer to one prompt, as it stands in the journal.
 
     `text` is what the person reads: the answer, what was said before a stop, or the notice in
-    plain words. `prompt_text` is the question as it was answered.
+    plain words. `prompt_text` is the question as it was answered. `after` is the question of the
+    same user whose reply comes before this one in the same thread; its reply is in the journal
+    already. None for the first one, and in replies of older versions.
     """
 
     v: Literal[1] = 1
@@ -198,25 +201,30 @@ class Reply(Message, cache_strings="keys"):
     place: Place
     address: Address = Field(default_factory=dict)
     outcome: Outcome
-    text: str
-    prompt_text: str = ""
-    model: str = ""
+    text: Text
+    prompt_text: Text = ""
+    model: Text = ""
     usage: Usage | None = None
     said_at: AwareDatetime
     answered_at: AwareDatetime
+    after: PromptId | None = None
 
 
 class Partial(Message, cache_strings="keys"):
-    """An answer while it grows: all its text so far. Lossy; the highest sequence counts."""
+    """An answer while it grows: all its text so far. Lossy; the highest sequence counts.
+
+    `after` is that of its reply.
+    """
 
     v: Literal[1] = 1
     prompt_id: PromptId
     user: UserId
     place: Place
     address: Address = Field(default_factory=dict)
-    text: str
+    text: Text
     attempt: int
     sequence: int
+    after: PromptId | None = None
 
 
 class Unreadable(Exception):  # noqa: N818

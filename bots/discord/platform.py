@@ -43,6 +43,7 @@ class Discord:
 
     name: str = "discord"
     text_limit_chars: int = TEXT_LIMIT
+    parts_limit: int = 20
     text_length: Length = staticmethod(utf16_length)
     where: str = "discord"
 

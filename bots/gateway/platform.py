@@ -49,6 +49,7 @@ class Gateway:
     """Bridges plain requests to stored events; keeps nothing about them."""
 
     name: str = PLATFORM
+    parts_limit: int = 1
     text_limit_chars: int = 10_000_000
     """A reply fits one message, so one answer is one message."""
     text_length: Length = staticmethod(len)

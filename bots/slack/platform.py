@@ -42,6 +42,7 @@ class Slack:
 
     name: str = PLATFORM
     text_limit_chars: int = PART_CHARS
+    parts_limit: int = 20
     text_length: Length = staticmethod(escaped_length)
 
     def __init__(

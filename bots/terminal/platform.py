@@ -48,6 +48,7 @@ class Terminal:
 
     name: str = "terminal"
     text_limit_chars: int = 10_000_000
+    parts_limit: int = 1
     """No terminal has a limit: this only keeps an answer in one part."""
     text_length: Length = staticmethod(len)
 

@@ -75,11 +75,12 @@ MESSAGES: Final[dict[str, Message]] = {
         model="large",
         usage=Usage(prompt_tokens=12, completion_tokens=34),
         answered_at=datetime(2026, 11, 22, 10, 30, 2, tzinfo=UTC),
+        after="slack-T1-C2-1600000000_2E1",
         **_HEAD,
     ),
     "partial": Partial(
         prompt_id=_ASKED, user=_USER, place=_PLACE, address=_ADDRESS, text="Grü", attempt=1,
-        sequence=7,
+        sequence=7, after="slack-T1-C2-1600000000_2E1",
     ),
 }  # fmt: skip
 """One of each kind at its present version, with every field set."""
@@ -88,9 +89,13 @@ FILES: Final = sorted(GOLDEN.glob("*.json"))
 
 
 def file_of(kind: str) -> Path:
-    """The golden file of a kind at its present version."""
+    """The golden file of a kind at its present version.
+
+    A field that older readers may ignore is no new version: it gets a file with a letter after the
+    version, `reply.v1b.json`, and the older file is still read.
+    """
     version = json.loads(MESSAGES[kind].wire())["v"]
-    return GOLDEN / f"{kind}.v{version}.json"
+    return max(GOLDEN.glob(f"{kind}.v{version}*.json"), default=GOLDEN / f"{kind}.v{version}.json")
 
 
 def parsed(kind: str, data: bytes) -> Message:

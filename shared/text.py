@@ -1,0 +1,50 @@
+"""Text that UTF-8 can carry, whoever wrote it.
+
+Pure. JSON can hold half of a surrogate pair, and so can a Python string; no file, socket or
+database takes one. It must never change a text that is well formed.
+"""
+
+import re
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator
+
+_HIGH_AT_END: Final = re.compile(r"[\ud800-\udbff]\Z")
+
+
+def repaired(text: str) -> str:
+    """The same text with split surrogate pairs joined and lone halves replaced by U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _repaired_if_text(value: object) -> object:
+    return repaired(value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_repaired_if_text)]
+"""A pydantic field for text from outside: repaired before it is validated."""
+
+
+class Joining:
+    """Repairs a text that arrives in pieces: half a pair at the end of one waits for the next."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def add(self, piece: str) -> str:
+        """The text that is complete with this piece."""
+        text = self._half + piece
+        match = _HIGH_AT_END.search(text)
+        self._half = match[0] if match else ""
+        return repaired(text[: match.start()] if match else text)
+
+    def end(self) -> str:
+        """U+FFFD if the text ended with half a pair, else nothing."""
+        half, self._half = self._half, ""
+        return repaired(half)

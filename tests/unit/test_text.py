@@ -1,0 +1,56 @@
+"""Text is repaired wherever it enters, and a pair that was split is joined."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.messages import Ask, Place, Reply
+from shared.text import Joining, repaired
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PLACE = Place(platform="test", channel="ada", audience="direct")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("grüße 😀", "grüße 😀"),
+        ("good \ud83d\ude00", "good 😀"),
+        ("\ud83d", "\ufffd"),
+        ("a\ude00b", "a\ufffdb"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+        ("\ud83d😀", "\ufffd😀"),
+    ],
+)
+def test_halves_are_joined_and_a_lone_one_is_replaced(text: str, expected: str) -> None:
+    assert repaired(text) == expected
+
+
+@given(ANY_TEXT)
+def test_what_is_repaired_can_be_written_and_stays_as_it_is(text: str) -> None:
+    once = repaired(text)
+    assert once.encode().decode() == once == repaired(once)
+
+
+@given(st.lists(ANY_TEXT))
+def test_in_pieces_it_is_the_same_text(pieces: list[str]) -> None:
+    """However it is cut; and each piece by itself can be written."""
+    joining = Joining()
+    out = [joining.add(piece) for piece in pieces] + [joining.end()]
+    assert all(piece.encode().decode() == piece for piece in out)
+    assert "".join(out) == repaired("".join(pieces))
+
+
+def test_a_message_repairs_what_comes_in() -> None:
+    ask = Ask(id="q", user="test:ada", place=PLACE, said_at=NOW, text="hi \ud83d")
+    assert ask.text == "hi \ufffd"
+    reply = Reply(
+        prompt_id="q", user="test:ada", place=PLACE, address={"title": "\ud83d\ude00"},
+        outcome="answered", text="\ud83d\ude00", said_at=NOW, answered_at=NOW,
+    )  # fmt: skip
+    assert (reply.text, reply.address) == ("😀", {"title": "😀"})
+    assert Reply.model_validate_json(reply.wire()) == reply
