@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dataflow.window import message_tokens
-from shared.messages import Place
+from shared.messages import Ask, Attachment, Place
 
 TURNS_LIMIT: Final = 200
 TOKENS_LIMIT: Final = 50_000
@@ -19,8 +19,10 @@ TOKENS_LIMIT: Final = 50_000
 class Turn:
     """One question and its answer, as the person saw them. `order` sorts a user's turns.
 
-    `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
-    `first` is the id of the question as it was asked first, where this answer is a newer one.
+    An empty `answer` is a failure: the question can be asked again, and the model is never shown
+    it. `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
+    `first` is the id of the question as it was asked first, if this answer is a newer one.
+    `pictures`, `persona` and `model` are those of the question, for asking it again.
     """
 
     prompt_id: str
@@ -30,6 +32,14 @@ class Turn:
     order: int
     tokens: int
     first: str | None = None
+    pictures: tuple[Attachment, ...] = ()
+    persona: str | None = None
+    model: str | None = None
+
+    @property
+    def asked(self) -> str:
+        """The question as a later request shows it: its pictures by name."""
+        return asked_with(self.question, self.pictures)
 
     def is_about(self, prompt_id: str) -> bool:
         """Whether this is the answer to that question, by whichever of its ids."""
@@ -37,17 +47,20 @@ class Turn:
 
 
 def turn_of(
-    prompt_id: str,
-    place: Place,
-    question: str,
-    answer: str,
-    order: int,
-    *,
-    first: str | None = None,
+    ask: Ask, place: Place, question: str, answer: str, order: int, *, first: str | None = None
 ) -> Turn:
-    """A turn, weighed."""
-    tokens = message_tokens(question) + message_tokens(answer)
-    return Turn(prompt_id, place, question, answer, order, tokens, first)
+    """A turn, weighed. `question` is the text that was answered."""
+    pictures = tuple(file for file in ask.attachments if file.blob is not None)
+    tokens = message_tokens(asked_with(question, pictures)) + message_tokens(answer)
+    return Turn(
+        ask.id, place, question, answer, order, tokens, first, pictures, ask.persona, ask.model
+    )
+
+
+def asked_with(question: str, pictures: tuple[Attachment, ...]) -> str:
+    """A question's text, and its pictures by name."""
+    named = [f"[picture: {picture.name}]" for picture in pictures]
+    return "\n".join([question, *named] if question.strip() else named) if named else question
 
 
 class Turns:

@@ -21,6 +21,7 @@ from shared.messages import (
     EVENT_LIMIT_BYTES,
     REPLY_LIMIT_BYTES,
     Event,
+    Journaled,
     Partial,
     Reply,
 )
@@ -106,7 +107,7 @@ class Bus(Connection):
 
     # --- the journal ------------------------------------------------------------------------
 
-    async def journal(self, reply: Reply) -> Reply:
+    async def journal(self, reply: Reply) -> Journaled:
         """Stores the reply unless its prompt has one; returns the one that stands.
 
         Goes on trying until it is stored: a reply is never given up.
@@ -125,7 +126,7 @@ class Bus(Connection):
         subject = names.reply_subject(reply.user, reply.prompt_id)
         headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
 
-        async def once() -> Reply:
+        async def once() -> Journaled:
             try:
                 await self._replies.store(subject, data, headers)
             except nats.js.errors.BadRequestError as error:
@@ -138,21 +139,21 @@ class Bus(Connection):
                 return stored
             platform, _ = names.split_user(reply.user)
             metrics.answered.labels(platform, reply.outcome).inc()
-            return reply
+            return Journaled(reply)
 
         return await self.until_done(once)
 
-    async def stored_reply(self, user: str, prompt_id: str) -> Reply | None:
+    async def stored_reply(self, user: str, prompt_id: str) -> Journaled | None:
         """The journal's reply to a prompt. Goes on asking until the server answers."""
         subject = names.reply_subject(user, prompt_id)
         return await self.until_done(lambda: self._direct_get(subject))
 
-    async def _direct_get(self, subject: str) -> Reply | None:
+    async def _direct_get(self, subject: str) -> Journaled | None:
         try:
             message = await self.js.get_last_msg(names.REPLIES, subject, direct=True)
         except nats.js.errors.NotFoundError:
             return None
-        return Reply.model_validate_json(message.data or b"")
+        return Journaled(Reply.model_validate_json(message.data or b""))
 
     async def reply_when_stored(
         self, user: str, prompt_id: str, *, timeout_s: float
@@ -175,7 +176,7 @@ class Bus(Connection):
                 # The journal is asked all the same: what was heard may not have been taken by it.
                 stored = await self.stored_reply(user, prompt_id)
                 if stored is not None or (left := deadline - now()) <= 0:
-                    return stored
+                    return stored.reply if stored is not None else None
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(left, pause_s)):
                         await heard.wait()

@@ -4,6 +4,7 @@ Every message is JSON with a version `v`; unknown fields are ignored, so that ea
 upgraded alone. The golden files in `tests/contract/golden` pin every version. Pure: no I/O.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -208,6 +209,16 @@ class Reply(Message, cache_strings="keys"):
     said_at: AwareDatetime
     answered_at: AwareDatetime
     after: PromptId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Journaled:
+    """A reply as the journal has it: only `shared.bus` makes one, from what the journal said.
+
+    Code that takes one cannot be handed a reply that is not stored.
+    """
+
+    reply: Reply
 
 
 class Partial(Message, cache_strings="keys"):
