@@ -10,12 +10,13 @@ in the journal, and no crash or replay can make two replies wait for each other.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from dataflow.audience import may_recall, same_thread
 from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.request import TooLong, Window, request_of
-from dataflow.saved import SAVED, Pending, Saved
+from dataflow.saved import SAVED, Latest, Pending, Saved
 from dataflow.turns import Turn, Turns, turn_of
 from dataflow.window import FIRST_RATIO, corrected_ratio
 from shared.messages import (
@@ -46,6 +47,9 @@ SETTLED_LIMIT: Final = 256
 THREADS_LIMIT: Final = 64
 """Threads of a user in which the next reply names the one before it. In one that is older than
 these, a reply would have to be unshown while the user asked in 64 others."""
+
+NAMED_FOR: Final = timedelta(hours=25)
+"""A relay gives a reply up after a day: an older one is shown by now, or is a dead letter."""
 
 TOO_MANY: Final = "You have too many unanswered questions. Please wait until some are answered."
 TOO_LONG: Final = (
@@ -80,7 +84,7 @@ class Conversation:
         # A dict keeps the order in which they came, and finds one at once.
         self._settled: dict[str, None] = {}
         # By thread, the last question whose reply is in the journal; the newest thread is last.
-        self._latest: dict[str, str] = {}
+        self._latest: dict[str, Latest] = {}
         self._next_order = 1
         self._ratio = FIRST_RATIO
         self._estimates: dict[str, int] = {}
@@ -161,7 +165,7 @@ class Conversation:
         if pending is None:
             return []
         self._pending.remove(pending)
-        self._note_settled(pending)
+        self._note_settled(pending, reply)
         if reply.outcome != "withdrawn" and not pending.forgotten:
             self._remember(pending, reply)
         if reply.outcome == "answered" and reply.usage is not None:
@@ -170,15 +174,16 @@ class Conversation:
             )
         return [*self._edited_since(pending, reply), *self._start()]
 
-    def _note_settled(self, pending: Pending) -> None:
+    def _note_settled(self, pending: Pending, reply: Reply) -> None:
         self._settled[pending.ask.id] = None
         if not pending.at_once:
             thread = _thread_key(pending.ask.place)
             self._latest.pop(thread, None)
-            self._latest[thread] = pending.ask.id
-        for ids, limit in ((self._settled, SETTLED_LIMIT), (self._latest, THREADS_LIMIT)):
-            while len(ids) > limit:
-                del ids[next(iter(ids))]
+            self._latest[thread] = Latest(reply.prompt_id, reply.answered_at)
+        while len(self._settled) > SETTLED_LIMIT:
+            del self._settled[next(iter(self._settled))]
+        while len(self._latest) > THREADS_LIMIT:
+            del self._latest[next(iter(self._latest))]
 
     def resume(self) -> list[Effect]:
         """After a restart: asks again what was pending."""
@@ -297,7 +302,10 @@ class Conversation:
 
     def _before(self, pending: Pending) -> str | None:
         """The question whose reply comes before this one in the thread."""
-        return self._latest.get(_thread_key(pending.ask.place))
+        latest = self._latest.get(_thread_key(pending.ask.place))
+        if latest is None or pending.ask.said_at - latest.answered_at > NAMED_FOR:
+            return None
+        return latest.prompt_id
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
         self._turns.drop(lambda turn: chosen(turn.place))
@@ -307,7 +315,7 @@ class Conversation:
     def _start(self) -> Iterator[Effect]:
         """Takes what may be taken now: one question a thread, in order; few model calls a user."""
         threads = [p.ask.place for p in self._pending if p.asked]
-        calling = sum(p.asked and p.ends is None for p in self._pending)
+        calling = len(threads)
         for pending in [p for p in self._pending if not p.asked]:
             place = pending.ask.place
             if any(same_thread(other, place) for other in threads):

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter
 
 from dataflow.turns import Turn
 from shared.messages import Ask, Edited, Outcome
@@ -37,6 +37,14 @@ class Pending:
     at_once: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The last question of a thread whose reply is in the journal."""
+
+    prompt_id: str
+    answered_at: AwareDatetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """A conversation at rest: what a snapshot holds. New fields need a default.
@@ -51,7 +59,7 @@ class Saved:
     settled: tuple[str, ...]
     next_order: int
     ratio: float
-    latest: dict[str, str] = field(default_factory=dict)
+    latest: dict[str, Latest] = field(default_factory=dict)
     v: int = 1
 
 

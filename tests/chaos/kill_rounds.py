@@ -199,6 +199,6 @@ class Experiment:
             want = []
             for prompt_id in ids:
                 stored = await self.bus.stored_reply(last.user, prompt_id)
-                want += [self.texts[prompt_id], stored.text if stored else "(no reply)"]
+                want += [self.texts[prompt_id], stored.reply.text if stored else "(no reply)"]
             if got != want:
                 self.outcome.wrong_memory.append(user)

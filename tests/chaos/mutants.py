@@ -20,7 +20,7 @@ from dataflow.saved import Pending
 from shared import names
 from shared.bus import Bus
 from shared.group_commit import GroupCommit
-from shared.messages import Reply
+from shared.messages import Journaled, Reply
 from shared.receipts import Claim, Receipts
 
 CREATE_ONLY: Final = "Nats-Expected-Last-Subject-Sequence"
@@ -29,10 +29,10 @@ CREATE_ONLY: Final = "Nats-Expected-Last-Subject-Sequence"
 def without_journal(patch: pytest.MonkeyPatch) -> None:
     """A reply is sent as in a tutorial, and nobody asks whether one was sent before."""
 
-    async def journal(self: Bus, reply: Reply) -> Reply:
+    async def journal(self: Bus, reply: Reply) -> Journaled:
         subject = names.reply_subject(reply.user, reply.prompt_id)
         await self.until_done(lambda: self.js.publish(subject, reply.wire()))
-        return reply
+        return Journaled(reply)
 
     async def stored_reply(*_: Any) -> None:
         return None
@@ -48,8 +48,8 @@ def without_receipts(patch: pytest.MonkeyPatch) -> None:
         del key
         return Claim.NEW
 
-    async def record(_: Receipts, key: str, receipt: str) -> None:
-        del key, receipt
+    async def record(_: Receipts, key: str, receipt: str, *, finished: bool = False) -> None:
+        del key, receipt, finished
 
     patch.setattr(Receipts, "claim", claim)
     patch.setattr(Receipts, "record", record)

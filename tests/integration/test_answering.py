@@ -14,7 +14,7 @@ from dataflow.model.dialects import DIALECTS
 from dataflow.request import Request
 from shared import names
 from shared.bus import Bus
-from shared.messages import Outcome, Reply
+from shared.messages import Journaled, Outcome, Reply
 from tests.fakes.model import FakeModel
 from tests.running import question
 
@@ -57,12 +57,12 @@ async def test_what_was_ended_before_the_call_is_not_asked(
     effects = [Cancel(ASKED.id, outcome)] if outcome else []
     answering.take(
         [(ASKED.user, effect) for effect in (CALL, *effects)],
-        lambda _, reply: replied.set_result(reply),
+        lambda _, journaled: replied.set_result(journaled.reply),
     )
     async with asyncio.timeout(20):
         reply = await replied
     watching.cancel()
-    assert reply == await bus.stored_reply(ASKED.user, ASKED.id)
+    assert Journaled(reply) == await bus.stored_reply(ASKED.user, ASKED.id)
     if outcome:
         assert (reply.outcome, reply.text) == (outcome, "")
     elif full:

@@ -604,6 +604,7 @@ class Talk(RuleBasedStateMachine):
         self.running: dict[str, CallModel | Settle] = {}
         self.asked: dict[str, Ask] = {}
         self.settled: list[str] = []
+        self.places: dict[str, Place] = {}
 
     def follow(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -612,7 +613,8 @@ class Talk(RuleBasedStateMachine):
             assert effect.ask.id not in self.settled, "asked after it was settled"
             if effect.after is not None:
                 assert effect.after in self.settled, "waits for what is not in the journal"
-                assert same_thread(self.asked[effect.after].place, effect.ask.place)
+                assert same_thread(self.places[effect.after], effect.ask.place)
+            self.places[effect.ask.id] = effect.ask.place
             self.running[effect.ask.id] = effect
             if isinstance(effect, CallModel):
                 self.check(effect)
