@@ -33,7 +33,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply as the journal holds it."""
+    """One reply as the journal holds it; `after` is the prompt whose reply it names."""
 
     sequence: int
     prompt_id: str
@@ -41,6 +41,7 @@ class Reply:
     outcome: str
     text: str
     question: str
+    after: str | None = None
 
 
 @dataclass
