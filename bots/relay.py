@@ -18,9 +18,9 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from bots.endings import end
-from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part, Preparing
+from bots.parts import parts_of
+from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part
 from bots.preview import Previews
-from bots.split_text import split_text
 from bots.thread_order import Held, Queue, Thread, ThreadOrder, thread_of
 from shared import metrics, names
 from shared.bus import Bus
@@ -240,10 +240,7 @@ class Relay:
         """The texts of a reply's parts; of one that met defects again and again, a notice."""
         if self._defects[reply.prompt_id] >= DEFECTS_LIMIT:
             return [NOT_SHOWABLE]
-        text = reply.text if reply.text.strip() else STOPPED
-        platform = self._platform
-        prepared = platform.prepared(text) if isinstance(platform, Preparing) else text
-        return split_text(prepared, platform.text_limit_chars, length=platform.text_length)
+        return await parts_of(self._platform, reply.text if reply.text.strip() else STOPPED)
 
     async def _post(self, part: Part, claim: Claim | Posted, *, notice_shown: bool) -> _End:
         """Shows one part once, or a notice if the platform refuses its text."""
