@@ -9,12 +9,12 @@ in the journal, and no crash or replay can make two replies wait for each other.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from dataflow.audience import may_recall, same_thread
 from dataflow.effects import CallModel, Cancel, Effect, Settle
+from dataflow.known import Known, ask_anew, known_pending, known_turn
 from dataflow.request import TooLong, Window, request_of
 from dataflow.saved import SAVED, Latest, Pending, Saved
 from dataflow.turns import Turn, Turns, turn_of
@@ -23,7 +23,6 @@ from shared.messages import (
     Again,
     AnyEvent,
     Ask,
-    Attachment,
     Deleted,
     Edited,
     Forget,
@@ -58,18 +57,6 @@ TOO_LONG: Final = (
 NOT_REMEMBERED: Final = (
     "I no longer remember that question, so I cannot answer it again. Please ask it anew."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A question that can be asked again: its words, its place in the order, and its first id."""
-
-    text: str
-    order: int
-    first: str
-    attachments: tuple[Attachment, ...]
-    persona: str | None
-    model: str | None
 
 
 class Conversation:
@@ -231,13 +218,15 @@ class Conversation:
         edit = pending.edit
         if edit is None or not edit.ask_again or reply.prompt_text in {"", edit.text}:
             return []
-        return self._ask_anew(edit, _known_of(pending), edit.text, replayed=True)
+        return self._ask_anew(edit, known_pending(pending), edit.text, replayed=True)
 
     def _again(self, event: Again, *, replayed: bool) -> list[Effect]:
         known = self._known(event.prompt_id, event.place)
         if known is not None:
             return self._ask_anew(event, known, known.text, replayed=replayed)
-        refused = Pending(_ask_of(event, "(again)"), replayed, ends="refused", words=NOT_REMEMBERED)
+        refused = Pending(
+            ask_anew(event, "(again)"), replayed, ends="refused", words=NOT_REMEMBERED
+        )
         return self._on_ask(refused)
 
     def _on_late_edit(self, event: Edited, *, replayed: bool) -> list[Effect]:
@@ -246,32 +235,29 @@ class Conversation:
             return []
         known = self._known(event.prompt_id, event.place)
         if known is None:
-            return self._on_ask(Pending(_ask_of(event, event.text), replayed))
+            return self._on_ask(Pending(ask_anew(event, event.text), replayed))
         if known.text == event.text:
             return []  # answered so before this edit was read, or read again
         return self._ask_anew(event, known, event.text, replayed=replayed)
 
     def _ask_anew(
-        self, event: Again | Edited, known: _Known, text: str, *, replayed: bool
+        self, event: Again | Edited, known: Known, text: str, *, replayed: bool
     ) -> list[Effect]:
         """Asks in the place of a known question; the new answer replaces the old one."""
-        ask = _ask_of(event, text, known)
+        ask = ask_anew(event, text, known)
         return self._on_ask(Pending(ask, replayed, order=known.order, replaces=known.first))
 
-    def _known(self, target: str, place: Place) -> _Known | None:
+    def _known(self, target: str, place: Place) -> Known | None:
         """A question by any of its ids, if this place may recall it."""
         for turn in self._turns:
             if turn.is_about(target) and may_recall(turn.place, place):
-                return _Known(
-                    turn.question, turn.order, turn.first or turn.prompt_id,
-                    turn.pictures, turn.persona, turn.model,
-                )  # fmt: skip
+                return known_turn(turn)
         # People see an answer, and may want another, before the flow has heard of it.
         for pending in self._pending:
             is_meant = target in {pending.ask.id, pending.replaces} and not pending.forgotten
             if is_meant and same_thread(pending.ask.place, place):
                 self._put_in_order(pending)
-                return _known_of(pending)
+                return known_pending(pending)
         return None
 
     @staticmethod
@@ -362,23 +348,6 @@ class Conversation:
 
     def _find(self, prompt_id: str) -> Pending | None:
         return next((p for p in self._pending if p.ask.id == prompt_id), None)
-
-
-def _ask_of(event: Again | Edited, text: str, known: _Known | None = None) -> Ask:
-    attachments = known.attachments if known else ()
-    return Ask(
-        id=event.id, user=event.user, place=event.place, address=event.address,
-        said_at=event.said_at, text=text if text.strip() or attachments else "(again)",
-        attachments=attachments, persona=known.persona if known else None,
-        model=known.model if known else None,
-    )  # fmt: skip
-
-
-def _known_of(pending: Pending) -> _Known:
-    ask = pending.ask
-    return _Known(
-        ask.text, pending.order, pending.replaces or ask.id, ask.attachments, ask.persona, ask.model
-    )
 
 
 def _thread_key(place: Place) -> str:

@@ -10,8 +10,9 @@ from random import Random
 
 from nats.js import JetStreamContext
 
+from bots.part_poster import NOT_SHOWABLE
 from bots.platform import Part
-from bots.relay import NOT_SHOWABLE, STOPPED, Relay
+from bots.relay import STOPPED, Relay
 from bots.split_text import split_text
 from shared import names
 from shared.bus import Bus

@@ -12,6 +12,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.js.kv import KeyValue
 
+from bots.part_poster import PartPoster
 from bots.platform import Part
 from bots.preview import Preview
 from bots.relay import Relay
@@ -78,24 +79,24 @@ def claims_that_anybody_can_make(patch: pytest.MonkeyPatch) -> None:
 
 def nobody_looks(patch: pytest.MonkeyPatch) -> None:
     """What may have been posted is posted again."""
-    shown = Relay._shown
+    shown = PartPoster._shown
 
-    async def blind(self: Relay, part: Part, *, look_first: bool) -> str:
+    async def blind(self: PartPoster, part: Part, *, look_first: bool) -> str:
         del look_first
         return await shown(self, part, look_first=False)
 
-    patch.setattr(Relay, "_shown", blind)
+    patch.setattr(PartPoster, "_shown", blind)
 
 
 def everybody_looks(patch: pytest.MonkeyPatch) -> None:
     """A look costs rate limit, and most replies need none."""
-    shown = Relay._shown
+    shown = PartPoster._shown
 
-    async def careful(self: Relay, part: Part, *, look_first: bool) -> str:
+    async def careful(self: PartPoster, part: Part, *, look_first: bool) -> str:
         del look_first
         return await shown(self, part, look_first=True)
 
-    patch.setattr(Relay, "_shown", careful)
+    patch.setattr(PartPoster, "_shown", careful)
 
 
 def nobody_waits_for_the_one_before(patch: pytest.MonkeyPatch) -> None:

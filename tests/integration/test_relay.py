@@ -12,8 +12,9 @@ import pytest
 from bots import preview
 from bots import relay as relay_module
 from bots.endings import end
+from bots.part_poster import NOT_SHOWABLE, POISON_OTHERS, POISON_TRIES
 from bots.platform import Forbidden, Gone, Later, Never
-from bots.relay import NOT_SHOWABLE, POISON_OTHERS, POISON_TRIES, STOPPED, Relay
+from bots.relay import STOPPED, Relay
 from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus
