@@ -1,6 +1,6 @@
 """Questions that can be asked again, and how.
 
-Pure. A newer question keeps what the first one had: pictures, persona and model.
+Pure. A newer question keeps what the first one had: files, persona and model.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Known:
 def known_turn(turn: Turn) -> Known:
     """A question that is answered, or failed."""
     first = turn.first or turn.prompt_id
-    return Known(turn.question, turn.order, first, turn.pictures, turn.persona, turn.model)
+    return Known(turn.question, turn.order, first, turn.files, turn.persona, turn.model)
 
 
 def known_pending(pending: Pending) -> Known:
@@ -36,7 +36,7 @@ def known_pending(pending: Pending) -> Known:
 
 
 def ask_anew(event: Again | Edited, text: str, known: Known | None = None) -> Ask:
-    """The question that an event asks; `text` may be empty if there are pictures."""
+    """The question that an event asks; `text` may be empty if there are files."""
     attachments = known.attachments if known else ()
     return Ask(
         id=event.id, user=event.user, place=event.place, address=event.address,

@@ -168,7 +168,7 @@ class Campaign:
     def _unmixed(self, world: World) -> list[str]:
         new = world.answers[self._judged :]
         self._judged = len(world.answers)
-        return list(checker.unmixed(world, new))
+        return [*checker.unmixed(world, new), *checker.files_are_seen(world, new)]
 
     # --- first and last -------------------------------------------------------------------------
 

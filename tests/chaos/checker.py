@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from dataflow.model.errors import NOTICES
+from tests.chaos.files import SIGNS
 from tests.chaos.memory import remembered, sent_history
 from tests.chaos.model import MARKER, QUOTED, TOKEN, Answer, asked_about
 from tests.chaos.said import Said, may_hear
@@ -245,6 +246,15 @@ def unmixed(world: World, answers: Iterable[Answer]) -> Iterator[str]:
                 asker.spot.channel, asker.spot.thread,
             ):  # fmt: skip
                 yield f"AUDIENCE: the request for {_named(asker)} quotes {_of(said)}"
+
+
+def files_are_seen(world: World, answers: Iterable[Answer]) -> Iterator[str]:
+    """The request for a question with a file holds the file."""
+    for answer in answers:
+        said = world.said.get(answer.about)
+        sign = SIGNS[said.act.file] if said and said.act.file else ""
+        if said and sign not in str(answer.messages[-1]["content"]):
+            yield f"LOST: the request for {_named(said)} lacks {said.act.file}"
 
 
 def remembers_what_was_seen(world: World) -> Iterator[str]:

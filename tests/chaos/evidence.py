@@ -139,6 +139,10 @@ def _event(sequence: int, event: AnyEvent) -> Event:
         said_at=event.said_at,
         shown_at=_shown_at(spot, event.address, event.id),
         fills_placeholder="token" in event.address,
+        files=tuple(
+            f"[{'picture' if file.blob else 'file'}: {file.name}]"
+            for file in getattr(event, "attachments", ())
+        ),
     )
 
 

@@ -32,6 +32,7 @@ def remembered(
     """
     by_prompt = {reply.prompt_id: reply for reply in replies}
     events = [event for event in events if event.sequence < last.sequence]
+    files = {event.id: event.files for event in events}
     turns: dict[str, _Turn] = {}
     asked_first: dict[str, str] = {}
     for event in sorted(events, key=lambda e: e.sequence):
@@ -49,7 +50,8 @@ def remembered(
         if _is_forgotten(event, first, events):
             continue
         answer = "" if reply.outcome == "failed" else reply.text.strip() and reply.text
-        turns[first] = _Turn(event, reply.question or event.text, answer, order)
+        question = "\n".join([reply.question or event.text, *files.get(first, ())])
+        turns[first] = _Turn(event, question, answer, order)
     here: Turns = []
     elsewhere: Counter[tuple[str, str]] = Counter()
     for turn in sorted(turns.values(), key=lambda t: t.place_in_order):

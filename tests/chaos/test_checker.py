@@ -73,6 +73,7 @@ def found(world: World) -> list[str]:
     return [
         *checker.rules_at_rest(world),
         *checker.unmixed(world, world.answers),
+        *checker.files_are_seen(world, world.answers),
         *checker.remembers_what_was_seen(world),
     ]
 
@@ -196,6 +197,10 @@ def quoted_from_elsewhere(world: World) -> None:
     )
 
 
+def a_file_that_nobody_saw(world: World) -> None:
+    world.said[4].act = replace(world.said[4].act, file="cat.png")
+
+
 def forgotten_turn(world: World) -> None:
     del world.answers[4].messages[1:3]
 
@@ -243,6 +248,7 @@ MISTAKES: dict[Callable[[World], None], str] = {
     somebody_elses_answer: "MIXED",
     direct_words_in_the_room: "AUDIENCE",
     quoted_from_elsewhere: "AUDIENCE",
+    a_file_that_nobody_saw: "lacks cat.png",
     forgotten_turn: "MEMORY",
     turn_that_was_reset: "MEMORY",
     something_left: "replies left",

@@ -24,6 +24,8 @@ class Event:
     said_at: datetime
     shown_at: str
     fills_placeholder: bool = False
+    files: tuple[str, ...] = ()
+    """As a later request names them."""
 
     @property
     def wants_answer(self) -> bool:

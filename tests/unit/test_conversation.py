@@ -20,6 +20,7 @@ from dataflow.conversation import (
 from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.request import BACKGROUND_HEAD, Window
 from dataflow.saved import quiet_user
+from dataflow.turns import NOT_KEPT
 from dataflow.window import estimated_tokens
 from shared.messages import (
     Again,
@@ -436,6 +437,25 @@ def test_a_picture_without_words_can_be_asked_again() -> None:
     talk.on_reply(reply(again, "A dog."))
     (next_one,) = calls(talk.on_event(ask(3, "What was it?"), replayed=False))
     assert contents(next_one) == ["Be kind.", "[picture: cat.png]", "A dog.", "What was it?"]
+
+
+def test_a_text_file_is_kept_for_asking_again_unless_it_is_long() -> None:
+    """A later request has its name."""
+    talk = Conversation(WINDOW)
+    files = [
+        Attachment(name=name, media_type="text/plain", text=text)
+        for name, text in (("short.txt", "SHORT"), ("long.txt", "LONG " * 1000))
+    ]
+    asked = Ask(id="q1", user=USER, place=DM, said_at=START, text="Look.", attachments=files)
+    (first,) = calls(talk.on_event(asked, replayed=False))
+    talk.on_reply(reply(first, "Seen."))
+    (again,) = calls(talk.on_event(event(Again, 2, prompt_id="q1"), replayed=False))
+    assert "SHORT" in contents(again)[-1]
+    assert "LONG" not in contents(again)[-1]
+    assert NOT_KEPT in contents(again)[-1]
+    talk.on_reply(reply(again, "Seen."))
+    (next_one,) = calls(talk.on_event(ask(3), replayed=False))
+    assert contents(next_one)[1] == "Look.\n[file: short.txt]\n[file: long.txt]"
 
 
 def test_an_edit_of_a_question_nobody_remembers_asks_its_own_words() -> None:
