@@ -18,9 +18,9 @@ def may_recall(said_in: Place, here: Place) -> bool:
     - **p is a direct message with this user.** R(p) is the user alone. The words are the user's own
       or were written to the user, who could read them in q.
     - **p and q are the same channel**, and so R(p) = R(q): whoever joins a channel can read its
-      history. Adapters make this true. A place whose history is hidden from newcomers, a private
-      thread, or a channel from the moment another company shares it, gets a space or channel of its
-      own (`bots/*/events.py`).
+      history. Adapters make this true. A private thread, or a channel from the moment another
+      company shares it, gets a space or channel of its own; a place whose history is hidden from
+      newcomers is marked `alone`, and each question there stands by itself.
 
     A channel that was private when the words were written may since have been opened. Platforms
     then show its history too, but people wrote there in private: such words stay in their thread.
@@ -31,7 +31,7 @@ def may_recall(said_in: Place, here: Place) -> bool:
         return False
     if here.audience == "direct":
         return True
-    if said_in.audience == "direct":
+    if said_in.audience == "direct" or said_in.alone or here.alone:
         return False
     if (said_in.space, said_in.channel) != (here.space, here.channel):
         return False

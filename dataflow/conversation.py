@@ -248,9 +248,10 @@ class Conversation:
         return self._on_ask(Pending(ask, replayed, order=known.order, replaces=known.first))
 
     def _known(self, target: str, place: Place) -> Known | None:
-        """A question by any of its ids, if this place may recall it."""
+        """A question by any of its ids: to ask it again in its thread is to say it there again."""
         for turn in self._turns:
-            if turn.is_about(target) and may_recall(turn.place, place):
+            is_here = same_thread(turn.place, place) or may_recall(turn.place, place)
+            if turn.is_about(target) and is_here:
                 return known_turn(turn)
         # People see an answer, and may want another, before the flow has heard of it.
         for pending in self._pending:

@@ -79,10 +79,8 @@ def request_of(ask: Ask, turns: list[Turn], window: Window, ratio: float) -> Req
             continue  # it failed: nobody heard anything
         if turn.place is not place:  # turns in a row mostly share one
             place, chosen = turn.place, None
-            if same_thread(place, ask.place):
-                chosen = here
-            elif may_recall(place, ask.place):
-                chosen = elsewhere
+            if may_recall(place, ask.place):
+                chosen = here if same_thread(place, ask.place) else elsewhere
         if chosen is not None:
             chosen.append(turn)
     costs = [turn.tokens for turn in here]

@@ -58,7 +58,8 @@ class Place(Message):
     """Where something was said: one spot in one platform, and who can hear it there.
 
     `space` is the workspace or guild (empty where a platform has none), `channel` the
-    conversation in it, `thread` the thread in that (empty outside threads).
+    conversation in it, `thread` the thread in that (empty outside threads). `alone`: people who
+    come later cannot read what was said before, so nothing said here is used in a later answer.
     """
 
     platform: str
@@ -66,6 +67,7 @@ class Place(Message):
     channel: str
     thread: str = ""
     audience: Literal["direct", "private", "public"]
+    alone: bool = Field(default=False, exclude_if=lambda alone: not alone)
 
 
 class Quote(Message):

@@ -48,10 +48,13 @@ ROOM_THREAD = ROOM.model_copy(update={"thread": "t1"})
 CLOSED = ROOM.model_copy(update={"audience": "private"})
 """The same channel before it was opened."""
 
+LONELY = ROOM.model_copy(update={"alone": True})
+"""The same channel while newcomers cannot read its history."""
+
 OTHER_ROOM = Place(platform="test", space="S", channel="C2", audience="public")
 PRIVATE = Place(platform="test", space="S", channel="P1", audience="private")
 ELSEWHERE = Place(platform="test", space="S2", channel="C9", audience="public")
-PLACES = (DM, ROOM, ROOM_THREAD, CLOSED, OTHER_ROOM, PRIVATE, ELSEWHERE)
+PLACES = (DM, ROOM, ROOM_THREAD, CLOSED, LONELY, OTHER_ROOM, PRIVATE, ELSEWHERE)
 
 
 def ask(number: int, text: str = "", place: Place = DM, at: int | None = None) -> Ask:
@@ -144,6 +147,10 @@ def test_the_same_question_twice_is_asked_once() -> None:
         (ROOM_THREAD, CLOSED, True),
         (CLOSED, ROOM_THREAD, False),
         (CLOSED, ROOM, True),
+        (LONELY, LONELY, False),
+        (LONELY, ROOM, False),
+        (ROOM, LONELY, False),
+        (LONELY, DM, True),
         (ROOM, DM, True),
         (PRIVATE, DM, True),
         (PRIVATE, PRIVATE, True),
@@ -422,6 +429,16 @@ def test_a_failed_answer_leaves_no_turn_and_can_be_asked_again() -> None:
 PICTURE = Attachment(name="cat.png", media_type="image/png", blob="blob-1")
 
 
+def test_questions_without_a_shared_past_are_still_answered_in_order() -> None:
+    """Nothing of the first one is in the second one's request; its reply comes after it."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1, "SECRET", LONELY), replayed=False))
+    assert talk.on_event(ask(2, "And?", LONELY), replayed=False) == []
+    (second,) = calls(talk.on_reply(reply(first)))
+    assert second.after == "q1"
+    assert contents(second) == ["Be kind.", "And?"]
+
+
 def test_a_picture_without_words_can_be_asked_again() -> None:
     """With the picture, the persona and the model of its place."""
     talk = Conversation(WINDOW)
@@ -642,7 +659,8 @@ class Talk(RuleBasedStateMachine):
     def check(self, call: CallModel) -> None:
         text = str(call.request.messages)
         for other in self.asked.values():
-            if f"[{other.id}]" in text and other.id != call.ask.id:
+            said_again = f"[{other.id}]" in call.ask.text
+            if f"[{other.id}]" in text and not said_again:
                 assert may_recall(other.place, call.ask.place), "words leaked"
         total = sum(estimated_tokens(m["content"]) for m in call.request.messages[:-1])
         assert total <= WINDOW.context_tokens, "over the window"
