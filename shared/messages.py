@@ -270,7 +270,7 @@ def event_of(data: bytes, user: str) -> AnyEvent:
         event = _EVENT.validate_json(data)
     except ValidationError as error:
         reason = _version_complaint(data) or _complaint(error)
-        raise Unreadable(reason, _sender(data, user)) from None
+        raise Unreadable(reason, sender_of(data, user)) from None
     if event.user != user:
         # Whoever may publish on one user's subject must not speak for another.
         raise Unreadable("the message names another user than its subject")
@@ -296,7 +296,9 @@ def _complaint(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
-def _sender(data: bytes, user: str) -> Event | None:
+def sender_of(data: bytes, user: str) -> Event | None:
+    """Where to answer a message of that user that cannot be read as an event, if that is known."""
+
     class Sender(Event):
         v: int = 1  # type: ignore[assignment]  # of any version, only to be told so
 

@@ -20,8 +20,9 @@ from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import CUT, Bus
 from shared.connection import REQUEST_TIMEOUT_S, Unavailable
+from shared.follow import Position, follow
 from shared.messages import REPLY_LIMIT_BYTES, Reply
-from shared.pull import consume, follow
+from shared.pull import consume
 from shared.streams import ensure_reply_consumer
 from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct, question
@@ -94,7 +95,9 @@ class Reader:
 
 @asynccontextmanager
 async def following(bus: Bus, reader: Reader, *, after: int = 0) -> AsyncIterator[None]:
-    task = asyncio.create_task(follow(bus, names.DLQ, "dlq.>", after=after, deliver=reader.take))
+    task = asyncio.create_task(
+        follow(bus, names.DLQ, "dlq.>", after=Position(after), deliver=reader.take)
+    )
     try:
         yield
         assert not task.done()
