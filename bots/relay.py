@@ -80,7 +80,13 @@ class Relay:
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._see_partial)
-            await consume(self._bus, names.REPLIES, self._consumer, self._take)
+            await consume(
+                self._bus,
+                names.REPLIES,
+                self._consumer,
+                self._take,
+                ensure=self._ensure_consumer,
+            )
         finally:
             if partials is not None:
                 with contextlib.suppress(nats.errors.Error):
