@@ -198,16 +198,20 @@ class NatsServer:
     def _take_over(self) -> None:
         """Gives the streams of an older version to the account that has them now.
 
-        One rename: after a crash they belong to the one account or to the other.
+        One rename: after a crash they belong to the one account or to the other. If both have
+        streams, because an older version's folder was put back, that one is put aside: the server
+        would not become healthy with it.
         """
         accounts = self._folder / "js" / "jetstream"
         former, now = accounts / nats_config.FORMER_ACCOUNT, accounts / nats_config.ACCOUNT
         if not former.is_dir():
             return
         if now.exists():
+            aside = self._folder / f"older-version-{secrets.token_hex(4)}"
+            former.rename(aside)
             lifecycle.say(
-                f"{former} holds messages that an older version of threadwax stored after this "
-                f"one. They are not read, since {now} has messages too: move one of them away"
+                "this folder holds messages of an older version of threadwax beside those of this "
+                f"one: they are not read, and kept in {aside}"
             )
             return
         former.rename(now)
