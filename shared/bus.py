@@ -6,6 +6,7 @@ stores a second copy. It must never log a message's text.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -13,18 +14,15 @@ import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 
-from shared import metrics, names
-from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Unavailable
+from shared import metrics, names, quota
+from shared.connection import REQUEST_TIMEOUT_S
 from shared.group_commit import GroupCommit
 from shared.log import logger
-from shared.messages import (
-    EVENT_LIMIT_BYTES,
-    REPLY_LIMIT_BYTES,
-    Event,
-    Journaled,
-    Partial,
-    Reply,
-)
+from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
+from shared.publishing import OverQuota, Publishing, TooLarge
+from shared.quota import Shares
+
+__all__ = ["CUT", "Bus", "OverQuota", "TooLarge"]
 
 CUT: Final = "\n\n[cut: too long]"
 """The end of an answer that fits no message."""
@@ -32,78 +30,24 @@ CUT: Final = "\n\n[cut: too long]"
 _ANSWERED_ALREADY: Final = frozenset({10071, 10164})
 """Wrong last sequence: the subject has a message, or in a cluster is just getting one."""
 
-_MESSAGE_TOO_LARGE: Final = 10054
-_RETRY_S: Final = 0.1
 _LOOK_FIRST_S: Final = 0.002  # a reply is on the disk so soon after it is heard
 
 _HEADER_ROOM_BYTES: Final = 4096
 """For subject and headers, which count towards the server's largest message: one byte more, and
 the server closes the connection for good."""
 
-
-class TooLarge(Exception):  # noqa: N818
-    """The message will never fit."""
-
-    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
-        super().__init__(
-            f"the message takes {size_bytes:,} bytes and must not take more than {limit_bytes:,}"
-        )
+_DEAD_HEAD_BYTES: Final = 1024
+"""Kept of a dead letter whose sender's share of them is used up."""
 
 
-class OverQuota(Exception):  # noqa: N818
-    """This user has stored as much as one user may: tell them; trying again soon will not help."""
-
-
-class Bus(Connection):
+class Bus(Publishing):
     """What is sent and stored over one connection; made with `connect`."""
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
-        self._events = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
         self._replies = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
-
-    # --- events -----------------------------------------------------------------------------
-
-    async def publish(self, event: Event, *, patience_s: float = 0.0) -> bool:
-        """Stores an event; True if it is new, False if it was stored before.
-
-        Returns when the event is on the server's disk. Tries again for `patience_s` seconds.
-
-        Raises:
-            TooLarge: it will never fit.
-            Unavailable: NATS could not store it in time; a later repeat is safe.
-        """
-        data = event.wire()
-        if len(data) > EVENT_LIMIT_BYTES:
-            raise TooLarge(len(data), EVENT_LIMIT_BYTES)
-        subject = names.prompt_subject(event.user)
-        deadline = asyncio.get_running_loop().time() + patience_s
-        while True:
-            try:
-                new = await self._store(subject, data, {"Nats-Msg-Id": event.id})
-            except Unavailable:
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise
-                await asyncio.sleep(_RETRY_S)
-            else:
-                break
-        platform, _ = names.split_user(event.user)
-        kind = getattr(event, "kind", "event")
-        metrics.published.labels(platform, kind).inc()
-        logger().info("received", kind=kind, prompt=event.id, new=new)
-        return new
-
-    async def _store(self, subject: str, data: bytes, headers: dict[str, str]) -> bool:
-        try:
-            return await self._events.store(subject, data, headers)
-        except nats.js.errors.APIError as error:
-            if error.err_code == _MESSAGE_TOO_LARGE:
-                raise TooLarge(len(data), EVENT_LIMIT_BYTES) from error
-            raise Unavailable(f"NATS does not store now: {error.description}") from error
-        except nats.errors.MaxPayloadError as error:
-            raise TooLarge(len(data), EVENT_LIMIT_BYTES) from error
-        except TRANSIENT as error:
-            raise Unavailable("NATS does not answer now") from error
+        self._dead_shares = Shares(quota.DEAD_SHARE_BYTES)
+        self.blob_shares = Shares(quota.BLOB_SHARE_BYTES)
 
     # --- the journal ------------------------------------------------------------------------
 
@@ -190,13 +134,24 @@ class Bus(Connection):
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()
 
-    async def bury(self, *, subject: str, data: bytes, reason: str, dedupe_id: str = "") -> None:
+    async def bury(
+        self,
+        *,
+        subject: str,
+        data: bytes,
+        reason: str,
+        dedupe_id: str = "",
+        limit_bytes: int | None = None,
+    ) -> None:
         """Stores what nobody can read among the dead letters. Goes on trying until it is stored.
 
-        `dedupe_id` names the message, so that reading it again stores no second copy. What the
-        server could not take together with the headers is cut off.
+        `dedupe_id` names the message, so that reading it again stores no second copy. What exceeds
+        `limit_bytes`, or what the server takes together with the headers, is cut off; of one user's
+        many, only the beginning is kept, so that nobody can push out the dead letters of others.
         """
-        data = data[: max(0, self.client.max_payload - _HEADER_ROOM_BYTES)]
+        data = data[: max(0, self.client.max_payload - _HEADER_ROOM_BYTES)][:limit_bytes]
+        if not self._dead_shares.take(names.sender_of(subject), len(data), time.monotonic()):
+            data = data[:_DEAD_HEAD_BYTES]
         headers = {"Threadwax-Reason": reason.replace("\r", " ").replace("\n", " ")[:500]}
         if dedupe_id:
             headers["Nats-Msg-Id"] = dedupe_id
@@ -206,7 +161,11 @@ class Bus(Connection):
 
         await self.until_done(once)
         metrics.unreadable.inc()
-        logger().warning("unreadable: put among the dead letters", subject=subject, reason=reason)
+        if times := self._seldom.times(f"unreadable {subject.partition('.')[0]}", time.monotonic()):
+            logger().warning(
+                "unreadable: put among the dead letters",
+                subject=subject, reason=reason, times=times,
+            )  # fmt: skip
 
     async def last_sequence(self, stream: str) -> int:
         """The newest message's sequence in a stream. Goes on asking until the server answers."""
