@@ -21,7 +21,7 @@ TEXTS = st.lists(
 ).map("".join)
 
 
-@given(text=TEXTS, limit=st.integers(2, 200), most=st.integers(1, 5))
+@given(text=TEXTS, limit=st.integers(20, 200), most=st.integers(1, 5))
 def test_there_are_never_more_or_longer_parts_than_allowed(
     text: str, limit: int, most: int
 ) -> None:
