@@ -24,10 +24,10 @@ HOST_CHARS: Final = 300
 """A host's name has at most 253 characters: what goes on for longer names no known host."""
 
 _LINK_BEGINS: Final = re.compile(
-    r"(?<=[a-z0-9+.\-])://|(?<![\w./@:\-])www\.|\][(:]", re.IGNORECASE | re.ASCII
+    r"(?<=[a-z0-9+.\-\\]):\\?/\\?/|(?<![\w./@:\-])www\.|\][(:]", re.IGNORECASE | re.ASCII
 )
 _MAY_BEGIN: Final = re.compile(
-    r"(?:(?<=[a-z0-9+.\-]):/?|(?<![\w./@:\-])w{1,3}|\])\Z", re.IGNORECASE | re.ASCII
+    r"(?:(?<=[a-z0-9+.\-\\]):\\?/?\\?|(?<![\w./@:\-])w{1,3}|\])\Z", re.IGNORECASE | re.ASCII
 )
 _AUTHORITY: Final = re.compile(r"[^\s/?#<>|\[\]^]*")
 _HOST: Final = re.compile(r"([\w.\-]+)(?::\d*)?")
@@ -160,7 +160,7 @@ def defanged(text: str, known: frozenset[str], *, growing: bool = False) -> str:
             out += text[last : link.start], link.inert
             last = link.end
     else:
-        if growing and (begun := _MAY_BEGIN.search(text, max(last, end - len("www")))):
+        if growing and (begun := _MAY_BEGIN.search(text, max(last, end - len(":\\/\\")))):
             end = begun.start()
     return "".join([*out, text[last:end]])
 
@@ -170,9 +170,11 @@ def _links(text: str) -> Iterator[_Link]:
         if begin[0][0] == "]":
             yield from _without_scheme(text, begin)
         else:
-            at = begin.end() if begin[0] == "://" else begin.start()
-            host, decided = _host_at(text, at)
-            inert = "[:]//" if begin[0] == "://" else f"{begin[0][:-1]}[.]"
+            absolute = begin[0][0] == ":"
+            host, decided = _host_at(text, begin.end() if absolute else begin.start())
+            if "\\" in text[begin.start() - absolute : begin.end()]:
+                host = ""
+            inert = f"[:]{begin[0][1:]}" if absolute else f"{begin[0][:-1]}[.]"
             yield _Link(*begin.span(), host, inert, decided)
 
 
