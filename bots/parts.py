@@ -14,13 +14,13 @@ from typing import Final, Protocol, TypeVar
 from bots.platform import Preparing
 from bots.split_text import Length, pieces
 
-INLINE_CHARS: Final = 4_000
-"""Up to this length a text is worked on at once; longer ones would hold up the loop for too long.
+INLINE_CHARS: Final = 2_000
+"""Up to this length a text is worked on at once; longer ones could hold up the loop for too long.
 docs/architecture.md has the measurement."""
 
-PREVIEW_FACTOR: Final = 2
-"""A preview reads this many times the characters of one part: what is prepared may become shorter,
-and a line that does not end within them would not be shown anyway."""
+READ_FACTOR: Final = 2
+"""How many times the characters that can be shown are read. A prepared text may be shorter than the
+answer, but reading all of a long one for its beginning would be wasted work."""
 
 NOT_SHOWN: Final = (
     "({:,} more characters of this answer are not shown here. "
@@ -75,7 +75,7 @@ async def first_part_of(platform: Splitting, text: str, *, room: int) -> str:
 
     It reads only the beginning of the text, so that each of many previews costs the same.
     """
-    beginning = text[: PREVIEW_FACTOR * room]
+    beginning = text[: READ_FACTOR * room]
 
     def first() -> str:
         found = pieces(_prepared(platform, beginning), room, length=platform.text_length)
@@ -95,14 +95,22 @@ def _prepared(platform: Splitting, text: str) -> str:
 
 
 def _limited(platform: Splitting, text: str) -> list[str]:
-    text = _prepared(platform, text)
     limit, most, length = platform.text_limit_chars, platform.parts_limit, platform.text_length
-    found = list(islice(pieces(text, limit, length=length), most + 1))
-    shown = [piece.text for piece in found[:most]]
+    most_read = READ_FACTOR * most * limit
+    if not text[:most_read].strip():
+        text = text.lstrip()
+    beginning = text[:most_read]
+    missing = len(text) - len(beginning)
+    shown = _prepared(platform, beginning)
+    if not shown.strip():
+        shown = beginning  # `<br>` alone: an answer that is not blank must not vanish
+    found = list(islice(pieces(shown, limit, length=length), most + 1))
+    parts = [piece.text for piece in found[:most]]
     if len(found) > most:
-        missing = len(text) - found[most - 1].end
-        shown[-1] = _with_notice(shown[-1], missing, limit, length)
-    return shown
+        missing += len(shown) - found[most - 1].end
+    if missing and parts:
+        parts[-1] = _with_notice(parts[-1], missing, limit, length)
+    return parts
 
 
 def _with_notice(part: str, missing: int, limit: int, length: Length) -> str:

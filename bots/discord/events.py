@@ -181,7 +181,7 @@ def address_of(spot: Spot, message: int, answer_in: str, title: str = "") -> Add
 
 def title_of(text: str) -> str:
     """A thread's name: the first words of its question, in one line."""
-    words = " ".join(re.sub(r"<[@#:][^>]*>", " ", text).split())
+    words = " ".join(re.sub(r"<[@#:][^<>]*>", " ", text).split())
     if len(words) > TITLE_CHARS:
         words = words[:TITLE_CHARS].rsplit(" ", 1)[0] + "…"
     return words or "…"

@@ -18,15 +18,14 @@ from bots.discord.commands import add_commands
 from bots.discord.files import Put
 from bots.discord.interactions import Waiting
 from bots.discord.listening import Listening
-from bots.discord.markdown import downgraded
 from bots.discord.memory import Memory
-from bots.discord.posting import TEXT_LIMIT, Poster
+from bots.discord.posting import SHAPE, Poster
 from bots.discord.settings import DiscordSettings
 from bots.discord.typing import Typing
 from bots.discord.using import Using
 from bots.endings import end
 from bots.platform import Later, Part, Publish
-from bots.split_text import Length, utf16_length
+from bots.split_text import Length
 from shared.lock import Held, locked
 from shared.messages import Partial, Reply
 
@@ -42,9 +41,9 @@ class Discord:
     """The adapter; `store` keeps a picture, and its data folder is below `home`."""
 
     name: str = "discord"
-    text_limit_chars: int = TEXT_LIMIT
-    parts_limit: int = 20
-    text_length: Length = staticmethod(utf16_length)
+    text_limit_chars: int = SHAPE.text_limit_chars
+    parts_limit: int = SHAPE.parts_limit
+    text_length: Length = staticmethod(SHAPE.text_length)
     where: str = "discord"
 
     def __init__(self, settings: DiscordSettings, home: Path, store: Put) -> None:
@@ -132,7 +131,7 @@ class Discord:
 
     def prepared(self, text: str) -> str:
         """The text as Discord can show it."""
-        return downgraded(text)
+        return SHAPE.prepared(text)
 
     async def post(self, part: Part) -> str:
         """Shows one part."""

@@ -30,11 +30,14 @@ from bots.discord.refusals import (
     post_error,
 )
 from bots.discord.typing import Typing
+from bots.parts import Shape, first_part_of, parts_of
 from bots.platform import Forbidden, Later, Part
-from bots.split_text import split_text, utf16_length
+from bots.split_text import utf16_length
 from shared.messages import Address, Partial, Reply
 
-TEXT_LIMIT: Final = 2000
+SHAPE: Final = Shape(2000, parts_limit=20, text_length=utf16_length, prepared=downgraded)
+"""How an answer is cut into messages."""
+
 EDIT_EVERY_S: Final = 1.2
 """Between two edits of a preview: 600 deltas in 6 s then cost 5; Discord allows about 5 in 5 s."""
 
@@ -107,11 +110,11 @@ class Poster:
         preview = self._previews.get(partial.prompt_id)
         if preview is not None and time.monotonic() - preview.at < EDIT_EVERY_S:
             return
-        room = TEXT_LIMIT - len(CURSOR)
-        pieces = split_text(downgraded(partial.text), room, length=utf16_length)
-        if not pieces:
+        room = SHAPE.text_limit_chars - len(f"\n{CURSOR}")
+        shown = await first_part_of(SHAPE, partial.text, room=room)
+        if not shown:
             return
-        text = pieces[0] + ("\n" if pieces[0].endswith("`") else "") + CURSOR
+        text = shown + ("\n" if shown.endswith("`") else "") + CURSOR
         if preview is not None and preview.text == text:
             return
         owner = user_id_of(partial.user)
@@ -128,7 +131,7 @@ class Poster:
         """The message of a part that may have been posted; remembers an unfinished preview."""
         reply = part.reply
         # The same text may stand twice in one answer: the parts before this one come first.
-        pieces = split_text(downgraded(reply.text), TEXT_LIMIT, length=utf16_length)
+        pieces = await parts_of(SHAPE, reply.text)
         nth = sum(1 for piece in pieces[: part.index] if piece.strip() == part.text.strip())
         try:
             mine = await self._channels.own_below(reply.address)

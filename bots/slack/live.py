@@ -11,17 +11,18 @@ from typing import Any, Final
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bots.parts import first_part_of
 from bots.platform import Part
 from bots.slack.api import CALL_ERRORS, NO_STREAM, NOT_EDITABLE, code_of, wait_of
 from bots.slack.blocks import (
     PART_CHARS,
+    SHAPE,
     buttons_of,
     message_of,
     metadata_of,
     preview_of,
 )
-from bots.slack.text import defanged, escaped, escaped_length, finished
-from bots.split_text import split_text
+from bots.slack.text import defanged, escaped, escaped_within
 from shared.messages import Address
 
 UPDATE_EVERY_S: Final = 1.2
@@ -108,10 +109,10 @@ class Live:
         # Whatever else is raised leaves `uncertain` as the call set it.
 
     async def _edit(self, text: str) -> None:
-        shown = split_text(text, PART_CHARS, length=escaped_length)[:1]
+        shown = await first_part_of(SHAPE, text, room=PART_CHARS)
         if not shown:
             return
-        message = preview_of(self._prompt_id, shown[0], self._user)
+        message = preview_of(self._prompt_id, shown, self._user)
         self._next = self._now() + UPDATE_EVERY_S
         if self.ts:
             await self._client.chat_update(channel=self._channel, ts=self.ts, **message)
@@ -127,7 +128,8 @@ class Live:
         self._posted(response)
 
     async def _stream(self, text: str) -> None:
-        whole = escaped(defanged(finished(text), self._known))[:PART_CHARS]
+        beginning = defanged(text[:PART_CHARS], self._known, growing=True)
+        whole = escaped_within(beginning, PART_CHARS)
         sent = self._streamed or ""
         # A text that began anew, after a model's failure, cannot be taken back from a stream: it
         # waits for the end, where the message is edited.

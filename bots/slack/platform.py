@@ -14,7 +14,7 @@ from bots.endings import end
 from bots.platform import Later, Part, Publish
 from bots.slack.api import AGAIN_S, client_of, new_session
 from bots.slack.app import make_app
-from bots.slack.blocks import PART_CHARS
+from bots.slack.blocks import SHAPE
 from bots.slack.desk import Desk
 from bots.slack.events import PLATFORM
 from bots.slack.gestures import Gestures
@@ -27,7 +27,6 @@ from bots.slack.settings import SlackSettings
 from bots.slack.sockets import Lines, Patience
 from bots.slack.status import Status
 from bots.slack.teams import Teams
-from bots.slack.text import escaped_length
 from bots.split_text import Length
 from shared.blobs import put_blob
 from shared.bus import Bus
@@ -41,9 +40,9 @@ class Slack:
     """The port's Slack; make it where a loop runs."""
 
     name: str = PLATFORM
-    text_limit_chars: int = PART_CHARS
-    parts_limit: int = 20
-    text_length: Length = staticmethod(escaped_length)
+    text_limit_chars: int = SHAPE.text_limit_chars
+    parts_limit: int = SHAPE.parts_limit
+    text_length: Length = staticmethod(SHAPE.text_length)
 
     def __init__(
         self,
@@ -156,6 +155,10 @@ class Slack:
     async def close(self) -> None:
         """Hears nothing any more; `listen` returns when what came is stored."""
         self._closed.set()
+
+    def prepared(self, text: str) -> str:
+        """The text as Slack can show it."""
+        return SHAPE.prepared(text)
 
     async def post(self, part: Part) -> str:
         """Shows one part.

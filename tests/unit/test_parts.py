@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots.discord.markdown import downgraded
 from bots.parts import INLINE_CHARS, Shape, first_part_of, parts_of
 from bots.split_text import Length, split_text, utf16_length
 
@@ -86,3 +87,24 @@ async def test_a_preview_reads_the_beginning_only() -> None:
     assert first == split_text(text, 1_998)[0]
     assert lengths == [2 * 1_998]
     assert await first_part_of(platform, " \n", room=1_998) == ""
+
+
+@pytest.mark.parametrize("text", ["<br>" * 30, "\n" * 5_000 + "word", " " * 5_000 + "word"])
+async def test_an_answer_that_is_not_blank_has_a_part(text: str) -> None:
+    """Else a question would end in silence."""
+    platform = Shape(100, 20, len, downgraded)
+    assert await parts_of(platform, text)
+    assert await parts_of(platform, " \n") == []
+
+
+async def test_the_end_of_a_very_long_answer_is_not_even_read() -> None:
+    """What could never be shown costs nothing, and is counted."""
+    lengths = []
+
+    def prepared(text: str) -> str:
+        lengths.append(len(text))
+        return "short"
+
+    (part,) = await parts_of(Shape(2_000, 20, len, prepared), "word " * 40_000)
+    assert lengths == [80_000]
+    assert part.startswith("short\n\n(120,000 more characters")
