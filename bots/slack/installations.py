@@ -27,6 +27,8 @@ class Store(AsyncInstallationStore, AsyncOAuthStateStore):
 
     def __init__(self, url: str, client_id: str) -> None:
         engine = sa.create_engine(url)
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", _sync_each_commit)
         self._installations = SQLAlchemyInstallationStore(client_id=client_id, engine=engine)
         self._states = SQLAlchemyOAuthStateStore(expiration_seconds=STATE_S, engine=engine)
 
@@ -94,6 +96,12 @@ class Store(AsyncInstallationStore, AsyncOAuthStateStore):
             await asyncio.to_thread(
                 self._installations.delete_all, enterprise_id=owner, team_id=team
             )
+
+
+def _sync_each_commit(connection: Any, _: Any) -> None:
+    # By default the folder is not synced, so a power cut can undo a commit: a token that was shown
+    # as installed. https://sqlite.org/pragma.html#pragma_synchronous
+    connection.execute("PRAGMA synchronous = EXTRA")
 
 
 def oauth_settings(settings: SlackSettings, store: Store) -> AsyncOAuthSettings:
