@@ -49,7 +49,7 @@ LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></
 class Fault:
     """What the next call of a method does. `lost`: it has its effect, the response never comes."""
 
-    kind: str  # limit, status, hang, lost, error
+    kind: str  # none, limit, status, hang, lost, error
     retry_after_s: int = 1
     status: int = 500
     code: str = ""
@@ -93,6 +93,8 @@ class FakeSlack:
         self.always: dict[str, Fault] = {}
         self.refuses: dict[tuple[str, str], str] = {}
         """Codes by method and argument that it refuses, or kind of block: `blocks.actions`."""
+        self.takes_no: dict[str, str] = {}
+        """Channels in which nobody may write, and the code with which Slack says so."""
         self.unknown: set[str] = set()
         self.scopes: set[str] | None = None
         self.manifest: dict[str, Any] = {}
@@ -281,6 +283,8 @@ class FakeSlack:
 
     def _chat_postMessage(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         channel = self._channel(args)
+        if channel in self.takes_no:
+            raise Refusal(self.takes_no[channel])
         thread = self._thread(channel, args)
         check_message(args)
         self._look(args)
