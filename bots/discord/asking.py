@@ -175,10 +175,7 @@ class Asking:
         if isinstance(channel, discord.PartialMessageable):
             found = self._fetched.get(number)
             if found is None and self.client is not None:
-                try:
-                    found = await self.client.fetch_channel(number)
-                except (discord.NotFound, discord.Forbidden, discord.InvalidData):
-                    found = channel
+                found = await _fetched(self.client, number) or channel
                 if guild is not None:  # else its parent may become known later
                     self._fetched[number] = found
                 while len(self._fetched) > FETCHED_KEPT:
@@ -187,6 +184,22 @@ class Asking:
             if guild_id_of(channel, guild) is None:
                 guild = getattr(channel, "guild", None)
         return spot_of(channel, guild, number, self.me)
+
+
+async def _fetched(client: Client, channel: int) -> object:
+    """A channel; None if Discord does not show it, or the library cannot read what it shows.
+
+    Raises one of `FAILURES` if another try may help.
+    """
+    try:
+        return await client.fetch_channel(channel)
+    except (discord.NotFound, discord.Forbidden, discord.InvalidData):
+        return None
+    except FAILURES:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever Discord sent)
+        logger().error("channel not readable", channel=channel, error=type(error).__name__)
+        return None
 
 
 class _Room:
