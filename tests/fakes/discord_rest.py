@@ -366,8 +366,9 @@ class Rest:
 
     async def _edit_original(self, request: web.Request) -> Json:
         message = self._first_answer(request)
+        loading = bool(message["flags"] & LOADING)
         message["flags"] &= ~LOADING
-        self._fill(message, await request.json(), new=True)
+        self._fill(message, await request.json(), new=loading)
         await self.world._publish("MESSAGE_UPDATE", message)
         return self._shown(message)
 
