@@ -6,7 +6,9 @@ must be acknowledged: Slack would only deliver it again.
 """
 
 import asyncio
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from slack_bolt.app.async_app import AsyncApp
@@ -18,6 +20,14 @@ from bots.slack.events import person_in
 from bots.slack.shapes import text
 from bots.user_queues import UserQueues
 from shared.log import logger
+
+FOR_GOOD: Final = (
+    TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
+    AssertionError,
+)  # fmt: skip
+"""A payload whose shape nobody foresaw fails in the same way however often it comes."""
+
+_NO_LISTENER: Final = 404
 
 COMMAND_WAITS_S: Final = 2.0
 """Slack never delivers a slash command again, and shows an error after 3 s: it is refused first."""
@@ -40,7 +50,7 @@ class Arrivals:
         body: Mapping[str, Any] = request.body
         person = person_in(body)
         if not person:
-            return await self._app.async_dispatch(request)
+            return await self._dispatched(request)
         queue = self._queues.of(person)
         try:
             async with asyncio.timeout(COMMAND_WAITS_S if text(body, "command") else None):
@@ -49,11 +59,30 @@ class Arrivals:
             logger().info("a command waited too long")
             return BoltResponse(status=200, body={"text": NOT_NOW})
         try:
-            return await self._app.async_dispatch(request)
+            return await self._dispatched(request)
         finally:
             queue.release()
+
+    async def _dispatched(self, request: AsyncBoltRequest) -> BoltResponse:
+        try:
+            response = await self._app.async_dispatch(request)
+        except FOR_GOOD as error:
+            # Bolt looks for ids in it before it calls any listener, and some shapes break that.
+            logger().error("ignored: Bolt cannot read it", why=line_of(error))
+        else:
+            if response.status != _NO_LISTENER:
+                return response
+            logger().info("ignored: no listener is for it")
+        return BoltResponse(status=200)
 
     async def settled(self, seconds: float) -> None:
         """Returns when what came is handled and acknowledged, or after so many seconds."""
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=seconds)
+
+
+def line_of(error: BaseException) -> str:
+    """The kind of an error and where it was raised, without anything that the code worked on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"

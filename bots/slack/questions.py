@@ -174,7 +174,7 @@ class Questions:
                     follow_up=self._desk.settings.follow_up,
                 )  # fmt: skip
                 named = await self._desk.lookup.names(team, mentions_in(found))
-                return quotes_of(found, named), names
+                return quotes_of(found, {**named, team.bot_user: "bot"}), names
         except (*CALL_ERRORS, TimeoutError) as error:
             why = code_of(error) or type(error).__name__
             logger().warning("asked without the thread", prompt=said.id, why=why)
