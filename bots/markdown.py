@@ -28,8 +28,18 @@ at each line once for every level."""
 LABEL_NESTING_LIMIT: Final = 4
 """Brackets in brackets: an image in a link takes two. The parser's time grows with this."""
 
-BRACKETS_LIMIT: Final = 200
+BRACKETS_LIMIT: Final = 100
 """A block with more than this has no links or images to us: brackets are what costs most time."""
+
+BLOCK_CHARS: Final = 8_000
+"""A longer paragraph is left as it is: no person wrote it, and each part of it would be a token."""
+
+PIECE_CHARS: Final = 2_000
+"""A text is parsed in pieces of at least this length that end with an empty line: the tokens of a
+long one are never all in memory."""
+
+PIECE_LIMIT_CHARS: Final = 16_000
+"""A piece without an empty line ends with the line after so many characters."""
 
 FORMULA_CHARS: Final = 1_000
 """A formula within a line is at most this long."""
@@ -73,7 +83,7 @@ def blocks_of(text: str, *, indented_code: bool) -> Iterator[Block]:
     `indented_code`: lines that are indented by four spaces are code.
     """
     parser = _WITH_INDENTED_CODE if indented_code else _WITHOUT_INDENTED_CODE
-    for start, end in _outside_fences(text):
+    for start, end in _pieces_outside_fences(text):
         tokens: list[Token] = []
         parser.block.parse(text[start:end], parser, {}, tokens)
         for token in tokens:
@@ -88,13 +98,15 @@ def blocks_of(text: str, *, indented_code: bool) -> Iterator[Block]:
 
 def inlines_of(content: str) -> list[Inline]:
     """What is within the text of one block, outside code; a link comes before the images in it."""
+    if len(content) > BLOCK_CHARS:
+        return []
     parser = _INLINE if content.count("[") <= BRACKETS_LIMIT else _INLINE_WITHOUT_LINKS
     tokens = parser.inline.parse(content, parser, {}, [])
     return [token.meta["inline"] for token in tokens if "inline" in token.meta]
 
 
-def _outside_fences(text: str) -> Iterator[Span]:
-    """The stretches of whole lines between fenced code."""
+def _pieces_outside_fences(text: str) -> Iterator[Span]:
+    """Stretches of whole lines, without fenced code."""
     fence: Fence | None = None
     start = at = 0
     while at < len(text):
@@ -105,10 +117,13 @@ def _outside_fences(text: str) -> Iterator[Span]:
         if fence is not None:
             if fence.closes(line):
                 fence, start = None, end
-        elif (fence := opened_by(line)) is not None and start < at:
+        elif (fence := opened_by(line)) is not None:
             yield start, at
+        elif end - start > (PIECE_LIMIT_CHARS if line.strip() else PIECE_CHARS):
+            yield start, end
+            start = end
         at = end
-    if fence is None and start < at:
+    if fence is None:
         yield start, at
 
 
