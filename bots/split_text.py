@@ -10,7 +10,7 @@ that could have been longer than a third of the limit is at least that long.
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,9 +47,26 @@ def split_text(text: str, limit: int, *, length: Length = len) -> list[str]:
     Raises:
         ValueError: the limit is not positive.
     """
+    return [piece.text for piece in pieces(text, limit, length=length)]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part, and where in the text it ends: everything before `end` is in it or before it."""
+
+    text: str
+    end: int
+
+
+def pieces(text: str, limit: int, *, length: Length = len) -> Iterator[Piece]:
+    """The parts of `split_text`, one by one: a caller who needs the first few pays for those only.
+
+    Raises:
+        ValueError: the limit is not positive.
+    """
     if limit < 1:
         raise ValueError("the limit of a part must be positive")
-    return _Split(text, limit, length).parts()
+    return _Split(text, limit, length).pieces()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +91,7 @@ class _Split:
         self._limit = limit
         self._length = length
         self._lines = [m.span() for m in _LINES.finditer(text)]
-        self._parts: list[str] = []
+        self._ready: list[Piece] = []
         self._begin(0, None)
 
     def _begin(
@@ -90,7 +107,7 @@ class _Split:
         self._before = ""
         self._opened = False
 
-    def parts(self) -> list[str]:
+    def pieces(self) -> Iterator[Piece]:
         number = 0
         while number < len(self._lines):
             line_start, end = self._lines[number]
@@ -111,9 +128,11 @@ class _Split:
                     number -= 1
                 while number < len(self._lines) and self._lines[number][1] <= self._start:
                     number += 1
+                yield from self._ready
+                self._ready.clear()
         if self._before:
             self._emit(len(self._text), self._fence)
-        return self._parts
+        yield from self._ready
 
     def _is_rest(self, start: int) -> bool:
         """Whether what starts there is the rest of a cut line, which is never a fence's line."""
@@ -265,7 +284,7 @@ class _Split:
                 return  # it was only the spaces before a long word
         else:
             body = re.sub(r"(?:\r\n|\r|\n)\Z", "", body) + fence.closing
-        self._parts.append(self._head + body)
+        self._ready.append(Piece(self._head + body, end))
 
 
 def _grapheme_ends(text: str, at: int) -> bool:

@@ -31,13 +31,16 @@ from dataflow.model.dialects import (
     OPENAI_DEFAULT_MODEL,
     dialect_of,
 )
-from dataflow.recovery_store import CannotMake, recovery_store
+from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.request import Window
 from shared import lifecycle
+from shared.broken_sqlite import is_broken
 from shared.bus import Bus
+from shared.connection import CLOSED_EXIT_CODE
 from shared.http_status import serve_status
 from shared.lock import Held, locked
 from shared.log import logger
+from shared.private_file import private_text
 from shared.settings import Settings
 
 EPOCH: Final = timedelta(seconds=1)
@@ -83,7 +86,10 @@ def endpoint_of(settings: Settings) -> Endpoint:
         OSError: it should be the demo model, and that is not running.
     """
     if settings.demo_model:
-        running = json.loads(settings.embedded_model_file.read_text())
+        left = private_text(settings.embedded_model_file)
+        if left is None:
+            raise FileNotFoundError("the demo model is not running")
+        running = json.loads(left)
         return Endpoint(running["base_url"], running["api_key"], DEMO_MODEL, DEMO)
     name = settings.dialect or dialect_of(settings.openai_base_url)
     key = settings.openai_api_key
@@ -114,14 +120,17 @@ def main(settings: Settings) -> int:
         lock = locked(
             settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
         )
-        store = recovery_store(settings.home)
-    except (Held, CannotMake) as error:
+        store = recovery_store(settings.home, alone=not addresses)
+    except (Held, CannotMake, BrokenInCluster) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     def unusable(error: sqlite3.Error) -> NoReturn:
+        if is_broken(error) and not addresses:
+            set_aside(store, f"{at_rest.FILE}: {error}")
+            os._exit(CLOSED_EXIT_CODE)  # started again, it reads everything from the stream
         lifecycle.say(
             f"{store / at_rest.FILE} cannot be used: {error}. Make room on the disk or restore the "
             "file; moved away, the conversations that rested in it are forgotten."

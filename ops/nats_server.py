@@ -22,10 +22,11 @@ from ops import nats_config
 from ops.ports import HOST, free_port, is_free
 from shared import lifecycle, streams
 from shared.lock import Held, locked, running
-from shared.settings import DEFAULT_NATS_PORT, private_file
+from shared.private_file import private_file, private_text
+from shared.settings import DEFAULT_NATS_PORT
 
 PASSWORD_BYTES: Final = 24
-
+PORT_LIMIT: Final = 65_535
 START_DEADLINE_S: Final = 30.0
 """Warm it takes 0.03 s; a store of gigabytes is read through first."""
 
@@ -119,6 +120,8 @@ class NatsServer:
         private_file(config, self._config())
         private_file(self._folder / "port", str(self.port))
         private_file(self._folder / "monitor", self.monitor_url)
+        # The number in it may be another process by now, and `_lock_of` ends whoever it names.
+        (self._folder / "nats.pid").unlink(missing_ok=True)
         with (self._folder / "stderr.log").open("wb") as stderr:
             self._process = subprocess.Popen(
                 [binary(), "-c", str(config)],
@@ -218,9 +221,8 @@ class NatsServer:
 
     def _kept(self, name: str, fresh: str) -> str:
         path = self._folder / name
-        with contextlib.suppress(OSError):
-            if text := path.read_text().strip():
-                return text
+        if text := private_text(path):
+            return text
         private_file(path, fresh)
         return fresh
 
@@ -228,7 +230,7 @@ class NatsServer:
         if wanted:
             return wanted
         last = self._kept("port", "0")
-        if last.isdigit() and int(last) and is_free(int(last)):
+        if last.isdecimal() and 0 < int(last) <= PORT_LIMIT and is_free(int(last)):
             return int(last)
         if wanted is None and is_free(DEFAULT_NATS_PORT):
             return DEFAULT_NATS_PORT

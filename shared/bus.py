@@ -18,7 +18,7 @@ from shared import metrics, names, quota
 from shared.connection import REQUEST_TIMEOUT_S
 from shared.group_commit import GroupCommit
 from shared.log import logger
-from shared.messages import REPLY_LIMIT_BYTES, Partial, Reply
+from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 from shared.publishing import OverQuota, Publishing, TooLarge
 from shared.quota import Shares
 
@@ -54,7 +54,7 @@ class Bus(Publishing):
 
     # --- the journal ------------------------------------------------------------------------
 
-    async def journal(self, reply: Reply) -> Reply:
+    async def journal(self, reply: Reply) -> Journaled:
         """Stores the reply unless its prompt has one; returns the one that stands.
 
         Goes on trying until it is stored: a reply is never given up.
@@ -73,7 +73,7 @@ class Bus(Publishing):
         subject = names.reply_subject(reply.user, reply.prompt_id)
         headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
 
-        async def once() -> Reply:
+        async def once() -> Journaled:
             try:
                 await self._replies.store(subject, data, headers)
             except nats.js.errors.BadRequestError as error:
@@ -86,21 +86,21 @@ class Bus(Publishing):
                 return stored
             platform, _ = names.split_user(reply.user)
             metrics.answered.labels(platform, reply.outcome).inc()
-            return reply
+            return Journaled(reply)
 
         return await self.until_done(once)
 
-    async def stored_reply(self, user: str, prompt_id: str) -> Reply | None:
+    async def stored_reply(self, user: str, prompt_id: str) -> Journaled | None:
         """The journal's reply to a prompt. Goes on asking until the server answers."""
         subject = names.reply_subject(user, prompt_id)
         return await self.until_done(lambda: self._direct_get(subject))
 
-    async def _direct_get(self, subject: str) -> Reply | None:
+    async def _direct_get(self, subject: str) -> Journaled | None:
         try:
             message = await self.js.get_last_msg(names.REPLIES, subject, direct=True)
         except nats.js.errors.NotFoundError:
             return None
-        return Reply.model_validate_json(message.data or b"")
+        return Journaled(Reply.model_validate_json(message.data or b""))
 
     async def reply_when_stored(
         self, user: str, prompt_id: str, *, timeout_s: float
@@ -124,7 +124,7 @@ class Bus(Publishing):
                 # The journal is asked all the same: what was heard may not have been taken by it.
                 stored = await self.stored_reply(user, prompt_id)
                 if stored is not None or (left := deadline - now()) <= 0:
-                    return stored
+                    return stored.reply if stored is not None else None
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(left, pause_s)):
                         await heard.wait()

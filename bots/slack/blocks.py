@@ -5,8 +5,9 @@ The words that a person reads must stand in the blocks, because blocks hide the 
 
 from typing import Any, Final
 
+from bots.parts import Shape
 from bots.platform import Part
-from bots.slack.text import escaped, fallback
+from bots.slack.text import drawable, escaped, escaped_length, fallback
 
 EVENT_TYPE: Final = "threadwax"
 """Marks our messages, so that they can be found again."""
@@ -14,6 +15,9 @@ EVENT_TYPE: Final = "threadwax"
 PART_CHARS: Final = 3_800
 """Below 4,000, over which Slack refuses to edit a message (`msg_too_long`), with room for what
 closes a fence."""
+
+SHAPE: Final = Shape(PART_CHARS, parts_limit=20, text_length=escaped_length, prepared=drawable)
+"""How an answer is cut into messages."""
 
 STOP, AGAIN, RATE = "threadwax_stop", "threadwax_again", "threadwax_rate"
 UP, DOWN = "up", "down"

@@ -5,10 +5,12 @@ character by character, so that no token can come together from two chunks of a 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from html import unescape
 from typing import Final
-from urllib.parse import urlsplit
+
+from bots.rendering import Dialect, rendered
 
 _TOKEN: Final = re.compile(r"<([^<>]*)>")
 """https://docs.slack.dev/messaging/formatting-message-text: `<@U1>`, `<#C1|name>`, `<url|x>`."""
@@ -18,9 +20,27 @@ _QUOTE: Final = re.compile(r"(?m)^[ \t]{0,3}(?:>[ ]?)+")
 _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _UNSAFE: Final = re.compile(r"[&<>]")
 
-_LINK: Final = re.compile(r"(?i)\b[a-z][a-z0-9+.\-]*://[^\s<>|)\]\"'`]*")
-_UNFINISHED: Final = re.compile(r"(?i)(?:&[a-z]*|[a-z][a-z0-9+.\-]*(?::(?:/(?:/\S*)?)?)?)\Z")
-"""The end of a growing text that may still become a link, or another host than it is now."""
+HOST_CHARS: Final = 300
+"""A host's name has at most 253 characters: what goes on for longer names no known host."""
+
+_LINK_BEGINS: Final = re.compile(
+    r"(?<=[a-z0-9+.\-\\]):\\?/\\?/|(?<![\w./@:\-])www\.|\][(:]", re.IGNORECASE | re.ASCII
+)
+_MAY_BEGIN: Final = re.compile(
+    r"(?:(?<=[a-z0-9+.\-\\]):\\?/?\\?|(?<![\w./@:\-])w{1,3}|\])\Z", re.IGNORECASE | re.ASCII
+)
+_AUTHORITY: Final = re.compile(r"[^\s/?#<>|\[\]^]*")
+_HOST: Final = re.compile(r"([\w.\-]+)(?::\d*)?")
+_REST_OF_LINK: Final = re.compile(r"[^\s<>|)\]\"'`]*")
+_AROUND_LINKS: Final = ")}\"'`*_~.,;:!"
+_TARGET: Final = re.compile(r"\s*<?([^\s)]*)")
+_ABSOLUTE: Final = re.compile(r"[a-z][a-z0-9+.\-]*://|mailto:|tel:", re.IGNORECASE)
+_RELATIVE: Final = re.compile(r"https?:|//|\S*\\|[\w\-]+(?:\.[\w\-]+)+", re.IGNORECASE)
+
+SLACK: Final = Dialect(
+    draws=("table", "deep heading", "rule", "task", "image", "link", "indented code")
+)
+"""https://docs.slack.dev/reference/block-kit/blocks/markdown-block"""
 
 FALLBACK_CHARS: Final = 300
 """Of an answer in a notification; the message itself is in its blocks."""
@@ -67,6 +87,15 @@ def escaped(text: str) -> str:
     return "".join(out)
 
 
+def escaped_within(text: str, limit: int) -> str:
+    """The beginning of `escaped`, at most `limit` characters of it."""
+    whole = escaped(text[:limit])
+    if len(whole) <= limit:
+        return whole
+    entity = whole.rfind("&", limit - len("&amp;") + 1, limit)
+    return whole[: limit if entity < 0 or ";" in whole[entity:limit] else entity]
+
+
 def _escape(match: re.Match[str]) -> str:
     return _ESCAPES[match[0]]
 
@@ -84,34 +113,108 @@ def fallback(text: str) -> str:
     return _UNSAFE.sub(_escape, words)
 
 
+def drawable(text: str) -> str:
+    """A model's Markdown with what Slack does not draw, such as formulas, in code."""
+    return rendered(text, SLACK)
+
+
+# --- links ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """Where a link begins, the host that it leads to, and what makes it none.
+
+    `host` is empty if it cannot be one that anybody knows. `decided`: no later word changes this.
+    """
+
+    start: int
+    end: int
+    host: str
+    inert: str
+    decided: bool
+
+
 def hosts(text: str) -> frozenset[str]:
     """The hosts of the links in a text."""
-    return frozenset(filter(None, (_host(link[0]) for link in _LINK.finditer(text))))
+    return frozenset(link.host for link in _links(text) if link.host)
 
 
-def _host(link: str) -> str:
-    try:
-        return (urlsplit(link).hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-def defanged(text: str, known: frozenset[str]) -> str:
+def defanged(text: str, known: frozenset[str], *, growing: bool = False) -> str:
     """A text whose links to unknown hosts are no links any more.
 
     A link preview is a request to whoever the model chose, with whatever it put into the address.
+    `growing`: it ends where a later word could change what is shown, and before half a link.
     """
+    out: list[str] = []
+    last = whole = 0
+    end = len(text)
+    for link in _links(text):
+        if growing and link.start >= whole and (rest := _REST_OF_LINK.match(text, link.end)):
+            whole = rest.end()
+        if growing and (whole == len(text) or not link.decided):
+            end = link.start
+            break
+        host = link.host
+        if not host or not any(host == name or host.endswith(f".{name}") for name in known):
+            out += text[last : link.start], link.inert
+            last = link.end
+    else:
+        if growing and (begun := _MAY_BEGIN.search(text, max(last, end - len(":\\/\\")))):
+            end = begun.start()
+    return "".join([*out, text[last:end]])
 
-    def shown(match: re.Match[str]) -> str:
-        host = _host(match[0])
-        if host and any(host == name or host.endswith(f".{name}") for name in known):
-            return match[0]
-        return match[0].replace("://", "[:]//")
 
-    return _LINK.sub(shown, text)
+def _links(text: str) -> Iterator[_Link]:
+    for begin in _LINK_BEGINS.finditer(text):
+        if begin[0][0] == "]":
+            yield from _without_scheme(text, begin)
+        else:
+            absolute = begin[0][0] == ":"
+            host, decided = _host_at(text, begin.end() if absolute else begin.start())
+            if "\\" in text[begin.start() - absolute : begin.end()]:
+                host = ""
+            inert = f"[:]{begin[0][1:]}" if absolute else f"{begin[0][:-1]}[.]"
+            yield _Link(*begin.span(), host, inert, decided)
 
 
-def finished(text: str) -> str:
-    """A growing text up to where no later word can change what was shown."""
-    match = _UNFINISHED.search(text)
-    return text[: match.start()] if match else text
+def _host_at(text: str, at: int) -> tuple[str, bool]:
+    """The host in an address, and whether its end is there.
+
+    What browsers and Slack might read in another way is no host: a name must end where every reader
+    ends it.
+    """
+    authority = _AUTHORITY.match(text, at, at + HOST_CHARS)
+    end = authority.end() if authority else at
+    if end == at + HOST_CHARS:
+        return "", True
+    host = _HOST.fullmatch(text[at:end].rstrip(_AROUND_LINKS))
+    return (host[1].lower() if host else ""), end < len(text)
+
+
+def _without_scheme(text: str, begin: re.Match[str]) -> Iterator[_Link]:
+    """A Markdown link whose target has no scheme: Slack might complete it.
+
+    With a scheme it is found by that.
+    """
+    if begin[0] == "]:" and not _defines(text, begin.start()):
+        return
+    window = begin.end() + HOST_CHARS
+    found = _TARGET.match(text, begin.end(), window)
+    target, at, end = (found[1], *found.span(1)) if found else ("", len(text), len(text))
+    escaping = "\\" in target
+    if _ABSOLUTE.match(target) and not escaping:
+        return
+    decided = end < len(text) or window <= len(text)
+    if _RELATIVE.match(target):
+        readable = not escaping and not target.lower().startswith("http")
+        host = _host_at(text, at + 2 * target.startswith("//"))[0] if readable else ""
+        yield _Link(*begin.span(), host, f"] {begin[0][1]}", decided)
+    elif not decided:
+        yield _Link(*begin.span(), "", begin[0], decided)
+
+
+def _defines(text: str, at: int) -> bool:
+    """Whether a bracket that closes there is a link's definition, which begins its line."""
+    line = text[max(text.rfind("\n", 0, at) + 1, at - HOST_CHARS) : at]
+    return line.lstrip(" \t>*+-").startswith("[")

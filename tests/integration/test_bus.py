@@ -21,8 +21,9 @@ from ops.nats_server import NatsServer
 from shared import names, quota, streams
 from shared.bus import CUT, Bus, OverQuota
 from shared.connection import REQUEST_TIMEOUT_S, Unavailable
+from shared.follow import Position, follow
 from shared.messages import REPLY_LIMIT_BYTES, Deleted, Forget, Reply, Reset, Stop
-from shared.pull import consume, follow
+from shared.pull import consume
 from shared.quota import Shares
 from shared.streams import ensure_reply_consumer
 from tests.fakes.tcp_proxy import TcpProxy, Way
@@ -96,7 +97,9 @@ class Reader:
 
 @asynccontextmanager
 async def following(bus: Bus, reader: Reader, *, after: int = 0) -> AsyncIterator[None]:
-    task = asyncio.create_task(follow(bus, names.DLQ, "dlq.>", after=after, deliver=reader.take))
+    task = asyncio.create_task(
+        follow(bus, names.DLQ, "dlq.>", after=Position(after), deliver=reader.take)
+    )
     try:
         yield
         assert not task.done()
@@ -492,7 +495,7 @@ async def test_the_first_reply_stands(nats: NatsServer, bus: Bus) -> None:
         *(b.journal(reply(1, f"text {n}")) for n, b in enumerate([bus, other] * 10))
     )
     await other.close()
-    assert len({r.text for r in results}) == 1
+    assert len({r.reply.text for r in results}) == 1
     assert await bus.stored_reply("test:ada", "ada-1") == results[0]
     assert await stored(bus, names.REPLIES) == 1
 
@@ -508,7 +511,7 @@ async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
             await asyncio.sleep(0.01)
     proxy.reset()
     proxy.lose()
-    assert (await asyncio.wait_for(journaling, 20)).text == "once"
+    assert (await asyncio.wait_for(journaling, 20)).reply.text == "once"
     assert await stored(bus, names.REPLIES) == 2
 
 
@@ -520,15 +523,16 @@ async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
 )  # fmt: skip
 async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
     """However unevenly its text takes room."""
-    kept = await asyncio.wait_for(bus.journal(reply(1, text, prompt_text="why?")), 10)
+    journaled = await asyncio.wait_for(bus.journal(reply(1, text, prompt_text="why?")), 10)
+    kept = journaled.reply
     assert kept.text.endswith(CUT)
     assert text.startswith(kept.text.removesuffix(CUT))
     assert REPLY_LIMIT_BYTES // 5 < len(kept.wire()) <= REPLY_LIMIT_BYTES
-    assert await bus.stored_reply("test:ada", "ada-1") == kept
+    assert await bus.stored_reply("test:ada", "ada-1") == journaled
 
 
 async def test_the_question_is_left_out_before_the_answer_is_cut(bus: Bus) -> None:
-    kept = await bus.journal(reply(1, "x" * 400_000, prompt_text="y" * 100_000))
+    kept = (await bus.journal(reply(1, "x" * 400_000, prompt_text="y" * 100_000))).reply
     assert (kept.text, kept.prompt_text) == ("x" * 400_000, "")
 
 

@@ -1,0 +1,117 @@
+"""What a platform does not draw is replaced; everything else is as the model wrote it."""
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bots.discord.markdown import downgraded
+from bots.fence import opened_by
+
+PIECES = st.sampled_from(
+    ["word", " ", "\n", "\n\n", "> ", "- ", "1. ", "    ", "\t", "```", "```py\n", "~~~\n", "`",
+     "``", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\", "x_1", "|", "|---|\n", "| a | b |\n", "---",
+     "===\n", "***", "#### ", "## ", " ##", "[ ] ", "[x] ", "![", "[", "](", ")", "<br>", "<", ">",
+     "https://x.y", "![a](b)", "[c](d)", "\r\n", "\r", "\0", "é", "日本", "😀", "&amp;", '"t"']
+)  # fmt: skip
+TEXTS = st.lists(PIECES, max_size=40).map("".join)
+
+
+def letters(text: str) -> Counter[str]:
+    """What a person reads, without what is markup to some reader; a task's `x` becomes its tick."""
+    return Counter(re.sub(r"<br>|latex|\"t\"|\[[xX]\] |[\W_]", "", text))
+
+
+@given(TEXTS)
+@settings(max_examples=600)
+def test_no_letter_is_lost_whatever_the_markup(text: str) -> None:
+    """Half tables, formulas that never end, brackets in brackets."""
+    assert not letters(text) - letters(downgraded(text))
+
+
+@given(TEXTS)
+@settings(max_examples=400)
+def test_fenced_code_is_untouched(text: str) -> None:
+    """Every fenced block of the text is in what is shown, letter by letter and in its order."""
+    shown = downgraded(text)
+    at = 0
+    for block in fenced(text.replace("\r\n", "\n").replace("\r", "\n")):
+        at = shown.find(block, at) + len(block)
+        assert at >= len(block)
+
+
+def fenced(text: str) -> list[str]:
+    """The fenced blocks of a text, by the rules of the platforms."""
+    found: list[list[str]] = []
+    fence = None
+    for line in text.split("\n"):
+        if fence is not None and not fence.holds(line):
+            fence = None
+        if fence is None:
+            fence = opened_by(line)
+            if fence is not None:
+                found.append([line])
+            continue
+        found[-1].append(line)
+        if fence.closes(line):
+            fence = None
+    return ["\n".join(block) for block in found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- ```js\ncode | x\n---|---\n$x_1$\n```",
+        "> ```\n> #### x\n> ```",
+        "`` a ` $x_1$ ``",
+        "`$x_1$\n$y_1$`",
+        "\\$x_1$ and \\![a](b)",
+        "costs $5, $6 and $7_000",
+        "a $ b_1 $ c",
+        "$HOME/$USER_NAME",
+        "[text](https://x.y)",
+        "[https://x.y](https://other.z)",
+        '[https://x.y](https://x.y "words")',
+        "[ref]: https://x.y\n\n[ref]",
+        "a <b> <brand> < br>",
+        "no | table",
+        "| a | b |\n|---|\n| 1 |",
+        "Title\n-",
+        "[[[[[[![a](b",
+        "**bold** _it_ ~~gone~~ ||spoiler|| -# small\n- a\n  - b\n1. c\n> q",
+        "\\[ never closed\n\\[\nnor this",
+        "$$\nnever closed",
+    ],
+)
+def test_what_is_drawn_stays_as_it_is(text: str) -> None:
+    """Code, prices, shell variables, real links, and everything that is cut off."""
+    assert downgraded(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("> so $x_1$\n> and $y_1$", "> so `x_1`\n> and `y_1`"),
+        ("> a<br>b", "> a\n> b"),
+        ("- [ ] $x_1$\n  - [X] b", "- ☐ `x_1`\n  - ☑ b"),
+        ("so $$a=b$$ holds", "so `a=b` holds"),
+        ("> $$\n> a\n> $$", "> ```latex\n> a\n> ```"),
+        ("$$a = b$$", "```latex\na = b\n```"),
+        ("Title\n=====\ntext", f"Title\n{'─' * 12}\ntext"),
+        ("text\n\n* * *\n", f"text\n\n{'─' * 12}\n"),
+        ("##### **Deep** $x_1$", "**Deep** `x_1`"),
+        ("#### C# and F#", "**C# and F#**"),
+        ("![a [b] c](<https://x.y/a b> 'title')", "a [b] c: <https://x.y/a b>"),
+        ("[![a](b)](c)", "[a: <b>](c)"),
+        ("![a](https://x.y/(z))", "a: <https://x.y/(z)>"),
+        ("a\r\n\r\n---\r\nb", f"a\n\n{'─' * 12}\nb"),
+        ("> ```\n> x\n#### out", "> ```\n> x\n**out**"),
+        ("1. a\n```\nx\n```\n   - [ ] b", "1. a\n```\nx\n```\n   - ☐ b"),
+        ("$" + "a" * 2_000 + "_$ $x_1$", "$" + "a" * 2_000 + "_$ `x_1`"),
+    ],
+)
+def test_what_is_not_drawn_is_replaced_in_its_place(text: str, shown: str) -> None:
+    """In quotes, in lists, within a line; marks of the quote stay before each line."""
+    assert downgraded(text) == shown
