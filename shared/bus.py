@@ -32,6 +32,9 @@ _ANSWERED_ALREADY: Final = frozenset({10071, 10164})
 
 _LOOK_FIRST_S: Final = 0.002  # a reply is on the disk so soon after it is heard
 
+_STORED_WITHIN_S: Final = 1.0
+"""A reply is stored this soon after it is published; then the journal is asked once more."""
+
 _HEADER_ROOM_BYTES: Final = 4096
 """For subject and headers, which count towards the server's largest message: one byte more, and
 the server closes the connection for good."""
@@ -113,7 +116,8 @@ class Bus(Publishing):
         subscription = await self.client.subscribe(names.reply_subject(user, prompt_id), cb=hear)
         # A reply may be stored while we are away.
         forget = self.on_reconnect(heard.set)
-        pause_s = timeout_s
+        # One that was published before we subscribed, and stored after we looked, is never heard.
+        pause_s = _STORED_WITHIN_S
         try:
             while True:
                 # Subscribed first, so that a reply stored in between is seen one way or the other.
