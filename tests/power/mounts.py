@@ -91,8 +91,9 @@ class Mount:
         self._device_folder.mkdir()
         self._device = subprocess.Popen(
             [sys.executable, "-m", "tests.power.device", str(self._device_folder),
-             str(self._size_bytes)],
+             str(self._size_bytes), str(self.folder)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True,  # a Ctrl-C must not end it before those who use the disk
         )  # fmt: skip
         self._closing.callback(self._end_device)
         deadline = time.monotonic() + READY_WITHIN_S
@@ -190,11 +191,7 @@ class Mount:
     def _end_device(self) -> None:
         assert self._device.stdin is not None
         assert self._device.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            self._order("on")  # so that nobody waits for it any more
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _run("umount", "--lazy", str(self._device_folder))
-        self._device.stdin.close()
+        self._device.stdin.close()  # it unmounts its own folder
         self._device.wait(READY_WITHIN_S)
         self._device.stdout.close()
 
