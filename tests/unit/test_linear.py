@@ -16,9 +16,10 @@ import discord
 import pytest
 from pydantic import ValidationError
 
-from bots.discord.events import quotes_of as discord_quotes_of
-from bots.discord.events import text_of, title_of
+from bots.discord.events import text_of
 from bots.discord.markdown import downgraded
+from bots.discord.places import title_of
+from bots.discord.quotes import quotes_of as discord_quotes_of
 from bots.fence import opened_by, quote_of
 from bots.gateway.request import Refused, ask_of, is_inbox
 from bots.slack.events import changed_of, is_ts, said_of
