@@ -116,7 +116,10 @@ def _slack(text: str) -> dict[str, Any]:
 def _ask(text: str) -> None:
     for data in ({"user_id": "a", "prompt": text}, {"user_id": text, "prompt": "a"}):
         try:
-            ask_of(json.dumps(data).encode(), {"Nats-Msg-Id": text}, "", now=NOW, fresh_id="x")
+            ask_of(
+                json.dumps(data).encode(), {"Nats-Msg-Id": text}, "", guest=False, now=NOW,
+                fresh_id="x",
+            )  # fmt: skip
         except (Refused, ValidationError):
             continue
 
