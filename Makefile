@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then echo $$p; break; fi; done)
 
-.PHONY: help setup setup-dev chat up test check bench soak chaos lock clean
+.PHONY: help setup setup-dev chat up test check bench soak chaos power lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,7 @@ up: setup  ## start everything without the terminal chat
 	@$(BIN)/threadwax up --no-chat
 
 test: setup-dev  ## every test, on real parts
+	@tests/power/install.sh
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup-dev  ## lint, types, layers
@@ -53,6 +54,10 @@ soak: setup-dev  ## MINUTES=60 of mixed load, memory and files minute by minute;
 
 chaos: setup-dev  ## everything goes wrong, SEED=... ROUNDS=...; docs/chaos.md
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+power: setup-dev  ## the power goes at random moments, SEED=... ROUNDS=...; docs/power.md
+	@tests/power/install.sh
+	@$(BIN)/python -m tests.power $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lock:  ## renew the lock files
 	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock

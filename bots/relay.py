@@ -1,15 +1,13 @@
 """The relay: takes replies from the journal and has a platform show each exactly once.
 
-Platform-neutral. It acknowledges a reply only after every part was shown or can never be, and it
-must never hold up one user's replies for another's.
+Platform-neutral. It acknowledges a reply only after every part was shown or can never be, shows the
+replies of a thread in order, and must never hold up one thread's replies for another's.
 """
 
 import asyncio
 import contextlib
 import time
-from collections import deque
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
 from typing import Final
 
 import nats.errors
@@ -17,10 +15,11 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from bots.endings import end
-from bots.left_over import LeftOver
-from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part, Preparing
+from bots.part_poster import NOT_SHOWABLE, PartEnd, PartPoster
+from bots.parts import parts_of
+from bots.platform import ChatPlatform, Part
 from bots.preview import Previews
-from bots.split_text import split_text
+from bots.thread_order import Held, Queue, Thread, ThreadOrder, thread_of
 from shared import metrics, names
 from shared.bus import Bus
 from shared.log import logger
@@ -32,17 +31,10 @@ from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 WORKING_EVERY_S: Final = ACK_WAIT_S / 3
 """How often the server is told that a reply is still being worked on."""
 
-GIVE_UP_AFTER_S: Final = 24 * 3600.0
-"""A reply that no platform took for a day goes to the dead letters; until then it is tried."""
-
-LATER_AT_LEAST_S: Final = 0.1
-"""Before a part is tried again, whatever the platform says."""
+DEFECTS_LIMIT: Final = 3
+"""Defects of an adapter with one reply, after which its person gets a notice instead."""
 
 STOPPED: Final = "(stopped)"
-NOT_POSTED: Final = "refused"
-"""The receipt of a part that the platform refused after the notice was shown for another one."""
-
-NOT_SHOWABLE: Final = "I have an answer, but it cannot be shown here. Please ask in another way."
 
 
 class Relay:
@@ -72,36 +64,51 @@ class Relay:
         self._partials = partials
         self._inactive_s = inactive_s
         self._receipts = Receipts(bus, platform.name)
-        self._lanes: dict[str, deque[tuple[Reply, Msg]]] = {}
+        self._queues: dict[Thread, Queue] = {}
         self._in_hand: dict[str, Msg] = {}
+        self._order = ThreadOrder(self._receipts, self._in_hand, self._unacknowledged)
         self._previews = Previews(platform, self._receipts, after_s=previews_after_s)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._left_over = LeftOver(bus, consumer, self._in_hand)
+        self._parts = PartPoster(bus, platform, self._receipts)
+        self._defects: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Shows replies for ever; partials too where there is a subject for them."""
-        await self._bus.until_done(
-            lambda: ensure_reply_consumer(
-                self._bus.js, self._consumer, self._subject, inactive_s=self._inactive_s
-            )
-        )
+        """Shows replies for ever; partials too if there is a subject for them."""
+        await self._bus.until_done(self._ensure_consumer)
         partials = None
         working = asyncio.create_task(self._say_working())
-        # Counted before anything is asked for, which would count as well.
-        await self._left_over.count()
-        forget = self._bus.on_reconnect(self._left_over.hold)
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._see_partial)
-            await consume(self._bus, names.REPLIES, self._consumer, self._take)
+            await consume(
+                self._bus,
+                names.REPLIES,
+                self._consumer,
+                self._take,
+                ensure=self._ensure_consumer,
+            )
         finally:
-            forget()
             if partials is not None:
                 with contextlib.suppress(nats.errors.Error):
                     await partials.unsubscribe()
             self._previews.cancel()
-            await self._left_over.stop()
-            await end(working, *self._tasks)
+            await end(working, *self._tasks, *self._order.tasks)
+
+    async def _ensure_consumer(self) -> None:
+        await ensure_reply_consumer(
+            self._bus.js, self._consumer, self._subject, inactive_s=self._inactive_s
+        )
+
+    async def _unacknowledged(self) -> int:
+        """Replies that the server waits for and that are not in our hands."""
+
+        async def once() -> int:
+            before = set(self._in_hand)
+            info = await self._bus.js.consumer_info(names.REPLIES, self._consumer)
+            # Those were surely counted; what came or went meanwhile may have been.
+            return (info.num_ack_pending or 0) - len(before & self._in_hand.keys())
+
+        return await self._bus.until_done(once)
 
     # --- replies ----------------------------------------------------------------------------
 
@@ -120,57 +127,66 @@ class Relay:
         if reply.prompt_id in self._in_hand:
             return  # delivered again while it is being shown
         self._in_hand[reply.prompt_id] = message
-        lane = self._lanes.get(reply.user)
-        if lane is None:
-            lane = self._lanes[reply.user] = deque()
-            self._spawn(reply.user, lane)
-        lane.append((reply, message))
-        if self._left_over.holding:
-            by_age = sorted(lane, key=lambda held: held[1].metadata.sequence.stream)
-            lane.clear()
-            lane.extend(by_age)
-            if message.metadata.num_delivered > 1:
-                self._left_over.came_again()
+        thread = thread_of(reply.user, reply.place)
+        queue = self._queues.get(thread)
+        if queue is None:
+            queue = self._queues[thread] = Queue()
+            task = asyncio.create_task(self._drive(thread, queue))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        queue.add(Held(reply, message))
 
-    def _spawn(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
-        task = asyncio.create_task(self._drive(user, lane))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _drive(self, user: str, lane: "deque[tuple[Reply, Msg]]") -> None:
-        """Shows one user's replies one after the other, in the journal's order."""
-        while lane:
-            await self._left_over.all_there()
-            reply, message = lane.popleft()
+    async def _drive(self, thread: Thread, queue: Queue) -> None:
+        """Shows the replies of one thread one after the other."""
+        while queue.held:
+            held = await self._order.next_of(queue)
+            prompt_id = held.reply.prompt_id
+            shown = False
             try:
-                await self._show(reply)
-                await message.ack()
+                await self._show(held.reply)
+                shown = True
             except Exception:  # noqa: BLE001  (whatever a platform does)
                 # A defect in a platform must not end the others' replies. Not acknowledged, so
                 # the server delivers it again.
-                logger().exception("not shown", prompt=reply.prompt_id)
+                logger().exception("not shown", prompt=prompt_id)
                 metrics.post_failed.labels(self._platform.name, "defect").inc()
-            finally:
-                self._in_hand.pop(reply.prompt_id, None)
-        del self._lanes[user]
+                self._defects[prompt_id] += 1
+            if shown:
+                self._order.finish(prompt_id)
+                self._defects.pop(prompt_id, None)
+            # First this: what is in hand counts as not acknowledged.
+            self._in_hand.pop(prompt_id, None)
+            if shown:
+                with contextlib.suppress(nats.errors.Error):  # delivered again, and known then
+                    await held.message.ack()
+        del self._queues[thread]
 
     async def _show(self, reply: Reply) -> None:
+        """Returns when the reply is finished: each part has its receipt, or it is a dead letter."""
         started = time.monotonic()
         previewed = await self._previews.finish(reply.prompt_id)
         if reply.outcome == "withdrawn":
             # Claimed, so that no late partial opens a preview in the process after this one.
             await self._receipts.claim(f"{reply.prompt_id}.0")
             await self._platform.withdraw(reply)
+            await self._receipts.finish(reply.prompt_id)
             return
-        text = reply.text if reply.text.strip() else STOPPED
-        pieces = split_text(
-            self._prepared(text), self._platform.text_limit_chars, length=self._platform.text_length
-        )
-        refused = _Refused()
+        claim = Claim.NEW if previewed else await self._receipts.claim(f"{reply.prompt_id}.0")
+        if isinstance(claim, Posted) and claim.finished:
+            metrics.posted_before.labels(self._platform.name).inc()
+            return
+        pieces = await self._pieces(reply)
+        notice_shown = False
         for index, piece in enumerate(pieces):
             part = Part(reply, piece, index, len(pieces))
-            if not await self._post(part, refused, claimed_here=previewed and index == 0):
+            if index:
+                claim = await self._receipts.claim(part.key)
+            ended = await self._parts.post(part, claim, notice_shown=notice_shown)
+            if ended is PartEnd.GIVEN_UP:
                 return
+            notice_shown = notice_shown or ended is PartEnd.REFUSED
+        if len(pieces) > 1:
+            await self._receipts.finish(reply.prompt_id)
         logger().info(
             "posted",
             prompt=reply.prompt_id,
@@ -178,78 +194,11 @@ class Relay:
             took_ms=round((time.monotonic() - started) * 1000),
         )
 
-    def _prepared(self, text: str) -> str:
-        """The text as the platform wants it split; as it is, unless the platform says more."""
-        platform = self._platform
-        return platform.prepared(text) if isinstance(platform, Preparing) else text
-
-    async def _post(self, part: Part, refused: "_Refused", *, claimed_here: bool) -> bool:
-        """Shows one part once; False if this reply can never be shown to its end."""
-        name = self._platform.name
-        # What the preview claimed is this process's: nobody else can have filled it since.
-        claim = Claim.NEW if claimed_here else await self._receipts.claim(part.key)
-        if isinstance(claim, Posted):
-            metrics.posted_before.labels(name).inc()
-            return True
-        look_first = claim is Claim.TRIED
-        while True:
-            try:
-                receipt = await self._shown(part, look_first=look_first)
-            except Later as error:
-                metrics.post_failed.labels(name, "later").inc()
-                if _age_s(part.reply) > GIVE_UP_AFTER_S:
-                    await self._give_up(part, f"not shown within a day: {error}")
-                    return False
-                logger().warning(
-                    "not shown yet",
-                    prompt=part.reply.prompt_id,
-                    why=str(error),
-                    wait_s=round(error.wait_s, 1),
-                )
-                look_first = look_first or error.maybe_posted
-                await asyncio.sleep(max(error.wait_s, LATER_AT_LEAST_S))
-            except Never as error:
-                if part.text == NOT_SHOWABLE:
-                    reason = f"the platform refuses it: {error}"
-                    await self._give_up(part, reason, withdrawing=part.index == 0)
-                    return False
-                logger().error(
-                    "refused by the platform", prompt=part.reply.prompt_id, why=str(error)
-                )
-                if refused.told:
-                    await self._receipts.record(part.key, NOT_POSTED)
-                    return True
-                refused.told = True
-                part = Part(part.reply, NOT_SHOWABLE, part.index, part.count)
-            except (Gone, Forbidden) as error:
-                await self._give_up(part, f"{type(error).__name__.lower()}: {error}")
-                return False
-            else:
-                await self._receipts.record(part.key, receipt)
-                return True
-
-    async def _shown(self, part: Part, *, look_first: bool) -> str:
-        """The receipt of a part, posted now unless the platform has it."""
-        name = self._platform.name
-        if look_first and (receipt := await self._platform.find_posted(part)) is not None:
-            metrics.posted_before.labels(name).inc()
-            return receipt
-        receipt = await self._platform.post(part)
-        metrics.posted.labels(name).inc()
-        return receipt
-
-    async def _give_up(self, part: Part, reason: str, *, withdrawing: bool = False) -> None:
-        """Buries a reply; `withdrawing`: its preview, if there is one, must not stay behind."""
-        reply = part.reply
-        metrics.post_failed.labels(self._platform.name, "given up").inc()
-        await self._bus.bury(
-            subject=names.reply_subject(reply.user, reply.prompt_id),
-            data=reply.wire(),
-            reason=reason,
-            dedupe_id=f"{names.REPLIES}-{reply.prompt_id}-unshown",
-        )
-        if withdrawing:
-            await self._platform.withdraw(reply)
+    async def _pieces(self, reply: Reply) -> list[str]:
+        """The texts of a reply's parts; of one that met defects again and again, a notice."""
+        if self._defects[reply.prompt_id] >= DEFECTS_LIMIT:
+            return [NOT_SHOWABLE]
+        return await parts_of(self._platform, reply.text if reply.text.strip() else STOPPED)
 
     async def _say_working(self) -> None:
         while True:
@@ -268,17 +217,7 @@ class Relay:
             return  # lossy by design
         if partial.prompt_id in self._in_hand:
             return
-        # Else it would stand before an older answer that is still to be shown.
-        may_open = partial.user not in self._lanes and not self._left_over.holding
+        # Otherwise it would appear above an older answer that is still to be shown.
+        thread = thread_of(partial.user, partial.place)
+        may_open = thread not in self._queues and self._order.allows_preview(partial.after)
         self._previews.see(partial, may_open=may_open)
-
-
-@dataclass(slots=True)
-class _Refused:
-    """Whether the person was told that the platform refuses a part of this reply."""
-
-    told: bool = False
-
-
-def _age_s(reply: Reply) -> float:
-    return (datetime.now(UTC) - reply.answered_at).total_seconds()

@@ -1,7 +1,8 @@
 """Effects into replies: calls the model, shows partials, journals, and reports back to the flow.
 
 Runs in the asyncio thread. Every effect but a cancel ends in exactly one journaled reply; whatever
-goes wrong becomes one too, so that no user's queue can stall.
+goes wrong becomes one too, so that no user's queue can stall. A conversation hears of a reply by
+what the journal returned, and by nothing else.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from dataflow.effects import CallModel, Cancel, Effect, Settle
+from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle
 from dataflow.journal_room import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
@@ -20,7 +21,7 @@ from dataflow.request import halved
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import Ask, Outcome, Partial, Reply, Usage
+from shared.messages import Journaled, Outcome, Partial, Reply, Usage
 
 PARTIAL_EVERY_S: Final = 0.05
 """At most this often the text so far is sent; more would be more than an eye can see."""
@@ -37,9 +38,10 @@ BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
 NO_ROOM: Final = (
     "My store of answers is full, so I cannot answer at the moment. Please tell who runs this bot."
 )
-INTERNAL: Final = "Something went wrong inside this bot. Please ask again; it has been logged."
+JOURNAL_AGAIN_S: Final = 5.0
+"""After a defect that kept even a failure notice out of the journal."""
 
-Done = Callable[[str, Reply], None]
+Done = Callable[[str, Journaled], None]
 """Takes a user's reply back to the worker that keeps this user's conversation."""
 
 
@@ -87,17 +89,11 @@ class Answering:
         answer = _Answer(self._bus, self._model, self._room, effect, older)
         self._running[effect.ask.id] = answer
 
-        def ended(task: asyncio.Task[Reply | None]) -> None:
+        def ended(task: asyncio.Task[Journaled | None]) -> None:
             if self._running.get(effect.ask.id) is answer:
                 del self._running[effect.ask.id]
-            if task.cancelled():
-                return
-            if (error := task.exception()) is not None:
-                # A defect, not a fault of the surroundings: told, and this user's queue goes on.
-                logger().error("defect while answering", prompt=effect.ask.id, exc_info=error)
-            reply = _reply(effect.ask, "failed", INTERNAL) if error else task.result()
-            if reply is not None:
-                done(user, reply)
+            if not task.cancelled() and (journaled := task.result()) is not None:
+                done(user, journaled)
 
         answer.task.add_done_callback(ended)
 
@@ -121,7 +117,7 @@ class _Answer:
         self._calling = False
         self._cancelled_as: Outcome | None = None
         self._superseded = False
-        self._draft = _Draft(bus, effect.ask)
+        self._draft = _Draft(bus, effect)
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def cancel(self, outcome: Outcome | None) -> None:
@@ -132,7 +128,20 @@ class _Answer:
             self._calling = False  # one cancel ends the call; the reply is still to be journaled
             self.task.cancel()
 
-    async def _run(self) -> Reply | None:
+    async def _run(self) -> Journaled | None:
+        """The journal's reply; None if another call for the same question follows."""
+        try:
+            return await self._journaled()
+        except Exception:  # noqa: BLE001  (a defect: this user's queue goes on)
+            logger().exception("defect while answering", prompt=self._effect.ask.id)
+        while True:
+            try:
+                return await self._bus.journal(_reply(self._effect, "failed", INTERNAL))
+            except Exception:  # noqa: BLE001  (nothing may be settled without a stored reply)
+                logger().exception("defect while journaling", prompt=self._effect.ask.id)
+                await asyncio.sleep(JOURNAL_AGAIN_S)
+
+    async def _journaled(self) -> Journaled | None:
         effect, ask = self._effect, self._effect.ask
         started = time.monotonic()
         if self._older is not None:
@@ -145,13 +154,17 @@ class _Answer:
         outcome, text, model, usage = await self._outcome()
         if self._superseded:
             return None
-        stands = await self._bus.journal(_reply(ask, outcome, text, model=model, usage=usage))
+        reply = _reply(effect, outcome, text, model=model, usage=usage)
+        journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
         logger().info(
-            "answered", prompt=ask.id, outcome=stands.outcome, took_ms=round(took_s * 1000)
+            "answered",
+            prompt=ask.id,
+            outcome=journaled.reply.outcome,
+            took_ms=round(took_s * 1000),
         )
-        return stands
+        return journaled
 
     async def _outcome(self) -> tuple[Outcome, str, str, Usage | None]:
         effect = self._effect
@@ -204,8 +217,14 @@ class _Answer:
 
 
 def _reply(
-    ask: Ask, outcome: Outcome, text: str, *, model: str = "", usage: Usage | None = None
+    effect: CallModel | Settle,
+    outcome: Outcome,
+    text: str,
+    *,
+    model: str = "",
+    usage: Usage | None = None,
 ) -> Reply:
+    ask = effect.ask
     return Reply(
         prompt_id=ask.id,
         user=ask.user,
@@ -218,15 +237,17 @@ def _reply(
         usage=usage,
         said_at=ask.said_at,
         answered_at=datetime.now(UTC),
+        after=effect.after,
     )
 
 
 class _Draft:
     """The text so far, sent out at most once in `PARTIAL_EVERY_S`."""
 
-    def __init__(self, bus: Bus, ask: Ask) -> None:
+    def __init__(self, bus: Bus, effect: CallModel | Settle) -> None:
         self._bus = bus
-        self._ask = ask
+        self._ask = effect.ask
+        self._after = effect.after
         self._pieces: list[str] = []
         self._sequence = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -271,5 +292,6 @@ class _Draft:
             text=self.text,
             attempt=1,
             sequence=self._sequence,
+            after=self._after,
         )
         await self._bus.show(partial)

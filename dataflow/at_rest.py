@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from dataflow.effects import Keep, Kept
+from shared.broken_sqlite import is_broken
 from shared.log import logger
 
+TABLES: Final = frozenset({"conversations"})
 FILE: Final = "at_rest.db"
 """Not `.sqlite3`: Bytewax takes each file of that name for one of its own."""
 
@@ -94,6 +96,8 @@ class AtRest:
                 try:
                     await asyncio.to_thread(self.put, rows)
                 except sqlite3.Error as error:
+                    if self._unusable is not None and is_broken(error):
+                        self._unusable(error)
                     # They stay in memory, and are tried again after as long a rest.
                     logger().error("conversations cannot be put to rest", error=str(error))
                     continue

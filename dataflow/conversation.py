@@ -1,15 +1,22 @@
 """One user's conversation: what is asked next, in which order, and what is remembered.
 
-Pure: no clock, no network, no Bytewax. Events and replies go in, effects come out; every question
-gets exactly one effect that settles it, whatever is replayed after a crash.
+Pure: no clock, no network, no Bytewax. Events and journaled replies go in, effects come out. A
+question is over only when the journal has returned its reply: `Journaled` is the one way to say so.
+
+Order: in a thread one question at a time is asked or settled, and the next one only after the reply
+before it is in the journal. So each reply can name its predecessor, predecessors are always older
+in the journal, and no crash or replay can make two replies wait for each other.
 """
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Final
 
+from dataflow.audience import may_recall, same_thread
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.request import TooLong, Window, may_recall, request_of, same_thread
-from dataflow.saved import SAVED, Pending, Saved
+from dataflow.known import Known, ask_anew, known_pending, known_turn
+from dataflow.request import TooLong, Window, request_of
+from dataflow.saved import SAVED, Latest, Pending, Saved
 from dataflow.turns import Turn, Turns, turn_of
 from dataflow.window import FIRST_RATIO, corrected_ratio
 from shared.messages import (
@@ -19,6 +26,7 @@ from shared.messages import (
     Deleted,
     Edited,
     Forget,
+    Journaled,
     Outcome,
     Place,
     Reply,
@@ -34,6 +42,13 @@ WAITING_LIMIT: Final = 100
 
 SETTLED_LIMIT: Final = 256
 """Ids of a user's last settled questions, against a second delivery."""
+
+THREADS_LIMIT: Final = 64
+"""Threads of a user in which the next reply names the one before it. In one that is older than
+these, a reply would have to be unshown while the user asked in 64 others."""
+
+NAMED_FOR: Final = timedelta(hours=25)
+"""A relay gives a reply up after a day: an older one is shown by now, or is a dead letter."""
 
 TOO_MANY: Final = "You have too many unanswered questions. Please wait until some are answered."
 TOO_LONG: Final = (
@@ -55,6 +70,8 @@ class Conversation:
         self._pending: list[Pending] = []
         # A dict keeps the order in which they came, and finds one at once.
         self._settled: dict[str, None] = {}
+        # By thread, the last question whose reply is in the journal; the newest thread is last.
+        self._latest: dict[str, Latest] = {}
         self._next_order = 1
         self._ratio = FIRST_RATIO
         self._estimates: dict[str, int] = {}
@@ -71,6 +88,7 @@ class Conversation:
                 settled=tuple(self._settled),
                 next_order=self._next_order,
                 ratio=self._ratio,
+                latest=self._latest,
             )
         )
 
@@ -86,12 +104,13 @@ class Conversation:
         conversation._settled = dict.fromkeys(saved.settled)
         conversation._next_order = saved.next_order
         conversation._ratio = saved.ratio
+        conversation._latest = dict(saved.latest)
         return conversation
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """What is remembered, in order."""
-        return tuple(self._turns)
+        """The answered questions that are remembered, in order."""
+        return tuple(turn for turn in self._turns if turn.answer)
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -117,7 +136,7 @@ class Conversation:
             case Edited():
                 effects = self._on_edited(event, replayed=replayed)
             case Again():
-                effects = self._anew(event, "", replayed=replayed)
+                effects = self._again(event, replayed=replayed)
             case Reset():
                 self._forget(lambda place: may_recall(place, event.place))
             case Forget():
@@ -125,24 +144,33 @@ class Conversation:
             # Rate and Configure are for others who read the same stream.
         return [*effects, *self._start()]
 
-    def on_reply(self, reply: Reply) -> list[Effect]:
+    def on_reply(self, journaled: Journaled) -> list[Effect]:
         """What follows from the journal's reply to a pending question."""
+        reply = journaled.reply
         pending = self._find(reply.prompt_id)
         estimated = self._estimates.pop(reply.prompt_id, 0)
         if pending is None:
             return []
         self._pending.remove(pending)
-        self._settled[reply.prompt_id] = None
-        while len(self._settled) > SETTLED_LIMIT:
-            del self._settled[next(iter(self._settled))]
-        said = reply.outcome in {"answered", "stopped"} and reply.text.strip()
-        if said and not pending.forgotten:
+        self._note_settled(pending, reply)
+        if reply.outcome != "withdrawn" and not pending.forgotten:
             self._remember(pending, reply)
         if reply.outcome == "answered" and reply.usage is not None:
             self._ratio = corrected_ratio(
                 self._ratio, estimated=estimated, counted=reply.usage.prompt_tokens
             )
         return [*self._edited_since(pending, reply), *self._start()]
+
+    def _note_settled(self, pending: Pending, reply: Reply) -> None:
+        self._settled[pending.ask.id] = None
+        if not pending.at_once:
+            thread = _thread_key(pending.ask.place)
+            self._latest.pop(thread, None)
+            self._latest[thread] = Latest(reply.prompt_id, reply.answered_at)
+        while len(self._settled) > SETTLED_LIMIT:
+            del self._settled[next(iter(self._settled))]
+        while len(self._latest) > THREADS_LIMIT:
+            del self._latest[next(iter(self._latest))]
 
     def resume(self) -> list[Effect]:
         """After a restart: asks again what was pending."""
@@ -154,13 +182,19 @@ class Conversation:
         if new.ask.id in self._settled or self._find(new.ask.id) is not None:
             return []
         if len(self._pending) >= WAITING_LIMIT:
-            return self._settle(new, "refused", TOO_MANY)
-        # Platforms deliver out of order; what waits is put in the order in which it was said.
+            return self._refuse_at_once(new)
+        # Platforms deliver out of order; waiting questions are sorted by when they were said.
         at = len(self._pending)
         while at and self._is_later(self._pending[at - 1], new):
             at -= 1
         self._pending.insert(at, new)
         return []
+
+    def _refuse_at_once(self, new: Pending) -> list[Effect]:
+        """Refuses one question too many. In its turn the refusal would come when it is not true."""
+        new.ends, new.words, new.at_once = "refused", TOO_MANY, True
+        self._pending.append(new)
+        return [self._settle(new)]
 
     @staticmethod
     def _is_later(waiting: Pending, new: Pending) -> bool:
@@ -171,7 +205,7 @@ class Conversation:
             return []
         pending = self._find(event.prompt_id)
         if pending is None:
-            return self._anew(event, event.text, replayed=replayed) if event.ask_again else []
+            return self._on_late_edit(event, replayed=replayed)
         pending.edit = None if pending.ends == "withdrawn" else event
         if pending.ends is None:
             pending.ask = pending.ask.model_copy(update={"text": event.text})
@@ -184,34 +218,47 @@ class Conversation:
         edit = pending.edit
         if edit is None or not edit.ask_again or reply.prompt_text in {"", edit.text}:
             return []
-        replaces = pending.replaces or pending.ask.id
-        return self._on_ask(
-            Pending(_ask_of(edit, edit.text), replayed=True, order=pending.order, replaces=replaces)
+        return self._ask_anew(edit, known_pending(pending), edit.text, replayed=True)
+
+    def _again(self, event: Again, *, replayed: bool) -> list[Effect]:
+        known = self._known(event.prompt_id, event.place)
+        if known is not None:
+            return self._ask_anew(event, known, known.text, replayed=replayed)
+        refused = Pending(
+            ask_anew(event, "(again)"), replayed, ends="refused", words=NOT_REMEMBERED
         )
+        return self._on_ask(refused)
 
-    def _anew(self, event: Again | Edited, text: str, *, replayed: bool) -> list[Effect]:
-        """Asks these words in the place of a question; without any, those that it has now."""
-        said = self._said_before(event.prompt_id, event.place)
-        if said is not None and text == said[0]:
+    def _on_late_edit(self, event: Edited, *, replayed: bool) -> list[Effect]:
+        """An edit of a question that is not pending: the edit has the words, whoever forgot."""
+        if not event.ask_again:
+            return []
+        known = self._known(event.prompt_id, event.place)
+        if known is None:
+            return self._on_ask(Pending(ask_anew(event, event.text), replayed))
+        if known.text == event.text:
             return []  # answered so before this edit was read, or read again
-        ask = _ask_of(event, text or (said[0] if said else "(again)"))
-        if said is None:
-            known = event.id in self._settled or self._find(event.id) is not None
-            return [] if known else self._settle(Pending(ask, replayed), "refused", NOT_REMEMBERED)
-        _, order, replaces = said
-        return self._on_ask(Pending(ask, replayed, order=order, replaces=replaces))
+        return self._ask_anew(event, known, event.text, replayed=replayed)
 
-    def _said_before(self, target: str, place: Place) -> tuple[str, int, str] | None:
-        """A question's text, its order and its id when asked first; None: nobody remembers it."""
+    def _ask_anew(
+        self, event: Again | Edited, known: Known, text: str, *, replayed: bool
+    ) -> list[Effect]:
+        """Asks in the place of a known question; the new answer replaces the old one."""
+        ask = ask_anew(event, text, known)
+        return self._on_ask(Pending(ask, replayed, order=known.order, replaces=known.first))
+
+    def _known(self, target: str, place: Place) -> Known | None:
+        """A question by any of its ids: to ask it again in its thread is to say it there again."""
         for turn in self._turns:
-            if turn.is_about(target) and may_recall(turn.place, place):
-                return turn.question, turn.order, turn.first or turn.prompt_id
+            is_here = same_thread(turn.place, place) or may_recall(turn.place, place)
+            if turn.is_about(target) and is_here:
+                return known_turn(turn)
         # People see an answer, and may want another, before the flow has heard of it.
         for pending in self._pending:
             is_meant = target in {pending.ask.id, pending.replaces} and not pending.forgotten
             if is_meant and same_thread(pending.ask.place, place):
                 self._put_in_order(pending)
-                return pending.ask.text, pending.order, pending.replaces or pending.ask.id
+                return known_pending(pending)
         return None
 
     @staticmethod
@@ -221,24 +268,31 @@ class Conversation:
         return same_thread(pending.ask.place, stop.place)
 
     def _end(self, outcome: Outcome, chosen: Callable[[Pending], bool]) -> list[Effect]:
+        """Ends questions: what is being asked is cancelled, what waits is settled in its turn."""
         effects: list[Effect] = []
         for pending in [p for p in self._pending if chosen(p)]:
-            effects.append(
-                Cancel(pending.ask.id, outcome)
-                if pending.asked
-                else Settle(pending.ask, outcome, "")
-            )
-            self._begin(pending)
+            if pending.asked:
+                effects.append(Cancel(pending.ask.id, outcome))
             pending.forgotten = pending.forgotten or outcome == "withdrawn"
             pending.ends, pending.edit = outcome, None  # an edit before this is ended, too
         return effects
 
-    def _settle(self, pending: Pending, outcome: Outcome, text: str) -> list[Effect]:
-        """A reply without a model; it counts as asked until the journal has it."""
+    def _settle(self, pending: Pending) -> Effect:
+        """Settles a question without the model.
+
+        It counts as asked until the journal has it: after a crash its reply may be an answer.
+        """
+        assert pending.ends is not None  # noqa: S101  (nothing else is settled)
+        after = None if pending.at_once else self._before(pending)
         self._begin(pending)
-        pending.ends, pending.words = outcome, text
-        self._pending.append(pending)
-        return [Settle(pending.ask, outcome, text)]
+        return Settle(pending.ask, pending.ends, pending.words, after)
+
+    def _before(self, pending: Pending) -> str | None:
+        """The question whose reply comes before this one in the thread."""
+        latest = self._latest.get(_thread_key(pending.ask.place))
+        if latest is None or pending.ask.said_at - latest.answered_at > NAMED_FOR:
+            return None
+        return latest.prompt_id
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
         self._turns.drop(lambda turn: chosen(turn.place))
@@ -246,23 +300,22 @@ class Conversation:
             pending.forgotten = pending.forgotten or chosen(pending.ask.place)
 
     def _start(self) -> Iterator[Effect]:
-        """Asks what may be asked now: one a thread, a few a user, in order."""
-        busy = [p.ask.place for p in self._pending if p.asked]
+        """Takes what may be taken now: one question a thread, in order; few model calls a user."""
+        threads = [p.ask.place for p in self._pending if p.asked]
+        calling = len(threads)
         for pending in [p for p in self._pending if not p.asked]:
             place = pending.ask.place
+            if any(same_thread(other, place) for other in threads):
+                continue
+            threads.append(place)  # also if it has to wait: nothing in its thread may pass it
             if pending.ends is not None:
-                self._begin(pending)
-                yield Settle(pending.ask, pending.ends, pending.words)
-            elif len(busy) < IN_FLIGHT_LIMIT and not any(same_thread(b, place) for b in busy):
-                busy.append(place)
-                self._begin(pending)
+                yield self._settle(pending)
+            elif calling < IN_FLIGHT_LIMIT:
+                calling += 1
                 yield self._call(pending)
 
     def _begin(self, pending: Pending) -> None:
-        """From now on it counts as asked.
-
-        Also one that is settled without a model: after a crash its reply may be an answer.
-        """
+        """From now on it counts as asked."""
         pending.asked = True
         self._put_in_order(pending)
 
@@ -272,28 +325,31 @@ class Conversation:
         self._next_order = max(self._next_order, pending.order + 1)
 
     def _call(self, pending: Pending) -> Effect:
-        before = self._turns.before(pending.order)
+        after = self._before(pending)
+        self._begin(pending)
+        turns = self._turns.before(pending.order)
         try:
-            request = request_of(pending.ask, before, self._window, self._ratio)
+            request = request_of(pending.ask, turns, self._window, self._ratio)
         except TooLong:
-            return Settle(pending.ask, "refused", TOO_LONG)
+            return Settle(pending.ask, "refused", TOO_LONG, after)
         self._estimates[pending.ask.id] = request.estimated_tokens
-        return CallModel(pending.ask, request, pending.replayed)
+        return CallModel(pending.ask, request, pending.replayed, after)
 
     def _remember(self, pending: Pending, reply: Reply) -> None:
+        """Keeps the turn. Of a failure only the question is kept, so that it can be asked again."""
+        heard = reply.outcome in {"answered", "stopped"}
+        if not heard and reply.outcome != "failed":
+            return
+        answer = reply.text if heard and reply.text.strip() else ""
+        place = self._turns.shared(pending.ask.place)
         question = reply.prompt_text or pending.ask.text
-        turn = turn_of(
-            reply.prompt_id, self._turns.shared(pending.ask.place), question, reply.text,
-            pending.order, first=pending.replaces,
-        )  # fmt: skip
-        self._turns.add(turn)
+        self._turns.add(
+            turn_of(pending.ask, place, question, answer, pending.order, first=pending.replaces)
+        )
 
     def _find(self, prompt_id: str) -> Pending | None:
         return next((p for p in self._pending if p.ask.id == prompt_id), None)
 
 
-def _ask_of(event: Again | Edited, text: str) -> Ask:
-    return Ask(
-        id=event.id, user=event.user, place=event.place, address=event.address,
-        said_at=event.said_at, text=text,
-    )  # fmt: skip
+def _thread_key(place: Place) -> str:
+    return f"{place.space}/{place.channel}/{place.thread}"

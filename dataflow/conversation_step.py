@@ -12,13 +12,14 @@ from bytewax.operators import StatefulBatchLogic
 
 from dataflow.at_rest import AtRest
 from dataflow.conversation import Conversation
-from dataflow.effects import Effect, Keep, Kept
+from dataflow.effects import INTERNAL, Effect, Keep, Kept, Settle
 from dataflow.idle import Idle
 from dataflow.prompts_source import NOW, Arrived
 from dataflow.request import Window
 from dataflow.saved import quiet_user
 from shared import metrics
-from shared.messages import Reply
+from shared.log import logger
+from shared.messages import Ask, Journaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Rest:
     """Nobody touched this conversation for a while."""
 
 
-Heard = Arrived | Reply | Rest | Kept
+Heard = Arrived | Journaled | Rest | Kept
 Step = Callable[[bytes | None], StatefulBatchLogic[Heard, Effect | Keep, bytes]]
 
 _VERSIONS = itertools.count(1)
@@ -73,11 +74,9 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
         for value in values:
             match value:
                 case Arrived():
-                    effects += self._touched(value.event.user).on_event(
-                        value.event, replayed=value.replayed
-                    )
-                case Reply():
-                    effects += self._touched(value.user).on_reply(value)
+                    effects += self._heard(value)
+                case Journaled():
+                    effects += self._told(value)
                 case Rest():
                     effects += self._keep()
                 case Kept():
@@ -85,6 +84,26 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
         # Discarded, it is forgotten by the recovery store too, once this epoch is closed.
         here = self._conversation is not None or self._unread is not None
         return effects, StatefulBatchLogic.RETAIN if here else StatefulBatchLogic.DISCARD
+
+    def _heard(self, arrived: Arrived) -> list[Effect]:
+        event = arrived.event
+        conversation = self._touched(event.user)
+        try:
+            return conversation.on_event(event, replayed=arrived.replayed)
+        except Exception:  # noqa: BLE001  (one user's event must not end everybody's flow)
+            logger().exception("defect in a conversation", prompt=event.id)
+            effects = list(conversation.resume())
+            if isinstance(event, Ask) and all(p.ask.id != event.id for p in conversation.pending):
+                effects.append(Settle(event, "failed", INTERNAL))
+            return effects
+
+    def _told(self, journaled: Journaled) -> list[Effect]:
+        conversation = self._touched(journaled.reply.user)
+        try:
+            return conversation.on_reply(journaled)
+        except Exception:  # noqa: BLE001  (as above; the question is no longer pending)
+            logger().exception("defect in a conversation", prompt=journaled.reply.prompt_id)
+            return list(conversation.resume())
 
     def _touched(self, user: str) -> Conversation:
         if self._conversation is None:

@@ -4,18 +4,26 @@ Pure.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from dataflow.request import Request
 from shared.messages import Ask, Outcome
 
+INTERNAL: Final = "Something went wrong inside this bot. Please ask again; it has been logged."
+"""The reply to a question that met a defect of ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallModel:
-    """Ask the model; `replayed`: the journal may already hold the answer, so look there first."""
+    """Ask the model; `replayed`: the journal may already hold the answer, so look there first.
+
+    `after` is the question whose reply comes before this one in the thread.
+    """
 
     ask: Ask
     request: Request
     replayed: bool
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,7 @@ class Settle:
     ask: Ask
     outcome: Outcome
     text: str
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataflow.answering import Answering
 from dataflow.at_rest import AtRest
 from dataflow.effects import Effect, Keep, Kept
 from dataflow.io_thread import IoThread
-from shared.messages import Reply
+from shared.messages import Journaled
 
 
 class ModelSink(DynamicSink[tuple[str, Effect | Keep]]):
@@ -46,6 +46,6 @@ class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Keep]]):
         if keeps:
             self._io.soon(self._at_rest.take, keeps, self._done)
 
-    def _done(self, user: str, news: Reply | Kept) -> None:
+    def _done(self, user: str, news: Journaled | Kept) -> None:
         self._seat.completions.append((user, news))
         self._seat.ring()

@@ -1,12 +1,12 @@
 """What the model is sent: the persona, what may be recalled here, this thread, the question.
 
-Pure. It decides who may hear what, and must never put words into a request for a place whose
-audience did not hear them.
+Pure. Words from elsewhere come in only where `audience.may_recall` allows it.
 """
 
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dataflow.audience import may_recall, same_thread
 from dataflow.turns import Turn
 from dataflow.window import (
     FIRST_RATIO,
@@ -51,31 +51,6 @@ class TooLong(Exception):  # noqa: N818
     """The question alone is more than the model can read."""
 
 
-def may_recall(said_in: Place, here: Place) -> bool:
-    """Whether words said in one place may be repeated in another, for the same user.
-
-    Only in the same channel, or from a public place of the same space, or in a direct message
-    with that user. Never from a direct message or a private channel into another channel.
-    """
-    if said_in.platform != here.platform:
-        return False
-    if here.audience == "direct":
-        return True
-    if said_in.space != here.space:
-        return False
-    return said_in.channel == here.channel or said_in.audience == "public"
-
-
-def same_thread(one: Place, other: Place) -> bool:
-    """Whether two places are one conversation on the screen."""
-    return (
-        one.thread == other.thread
-        and one.channel == other.channel
-        and one.space == other.space
-        and one.platform == other.platform
-    )
-
-
 def request_of(ask: Ask, turns: list[Turn], window: Window, ratio: float) -> Request:
     """The request for a question, after the given turns, trimmed to the window.
 
@@ -100,12 +75,12 @@ def request_of(ask: Ask, turns: list[Turn], window: Window, ratio: float) -> Req
     place: Place | None = None
     chosen: list[Turn] | None = None
     for turn in turns:
+        if not turn.answer:
+            continue  # it failed: nobody heard anything
         if turn.place is not place:  # turns in a row mostly share one
             place, chosen = turn.place, None
-            if same_thread(place, ask.place):
-                chosen = here
-            elif may_recall(place, ask.place):
-                chosen = elsewhere
+            if may_recall(place, ask.place):
+                chosen = here if same_thread(place, ask.place) else elsewhere
         if chosen is not None:
             chosen.append(turn)
     costs = [turn.tokens for turn in here]
@@ -117,7 +92,7 @@ def request_of(ask: Ask, turns: list[Turn], window: Window, ratio: float) -> Req
 
     messages: list[ChatMessage] = [{"role": "system", "content": persona + background}]
     for turn in here:
-        messages.append({"role": "user", "content": turn.question})
+        messages.append({"role": "user", "content": turn.asked})
         messages.append({"role": "assistant", "content": turn.answer})
     messages.append({"role": "user", "content": question})
     return Request(tuple(messages), fixed + used + background_cost)
@@ -136,7 +111,7 @@ def _background(turns: list[Turn], room: int) -> tuple[str, int]:
     if not fitting:
         return "", 0
     kept = turns[len(turns) - fitting :]
-    lines = [BACKGROUND_HEAD, *(f"They: {turn.question}\nYou: {turn.answer}" for turn in kept)]
+    lines = [BACKGROUND_HEAD, *(f"They: {turn.asked}\nYou: {turn.answer}" for turn in kept)]
     cost = sum(turn.tokens for turn in kept) + message_tokens(BACKGROUND_HEAD)
     return "\n\n" + "\n".join(lines), cost
 

@@ -5,10 +5,10 @@ version.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter
 
 from dataflow.turns import Turn
 from shared.messages import Ask, Edited, Outcome
@@ -21,7 +21,8 @@ class Pending:
     `replaces` is the question, as asked first, whose answer this one takes the place of;
     `forgotten` leaves no turn. `ends` is the outcome of one that the model is not to be asked, or
     not any more, and `words` its text: without them a crash would turn it into an answer. `edit` is
-    the newest one, which its reply may have come before.
+    the newest one, which its reply may have come before. `at_once`: it is settled out of turn, so
+    that no later reply waits for it.
     """
 
     ask: Ask
@@ -33,13 +34,23 @@ class Pending:
     ends: Outcome | None = None
     words: str = ""
     edit: Edited | None = None
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The last question of a thread whose reply is in the journal."""
+
+    prompt_id: str
+    answered_at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """A conversation at rest: what a snapshot holds. New fields need a default.
 
-    In the order in which they are written: `quiet_user` reads the first two.
+    The order is that in which they are written: `quiet_user` reads the first two. `latest` holds by
+    thread the last question whose reply is in the journal.
     """
 
     user: str = ""
@@ -48,6 +59,7 @@ class Saved:
     settled: tuple[str, ...]
     next_order: int
     ratio: float
+    latest: dict[str, Latest] = field(default_factory=dict)
     v: int = 1
 
 

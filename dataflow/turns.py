@@ -8,19 +8,27 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dataflow.window import message_tokens
-from shared.messages import Place
+from shared.messages import Ask, Attachment, Place
 
 TURNS_LIMIT: Final = 200
 TOKENS_LIMIT: Final = 50_000
 """What is remembered of one user: about 200 kB, beyond which a summary serves better."""
 
 
+KEPT_FILE_CHARS: Final = 2_000
+"""Of a text file, for asking its question again."""
+
+NOT_KEPT: Final = "(This file is too long to be kept. Ask for it to be attached again.)"
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One question and its answer, as the person saw them. `order` sorts a user's turns.
 
-    `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
-    `first` is the id of the question as it was asked first, where this answer is a newer one.
+    An empty `answer` is a failure: the question can be asked again, and the model is never shown
+    it. `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
+    `first` is the id of the question as it was asked first, if this answer is a newer one.
+    `files`, `persona` and `model` are those of the question, for asking it again.
     """
 
     prompt_id: str
@@ -30,6 +38,14 @@ class Turn:
     order: int
     tokens: int
     first: str | None = None
+    files: tuple[Attachment, ...] = ()
+    persona: str | None = None
+    model: str | None = None
+
+    @property
+    def asked(self) -> str:
+        """The question as a later request shows it: its files by name."""
+        return asked_with(self.question, self.files)
 
     def is_about(self, prompt_id: str) -> bool:
         """Whether this is the answer to that question, by whichever of its ids."""
@@ -37,17 +53,29 @@ class Turn:
 
 
 def turn_of(
-    prompt_id: str,
-    place: Place,
-    question: str,
-    answer: str,
-    order: int,
-    *,
-    first: str | None = None,
+    ask: Ask, place: Place, question: str, answer: str, order: int, *, first: str | None = None
 ) -> Turn:
-    """A turn, weighed."""
-    tokens = message_tokens(question) + message_tokens(answer)
-    return Turn(prompt_id, place, question, answer, order, tokens, first)
+    """A turn, weighed. `question` is the text that was answered."""
+    files = tuple(map(_kept, ask.attachments))
+    tokens = message_tokens(asked_with(question, files)) + message_tokens(answer)
+    return Turn(
+        ask.id, place, question, answer, order, tokens, first, files, ask.persona, ask.model
+    )
+
+
+def asked_with(question: str, files: tuple[Attachment, ...]) -> str:
+    """A question's text, and its files by name."""
+    if not files:
+        return question
+    named = [f"[{'picture' if file.blob else 'file'}: {file.name}]" for file in files]
+    return "\n".join([question, *named] if question.strip() else named)
+
+
+def _kept(file: Attachment) -> Attachment:
+    """A file as a turn keeps it: a text that is too long leaves its name and a note."""
+    if file.text is None or len(file.text) <= KEPT_FILE_CHARS:
+        return file
+    return file.model_copy(update={"text": NOT_KEPT})
 
 
 class Turns:

@@ -18,7 +18,8 @@ import xllamacpp
 from ops.ports import HOST
 from shared import lifecycle
 from shared.lock import Held, locked
-from shared.settings import Settings, private_file
+from shared.private_file import private_file
+from shared.settings import Settings
 
 MODEL_NAME: Final = "demo"
 

@@ -14,7 +14,8 @@ from typing import Final
 from ops.nats_server import DidNotStart, NatsServer
 from shared import lifecycle
 from shared.lock import Held
-from shared.settings import Settings, private_file
+from shared.private_file import private_file
+from shared.settings import Settings
 
 WATCH_S: Final = 1.0
 SICK_LIMIT_S: Final = 15.0

@@ -1,6 +1,7 @@
 """The embedded nats-server: one child process on a data folder, on loopback, with JetStream.
 
-Never acknowledges what is not on the disk, and never lets a second server onto the same folder.
+It must never acknowledge what is not on the disk, let a second server onto the same folder, or let
+a client without the password pass for one that has it.
 """
 
 import contextlib
@@ -17,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ops import nats_config
 from ops.ports import HOST, free_port, is_free
-from shared import lifecycle, names, streams
+from shared import lifecycle, streams
 from shared.lock import Held, locked, running
-from shared.settings import DEFAULT_NATS_PORT, private_file
-
-USER: Final = "threadwax"
-GUEST: Final = "guest"
+from shared.private_file import private_file, private_text
+from shared.settings import DEFAULT_NATS_PORT
 
 PASSWORD_BYTES: Final = 24
+PORT_LIMIT: Final = 65_535
 START_DEADLINE_S: Final = 30.0
 """Warm it takes 0.03 s; a store of gigabytes is read through first."""
 
@@ -35,38 +36,6 @@ STOP_DEADLINE_S: Final = 10.0
 HEALTH_TIMEOUT_S: Final = 2.0
 POLL_S: Final = 0.01
 ORPHAN_DEADLINE_S: Final = 5.0
-
-_CONFIG: Final = """\
-# Written at every start: changes here are lost.
-server_name: threadwax
-host: {host}
-port: {port}
-http: "{host}:{monitor_port}"  # without authentication, hence loopback
-pid_file: "{folder}/nats.pid"
-log_file: "{folder}/nats-server.log"
-logfile_size_limit: 10MB
-logfile_max_num: 2
-max_payload: 1MB
-lame_duck_grace_period: "1s"
-lame_duck_duration: "30s"
-jetstream {{
-  store_dir: "{folder}/js"
-  # By default JetStream acknowledges first and syncs every two minutes.
-  sync_interval: always
-  max_mem: 128MB
-  # A ceiling for what the streams reserve together (3.3 GiB), not a check of the disk.
-  max_file: 8GB
-}}
-authorization {{
-  users: [
-    {{ user: {user}, password: "{password}" }}
-    # Who connects without credentials may ask, and hear the answer: nothing else.
-    {{ user: {guest}, password: "{guest_password}", permissions: {{
-        publish: ["{gateway}"], subscribe: ["_INBOX.>"] }} }}
-  ]
-}}
-no_auth_user: {guest}
-"""
 
 
 class DidNotStart(Exception):  # noqa: N818
@@ -112,7 +81,7 @@ class NatsServer:
     @property
     def url(self) -> str:
         """Where the components connect, with their password: a secret."""
-        return f"nats://{USER}:{self._password}@{HOST}:{self.port}"
+        return f"nats://{nats_config.USER}:{self._password}@{HOST}:{self.port}"
 
     @property
     def guest_url(self) -> str:
@@ -146,10 +115,13 @@ class NatsServer:
     def launch(self) -> None:
         """Starts the process and does not wait for it."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._take_over()
         config = self._folder / "nats.conf"
         private_file(config, self._config())
         private_file(self._folder / "port", str(self.port))
         private_file(self._folder / "monitor", self.monitor_url)
+        # The number in it may be another process by now, and `_lock_of` ends whoever it names.
+        (self._folder / "nats.pid").unlink(missing_ok=True)
         with (self._folder / "stderr.log").open("wb") as stderr:
             self._process = subprocess.Popen(
                 [binary(), "-c", str(config)],
@@ -218,23 +190,39 @@ class NatsServer:
         os.close(self._lock)
 
     def _config(self) -> str:
-        return _CONFIG.format(
+        return nats_config.written(
             host=HOST,
             port=self.port,
             monitor_port=self.monitor_port,
             folder=self._folder,
-            user=USER,
             password=self._password,
-            guest=GUEST,
-            guest_password=secrets.token_urlsafe(PASSWORD_BYTES),
-            gateway=names.GATEWAY_SUBJECT,
         )
+
+    def _take_over(self) -> None:
+        """Gives the streams of an older version to the account that has them now.
+
+        One rename: after a crash they belong to the one account or to the other. If both have
+        streams, because an older version's folder was put back, that one is put aside: the server
+        would not become healthy with it.
+        """
+        accounts = self._folder / "js" / "jetstream"
+        former, now = accounts / nats_config.FORMER_ACCOUNT, accounts / nats_config.ACCOUNT
+        if not former.is_dir():
+            return
+        if now.exists():
+            aside = self._folder / f"older-version-{secrets.token_hex(4)}"
+            former.rename(aside)
+            lifecycle.say(
+                "this folder holds messages of an older version of threadwax beside those of this "
+                f"one: they are not read, and kept in {aside}"
+            )
+            return
+        former.rename(now)
 
     def _kept(self, name: str, fresh: str) -> str:
         path = self._folder / name
-        with contextlib.suppress(OSError):
-            if text := path.read_text().strip():
-                return text
+        if text := private_text(path):
+            return text
         private_file(path, fresh)
         return fresh
 
@@ -242,7 +230,7 @@ class NatsServer:
         if wanted:
             return wanted
         last = self._kept("port", "0")
-        if last.isdigit() and int(last) and is_free(int(last)):
+        if last.isdecimal() and 0 < int(last) <= PORT_LIMIT and is_free(int(last)):
             return int(last)
         if wanted is None and is_free(DEFAULT_NATS_PORT):
             return DEFAULT_NATS_PORT

@@ -1,9 +1,12 @@
 """Files that come with a question, in pieces on a stream: too large for a message.
 
 A blob is named `<platform>-...` after its question and its place in it, so that a repeat stores the
-same again. A platform can write its own only, and nobody but the dataflow needs to read them.
+same again. A platform can write its own only, and nobody but the dataflow needs to read them. One
+user's files must never take the room of everybody's.
 """
 
+import contextlib
+import time
 from functools import partial
 from typing import Final
 
@@ -12,7 +15,8 @@ import nats.js.errors
 
 from shared import names
 from shared.bus import Bus
-from shared.connection import Unavailable
+from shared.connection import TRANSIENT, Unavailable
+from shared.publishing import is_full
 from shared.streams import BLOBS
 
 BLOB_LIMIT_BYTES: Final = 10 << 20
@@ -35,22 +39,48 @@ def _subject(name: str, piece: int) -> str:
     return f"blobs.{platform}.{name}.{piece}"
 
 
-async def put_blob(bus: Bus, name: str, data: bytes) -> None:
+async def put_blob(bus: Bus, name: str, data: bytes, *, user: str | None = None) -> None:
     """Stores a file of at most `BLOB_LIMIT_BYTES`.
+
+    It uses the share of `user`; without one, only the room of the whole store limits it.
 
     Raises:
         Unavailable: NATS cannot store it now; a repeat is harmless.
-        NoRoom: the store is full; a repeat soon will not help.
+        NoRoom: the store is full, or this user's share of it; a repeat soon will not help.
         BadName: the name is not one token that begins with the platform and a hyphen.
     """
     pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)] or [b""]
+    subjects = [_subject(name, number) for number in range(len(pieces))]
+    if user is not None and not bus.blob_shares.take(user, len(data), time.monotonic()):
+        raise NoRoom("this user has stored as many files as one user may for now")
+    headers = {PIECES_HEADER: str(len(pieces))}
+    stored = False
     try:
         # The first piece last: it says how many there are, so a half-stored file is no file.
         for number in reversed(range(len(pieces))):
-            headers = {PIECES_HEADER: str(len(pieces))}
-            await bus.js.publish(_subject(name, number), pieces[number], headers=headers)
-    except (nats.errors.Error, TimeoutError, OSError) as error:
+            await bus.js.publish(subjects[number], pieces[number], headers=headers)
+        stored = True
+    except nats.js.errors.APIError as error:
+        if not is_full(error):
+            raise Unavailable(f"NATS does not store files now: {error.description}") from error
+        await _take_back(bus, subjects[number + 1 :])
+        raise NoRoom("the store of files is full") from error
+    except TRANSIENT as error:
         raise Unavailable("NATS does not store files now") from error
+    finally:
+        if user is not None and not stored:
+            bus.blob_shares.give_back(user, len(data), time.monotonic())
+
+
+async def _take_back(bus: Bus, subjects: list[str]) -> None:
+    """Empties the pieces of a file that found no room. Best effort: the stream's age limit helps.
+
+    An adapter may not delete; but the newest message of a subject replaces the one before it, and
+    a full stream takes one that is smaller than what it replaces.
+    """
+    with contextlib.suppress(*TRANSIENT):
+        for subject in subjects:
+            await bus.js.publish(subject, b"")
 
 
 async def blob(bus: Bus, name: str) -> bytes | None:

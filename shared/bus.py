@@ -6,6 +6,7 @@ stores a second copy. It must never log a message's text.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -13,17 +14,15 @@ import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 
-from shared import metrics, names
-from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Unavailable
+from shared import metrics, names, quota
+from shared.connection import REQUEST_TIMEOUT_S
 from shared.group_commit import GroupCommit
 from shared.log import logger
-from shared.messages import (
-    EVENT_LIMIT_BYTES,
-    REPLY_LIMIT_BYTES,
-    Event,
-    Partial,
-    Reply,
-)
+from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
+from shared.publishing import OverQuota, Publishing, TooLarge
+from shared.quota import Shares
+
+__all__ = ["CUT", "Bus", "OverQuota", "TooLarge"]
 
 CUT: Final = "\n\n[cut: too long]"
 """The end of an answer that fits no message."""
@@ -31,82 +30,31 @@ CUT: Final = "\n\n[cut: too long]"
 _ANSWERED_ALREADY: Final = frozenset({10071, 10164})
 """Wrong last sequence: the subject has a message, or in a cluster is just getting one."""
 
-_MESSAGE_TOO_LARGE: Final = 10054
-_RETRY_S: Final = 0.1
 _LOOK_FIRST_S: Final = 0.002  # a reply is on the disk so soon after it is heard
+
+_STORED_WITHIN_S: Final = 1.0
+"""A reply is stored this soon after it is published; then the journal is asked once more."""
 
 _HEADER_ROOM_BYTES: Final = 4096
 """For subject and headers, which count towards the server's largest message: one byte more, and
 the server closes the connection for good."""
 
-
-class TooLarge(Exception):  # noqa: N818
-    """The message will never fit."""
-
-    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
-        super().__init__(
-            f"the message takes {size_bytes:,} bytes and must not take more than {limit_bytes:,}"
-        )
+_DEAD_HEAD_BYTES: Final = 1024
+"""Kept of a dead letter whose sender's share of them is used up."""
 
 
-class OverQuota(Exception):  # noqa: N818
-    """This user has stored as much as one user may: tell them; trying again soon will not help."""
-
-
-class Bus(Connection):
+class Bus(Publishing):
     """What is sent and stored over one connection; made with `connect`."""
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
-        self._events = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
         self._replies = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
-
-    # --- events -----------------------------------------------------------------------------
-
-    async def publish(self, event: Event, *, patience_s: float = 0.0) -> bool:
-        """Stores an event; True if it is new, False if it was stored before.
-
-        Returns when the event is on the server's disk. Tries again for `patience_s` seconds.
-
-        Raises:
-            TooLarge: it will never fit.
-            Unavailable: NATS could not store it in time; a later repeat is safe.
-        """
-        data = event.wire()
-        if len(data) > EVENT_LIMIT_BYTES:
-            raise TooLarge(len(data), EVENT_LIMIT_BYTES)
-        subject = names.prompt_subject(event.user)
-        deadline = asyncio.get_running_loop().time() + patience_s
-        while True:
-            try:
-                new = await self._store(subject, data, {"Nats-Msg-Id": event.id})
-            except Unavailable:
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise
-                await asyncio.sleep(_RETRY_S)
-            else:
-                break
-        platform, _ = names.split_user(event.user)
-        kind = getattr(event, "kind", "event")
-        metrics.published.labels(platform, kind).inc()
-        logger().info("received", kind=kind, prompt=event.id, new=new)
-        return new
-
-    async def _store(self, subject: str, data: bytes, headers: dict[str, str]) -> bool:
-        try:
-            return await self._events.store(subject, data, headers)
-        except nats.js.errors.APIError as error:
-            if error.err_code == _MESSAGE_TOO_LARGE:
-                raise TooLarge(len(data), EVENT_LIMIT_BYTES) from error
-            raise Unavailable(f"NATS does not store now: {error.description}") from error
-        except nats.errors.MaxPayloadError as error:
-            raise TooLarge(len(data), EVENT_LIMIT_BYTES) from error
-        except TRANSIENT as error:
-            raise Unavailable("NATS does not answer now") from error
+        self._dead_shares = Shares(quota.DEAD_SHARE_BYTES)
+        self.blob_shares = Shares(quota.BLOB_SHARE_BYTES)
 
     # --- the journal ------------------------------------------------------------------------
 
-    async def journal(self, reply: Reply) -> Reply:
+    async def journal(self, reply: Reply) -> Journaled:
         """Stores the reply unless its prompt has one; returns the one that stands.
 
         Goes on trying until it is stored: a reply is never given up.
@@ -125,7 +73,7 @@ class Bus(Connection):
         subject = names.reply_subject(reply.user, reply.prompt_id)
         headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
 
-        async def once() -> Reply:
+        async def once() -> Journaled:
             try:
                 await self._replies.store(subject, data, headers)
             except nats.js.errors.BadRequestError as error:
@@ -138,21 +86,21 @@ class Bus(Connection):
                 return stored
             platform, _ = names.split_user(reply.user)
             metrics.answered.labels(platform, reply.outcome).inc()
-            return reply
+            return Journaled(reply)
 
         return await self.until_done(once)
 
-    async def stored_reply(self, user: str, prompt_id: str) -> Reply | None:
+    async def stored_reply(self, user: str, prompt_id: str) -> Journaled | None:
         """The journal's reply to a prompt. Goes on asking until the server answers."""
         subject = names.reply_subject(user, prompt_id)
         return await self.until_done(lambda: self._direct_get(subject))
 
-    async def _direct_get(self, subject: str) -> Reply | None:
+    async def _direct_get(self, subject: str) -> Journaled | None:
         try:
             message = await self.js.get_last_msg(names.REPLIES, subject, direct=True)
         except nats.js.errors.NotFoundError:
             return None
-        return Reply.model_validate_json(message.data or b"")
+        return Journaled(Reply.model_validate_json(message.data or b""))
 
     async def reply_when_stored(
         self, user: str, prompt_id: str, *, timeout_s: float
@@ -168,14 +116,15 @@ class Bus(Connection):
         subscription = await self.client.subscribe(names.reply_subject(user, prompt_id), cb=hear)
         # A reply may be stored while we are away.
         forget = self.on_reconnect(heard.set)
-        pause_s = timeout_s
+        # One that was published before we subscribed, and stored after we looked, is never heard.
+        pause_s = _STORED_WITHIN_S
         try:
             while True:
                 # Subscribed first, so that a reply stored in between is seen one way or the other.
                 # The journal is asked all the same: what was heard may not have been taken by it.
                 stored = await self.stored_reply(user, prompt_id)
                 if stored is not None or (left := deadline - now()) <= 0:
-                    return stored
+                    return stored.reply if stored is not None else None
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(left, pause_s)):
                         await heard.wait()
@@ -189,13 +138,24 @@ class Bus(Connection):
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()
 
-    async def bury(self, *, subject: str, data: bytes, reason: str, dedupe_id: str = "") -> None:
+    async def bury(
+        self,
+        *,
+        subject: str,
+        data: bytes,
+        reason: str,
+        dedupe_id: str = "",
+        limit_bytes: int | None = None,
+    ) -> None:
         """Stores what nobody can read among the dead letters. Goes on trying until it is stored.
 
-        `dedupe_id` names the message, so that reading it again stores no second copy. What the
-        server could not take together with the headers is cut off.
+        `dedupe_id` names the message, so that reading it again stores no second copy. What exceeds
+        `limit_bytes`, or what the server takes together with the headers, is cut off; of one user's
+        many, only the beginning is kept, so that nobody can push out the dead letters of others.
         """
-        data = data[: max(0, self.client.max_payload - _HEADER_ROOM_BYTES)]
+        data = data[: max(0, self.client.max_payload - _HEADER_ROOM_BYTES)][:limit_bytes]
+        if not self._dead_shares.take(names.sender_of(subject), len(data), time.monotonic()):
+            data = data[:_DEAD_HEAD_BYTES]
         headers = {"Threadwax-Reason": reason.replace("\r", " ").replace("\n", " ")[:500]}
         if dedupe_id:
             headers["Nats-Msg-Id"] = dedupe_id
@@ -205,7 +165,11 @@ class Bus(Connection):
 
         await self.until_done(once)
         metrics.unreadable.inc()
-        logger().warning("unreadable: put among the dead letters", subject=subject, reason=reason)
+        if times := self._seldom.times(f"unreadable {subject.partition('.')[0]}", time.monotonic()):
+            logger().warning(
+                "unreadable: put among the dead letters",
+                subject=subject, reason=reason, times=times,
+            )  # fmt: skip
 
     async def last_sequence(self, stream: str) -> int:
         """The newest message's sequence in a stream. Goes on asking until the server answers."""

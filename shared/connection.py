@@ -4,13 +4,17 @@ It must never log the credentials in a URL.
 """
 
 import asyncio
+import contextlib
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final, Self, TypeVar
+from typing import Final, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from shared import metrics
 from shared.log import logger
@@ -28,6 +32,10 @@ RECONNECT_WAIT_S: Final = 0.25
 PING_INTERVAL_S: Final = 2
 """With two outstanding pings a hung server is noticed after 6 s."""
 
+REFUSALS_LIMIT: Final = 100
+"""How many different refusals of one connection are logged, each once: who asks again every few
+seconds is refused every few seconds."""
+
 PENDING_BYTES: Final = 16 << 20
 """Room for what is written during a reconnect; the default of 2 MiB fills in a burst."""
 
@@ -37,6 +45,11 @@ _RETRY_LAST_S: Final = 2.0
 _STARTS_S: Final = 1.5  # a server that is back takes so long until its streams answer
 
 _UNREADABLE: Final = "an address that cannot be read"
+
+_NO_STREAM: Final = (
+    "is a stream missing? `threadwax nats --setup-only` with NATS_URL of a user who may create "
+    "streams brings it back, and so does a new start of the embedded server"
+)
 
 TRANSIENT: Final = (
     nats.errors.Error,  # disconnected, no responders, buffers full, time-outs
@@ -66,12 +79,37 @@ def without_credentials(url: str) -> str:
         return _UNREADABLE
 
 
+class _Client(Client):
+    """nats-py's client, which also reads messages whose subject or headers are not UTF-8.
+
+    nats-py stops reading at the first of them. It would come again after each reconnect, so one
+    message could silence a process forever.
+    """
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        try:
+            subject.decode()
+        except UnicodeDecodeError:
+            subject = subject.decode(errors="replace").encode()
+        return cast("Msg", super()._build_message(sid, subject, reply, data, headers))
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except ValueError:  # the server's own are well formed
+            return None
+
+
 class Connection:
     """One connection. Make it with `connect`; it reconnects by itself for as long as it lives."""
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
-        self.client = Client()
+        self.client: Client = _Client()
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
+        self.missing: Counter[str] = Counter()
+        """How many readers of this process wait for each stream or consumer that is not there."""
         self._server = without_credentials(url)
         self._url = url
         self._on_closed = on_closed
@@ -79,6 +117,7 @@ class Connection:
         self._closing = False
         self._struggling = 0
         self._refused = False
+        self._refusals: set[str] = set()
 
     @classmethod
     async def connect(
@@ -145,8 +184,7 @@ class Connection:
                     error_cb=self._failed,
                 )
         except TRANSIENT:
-            self._closing = True
-            await self.client.close()
+            await self.close()
             return False
         return True
 
@@ -157,6 +195,7 @@ class Connection:
 
     async def _back(self) -> None:
         self._refused = False
+        self._refusals.clear()
         metrics.connected.set(1)
         logger().warning("nats is back", server=self._server)
         for call in tuple(self._on_reconnect):
@@ -174,7 +213,9 @@ class Connection:
                 logger().error("nats refuses the user and password", server=self._server)
             self._refused = True
         if "permissions violation" in text or isinstance(error, nats.errors.SlowConsumerError):
-            logger().error("nats refused", error=str(error))
+            if text not in self._refusals and len(self._refusals) < REFUSALS_LIMIT:
+                self._refusals.add(text)
+                logger().error("nats refused", error=str(error))
         else:
             logger().debug("nats error", error=str(error))
 
@@ -184,9 +225,10 @@ class Connection:
         return self.client.is_connected
 
     async def close(self) -> None:
-        """Closes the connection after writing what is buffered."""
+        """Closes the connection after writing what is buffered. Without a server, that is lost."""
         self._closing = True
-        await self.client.close()
+        with contextlib.suppress(*TRANSIENT):
+            await self.client.close()
 
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
         """Has `call` called after each reconnect; returns what takes it back."""
@@ -218,10 +260,18 @@ class Connection:
     def _struggle(self, error: Exception) -> None:
         self._struggling += 1
         if self._struggling == 1:
-            logger().error("nats does not store: trying until it does", error=str(error))
+            logger().error(
+                "nats does not store: trying until it does",
+                error=str(error), remedy=_NO_STREAM if _says_no_stream(error) else "",
+            )  # fmt: skip
 
     def _struggle_over(self) -> None:
         # Counted: one that gets through must not speak for those that do not.
         self._struggling -= 1
         if self._struggling == 0:
             logger().warning("nats stores again")
+
+
+def _says_no_stream(error: Exception) -> bool:
+    """Whether nobody listens on the subject of a stream, or on its API."""
+    return isinstance(error, nats.errors.NoRespondersError | nats.js.errors.NoStreamResponseError)

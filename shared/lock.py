@@ -6,6 +6,9 @@ Never waits for the owner to go, and never trusts a file that merely exists: the
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
+
+_READ_BYTES: Final = 128
 
 
 class Held(Exception):  # noqa: N818  (named by what it is about, as all our errors)
@@ -31,12 +34,23 @@ def locked(path: Path, what: str) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).strip()
+        left = os.pread(descriptor, _READ_BYTES, 0).decode("ascii", "replace")
+        holder, _, boot = left.partition(" ")
         os.close(descriptor)
-        raise Held(what, path, int(holder) if holder.isdigit() else 0) from None
+        # What an earlier boot left may name any process of this one.
+        known = holder.isdecimal() and boot == f"{_boot()}\n"
+        raise Held(what, path, int(holder) if known else 0) from None
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()} {_boot()}\n".encode(), 0)
     return descriptor
+
+
+def _boot() -> str:
+    """Names this boot of the machine; empty where the kernel does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def running(pid: int) -> bool:

@@ -4,6 +4,7 @@ Every message is JSON with a version `v`; unknown fields are ignored, so that ea
 upgraded alone. The golden files in `tests/contract/golden` pin every version. Pure: no I/O.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -57,7 +58,8 @@ class Place(Message):
     """Where something was said: one spot in one platform, and who can hear it there.
 
     `space` is the workspace or guild (empty where a platform has none), `channel` the
-    conversation in it, `thread` the thread in that (empty outside threads).
+    conversation in it, `thread` the thread in that (empty outside threads). `alone`: people who
+    come later cannot read what was said before, so nothing said here is used in a later answer.
     """
 
     platform: str
@@ -65,6 +67,7 @@ class Place(Message):
     channel: str
     thread: str = ""
     audience: Literal["direct", "private", "public"]
+    alone: bool = Field(default=False, exclude_if=lambda alone: not alone)
 
 
 class Quote(Message):
@@ -210,6 +213,16 @@ class Reply(Message, cache_strings="keys"):
     after: PromptId | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Journaled:
+    """A reply as the journal has it: only `shared.bus` makes one, from what the journal said.
+
+    Code that takes one cannot be handed a reply that is not stored.
+    """
+
+    reply: Reply
+
+
 class Partial(Message, cache_strings="keys"):
     """An answer while it grows: all its text so far. Lossy; the highest sequence counts.
 
@@ -257,7 +270,7 @@ def event_of(data: bytes, user: str) -> AnyEvent:
         event = _EVENT.validate_json(data)
     except ValidationError as error:
         reason = _version_complaint(data) or _complaint(error)
-        raise Unreadable(reason, _sender(data, user)) from None
+        raise Unreadable(reason, sender_of(data, user)) from None
     if event.user != user:
         # Whoever may publish on one user's subject must not speak for another.
         raise Unreadable("the message names another user than its subject")
@@ -283,7 +296,9 @@ def _complaint(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
-def _sender(data: bytes, user: str) -> Event | None:
+def sender_of(data: bytes, user: str) -> Event | None:
+    """Where to answer a message of that user that cannot be read as an event, if that is known."""
+
     class Sender(Event):
         v: int = 1  # type: ignore[assignment]  # of any version, only to be told so
 

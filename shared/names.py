@@ -21,6 +21,10 @@ ADVISORIES: Final = "ADVISORIES"
 GATEWAY_SUBJECT: Final = "prompts"
 """Where any NATS client asks, by plain request and reply."""
 
+GUESTS_SUBJECT: Final = "prompts.guest"
+"""Where the server itself puts the requests of clients without credentials. No client may publish
+there, so what arrives is attested. Two tokens: the stream of events takes three."""
+
 _PLAIN: Final = re.compile(r"[A-Za-z0-9-]")
 _TOKEN: Final = re.compile(rf"(?:[A-Za-z0-9-]|_[0-9A-F]{{2}}){{1,{TOKEN_LENGTH_LIMIT}}}")
 _PLATFORM: Final = re.compile(r"[a-z][a-z0-9]{0,31}")
@@ -138,6 +142,12 @@ def partial_subject(user: str, prompt_id: str) -> str:
     """Where an answer shows while it grows."""
     platform, token = split_user(user)
     return f"partials.{platform}.{token}.{prompt_id}"
+
+
+def sender_of(subject: str) -> str:
+    """Whose message came on this subject: the part up to the user's token, without a prompt id."""
+    tokens = subject.split(".")
+    return ".".join(tokens[: 4 if tokens[0] == "p" else 3])
 
 
 def dead_letter_subject(subject: str) -> str:

@@ -1,8 +1,8 @@
-"""Lingering pulls: what a stream holds, handed over in order, across reconnects and restarts.
+"""Lingering pulls: the messages of a durable consumer, across reconnects and restarts.
 
 nats-py's own `fetch` stalls at times (its issues #933, #986), so a pull here is one long request
-with heartbeats that is renewed at half. It never gives up: when the server or the consumer goes
-away it starts again where it was.
+with heartbeats that is renewed at half. It must never give up: when the server, the stream or the
+consumer goes away, it starts again as soon as they are back.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js import api
 
 from shared.bus import Bus
 from shared.log import logger
@@ -27,22 +26,30 @@ MISSED_AFTER_S: Final = 2 * HEARTBEAT_S + 1
 """Two heartbeats missed: the pull is gone."""
 
 AGAIN_AFTER_S: Final = 0.2
-INACTIVE_S: Final = 60.0
-"""After which the server forgets a follower that went away without a word."""
+MISSING_AGAIN_S: Final = 1.0
+"""How often a missing stream or consumer is looked for."""
+
+ENSURE_EVERY_S: Final = 60.0
+"""How often a missing consumer is created, if the server refuses that: it logs each refusal."""
+
+REMEDY: Final = (
+    "run `threadwax nats --setup-only` with NATS_URL of a user who may create streams, or start "
+    "the embedded server again; reading then goes on by itself"
+)
 
 _HEARTBEAT: Final = "100"
 _NO_RESPONDERS: Final = "503"
-_REQUEST_ENDED: Final = frozenset({"404", "408"})  # nothing there, or expired: ask anew
+_REQUEST_ENDED: Final = frozenset({"404", "408"})  # no messages, or expired: ask again
 _USUAL_ENDS: Final = ("consumer deleted", "server shutdown", "leadership change")
 
 Deliver = Callable[[Msg], Awaitable[None]]
 
 
-class _Pull:
+class Pull:
     """One inbox and the requests that fill it.
 
     It becomes stale when its requests cannot be trusted any more; `run` then returns. With
-    `keep_inbox` what still comes in is handed over all the same, and `run` can be called again.
+    `keep_inbox` messages that still arrive are handed over anyway, and `run` can be called again.
     """
 
     def __init__(
@@ -162,106 +169,115 @@ class _Pull:
         )
 
 
-async def _for_ever(bus: Bus, what: str, once: Callable[[], Awaitable[None]]) -> NoReturn:
-    complaining = False
-    while True:
-        try:
-            await once()
-            complaining = False
-        except nats.js.errors.NotFoundError as error:
-            # Told even while connected: somebody deleted what this process reads.
-            if not complaining:
-                logger().error("cannot read: it is not there", what=what, error=str(error))
-            complaining = True
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            if bus.connected and not complaining:
-                logger().warning("cannot read now: trying again", what=what, error=str(error))
-                complaining = True
-        except Exception:  # noqa: BLE001  (a defect in one place must not silence the stream)
-            if not complaining:
-                logger().exception("what was read cannot be handed over", what=what)
-            complaining = True
-        await asyncio.sleep(AGAIN_AFTER_S)
+class Trouble:
+    """An interruption of one reader: reported once when it begins, and once when it is over."""
+
+    def __init__(self, bus: Bus, what: str, source: str) -> None:
+        self._bus = bus
+        self._what = what
+        self._source = source
+        self._reported = False
+        self._missing = False
+
+    def over(self) -> None:
+        """Reading goes on."""
+        if self._missing:
+            self._missing = False
+            self._bus.missing[self._source] -= 1
+            if not self._bus.missing[self._source]:
+                logger().warning("it is there again: reading goes on", what=self._source)
+        self._reported = False
+
+    def missing(self, error: Exception) -> None:
+        """The stream or the consumer does not exist: only a person can bring it back."""
+        if self._missing:
+            return
+        self._missing = True
+        self._bus.missing[self._source] += 1
+        if self._bus.missing[self._source] == 1:  # the readers of all partitions miss it at once
+            logger().error(
+                "cannot read: it is not there", what=self._source, error=str(error), remedy=REMEDY
+            )
+
+    def passing(self, error: Exception) -> None:
+        """The server does not answer, or refuses; a lost connection is reported elsewhere."""
+        if self._bus.connected and not self._reported:
+            logger().warning("cannot read now: trying again", what=self._what, error=str(error))
+            self._reported = True
+
+    def defect(self) -> None:
+        """What was read cannot be handed over. Call it while the exception is handled."""
+        if not self._reported:
+            logger().exception("what was read cannot be handed over", what=self._what)
+        self._reported = True
 
 
-async def consume(bus: Bus, stream: str, durable: str, deliver: Deliver) -> NoReturn:
-    """Hands over each message of a durable consumer; who delivers acknowledges.
+Once = Callable[[Trouble], Awaitable[None]]
+"""Reads until it has to start again; calls `Trouble.over` as soon as it reads."""
 
-    `deliver` is awaited one message at a time, so it should only put the work somewhere. Where it
-    raises, the message comes again after the consumer's acknowledgement wait.
+
+async def forever(bus: Bus, what: str, source: str, once: Once) -> NoReturn:
+    """Calls `once` again whenever it returns or fails.
+
+    In the log, `what` names this reader and `source` the stream or consumer that it reads.
     """
-    # One inbox for ever: what was sent to a former one would come again only after the consumer's
-    # acknowledgement wait, behind newer messages.
-    pull = _Pull(bus, stream, durable, deliver, keep_inbox=True)
+    trouble = Trouble(bus, what, source)
+    while True:
+        wait_s = AGAIN_AFTER_S
+        try:
+            await once(trouble)
+        except nats.js.errors.NotFoundError as error:
+            trouble.missing(error)
+            wait_s = MISSING_AGAIN_S
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            trouble.passing(error)
+        except Exception:  # noqa: BLE001  (a defect in one place must not silence the stream)
+            trouble.defect()
+        await asyncio.sleep(wait_s)
 
-    async def once() -> None:
-        await bus.js.consumer_info(stream, durable)
+
+async def consume(
+    bus: Bus,
+    stream: str,
+    durable: str,
+    deliver: Deliver,
+    *,
+    ensure: Callable[[], Awaitable[None]] | None = None,
+) -> NoReturn:
+    """Hands over each message of a durable consumer; `deliver` has to see to its acknowledgement.
+
+    `deliver` is awaited one message at a time, so it should only put the work somewhere. If it
+    raises, the message comes again after the consumer's acknowledgement wait.
+
+    `ensure` creates the consumer, and is called when it is missing. Where the server refuses that,
+    or without `ensure`, the consumer is waited for. A new one delivers every reply in the stream
+    again, so `deliver` has to know which ones were handled.
+    """
+    # One inbox forever: messages sent to a former one would come again only after the consumer's
+    # acknowledgement wait, after newer messages.
+    pull = Pull(bus, stream, durable, deliver, keep_inbox=True)
+    now = asyncio.get_running_loop().time
+    ensure_from_s = now()
+
+    async def once(trouble: Trouble) -> None:
+        nonlocal ensure_from_s
+        try:
+            await bus.js.consumer_info(stream, durable)
+        except nats.js.errors.NotFoundError as missing:
+            if ensure is None or now() < ensure_from_s:
+                raise
+            ensure_from_s = now() + ENSURE_EVERY_S
+            try:
+                await ensure()
+            except (nats.errors.Error, TimeoutError) as error:
+                logger().debug("the consumer cannot be created", error=str(error))
+                raise missing from error
+            logger().warning("the consumer was missing: created again", consumer=durable)
+        ensure_from_s = now()
+        trouble.over()
         await pull.run()
 
     try:
-        await _for_ever(bus, f"{stream} as {durable}", once)
+        await forever(bus, f"{stream} as {durable}", f"consumer {durable} of {stream}", once)
     finally:
         await pull.end()
-
-
-async def follow(
-    bus: Bus, stream: str, filter_subject: str, *, after: int, deliver: Deliver
-) -> NoReturn:
-    """Hands over, in order and once, each message past stream sequence `after`.
-
-    Reports a gap where the stream no longer holds what comes next, and reads on behind it. Where
-    `deliver` raises, the same message comes again.
-    """
-    last = after
-    consumed = 0
-
-    async def in_order(message: Msg) -> None:
-        nonlocal last, consumed
-        metadata = message.metadata
-        if metadata.sequence.consumer != consumed + 1:
-            raise nats.errors.Error("a message went missing on the way")  # fetched again
-        await deliver(message)
-        consumed += 1
-        last = metadata.sequence.stream
-
-    async def once() -> None:
-        nonlocal last, consumed
-        state = (await bus.js.stream_info(stream)).state
-        if last > state.last_seq:
-            logger().error(
-                "the stream is another one than before: reading it from its start",
-                stream=stream,
-                expected_sequence=last,
-                last_sequence=state.last_seq,
-            )
-            last = 0
-        elif last and last + 1 < state.first_seq:
-            logger().error(
-                "older messages are gone; some may be of this partition and unread",
-                stream=stream,
-                first_missing=last + 1,
-                last_missing=state.first_seq - 1,
-            )
-            last = state.first_seq - 1
-        info = await bus.js.add_consumer(
-            stream,
-            api.ConsumerConfig(
-                filter_subject=filter_subject,
-                ack_policy=api.AckPolicy.NONE,
-                deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=last + 1,
-                inactive_threshold=INACTIVE_S,
-                mem_storage=True,
-            ),
-        )
-        consumed = 0
-        try:
-            await _Pull(bus, stream, info.name, in_order, keep_inbox=False).run()
-        finally:
-            if bus.connected:
-                try:
-                    await bus.js.delete_consumer(stream, info.name)
-                except (nats.errors.Error, TimeoutError):
-                    logger().debug("the follower is left to the server to forget")
-
-    await _for_ever(bus, f"{stream} {filter_subject}", once)

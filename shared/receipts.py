@@ -1,7 +1,8 @@
-"""What was posted to a platform, so that nothing is posted twice after a crash.
+"""What was posted to a platform, so that nothing is posted twice or out of order after a crash.
 
 A part is claimed before it is posted and recorded after. A claim without a receipt means: it may
-have been posted, so ask the platform. Never deleted here: the bucket's age limit does that.
+have been posted, so ask the platform. The receipt of the first part also says when the whole reply
+is finished. Nothing is deleted here: the bucket's age limit does that.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ from shared.bus import Bus
 
 BUCKET: Final = "RECEIPTS"
 
+NOTHING: Final = "-"
+"""The receipt of a reply of which nothing was posted: withdrawn, or a dead letter."""
+
+_FINISHED: Final = "\n"
+"""Ends the first part's receipt once the reply is finished. It is in no platform's ids."""
+
 
 class Claim(Enum):
     """What is known of a part before it is posted."""
@@ -25,9 +32,13 @@ class Claim(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """The part was posted; this is the platform's id for it."""
+    """The part was posted; `receipt` is the platform's id for it.
+
+    `finished`, of a first part: nothing of the whole reply is left to do.
+    """
 
     receipt: str
+    finished: bool = False
 
 
 class Receipts:
@@ -50,16 +61,34 @@ class Receipts:
             try:
                 await self._bucket.create(name, b"")
             except nats.js.errors.KeyWrongLastSequenceError:
-                value = (await self._bucket.get(name)).value
-                return Posted(value.decode()) if value else Claim.TRIED
+                value = ((await self._bucket.get(name)).value or b"").decode()
+                receipt = value.removesuffix(_FINISHED)
+                return Posted(receipt, value.endswith(_FINISHED)) if receipt else Claim.TRIED
             return Claim.NEW
 
         return await self._bus.until_done(once)
 
-    async def record(self, key: str, receipt: str) -> None:
-        """Notes that a claimed part was posted."""
+    async def record(self, key: str, receipt: str, *, finished: bool = False) -> None:
+        """Notes that a claimed part was posted; `finished`: it was all of its reply."""
+        value = (receipt or NOTHING) + (_FINISHED if finished else "")
 
         async def once() -> None:
-            await self._bucket.put(f"{self._platform}.{key}", receipt.encode() or b"-")
+            await self._bucket.put(f"{self._platform}.{key}", value.encode())
 
         await self._bus.until_done(once)
+
+    async def finish(self, prompt_id: str, first_receipt: str = NOTHING) -> None:
+        """Notes that nothing of a reply is left to do: it was posted, withdrawn or given up."""
+        await self.record(f"{prompt_id}.0", first_receipt, finished=True)
+
+    async def is_finished(self, prompt_id: str) -> bool:
+        """Whether `finish` was noted for a reply, by whichever process."""
+
+        async def once() -> bool:
+            try:
+                value = (await self._bucket.get(f"{self._platform}.{prompt_id}.0")).value
+            except nats.js.errors.KeyNotFoundError:
+                return False
+            return (value or b"").decode().endswith(_FINISHED)
+
+        return await self._bus.until_done(once)

@@ -1,11 +1,12 @@
 """All settings, from environment variables or `.env`, read once at the start of a process."""
 
-import os
 from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.private_file import private_text
 
 DEFAULT_NATS_PORT: Final = 4222
 
@@ -126,17 +127,6 @@ class Settings(BaseSettings):
         """The NATS server to use: the configured one, else the embedded one of the data folder."""
         if self.nats_url:
             return self.nats_url
-        try:
-            return self.embedded_nats_url_file.read_text().strip()
-        except OSError:
-            return f"nats://127.0.0.1:{DEFAULT_NATS_PORT}"
-
-
-def private_file(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)
+        # Only a whole one: see `shared.private_file`.
+        left = private_text(self.embedded_nats_url_file)
+        return left or f"nats://127.0.0.1:{DEFAULT_NATS_PORT}"

@@ -7,14 +7,14 @@ import asyncio
 import http.client
 import json
 import re
-from dataclasses import fields
 from typing import Final
 from urllib.parse import urlsplit
 
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
-from shared import names
+from shared import names, quota
+from shared.live_config import changes_of, may_limit
 
 RECEIPTS: Final = "RECEIPTS"
 """The key-value bucket in which the relays note what they posted."""
@@ -22,11 +22,11 @@ RECEIPTS: Final = "RECEIPTS"
 BLOBS: Final = "BLOBS"
 """The stream of files too large for a message, in pieces (`blobs.py`)."""
 
-DAY_S: Final = 24 * 60 * 60
-MIB: Final = 1 << 20
+DAY_S: Final = quota.DAY_S
+MIB: Final = quota.MIB
 GIB: Final = 1 << 30
 
-KEPT_S: Final = 7 * DAY_S
+KEPT_S: Final = quota.KEPT_DAYS * DAY_S
 """How far the dataflow can rewind, and how long a platform may be down: a long weekend and more."""
 
 DEAD_KEPT_S: Final = 30 * DAY_S
@@ -40,6 +40,9 @@ REPLY_BYTES: Final = 512 * 1024
 STREAM_BYTES: Final = GIB
 DLQ_BYTES: Final = 256 * MIB
 ADVISORY_BYTES: Final = 16 * MIB
+
+DEAD_LETTERS_OF_A_SUBJECT: Final = 1000
+"""The newest ones: requests that nobody can answer all come on one subject."""
 
 NEARLY_FULL: Final = 0.9
 """From here on somebody has to do something. Of the journal, the rest is for notices that there is
@@ -86,8 +89,8 @@ class NotMonitored(Exception):  # noqa: N818
 async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
     """Creates what is missing and updates what differs; a second call changes nothing.
 
-    Fields of which we say nothing stay as the operator set them; `replicas` and the room of a
-    stream only ever grow.
+    Fields of which we say nothing stay as the operator set them; `replicas`, the room of a stream
+    and the messages of one subject only ever grow, since the server deletes what exceeds a limit.
 
     Raises:
         OtherPartitions: before anything was changed.
@@ -99,11 +102,15 @@ async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
     for config, current in zip(wanted, live, strict=True):
         if current is None:
             await js.add_stream(config)
-        elif changes := _changes(config, current):
+        elif changes := changes_of(config, current):
             if "num_replicas" in changes:
                 changes["num_replicas"] = max(replicas, current.num_replicas or 1)
             if not 0 < (current.max_bytes or 0) < (config.max_bytes or 0):
                 changes.pop("max_bytes", None)
+            if "max_msgs_per_subject" in changes and not await may_limit(js, config, current):
+                changes.pop("max_msgs_per_subject")
+                if current.max_msgs_per_subject <= 0:  # else the server refuses the pair
+                    changes.pop("discard_new_per_subject", None)
             updated = current.evolve(**changes)
             if updated != current:
                 await js.update_stream(updated)
@@ -143,7 +150,7 @@ async def ensure_reply_consumer(
     except NotFoundError:
         await js.add_consumer(names.REPLIES, wanted)
         return
-    if changes := _changes(wanted, live):
+    if changes := changes_of(wanted, live):
         await js.add_consumer(names.REPLIES, live.evolve(**changes))
 
 
@@ -158,6 +165,9 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             max_msg_size=PROMPT_BYTES,
             # A full stream refuses new questions loudly instead of dropping accepted ones.
             discard=api.DiscardPolicy.NEW,
+            # A subject is a user: one must not fill the stream for all.
+            max_msgs_per_subject=quota.EVENTS_OF_A_USER,
+            discard_new_per_subject=True,
             duplicate_window=DUPLICATES_S,
             subject_transform=api.SubjectTransform(src="prompts.*.*", dest=PARTITION_TRANSFORM),
             metadata={PARTITION_METADATA: str(names.PARTITIONS)},
@@ -174,7 +184,14 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             allow_direct=True,
             allow_atomic=True,
         ),
-        _stream(names.DLQ, "dlq.>", replicas=replicas, max_age=DEAD_KEPT_S, max_bytes=DLQ_BYTES),
+        _stream(
+            names.DLQ,
+            "dlq.>",
+            replicas=replicas,
+            max_age=DEAD_KEPT_S,
+            max_bytes=DLQ_BYTES,
+            max_msgs_per_subject=DEAD_LETTERS_OF_A_SUBJECT,
+        ),
         _stream(
             names.ADVISORIES,
             "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
@@ -274,21 +291,3 @@ async def _live_stream(js: JetStreamContext, wanted: api.StreamConfig) -> api.St
         return (await js.stream_info(wanted.name or "")).config
     except NotFoundError:
         return None
-
-
-def _changes(
-    wanted: api.StreamConfig | api.ConsumerConfig, live: api.StreamConfig | api.ConsumerConfig
-) -> dict[str, object]:
-    """The fields in which the live object differs; an update resets what it does not name."""
-    changes: dict[str, object] = {}
-    for field in fields(wanted):
-        value, current = getattr(wanted, field.name), getattr(live, field.name)
-        if value in (field.default, current):
-            continue
-        if isinstance(value, dict) and isinstance(current, dict):
-            # The server adds metadata of its own.
-            if value.items() <= current.items():
-                continue
-            value = {**current, **value}
-        changes[field.name] = value
-    return changes

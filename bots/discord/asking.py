@@ -1,42 +1,75 @@
 """One person's question on its way into the stream, by whichever way it was asked.
 
-Messages, commands and buttons share it: who may ask where, what a place is, the files, and one lane
-a person. It must never store one person's events in another order than they came.
+Messages, commands and buttons share it: who may ask where, what a place is, files and quotes, and
+one queue per person. It must never store one person's events in another order than they came.
 """
 
 import asyncio
-import weakref
 from collections import OrderedDict
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import discord
 
 from bots.discord import events
 from bots.discord.access import Asker, Refusal, refusal
 from bots.discord.client import Client
-from bots.discord.files import Put, attached
+from bots.discord.clock import DiscordClock
+from bots.discord.files import Keep, Put, attached
+from bots.discord.memory import Memory
+from bots.discord.places import Spot, address_of, guild_id_of, place_of, spot_of
+from bots.discord.quotes import THREAD_MESSAGES, thread_quotes
 from bots.discord.refusals import FAILURES
 from bots.discord.settings import DiscordSettings
 from bots.platform import Publish
+from bots.user_queues import UserQueues
+from shared import names
+from shared.blobs import NoRoom
 from shared.connection import Unavailable
-from shared.messages import AnyEvent, Ask, Attachment, Quote
+from shared.log import logger
+from shared.messages import AnyEvent, Ask, Attachment, Place, Quote
 
 FETCHED_KEPT: Final = 1000
 RETRY_FIRST_S: Final = 0.2
 RETRY_LAST_S: Final = 5.0
 ROLES_WITHIN_S: Final = 10.0
+THREAD_WITHIN_S: Final = 3.0
+"""What others said in a thread helps the model, but a question does not wait longer for it."""
+
+FETCH_WITHIN_S: Final = 60.0
+STORE_WITHIN_S: Final = 300.0
+"""Pictures of one question that cannot be stored for so long are left out: its person's queue must
+go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody asks with a message or a command; `source` is its id."""
+
+    source: int
+    event_id: str
+    author: int
+    spot: Spot
+    text: str
+    quotes: tuple[Quote, ...] = ()
+    files: discord.Message | None = None
+    quoted: int = 0
 
 
 class Asking:
     """`client` is the one that is connected; events go where `start` says."""
 
-    def __init__(self, settings: DiscordSettings, store: Put) -> None:
+    def __init__(
+        self, settings: DiscordSettings, store: Put, memory: Memory, clock: DiscordClock
+    ) -> None:
         self.client: Client | None = None
+        self.queues = UserQueues()
+        self.clock = clock
         self._settings = settings
         self._store = store
+        self._memory = memory
         self._publish_once: Publish | None = None
         self._fetched: OrderedDict[int, object] = OrderedDict()
-        self._lanes: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def start(self, publish: Publish) -> None:
         """From now on events go there."""
@@ -49,63 +82,52 @@ class Asking:
         assert self.client.user is not None  # noqa: S101
         return self.client.user.id
 
-    async def ask(
-        self,
-        message_id: int,
-        event_id: str,
-        author: int,
-        spot: events.Spot,
-        text: str,
-        *,
-        quotes: tuple[Quote, ...],
-        files: list[discord.Message],
-    ) -> Ask:
-        """The question of a message, with its files stored."""
+    async def ask(self, question: Question, answer_in: str) -> tuple[Ask, bool]:
+        """The question as an event, its files stored; and whether a file found no room."""
+        spot = question.spot
         voice = self._settings.voice(spot.channel, spot.parent, spot.guild)
-        return Ask(
-            id=event_id,
-            user=events.user_of(author),
-            place=events.place_of(spot, message_id, self._settings.answer_in),
-            address=events.address_of(spot, message_id, self._settings.answer_in, text),
-            said_at=discord.utils.snowflake_time(message_id),
-            text=text,
-            quotes=quotes,
-            attachments=await self._attachments(files, event_id),
+        room = _Room(self._store)
+        ask = Ask(
+            id=question.event_id,
+            user=events.user_of(question.author),
+            place=place_of(spot, question.source, answer_in),
+            address=address_of(spot, question.source, answer_in, question.text),
+            said_at=discord.utils.snowflake_time(question.source),
+            text=question.text,
+            quotes=(*await self._thread_quotes(question), *question.quotes),
+            attachments=await _attachments(question.files, question.event_id, room.keep),
             persona=voice.persona,
             model=voice.model,
         )
+        return ask, room.full
 
-    async def _attachments(
-        self, messages: list[discord.Message], name: str
-    ) -> tuple[Attachment, ...]:
-        async def put(blob: str, data: bytes) -> None:
-            wait_s = RETRY_FIRST_S
-            while True:
-                try:
-                    return await self._store(blob, data)
-                except Unavailable:
-                    await asyncio.sleep(wait_s)
-                    wait_s = min(wait_s * 2, RETRY_LAST_S)
-
-        found: tuple[Attachment, ...] = ()
-        for message in messages:
-            if files := events.files_of(message):
-                fetch = _Fetch(message).fetch
-                found += await attached(files, name, fetch, put)
-        return found
-
-    def lane(self, user: str) -> asyncio.Lock:
-        """One user's events are stored in the order in which they came."""
-        lock = self._lanes.get(user)
-        if lock is None:
-            lock = self._lanes[user] = asyncio.Lock()
-        return lock
+    async def _thread_quotes(self, question: Question) -> tuple[Quote, ...]:
+        """What others said last in a thread, and what the bot answered them there."""
+        spot = question.spot
+        if not spot.in_thread or not spot.shared_past or self.client is None:
+            return ()
+        try:
+            async with asyncio.timeout(THREAD_WITHIN_S):
+                history: Any = await self.client.http.logs_from(
+                    spot.channel, THREAD_MESSAGES, before=question.source
+                )
+            return thread_quotes(
+                history,
+                asker=question.author,
+                me=self.me,
+                leave_out=question.quoted,
+                asked=lambda message: self._memory.asker(message) is not None,
+            )
+        except Exception as error:  # noqa: BLE001  (one bad message must not cost the question)
+            logger().warning("a thread is not quoted", error=type(error).__name__)
+            return ()
 
     async def publish(self, event: AnyEvent) -> object:
         """Stores an event, trying until NATS has it; False if it was stored before.
 
         Raises:
             TooLarge: it will never fit.
+            OverQuota: this person has stored as much as one may.
         """
         assert self._publish_once is not None  # noqa: S101  (set before the client starts)
         wait_s = RETRY_FIRST_S
@@ -116,8 +138,18 @@ class Asking:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_LAST_S)
 
-    async def refusal(self, author: discord.abc.User, spot: events.Spot) -> Refusal | None:
+    def asked(self, source: int, user: str, place: Place) -> None:
+        """Remembers who asked with a message, a command or a button."""
+        self._memory.asked(source, user, place)
+
+    def asker(self, source: int) -> tuple[str, Place] | None:
+        """Who asked with it, and where; None if nobody did, or long ago."""
+        return self._memory.asker(source)
+
+    async def refusal(self, author: discord.abc.User, spot: Spot) -> Refusal | None:
         """Why this person may not ask there."""
+        if spot.guild is None and not spot.direct:
+            return "place"  # a group's conversation, or other people's
         roles: tuple[int, ...] = ()
         if spot.guild is not None and (self._settings.allow_roles or self._settings.deny_roles):
             roles = await self._roles(author, spot.guild)
@@ -134,18 +166,75 @@ class Asking:
             member = await guild.fetch_member(author.id)
         return tuple(role.id for role in member.roles)
 
-    async def spot_of(self, channel: object, guild: discord.Guild | None) -> events.Spot:
-        """The place of a channel; asks Discord about one that is not known, an old thread say."""
+    async def spot_of(self, channel: object, guild: discord.Guild | None) -> Spot:
+        """The place of a channel; asks Discord about one that is not known, an old thread say.
+
+        A channel that Discord does not show is a private place of its own.
+        """
         number: int = getattr(channel, "id", 0)
         if isinstance(channel, discord.PartialMessageable):
-            channel = self._fetched.get(number)
-            if channel is None and self.client is not None:
-                channel = await self.client.fetch_channel(number)
-                self._fetched[number] = channel
+            found = self._fetched.get(number)
+            if found is None and self.client is not None:
+                found = await _fetched(self.client, number) or channel
+                if guild is not None:  # else its parent may become known later
+                    self._fetched[number] = found
                 while len(self._fetched) > FETCHED_KEPT:
                     self._fetched.popitem(last=False)
-            guild = guild or getattr(channel, "guild", None)
-        return events.spot_of(channel, guild, number, self.me)
+            channel = found
+            if guild_id_of(channel, guild) is None:
+                guild = getattr(channel, "guild", None)
+        return spot_of(channel, guild, number, self.me)
+
+
+async def _fetched(client: Client, channel: int) -> object:
+    """A channel; None if Discord does not show it, or the library cannot read what it shows.
+
+    Raises one of `FAILURES` if another try may help.
+    """
+    try:
+        return await client.fetch_channel(channel)
+    except (discord.NotFound, discord.Forbidden, discord.InvalidData):
+        return None
+    except FAILURES:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever Discord sent)
+        logger().error("channel not readable", channel=channel, error=type(error).__name__)
+        return None
+
+
+class _Room:
+    """Stores files; `full` once one of them found no room."""
+
+    def __init__(self, store: Put) -> None:
+        self._store = store
+        self._deadline = asyncio.get_running_loop().time() + STORE_WITHIN_S
+        self.full = False
+
+    async def keep(self, blob: str, data: bytes) -> bool:
+        """Stores a file; False if it has to be left out."""
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                await self._store(blob, data)
+            except Unavailable:
+                if asyncio.get_running_loop().time() >= self._deadline:
+                    break
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_LAST_S)
+            except (NoRoom, names.BadName):
+                break
+            else:
+                return True
+        self.full = True
+        return False
+
+
+async def _attachments(
+    message: discord.Message | None, name: str, keep: Keep
+) -> tuple[Attachment, ...]:
+    if message is None or not (files := events.files_of(message)):
+        return ()
+    return await attached(files, name, _Fetch(message).fetch, keep)
 
 
 class _Fetch:
@@ -155,16 +244,21 @@ class _Fetch:
         self._message = message
 
     async def fetch(self, file: discord.Attachment) -> bytes | None:
-        """The file's bytes; None where it cannot be had."""
+        """The file's bytes; None if it cannot be had."""
         try:
-            return await file.read()
+            async with asyncio.timeout(FETCH_WITHIN_S):
+                return await file.read()
         except (discord.NotFound, discord.Forbidden):
             pass
         except FAILURES:
             return None
         try:
+            return await self._renewed(file)
+        except (*FAILURES, StopIteration):
+            return None
+
+    async def _renewed(self, file: discord.Attachment) -> bytes:
+        async with asyncio.timeout(FETCH_WITHIN_S):
             fresh = await self._message.channel.fetch_message(self._message.id)
             renewed = next(f for f in events.files_of(fresh) if f.id == file.id)
             return await renewed.read()
-        except (*FAILURES, StopIteration):
-            return None

@@ -1,18 +1,19 @@
 """Reads what was said while nobody listened: after a start, and after a session that was lost.
 
-Bounded in time and number. Publishing again what was published is harmless within a day, and it
-never reads back further than that.
+Bounded in time and number. To publish again what was published is harmless within a day, and it
+must never read back further than that. One message that cannot be read must never cost another.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
 
 import discord
-from discord.utils import time_snowflake
 
+from bots.discord.clock import DiscordClock, snowflake_at
 from bots.discord.memory import Memory
+from bots.discord.raw import Json, author_of, id_of, referred_by
 from bots.discord.refusals import FAILURES
 from shared.log import logger
 
@@ -23,6 +24,7 @@ OVERLAP_MS: Final = 30_000
 """Discord delivers channels side by side: a little before the mark may be missing too."""
 
 MESSAGES_A_CHANNEL: Final = 300
+PAGE: Final = 100
 CHANNELS: Final = 1000
 """Each costs a request, of which Discord allows 50 a second."""
 
@@ -30,57 +32,105 @@ AT_ONCE: Final = 4
 TRIES: Final = 5
 RETRY_S: Final = 2.0
 
-Take = Callable[[discord.Message], Awaitable[None]]
+_FOR_GOOD: Final = (
+    discord.NotFound,
+    discord.Forbidden,
+    discord.InvalidData,  # a kind of channel that the library does not know
+    RecursionError,  # JSON that is nested deeper than Python reads
+)
+"""Nothing that another try could change."""
+
+
+class Takes(Protocol):
+    """Who is given what was missed."""
+
+    async def take(self, message: discord.Message, *, noticed: bool = False) -> None:
+        """A message; `noticed`: the bot has replied to it already."""
+
+    async def take_unreadable(self, raw: Json) -> None:
+        """A message that the library cannot read."""
 
 
 async def read_missed(
-    client: discord.Client, memory: Memory, also: Iterable[int], take: Take
-) -> None:
-    """Hands every message since the mark to `take`."""
-    after = _start(memory)
-    channels = _worth_reading(client, memory, also, after)
+    client: discord.Client,
+    memory: Memory,
+    clock: DiscordClock,
+    early: Mapping[int, int],
+    takes: Takes,
+) -> list[int]:
+    """Hands every message since the mark on; returns the channels that Discord did not give now.
+
+    `early` are the first messages by channel that came before the servers were known.
+    """
+    after = start_of(memory, clock)
+    channels = _worth_reading(client, memory, early, after)
+    if len(channels) > CHANNELS:
+        logger().warning("too many channels to read back", left_out=len(channels) - CHANNELS)
+    return await read_channels(client, memory, _starts(channels[:CHANNELS], early, after), takes)
+
+
+async def read_channels(
+    client: discord.Client, memory: Memory, starts: Mapping[int, int], takes: Takes
+) -> list[int]:
+    """Reads channels, each from after a message on; returns those that Discord did not give now."""
     gate = asyncio.Semaphore(AT_ONCE)
     started = time.monotonic()
 
-    async def read(channel: int) -> int:
+    async def read(channel: int, after: int) -> int | None:
         async with gate:
-            return await _read(client, memory, channel, after, take)
+            return await _read(client, memory, channel, after, takes)
 
-    counts = await asyncio.gather(*(read(channel) for channel in channels[:CHANNELS]))
-    if len(channels) > CHANNELS:
-        logger().warning("too many channels to read back", left_out=len(channels) - CHANNELS)
+    counts = await asyncio.gather(*(read(*start) for start in starts.items()))
     logger().info(
         "read back",
-        channels=min(len(channels), CHANNELS),
-        messages=sum(counts),
+        channels=len(starts),
+        messages=sum(count or 0 for count in counts),
         took_ms=round((time.monotonic() - started) * 1000),
     )
+    return [channel for channel, count in zip(starts, counts, strict=True) if count is None]
 
 
-def _start(memory: Memory) -> int:
-    earliest = discord.utils.utcnow().timestamp() - BACK_S
-    floor = time_snowflake(discord.utils.snowflake_time(0))  # the first there can be
-    bound = max(floor, (int(earliest * 1000) - discord.utils.DISCORD_EPOCH) << 22)
-    if not memory.mark:
-        # The first start: nothing was missed but what came while connecting.
-        return discord.utils.time_snowflake(discord.utils.utcnow()) - (OVERLAP_MS << 22)
-    return max(bound, memory.mark - (OVERLAP_MS << 22))
+def start_of(memory: Memory, clock: DiscordClock) -> int | None:
+    """The message after which to read; None at the very first start, when nothing was missed."""
+    bound = snowflake_at(clock.now() - BACK_S)
+    if memory.mark:
+        return max(bound, memory.mark - (OVERLAP_MS << 22))
+    return bound if memory.lost else None
+
+
+def newest_known(client: discord.Client, early: Mapping[int, int]) -> int:
+    """The newest message that is known of when the servers are; at least 1.
+
+    All up to this one is handled as soon as the history has been read.
+    """
+    return max(1, *early.values(), *_last_messages(client).values())
+
+
+def _starts(channels: Iterable[int], early: Mapping[int, int], after: int | None) -> dict[int, int]:
+    """From where to read each channel: nothing that came early is left out."""
+    found = {}
+    for channel in channels:
+        known = [start for start in (after, early.get(channel, 0) - 1) if start and start > 0]
+        found[channel] = min(known)
+    return found
 
 
 def _worth_reading(
-    client: discord.Client, memory: Memory, also: Iterable[int], after: int
+    client: discord.Client, memory: Memory, early: Iterable[int], after: int | None
 ) -> list[int]:
     """Channels in the order of what would be lost with them.
 
-    Of those in servers Discord told the last message. Of direct ones and of archived threads it
-    did not: each of those that is followed is looked into.
+    Discord tells the last message of each channel and active thread in the servers, but not of
+    direct messages and archived threads: each of those that is followed is looked into.
     """
+    if after is None:
+        return list(early)
     last = _last_messages(client)
     news = [c for c, message in sorted(last.items(), key=_newest_first) if message > after]
     followed = memory.followed()
     first = [c for c in followed if last.get(c, 0) > after]
     unknown = [c for c in followed if c not in last]
-    return list(dict.fromkeys([*also, *first, *unknown, *(news if memory.mark else [])]))
+    return list(dict.fromkeys([*early, *first, *unknown, *news]))
 
 
 def _newest_first(channel: tuple[int, int]) -> int:
@@ -91,39 +141,68 @@ def _last_messages(client: discord.Client) -> dict[int, int]:
     """The last message of each channel and active thread of the servers; 0: none."""
     found: dict[int, int] = {}
     for guild in client.guilds:
-        plain: list[discord.TextChannel | discord.VoiceChannel | discord.Thread] = [
+        talking: list[Any] = [
             *guild.text_channels,
             *guild.voice_channels,
+            *guild.stage_channels,
             *guild.threads,
         ]
-        found |= {channel.id: channel.last_message_id or 0 for channel in plain}
+        found |= {channel.id: channel.last_message_id or 0 for channel in talking}
     return found
 
 
 async def _read(
-    client: discord.Client, memory: Memory, channel: int, after: int, take: Take
-) -> int:
+    client: discord.Client, memory: Memory, channel: int, after: int, takes: Takes
+) -> int | None:
+    """Reads one channel; the number of its messages, None if Discord does not give them now."""
     for attempt in range(TRIES):
-        count = 0
         try:
-            where = client.get_channel(channel) or await client.fetch_channel(channel)
-            if not isinstance(where, discord.abc.Messageable):
+            return await _read_once(client, channel, after, takes)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the others are read)
+            if isinstance(error, discord.NotFound):
+                memory.forget_channel(channel)
+            if not isinstance(error, FAILURES) or isinstance(error, _FOR_GOOD):
+                logger().warning(
+                    "channel not readable", channel=channel, error=type(error).__name__
+                )
                 return 0
-            history = where.history(
-                limit=MESSAGES_A_CHANNEL, after=discord.Object(after), oldest_first=True
-            )
-            async for message in history:
-                await take(message)
-                count += 1
-        except discord.NotFound:
-            memory.forget_channel(channel)
-            return 0
-        except discord.Forbidden:
-            return 0
-        except FAILURES as error:
             logger().warning("not read back yet", channel=channel, error=type(error).__name__)
             await asyncio.sleep(RETRY_S * (attempt + 1))
-        else:
-            return count
-    logger().error("not read back", channel=channel)
-    return 0
+    return None
+
+
+async def _read_once(client: discord.Client, channel: int, after: int, takes: Takes) -> int:
+    where: Any = client.get_channel(channel) or await client.fetch_channel(channel)
+    if not isinstance(where, discord.abc.Messageable):
+        return 0
+    count = 0
+    while count < MESSAGES_A_CHANNEL:
+        read: Any = await client.http.logs_from(channel, PAGE, after=after)
+        page: list[Json] = sorted(read, key=id_of)[: MESSAGES_A_CHANNEL - count]
+        noticed = _replied_to(page, client.user)
+        for raw in page:
+            await _take_one(client, where, raw, noticed, takes)
+            count += 1
+        if len(page) < PAGE or id_of(page[-1]) <= after:
+            break
+        after = id_of(page[-1])
+    return count
+
+
+async def _take_one(
+    client: discord.Client, where: Any, raw: Json, noticed: set[int], takes: Takes
+) -> None:
+    state: Any = client._connection  # noqa: SLF001  (the library reads whole pages only)
+    data: Any = raw
+    try:
+        message = discord.Message(state=state, channel=where, data=data)
+    except Exception:  # noqa: BLE001  (one bad message must not cost the others)
+        guild = getattr(where, "guild", None)
+        await takes.take_unreadable({**raw, "guild_id": guild.id if guild else None})
+    else:
+        await takes.take(message, noticed=message.id in noticed)
+
+
+def _replied_to(page: Iterable[Json], me: discord.ClientUser | None) -> set[int]:
+    """The messages that this bot replied to: what it had to say to those, it has said."""
+    return {referred_by(raw) for raw in page if me is not None and author_of(raw) == me.id}

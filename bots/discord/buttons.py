@@ -5,7 +5,8 @@ anybody but the person who asked.
 """
 
 import re
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Iterable
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import discord
 from discord import ui
@@ -49,39 +50,52 @@ def final_row(owner: int, prompt_id: str, outcome: Outcome) -> list[Json]:
     match outcome:
         case "answered":
             return row_of(owner, prompt_id, "again", "up", "down")
-        case "stopped":
+        case "stopped" | "failed":
             return row_of(owner, prompt_id, "again")
-        case _:  # the conversation does not hold a failed question, so it could not be asked again
+        case _:  # a refused question was never taken, so it cannot be asked again
             return []
 
 
-def kinds_on(message: Json, prompt_id: str) -> set[str]:
-    """The kinds of this prompt's buttons on a message."""
-    found = set()
-    for button in _buttons(message):
-        match = _ID.fullmatch(button.get("custom_id") or "")
-        if match and match["prompt"] == prompt_id:
-            found.add(match["kind"])
-    return found
+class Mark(NamedTuple):
+    """What the id of one of our buttons says."""
+
+    kind: str
+    owner: int
+    prompt: str
+
+
+def marks_on(message: Json) -> list[Mark]:
+    """Our buttons on a message, as Discord's history tells it."""
+    return _marks(ids_on(message))
+
+
+def marks_shown(message: discord.Message) -> list[Mark]:
+    """Our buttons on a message, as the library tells it."""
+    return _marks(getattr(button, "custom_id", None) or "" for button in _shown(message))
 
 
 def ids_on(message: Json) -> list[str]:
     """The ids of all buttons on a message."""
-    return [button.get("custom_id") or "" for button in _buttons(message)]
+    rows = message.get("components") or ()
+    return [b.get("custom_id") or "" for row in rows for b in row.get("components") or ()]
 
 
 def chosen_on(message: discord.Message) -> str:
     """The thumb that is shown as given."""
-    for row in message.components:
-        for button in getattr(row, "children", ()):
-            match = _ID.fullmatch(getattr(button, "custom_id", None) or "")
-            if match and getattr(button, "style", None) is discord.ButtonStyle.success:
-                return match["kind"]
+    for button in _shown(message):
+        match = _ID.fullmatch(getattr(button, "custom_id", None) or "")
+        if match and getattr(button, "style", None) is discord.ButtonStyle.success:
+            return match["kind"]
     return ""
 
 
-def _buttons(message: Json) -> list[Json]:
-    return [b for row in message.get("components", ()) for b in row.get("components", ())]
+def _marks(ids: Iterable[str]) -> list[Mark]:
+    found = (_ID.fullmatch(one) for one in ids)
+    return [Mark(m["kind"], int(m["owner"]), m["prompt"]) for m in found if m]
+
+
+def _shown(message: discord.Message) -> list[Any]:
+    return [button for row in message.components for button in getattr(row, "children", ())]
 
 
 class Presses(Protocol):

@@ -1,28 +1,60 @@
-"""What the adapter does in Discord's channels: one method a request, and where an answer belongs.
+"""What the adapter does in Discord's channels: one method per request, and where an answer belongs.
 
-It must never open a second thread on a message, nor ping anybody.
+It must never open a second thread on a message, ping anybody, nor lose an answer because Discord
+refuses something that the answer can do without.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Final
 
 import discord
 from discord.http import HTTPClient, Route
 
-from bots.discord.refusals import THREAD_ARCHIVED, THREAD_EXISTS, UNKNOWN_MESSAGE
+from bots.discord.extras import REFERENCE, without_refused
+from bots.discord.raw import Json, author_of, id_of
+from bots.discord.refusals import (
+    CLOSED_TO_BOTS,
+    FILTERED,
+    INVALID_FORM,
+    THREAD_ARCHIVED,
+    THREAD_EXISTS,
+    UNKNOWN_MESSAGE,
+)
+from bots.platform import Forbidden
 from shared.log import logger
 from shared.messages import Address
-
-Json = dict[str, Any]
 
 THREADS_KEPT: Final = 4096
 PAGES_READ: Final = 5
 PAGE: Final = 100
 ARCHIVE_AFTER_MIN: Final = 1440
+NEUTRAL_TITLE: Final = "…"
+
+LEFT_ALONE_S: Final = 300.0
+"""For this long a refused request is not repeated in its channel: 10,000 refusals in 10 minutes are
+a ban."""
+
 _SUPPRESS_EMBEDS: Final = 1 << 2
-_NO_THREAD: Final = frozenset({160006, 50013, 50024, UNKNOWN_MESSAGE, 30010, 30033})
-"""Too many threads, no right to open one, no place for one, no message for one: answered inline."""
+_ABOUT_THE_TITLE: Final = FILTERED | {INVALID_FORM}
+
+
+class Refusals:
+    """Channels that refused something a moment ago."""
+
+    def __init__(self) -> None:
+        self._until: dict[int, float] = {}
+
+    def add(self, channel: int) -> None:
+        """It was refused there."""
+        now = time.monotonic()
+        self._until = {where: until for where, until in self._until.items() if until > now}
+        self._until[channel] = now + LEFT_ALONE_S
+
+    def __contains__(self, channel: int) -> bool:
+        return self._until.get(channel, 0.0) > time.monotonic()
 
 
 class Channels:
@@ -32,76 +64,142 @@ class Channels:
         self._http = http
         self._me = me
         self._threads: OrderedDict[int, int] = OrderedDict()
+        self._no_posts = Refusals()
+        self._no_threads = Refusals()
+        self._no_references = Refusals()
 
     async def place(self, address: Address) -> int:
-        """The channel of an answer: its thread, opened now if it is to be."""
+        """The channel of an answer: its thread, opened now if it is to be and can be."""
         channel = int(address["channel"])
         if address.get("open") != "1":
             return channel
         message = int(address["message"])
-        if message in self._threads:
-            return self._threads[message]
-        body = {"name": address.get("title") or "…", "auto_archive_duration": ARCHIVE_AFTER_MIN}
+        if message not in self._threads:
+            self._threads[message] = await self._opened(channel, message, address.get("title", ""))
+            while len(self._threads) > THREADS_KEPT:
+                self._threads.popitem(last=False)
+        return self._threads[message]
+
+    async def _opened(self, channel: int, message: int, title: str) -> int:
+        """A thread on the message; the channel itself if Discord refuses one for any reason."""
+        if channel in self._no_threads:
+            return channel
         path = "/channels/{channel_id}/messages/{message_id}/threads"
         route = Route("POST", path, channel_id=channel, message_id=message)
-        try:
-            thread = int((await self._http().request(route, json=body))["id"])
-        except discord.RateLimited:
-            thread = channel  # it can take many minutes: the answer does not wait for a thread
-        except discord.HTTPException as error:
-            if error.code == THREAD_EXISTS:
-                thread = message
-            elif error.code in _NO_THREAD:
-                logger().warning("no thread: answered in the channel", code=error.code)
-                thread = channel
-            else:
-                raise
-        self._threads[message] = thread
-        while len(self._threads) > THREADS_KEPT:
-            self._threads.popitem(last=False)
-        return thread
+        for name in (title or NEUTRAL_TITLE, NEUTRAL_TITLE):
+            body = {"name": name, "auto_archive_duration": ARCHIVE_AFTER_MIN}
+            try:
+                return int((await self._http().request(route, json=body))["id"])
+            except discord.RateLimited:
+                return channel  # it can take many minutes: the answer does not wait for a thread
+            except discord.HTTPException as error:
+                if error.code == THREAD_EXISTS:
+                    return message
+                passing = {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
+                if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status in passing:
+                    raise
+                logger().warning("no thread", status=error.status, code=error.code)
+                if error.code in _ABOUT_THE_TITLE and name != NEUTRAL_TITLE:
+                    continue
+                if error.code != UNKNOWN_MESSAGE:
+                    self._no_threads.add(channel)
+                return channel
+        return channel
 
-    async def own_below(self, address: Address) -> list[Json]:
-        """This bot's messages since the question, in order, wherever the answer could stand."""
+    # --- reading ------------------------------------------------------------------------------
+
+    async def below(self, address: Address) -> list[tuple[int, list[Json]]]:
+        """The messages since the question, in order, of each channel where the answer may be.
+
+        With those just before it, which tell who else may be waiting for an answer there.
+        """
         since = int(address["message"])
-        channels = [int(address["channel"])]
-        if address.get("open") == "1":
-            channels.insert(0, since)  # a thread has the id of its message
-        found: list[Json] = []
-        for channel in channels:
-            after = since - 1
-            for _ in range(PAGES_READ):
-                route = Route("GET", "/channels/{channel_id}/messages", channel_id=channel)
-                query = {"after": str(after), "limit": str(PAGE)}
-                try:
-                    page = await self._http().request(route, params=query)
-                except (discord.NotFound, discord.Forbidden):
-                    break  # no such thread; `post` says what is wrong with the place itself
-                page.sort(key=lambda message: int(message["id"]))
-                found += [m for m in page if int(m["author"]["id"]) == self._me()]
-                if len(page) < PAGE:
-                    break
-                after = int(page[-1]["id"])
+        channel = int(address["channel"])
+        found: list[tuple[int, list[Json]]] = []
+        if address.get("open") == "1":  # a thread has the id of its message
+            found.append((since, await self._since(since, since - 1)))
+        before = await self._page(channel, {"before": str(since)})
+        found.append((channel, before + await self._since(channel, since - 1)))
         return found
 
-    async def send(self, channel: int, body: Json) -> Json:
-        """Posts a message; wakes its thread if that was archived."""
+    async def own_below(self, address: Address) -> list[Json]:
+        """This bot's messages since the question, wherever the answer may be."""
+        return [
+            message
+            for _, messages in await self.below(address)
+            for message in messages
+            if author_of(message) == self._me() and id_of(message) > int(address["message"])
+        ]
+
+    async def _since(self, channel: int, after: int) -> list[Json]:
+        found: list[Json] = []
+        for _ in range(PAGES_READ):
+            page = await self._page(channel, {"after": str(after)})
+            found += page
+            if len(page) < PAGE:
+                break
+            after = id_of(page[-1])
+        return found
+
+    async def _page(self, channel: int, query: dict[str, str]) -> list[Json]:
+        route = Route("GET", "/channels/{channel_id}/messages", channel_id=channel)
+        try:
+            page = await self._http().request(route, params={**query, "limit": str(PAGE)})
+        except (discord.NotFound, discord.Forbidden):
+            return []  # no such thread; `post` says what is wrong with the place itself
+        return sorted((m for m in page if id_of(m)), key=id_of)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    async def send(self, channel: int, body: Json, *, matters: bool = False) -> Json:
+        """Posts a message; wakes its thread if that was archived.
+
+        Only if a message that `matters` is refused, the channel is left alone for a while.
+
+        Raises:
+            Forbidden: the channel refused any message a moment ago.
+        """
+        if channel in self._no_posts:
+            raise Forbidden("refused a moment ago")
+        if channel in self._no_references:
+            body = {key: value for key, value in body.items() if key != REFERENCE}
         route = Route("POST", "/channels/{channel_id}/messages", channel_id=channel)
         try:
-            sent: Json = await self._http().request(route, json=body)
-        except discord.HTTPException as error:
-            if error.code != THREAD_ARCHIVED:
-                raise
+            try:
+                return await self.request(route, body, channel)
+            except discord.HTTPException as error:
+                if error.code != THREAD_ARCHIVED:
+                    raise
             opened = Route("PATCH", "/channels/{channel_id}", channel_id=channel)
             await self._http().request(opened, json={"archived": False})
-            sent = await self._http().request(route, json=body)
-        return sent
+            return await self.request(route, body, channel)
+        except discord.Forbidden as error:
+            if matters and error.code not in FILTERED and error.code not in CLOSED_TO_BOTS:
+                self._no_posts.add(channel)
+            raise
 
     async def edit(self, channel: int, message: int, body: Json) -> None:
         """Changes a message of this bot's."""
         path = "/channels/{channel_id}/messages/{message_id}"
         route = Route("PATCH", path, channel_id=channel, message_id=message)
-        await self._http().request(route, json=edit_of(body))
+        await self.request(route, edit_of(body), channel)
+
+    async def request(self, route: Route, body: Json, channel: int) -> Json:
+        """Posts or changes a message, without the extras that Discord refuses."""
+        while True:
+            try:
+                sent: Json = await self._http().request(route, json=body)
+            except discord.HTTPException as error:
+                fewer = without_refused(body, error)
+                if fewer is None:
+                    raise
+                left_out = sorted(body.keys() - fewer.keys()) or ["components"]
+                logger().warning("posted without", left_out=left_out, code=error.code)
+                if REFERENCE in left_out and error.status == HTTPStatus.FORBIDDEN:
+                    self._no_references.add(channel)
+                body = fewer
+            else:
+                return sent
 
     async def delete(self, channel: int, message: int) -> None:
         """Deletes a message of this bot's."""
@@ -122,5 +220,5 @@ def body_of(text: str, components: list[Json]) -> Json:
 
 def edit_of(body: Json) -> Json:
     """What of it an edit takes."""
-    left = ("nonce", "enforce_nonce", "message_reference")
+    left = ("nonce", "enforce_nonce", REFERENCE)
     return {key: value for key, value in body.items() if key not in left}

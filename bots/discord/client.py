@@ -1,47 +1,43 @@
-"""The connection to Discord's gateway, kept for as long as the process lives.
+"""One client of Discord's gateway: discord.py's, with the smallest caches, telling one listener.
 
-discord.py resumes short gaps itself; what ends its client is met here with a new one after a
-growing wait. It must never run two clients, nor ask again where asking cannot help.
+discord.py resumes short gaps itself. An event that it cannot read must never end it, unless there
+is no session without that event.
 """
 
 import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+import aiohttp
 import discord
 import yarl
 from discord import app_commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bots.adapter import Misconfigured
 from bots.discord.buttons import AnswerButton
+from bots.discord.clock import DiscordClock
 from bots.discord.memory import Memory
+from bots.discord.raw import Json
 from bots.discord.settings import DiscordSettings
 from bots.discord.words import Names
 from shared.log import logger
 
-FATAL_CODES: Final = frozenset({4004, 4010, 4011, 4012, 4013, 4014})
-"""Close codes that a new connection would only meet again: token, shard, version, intents."""
-
-FIRST_WAIT_S: Final = 1.0
-LAST_WAIT_S: Final = 60.0
-LIVED_S: Final = 120.0
-"""A client that lived so long was well: the next wait is the first one again."""
-
-CLOSE_WITHIN_S: Final = 10.0
 IDENTIFIES_A_DAY: Final = 900
 """At 1000 in 24 hours Discord resets the token."""
 
 IDENTIFY_WAIT_S: Final = 300.0
 """Near that number: 288 a day, which the day's rest allows."""
 
+HEARTBEAT_TIMEOUT_S: Final = 60.0
+"""The gateway answers a heartbeat every 41 s. After this long without a single frame discord.py
+resumes the session on a new connection, to which it gives as long to say hello."""
+
 SILENT_AFTER_S: Final = 65.0
-"""A heartbeat is answered every 41 s; discord.py itself acts after 60 s."""
+"""Readiness says so only if discord.py did not notice."""
 
 LATENCY_LIMIT_S: Final = 15.0
 GUILDS_WITHIN_S: Final = 1.0
@@ -49,6 +45,9 @@ RATE_LIMIT_WAIT_S: Final = 30.0
 """discord.py's least: a longer wait is the relay's."""
 
 COMMANDS_FACT: Final = "commands"
+
+_NEEDED: Final = frozenset({"READY", "RESUMED"})
+"""Without these there is no session: what goes wrong in them ends the client."""
 
 
 class Listener(Protocol):
@@ -62,6 +61,9 @@ class Listener(Protocol):
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote."""
+
+    async def on_unreadable(self, raw: Json) -> None:
+        """Somebody wrote what the library cannot read."""
 
     async def on_edit(self, message: discord.Message) -> None:
         """Somebody changed a message."""
@@ -83,6 +85,7 @@ class Client(discord.AutoShardedClient):
         settings: DiscordSettings,
         listener: Listener,
         memory: Memory,
+        clock: DiscordClock,
         add_commands: Callable[[app_commands.CommandTree[Any]], None],
     ) -> None:
         super().__init__(
@@ -93,10 +96,16 @@ class Client(discord.AutoShardedClient):
             guild_ready_timeout=GUILDS_WITHIN_S,
             allowed_mentions=discord.AllowedMentions.none(),
             max_ratelimit_timeout=RATE_LIMIT_WAIT_S,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT_S,
+            http_trace=_dates(clock),
             enable_debug_events=True,  # only for the time of the last frame: see `dispatch`
         )
         self._listener = listener
         self._memory = memory
+        self._clock = clock
+        self._reading: set[asyncio.Task[None]] = set()
+        parsers = self._connection.parsers
+        parsers.update({event: self._guarded(event, parse) for event, parse in parsers.items()})
         self.heard_at = time.monotonic()
         self.settled = False
         self.tree = app_commands.CommandTree(self)
@@ -109,6 +118,25 @@ class Client(discord.AutoShardedClient):
         elif event != "socket_raw_send":
             super().dispatch(event, *args, **kwargs)
 
+    def _guarded(self, event: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
+        """The library's parser of an event, which must not end the client."""
+        if event in _NEEDED:
+            return parse
+
+        def parsed(data: Any) -> None:
+            try:
+                parse(data)
+            except Exception as error:  # noqa: BLE001  (whatever Discord sent)
+                logger().error(
+                    "event not readable", gateway_event=event, error=type(error).__name__
+                )
+                if event == "MESSAGE_CREATE" and isinstance(data, dict):
+                    task = asyncio.create_task(self._listener.on_unreadable(data))
+                    self._reading.add(task)
+                    task.add_done_callback(self._reading.discard)
+
+        return parsed
+
     async def setup_hook(self) -> None:
         """Before the first connection: buttons of earlier runs; commands if they changed."""
         self.add_dynamic_items(AnswerButton)
@@ -118,7 +146,7 @@ class Client(discord.AutoShardedClient):
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Counts, and waits where a crash loop would cost the token."""
         await super().before_identify_hook(shard_id, initial=initial)
-        count = self._memory.identified(time.time())
+        count = self._memory.identified(self._clock.now())
         if count > IDENTIFIES_A_DAY:
             logger().error("too many new sessions in a day: waiting", count=count)
             await asyncio.sleep(IDENTIFY_WAIT_S)
@@ -207,60 +235,21 @@ def intents_of(settings: DiscordSettings) -> discord.Intents:
     return intents
 
 
+def _dates(clock: DiscordClock) -> aiohttp.TraceConfig:
+    """Tells the clock the time of each response of Discord's API."""
+
+    async def ended(_: object, __: object, params: aiohttp.TraceRequestEndParams) -> None:
+        if str(params.url).startswith(Route.BASE):
+            clock.saw_date(params.response.headers.get("Date"))
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(ended)
+    return trace
+
+
 def use_endpoints(settings: DiscordSettings) -> None:
     """Has the library speak to other addresses; it knows no other way."""
     if settings.api_url:
         Route.BASE = settings.api_url.rstrip("/")
     if settings.gateway_url:
         DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.gateway_url)
-
-
-async def keep_connected(
-    make: Callable[[], Client], token: str, *, closed: Callable[[], Awaitable[None]]
-) -> None:
-    """Runs one client after the other for ever; `closed` is called after each.
-
-    Raises:
-        Misconfigured: the token or the intents are refused.
-    """
-    wait_s = FIRST_WAIT_S
-    while True:
-        client = make()
-        started = time.monotonic()
-        try:
-            await client.start(token)
-            why = "closed"
-        except discord.LoginFailure as error:
-            raise Misconfigured(
-                "DISCORD_TOKEN is refused: reset it under Bot at "
-                "https://discord.com/developers/applications and set the new one."
-            ) from error
-        except discord.PrivilegedIntentsRequired as error:
-            raise Misconfigured(
-                "Discord refuses the message content intent: enable it under Bot at "
-                "https://discord.com/developers/applications, or set DISCORD_MESSAGE_CONTENT=false."
-            ) from error
-        except discord.ConnectionClosed as error:
-            if error.code in FATAL_CODES:
-                raise Misconfigured(
-                    f"Discord's gateway closed with {error.code}, which no retry mends: "
-                    "is DISCORD_TOKEN still good? `threadwax doctor discord` tells."
-                ) from error
-            why = f"close code {error.code}"
-        except Exception as error:  # noqa: BLE001  (a malformed event ends discord.py's client)
-            why = type(error).__name__
-        finally:
-            await _closed(client)
-            await closed()
-        if time.monotonic() - started > LIVED_S:
-            wait_s = FIRST_WAIT_S
-        logger().warning("disconnected from discord", why=why, wait_s=wait_s)
-        await asyncio.sleep(wait_s)
-        wait_s = min(wait_s * 2, LAST_WAIT_S)
-
-
-async def _closed(client: Client) -> None:
-    # AttributeError: a client that never got as far as its own queue.
-    with suppress(Exception):
-        async with asyncio.timeout(CLOSE_WITHIN_S):
-            await client.close()

@@ -28,19 +28,24 @@ TEXT_TOTAL_BYTES: Final = 150_000
 """All texts of a question: an event may take 240,000 bytes, and escaping makes text longer."""
 
 Put = Callable[[str, bytes], Awaitable[None]]
+"""Stores a file, or raises `Unavailable` or `NoRoom`."""
+
+Keep = Callable[[str, bytes], Awaitable[bool]]
+"""Stores a file; False if the question goes on without it."""
+
 Fetch = Callable[[discord.Attachment], Awaitable[bytes | None]]
 
 
 async def attached(
-    files: list[discord.Attachment], name: str, fetch: Fetch, put: Put
+    files: list[discord.Attachment], name: str, fetch: Fetch, keep: Keep
 ) -> tuple[Attachment, ...]:
-    """What goes with the question called `name`; pictures are stored by `put`."""
+    """What goes with the question called `name`; pictures are stored by `keep`."""
     found: list[Attachment] = []
     room = TEXT_TOTAL_BYTES
     for number, file in enumerate(files[:FILES_LIMIT]):
         kind = (file.content_type or "").partition(";")[0].strip().lower()
         if kind in PICTURES:
-            found.append(await _picture(file, kind, f"{name}-{number}", fetch, put))
+            found.append(await _picture(file, kind, f"{name}-{number}", fetch, keep))
         elif kind.startswith("text/") or PurePath(file.filename).suffix.lower() in TEXT_ENDINGS:
             text = await _text(file, kind, min(room, TEXT_FILE_BYTES), fetch)
             room -= len((text.text or "").encode())
@@ -52,14 +57,15 @@ async def attached(
 
 
 async def _picture(
-    file: discord.Attachment, kind: str, blob: str, fetch: Fetch, put: Put
+    file: discord.Attachment, kind: str, blob: str, fetch: Fetch, keep: Keep
 ) -> Attachment:
     if file.size > BLOB_LIMIT_BYTES:
         return _unread(file, kind, f"a picture may have {BLOB_LIMIT_BYTES >> 20} MiB")
     data = await fetch(file)
     if data is None or len(data) > BLOB_LIMIT_BYTES:
         return _unread(file, kind, "it could not be fetched")
-    await put(blob, data)
+    if not await keep(blob, data):
+        return _unread(file, kind, "there is no room for files now")
     return Attachment(name=file.filename, media_type=kind, blob=blob)
 
 

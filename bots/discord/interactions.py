@@ -5,13 +5,13 @@ the answer comes as a message of its own.
 """
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from discord.http import HTTPClient, Route
 
+from bots.discord.clock import DiscordClock
 from bots.discord.refusals import FAILURES
 from bots.discord.words import saying
 from shared.messages import Address
@@ -37,13 +37,13 @@ class _Placeholder:
 class Waiting:
     """The placeholders of this process; an answer after a restart finds its own by the token."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: DiscordClock) -> None:
+        self._clock = clock
         self._placeholders: dict[str, _Placeholder] = {}
 
-    def expect(self, interaction: Any, address: Address) -> Address:
-        """Notes a command before it is published; returns the address of its answer."""
+    def expect(self, interaction: Any) -> None:
+        """Notes a command before it is published."""
         self._placeholders[interaction.token] = _Placeholder()
-        return self.address(interaction, address)
 
     @staticmethod
     def address(interaction: Any, address: Address) -> Address:
@@ -56,23 +56,27 @@ class Waiting:
             "application": str(interaction.application_id),
         }
 
-    def failed(self, address: Address) -> None:
+    def failed(self, token: str) -> None:
         """There will be no placeholder."""
-        token = address["token"]
-        placeholder = self._placeholders[token]
+        placeholder = self._placeholders.get(token)
+        if placeholder is None:
+            return
         placeholder.failed = True
         placeholder.deferred.set()
         # Nobody fills it; and once its token is over, nobody asks for it.
         asyncio.get_running_loop().call_later(TOKEN_LIFE_S, self._placeholders.pop, token, None)
 
-    def deferred(
-        self, address: Address, message: int | None, http: HTTPClient, locale: Any
-    ) -> None:
+    def deferred(self, interaction: Any, message: int | None) -> None:
         """The placeholder is shown."""
-        placeholder = self._placeholders[address["token"]]
+        placeholder = self._placeholders.get(interaction.token)
+        if placeholder is None:
+            return  # filled already
         placeholder.message = message
         placeholder.deferred.set()
-        placeholder.notice = asyncio.create_task(self._tell_delay(address, http, locale))
+        delay = self._tell_delay(
+            self.address(interaction, {}), interaction.client.http, interaction.locale
+        )
+        placeholder.notice = asyncio.create_task(delay)
 
     async def open(self, address: Address) -> bool:
         """Whether an answer can go into the placeholder; waits until that is there."""
@@ -86,16 +90,16 @@ class Waiting:
                     await placeholder.deferred.wait()
             if placeholder.failed:
                 return False
-        return time.time() < float(address["expires"]) - SAFE_S
+        return self._clock.now() < float(address["expires"]) - SAFE_S
 
     def placeholder(self, address: Address) -> int | None:
         """The placeholder's message, where this process showed it."""
         known = self._placeholders.get(address.get("token", ""))
         return known.message if known else None
 
-    def filled(self, address: Address) -> None:
-        """The answer stands there."""
-        known = self._placeholders.pop(address["token"], None)
+    def filled(self, token: str) -> None:
+        """The answer is there."""
+        known = self._placeholders.pop(token, None)
         if known is not None and known.notice is not None:
             known.notice.cancel()
 
@@ -115,7 +119,7 @@ class Waiting:
                 placeholder.notice.cancel()
 
     async def _tell_delay(self, address: Address, http: HTTPClient, locale: Any) -> None:
-        left_s = float(address["expires"]) - time.time() - NOTICE_BEFORE_S
+        left_s = float(address["expires"]) - self._clock.now() - NOTICE_BEFORE_S
         await asyncio.sleep(max(0.0, left_s))
         body = {"content": saying("takes longer", locale), "allowed_mentions": {"parse": []}}
         with suppress(*FAILURES):

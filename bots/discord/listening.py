@@ -1,47 +1,47 @@
 """What people write on Discord, on its way into the stream: each message once, none left behind.
 
-A message is in hand until its event is stored; the mark in `Memory` stays below it for so long. It
+A message is in hand until its event is stored; the mark in `Memory` stays below it until then. It
 must never answer a bot, nor take a message that was not meant for this one.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 
 import discord
-from discord.utils import time_snowflake
 
 from bots.discord import events
-from bots.discord.asking import Asking
-from bots.discord.backfill import read_missed
+from bots.discord.access import Asker, refusal
+from bots.discord.asking import Asking, Question
+from bots.discord.backfill import newest_known, read_channels, read_missed, start_of
 from bots.discord.client import Client
+from bots.discord.in_hand import InHand
 from bots.discord.memory import Memory
 from bots.discord.posting import Poster
+from bots.discord.quotes import quotes_of
+from bots.discord.raw import Json, addressed, id_of
 from bots.discord.refusals import FAILURES
 from bots.discord.settings import DiscordSettings
 from bots.discord.typing import Typing
 from bots.discord.words import saying
 from bots.endings import end
 from bots.seen import Seen
-from shared.bus import TooLarge
+from shared.bus import OverQuota, TooLarge
 from shared.log import logger
-from shared.messages import Deleted, Edited
 
 TAKE_AGAIN_S: Final = (1.0, 5.0, 30.0, 120.0)
-"""Waits while Discord does not say who or where somebody is: its outages are mostly shorter."""
+"""Waits while Discord does not say who or where somebody is: its outages are mostly shorter. The
+person's later messages wait too, so that they are not answered first."""
+
+READ_AGAIN_S: Final = (10.0, 60.0, 300.0)
+"""Waits while Discord does not give some channels' history; the last one again and again."""
 
 HANDLED_KEPT: Final = 2048
 """Messages that were taken, so that one delivered again soon costs nothing; later the stream knows
 its id."""
 
-EDIT_ASKS_WITHIN_S: Final = 3600.0
-"""Who forgot the mention adds it soon; later an edit is only a correction."""
-
 
 class Listening:
-    """Takes messages, edits and deletions; `listening` is set once the servers are known."""
+    """Takes messages; `listening` is set once the servers are known."""
 
     def __init__(
         self,
@@ -52,22 +52,17 @@ class Listening:
         typing: Typing,
     ) -> None:
         self.listening = asyncio.Event()
+        self.in_hand = InHand()
+        self.deleted: Seen[int] = Seen(HANDLED_KEPT)
+        """Messages that are gone, which the history that is being read may still hold."""
         self._settings = settings
         self._asking = asking
         self._memory = memory
         self._poster = poster
         self._typing = typing
         self._handled: Seen[int] = Seen(HANDLED_KEPT)
-        self._early: set[int] = set()
-        self._gap = 0
+        self._early: dict[int, int] = {}
         self._backfill: asyncio.Task[None] | None = None
-        self._busy = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    async def settled(self) -> None:
-        """Returns when nothing is in hand any more."""
-        await self._idle.wait()
 
     async def close(self) -> None:
         """Stops reading back."""
@@ -80,23 +75,34 @@ class Listening:
         """A new session: until all before it was read, the mark does not move."""
         self._memory.save()
         self._memory.frozen = True
-        self._gap = time_snowflake(discord.utils.utcnow())
 
     async def on_ready(self, client: Client) -> None:
-        """The servers are known: reads what was missed, beside what comes in."""
+        """The servers are known: reads what was missed, while other messages come in."""
         if self._backfill is not None:
             await end(self._backfill)
-        early, self._early = self._early, set()
-        self._backfill = asyncio.create_task(self._read_back(client, early, self._gap))
+        self._backfill = asyncio.create_task(self._read_back(client, dict(self._early)))
         self.listening.set()
 
-    async def _read_back(self, client: Client, early: set[int], gap: int) -> None:
+    async def _read_back(self, client: Client, early: dict[int, int]) -> None:
+        newest = newest_known(client, early)
+        after = start_of(self._memory, self._asking.clock)
         try:
-            await read_missed(client, self._memory, early, self.take)
+            left = await read_missed(client, self._memory, self._asking.clock, early, self)
+            wait_s = iter(READ_AGAIN_S)
+            waits_s = 0.0
+            while left:
+                waits_s = next(wait_s, waits_s)
+                logger().error("channels not read back yet", channels=len(left), wait_s=waits_s)
+                await asyncio.sleep(waits_s)
+                starts = {channel: min(after or newest, early.get(channel, newest) - 1)
+                          for channel in left}  # fmt: skip
+                left = await read_channels(client, self._memory, starts, self)
         except Exception:  # noqa: BLE001  (the mark stays where it was: the next start reads again)
             logger().exception("not read back")
             return
-        self._memory.done(gap)
+        for channel in early:
+            self._early.pop(channel, None)
+        self._memory.done(newest)
         self._memory.frozen = False
         self._memory.save()
 
@@ -104,134 +110,109 @@ class Listening:
 
     async def on_message(self, message: discord.Message) -> None:
         """A message came in."""
+        self._asking.clock.saw_id(message.id)
         if self._asking.client is None or not self._asking.client.settled:
             # Its server is not known yet, and with it who can hear what: read it afterwards.
-            self._early.add(message.channel.id)
+            first = self._early.get(message.channel.id, message.id)
+            self._early[message.channel.id] = min(first, message.id)
             return
         await self.take(message)
 
-    async def take(self, message: discord.Message) -> None:
-        """Handles a message once, however often and by whichever way it comes."""
-        if message.id in self._handled:
+    async def take(self, message: discord.Message, *, noticed: bool = False) -> None:
+        """Handles a message once, however often and by whichever way it comes.
+
+        `noticed`: the bot has replied to it before, so it says nothing more of its own.
+        """
+        if message.id in self._handled or message.id in self.deleted:
             return
         self._handled.add(message.id)
         self._memory.begin(message.id)
-        with self._in_hand():
-            for wait_s in (*TAKE_AGAIN_S, None):
-                try:
-                    await self._take(message)
-                except FAILURES as error:
-                    # Discord was asked something and did not answer: it may the next time.
-                    kind = type(error).__name__
-                    if wait_s is None:
-                        logger().error("message not taken", id=message.id, error=kind)
-                    else:
-                        await asyncio.sleep(wait_s)
-                        continue
-                except Exception:  # noqa: BLE001  (a strange message must not hold up the mark)
-                    logger().exception("message not taken", id=message.id)
-                break
+        try:
+            await self.take_in_turn(message, noticed=noticed)
+        except Exception:  # noqa: BLE001  (a strange message must not hold up the mark)
+            logger().exception("message not taken", id=message.id)
         self._memory.done(message.id)
 
-    async def _take(self, message: discord.Message) -> None:
+    async def take_in_turn(self, message: discord.Message, *, noticed: bool = False) -> None:
+        """Takes a message after all that its author did before it."""
         if not events.from_person(message, self._asking.me):
             return
-        spot = await self._asking.spot_of(message.channel, message.guild)
-        if not events.speaks_to_bot(message, spot, self._asking.me):
-            return
-        address = events.address_of(spot, message.id, "reply" if spot.guild else "place")
         user = events.user_of(message.author.id)
-        async with self._asking.lane(user):
-            why = await self._asking.refusal(message.author, spot)
-            if why is not None:
-                await self._poster.say(address, saying(why), f"{message.id}-refused")
-                return
-            text = events.text_of(message, self._asking.me)
-            if not text:
-                # Without the intent there is nothing to read either: then nobody is told.
-                if self._is_named(message, spot):
-                    await self._poster.say(address, saying("help"), f"{message.id}-help")
-                return
-            ask = await self._asking.ask(
+        # Entered before anything is waited for: who comes first is stored first.
+        with self.in_hand.holding(message.id, user):
+            async with self._asking.queues.of(user):
+                await self.take_now(message, noticed=noticed)
+
+    async def take_now(self, message: discord.Message, *, noticed: bool = False) -> None:
+        """Takes a message in its author's queue; asks Discord again where it does not answer."""
+        for wait_s in (*TAKE_AGAIN_S, None):
+            try:
+                await self._take(message, noticed=noticed)
+            except FAILURES as error:
+                kind = type(error).__name__
+                if wait_s is not None:
+                    await asyncio.sleep(wait_s)
+                    continue
+                logger().error("message not taken", id=message.id, error=kind)
+                if message.guild is None or self._is_named(message):
+                    await self._say(message.id, message.channel.id, "not taken")
+            return
+
+    async def _take(self, message: discord.Message, *, noticed: bool) -> None:
+        me = self._asking.me
+        spot = await self._asking.spot_of(message.channel, message.guild)
+        if not events.speaks_to_bot(message, spot, me):
+            return
+        why = await self._asking.refusal(message.author, spot)
+        text = "" if why else events.text_of(message, me)
+        if not text:
+            # Without the intent there is nothing to read either: then nobody is told.
+            if not noticed and (why or spot.direct or self._is_named(message)):
+                await self._say(message.id, spot.channel, why or "help")
+            return
+        answered = events.original_of(message)
+        ask, full = await self._asking.ask(
+            Question(
                 message.id,
                 f"discord-{message.id}",
                 message.author.id,
                 spot,
                 text,
-                quotes=events.quotes_of(message, self._asking.me),
-                files=[message],
-            )
-            try:
-                new = await self._asking.publish(ask)
-            except TooLarge:
-                await self._poster.say(address, saying("too long"), f"{message.id}-long")
-                return
+                quotes=quotes_of(message, me),
+                files=message,
+                quoted=answered.id if answered else 0,
+            ),
+            self._settings.answer_in,
+        )
+        try:
+            new = await self._asking.publish(ask)
+        except (TooLarge, OverQuota) as error:
+            if not noticed:
+                key = "too long" if isinstance(error, TooLarge) else "over quota"
+                await self._say(message.id, spot.channel, key)
+            return
         self._memory.follow(spot.channel, message.id)
-        self._memory.asked(message.id, user, ask.place)
+        self._asking.asked(message.id, ask.user, ask.place)
         if new is not False:
             self._typing.start(ask.id, spot.channel)
+            if full:
+                await self._say(message.id, spot.channel, "no room")
 
-    def _is_named(self, message: discord.Message, spot: events.Spot) -> bool:
-        return spot.guild is None or any(user.id == self._asking.me for user in message.mentions)
-
-    # --- edits and deletions ------------------------------------------------------------------
-
-    async def on_edit(self, message: discord.Message) -> None:
-        """A question changed, or a message became one."""
-        if self._asking.client is None or not self._asking.client.settled:
+    async def take_unreadable(self, raw: Json) -> None:
+        """Tells a person that a message to the bot cannot be read."""
+        found = addressed(raw, self._asking.me)
+        number = id_of(raw)
+        if found is None or not number or number in self._handled:
             return
-        if not events.from_person(message, self._asking.me) or message.edited_at is None:
-            return
-        asker = self._memory.asker(message.id)
-        if asker is None:
-            age_s = (datetime.now(UTC) - message.created_at).total_seconds()
-            if age_s < EDIT_ASKS_WITHIN_S:
-                with self._in_hand():
-                    await self._take(message)
-            return
-        user, place = asker
-        text = events.text_of(message, self._asking.me)
-        spot = await self._asking.spot_of(message.channel, message.guild)
-        if not text or await self._asking.refusal(message.author, spot) is not None:
-            return
-        event = Edited(
-            id=f"discord-{message.id}-e{round(message.edited_at.timestamp() * 1000)}",
-            user=user,
-            place=place,
-            address=events.address_of(spot, message.id, self._settings.answer_in, text),
-            said_at=message.edited_at,
-            prompt_id=f"discord-{message.id}",
-            text=text,
-            ask_again=self._settings.answer_edits,
-        )
-        with self._in_hand(), contextlib.suppress(TooLarge):
-            async with self._asking.lane(user):
-                await self._asking.publish(event)
+        self._handled.add(number)
+        author, guild, channel = found
+        if refusal(self._settings, Asker(author, guild or None, (channel,))) is None:
+            await self._say(number, channel, "unreadable")
 
-    async def on_delete(self, message_ids: set[int]) -> None:
-        """Questions were withdrawn; of other messages nothing is known."""
-        for message_id in message_ids:
-            if (asker := self._memory.asker(message_id)) is None:
-                continue
-            user, place = asker
-            event = Deleted(
-                id=f"discord-{message_id}-d",
-                user=user,
-                place=place,
-                said_at=datetime.now(UTC),
-                prompt_id=f"discord-{message_id}",
-            )
-            with self._in_hand():
-                async with self._asking.lane(user):
-                    await self._asking.publish(event)
+    def _is_named(self, message: discord.Message) -> bool:
+        return any(user.id == self._asking.me for user in message.mentions)
 
-    @contextlib.contextmanager
-    def _in_hand(self) -> Iterator[None]:
-        self._busy += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._busy -= 1
-            if not self._busy:
-                self._idle.set()
+    async def _say(self, message: int, channel: int, key: str) -> None:
+        """Replies to a message with a sentence of the bot's own."""
+        address = {"channel": str(channel), "message": str(message)}
+        await self._poster.say(address, saying(key), f"{message}-{key}")

@@ -1,24 +1,22 @@
 """What the adapter remembers over a restart, in one SQLite file of the data folder.
 
-Up to which message all was handled, which channels to read after a gap, who asked what (so that a
-deletion can be told), IDENTIFYs and the hash of the commands. Never a message's text. Written
-without a sync: what a power cut takes is read again from Discord.
+Up to which message all was handled, which channels to read after a gap, who asked what (so that an
+edit or a deletion can be published), IDENTIFYs and the hash of the commands. It must never hold a
+message's text. If the file breaks, the last 20 hours are read again, and the stream drops what it
+has; only direct messages of people whose channel the file alone knew are not found.
 """
 
-import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from bots.discord.memory_file import MemoryFile, Row
 from shared.messages import Place
 
 ASKED_KEPT: Final = 20_000
 """Questions whose deletion is understood; the flow keeps far fewer of one user."""
 
 CHANNELS_KEPT: Final = 500
-CACHE_KIB: Final = 256
-"""The file is small and mostly written at its end: SQLite would keep 2 MB of it in memory."""
-
 DAY_S: Final = 24 * 3600.0
 
 _SCHEMA: Final = """
@@ -28,42 +26,56 @@ CREATE TABLE IF NOT EXISTS identifies (at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS asked (
     message INTEGER PRIMARY KEY, user TEXT NOT NULL, place TEXT NOT NULL);
 """
+_KEEP: Final = "SELECT id, last FROM channels"
+_MARK: Final = "mark"
+_LOST: Final = "lost"
 
 
 class Memory:
-    """The file. `mark` is the snowflake up to which everything was handled; 0 at the first start.
+    """The file. `mark` is the snowflake up to which everything was handled; 0: not known.
 
-    While `frozen`, the mark is not written: what lies behind it is still being read.
+    While `frozen`, the mark is not written: what is before it is still being read.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-        self._db.executescript(_SCHEMA)
-        path.chmod(0o600)
+        self.mark = 0
         self.frozen = True
         self._handling: set[int] = set()
         self._highest = 0
-        self.mark = int(self.fact("mark") or 0)
+        self._file = MemoryFile(path, _SCHEMA, keep=_KEEP, start_over=self._start_over)
+        self._file.open()
+        with suppress(ValueError):
+            self.mark = int(self.fact(_MARK) or 0)
+
+    def _start_over(self, channels: list[Row]) -> None:
+        """Begins an empty file with what is still known."""
+        self.remember(_LOST, "1")
+        if self.mark:
+            self.remember(_MARK, str(self.mark))
+        for channel, last in channels:
+            if isinstance(channel, int) and isinstance(last, int):
+                self.follow(channel, last)
+
+    @property
+    def lost(self) -> bool:
+        """Whether a mark was lost with an earlier file, so that this is not the first start."""
+        return not self.mark and self.fact(_LOST) is not None
 
     def close(self) -> None:
         """Writes what is known and closes the file."""
         self.save()
-        self._db.close()
+        self._file.close()
 
     # --- facts --------------------------------------------------------------------------------
 
     def fact(self, name: str) -> str | None:
         """A remembered value."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else None
+        rows = self._file.run("SELECT value FROM facts WHERE name = ?", (name,))
+        return rows[0][0] if rows else None
 
     def remember(self, name: str, value: str) -> None:
         """Keeps a value."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        self._file.run("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     # --- the mark -----------------------------------------------------------------------------
 
@@ -77,65 +89,60 @@ class Memory:
         self._highest = max(self._highest, message)
 
     def save(self) -> None:
-        """Moves the mark and writes it, unless there is a gap behind it."""
+        """Moves the mark and writes it, unless there is a gap before it."""
         if self.frozen or not self._highest:
             return
         mark = min(self._handling) - 1 if self._handling else self._highest
         if mark > self.mark:
             self.mark = mark
-            self.remember("mark", str(mark))
+            self.remember(_MARK, str(mark))
 
     # --- channels -----------------------------------------------------------------------------
 
     def follow(self, channel: int, message: int) -> None:
         """The bot was spoken to there: it is read after a gap."""
-        self._db.execute("INSERT OR REPLACE INTO channels VALUES (?, ?)", (channel, message))
+        self._file.run("INSERT OR REPLACE INTO channels VALUES (?, ?)", (channel, message))
 
     def forget_channel(self, channel: int) -> None:
         """It is gone."""
-        self._db.execute("DELETE FROM channels WHERE id = ?", (channel,))
+        self._file.run("DELETE FROM channels WHERE id = ?", (channel,))
 
     def followed(self) -> list[int]:
         """The channels to read, the latest first."""
-        self._db.execute(
+        self._file.run(
             "DELETE FROM channels WHERE id NOT IN "
             "(SELECT id FROM channels ORDER BY last DESC LIMIT ?)",
             (CHANNELS_KEPT,),
         )
-        rows = self._db.execute("SELECT id FROM channels ORDER BY last DESC").fetchall()
-        return [row[0] for row in rows]
+        return [row[0] for row in self._file.run("SELECT id FROM channels ORDER BY last DESC")]
 
     # --- questions ----------------------------------------------------------------------------
 
-    def asked(self, message: int, user: str, place: Place) -> None:
-        """Somebody asked with this message."""
-        self._db.execute(
+    def asked(self, source: int, user: str, place: Place) -> None:
+        """Somebody asked with this message, command or button."""
+        self._file.run(
             "INSERT OR REPLACE INTO asked VALUES (?, ?, ?)",
-            (message, user, place.model_dump_json()),
+            (source, user, place.model_dump_json()),
         )
-        if message % 64 == 0:
-            self._db.execute(
+        if source % 64 == 0:
+            self._file.run(
                 "DELETE FROM asked WHERE message <= "
                 "(SELECT message FROM asked ORDER BY message DESC LIMIT 1 OFFSET ?)",
                 (ASKED_KEPT,),
             )
 
-    def asker(self, message: int) -> tuple[str, Place] | None:
-        """Who asked with this message, and where."""
-        row = self._db.execute(
-            "SELECT user, place FROM asked WHERE message = ?", (message,)
-        ).fetchone()
-        if row is None:
-            return None
+    def asker(self, source: int) -> tuple[str, Place] | None:
+        """Who asked with this message, command or button, and where."""
+        rows = self._file.run("SELECT user, place FROM asked WHERE message = ?", (source,))
         with suppress(ValueError):
-            return row[0], Place.model_validate_json(row[1])
+            return (rows[0][0], Place.model_validate_json(rows[0][1])) if rows else None
         return None
 
     # --- IDENTIFY -----------------------------------------------------------------------------
 
     def identified(self, now: float) -> int:
         """Counts one IDENTIFY; returns how many there were within a day."""
-        self._db.execute("DELETE FROM identifies WHERE at < ?", (now - DAY_S,))
-        self._db.execute("INSERT INTO identifies VALUES (?)", (now,))
-        (count,) = self._db.execute("SELECT count(*) FROM identifies").fetchone()
-        return int(count)
+        self._file.run("DELETE FROM identifies WHERE at < ?", (now - DAY_S,))
+        self._file.run("INSERT INTO identifies VALUES (?)", (now,))
+        rows = self._file.run("SELECT count(*) FROM identifies")
+        return int(rows[0][0]) if rows else 0

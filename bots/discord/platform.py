@@ -13,8 +13,11 @@ from discord.http import HTTPClient
 
 from bots.adapter import Misconfigured
 from bots.discord.asking import Asking
-from bots.discord.client import Client, keep_connected, use_endpoints
+from bots.discord.changes import Changes
+from bots.discord.client import Client, use_endpoints
+from bots.discord.clock import DiscordClock
 from bots.discord.commands import add_commands
+from bots.discord.connection import keep_connected
 from bots.discord.files import Put
 from bots.discord.interactions import Waiting
 from bots.discord.listening import Listening
@@ -51,19 +54,21 @@ class Discord:
         self._home = home
         self._client: Client | None = None
         self._connection: asyncio.Task[None] | None = None
-        self._waiting = Waiting()
+        self._clock = DiscordClock()
+        self._waiting = Waiting(self._clock)
         self._typing = Typing(self._show_typing)
-        self._poster = Poster(self._http, self._me, self._waiting, self._typing)
+        self._poster = Poster(self._http, self._me, self._waiting, self._typing, self._clock)
         folder = home / "discord"
         try:
             self._lock = locked(folder / "lock", "the Discord adapter")
         except Held as error:
             raise Misconfigured(str(error)) from error
         self._memory = Memory(folder / "memory.sqlite")
-        self._asking = Asking(settings, store)
+        self._asking = Asking(settings, store, self._memory, self._clock)
         self._listening = Listening(
             settings, self._asking, self._memory, self._poster, self._typing
         )
+        self._changes = Changes(settings, self._asking, self._listening, self._poster)
         self._using = Using(self._asking, self._waiting, self._typing, self._http)
         self.listening = self._listening.listening
 
@@ -100,7 +105,7 @@ class Discord:
         """Stops listening; what was heard is stored first, if NATS takes it in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
-                await self._listening.settled()
+                await self._listening.in_hand.settled()
         if self._connection is not None:
             await end(self._connection)
 
@@ -111,9 +116,13 @@ class Discord:
         return self._client.health()
 
     def _make(self) -> Client:
-        listener = _Told(self._listening, self._using)
+        listener = _Told(self._listening, self._changes, self._using)
         self._client = Client(
-            self._settings, listener, self._memory, lambda tree: add_commands(tree, self._using)
+            self._settings,
+            listener,
+            self._memory,
+            self._clock,
+            lambda tree: add_commands(tree, self._using),
         )
         self._asking.client = self._client
         return self._client
@@ -169,10 +178,11 @@ class Discord:
 class _Told:
     """What a client tells, by who handles it."""
 
-    def __init__(self, listening: Listening, using: Using) -> None:
+    def __init__(self, listening: Listening, changes: Changes, using: Using) -> None:
         self.on_gap = listening.on_gap
         self.on_ready = listening.on_ready
         self.on_message = listening.on_message
-        self.on_edit = listening.on_edit
-        self.on_delete = listening.on_delete
+        self.on_unreadable = listening.take_unreadable
+        self.on_edit = changes.on_edit
+        self.on_delete = changes.on_delete
         self.on_press = using.on_press

@@ -1,8 +1,8 @@
 """Shows replies on Discord: where they belong, whole, once.
 
 A part is posted with a nonce made from its key, which Discord dedupes for some minutes; after that
-it is looked for in the channel. It must never ping anybody, nor leave half an answer that looks
-whole: a preview carries a cursor and a Stop button until it is completed.
+it is looked for in the channel (`bots.discord.finding`). It must never ping anybody, nor leave half
+an answer that looks whole: a preview carries a cursor and a Stop button until it is completed.
 """
 
 import asyncio
@@ -12,18 +12,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
 import discord
 from discord.http import HTTPClient
 
-from bots.discord.buttons import STOP, final_row, ids_on, kinds_on, row_of
-from bots.discord.channels import Channels, Json, body_of, edit_of
+from bots.discord.buttons import STOP, final_row, ids_on, marks_on, row_of
+from bots.discord.channels import Channels, body_of, edit_of
+from bots.discord.clock import DiscordClock
 from bots.discord.events import user_id_of
+from bots.discord.finding import Wanted, found_in, preview_in
 from bots.discord.interactions import Waiting
 from bots.discord.markdown import downgraded
+from bots.discord.raw import Json
 from bots.discord.refusals import (
     FAILURES,
     INTERACTION_OVER,
@@ -31,7 +33,7 @@ from bots.discord.refusals import (
 )
 from bots.discord.typing import Typing
 from bots.parts import Shape, first_part_of, parts_of
-from bots.platform import Forbidden, Later, Part
+from bots.platform import Later, Part, PostError
 from bots.split_text import utf16_length
 from shared.messages import Address, Partial, Reply
 
@@ -48,9 +50,6 @@ POST_WITHIN_S: Final = 60.0
 
 NONCE_HOLDS_S: Final = 90.0
 """Discord says "a few minutes"; within this a repeated post is surely the same message."""
-
-FORBIDDEN_FOR_S: Final = 300.0
-"""So long a channel that refuses the bot is left alone: 10,000 refusals in 10 minutes are a ban."""
 
 PREVIEWS_KEPT: Final = 2048
 
@@ -74,13 +73,15 @@ class Poster:
         me: Callable[[], int],
         waiting: Waiting,
         typing: Typing,
+        clock: DiscordClock,
     ) -> None:
         self._http = http
+        self._me = me
+        self._clock = clock
         self._channels = Channels(http, me)
         self._waiting = waiting
         self._typing = typing
         self._previews: OrderedDict[str, _Preview] = OrderedDict()
-        self._forbidden: dict[int, float] = {}
 
     # --- the port -----------------------------------------------------------------------------
 
@@ -88,19 +89,11 @@ class Poster:
         """Shows one part and returns its message's id."""
         reply = part.reply
         self._typing.stop(reply.prompt_id)
-        channel = int(reply.address["channel"])
-        if self._forbidden.get(channel, 0.0) > time.monotonic():
-            raise Forbidden("refused a moment ago")
         try:
             async with asyncio.timeout(POST_WITHIN_S):
                 receipt = await self._post(part)
         except FAILURES as error:
-            told = post_error(error)
-            if isinstance(told, Forbidden):
-                now = time.monotonic()
-                kept = {where: until for where, until in self._forbidden.items() if until > now}
-                self._forbidden = {**kept, channel: now + FORBIDDEN_FOR_S}
-            raise told from error
+            raise post_error(error) from error
         if part.index == part.count - 1:
             self._previews.pop(reply.prompt_id, None)
         return receipt
@@ -119,7 +112,7 @@ class Poster:
             return
         owner = user_id_of(partial.user)
         body = body_of(text, row_of(owner, partial.prompt_id, STOP))
-        with suppress(*FAILURES, Later):
+        with suppress(*FAILURES, PostError):
             async with asyncio.timeout(PREVIEW_WITHIN_S):
                 if preview is None:
                     await self._open_preview(partial, body)
@@ -130,32 +123,30 @@ class Poster:
     async def find(self, part: Part) -> str | None:
         """The message of a part that may have been posted; remembers an unfinished preview."""
         reply = part.reply
-        # The same text may stand twice in one answer: the parts before this one come first.
-        pieces = await parts_of(SHAPE, reply.text)
-        nth = sum(1 for piece in pieces[: part.index] if piece.strip() == part.text.strip())
         try:
-            mine = await self._channels.own_below(reply.address)
+            channels = await self._channels.below(reply.address)
         except FAILURES as error:
             told = post_error(error)
             raise told if isinstance(told, Later) else Later(str(told), 1.0) from error
-        for message in mine:
-            kinds = kinds_on(message, reply.prompt_id)
-            if STOP in kinds and part.index == 0:
-                self._keep_preview(reply.prompt_id, message)
-            elif kinds and STOP not in kinds and part.index == part.count - 1:
-                return str(message["id"])
-        same = [m for m in mine if m["content"].strip() == part.text.strip() and not ids_on(m)]
-        if nth >= len(same) or _age_s(same[nth]) < NONCE_HOLDS_S:
-            return None  # posting again finds a young one by its nonce, which is exact
-        return str(same[nth]["id"])
+        wanted = await _wanted(part)
+        for _, messages in channels:
+            preview = preview_in(messages, reply.prompt_id)
+            if preview is not None and part.index == 0:
+                self._keep_preview(reply.prompt_id, preview)
+            found = found_in(messages, wanted, self._me())
+            if found is not None:
+                # Posting again finds a young one by its nonce, which is exact.
+                young = self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S
+                return None if young and not marks_on(found) else str(found["id"])
+        return None
 
     async def withdraw(self, reply: Reply) -> None:
         """Deletes the preview of an answer that nobody waits for any more."""
         self._typing.stop(reply.prompt_id)
-        with suppress(*FAILURES, Later):
+        with suppress(*FAILURES, PostError):
             if reply.prompt_id not in self._previews:
                 for message in await self._channels.own_below(reply.address):
-                    if kinds_on(message, reply.prompt_id):
+                    if any(mark.prompt == reply.prompt_id for mark in marks_on(message)):
                         self._keep_preview(reply.prompt_id, message)
             preview = self._previews.pop(reply.prompt_id, None)
             if preview is not None:
@@ -164,10 +155,10 @@ class Poster:
                 await self._http().request(self._waiting.original("DELETE", reply.address))
 
     async def say(self, address: Address, text: str, key: str) -> None:
-        """A word of the bot's own in answer to a message. Best effort."""
+        """Replies to a message with a sentence of the bot's own. Best effort."""
         body = body_of(text, [])
-        body |= {"nonce": nonce_of(key), "enforce_nonce": True, **_reference(address)}
-        with suppress(*FAILURES, Later):
+        body |= {"nonce": nonce_of(key), "enforce_nonce": True, **_reference_to(address)}
+        with suppress(*FAILURES, PostError):
             await self._channels.send(int(address["channel"]), body)
 
     # --- one part -----------------------------------------------------------------------------
@@ -190,20 +181,22 @@ class Poster:
                 key += "!"
             elif (sent := await self._edit_original(reply.address, body)) is not None:
                 return str(sent["id"])
-        return await self._send_once(reply.address, body, key, first=part.index == 0)
+        channel = await self._channels.place(reply.address)
+        if part.index == 0 and channel == int(reply.address["channel"]):
+            # A refusal has no buttons, by which it could be told from another one.
+            refused = reply.outcome == "refused" and "token" not in reply.address
+            body |= _reference_to(reply.address) if refused else _reference(reply.address)
+        return await self._send_once(channel, body, key)
 
-    async def _send_once(self, address: Address, body: Json, key: str, *, first: bool) -> str:
-        channel = await self._channels.place(address)
+    async def _send_once(self, channel: int, body: Json, key: str) -> str:
         body = {**body, "nonce": nonce_of(key), "enforce_nonce": True}
-        if first and channel == int(address["channel"]):
-            body |= _reference(address)
-        sent = await self._channels.send(channel, body)
+        sent = await self._channels.send(channel, body, matters=True)
         if not _same(sent, body):  # a preview of this part, posted before a crash
             try:
                 await self._channels.edit(channel, int(sent["id"]), body)
             except discord.NotFound:
                 body["nonce"] = nonce_of(f"{key}!")
-                sent = await self._channels.send(channel, body)
+                sent = await self._channels.send(channel, body, matters=True)
         return str(sent["id"])
 
     async def _open_preview(self, partial: Partial, body: Json) -> None:
@@ -231,15 +224,14 @@ class Poster:
         if not await self._waiting.open(address):
             return None
         try:
-            sent: Json = await self._http().request(
-                self._waiting.original("PATCH", address), json=edit_of(body)
-            )
+            route = self._waiting.original("PATCH", address)
+            sent = await self._channels.request(route, edit_of(body), int(address["channel"]))
         except discord.HTTPException as error:
             if error.code in INTERACTION_OVER or error.status == HTTPStatus.NOT_FOUND:
                 await self._drop_placeholder(address)
                 return None
             raise
-        self._waiting.filled(address)
+        self._waiting.filled(address["token"])
         return sent
 
     async def _drop_placeholder(self, address: Address) -> None:
@@ -257,6 +249,10 @@ def nonce_of(key: str) -> str:
 def _reference(address: Address) -> Json:
     if address.get("reply") != "1" and address.get("open") != "1":
         return {}
+    return _reference_to(address)
+
+
+def _reference_to(address: Address) -> Json:
     reference = {"message_id": address["message"], "fail_if_not_exists": False}
     return {"message_reference": reference}
 
@@ -266,5 +262,16 @@ def _same(sent: Json, body: Json) -> bool:
     return same_text and ids_on(sent) == ids_on(body)
 
 
-def _age_s(message: Json) -> float:
-    return (datetime.now(UTC) - discord.utils.snowflake_time(int(message["id"]))).total_seconds()
+async def _wanted(part: Part) -> Wanted:
+    reply = part.reply
+    pieces = await parts_of(SHAPE, reply.text)
+    # The relay may have split it otherwise; an empty text is never found.
+    texts = [*(piece.strip() for piece in pieces), *[""] * part.count][: part.count]
+    texts[part.index] = part.text.strip()
+    return Wanted(
+        reply.prompt_id,
+        user_id_of(reply.user),
+        int(reply.address["message"]),
+        tuple(texts),
+        part.index,
+    )

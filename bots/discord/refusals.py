@@ -12,12 +12,23 @@ import discord
 from bots.platform import Forbidden, Gone, Later, Never, PostError
 
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
+UNKNOWN_CHANNEL: Final = 10003
 UNKNOWN_MESSAGE: Final = 10008
 UNKNOWN_WEBHOOK: Final = 10015
 UNKNOWN_INTERACTION: Final = 10062
 INVALID_WEBHOOK_TOKEN: Final = 50027
+NO_ACCESS: Final = 50001
+TEXT_REFUSED: Final = 50006
+"""An empty message."""
+
+NO_PERMISSION: Final = 50013
+INVALID_FORM: Final = 50035
 THREAD_ARCHIVED: Final = 50083
+CANNOT_REPLY: Final = 160002
+"""No permission to read the history, without which Discord lets nobody reply."""
+
 THREAD_EXISTS: Final = 160004
+THREAD_LOCKED: Final = 160005
 CLOSED_TO_BOTS: Final = frozenset({50007, 50278})
 """Direct messages that a person does not take."""
 

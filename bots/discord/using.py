@@ -5,34 +5,36 @@ must never obey a button of somebody else's answer.
 """
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import discord
-from discord.http import HTTPClient, Route
+from discord.http import HTTPClient
 
 from bots.discord import events
-from bots.discord.asking import Asking
+from bots.discord.acknowledging import Acknowledging, Decided, Interaction, whisper
+from bots.discord.asking import Asking, Question
 from bots.discord.buttons import chosen_on, row_of
 from bots.discord.interactions import Waiting
+from bots.discord.places import Spot, address_of, is_in, place_of
+from bots.discord.quotes import quote_of
 from bots.discord.refusals import FAILURES
 from bots.discord.typing import Typing
 from bots.discord.words import saying
-from shared.bus import TooLarge
+from shared.bus import OverQuota, TooLarge
 from shared.log import logger
 from shared.messages import Again, AnyEvent, Place, Rate, Reset, Stop
-
-STORED_FIRST_S: Final = 1.2
-"""A question is stored before it is acknowledged, if that takes no longer: 3 s are the limit."""
 
 GIVE_UP_AFTER_S: Final = 20.0
 """A command is not in Discord's history: what cannot be stored is told to the person."""
 
-_UPDATE_MESSAGE: Final = 7
+_SOURCE: Final = re.compile(r"discord-(?:i-)?(\d{1,20})(?:-|$)", re.ASCII)
 
-Interaction = discord.Interaction[Any]
+TAKEN: Final = ""
 
 
 class Using:
@@ -48,7 +50,7 @@ class Using:
         self._asking = asking
         self._waiting = waiting
         self._typing = typing
-        self._http = http
+        self._acknowledging = Acknowledging(waiting, http)
 
     # --- commands -----------------------------------------------------------------------------
 
@@ -56,70 +58,60 @@ class Using:
         self, interaction: Interaction, text: str, about: discord.Message | None = None
     ) -> None:
         """A question by command: answered where Discord shows a placeholder."""
-        spot = await self._allowed(interaction)
-        if spot is None:
-            return
-        quotes = (events.quote_of(about),) if about is not None and about.content else ()
-        address = self._waiting.expect(interaction, _address(interaction, spot))
-        asking = asyncio.create_task(self._ask(interaction, spot, text, quotes, about))
-        await asyncio.wait({asking}, timeout=STORED_FIRST_S)
-        http = interaction.client.http
-        try:
-            response = await interaction.response.defer(thinking=True)
-        except discord.NotFound:
-            # Too late: the answer comes as a message of its own.
-            logger().warning("not acknowledged in time")
-            self._waiting.failed(address)
-        except FAILURES as error:
-            # Discord may show the placeholder all the same: the answer is tried there first.
-            logger().warning("not known whether acknowledged", error=type(error).__name__)
-            self._waiting.deferred(address, None, http, interaction.locale)
-        else:
-            message = response.message_id if response is not None else None
-            self._waiting.deferred(address, message, http, interaction.locale)
-        await asyncio.wait({asking}, timeout=GIVE_UP_AFTER_S)
-        if not asking.done() or asking.exception() is not None:
-            long = asking.done() and isinstance(asking.exception(), TooLarge)
-            asking.cancel()
-            key = "too long" if long else "not taken"
-            self._waiting.filled(address)
+        self._waiting.expect(interaction)
+        notes: list[str] = []
+        ask = partial(self._ask, interaction, text, about, notes)
+        await self._do(interaction, ask, self._acknowledging.placeholder)
+        for key in notes:
             with suppress(*FAILURES):
-                await interaction.edit_original_response(content=saying(key, interaction.locale))
+                await interaction.followup.send(saying(key, interaction.locale), ephemeral=True)
 
     async def _ask(
-        self,
-        interaction: Interaction,
-        spot: events.Spot,
-        text: str,
-        quotes: tuple[Any, ...],
-        about: discord.Message | None,
-    ) -> None:
-        ask = await self._asking.ask(
+        self, interaction: Interaction, text: str, about: discord.Message | None, notes: list[str]
+    ) -> str:
+        spot = await self._spot(interaction)
+        if why := await self._why_not(interaction, spot):
+            return why
+        question = Question(
             interaction.id,
             f"discord-i-{interaction.id}",
             interaction.user.id,
             spot,
             text,
-            quotes=quotes,
-            files=[about] if about is not None else [],
+            quotes=(quote_of(about),) if about is not None and about.content else (),
+            files=about,
+            quoted=about.id if about is not None else 0,
         )
-        address = self._waiting.address(interaction, _address(interaction, spot))
-        ask = ask.model_copy(update={"place": _place(spot), "address": address})
-        async with self._asking.lane(ask.user):
-            await self._asking.publish(ask)
+        # What is used in a channel opens no thread.
+        ask, full = await self._asking.ask(question, "place")
+        address = self._waiting.address(interaction, ask.address)
+        ask = ask.model_copy(update={"address": address})
+        await self._asking.publish(ask)
+        self._asking.asked(interaction.id, ask.user, ask.place)
+        if full:
+            notes.append("no room")
+        return TAKEN
 
     async def on_reset(self, interaction: Interaction) -> None:
         """Forgets what could be recalled here."""
-        spot = await self._allowed(interaction)
-        if spot is not None:
-            event = Reset(**self._head(interaction, spot))
-            stored = await self._stored(event)
-            await _whisper(interaction, "reset" if stored else "not taken")
+
+        async def reset() -> str:
+            spot = await self._spot(interaction)
+            if why := await self._why_not(interaction, spot):
+                return why
+            place = place_of(spot, interaction.id, "place")
+            await self._asking.publish(Reset(**_head(interaction, spot, place)))
+            return TAKEN
+
+        await self._do(interaction, reset, partial(self._acknowledging.alone, "reset"))
 
     async def on_help(self, interaction: Interaction) -> None:
         """Says what can be done."""
-        if await self._allowed(interaction) is not None:
-            await _whisper(interaction, "help")
+
+        async def allowed() -> str:
+            return await self._why_not(interaction, await self._spot(interaction))
+
+        await self._do(interaction, allowed, partial(self._acknowledging.alone, "help"))
 
     # --- buttons ------------------------------------------------------------------------------
 
@@ -128,88 +120,101 @@ class Using:
     ) -> None:
         """Obeys the person who asked."""
         if interaction.user.id != owner:
-            await _whisper(interaction, "not yours")
+            await whisper(interaction, "not yours")
             return
-        spot = await self._allowed(interaction)
-        if spot is None:
-            return
-        head = self._head(interaction, spot)
-        event: AnyEvent
         chosen = ""
-        if kind == "stop":
-            event = Stop(**head, prompt_id=prompt_id)
-        elif kind == "again":
-            event = Again(**head, prompt_id=prompt_id)
-        else:
+        if kind in {"up", "down"}:
             before = chosen_on(interaction.message) if interaction.message else ""
             chosen = "" if before == kind else kind
-            thumb: Any = chosen or "none"
-            event = Rate(**head, prompt_id=prompt_id, thumb=thumb)
-        if not await self._stored(event):
-            await _whisper(interaction, "not taken")
-            return
-        with suppress(*FAILURES):
-            if kind in {"stop", "again"}:
-                await interaction.response.defer()
-            else:
-                row = row_of(owner, prompt_id, "again", "up", "down", chosen=chosen)
-                await self._update(interaction, row)
-        if kind == "again":
-            self._typing.start(event.id, spot.channel)
 
-    async def _update(self, interaction: Interaction, row: list[dict[str, Any]]) -> None:
-        # Not by the library's view, which it would keep in memory for every message.
-        path = "/interactions/{webhook_id}/{webhook_token}/callback"
-        route = Route("POST", path, webhook_id=interaction.id, webhook_token=interaction.token)
-        body = {"type": _UPDATE_MESSAGE, "data": {"components": row}}
-        await self._http().request(route, json=body)
+        async def press() -> str:
+            spot = await self._spot(interaction)
+            if why := await self._why_not(interaction, spot):
+                return why
+            place = self._place_of(prompt_id, spot)
+            event = _pressed(kind, chosen, prompt_id, _head(interaction, spot, place))
+            await self._asking.publish(event)
+            if kind == "again":
+                self._asking.asked(interaction.id, event.user, place)
+                self._typing.start(event.id, spot.channel)
+            return TAKEN
+
+        row = None
+        if kind in {"up", "down"}:
+            row = row_of(owner, prompt_id, "again", "up", "down", chosen=chosen)
+        await self._do(interaction, press, partial(self._acknowledging.press, row))
+
+    def _place_of(self, prompt_id: str, spot: Spot) -> Place:
+        """The place of the question whose answer has the button, if its audience is the same."""
+        match = _SOURCE.match(prompt_id)
+        source = int(match[1]) if match else 0
+        known = self._asking.asker(source)
+        if known is not None and is_in(known[1], spot):
+            return known[1]
+        return place_of(spot, source, "place")
 
     # --- both ---------------------------------------------------------------------------------
 
-    async def _allowed(self, interaction: Interaction) -> events.Spot | None:
-        """The place, unless this person may not ask there, which is then told."""
-        spot = events.spot_of(
-            interaction.channel,
-            interaction.guild,
-            interaction.channel_id or 0,
-            self._asking.me,
-        )
-        why = await self._asking.refusal(interaction.user, spot)
-        if why is not None:
-            await _whisper(interaction, why)
-            return None
+    async def _do(
+        self,
+        interaction: Interaction,
+        work: Callable[[], Awaitable[str]],
+        acknowledge: Callable[[Interaction, Decided], Awaitable[None]],
+    ) -> None:
+        """Does something in its person's queue, and acknowledges it in time meanwhile."""
+        decided: Decided = asyncio.get_running_loop().create_future()
+        acknowledging = asyncio.ensure_future(acknowledge(interaction, decided))
+        self._asking.clock.saw_id(interaction.id)
+        try:
+            # Entered before anything is waited for: who comes first is stored first.
+            queue = self._asking.queues.of(events.user_of(interaction.user.id))
+            async with asyncio.timeout(GIVE_UP_AFTER_S), queue:
+                decided.set_result(await work())
+        except TooLarge:
+            decided.set_result("too long")
+        except OverQuota:
+            decided.set_result("over quota")
+        except FAILURES as error:
+            logger().error("not taken", id=interaction.id, error=type(error).__name__)
+            decided.set_result("not taken")
+        except Exception:  # noqa: BLE001  (the person is told, whatever it is)
+            logger().exception("not taken", id=interaction.id)
+            decided.set_result("not taken")
+        await acknowledging
+
+    async def _spot(self, interaction: Interaction) -> Spot:
+        channel: Any = interaction.channel
+        if channel is None and interaction.message is not None:
+            channel = interaction.message.channel
+        spot = await self._asking.spot_of(channel, interaction.guild)
+        if interaction.guild_id is not None and spot.guild is None:
+            return replace(spot, guild=interaction.guild_id, direct=False, shared_past=False)
+        if spot.direct and not interaction.context.dm_channel:
+            # Somebody else's direct messages, in which the app was used by its own user alone.
+            return replace(spot, direct=False, shared_past=False)
         return spot
 
-    async def _stored(self, event: AnyEvent) -> bool:
-        try:
-            async with asyncio.timeout(STORED_FIRST_S), self._asking.lane(event.user):
-                await self._asking.publish(event)
-        except TimeoutError:
-            return False
-        return True
-
-    def _head(self, interaction: Interaction, spot: events.Spot) -> dict[str, Any]:
-        said_at: datetime = interaction.created_at
-        return {
-            "id": f"discord-i-{interaction.id}",
-            "user": events.user_of(interaction.user.id),
-            "place": _place(spot),
-            "address": _address(interaction, spot),
-            "said_at": said_at,
-        }
+    async def _why_not(self, interaction: Interaction, spot: Spot) -> str:
+        """Why this person may not ask there; empty: may."""
+        if not spot.channel:
+            return "not taken"  # Discord did not say where
+        return await self._asking.refusal(interaction.user, spot) or ""
 
 
-def _place(spot: events.Spot) -> Place:
-    """What is used in a channel opens no thread."""
-    return events.place_of(spot, 0, "place")
+def _pressed(kind: str, chosen: str, prompt_id: str, head: dict[str, Any]) -> AnyEvent:
+    if kind == "stop":
+        return Stop(**head, prompt_id=prompt_id)
+    if kind == "again":
+        return Again(**head, prompt_id=prompt_id)
+    thumb: Any = chosen or "none"
+    return Rate(**head, prompt_id=prompt_id, thumb=thumb)
 
 
-def _address(interaction: Interaction, spot: events.Spot) -> dict[str, str]:
-    return events.address_of(spot, interaction.id, "place")
-
-
-async def _whisper(interaction: Interaction, key: str) -> None:
-    with suppress(*FAILURES):
-        await interaction.response.send_message(
-            saying(key, interaction.locale), ephemeral=True, suppress_embeds=True
-        )
+def _head(interaction: Interaction, spot: Spot, place: Place) -> dict[str, Any]:
+    return {
+        "id": f"discord-i-{interaction.id}",
+        "user": events.user_of(interaction.user.id),
+        "place": place,
+        "address": address_of(spot, interaction.id, "place"),
+        "said_at": interaction.created_at,
+    }

@@ -118,6 +118,51 @@ SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "Es demasiado largo. Envíalo por partes.",
         "長すぎます。分けて送ってください。",
     ),
+    "over quota": (
+        (
+            "You have sent me more than I can keep for one person, so I did not take this. "
+            "Please try again later."
+        ),
+        (
+            "Du hast mir mehr geschickt, als ich für eine Person aufbewahren kann; das hier habe "
+            "ich nicht angenommen. Bitte versuch es später noch einmal."
+        ),
+        (
+            "Tu m'as envoyé plus que je ne peux conserver pour une personne : je n'ai pas pris "
+            "ceci en compte. Réessaie plus tard."
+        ),
+        (
+            "Me has enviado más de lo que puedo guardar para una persona, así que no recibí esto. "
+            "Inténtalo más tarde."
+        ),
+        "お一人分として保存できる量を超えたため、受け付けられませんでした。後でもう一度お試しください。",
+    ),
+    "no room": (
+        (
+            "I have no room for files right now, so I answer without your file. "
+            "Please send it again later."
+        ),
+        (
+            "Ich habe gerade keinen Platz für Dateien und antworte daher ohne deine Datei. "
+            "Bitte schick sie später noch einmal."
+        ),
+        (
+            "Je n'ai plus de place pour les fichiers en ce moment : je réponds sans le tien. "
+            "Renvoie-le plus tard."
+        ),
+        (
+            "Ahora no tengo espacio para archivos, así que respondo sin el tuyo. "
+            "Envíalo de nuevo más tarde."
+        ),
+        "現在ファイルを保存する空きがないため、ファイルなしで回答します。後でもう一度送ってください。",
+    ),
+    "unreadable": (
+        "I cannot read this message. Please send it again as plain text.",
+        "Diese Nachricht kann ich nicht lesen. Bitte schick sie noch einmal als einfachen Text.",
+        "Je n'arrive pas à lire ce message. Renvoie-le en texte simple.",
+        "No puedo leer este mensaje. Envíalo de nuevo como texto sin formato.",
+        "このメッセージを読み取れません。プレーンテキストでもう一度送ってください。",
+    ),
     "takes longer": (
         "This takes longer than usual. The answer comes as a message of its own.",
         "Das dauert länger als sonst. Die Antwort kommt als eigene Nachricht.",

@@ -1,7 +1,7 @@
 """What a plain NATS request asks: foreign bytes in, an event or a refusal in plain words out.
 
-Pure. Nothing that comes in may decide to which
-subject anything is published but for the asker's own inbox.
+Pure. Nothing that comes in may decide to which subject anything is published, except for the
+asker's own inbox, and no asker may become another kind of user than the server says.
 """
 
 import hashlib
@@ -13,11 +13,16 @@ from typing import Any, Final
 
 from shared import names
 from shared.messages import TEXT_LIMIT_CHARS, Ask, Place
+from shared.text import repaired
 
 PLATFORM: Final = "gateway"
 
+GUEST_PREFIX: Final = "guest/"
+"""How the names of users begin that have no credentials; nobody else's name may begin so."""
+
 BAD_REQUEST: Final = "400"
 TOO_LARGE: Final = "413"
+TOO_MANY: Final = "429"
 UNAVAILABLE: Final = "503"
 """HTTP's codes, as NATS micro services use them."""
 
@@ -34,6 +39,10 @@ _ID_CHARS: Final = 200
 """Of a prompt id, as `messages.PromptId` has it."""
 
 _INBOX: Final = re.compile(rf"{INBOX_PREFIX}[A-Za-z0-9_-]*(?:\.[^\s.*>]+)+")
+_GUESTS_INBOX: Final = re.compile(r"_R_(?:\.[A-Za-z0-9]+)+")
+"""By which the server brings an answer to another account. No client can name one itself."""
+
+_GUESTS_TOKEN: Final = names.encoded(GUEST_PREFIX)
 
 
 class Refused(Exception):  # noqa: N818  (named by what it is about, as all our errors)
@@ -45,21 +54,41 @@ class Refused(Exception):  # noqa: N818  (named by what it is about, as all our 
         self.reason = reason
 
 
-def is_inbox(subject: str) -> bool:
-    """Whether an answer may be published there."""
-    return _INBOX.fullmatch(subject) is not None
+def is_inbox(subject: str, *, guest: bool = False) -> bool:
+    """Whether an answer may be published there; a guest's goes where the server says."""
+    return (_GUESTS_INBOX if guest else _INBOX).fullmatch(subject) is not None
+
+
+def is_guest(user: str) -> bool:
+    """Whether a user of the gateway has no credentials."""
+    return user.startswith(f"{PLATFORM}:{_GUESTS_TOKEN}")
 
 
 def ask_of(
-    data: bytes, headers: Mapping[str, str], inbox: str, *, now: datetime, fresh_id: str
+    data: bytes,
+    headers: Mapping[str, str],
+    inbox: str,
+    *,
+    guest: bool,
+    now: datetime,
+    fresh_id: str,
 ) -> Ask:
     """The question in a request; `fresh_id` names it where the asker brings no `Nats-Msg-Id`.
+
+    `guest`: the asker has no credentials, and so becomes a user apart from those that have.
 
     Raises:
         Refused: with the reason in words for the asker.
     """
     body = _body(data)
     name = _user_id(body)
+    if guest:
+        name = GUEST_PREFIX + name
+    elif name.startswith(GUEST_PREFIX):
+        raise Refused(
+            BAD_REQUEST,
+            f'user_id must not begin with "{GUEST_PREFIX}": that names users without credentials',
+        )
     text = _prompt(body)
     try:
         user = names.user_of(PLATFORM, name)
@@ -105,6 +134,7 @@ def _prompt(body: dict[str, Any]) -> str:
     value = body.get("prompt")
     if not isinstance(value, str):
         raise Refused(BAD_REQUEST, "prompt is missing or no text")
+    value = repaired(value)  # JSON can escape half of a surrogate pair
     if not value.strip():
         raise Refused(BAD_REQUEST, "prompt is empty")
     if len(value) > TEXT_LIMIT_CHARS:
@@ -112,10 +142,6 @@ def _prompt(body: dict[str, Any]) -> str:
             TOO_LARGE,
             f"prompt has {len(value):,} characters and may have {TEXT_LIMIT_CHARS:,}",
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # an escaped half of a surrogate pair
-        raise Refused(BAD_REQUEST, "prompt is not valid Unicode") from error
     return value
 
 

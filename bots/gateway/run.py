@@ -9,7 +9,8 @@ from typing import Final
 
 from bots.endings import end
 from bots.gateway.discovery import be_discovered
-from bots.gateway.platform import QUEUE_GROUP, Gateway
+from bots.gateway.intake import QUEUE_GROUP
+from bots.gateway.platform import Gateway
 from bots.relay import Relay
 from shared import lifecycle, log, names
 from shared.bus import Bus
@@ -35,7 +36,8 @@ def main(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> None:
     bus = await Bus.connect(settings.bus_url(), name="gateway", wait_s=None)
-    gateway = Gateway(bus)
+    guests_bus = await Bus.connect(settings.bus_url(), name="gateway", wait_s=None)
+    gateway = Gateway(bus, guests_bus)
     relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
 
     def ready() -> tuple[bool, str]:
@@ -70,3 +72,4 @@ async def _run(settings: Settings) -> None:
         if status is not None:
             await status.cleanup()
         await bus.close()
+        await guests_bus.close()

@@ -9,6 +9,7 @@ from sys import intern
 from typing import Any, Final
 
 from bots.slack.settings import SlackSettings, listed
+from bots.slack.shapes import mapping, text, texts
 
 NOT_YOU: Final = "Sorry, I may not answer you. Please ask the person who runs me."
 NOT_HERE: Final = "Sorry, I may not answer in this channel. A direct message may work."
@@ -38,13 +39,14 @@ def person_of(user: Mapping[str, Any]) -> Person:
     """The `user` of `users.info`."""
     if not user:
         return NOBODY
-    profile = user.get("profile") or {}
-    called = (profile.get("display_name"), profile.get("real_name"), user.get("name"))
-    home, enterprise = user.get("team_id"), user.get("enterprise_user")
+    profile = mapping(user, "profile")
+    called = (text(profile, "display_name"), text(profile, "real_name"), text(user, "name"))
+    home = text(user, "team_id")
+    enterprise = mapping(user, "enterprise_user")
     return Person(
-        next((str(name) for name in called if name), ""),
-        None if home is None else intern(str(home)),
-        tuple(map(intern, enterprise.get("teams") or ())) if enterprise else None,
+        next(filter(None, called), ""),
+        intern(home) if home else None,
+        tuple(map(intern, texts(enterprise, "teams"))) if enterprise else None,
         stranger=bool(user.get("is_stranger")),
         guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
     )
@@ -73,13 +75,12 @@ class Access:
             settings.allow_guests,
         )
 
-    def without_profile(self, channel: str, user: str) -> str | None:
+    def without_profile(self, channel: str, user: str, *, direct: bool) -> str | None:
         """The refusal that follows from the lists alone."""
         if user in self.deny_users or (self.allow_users and user not in self.allow_users):
             return NOT_YOU
         if channel in self.deny_channels:
             return NOT_HERE
-        direct = channel.startswith("D")
         if self.allow_channels and channel not in self.allow_channels and not direct:
             return NOT_HERE
         return None

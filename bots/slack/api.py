@@ -23,43 +23,68 @@ AGAIN_S: Final = 1.0
 TOKEN_AGAIN_S: Final = 60.0
 """A revoked token or a missing scope is mended by a person, who takes minutes."""
 
-TOO_LONG: Final = frozenset({"msg_too_long", "msg_blocks_too_long"})
-BAD_BLOCKS: Final = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
-NOT_EDITABLE: Final = frozenset(
-    {"message_not_found", "cant_update_message", "edit_window_closed", "msg_too_long"}
-)
-"""The message that was to become the answer cannot: the answer is posted as a new one."""
+REFUSED_AGAIN_S: Final = 30.0
+"""After a refusal in words that we do not know, of a message that already gave up all it could."""
+
+TOO_LONG: Final = frozenset({"msg_too_long", "no_text"})
+"""The text itself is refused: no other argument helps."""
 
 NO_STREAM: Final = frozenset(
-    {"message_not_in_streaming_state", "streaming_state_conflict", "message_not_found"}
-)
-NO_PLACE: Final = frozenset({"not_in_channel", "channel_not_found"})
+    {"message_not_in_streaming_state", "streaming_state_conflict", "message_not_found",
+     "stopped_by_user"}
+)  # fmt: skip
+
+NOTHING_THERE: Final = frozenset(
+    {"thread_not_found", "channel_not_found", "not_in_channel", "is_archived", "missing_scope",
+     "message_not_found", "user_not_found", "user_disabled", "cannot_dm_bot"}
+)  # fmt: skip
+"""Where nothing can be read, nothing of ours can be found."""
+
+THREAD_REFUSED: Final = frozenset(
+    {
+        "thread_not_found", "invalid_thread_ts", "cannot_reply_to_message", "thread_locked",
+        "restricted_action_thread_locked", "restricted_action_non_threadable_channel",
+    }
+)  # fmt: skip
+"""There is no writing in this thread; at the top of the channel there may be."""
 
 _GONE: Final = frozenset(
     {
         "channel_not_found", "is_archived", "thread_not_found", "user_not_found", "user_disabled",
         "messages_tab_disabled", "cannot_dm_bot", "team_not_found", "invalid_thread_ts",
+        "cannot_reply_to_message",
     }
 )  # fmt: skip
 _FORBIDDEN: Final = frozenset(
     {
         "not_in_channel", "restricted_action", "restricted_action_read_only_channel",
         "restricted_action_thread_only_channel", "restricted_action_non_threadable_channel",
-        "restricted_action_thread_locked", "no_permission", "access_denied",
-        "team_access_not_granted",
-        "ekm_access_denied", "as_user_not_supported",
+        "restricted_action_thread_locked", "thread_locked", "no_permission", "access_denied",
+        "team_access_not_granted", "ekm_access_denied", "as_user_not_supported",
     }
 )  # fmt: skip
+PLACE_REFUSED: Final = (_GONE | _FORBIDDEN) - THREAD_REFUSED
+"""There is no writing in this channel; its asker may still be reached directly."""
+
 _TOKEN: Final = frozenset(
     {
         "invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired",
         "missing_scope", "not_allowed_token_type", "org_login_required",
     }
 )  # fmt: skip
+_OUTAGES: Final = frozenset(
+    {
+        "fatal_error", "internal_error", "service_unavailable", "request_timeout",
+        "team_added_to_org", "messaging_processing_failed", "external_channel_migrating",
+    }
+)  # fmt: skip
+"""Slack itself is in trouble, and may have done in part what it was asked."""
+
 _NEVER: Final = frozenset(
     {
-        "no_text", "invalid_arguments", "invalid_metadata_format", "invalid_metadata_schema",
-        "metadata_too_large", "too_many_attachments", "markdown_text_conflict",
+        "invalid_arguments", "invalid_metadata_format", "invalid_metadata_schema",
+        "metadata_too_large", "too_many_attachments", "markdown_text_conflict", "invalid_blocks",
+        "invalid_blocks_format", "msg_blocks_too_long",
     }
 )  # fmt: skip
 _CALL_ERRORS: Final = (SlackClientError, aiohttp.ClientError, TimeoutError, OSError)
@@ -136,6 +161,15 @@ def is_call_error(error: BaseException) -> bool:
 CALL_ERRORS: Final = _CALL_ERRORS
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether Slack understood a call and will not do it, for whatever it was asked.
+
+    False for an outage, a limit, or a token that a person has to renew: those pass.
+    """
+    code = code_of(error)
+    return bool(code) and wait_of(error) is None and code not in _TOKEN | _OUTAGES
+
+
 def post_error(error: BaseException) -> PostError:
     """What the relay does about a call that failed while it showed a part."""
     code = code_of(error)
@@ -143,12 +177,11 @@ def post_error(error: BaseException) -> PostError:
         return Later("Slack's rate limit", wait_s)
     if code in _TOKEN:
         return Later(f"Slack refuses the token: {code}", TOKEN_AGAIN_S)
-    if code in _GONE:
-        return Gone(code)
-    if code in _FORBIDDEN:
-        return Forbidden(code)
-    if code in _NEVER or code in TOO_LONG or code in BAD_BLOCKS:
-        return Never(code)
+    for kind, codes in ((Gone, _GONE), (Forbidden, _FORBIDDEN), (Never, _NEVER | TOO_LONG)):
+        if code in codes:
+            return kind(code)
+    if is_refusal(error):
+        return Later(f"Slack refuses it: {code}", REFUSED_AGAIN_S)
     # Everything else: an outage, a time-out, a response that never came. It may have been taken.
     reason = code or type(error).__name__
     return Later(f"Slack does not take it now: {reason}", AGAIN_S, maybe_posted=True)

@@ -1,9 +1,10 @@
 """Wires Bolt: which of Slack's deliveries goes to which of our listeners.
 
-Bolt acknowledges a delivery after its listener returned, and not at all (500 over HTTP) when the
-listener raised: then Slack delivers it again.
+Bolt acknowledges a delivery after its listener returned. What may be stored later is answered 500
+and not acknowledged, so that Slack delivers it again; what fails for good must be acknowledged.
 """
 
+import contextlib
 import re
 from typing import Any, Final
 
@@ -12,10 +13,14 @@ from slack_bolt.oauth.async_oauth_settings import AsyncOAuthSettings
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bots.slack.api import quiet_logger
+from bots.platform import Gone, PostError
+from bots.slack.api import CALL_ERRORS, quiet_logger
+from bots.slack.arrivals import FOR_GOOD, line_of
+from bots.slack.desk import NOT_UNDERSTOOD, Desk
+from bots.slack.events import person_in
 from bots.slack.gestures import Gestures
 from bots.slack.questions import Questions
-from bots.slack.teams import Teams
+from bots.slack.shapes import mapping, text
 from shared.log import logger
 
 SCOPES: Final = (
@@ -37,15 +42,15 @@ COMMANDS: Final = ("/ask", "/reset", "/help")
 
 def make_app(  # noqa: C901  (one line a listener)
     client: AsyncWebClient,
-    teams: Teams,
+    desk: Desk,
     questions: Questions,
     gestures: Gestures,
     oauth: AsyncOAuthSettings | None = None,
 ) -> AsyncApp:
-    """Bolt's app with our listeners; `client` has no token, since `teams` knows them."""
+    """Bolt's app with our listeners; `client` has no token, since `desk.teams` knows them."""
     app = AsyncApp(
         client=client,
-        authorize=teams,  # type: ignore[arg-type]  # Bolt takes its own kind, too
+        authorize=desk.teams,  # type: ignore[arg-type]  # Bolt takes its own kind, too
         oauth_settings=oauth,
         process_before_response=True,
         # Checked before, with 4xx for what is malformed; Bolt would log the body.
@@ -93,9 +98,31 @@ def make_app(  # noqa: C901  (one line a listener)
         await ack()
 
     @app.error
-    async def failed(error: Exception) -> BoltResponse:
+    async def failed(error: Exception, body: dict[str, Any]) -> BoltResponse:
         # Never the error's text: it may hold a message's.
-        logger().warning("not acknowledged", why=type(error).__name__)
-        return BoltResponse(status=500, body="")
+        if isinstance(error, Gone):
+            logger().info("ignored: the app is not installed there")
+        elif isinstance(error, FOR_GOOD):
+            logger().error("ignored: it cannot be handled", why=line_of(error))
+            await _say_so(desk, body)
+        else:
+            logger().warning("not acknowledged", why=type(error).__name__)
+            return BoltResponse(status=500, body="")
+        return BoltResponse(status=200, body="")
 
     return app
+
+
+async def _say_so(desk: Desk, body: dict[str, Any]) -> None:
+    """Tells a person that what they did for the bot comes to nothing; best effort."""
+    event = mapping(body, "event")
+    person = person_in(body)
+    channel = text(event, "channel") or text(body, "channel_id") or text(body, "channel", "id")
+    about = text(event, "ts") or text(body, "trigger_id")
+    for_us = (
+        not event or text(event, "type") == "app_mention" or text(event, "channel_type") == "im"
+    )
+    if for_us and person and channel and about:
+        with contextlib.suppress(PostError, *CALL_ERRORS):
+            team = await desk.team_of(body)
+            await desk.telling.tell(team, channel, person, NOT_UNDERSTOOD, about=about)

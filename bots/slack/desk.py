@@ -1,31 +1,38 @@
-"""What questions and gestures share: who may, where it is, and a word to one person.
+"""What questions and gestures share: who may ask, where it was said, and how an event is stored.
 
-It must never show a refusal to anybody but the person who is refused.
+It must never let an event that cannot be stored end without a notice to its author.
 """
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final
 
 import aiohttp
 
 from bots.platform import Publish
 from bots.slack.access import NOBODY, Access
-from bots.slack.api import CALL_ERRORS, code_of
+from bots.slack.api import CALL_ERRORS
 from bots.slack.events import Said, place_of, user_of
 from bots.slack.files import Store
-from bots.slack.lookup import Lookup, Remembered
-from bots.slack.settings import SlackSettings
+from bots.slack.lookup import Lookup
+from bots.slack.remembered import Remembered
+from bots.slack.settings import ChannelSettings, SlackSettings
+from bots.slack.shapes import text
 from bots.slack.status import Status
 from bots.slack.teams import Team, Teams
+from bots.slack.telling import Telling
 from bots.slack.text import hosts
+from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import Address, Place
+from shared.messages import Address, AnyEvent, Place
 
-TOLD_FOR_S: Final = 48 * 3600.0
-"""Nobody is told the same refusal in the same place twice a day: half of this is certain."""
+DIRECT: Final = "dm"
+"""Names all direct messages in the settings of channels."""
+
+LINK_HOSTS: Final = 50
+"""Hosts to remember of one question."""
 
 HELP: Final = (
     "Ask me in a direct message, or mention me in a channel; in a thread I go on listening. "
@@ -36,6 +43,16 @@ FORGOTTEN: Final = "Done: I no longer know what was said here."
 EMPTY: Final = "You mentioned me without a question. " + HELP
 TOO_LONG: Final = "Your message is too long for me. Please send less of it, or fewer files."
 NOT_NOW: Final = "I cannot take questions right now. Please try again in a minute."
+OVER_QUOTA: Final = (
+    "You have sent me more than I can store for one person. Please try again later, or ask the "
+    "person who runs me."
+)
+ELSEWHERE: Final = (
+    "I cannot write in this conversation, so my answer comes as a direct message from me."
+)
+NOT_UNDERSTOOD: Final = (
+    "I could not read your last message or click. Please try it again in another way."
+)
 NOT_YOURS: Final = "Only the person who asked can use this button."
 
 
@@ -54,31 +71,31 @@ class Desk:
     now: Callable[[], float]
     access: Access = field(init=False)
     link_hosts: "Remembered[frozenset[str]]" = field(init=False)
-    _told: "Remembered[bool]" = field(init=False)
-    _telling: set[asyncio.Task[None]] = field(default_factory=set)
+    telling: Telling = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access.of(self.settings)
         self.link_hosts = Remembered(self.now)
-        self._told = Remembered(self.now, seconds=TOLD_FOR_S)
+        self.telling = Telling(self.now)
 
-    def note_links(self, text: str, prompt_id: str) -> None:
+    def note_links(self, words: str, prompt_id: str) -> None:
         """Remembers which hosts a question links to: its answer may link to those, too."""
-        if linked := hosts(text):
-            self.link_hosts.put(linked, prompt_id)
+        if linked := hosts(words):
+            self.link_hosts.put(frozenset(islice(linked, LINK_HOSTS)), prompt_id)
 
-    async def team_of(self, body: dict[str, Any]) -> Team:
+    async def team_of(self, body: Mapping[str, Any]) -> Team:
         """The workspace in which something happened."""
-        team = body.get("team_id") or (body.get("team") or {}).get("id") or ""
-        return await self.teams.of(str(team), body.get("enterprise_id"))
+        team = text(body, "team_id") or text(body, "team", "id")
+        return await self.teams.of(team, text(body, "enterprise_id") or None)
 
-    async def refusal(self, team: Team, channel: str, user: str, user_team: str = "") -> str | None:
+    async def refusal(self, team: Team, place: Place, user: str, user_team: str = "") -> str | None:
         """Why this person is not answered here; None where they are.
 
         Raises:
             Unavailable: Slack does not say now who this is.
         """
-        if (why := self.access.without_profile(channel, user)) is not None:
+        direct = place.audience == "direct"
+        if (why := self.access.without_profile(place.channel, user, direct=direct)) is not None:
             return why
         if not self.access.needs_profile(user):
             return None
@@ -90,21 +107,60 @@ class Desk:
             person = replace(person, team=user_team)
         return self.access.with_profile(team.id, person)
 
-    async def place(self, team: Team, channel: str, thread: str, said: Said | None = None) -> Place:
-        """Where something happened, and who hears it there.
+    async def place(self, team: Team, channel: str, thread: str, user: str) -> Place:
+        """Where a gesture happened, and who hears it there.
 
         Raises:
             Unavailable: Slack does not say now what kind of channel it is.
         """
-        if said is not None and said.audience is not None:
-            audience, external = said.audience, said.external
-        else:
-            try:
-                audience, external = await self.lookup.audience(team, channel)
-            except CALL_ERRORS as error:
-                raise Unavailable("Slack does not say now what channel it is") from error
-            external = external or (said is not None and said.external)
-        return place_of(team.id, channel, thread, audience, external=external)
+        return await self._place(team, channel, thread, user, external=False)
+
+    async def place_of(self, team: Team, said: Said) -> Place:
+        """Where a message was written, and who hears it there.
+
+        Raises:
+            Unavailable: Slack does not say now what kind of channel it is.
+        """
+        if said.kind == "im":
+            # Slack sends the bot messages of no other direct conversation than its own.
+            seen = self.lookup.direct(team, said.channel, said.user)
+            return place_of(team.id, said.channel, said.root, said.user, seen)
+        return await self._place(team, said.channel, said.root, said.user, external=said.external)
+
+    async def _place(
+        self, team: Team, channel: str, thread: str, user: str, *, external: bool
+    ) -> Place:
+        try:
+            seen = await self.lookup.channel(team, channel, external=external)
+        except CALL_ERRORS as error:
+            raise Unavailable("Slack does not say now what channel it is") from error
+        return place_of(team.id, channel, thread, user, seen)
+
+    def channel_settings(self, place: Place) -> ChannelSettings:
+        """What the operator set for a channel, or for direct messages."""
+        name = DIRECT if place.audience == "direct" else place.channel
+        return self.settings.channels.get(name) or ChannelSettings()
+
+    async def stored(
+        self, team: Team, event: AnyEvent, user: str, thread: str = "", *, about: str = ""
+    ) -> object:
+        """What `publish` returns; None if the event will never be stored, which its author hears.
+
+        `about` names what is refused: the event, unless it can come again with other words.
+
+        Raises:
+            Unavailable: it cannot be stored now; a repeat is harmless.
+        """
+        try:
+            return await self.publish(event)
+        except TooLarge:
+            words = TOO_LONG
+        except OverQuota:
+            words = OVER_QUOTA
+        logger().info("not stored", prompt=event.id, over_quota=words is OVER_QUOTA)
+        channel = event.place.channel
+        await self.telling.tell(team, channel, user, words, thread, about=about or event.id)
+        return None
 
     @staticmethod
     def address(team: Team, channel: str, thread: str, ts: str, user: str) -> Address:
@@ -115,29 +171,3 @@ class Desk:
     def user(team: Team, user: str) -> str:
         """The user of the bus."""
         return user_of(team.id, user)
-
-    def tell(self, team: Team, channel: str, user: str, text: str, thread: str = "") -> None:
-        """Says something that only this person reads; best effort, in the background."""
-        task = asyncio.create_task(self._tell(team, channel, user, text, thread))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    def tell_once(self, team: Team, channel: str, user: str, text: str, thread: str = "") -> None:
-        """The same, once a day for each person, channel and text."""
-        key = (team.id, channel, user, text)
-        if not self._told.get(*key):
-            self._told.put(True, *key)  # noqa: FBT003
-            self.tell(team, channel, user, text, thread)
-
-    async def _tell(self, team: Team, channel: str, user: str, text: str, thread: str) -> None:
-        try:
-            await team.client.chat_postEphemeral(
-                channel=channel, user=user, text=text, thread_ts=thread or None
-            )
-        except CALL_ERRORS as error:
-            logger().warning("not told", why=code_of(error) or type(error).__name__)
-
-    async def settled(self) -> None:
-        """Returns when everybody is told."""
-        while self._telling:
-            await asyncio.wait(self._telling)

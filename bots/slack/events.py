@@ -7,30 +7,30 @@ payload that fails for ever would be delivered again and again.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from bots.slack.audience import Channel, audience_of
+from bots.slack.contents import Forward, files_of, forwards_of
+from bots.slack.shapes import mapping, text, value
 from shared import names
 from shared.messages import Place
 
 PLATFORM: Final = "slack"
-Audience = Literal["direct", "private", "public"]
 
-_TS: Final = re.compile(r"\d{1,12}\.\d{1,9}")
+_TS: Final = re.compile(r"[0-9]{1,11}\.[0-9]{1,9}")
 _ID: Final = re.compile(r"[A-Z][A-Z0-9]{0,30}")
 _ANSWERABLE: Final = frozenset({None, "file_share", "thread_broadcast", "bot_message"})
 """Subtypes of what somebody writes; all others are notes of Slack's own."""
 
-_AUDIENCES: Final[dict[str, Audience]] = {
-    "im": "direct", "mpim": "private", "group": "private", "channel": "public",
-}  # fmt: skip
+_CHANGES: Final = frozenset({"message_changed", "message_deleted"})
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message that somebody wrote. `audience` is None where Slack does not say it here."""
+    """One message that somebody wrote."""
 
     team: str
     channel: str
@@ -39,11 +39,14 @@ class Said:
     text: str
     thread_ts: str = ""
     user_team: str = ""
-    audience: Audience | None = None
+    kind: str = ""
+    """Slack's `channel_type`: `im`, `mpim`, `group` or `channel`; empty in an `app_mention`."""
     external: bool = False
+    """Another company reads the channel."""
     by_bot: bool = False
     mention: bool = False
-    files: tuple[Mapping[str, Any], ...] = field(default=())
+    files: tuple[Mapping[str, Any], ...] = ()
+    forwards: tuple[Forward, ...] = ()
 
     @property
     def id(self) -> str:
@@ -51,14 +54,19 @@ class Said:
         return event_id(self.team, self.channel, self.ts)
 
     @property
+    def version(self) -> str:
+        """The same for every delivery of this message with these words."""
+        return f"{self.id}/{hash(self.text):x}"
+
+    @property
     def root(self) -> str:
-        """The thread it stands in; a message at the top is its own."""
+        """The thread it belongs to; a message at the top is its own."""
         return self.thread_ts or self.ts
 
     @property
     def direct(self) -> bool:
-        """Whether only its author and the bot can read it."""
-        return self.channel.startswith("D")
+        """Whether it was written to the bot alone: its events come from no other conversation."""
+        return self.kind == "im" or (not self.kind and self.channel.startswith("D"))
 
     @property
     def in_thread(self) -> bool:
@@ -91,87 +99,105 @@ def said_at(ts: str) -> datetime:
     return datetime.fromtimestamp(float(ts), UTC)
 
 
-def place_of(team: str, channel: str, thread: str, audience: Audience, *, external: bool) -> Place:
-    """Where something was said.
+def place_of(team: str, channel: str, thread: str, user: str, seen: Channel) -> Place:
+    """Where this user said something: one audience per place.
 
-    A channel that is shared with another company is a space of its own: what was said in public
-    inside the workspace was not said to those people.
+    Every channel is a space of its own, because guests, later members and other companies may read
+    one channel and not another; a channel that is shared with others is yet another space.
     """
+    audience = audience_of(seen, user)
+    own = "/".join(filter(None, (team, channel, seen.sharing)))
     return Place(
         platform=PLATFORM,
-        space=f"{team}/{channel}" if external else team,
+        space=team if audience == "direct" else own,
         channel=channel,
         thread=thread,
         audience=audience,
     )
 
 
+def person_in(body: Mapping[str, Any]) -> str:
+    """Whose doing a payload of any kind reports; empty if it is nobody's.
+
+    Edits and deletions count as the author's, whoever made them: they must not overtake what they
+    change.
+    """
+    event = mapping(body, "event")
+    if not event:
+        return text(body, "user_id") or text(body, "user", "id")
+    for message in (mapping(event, "message"), mapping(event, "previous_message"), event):
+        if person := text(message, "user") or text(message, "bot_id"):
+            return person
+    return ""
+
+
 def said_of(body: Mapping[str, Any]) -> Said | None:
     """What somebody wrote, from a `message` or `app_mention` event."""
-    event = body.get("event")
-    if not isinstance(event, Mapping) or event.get("subtype") not in _ANSWERABLE:
-        return None
-    return _message(body, event, event)
+    event = mapping(body, "event")
+    return _message(body, event, event) if _is_answerable(event) else None
 
 
 def changed_of(body: Mapping[str, Any]) -> Changed | None:
     """An edit or a deletion, from a `message` event; None where the words stayed the same."""
-    event = body.get("event")
-    if not isinstance(event, Mapping):
-        return None
-    kind, old, new = event.get("subtype"), event.get("previous_message"), event.get("message")
-    if kind not in {"message_changed", "message_deleted"} or not isinstance(old, Mapping):
+    event = mapping(body, "event")
+    kind, old, new = (
+        text(event, "subtype"), mapping(event, "previous_message"), mapping(event, "message")
+    )  # fmt: skip
+    if kind not in _CHANGES:
         return None
     before = _message(body, old, event)
-    stamp = _text(event, "ts") or _text(event, "event_ts")
-    if before is None or not stamp or old.get("subtype") not in _ANSWERABLE:
+    stamp = text(event, "ts") or text(event, "event_ts")
+    if before is None or not is_ts(stamp) or not _is_answerable(old):
         return None
     # A deleted message that has replies is changed into a tombstone.
-    gone = not isinstance(new, Mapping) or new.get("subtype") == "tombstone"
-    if kind == "message_deleted" or gone:
+    if kind == "message_deleted" or not new or text(new, "subtype") == "tombstone":
         return Changed(before, None, stamp)
-    after = _message(body, new, event) if isinstance(new, Mapping) else None
-    # Slack tells of its own link previews and of reply counts as edits, too.
+    after = _message(body, new, event)
+    # Slack reports its own link previews and reply counts as edits, too.
     if after is None or after.text == before.text or after.user != before.user:
         return None
     return Changed(before, after, stamp)
 
 
+def is_change(body: Mapping[str, Any]) -> bool:
+    """Whether a `message` event is about an earlier message."""
+    return text(body, "event", "subtype") in _CHANGES
+
+
+def _is_answerable(message: Mapping[str, Any]) -> bool:
+    subtype = value(message, "subtype")
+    return subtype is None or (isinstance(subtype, str) and subtype in _ANSWERABLE)
+
+
 def _message(
     body: Mapping[str, Any], message: Mapping[str, Any], event: Mapping[str, Any]
 ) -> Said | None:
-    team, channel = _text(body, "team_id"), _text(event, "channel")
-    ts, user, thread = _text(message, "ts"), _text(message, "user"), _text(message, "thread_ts")
+    team, channel = text(body, "team_id"), text(event, "channel")
+    ts, user, thread = text(message, "ts"), text(message, "user"), text(message, "thread_ts")
     by_bot = bool(message.get("bot_id") or message.get("bot_profile"))
     by_bot = by_bot or message.get("subtype") == "bot_message"
-    user = user or _text(message, "bot_id")
+    user = user or text(message, "bot_id")
     if not all(map(_ID.fullmatch, (team, channel, user))) or not is_ts(ts):
         return None
     if thread and not is_ts(thread):
         return None
-    audience = _AUDIENCES.get(_text(event, "channel_type"))
-    files = message.get("files")
     return Said(
         team=team,
         channel=channel,
         ts=ts,
         user=user,
-        text=_text(message, "text"),
+        text=text(message, "text"),
         thread_ts=thread,
-        user_team=_text(message, "user_team") or _text(message, "source_team"),
-        audience="direct" if channel.startswith("D") else audience,
+        user_team=text(message, "user_team") or text(message, "source_team"),
+        kind=text(event, "channel_type"),
         external=body.get("is_ext_shared_channel") is True,
         by_bot=by_bot,
         mention=event.get("type") == "app_mention",
-        files=tuple(f for f in files if isinstance(f, Mapping)) if isinstance(files, list) else (),
+        files=files_of(message),
+        forwards=forwards_of(message),
     )
 
 
-def _text(mapping: Mapping[str, Any], key: str) -> str:
-    value = mapping.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def is_ts(text: str) -> bool:
+def is_ts(stamp: str) -> bool:
     """Whether this is a time stamp as Slack names its messages."""
-    return _TS.fullmatch(text) is not None and math.isfinite(float(text))
+    return _TS.fullmatch(stamp) is not None and math.isfinite(float(stamp))

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from bots.slack.shapes import text
 from bots.slack.teams import Team
-from shared.blobs import BLOB_LIMIT_BYTES
+from shared.blobs import BLOB_LIMIT_BYTES, NoRoom
 from shared.messages import Attachment
 
 FILES: Final = 5
@@ -24,6 +25,8 @@ TEXT_CHARS: Final = 20_000
 """One text file: about 5,000 tokens. The event as a whole takes 240 kB."""
 
 DOWNLOAD_S: Final = 20.0
+"""All files of one message: what the same person says next waits for them."""
+
 MEGABYTE: Final = 1 << 20
 
 _PICTURES: Final = {
@@ -67,41 +70,44 @@ async def read_files(
     api_host: str,
     store: Store,
 ) -> tuple[list[Attachment], list[Unread]]:
-    """The attachments that the files make, and those that could not be read.
+    """The attachments that the files make, and those that could not be read or kept.
 
     Raises:
         Unavailable: the object store does not answer; a repeat is harmless.
     """
     read: list[Attachment] = []
     unread: list[Unread] = []
+    deadline = asyncio.get_running_loop().time() + DOWNLOAD_S
     for number, file in enumerate(files):
-        name = str(file.get("name") or file.get("title") or "the file")[:200]
+        name = (text(file, "name") or text(file, "title") or "the file")[:200]
         try:
             if number >= FILES:
                 unread.append(Unread(name, f"I read {FILES} files of a message"))
                 continue
-            data = await _download(file, team, session, api_host)
+            data = await _download(file, team, session, api_host, deadline)
             read.append(await _attachment(file, name, data, f"{event_id}-{number}", store))
         except _NotRead as error:
             unread.append(Unread(name, str(error)))
+        except NoRoom:
+            unread.append(Unread(name, "there is no room for more files at the moment"))
     return read, unread
 
 
 async def _attachment(
     file: Mapping[str, Any], name: str, data: bytes, blob: str, store: Store
 ) -> Attachment:
-    kind = str(file.get("mimetype") or "")
+    kind = text(file, "mimetype")
     if (picture := _picture(data)) is not None:
         await store(blob, data)
         return Attachment(name=name, media_type=picture, blob=blob)
     if _is_text(file, kind):
         try:
-            text = data.decode("utf-8-sig")
+            words = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise _NotRead("it is not text in UTF-8") from error
-        if len(text) > TEXT_CHARS:
-            text = f"{text[:TEXT_CHARS]}\n[cut: {len(text):,} characters]"
-        return Attachment(name=name, media_type=kind or "text/plain", text=text)
+        if len(words) > TEXT_CHARS:
+            words = f"{words[:TEXT_CHARS]}\n[cut: {len(words):,} characters]"
+        return Attachment(name=name, media_type=kind or "text/plain", text=words)
     if kind.startswith("image/"):
         raise _NotRead("it is no picture in PNG, JPEG, GIF or WebP")
     raise _NotRead("I read pictures and text files only")
@@ -117,9 +123,13 @@ def _picture(data: bytes) -> str | None:
 
 
 async def _download(
-    file: Mapping[str, Any], team: Team, session: aiohttp.ClientSession, api_host: str
+    file: Mapping[str, Any],
+    team: Team,
+    session: aiohttp.ClientSession,
+    api_host: str,
+    deadline: float,
 ) -> bytes:
-    kind = str(file.get("mimetype") or "")
+    kind = text(file, "mimetype")
     picture = kind.startswith("image/")
     if not picture and not _is_text(file, kind):
         raise _NotRead("I read pictures and text files only")
@@ -128,13 +138,13 @@ async def _download(
     size = file.get("size")
     if isinstance(size, int) and size > limit:
         raise _NotRead(too_big)
-    url = str(file.get("url_private_download") or file.get("url_private") or "")
+    url = text(file, "url_private_download") or text(file, "url_private")
     if not _is_slacks(url, api_host):
         raise _NotRead("it does not lie with Slack")
     headers = {"Authorization": f"Bearer {team.client.token}"}
     try:
         async with (
-            asyncio.timeout(DOWNLOAD_S),
+            asyncio.timeout_at(deadline),
             session.get(url, headers=headers) as response,
         ):
             if response.status != 200:  # noqa: PLR2004
@@ -149,7 +159,7 @@ async def _download(
             if page or (kind == "text/html" and b"<title>Sign in" in data):
                 raise _NotRead("Slack asks me to sign in (the app lacks the scope files:read)")
             return data
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise _NotRead("Slack did not send it; please try again") from error
 
 

@@ -10,18 +10,27 @@ from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from bots.slack.api import CALL_ERRORS, ignoring
-from bots.slack.blocks import AGAIN, DOWN, EVENT_TYPE, RATE, STOP, UP
-from bots.slack.desk import FORGOTTEN, HELP, NOT_NOW, NOT_YOURS, TOO_LONG, Desk
+from bots.slack.api import CALL_ERRORS, NOTHING_THERE, code_of, ignoring
+from bots.slack.blocks import AGAIN, DOWN, RATE, STOP, UP
+from bots.slack.desk import (
+    ELSEWHERE,
+    FORGOTTEN,
+    HELP,
+    NOT_NOW,
+    NOT_YOURS,
+    OVER_QUOTA,
+    TOO_LONG,
+    Desk,
+)
 from bots.slack.events import event_id, is_ts, said_at
-from bots.slack.questions import DIRECT
-from bots.slack.settings import ChannelSettings
+from bots.slack.notes import note_of
+from bots.slack.shapes import EMPTY, mapping, mappings, text, value
 from bots.slack.teams import Team
 from bots.slack.text import plain
-from shared.bus import TooLarge
+from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import Again, Ask, Rate, Reset, Stop
+from shared.messages import Again, AnyEvent, Ask, Rate, Reset, Stop
 
 Response = dict[str, str]
 """What a slash command answers: the arguments of Bolt's `ack`."""
@@ -47,7 +56,7 @@ class Gestures:
 
     async def command(self, body: Mapping[str, Any]) -> Response:
         """A slash command, whatever its name ends with; it is never delivered twice."""
-        name = str(body.get("command") or "").lower()
+        name = text(body, "command").lower()
         if name.endswith("help"):
             return {"text": HELP}
         try:
@@ -56,156 +65,162 @@ class Gestures:
             return {"text": NOT_NOW}
         except (ValidationError, TooLarge):
             return {"text": TOO_LONG}
+        except OverQuota:
+            return {"text": OVER_QUOTA}
 
     async def _command(self, body: Mapping[str, Any], name: str) -> Response:
         desk = self._desk
-        channel, user = str(body.get("channel_id") or ""), str(body.get("user_id") or "")
-        team = await desk.team_of(dict(body))
-        refusal = await desk.refusal(team, channel, user)
+        channel, user = text(body, "channel_id"), text(body, "user_id")
+        team = await desk.team_of(body)
+        # Outside threads: all that is asked so in a channel belongs together.
+        place = await desk.place(team, channel, "", user)
+        refusal = await desk.refusal(team, place, user)
         if refusal is not None:
             return {"text": refusal}
-        # Outside threads: all that is asked so in a channel belongs together.
-        place = await desk.place(team, channel, "")
         common: dict[str, Any] = {
-            "id": event_id(team.id, channel, "command", str(body.get("trigger_id") or "")),
+            "id": event_id(team.id, channel, "command", text(body, "trigger_id")),
             "user": desk.user(team, user), "place": place, "said_at": datetime.now(UTC),
         }  # fmt: skip
         if name.endswith("reset"):
             await desk.publish(Reset(**common))
             return {"text": FORGOTTEN}
-        typed = str(body.get("text") or "")
-        text = plain(typed, await desk.lookup.names(team, typed), without=team.bot_user)
-        if not text:
+        typed = text(body, "text")
+        words = plain(typed, await desk.lookup.names(team, typed), without=team.bot_user)
+        if not words:
             return {"text": f"Usage: {name} your question. {HELP}"}
-        channels = desk.settings.channels
-        own = channels.get(DIRECT if channel.startswith("D") else channel) or ChannelSettings()
-        desk.note_links(text, common["id"])
+        own = desk.channel_settings(place)
+        desk.note_links(words, common["id"])
         address = desk.address(team, channel, "", "", user)
         await desk.publish(
-            Ask(**common, address=address, text=text, persona=own.persona, model=own.model)
+            Ask(**common, address=address, text=words, persona=own.persona, model=own.model)
         )
+        if channel.startswith("D") and place.audience != "direct":
+            return {"text": ELSEWHERE}
         # Shows the command to the channel, as the question that the answer belongs to.
         return {"response_type": "in_channel"}
 
     async def button(self, body: Mapping[str, Any]) -> None:
         """Stop, Again or a thumb below one of our messages."""
-        actions = body.get("actions") or [{}]
-        action, value = str(actions[0].get("action_id")), str(actions[0].get("value") or "")
-        container = body.get("container") or {}
-        channel = str((body.get("channel") or {}).get("id") or container.get("channel_id") or "")
-        user = str((body.get("user") or {}).get("id") or "")
-        ts, stamp = str(container.get("message_ts") or ""), str(actions[0].get("action_ts") or "")
-        thread = str(container.get("thread_ts") or "")
+        pressed = next(iter(mappings(body, "actions")), EMPTY)
+        action, carried = text(pressed, "action_id"), text(pressed, "value")
+        container = mapping(body, "container")
+        channel = text(body, "channel", "id") or text(container, "channel_id")
+        user, thread = text(body, "user", "id"), text(container, "thread_ts")
+        ts, stamp = text(container, "message_ts"), text(pressed, "action_ts")
         thumb: Thumb = "up"
         if action == RATE:
-            found, _, value = value.partition("|")
+            found, _, carried = carried.partition("|")
             thumb = "up" if found == UP else "down" if found == DOWN else "none"
-        owner, _, prompt_id = value.partition("|")
-        if not prompt_id or not is_ts(stamp) or not is_ts(ts):
+        owner, _, prompt_id = carried.partition("|")
+        if not prompt_id or not channel or not user or not is_ts(stamp) or not is_ts(ts):
             return
         desk = self._desk
-        team = await desk.team_of(dict(body))
+        team = await desk.team_of(body)
         if owner != user:
-            desk.tell_once(team, channel, user, NOT_YOURS, thread)
-            return
-        if (refusal := await desk.refusal(team, channel, user)) is not None:
-            desk.tell_once(team, channel, user, refusal, thread)
+            await desk.telling.tell(team, channel, user, NOT_YOURS, thread)
             return
         # What was asked with a slash command has no thread: its new answer goes below the old one.
         root = thread or (ts if action == AGAIN else "")
+        place = await desk.place(team, channel, root, user)
+        if (refusal := await desk.refusal(team, place, user)) is not None:
+            await desk.telling.tell(team, channel, user, refusal, thread)
+            return
         common: dict[str, Any] = {
-            "user": desk.user(team, user), "place": await desk.place(team, channel, root),
+            "user": desk.user(team, user), "place": place,
             "address": desk.address(team, channel, root, ts, user),
             "said_at": said_at(stamp), "prompt_id": prompt_id,
         }  # fmt: skip
         if action == STOP:
-            await desk.publish(Stop(id=event_id(team.id, channel, "stop", stamp), **common))
+            event: AnyEvent = Stop(id=event_id(team.id, channel, "stop", stamp), **common)
         elif action == AGAIN:
-            # Named by the message, so that a second click asks nothing anew.
-            name = event_id(team.id, channel, "again", ts)
-            if await desk.publish(Again(id=name, **common)) is not False:
-                desk.status.begin(team, channel, root, name)
+            # Named by the message, so that a second click asks nothing again.
+            event = Again(id=event_id(team.id, channel, "again", ts), **common)
         elif action == RATE:
-            name = event_id(team.id, channel, "rate", stamp)
-            await desk.publish(Rate(id=name, thumb=thumb, **common))
+            event = Rate(id=event_id(team.id, channel, "rate", stamp), thumb=thumb, **common)
+        else:
+            return
+        new = await desk.stored(team, event, user, thread, about=f"{event.id}/{stamp}")
+        if action == AGAIN and new not in {None, False}:
+            desk.status.begin(team, channel, root, event.id)
 
-    async def reaction(self, body: dict[str, Any]) -> None:
+    async def reaction(self, body: Mapping[str, Any]) -> None:
         """A thumb as a reaction to an answer, given or taken back."""
-        event = body.get("event") or {}
-        item, user = event.get("item") or {}, str(event.get("user") or "")
-        thumb = _THUMBS.get(str(event.get("reaction")).partition("::")[0])
-        stamp, ts = str(event.get("event_ts") or ""), str(item.get("ts") or "")
-        if thumb is None or item.get("type") != "message" or not is_ts(stamp) or not is_ts(ts):
+        event = mapping(body, "event")
+        item, user = mapping(event, "item"), text(event, "user")
+        thumb = _THUMBS.get(text(event, "reaction").partition("::")[0])
+        channel, ts, stamp = text(item, "channel"), text(item, "ts"), text(event, "event_ts")
+        if thumb is None or text(item, "type") != "message" or not channel or not user:
+            return
+        if not is_ts(stamp) or not is_ts(ts):
             return
         desk = self._desk
         team = await desk.team_of(body)
-        if event.get("item_user") != team.bot_user:
+        if text(event, "item_user") != team.bot_user:
             return
-        channel = str(item.get("channel") or "")
         prompt_id, thread = await self._answered(team, channel, ts, user)
-        if not prompt_id or await desk.refusal(team, channel, user) is not None:
+        if not prompt_id:
             return
-        await desk.publish(
-            Rate(
-                id=event_id(team.id, channel, "rate", stamp),
-                user=desk.user(team, user),
-                place=await desk.place(team, channel, thread),
-                address=desk.address(team, channel, thread, ts, user),
-                said_at=said_at(stamp),
-                prompt_id=prompt_id,
-                thumb=thumb if event.get("type") == "reaction_added" else "none",
-            )
+        place = await desk.place(team, channel, thread, user)
+        if await desk.refusal(team, place, user) is not None:
+            return
+        rate = Rate(
+            id=event_id(team.id, channel, "rate", stamp),
+            user=desk.user(team, user),
+            place=place,
+            address=desk.address(team, channel, thread, ts, user),
+            said_at=said_at(stamp),
+            prompt_id=prompt_id,
+            thumb=thumb if event.get("type") == "reaction_added" else "none",
         )
+        await desk.stored(team, rate, user, thread)
 
     async def _answered(self, team: Team, channel: str, ts: str, user: str) -> tuple[str, str]:
         """The question that a message of ours answers, and its thread; empty if not this user's."""
         try:
             message = await self._desk.lookup.message(team, channel, ts)
         except CALL_ERRORS as error:
+            if code_of(error) in NOTHING_THERE:
+                return "", ""
             raise Unavailable("Slack does not say now what was rated") from error
-        metadata = (message or {}).get("metadata") or {}
-        payload = metadata.get("event_payload") or {}
-        if metadata.get("event_type") != EVENT_TYPE or payload.get("asker") != user:
+        note = note_of(message or EMPTY, team.bot_user)
+        if note is None or note.asker != user:
             return "", ""
-        prompt_id = str(payload.get("key") or "").rpartition(".")[0]
-        return prompt_id, str((message or {}).get("thread_ts") or "")
+        return note.prompt_id, text(message, "thread_ts")
 
-    async def stopped(self, body: dict[str, Any]) -> None:
+    async def stopped(self, body: Mapping[str, Any]) -> None:
         """Slack's own Stop button: the session stays "processing" until we leave that state."""
-        event = body.get("event") or {}
-        channel, user = str(event.get("channel") or ""), str(event.get("user") or "")
-        thread, stamp = str(event.get("thread_ts") or ""), str(event.get("event_ts") or "")
+        event = mapping(body, "event")
+        channel, user = text(event, "channel"), text(event, "user")
+        thread, stamp = text(event, "thread_ts"), text(event, "event_ts")
         if not channel or not user or not is_ts(stamp):
             return
         desk = self._desk
         team = await desk.team_of(body)
         name = event_id(team.id, channel, "stopped", stamp)
-        place = await desk.place(team, channel, thread)
-        await desk.publish(
-            Stop(id=name, user=desk.user(team, user), place=place, said_at=said_at(stamp))
-        )
+        place = await desk.place(team, channel, thread, user)
+        stop = Stop(id=name, user=desk.user(team, user), place=place, said_at=said_at(stamp))
+        await desk.stored(team, stop, user, thread)
         desk.status.clear(team, channel, thread, name)
 
-    async def opened(self, body: dict[str, Any]) -> None:
+    async def opened(self, body: Mapping[str, Any]) -> None:
         """Somebody opened the direct message: suggests what can be asked."""
-        event = body.get("event") or {}
+        event = mapping(body, "event")
         suggestions = self._desk.settings.suggestions[:SUGGESTIONS]
-        if event.get("tab") != "messages" or not suggestions:
+        if text(event, "tab") != "messages" or not suggestions:
             return
         team = await self._desk.team_of(body)
-        prompts = [{"title": text[:75], "message": text} for text in suggestions]
+        prompts = [{"title": words[:75], "message": words} for words in suggestions]
         await ignoring(
             team.client.assistant_threads_setSuggestedPrompts(
-                channel_id=str(event.get("channel") or ""), prompts=prompts
+                channel_id=text(event, "channel"), prompts=prompts
             )
         )
 
-    async def removed(self, body: dict[str, Any]) -> None:
+    async def removed(self, body: Mapping[str, Any]) -> None:
         """A workspace removed the app, or revoked its tokens."""
-        event = body.get("event") or {}
-        revoked = event.get("tokens") or {}
-        if event.get("type") == "tokens_revoked" and not revoked.get("bot"):
+        event = mapping(body, "event")
+        if text(event, "type") == "tokens_revoked" and not value(event, "tokens", "bot"):
             return  # a user's own token, of which we keep none
-        team = str(body.get("team_id") or "")
-        await self._desk.teams.forget(team, body.get("enterprise_id"))
+        team = text(body, "team_id")
+        await self._desk.teams.forget(team, text(body, "enterprise_id") or None)
         logger().warning("a workspace removed the app", team=team)

@@ -16,6 +16,8 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.signature import SignatureVerifier
 
+from bots.slack.arrivals import Arrivals
+
 PATH: Final = "/slack/events"
 BODY_LIMIT_BYTES: Final = 1 << 20
 """Slack's own events take some kB; a message has 40,000 characters at most."""
@@ -36,8 +38,9 @@ class _Refused(Exception):  # noqa: N818
 class Http:
     """The server for Slack's requests, and for installing where there is OAuth."""
 
-    def __init__(self, app: AsyncApp, signing_secret: str) -> None:
+    def __init__(self, app: AsyncApp, arrivals: Arrivals, signing_secret: str) -> None:
         self._app = app
+        self._arrivals = arrivals
         self._verifier = SignatureVerifier(signing_secret)
         self._runner: web.AppRunner | None = None
         self.open = False
@@ -79,7 +82,7 @@ class Http:
         except (TypeError, ValueError, KeyError, AttributeError):
             # Bolt looks for ids in it, and not every shape stands that.
             return web.json_response({"error": "the body cannot be read"}, status=400)
-        response = await self._app.async_dispatch(bolt_request)
+        response = await self._arrivals.dispatch(bolt_request)
         return await to_aiohttp_response(response)
 
     async def _checked(self, request: web.Request) -> str:

@@ -1,10 +1,14 @@
-"""The workspaces that installed the app: the SDK's stores on SQLAlchemy, run in threads.
+"""The workspaces that installed the app: the SDK's store on SQLAlchemy, run in threads.
 
 The SDK's asynchronous stores want asynchronous drivers; so its others are used, with any driver. It
-must never log a token.
+must never log a token, and never store anything for somebody who only looks at the page.
 """
 
 import asyncio
+import hmac
+import secrets
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -14,32 +18,83 @@ from slack_sdk.oauth.installation_store.models.bot import Bot
 from slack_sdk.oauth.installation_store.models.installation import Installation
 from slack_sdk.oauth.installation_store.sqlalchemy import SQLAlchemyInstallationStore
 from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
-from slack_sdk.oauth.state_store.sqlalchemy import SQLAlchemyOAuthStateStore
 
+from bots.seen import Seen
 from bots.slack.settings import SlackSettings
+from shared.connection import Unavailable
 
 STATE_S: Final = 600
 """From the click on "Add to Slack" to its confirmation."""
 
+USED_KEPT: Final = 10_000
+"""States of installations that took place, each of which works once in this process."""
 
-class Store(AsyncInstallationStore, AsyncOAuthStateStore):
-    """Tokens by workspace, and the states of installations under way."""
+
+class States(AsyncOAuthStateStore):
+    """The states of installations under way, signed instead of stored.
+
+    Whoever opens the page gets one, so a table of them could be filled by anybody. What keeps a
+    state from being forged for somebody else is the signature and Bolt's cookie; Slack's own code
+    works once.
+    """
+
+    def __init__(self, secret: str, now: Callable[[], float] = time.time) -> None:
+        self._key = secret.encode()
+        self._now = now
+        self._used: Seen[str] = Seen(USED_KEPT)
+
+    async def async_issue(self, *args: Any, **kwargs: Any) -> str:
+        """A state for one installation."""
+        del args, kwargs
+        return self._signed(f"{int(self._now()) + STATE_S}.{secrets.token_urlsafe(16)}")
+
+    async def async_consume(self, state: str) -> bool:
+        """Whether the state was issued by us, not long ago, and not used before."""
+        issued, _, _ = state.rpartition(".")
+        until, _, _ = issued.partition(".")
+        if not hmac.compare_digest(self._signed(issued).encode(), state.encode()):
+            return False
+        if self._now() >= int(until) or state in self._used:
+            return False
+        self._used.add(state)
+        return True
+
+    def _signed(self, issued: str) -> str:
+        return f"{issued}.{hmac.digest(self._key, b'state ' + issued.encode(), 'sha256').hex()}"
+
+
+class Store(AsyncInstallationStore):
+    """Tokens by workspace."""
 
     def __init__(self, url: str, client_id: str) -> None:
         engine = sa.create_engine(url)
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", _sync_each_commit)
         self._installations = SQLAlchemyInstallationStore(client_id=client_id, engine=engine)
-        self._states = SQLAlchemyOAuthStateStore(expiration_seconds=STATE_S, engine=engine)
 
     async def create(self) -> None:
         """Creates the tables that are missing."""
         await asyncio.to_thread(self._installations.create_tables)
-        await asyncio.to_thread(self._states.metadata.create_all, self._states.engine)
 
     # --- the SDK's interface ------------------------------------------------------------------
 
     async def async_save(self, installation: Installation) -> None:
-        """Keeps what an installation brought."""
-        await asyncio.to_thread(self._installations.save, installation)
+        """Keeps what an installation brought; it replaces what earlier ones did."""
+        await asyncio.to_thread(self._save, installation)
+
+    def _save(self, installation: Installation) -> None:
+        """Deletes older rows after saving: the SDK only adds, which could fill the disk."""
+        store = self._installations
+        store.save(installation)
+        for table in (store.installations, store.bots):
+            same = sa.and_(
+                table.c.client_id == store.client_id,
+                table.c.enterprise_id == installation.enterprise_id,
+                table.c.team_id == installation.team_id,
+            )
+            newest = sa.select(sa.func.max(table.c.id)).where(same).scalar_subquery()
+            with store.engine.begin() as connection:
+                connection.execute(table.delete().where(same, table.c.id < newest))
 
     async def async_save_bot(self, bot: Bot) -> None:
         """Keeps a workspace's bot token; the newest counts."""
@@ -73,19 +128,14 @@ class Store(AsyncInstallationStore, AsyncOAuthStateStore):
             self._installations.delete_bot, enterprise_id=enterprise_id, team_id=team_id
         )
 
-    async def async_issue(self, *args: Any, **kwargs: Any) -> str:
-        """A state for one installation."""
-        return await asyncio.to_thread(self._states.issue, *args, **kwargs)
-
-    async def async_consume(self, state: str) -> bool:
-        """Whether the state was issued by us, not long ago, and not used before."""
-        return await asyncio.to_thread(self._states.consume, state)
-
     # --- ours -----------------------------------------------------------------------------------
 
     async def token(self, team: str, enterprise: str | None = None) -> str | None:
         """The bot token of a workspace; None where it is not installed."""
-        bot = await self.async_find_bot(enterprise_id=enterprise, team_id=team)
+        try:
+            bot = await self.async_find_bot(enterprise_id=enterprise, team_id=team)
+        except sa.exc.SQLAlchemyError as error:
+            raise Unavailable("the database of installations does not answer") from error
         return bot.bot_token if bot is not None else None
 
     async def forget(self, team: str, enterprise: str | None = None) -> None:
@@ -96,16 +146,23 @@ class Store(AsyncInstallationStore, AsyncOAuthStateStore):
             )
 
 
+def _sync_each_commit(connection: Any, _: Any) -> None:
+    # By default the folder is not synced, so a power cut can undo a commit: a token that was shown
+    # as installed. https://sqlite.org/pragma.html#pragma_synchronous
+    connection.execute("PRAGMA synchronous = EXTRA")
+
+
 def oauth_settings(settings: SlackSettings, store: Store) -> AsyncOAuthSettings:
     """How Bolt installs the app in a workspace."""
     from bots.slack.app import SCOPES  # noqa: PLC0415  (it wires what is wired here)
 
-    secret = settings.client_secret
+    secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
     return AsyncOAuthSettings(
         client_id=settings.client_id,
-        client_secret=secret.get_secret_value() if secret else None,
+        client_secret=secret,
         scopes=list(SCOPES),
         installation_store=store,
-        state_store=store,
+        state_store=States(secret),
+        state_expiration_seconds=STATE_S,
         installation_store_bot_only=True,
     )

@@ -4,8 +4,7 @@ It becomes the first part of the answer. It must never be left as it is: `finish
 one that a process before this one began. What it shows of a text never exceeds one part.
 """
 
-import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from slack_sdk.errors import SlackApiError
@@ -13,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.parts import first_part_of
 from bots.platform import Part
-from bots.slack.api import CALL_ERRORS, NO_STREAM, NOT_EDITABLE, code_of, wait_of
+from bots.slack.api import NO_STREAM, code_of, is_refusal, wait_of
 from bots.slack.blocks import (
     PART_CHARS,
     SHAPE,
@@ -66,6 +65,8 @@ class Live:
         self.ts = ""
         self.uncertain = False
         """A call was made whose end is not known: a message may stand there."""
+        self.refused = False
+        """Slack does not take it as it is: nothing more is shown before the answer."""
         self._streamed: str | None = None
         """What the stream holds, as Slack counts it; None where that is not known."""
 
@@ -85,7 +86,7 @@ class Live:
         Raises:
             slack_sdk and aiohttp errors: as the client does.
         """
-        if self._now() < self._next or self.uncertain:
+        if self._now() < self._next or self.uncertain or self.refused:
             return
         try:
             if self.native:
@@ -105,6 +106,7 @@ class Live:
                 self.native = False  # expired, or stopped by its reader: goes on by edits
                 self._next = self._now() + UPDATE_EVERY_S
             else:
+                self.refused = is_refusal(error)
                 raise
         # Whatever else is raised leaves `uncertain` as the call set it.
 
@@ -172,7 +174,7 @@ class Live:
         try:
             await self._client.chat_update(channel=self._channel, ts=self.ts, **message_of(part))
         except SlackApiError as error:
-            if code_of(error) not in NOT_EDITABLE and "block" not in code_of(error):
+            if not is_refusal(error):
                 raise
             # Half an answer must not stand beside the whole one.
             await self.remove()
@@ -194,18 +196,31 @@ class Live:
         try:
             await self._client.chat_stopStream(channel=self._channel, ts=self.ts, **ending)
         except SlackApiError as error:
-            if wait_of(error) is not None:
+            if not is_refusal(error):
                 raise
             fits = False
+            if code_of(error) not in NO_STREAM:
+                # It may be for an argument, and a stream that goes on cannot be edited.
+                await self._unless_refused(
+                    self._client.chat_stopStream(channel=self._channel, ts=self.ts)
+                )
         self.native = False
         return fits
 
     async def remove(self) -> None:
-        """Takes it away; best effort."""
+        """Takes it away, if Slack lets us. Raises as the client does in an outage."""
         if not self.ts:
             return
         if self.native:
-            with contextlib.suppress(*CALL_ERRORS):
-                await self._client.chat_stopStream(channel=self._channel, ts=self.ts)
-        with contextlib.suppress(*CALL_ERRORS):
-            await self._client.chat_delete(channel=self._channel, ts=self.ts)
+            await self._unless_refused(
+                self._client.chat_stopStream(channel=self._channel, ts=self.ts)
+            )
+        await self._unless_refused(self._client.chat_delete(channel=self._channel, ts=self.ts))
+
+    @staticmethod
+    async def _unless_refused(call: Awaitable[object]) -> None:
+        try:
+            await call
+        except SlackApiError as error:
+            if not is_refusal(error):
+                raise

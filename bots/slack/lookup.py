@@ -4,25 +4,23 @@ It must never take long: what is asked for here stands between a question and it
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.slack.access import NOBODY, Person, person_of
 from bots.slack.api import code_of
-from bots.slack.events import Audience, is_ts
+from bots.slack.audience import UNKNOWN, Channel, channel_of
+from bots.slack.events import is_ts
+from bots.slack.remembered import Remembered
+from bots.slack.shapes import mapping, mappings, text
 from bots.slack.teams import Team
 from bots.slack.text import mentioned
 from bots.slack.threads import asker_of
 
-KEPT: Final = 10_000
-"""People, channels or threads at a time: a large workspace's hour, 1.5 to 2.2 MB each."""
-
-FRESH_S: Final = 3600.0
-"""For so long at most a name, a channel's kind or a guest's state is believed."""
-
 NOT_THERE_S: Final = 30.0
-"""For so long at most a thread without the bot is believed to be so."""
+"""A thread or a channel without the bot is believed to be so for this long at most."""
 
 PAGE: Final = 999
 """The most that both conversations.history and conversations.replies give in one call."""
@@ -30,48 +28,8 @@ PAGE: Final = 999
 PAGES: Final = 3
 """The newest of a thread are on its last page; beyond these pages it is not read."""
 
-T = TypeVar("T")
-
-
-class Remembered(Generic[T]):
-    """The newest entries: for half of `seconds` and half of `keep` at least, for all of it at most.
-
-    Two tables, the older of which goes as a whole: a time and a place in an order for each entry
-    take more than the entries.
-    """
-
-    def __init__(
-        self, now: Callable[[], float], *, keep: int = KEPT, seconds: float = FRESH_S
-    ) -> None:
-        self._now = now
-        self._keep = keep // 2
-        self._seconds = seconds / 2
-        self._newer: dict[str, T] = {}
-        self._older: dict[str, T] = {}
-        self._next_at = now() + self._seconds
-
-    def get(self, *key: str) -> T | None:
-        """The entry, if it is there and fresh."""
-        self._forget()
-        joined = _joined(key)
-        return self._newer.get(joined, self._older.get(joined))
-
-    def put(self, value: T, *key: str) -> None:
-        """Remembers an entry."""
-        self._forget()
-        self._older.pop(_joined(key), None)
-        self._newer[_joined(key)] = value
-
-    def _forget(self) -> None:
-        now = self._now()
-        if now >= self._next_at + self._seconds:
-            self._newer, self._next_at = {}, now  # nobody has looked for so long
-        if now >= self._next_at or len(self._newer) >= self._keep:
-            self._older, self._newer = self._newer, {}
-            self._next_at = min(now, self._next_at) + self._seconds
-
-    def __len__(self) -> int:
-        return len(self._newer) + len(self._older)
+NAMES: Final = 50
+"""Names to look up for one message; nobody mentions more people by hand."""
 
 
 class Lookup:
@@ -79,7 +37,7 @@ class Lookup:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._people: Remembered[Person] = Remembered(now)
-        self._channels: Remembered[tuple[Audience, bool]] = Remembered(now)
+        self._channels: Remembered[Channel] = Remembered(now)
         self._askers: Remembered[tuple[str, ...]] = Remembered(now)  # half of a set's room
         self._not_there: Remembered[bool] = Remembered(now, seconds=NOT_THERE_S)
 
@@ -90,7 +48,7 @@ class Lookup:
             return known
         try:
             response = await team.client.users_info(user=user)
-            found = person_of(response.get("user") or {})
+            found = person_of(mapping(response.data, "user"))
         except SlackApiError as error:
             if code_of(error) not in {"user_not_found", "user_not_visible", "missing_scope"}:
                 raise
@@ -102,30 +60,39 @@ class Lookup:
         """How people call a user; the id where nobody knows."""
         return (await self.person(team, user)).called or user
 
-    async def names(self, team: Team, text: str) -> dict[str, str]:
+    async def names(self, team: Team, said: str) -> dict[str, str]:
         """The names of the users whom a message mentions, but for the bot's own."""
-        users = mentioned(text) - {team.bot_user}
-        return {user: await self.name(team, user) for user in sorted(users)}
+        users = sorted(mentioned(said) - {team.bot_user})[:NAMES]
+        return {user: await self.name(team, user) for user in users}
 
-    async def audience(self, team: Team, channel: str) -> tuple[Audience, bool]:
-        """Who hears a channel, and whether another company does; the fewest where unknown."""
-        if channel.startswith("D"):
-            return "direct", False
+    async def channel(self, team: Team, channel: str, *, external: bool = False) -> Channel:
+        """Who can read a channel; `external`: an event says that another company does."""
         known = self._channels.get(team.id, channel)
-        if known is not None:
+        if known is None and self._not_there.get(team.id, channel):
+            known = UNKNOWN
+        if known is not None and (known.external or not external):
             return known
-        found: Mapping[str, Any] = {}
         try:
             response = await team.client.conversations_info(channel=channel)
-            found = response.get("channel") or {}
+            found = channel_of(mapping(response.data, "channel"), team.id, external=external)
         except SlackApiError as error:
             if code_of(error) not in {"channel_not_found", "missing_scope"}:
                 raise
-        external = bool(found.get("is_ext_shared") or found.get("is_pending_ext_shared"))
-        public = found.get("is_private") is False and not found.get("is_mpim")
-        heard_by: tuple[Audience, bool] = ("public" if public else "private", external)
-        self._channels.put(heard_by, team.id, channel)
-        return heard_by
+            found = channel_of({}, team.id, external=external)
+        if found.sharing == UNKNOWN.sharing and not external:
+            # The bot may be invited a moment later.
+            self._not_there.put(True, team.id, channel)  # noqa: FBT003
+        else:
+            self._channels.put(found, team.id, channel)
+        return found
+
+    def direct(self, team: Team, channel: str, user: str) -> Channel:
+        """A conversation that is known, without asking, to be this user's with the bot."""
+        known = self._channels.get(team.id, channel)
+        if known is None:
+            known = Channel(partner=user)
+            self._channels.put(known, team.id, channel)
+        return known
 
     async def askers(self, team: Team, channel: str, root: str) -> tuple[str, ...]:
         """Who asked the bot in a thread; empty where it takes no part."""
@@ -155,29 +122,28 @@ class Lookup:
 
     async def thread(
         self, team: Team, channel: str, root: str, *, oldest: str = "0"
-    ) -> list[dict[str, Any]]:
+    ) -> list[Mapping[str, Any]]:
         """The messages of a thread in order, its root first, with the metadata of ours."""
-        found: list[dict[str, Any]] = []
-        cursor: str | None = None
+        found: list[Mapping[str, Any]] = []
+        cursor = ""
         for _ in range(PAGES):
             response = await team.client.conversations_replies(
                 channel=channel,
                 ts=root,
                 oldest=oldest,
                 limit=PAGE,
-                cursor=cursor,
+                cursor=cursor or None,
                 include_all_metadata=True,
             )
-            page = response.get("messages") or []
-            found += [m for m in page if is_ts(str(m.get("ts") or ""))]
-            cursor = (response.get("response_metadata") or {}).get("next_cursor") or None
-            if cursor is None:
+            found += messages_in(response)
+            cursor = text(response.data, "response_metadata", "next_cursor")
+            if not cursor:
                 break
         return found
 
     async def message(
         self, team: Team, channel: str, ts: str, root: str = ""
-    ) -> dict[str, Any] | None:
+    ) -> Mapping[str, Any] | None:
         """One message with its metadata."""
         if root and root != ts:
             page = await self.thread(team, channel, root, oldest=f"{float(ts) - 1:.6f}")
@@ -187,6 +153,6 @@ class Lookup:
         return next((m for m in page if m["ts"] == ts), None)
 
 
-def _joined(key: tuple[str, ...]) -> str:
-    """One string takes a third of the room of a tuple of them."""
-    return " ".join(key)
+def messages_in(response: AsyncSlackResponse) -> list[Mapping[str, Any]]:
+    """The messages that a call returned; what has no time stamp is none."""
+    return [one for one in mappings(response.data, "messages") if is_ts(text(one, "ts"))]

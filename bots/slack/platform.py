@@ -14,6 +14,7 @@ from bots.endings import end
 from bots.platform import Later, Part, Publish
 from bots.slack.api import AGAIN_S, client_of, new_session
 from bots.slack.app import make_app
+from bots.slack.arrivals import Arrivals
 from bots.slack.blocks import SHAPE
 from bots.slack.desk import Desk
 from bots.slack.events import PLATFORM
@@ -117,14 +118,15 @@ class Slack:
             oauth = oauth_settings(settings, self._store)
         questions = Questions(desk)
         client = client_of(None, settings.api_url, self._session)
-        app = make_app(client, self._teams, questions, Gestures(desk), oauth)
+        app = make_app(client, desk, questions, Gestures(desk), oauth)
+        arrivals = Arrivals(app)
         watching: list[asyncio.Task[None]] = []
         if settings.over_http and settings.signing_secret is not None:
-            self._http = Http(app, settings.signing_secret.get_secret_value())
+            self._http = Http(app, arrivals, settings.signing_secret.get_secret_value())
             self.where = await self._http.start(settings.host, settings.port) + who
         elif settings.app_token is not None:
             token = settings.app_token.get_secret_value()
-            self._lines = Lines(app, token, self._now, self._patience)
+            self._lines = Lines(app, arrivals, token, self._now, self._patience)
             await self._lines.open()
             self.where = f"Slack, {self._lines.connected()} connections{who}"
             watching.append(asyncio.create_task(self._lines.watch()))
@@ -138,7 +140,7 @@ class Slack:
             await end(closing, *watching)
             if self._http is not None:
                 await self._http.close()
-            await questions.settled(LAST_WORDS_S)
+            await arrivals.settled(LAST_WORDS_S)
             if self._lines is not None:
                 await self._lines.close()
 

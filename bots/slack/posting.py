@@ -4,37 +4,22 @@ It must never post a part anew while it does not know what became of an earlier 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from slack_sdk.errors import SlackApiError
-
-from bots.platform import Forbidden, Gone, Later, Part, PostError
-from bots.slack.api import (
-    AGAIN_S,
-    BAD_BLOCKS,
-    CALL_ERRORS,
-    NO_PLACE,
-    TOO_LONG,
-    code_of,
-    post_error,
-)
-from bots.slack.blocks import EVENT_TYPE, message_of, plain_message_of
+from bots.platform import Forbidden, Gone, Never, Part, PostError
+from bots.slack.api import CALL_ERRORS, NOTHING_THERE, code_of, ignoring, post_error
 from bots.slack.desk import Desk
 from bots.slack.events import is_ts
 from bots.slack.live import Live
-from bots.slack.lookup import PAGE
+from bots.slack.notes import note_of
+from bots.slack.offering import Offering, Spot, cannot_be_asked, messages_of
 from bots.slack.teams import Team
-from bots.slack.text import escaped
 from shared.log import logger
 from shared.messages import Address, Partial, Reply
 
 LIVE_KEPT: Final = 1024
 """Growing answers at a time, as the relay keeps them."""
-
-_NOTHING_THERE: Final = frozenset(
-    {"thread_not_found", "channel_not_found", "not_in_channel", "is_archived", "missing_scope"}
-)
 
 
 class Posting:
@@ -45,6 +30,7 @@ class Posting:
         self._now = now
         self._live: OrderedDict[str, Live] = OrderedDict()
         self._no_native: set[str] = set()
+        self._offering = Offering(self._known())
 
     # --- previews ---------------------------------------------------------------------------
 
@@ -96,15 +82,19 @@ class Posting:
         address = part.reply.address
         if not address.get("channel"):
             raise Gone("the reply has no channel to go to")
+        team = await self._desk.teams.of(address.get("team", ""))
         try:
-            team = await self._desk.teams.of(address.get("team", ""))
-            ts = await self._shown(team, part)
-        except (Gone, Forbidden):
-            raise
+            receipt = await self._shown(team, part)
         except CALL_ERRORS as error:
-            raise post_error(error) from error
+            refused = post_error(error)
+            if isinstance(refused, (Gone, Forbidden, Never)):
+                # Nothing more may come of this reply, and the status line must not stay.
+                self._desk.status.clear(
+                    team, address["channel"], address.get("thread_ts", ""), part.reply.prompt_id
+                )
+            raise refused from error
         await self._ended(team, part)
-        return ts
+        return receipt
 
     async def _ended(self, team: Team, part: Part) -> None:
         """Clears the status line after the last part, before anybody notes that it was shown.
@@ -130,30 +120,7 @@ class Posting:
             return f"{part.reply.address['channel']}/{ts}"
         if part.index == 0:
             self._live.pop(prompt_id, None)
-        return await self._posted(team, part, message_of(part))
-
-    async def _posted(self, team: Team, part: Part, message: dict[str, Any]) -> str:
-        address = part.reply.address
-        thread = address.get("thread_ts") or None
-        if message["blocks"] and not thread:
-            message = _with_question(part, message)
-        # Previews of links are requests to whoever the model chose.
-        whole = {**message, "thread_ts": thread, "unfurl_links": False, "unfurl_media": False}
-        try:
-            response = await team.client.chat_postMessage(channel=address["channel"], **whole)
-        except SlackApiError as error:
-            code = code_of(error)
-            if code in BAD_BLOCKS and message["blocks"]:
-                logger().warning("posted without blocks", prompt=part.reply.prompt_id, why=code)
-                return await self._posted(team, part, plain_message_of(part))
-            if code in NO_PLACE and not thread and address.get("user"):
-                # A slash command works where the bot is no member: the asker hears it directly.
-                response = await team.client.chat_postMessage(channel=address["user"], **whole)
-            elif code in TOO_LONG:
-                raise post_error(error) from error
-            else:
-                raise
-        return f"{response['channel']}/{response['ts']}"
+        return await self._offering.post(team, part)
 
     async def find_posted(self, part: Part) -> str | None:
         """The receipt of a part that stands there; an unfinished one is kept for `post`.
@@ -169,22 +136,26 @@ class Posting:
         except Gone:
             return None
         except CALL_ERRORS as error:
-            if code_of(error) in _NOTHING_THERE:
+            if code_of(error) in NOTHING_THERE:
                 return None
-            later = post_error(error)
-            wait_s = later.wait_s if isinstance(later, Later) else AGAIN_S
-            raise Later(f"Slack cannot be asked now: {later}", wait_s) from error
-        own = [m for m in messages if m.get("user") == team.bot_user]
-        for message in own:
-            payload = _payload(message)
-            if payload.get("key") == part.key:
-                if payload.get("final"):
+            raise cannot_be_asked(error) from error
+        begun: list[str] = []
+        for message in messages:
+            if message.get("user") != team.bot_user:
+                continue
+            note = note_of(message, team.bot_user)
+            if (
+                note is None
+                and address.get("thread_ts")
+                and is_later(message["ts"], address.get("ts"))
+            ):
+                begun.append(message["ts"])  # a stream has no note before its end
+            elif note is not None and note.key == part.key:
+                if note.final:
                     await self._ended(team, part)
                     return f"{channel}/{message['ts']}"
                 self._found(team, part, message["ts"], native=False)
                 return None
-        # A stream has no metadata before its end, and all else of ours has.
-        begun = [m["ts"] for m in own if not _payload(m) and is_later(m["ts"], address.get("ts"))]
         if begun and part.index == 0 and self._desk.settings.streaming in {"auto", "native"}:
             self._found(team, part, begun[0], native=True)
         return None
@@ -193,23 +164,13 @@ class Posting:
         live = Live.found(team.client, part, ts, native=native, now=self._now)
         self._keep(part.reply.prompt_id, live)
 
-    async def _messages(self, team: Team, address: Address) -> list[dict[str, Any]]:
+    async def _messages(self, team: Team, address: Address) -> list[Mapping[str, Any]]:
         channel, thread = address.get("channel", ""), address.get("thread_ts", "")
         if thread:
             oldest = address.get("ts") or thread
             return await self._desk.lookup.thread(team, channel, thread, oldest=oldest)
-        wanted: dict[str, Any] = {"limit": PAGE, "include_all_metadata": True}
-        try:
-            response = await team.client.conversations_history(channel=channel, **wanted)
-        except SlackApiError as error:
-            if code_of(error) not in NO_PLACE or not address.get("user"):
-                raise
-            # As `_posted` does where the bot is no member.
-            opened = await team.client.conversations_open(users=address["user"])
-            response = await team.client.conversations_history(
-                channel=opened["channel"]["id"], **wanted
-            )
-        return [m for m in response.get("messages") or [] if is_ts(str(m.get("ts") or ""))]
+        _, messages = await messages_of(team, Spot(channel), address)
+        return messages
 
     async def withdraw(self, reply: Reply) -> None:
         """Takes away what was shown of an answer; best effort."""
@@ -221,21 +182,15 @@ class Posting:
                 team, address.get("channel", ""), address.get("thread_ts", ""), reply.prompt_id
             )
             if live is not None:
-                await live.remove()
+                await ignoring(live.remove())
             for message in await self._messages(team, address):
-                key = str(_payload(message).get("key") or "")
-                if key.rpartition(".")[0] == reply.prompt_id:
+                note = note_of(message, team.bot_user)
+                if note is not None and note.prompt_id == reply.prompt_id:
                     await team.client.chat_delete(
                         channel=address.get("channel", ""), ts=message["ts"]
                     )
         except (PostError, *CALL_ERRORS) as error:
             logger().debug("not withdrawn", why=code_of(error) or type(error).__name__)
-
-
-def _payload(message: dict[str, Any]) -> dict[str, Any]:
-    """What we noted in a message of ours; empty where it is not noted (yet)."""
-    metadata = message.get("metadata") or {}
-    return metadata.get("event_payload") or {} if metadata.get("event_type") == EVENT_TYPE else {}
 
 
 def is_later(ts: str, than: str | None) -> bool:
@@ -246,12 +201,3 @@ def is_later(ts: str, than: str | None) -> bool:
 def _kind(address: Address) -> str:
     """Native streams work, or do not, for direct messages and channels of a workspace."""
     return f"{address.get('team', '')}/{address.get('channel', '')[:1]}"
-
-
-def _with_question(part: Part, message: dict[str, Any]) -> dict[str, Any]:
-    """An answer without a thread names its question."""
-    question = " ".join(part.reply.prompt_text.split())[:200]
-    if not question or part.index:
-        return message
-    quote = {"type": "markdown", "text": f"> {escaped(question)}"}
-    return {**message, "blocks": [quote, *message["blocks"]]}

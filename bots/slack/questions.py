@@ -1,11 +1,12 @@
 """What people write, to events on the bus: questions, follow-ups, edits, deletions, `!stop`.
 
 Returns only when the event is stored, so that Slack is acknowledged after that; what cannot be
-decided or stored now raises, and Slack delivers it again. It must never log a text.
+decided or stored now raises, and Slack delivers it again. One person's deliveries come one at a
+time (`arrivals.py`). It must never log a text.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -13,14 +14,12 @@ from pydantic import ValidationError
 from bots.seen import Seen
 from bots.slack.api import CALL_ERRORS, code_of
 from bots.slack.desk import EMPTY, FORGOTTEN, HELP, TOO_LONG, Desk
-from bots.slack.events import Changed, Said, changed_of, event_id, said_at, said_of
+from bots.slack.events import Changed, Said, changed_of, event_id, is_change, said_at, said_of
 from bots.slack.files import Unread, read_files
-from bots.slack.quotes import quoted, quotes_of
-from bots.slack.settings import ChannelSettings
+from bots.slack.quotes import forwarded, mentions_in, quoted, quotes_of
 from bots.slack.teams import Team
 from bots.slack.text import mentioned, plain
 from bots.slack.threads import is_follow_up
-from shared.bus import TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Ask, Attachment, Deleted, Edited, Place, Quote, Reset, Stop
@@ -32,8 +31,8 @@ SEEN_KEPT: Final = 2048
 """Messages that were taken. Slack delivers what it believes lost for a day, and for as long the
 stream knows its id; what is known here costs nothing."""
 
-DIRECT: Final = "dm"
-"""Stands for all direct messages in the settings of channels."""
+ONLY_FORWARDED: Final = "(What is forwarded here?)"
+"""The question that a forwarded message without a comment is."""
 
 _COMMANDS: Final = frozenset({"!stop", "!reset", "!help"})
 
@@ -43,63 +42,55 @@ class Questions:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._seen: Seen[str] = Seen(SEEN_KEPT)
-        self._at_work: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._taken: Seen[str] = Seen(SEEN_KEPT)
+        """Ids of messages that are stored, or that were deleted before they could be."""
+        self._untaken: Seen[str] = Seen(SEEN_KEPT)
+        """Ids of messages for the bot that are not stored: an edit makes the first question."""
 
-    async def message(self, body: dict[str, Any]) -> None:
+    async def message(self, body: Mapping[str, Any]) -> None:
         """A `message` or `app_mention` event."""
-        if (changed := changed_of(body)) is not None:
-            await self._once(changed.old.id, changed.stamp, self._change(body, changed))
-        elif (said := said_of(body)) is not None and said.id not in self._seen:
+        if is_change(body):
+            if (changed := changed_of(body)) is not None:
+                await self._change(body, changed)
+        elif (said := said_of(body)) is not None:
             await self._take(body, said)
-
-    async def _once(self, name: str, kind: str, work: Coroutine[Any, Any, None]) -> None:
-        """Joins the work on an earlier delivery that has not ended: files may take long."""
-        key = (name, kind)
-        task = self._at_work.get(key)
-        if task is None:
-            task = self._at_work[key] = asyncio.create_task(work)
-            task.add_done_callback(lambda done: self._ended(key, done))
-        else:
-            work.close()
-        await asyncio.shield(task)
-
-    def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        self._at_work.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # told to whoever waited for it
-
-    async def settled(self, seconds: float) -> None:
-        """Returns when what came is stored, or after so many seconds."""
-        if self._at_work:
-            await asyncio.wait(set(self._at_work.values()), timeout=seconds)
 
     # --- questions --------------------------------------------------------------------------
 
-    async def _take(self, body: dict[str, Any], said: Said) -> None:
-        desk = self._desk
-        team = await desk.team_of(body)
+    async def _take(self, body: Mapping[str, Any], said: Said) -> None:
+        if said.id in self._taken:
+            return
+        team = await self._desk.team_of(body)
         # Decided for each event by itself: one message comes as two, and only one may say whom it
-        # is for. What follows is the same for both.
-        if await self._addressed(team, said) and said.id not in self._seen:
-            await self._once(said.id, "taken", self._accept(team, said))
+        # is for.
+        if not await self._addressed(team, said):
+            return
+        self._untaken.add(said.id)
+        if await self._accept(team, said):
+            self._taken.add(said.id)
 
-    async def _accept(self, team: Team, said: Said) -> None:
+    async def _accept(self, team: Team, said: Said) -> bool:
+        """Whether a message for the bot is stored."""
         desk = self._desk
-        refusal = await desk.refusal(team, said.channel, said.user, said.user_team)
+        place = await desk.place_of(team, said)
+        refusal = await desk.refusal(team, place, said.user, said.user_team)
         if refusal is not None:
             logger().info("not allowed", prompt=said.id)
-            desk.tell_once(team, said.channel, said.user, refusal, _reply_in(said))
-            return
-        place = await desk.place(team, said.channel, said.root, said)
+            await desk.telling.tell(team, said.channel, said.user, refusal, said.thread_ts)
+            return False
         words = plain(said.text, {}, without=team.bot_user)
         if words.lower() in _COMMANDS:
-            await self._obey(team, said, place, words.lower())
-        elif not words and not said.files:
-            desk.tell_once(team, said.channel, said.user, EMPTY, _reply_in(said))
-        else:
-            await self._ask(team, said, place)
-        self._seen.add(said.id)
+            return await self._obey(team, said, place, words.lower())
+        if _is_empty(team, said):
+            await self._tell(team, said, EMPTY)
+            return False
+        return await self._ask(team, said, place)
+
+    async def _tell(self, team: Team, said: Said, words: str) -> None:
+        # A notice about a message at the top is seen where there is no thread yet.
+        await self._desk.telling.tell(
+            team, said.channel, said.user, words, said.thread_ts, about=said.version
+        )
 
     async def _addressed(self, team: Team, said: Said) -> bool:
         """Whether a message is for the bot.
@@ -125,123 +116,150 @@ class Questions:
             raise Unavailable("Slack does not say now who is in the thread") from error
         return is_follow_up(said.text, said.user, askers, follow_up)
 
-    async def _ask(self, team: Team, said: Said, place: Place) -> None:
+    async def _ask(self, team: Team, said: Said, place: Place) -> bool:
         desk = self._desk
-        files, (quotes, names) = await asyncio.gather(
+        (read, unread), (quotes, names) = await asyncio.gather(
             read_files(
                 said.files, event_id=said.id, team=team, session=desk.session,
                 api_host=desk.api_host, store=desk.store,
             ),
-            self._context(team, said),
+            self._context(team, said, place),
         )  # fmt: skip
-        read, unread = files
-        for file in unread:
-            desk.tell(team, said.channel, said.user, file.notice, _reply_in(said))
         text = plain(said.text, names, without=team.bot_user)
-        if not text and not read:
-            return
-        own = self._channel_settings(said)
-        try:
-            ask = Ask(
-                id=said.id,
-                user=desk.user(team, said.user),
-                place=place,
-                address=desk.address(team, said.channel, said.root, said.ts, said.user),
-                said_at=said_at(said.ts),
-                text=text,
-                attachments=(*read, *map(_in_words, unread)),
-                quotes=quotes,
-                persona=own.persona,
-                model=own.model,
-            )
+        if not text and said.forwards:
+            text = ONLY_FORWARDED
+        new: object = None
+        if text or read:
+            own = desk.channel_settings(place)
+            try:
+                ask = Ask(
+                    id=said.id,
+                    user=desk.user(team, said.user),
+                    place=place,
+                    address=desk.address(team, said.channel, said.root, said.ts, said.user),
+                    said_at=said_at(said.ts),
+                    text=text,
+                    attachments=(*read, *map(_in_words, unread)),
+                    quotes=(*quotes, *forwarded(said.forwards, names)),
+                    persona=own.persona,
+                    model=own.model,
+                )
+            except ValidationError:  # its text would be in the error's own words
+                await self._tell(team, said, TOO_LONG)
+                return False
             desk.note_links(text, said.id)
-            new = await desk.publish(ask)
-        except (ValidationError, TooLarge) as error:
-            # Its text would be in the error's own words.
-            logger().info("too long", prompt=said.id, kind=type(error).__name__)
-            desk.tell(team, said.channel, said.user, TOO_LONG, _reply_in(said))
-            return
-        desk.lookup.asked(team, said.channel, said.root, said.user)
-        if new is not False:
-            desk.status.begin(team, said.channel, said.root, said.id)
+            new = await desk.stored(team, ask, said.user, said.thread_ts, about=said.version)
+            if new is None:
+                return False
+            desk.lookup.asked(team, said.channel, said.root, said.user)
+            if new is not False:
+                desk.status.begin(team, said.channel, said.root, said.id)
+        await asyncio.gather(*(self._tell(team, said, file.notice) for file in unread))
+        return new is not None
 
-    def _channel_settings(self, said: Said) -> ChannelSettings:
-        channels = self._desk.settings.channels
-        return channels.get(DIRECT if said.direct else said.channel) or ChannelSettings()
-
-    async def _context(self, team: Team, said: Said) -> tuple[tuple[Quote, ...], dict[str, str]]:
+    async def _context(
+        self, team: Team, said: Said, place: Place
+    ) -> tuple[tuple[Quote, ...], dict[str, str]]:
         """What others said in the thread, and the names of whom the question mentions."""
         names: dict[str, str] = {}
         try:
             async with asyncio.timeout(CONTEXT_S):
-                names = await self._desk.lookup.names(team, said.text)
-                if not said.in_thread or said.direct:
+                mine = " ".join((said.text, *(one.text for one in said.forwards)))
+                names = await self._desk.lookup.names(team, mine)
+                if not said.in_thread or place.audience == "direct":
                     return (), names
                 thread = await self._desk.lookup.thread(team, said.channel, said.root)
                 found = quoted(
                     thread, asker=said.user, bot=team.bot_user, before=said.ts,
                     follow_up=self._desk.settings.follow_up,
                 )  # fmt: skip
-                everybody = " ".join(f"<@{user}> {text}" for user, text in found)
-                named = await self._desk.lookup.names(team, everybody)
-                return quotes_of(found, named), names
+                named = await self._desk.lookup.names(team, mentions_in(found))
+                return quotes_of(found, {**named, team.bot_user: "bot"}), names
         except (*CALL_ERRORS, TimeoutError) as error:
             why = code_of(error) or type(error).__name__
             logger().warning("asked without the thread", prompt=said.id, why=why)
             return (), names
 
-    async def _obey(self, team: Team, said: Said, place: Place, command: str) -> None:
+    async def _obey(self, team: Team, said: Said, place: Place, command: str) -> bool:
         """`!stop`, `!reset` and `!help`: slash commands do not work in threads."""
         desk = self._desk
-        user = desk.user(team, said.user)
+        common: dict[str, Any] = {
+            "id": said.id, "user": desk.user(team, said.user), "place": place,
+            "said_at": said_at(said.ts),
+        }  # fmt: skip
         if command == "!stop":
-            await desk.publish(Stop(id=said.id, user=user, place=place, said_at=said_at(said.ts)))
+            new = await desk.stored(team, Stop(**common), said.user, said.thread_ts)
             desk.status.clear(team, said.channel, said.root, said.id)
-            return
-        new: object = True
+            return new is not None
+        words = HELP
         if command == "!reset":
-            new = await desk.publish(
-                Reset(id=said.id, user=user, place=place, said_at=said_at(said.ts))
-            )
-        if new is not False:
-            words = FORGOTTEN if command == "!reset" else HELP
-            desk.tell(team, said.channel, said.user, words, _reply_in(said))
+            new = await desk.stored(team, Reset(**common), said.user, said.thread_ts)
+            if new is None:
+                return False
+            words = FORGOTTEN if new is not False else ""
+        if words:
+            await self._tell(team, said, words)
+        return True
 
     # --- edits and deletions ----------------------------------------------------------------
 
-    async def _change(self, body: dict[str, Any], changed: Changed) -> None:
+    async def _change(self, body: Mapping[str, Any], changed: Changed) -> None:
         desk = self._desk
         old, new = changed.old, changed.new
         team = await desk.team_of(body)
         if not await self._addressed(team, old):
-            if new is not None and await self._addressed(team, new):
-                await self._take(body, new)  # only now it is a question
+            if new is not None:
+                await self._take(body, new)  # maybe only now it is a question
             return
-        if await desk.refusal(team, old.channel, old.user, old.user_team) is not None:
+        if new is None:
+            await self._delete(team, changed)
+        elif old.id not in self._taken and (old.id in self._untaken or _is_empty(team, old)):
+            await self._take(body, new)  # nothing was asked before
+        else:
+            await self._edit(team, changed, new)
+
+    async def _delete(self, team: Team, changed: Changed) -> None:
+        if (common := await self._about(team, changed)) is not None:
+            name = event_id(team.id, changed.old.channel, changed.old.ts, "deleted")
+            await self._desk.stored(team, Deleted(id=name, **common), changed.old.user)
+            # A delivery of the question that comes later must not ask it.
+            self._taken.add(changed.old.id)
+
+    async def _edit(self, team: Team, changed: Changed, new: Said) -> None:
+        desk, old = self._desk, changed.old
+        if (common := await self._about(team, changed)) is None:
             return
-        place = await desk.place(team, old.channel, old.root, old)
-        common: dict[str, Any] = {
+        name = event_id(team.id, old.channel, old.ts, "edited", changed.stamp)
+        if _is_empty(team, new):
+            await self._tell(team, new, EMPTY)
+            return
+        _, names = await self._context(team, new, common["place"])
+        text = plain(new.text, names, without=team.bot_user)
+        again = desk.settings.edit_asks_again
+        try:
+            edited = Edited(id=name, text=text, ask_again=again, **common)
+        except ValidationError:
+            await self._tell(team, new, TOO_LONG)
+            return
+        await desk.stored(team, edited, old.user, old.thread_ts)
+
+    async def _about(self, team: Team, changed: Changed) -> dict[str, Any] | None:
+        """What every change says of its question; None if its author is not answered."""
+        desk, old = self._desk, changed.old
+        place = await desk.place_of(team, old)
+        if await desk.refusal(team, place, old.user, old.user_team) is not None:
+            return None
+        return {
             "user": desk.user(team, old.user), "place": place, "prompt_id": old.id,
             "address": desk.address(team, old.channel, old.root, old.ts, old.user),
             "said_at": said_at(changed.stamp),
         }  # fmt: skip
-        if new is None:
-            name = event_id(team.id, old.channel, old.ts, "deleted")
-            await desk.publish(Deleted(id=name, **common))
-            return
-        _, names = await self._context(team, new)
-        text = plain(new.text, names, without=team.bot_user)
-        name = event_id(team.id, old.channel, old.ts, "edited", changed.stamp)
-        again = desk.settings.edit_asks_again
-        try:
-            await desk.publish(Edited(id=name, text=text, ask_again=again, **common))
-        except (ValidationError, TooLarge):
-            desk.tell(team, old.channel, old.user, TOO_LONG, _reply_in(old))
 
 
-def _reply_in(said: Said) -> str:
-    """The thread for a notice; one at the top of a channel is seen where there is no thread yet."""
-    return said.thread_ts
+def _is_empty(team: Team, said: Said) -> bool:
+    """Whether a message for the bot asks nothing."""
+    words = plain(said.text, {}, without=team.bot_user)
+    return not words and not said.files and not said.forwards
 
 
 def _in_words(file: Unread) -> Attachment:

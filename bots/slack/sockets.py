@@ -6,16 +6,24 @@ one is closed. It must never acknowledge anything itself.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.adapter.socket_mode.async_internals import send_async_response
+from slack_bolt.adapter.socket_mode.internals import build_headers
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackApiError
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bots.adapter import Misconfigured
 from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, quiet_logger, wait_of
+from bots.slack.arrivals import FOR_GOOD, Arrivals, line_of
 from shared.log import logger
 
 CONNECTIONS: Final = 2
@@ -51,6 +59,28 @@ class Patience:
     look_every_s: float = LOOK_EVERY_S
 
 
+class _Handler(AsyncSocketModeHandler):
+    """Bolt's handler, with every delivery in its person's queue."""
+
+    def __init__(self, app: AsyncApp, arrivals: Arrivals, token: str, ping_s: float) -> None:
+        super().__init__(app, token, logger=quiet_logger(), ping_interval=ping_s)
+        self._arrivals = arrivals
+
+    async def handle(self, client: AsyncBaseSocketModeClient, req: SocketModeRequest) -> None:
+        """Has a delivery handled, and acknowledges it unless it is to come again."""
+        started = time.time()
+        try:
+            request = AsyncBoltRequest(
+                mode="socket_mode", body=req.payload, headers=build_headers(req)
+            )
+        except FOR_GOOD as error:
+            logger().error("ignored: Bolt cannot read it", why=line_of(error))
+            response = BoltResponse(status=200)
+        else:
+            response = await self._arrivals.dispatch(request)
+        await send_async_response(client, req, response, started)
+
+
 class _Line:
     """One connection and what was heard on it."""
 
@@ -66,9 +96,15 @@ class Lines:
     """The connections of one app."""
 
     def __init__(
-        self, app: AsyncApp, app_token: str, now: Callable[[], float], patience: Patience
+        self,
+        app: AsyncApp,
+        arrivals: Arrivals,
+        app_token: str,
+        now: Callable[[], float],
+        patience: Patience,
     ) -> None:
         self._app = app
+        self._arrivals = arrivals
         self._token = app_token
         self._now = now
         self._patience = patience
@@ -98,9 +134,7 @@ class Lines:
             self._lines.append(await self._new())
 
     async def _new(self) -> _Line:
-        handler = AsyncSocketModeHandler(
-            self._app, self._token, logger=quiet_logger(), ping_interval=self._patience.ping_s
-        )
+        handler = _Handler(self._app, self._arrivals, self._token, self._patience.ping_s)
         line = _Line(handler, self._now())
 
         async def hear(message: Any) -> None:

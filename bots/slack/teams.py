@@ -16,10 +16,14 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots.adapter import Misconfigured
 from bots.platform import Gone
 from bots.slack.api import AGAIN_S, CALL_ERRORS, client_of, code_of, post_error, wait_of
+from bots.slack.remembered import Remembered
 from shared.log import logger
 
-KNOWN_FOR_S: Final = 300.0
-"""A workspace that installs anew brings another token; one that leaves is forgotten at once."""
+KNOWN_FOR_S: Final = 600.0
+"""A workspace that installs again brings another token; one that leaves is forgotten at once."""
+
+KNOWN: Final = 2_000
+"""Workspaces whose client is kept, of all that installed the app."""
 
 _WRONG_TOKEN: Final = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked"})
 
@@ -59,10 +63,9 @@ class Teams(AsyncAuthorize):
         super().__init__()  # type: ignore[no-untyped-call]
         self._api_url = api_url
         self._session = session
-        self._now = now
         self._token = token
         self._installations = installations
-        self._known: dict[str, tuple[float, Team]] = {}
+        self._known: Remembered[Team] = Remembered(now, keep=KNOWN, seconds=KNOWN_FOR_S)
         self._only: Team | None = None
 
     async def first(self) -> Team:
@@ -96,8 +99,7 @@ class Teams(AsyncAuthorize):
         """
         if self._installations is None:
             return await self.first()
-        until, known = self._known.get(team, (0.0, None))
-        if known is not None and self._now() < until:
+        if (known := self._known.get(team)) is not None:
             return known
         token = await self._installations.token(team, enterprise)
         if token is None:
@@ -107,12 +109,12 @@ class Teams(AsyncAuthorize):
             found = Team(client, dict((await client.auth_test()).data))  # type: ignore[arg-type]
         except CALL_ERRORS as error:
             raise post_error(error) from error
-        self._known[team] = (self._now() + KNOWN_FOR_S, found)
+        self._known.put(found, team)
         return found
 
     async def forget(self, team: str, enterprise: str | None = None) -> None:
         """The workspace removed the app."""
-        self._known.pop(team, None)
+        self._known.drop(team)
         if self._installations is not None:
             await self._installations.forget(team, enterprise)
 

@@ -6,7 +6,8 @@ It must never differ between what is answered and what is quoted: both ask here.
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from bots.slack.blocks import EVENT_TYPE
+from bots.slack.notes import note_of
+from bots.slack.shapes import text
 from bots.slack.text import mentioned
 
 FollowUp = Literal["always", "asker", "mention"]
@@ -14,16 +15,14 @@ FollowUp = Literal["always", "asker", "mention"]
 
 def asker_of(message: Mapping[str, Any], bot: str) -> str:
     """Who asked the bot by this message, or is answered by it; empty where nobody is."""
-    if bot in mentioned(str(message.get("text") or "")):
-        return str(message.get("user") or "")
-    metadata = message.get("metadata") or {}
-    if message.get("user") != bot or metadata.get("event_type") != EVENT_TYPE:
-        return ""
-    return str((metadata.get("event_payload") or {}).get("asker") or "")
+    if bot in mentioned(text(message, "text")):
+        return text(message, "user")
+    note = note_of(message, bot)
+    return note.asker if note is not None else ""
 
 
-def is_follow_up(text: str, user: str, askers: Collection[str], follow_up: FollowUp) -> bool:
+def is_follow_up(words: str, user: str, askers: Collection[str], follow_up: FollowUp) -> bool:
     """Whether a thread's message without a mention is for the bot, which `askers` asked there."""
-    if text.startswith("<@") or follow_up == "mention":
+    if words.startswith("<@") or follow_up == "mention":
         return False  # the first speaks to somebody else
     return bool(askers) if follow_up == "always" else user in askers

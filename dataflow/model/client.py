@@ -21,6 +21,7 @@ from dataflow.model.http import HttpClient
 from shared import metrics
 from shared.log import logger
 from shared.messages import Usage
+from shared.text import Joining, repaired
 
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 600.0
@@ -94,8 +95,7 @@ class ModelClient:
         """
         started = time.monotonic()
         finish, usage = None, None
-        pieces: list[str] = []
-        length = 0
+        text = _Text(on_text)
         try:
             async with asyncio.timeout(self._give_up_after_s + ANSWER_LIMIT_S):
                 chunks, name = await self._opened(messages, model)
@@ -107,27 +107,24 @@ class ModelClient:
                         usage = usage_of(chunk) or usage
                         piece, ended = piece_of(chunk)
                         finish = ended or finish
-                        if piece:
-                            if not pieces:
-                                metrics.first_token_s.observe(time.monotonic() - started)
-                            pieces.append(piece)
-                            length += len(piece)
-                            on_text(piece)
-                        if length > ANSWER_LIMIT_CHARS:
+                        if piece and not text.length:
+                            metrics.first_token_s.observe(time.monotonic() - started)
+                        text.add(piece)
+                        if text.length > ANSWER_LIMIT_CHARS:
                             finish = "length"
                             break
                 finally:
                     await chunks.aclose()
         except TimeoutError as error:
             raise ModelError("stalled", "the answer took too long") from error
-        text = "".join(pieces)
         if finish is None:
             raise ModelError("cut", "the stream ended without a finish reason")
-        if not text.strip():
+        answer = text.whole()
+        if not answer.strip():
             raise ModelError("refused" if finish == "content_filter" else "empty", finish)
         if finish == "length":
-            text += LENGTH_NOTE
-        return Completion(text, name, usage)
+            answer += LENGTH_NOTE
+        return Completion(answer, name, usage)
 
     async def close(self) -> None:
         """Closes the idle connections."""
@@ -142,7 +139,7 @@ class ModelClient:
             endpoint = self._endpoint()
         except OSError as error:
             raise ModelError("unreachable", "the demo model is not running") from error
-        name = model or endpoint.model
+        name = repaired(model or endpoint.model)
         dialect = endpoint.dialect
         body: dict[str, Any] = {
             "model": name,
@@ -193,6 +190,30 @@ class ModelClient:
         if not self._complaining:
             self._complaining = True
             logger().warning("the model does not answer: trying on", why=str(error)[:300])
+
+
+class _Text:
+    """The answer as it grows. Every piece that is shown is well formed."""
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self._on_text = on_text
+        self._joining = Joining()
+        self._pieces: list[str] = []
+        self.length = 0
+
+    def add(self, piece: str) -> None:
+        self._show(self._joining.add(piece))
+
+    def whole(self) -> str:
+        """All of it; nothing comes after that."""
+        self._show(self._joining.end())
+        return "".join(self._pieces)
+
+    def _show(self, piece: str) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self.length += len(piece)
+            self._on_text(piece)
 
 
 def _holds_pictures(messages: tuple[dict[str, Any], ...]) -> bool:

@@ -4,6 +4,7 @@ Pure. No word of an exception's own text is ever shown.
 """
 
 import random
+import re
 from collections.abc import Generator
 from typing import Any, Final, Literal
 
@@ -39,6 +40,14 @@ NOTICES: Final[dict[Why, str]] = {
 TRANSIENT: Final[frozenset[Why]] = frozenset(
     {"unreachable", "stalled", "overloaded", "error", "cut", "corrupt"}
 )
+
+
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def safe_code(value: object) -> str:
+    """A code of the endpoint's as it may be logged: nothing that could be a person's words."""
+    return text if _CODE.fullmatch(text := str(value)) else "(no code)"
 
 
 class ModelError(Exception):

@@ -1,20 +1,23 @@
 """What the openai client raises, put into our terms."""
 
-import json
 from typing import Final
 
 import aiohttp
+import httpx2
 import openai
 
 from dataflow.model.dialects import OVERFLOW_CODES
-from dataflow.model.errors import ModelError, Why
+from dataflow.model.errors import ModelError, Why, safe_code
 
 RAISED: Final = (
     openai.APIError,
-    aiohttp.ClientError,  # what the client's transport does not translate
-    json.JSONDecodeError,
-    UnicodeDecodeError,
+    aiohttp.ClientError,  # not all of its transport's errors are translated
+    httpx2.HTTPError,
+    httpx2.StreamError,
+    ValueError,  # no JSON, no UTF-8, a number with thousands of digits
+    RecursionError,  # JSON that is nested too deeply
 )
+"""Everything that bytes of an endpoint can lead to. A defect of ours is none of these."""
 
 _BY_TYPE: Final[tuple[tuple[type[Exception], Why], ...]] = (
     (openai.APITimeoutError, "stalled"),
@@ -32,12 +35,12 @@ _BY_TYPE: Final[tuple[tuple[type[Exception], Why], ...]] = (
 def translated(error: Exception) -> ModelError:
     """The same as a `ModelError`; its text holds no words of the endpoint's."""
     code = error.code if isinstance(error, openai.APIError) else None
-    detail = f"{type(error).__name__} {code or ''}".strip()
+    detail = f"{type(error).__name__} {safe_code(code) if code else ''}".strip()
     return ModelError(_why(error), detail, retry_after_s=_retry_after_s(error))
 
 
 def _why(error: Exception) -> Why:
-    codes = {error.code, error.type} if isinstance(error, openai.APIError) else set()
+    codes = {str(error.code), str(error.type)} if isinstance(error, openai.APIError) else set()
     if codes & OVERFLOW_CODES:
         return "too long"
     if "insufficient_quota" in codes:

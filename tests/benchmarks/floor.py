@@ -13,9 +13,9 @@ from nats.aio.msg import Msg
 
 from shared import names
 from shared.bus import Bus
+from shared.follow import Position, follow
 from shared.lifecycle import READY
 from shared.messages import Ask, Reply
-from shared.pull import follow
 
 
 async def main(nats_url: str, model_url: str, delay_s: float) -> None:
@@ -51,7 +51,7 @@ async def main(nats_url: str, model_url: str, delay_s: float) -> None:
         task.add_done_callback(tasks.discard)
 
     print(f"{READY} floor", flush=True)  # noqa: T201
-    await follow(bus, names.PROMPTS, "p.*.>", after=0, deliver=take)
+    await follow(bus, names.PROMPTS, "p.*.>", after=Position(), deliver=take)
 
 
 if __name__ == "__main__":

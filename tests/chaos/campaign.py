@@ -71,7 +71,7 @@ class Campaign:
     async def run(self) -> Outcome:
         """All rounds, until one is violated."""
         started = time.monotonic()
-        async with System(self._home, self._rng, self._mutations) as self._system:
+        async with self._made() as self._system:
             supervising = asyncio.create_task(self._supervise())
             self._discord = DiscordPeople(self._system.discord, self._said)
             self._gateway = GatewayPeople(self._said)
@@ -85,6 +85,9 @@ class Campaign:
                 await self._gateway.close()
         self.outcome.took_s = time.monotonic() - started
         return self.outcome
+
+    def _made(self) -> System:
+        return System(self._home, self._rng, self._mutations)
 
     async def _rounds(self) -> None:
         await self._acquainted()
@@ -168,7 +171,7 @@ class Campaign:
     def _unmixed(self, world: World) -> list[str]:
         new = world.answers[self._judged :]
         self._judged = len(world.answers)
-        return list(checker.unmixed(world, new))
+        return [*checker.unmixed(world, new), *checker.files_are_seen(world, new)]
 
     # --- first and last -------------------------------------------------------------------------
 

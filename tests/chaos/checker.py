@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from dataflow.model.errors import NOTICES
+from tests.chaos.files import SIGNS
 from tests.chaos.memory import remembered, sent_history
 from tests.chaos.model import MARKER, QUOTED, TOKEN, Answer, asked_about
 from tests.chaos.said import Said, may_hear
@@ -26,8 +27,8 @@ _QUESTION_LINE = re.compile(r"\A> .*\n")
 def rules_at_rest(world: World) -> list[str]:
     """What is wrong once everybody has been heard and nothing is under way."""
     rules: tuple[Callable[[World], Iterable[str]], ...] = (
-        stored_once, answered_once, shown_once, in_order, outcomes_have_a_cause, about_the_question,
-        nothing_pending,
+        stored_once, answered_once, shown_once, in_order, chained, outcomes_have_a_cause,
+        about_the_question, nothing_pending,
     )  # fmt: skip
     return [complaint for rule in rules for complaint in rule(world)]
 
@@ -166,16 +167,16 @@ def shown_once(world: World) -> Iterator[str]:
 
 
 def in_order(world: World) -> Iterator[str]:
-    """In a thread a user's questions are answered in the order in which they were said.
+    """A thread's answers to a user are read in the order of the journal, without exception.
 
-    Of two questions that were stored in the other order either may come first. An answer to a
-    command of Discord's stands where Discord put the placeholder, whatever was asked before.
+    Each reply names the one before it, so that the order is a chain. It is also the order in which
+    the questions were said, unless the platform told of them in another one. An answer to a command
+    of Discord's appears where Discord put the placeholder, whatever was asked before.
     """
     replies = {reply.prompt_id: reply for reply in world.replies}
     by_place: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for event in world.events:
-        in_sequence = event.spot.platform != "gateway" and not event.fills_placeholder
-        if event.wants_answer and in_sequence:
+        if event.wants_answer and event.spot.platform != "gateway":
             by_place[event.shown_at, event.user].append(event)
     for (place, user), events in by_place.items():
         first_seen: dict[int, int] = {}
@@ -186,13 +187,33 @@ def in_order(world: World) -> Iterator[str]:
         for event in events:
             reply = replies.get(event.id)
             found = TOKEN.search(reply.text) if reply else None
-            if found and int(found[1]) in first_seen:
-                shown.append((event, first_seen[int(found[1])]))
-        for event, position in shown:
-            for other, other_position in shown:
-                earlier = event.said_at < other.said_at and event.sequence < other.sequence
-                if earlier and position > other_position:
+            if reply and found and int(found[1]) in first_seen and not event.fills_placeholder:
+                shown.append((event, reply, first_seen[int(found[1])]))
+        for event, reply, position in shown:
+            for other, other_reply, other_position in shown:
+                is_earlier = event.said_at < other.said_at and event.sequence < other.sequence
+                same_thread = event.spot == other.spot
+                must_precede = is_earlier or (same_thread and reply.sequence < other_reply.sequence)
+                if must_precede and position > other_position:
                     yield f"ORDER: {place}: {user} reads the answer to {other.id} before {event.id}"
+
+
+def chained(world: World) -> Iterator[str]:
+    """No two replies of a user's thread name the same predecessor, and each names an older one."""
+    events = {event.id: event for event in world.events}
+    replies = {reply.prompt_id: reply for reply in world.replies}
+    named: set[str] = set()
+    for reply in world.replies:
+        if reply.after is None:
+            continue
+        before, event = replies.get(reply.after), events.get(reply.prompt_id)
+        if reply.after in named:
+            yield f"ORDER: {reply.after} has two replies behind it"
+        named.add(reply.after)
+        if before is None or before.sequence > reply.sequence:
+            yield f"ORDER: {reply.prompt_id} waits for {reply.after}, which is not older"
+        elif event and (older := events.get(reply.after)) and not _same(older, event):
+            yield f"ORDER: {reply.prompt_id} waits for another thread's {reply.after}"
 
 
 # --- who hears what -----------------------------------------------------------------------------
@@ -225,6 +246,15 @@ def unmixed(world: World, answers: Iterable[Answer]) -> Iterator[str]:
                 asker.spot.channel, asker.spot.thread,
             ):  # fmt: skip
                 yield f"AUDIENCE: the request for {_named(asker)} quotes {_of(said)}"
+
+
+def files_are_seen(world: World, answers: Iterable[Answer]) -> Iterator[str]:
+    """The request for a question with a file holds the file."""
+    for answer in answers:
+        said = world.said.get(answer.about)
+        sign = SIGNS[said.act.file] if said and said.act.file else ""
+        if said and sign not in str(answer.messages[-1]["content"]):
+            yield f"LOST: the request for {_named(said)} lacks {said.act.file}"
 
 
 def remembers_what_was_seen(world: World) -> Iterator[str]:

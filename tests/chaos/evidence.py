@@ -41,7 +41,7 @@ class Evidence:
             reply = StoredReply.model_validate_json(data)
             world.replies.append(
                 Reply(sequence, reply.prompt_id, reply.user, reply.outcome, reply.text,
-                      reply.prompt_text)
+                      reply.prompt_text, reply.after)
             )  # fmt: skip
         for _, subject, data in await self._new(names.DLQ):
             world.dead_letters.append(f"{subject}: {data[:300]!r}")
@@ -139,6 +139,10 @@ def _event(sequence: int, event: AnyEvent) -> Event:
         said_at=event.said_at,
         shown_at=_shown_at(spot, event.address, event.id),
         fills_placeholder="token" in event.address,
+        files=tuple(
+            f"[{'picture' if file.blob else 'file'}: {file.name}]"
+            for file in getattr(event, "attachments", ())
+        ),
     )
 
 

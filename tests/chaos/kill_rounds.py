@@ -15,8 +15,8 @@ from bots.endings import end
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
+from shared.follow import Position, follow
 from shared.messages import Reply
-from shared.pull import follow
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, dataflow, question
 
@@ -122,7 +122,7 @@ class Experiment:
             reply = Reply.model_validate_json(message.data)
             self.seen[reply.prompt_id].append(reply.text)
 
-        await follow(self.bus, names.REPLIES, "replies.>", after=0, deliver=see)
+        await follow(self.bus, names.REPLIES, "replies.>", after=Position(), deliver=see)
 
     async def _round(self, number: int) -> None:
         users = [f"u{n}" for n in range(self.crowd.users)]
@@ -199,6 +199,6 @@ class Experiment:
             want = []
             for prompt_id in ids:
                 stored = await self.bus.stored_reply(last.user, prompt_id)
-                want += [self.texts[prompt_id], stored.text if stored else "(no reply)"]
+                want += [self.texts[prompt_id], stored.reply.text if stored else "(no reply)"]
             if got != want:
                 self.outcome.wrong_memory.append(user)

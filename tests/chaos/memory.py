@@ -32,12 +32,14 @@ def remembered(
     """
     by_prompt = {reply.prompt_id: reply for reply in replies}
     events = [event for event in events if event.sequence < last.sequence]
+    files = {event.id: event.files for event in events}
     turns: dict[str, _Turn] = {}
     asked_first: dict[str, str] = {}
     for event in sorted(events, key=lambda e: e.sequence):
         reply = by_prompt.get(event.id)
-        said = reply is not None and reply.outcome in {"answered", "stopped"} and reply.text.strip()
-        if not event.wants_answer or reply is None or not said:
+        # A failure keeps the question's place in the order, for a newer answer.
+        kept = reply is not None and reply.outcome in {"answered", "stopped", "failed"}
+        if not event.wants_answer or reply is None or not kept:
             continue
         order, first = reply.sequence, event.id
         if event.kind == "again":
@@ -47,10 +49,14 @@ def remembered(
         asked_first[event.id] = first
         if _is_forgotten(event, first, events):
             continue
-        turns[first] = _Turn(event, reply.question or event.text, reply.text, order)
+        answer = "" if reply.outcome == "failed" else reply.text.strip() and reply.text
+        question = "\n".join([reply.question or event.text, *files.get(first, ())])
+        turns[first] = _Turn(event, question, answer, order)
     here: Turns = []
     elsewhere: Counter[tuple[str, str]] = Counter()
     for turn in sorted(turns.values(), key=lambda t: t.place_in_order):
+        if not turn.answer:
+            continue
         words = (turn.question, turn.answer)
         spot = turn.event.spot
         if (spot.channel, spot.thread) == (last.spot.channel, last.spot.thread):

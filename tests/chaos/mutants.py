@@ -14,13 +14,15 @@ import pytest
 from nats.js import JetStreamContext
 
 from bots.discord import posting
+from bots.thread_order import ThreadOrder
+from dataflow.answering import _Answer, _reply
 from dataflow.conversation import Conversation
-from dataflow.effects import Effect
+from dataflow.effects import INTERNAL, Effect
 from dataflow.saved import Pending
 from shared import names
 from shared.bus import Bus
 from shared.group_commit import GroupCommit
-from shared.messages import Reply
+from shared.messages import Journaled, Reply
 from shared.receipts import Claim, Receipts
 
 CREATE_ONLY: Final = "Nats-Expected-Last-Subject-Sequence"
@@ -29,16 +31,28 @@ CREATE_ONLY: Final = "Nats-Expected-Last-Subject-Sequence"
 def without_journal(patch: pytest.MonkeyPatch) -> None:
     """A reply is sent as in a tutorial, and nobody asks whether one was sent before."""
 
-    async def journal(self: Bus, reply: Reply) -> Reply:
+    async def journal(self: Bus, reply: Reply) -> Journaled:
         subject = names.reply_subject(reply.user, reply.prompt_id)
         await self.until_done(lambda: self.js.publish(subject, reply.wire()))
-        return reply
+        return Journaled(reply)
 
     async def stored_reply(*_: Any) -> None:
         return None
 
     patch.setattr(Bus, "journal", journal)
     patch.setattr(Bus, "stored_reply", stored_reply)
+
+
+def settled_without_the_journal(patch: pytest.MonkeyPatch) -> None:
+    """A question counts as settled when its answer is there, whether or not it was stored."""
+
+    async def settled(self: _Answer) -> Journaled | None:
+        try:
+            return await self._journaled()
+        except RuntimeError:
+            return Journaled(_reply(self._effect, "failed", INTERNAL))
+
+    patch.setattr(_Answer, "_run", settled)
 
 
 def without_receipts(patch: pytest.MonkeyPatch) -> None:
@@ -48,11 +62,21 @@ def without_receipts(patch: pytest.MonkeyPatch) -> None:
         del key
         return Claim.NEW
 
-    async def record(_: Receipts, key: str, receipt: str) -> None:
-        del key, receipt
+    async def record(_: Receipts, key: str, receipt: str, *, finished: bool = False) -> None:
+        del key, receipt, finished
 
     patch.setattr(Receipts, "claim", claim)
     patch.setattr(Receipts, "record", record)
+
+
+def without_order(patch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the reply that is named."""
+
+    async def may_go(_: ThreadOrder, after: str | None) -> bool:
+        del after
+        return True
+
+    patch.setattr(ThreadOrder, "_may_go", may_go)
 
 
 def without_nonce(patch: pytest.MonkeyPatch) -> None:
@@ -107,6 +131,7 @@ class Mutant:
     in_processes: bool = False
 
 
+_ANSWERING: Final = "tests/integration/test_answering.py"
 _BUS: Final = "tests/integration/test_bus.py"
 _GROUP_COMMIT: Final = "tests/integration/test_group_commit.py"
 _RELAY: Final = "tests/integration/test_relay.py"
@@ -124,6 +149,23 @@ MUTANTS: Final = {
             f"{_SURROUNDINGS}::test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal",
         ),
         in_processes=True,
+    ),
+    "settled by the journal alone": Mutant(
+        settled_without_the_journal,
+        (
+            f"{_ANSWERING}::test_what_fails_after_the_model_call_ends_in_a_journaled_notice[1]",
+            f"{_ANSWERING}::test_what_fails_after_the_model_call_ends_in_a_journaled_notice[3]",
+        ),
+        hidden_by="Nothing: such a question would end in silence.",
+    ),
+    "the order of a thread": Mutant(
+        without_order,
+        (
+            _SHOWN_ONCE,
+            f"{_RELAY}::test_after_a_crash_a_younger_reply_does_not_overtake",
+            f"{_RELAY}::test_after_a_broken_connection_a_younger_reply_does_not_overtake",
+        ),
+        hidden_by="The journal's order, while one process holds both replies.",
     ),
     "receipts": Mutant(
         without_receipts,

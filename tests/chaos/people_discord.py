@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from tests.chaos.files import DATA
 from tests.chaos.people_slack import text_of
 from tests.chaos.plan import Act
 from tests.chaos.said import Said, Spot
@@ -63,8 +64,9 @@ class DiscordPeople:
         thread, channel = self._thread(act), await self._channel(act)
         mention = act.where != "direct" and not thread
         message = await discord.say(
-            text_of(act), author=act.who, channel=thread or channel, mention=mention
-        )
+            text_of(act), author=act.who, channel=thread or channel, mention=mention,
+            files={act.file: DATA[act.file][1]} if act.file else None,
+        )  # fmt: skip
         opens = 0 if act.where == "direct" else message
         said = await self._note(act, thread or opens)
         self._messages[act.number] = message

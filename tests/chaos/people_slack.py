@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from bots.slack.events import event_id
+from tests.chaos.files import DATA
 from tests.chaos.plan import Act
 from tests.chaos.said import Said, Spot
 from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, TEAM, FakeSlack
@@ -79,7 +80,10 @@ class SlackPeople:
         slack, channel = self._slack, self._channel(act)
         if mention and act.where != "direct":
             text = f"<@{BOT}> {text}"
-        ts = slack.say(text, channel=channel, user=act.who, thread=thread or None)
+        files = {}
+        if act.file:
+            files = {"subtype": "file_share", "files": [slack.file(act.file, *DATA[act.file])]}
+        ts = slack.say(text, channel=channel, user=act.who, thread=thread or None, **files)
         said = self._note(act, thread or ts)
         said.event_id = event_id(TEAM, channel, ts)
         self._messages[act.number] = (channel, ts)

@@ -25,6 +25,9 @@ PEOPLE: Final = {
     "discord": ("ada", "bob", "eve"),
     "gateway": ("gus", "gil"),
 }
+FILES: Final = ("cat.png", "notes.txt")
+"""A picture and a text, small: what large ones take is measured elsewhere."""
+
 ROOTS: Final[dict[str, dict[str, float]]] = {
     "slack": {"room": 40, "direct": 30, "secret": 12, "group": 6, "command": 12},
     "discord": {"room": 45, "direct": 30, "secret": 10, "command": 15},
@@ -56,6 +59,8 @@ class Act:
     late_s: float = 0.0
     repeats: int = 0
     long: bool = False
+    file: str = ""
+    """The name of the file that comes with it; empty without one."""
 
     @property
     def marker(self) -> str:
@@ -70,6 +75,7 @@ class Act:
             f"told {self.late_s:.1f} s late" if self.late_s else "",
             f"delivered {self.repeats + 1} times" if self.repeats else "",
             "long" if self.long else "",
+            f"with {self.file}" if self.file else "",
         ]
         words = ", ".join(extra for extra in extras if extra)
         return f"{self.at_s:5.2f} s  #{self.number} {self.platform} {self.who}: {self.what} {words}"
@@ -135,6 +141,7 @@ def _draw_act(drawing: _Drawing, at_s: float) -> None:
     late_s = rng.uniform(0.1, LATE_S) if rng.random() < 0.12 else 0.0
     repeats = rng.randint(1, 3) if rng.random() < 0.15 else 0
     long = rng.random() < 0.1
+    file = rng.choice(FILES) if rng.random() < 0.12 else ""
     number = drawing.next_number
     act = _about_another(drawing, habit, Act(number, at_s, platform, who, "ask"))
     if act is None:
@@ -144,6 +151,7 @@ def _draw_act(drawing: _Drawing, at_s: float) -> None:
         act = Act(
             number, at_s, platform, who, act.what, act.where, act.target, act.how,
             late_s=late_s if platform == "slack" else 0.0, repeats=repeats, long=long,
+            file=file if platform != "gateway" and act.where != "command" else "",
         )  # fmt: skip
     drawing.add(act)
 

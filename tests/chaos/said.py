@@ -31,8 +31,7 @@ def may_hear(said_in: Spot, here: Spot) -> bool:
         return False
     if here.audience == "direct":
         return True
-    same_channel = (said_in.space, said_in.channel) == (here.space, here.channel)
-    return same_channel or (said_in.audience == "public" and said_in.space == here.space)
+    return said_in.audience == here.audience and said_in.channel == here.channel
 
 
 @dataclass

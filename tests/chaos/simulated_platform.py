@@ -99,6 +99,7 @@ class Adapter:
 
     name = NAME
     text_limit_chars = TEXT_LIMIT_CHARS
+    parts_limit = 1000
 
     def __init__(self, screen: Screen, life: Life) -> None:
         self._screen = screen

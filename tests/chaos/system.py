@@ -42,7 +42,7 @@ import select, sys, time
 # libfaketime 0.9.10 refuses the call by which Python 3.11 sleeps.
 time.sleep = lambda seconds: select.select([], [], [], seconds) and None
 {mutation}
-sys.argv = ["threadwax", sys.argv[1]]
+sys.argv = ["threadwax", *sys.argv[1:]]
 from ops.cli import main
 main()
 """
@@ -60,6 +60,7 @@ class Part:
     home: Path
     env: dict[str, str]
     mutation: str = ""
+    options: tuple[str, ...] = ()
     running: Running | None = None
     lives: int = 0
     expected_down: bool = False
@@ -72,7 +73,7 @@ class Part:
         self.lives += 1
         self.expected_down = False
         log = self.home / f"{self.name}-{self.lives}.log"
-        command = ("-c", PROGRAM.format(mutation=self.mutation), self.name)
+        command = ("-c", PROGRAM.format(mutation=self.mutation), self.name, *self.options)
         self.running = Running(*command, log=log, env=self.env).start()
         assert self.running.process is not None
         self.pids.append(self.running.process.pid)

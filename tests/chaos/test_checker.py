@@ -49,7 +49,9 @@ def add(
         Event(number, f"p{number}", "ask", user, here, question, "",
               START + timedelta(seconds=number), place)
     )  # fmt: skip
-    world.replies.append(Reply(number, f"p{number}", user, outcome, answer, question))
+    before = [e.id for e in world.events[:-1] if (e.user, e.spot) == (user, here)]
+    after = before[-1] if before else None
+    world.replies.append(Reply(number, f"p{number}", user, outcome, answer, question, after))
     world.shown.setdefault(place, []).append(answer)
 
 
@@ -71,6 +73,7 @@ def found(world: World) -> list[str]:
     return [
         *checker.rules_at_rest(world),
         *checker.unmixed(world, world.answers),
+        *checker.files_are_seen(world, world.answers),
         *checker.remembers_what_was_seen(world),
     ]
 
@@ -114,6 +117,24 @@ def in_a_wrong_place(world: World) -> None:
 def swapped(world: World) -> None:
     first, second, last = world.shown[ROOM_PLACE]
     world.shown[ROOM_PLACE] = [second, first, last]
+
+
+def said_and_journaled_in_the_other_order(world: World) -> None:
+    """Told late by the platform: the journal's order counts, and not what is read first."""
+    swapped(world)
+    world.events[1] = replace(world.events[1], said_at=START)
+
+
+def two_behind_one(world: World) -> None:
+    world.replies[4] = replace(world.replies[4], after="p1")
+
+
+def behind_a_younger_one(world: World) -> None:
+    world.replies[0] = replace(world.replies[0], after="p5")
+
+
+def behind_another_thread(world: World) -> None:
+    world.replies[4] = replace(world.replies[4], after="p3")
 
 
 def never_stored(world: World) -> None:
@@ -176,6 +197,10 @@ def quoted_from_elsewhere(world: World) -> None:
     )
 
 
+def a_file_that_nobody_saw(world: World) -> None:
+    world.said[4].act = replace(world.said[4].act, file="cat.png")
+
+
 def forgotten_turn(world: World) -> None:
     del world.answers[4].messages[1:3]
 
@@ -207,6 +232,10 @@ MISTAKES: dict[Callable[[World], None], str] = {
     left_unfinished: "left unfinished",
     in_a_wrong_place: "TWICE",
     swapped: "ORDER",
+    said_and_journaled_in_the_other_order: "ORDER",
+    two_behind_one: "two replies behind it",
+    behind_a_younger_one: "not older",
+    behind_another_thread: "another thread's",
     never_stored: "LOST",
     stored_twice: "TWICE",
     never_answered: "0 replies",
@@ -219,6 +248,7 @@ MISTAKES: dict[Callable[[World], None], str] = {
     somebody_elses_answer: "MIXED",
     direct_words_in_the_room: "AUDIENCE",
     quoted_from_elsewhere: "AUDIENCE",
+    a_file_that_nobody_saw: "lacks cat.png",
     forgotten_turn: "MEMORY",
     turn_that_was_reset: "MEMORY",
     something_left: "replies left",
@@ -265,12 +295,12 @@ def test_logs_are_read(line: str, words: str) -> None:
 def test_who_may_hear_what() -> None:
     """The suite's own table, against which requests are judged."""
     other = spot("COTHER", "", "public")
+    next_thread = spot("CROOM", "9", "public")
     allowed = {
-        (ROOM_THREAD, other), (ROOM_THREAD, SECRET_THREAD), (ROOM_THREAD, DIRECT_THREAD),
-        (SECRET_THREAD, DIRECT_THREAD), (other, ROOM_THREAD), (other, SECRET_THREAD),
-        (other, DIRECT_THREAD),
+        (ROOM_THREAD, DIRECT_THREAD), (SECRET_THREAD, DIRECT_THREAD), (other, DIRECT_THREAD),
+        (next_thread, DIRECT_THREAD), (ROOM_THREAD, next_thread), (next_thread, ROOM_THREAD),
     }  # fmt: skip
-    spots = (ROOM_THREAD, SECRET_THREAD, DIRECT_THREAD, other)
+    spots = (ROOM_THREAD, SECRET_THREAD, DIRECT_THREAD, other, next_thread)
     heard = {(a, b) for a in spots for b in spots if a != b and may_hear(a, b)}
     assert heard == allowed
 

@@ -12,10 +12,12 @@ import structlog
 from nats.aio.msg import Msg
 from nats.js.kv import KeyValue
 
-from bots import left_over
+from bots.part_poster import PartPoster
 from bots.platform import Part
 from bots.preview import Preview
 from bots.relay import Relay
+from bots.thread_order import ThreadOrder
+from shared import receipts
 from tests.chaos.mutants import without_receipts
 from tests.chaos.simulated_relay_world import World
 
@@ -54,7 +56,7 @@ def test_each_reply_is_shown_once_in_full_and_in_order_whatever_dies_when(seed: 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nor_do_cut_connections_and_defects_lose_or_repeat_anything(seed: int) -> None:
-    """Connections break again and again before all is there: here order is not promised."""
+    """Connections break again and again before all is there, and the adapter has defects."""
     run_worlds(f"rough-{seed}", STEPS // 2 // len(SEEDS), rough=True)
 
 
@@ -77,35 +79,49 @@ def claims_that_anybody_can_make(patch: pytest.MonkeyPatch) -> None:
 
 def nobody_looks(patch: pytest.MonkeyPatch) -> None:
     """What may have been posted is posted again."""
-    shown = Relay._shown
+    shown = PartPoster._shown
 
-    async def blind(self: Relay, part: Part, *, look_first: bool) -> str:
+    async def blind(self: PartPoster, part: Part, *, look_first: bool) -> str:
         del look_first
         return await shown(self, part, look_first=False)
 
-    patch.setattr(Relay, "_shown", blind)
+    patch.setattr(PartPoster, "_shown", blind)
 
 
 def everybody_looks(patch: pytest.MonkeyPatch) -> None:
     """A look costs rate limit, and most replies need none."""
-    shown = Relay._shown
+    shown = PartPoster._shown
 
-    async def careful(self: Relay, part: Part, *, look_first: bool) -> str:
+    async def careful(self: PartPoster, part: Part, *, look_first: bool) -> str:
         del look_first
         return await shown(self, part, look_first=True)
 
-    patch.setattr(Relay, "_shown", careful)
+    patch.setattr(PartPoster, "_shown", careful)
 
 
-def nobody_waits_for_what_was_left(patch: pytest.MonkeyPatch) -> None:
-    """What a dead relay had in hand comes again behind younger replies."""
-    patch.setattr(left_over, "ACK_WAIT_S", 0.0)
-    patch.setattr(left_over, "GRACE_S", 0.0)
+def nobody_waits_for_the_one_before(patch: pytest.MonkeyPatch) -> None:
+    """What a dead relay or a broken connection had in hand comes again behind younger replies."""
+
+    async def may_go(_: ThreadOrder, after: str | None) -> bool:
+        del after
+        return True
+
+    patch.setattr(ThreadOrder, "_may_go", may_go)
 
 
-def nobody_waits_after_a_cut(patch: pytest.MonkeyPatch) -> None:
-    """What was on its way when a connection broke comes behind younger replies, too."""
-    patch.setattr(left_over.LeftOver, "hold", lambda _: None)
+def what_was_sent_once_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
+    """The receipts are asked, and their answer is not believed."""
+
+    async def may_still_come(_: ThreadOrder, after: str) -> bool:
+        del after
+        return False
+
+    patch.setattr(ThreadOrder, "_may_still_come", may_still_come)
+
+
+def a_claim_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
+    """The first part is claimed, and perhaps posted; the others are not."""
+    patch.setattr(receipts, "_FINISHED", "")
 
 
 def nobody_waits_for_previews(patch: pytest.MonkeyPatch) -> None:
@@ -131,8 +147,8 @@ def acknowledged_first(patch: pytest.MonkeyPatch) -> None:
     "mutate",
     [
         without_receipts, receipts_that_are_no_claims, claims_that_anybody_can_make, nobody_looks,
-        everybody_looks, nobody_waits_for_what_was_left, nobody_waits_after_a_cut,
-        nobody_waits_for_previews, acknowledged_first,
+        everybody_looks, nobody_waits_for_the_one_before, what_was_sent_once_counts_as_finished,
+        a_claim_counts_as_finished, nobody_waits_for_previews, acknowledged_first,
     ],
 )  # fmt: skip
 def test_a_relay_without_one_of_its_rules_fails(

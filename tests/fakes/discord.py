@@ -11,6 +11,7 @@ import itertools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -24,17 +25,21 @@ from tests.fakes.discord_gateway import (
     Session,
 )
 from tests.fakes.discord_rest import Rest
-from tests.fakes.discord_rules import Fault, Limits, answer
+from tests.fakes.discord_rules import ExtraRefused, Fault, Limits, answer
 from tests.fakes.discord_shapes import (
+    ADMINISTRATOR,
     COMMAND_LIFE_S,
     DEFAULT,
     DIRECT,
     EVERYTHING,
     FORUM,
+    GROUP,
     LOADING,
+    PRIVATE_THREAD,
     PUBLIC_THREAD,
     TEXT,
     THINKING,
+    THREAD_STARTER,
     TOKEN_LIFE_S,
     Json,
     Shapes,
@@ -44,7 +49,13 @@ from tests.fakes.discord_shapes import (
 class FakeDiscord(Shapes):
     """One server `guild_id` with the channels `general`, `secret` and `forum`; one bot."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock_ahead_s: float = 0.0) -> None:
+        self.clock_ahead_s = clock_ahead_s
+        self.everyone = EVERYTHING & ~ADMINISTRATOR
+        """The permissions of the role @everyone."""
+        self.members_of: dict[int, set[str]] = {}
+        """Who is in each private thread."""
+        self.extras_refused: list[ExtraRefused] = []
         self.token = "fake.discord.token"  # noqa: S105
         self.enabled_intents = MESSAGE_CONTENT
         self.public = True
@@ -90,6 +101,7 @@ class FakeDiscord(Shapes):
         app.router.add_get("/gateway", self.gateway.serve)
         app.router.add_get("/gateway/", self.gateway.serve)
         app.router.add_post("/control", self._control)
+        app.on_response_prepare.append(self._date)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
@@ -125,6 +137,9 @@ class FakeDiscord(Shapes):
             "DISCORD_GATEWAY_URL": self.gateway_url,
         }
 
+    async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(self.now(), usegmt=True)
+
     async def _control(self, http: web.Request) -> web.Response:
         told = await http.json()
         result = getattr(self, told.pop("do"))(**told)
@@ -147,8 +162,12 @@ class FakeDiscord(Shapes):
         kind: int = DEFAULT,
         webhook: bool = False,
         forward: int = 0,
+        spoilt: Json | None = None,
     ) -> int:
-        """Writes a message; returns its id. `mention` puts the bot's name in front."""
+        """Writes a message; returns its id. `mention` puts the bot's name in front.
+
+        The fields of `spoilt` are told instead of its own; `MISSING` stands for none.
+        """
         where = channel or self.general
         if mention:
             text = f"<@{self.application_id}> {text}".strip()
@@ -167,6 +186,8 @@ class FakeDiscord(Shapes):
             keys = ("type", "content", "mentions", "mention_roles", "attachments", "embeds",
                     "timestamp", "edited_timestamp", "flags", "components")  # fmt: skip
             message["message_snapshots"] = [{"message": {k: original[k] for k in keys}}]
+        if spoilt:
+            message["_spoilt"] = spoilt
         thread = self.channels[where]
         if "thread_metadata" in thread:
             thread["thread_metadata"]["archived"] = False
@@ -190,7 +211,7 @@ class FakeDiscord(Shapes):
     async def direct(self, author: str = "ada") -> int:
         """The direct channel of a person with the bot."""
         for number, channel in self.channels.items():
-            if channel["type"] == DIRECT and channel["recipients"][0] is self.users[author]:
+            if channel["type"] == DIRECT and channel["recipients"] == [self.users[author]]:
                 return number
         number = self.snowflake()
         self.channels[number] = {
@@ -209,10 +230,50 @@ class FakeDiscord(Shapes):
         await self._publish("MESSAGE_CREATE", message)
         return number
 
+    async def private_thread(self, name: str, *members: str, parent: int = 0) -> int:
+        """A private thread with these people in it, and with the bot if `self` is named."""
+        number = self.snowflake()
+        self.members_of[number] = set(members)
+        owner = self.users[members[0]]
+        await self._add_thread(number, parent or self.general, name, owner, PRIVATE_THREAD)
+        return number
+
+    async def join(self, thread: int, name: str) -> None:
+        """Somebody is added to a private thread. The bot is told of nobody but itself."""
+        self.members_of[thread].add(name)
+        if name == "self":
+            await self._tell(thread, "THREAD_CREATE", self.channels[thread])
+
+    async def leave(self, thread: int, name: str) -> None:
+        """Somebody is removed from it."""
+        here = self.channels[thread]
+        if name == "self":
+            gone = {"id": str(thread), "guild_id": here["guild_id"], "member_count": 1,
+                    "removed_member_ids": [self.me["id"]]}  # fmt: skip
+            await self._tell(thread, "THREAD_MEMBERS_UPDATE", gone)
+        self.members_of[thread].discard(name)
+
+    async def archive(self, thread: int) -> None:
+        """A thread is put away; clients forget it until somebody writes in it."""
+        self.channels[thread]["thread_metadata"]["archived"] = True
+        await self._tell(thread, "THREAD_UPDATE", self.channels[thread])
+
+    def group(self, *members: str) -> int:
+        """A conversation of several people, or of two, which the bot is no part of."""
+        number = self.snowflake()
+        people = [self.users[name] for name in members]
+        self.channels[number] = {
+            "id": str(number), "type": GROUP if len(people) > 2 else DIRECT,
+            "recipients": people, "last_message_id": None, "flags": 0, "name": None,
+            "icon": None, "owner_id": people[0]["id"],
+        }  # fmt: skip
+        return number
+
     async def command(
         self,
         name: str,
         *,
+        context: int | None = None,
         author: str = "ada",
         channel: int = 0,
         target: int = 0,
@@ -227,7 +288,9 @@ class FakeDiscord(Shapes):
             data |= {"target_id": str(target), "resolved": {"messages": {str(target): message}}}
         else:
             data["options"] = [{"name": k, "type": 3, "value": v} for k, v in options.items()]
-        return await self._interact(2, channel or self.general, author, data, locale=locale)
+        return await self._interact(
+            2, channel or self.general, author, data, locale=locale, context=context
+        )
 
     async def click(self, message_id: int, button: str, *, author: str = "ada") -> str:
         """Clicks the button whose custom id begins so or holds that; returns its token."""
@@ -265,7 +328,11 @@ class FakeDiscord(Shapes):
         visible = []
         for _, message in sorted(self.messages.get(channel or self.general, {}).items()):
             own = message["author"]["id"] == self.me["id"]
-            if own is mine and message.get("_only_for") in (None, author):
+            if (
+                message["type"] != THREAD_STARTER
+                and own is mine
+                and message.get("_only_for") in (None, author)
+            ):
                 visible.append(message)
         return visible
 
@@ -292,7 +359,7 @@ class FakeDiscord(Shapes):
     async def _add_thread(
         self, number: int, parent: int, name: str, owner: Json, kind: int
     ) -> Json:
-        now = datetime.now(UTC).isoformat()
+        now = datetime.fromtimestamp(self.now(), UTC).isoformat()
         thread = self.channels[number] = {
             "id": str(number), "guild_id": str(self.guild_id), "parent_id": str(parent),
             "owner_id": owner["id"], "type": kind, "name": name, "message_count": 0,
@@ -307,6 +374,9 @@ class FakeDiscord(Shapes):
 
     async def _publish(self, event: str, message: Json) -> None:
         channel = int(message["channel_id"])
+        self.changed.set()
+        if not self.bot_sees(channel):
+            return
         author = message["author"]["id"]
         in_guild = self.channels[channel]["type"] != DIRECT
 
@@ -324,6 +394,9 @@ class FakeDiscord(Shapes):
 
     async def _tell(self, channel: int, event: str, payload: Json) -> None:
         in_guild = self.channels[channel]["type"] != DIRECT
+        self.changed.set()
+        if not self.bot_sees(channel):
+            return
         if in_guild:
             payload = {**payload, "guild_id": str(self.guild_id)}
         intent = GUILDS if event.startswith("THREAD") else GUILD_MESSAGES
@@ -340,6 +413,7 @@ class FakeDiscord(Shapes):
         *,
         locale: str = "en-US",
         message: Json | None = None,
+        context: int | None = None,
     ) -> str:
         number = self.snowflake()
         token = f"interaction-token-{number}"
@@ -350,8 +424,9 @@ class FakeDiscord(Shapes):
             "locale": locale, "entitlements": [], "app_permissions": str(EVERYTHING),
             "attachment_size_limit": 10 << 20, "authorizing_integration_owners": {},
         }  # fmt: skip
-        if here["type"] == DIRECT:
-            payload |= {"user": self.users[author], "context": 1}
+        if here["type"] in {DIRECT, GROUP}:
+            private = 1 if context is None else context
+            payload |= {"user": self.users[author], "context": private}
         else:
             member = {**self.member(author), "permissions": str(EVERYTHING)}
             payload |= {"guild_id": str(self.guild_id), "member": member, "context": 0,

@@ -37,7 +37,10 @@ class Session:
 class Connection:
     """One websocket with its compression context."""
 
-    def __init__(self, socket: web.WebSocketResponse, http: web.Request) -> None:
+    def __init__(
+        self, gateway: "Gateway", socket: web.WebSocketResponse, http: web.Request
+    ) -> None:
+        self.gateway = gateway
         self.socket = socket
         self.http = http
         self.silent = False
@@ -45,6 +48,8 @@ class Connection:
         self._deflate = zlib.compressobj()
 
     async def send(self, payload: dict[str, Any]) -> None:
+        # What a connection did not carry it never carries later: what follows would lack it.
+        self.silent = self.silent or self.gateway.silent
         if self.silent or self.socket.closed:
             return
         data = self._deflate.compress(json.dumps(payload).encode())
@@ -66,6 +71,10 @@ class Gateway:
         self.identifies: list[dict[str, Any]] = []
         self.resumes: list[dict[str, Any]] = []
         self.refuse_resumes = False
+        self.heartbeat_ms = HEARTBEAT_MS
+        self.silent = False
+        """While it is set, every connection stays open and carries nothing: no event, no answer to
+        a heartbeat, no hello to a new one. A connection that was silent once stays so."""
         self.most_at_once = 0
         self.connected = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,10 +149,10 @@ class Gateway:
         await socket.prepare(http)
         assert http.query.get("compress") == "zlib-stream"
         assert http.query.get("v") == "10"
-        connection = Connection(socket, http)
+        connection = Connection(self, socket, http)
         session: Session | None = None
         await connection.send(
-            {"op": 10, "d": {"heartbeat_interval": HEARTBEAT_MS}, "s": None, "t": None}
+            {"op": 10, "d": {"heartbeat_interval": self.heartbeat_ms}, "s": None, "t": None}
         )
         try:
             async for message in socket:

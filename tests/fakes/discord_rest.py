@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[Any]]
-DIRECT, PUBLIC_THREAD = 1, 11
+DIRECT, PUBLIC_THREAD, THREAD_STARTER = 1, 11, 21
 LOADING, EPHEMERAL, SUPPRESS_EMBEDS, HAS_THREAD = 1 << 7, 1 << 6, 1 << 2, 1 << 5
 PLAIN_CHANNELS = {0, 5}
 SEND, READ, OPEN_THREADS = "send_messages", "read_message_history", "create_public_threads"
@@ -147,8 +147,9 @@ class Rest:
         if channel not in world.channels:
             raise Refused(404, 10003, "Unknown Channel")
         here = world.channels[channel]
-        parent = int(here.get("parent_id") or 0)
-        denied = world.denied.get(channel) or world.denied.get(parent, set())
+        if not world.bot_sees(channel):
+            raise Refused(403, 50001, "Missing Access")
+        denied = self._denied(channel)
         if "view_channel" in denied:
             raise Refused(403, 50001, "Missing Access")
         if "closed" in denied:
@@ -156,6 +157,10 @@ class Rest:
         if denied & set(permissions):
             raise Refused(403, 50013, "Missing Permissions")
         return here
+
+    def _denied(self, channel: int) -> set[str]:
+        parent = int(self.world.channels[channel].get("parent_id") or 0)
+        return self.world.denied.get(channel) or self.world.denied.get(parent, set())
 
     def _known(self, channel: int, message: int) -> Json:
         found = self.world.messages.get(channel, {}).get(message)
@@ -201,6 +206,10 @@ class Rest:
         here = self._may(channel, SEND)
         body = await request.json()
         check_message(body, new=True)
+        if "message_reference" in body and READ in self._denied(channel):
+            raise Refused(403, 160002, "Cannot reply without permission to read message history")
+        for extra in world.extras_refused:
+            extra.check(body)
         nonce = body.get("nonce")
         if nonce is not None and body.get("enforce_nonce"):
             for sent in world.messages.get(channel, {}).values():
@@ -261,7 +270,10 @@ class Rest:
         message = self._known(channel, int(request.match_info["message"]))
         if message["author"] is not self.world.me:
             raise Refused(403, 50005, "Cannot edit a message authored by another user")
-        self._fill(message, await request.json(), new=False)
+        body = await request.json()
+        for extra in self.world.extras_refused:
+            extra.check(body)
+        self._fill(message, body, new=False)
         message["edited_timestamp"] = datetime.now(UTC).isoformat()
         await self.world._publish("MESSAGE_UPDATE", message)
         return self._shown(message)
@@ -287,6 +299,10 @@ class Rest:
             raise Refused(400, 50035, "Invalid Form Body: auto_archive_duration")
         thread = await world._add_thread(number, channel, body["name"], world.me, PUBLIC_THREAD)
         message["flags"] |= HAS_THREAD
+        opening = world._message(number, world.me, "", THREAD_STARTER)
+        world._refer(opening, channel, number, ping=False)
+        opening["type"] = THREAD_STARTER
+        await world._publish("MESSAGE_CREATE", opening)
         return thread
 
     async def _typing(self, request: web.Request) -> None:
@@ -354,8 +370,9 @@ class Rest:
 
     async def _edit_original(self, request: web.Request) -> Json:
         message = self._first_answer(request)
+        loading = bool(message["flags"] & LOADING)
         message["flags"] &= ~LOADING
-        self._fill(message, await request.json(), new=True)
+        self._fill(message, await request.json(), new=loading)
         await self.world._publish("MESSAGE_UPDATE", message)
         return self._shown(message)
 

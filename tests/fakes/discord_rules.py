@@ -20,10 +20,33 @@ GLOBAL_PER_S = 50
 class Refused(Exception):  # noqa: N818
     """An answer with an error code."""
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(self, status: int, code: int, message: str, fields: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"message": message, "code": code}
+        self.body: dict[str, Any] = {"message": message, "code": code}
+        if fields:
+            self.body["errors"] = errors_in(fields)
+
+
+def errors_in(fields: tuple[str, ...]) -> dict[str, Any]:
+    """The details of an invalid form body."""
+    error = {"_errors": [{"code": "BASE_TYPE_INVALID", "message": "Refused."}]}
+    return dict.fromkeys(fields, error)
+
+
+@dataclass
+class ExtraRefused:
+    """Every message with this key is refused; with `told`, Discord says which key it was."""
+
+    key: str
+    status: int
+    code: int
+    told: bool = True
+
+    def check(self, body: dict[str, Any]) -> None:
+        if body.get(self.key):
+            fields = (self.key,) if self.told else ()
+            raise Refused(self.status, self.code, "as ordered", fields)
 
 
 @dataclass
@@ -42,6 +65,8 @@ class Fault:
     retry_after: float = 0.0
     via: bool = True
     times: int = 1
+    fields: tuple[str, ...] = ()
+    """The fields that an invalid form body is told to have."""
 
     def matches(self, request: web.Request) -> bool:
         return request.method == self.method and re.search(self.path, request.path) is not None
@@ -56,6 +81,8 @@ class Fault:
             return None
         body: dict[str, Any] = {"message": "as ordered", "code": self.code}
         headers = {"Via": "1.1 google"} if self.via else {}
+        if self.fields:
+            body["errors"] = errors_in(self.fields)
         if self.status == 429:
             body |= {"retry_after": self.retry_after, "global": False}
         return answer(body, self.status, headers)

@@ -6,16 +6,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 EPOCH_MS = 1_420_070_400_000
-TEXT, DIRECT, VOICE, PUBLIC_THREAD, PRIVATE_THREAD, FORUM = 0, 1, 2, 11, 12, 15
-DEFAULT, REPLY, JOINED, SLASH = 0, 19, 7, 20
+TEXT, DIRECT, VOICE, GROUP, STAGE = 0, 1, 2, 3, 13
+PUBLIC_THREAD, PRIVATE_THREAD, FORUM = 11, 12, 15
+DEFAULT, REPLY, JOINED, SLASH, THREAD_STARTER = 0, 19, 7, 20, 21
 LOADING, EPHEMERAL, SUPPRESS_EMBEDS, HAS_THREAD = 1 << 7, 1 << 6, 1 << 2, 1 << 5
 EVERYTHING = (1 << 50) - 1
-VIEW_CHANNEL, ADMINISTRATOR = 1 << 10, 1 << 3
+VIEW_CHANNEL, ADMINISTRATOR, READ_HISTORY = 1 << 10, 1 << 3, 1 << 16
 THINKING = "(is thinking...)"
 COMMAND_LIFE_S = 3.0
 TOKEN_LIFE_S = 15 * 60.0
 
 Json = dict[str, Any]
+MISSING: Any = object()
+"""In place of a field that a spoilt message does not have."""
 
 
 def snowflake_time(number: int) -> str:
@@ -33,14 +36,21 @@ class Shapes:
     channels: dict[int, Json]
     messages: dict[int, dict[int, Json]]
     files: dict[str, bytes]
+    clock_ahead_s: float
+    members_of: dict[int, set[str]]
     guild_id: int
+    everyone: int
     bot_role_id: int
     staff_role_id: int
     _sequence: "itertools.count[int]"
     _last: int
 
+    def now(self) -> float:
+        """Discord's own time, by which it makes ids."""
+        return time.time() + self.clock_ahead_s
+
     def snowflake(self) -> int:
-        milliseconds = time.time_ns() // 1_000_000 - EPOCH_MS
+        milliseconds = int(self.now() * 1000) - EPOCH_MS
         number = milliseconds << 22 | next(self._sequence) % (1 << 22)
         self._last = max(getattr(self, "_last", 0) + 1, number)
         return self._last
@@ -51,27 +61,33 @@ class Shapes:
             "global_name": name.title(), "avatar": None, "bot": bot, "flags": 0,
         }  # fmt: skip
 
-    def _channel(self, name: str, kind: int, *, hidden: bool = False) -> int:
+    def _channel(
+        self, name: str, kind: int, *, hidden: bool = False, deny: int = 0, allow: int = 0
+    ) -> int:
+        """A channel; `deny` and `allow` are everybody's permissions in it."""
         number = self.snowflake()
-        denied = {"id": str(self.guild_id), "type": 0, "allow": "0", "deny": str(VIEW_CHANNEL)}
+        deny |= VIEW_CHANNEL if hidden else 0
+        pair = {"id": str(self.guild_id), "type": 0, "allow": str(allow), "deny": str(deny)}
         self.channels[number] = {
             "id": str(number), "guild_id": str(self.guild_id), "type": kind, "name": name,
-            "position": 0, "permission_overwrites": [denied] if hidden else [], "nsfw": False,
+            "position": 0, "permission_overwrites": [pair] if deny or allow else [], "nsfw": False,
             "topic": None, "parent_id": None, "last_message_id": None, "flags": 0,
             "rate_limit_per_user": 0, "available_tags": [],
         }  # fmt: skip
+        if kind in {VOICE, STAGE}:
+            self.channels[number] |= {"bitrate": 64_000, "user_limit": 0, "rtc_region": None}
         return number
 
     def guild_payload(self) -> Json:
         role = {"color": 0, "hoist": False, "managed": False, "mentionable": False, "flags": 0}
         everyone = role | {"id": str(self.guild_id), "name": "@everyone", "position": 0,
-                           "permissions": str(EVERYTHING & ~ADMINISTRATOR)}  # fmt: skip
+                           "permissions": str(self.everyone)}  # fmt: skip
         own = role | {"id": str(self.bot_role_id), "name": "threadwax", "position": 1,
                       "permissions": str(EVERYTHING), "managed": True,
                       "tags": {"bot_id": self.me["id"]}}  # fmt: skip
         staff = role | {"id": str(self.staff_role_id), "name": "staff", "position": 2,
                         "permissions": "0"}  # fmt: skip
-        here = [c for c in self.channels.values() if c["type"] != DIRECT]
+        here = [c for c in self.channels.values() if "guild_id" in c]
         gone = {"archived": True}
         return {
             "id": str(self.guild_id), "name": "Test server", "icon": None,
@@ -82,9 +98,16 @@ class Shapes:
             "premium_progress_bar_enabled": False, "unavailable": False, "member_count": 5,
             "members": [self.member("self")], "presences": [], "voice_states": [],
             "channels": [c for c in here if "thread_metadata" not in c],
-            "threads": [c for c in here if not c.get("thread_metadata", gone)["archived"]],
+            "threads": [
+                c for c in here
+                if not c.get("thread_metadata", gone)["archived"] and self.bot_sees(int(c["id"]))
+            ],
             "stage_instances": [], "guild_scheduled_events": [], "stickers": [],
         }  # fmt: skip
+
+    def bot_sees(self, channel: int) -> bool:
+        """Whether the bot is told of a channel: of a private thread only as a member of it."""
+        return "self" in self.members_of.get(channel, {"self"})
 
     def member(self, name: str) -> Json:
         return {
@@ -156,4 +179,5 @@ class Shapes:
                 out["attachments"] = [{**attachment, "url": f"{attachment['url']}-renewed"}]
         if (original := message.get("referenced_message")) is not None:
             out["referenced_message"] = self.shown(original, content=content)
-        return out
+        out |= message.get("_spoilt", {})
+        return {k: v for k, v in out.items() if v is not MISSING}

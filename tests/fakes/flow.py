@@ -12,8 +12,8 @@ from nats.aio.msg import Msg
 from bots.endings import end
 from shared import names
 from shared.bus import Bus
+from shared.follow import Position, follow
 from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop, event_of
-from shared.pull import follow
 
 
 class FakeFlow:
@@ -41,7 +41,7 @@ class FakeFlow:
         flow = cls(await Bus.connect(url, name="flow"))
         last = (await flow._bus.js.stream_info(names.PROMPTS)).state.last_seq
         flow._reading = asyncio.create_task(
-            follow(flow._bus, names.PROMPTS, "p.>", after=last, deliver=flow._take)
+            follow(flow._bus, names.PROMPTS, "p.>", after=Position(last), deliver=flow._take)
         )
         return flow
 

@@ -43,6 +43,8 @@ class FakeModel:
     always: Fault | None = None
     hung_up: int = 0
     keep_requests: bool = True
+    frames: list[str] | None = None
+    """Sent in place of an answer: the data of each event, as it is."""
 
     async def start(self, port: int = 0) -> "FakeModel":
         app = web.Application(client_max_size=1 << 26)
@@ -107,6 +109,11 @@ class FakeModel:
             choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
             return {"object": "chat.completion.chunk", "choices": [choice]}
 
+        if self.frames is not None:
+            for frame in self.frames:
+                await send(frame)
+            await response.write_eof()
+            return
         pieces = [text[i : i + self.piece_chars] for i in range(0, len(text), self.piece_chars)]
         for number, piece in enumerate([*pieces, ""]):
             if fault is not None and number == min(fault.after_chunks, len(pieces)):

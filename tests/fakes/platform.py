@@ -23,11 +23,13 @@ class Order(Enum):
 class FakePlatform:
     """Everything is kept; `can_find` says whether it can be asked what was posted.
 
-    `orders` holds by part key what its next posts do: raise an error, or an `Order`.
+    `orders` holds by part key what its next posts do: raise an error, or an `Order`. What each post
+    raises is in `always` by part key, and in `always_texts` by text.
     """
 
     name: str = "test"
     text_limit_chars: int = 100
+    parts_limit: int = 1000
     can_find: bool = True
     slow_s: float = 0.0
     posts: list[Part] = field(default_factory=list)
@@ -37,6 +39,7 @@ class FakePlatform:
         default_factory=lambda: defaultdict(deque)
     )
     always: dict[str, Exception] = field(default_factory=dict)
+    always_texts: dict[str, Exception] = field(default_factory=dict)
     previews: dict[str, str] = field(default_factory=dict)
     shown: list[Partial] = field(default_factory=list)
     partial_s: float = 0.0
@@ -76,7 +79,8 @@ class FakePlatform:
         self.changed.set()
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
-        if (error := self.always.get(part.key)) is not None:
+        error = self.always.get(part.key) or self.always_texts.get(part.text)
+        if error is not None:
             raise error
         order = self.orders[part.key].popleft() if self.orders[part.key] else None
         if isinstance(order, Exception):

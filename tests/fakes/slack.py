@@ -30,12 +30,13 @@ from tests.fakes.slack_rules import (
     raw_texts,
     rendered,
 )
+from tests.fakes.slack_shapes import SECRET_ROOM, TEAM, as_read, channel_info
 
-TEAM = "T1"
 BOT = "UBOT"
 BOT_TOKEN = "xoxb-fake-bot-token"  # noqa: S105
 APP_TOKEN = "xapp-fake-app-token"  # noqa: S105
-ROOM, SECRET_ROOM, GROUP, SHARED_ROOM = "CROOM", "CSECRET", "CGROUP", "CSHARED"
+ROOM, GROUP, SHARED_ROOM = "CROOM", "CGROUP", "CSHARED"
+ORG_ROOM, PENDING_ROOM = "CORG", "CPENDING"
 ALL_SCOPES = tuple(
     json.loads((Path(__file__).parents[2] / "manifest.json").read_text())["oauth_config"]["scopes"][
         "bot"
@@ -48,7 +49,7 @@ LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></
 class Fault:
     """What the next call of a method does. `lost`: it has its effect, the response never comes."""
 
-    kind: str  # limit, status, hang, lost, error
+    kind: str  # none, limit, status, hang, lost, error
     retry_after_s: int = 1
     status: int = 500
     code: str = ""
@@ -70,10 +71,18 @@ class FakeSlack:
         }
         self.users["UEXT"] = {"id": "UEXT", "team_id": "T2", "is_stranger": True, "profile": {}}
         self.channels: dict[str, dict[str, Any]] = {
-            ROOM: {"id": ROOM, "is_private": False},
-            SECRET_ROOM: {"id": SECRET_ROOM, "is_private": True},
-            GROUP: {"id": GROUP, "is_private": True, "is_mpim": True},
-            SHARED_ROOM: {"id": SHARED_ROOM, "is_private": False, "is_ext_shared": True},
+            ROOM: channel_info(ROOM),
+            SECRET_ROOM: channel_info(SECRET_ROOM, is_private=True),
+            GROUP: channel_info(GROUP, is_private=True, is_mpim=True),
+            SHARED_ROOM: channel_info(
+                SHARED_ROOM, is_shared=True, is_ext_shared=True, shared_team_ids=[TEAM, "T2"]
+            ),
+            ORG_ROOM: channel_info(
+                ORG_ROOM, is_shared=True, is_org_shared=True, shared_team_ids=[TEAM, "T9"]
+            ),
+            PENDING_ROOM: channel_info(
+                PENDING_ROOM, is_pending_ext_shared=True, pending_connected_team_ids=["T2"]
+            ),
         }
         self.member_of = set(self.channels)
         self.messages: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
@@ -82,6 +91,10 @@ class FakeSlack:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
+        self.refuses: dict[tuple[str, str], str] = {}
+        """Codes by method and argument that it refuses, or kind of block: `blocks.actions`."""
+        self.takes_no: dict[str, str] = {}
+        """Channels in which nobody may write, and the code with which Slack says so."""
         self.unknown: set[str] = set()
         self.scopes: set[str] | None = None
         self.manifest: dict[str, Any] = {}
@@ -91,9 +104,13 @@ class FakeSlack:
         self.unfurled: list[str] = []
         self.streams_expire_s = 300.0
         self.tokens = {BOT_TOKEN: (TEAM, BOT)}
+        self.codes = {"the-code"}
         self.sockets = Sockets()
         self.deliveries: list[Delivery] = []
         self.rng = random.Random(0)
+        self.files_asked_for = 0
+        self._files_flow = asyncio.Event()
+        self._files_flow.set()
         self.changed = asyncio.Event()
         self.hook: Callable[[str, str], None] = lambda method, phase: None  # noqa: ARG005
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -117,6 +134,7 @@ class FakeSlack:
 
     async def stop(self) -> None:
         self._hanging.set()
+        self._files_flow.set()
         for task in self._tasks:
             task.cancel()
         for sock in tuple(self.sockets.live):
@@ -154,6 +172,7 @@ class FakeSlack:
                 return web.json_response({"ok": False, "error": fault.code})
         self.hook(method, "before")
         try:
+            self._refuse(method, args)
             result = self._call(method, args, token)
         except Refusal as error:
             result = {"ok": False, "error": str(error)}
@@ -178,6 +197,14 @@ class FakeSlack:
         self._need_scope(method, args)
         return {"ok": True, **call(args)}
 
+    def _refuse(self, method: str, args: dict[str, Any]) -> None:
+        given = {name for name, value in args.items() if value not in (None, "", [], {})}
+        blocks = args.get("blocks") or []
+        given |= {f"blocks.{block['type']}" for block in blocks}
+        for (refusing, argument), code in self.refuses.items():
+            if refusing == method and argument in given:
+                raise Refusal(code)
+
     def _need_scope(self, method: str, args: dict[str, Any]) -> None:
         need = SCOPES.get(method)
         if self.scopes is None or need is None:
@@ -199,7 +226,8 @@ class FakeSlack:
         if self.channels[channel].get("is_archived"):
             raise Refusal("is_archived")
         if channel not in self.member_of:
-            raise Refusal("not_in_channel")
+            hidden = self.channels[channel].get("is_private") or channel.startswith("D")
+            raise Refusal("channel_not_found" if hidden else "not_in_channel")
         return channel
 
     def _thread(self, channel: str, args: dict[str, Any]) -> str | None:
@@ -232,8 +260,9 @@ class FakeSlack:
         return {"team_id": TEAM, "team": "Test", "user_id": BOT, "bot_id": "BBOT", "user": "bot"}
 
     def _oauth_v2_access(self, args: dict[str, Any]) -> dict[str, Any]:
-        if args.get("code") != "the-code":
+        if args.get("code") not in self.codes:
             raise Refusal("invalid_code")
+        self.codes.discard(args["code"])
         self.tokens[BOT_TOKEN] = (TEAM, BOT)
         return {
             "access_token": BOT_TOKEN, "token_type": "bot", "scope": "chat:write",
@@ -254,6 +283,8 @@ class FakeSlack:
 
     def _chat_postMessage(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         channel = self._channel(args)
+        if channel in self.takes_no:
+            raise Refusal(self.takes_no[channel])
         thread = self._thread(channel, args)
         check_message(args)
         self._look(args)
@@ -385,8 +416,7 @@ class FakeSlack:
         found = [m for m in found if float(m["ts"]) > float(oldest) or m["ts"] == args.get("ts")]
         at, limit = int(args.get("cursor") or 0), int(args.get("limit") or 100)
         shown = [
-            {k: v for k, v in m.items() if k != "metadata" or _true(args, "include_all_metadata")}
-            for m in found[at : at + limit]
+            as_read(m, metadata=_true(args, "include_all_metadata")) for m in found[at : at + limit]
         ]
         cursor = str(at + limit) if at + limit < len(found) else ""
         return {
@@ -415,9 +445,13 @@ class FakeSlack:
         return self._page(found, args)
 
     def _conversations_info(self, args: dict[str, Any]) -> dict[str, Any]:
-        if args.get("channel") not in self.channels:
+        channel = self.channels.get(str(args.get("channel")))
+        if channel is None:
             raise Refusal("channel_not_found")
-        return {"channel": self.channels[args["channel"]]}
+        member = channel["id"] in self.member_of
+        if not member and (channel.get("is_private") or channel.get("is_im")):
+            raise Refusal("channel_not_found")
+        return {"channel": {**channel, "is_member": member}}
 
     def _conversations_open(self, args: dict[str, Any]) -> dict[str, Any]:
         return {"channel": {"id": self.direct(str(args.get("users")))}}
@@ -433,6 +467,9 @@ class FakeSlack:
         if token not in self.tokens or not known:
             return web.Response(text=LOGIN_PAGE, content_type="text/html")
         kind, data = self.files[request.match_info["name"]]
+        self.files_asked_for += 1
+        self.changed.set()
+        await self._files_flow.wait()
         return web.Response(body=data, content_type=kind)
 
     # --- what people do --------------------------------------------------------------------------
@@ -444,6 +481,16 @@ class FakeSlack:
         self.member_of.add(channel)
         return channel
 
+    def between(self, one: str, other: str) -> str:
+        """The direct conversation of two people, which the bot cannot see."""
+        channel = f"D{one[1:]}{other[1:]}"
+        self.channels.setdefault(channel, {"id": channel, "is_im": True, "user": other})
+        return channel
+
+    def share(self, channel: str, **flags: Any) -> None:
+        """A channel is shared from now on, or in another way."""
+        self.channels[channel] |= {"is_shared": True, **flags}
+
     def spawn(self, *deliveries: Any) -> None:
         for one in deliveries:
             task = asyncio.ensure_future(one)
@@ -453,7 +500,9 @@ class FakeSlack:
     async def deliver(self, event: dict[str, Any], **fields: Any) -> Delivery:
         """One event of the Events API, until it is acknowledged or given up."""
         self._events += 1
-        fields = {"team_id": TEAM, "is_ext_shared_channel": False, **fields}
+        channel = self.channels.get(str(event.get("channel")), {})
+        external = bool(channel.get("is_ext_shared"))
+        fields = {"team_id": TEAM, "is_ext_shared_channel": external, **fields}
         body = {
             "type": "event_callback", "token": "x", "api_app_id": "A1", "event": event,
             "event_id": f"Ev{self._events}", "event_time": int(time.time()),
@@ -502,8 +551,7 @@ class FakeSlack:
         """A person writes, and Slack tells the app."""
         channel = fields.get("channel", ROOM)
         ts = self.say(text, **fields)
-        outer = {"is_ext_shared_channel": bool(self.channels[channel].get("is_ext_shared"))}
-        self.spawn(*(self.deliver(event, **outer) for event in self.events_of(channel, ts)))
+        self.spawn(*(self.deliver(event) for event in self.events_of(channel, ts)))
         return ts
 
     def mention(self, text: str, **fields: Any) -> str:
@@ -546,7 +594,9 @@ class FakeSlack:
         """A person types a slash command; its response is what only that person reads."""
         payload = {
             "command": command, "text": text, "user_id": user, "user_name": user.lower(),
-            "team_id": TEAM, "channel_id": channel, "channel_name": "x", "api_app_id": "A1",
+            "team_id": TEAM, "team_domain": "test", "channel_id": channel,
+            "channel_name": "directmessage" if channel.startswith("D") else "x",
+            "api_app_id": "A1", "is_enterprise_install": "false",
             "trigger_id": f"{self.new_ts()}.abc", "response_url": f"{self.url}response",
         }  # fmt: skip
         return await self.sockets.deliver("slash_commands", payload, again=False)
@@ -596,6 +646,13 @@ class FakeSlack:
                  "item_user": self.messages[channel][ts]["user"], "event_ts": self.new_ts(),
         }  # fmt: skip
         self.spawn(self.deliver(event))
+
+    def hold_files(self) -> None:
+        """Files are slow: none comes before `release_files`."""
+        self._files_flow.clear()
+
+    def release_files(self) -> None:
+        self._files_flow.set()
 
     def file(self, name: str, kind: str, data: bytes, **fields: Any) -> dict[str, Any]:
         """A file for a message's `files`."""

@@ -60,6 +60,7 @@ class Sockets:
         self.tickets: set[str] = set()
         self.changed = asyncio.Event()
         self.lose_acks = 0
+        self.redelivered = 0
         self._waiting: dict[str, tuple[Sock, Delivery]] = {}
         self._turn = itertools.count()
         self.http_url: str | None = None
@@ -114,6 +115,7 @@ class Sockets:
         for pause_s in (0.0, *(self.retries_s if again else ())):
             await asyncio.sleep(pause_s)
             delivery.attempts += 1
+            self.redelivered += delivery.attempts > 1
             if await (self._by_http(delivery) if self.http_url else self._by_socket(delivery)):
                 return delivery
         delivery.given_up = True

@@ -12,6 +12,7 @@ PAYLOAD_LIMIT = 13_200
 SECTION_LIMIT = 3_000
 VALUE_LIMIT = 2_000
 BLOCKS_LIMIT = 50
+BLOCK_ID_LIMIT = 255
 
 SCOPES = {
     "chat.postMessage": "chat:write",
@@ -55,6 +56,7 @@ def check_message(args: dict[str, Any], *, edit: bool = False) -> None:
         raise Refusal("invalid_blocks")
     for block in blocks:
         check_block(block)
+    check_block_ids(blocks)
     if sum(len(b["text"]) for b in blocks if b["type"] == "markdown") > MARKDOWN_LIMIT:
         raise Refusal("msg_blocks_too_long")
     if len(json.dumps(blocks, ensure_ascii=False)) + len(text) > PAYLOAD_LIMIT and blocks:
@@ -71,6 +73,12 @@ def check_metadata(metadata: Any) -> None:
         raise Refusal("invalid_metadata_schema")
     if any(not isinstance(v, (str, bool, int)) for v in metadata["event_payload"].values()):
         raise Refusal("invalid_metadata_schema")
+
+
+def check_block_ids(blocks: list[dict[str, Any]]) -> None:
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(set(ids)) < len(ids) or any(not 0 < len(one) <= BLOCK_ID_LIMIT for one in ids):
+        raise Refusal("invalid_blocks")
 
 
 def check_block(block: dict[str, Any]) -> None:
@@ -99,6 +107,8 @@ def check_block(block: dict[str, Any]) -> None:
                 )
                 for e in elements
             )
+        case "divider":
+            good = True
         case _:
             good = False
     if not good:

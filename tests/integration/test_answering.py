@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from dataflow import answering as answering_module
 from dataflow.answering import NO_ROOM, Answering
-from dataflow.effects import CallModel, Cancel
+from dataflow.effects import INTERNAL, CallModel, Cancel
 from dataflow.journal_room import JournalRoom
 from dataflow.model.client import Endpoint, ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.request import Request
 from shared import names
 from shared.bus import Bus
-from shared.messages import Outcome, Reply
+from shared.messages import Journaled, Outcome, Reply
 from tests.fakes.model import FakeModel
 from tests.running import question
 
@@ -57,12 +58,12 @@ async def test_what_was_ended_before_the_call_is_not_asked(
     effects = [Cancel(ASKED.id, outcome)] if outcome else []
     answering.take(
         [(ASKED.user, effect) for effect in (CALL, *effects)],
-        lambda _, reply: replied.set_result(reply),
+        lambda _, journaled: replied.set_result(journaled.reply),
     )
     async with asyncio.timeout(20):
         reply = await replied
     watching.cancel()
-    assert reply == await bus.stored_reply(ASKED.user, ASKED.id)
+    assert Journaled(reply) == await bus.stored_reply(ASKED.user, ASKED.id)
     if outcome:
         assert (reply.outcome, reply.text) == (outcome, "")
     elif full:
@@ -70,3 +71,29 @@ async def test_what_was_ended_before_the_call_is_not_asked(
     else:
         assert reply.outcome == "answered"
     assert bool(fake_model.requests) == (outcome is None and not full)
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+async def test_what_fails_after_the_model_call_ends_in_a_journaled_notice(
+    bus: Bus, model: ModelClient, failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever keeps the answer out of the journal: nothing is told before a notice is stored."""
+    monkeypatch.setattr(answering_module, "JOURNAL_AGAIN_S", 0.1)
+    journal = Bus.journal
+    left = failures
+
+    async def defective(self: Bus, reply: Reply) -> Journaled:
+        nonlocal left
+        if left:
+            left -= 1
+            raise RuntimeError("a defect, as ordered")
+        return await journal(self, reply)
+
+    monkeypatch.setattr(Bus, "journal", defective)
+    told: asyncio.Future[Journaled] = asyncio.get_running_loop().create_future()
+    answering = Answering(bus, model, JournalRoom(bus))
+    answering.take([(ASKED.user, CALL)], lambda _, journaled: told.set_result(journaled))
+    async with asyncio.timeout(20):
+        journaled = await told
+    assert journaled == await bus.stored_reply(ASKED.user, ASKED.id)
+    assert (journaled.reply.outcome, journaled.reply.text) == ("failed", INTERNAL)

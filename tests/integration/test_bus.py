@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,11 +18,13 @@ from structlog.testing import capture_logs
 
 from bots.endings import end
 from ops.nats_server import NatsServer
-from shared import names, streams
-from shared.bus import CUT, Bus
+from shared import names, quota, streams
+from shared.bus import CUT, Bus, OverQuota
 from shared.connection import REQUEST_TIMEOUT_S, Unavailable
-from shared.messages import REPLY_LIMIT_BYTES, Reply
-from shared.pull import consume, follow
+from shared.follow import Position, follow
+from shared.messages import REPLY_LIMIT_BYTES, Deleted, Forget, Reply, Reset, Stop
+from shared.pull import consume
+from shared.quota import Shares
 from shared.streams import ensure_reply_consumer
 from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct, question
@@ -94,7 +97,9 @@ class Reader:
 
 @asynccontextmanager
 async def following(bus: Bus, reader: Reader, *, after: int = 0) -> AsyncIterator[None]:
-    task = asyncio.create_task(follow(bus, names.DLQ, "dlq.>", after=after, deliver=reader.take))
+    task = asyncio.create_task(
+        follow(bus, names.DLQ, "dlq.>", after=Position(after), deliver=reader.take)
+    )
     try:
         yield
         assert not task.done()
@@ -399,6 +404,90 @@ async def test_patience_outlasts_a_restart(nats: NatsServer, bus: Bus) -> None:
     assert await stored(bus, names.PROMPTS) == 1
 
 
+def spent(bus: Bus, user: str = "test:ada") -> None:
+    """Uses up what a user may store within a day."""
+    rest = quota.EVENT_SHARE_BYTES - bus._event_shares._used_by(user, time.monotonic())
+    assert bus._event_shares.take(user, int(rest), time.monotonic())
+
+
+async def test_one_user_cannot_store_more_than_a_share(bus: Bus) -> None:
+    """Nothing is stored, others go on, and what was stored before is still known."""
+    first = question("ada", 1, "hello")
+    assert await bus.publish(first)
+    spent(bus)
+    with pytest.raises(OverQuota):
+        await bus.publish(question("ada", 2, "more"))
+    assert await bus.publish(question("bob", 1, "hello"))
+    assert not await bus.publish(first)
+    assert await stored(bus, names.PROMPTS) == 2
+    with pytest.raises(OverQuota):
+        await bus.publish(question("ada", 2, "more"))
+
+
+async def test_the_first_message_of_a_stream_can_be_over_the_share(bus: Bus) -> None:
+    """Asking whether it is known works on an empty stream, too."""
+    spent(bus)
+    with pytest.raises(OverQuota):
+        await bus.publish(question("ada", 1, "hello"))
+    assert await stored(bus, names.PROMPTS) == 0
+
+
+@pytest.mark.parametrize("kind", [Stop, Deleted, Reset, Forget])
+async def test_who_is_over_the_share_can_take_back(bus: Bus, kind: Any) -> None:
+    """These events have a share of their own, which has its end as well."""
+    spent(bus)
+    head = question("ada", 1, "x").model_dump(exclude={"kind", "text"})
+    assert await bus.publish(kind(**head, prompt_id="ada-0"))
+    assert bus._reserves.take(
+        "test:ada", quota.RESERVE_BYTES - quota.RESERVE_AT_LEAST_BYTES, time.monotonic()
+    )
+    assert not await bus.publish(kind(**head, prompt_id="ada-0"))
+    with pytest.raises(OverQuota):
+        await bus.publish(kind(**{**head, "id": "ada-2"}, prompt_id="ada-0"))
+
+
+async def test_repeats_and_refusals_do_not_use_the_share(nats: NatsServer, bus: Bus) -> None:
+    """Only what is stored counts."""
+    ask = question("ada", 1, "hello")
+    assert await bus.publish(ask)
+    used = bus._event_shares._used_by("test:ada", time.monotonic())
+    for _ in range(5):
+        assert not await bus.publish(ask)
+    nats.kill()
+    await until(lambda: not bus.connected)
+    with pytest.raises(Unavailable):
+        await bus.publish(question("ada", 2, "hello"))
+    assert bus._event_shares._used_by("test:ada", time.monotonic()) <= used
+    nats.start()
+    await until(lambda: bus.connected)
+
+
+async def test_the_server_has_a_limit_for_one_user_as_well(bus: Bus) -> None:
+    """Whatever a restarted adapter has forgotten of its users' shares; others are not concerned."""
+    live = (await bus.js.stream_info(names.PROMPTS)).config
+    await bus.js.update_stream(live.evolve(max_msgs_per_subject=2))
+    asks = [question("ada", number, "hello") for number in range(3)]
+    assert [await bus.publish(ask) for ask in asks[:2]] == [True, True]
+    with pytest.raises(OverQuota):
+        await bus.publish(asks[2])
+    assert not await bus.publish(asks[0])
+    many = [question(f"user{number}", 1, "hello") for number in range(100)]
+    results = await asyncio.gather(
+        *(bus.publish(ask) for ask in [*many, asks[2]]), return_exceptions=True
+    )
+    assert results[:-1] == [True] * 100
+    assert isinstance(results[-1], OverQuota)
+
+
+async def test_a_full_stream_is_not_one_users_doing(bus: Bus) -> None:
+    """Then the person is asked to come back, and not told to have asked too much."""
+    live = (await bus.js.stream_info(names.PROMPTS)).config
+    await bus.js.update_stream(live.evolve(max_bytes=1000))
+    assert await bus.publish(question("ada", 1, "hello"))
+    with pytest.raises(Unavailable, match="maximum bytes exceeded"):
+        await bus.publish(question("ada", 2, "x" * 1000))
+
+
 async def test_the_first_reply_stands(nats: NatsServer, bus: Bus) -> None:
     """Whoever comes second gets the first one's words, at the same moment too."""
     other = await Bus.connect(nats.url, name="other")
@@ -406,7 +495,7 @@ async def test_the_first_reply_stands(nats: NatsServer, bus: Bus) -> None:
         *(b.journal(reply(1, f"text {n}")) for n, b in enumerate([bus, other] * 10))
     )
     await other.close()
-    assert len({r.text for r in results}) == 1
+    assert len({r.reply.text for r in results}) == 1
     assert await bus.stored_reply("test:ada", "ada-1") == results[0]
     assert await stored(bus, names.REPLIES) == 1
 
@@ -422,7 +511,7 @@ async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
             await asyncio.sleep(0.01)
     proxy.reset()
     proxy.lose()
-    assert (await asyncio.wait_for(journaling, 20)).text == "once"
+    assert (await asyncio.wait_for(journaling, 20)).reply.text == "once"
     assert await stored(bus, names.REPLIES) == 2
 
 
@@ -434,15 +523,16 @@ async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
 )  # fmt: skip
 async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
     """However unevenly its text takes room."""
-    kept = await asyncio.wait_for(bus.journal(reply(1, text, prompt_text="why?")), 10)
+    journaled = await asyncio.wait_for(bus.journal(reply(1, text, prompt_text="why?")), 10)
+    kept = journaled.reply
     assert kept.text.endswith(CUT)
     assert text.startswith(kept.text.removesuffix(CUT))
     assert REPLY_LIMIT_BYTES // 5 < len(kept.wire()) <= REPLY_LIMIT_BYTES
-    assert await bus.stored_reply("test:ada", "ada-1") == kept
+    assert await bus.stored_reply("test:ada", "ada-1") == journaled
 
 
 async def test_the_question_is_left_out_before_the_answer_is_cut(bus: Bus) -> None:
-    kept = await bus.journal(reply(1, "x" * 400_000, prompt_text="y" * 100_000))
+    kept = (await bus.journal(reply(1, "x" * 400_000, prompt_text="y" * 100_000))).reply
     assert (kept.text, kept.prompt_text) == ("x" * 400_000, "")
 
 
@@ -496,6 +586,40 @@ async def test_a_dead_letter_of_any_size_is_kept(bus: Bus, logged: list[Any]) ->
     assert len(letter.data or b"") > len(data) - 10_000
     assert (letter.headers or {})["Threadwax-Reason"] == "no reply"
     assert LOST not in told(logged)
+
+
+async def test_a_dead_letter_can_be_cut(bus: Bus) -> None:
+    await bus.bury(subject="prompts", data=b"x" * 5000, reason="no reply", limit_bytes=10)
+    assert (await bus.js.get_last_msg(names.DLQ, "dlq.prompts")).data == b"x" * 10
+
+
+async def test_one_users_dead_letters_do_not_push_out_the_others(bus: Bus) -> None:
+    """Of those that come after a share only the beginning is kept, and nothing is lost."""
+    bus._dead_shares = Shares(3000)
+    for number in range(3):
+        subject = f"replies.slack.T1.slack-{number}"
+        await bus.bury(subject=subject, data=b"x" * 2000, reason="gone")
+    await bus.bury(subject="replies.slack.T2.slack-9", data=b"x" * 2000, reason="gone")
+    sizes = {
+        subject: len(
+            (await bus.js.get_last_msg(names.DLQ, f"dlq.replies.slack.{subject}")).data or b""
+        )
+        for subject in ("T1.slack-0", "T1.slack-1", "T1.slack-2", "T2.slack-9")
+    }
+    assert list(sizes.values()) == [2000, 1024, 1024, 2000]
+
+
+async def test_dead_letters_of_one_subject_are_limited_in_number(bus: Bus) -> None:
+    """Requests that nobody can answer have one subject: the newest remain, and all of others."""
+    live = (await bus.js.stream_info(names.DLQ)).config
+    assert live.max_msgs_per_subject == streams.DEAD_LETTERS_OF_A_SUBJECT
+    await bus.js.update_stream(live.evolve(max_msgs_per_subject=3))
+    await bus.bury(subject="p.0.slack.T1", data=b"kept", reason="unreadable")
+    for number in range(10):
+        await bus.bury(subject="prompts", data=f"{number}".encode(), reason="no reply")
+    assert await stored(bus, names.DLQ) == 4
+    assert (await bus.js.get_msg(names.DLQ, 1)).data == b"kept"
+    assert (await bus.js.get_last_msg(names.DLQ, "dlq.prompts")).data == b"9"
 
 
 # --- outages --------------------------------------------------------------------------------------

@@ -213,7 +213,9 @@ async def test_a_prompt_id_used_twice_is_answered_once(world: World) -> None:
     second = question("twice", 1, "second")
     await world.bus.js.publish(names.prompt_subject(second.user), second.wire())
     await answer_to(world.bus, question("twice", 2, "next"))
-    assert await world.bus.stored_reply(second.user, second.id) == first
+    stored = await world.bus.stored_reply(second.user, second.id)
+    assert stored is not None
+    assert stored.reply == first
     assert [r["messages"][-1]["content"] for r in world.model.requests] == ["first", "next"]
 
 

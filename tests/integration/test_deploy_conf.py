@@ -29,11 +29,11 @@ from bots.platform import Part, Publish
 from bots.relay import Relay
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
-from shared import names
-from shared.bus import Bus
+from shared import names, quota
+from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
 from shared.group_commit import ALONE_AT_ONCE, BATCH_FROM, BATCH_ID
-from shared.messages import Ask, Partial, Place, Reply
+from shared.messages import Ask, Partial, Place, Reply, Stop
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
 from tests.fakes.model import FakeModel
@@ -233,6 +233,10 @@ async def as_slack(server: Server) -> AsyncIterator[Plain]:
     await slack.client.close()
 
 
+async def silent(_: Exception) -> None:
+    """For clients that are to be refused."""
+
+
 def ask(platform: str, name: str, text: str = "hello") -> Ask:
     return Ask(
         id=f"{platform}-{name}-{secrets.token_hex(4)}",
@@ -329,6 +333,28 @@ async def test_adapter_finds_its_receipts_and_buries_what_it_cannot_show(
         await bus.close()
 
 
+async def test_adapter_over_its_users_share_knows_what_it_stored(
+    server: Server, admin: Bus
+) -> None:
+    """From an account of its own, too: a repeat is no new question, and a stop still passes."""
+    bus = await Bus.connect(server.url("slack"), name="slack")
+    try:
+        asked = ask("slack", "greedy")
+        assert await bus.publish(asked)
+        assert bus._event_shares.take(
+            asked.user, quota.EVENT_SHARE_BYTES - quota.EVENT_AT_LEAST_BYTES, time.monotonic()
+        )
+        before = await admin.last_sequence(names.PROMPTS)
+        assert not await bus.publish(asked)
+        with pytest.raises(OverQuota):
+            await bus.publish(ask("slack", "greedy"))
+        assert await admin.last_sequence(names.PROMPTS) == before
+        stop = Stop(**ask("slack", "greedy").model_dump(exclude={"kind", "text"}))
+        assert await bus.publish(stop)
+    finally:
+        await bus.close()
+
+
 async def test_a_reply_nobody_can_read_is_buried_under_its_subject(
     server: Server, admin: Bus
 ) -> None:
@@ -358,6 +384,25 @@ async def test_gateway_answers_plain_clients(server: Server, gateway: Running) -
         await asker.client.close()
     assert first.data == again.data == b"answer 2 to: hello"
     assert not asker.violations
+    assert "nats refused" not in gateway.log.read_text()
+
+
+async def test_there_are_no_guests(server: Server, gateway: Running, admin: Bus) -> None:
+    """Without a password nobody connects, and what the admin puts there is not answered."""
+    guest = Client()
+    with pytest.raises(nats.errors.Error, match="Authorization"):
+        await guest.connect(f"nats://{HOST}:{server.port}", allow_reconnect=False, error_cb=silent)
+    assert guest._transport is not None
+    guest._transport.close()  # type: ignore[no-untyped-call]  # which a refused client leaves open
+    person = await plain(server, "admin")
+    before = await admin.last_sequence(names.PROMPTS)
+    body = json.dumps({"user_id": "ada", "prompt": "hello"}).encode()
+    try:
+        with pytest.raises(nats.errors.TimeoutError):
+            await person.client.request(names.GUESTS_SUBJECT, body, timeout=1)
+    finally:
+        await person.client.close()
+    assert await admin.last_sequence(names.PROMPTS) == before
     assert "nats refused" not in gateway.log.read_text()
 
 
@@ -404,6 +449,7 @@ NOT_TO_PUBLISH = {
         "prompts.gateway.ada",
         "prompts.slack.ada.more",
         "prompts",
+        "prompts.guest",
         "replies.slack.ada.x",
         "replies.discord.ada.x",
         "partials.slack.ada.x",
@@ -437,6 +483,7 @@ NOT_TO_PUBLISH = {
     ),
     "client": (
         "prompts.slack.ada",
+        "prompts.guest",
         "prompts.gateway.ada",
         "replies.gateway.ada.x",
         "_INBOX.somebody",
@@ -445,7 +492,7 @@ NOT_TO_PUBLISH = {
         "$SRV.PING",
         "$SYS.REQ.SERVER.PING",
     ),
-    "ask": ("prompts.gateway.ada", "replies.gateway.ada.x", "$JS.API.INFO"),
+    "ask": ("prompts.guest", "prompts.gateway.ada", "replies.gateway.ada.x", "$JS.API.INFO"),
     "dataflow": (
         "prompts.slack.ada",
         "_INBOX.somebody",
@@ -457,6 +504,7 @@ NOT_TO_PUBLISH = {
     ),
     "gateway": (
         "prompts.slack.ada",
+        "prompts.guest",
         "replies.gateway.ada.x",
         "_INBOX_dataflow.x",
         "_INBOX_setup.x",
@@ -467,6 +515,7 @@ NOT_TO_PUBLISH = {
     ),
     "terminal": (
         "prompts.slack.ada",
+        "prompts.guest",
         "replies.terminal.ada.x",
         "$KV.RECEIPTS.slack.x.0",
         "$JS.ACK.REPLIES.slack.1.1.1.1.0",
@@ -523,11 +572,12 @@ async def test_role_cannot_hear_what_is_not_its_own(server: Server, role: str) -
 
 
 async def test_gateway_cannot_take_every_request(server: Server) -> None:
-    """It hears `prompts` in its queue group only, so no second gateway goes hungry."""
+    """It hears requests in its queue group only, so no second gateway goes hungry."""
     somebody = await plain(server, "gateway")
     try:
-        await somebody.client.subscribe("prompts")
-        assert await somebody.refused('subscription to "prompts"')
+        for subject in ("prompts", "prompts.guest"):
+            await somebody.client.subscribe(subject)
+            assert await somebody.refused(f'subscription to "{subject}"')
     finally:
         await somebody.client.close()
 
@@ -621,9 +671,6 @@ async def test_wrong_password_is_refused(server: Server, role: str) -> None:
     """Neither a wrong password nor none, nor another role's, opens a role."""
     address = f"{HOST}:{server.port}"
     other = server.passwords["client" if role != "client" else "ask"]
-
-    async def silent(_: Exception) -> None:
-        return
 
     for who in (f"{role}:wrong@", f"{role}:{other}@", f"{role}:@", ""):
         client = Client()

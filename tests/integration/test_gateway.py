@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,12 +14,10 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from bots.endings import end
-from bots.gateway.discovery import SERVICE, be_discovered
-from bots.gateway.platform import QUEUE_GROUP, Gateway
-from bots.relay import Relay
-from shared import names
-from shared.bus import Bus
+from bots.gateway.askers import CLIENTS
+from bots.gateway.discovery import SERVICE
+from bots.gateway.platform import Gateway
+from shared import names, quota
 from shared.lifecycle import child_environment
 from tests.fakes.flow import FakeFlow
 
@@ -35,34 +34,6 @@ PROGRAM = (
 
 ERROR = "Nats-Service-Error"
 CODE = "Nats-Service-Error-Code"
-
-
-@pytest.fixture
-async def flow(nats: Any) -> AsyncIterator[FakeFlow]:
-    """What answers."""
-    flow = await FakeFlow.start(nats.url)
-    yield flow
-    await flow.stop()
-
-
-@pytest.fixture
-async def gateway(nats: Any, flow: FakeFlow) -> AsyncIterator[Gateway]:
-    """A gateway that listens, with its relay."""
-    del flow
-    bus = await Bus.connect(nats.url, name="gateway")
-    gateway = Gateway(bus)
-    relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
-    await be_discovered(bus, QUEUE_GROUP, gateway.counts)
-    listening = asyncio.create_task(gateway.listen(bus.publish))  # type: ignore[arg-type]
-    relaying = asyncio.create_task(relay.run())
-    async with asyncio.timeout(ANSWER_S):
-        await gateway.listening.wait()
-    yield gateway
-    await gateway.close()
-    async with asyncio.timeout(ANSWER_S):
-        await listening
-    await end(relaying)
-    await bus.close()
 
 
 @pytest.fixture
@@ -143,7 +114,6 @@ async def test_any_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, nam
         (b'{"user_id": "ada"}', "prompt is missing"),
         (body("ada", 5), "prompt is missing"),
         (body("ada", " \n"), "prompt is empty"),
-        (b'{"user_id": "ada", "prompt": "\\ud800"}', "prompt is not valid Unicode"),
     ],
 )
 async def test_bad_input_is_refused_at_once(
@@ -151,9 +121,9 @@ async def test_bad_input_is_refused_at_once(
 ) -> None:
     """Whatever cannot be a question is told so in plain words, and nothing is stored."""
     answer = await asked(client, data)
-    assert answer.data == b""
     assert answer.headers is not None
     assert words in answer.headers[ERROR]
+    assert answer.data.decode() == answer.headers[ERROR]
     assert answer.headers[CODE] == "400"
     assert flow.events == []
 
@@ -240,6 +210,75 @@ async def test_a_long_message_id_still_dedupes(client: Client, flow: FakeFlow) -
         answer = await asked(client, body("ada", "long id"), Nats_Msg_Id="é" * 500)
         assert answer.data == b"echo long id"
     assert flow.asked("gateway:ada") == {"long id": 1}
+
+
+async def test_one_users_questions_are_stored_in_their_order(
+    client: Client, flow: FakeFlow
+) -> None:
+    """However many come at once, and from however many connections' inboxes."""
+    prompts = [f"question {number}" for number in range(200)]
+    await asyncio.gather(*(asked(client, body("ada", prompt)) for prompt in prompts))
+    assert list(flow.asked("gateway:ada")) == prompts
+
+
+@pytest.mark.parametrize(
+    ("escaped", "repaired"),
+    [("a\\ud800", "a\ufffd"), ("\\udc00b", "\ufffdb"), ("\\ud83d\\ude00", "😀"),
+     ("\\ude00\\ud83d", "\ufffd\ufffd")],
+)  # fmt: skip
+async def test_half_a_surrogate_pair_in_a_prompt_is_replaced(
+    client: Client, escaped: str, repaired: str
+) -> None:
+    """It costs a character and not the question; JSON may hold halves that UTF-8 may not."""
+    data = f'{{"user_id": "ada", "prompt": "{escaped}"}}'.encode()
+    assert (await asked(client, data)).data.decode() == f"echo {repaired}"
+
+
+async def test_a_request_that_nobody_can_be_told_about_is_kept_small(
+    client: Client, flow: FakeFlow
+) -> None:
+    """Of many, the dead letters have the beginning each."""
+    await client.publish("prompts", body("eve", "x" * 100_000))
+    assert (await dead_letter(client)).data == body("eve", "x" * 100_000)[:4096]
+    assert flow.events == []
+
+
+async def test_who_has_asked_too_much_is_told_so(
+    client: Client, gateway: Gateway, flow: FakeFlow
+) -> None:
+    """In header and body; others are answered, and so is a repeat."""
+    assert (await asked(client, body("ada", "one"), Nats_Msg_Id="1")).data == b"echo one"
+    shares = gateway._clients._bus._event_shares
+    rest = quota.EVENT_SHARE_BYTES - quota.EVENT_AT_LEAST_BYTES
+    assert shares.take("gateway:ada", rest, time.monotonic())
+    answer = await asked(client, body("ada", "two"))
+    assert answer.headers is not None
+    assert answer.headers[CODE] == "429"
+    assert answer.data.decode() == answer.headers[ERROR]
+    assert "as much as one user may" in answer.headers[ERROR]
+    assert (await asked(client, body("ada", "one"), Nats_Msg_Id="1")).data == b"echo one"
+    assert (await asked(client, body("bob", "three"))).data == b"echo three"
+    assert flow.asked("gateway:ada") == {"one": 1}
+
+
+async def test_one_users_repeats_leave_room_for_others(client: Client, flow: FakeFlow) -> None:
+    """A retry storm is refused from some number on; another's repeat is still answered."""
+    storm = [
+        asyncio.create_task(asked(client, body("ada", "wait"), Nats_Msg_Id="1"))
+        for _ in range(CLIENTS.repeats_of_one + 20)
+    ]
+    other = [
+        asyncio.create_task(asked(client, body("bob", "wait too"), Nats_Msg_Id="1"))
+        for _ in range(2)
+    ]
+    await flow.until_asked("wait")
+    done, _ = await asyncio.wait(storm, return_when=asyncio.FIRST_COMPLETED)
+    assert (done.pop().result().headers or {})[CODE] == "429"
+    await flow.until_asked("wait too")
+    flow.release()
+    assert {(await task).data for task in other} == {b"echo wait too"}
+    answers = [(await task).data for task in storm]
+    assert answers.count(b"echo wait") > CLIENTS.repeats_of_one // 2
 
 
 async def test_many_are_answered_side_by_side(client: Client) -> None:

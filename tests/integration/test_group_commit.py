@@ -98,7 +98,7 @@ async def test_the_first_reply_stands_among_many(bus: Bus) -> None:
     first = await bus.journal(reply_to(events[150], "first"))
     stand = await asyncio.gather(*(bus.journal(reply_to(event, "second")) for event in events))
     assert stand[150] == first
-    assert {reply.text for reply in stand if reply is not stand[150]} == {"second"}
+    assert {kept.reply.text for kept in stand if kept is not stand[150]} == {"second"}
     replies = [Reply.model_validate_json(m.data or b"") for m in await stored(bus, names.REPLIES)]
     assert sorted(r.prompt_id for r in replies) == sorted(event.id for event in events)
 

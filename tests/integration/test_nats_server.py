@@ -120,7 +120,7 @@ async def test_guest_asks_and_is_answered(nats: NatsServer) -> None:
     async def answer(message: Msg) -> None:
         await message.respond(b"hello")
 
-    await bus.client.subscribe(names.GATEWAY_SUBJECT, cb=answer)
+    await bus.client.subscribe(names.GUESTS_SUBJECT, cb=answer)
     await bus.client.flush()
     guest = await client.connect(nats.guest_url)
     assert (await guest.request(names.GATEWAY_SUBJECT, b"{}", timeout=5)).data == b"hello"

@@ -12,8 +12,9 @@ import pytest
 from bots import preview
 from bots import relay as relay_module
 from bots.endings import end
+from bots.part_poster import NOT_SHOWABLE, POISON_OTHERS, POISON_TRIES
 from bots.platform import Forbidden, Gone, Later, Never
-from bots.relay import NOT_SHOWABLE, STOPPED, Relay
+from bots.relay import STOPPED, Relay
 from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus
@@ -57,10 +58,10 @@ async def relaying(bus: Bus, platform: FakePlatform) -> AsyncIterator["asyncio.T
 def reply(user: str, number: int, text: str, outcome: Outcome = "answered", **fields: Any) -> Reply:
     now = datetime.now(UTC)
     fields.setdefault("answered_at", now)
+    fields.setdefault("place", direct(user))
     return Reply(
         prompt_id=f"{user}-{number}",
         user=names.user_of("test", user),
-        place=direct(user),
         outcome=outcome,
         text=text,
         said_at=now,
@@ -164,7 +165,7 @@ async def test_a_crash_between_post_and_receipt_posts_nothing_twice(
         await until_acknowledged(bus, 1)
     assert platform.texts() == ["once"]
     assert platform.finds == ["ada-1.0"]
-    assert await Receipts(bus, "test").claim("ada-1.0") == Posted("found")
+    assert await Receipts(bus, "test").claim("ada-1.0") == Posted("found", finished=True)
 
 
 async def test_a_crash_before_the_post_posts_it_after_all(bus: Bus, platform: FakePlatform) -> None:
@@ -202,7 +203,7 @@ async def test_after_a_crash_a_younger_reply_does_not_overtake(
     await bus.journal(reply("ada", 1, "first"))
     async with relaying(bus, platform):
         await platform.until(lambda: "ada-1.0" in platform.tries)
-    await bus.journal(reply("ada", 2, "second"))
+    await bus.journal(reply("ada", 2, "second", after="ada-1"))
     async with relaying(bus, platform):
         await until_acknowledged(bus, 2)
     assert platform.texts("test:ada") == ["first", "second"]
@@ -224,11 +225,97 @@ async def test_after_a_broken_connection_a_younger_reply_does_not_overtake(
                 await asyncio.sleep(0.01)
         proxy.reset()
         proxy.lose()
-        await bus.journal(reply("ada", 2, "second"))
+        await bus.journal(reply("ada", 2, "second", after="ada-1"))
         await until_acknowledged(bus, 3)
     await far.close()
     await proxy.stop()
     assert platform.texts("test:ada") == ["first", "second"]
+
+
+async def test_after_a_defect_a_younger_reply_does_not_overtake(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """It is not acknowledged and comes again; the one behind it waits for that."""
+    platform.orders["ada-1.0"].append(RuntimeError("a defect, as ordered"))
+    await bus.journal(reply("ada", 1, "first"))
+    await bus.journal(reply("ada", 2, "second", after="ada-1"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 2)
+    assert platform.texts() == ["first", "second"]
+
+
+async def test_nobody_looks_for_the_one_before_where_this_process_showed_it(
+    bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ordinary case costs no round trip."""
+    asked: list[str] = []
+    is_finished = Receipts.is_finished
+
+    async def counted(self: Receipts, prompt_id: str) -> bool:
+        asked.append(prompt_id)
+        return await is_finished(self, prompt_id)
+
+    monkeypatch.setattr(Receipts, "is_finished", counted)
+    async with relaying(bus, platform):
+        for n in range(10):
+            await bus.journal(reply("ada", n, f"text {n}", after=f"ada-{n - 1}" if n else None))
+        await until_acknowledged(bus, 10)
+    assert platform.texts() == [f"text {n}" for n in range(10)]
+    assert asked == []
+
+
+@pytest.mark.parametrize("first", ["short", "word " * 50, "gone", "withdrawn"])
+async def test_the_next_process_knows_that_the_one_before_is_finished(
+    bus: Bus, platform: FakePlatform, first: str
+) -> None:
+    """By its receipts alone: shown in one part or in several, a dead letter, or withdrawn."""
+    outcome: Outcome = "withdrawn" if first == "withdrawn" else "answered"
+    if first == "gone":
+        platform.always["ada-1.0"] = Gone("nobody is there")
+    await bus.journal(reply("ada", 1, first, outcome))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    await bus.journal(reply("ada", 2, "second", after="ada-1"))
+    async with relaying(bus, platform):
+        await platform.until(lambda: "second" in platform.texts(), seconds=5)
+
+
+async def test_a_reply_before_it_that_nobody_knows_any_more_holds_nothing_up(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """Its receipts are gone, or of a version that noted no end; the consumer has nothing left."""
+    await bus.journal(reply("ada", 2, "second", after="ada-1"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.texts() == ["second"]
+
+
+async def test_a_thread_waits_for_itself_alone(bus: Bus, platform: FakePlatform) -> None:
+    """The same user is answered in another thread meanwhile."""
+    other = direct("ada").model_copy(update={"thread": "other"})
+    platform.orders["ada-1.0"].append(Later("rate limit", 60))
+    await bus.journal(reply("ada", 1, "later"))
+    await bus.journal(reply("ada", 2, "behind it", after="ada-1"))
+    async with relaying(bus, platform):
+        await platform.until(lambda: "ada-1.0" in platform.tries)
+        await bus.journal(reply("ada", 3, "elsewhere", place=other))
+        await platform.until_posts(1, seconds=5)
+    assert platform.texts() == ["elsewhere"]
+
+
+async def test_a_reply_that_was_given_up_is_not_tried_when_it_comes_again(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """Its acknowledgement was lost: it is a dead letter, and no later part of it is shown."""
+    platform.orders["ada-1.0"].append(Gone("nobody is there"))
+    text = "word " * 50
+    await bus.journal(reply("ada", 1, text))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    await bus.js.delete_consumer(names.REPLIES, CONSUMER)
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.tries == ["ada-1.0"]
 
 
 async def test_what_was_posted_and_not_acknowledged_is_not_posted_again(
@@ -311,6 +398,50 @@ async def test_what_no_platform_took_for_a_day_is_given_up(
     assert await dead_letters(bus) == [
         ("dlq.replies.test.ada.ada-1", "not shown within a day: down")
     ]
+
+
+async def test_a_text_on_which_the_platform_fails_gets_the_plain_notice(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """Others are shown meanwhile, so it is not down; and nothing waits for a day behind it."""
+    failing = [Later("HTTP 500", 0.1, maybe_posted=True)] * 30
+    platform.orders["ada-1.0"] += failing
+    await bus.journal(reply("ada", 1, "poison"))
+    await bus.journal(reply("ada", 2, "next", after="ada-1"))
+    async with relaying(bus, platform):
+        for n in range(POISON_OTHERS):
+            await bus.journal(reply("bob", n, f"other {n}"))
+        await platform.until_posts(POISON_OTHERS)
+        platform.orders["ada-1.0"].clear()
+        platform.always_texts["poison"] = Later("HTTP 500", 0.1, maybe_posted=True)
+        await until_acknowledged(bus, 2 + POISON_OTHERS)
+    assert platform.texts("test:ada") == [NOT_SHOWABLE, "next"]
+    assert platform.tries.count("ada-1.0") >= POISON_TRIES
+    assert await dead_letters(bus) == []
+
+
+async def test_a_platform_that_is_down_gets_the_text_when_it_is_back(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """It fails on everything: nothing says that a text is at fault."""
+    platform.orders["ada-1.0"] += [Later("HTTP 503", 0.05, maybe_posted=True)] * 3 * POISON_TRIES
+    platform.orders["bob-1.0"] += [Later("HTTP 503", 0.05, maybe_posted=True)] * 3 * POISON_TRIES
+    await bus.journal(reply("ada", 1, "one"))
+    await bus.journal(reply("bob", 1, "two"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 2)
+    assert sorted(platform.texts()) == ["one", "two"]
+
+
+async def test_an_adapters_defect_with_one_text_ends_in_the_plain_notice(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    platform.always_texts["breaks it"] = RuntimeError("a defect, as ordered")
+    await bus.journal(reply("ada", 1, "breaks it"))
+    await bus.journal(reply("ada", 2, "next", after="ada-1"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 2, seconds=60)
+    assert platform.texts() == [NOT_SHOWABLE, "next"]
 
 
 async def test_a_refused_text_gets_the_plain_notice_once(bus: Bus, platform: FakePlatform) -> None:

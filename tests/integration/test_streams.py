@@ -1,6 +1,5 @@
 """The streams as the server really keeps them."""
 
-import os
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -9,8 +8,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
 from ops.nats_server import NatsServer
-from shared import names, streams
-from shared.blobs import blob, put_blob
+from shared import names, quota, streams
 from shared.bus import Bus
 
 
@@ -76,6 +74,73 @@ async def test_set_up_updates_what_differs_and_keeps_the_rest(js: JetStreamConte
     assert info.config.max_bytes == 2 * streams.GIB  # more room is never taken back
     assert info.config.description == "ours"
     assert info.state.messages == 1
+
+
+async def without_limits(js: JetStreamContext) -> None:
+    """The streams as older versions made them."""
+    for name in (names.PROMPTS, names.DLQ):
+        live = (await js.stream_info(name)).config
+        await js.update_stream(
+            live.evolve(max_msgs_per_subject=-1, discard_new_per_subject=False, allow_atomic=False)
+        )
+
+
+async def test_set_up_limits_the_streams_of_an_older_version(js: JetStreamContext) -> None:
+    """What one user may store has its bound after an upgrade, and all messages are there."""
+    await without_limits(js)
+    await js.publish("prompts.slack.T1", b"kept")
+    await streams.set_up(js)
+    prompts = await js.stream_info(names.PROMPTS)
+    assert prompts.config.max_msgs_per_subject == quota.EVENTS_OF_A_USER
+    assert prompts.config.discard_new_per_subject
+    assert prompts.state.messages == 1
+    dead = (await js.stream_info(names.DLQ)).config
+    assert dead.max_msgs_per_subject == streams.DEAD_LETTERS_OF_A_SUBJECT
+
+
+@pytest.mark.parametrize("others", [0, 3])
+async def test_set_up_deletes_nothing_for_a_limit(
+    js: JetStreamContext, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """The server would delete what one subject has above a new limit: then there is none yet."""
+    await without_limits(js)
+    monkeypatch.setattr(quota, "EVENTS_OF_A_USER", 3)
+    for number in range(4):
+        await js.publish("prompts.slack.T1", f"{number}".encode())
+    for number in range(others):
+        await js.publish(f"prompts.slack.O{number}", b"x")
+    await streams.set_up(js)
+    prompts = await js.stream_info(names.PROMPTS)
+    assert prompts.state.messages == 4 + others
+    assert prompts.config.max_msgs_per_subject == -1
+    assert prompts.config.allow_atomic  # all else is brought up to date
+    await js.purge_stream(names.PROMPTS, keep=3)
+    await streams.set_up(js)
+    prompts = await js.stream_info(names.PROMPTS)
+    assert prompts.config.max_msgs_per_subject == 3
+    assert prompts.state.messages == 3
+
+
+async def test_set_up_limits_a_stream_of_many_users(
+    js: JetStreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More messages than one user may have are no reason, if no user has that many."""
+    await without_limits(js)
+    monkeypatch.setattr(quota, "EVENTS_OF_A_USER", 3)
+    for number in range(5):
+        await js.publish(f"prompts.slack.T{number}", b"x")
+    await streams.set_up(js)
+    assert (await js.stream_info(names.PROMPTS)).config.max_msgs_per_subject == 3
+
+
+async def test_set_up_keeps_a_larger_limit_of_the_operators(js: JetStreamContext) -> None:
+    """As with the room of a stream."""
+    live = (await js.stream_info(names.PROMPTS)).config
+    await js.update_stream(live.evolve(max_msgs_per_subject=2 * quota.EVENTS_OF_A_USER))
+    await streams.set_up(js)
+    live = (await js.stream_info(names.PROMPTS)).config
+    assert live.max_msgs_per_subject == 2 * quota.EVENTS_OF_A_USER
+    assert live.discard_new_per_subject
 
 
 @pytest.mark.parametrize(
@@ -152,17 +217,3 @@ def test_durability_is_told_by_the_monitoring(nats: NatsServer) -> None:
     nats.stop()
     with pytest.raises(streams.NotMonitored):
         streams.sync_always(nats.monitor_url)
-
-
-async def test_blobs_are_stored_in_pieces(nats: NatsServer) -> None:
-    """Empty, small, and larger than one message; half a file is no file."""
-    bus = await Bus.connect(nats.url, name="test")
-    for name, data in (("test-0", b""), ("test-1", b"x"), ("test-2", os.urandom(2_000_000))):
-        await put_blob(bus, name, data)
-        assert await blob(bus, name) == data
-    assert await blob(bus, "test-unknown") is None
-    await bus.js.purge_stream(streams.BLOBS, subject="blobs.test.test-2.1")
-    assert await blob(bus, "test-2") is None
-    with pytest.raises(names.BadName):
-        await put_blob(bus, "test.*", b"x")
-    await bus.close()

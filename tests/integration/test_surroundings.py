@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from dataflow.answering import NO_ROOM
+from dataflow.prompts_source import DEFECT, UNREADABLE
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
@@ -184,18 +183,6 @@ async def test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal(
     assert await flow.stop() == 0
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 96 MB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 async def test_a_full_disk_pauses_the_flow_and_ends_nothing(
     nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
 ) -> None:
@@ -322,4 +309,40 @@ async def test_a_clock_set_back_starts_the_flow_afresh(
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     reply = await bus.reply_when_stored(waiting.user, waiting.id, timeout_s=30)
     assert reply is not None
+    assert await flow.stop() == 0
+
+
+CANNOT_READ_POISON = """
+from dataflow import prompts_source
+from dataflow.run import main
+from shared.settings import Settings
+
+event_of = prompts_source.event_of
+
+def with_a_defect(data, user):
+    if b"poison" in data:
+        raise RuntimeError("a defect")
+    return event_of(data, user)
+
+prompts_source.event_of = with_a_defect
+raise SystemExit(main(Settings()))
+"""
+
+
+async def test_a_message_that_meets_a_defect_is_put_aside_and_its_sender_is_told(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """It does not hold up the others of its partition, and is not met again after a restart."""
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
+    flow.command = ("-c", CANNOT_READ_POISON)
+    flow.start()
+    reply = await answer_to(bus, question("ada", 0, "poison"))
+    assert (reply.outcome, reply.text) == ("refused", UNREADABLE.format(reason=DEFECT))
+    assert (await answer_to(bus, question("ada", 1, "next"))).outcome == "answered"
+    letter = await bus.js.get_last_msg(names.DLQ, "dlq.p.*.test.ada")
+    assert (letter.headers or {})["Threadwax-Reason"] == DEFECT
+    assert await flow.stop() == 0
+    flow.start()
+    assert (await answer_to(bus, question("ada", 2, "later"))).outcome == "answered"
+    assert told(flow, "defect while reading a message") == 1
     assert await flow.stop() == 0

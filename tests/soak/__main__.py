@@ -117,7 +117,7 @@ class Soak:
 
         self._model = await fake("model")
         for name in PEOPLE:
-            self.towns[name] = await fake(f"{name}_town", url=server.guest_url)
+            self.towns[name] = await fake(f"{name}_town", url=server.url)
         self._flow_port = free_port()
         flow = {
             **self._model.told, "OPENAI_API_KEY": "test-key", "THREADWAX_MODEL": "fake",

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import (
     IN_FLIGHT_LIMIT,
     NOT_REMEMBERED,
@@ -17,15 +18,18 @@ from dataflow.conversation import (
     Conversation,
 )
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.request import BACKGROUND_HEAD, Window, may_recall, same_thread
+from dataflow.request import BACKGROUND_HEAD, Window
 from dataflow.saved import quiet_user
+from dataflow.turns import NOT_KEPT
 from dataflow.window import estimated_tokens
 from shared.messages import (
     Again,
     Ask,
+    Attachment,
     Deleted,
     Edited,
     Forget,
+    Journaled,
     Outcome,
     Place,
     Reply,
@@ -41,10 +45,16 @@ WINDOW = Window(context_tokens=4000, answer_tokens=1000, system_prompt="Be kind.
 DM = Place(platform="test", space="S", channel="D1", audience="direct")
 ROOM = Place(platform="test", space="S", channel="C1", audience="public")
 ROOM_THREAD = ROOM.model_copy(update={"thread": "t1"})
+CLOSED = ROOM.model_copy(update={"audience": "private"})
+"""The same channel before it was opened."""
+
+LONELY = ROOM.model_copy(update={"alone": True})
+"""The same channel while newcomers cannot read its history."""
+
 OTHER_ROOM = Place(platform="test", space="S", channel="C2", audience="public")
 PRIVATE = Place(platform="test", space="S", channel="P1", audience="private")
 ELSEWHERE = Place(platform="test", space="S2", channel="C9", audience="public")
-PLACES = (DM, ROOM, ROOM_THREAD, OTHER_ROOM, PRIVATE, ELSEWHERE)
+PLACES = (DM, ROOM, ROOM_THREAD, CLOSED, LONELY, OTHER_ROOM, PRIVATE, ELSEWHERE)
 
 
 def ask(number: int, text: str = "", place: Place = DM, at: int | None = None) -> Ask:
@@ -54,8 +64,8 @@ def ask(number: int, text: str = "", place: Place = DM, at: int | None = None) -
 
 def reply(
     effect: CallModel | Settle, text: str = "", outcome: Outcome = "answered", usage: int = 0
-) -> Reply:
-    return Reply(
+) -> Journaled:
+    stored = Reply(
         prompt_id=effect.ask.id,
         user=USER,
         place=effect.ask.place,
@@ -65,7 +75,9 @@ def reply(
         usage=Usage(prompt_tokens=usage) if usage else None,
         said_at=effect.ask.said_at,
         answered_at=START,
+        after=effect.after,
     )
+    return Journaled(stored)
 
 
 def event(kind: type, number: int, place: Place = DM, **fields: object) -> object:
@@ -130,8 +142,15 @@ def test_the_same_question_twice_is_asked_once() -> None:
     [
         (ROOM, ROOM, True),
         (ROOM_THREAD, ROOM, True),
-        (ROOM, OTHER_ROOM, True),
-        (ROOM, PRIVATE, True),
+        (ROOM, OTHER_ROOM, False),
+        (ROOM, PRIVATE, False),
+        (ROOM_THREAD, CLOSED, True),
+        (CLOSED, ROOM_THREAD, False),
+        (CLOSED, ROOM, True),
+        (LONELY, LONELY, False),
+        (LONELY, ROOM, False),
+        (ROOM, LONELY, False),
+        (LONELY, DM, True),
         (ROOM, DM, True),
         (PRIVATE, DM, True),
         (PRIVATE, PRIVATE, True),
@@ -143,7 +162,7 @@ def test_the_same_question_twice_is_asked_once() -> None:
     ],
 )
 def test_nobody_hears_what_was_not_said_to_them(said_in: Place, here: Place, allowed: bool) -> None:
-    """Words pass only from public places of the same space, within a channel, or into a DM."""
+    """Words pass only within a channel, or into a direct message with their author."""
     assert may_recall(said_in, here) is allowed
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "SECRET", said_in), replayed=False)
@@ -157,7 +176,7 @@ def test_what_was_said_elsewhere_is_marked_as_background() -> None:
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "I like tea.", ROOM), replayed=False)
     talk.on_reply(reply(first, "Good."))
-    (second,) = calls(talk.on_event(ask(2, "What do I like?", OTHER_ROOM), replayed=False))
+    (second,) = calls(talk.on_event(ask(2, "What do I like?", ROOM_THREAD), replayed=False))
     system, question = contents(second)
     assert BACKGROUND_HEAD in system
     assert "They: I like tea.\nYou: Good." in system
@@ -171,9 +190,10 @@ def test_stop_ends_what_runs_and_what_waits_in_this_thread() -> None:
     talk.on_event(ask(2), replayed=False)
     (other,) = talk.on_event(ask(3, place=ROOM), replayed=False)
     effects = talk.on_event(event(Stop, 4), replayed=False)
-    assert effects == [Cancel("q1", "stopped"), Settle(ask(2), "stopped", "")]
+    assert effects == [Cancel("q1", "stopped")]
     assert other.ask.id == "q3"
-    talk.on_reply(reply(running, "half an ans", "stopped"))
+    settled = talk.on_reply(reply(running, "half an ans", "stopped"))
+    assert settled == [Settle(ask(2), "stopped", "", after="q1")]
     assert [turn.answer for turn in talk.turns] == ["half an ans"]
 
 
@@ -391,11 +411,128 @@ def test_a_deleted_question_is_withdrawn_and_its_turn_forgotten() -> None:
     assert talk.turns == ()
 
 
-def test_a_failed_answer_leaves_no_turn() -> None:
+def test_a_failed_answer_leaves_no_turn_and_can_be_asked_again() -> None:
+    """The model is not shown the failure; Again and an edit know the question."""
     talk = Conversation(WINDOW)
-    (first,) = talk.on_event(ask(1), replayed=False)
+    (first,) = calls(talk.on_event(ask(1), replayed=False))
     talk.on_reply(reply(first, "Sorry.", "failed"))
     assert talk.turns == ()
+    (second,) = calls(talk.on_event(ask(2), replayed=False))
+    assert contents(second) == ["Be kind.", "q 2"]
+    talk.on_reply(reply(second))
+    (again,) = calls(talk.on_event(event(Again, 3, prompt_id="q1"), replayed=False))
+    assert contents(again) == ["Be kind.", "q 1"]
+    talk.on_reply(reply(again, "Better."))
+    assert [turn.answer for turn in talk.turns] == ["Better.", "a to q 2"]
+
+
+PICTURE = Attachment(name="cat.png", media_type="image/png", blob="blob-1")
+
+
+def test_questions_without_a_shared_past_are_still_answered_in_order() -> None:
+    """Nothing of the first one is in the second one's request; its reply comes after it."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1, "SECRET", LONELY), replayed=False))
+    assert talk.on_event(ask(2, "And?", LONELY), replayed=False) == []
+    (second,) = calls(talk.on_reply(reply(first)))
+    assert second.after == "q1"
+    assert contents(second) == ["Be kind.", "And?"]
+
+
+def test_a_picture_without_words_can_be_asked_again() -> None:
+    """With the picture, the persona and the model of its place."""
+    talk = Conversation(WINDOW)
+    asked = Ask(
+        id="q1", user=USER, place=DM, said_at=START, text="", attachments=(PICTURE,),
+        persona="You are a pirate.", model="large",
+    )  # fmt: skip
+    (first,) = calls(talk.on_event(asked, replayed=False))
+    talk.on_reply(reply(first, "A cat."))
+    (again,) = calls(talk.on_event(event(Again, 2, prompt_id="q1"), replayed=False))
+    assert again.ask.attachments == (PICTURE,)
+    assert (again.ask.persona, again.ask.model) == ("You are a pirate.", "large")
+    talk.on_reply(reply(again, "A dog."))
+    (next_one,) = calls(talk.on_event(ask(3, "What was it?"), replayed=False))
+    assert contents(next_one) == ["Be kind.", "[picture: cat.png]", "A dog.", "What was it?"]
+
+
+def test_a_text_file_is_kept_for_asking_again_unless_it_is_long() -> None:
+    """A later request has its name."""
+    talk = Conversation(WINDOW)
+    files = [
+        Attachment(name=name, media_type="text/plain", text=text)
+        for name, text in (("short.txt", "SHORT"), ("long.txt", "LONG " * 1000))
+    ]
+    asked = Ask(id="q1", user=USER, place=DM, said_at=START, text="Look.", attachments=files)
+    (first,) = calls(talk.on_event(asked, replayed=False))
+    talk.on_reply(reply(first, "Seen."))
+    (again,) = calls(talk.on_event(event(Again, 2, prompt_id="q1"), replayed=False))
+    assert "SHORT" in contents(again)[-1]
+    assert "LONG" not in contents(again)[-1]
+    assert NOT_KEPT in contents(again)[-1]
+    talk.on_reply(reply(again, "Seen."))
+    (next_one,) = calls(talk.on_event(ask(3), replayed=False))
+    assert contents(next_one)[1] == "Look.\n[file: short.txt]\n[file: long.txt]"
+
+
+def test_an_edit_of_a_question_nobody_remembers_asks_its_own_words() -> None:
+    talk = Conversation(WINDOW)
+    told = event(Edited, 1, prompt_id="q9", text="What is a subject?", ask_again=True)
+    (anew,) = calls(talk.on_event(told, replayed=False))
+    assert (anew.ask.id, anew.ask.text) == ("e1", "What is a subject?")
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def test_a_reply_names_the_one_before_it_in_its_thread() -> None:
+    """In each thread by itself, also across a restart."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
+    talk.on_event(ask(2), replayed=False)
+    (other,) = talk.on_event(ask(3, place=ROOM), replayed=False)
+    assert (first.after, other.after) == (None, None)
+    (second,) = talk.on_reply(reply(first))
+    assert second.after == "q1"
+    talk.on_reply(reply(second, outcome="failed"))
+    talk.on_reply(reply(other))
+    talk = Conversation.load(talk.dump(), WINDOW)
+    (third,) = talk.on_event(ask(4), replayed=False)
+    assert third.after == "q2"
+
+
+def test_nothing_is_settled_before_the_reply_in_front_of_it_is_journaled() -> None:
+    """A refusal, a stop or a withdrawal must not pass an answer that is under way."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
+    assert talk.on_event(event(Again, 2, prompt_id="q9"), replayed=False) == []
+    talk.on_event(ask(3), replayed=False)
+    assert talk.on_event(event(Deleted, 4, prompt_id="q3"), replayed=False) == []
+    (refused,) = talk.on_reply(reply(first))
+    assert (refused.ask.id, refused.after) == ("e2", "q1")
+    (withdrawn,) = talk.on_reply(reply(refused, NOT_REMEMBERED, "refused"))
+    assert (withdrawn.ask.id, withdrawn.after) == ("q3", "e2")
+
+
+def test_a_question_that_waits_for_room_is_not_passed_in_its_thread() -> None:
+    """The limit of calls holds the first one back, so the second one must not be settled."""
+    talk = Conversation(WINDOW)
+    threads = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(IN_FLIGHT_LIMIT + 1)]
+    running = [talk.on_event(ask(n, place=p), replayed=False) for n, p in enumerate(threads)]
+    assert running[-1] == []
+    last = event(Again, 9, threads[-1], prompt_id="q99")
+    assert talk.on_event(last, replayed=False) == []
+
+
+def test_a_refusal_of_one_question_too_many_is_in_nobodys_way() -> None:
+    """It comes at once, and no later reply waits for it."""
+    talk = Conversation(WINDOW)
+    started = [talk.on_event(ask(n), replayed=False) for n in range(WAITING_LIMIT)]
+    (refusal,) = talk.on_event(ask(WAITING_LIMIT), replayed=False)
+    assert refusal.after is None
+    talk.on_reply(reply(refusal, TOO_MANY, "refused"))
+    (second,) = talk.on_reply(reply(started[0][0]))
+    assert second.after == "q0"
 
 
 def test_a_flood_is_refused_in_words() -> None:
@@ -457,14 +594,20 @@ def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None
     talk.on_event(ask(4), replayed=False)
     talk.on_event(event(Deleted, 5, prompt_id="q4"), replayed=False)
     talk.on_event(event(Again, 6, prompt_id="q9"), replayed=False)
-    effects = Conversation.load(talk.dump(), WINDOW).resume()
-    assert [(type(e), e.ask.id, e.outcome, e.text) for e in effects if isinstance(e, Settle)] == [
-        (Settle, "q1", "stopped", ""),
-        (Settle, "q2", "stopped", ""),
-        (Settle, "q4", "withdrawn", ""),
-        (Settle, "e6", "refused", NOT_REMEMBERED),
+    talk = Conversation.load(talk.dump(), WINDOW)
+    effects = talk.resume()
+    seen = []
+    while effects:
+        (effect,) = effects
+        assert isinstance(effect, Settle)
+        seen.append((effect.ask.id, effect.outcome, effect.text, effect.after))
+        effects = talk.on_reply(reply(effect, effect.text, effect.outcome))
+    assert seen == [
+        ("q1", "stopped", "", None),
+        ("q2", "stopped", "", "q1"),
+        ("q4", "withdrawn", "", "q2"),
+        ("e6", "refused", NOT_REMEMBERED, "q4"),
     ]
-    assert not calls(effects)
 
 
 GOLDEN_SNAPSHOT = Path(__file__).parent / "snapshots" / "conversation.v1.json"
@@ -498,12 +641,17 @@ class Talk(RuleBasedStateMachine):
         self.running: dict[str, CallModel | Settle] = {}
         self.asked: dict[str, Ask] = {}
         self.settled: list[str] = []
+        self.places: dict[str, Place] = {}
 
     def follow(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Cancel):
                 continue
             assert effect.ask.id not in self.settled, "asked after it was settled"
+            if effect.after is not None:
+                assert effect.after in self.settled, "waits for what is not in the journal"
+                assert same_thread(self.places[effect.after], effect.ask.place)
+            self.places[effect.ask.id] = effect.ask.place
             self.running[effect.ask.id] = effect
             if isinstance(effect, CallModel):
                 self.check(effect)
@@ -511,7 +659,8 @@ class Talk(RuleBasedStateMachine):
     def check(self, call: CallModel) -> None:
         text = str(call.request.messages)
         for other in self.asked.values():
-            if f"[{other.id}]" in text and other.id != call.ask.id:
+            said_again = f"[{other.id}]" in call.ask.text
+            if f"[{other.id}]" in text and not said_again:
                 assert may_recall(other.place, call.ask.place), "words leaked"
         total = sum(estimated_tokens(m["content"]) for m in call.request.messages[:-1])
         assert total <= WINDOW.context_tokens, "over the window"

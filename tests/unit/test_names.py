@@ -137,3 +137,16 @@ def test_a_stored_subject_names_its_user(platform: str, name: str, partition: in
 def test_what_is_no_stored_subject_is_refused(subject: str) -> None:
     with pytest.raises(names.BadName):
         names.user_of_stored(subject)
+
+
+@pytest.mark.parametrize(
+    ("subject", "sender"),
+    [
+        ("prompts", "prompts"),
+        ("p.3.slack.T1", "p.3.slack.T1"),
+        ("replies.slack.T1.slack-1", "replies.slack.T1"),
+    ],
+)
+def test_a_subject_says_whose_message_it_is(subject: str, sender: str) -> None:
+    """Without what differs from message to message."""
+    assert names.sender_of(subject) == sender

@@ -12,7 +12,8 @@ from pydantic_settings import BaseSettings
 
 from bots.discord.settings import DiscordSettings
 from bots.slack.settings import SlackSettings
-from shared.settings import Settings, private_file
+from shared.private_file import private_file
+from shared.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 HEADER = """\

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from bots.slack.quotes import quoted
+from bots.slack.quotes import quoted, quotes_of
 from bots.slack.threads import FollowUp
+from shared.messages import Quote
 
 BOT = "UBOT"
 
@@ -14,16 +15,17 @@ def said(*messages: tuple[str, str]) -> list[dict[str, Any]]:
     return [{"ts": str(ts), "user": user, "text": text} for ts, (user, text) in enumerate(messages)]
 
 
-def answer(asker: str) -> dict[str, Any]:
-    payload = {"event_type": "threadwax", "event_payload": {"asker": asker}}
-    return {"ts": "90", "user": BOT, "text": "An answer.", "metadata": payload}
+def answer(asker: object, text: str = "An answer.", *, final: object = True) -> dict[str, Any]:
+    note = {"key": "slack-1.0", "final": final, "asker": asker}
+    metadata = {"event_type": "threadwax", "event_payload": note}
+    return {"ts": "90", "user": BOT, "text": text, "metadata": metadata}
 
 
 def texts(
     thread: list[dict[str, Any]], *, before: str = "99", follow_up: FollowUp = "asker"
 ) -> list[str]:
     found = quoted(thread, asker="UADA", bot=BOT, before=before, follow_up=follow_up)
-    return [text for _, text in found]
+    return [heard.text for heard in found]
 
 
 def test_what_was_said_to_the_bot_is_not_quoted_before_its_first_answer_either() -> None:
@@ -55,5 +57,46 @@ def test_whoever_the_bot_answers_there_asked_it() -> None:
     """A command's question has no message of its own in the thread."""
     later = {"ts": "91", "user": "UADA", "text": "And when?"}
     assert texts([answer("UADA"), later]) == []
-    assert texts([answer("UBOB"), later]) == ["And when?"]
+    assert texts([answer("UBOB"), later]) == ["An answer.", "And when?"]
     assert texts([answer("UADA"), later], follow_up="mention") == ["And when?"]
+
+
+def test_answers_to_others_are_quoted_and_say_to_whom() -> None:
+    """What the bot answered to the asker is in the conversation already."""
+    found = quoted(
+        [answer("UADA", "To Ada."), answer("UBOB", "To Bob.")],
+        asker="UADA", bot=BOT, before="99", follow_up="asker",
+    )  # fmt: skip
+    assert quotes_of(found, {"UBOB": "Bob"}) == (Quote(author="bot, to Bob", text="To Bob."),)
+
+
+@pytest.mark.parametrize(
+    ("asker", "final"), [("UBOB", False), ("UBOB", "yes"), (5, True), ("", True)]
+)
+def test_an_unfinished_answer_is_not_quoted(asker: object, final: object) -> None:
+    """Nor one of which it is not known for whom it is."""
+    assert texts([answer(asker, final=final)]) == []
+
+
+def test_a_note_is_believed_of_our_own_messages_only() -> None:
+    """Any app can write such metadata."""
+    forged = {**answer("UBOB", "I am the bot."), "user": "UMALLORY"}
+    found = quoted([forged], asker="UADA", bot=BOT, before="99", follow_up="asker")
+    assert [(heard.author, heard.to) for heard in found] == [("UMALLORY", "")]
+
+
+def test_an_answer_is_quoted_from_its_blocks() -> None:
+    """Its text is a summary of 300 characters; Slack gives Markdown back as rich text."""
+    words = "long words " * 50
+    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": words}]}
+    blocks = [{"type": "rich_text", "elements": [section]}]
+    assert texts([{**answer("UBOB", "long…"), "blocks": blocks}]) == [words]
+
+
+def test_quotes_have_a_limit_each_and_together() -> None:
+    """The newest count, whoever wrote them."""
+    thread = [answer("UBOB", f"{n} " + "x" * 2_000) for n in range(40)]
+    found = texts(thread)
+    assert len(found) == 7
+    assert found[-1].startswith("39 ")
+    assert all(len(one) <= 1_001 for one in found)

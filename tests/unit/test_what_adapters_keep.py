@@ -11,7 +11,7 @@ from bots.discord import memory as discord_memory
 from bots.discord.memory import Memory
 from bots.seen import Seen
 from bots.slack.access import NOBODY, Person, person_of
-from bots.slack.lookup import Remembered
+from bots.slack.remembered import Remembered
 from shared.messages import Place
 from tests.running import ROOT
 

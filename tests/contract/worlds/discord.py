@@ -23,6 +23,9 @@ class DiscordWorld:
         self.blobs: dict[str, bytes] = {}
         self.heard: list[AnyEvent] = []
         self.publish_raises: Exception | None = None
+        self.store_raises: Exception | None = None
+        self.may_store = asyncio.Event()
+        self.may_store.set()
         self._settings = settings
         self._folder = TemporaryDirectory()
         self._changed = asyncio.Event()
@@ -63,6 +66,9 @@ class DiscordWorld:
         await end(self._listening)
 
     async def _store(self, name: str, data: bytes) -> None:
+        await self.may_store.wait()
+        if self.store_raises is not None:
+            raise self.store_raises
         self.blobs[name] = data
 
     async def _publish(self, event: AnyEvent) -> bool:

@@ -35,6 +35,8 @@ class SlackWorld:
         self.heard: list[AnyEvent] = []
         self.blobs: dict[str, bytes] = {}
         self.unavailable = 0
+        self.publish_raises: Exception | None = None
+        self.store_raises: Exception | None = None
         self.installations_url = ""
         self.patience = Patience(ping_s=0.5, dead_s=3.0, look_every_s=0.2, quiet_s=600)
         self._ids: set[str] = set()
@@ -61,6 +63,8 @@ class SlackWorld:
         )
 
         async def keep(name: str, data: bytes) -> None:
+            if self.store_raises is not None:
+                raise self.store_raises
             self.blobs[name] = data
 
         assert platform._desk is not None
@@ -80,6 +84,8 @@ class SlackWorld:
         if self.unavailable:
             self.unavailable -= 1
             raise Unavailable("as ordered")
+        if self.publish_raises is not None:
+            raise self.publish_raises
         new = event.id not in self._ids
         self._ids.add(event.id)
         if new:

@@ -1,0 +1,118 @@
+"""Edits and deletions of questions, each after the question itself.
+
+It must never publish anything about a message that was not a question.
+"""
+
+import asyncio
+from typing import Final
+
+import discord
+
+from bots.discord import events
+from bots.discord.asking import Asking
+from bots.discord.listening import Listening
+from bots.discord.places import address_of
+from bots.discord.posting import Poster
+from bots.discord.refusals import FAILURES
+from bots.discord.settings import DiscordSettings
+from bots.discord.words import saying
+from shared.bus import OverQuota, TooLarge
+from shared.log import logger
+from shared.messages import Deleted, Edited
+
+EDIT_ASKS_WITHIN_S: Final = 3600.0
+"""Somebody who forgot the mention adds it soon; later an edit is only a correction."""
+
+
+class Changes:
+    """Publishes what became of questions that `listening` took or is taking."""
+
+    def __init__(
+        self, settings: DiscordSettings, asking: Asking, listening: Listening, poster: Poster
+    ) -> None:
+        self._settings = settings
+        self._asking = asking
+        self._listening = listening
+        self._poster = poster
+
+    async def on_edit(self, message: discord.Message) -> None:
+        """A question changed, or a message became one."""
+        asking = self._asking
+        if asking.client is None or not asking.client.settled:
+            return
+        if not events.from_person(message, asking.me) or message.edited_at is None:
+            return
+        user = events.user_of(message.author.id)
+        with self._listening.in_hand.holding(message.id, user):
+            async with asking.queues.of(user):
+                if asking.asker(message.id) is not None:
+                    await self._edited(message)
+                elif asking.clock.age_s(message.id) < EDIT_ASKS_WITHIN_S:
+                    await self._listening.take_now(message)
+
+    async def _edited(self, message: discord.Message) -> None:
+        asking = self._asking
+        known = asking.asker(message.id)
+        text = events.text_of(message, asking.me)
+        if known is None or not text or message.edited_at is None:
+            return
+        user, place = known
+        try:
+            spot = await asking.spot_of(message.channel, message.guild)
+            if await asking.refusal(message.author, spot) is not None:
+                return
+        except FAILURES as error:
+            logger().error("edit not taken", id=message.id, error=type(error).__name__)
+            return
+        address = address_of(spot, message.id, self._settings.answer_in, text)
+        event = Edited(
+            id=f"discord-{message.id}-e{round(message.edited_at.timestamp() * 1000)}",
+            user=user,
+            place=place,
+            address=address,
+            said_at=message.edited_at,
+            prompt_id=f"discord-{message.id}",
+            text=text,
+            ask_again=self._settings.answer_edits,
+        )
+        try:
+            await asking.publish(event)
+        except (TooLarge, OverQuota) as error:
+            key = "too long" if isinstance(error, TooLarge) else "over quota"
+            await self._poster.say(address, saying(key), f"{event.id}-{key}")
+
+    async def on_delete(self, message_ids: set[int]) -> None:
+        """Questions were withdrawn; of other messages nothing is known."""
+        for message_id in message_ids:
+            self._listening.deleted.add(message_id)
+        if len(message_ids) == 1:
+            await self._one_deleted(*message_ids)
+        else:  # of many people, who must not wait for each other
+            await asyncio.gather(*(self._one_deleted(one) for one in message_ids))
+
+    async def _one_deleted(self, message_id: int) -> None:
+        known = self._asking.asker(message_id)
+        user = known[0] if known else self._listening.in_hand.user(message_id)
+        if user is None:
+            return
+        with self._listening.in_hand.holding():
+            async with self._asking.queues.of(user):
+                await self._deleted(message_id)
+
+    async def _deleted(self, message_id: int) -> None:
+        known = self._asking.asker(message_id)
+        if known is None:
+            return  # it was no question after all
+        user, place = known
+        event = Deleted(
+            id=f"discord-{message_id}-d",
+            user=user,
+            place=place,
+            said_at=self._asking.clock.utcnow(),
+            prompt_id=f"discord-{message_id}",
+        )
+        try:
+            await self._asking.publish(event)
+        except OverQuota:
+            # Nobody can be told below a message that is gone.
+            logger().warning("a deletion is over the quota", id=message_id)

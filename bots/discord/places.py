@@ -1,0 +1,180 @@
+"""Where something was said on Discord, and whose eyes it reached.
+
+Pure: no I/O. `Place.space` and `Place.channel` name exactly one audience, so a place whose readers
+differ from its parent's must never be named by the parent.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import discord
+
+from shared.messages import Address, Place
+
+PLATFORM: Final = "discord"
+
+TITLE_CHARS: Final = 90
+"""A thread's name may have 100 characters."""
+
+_THREADED: Final = frozenset({discord.ChannelType.text, discord.ChannelType.news})
+"""Where a thread can be opened on a message; in a forum every post is a thread already."""
+
+_WITH_GUESTS: Final = (discord.VoiceChannel, discord.StageChannel)
+"""Guests who are no members of the server can be invited to these alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A channel as far as answers care.
+
+    `parent` is the channel of a thread, for permissions and personas; elsewhere the channel itself.
+    `room` is the channel whose readers are the readers here: the parent of a public thread, else
+    the channel itself. `shared_past`: everybody who can see it can read what was said before.
+    """
+
+    guild: int | None
+    channel: int
+    parent: int
+    room: int
+    direct: bool = False
+    in_thread: bool = False
+    own_thread: bool = False
+    can_open_thread: bool = False
+    public: bool = False
+    shared_past: bool = False
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Channel and parent."""
+        return (self.channel, self.parent)
+
+
+def guild_id_of(channel: object, guild: discord.Guild | None) -> int | None:
+    """The server of a channel, even while the library does not know that server."""
+    of_channel = guild or getattr(channel, "guild", None)
+    known: int | None = of_channel.id if of_channel else getattr(channel, "guild_id", None)
+    return known
+
+
+def spot_of(channel: object, guild: discord.Guild | None, channel_id: int, me: int) -> Spot:
+    """A place by its channel. What is not known counts as private and as a place of its own."""
+    guild_id = guild_id_of(channel, guild)
+    alone = Spot(guild_id, channel_id, channel_id, channel_id)
+    if guild_id is None:
+        # Not a group of people, nor somebody else's direct messages: only the bot's own.
+        direct = isinstance(channel, discord.DMChannel)
+        return Spot(None, channel_id, channel_id, channel_id, direct=direct, shared_past=direct)
+    if isinstance(channel, discord.Thread):
+        return _thread(channel, guild_id, me)
+    if isinstance(channel, discord.abc.GuildChannel):
+        return Spot(
+            guild=guild_id,
+            channel=channel.id,
+            parent=channel.id,
+            room=channel.id,
+            can_open_thread=channel.type in _THREADED,
+            public=_everyone_sees(channel) and not isinstance(channel, _WITH_GUESTS),
+            shared_past=_past_is_shared(channel),
+        )
+    return alone
+
+
+def _thread(thread: discord.Thread, guild_id: int, me: int) -> Spot:
+    parent = thread.parent
+    # Its members alone read a private thread, and nothing says who reads one of an unknown parent.
+    as_parent = parent is not None and thread.type is not discord.ChannelType.private_thread
+    return Spot(
+        guild=guild_id,
+        channel=thread.id,
+        parent=thread.parent_id,
+        room=thread.parent_id if as_parent else thread.id,
+        in_thread=True,
+        own_thread=thread.owner_id == me,
+        public=as_parent and parent is not None and _everyone_sees(parent),
+        shared_past=parent is not None and _past_is_shared(parent),
+    )
+
+
+def _everyone_sees(channel: discord.abc.GuildChannel) -> bool:
+    everyone = channel.guild.get_role(channel.guild.id)  # missing while the server is not known yet
+    return everyone is not None and channel.permissions_for(everyone).view_channel
+
+
+def _past_is_shared(channel: discord.abc.GuildChannel) -> bool:
+    """Whether everybody who can see a channel surely may read its history, too.
+
+    Discord has the two as separate permissions, set by roles and then by the channel's overwrites.
+    https://docs.discord.com/developers/topics/permissions#permission-overwrites
+    """
+    guild = channel.guild
+    everyone = guild.get_role(guild.id)
+    if everyone is None:
+        return False
+    for_all = channel.overwrites_for(everyone)
+    others = [pair for who, pair in channel.overwrites.items() if who.id != everyone.id]
+    if any(pair.read_message_history is False and pair.view_channel is not False
+           for pair in others):  # fmt: skip
+        return False
+    base = everyone.permissions
+    if _allowed(base.read_message_history, for_all.read_message_history):
+        return True
+    if _allowed(base.view_channel, for_all.view_channel):
+        return False
+    # Hidden from most: those who see it by an overwrite or a role must read by the same.
+    by_role = for_all.view_channel is None and any(
+        role.permissions.view_channel
+        and not (role.permissions.read_message_history and for_all.read_message_history is None)
+        for role in guild.roles
+    )
+    return not by_role and all(pair.read_message_history for pair in others if pair.view_channel)
+
+
+def _allowed(base: bool, overwrite: bool | None) -> bool:  # noqa: FBT001
+    return base if overwrite is None else overwrite
+
+
+def place_of(spot: Spot, source: int, answer_in: str) -> Place:
+    """The place of a question; a thread to be opened on it is named by it already.
+
+    `source` is the message or interaction that asks. If people can be present without the right to
+    read what was said before they came, each question stands alone.
+    """
+    opens = spot.can_open_thread and answer_in == "thread"
+    thread = spot.channel if spot.in_thread else source if opens else None
+    return Place(
+        platform=PLATFORM,
+        space=str(spot.guild or ""),
+        channel=str(spot.room),
+        thread=str(thread or ""),
+        audience="direct" if spot.direct else "public" if spot.public else "private",
+        alone=not spot.shared_past,
+    )
+
+
+def is_in(place: Place, spot: Spot) -> bool:
+    """Whether a remembered place has the audience that this spot has now."""
+    return (
+        place.space == str(spot.guild or "")
+        and place.channel == str(spot.room)
+        and place.alone is not spot.shared_past
+        and (place.audience == "direct") is spot.direct
+    )
+
+
+def address_of(spot: Spot, message: int, answer_in: str, title: str = "") -> Address:
+    """What an answer needs: see `bots.discord.posting`."""
+    address = {"channel": str(spot.channel), "message": str(message)}
+    if spot.can_open_thread and answer_in == "thread":
+        address |= {"open": "1", "title": title_of(title)}
+    elif answer_in == "reply" and spot.guild is not None:
+        address["reply"] = "1"
+    return address
+
+
+def title_of(text: str) -> str:
+    """A thread's name: the first words of its question, in one line."""
+    words = " ".join(re.sub(r"<[@#:][^<>]*>", " ", text).split())
+    if len(words) > TITLE_CHARS:
+        words = words[:TITLE_CHARS].rsplit(" ", 1)[0] + "…"
+    return words or "…"

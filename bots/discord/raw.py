@@ -1,0 +1,61 @@
+"""Messages as Discord sends them, read with care: any field may be missing or of another shape.
+
+Pure. It must never raise on what it is given.
+"""
+
+from typing import Any, Final
+
+import discord
+
+Json = dict[str, Any]
+
+SPOKEN: Final = frozenset({discord.MessageType.default, discord.MessageType.reply})
+"""What people write; all other kinds are Discord's own."""
+
+_SPOKEN_KINDS: Final = frozenset(kind.value for kind in SPOKEN)
+
+
+def id_of(raw: Json) -> int:
+    """A message's id; 0 if it has none that can be read."""
+    return _number(raw, "id")
+
+
+def author_of(raw: Json) -> int:
+    """Its author's id; 0 if there is none that can be read."""
+    return _number(raw.get("author"), "id")
+
+
+def referred_by(raw: Json) -> int:
+    """The message that it refers to; 0: none."""
+    return _number(raw.get("message_reference"), "message_id")
+
+
+def addressed(raw: Json, me: int) -> tuple[int, int, int] | None:
+    """Author, server (0: direct) and channel of a message that the library cannot read.
+
+    None unless its payload alone shows that a person wrote it to the bot.
+    """
+    author, channel = author_of(raw), _number(raw, "channel_id")
+    if not author or not channel or author == me:
+        return None
+    if raw["author"].get("bot") or raw.get("webhook_id"):
+        return None
+    kind = raw.get("type")
+    if kind is not None and not (isinstance(kind, int) and kind in _SPOKEN_KINDS):
+        return None
+    if raw.get("guild_id") is not None:
+        named = f"<@{me}>" in str(raw.get("content")) or me in _mentioned(raw)
+        return (author, _number(raw, "guild_id"), channel) if named else None
+    return author, 0, channel
+
+
+def _mentioned(raw: Json) -> set[int]:
+    users = raw.get("mentions")
+    return {_number(user, "id") for user in users} if isinstance(users, list) else set()
+
+
+def _number(raw: object, key: str) -> int:
+    try:
+        return int(raw[key])  # type: ignore[index]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return 0

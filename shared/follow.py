@@ -1,0 +1,193 @@
+"""Following a stream: every message past a position, in order and once, across reconnects.
+
+A position belongs to one history of one stream. It must never be applied to another: messages at or
+below it would be skipped, and their senders would wait in silence.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, NoReturn
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.js import api
+
+from shared.bus import Bus
+from shared.log import logger
+from shared.pull import Deliver, Pull, Trouble, forever
+
+INACTIVE_S: Final = 60.0
+"""After this the server removes the consumer of a follower that vanished."""
+
+OTHER_STREAM: Final = "the stream is another one than before: reading it from its start"
+OTHER_HISTORY: Final = "the stream lost its end: reading what was stored since the last message"
+GAP: Final = "older messages are gone; some may be of this partition and unread"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last message that was read, by its sequence; 0 before the first.
+
+    `stream` is when that stream was created and `stored_at` when the server stored that message.
+    Both tell whether the sequence still means the same message. None if they are not known.
+    """
+
+    sequence: int = 0
+    stream: datetime | None = None
+    stored_at: datetime | None = None
+
+
+Opened = Callable[[Position, int], None]
+"""Is told where reading starts, and the last sequence that the stream holds at that moment.
+
+Called again when the stream turns out to be another one, or to have another history.
+"""
+
+
+async def follow(
+    bus: Bus,
+    stream: str,
+    filter_subject: str,
+    *,
+    after: Position,
+    deliver: Deliver,
+    opened: Opened | None = None,
+) -> NoReturn:
+    """Hands over, in order and once, each message past `after`.
+
+    Another stream of that name is read from its start. A stream that was restored from a backup is
+    read from the first message stored after the one at `after`. A gap, where the stream no longer
+    holds the next messages, is reported and skipped. If `deliver` raises, the same message comes
+    again.
+    """
+    follower = _Follower(bus, stream, filter_subject, after=after, deliver=deliver, opened=opened)
+    await forever(bus, f"{stream} {filter_subject}", f"stream {stream}", follower.once)
+
+
+class _Follower:
+    """One reader: its position, and whether the server still has the history that led to it."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        stream: str,
+        filter_subject: str,
+        *,
+        after: Position,
+        deliver: Deliver,
+        opened: Opened | None,
+    ) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._filter_subject = filter_subject
+        self._position = after
+        self._deliver = deliver
+        self._opened = opened
+        self._is_open = False
+        self._by_time = False
+        """Sequences up to the position mean other messages now: only the time counts."""
+        self._to_verify = False
+        """The first message should be the one at the position."""
+        self._consumed = 0
+        self._last_sequence = 0
+
+    async def once(self, trouble: Trouble) -> None:
+        """Reads until the pull is stale."""
+        info = await self._bus.js.stream_info(self._stream)
+        self._last_sequence = info.state.last_seq
+        self._find_place(info)
+        consumer = await self._bus.js.add_consumer(self._stream, self._consumer())
+        self._consumed = 0
+        try:
+            if self._to_verify and not consumer.num_pending:
+                self._lose_history()
+                return
+            trouble.over()
+            await Pull(self._bus, self._stream, consumer.name, self._take, keep_inbox=False).run()
+        finally:
+            if self._bus.connected:
+                try:
+                    await self._bus.js.delete_consumer(self._stream, consumer.name)
+                except (nats.errors.Error, TimeoutError):
+                    logger().debug("the consumer is left for the server to remove")
+
+    def _find_place(self, info: api.StreamInfo) -> None:
+        """Decides where to read on, from what is known about the stream."""
+        at, state = self._position, info.state
+        is_other = at.stream is not None and at.stream != info.created
+        is_beyond = at.sequence > state.last_seq
+        if is_other or (is_beyond and at.stored_at is None):
+            if at.sequence:
+                self._say(OTHER_STREAM)
+            self._by_time = False
+            self._open(Position(stream=info.created))
+        elif is_beyond and not self._by_time:
+            self._lose_history()
+        elif at.sequence and at.sequence + 1 < state.first_seq and not self._by_time:
+            self._say(GAP, first_missing=at.sequence + 1, last_missing=state.first_seq - 1)
+            self._open(Position(state.first_seq - 1, info.created))
+        elif not self._is_open or at.stream is None:
+            self._open(replace(at, stream=info.created))
+        self._to_verify = (
+            not self._by_time
+            and self._position.stored_at is not None
+            and self._position.sequence >= state.first_seq
+        )
+
+    def _lose_history(self) -> None:
+        self._say(OTHER_HISTORY)
+        self._by_time = True
+        self._open(self._position)
+
+    def _open(self, position: Position) -> None:
+        self._position = position
+        self._is_open = True
+        if self._opened is not None:
+            self._opened(position, self._last_sequence)
+
+    def _say(self, event: str, **details: int) -> None:
+        logger().error(
+            event, stream=self._stream, filter=self._filter_subject,
+            expected_sequence=self._position.sequence, last_sequence=self._last_sequence,
+            **details,
+        )  # fmt: skip
+
+    def _consumer(self) -> api.ConsumerConfig:
+        config = api.ConsumerConfig(
+            filter_subject=self._filter_subject,
+            ack_policy=api.AckPolicy.NONE,
+            inactive_threshold=INACTIVE_S,
+            mem_storage=True,
+        )
+        if self._by_time:
+            return config.evolve(
+                deliver_policy=api.DeliverPolicy.BY_START_TIME,
+                opt_start_time=self._position.stored_at,
+            )
+        return config.evolve(
+            deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
+            # The last message once more, to see that it still is the same one.
+            opt_start_seq=self._position.sequence + (0 if self._to_verify else 1),
+        )
+
+    async def _take(self, message: Msg) -> None:
+        metadata = message.metadata
+        if metadata.sequence.consumer != self._consumed + 1:
+            raise nats.errors.Error("a message went missing on the way")  # fetched again
+        here = Position(metadata.sequence.stream, self._position.stream, metadata.timestamp)
+        if self._to_verify:
+            self._to_verify = False
+            if here != self._position:
+                self._lose_history()
+                raise nats.errors.Error("the stream has another history")  # read from there
+            self._consumed += 1
+            return
+        if not self._by_time or not self._is_known(here):
+            await self._deliver(message)
+            self._position, self._by_time = here, False
+        self._consumed += 1
+
+    def _is_known(self, here: Position) -> bool:
+        known = self._position.stored_at
+        return known is not None and here.stored_at is not None and here.stored_at <= known

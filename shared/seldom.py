@@ -1,0 +1,29 @@
+"""A log line that foreign people can cause: written at once, then at most once in a while.
+
+Pure: the clock is passed in. The caller names what happened from a fixed set, never from outside,
+so that memory stays bounded.
+"""
+
+from typing import Final
+
+EVERY_S: Final = 10.0
+
+
+class Seldom:
+    """Decides for each kind of event whether it is logged now."""
+
+    def __init__(self, every_s: float = EVERY_S) -> None:
+        self._every_s = every_s
+        self._logged_at: dict[str, float] = {}
+        self._since: dict[str, int] = {}
+
+    def times(self, kind: str, now: float) -> int:
+        """How often it happened since its last line, this time included; 0: do not log it now."""
+        count = self._since.get(kind, 0) + 1
+        logged_at = self._logged_at.get(kind)
+        if logged_at is not None and now - logged_at < self._every_s:
+            self._since[kind] = count
+            return 0
+        self._logged_at[kind] = now
+        self._since[kind] = 0
+        return count

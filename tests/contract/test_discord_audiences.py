@@ -1,0 +1,264 @@
+"""Who hears what on Discord: each place names its readers, and no two audiences share a name."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bots.discord.words import saying
+from bots.platform import Part
+from shared.messages import Again, Ask, Place
+from tests.contract.worlds.discord import DiscordWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord_gateway import GUILD_MESSAGES
+from tests.fakes.discord_shapes import EVERYTHING, FORUM, READ_HISTORY, STAGE, TEXT, VOICE
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[DiscordWorld]:
+    async with DiscordWorld() as world:
+        yield world
+
+
+async def place_in(world: DiscordWorld, channel: int, **how: Any) -> Place:
+    """The place of a mention in a channel."""
+    count = len(world.heard)
+    await world.fake.say("what is wax?", mention=True, channel=channel, **how)
+    await world.until_heard(count + 1)
+    return world.heard[-1].place
+
+
+def room(place: Place) -> tuple[str, str]:
+    """What names an audience."""
+    return place.space, place.channel
+
+
+async def test_a_private_thread_is_a_place_of_its_own(world: DiscordWorld) -> None:
+    """Neither its parent, nor another private thread of that, hears what is said there."""
+    fake = world.fake
+    one = await fake.private_thread("salaries", "ada", "self")
+    other = await fake.private_thread("plans", "ada", "bob", "self")
+    places = [await place_in(world, channel) for channel in (one, other, fake.general)]
+    assert len({room(place) for place in places}) == 3
+    assert [place.audience for place in places] == ["private", "private", "public"]
+
+
+async def test_a_public_thread_shares_its_parents_audience(world: DiscordWorld) -> None:
+    """Whoever sees the channel sees the thread, a forum's posts too, also if it is hidden."""
+    fake = world.fake
+    fake.channels[fake.forum]["permission_overwrites"] = []
+    thread = await fake.say("a thread", mention=True)
+    await world.until_heard(1)
+    await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
+    assert room(await place_in(world, thread)) == room(await place_in(world, fake.general))
+    posts = [await fake.post_in_forum(f"post {n}", "hello") for n in range(2)]
+    await world.until_heard(5)
+    assert [e.place.thread for e in world.heard[3:]] == [str(post) for post in posts]
+    assert {room(e.place) for e in world.heard[3:]} == {(str(fake.guild_id), str(fake.forum))}
+
+
+async def test_a_thread_of_an_unknown_parent_is_a_place_of_its_own(world: DiscordWorld) -> None:
+    """Nothing says who can read it."""
+    fake = world.fake
+    await fake._add_thread(
+        thread := fake.snowflake(), fake.snowflake(), "lost", fake.users["ada"], 11
+    )
+    place = await place_in(world, thread)
+    assert place.channel.startswith(str(thread))
+    assert place.audience == "private"
+
+
+async def test_a_channel_that_cannot_be_read_is_a_place_of_its_own() -> None:
+    """Neither it nor the others of its server lose a question."""
+    fake = FakeDiscord()
+    del fake.channels[fake.secret]["name"]
+    async with DiscordWorld(fake=fake) as world:
+        places = [await place_in(world, channel) for channel in (fake.secret, fake.general)]
+    assert {place.space for place in places} == {str(fake.guild_id)}
+    assert places[0].channel.startswith(str(fake.secret))
+    assert places[0].audience == "private"
+
+
+async def test_a_server_that_is_not_known_is_no_direct_message(world: DiscordWorld) -> None:
+    """What is said there stays there."""
+    fake = world.fake
+    message = fake._message(fake.general, fake.users["ada"], f"<@{fake.application_id}> hello")
+    elsewhere = {**message, "guild_id": str(fake.snowflake()), "channel_id": "1234"}
+    await fake.gateway.dispatch("MESSAGE_CREATE", GUILD_MESSAGES, lambda _: elsewhere)
+    await world.until_heard(1)
+    place = world.heard[0].place
+    assert (place.space, place.audience) == (elsewhere["guild_id"], "private")
+    assert place.channel.startswith("1234")
+
+
+@pytest.mark.parametrize("kind", [VOICE, STAGE])
+async def test_the_chat_of_a_voice_channel_is_its_own_and_private(kind: int) -> None:
+    """Guests who are no members of the server can be invited to it."""
+    fake = FakeDiscord()
+    lounge = fake._channel("lounge", kind)
+    async with DiscordWorld(fake=fake) as world:
+        place = await place_in(world, lounge)
+        assert room(place) != room(await place_in(world, fake.general))
+    assert place.audience == "private"
+
+
+# --- where people cannot read what was said before they came --------------------------------------
+
+
+def overwrite(fake: FakeDiscord, role: int, **pair: int) -> dict[str, Any]:
+    allow, deny = (str(pair.get(key, 0)) for key in ("allow", "deny"))
+    return {"id": str(role or fake.guild_id), "type": 0, "allow": allow, "deny": deny}
+
+
+@pytest.mark.parametrize("kind", [TEXT, VOICE, FORUM])
+async def test_without_the_history_each_question_has_an_audience_of_its_own(kind: int) -> None:
+    """Somebody who comes in between cannot read the first; so the second must not repeat it."""
+    fake = FakeDiscord()
+    if kind == FORUM:
+        fake.channels[fake.forum]["permission_overwrites"] = [overwrite(fake, 0, deny=READ_HISTORY)]
+        here = await fake.post_in_forum("a post", "hello")
+    else:
+        here = fake._channel("no past", kind, deny=READ_HISTORY)
+    async with DiscordWorld(fake=fake) as world:
+        places = [await place_in(world, here) for _ in range(2)]
+    assert len({room(place) for place in places}) == 2
+
+
+@pytest.mark.parametrize(
+    ("everyone", "overwrites", "shared"),
+    [
+        (EVERYTHING, [], True),
+        (EVERYTHING & ~READ_HISTORY, [], False),
+        (EVERYTHING & ~READ_HISTORY, [("all", {"allow": READ_HISTORY})], True),
+        (EVERYTHING, [("staff", {"deny": READ_HISTORY})], False),
+        (EVERYTHING, [("staff", {"deny": READ_HISTORY | 1 << 10})], True),
+        (EVERYTHING, [("all", {"deny": 1 << 10}), ("staff", {"allow": 1 << 10})], True),
+        (
+            EVERYTHING & ~READ_HISTORY,
+            [("all", {"deny": 1 << 10}), ("staff", {"allow": 1 << 10})],
+            False,
+        ),
+        (
+            EVERYTHING & ~READ_HISTORY,
+            [("all", {"deny": 1 << 10}), ("staff", {"allow": 1 << 10 | READ_HISTORY})],
+            True,
+        ),
+    ],
+)
+async def test_who_sees_a_channel_may_not_read_its_history(
+    everyone: int, overwrites: list[tuple[str, dict[str, int]]], *, shared: bool
+) -> None:
+    """By the permissions of everybody, and by each overwrite of the channel."""
+    fake = FakeDiscord()
+    fake.everyone = everyone & ~(1 << 3)
+    here = fake._channel("here", TEXT)
+    roles = {"all": 0, "staff": fake.staff_role_id}
+    fake.channels[here]["permission_overwrites"] = [
+        overwrite(fake, roles[who], **pair) for who, pair in overwrites
+    ]
+    async with DiscordWorld(fake=fake) as world:
+        places = [await place_in(world, here) for _ in range(2)]
+    assert (room(places[0]) == room(places[1])) is shared
+
+
+async def test_again_is_asked_where_the_question_was_asked() -> None:
+    """Also where each question stands alone: the button belongs to that very question."""
+    fake = FakeDiscord()
+    here = fake._channel("no past", TEXT, deny=READ_HISTORY)
+    async with DiscordWorld(fake=fake) as world:
+        await place_in(world, here)
+        posted = await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
+        for count in (2, 3):
+            await fake.click(int(posted), "again")
+            await world.until_heard(count)
+            again = world.heard[-1]
+            assert isinstance(again, Again)
+            assert again.place == world.heard[0].place
+            posted = await world.platform.post(Part(answer(again, "again"), "again", 0, 1))
+
+
+async def test_a_button_has_the_audience_that_its_channel_has_now(world: DiscordWorld) -> None:
+    """A question that was asked where all could read it is not asked again where they cannot."""
+    fake = world.fake
+    before = await place_in(world, fake.general)
+    posted = await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
+    fake.channels[fake.general]["permission_overwrites"] = [overwrite(fake, 0, deny=READ_HISTORY)]
+    await fake.gateway.dispatch("CHANNEL_UPDATE", 1, lambda _: fake.channels[fake.general])
+    await fake.click(int(posted), "again")
+    await world.until_heard(2)
+    assert room(world.heard[-1].place) != room(before)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+async def test_a_command_in_a_thread_names_the_place_that_messages_there_have(
+    world: DiscordWorld,
+) -> None:
+    """Whether the client knows the thread or not: public, private, put away."""
+    fake = world.fake
+    public = await fake.say("a thread", mention=True)
+    await world.until_heard(1)
+    await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
+    private = await fake.private_thread("salaries", "ada", "self")
+    for thread in (public, private):
+        said = await place_in(world, thread)
+        await fake.archive(thread)
+        await fake.command("ask", channel=thread, question="and then?")
+        await world.until_heard(len(world.heard) + 1)
+        assert world.heard[-1].place == said
+        assert (await place_in(world, thread)) == said
+
+
+@pytest.mark.parametrize("members", [("ada", "bob", "eve"), ("ada", "bob")])
+async def test_other_peoples_conversations_are_never_direct(
+    world: DiscordWorld, members: tuple[str, ...]
+) -> None:
+    """In a group, or in somebody else's direct messages, others read along: it is refused."""
+    group = world.fake.group(*members)
+    await world.fake.command("ask", channel=group, context=2, question="what did I tell you?")
+    await world.fake.until(lambda: world.fake.read(group, author="ada"))
+    assert world.fake.read(group, author="ada") == [saying("place")]
+    assert world.heard == []
+
+
+async def test_a_command_in_the_bots_direct_messages_is_direct(world: DiscordWorld) -> None:
+    """The same place as what is written there."""
+    direct = await world.fake.direct()
+    await world.fake.say("hello", channel=direct)
+    await world.until_heard(1)
+    await world.fake.command("ask", channel=direct, question="and then?")
+    await world.until_heard(2)
+    assert world.heard[1].place == world.heard[0].place
+    assert world.heard[1].place.audience == "direct"
+
+
+# --- who is told what by Discord ------------------------------------------------------------------
+
+
+async def test_a_private_thread_is_heard_from_when_the_bot_is_let_in(world: DiscordWorld) -> None:
+    """Before, and after it was removed, Discord tells it nothing."""
+    fake = world.fake
+    thread = await fake.private_thread("salaries", "ada")
+    await fake.say("unheard", channel=thread, mention=True)
+    await fake.join(thread, "self")
+    await fake.join(thread, "bob")
+    heard = await place_in(world, thread)
+    await fake.leave(thread, "self")
+    await fake.say("unheard, too", channel=thread, mention=True)
+    await place_in(world, fake.general)
+    asked = [event.text for event in world.heard if isinstance(event, Ask)]
+    assert asked == ["what is wax?", "what is wax?"]
+    assert room(heard) == (str(fake.guild_id), str(thread))
+
+
+async def test_a_private_thread_is_read_back_after_a_restart(world: DiscordWorld) -> None:
+    """With the place that it had before."""
+    thread = await world.fake.private_thread("salaries", "ada", "self")
+    before = await place_in(world, thread)
+    await world.disconnect()
+    await world.fake.say("missed", channel=thread, mention=True)
+    await world.connect()
+    await world.until_heard(2)
+    assert world.heard[-1].place == before

@@ -1,0 +1,170 @@
+"""What Discord refuses of an answer, and that the answer appears exactly once all the same."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bots.discord import channels
+from bots.platform import Never
+from shared.messages import AnyEvent
+from tests.contract.test_discord_answering import part, partial
+from tests.contract.worlds.discord import DiscordWorld
+from tests.fakes.discord_rules import ExtraRefused
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[DiscordWorld]:
+    async with DiscordWorld(DISCORD_ANSWER_IN="reply") as world:
+        yield world
+
+
+async def asked(world: DiscordWorld, **how: Any) -> tuple[int, AnyEvent]:
+    count = len(world.heard)
+    message = await world.fake.say("what is wax?", mention=True, **how)
+    await world.until_heard(count + 1)
+    return message, world.heard[-1]
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "code", "told"),
+    [
+        ("message_reference", 403, 160002, False),
+        ("message_reference", 403, 999_999, False),
+        ("message_reference", 400, 50035, True),
+        ("message_reference", 400, 50035, False),
+        ("message_reference", 404, 10008, False),
+        ("components", 400, 50035, True),
+        ("components", 400, 50035, False),
+        ("flags", 400, 50035, True),
+        ("flags", 400, 999_999, False),
+        ("nonce", 400, 50035, True),
+        ("nonce", 400, 50035, False),
+        ("enforce_nonce", 400, 50035, True),
+        ("allowed_mentions", 400, 50035, True),
+        ("allowed_mentions", 400, 50035, False),
+    ],
+)
+async def test_an_answer_appears_once_without_what_is_refused(
+    world: DiscordWorld, key: str, status: int, code: int, *, told: bool
+) -> None:
+    """So does the next one in the channel: the channel is not taken for forbidden."""
+    world.fake.extras_refused.append(ExtraRefused(key, status, code, told))
+    for number in range(2):
+        _, event = await asked(world)
+        await world.platform.post(part(event, f"answer {number} @everyone"))
+    shown = [text.replace("＠", "@") for text in world.fake.read()]  # noqa: RUF001
+    assert shown == ["answer 0 @everyone", "answer 1 @everyone"]
+    assert world.fake.pings == []
+
+
+async def test_without_the_right_to_read_the_history_nobody_can_reply(world: DiscordWorld) -> None:
+    """The answer comes as a plain message, and Discord is not asked for a reply again."""
+    world.fake.denied[world.fake.general] = {"read_message_history"}
+    for number in range(4):
+        _, event = await asked(world)
+        await world.platform.post(part(event, f"answer {number}"))
+    assert world.fake.read() == [f"answer {number}" for number in range(4)]
+    assert world.fake.invalid_requests == 1
+
+
+async def test_all_extras_refused_at_once_leave_the_answer(world: DiscordWorld) -> None:
+    """A plain text is what people came for."""
+    for key in ("message_reference", "components", "flags", "nonce", "allowed_mentions"):
+        world.fake.extras_refused.append(ExtraRefused(key, 400, 50035, told=False))
+    _, event = await asked(world)
+    await world.platform.post(part(event, "<@1> an answer"))
+    assert world.fake.read() == ["<＠1> an answer"]  # noqa: RUF001
+
+
+async def test_a_finished_preview_loses_its_stop_button_when_buttons_are_refused(
+    world: DiscordWorld,
+) -> None:
+    """The edit that completes it takes the buttons away instead."""
+    _, event = await asked(world)
+    await world.platform.show_partial(partial(event, "half"))
+    world.fake.extras_refused.append(ExtraRefused("components", 400, 50035))
+    await world.platform.post(part(event, "whole"))
+    (shown,) = world.fake.posts()
+    assert (shown["content"], shown["components"]) == ("whole", [])
+
+
+async def test_a_placeholder_is_filled_without_what_is_refused(world: DiscordWorld) -> None:
+    """A command's answer needs no buttons either."""
+    await world.fake.command("ask", question="wax?")
+    await world.until_heard(1)
+    world.fake.fail("PATCH", "@original$", status=400, code=50035, fields=("components",))
+    await world.platform.post(part(world.heard[0], "an answer"))
+    assert world.fake.read() == ["an answer"]
+
+
+@pytest.mark.parametrize(
+    "refusal", [{"code": 200_000}, {"code": 50_035, "fields": ("content",)}, {"code": 50_006}]
+)
+async def test_a_refusal_of_the_text_is_no_refusal_of_an_extra(
+    world: DiscordWorld, refusal: dict[str, Any]
+) -> None:
+    """AutoMod, for example: asking again without buttons would change nothing."""
+    _, event = await asked(world)
+    calls = len(world.fake.calls)
+    world.fake.fail("POST", r"/messages$", status=400, times=9, **refusal)
+    with pytest.raises(Never):
+        await world.platform.post(part(event, "a bad word"))
+    posted = [path for method, path, _ in world.fake.calls[calls:] if method == "POST"]
+    assert len([path for path in posted if path.endswith("/messages")]) == 1
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, 50035), (400, 160006), (403, 50013), (403, 40_333), (404, 10008), (400, 999_999),
+     (405, 0), (409, 0), (422, 0)],
+)  # fmt: skip
+async def test_an_answer_does_not_need_its_thread(status: int, code: int) -> None:
+    """Whatever Discord's reason is, the answer and the next one are replies, each shown once."""
+    async with DiscordWorld() as world:
+        world.fake.fail("POST", "/threads$", status=status, code=code, times=99)
+        for number in range(2):
+            message, event = await asked(world)
+            for index in range(2):
+                await world.platform.post(part(event, f"{number}.{index}", index, 2))
+            assert message not in world.fake.channels
+        assert world.fake.read() == ["0.0", "0.1", "1.0", "1.1"]
+        tried = [path for _, path, _ in world.fake.calls if path.endswith("/threads")]
+        assert len(tried) <= 2
+
+
+async def test_threads_are_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that had too many threads gets them back."""
+    monkeypatch.setattr(channels, "LEFT_ALONE_S", 0.0)
+    async with DiscordWorld() as world:
+        world.fake.fail("POST", "/threads$", status=400, code=160006)
+        for text in ("inline", "in a thread"):
+            message, event = await asked(world)
+            await world.platform.post(part(event, text))
+        assert world.fake.read(message) == ["in a thread"]
+
+
+async def test_a_title_that_is_refused_is_replaced() -> None:
+    """AutoMod reads the names of threads, too."""
+    async with DiscordWorld() as world:
+        message, event = await asked(world)
+        world.fake.fail("POST", "/threads$", status=400, code=200_000)
+        await world.platform.post(part(event, "an answer"))
+        assert world.fake.read(message) == ["an answer"]
+        assert world.fake.channels[message]["name"] == channels.NEUTRAL_TITLE
+
+
+async def test_a_locked_thread_does_not_close_its_channel() -> None:
+    """A moderator ended that thread, not the others."""
+    async with DiscordWorld() as world:
+        message, event = await asked(world)
+        await world.platform.post(part(event, "one", 0, 2))
+        world.fake.channels[message]["thread_metadata"]["locked"] = True
+        with pytest.raises(Exception, match="160005"):
+            await world.platform.post(part(event, "two", 1, 2))
+        other, event = await asked(world)
+        await world.platform.post(part(event, "elsewhere"))
+        assert world.fake.read(other) == ["elsewhere"]

@@ -1,0 +1,153 @@
+"""Which message shows a part of a reply, long after Discord forgot its nonce."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bots.discord import posting
+from bots.platform import Part
+from shared.messages import AnyEvent, Outcome
+from tests.contract.worlds.discord import DiscordWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.discord_shapes import Json
+
+NOTICE = "I cannot reach my language model right now."
+PIECES = ["x" * 1990, "y" * 1990, f"the end {'z' * 100}"]
+WHOLE = "\n\n".join(PIECES)
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DiscordWorld]:
+    """Where Discord has forgotten all nonces."""
+    monkeypatch.setattr(posting, "NONCE_HOLDS_S", 0.0)
+    async with DiscordWorld() as world:
+        world.fake.nonce_window_s = 0.0
+        yield world
+
+
+async def asked(world: DiscordWorld, **how: Any) -> AnyEvent:
+    count = len(world.heard)
+    await world.fake.say("what is wax?", **{"mention": True, **how})
+    await world.until_heard(count + 1)
+    return world.heard[-1]
+
+
+def part(event: AnyEvent, index: int = 0, outcome: Outcome = "answered", text: str = "") -> Part:
+    """A part of the long answer, or a short text alone."""
+    reply = answer(event, text or WHOLE).model_copy(update={"outcome": outcome})
+    return Part(reply, text, 0, 1) if text else Part(reply, PIECES[index], index, len(PIECES))
+
+
+async def post(world: DiscordWorld, *parts: Part) -> list[str]:
+    return [await world.platform.post(part) for part in parts]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "refused", "stopped"])
+@pytest.mark.parametrize("where", ["direct", "thread"])
+async def test_an_equal_notice_is_another_ones(
+    world: DiscordWorld, where: str, outcome: Outcome
+) -> None:
+    """Killed after the claim of the second: it was not posted, so it is posted now."""
+    fake = world.fake
+    channel = await fake.direct()
+    first = await asked(world, **({"channel": channel} if where == "direct" else {}))
+    if where == "thread":
+        await world.platform.post(part(first, text="hello"))
+        channel = int(first.place.thread)
+        first = await asked(world, channel=channel)
+    second = await asked(world, channel=channel)
+    await post(world, part(first, text=NOTICE, outcome=outcome))
+    lost = part(second, text=NOTICE, outcome=outcome)
+    assert await world.platform.find_posted(lost) is None
+    (receipt,) = await post(world, lost)
+    assert await world.platform.find_posted(lost) == receipt
+    assert fake.read(channel).count(NOTICE) == 2
+
+
+@pytest.mark.parametrize("author", ["ada", "bob"])
+async def test_an_equal_part_of_another_answer_is_not_this_one(
+    world: DiscordWorld, author: str
+) -> None:
+    """Two equal answers in one thread, to one person or to two: each has all its parts."""
+    first = await asked(world)
+    await post(world, part(first, text="hello"))
+    thread = int(first.place.thread)
+    one = await asked(world, channel=thread)
+    other = await asked(world, channel=thread, author=author)
+    await post(world, *(part(one, index) for index in range(3)))
+    for index in range(3):
+        assert await world.platform.find_posted(part(other, index)) is None
+        await post(world, part(other, index))
+    assert world.fake.read(thread) == ["hello", *PIECES, *PIECES]
+
+
+@pytest.mark.parametrize("where", ["opened", "thread", "direct", "reply"])
+async def test_a_part_of_a_long_answer_is_found(world: DiscordWorld, where: str) -> None:
+    """If nobody else writes there, or the first part refers to its question."""
+    fake = world.fake
+    if where == "reply":
+        fake.denied[fake.general] = {"create_public_threads"}
+    event = await asked(world, **({"channel": await fake.direct()} if where == "direct" else {}))
+    if where == "thread":
+        await post(world, part(event, text="hello"))
+        event = await asked(world, channel=int(event.place.thread))
+    if where == "reply":
+        await fake.say("chatter", author="bob")
+    for index in range(3):
+        assert await world.platform.find_posted(part(event, index)) is None
+        (receipt,) = await post(world, part(event, index))
+        if where == "reply":
+            await fake.say("more chatter", author="eve")
+        for known in range(index):
+            assert await world.platform.find_posted(part(event, known)) is not None
+        assert await world.platform.find_posted(part(event, index)) == receipt
+
+
+async def test_a_part_that_may_be_somebody_elses_is_shown_twice_rather_than_not_at_all(
+    world: DiscordWorld,
+) -> None:
+    """Two answers in one thread may be cut off after equal first parts: nobody can tell."""
+    first = await asked(world)
+    await post(world, part(first, text="hello"))
+    thread = int(first.place.thread)
+    await asked(world, channel=thread, author="bob")
+    mine = await asked(world, channel=thread)
+    await post(world, part(mine, 0))
+    assert await world.platform.find_posted(part(mine, 0)) is None
+
+
+async def test_earlier_parts_are_known_by_the_last_one(world: DiscordWorld) -> None:
+    """Also where others write: what comes directly before it is the same reply's."""
+    first = await asked(world)
+    await post(world, part(first, text="hello"))
+    thread = int(first.place.thread)
+    await asked(world, channel=thread, author="bob")
+    mine = await asked(world, channel=thread)
+    receipts = await post(world, *(part(mine, index) for index in range(3)))
+    found = [await world.platform.find_posted(part(mine, index)) for index in range(3)]
+    assert found == receipts
+
+
+async def test_a_known_loss_needs_three_faults_at_once(world: DiscordWorld) -> None:
+    """Buttons refused, equal texts for one person, and the first shown after the second question.
+
+    This states the one case that is left, so that it is noticed if it changes.
+    """
+    from tests.fakes.discord_rules import ExtraRefused  # noqa: PLC0415
+
+    world.fake.extras_refused.append(ExtraRefused("components", 400, 50035))
+    channel = await world.fake.direct()
+    one = await asked(world, channel=channel)
+    two = await asked(world, channel=channel)
+    await post(world, part(one, text=NOTICE))
+    assert await world.platform.find_posted(part(two, text=NOTICE)) is not None
+
+
+async def test_strange_messages_do_not_hinder_the_search(world: DiscordWorld) -> None:
+    """Without an author, or of any other shape."""
+    event = await asked(world)
+    (receipt,) = await post(world, part(event, text="hello"))
+    for spoilt in ({"author": None}, {"components": None}, {"message_reference": "x"}, {"id": "x"}):
+        await world.fake.say("?", channel=int(event.place.thread), spoilt=Json(spoilt))
+    assert await world.platform.find_posted(part(event, text="hello")) == receipt

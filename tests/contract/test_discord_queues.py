@@ -1,0 +1,237 @@
+"""One queue per person on Discord: all that somebody does is stored in the order of doing it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bots.discord import acknowledging, asking, using
+from bots.discord.words import saying
+from bots.platform import Part
+from shared.blobs import NoRoom
+from shared.bus import OverQuota, TooLarge
+from shared.connection import Unavailable
+from shared.messages import Again, AnyEvent, Ask, Deleted, Edited, Rate, Reset, Stop
+from tests.contract.worlds.discord import DiscordWorld
+from tests.contract.worlds.world import answer
+
+PNG = {"cat.png": b"\x89PNG" + bytes(1000)}
+QUIET_S = 0.3
+"""For what must not come: an event takes a tenth of this."""
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[DiscordWorld]:
+    async with DiscordWorld() as world:
+        yield world
+
+
+def kinds(events: list[AnyEvent]) -> list[type[AnyEvent]]:
+    return [type(event) for event in events]
+
+
+async def test_everything_waits_for_a_question_whose_files_are_stored(world: DiscordWorld) -> None:
+    """Words, commands, buttons, an edit, a deletion: each after what was done before it."""
+    fake = world.fake
+    first = await fake.say("one", mention=True)
+    await world.until_heard(1)
+    posted = await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
+    world.may_store.clear()
+    picture = await fake.say("look", mention=True, files=PNG)
+    await fake.command("ask", question="by command")
+    await fake.say("and when?", mention=True)
+    await fake.click(int(posted), "up")
+    await fake.edit(picture, f"<@{fake.application_id}> look again")
+    await fake.command("reset")
+    await fake.click(int(posted), "again")
+    await fake.delete(first)
+    await fake.delete(picture)
+    await asyncio.sleep(QUIET_S)
+    assert len(world.heard) == 1
+    world.may_store.set()
+    await world.until_heard(10)
+    assert kinds(world.heard[1:]) == [
+        Ask, Ask, Ask, Rate, Edited, Reset, Again, Deleted, Deleted,
+    ]  # fmt: skip
+    asked = [event.text for event in world.heard[1:] if isinstance(event, Ask)]
+    assert asked == ["look", "by command", "and when?"]
+    gone = [event.prompt_id for event in world.heard if isinstance(event, Deleted)]
+    assert gone == [f"discord-{first}", f"discord-{picture}"]
+
+
+async def test_nobody_waits_for_somebody_else(world: DiscordWorld) -> None:
+    """Bob is heard while Ada's picture is being stored."""
+    world.may_store.clear()
+    await world.fake.say("look", mention=True, files=PNG)
+    await world.fake.say("hello", mention=True, author="bob")
+    await world.until_heard(1)
+    assert isinstance(world.heard[0], Ask)
+    assert world.heard[0].text == "hello"
+    world.may_store.set()
+
+
+async def test_many_deletions_at_once_are_those_of_many_people(world: DiscordWorld) -> None:
+    """A moderator clears a channel while one picture is being stored."""
+    fake = world.fake
+    world.may_store.clear()
+    mine = await fake.say("look", mention=True, files=PNG)
+    other = await fake.say("hello", mention=True, author="bob")
+    await world.until_heard(1)
+    gone = {"ids": [str(mine), str(other)], "channel_id": str(fake.general)}
+    await fake._tell(fake.general, "MESSAGE_DELETE_BULK", gone)
+    await world.until_heard(2)
+    assert kinds(world.heard) == [Ask, Deleted]
+    world.may_store.set()
+    await world.until_heard(4)
+    assert kinds(world.heard[2:]) == [Ask, Deleted]
+
+
+async def test_a_question_that_is_gone_before_it_is_read_back_is_not_asked(
+    world: DiscordWorld,
+) -> None:
+    """It was in the history when that was read, and deleted before its turn came."""
+    fake = world.fake
+    direct = await fake.direct()
+    await fake.say("before", channel=direct)
+    await world.until_heard(1)
+    await world.disconnect()
+    world.may_store.clear()
+    await fake.say("look", channel=direct, files=PNG)
+    regretted = await fake.say("regretted", channel=direct)
+    await world.connect()
+    await fake.until(lambda: any("/cdn/" not in p and p.endswith("/messages") for _, p, _ in
+                                 fake.calls[-3:]))  # fmt: skip
+    await fake.delete(regretted)
+    await asyncio.sleep(QUIET_S)
+    world.may_store.set()
+    await world.until_heard(2)
+    await asyncio.sleep(QUIET_S)
+    assert "regretted" not in [e.text for e in world.heard if isinstance(e, Ask)]
+
+
+async def test_a_button_that_waits_is_acknowledged_in_time(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discord gives 3 s; the press counts when its turn has come, and its thumb is shown."""
+    monkeypatch.setattr(acknowledging, "STORED_FIRST_S", 0.1)
+    fake = world.fake
+    await fake.say("one", mention=True)
+    await world.until_heard(1)
+    posted = int(await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1)))
+    world.may_store.clear()
+    await fake.say("look", mention=True, files=PNG)
+    await asyncio.sleep(QUIET_S)
+    token = await fake.click(posted, "up")
+    await fake.until(lambda: fake.interactions[token]["answered"])
+    world.may_store.set()
+    await world.until_heard(3)
+    assert isinstance(world.heard[2], Rate)
+    await fake.until(lambda: '"style": 3' in str(fake._find(posted)).replace("'", '"'))
+
+
+async def test_what_waits_too_long_is_told(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command or a press that cannot be stored is not left without a word."""
+    monkeypatch.setattr(acknowledging, "STORED_FIRST_S", 0.1)
+    monkeypatch.setattr(using, "GIVE_UP_AFTER_S", 0.5)
+    world.publish_raises = Unavailable("away")
+    await world.fake.command("ask", question="wax?")
+    await world.fake.command("reset")
+    await world.fake.until(lambda: saying("not taken") in world.fake.read())
+    await world.fake.until(lambda: world.fake.read(author="ada").count(saying("not taken")) == 2)
+
+
+# --- when something is full -----------------------------------------------------------------------
+
+
+async def test_a_picture_for_which_there_is_no_room_is_left_out(world: DiscordWorld) -> None:
+    """The question is asked, the model is told of the file, and so is the person, once."""
+    world.store_raises = NoRoom("full")
+    await world.fake.say("look", mention=True, files=PNG)
+    await world.fake.say("and then?", mention=True)
+    await world.until_heard(2)
+    first = world.heard[0]
+    assert isinstance(first, Ask)
+    assert [(file.name, file.blob) for file in first.attachments] == [("cat.png", None)]
+    assert "not read: there is no room" in (first.attachments[0].text or "")
+    await world.fake.until(world.fake.read)
+    assert world.fake.read() == [saying("no room")]
+
+
+async def test_a_command_about_a_picture_without_room_is_asked(world: DiscordWorld) -> None:
+    """Its person alone is told that the file was left out."""
+    picture = await world.fake.say("a cat", author="bob", files=PNG)
+    world.store_raises = NoRoom("full")
+    await world.fake.command("Ask about this", target=picture)
+    await world.until_heard(1)
+    await world.fake.until(lambda: saying("no room") in world.fake.read(author="ada"))
+    assert saying("no room") not in world.fake.read()
+
+
+async def test_a_store_that_is_away_for_long_holds_nobody_up_for_ever(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture is tried again for minutes, then the question goes on without it."""
+    monkeypatch.setattr(asking, "STORE_WITHIN_S", 0.5)
+    world.store_raises = Unavailable("away")
+    await world.fake.say("look", mention=True, files=PNG)
+    await world.until_heard(1)
+    await world.fake.until(world.fake.read)
+    assert world.fake.read() == [saying("no room")]
+
+
+async def test_a_store_that_comes_back_keeps_the_picture(world: DiscordWorld) -> None:
+    """Only an outage is waited for."""
+    world.store_raises = Unavailable("away")
+    await world.fake.say("look", mention=True, files=PNG)
+    await asyncio.sleep(QUIET_S)
+    world.store_raises = None
+    await world.until_heard(1)
+    assert len(world.blobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "key"), [(OverQuota(), "over quota"), (TooLarge(2, 1), "too long")]
+)
+async def test_what_is_not_taken_is_told_once_and_the_next_one_is_heard(
+    world: DiscordWorld, error: Exception, key: str
+) -> None:
+    """A question, an edit, a command and a press; a deletion has nobody to tell below."""
+    fake = world.fake
+    edited = await fake.say("one", mention=True)
+    await world.until_heard(1)
+    posted = await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
+    world.publish_raises = error
+    await fake.say("two", mention=True)
+    await fake.edit(edited, f"<@{fake.application_id}> three")
+    await fake.command("ask", question="four")
+    await fake.click(int(posted), "again")
+    if key == "over quota":
+        await fake.delete(edited)
+    await fake.until(lambda: fake.read(author="ada").count(saying(key)) == 3)
+    await fake.until(lambda: saying(key) in fake.read(edited, author="ada"))
+    world.publish_raises = None
+    await fake.say("five", mention=True)
+    await world.until_heard(2)
+    assert isinstance(world.heard[1], Ask)
+    assert world.heard[1].text == "five"
+    await asyncio.sleep(QUIET_S)
+    assert fake.read(author="ada").count(saying(key)) == 3
+
+
+async def test_a_stop_comes_after_its_question(world: DiscordWorld) -> None:
+    """Pressed on the preview of an answer while the next question is being stored."""
+    from tests.contract.test_discord_answering import partial  # noqa: PLC0415
+
+    message = await world.fake.say("one", mention=True)
+    await world.until_heard(1)
+    await world.platform.show_partial(partial(world.heard[0], "so far"))
+    world.may_store.clear()
+    await world.fake.say("look", mention=True, files=PNG)
+    await asyncio.sleep(QUIET_S)
+    await world.fake.click(int(world.fake.posts(message)[0]["id"]), "stop")
+    await asyncio.sleep(QUIET_S)
+    world.may_store.set()
+    await world.until_heard(3)
+    assert kinds(world.heard) == [Ask, Ask, Stop]

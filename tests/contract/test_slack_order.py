@@ -1,0 +1,162 @@
+"""What one person does in Slack is stored in the order in which it was done, and once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bots.slack import arrivals, sockets
+from bots.slack.desk import NOT_NOW
+from shared.messages import AnyEvent, Ask
+from tests.contract.worlds.slack import SlackWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.slack import ROOM, FakeSlack
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 100
+
+
+def kinds(world: SlackWorld) -> list[str]:
+    return [event.kind for event in world.heard]
+
+
+@asynccontextmanager
+async def image_under_way(world: SlackWorld) -> AsyncIterator[str]:
+    """Ada's question with a picture that Slack sends only after the block; yields its ts."""
+    world.slack.hold_files()
+    file = world.slack.file("a.png", "image/png", PNG)
+    ts = world.slack.mention("what is this?", files=[file], subtype="file_share")
+    await world.slack.until(lambda: world.slack.files_asked_for > 0)
+    assert world.heard == []
+    try:
+        yield ts
+        assert world.heard == []
+    finally:
+        world.slack.release_files()
+
+
+async def test_a_question_after_one_with_a_picture_comes_after_it() -> None:
+    """The picture takes its time; the second question is a follow-up in the same thread."""
+    async with SlackWorld() as world:
+        async with image_under_way(world) as ts:
+            second = world.slack.send("and when?", thread=ts)
+        one, two = await world.until_heard(2)
+        assert (one.address["ts"], two.address["ts"]) == (ts, second)
+        assert isinstance(one, Ask)
+        assert one.attachments[0].blob is not None
+
+
+@pytest.mark.parametrize("what", ["edit", "delete"])
+async def test_a_change_of_a_question_whose_files_are_stored_comes_after_it(what: str) -> None:
+    """Otherwise it would be about a question that nobody knows."""
+    async with SlackWorld() as world:
+        async with image_under_way(world) as ts:
+            if what == "edit":
+                world.slack.edit(ROOM, ts, "<@UBOT> what is that?")
+            else:
+                world.slack.delete(ROOM, ts)
+        await world.until_heard(2)
+        assert kinds(world) == ["ask", {"edit": "edited", "delete": "deleted"}[what]]
+        assert world.heard[1].prompt_id == world.heard[0].id  # type: ignore[union-attr]
+
+
+async def test_everything_that_one_person_does_waits_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Words, Slack's Stop, a button and a reaction; what somebody else does waits for nobody."""
+    monkeypatch.setattr(sockets, "CONNECTIONS", 1)  # two may pass one another on the way
+    async with SlackWorld() as world:
+        world.slack.mention("first")
+        asked = (await world.until_heard())[0]
+        posted = (await world.platform.post(_part(asked))).partition("/")[2]
+        world.heard.clear()
+        async with image_under_way(world) as ts:
+            world.slack.send("!stop", thread=ts)
+            world.slack.press_stop(ROOM, ts)
+            click = asyncio.create_task(world.slack.click(ROOM, posted, "Good answer"))
+            await asyncio.sleep(0)
+            world.slack.react(ROOM, posted, "-1")
+            world.slack.mention("me too", user="UBOB")
+            await world.until_heard(1)
+            assert [event.user for event in world.heard] == ["slack:T1-UBOB"]
+            world.heard.clear()
+        await world.until_heard(5)
+        await click
+        assert kinds(world) == ["ask", "stop", "stop", "rate", "rate"]
+
+
+def _part(ask: AnyEvent) -> object:
+    from bots.platform import Part  # noqa: PLC0415
+
+    return Part(answer(ask, "An answer."), "An answer.", 0, 1)
+
+
+async def test_redeliveries_join_what_is_under_way_and_what_waits() -> None:
+    """Slack gives up waiting for both, delivers them again, and each is stored once, in order."""
+    async with SlackWorld() as world:
+        world.slack.sockets.ack_s = 0.2
+        world.slack.sockets.retries_s = (0.05, 0.2, 0.4, 0.8, 1.6)
+        async with image_under_way(world) as ts:
+            second = world.slack.send("and when?", thread=ts)
+            await world.slack.until(lambda: world.slack.sockets.redelivered >= 6)
+        await world.until_heard(2)
+        await world.slack.until(lambda: len(world.slack.deliveries) == 3)
+        assert [event.address["ts"] for event in world.heard] == [ts, second]
+        assert all(delivery.acked_at for delivery in world.slack.deliveries)
+        assert world.slack.files_asked_for == 1
+
+
+async def test_a_command_that_would_wait_too_long_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slack would show an error after 3 s although the command were stored; nothing is stored."""
+    monkeypatch.setattr(arrivals, "COMMAND_WAITS_S", 0.1)
+    async with SlackWorld() as world:
+        async with image_under_way(world):
+            refused = await world.slack.command("/ask", "and?")
+            assert refused.response == {"text": NOT_NOW}
+        await world.until_heard(1)
+        assert (await world.slack.command("/ask", "and?")).response["text"] == ""
+        assert kinds(world) == ["ask", "ask"]
+
+
+async def test_a_deletion_that_overtakes_its_question_holds() -> None:
+    """The bus was away for the question: what Slack delivers again is not asked any more."""
+    async with SlackWorld() as world:
+        world.slack.sockets.ack_s = 0.3
+        world.slack.sockets.retries_s = (1.0,)
+        world.unavailable = 1
+        ts = world.slack.dm("wrong window")
+        await world.slack.until(lambda: not world.unavailable)
+        world.slack.delete("DADA", ts)
+        await world.until_heard(1)
+        await world.until_told(2)
+        assert kinds(world) == ["deleted"]
+
+
+async def test_an_edit_of_a_question_that_was_not_stored_asks_it() -> None:
+    """In its new words, once."""
+    async with SlackWorld() as world:
+        world.slack.sockets.ack_s = 0.3
+        world.slack.sockets.retries_s = (1.0,)
+        world.unavailable = 1
+        ts = world.slack.dm("waht?")
+        await world.slack.until(lambda: not world.unavailable)
+        world.slack.edit("DADA", ts, "what?")
+        await world.until_told(2)
+        assert [(event.kind, getattr(event, "text", "")) for event in world.heard] == [
+            ("ask", "what?")
+        ]
+
+
+async def test_a_stop_of_the_process_waits_for_what_is_in_the_queue() -> None:
+    """What came is stored and acknowledged before the connections are closed."""
+    slack = FakeSlack()
+    async with SlackWorld(slack=slack) as world:
+        async with image_under_way(world) as ts:
+            slack.send("and when?", thread=ts)
+            closing = asyncio.create_task(world.platform.close())
+        await closing
+        await world.until_heard(2)
+        await slack.until(lambda: len(slack.deliveries) == 3)
+        assert all(delivery.acked_at for delivery in slack.deliveries)

@@ -1,0 +1,48 @@
+"""A real gateway with its relay for a test, and a stand-in for the dataflow behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bots.endings import end
+from bots.gateway.discovery import be_discovered
+from bots.gateway.intake import QUEUE_GROUP
+from bots.gateway.platform import Gateway
+from bots.relay import Relay
+from ops.nats_server import NatsServer
+from shared.bus import Bus
+from tests.fakes.flow import FakeFlow
+
+DEADLINE_S = 10.0
+"""Generous: a loaded machine is no failure."""
+
+
+@pytest.fixture
+async def flow(nats: NatsServer) -> AsyncIterator[FakeFlow]:
+    """What answers."""
+    flow = await FakeFlow.start(nats.url)
+    yield flow
+    await flow.stop()
+
+
+@pytest.fixture
+async def gateway(nats: NatsServer, flow: FakeFlow) -> AsyncIterator[Gateway]:
+    """A gateway that listens, with its relay."""
+    del flow
+    bus = await Bus.connect(nats.url, name="gateway")
+    guests_bus = await Bus.connect(nats.url, name="gateway")
+    gateway = Gateway(bus, guests_bus)
+    relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
+    await be_discovered(bus, QUEUE_GROUP, gateway.counts)
+    listening = asyncio.create_task(gateway.listen(bus.publish))
+    relaying = asyncio.create_task(relay.run())
+    async with asyncio.timeout(DEADLINE_S):
+        await gateway.listening.wait()
+    yield gateway
+    await gateway.close()
+    async with asyncio.timeout(DEADLINE_S):
+        await listening
+    await end(relaying)
+    await bus.close()
+    await guests_bus.close()

@@ -1,0 +1,3 @@
+"""What several integration tests share."""
+
+from tests.fixtures_gateway import flow, gateway  # noqa: F401  (fixtures)

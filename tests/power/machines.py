@@ -1,0 +1,190 @@
+"""The whole system on machines that lose their power: real processes, each data folder lossy.
+
+Either all parts run on one machine with one data folder, as `threadwax up` has them, or each part
+runs on its own. The fakes are outside: they never lose power.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from shared.bus import Bus
+from tests.chaos.system import OURS, Part, System
+from tests.power.mounts import Mount
+from tests.running import START_S, Running
+
+Layout = Literal["one machine", "a machine each"]
+
+PARTS: Final = ("nats", *OURS)
+"""In the order of their first start; after a cut they all start at once."""
+
+EVICTED_AFTER_S: Final = 2
+"""The least that the dataflow takes, so that conversations go to the disk and come back often."""
+
+
+class _Direct:
+    """Takes the place of a proxy: no connection is disturbed here."""
+
+    def url(self, target: str) -> str:
+        return target
+
+
+class _Address:
+    """What the campaign knows of the server: where it is. It runs as a part like the others."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+class Machines(System):
+    """A system of the chaos suite whose data folders lie on lossy disks."""
+
+    def __init__(
+        self,
+        home: Path,
+        rng: random.Random,
+        layout: Layout,
+        mutations: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(home, rng, mutations)
+        self.layout = layout
+        self.mounts: dict[str, Mount] = {}
+        self.can_step_clocks = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The machines."""
+        return ("all",) if self.layout == "one machine" else PARTS
+
+    def _machine_of(self, part: str) -> str:
+        return "all" if self.layout == "one machine" else part
+
+    def _data(self, part: str) -> Path:
+        return self.mounts[self._machine_of(part)].folder / "data"
+
+    # --- the first start ------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        for name in self.names:
+            self.mounts[name] = Mount(self.home / f"machine-{name}")
+            await asyncio.to_thread(self._closing.enter_context, self.mounts[name])
+        for fake in (self.slack, self.discord, self.model):
+            await fake.start()
+            self._closing.push_async_callback(fake.stop)
+        (self.home / "logs").mkdir(exist_ok=True)
+        self._closing.callback(self._kill_all)
+        self.proxies = _DIRECT
+        self.server = _Address("")  # type: ignore[assignment]
+        await self._begin("nats", {"THREADWAX_HOME": str(self._data("nats"))}, "--port", "0")
+        self.server = _Address(self._address())  # type: ignore[assignment]
+        for name in OURS:
+            await self._begin(name, self._env(name))
+        self.bus = await Bus.connect(self.server.url, name="power", on_closed=lambda: None)
+        self._closing.push_async_callback(self.bus.close)
+        await asyncio.wait_for(self.discord.gateway.connected.wait(), START_S)
+
+    async def _begin(self, name: str, env: dict[str, str], *options: str) -> None:
+        part = Part(name, self.home / "logs", env, self._mutations.get(name, ""), options=options)
+        self.parts[name] = part
+        await part.start().ready()
+
+    def _env(self, name: str) -> dict[str, str]:
+        env = super()._env(name)
+        env["THREADWAX_HOME"] = str(self._data(name))
+        env["THREADWAX_REST_AFTER_S"] = str(EVICTED_AFTER_S)
+        if self.layout == "one machine":
+            del env["NATS_URL"]  # it reads the file that nats leaves
+        return env
+
+    def _address(self) -> str:
+        return (self._data("nats") / "nats" / "url").read_text().strip()
+
+    # --- power ----------------------------------------------------------------------------------
+
+    async def cut(self, names: tuple[str, ...], rng: random.Random) -> None:
+        """Cuts the power of machines; returns when all is dark."""
+        for name in names:
+            parts = [self.parts[p] for p in PARTS if self._machine_of(p) == name]
+            pids = [pid for part in parts for pid in _family(part.pid)]
+            for part in parts:
+                part.expected_down = True
+
+            def kill(pids: list[int] = pids) -> None:
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+            await asyncio.to_thread(self.mounts[name].cut, rng, kill)
+            for part in parts:
+                await asyncio.to_thread(part.kill)
+
+    async def restore(self, names: tuple[str, ...]) -> None:
+        """Gives the power back and starts everything on these machines at once."""
+        for name in names:
+            await asyncio.to_thread(self.mounts[name].restore)
+            for part in PARTS:
+                if self._machine_of(part) == name:
+                    # In this thread: the processes end with the thread that started them.
+                    self.parts[part].start()
+
+    async def started_again(self) -> str:
+        """Waits until every part can do its work; returns what is wrong, or nothing."""
+        for part in self.parts.values():
+            try:
+                await _ready(part)
+            except TimeoutError:
+                assert part.running is not None
+                return f"{part.name} does not start: {part.running.log.read_text()[-600:]}"
+            if part.name == "nats" and self._address() != self.server.url:
+                return "nats has another address or password than before the cut"
+        return ""
+
+    # --- what there is to see -------------------------------------------------------------------
+
+    def counts(self) -> Counter[str]:
+        """What the disks did and lost."""
+        return sum((Counter(mount.counts) for mount in self.mounts.values()), Counter())
+
+    def server_log(self) -> str:
+        """The log of nats-server itself; the other logs lie on a disk that never fails."""
+        with contextlib.suppress(OSError):
+            return (self._data("nats") / "nats" / "nats-server.log").read_text(errors="replace")
+        return ""
+
+
+async def _ready(part: Part) -> None:
+    """Waits for a part through lives that end by themselves: those are counted elsewhere."""
+    async with asyncio.timeout(START_S):
+        while True:
+            running: Running | None = part.running
+            with contextlib.suppress(AssertionError):
+                assert running is not None
+                await running.ready()
+                return
+            await asyncio.sleep(0.05)
+
+
+def _family(pid: int | None) -> list[int]:
+    """A process after all its descendants."""
+    if pid is None:
+        return []
+    found = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += _family(int(child))
+    return [*found, pid]
+
+
+class _AnyLink(dict[str, _Direct]):
+    def __missing__(self, _: str) -> _Direct:
+        return _Direct()
+
+
+_DIRECT: Final = _AnyLink()
