@@ -114,7 +114,7 @@ def make_app(  # noqa: C901  (one line a listener)
 
 
 async def _say_so(desk: Desk, body: dict[str, Any]) -> None:
-    """Tells a person that what they did for the bot comes to nothing; best effort."""
+    """Tells a person that their message or click could not be handled; best effort."""
     event = mapping(body, "event")
     person = person_in(body)
     channel = text(event, "channel") or text(body, "channel_id") or text(body, "channel", "id")
@@ -125,4 +125,4 @@ async def _say_so(desk: Desk, body: dict[str, Any]) -> None:
     if for_us and person and channel and about:
         with contextlib.suppress(PostError, *CALL_ERRORS):
             team = await desk.team_of(body)
-            await desk.telling.tell(team, channel, person, NOT_UNDERSTOOD, about=about)
+            await desk.notices.send(team, channel, person, NOT_UNDERSTOOD, about=about)

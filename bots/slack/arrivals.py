@@ -1,8 +1,8 @@
 """Slack's deliveries in the order in which they come, one at a time for each person.
 
-A person's deliveries must enter their queue before anything is awaited, or a younger one may pass.
-A redelivery waits behind the work on the first delivery and finds it done. Whatever fails for good
-must be acknowledged: Slack would only deliver it again.
+A person's deliveries must enter their queue before anything is awaited, or a younger one could
+overtake. A redelivery waits until the first delivery is handled, and then has nothing left to do.
+A delivery that can never be handled must be acknowledged, because Slack would deliver it again.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ FOR_GOOD: Final = (
 _NO_LISTENER: Final = 404
 
 COMMAND_WAITS_S: Final = 2.0
-"""Slack never delivers a slash command again, and shows an error after 3 s: it is refused first."""
+"""A slash command is refused after this: Slack shows an error after 3 s and never redelivers it."""
 
 
 class Arrivals:
-    """The way of every delivery to Bolt."""
+    """Passes every delivery to Bolt."""
 
     def __init__(self, app: AsyncApp) -> None:
         self._app = app
@@ -42,7 +42,7 @@ class Arrivals:
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
-        """What Bolt answers to a request, after all that the same person did before."""
+        """Bolt's response to a request, once everything earlier from the same person is handled."""
         task = asyncio.current_task()
         if task is not None and task not in self._under_way:
             self._under_way.add(task)
@@ -76,7 +76,7 @@ class Arrivals:
         return BoltResponse(status=200)
 
     async def settled(self, seconds: float) -> None:
-        """Returns when what came is handled and acknowledged, or after so many seconds."""
+        """Returns when all deliveries are handled and acknowledged, or after `seconds`."""
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=seconds)
 
