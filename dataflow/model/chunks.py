@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import httpx2
 import openai
-from pydantic_core import to_json
 
+from dataflow.model.body import Body
 from dataflow.model.errors import ModelError, safe_code
 from dataflow.model.openai_errors import RAISED, translated
 from shared.messages import Usage
@@ -21,7 +21,7 @@ COUNT_LIMIT: Final = 10**9
 class Chunks:
     """One call, up to its last chunk or until it is hung up. What goes wrong is a `ModelError`."""
 
-    def __init__(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, body: bytes | Body) -> None:
         self._client = client
         self._body = body
         self._stream: openai.AsyncStream[object] | None = None
@@ -30,12 +30,15 @@ class Chunks:
 
     async def open(self) -> None:
         """Starts the call and reads up to the first text."""
+        # With a length it is not sent in HTTP's chunks, which some servers refuse.
+        size = len(self._body) if isinstance(self._body, bytes) else self._body.size_bytes
         try:
             # The client's own `chat.completions.create` takes 10 ms of CPU for a call with some
             # history; this is the same request without its checks of every message.
             self._stream = await self._client.post(
                 _chat_completions(self._client.base_url),
-                content=to_json(self._body),
+                content=self._body,
+                options={"headers": {"Content-Length": str(size)}},
                 cast_to=object,
                 stream=True,
                 stream_cls=openai.AsyncStream[object],

@@ -13,10 +13,12 @@ from typing import Any, Final
 import backoff
 import httpx2
 import openai
+from pydantic_core import to_json
 
+from dataflow.model.body import Body, Picture
 from dataflow.model.chunks import Chunks, piece_of, usage_of
 from dataflow.model.dialects import Dialect
-from dataflow.model.errors import TRANSIENT, ModelError, waits_s
+from dataflow.model.errors import TRANSIENT, ModelError, Why, waits_s
 from dataflow.model.http import HttpClient
 from shared import metrics
 from shared.log import logger
@@ -93,32 +95,18 @@ class ModelClient:
         Raises:
             ModelError: after retries, or at once where another try cannot help.
         """
-        started = time.monotonic()
-        finish, usage = None, None
         text = _Text(on_text)
         try:
             async with asyncio.timeout(self._give_up_after_s + ANSWER_LIMIT_S):
                 chunks, name = await self._opened(messages, model)
+                for picture in _pictures_of(messages):
+                    picture.drop()  # after the first text nothing is sent again
                 if self._complaining:
                     self._complaining = False
                     logger().warning("the model answers again")
-                try:
-                    async for chunk in chunks:
-                        usage = usage_of(chunk) or usage
-                        piece, ended = piece_of(chunk)
-                        finish = ended or finish
-                        if piece and not text.length:
-                            metrics.first_token_s.observe(time.monotonic() - started)
-                        text.add(piece)
-                        if text.length > ANSWER_LIMIT_CHARS:
-                            finish = "length"
-                            break
-                finally:
-                    await chunks.aclose()
+                finish, usage = await _read(chunks, text)
         except TimeoutError as error:
             raise ModelError("stalled", "the answer took too long") from error
-        if finish is None:
-            raise ModelError("cut", "the stream ended without a finish reason")
         answer = text.whole()
         if not answer.strip():
             raise ModelError("refused" if finish == "content_filter" else "empty", finish)
@@ -149,15 +137,16 @@ class ModelClient:
             dialect.max_tokens_field: self._answer_tokens,
             **dialect.sampling,
         }
-        chunks = Chunks(self._client(endpoint), body)
+        content = Body(body) if _pictures_of(messages) else to_json(body)
+        chunks = Chunks(self._client(endpoint), content)
         try:
             await chunks.open()
         except ModelError as error:
             await chunks.aclose()
-            # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
-            if error.why in {"refused", "error"} and _holds_pictures(messages):
-                raise ModelError("no pictures", str(error)) from error
-            raise
+            why = _why(error, has_pictures=bool(_pictures_of(messages)))
+            if why == error.why:
+                raise
+            raise ModelError(why, str(error)) from error
         except BaseException:
             await chunks.aclose()
             raise
@@ -192,6 +181,30 @@ class ModelClient:
             logger().warning("the model does not answer: trying on", why=str(error)[:300])
 
 
+async def _read(chunks: Chunks, text: "_Text") -> tuple[str, Usage | None]:
+    """Reads the answer to its end; returns why it ended, and what it took."""
+    finish, usage = None, None
+    try:
+        async for chunk in chunks:
+            usage = usage_of(chunk) or usage
+            piece, ended = piece_of(chunk)
+            finish = ended or finish
+            text.add(piece)
+            if text.length > ANSWER_LIMIT_CHARS:
+                finish = "length"
+                break
+    except ModelError as error:
+        if text.length and error.why == "too long":
+            # It would be asked again, shorter, and its text be shown twice.
+            raise ModelError("cut", str(error)) from error
+        raise
+    finally:
+        await chunks.aclose()
+    if finish is None:
+        raise ModelError("cut", "the stream ended without a finish reason")
+    return finish, usage
+
+
 class _Text:
     """The answer as it grows. Every piece that is shown is well formed."""
 
@@ -199,6 +212,7 @@ class _Text:
         self._on_text = on_text
         self._joining = Joining()
         self._pieces: list[str] = []
+        self._started = time.monotonic()
         self.length = 0
 
     def add(self, piece: str) -> None:
@@ -211,15 +225,28 @@ class _Text:
 
     def _show(self, piece: str) -> None:
         if piece:
+            if not self.length:
+                metrics.first_token_s.observe(time.monotonic() - self._started)
             self._pieces.append(piece)
             self.length += len(piece)
             self._on_text(piece)
 
 
-def _holds_pictures(messages: tuple[dict[str, Any], ...]) -> bool:
-    return any(
-        part.get("type") == "image_url"
+def _pictures_of(messages: tuple[dict[str, Any], ...]) -> list[Picture]:
+    return [
+        part["image_url"]["url"]
         for message in messages
         if isinstance(message["content"], list)
         for part in message["content"]
-    )
+        if part["type"] == "image_url"
+    ]
+
+
+def _why(error: ModelError, *, has_pictures: bool) -> Why:
+    """Why a call failed before its first text, knowing what was sent."""
+    if has_pictures and error.why in {"refused", "error"}:
+        # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
+        return "no pictures"
+    if not has_pictures and error.why == "too large":
+        return "too long"
+    return error.why

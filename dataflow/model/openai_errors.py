@@ -1,5 +1,6 @@
 """What the openai client raises, put into our terms."""
 
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -47,6 +48,11 @@ def _why(error: Exception) -> Why:
         return "quota"
     if isinstance(error, openai.APITimeoutError) and not isinstance(_root(error), TimeoutError):
         return "unreachable"  # its transport calls every failed connection a time-out
+    if isinstance(error, openai.APIStatusError):
+        if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return "too large"
+        if error.status_code > HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "overloaded"  # or on its way up or down: it says nothing about the request
     return next((why for kind, why in _BY_TYPE if isinstance(error, kind)), "corrupt")
 
 

@@ -46,8 +46,11 @@ class FakeModel:
     frames: list[str] | None = None
     """Sent in place of an answer: the data of each event, as it is."""
 
+    body_limit: int = 50 << 20
+    """A larger request gets 413, as from OpenAI (50 MB in all, by its guide to images)."""
+
     async def start(self, port: int = 0) -> "FakeModel":
-        app = web.Application(client_max_size=1 << 26)
+        app = web.Application(client_max_size=self.body_limit)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -152,8 +155,12 @@ async def _main() -> None:
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--pieces", type=int, default=1, help="chunks of an answer")
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--body-limit", type=int, default=FakeModel.body_limit, help="bytes")
     options = parser.parse_args()
-    model = FakeModel(delay_s=options.delay, pause_s=options.pause, keep_requests=False)
+    model = FakeModel(
+        delay_s=options.delay, pause_s=options.pause, keep_requests=False,
+        body_limit=options.body_limit,
+    )  # fmt: skip
     if options.pieces > 1:
         model.reply = lambda _: "word " * options.pieces
         model.piece_chars = 5
