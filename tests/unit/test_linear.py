@@ -19,9 +19,10 @@ from pydantic import ValidationError
 from bots.discord.events import text_of
 from bots.discord.markdown import downgraded
 from bots.discord.places import title_of
-from bots.discord.quotes import quotes_of as discord_quotes_of
+from bots.discord.quotes import quote_of as discord_quote_of
 from bots.fence import opened_by, quote_of
 from bots.gateway.request import Refused, ask_of, is_inbox
+from bots.slack.contents import forwards_of, words_of
 from bots.slack.events import changed_of, is_ts, said_of
 from bots.slack.quotes import quoted, quotes_of
 from bots.slack.text import (
@@ -113,13 +114,27 @@ def _slack(text: str) -> dict[str, Any]:
     return {"team_id": "T1", "event": {**event, "previous_message": {**message, "text": "x"}}}
 
 
+def _contents(text: str) -> dict[str, Any]:
+    leaf = {"type": "text", "text": text}
+    rich = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [leaf]}]}
+    blocks = [rich, {"type": "markdown", "text": text}]
+    many = [{"type": "text", "text": letter} for letter in text[:20_000]]
+    deep = {"type": "rich_text", "elements": [{"type": "rich_text_list", "elements": many}]}
+    shared = {"is_share": True, "text": text, "author_name": text}
+    return {"text": "", "blocks": [*blocks, deep], "attachments": [shared, {"fallback": text}]}
+
+
 def _ask(text: str) -> None:
     for data in ({"user_id": "a", "prompt": text}, {"user_id": text, "prompt": "a"}):
         try:
             ask_of(
-                json.dumps(data).encode(), {"Nats-Msg-Id": text}, "", guest=False, now=NOW,
+                json.dumps(data).encode(),
+                {"Nats-Msg-Id": text},
+                "",
+                now=NOW,
                 fresh_id="x",
-            )  # fmt: skip
+                guest=False,
+            )
         except (Refused, ValidationError):
             continue
 
@@ -174,6 +189,10 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
         20_000,
         lambda text: (said_of(_slack(text)), changed_of(_slack(text)), is_ts(text)),
     ),
+    "slack: contents": (
+        5_000,
+        lambda text: (words_of(_contents(text)), forwards_of(_contents(text))),
+    ),
     "slack: quotes": (
         20_000,
         lambda text: quotes_of(
@@ -181,7 +200,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
                    before="2.1", follow_up="always"), {}),
     ),
     "discord: a person's words": (20_000, lambda text: text_of(_message(text), 1)),
-    "discord: quotes": (20_000, lambda text: discord_quotes_of(_message(text), 1)),
+    "discord: quotes": (20_000, lambda text: discord_quote_of(_message(text))),
     "discord: title": (20_000, title_of),
     "discord: downgraded": (1_500, downgraded),
     "split": (4_000, lambda text: split_text(text, 2_000, length=utf16_length)),
