@@ -299,7 +299,7 @@ class Rest:
             raise Refused(400, 50035, "Invalid Form Body: auto_archive_duration")
         thread = await world._add_thread(number, channel, body["name"], world.me, PUBLIC_THREAD)
         message["flags"] |= HAS_THREAD
-        opening = world._message(number, world.me, "", THREAD_STARTER)
+        opening = world._message(number, message["author"], "", THREAD_STARTER)
         world._refer(opening, channel, number, ping=False)
         opening["type"] = THREAD_STARTER
         await world._publish("MESSAGE_CREATE", opening)
