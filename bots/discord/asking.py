@@ -86,7 +86,7 @@ class Asking:
         """The question as an event, its files stored; and whether a file found no room."""
         spot = question.spot
         voice = self._settings.voice(spot.channel, spot.parent, spot.guild)
-        room = _Room(self._store)
+        room = _Room(self._store, events.user_of(question.author))
         ask = Ask(
             id=question.event_id,
             user=events.user_of(question.author),
@@ -203,10 +203,11 @@ async def _fetched(client: Client, channel: int) -> object:
 
 
 class _Room:
-    """Stores files; `full` once one of them found no room."""
+    """Stores one user's files; `full` once one of them found no room."""
 
-    def __init__(self, store: Put) -> None:
+    def __init__(self, store: Put, user: str) -> None:
         self._store = store
+        self._user = user
         self._deadline = asyncio.get_running_loop().time() + STORE_WITHIN_S
         self.full = False
 
@@ -215,7 +216,7 @@ class _Room:
         wait_s = RETRY_FIRST_S
         while True:
             try:
-                await self._store(blob, data)
+                await self._store(self._user, blob, data)
             except Unavailable:
                 if asyncio.get_running_loop().time() >= self._deadline:
                     break

@@ -27,8 +27,8 @@ TEXT_FILE_BYTES: Final = 64_000
 TEXT_TOTAL_BYTES: Final = 150_000
 """All texts of a question: an event may take 240,000 bytes, and escaping makes text longer."""
 
-Put = Callable[[str, bytes], Awaitable[None]]
-"""Stores a file, or raises `Unavailable` or `NoRoom`."""
+Put = Callable[[str, str, bytes], Awaitable[None]]
+"""Stores a file of a user under a name, or raises `Unavailable` or `NoRoom`."""
 
 Keep = Callable[[str, bytes], Awaitable[bool]]
 """Stores a file; False if the question goes on without it."""

@@ -1,7 +1,5 @@
 """`threadwax discord`: the adapter as a process."""
 
-from functools import partial
-
 from bots.adapter import run_adapter
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
@@ -14,6 +12,9 @@ def main(settings: Settings, discord: DiscordSettings) -> int:
     """Runs until it is told to stop; returns the exit code."""
 
     def make(bus: Bus) -> Discord:
-        return Discord(discord, settings.home, partial(put_blob, bus))
+        async def put(user: str, name: str, data: bytes) -> None:
+            await put_blob(bus, name, data, user=user)
+
+        return Discord(discord, settings.home, put)
 
     return run_adapter(settings, "discord", make)

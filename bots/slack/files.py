@@ -7,6 +7,7 @@ a file.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -41,7 +42,11 @@ _TEXTS: Final = frozenset(
      "application/x-sh", "application/sql", "application/toml"}
 )  # fmt: skip
 
-Store = Callable[[str, bytes], Awaitable[None]]
+Store = Callable[[str, str, bytes], Awaitable[None]]
+"""Stores a file of a user under a name; raises `Unavailable` or `NoRoom`."""
+
+Keep = Callable[[str, bytes], Awaitable[None]]
+"""The same for one user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +69,19 @@ class _NotRead(Exception):  # noqa: N818
 async def read_files(
     files: tuple[Mapping[str, Any], ...],
     *,
+    user: str,
     event_id: str,
     team: Team,
     session: aiohttp.ClientSession,
     api_host: str,
     store: Store,
 ) -> tuple[list[Attachment], list[Unread]]:
-    """The attachments that the files make, and those that could not be read or kept.
+    """The attachments that the files of `user` make, and those that could not be read or kept.
 
     Raises:
         Unavailable: the object store does not answer; a repeat is harmless.
     """
+    keep = partial(store, user)
     read: list[Attachment] = []
     unread: list[Unread] = []
     deadline = asyncio.get_running_loop().time() + DOWNLOAD_S
@@ -85,7 +92,7 @@ async def read_files(
                 unread.append(Unread(name, f"I read {FILES} files of a message"))
                 continue
             data = await _download(file, team, session, api_host, deadline)
-            read.append(await _attachment(file, name, data, f"{event_id}-{number}", store))
+            read.append(await _attachment(file, name, data, f"{event_id}-{number}", keep))
         except _NotRead as error:
             unread.append(Unread(name, str(error)))
         except NoRoom:
@@ -94,11 +101,11 @@ async def read_files(
 
 
 async def _attachment(
-    file: Mapping[str, Any], name: str, data: bytes, blob: str, store: Store
+    file: Mapping[str, Any], name: str, data: bytes, blob: str, keep: Keep
 ) -> Attachment:
     kind = text(file, "mimetype")
     if (picture := _picture(data)) is not None:
-        await store(blob, data)
+        await keep(blob, data)
         return Attachment(name=name, media_type=picture, blob=blob)
     if _is_text(file, kind):
         try:

@@ -69,8 +69,8 @@ class Slack:
             installations=self._store,
         )  # fmt: skip
 
-        async def store(name: str, data: bytes) -> None:
-            await put_blob(bus, name, data)
+        async def store(user: str, name: str, data: bytes) -> None:
+            await put_blob(bus, name, data, user=user)
 
         self._status = Status()
         self._bus = bus

@@ -120,8 +120,8 @@ class Questions:
         desk = self._desk
         (read, unread), (quotes, names) = await asyncio.gather(
             read_files(
-                said.files, event_id=said.id, team=team, session=desk.session,
-                api_host=desk.api_host, store=desk.store,
+                said.files, user=desk.user(team, said.user), event_id=said.id, team=team,
+                session=desk.session, api_host=desk.api_host, store=desk.store,
             ),
             self._context(team, said, place),
         )  # fmt: skip

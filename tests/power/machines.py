@@ -149,7 +149,7 @@ class Machines(System):
 
     def counts(self) -> Counter[str]:
         """What the disks did and lost."""
-        return sum((Counter(mount.counts) for mount in self.mounts.values()), Counter())
+        return sum((mount.counts for mount in self.mounts.values()), Counter())
 
     def server_log(self) -> str:
         """The log of nats-server itself; the other logs lie on a disk that never fails."""

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -70,7 +71,9 @@ class Mount:
         self._device_folder = folder.with_name(f"{folder.name}.disk")
         self._size_bytes = size_bytes
         self._loop = ""
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
+        """What happened to the disk and to the files on it."""
+        self._seen: dict[Path, int] = {}
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -117,6 +120,8 @@ class Mount:
         """
         if rng.random() < 0.5:
             self._write_back(rng)
+        with contextlib.suppress(OSError):  # a folder was removed meanwhile
+            self._seen = self._sizes()
         self._order("cut", seed=rng.getrandbits(32))
         try:
             kill()
@@ -131,11 +136,22 @@ class Mount:
         self._order("on")
         self._attach()
         self._mount()
+        sizes = self._sizes()
+        self.counts["files cut short"] += sum(
+            sizes.get(path, 0) < size for path, size in self._seen.items()
+        )
+
+    def _sizes(self) -> dict[Path, int]:
+        """The size of each file as processes see it."""
+        return {path: path.stat().st_size for path in self._files()}
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
     def _write_back(self, rng: random.Random) -> None:
         """Writes some pages of some files out, as the kernel may at any time."""
         share = rng.random()
-        for file in sorted(path for path in self.folder.rglob("*") if path.is_file()):
+        for file in self._files():
             with contextlib.suppress(OSError):
                 descriptor = os.open(file, os.O_RDONLY)
                 try:
@@ -161,7 +177,7 @@ class Mount:
         assert self._device.stdout is not None
         self._device.stdin.write(json.dumps({"do": what, **more}) + "\n")
         self._device.stdin.flush()
-        self.counts = json.loads(self._device.stdout.readline())
+        self.counts |= json.loads(self._device.stdout.readline())
 
     # --- devices --------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ async def test_a_few_power_cuts_lose_nothing_and_answer_nothing_twice(tmp_path: 
     outcome = await campaign.run()
     assert outcome.violations == [], f"seed {SEED}\n" + "\n".join(outcome.violations)
     assert outcome.counts["cuts"] >= ROUNDS
-    assert outcome.counts["disk sectors lost"] > 0
+    assert outcome.counts["disk files cut short"] > 0
 
 
 @pytest.mark.timeout(400)

@@ -128,13 +128,9 @@ def _ask(text: str) -> None:
     for data in ({"user_id": "a", "prompt": text}, {"user_id": text, "prompt": "a"}):
         try:
             ask_of(
-                json.dumps(data).encode(),
-                {"Nats-Msg-Id": text},
-                "",
-                now=NOW,
+                json.dumps(data).encode(), {"Nats-Msg-Id": text}, "", guest=False, now=NOW,
                 fresh_id="x",
-                guest=False,
-            )
+            )  # fmt: skip
         except (Refused, ValidationError):
             continue
 

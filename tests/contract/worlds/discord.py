@@ -8,6 +8,7 @@ from typing import Self
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
 from bots.endings import end
+from shared import names
 from shared.messages import AnyEvent
 from tests.fakes.discord import FakeDiscord
 
@@ -65,7 +66,8 @@ class DiscordWorld:
         await asyncio.wait({self._listening}, timeout=STARTS_WITHIN_S)
         await end(self._listening)
 
-    async def _store(self, name: str, data: bytes) -> None:
+    async def _store(self, user: str, name: str, data: bytes) -> None:
+        assert names.split_user(user)[0] == "discord"
         await self.may_store.wait()
         if self.store_raises is not None:
             raise self.store_raises

@@ -8,6 +8,7 @@ from bots.endings import end
 from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
 from bots.slack.sockets import Patience
+from shared import names
 from shared.connection import Unavailable
 from shared.messages import AnyEvent
 from tests.fakes.slack import APP_TOKEN, BOT, BOT_TOKEN, ROOM, FakeSlack, Fault
@@ -62,7 +63,8 @@ class SlackWorld:
             installations_url=self.installations_url,
         )
 
-        async def keep(name: str, data: bytes) -> None:
+        async def keep(user: str, name: str, data: bytes) -> None:
+            assert names.split_user(user)[0] == "slack"
             if self.store_raises is not None:
                 raise self.store_raises
             self.blobs[name] = data
