@@ -191,7 +191,7 @@ class Listening:
                 key = "too long" if isinstance(error, TooLarge) else "over quota"
                 await self._say(message.id, spot.channel, key)
             return
-        self._memory.follow(spot.channel, message.id)
+        self._memory.follow(spot.channel, message.id, direct=spot.direct)
         self._asking.asked(message.id, ask.user, ask.place)
         if new is not False:
             self._typing.start(ask.id, spot.channel)

@@ -99,9 +99,15 @@ class Memory:
 
     # --- channels -----------------------------------------------------------------------------
 
-    def follow(self, channel: int, message: int) -> None:
-        """The bot was spoken to there: it is read after a gap."""
-        self._file.run("INSERT OR REPLACE INTO channels VALUES (?, ?)", (channel, message))
+    def follow(self, channel: int, message: int, *, direct: bool = False) -> None:
+        """The bot was spoken to there: it is read after a gap.
+
+        Discord lists no direct channels: one that a power cut took would not be found again, so a
+        new one is synced.
+        """
+        is_new = not self._file.run("SELECT 1 FROM channels WHERE id = ?", (channel,))
+        run = self._file.run_synced if direct and is_new else self._file.run
+        run("INSERT OR REPLACE INTO channels VALUES (?, ?)", (channel, message))
 
     def forget_channel(self, channel: int) -> None:
         """It is gone."""

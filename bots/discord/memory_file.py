@@ -82,6 +82,12 @@ class MemoryFile:
             self._failing = False
         return rows
 
+    def run_synced(self, sql: str, values: Iterable[Any] = ()) -> None:
+        """The same, and on the disk when it returns: for what nothing else could bring back."""
+        self.run("PRAGMA synchronous=FULL")
+        self.run(sql, values)
+        self.run("PRAGMA synchronous=NORMAL")
+
     def _opened(self) -> tuple[sqlite3.Connection, bool]:
         """The file, and whether nothing was in it.
 

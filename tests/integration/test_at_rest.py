@@ -15,7 +15,7 @@ from dataflow.recovery_store import CACHE_PAGES, PARTITIONS, recovery_store
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared.bus import Bus
-from shared.lifecycle import CANNOT_START
+from shared.connection import CLOSED_EXIT_CODE
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, dataflow, question
 
@@ -120,25 +120,24 @@ async def test_a_lost_data_folder_is_rebuilt(flow: Flow, bus: Bus, fake_model: F
     await everybody_says(bus, fake_model, 1)
 
 
-async def test_a_damaged_file_is_told_and_left_as_it_is(
+async def test_a_damaged_file_is_set_aside_with_its_store(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """A person decides: without it, what rested would be forgotten."""
+    """One message; then everything is read again from the stream, and nothing is forgotten."""
     await everybody_says(bus, fake_model, 0)
     assert await flow.running.stop() == 0
-    file = flow.recovery / FILE
-    file.write_bytes(b"no database " * 1000)
-    flow.running.start()
-    assert flow.running.process is not None
-    assert await asyncio.to_thread(flow.running.process.wait, 60) == CANNOT_START
-    assert f"{file} cannot be used: file is not a database" in flow.running.log.read_text()
-    assert file.read_bytes() == b"no database " * 1000
+    (flow.recovery / FILE).write_bytes(b"no database " * 1000)
+    await flow.start()
+    assert flow.running.log.read_text().count("is broken (at_rest.db: file is not a database") == 1
+    aside = flow.recovery.with_name("recovery.broken-1")
+    assert (aside / FILE).read_bytes() == b"no database " * 1000
+    await everybody_says(bus, fake_model, 1)
 
 
-async def test_damage_that_is_found_later_is_told_and_loses_nothing(
+async def test_damage_that_is_found_later_ends_the_process_and_loses_nothing(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """The first page is whole, so that it starts; the question waits for the file to be mended."""
+    """The first page is whole, so that it starts; the next process has everything again."""
     await everybody_says(bus, fake_model, 0)
     await flow.until_all_rest()
     assert await flow.running.stop() == 0
@@ -149,11 +148,9 @@ async def test_damage_that_is_found_later_is_told_and_loses_nothing(
     assert flow.running.process is not None
     asked = question("ada", 1, "ada 1")
     answer = asyncio.create_task(answer_to(bus, asked))
-    assert await asyncio.to_thread(flow.running.process.wait, 60) == CANNOT_START
-    told = flow.running.log.read_text()
-    assert f"{file} cannot be used: database disk image is malformed" in told
-    assert "Traceback" not in told
-    file.write_bytes(whole)
+    assert await asyncio.to_thread(flow.running.process.wait, 60) == CLOSED_EXIT_CODE
+    assert "set aside as recovery.broken-1" in flow.running.log.read_text()
+    assert "Traceback" not in flow.running.log.read_text()
     await flow.start()
     assert (await answer).outcome == "answered"
     contents = [message["content"] for message in fake_model.requests[-1]["messages"]]

@@ -57,7 +57,9 @@ class World:
         request = Request((system, {"role": "user", "content": WORDS}), 10)
         replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         effect = CallModel(ask, request, replayed=False)
-        self.answering.take([(ask.user, effect)], lambda _, reply: replied.set_result(reply))
+        self.answering.take(
+            [(ask.user, effect)], lambda _, journaled: replied.set_result(journaled.reply)
+        )
         return asyncio.create_task(_within(replied))
 
     def stop(self, name: str) -> None:

@@ -60,7 +60,6 @@ async def kept_after_a_cut(mount: Mount, sync: str) -> list[str]:
     tokens = store(str(mount.folder))
     kept = [team for team in TEAMS if await tokens.token(team)]
     tokens._installations.engine.dispose()
-    tokens._states.engine.dispose()
     return kept
 
 
