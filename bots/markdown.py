@@ -1,4 +1,4 @@
-"""Finds in a model's Markdown the constructs that some chat platform does not draw.
+"""Finds in a model's Markdown the blocks that some chat platform does not draw as they are.
 
 Pure. It reports places in the text and nothing else: whatever it does not find or does not
 understand, its caller leaves as the model wrote it, so that no text can be lost here. It must never
@@ -14,7 +14,6 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, heading, hr, lheading, paragraph
 from markdown_it.rules_block import table as table_rule
-from markdown_it.rules_inline import StateInline, image, link
 from markdown_it.token import Token
 
 from bots.fence import Fence, opened_by
@@ -25,16 +24,13 @@ NESTING_LIMIT: Final = 12
 """Quotes and lists deeper than this, a list counting twice, are left as they are. The parser looks
 at each line once for every level."""
 
-LABEL_NESTING_LIMIT: Final = 4
-"""Brackets in brackets: an image in a link takes two. The parser's time grows with this."""
+PIECE_CHARS: Final = 2_000
+"""A text is parsed in pieces of at least this length that end with an empty line: the tokens of a
+long one are never all in memory."""
 
-BRACKETS_LIMIT: Final = 200
-"""A block with more than this has no links or images to us: brackets are what costs most time."""
+PIECE_LIMIT_CHARS: Final = 16_000
+"""A piece without an empty line ends with the line after so many characters."""
 
-FORMULA_CHARS: Final = 1_000
-"""A formula within a line is at most this long."""
-
-_BREAK: Final = re.compile(r"<br[ ]?/?>", re.IGNORECASE)
 _FORMULA_ON_A_LINE: Final = re.compile(r"(?:\$\$([^$]+)\$\$|\\\[(.+?)\\\])[ \t]*")
 _FORMULA_ENDS: Final = {"$$": "$$", "\\[": "\\]"}
 
@@ -53,27 +49,13 @@ class Block:
     in_item: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
-    """Something within a block's text, and its place there: `image`, `link`, `formula`, `break`.
-
-    `label` and `target` are what a link or image shows and where it leads; a formula is in `label`.
-    """
-
-    kind: str
-    start: int
-    end: int
-    label: str = ""
-    target: str = ""
-
-
 def blocks_of(text: str, *, indented_code: bool) -> Iterator[Block]:
     """The blocks outside code, in order; the line ends of the text are line feeds.
 
     `indented_code`: lines that are indented by four spaces are code.
     """
     parser = _WITH_INDENTED_CODE if indented_code else _WITHOUT_INDENTED_CODE
-    for start, end in _outside_fences(text):
+    for start, end in _pieces_outside_fences(text):
         tokens: list[Token] = []
         parser.block.parse(text[start:end], parser, {}, tokens)
         for token in tokens:
@@ -86,15 +68,8 @@ def blocks_of(text: str, *, indented_code: bool) -> Iterator[Block]:
                 )
 
 
-def inlines_of(content: str) -> list[Inline]:
-    """What is within the text of one block, outside code; a link comes before the images in it."""
-    parser = _INLINE if content.count("[") <= BRACKETS_LIMIT else _INLINE_WITHOUT_LINKS
-    tokens = parser.inline.parse(content, parser, {}, [])
-    return [token.meta["inline"] for token in tokens if "inline" in token.meta]
-
-
-def _outside_fences(text: str) -> Iterator[Span]:
-    """The stretches of whole lines between fenced code."""
+def _pieces_outside_fences(text: str) -> Iterator[Span]:
+    """Stretches of whole lines, without fenced code."""
     fence: Fence | None = None
     start = at = 0
     while at < len(text):
@@ -105,17 +80,19 @@ def _outside_fences(text: str) -> Iterator[Span]:
         if fence is not None:
             if fence.closes(line):
                 fence, start = None, end
-        elif (fence := opened_by(line)) is not None and start < at:
+        elif (fence := opened_by(line)) is not None:
             yield start, at
+        elif end - start > (PIECE_LIMIT_CHARS if line.strip() else PIECE_CHARS):
+            yield start, end
+            start = end
         at = end
-    if fence is None and start < at:
+    if fence is None:
         yield start, at
 
 
 # --- rules of the parser --------------------------------------------------------------------------
 
 _BlockRule = Callable[[StateBlock, int, int, bool], bool]
-_InlineRule = Callable[[StateInline, bool], bool]
 
 
 def _placed(kind: str, rule: _BlockRule) -> _BlockRule:
@@ -211,68 +188,6 @@ def _closing_line(state: StateBlock, start: int, end: int, closing: str) -> int 
     return None
 
 
-def _spanned(kind: str, rule: _InlineRule) -> _InlineRule:
-    """A rule of the library that also notes the place of what it found."""
-
-    def spanned(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
-        start, first = state.pos, len(state.tokens) + bool(state.pending)
-        found = rule(state, silent)
-        if found and not silent:
-            label, target = _label_and_target(state, start)
-            inline = Inline(kind, start, state.pos, label, target)
-            state.tokens[first].meta["inline"] = inline
-        return found
-
-    return spanned
-
-
-def _label_and_target(state: StateInline, start: int) -> tuple[str, str]:
-    """As they are written: the library gives an address as HTML needs it."""
-    opening = start + state.src.startswith("!", start)
-    end = state.md.helpers.parseLinkLabel(state, opening)
-    written = state.src[end + 2 : state.pos - 1].strip()
-    target = written[1:].split(">")[0] if written[:1] == "<" else (written.split() or [""])[0]
-    return state.src[opening + 1 : end], target
-
-
-def _formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
-    r"""A formula within a line: `\(x\)`, `$$x$$`, or `$x_1$` if it looks like one.
-
-    Prices have dollars as well, so a single one needs a character of formulas before the next one.
-    """
-    src, start = state.src, state.pos
-    opening = next((mark for mark in ("\\(", "$$", "$") if src.startswith(mark, start)), None)
-    if opening is None:
-        return False
-    closing = "\\)" if opening == "\\(" else opening
-    first = start + len(opening)
-    last = src.find(closing, first, first + FORMULA_CHARS)
-    body = src[first:last] if last > first else ""
-    if not body.strip() or "`" in body or "\n" in body:
-        return False
-    end = last + len(closing)
-    if opening == "$":
-        around = src[start - 1 : start] + src[end : end + 1]
-        attached = any(c.isalnum() or c in "_$" for c in around)
-        if attached or body != body.strip() or body[-1] == "\\" or not set(body) & set("\\^_{}="):
-            return False
-    return _found(state, Inline("formula", start, end, body), silent=silent)
-
-
-def _line_break(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
-    match = _BREAK.match(state.src, state.pos)
-    if match is None:
-        return False
-    return _found(state, Inline("break", *match.span()), silent=silent)
-
-
-def _found(state: StateInline, inline: Inline, *, silent: bool) -> bool:
-    if not silent:
-        state.push(inline.kind, "", 0).meta["inline"] = inline
-    state.pos = inline.end
-    return True
-
-
 def _block_parser(*rules: str) -> MarkdownIt:
     parser = MarkdownIt("zero", {"maxNesting": NESTING_LIMIT})
     ruler = parser.block.ruler
@@ -287,18 +202,5 @@ def _block_parser(*rules: str) -> MarkdownIt:
     return parser
 
 
-def _inline_parser(*rules: str) -> MarkdownIt:
-    parser = MarkdownIt("zero", {"maxNesting": LABEL_NESTING_LIMIT})
-    ruler = parser.inline.ruler
-    ruler.at("link", _spanned("link", link))
-    ruler.at("image", _spanned("image", image))
-    ruler.before("escape", "formula", _formula)
-    ruler.push("break", _line_break)
-    parser.enable(["escape", "backticks", "autolink", *rules])
-    return parser
-
-
 _WITH_INDENTED_CODE: Final = _block_parser("code")
 _WITHOUT_INDENTED_CODE: Final = _block_parser()
-_INLINE: Final = _inline_parser("link", "image")
-_INLINE_WITHOUT_LINKS: Final = _inline_parser()

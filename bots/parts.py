@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 from bots.platform import Preparing
 from bots.split_text import Length, pieces
 
-INLINE_CHARS: Final = 2_000
+INLINE_CHARS: Final = 1_000
 """Up to this length a text is worked on at once; longer ones could hold up the loop for too long.
 docs/architecture.md has the measurement."""
 

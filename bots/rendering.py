@@ -12,7 +12,8 @@ from itertools import accumulate
 from typing import Final, Literal
 
 from bots.fence import quote_of
-from bots.markdown import Block, Inline, Span, blocks_of, inlines_of
+from bots.inline_markdown import Inline, inlines_of
+from bots.markdown import Block, Span, blocks_of
 from bots.tables import cells_of, columns, listed
 
 Drawn = Literal["table", "deep heading", "rule", "task", "image", "link", "indented code"]

@@ -8,13 +8,13 @@ that could have been longer than a third of the limit is at least that long.
 """
 
 import re
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from bots.fence import Fence, opened_by, quote_of
+from bots.graphemes import grapheme_ends
 
 Length = Callable[[str], int]
 """Counts text in a platform's unit: adds up over pieces, at least 1 for each character."""
@@ -262,14 +262,14 @@ class _Split:
         )
         word = max(window.rfind(" "), window.rfind("\t")) + 1
         for at in (sentence, word):
-            if at > most // 3 and line[:at].strip() and _grapheme_ends(line, at):
+            if at > most // 3 and line[:at].strip() and grapheme_ends(line, at):
                 return at, True
         at = most
-        while at > 0 and not (_grapheme_ends(line, at) and line[at : at + 1] not in ("`", "~")):
+        while at > 0 and not (grapheme_ends(line, at) and line[at : at + 1] not in ("`", "~")):
             at -= 1
         if not at:
             at = most
-            while at > 0 and not _grapheme_ends(line, at):
+            while at > 0 and not grapheme_ends(line, at):
                 at -= 1
         return at or most, False
 
@@ -285,26 +285,3 @@ class _Split:
         else:
             body = re.sub(r"(?:\r\n|\r|\n)\Z", "", body) + fence.closing
         self._ready.append(Piece(self._head + body, end))
-
-
-def _grapheme_ends(text: str, at: int) -> bool:
-    """Whether the text may be cut before the character `at`: not inside what looks like one."""
-    if not 0 < at < len(text):
-        return True
-    left, right = text[at - 1], text[at]
-    if (left, right) == ("\r", "\n") or left == "\u200d":
-        return False
-    if unicodedata.category(right) in ("Mn", "Mc", "Me") or right == "\u200d":
-        return False
-    if "\U0001f3fb" <= right <= "\U0001f3ff" or "\U000e0020" <= right <= "\U000e007f":
-        return False  # skin tones, and the tags of regional flags
-    if _is_flag_half(left) and _is_flag_half(right):
-        first = at - 1
-        while first > 0 and _is_flag_half(text[first - 1]):
-            first -= 1
-        return (at - first) % 2 == 0
-    return True
-
-
-def _is_flag_half(character: str) -> bool:
-    return "\U0001f1e6" <= character <= "\U0001f1ff"

@@ -16,7 +16,7 @@ from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle
 from dataflow.journal_room import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
-from dataflow.pictures import with_pictures
+from dataflow.pictures import Pictures
 from dataflow.request import halved
 from shared import metrics
 from shared.bus import Bus
@@ -52,6 +52,7 @@ class Answering:
         self._bus = bus
         self._model = model
         self._room = room
+        self._pictures = Pictures(bus)
         self._running: dict[str, _Answer] = {}
         self._stopping = False
         self._garbage_after = gc.get_threshold()[0]
@@ -86,7 +87,7 @@ class Answering:
         older = self._running.get(effect.ask.id)
         if older is not None:
             older.cancel(None)
-        answer = _Answer(self._bus, self._model, self._room, effect, older)
+        answer = _Answer(self._bus, self._model, self._room, effect, older, pictures=self._pictures)
         self._running[effect.ask.id] = answer
 
         def ended(task: asyncio.Task[Journaled | None]) -> None:
@@ -108,10 +109,13 @@ class _Answer:
         room: JournalRoom,
         effect: CallModel | Settle,
         older: "_Answer | None",
+        *,
+        pictures: Pictures,
     ) -> None:
         self._bus = bus
         self._model = model
         self._room = room
+        self._pictures = pictures
         self._effect = effect
         self._older = older
         self._calling = False
@@ -189,18 +193,20 @@ class _Answer:
     async def _call(self, effect: CallModel) -> tuple[Outcome, str, str, Usage | None]:
         logger().debug("asked", prompt=effect.ask.id, messages=len(effect.request.messages))
         try:
-            messages = await with_pictures(self._bus, effect.ask, effect.request.messages)
-            try:
-                done = await self._model.answer(
-                    messages, model=effect.ask.model, on_text=self._draft.add
-                )
-            except ModelError as error:
-                shorter = halved(messages)
-                if error.why != "too long" or len(shorter) == len(messages):
-                    raise
-                done = await self._model.answer(
-                    shorter, model=effect.ask.model, on_text=self._draft.add
-                )
+            async with self._pictures.with_pictures(
+                effect.ask, effect.request.messages
+            ) as messages:
+                try:
+                    done = await self._model.answer(
+                        messages, model=effect.ask.model, on_text=self._draft.add
+                    )
+                except ModelError as error:
+                    shorter = halved(messages)
+                    if error.why != "too long" or len(shorter) == len(messages):
+                        raise
+                    done = await self._model.answer(
+                        shorter, model=effect.ask.model, on_text=self._draft.add
+                    )
         except ModelError as error:
             logger().warning("failed", prompt=effect.ask.id, why=str(error)[:300])
             if self._draft.text.strip():

@@ -6,10 +6,8 @@ It must never run twice on one data folder: the recovery store has one owner.
 import json
 import os
 import random
-import signal
 import sqlite3
 import sys
-import threading
 from datetime import timedelta
 from typing import Final, NoReturn
 
@@ -33,10 +31,11 @@ from dataflow.model.dialects import (
 )
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.request import Window
+from dataflow.stopping import block_signals, end_on_signal
 from shared import lifecycle
 from shared.broken_sqlite import is_broken
 from shared.bus import Bus
-from shared.connection import CLOSED_EXIT_CODE
+from shared.connection import CLOSED_EXIT_CODE, Unavailable
 from shared.http_status import serve_status
 from shared.lock import Held, locked
 from shared.log import logger
@@ -47,7 +46,7 @@ EPOCH: Final = timedelta(seconds=1)
 """What a crash rewinds at most. Measured: a second leaves the median latency unchanged."""
 
 DRAIN_S: Final = 20.0
-"""For answers under way at a stop; what takes longer is asked again after the start."""
+"""For answers under way at a stop. Questions that take longer are asked again after the start."""
 
 SWITCH_INTERVAL_S: Final = 0.000_05
 """After this the asyncio thread gets its turn from a worker amid its steps, or the other way round.
@@ -106,16 +105,16 @@ def _hosts(addresses: list[str]) -> set[str]:
     return {address.rsplit(":", 1)[0] for address in addresses}
 
 
-def main(settings: Settings) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code."""
+def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code.
+
+    Answers under way then have `drain_s` seconds.
+    """
     addresses = settings.cluster.split(";") if settings.cluster else []
     if settings.process_id >= max(len(addresses), 1):
         logger().error("THREADWAX_PROCESS_ID names no process of THREADWAX_CLUSTER")
         return 2
-    # Blocked in every thread and waited for in one: Bytewax's own handling would end the process
-    # at once, and a handler in the main thread waits until that thread runs Python again.
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    block_signals()
     try:
         lock = locked(
             settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
@@ -145,16 +144,15 @@ def main(settings: Settings) -> int:
 
     io = IoThread(settings.home, clustered=bool(addresses))
 
-    def wait_for_signal() -> None:
-        number = signal.sigwait(signals)
-        logger().info("stopping", signal=signal.Signals(number).name)
-        if not io.working:
-            os._exit(0)  # still waiting for NATS: nothing is under way, and nobody to wait for
-        io.call(answering.stop(DRAIN_S), timeout_s=None)
-        io.stop()
+    def drain() -> None:
+        io.call(answering.stop(drain_s), timeout_s=None)
 
-    threading.Thread(target=wait_for_signal, daemon=True, name="signals").start()
-    bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
+    end_on_signal(io, drain, drain_s=drain_s)
+    try:
+        bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
+    except Unavailable as error:
+        lifecycle.say(str(error))
+        return 1
     window = window_of(settings)
     fixed = None if settings.demo_model else endpoint_of(settings)
     model = ModelClient(

@@ -83,24 +83,43 @@ async def _take_back(bus: Bus, subjects: list[str]) -> None:
             await bus.js.publish(subject, b"")
 
 
-async def blob(bus: Bus, name: str) -> bytes | None:
-    """A stored file; None when it is gone. Goes on trying while NATS is away."""
+class TooLarge(Exception):  # noqa: N818
+    """The file is larger than the caller has room for."""
+
+
+async def blob(
+    bus: Bus, name: str, *, at_most_bytes: int = BLOB_LIMIT_BYTES
+) -> tuple[bytes, ...] | None:
+    """A stored file in its pieces; None when it is gone. Goes on trying while NATS is away.
+
+    Raises:
+        TooLarge: it takes more than `at_most_bytes`. Seen from the first piece if it takes much
+            more, and never held as a whole.
+    """
 
     async def piece(number: int) -> tuple[bytes, int] | None:
         try:
             message = await bus.js.get_last_msg(BLOBS, _subject(name, number), direct=True)
         except nats.js.errors.NotFoundError:
             return None
-        return message.data or b"", int((message.headers or {}).get(PIECES_HEADER, "1"))
+        told = (message.headers or {}).get(PIECES_HEADER, "")
+        return message.data or b"", int(told) if told.isdecimal() else 1
 
     first = await bus.until_done(partial(piece, 0))
     if first is None:
         return None
     data, count = first
     whole = [data]
+    size = len(data)
     for number in range(1, count):
+        # All but the last piece are full.
+        if max(size, (count - 1) * PIECE_BYTES) > at_most_bytes:
+            raise TooLarge
         more = await bus.until_done(partial(piece, number))
         if more is None:
             return None
         whole.append(more[0])
-    return b"".join(whole)
+        size += len(more[0])
+    if size > at_most_bytes:
+        raise TooLarge
+    return tuple(whole)

@@ -4,6 +4,7 @@ It must never log the credentials in a URL.
 """
 
 import asyncio
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,10 @@ RECONNECT_WAIT_S: Final = 0.25
 
 PING_INTERVAL_S: Final = 2
 """With two outstanding pings a hung server is noticed after 6 s."""
+
+REFUSALS_LIMIT: Final = 100
+"""How many different refusals of one connection are logged, each once: who asks again every few
+seconds is refused every few seconds."""
 
 PENDING_BYTES: Final = 16 << 20
 """Room for what is written during a reconnect; the default of 2 MiB fills in a burst."""
@@ -112,6 +117,7 @@ class Connection:
         self._closing = False
         self._struggling = 0
         self._refused = False
+        self._refusals: set[str] = set()
 
     @classmethod
     async def connect(
@@ -178,8 +184,7 @@ class Connection:
                     error_cb=self._failed,
                 )
         except TRANSIENT:
-            self._closing = True
-            await self.client.close()
+            await self.close()
             return False
         return True
 
@@ -190,6 +195,7 @@ class Connection:
 
     async def _back(self) -> None:
         self._refused = False
+        self._refusals.clear()
         metrics.connected.set(1)
         logger().warning("nats is back", server=self._server)
         for call in tuple(self._on_reconnect):
@@ -207,7 +213,9 @@ class Connection:
                 logger().error("nats refuses the user and password", server=self._server)
             self._refused = True
         if "permissions violation" in text or isinstance(error, nats.errors.SlowConsumerError):
-            logger().error("nats refused", error=str(error))
+            if text not in self._refusals and len(self._refusals) < REFUSALS_LIMIT:
+                self._refusals.add(text)
+                logger().error("nats refused", error=str(error))
         else:
             logger().debug("nats error", error=str(error))
 
@@ -217,9 +225,10 @@ class Connection:
         return self.client.is_connected
 
     async def close(self) -> None:
-        """Closes the connection after writing what is buffered."""
+        """Closes the connection after writing what is buffered. Without a server, that is lost."""
         self._closing = True
-        await self.client.close()
+        with contextlib.suppress(*TRANSIENT):
+            await self.client.close()
 
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
         """Has `call` called after each reconnect; returns what takes it back."""

@@ -30,6 +30,8 @@ _TOKEN: Final = re.compile(rf"(?:[A-Za-z0-9-]|_[0-9A-F]{{2}}){{1,{TOKEN_LENGTH_L
 _PLATFORM: Final = re.compile(r"[a-z][a-z0-9]{0,31}")
 _USER: Final = re.compile(rf"({_PLATFORM.pattern}):({_TOKEN.pattern})")
 
+_TOO_LONG: Final = f"a name must not take more than {TOKEN_LENGTH_LIMIT} encoded characters"
+
 
 class BadName(ValueError):  # noqa: N818  (named by what it is about, as all our errors)
     """A name that no subject can carry."""
@@ -46,6 +48,8 @@ def encoded(name: str) -> str:
     """
     if not name:
         raise BadName("a name must not be empty")
+    if len(name) > TOKEN_LENGTH_LIMIT:
+        raise BadName(_TOO_LONG)
     try:
         token = "".join(
             c if _PLAIN.fullmatch(c) else "".join(f"_{b:02X}" for b in c.encode()) for c in name
@@ -53,7 +57,7 @@ def encoded(name: str) -> str:
     except UnicodeEncodeError as error:
         raise BadName("a name must be valid Unicode") from error
     if len(token) > TOKEN_LENGTH_LIMIT:
-        raise BadName(f"a name must not take more than {TOKEN_LENGTH_LIMIT} encoded characters")
+        raise BadName(_TOO_LONG)
     return token
 
 

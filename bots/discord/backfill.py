@@ -196,7 +196,8 @@ async def _take_one(
     data: Any = raw
     try:
         message = discord.Message(state=state, channel=where, data=data)
-    except Exception:  # noqa: BLE001  (one bad message must not cost the others)
+    except Exception as error:  # noqa: BLE001  (one bad message must not cost the others)
+        logger().error("message not readable", id=id_of(raw), error=type(error).__name__)
         guild = getattr(where, "guild", None)
         await takes.take_unreadable({**raw, "guild_id": guild.id if guild else None})
     else:

@@ -5,6 +5,7 @@ webhook's or the system's message for a person's.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import discord
@@ -55,14 +56,22 @@ def text_of(message: discord.Message, me: int) -> str:
     own_role = message.guild.self_role if message.guild else None
     if own_role is not None:
         text = text.replace(f"<@&{own_role.id}>", "")
-    shown = {str(user.id): f"@{user.display_name}" for user in message.mentions}
-    text = re.sub(r"<@!?(\d+)>", lambda match: shown.get(match[1], match[0]), text)
-    text = text.strip()
+    text = with_names(text, {str(user.id): user.display_name for user in message.mentions}).strip()
     if not text and message.message_snapshots:
         return FORWARDED
     if not text and message.attachments:
         return LOOK
     return text
+
+
+def with_names(text: str, names_by_id: Mapping[str, str]) -> str:
+    """A text with names for the ids of people in it."""
+
+    def name(match: "re.Match[str]") -> str:
+        known = names_by_id.get(match[1])
+        return match[0] if known is None else f"@{known}"
+
+    return re.sub(r"<@!?(\d+)>", name, text)
 
 
 def files_of(message: discord.Message) -> list[discord.Attachment]:

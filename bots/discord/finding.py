@@ -17,10 +17,13 @@ one out.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from bots.discord.buttons import STOP, marks_on
 from bots.discord.raw import Json, author_of, id_of, referred_by
+
+_SYSTEM: Final = frozenset({18, 21})
+"""What Discord says in the name of whoever opens a thread."""
 
 Whose = Literal["ours", "another's", "open"]
 
@@ -76,7 +79,7 @@ def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
         if author != me:
             alone = alone and (author == wanted.owner or not _is_person(message))
             continue
-        if id_of(message) <= wanted.question:
+        if id_of(message) <= wanted.question or message.get("type") in _SYSTEM:
             continue
         marks = marks_on(message)
         refers = referred_by(message)

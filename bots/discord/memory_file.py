@@ -78,7 +78,8 @@ class MemoryFile:
                 logger().error("nothing is remembered now", error=name)
             self._failing = True
             return []
-        self._failing = False
+        if sql.startswith("INSERT"):  # others find nothing to do, and so do not fail
+            self._failing = False
         return rows
 
     def _opened(self) -> tuple[sqlite3.Connection, bool]:

@@ -10,7 +10,7 @@ from typing import Final
 import discord
 
 from bots.discord.buttons import STOP, marks_on, marks_shown
-from bots.discord.events import original_of
+from bots.discord.events import original_of, with_names
 from bots.discord.raw import Json, author_of, id_of
 from shared.messages import Quote
 
@@ -50,7 +50,8 @@ def quotes_of(message: discord.Message, me: int) -> tuple[Quote, ...]:
 
 def quote_of(message: discord.Message) -> Quote:
     """A message as a quotation."""
-    return Quote(author=message.author.display_name, text=message.content[:QUOTE_CHARS])
+    text = with_names(message.content, {str(u.id): u.display_name for u in message.mentions})
+    return Quote(author=message.author.display_name, text=text[:QUOTE_CHARS])
 
 
 def thread_quotes(
@@ -73,7 +74,8 @@ def thread_quotes(
         if raw.get("type") == _STARTER:  # the message on which the thread was opened
             message = raw.get("referenced_message") or {}
         author = message.get("author") or {}
-        text = str(message.get("content") or "").strip()
+        named = {str(user.get("id")): _name(user) for user in message.get("mentions") or ()}
+        text = with_names(str(message.get("content") or "").strip(), named)
         if author_of(message) == me:
             # An answer's last part alone has buttons; those before it belong to the same person.
             marks = marks_on(message)
@@ -90,6 +92,9 @@ def thread_quotes(
         room -= len(text)
         if room < 0:
             break
-        name = author.get("global_name") or author.get("username") or "somebody"
-        found.append(Quote(author=str(name), text=text))
+        found.append(Quote(author=_name(author), text=text))
     return tuple(reversed(found))
+
+
+def _name(user: Json) -> str:
+    return str(user.get("global_name") or user.get("username") or "somebody")

@@ -24,10 +24,10 @@ TOKEN_AGAIN_S: Final = 60.0
 """A revoked token or a missing scope is mended by a person, who takes minutes."""
 
 REFUSED_AGAIN_S: Final = 30.0
-"""After a refusal in words that we do not know, of a message that already gave up all it could."""
+"""Before the next try, after an unknown code refused even the barest form of a message."""
 
 TOO_LONG: Final = frozenset({"msg_too_long", "no_text"})
-"""The text itself is refused: no other argument helps."""
+"""Codes that refuse the text itself: giving up other arguments does not help."""
 
 NO_STREAM: Final = frozenset(
     {"message_not_in_streaming_state", "streaming_state_conflict", "message_not_found",
@@ -38,7 +38,7 @@ NOTHING_THERE: Final = frozenset(
     {"thread_not_found", "channel_not_found", "not_in_channel", "is_archived", "missing_scope",
      "message_not_found", "user_not_found", "user_disabled", "cannot_dm_bot"}
 )  # fmt: skip
-"""Where nothing can be read, nothing of ours can be found."""
+"""Refusals of a read that mean that none of our messages can be found there."""
 
 THREAD_REFUSED: Final = frozenset(
     {
@@ -46,7 +46,7 @@ THREAD_REFUSED: Final = frozenset(
         "restricted_action_thread_locked", "restricted_action_non_threadable_channel",
     }
 )  # fmt: skip
-"""There is no writing in this thread; at the top of the channel there may be."""
+"""Nobody can write in this thread; the top of the channel may still be open."""
 
 _GONE: Final = frozenset(
     {
@@ -64,7 +64,7 @@ _FORBIDDEN: Final = frozenset(
     }
 )  # fmt: skip
 PLACE_REFUSED: Final = (_GONE | _FORBIDDEN) - THREAD_REFUSED
-"""There is no writing in this channel; its asker may still be reached directly."""
+"""The bot cannot write in this channel; a direct message may still reach the asker."""
 
 _TOKEN: Final = frozenset(
     {
@@ -78,7 +78,7 @@ _OUTAGES: Final = frozenset(
         "team_added_to_org", "messaging_processing_failed", "external_channel_migrating",
     }
 )  # fmt: skip
-"""Slack itself is in trouble, and may have done in part what it was asked."""
+"""Slack itself has a problem, and may have carried out a part of the call."""
 
 _NEVER: Final = frozenset(
     {

@@ -6,8 +6,6 @@ and not acknowledged, so that Slack delivers it again; what fails for good must 
 
 import contextlib
 import re
-import traceback
-from pathlib import Path
 from typing import Any, Final
 
 from slack_bolt.async_app import AsyncApp
@@ -17,6 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.platform import Gone, PostError
 from bots.slack.api import CALL_ERRORS, quiet_logger
+from bots.slack.arrivals import FOR_GOOD, line_of
 from bots.slack.desk import NOT_UNDERSTOOD, Desk
 from bots.slack.events import person_in
 from bots.slack.gestures import Gestures
@@ -39,12 +38,6 @@ EVENTS: Final = (
 """What the app subscribes to; `manifest.json` has the same."""
 
 COMMANDS: Final = ("/ask", "/reset", "/help")
-
-_FOR_GOOD: Final = (
-    TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
-    AssertionError,
-)  # fmt: skip
-"""A payload whose shape nobody foresaw fails in the same way however often it comes."""
 
 
 def make_app(  # noqa: C901  (one line a listener)
@@ -107,28 +100,21 @@ def make_app(  # noqa: C901  (one line a listener)
     @app.error
     async def failed(error: Exception, body: dict[str, Any]) -> BoltResponse:
         # Never the error's text: it may hold a message's.
-        why = type(error).__name__
         if isinstance(error, Gone):
             logger().info("ignored: the app is not installed there")
-        elif isinstance(error, _FOR_GOOD):
-            logger().error("ignored: it cannot be handled", why=why, at=_line_of(error))
+        elif isinstance(error, FOR_GOOD):
+            logger().error("ignored: it cannot be handled", why=line_of(error))
             await _say_so(desk, body)
         else:
-            logger().warning("not acknowledged", why=why)
+            logger().warning("not acknowledged", why=type(error).__name__)
             return BoltResponse(status=500, body="")
         return BoltResponse(status=200, body="")
 
     return app
 
 
-def _line_of(error: BaseException) -> str:
-    """Where the code failed, without anything that it worked on."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-
-
 async def _say_so(desk: Desk, body: dict[str, Any]) -> None:
-    """Tells a person that what they did for the bot comes to nothing; best effort."""
+    """Tells a person that their message or click could not be handled; best effort."""
     event = mapping(body, "event")
     person = person_in(body)
     channel = text(event, "channel") or text(body, "channel_id") or text(body, "channel", "id")
@@ -139,4 +125,4 @@ async def _say_so(desk: Desk, body: dict[str, Any]) -> None:
     if for_us and person and channel and about:
         with contextlib.suppress(PostError, *CALL_ERRORS):
             team = await desk.team_of(body)
-            await desk.telling.tell(team, channel, person, NOT_UNDERSTOOD, about=about)
+            await desk.notices.send(team, channel, person, NOT_UNDERSTOOD, about=about)

@@ -1,12 +1,14 @@
 """Slack's deliveries in the order in which they come, one at a time for each person.
 
-A person's deliveries must enter their queue before anything is awaited, or a younger one may pass.
-A redelivery waits behind the work on the first delivery and finds it done. Whatever fails for good
-must be acknowledged: Slack would only deliver it again.
+A person's deliveries must enter their queue before anything is awaited, or a younger one could
+overtake. A redelivery waits until the first delivery is handled, and then has nothing left to do.
+A delivery that can never be handled must be acknowledged, because Slack would deliver it again.
 """
 
 import asyncio
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from slack_bolt.app.async_app import AsyncApp
@@ -19,12 +21,20 @@ from bots.slack.shapes import text
 from bots.user_queues import UserQueues
 from shared.log import logger
 
+FOR_GOOD: Final = (
+    TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
+    AssertionError,
+)  # fmt: skip
+"""A payload whose shape nobody foresaw fails in the same way however often it comes."""
+
+_NO_LISTENER: Final = 404
+
 COMMAND_WAITS_S: Final = 2.0
-"""Slack never delivers a slash command again, and shows an error after 3 s: it is refused first."""
+"""A slash command is refused after this: Slack shows an error after 3 s and never redelivers it."""
 
 
 class Arrivals:
-    """The way of every delivery to Bolt."""
+    """Passes every delivery to Bolt."""
 
     def __init__(self, app: AsyncApp) -> None:
         self._app = app
@@ -32,7 +42,7 @@ class Arrivals:
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
-        """What Bolt answers to a request, after all that the same person did before."""
+        """Bolt's response to a request, once everything earlier from the same person is handled."""
         task = asyncio.current_task()
         if task is not None and task not in self._under_way:
             self._under_way.add(task)
@@ -40,7 +50,7 @@ class Arrivals:
         body: Mapping[str, Any] = request.body
         person = person_in(body)
         if not person:
-            return await self._app.async_dispatch(request)
+            return await self._dispatched(request)
         queue = self._queues.of(person)
         try:
             async with asyncio.timeout(COMMAND_WAITS_S if text(body, "command") else None):
@@ -49,11 +59,30 @@ class Arrivals:
             logger().info("a command waited too long")
             return BoltResponse(status=200, body={"text": NOT_NOW})
         try:
-            return await self._app.async_dispatch(request)
+            return await self._dispatched(request)
         finally:
             queue.release()
 
+    async def _dispatched(self, request: AsyncBoltRequest) -> BoltResponse:
+        try:
+            response = await self._app.async_dispatch(request)
+        except FOR_GOOD as error:
+            # Bolt looks for ids in it before it calls any listener, and some shapes break that.
+            logger().error("ignored: Bolt cannot read it", why=line_of(error))
+        else:
+            if response.status != _NO_LISTENER:
+                return response
+            logger().info("ignored: no listener is for it")
+        return BoltResponse(status=200)
+
     async def settled(self, seconds: float) -> None:
-        """Returns when what came is handled and acknowledged, or after so many seconds."""
+        """Returns when all deliveries are handled and acknowledged, or after `seconds`."""
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=seconds)
+
+
+def line_of(error: BaseException) -> str:
+    """The kind of an error and where it was raised, without anything that the code worked on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"

@@ -1,7 +1,7 @@
 """Who can read a conversation in Slack, as far as Slack says. Pure: no I/O.
 
-Slack lists readers only page by page and never says who joins later, so no two channels count as
-one audience. Whatever Slack does not say must count as readers that we do not know.
+Slack lists a channel's readers only page by page and never says who joins later, so no two channels
+count as one audience. Where Slack does not say who reads, we must assume readers we do not know.
 """
 
 from collections.abc import Mapping

@@ -16,12 +16,12 @@ from bots.slack.api import CALL_ERRORS
 from bots.slack.events import Said, place_of, user_of
 from bots.slack.files import Store
 from bots.slack.lookup import Lookup
+from bots.slack.notices import Notices
 from bots.slack.remembered import Remembered
 from bots.slack.settings import ChannelSettings, SlackSettings
 from bots.slack.shapes import text
 from bots.slack.status import Status
 from bots.slack.teams import Team, Teams
-from bots.slack.telling import Telling
 from bots.slack.text import hosts
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
@@ -71,12 +71,12 @@ class Desk:
     now: Callable[[], float]
     access: Access = field(init=False)
     link_hosts: "Remembered[frozenset[str]]" = field(init=False)
-    telling: Telling = field(init=False)
+    notices: Notices = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access.of(self.settings)
         self.link_hosts = Remembered(self.now)
-        self.telling = Telling(self.now)
+        self.notices = Notices(self.now)
 
     def note_links(self, words: str, prompt_id: str) -> None:
         """Remembers which hosts a question links to: its answer may link to those, too."""
@@ -144,9 +144,9 @@ class Desk:
     async def stored(
         self, team: Team, event: AnyEvent, user: str, thread: str = "", *, about: str = ""
     ) -> object:
-        """What `publish` returns; None if the event will never be stored, which its author hears.
+        """Stores an event and returns what `publish` does; None if it can never be stored.
 
-        `about` names what is refused: the event, unless it can come again with other words.
+        Its author then gets a notice, once for `about`, which is the event's id by default.
 
         Raises:
             Unavailable: it cannot be stored now; a repeat is harmless.
@@ -159,7 +159,7 @@ class Desk:
             words = OVER_QUOTA
         logger().info("not stored", prompt=event.id, over_quota=words is OVER_QUOTA)
         channel = event.place.channel
-        await self.telling.tell(team, channel, user, words, thread, about=about or event.id)
+        await self.notices.send(team, channel, user, words, thread, about=about or event.id)
         return None
 
     @staticmethod

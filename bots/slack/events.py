@@ -55,7 +55,7 @@ class Said:
 
     @property
     def version(self) -> str:
-        """The same for every delivery of this message with these words."""
+        """Identical for all deliveries of this message with this text."""
         return f"{self.id}/{hash(self.text):x}"
 
     @property
@@ -65,7 +65,7 @@ class Said:
 
     @property
     def direct(self) -> bool:
-        """Whether it was written to the bot alone: its events come from no other conversation."""
+        """Whether it was written to the bot directly: Slack sends it no other direct messages."""
         return self.kind == "im" or (not self.kind and self.channel.startswith("D"))
 
     @property
@@ -117,10 +117,9 @@ def place_of(team: str, channel: str, thread: str, user: str, seen: Channel) -> 
 
 
 def person_in(body: Mapping[str, Any]) -> str:
-    """Whose doing a payload of any kind reports; empty if it is nobody's.
+    """Id of the person whose queue a payload belongs to; empty if it belongs to nobody's.
 
-    Edits and deletions count as the author's, whoever made them: they must not overtake what they
-    change.
+    An edit or a deletion belongs to the message's author, so that it cannot overtake the message.
     """
     event = mapping(body, "event")
     if not event:

@@ -117,13 +117,13 @@ class Gestures:
         desk = self._desk
         team = await desk.team_of(body)
         if owner != user:
-            await desk.telling.tell(team, channel, user, NOT_YOURS, thread)
+            await desk.notices.send(team, channel, user, NOT_YOURS, thread)
             return
         # What was asked with a slash command has no thread: its new answer goes below the old one.
         root = thread or (ts if action == AGAIN else "")
         place = await desk.place(team, channel, root, user)
         if (refusal := await desk.refusal(team, place, user)) is not None:
-            await desk.telling.tell(team, channel, user, refusal, thread)
+            await desk.notices.send(team, channel, user, refusal, thread)
             return
         common: dict[str, Any] = {
             "user": desk.user(team, user), "place": place,

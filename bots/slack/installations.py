@@ -27,15 +27,14 @@ STATE_S: Final = 600
 """From the click on "Add to Slack" to its confirmation."""
 
 USED_KEPT: Final = 10_000
-"""States of installations that took place, each of which works once in this process."""
+"""Used states to remember: each one works once in this process, and Slack's own code once."""
 
 
 class States(AsyncOAuthStateStore):
     """The states of installations under way, signed instead of stored.
 
-    Whoever opens the page gets one, so a table of them could be filled by anybody. What keeps a
-    state from being forged for somebody else is the signature and Bolt's cookie; Slack's own code
-    works once.
+    Anybody who opens the page gets a state, so anybody could fill a table of them. The signature
+    and Bolt's cookie keep people from forging one for somebody else.
     """
 
     def __init__(self, secret: str, now: Callable[[], float] = time.time) -> None:

@@ -1,7 +1,7 @@
 """What we note in a message of ours, so that any process can find it again. Pure: no I/O.
 
-The note is Slack's message metadata; where Slack refuses that, it is the id of a block. It must
-never be believed of a message that is not ours.
+The note is Slack's message metadata, or a block's id if Slack refuses metadata. A note in somebody
+else's message must never be believed.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Note:
 
 
 def note_of(message: Mapping[str, Any], bot: str) -> Note | None:
-    """The note in a message of the user `bot`; None if there is none (yet)."""
+    """The note in a message of the user `bot`; None if there is none, or none yet."""
     if not bot or message.get("user") != bot:
         return None
     if text(message, "metadata", "event_type") == EVENT_TYPE:
@@ -49,7 +49,7 @@ def note_of(message: Mapping[str, Any], bot: str) -> Note | None:
 
 
 def marked(blocks: list[dict[str, Any]], metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The blocks with the note of `metadata` in them; a thin line carries it if nothing else can.
+    """The blocks with the note of `metadata` as a block's id; adds a thin line if it has to.
 
     Slack keeps the id of a row of buttons, but not that of a markdown block.
     """

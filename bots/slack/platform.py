@@ -140,7 +140,7 @@ class Slack:
             await end(closing, *watching)
             if self._http is not None:
                 await self._http.close()
-            await arrivals.settled(LAST_WORDS_S)
+            await asyncio.gather(arrivals.settled(LAST_WORDS_S), desk.notices.settled(LAST_WORDS_S))
             if self._lines is not None:
                 await self._lines.close()
 

@@ -12,8 +12,8 @@ from bots.slack.api import CALL_ERRORS, NOTHING_THERE, code_of, ignoring, post_e
 from bots.slack.desk import Desk
 from bots.slack.events import is_ts
 from bots.slack.live import Live
+from bots.slack.new_messages import NewMessages, Spot, cannot_be_asked, messages_of
 from bots.slack.notes import note_of
-from bots.slack.offering import Offering, Spot, cannot_be_asked, messages_of
 from bots.slack.teams import Team
 from shared.log import logger
 from shared.messages import Address, Partial, Reply
@@ -30,7 +30,7 @@ class Posting:
         self._now = now
         self._live: OrderedDict[str, Live] = OrderedDict()
         self._no_native: set[str] = set()
-        self._offering = Offering(self._known())
+        self._new_messages = NewMessages(self._known())
 
     # --- previews ---------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Posting:
             return f"{part.reply.address['channel']}/{ts}"
         if part.index == 0:
             self._live.pop(prompt_id, None)
-        return await self._offering.post(team, part)
+        return await self._new_messages.post(team, part)
 
     async def find_posted(self, part: Part) -> str | None:
         """The receipt of a part that stands there; an unfinished one is kept for `post`.

@@ -43,9 +43,9 @@ class Questions:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._taken: Seen[str] = Seen(SEEN_KEPT)
-        """Ids of messages that are stored, or that were deleted before they could be."""
+        """Ids of messages that are stored, or were deleted before they could be stored."""
         self._untaken: Seen[str] = Seen(SEEN_KEPT)
-        """Ids of messages for the bot that are not stored: an edit makes the first question."""
+        """Ids of messages for the bot that may not be stored: editing one asks it."""
 
     async def message(self, body: Mapping[str, Any]) -> None:
         """A `message` or `app_mention` event."""
@@ -76,7 +76,7 @@ class Questions:
         refusal = await desk.refusal(team, place, said.user, said.user_team)
         if refusal is not None:
             logger().info("not allowed", prompt=said.id)
-            await desk.telling.tell(team, said.channel, said.user, refusal, said.thread_ts)
+            await desk.notices.send(team, said.channel, said.user, refusal, said.thread_ts)
             return False
         words = plain(said.text, {}, without=team.bot_user)
         if words.lower() in _COMMANDS:
@@ -88,7 +88,7 @@ class Questions:
 
     async def _tell(self, team: Team, said: Said, words: str) -> None:
         # A notice about a message at the top is seen where there is no thread yet.
-        await self._desk.telling.tell(
+        await self._desk.notices.send(
             team, said.channel, said.user, words, said.thread_ts, about=said.version
         )
 
@@ -174,7 +174,7 @@ class Questions:
                     follow_up=self._desk.settings.follow_up,
                 )  # fmt: skip
                 named = await self._desk.lookup.names(team, mentions_in(found))
-                return quotes_of(found, named), names
+                return quotes_of(found, {**named, team.bot_user: "bot"}), names
         except (*CALL_ERRORS, TimeoutError) as error:
             why = code_of(error) or type(error).__name__
             logger().warning("asked without the thread", prompt=said.id, why=why)

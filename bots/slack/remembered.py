@@ -52,7 +52,7 @@ class Remembered(Generic[T]):
     def _forget(self) -> None:
         now = self._now()
         if now >= self._next_at + self._seconds:
-            self._newer, self._next_at = {}, now  # nobody has looked for so long
+            self._newer, self._next_at = {}, now  # nothing was read or added in the meantime
         if now >= self._next_at or len(self._newer) >= self._keep:
             self._older, self._newer = self._newer, {}
             self._next_at = min(now, self._next_at) + self._seconds

@@ -23,7 +23,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bots.adapter import Misconfigured
 from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, quiet_logger, wait_of
-from bots.slack.arrivals import Arrivals
+from bots.slack.arrivals import FOR_GOOD, Arrivals, line_of
 from shared.log import logger
 
 CONNECTIONS: Final = 2
@@ -73,9 +73,8 @@ class _Handler(AsyncSocketModeHandler):
             request = AsyncBoltRequest(
                 mode="socket_mode", body=req.payload, headers=build_headers(req)
             )
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-            # Bolt looks for ids in it, and not every shape stands that.
-            logger().warning("ignored: it cannot be read", why=type(error).__name__)
+        except FOR_GOOD as error:
+            logger().error("ignored: Bolt cannot read it", why=line_of(error))
             response = BoltResponse(status=200)
         else:
             response = await self._arrivals.dispatch(request)

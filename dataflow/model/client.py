@@ -13,14 +13,17 @@ from typing import Any, Final
 import backoff
 import httpx2
 import openai
+from pydantic_core import to_json
 
+from dataflow.model.body import Body, Picture
 from dataflow.model.chunks import Chunks, piece_of, usage_of
 from dataflow.model.dialects import Dialect
-from dataflow.model.errors import TRANSIENT, ModelError, waits_s
+from dataflow.model.errors import TRANSIENT, ModelError, Why, waits_s
 from dataflow.model.http import HttpClient
 from shared import metrics
 from shared.log import logger
 from shared.messages import Usage
+from shared.text import Joining, repaired
 
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 600.0
@@ -92,42 +95,24 @@ class ModelClient:
         Raises:
             ModelError: after retries, or at once where another try cannot help.
         """
-        started = time.monotonic()
-        finish, usage = None, None
-        pieces: list[str] = []
-        length = 0
+        text = _Text(on_text)
         try:
             async with asyncio.timeout(self._give_up_after_s + ANSWER_LIMIT_S):
                 chunks, name = await self._opened(messages, model)
+                for picture in _pictures_of(messages):
+                    picture.drop()  # after the first text nothing is sent again
                 if self._complaining:
                     self._complaining = False
                     logger().warning("the model answers again")
-                try:
-                    async for chunk in chunks:
-                        usage = usage_of(chunk) or usage
-                        piece, ended = piece_of(chunk)
-                        finish = ended or finish
-                        if piece:
-                            if not pieces:
-                                metrics.first_token_s.observe(time.monotonic() - started)
-                            pieces.append(piece)
-                            length += len(piece)
-                            on_text(piece)
-                        if length > ANSWER_LIMIT_CHARS:
-                            finish = "length"
-                            break
-                finally:
-                    await chunks.aclose()
+                finish, usage = await _read(chunks, text)
         except TimeoutError as error:
             raise ModelError("stalled", "the answer took too long") from error
-        text = "".join(pieces)
-        if finish is None:
-            raise ModelError("cut", "the stream ended without a finish reason")
-        if not text.strip():
+        answer = text.whole()
+        if not answer.strip():
             raise ModelError("refused" if finish == "content_filter" else "empty", finish)
         if finish == "length":
-            text += LENGTH_NOTE
-        return Completion(text, name, usage)
+            answer += LENGTH_NOTE
+        return Completion(answer, name, usage)
 
     async def close(self) -> None:
         """Closes the idle connections."""
@@ -142,7 +127,7 @@ class ModelClient:
             endpoint = self._endpoint()
         except OSError as error:
             raise ModelError("unreachable", "the demo model is not running") from error
-        name = model or endpoint.model
+        name = repaired(model or endpoint.model)
         dialect = endpoint.dialect
         body: dict[str, Any] = {
             "model": name,
@@ -152,15 +137,16 @@ class ModelClient:
             dialect.max_tokens_field: self._answer_tokens,
             **dialect.sampling,
         }
-        chunks = Chunks(self._client(endpoint), body)
+        content = Body(body) if _pictures_of(messages) else to_json(body)
+        chunks = Chunks(self._client(endpoint), content)
         try:
             await chunks.open()
         except ModelError as error:
             await chunks.aclose()
-            # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
-            if error.why in {"refused", "error"} and _holds_pictures(messages):
-                raise ModelError("no pictures", str(error)) from error
-            raise
+            why = _why(error, has_pictures=bool(_pictures_of(messages)))
+            if why == error.why:
+                raise
+            raise ModelError(why, str(error)) from error
         except BaseException:
             await chunks.aclose()
             raise
@@ -195,10 +181,72 @@ class ModelClient:
             logger().warning("the model does not answer: trying on", why=str(error)[:300])
 
 
-def _holds_pictures(messages: tuple[dict[str, Any], ...]) -> bool:
-    return any(
-        part.get("type") == "image_url"
+async def _read(chunks: Chunks, text: "_Text") -> tuple[str, Usage | None]:
+    """Reads the answer to its end; returns why it ended, and what it took."""
+    finish, usage = None, None
+    try:
+        async for chunk in chunks:
+            usage = usage_of(chunk) or usage
+            piece, ended = piece_of(chunk)
+            finish = ended or finish
+            text.add(piece)
+            if text.length > ANSWER_LIMIT_CHARS:
+                finish = "length"
+                break
+    except ModelError as error:
+        if text.length and error.why == "too long":
+            # It would be asked again, shorter, and its text be shown twice.
+            raise ModelError("cut", str(error)) from error
+        raise
+    finally:
+        await chunks.aclose()
+    if finish is None:
+        raise ModelError("cut", "the stream ended without a finish reason")
+    return finish, usage
+
+
+class _Text:
+    """The answer as it grows. Every piece that is shown is well formed."""
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self._on_text = on_text
+        self._joining = Joining()
+        self._pieces: list[str] = []
+        self._started = time.monotonic()
+        self.length = 0
+
+    def add(self, piece: str) -> None:
+        self._show(self._joining.add(piece))
+
+    def whole(self) -> str:
+        """All of it; nothing comes after that."""
+        self._show(self._joining.end())
+        return "".join(self._pieces)
+
+    def _show(self, piece: str) -> None:
+        if piece:
+            if not self.length:
+                metrics.first_token_s.observe(time.monotonic() - self._started)
+            self._pieces.append(piece)
+            self.length += len(piece)
+            self._on_text(piece)
+
+
+def _pictures_of(messages: tuple[dict[str, Any], ...]) -> list[Picture]:
+    return [
+        part["image_url"]["url"]
         for message in messages
         if isinstance(message["content"], list)
         for part in message["content"]
-    )
+        if part["type"] == "image_url"
+    ]
+
+
+def _why(error: ModelError, *, has_pictures: bool) -> Why:
+    """Why a call failed before its first text, knowing what was sent."""
+    if has_pictures and error.why in {"refused", "error"}:
+        # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
+        return "no pictures"
+    if not has_pictures and error.why == "too large":
+        return "too long"
+    return error.why

@@ -4,6 +4,7 @@ Pure. No word of an exception's own text is ever shown.
 """
 
 import random
+import re
 from collections.abc import Generator
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ RETRY_AFTER_LIMIT_S: Final = 60.0
 Why = Literal[
     "unreachable", "stalled", "overloaded", "error", "cut", "corrupt",
     "bad key", "quota", "no model", "too long", "refused", "empty", "no pictures",
+    "too large", "many pictures",
 ]  # fmt: skip
 
 NOTICES: Final[dict[Why, str]] = {
@@ -32,6 +34,10 @@ NOTICES: Final[dict[Why, str]] = {
     "Please shorten your message or start afresh with /reset.",
     "refused": "My language model refused this message.",
     "no pictures": "My language model cannot look at pictures. Please describe it in words.",
+    "too large": "Your pictures are more than my language model takes at once. "
+    "Please send fewer or smaller ones.",
+    "many pictures": "Too many people are showing me pictures at the moment. "
+    "Please ask again in a few minutes.",
     "empty": "My language model gave an empty answer. Please ask again.",
 }
 """What a person reads for each way in which a call can fail."""
@@ -39,6 +45,14 @@ NOTICES: Final[dict[Why, str]] = {
 TRANSIENT: Final[frozenset[Why]] = frozenset(
     {"unreachable", "stalled", "overloaded", "error", "cut", "corrupt"}
 )
+
+
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def safe_code(value: object) -> str:
+    """A code of the endpoint's as it may be logged: nothing that could be a person's words."""
+    return text if _CODE.fullmatch(text := str(value)) else "(no code)"
 
 
 class ModelError(Exception):

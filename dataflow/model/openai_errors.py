@@ -1,20 +1,24 @@
 """What the openai client raises, put into our terms."""
 
-import json
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
+import httpx2
 import openai
 
 from dataflow.model.dialects import OVERFLOW_CODES
-from dataflow.model.errors import ModelError, Why
+from dataflow.model.errors import ModelError, Why, safe_code
 
 RAISED: Final = (
     openai.APIError,
-    aiohttp.ClientError,  # what the client's transport does not translate
-    json.JSONDecodeError,
-    UnicodeDecodeError,
+    aiohttp.ClientError,  # not all of its transport's errors are translated
+    httpx2.HTTPError,
+    httpx2.StreamError,
+    ValueError,  # no JSON, no UTF-8, a number with thousands of digits
+    RecursionError,  # JSON that is nested too deeply
 )
+"""Everything that bytes of an endpoint can lead to. A defect of ours is none of these."""
 
 _BY_TYPE: Final[tuple[tuple[type[Exception], Why], ...]] = (
     (openai.APITimeoutError, "stalled"),
@@ -32,18 +36,23 @@ _BY_TYPE: Final[tuple[tuple[type[Exception], Why], ...]] = (
 def translated(error: Exception) -> ModelError:
     """The same as a `ModelError`; its text holds no words of the endpoint's."""
     code = error.code if isinstance(error, openai.APIError) else None
-    detail = f"{type(error).__name__} {code or ''}".strip()
+    detail = f"{type(error).__name__} {safe_code(code) if code else ''}".strip()
     return ModelError(_why(error), detail, retry_after_s=_retry_after_s(error))
 
 
 def _why(error: Exception) -> Why:
-    codes = {error.code, error.type} if isinstance(error, openai.APIError) else set()
+    codes = {str(error.code), str(error.type)} if isinstance(error, openai.APIError) else set()
     if codes & OVERFLOW_CODES:
         return "too long"
     if "insufficient_quota" in codes:
         return "quota"
     if isinstance(error, openai.APITimeoutError) and not isinstance(_root(error), TimeoutError):
         return "unreachable"  # its transport calls every failed connection a time-out
+    if isinstance(error, openai.APIStatusError):
+        if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return "too large"
+        if error.status_code > HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "overloaded"  # or on its way up or down: it says nothing about the request
     return next((why for kind, why in _BY_TYPE if isinstance(error, kind)), "corrupt")
 
 

@@ -19,6 +19,11 @@ import structlog
 from tests.chaos.campaign import Campaign, Outcome
 from tests.chaos.fault_plan import KINDS
 from tests.chaos.plan import campaign_plan
+from tests.power.mounts import why_not
+from tests.power.rounds import PowerCampaign
+
+POWER_EVERY: Final = 5
+"""Every fifth campaign has power cuts and no other faults (docs/power.md)."""
 
 RESULTS: Final = Path("build/chaos")
 CAMPAIGN_ROUNDS: Final = 20
@@ -81,12 +86,17 @@ def _campaigns(options: argparse.Namespace) -> list[tuple[int, int]]:
 
 def _run(options: argparse.Namespace, number: int, rounds: int) -> Outcome:
     home = Path(tempfile.mkdtemp(prefix="threadwax-chaos-"))
-    campaign = Campaign(
-        options.seed, number, rounds, home, faults=options.faults,
-        tell=_say if options.verbose else lambda _: None,
-    )  # fmt: skip
+    tell = _say if options.verbose else lambda _: None
+    campaign: Campaign
+    with_power_cuts = options.faults is None and number % POWER_EVERY == POWER_EVERY - 1
+    if with_power_cuts and not why_not():
+        campaign = PowerCampaign(options.seed, number, rounds, home, tell=tell)
+    else:
+        campaign = Campaign(options.seed, number, rounds, home, faults=options.faults, tell=tell)
     try:
         outcome = asyncio.run(campaign.run())
+        if with_power_cuts and why_not():
+            outcome.left_out.add("power cuts")
         if outcome.violations:
             _tell_failure(options, campaign, outcome)
             logs = RESULTS / f"{options.seed}-campaign-{number}-logs"

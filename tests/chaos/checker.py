@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataflow.model.errors import NOTICES
 from tests.chaos.files import SIGNS
 from tests.chaos.memory import remembered, sent_history
-from tests.chaos.model import MARKER, QUOTED, TOKEN, Answer, asked_about
+from tests.chaos.model import MARKER, QUOTED, TOKEN, Answer, asked_about, content_of
 from tests.chaos.said import Said, may_hear
 from tests.chaos.world import Event, Reply, World
 
@@ -231,7 +231,7 @@ def unmixed(world: World, answers: Iterable[Answer]) -> Iterator[str]:
             continue
         quoted, own = [], []
         for message in answer.messages:
-            text = str(message["content"])
+            text = content_of(message)
             quoted += QUOTED.findall(text)
             own.append(QUOTED.sub("", text))
         for number in _mentioned(world, own):
@@ -253,7 +253,7 @@ def files_are_seen(world: World, answers: Iterable[Answer]) -> Iterator[str]:
     for answer in answers:
         said = world.said.get(answer.about)
         sign = SIGNS[said.act.file] if said and said.act.file else ""
-        if said and sign not in str(answer.messages[-1]["content"]):
+        if said and sign not in content_of(answer.messages[-1]):
             yield f"LOST: the request for {_named(said)} lacks {said.act.file}"
 
 

@@ -17,6 +17,14 @@ SLACK_CALLS: Final = (
 )  # fmt: skip
 DISCORD_CALLS: Final = ("POST message", "PATCH message", "POST thread", "GET messages", "callback")
 
+SLACK_EXTRAS: Final = (
+    "chat.postMessage unfurl_links", "chat.postMessage blocks.context_actions",
+    "chat.update blocks.context_actions", "chat.startStream recipient_team_id",
+)  # fmt: skip
+DISCORD_EXTRAS: Final = ("flags", "message_reference")
+"""What an answer can do without. Not by what it is found again after a crash (metadata, buttons):
+without that a second copy cannot be told from the first (docs/reliability.md)."""
+
 MOMENTS: Final = (
     "slack at a call", "discord at a call", "dataflow at a model call", "dataflow at a reply",
     "slack at a reply", "discord at a reply", "gateway at a reply", "nats at a reply",
@@ -43,7 +51,9 @@ KINDS: Final[dict[str, tuple[float, tuple[str, ...]]]] = {
     "discord-500": (3, DISCORD_CALLS),
     "discord-lost": (4, DISCORD_CALLS),
     "discord-reset": (2, DISCORD_CALLS),
-    "discord-gateway": (6, ("drop", "reconnect", "close", "invalidate")),
+    "discord-gateway": (6, ("drop", "reconnect", "close", "invalidate", "silent")),
+    "slack-refuses": (3, SLACK_EXTRAS),
+    "discord-refuses": (3, DISCORD_EXTRAS),
     "model": (
         10,
         ("429", "500", "503", "400", "reset", "cut", "cut early", "corrupt", "stall", "no finish",

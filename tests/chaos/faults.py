@@ -9,8 +9,10 @@ from tests.chaos.fault_plan import FaultOrder
 from tests.chaos.faults_connections import (
     discord_call,
     discord_gateway,
+    discord_refuses,
     link,
     slack_call,
+    slack_refuses,
     slack_socket,
 )
 from tests.chaos.faults_processes import ended, killed_at, paused
@@ -98,5 +100,6 @@ INJECTIONS: Final[dict[str, Injection]] = {
     "slack-socket": slack_socket,
     **dict.fromkeys(("discord-429", "discord-500", "discord-lost", "discord-reset"), discord_call),
     "discord-gateway": discord_gateway,
+    "slack-refuses": slack_refuses, "discord-refuses": discord_refuses,
     "model": _model, "disk": _disk, "clock": _clock,
 }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.chaos.fault_plan import FaultOrder
 from tests.chaos.system import System
+from tests.fakes.discord_rules import ExtraRefused
 from tests.fakes.slack import Fault as SlackFault
 from tests.fakes.tcp_proxy import Way
 
@@ -118,10 +119,32 @@ async def discord_gateway(system: System, order: FaultOrder) -> AsyncIterator[No
             await gateway.ask_reconnect()
         case "close":
             await gateway.close(4000)
+        case "silent":
+            gateway.silent = True  # until the client notices, which takes a minute
         case name:
             gateway.refuse_resumes = name == "invalidate"
             gateway.drop()
     try:
         yield
     finally:
-        gateway.refuse_resumes = False
+        gateway.refuse_resumes = gateway.silent = False
+
+
+@contextlib.asynccontextmanager
+async def slack_refuses(system: System, order: FaultOrder) -> AsyncIterator[None]:
+    method, argument = order.target.split()
+    system.slack.refuses[method, argument] = "invalid_arguments"
+    try:
+        yield
+    finally:
+        del system.slack.refuses[method, argument]
+
+
+@contextlib.asynccontextmanager
+async def discord_refuses(system: System, order: FaultOrder) -> AsyncIterator[None]:
+    refused = ExtraRefused(order.target, 400, 50035, told=order.twist)
+    system.discord.extras_refused.append(refused)
+    try:
+        yield
+    finally:
+        system.discord.extras_refused.remove(refused)

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from tests.chaos.model import content_of
 from tests.chaos.said import may_hear
 from tests.chaos.world import Event, Reply
 
@@ -80,7 +81,7 @@ def _is_forgotten(event: Event, first: str, events: list[Event]) -> bool:
 
 def sent_history(messages: list[dict[str, Any]]) -> tuple[Turns, Counter[tuple[str, str]]]:
     """The same as the model was sent it."""
-    system, *rest = (str(message["content"]) for message in messages)
+    system, *rest = (content_of(message) for message in messages)
     here = [(rest[at], rest[at + 1]) for at in range(0, len(rest) - 1, 2)]
     elsewhere: Counter[tuple[str, str]] = Counter()
     for pair in system.split("\nThey: ")[1:]:

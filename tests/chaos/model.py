@@ -18,6 +18,7 @@ WORDS, LONG_WORDS = (5, 25), (520, 620)
 """A long answer takes two messages on either platform."""
 
 PIECE_CHARS: Final = 60
+PICTURE_CHARS: Final = 40
 PAUSE_S: Final = 0.02
 DELAY_S: Final = 0.35
 
@@ -31,9 +32,20 @@ class Answer:
     messages: list[dict[str, Any]]
 
 
+def content_of(message: dict[str, Any]) -> str:
+    """A message's texts, and the beginning of each picture."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "\n".join(
+        part["text"] if part["type"] == "text" else part["image_url"]["url"][:PICTURE_CHARS]
+        for part in content
+    )
+
+
 def question_of(messages: list[dict[str, Any]]) -> str:
     """What the person says, without what others said."""
-    return QUOTED.sub("", str(messages[-1]["content"]))
+    return QUOTED.sub("", content_of(messages[-1]))
 
 
 def asked_about(messages: list[dict[str, Any]]) -> int:
@@ -59,7 +71,7 @@ class ChaosModel(FakeModel):
         token = len(self.answers) + 1
         self.answers.append(Answer(token, about, request["messages"]))
         self.delay_s = self.rng.uniform(0, DELAY_S)
-        long = "at length" in str(request["messages"][-1]["content"])
+        long = "at length" in content_of(request["messages"][-1])
         count = self.rng.randint(*(LONG_WORDS if long else WORDS))
         words = [f"t{token}w{place}" for place in range(count)]
         words.insert(1, f"re m{about}x")

@@ -10,7 +10,11 @@ from tests.chaos.said import Said, Spot
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_shapes import LOADING, Json
 
-AUDIENCES = {"room": "public", "command": "public", "secret": "private", "direct": "direct"}
+AUDIENCES = {"room": "public", "command": "public", "secret": "private", "hush": "private",
+             "direct": "direct"}  # fmt: skip
+MEMBERS = ("ada", "bob", "self")
+"""Of the private thread `hush`."""
+
 AGAIN_S = 0.1
 
 
@@ -22,6 +26,7 @@ class DiscordPeople:
         self._said = said
         self._messages: dict[int, int] = {}
         self._tokens: dict[int, str] = {}
+        self._hush = 0
 
     async def do(self, act: Act) -> None:
         """Carries an act out."""
@@ -41,11 +46,16 @@ class DiscordPeople:
                 return await self._discord.direct(act.who)
             case "secret":
                 return self._discord.secret
+            case "hush":
+                if not self._hush:
+                    self._hush = await self._discord.private_thread("hush", *MEMBERS)
+                return self._hush
             case _:
                 return self._discord.general
 
     async def _note(self, act: Act, thread: int) -> Said:
         channel = await self._channel(act)
+        thread = channel if act.where == "hush" else thread
         guild = "" if act.where == "direct" else str(self._discord.guild_id)
         audience: Any = AUDIENCES[act.where]
         spot = Spot("discord", guild, str(channel), str(thread or ""), audience)
@@ -54,7 +64,7 @@ class DiscordPeople:
 
     def _thread(self, act: Act) -> int:
         """The open thread of what the act is about; 0 where there is none."""
-        if act.target is None or act.where in {"direct", "command"}:
+        if act.target is None or act.where in {"direct", "command", "hush"}:
             return 0
         thread = int(self._said[act.target].spot.thread or 0)
         return thread if thread in self._discord.channels else 0

@@ -60,7 +60,9 @@ class SlackPeople:
 
     def _spot(self, act: Act, thread: str) -> Spot:
         audience: Any = AUDIENCES.get(act.where, "direct")
-        return Spot("slack", TEAM, self._channel(act), thread, audience)
+        channel = self._channel(act)
+        space = TEAM if audience == "direct" else f"{TEAM}/{channel}"
+        return Spot("slack", space, channel, thread, audience)
 
     def _note(self, act: Act, thread: str) -> Said:
         spot = self._spot(act, thread)

@@ -25,12 +25,15 @@ PEOPLE: Final = {
     "discord": ("ada", "bob", "eve"),
     "gateway": ("gus", "gil"),
 }
+HUSHED: Final = ("ada", "bob")
+"""Members of the private thread `hush` on Discord."""
+
 FILES: Final = ("cat.png", "notes.txt")
 """A picture and a text, small: what large ones take is measured elsewhere."""
 
 ROOTS: Final[dict[str, dict[str, float]]] = {
     "slack": {"room": 40, "direct": 30, "secret": 12, "group": 6, "command": 12},
-    "discord": {"room": 45, "direct": 30, "secret": 10, "command": 15},
+    "discord": {"room": 42, "direct": 28, "secret": 8, "hush": 8, "command": 14},
     "gateway": {"direct": 1},
 }
 """Where a new conversation begins, with weights."""
@@ -146,6 +149,7 @@ def _draw_act(drawing: _Drawing, at_s: float) -> None:
     act = _about_another(drawing, habit, Act(number, at_s, platform, who, "ask"))
     if act is None:
         where = _weighted(rng, ROOTS[platform])
+        where = "room" if where == "hush" and who not in HUSHED else where
         act = Act(number, at_s, platform, who, "ask", where)
     if act.what in {"ask", "chatter"}:
         act = Act(

@@ -171,6 +171,7 @@ class System:
         for link in LINKS:
             self.proxies[link] = await TcpProxy.start(targets.get(link, self.server.url))
             self._closing.push_async_callback(self.proxies[link].stop)
+        self.slack.files_url = self.proxies["slack-api"].url(f"http://127.0.0.1:{self.slack.port}")
         self._closing.callback(self._kill_all)
         for name in OURS:
             self.parts[name] = Part(

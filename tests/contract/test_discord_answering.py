@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bots.discord import interactions, posting, typing
+from bots.parts import parts_of
 from bots.platform import Forbidden, Gone, Later, Never, Part
 from shared.messages import AnyEvent, Outcome, Partial, Reply
 from tests.contract.worlds.discord import DiscordWorld
@@ -191,6 +192,20 @@ async def test_a_preview_shows_that_it_grows_and_respects_the_limit(world: Disco
     assert 1500 < len(text) <= 2000
     await world.platform.post(part(event, "done"))
     assert world.fake.read(message) == ["done"]
+
+
+async def test_a_hostile_answer_has_few_parts_and_is_found_again(world: DiscordWorld) -> None:
+    """A table of a thousand columns: previewed, posted within the limit, found after a crash."""
+    message, event = await asked(world)
+    text = "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|same words|\n" * 15_000
+    await world.platform.show_partial(partial(event, text[:16_000]))
+    pieces = await parts_of(world.platform, text)
+    assert len(pieces) == world.platform.parts_limit
+    for index, piece in enumerate(pieces):
+        await world.platform.post(part(event, piece, index, len(pieces), whole=text))
+    assert world.fake.read(message) == pieces
+    last = part(event, pieces[-1], len(pieces) - 1, len(pieces), whole=text)
+    assert await world.platform.find_posted(last) == world.fake.posts(message)[-1]["id"]
 
 
 async def test_a_partial_never_raises(world: DiscordWorld) -> None:

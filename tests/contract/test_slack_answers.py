@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bots import parts
 from bots.platform import Forbidden, Gone, Later, Part
 from bots.slack import api
 from bots.slack.blocks import PART_CHARS
@@ -26,7 +27,9 @@ def parts_of(reply: Reply) -> list[Part]:
 
 
 async def show(world: SlackWorld, reply: Reply) -> list[str]:
-    return [await world.platform.post(part) for part in parts_of(reply)]
+    pieces = await parts.parts_of(world.platform, reply.text)
+    whole = [Part(reply, piece, n, len(pieces)) for n, piece in enumerate(pieces)]
+    return [await world.platform.post(part) for part in whole]
 
 
 async def asked(world: SlackWorld, *, direct: bool = False, text: str = "question") -> AnyEvent:
@@ -204,6 +207,41 @@ async def test_a_long_growing_answer_shows_its_first_part_only() -> None:
                 await grow.to(text[:end])
             await show(world, answer(ask, text))
             assert " ".join(seen(world, ask)).split() == text.split()
+
+
+async def test_a_very_long_answer_ends_with_a_notice() -> None:
+    """Never more messages than the limit; the buttons are below the last one."""
+    async with SlackWorld() as world:
+        ask = await asked(world)
+        await show(world, answer(ask, "word " * 30_000))
+        shown = seen(world, ask)
+        assert len(shown) == world.platform.parts_limit
+        assert re.search(r"\([\d,]+ more characters of this answer are not shown here", shown[-1])
+        last = world.slack.bot_messages(*where(ask))[-1]
+        assert world.slack.buttons(ROOM, last["ts"]) == FINAL_BUTTONS
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_formula_that_grew_ends_as_code(direct: bool) -> None:
+    """Slack draws none. A stream shows it as it comes, and its message is edited at the end."""
+    text = "So $a_1 = b_1$ holds. "
+    async with SlackWorld() as world:
+        ask = await asked(world, direct=direct)
+        grow = Growing(world, ask)
+        for end in range(4, len(text), 6):
+            await grow.to(text[:end])
+        await show(world, answer(ask, text))
+        assert seen(world, ask) == ["So `a_1 = b_1` holds."]
+
+
+async def test_an_escaped_stream_is_not_cut_inside_an_entity() -> None:
+    """What fits of a long text of signs that take five characters each."""
+    async with SlackWorld() as world:
+        ask = await asked(world, direct=True)
+        await Growing(world, ask).to("&" * 5_000)
+        (message,) = world.slack.bot_messages(*where(ask))
+        assert set(message["streamed"].split(";")) == {"&amp", ""}
+        assert len(message["streamed"]) <= PART_CHARS
 
 
 @pytest.mark.parametrize("code", ["unknown_method", "not_allowed"])

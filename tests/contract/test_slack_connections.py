@@ -9,8 +9,11 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+import sqlalchemy as sa
+from slack_sdk.oauth.installation_store.models.installation import Installation
 
 from bots.adapter import Misconfigured
+from bots.slack.installations import STATE_S, States, Store
 from bots.slack.sockets import Patience
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
@@ -324,6 +327,74 @@ async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
         world.slack.dm("gone")
         await world.slack.until(lambda: len(world.slack.deliveries) == 6)
         assert len(world.heard) == 3
+
+
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # the SDK's own
+async def test_a_flood_of_visits_stores_nothing(tmp_path: Any) -> None:
+    """Anybody may open the page to install the app: the database stays as it is."""
+    settings = {
+        **HTTP, "SLACK_BOT_TOKEN": None, "SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "shh",
+    }  # fmt: skip
+    world = SlackWorld(**settings)
+    database = tmp_path / "slack.sqlite3"
+    world.installations_url = f"sqlite:///{database}"
+    async with world:
+        base = http_url(world).removesuffix("/slack/events")
+        before = database.read_bytes()
+        async with aiohttp.ClientSession() as browser:
+            for _ in range(200):
+                async with browser.get(f"{base}/slack/install") as page:
+                    assert page.status == 200
+            for forged in ("", "x", "1.2.3", "9999999999.x.y", "\ud83d", "\u00e9.\u00e9"):
+                query = urlencode({"code": "the-code", "state": forged}, errors="replace")
+                headers = {
+                    "Cookie": f"slack-app-oauth-state={forged}".encode("utf-8", "replace").decode()
+                }
+                async with browser.get(
+                    f"{base}/slack/oauth_redirect?{query}", headers=headers
+                ) as page:
+                    assert page.status in {400, 401}
+        assert database.read_bytes() == before
+        assert "oauth.v2.access" not in [method for method, _ in world.slack.calls]
+
+
+async def test_a_workspace_that_installs_again_and_again_takes_one_row(tmp_path: Any) -> None:
+    """The newest token counts, and another workspace's stays."""
+    store = Store(f"sqlite:///{tmp_path / 'slack.sqlite3'}", "1.2")
+    await store.create()
+    for number in range(20):
+        for team in ("T1", "T2"):
+            await store.async_save(
+                Installation(
+                    app_id="A1",
+                    team_id=team,
+                    user_id="UADA",
+                    bot_token=f"xoxb-{team}-{number}",
+                    bot_id="B1",
+                    bot_user_id="UBOT",
+                    installed_at=1_700_000_000.0 + number,
+                )
+            )
+    assert [await store.token(team) for team in ("T1", "T2")] == ["xoxb-T1-19", "xoxb-T2-19"]
+    rows = sa.create_engine(f"sqlite:///{tmp_path / 'slack.sqlite3'}")
+    with rows.connect() as connection:
+        for table in ("slack_bots", "slack_installations"):
+            assert connection.execute(sa.text(f"select count(*) from {table}")).scalar() == 2  # noqa: S608
+    rows.dispose()
+
+
+async def test_a_state_works_once_and_for_ten_minutes() -> None:
+    """Signed by the app's own secret."""
+    now = [1_700_000_000.0]
+    states = States("shh", lambda: now[0])
+    state = await states.async_issue()
+    assert not await States("other", lambda: now[0]).async_consume(state)
+    assert not await states.async_consume(state.replace("1", "2", 1))
+    assert await states.async_consume(state)
+    assert not await states.async_consume(state)
+    late = await states.async_issue()
+    now[0] += STATE_S
+    assert not await states.async_consume(late)
 
 
 async def test_the_bots_own_name_is_asked_for_once() -> None:

@@ -55,7 +55,9 @@ async def test_twenty_rounds_of_trouble_leave_one_answer_each(
 
     def reply(request: dict[str, Any]) -> str:
         fake_model.delay_s = rng.uniform(0, 0.4)
-        return f"answer to: {request['messages'][-1]['content']}"
+        # Before the question come the quotes of what others said in the thread.
+        question = request["messages"][-1]["content"].rsplit("\n\n", 1)[-1]
+        return f"answer to: {question}"
 
     fake_model.reply = reply
     asked: dict[int, str] = {}

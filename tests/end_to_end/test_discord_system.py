@@ -44,6 +44,49 @@ async def test_what_was_said_directly_stays_out_of_the_server(system: System) ->
     assert "4711" not in str(system.model.requests[-1])
 
 
+async def test_what_was_said_in_a_private_thread_stays_there(system: System) -> None:
+    """Neither its public parent nor another private thread of that hears of it."""
+    fake = system.fake
+    one = await fake.private_thread("salaries", "ada", "self")
+    other = await fake.private_thread("plans", "ada", "bob", "self")
+    await fake.say("my salary is 41000", mention=True, channel=one)
+    await fake.until(lambda: any(t.startswith("answer") for t in fake.read(one)))
+    for channel in (other, fake.general):
+        message = await fake.say("what do you know about me?", mention=True, channel=channel)
+        await fake.until(
+            lambda m=message, c=channel: any(
+                "answer" in t for t in fake.replies_to(m) + fake.read(c)
+            )
+        )
+        assert "41000" not in str(system.model.requests[-1])
+    await fake.say("what is my salary?", mention=True, channel=one)
+    await fake.until(lambda: len([t for t in fake.read(one) if t.startswith("answer")]) == 2)
+    assert "41000" in str(system.model.requests[-1])
+
+
+async def test_an_answer_to_somebody_else_can_be_asked_about(system: System) -> None:
+    """The model reads what Bob reads above his question, as data."""
+    fake = system.fake
+    system.model.reply = lambda _: "Wax is not polar."
+    message = await fake.say("why?", mention=True)
+    await system.answered(message)
+    await fake.say("explain that", channel=message, author="bob")
+    await system.answered(message, count=2)
+    asked = str(system.model.requests[-1]["messages"][-1]["content"])
+    assert "Wax is not polar." in asked
+    assert asked.index("<quoted>") < asked.index("Wax is not polar.") < asked.index("</quoted>")
+    assert asked.endswith("explain that")
+
+
+async def test_a_failure_can_be_asked_again(system: System) -> None:
+    """The notice has the button, by which it is also told from an equal one after a crash."""
+    system.model.always = Fault(status=400, error={"message": "broken"})
+    message = await system.fake.say("hello", mention=True)
+    await system.answered(message)
+    (notice,) = system.fake.posts(message)
+    assert "tw:again:" in str(notice["components"])
+
+
 async def test_a_model_that_fails_for_good_gives_one_notice(system: System) -> None:
     """In the same place, in plain words, and the next question is answered."""
     system.model.always = Fault(status=400, error={"message": "broken"})

@@ -39,6 +39,7 @@ from tests.fakes.discord_shapes import (
     PUBLIC_THREAD,
     TEXT,
     THINKING,
+    THREAD_STARTER,
     TOKEN_LIFE_S,
     Json,
     Shapes,
@@ -327,7 +328,11 @@ class FakeDiscord(Shapes):
         visible = []
         for _, message in sorted(self.messages.get(channel or self.general, {}).items()):
             own = message["author"]["id"] == self.me["id"]
-            if own is mine and message.get("_only_for") in (None, author):
+            if (
+                message["type"] != THREAD_STARTER
+                and own is mine
+                and message.get("_only_for") in (None, author)
+            ):
                 visible.append(message)
         return visible
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[Any]]
-DIRECT, PUBLIC_THREAD = 1, 11
+DIRECT, PUBLIC_THREAD, THREAD_STARTER = 1, 11, 21
 LOADING, EPHEMERAL, SUPPRESS_EMBEDS, HAS_THREAD = 1 << 7, 1 << 6, 1 << 2, 1 << 5
 PLAIN_CHANNELS = {0, 5}
 SEND, READ, OPEN_THREADS = "send_messages", "read_message_history", "create_public_threads"
@@ -299,6 +299,10 @@ class Rest:
             raise Refused(400, 50035, "Invalid Form Body: auto_archive_duration")
         thread = await world._add_thread(number, channel, body["name"], world.me, PUBLIC_THREAD)
         message["flags"] |= HAS_THREAD
+        opening = world._message(number, message["author"], "", THREAD_STARTER)
+        world._refer(opening, channel, number, ping=False)
+        opening["type"] = THREAD_STARTER
+        await world._publish("MESSAGE_CREATE", opening)
         return thread
 
     async def _typing(self, request: web.Request) -> None:

@@ -43,9 +43,14 @@ class FakeModel:
     always: Fault | None = None
     hung_up: int = 0
     keep_requests: bool = True
+    frames: list[str] | None = None
+    """Sent in place of an answer: the data of each event, as it is."""
+
+    body_limit: int = 50 << 20
+    """A larger request gets 413, as from OpenAI (50 MB in all, by its guide to images)."""
 
     async def start(self, port: int = 0) -> "FakeModel":
-        app = web.Application(client_max_size=1 << 26)
+        app = web.Application(client_max_size=self.body_limit)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -107,6 +112,11 @@ class FakeModel:
             choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
             return {"object": "chat.completion.chunk", "choices": [choice]}
 
+        if self.frames is not None:
+            for frame in self.frames:
+                await send(frame)
+            await response.write_eof()
+            return
         pieces = [text[i : i + self.piece_chars] for i in range(0, len(text), self.piece_chars)]
         for number, piece in enumerate([*pieces, ""]):
             if fault is not None and number == min(fault.after_chunks, len(pieces)):
@@ -145,8 +155,12 @@ async def _main() -> None:
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--pieces", type=int, default=1, help="chunks of an answer")
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--body-limit", type=int, default=FakeModel.body_limit, help="bytes")
     options = parser.parse_args()
-    model = FakeModel(delay_s=options.delay, pause_s=options.pause, keep_requests=False)
+    model = FakeModel(
+        delay_s=options.delay, pause_s=options.pause, keep_requests=False,
+        body_limit=options.body_limit,
+    )  # fmt: skip
     if options.pieces > 1:
         model.reply = lambda _: "word " * options.pieces
         model.piece_chars = 5

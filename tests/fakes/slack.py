@@ -87,6 +87,8 @@ class FakeSlack:
         self.member_of = set(self.channels)
         self.messages: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self.files: dict[str, tuple[str, bytes]] = {}
+        self.files_url = ""
+        """Where files are to be had, if that is another address than this one."""
         self.ephemerals: list[dict[str, Any]] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
@@ -657,7 +659,7 @@ class FakeSlack:
     def file(self, name: str, kind: str, data: bytes, **fields: Any) -> dict[str, Any]:
         """A file for a message's `files`."""
         self.files[name] = (kind, data)
-        url = f"http://127.0.0.1:{self.port}/files/{name}"
+        url = f"{self.files_url or f'http://127.0.0.1:{self.port}'}/files/{name}"
         return {"id": f"F{name}", "name": name, "mimetype": kind, "size": len(data),
                 "mode": "hosted", "url_private": url, "url_private_download": url, **fields,
         }  # fmt: skip

@@ -17,6 +17,11 @@ async def with_room(bus: Bus, room_bytes: int) -> None:
     await bus.js.update_stream(live.evolve(max_bytes=room_bytes))
 
 
+async def stored(bus: Bus, name: str) -> bytes | None:
+    pieces = await blob(bus, name)
+    return None if pieces is None else b"".join(pieces)
+
+
 async def used_bytes(bus: Bus) -> int:
     return (await bus.js.stream_info(streams.BLOBS)).state.bytes
 
@@ -25,7 +30,7 @@ async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
     """Empty, small, and larger than one message; half a file is no file."""
     for name, data in (("test-0", b""), ("test-1", b"x"), ("test-2", os.urandom(2_000_000))):
         await put_blob(bus, name, data)
-        assert await blob(bus, name) == data
+        assert await stored(bus, name) == data
     assert await blob(bus, "test-unknown") is None
     await bus.js.purge_stream(streams.BLOBS, subject="blobs.test.test-2.1")
     assert await blob(bus, "test-2") is None
@@ -43,8 +48,8 @@ async def test_a_full_store_is_told_and_half_a_file_takes_no_room(bus: Bus) -> N
     assert await used_bytes(bus) < before + 4096
     assert await blob(bus, "test-2") is None
     await put_blob(bus, "test-3", b"z" * PIECE_BYTES)
-    assert await blob(bus, "test-1") == b"x" * PIECE_BYTES
-    assert await blob(bus, "test-3") == b"z" * PIECE_BYTES
+    assert await stored(bus, "test-1") == b"x" * PIECE_BYTES
+    assert await stored(bus, "test-3") == b"z" * PIECE_BYTES
 
 
 async def test_a_file_that_is_stored_already_can_be_stored_again_in_a_full_store(bus: Bus) -> None:
@@ -55,7 +60,7 @@ async def test_a_file_that_is_stored_already_can_be_stored_again_in_a_full_store
     with pytest.raises(NoRoom):
         await put_blob(bus, "test-2", data)
     await put_blob(bus, "test-1", data)
-    assert await blob(bus, "test-1") == data
+    assert await stored(bus, "test-1") == data
 
 
 async def test_a_refusal_that_passes_by_itself_is_not_a_full_store(bus: Bus) -> None:

@@ -67,7 +67,7 @@ class Pinboard:
 
     name: str
     text_limit_chars: int = 2000
-    parts_limit: int = 10
+    parts_limit: int = 20
     posted: dict[str, str] = field(default_factory=dict)
     partials: list[str] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -292,8 +292,8 @@ async def test_adapter_asks_and_posts_from_its_own_account(
             while (await admin.js.consumer_info(names.REPLIES, platform)).num_ack_pending:
                 await asyncio.sleep(0.02)
             receipts = await admin.js.key_value("RECEIPTS")
-            # The end of line says that the whole reply is finished.
-            while (await receipts.get(f"{platform}.{key}")).value != f"pin-{key}\n".encode():
+            noted = f"pin-{key}\n".encode()  # the line end: nothing of the reply is left to do
+            while (await receipts.get(f"{platform}.{key}")).value != noted:
                 await asyncio.sleep(0.02)
     finally:
         await end(relaying)

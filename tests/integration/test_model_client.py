@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -233,6 +234,150 @@ async def test_a_server_that_is_none(asker: MakeAsker, answer: bytes | None, why
     assert await asker(give_up_s=0.2, base_url=base_url).failure() == why
     server.close()
     await server.wait_closed()
+
+
+# --- shapes and characters ------------------------------------------------------------------------
+
+
+def frames_of(*contents: Any) -> list[str]:
+    """The events of an answer whose deltas hold these contents."""
+    chunks = [{"choices": [{"delta": {"content": content}}]} for content in contents]
+    return [*map(json.dumps, chunks), FINISHED, "[DONE]"]
+
+
+FINISHED = json.dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+
+
+@pytest.mark.parametrize(
+    ("contents", "answer"),
+    [
+        (["good ", "\ud83d", "\ude00", "!"], "good 😀!"),
+        (["good \ud83d", "\ude00!"], "good 😀!"),
+        (["\ud83d", "", None, "\ude00"], "😀"),
+        (["good \ud83d"], "good \ufffd"),
+        (["\ud83d", " alone"], "\ufffd alone"),
+        (["\ude00\ud83d", "x"], "\ufffd\ufffdx"),
+        (["\ud83d"], "\ufffd"),
+        (["a\0b", "\0", "c"], "abc"),
+    ],
+)
+async def test_text_is_well_formed_in_every_piece(
+    asker: MakeAsker, fake_model: FakeModel, contents: list[Any], answer: str
+) -> None:
+    """Halves of surrogate pairs are joined or replaced, and null characters are left out."""
+    fake_model.frames = frames_of(*contents)
+    one = asker()
+    assert await one.ask() == answer
+    assert all(piece.encode() for piece in one.shown)
+    assert "".join(one.shown) == answer
+
+
+async def test_a_pair_that_is_cut_off_is_not_shown(asker: MakeAsker, fake_model: FakeModel) -> None:
+    """The stream ends in the middle of a character, without a finish reason."""
+    fake_model.frames = frames_of("good ", "\ud83d")[:2]
+    one = asker()
+    assert await one.failure() == "cut"
+    assert one.shown == ["good "]
+
+
+@pytest.mark.parametrize(
+    ("contents", "answer"),
+    [
+        ([[{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]], "one two"),
+        ([[{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}], "yes"], "yes"),
+        ([[{"type": "image_url", "image_url": {"url": "x"}}, "as text"]], "as text"),
+        ([{"type": "output_text", "text": {"value": "nested"}}], "nested"),
+        ([{"text": "untyped"}], "untyped"),
+        ([42, " and ", 1.5], "42 and 1.5"),
+        ([None, "", [], {}, True, "yes"], "yes"),
+    ],
+)
+async def test_content_can_be_more_than_a_text(
+    asker: MakeAsker, fake_model: FakeModel, contents: list[Any], answer: str
+) -> None:
+    fake_model.frames = frames_of(*contents)
+    assert await asker().ask() == answer
+
+
+@pytest.mark.parametrize(
+    "contents", [[""], [None], [[]], [{}], [True], [[{"type": "text"}]], ["\0", "\0"]]
+)
+async def test_content_without_words_is_an_empty_answer(
+    asker: MakeAsker, fake_model: FakeModel, contents: list[Any]
+) -> None:
+    fake_model.frames = frames_of(*contents)
+    assert await asker().failure() == "empty"
+
+
+ODD = [None, True, 0, -1, 1.5, "", "a", "\0", "\ud83d", [], {}, ["a"], {"a": 1}, [[[]]], 10**400]
+"""Values of every JSON type, for a place where they are not expected."""
+
+
+def odd_chunks(value: Any) -> dict[str, Any]:
+    """A chunk for each place that this value can take."""
+    return {
+        "whole": value,
+        "choices": {"choices": value},
+        "choice": {"choices": [value]},
+        "delta": {"choices": [{"delta": value}]},
+        "content": {"choices": [{"delta": {"content": value}}]},
+        "finish": {"choices": [{"delta": {"content": "a"}, "finish_reason": value}]},
+        "usage": {"choices": [], "usage": value},
+        "counts": {"usage": {"prompt_tokens": value, "completion_tokens": value}},
+        "error": {"error": value},
+        "error fields": {"error": {"message": value, "code": value, "type": value}},
+    }
+
+
+@pytest.mark.parametrize("place", list(odd_chunks(None)))
+async def test_a_chunk_of_any_shape_ends_in_text_or_in_a_notice(
+    asker: MakeAsker, fake_model: FakeModel, place: str
+) -> None:
+    """Before the first word and after it."""
+    one = asker(give_up_s=0.01)
+    word = json.dumps({"choices": [{"delta": {"content": "word"}}]})
+    for value in ODD:
+        odd = json.dumps(odd_chunks(value)[place])
+        for events in ([odd, word, FINISHED], [word, odd, FINISHED]):
+            fake_model.frames = [*events, "[DONE]"]
+            outcome = await outcome_of(one)
+            if isinstance(outcome, ModelError):
+                assert NOTICES[outcome.why]
+                assert str(outcome).isprintable()
+            else:
+                assert "word" in outcome
+                assert outcome.encode()
+
+
+async def outcome_of(one: Asker) -> str | ModelError:
+    """The answer or the failure; any other exception fails the test."""
+    try:
+        return await one.ask()
+    except ModelError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["{", "[" * 100_000, '{"a":' * 100_000, "9" * 5000, '{"choices": [NaN]}', "null", '"text"'],
+    ids=["cut", "deep list", "deep object", "long number", "NaN", "null", "text"],
+)
+async def test_data_that_are_no_chunk_end_in_a_notice(
+    asker: MakeAsker, fake_model: FakeModel, data: str
+) -> None:
+    fake_model.frames = [data]
+    assert await asker(give_up_s=0.01).failure() in {"corrupt", "cut"}
+
+
+async def test_what_an_endpoint_calls_its_error_is_not_logged(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """It may hold a person's words, or characters that no log takes."""
+    for code in ["my salary is 41000", "\ud83d", {"a": 1}, ["b"], "\0"]:
+        fake_model.always = Fault(status=400, error={"message": "m", "code": code, "type": code})
+        with pytest.raises(ModelError) as failed:
+            await asker().ask()
+        assert str(failed.value) == "refused: BadRequestError (no code)"
 
 
 async def test_an_empty_answer_is_a_failure(asker: MakeAsker, fake_model: FakeModel) -> None:

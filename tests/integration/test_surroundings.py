@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from dataflow.answering import NO_ROOM
 from dataflow.prompts_source import DEFECT, UNREADABLE
 from ops.nats_server import NatsServer
@@ -183,18 +181,6 @@ async def test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal(
         assert contents[1::2] == [f"{name} {n}" for n in range(4)]
     assert len(fake_model.requests) == 2
     assert await flow.stop() == 0
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 96 MB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 async def test_a_full_disk_pauses_the_flow_and_ends_nothing(

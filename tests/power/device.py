@@ -2,15 +2,16 @@
 """One lossy disk as the only file of a FUSE file system, for a loop device.
 
 It is a process of its own: whoever waits for a file system must not be the one that serves it.
-Orders come as JSON lines on standard input; it ends with its standard input.
+Orders come as JSON lines on standard input. When that ends, so does this process, and it unmounts
+what its owner, who may have been killed, has left mounted.
 """
 
 import dataclasses
 import errno
 import json
-import os
 import random
 import stat
+import subprocess
 import sys
 import threading
 from typing import Any, Final, Literal
@@ -95,16 +96,30 @@ class Device(Operations):  # type: ignore[misc]
 
 
 def main() -> None:
-    folder, size = sys.argv[1], int(sys.argv[2])
+    """Serves the disk: its folder, its size in bytes, and where its owner mounts what is on it."""
+    folder, size, mounted_at = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     device = Device(size)
 
     def listen() -> None:
         for line in sys.stdin:
             print(json.dumps(device.obey(json.loads(line))), flush=True)  # noqa: T201
-        os._exit(0)
+        device.obey({"do": "off"})  # so that nobody waits for it any more
+        _release(folder, mounted_at)
 
     threading.Thread(target=listen, daemon=True).start()
     FUSE(device, folder, foreground=True, nothreads=True, direct_io=True, fsname="lossy")
+
+
+def _release(folder: str, mounted_at: str) -> None:
+    def run(*command: str) -> str:
+        return subprocess.run(command, check=False, capture_output=True, text=True).stdout
+
+    run("umount", "--lazy", mounted_at)
+    for loop in run("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE").splitlines():
+        name, _, file = loop.partition(" ")
+        if file.strip() == f"{folder}/{FILE}":
+            run("losetup", "--detach", name)
+    run("umount", "--lazy", folder)  # ends the loop in which the main thread serves it
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ class Counts:
     writes: int = 0
     flushes: int = 0
     cuts: int = 0
-    sectors_lost: int = 0
-    sectors_kept: int = 0
+    cached_sectors_lost: int = 0
+    cached_sectors_kept: int = 0
 
 
 @dataclass
@@ -79,7 +79,7 @@ class LossyDisk:
                 if kept:
                     sector = data[at : at + SECTOR_BYTES]
                     self._now[offset + at : offset + at + len(sector)] = sector
-                    self.counts.sectors_kept += 1
+                    self.counts.cached_sectors_kept += 1
                 else:
-                    self.counts.sectors_lost += 1
+                    self.counts.cached_sectors_lost += 1
         self.counts.cuts += 1

@@ -56,8 +56,6 @@ class Machines(System):
         self.layout = layout
         self.mounts: dict[str, Mount] = {}
         self.can_step_clocks = False
-        self.moved = ""
-        """What is wrong with the address that nats left, after a start with another one."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,19 +133,23 @@ class Machines(System):
                     # In this thread: the processes end with the thread that started them.
                     self.parts[part].start()
 
-    async def all_ready(self) -> None:
-        """Returns when every part can do its work."""
+    async def started_again(self) -> str:
+        """Waits until every part can do its work; returns what is wrong, or nothing."""
         for part in self.parts.values():
-            await _ready(part)
-        if (address := self._address()) != self.server.url:
-            self.moved = "nats has another address or password than before the cut"
-            assert address, "nats is ready, and its address is empty"
+            try:
+                await _ready(part)
+            except TimeoutError:
+                assert part.running is not None
+                return f"{part.name} does not start: {part.running.log.read_text()[-600:]}"
+            if part.name == "nats" and self._address() != self.server.url:
+                return "nats has another address or password than before the cut"
+        return ""
 
     # --- what there is to see -------------------------------------------------------------------
 
     def counts(self) -> Counter[str]:
         """What the disks did and lost."""
-        return sum((Counter(mount.counts) for mount in self.mounts.values()), Counter())
+        return sum((mount.counts for mount in self.mounts.values()), Counter())
 
     def server_log(self) -> str:
         """The log of nats-server itself; the other logs lie on a disk that never fails."""

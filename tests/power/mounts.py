@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -70,7 +71,9 @@ class Mount:
         self._device_folder = folder.with_name(f"{folder.name}.disk")
         self._size_bytes = size_bytes
         self._loop = ""
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
+        """What happened to the disk and to the files on it."""
+        self._seen: dict[Path, int] = {}
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -91,8 +94,9 @@ class Mount:
         self._device_folder.mkdir()
         self._device = subprocess.Popen(
             [sys.executable, "-m", "tests.power.device", str(self._device_folder),
-             str(self._size_bytes)],
+             str(self._size_bytes), str(self.folder)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True,  # a Ctrl-C must not end it before those who use the disk
         )  # fmt: skip
         self._closing.callback(self._end_device)
         deadline = time.monotonic() + READY_WITHIN_S
@@ -116,6 +120,8 @@ class Mount:
         """
         if rng.random() < 0.5:
             self._write_back(rng)
+        with contextlib.suppress(OSError):  # a folder was removed meanwhile
+            self._seen = self._sizes()
         self._order("cut", seed=rng.getrandbits(32))
         try:
             kill()
@@ -130,11 +136,22 @@ class Mount:
         self._order("on")
         self._attach()
         self._mount()
+        sizes = self._sizes()
+        self.counts["files cut short"] += sum(
+            sizes.get(path, 0) < size for path, size in self._seen.items()
+        )
+
+    def _sizes(self) -> dict[Path, int]:
+        """The size of each file as processes see it."""
+        return {path: path.stat().st_size for path in self._files()}
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
     def _write_back(self, rng: random.Random) -> None:
         """Writes some pages of some files out, as the kernel may at any time."""
         share = rng.random()
-        for file in sorted(path for path in self.folder.rglob("*") if path.is_file()):
+        for file in self._files():
             with contextlib.suppress(OSError):
                 descriptor = os.open(file, os.O_RDONLY)
                 try:
@@ -160,7 +177,7 @@ class Mount:
         assert self._device.stdout is not None
         self._device.stdin.write(json.dumps({"do": what, **more}) + "\n")
         self._device.stdin.flush()
-        self.counts = json.loads(self._device.stdout.readline())
+        self.counts |= json.loads(self._device.stdout.readline())
 
     # --- devices --------------------------------------------------------------------------------
 
@@ -190,11 +207,7 @@ class Mount:
     def _end_device(self) -> None:
         assert self._device.stdin is not None
         assert self._device.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            self._order("on")  # so that nobody waits for it any more
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _run("umount", "--lazy", str(self._device_folder))
-        self._device.stdin.close()
+        self._device.stdin.close()  # it unmounts its own folder
         self._device.wait(READY_WITHIN_S)
         self._device.stdout.close()
 

@@ -93,8 +93,8 @@ class PowerCampaign(Campaign):
             power = group.create_task(self._power(cuts, rng))
             for act in one.acts:
                 group.create_task(self._later(act.at_s, act))
-        if moved := power.result():
-            self.outcome.violations.append(moved)
+        if wrong := power.result():
+            self.outcome.violations.append(wrong)
             return
         await self._judge()
         self._tell(f"  {len(one.acts)} acts; " + "; ".join(map(str, cuts)))
@@ -112,8 +112,7 @@ class PowerCampaign(Campaign):
                 self.outcome.counts[f"machine without power: {machine}"] += 1
             await asyncio.sleep(cut.dark_s)
             await self._system.restore(cut.machines)
-        await self._system.all_ready()
-        return self._system.moved
+        return await self._system.started_again()
 
     def _add_up(self) -> None:
         super()._add_up()

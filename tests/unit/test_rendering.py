@@ -115,3 +115,18 @@ def test_what_is_drawn_stays_as_it_is(text: str) -> None:
 def test_what_is_not_drawn_is_replaced_in_its_place(text: str, shown: str) -> None:
     """In quotes, in lists, within a line; marks of the quote stay before each line."""
     assert downgraded(text) == shown
+
+
+def test_a_long_answer_is_shown_like_a_short_one() -> None:
+    """It is parsed in pieces, which nobody sees."""
+    block = "## Title\n\n- [ ] $x_1$\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```py\nx = 1\n```\n\n"
+    assert downgraded(block * 200) == downgraded(block) * 200
+
+
+@pytest.mark.parametrize("letters", [7_000, 9_000])
+def test_a_paragraph_that_nobody_would_write_is_left_alone(letters: int) -> None:
+    """So is a block of brackets; what comes after them is not."""
+    long = f"$x_1$ {'a' * letters}"
+    shown = downgraded(f"{long}\n\n{'[' * 200}![a](b)\n\n$y_1$")
+    assert shown.endswith(f"{'[' * 200}![a](b)\n\n`y_1`")
+    assert shown.startswith("`x_1`") is (letters < 8_000)

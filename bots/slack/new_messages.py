@@ -1,7 +1,7 @@
-"""Posts one part as a new message: whatever Slack refuses of it, and wherever it can be read.
+"""Posts one part as a new message, without what Slack refuses and where Slack lets us post.
 
-It must never post in a second place before it has looked there, since a process before this one
-may have had to go there as well.
+It must never post in a second place before it has searched that place: an earlier process may have
+posted there.
 """
 
 from collections import OrderedDict
@@ -24,16 +24,16 @@ from bots.slack.api import (
     is_refusal,
     post_error,
 )
-from bots.slack.concessions import next_version, versions_of
 from bots.slack.lookup import PAGE, messages_in
 from bots.slack.notes import note_of
 from bots.slack.teams import Team
 from bots.slack.text import hosts
+from bots.slack.versions import next_version, versions_of
 from shared.log import logger
 from shared.messages import Address
 
 TRIED_KEPT: Final = 1024
-"""Parts of which it is known what Slack refuses, while a rate limit lasts."""
+"""Parts whose refused versions are remembered until they are posted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def spots_of(address: Address) -> list[Spot]:
     return list(dict.fromkeys(spot for spot in spots if spot.channel))
 
 
-class Offering:
+class NewMessages:
     """One process's new messages."""
 
     def __init__(self, known: frozenset[str]) -> None:

@@ -1,7 +1,7 @@
-"""What a message of ours can do without, in the order in which we give it up. Pure: no I/O.
+"""The forms of one message, from complete to barest, for when Slack refuses a part. Pure: no I/O.
 
-Slack may refuse any optional argument, in words that do not say which. Whatever is given up, the
-words of the answer must stay, notify nobody, and preview no link that the model chose.
+Slack may refuse any optional argument with a code that does not say which one. Every form must
+keep the answer's words, notify nobody, and preview no link that the model chose.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _ROWS: Final = frozenset({"actions", "context_actions"})
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One way to show a part; `without` says what it gives up."""
+    """One form of a message; `without` names what it leaves out."""
 
     without: str
     message: dict[str, Any]
@@ -52,7 +52,7 @@ def versions_of(part: Part, *, named: bool, known: frozenset[str]) -> list[Versi
 
 
 def next_version(versions: Iterable[Version], refused: Iterable[str], code: str) -> Version | None:
-    """What to try after Slack refused some versions, the last one with `code`."""
+    """The version to try after Slack refused some, the last one with `code`; None: no more."""
     tried = set(refused)
     left = [one for one in versions if one.without not in tried]
     if "metadata" in code:

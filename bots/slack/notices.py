@@ -1,6 +1,6 @@
 """Notices that only one person reads: refusals, and what could not be read or stored.
 
-It must never show a notice to anybody else, and never tell the same event the same thing twice.
+It must never show a notice to anybody else, or send the same notice about one event twice.
 """
 
 import asyncio
@@ -14,52 +14,52 @@ from bots.slack.teams import Team
 from shared.log import logger
 
 TOLD_FOR_S: Final = 48 * 3600.0
-"""Nobody is told the same refusal in the same place twice a day: half of this is certain."""
+"""How long a notice is remembered at most, and half of it at least: a refusal comes once a day."""
 
 TRIES: Final = 5
 LONGEST_WAIT_S: Final = 60.0
 
 WAITED_FOR_S: Final = 2.0
-"""An event is acknowledged after its notice, or after this long: Slack allows 3 s."""
+"""An event waits for its notice this long before it is acknowledged: Slack allows 3 s."""
 
 UNDER_WAY: Final = 500
-"""Notices at a time. More only come in a flood, in which Slack takes none."""
+"""Notices at a time; more are dropped. Only a flood of events makes more."""
 
 
-class Telling:
+class Notices:
     """One process's notices."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._told: Remembered[bool] = Remembered(now, seconds=TOLD_FOR_S)
-        self._telling: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
 
-    async def tell(
+    async def send(
         self, team: Team, channel: str, user: str, words: str, thread: str = "", *, about: str = ""
     ) -> None:
-        """Says something to one person, once for the event `about`; without one, once a day.
+        """Sends a notice to one person, once for the event `about`, or once a day without one.
 
-        Returns when it is said, or soon: then it goes on in the background. Best effort.
+        Best effort. If it takes long, it goes on in the background.
         """
         key = (team.id, channel, user, f"{hash(words):x}", about)
         if self._told.get(*key):
             return
         self._told.put(True, *key)  # noqa: FBT003
-        if len(self._telling) >= UNDER_WAY:
-            logger().warning("not told", why="too many notices")
+        if len(self._under_way) >= UNDER_WAY:
+            logger().warning("notice dropped", why="too many at a time")
             return
-        task = asyncio.create_task(_told(team, channel, user, words, thread))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        task = asyncio.create_task(_send(team, channel, user, words, thread))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         await asyncio.wait({task}, timeout=WAITED_FOR_S)
 
     async def settled(self, seconds: float | None = None) -> None:
-        """Returns when everybody is told, or after so many seconds."""
-        if self._telling:
-            await asyncio.wait(set(self._telling), timeout=seconds)
+        """Returns when all notices are sent, or after `seconds`."""
+        if self._under_way:
+            await asyncio.wait(set(self._under_way), timeout=seconds)
 
 
-async def _told(team: Team, channel: str, user: str, words: str, thread: str) -> None:
-    """In the thread, else in the channel, else in the person's direct conversation with the bot."""
+async def _send(team: Team, channel: str, user: str, words: str, thread: str) -> None:
+    """Sends a notice in the thread, else in the channel, else as a direct message."""
     client = team.client
     ways = [
         partial(client.chat_postEphemeral, channel=channel, user=user, text=words),
@@ -74,11 +74,11 @@ async def _told(team: Team, channel: str, user: str, words: str, thread: str) ->
         if refusal is None:
             return
         refusals.append(refusal)
-    logger().warning("not told", why=", ".join(refusals))
+    logger().warning("notice not sent", why=", ".join(refusals))
 
 
 async def _refusal(call: Callable[[], Awaitable[object]]) -> str | None:
-    """Why Slack refuses a call, which is tried again while Slack only says to wait."""
+    """Why a call failed for good; None if it succeeded, at once or after Slack's waiting time."""
     why = ""
     for _ in range(TRIES):
         try:

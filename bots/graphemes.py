@@ -1,0 +1,29 @@
+"""Where a text may be cut without breaking what a person sees as one character.
+
+Pure. It must never look further back than a run of flags goes.
+"""
+
+import unicodedata
+
+
+def grapheme_ends(text: str, at: int) -> bool:
+    """Whether the text may be cut before the character `at`: not inside what looks like one."""
+    if not 0 < at < len(text):
+        return True
+    left, right = text[at - 1], text[at]
+    if (left, right) == ("\r", "\n") or left == "\u200d":
+        return False
+    if unicodedata.category(right) in ("Mn", "Mc", "Me") or right == "\u200d":
+        return False
+    if "\U0001f3fb" <= right <= "\U0001f3ff" or "\U000e0020" <= right <= "\U000e007f":
+        return False  # skin tones, and the tags of regional flags
+    if _is_flag_half(left) and _is_flag_half(right):
+        first = at - 1
+        while first > 0 and _is_flag_half(text[first - 1]):
+            first -= 1
+        return (at - first) % 2 == 0
+    return True
+
+
+def _is_flag_half(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"

@@ -1,0 +1,172 @@
+"""Whose clock counts, and a gateway that falls silent without closing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bots.discord import client as client_module
+from bots.discord.clock import DiscordClock, seconds_of, snowflake_at
+from bots.platform import Part
+from shared.messages import Ask
+from tests.contract.worlds.discord import DiscordWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.discord import FakeDiscord
+
+QUIET_S = 0.5
+SKEWS_S = [-300.0, 300.0, -90_000.0, 90_000.0]
+"""Discord's clock against this machine's: minutes, and more than a day."""
+
+
+def texts(world: DiscordWorld) -> list[str]:
+    return [event.text for event in world.heard if isinstance(event, Ask)]
+
+
+@pytest.fixture(params=SKEWS_S)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[DiscordWorld]:
+    """Where this machine's clock is wrong."""
+    async with DiscordWorld(fake=FakeDiscord(clock_ahead_s=request.param)) as world:
+        yield world
+
+
+async def test_what_was_said_during_a_restart_is_read(world: DiscordWorld) -> None:
+    """Also if the restart comes soon after connecting, and nothing was said before."""
+    fake = world.fake
+    await world.disconnect()
+    await fake.say("missed at once", mention=True)
+    await world.connect()
+    await world.until_heard(1)
+    await world.disconnect()
+    await fake.say("missed again", mention=True)
+    await world.connect()
+    await world.until_heard(2)
+    await asyncio.sleep(QUIET_S)
+    assert texts(world) == ["missed at once", "missed again"]
+
+
+async def test_a_lost_session_is_read_back(world: DiscordWorld) -> None:
+    """The mark never passes what Discord has not told yet."""
+    fake = world.fake
+    await fake.say("before", mention=True)
+    await world.until_heard(1)
+    fake.gateway.refuse_resumes = True
+    fake.gateway.drop()
+    fake.gateway.sessions.clear()
+    await fake.say("missed", mention=True)
+    await world.until_heard(2)
+    assert texts(world) == ["before", "missed"]
+
+
+async def test_the_answer_to_a_command_fills_its_placeholder(world: DiscordWorld) -> None:
+    """Its token is valid for 15 minutes by Discord's clock; and an edit is recent by the same."""
+    fake = world.fake
+    await fake.command("ask", question="wax?")
+    await world.until_heard(1)
+    await world.platform.post(Part(answer(world.heard[0], "sticky"), "sticky", 0, 1))
+    assert fake.read() == ["sticky"]
+    message = await fake.say("thread?")
+    await fake.edit(message, f"<@{fake.application_id}> thread?")
+    await world.until_heard(2)
+    assert texts(world) == ["wax?", "thread?"]
+
+
+async def test_a_young_part_is_left_to_its_nonce(world: DiscordWorld) -> None:
+    """And one that is older than the nonce is found by looking."""
+    fake = world.fake
+    await fake.say("wax?", mention=True)
+    await world.until_heard(1)
+    whole = answer(world.heard[0], f"{'x' * 1990}\n\n{'y' * 1990}")
+    part = Part(whole, "x" * 1990, 0, 2)
+    receipt = await world.platform.post(part)
+    assert await world.platform.find_posted(part) is None
+    assert await world.platform.post(part) == receipt
+    fake.clock_ahead_s += 100
+    await fake.say("the clock is told", mention=True)
+    await world.until_heard(2)
+    assert await world.platform.find_posted(part) == receipt
+
+
+def test_discords_time_is_what_discord_says() -> None:
+    """By dates and ids, whichever is later; by the machine's own only before either is known."""
+    monotonic, local = [100.0], [5_000_000_000.0]
+    clock = DiscordClock(lambda: monotonic[0], lambda: local[0])
+    assert clock.now() == 5_000_000_000.0
+    clock.saw_date("Thu, 26 Nov 2026 10:00:00 GMT")
+    at = 1_795_687_200.0
+    assert clock.now() == at
+    monotonic[0] += 60
+    assert clock.now() == at + 60
+    clock.saw_id(snowflake_at(at + 61.5))
+    assert clock.now() == at + 61.5
+    assert clock.age_s(snowflake_at(at)) == 61.5
+    clock.saw_date("Thu, 26 Nov 2026 09:00:00 GMT")
+    assert clock.now() == at + 61.5
+    for header in (None, "", "yesterday", "0"):
+        clock.saw_date(header)
+    assert clock.now() == at + 61.5
+    local[0] = 0.0
+    assert clock.utcnow().timestamp() == at + 61.5
+
+
+def test_an_id_holds_its_time() -> None:
+    """To the millisecond, and none is before Discord."""
+    assert seconds_of(snowflake_at(1_795_687_200.125)) == 1_795_687_200.125
+    assert snowflake_at(0.0) == 0
+
+
+# --- silence --------------------------------------------------------------------------------------
+
+
+async def test_a_silent_gateway_is_noticed_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Open, but without events and answers to heartbeats: resumed within the stated time."""
+    monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_S", 1.0)
+    fake = FakeDiscord()
+    fake.gateway.heartbeat_ms = 300
+    async with DiscordWorld(fake=fake) as world:
+        await fake.say("before", mention=True)
+        await world.until_heard(1)
+        fake.gateway.silent = True
+        await fake.say("unheard", mention=True)
+        await asyncio.sleep(QUIET_S)
+        fake.gateway.silent = False
+        await fake.say("unheard, too", mention=True)
+        await world.until_heard(3)
+        assert texts(world) == ["before", "unheard", "unheard, too"]
+        assert len(fake.gateway.resumes) == 1
+        assert len(fake.gateway.identifies) == 1
+
+
+async def test_a_gateway_that_stays_silent_is_tried_again_until_it_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """New connections get no hello either; meanwhile answers are posted, and nothing is lost."""
+    monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(client_module, "SILENT_AFTER_S", 0.5)
+    fake = FakeDiscord()
+    fake.gateway.heartbeat_ms = 200
+    async with DiscordWorld(fake=fake) as world:
+        await fake.say("before", mention=True)
+        await world.until_heard(1)
+        fake.gateway.silent = True
+        await fake.say("unheard", mention=True)
+        await asyncio.sleep(2.5)
+        assert not world.platform.health()[0]
+        await world.platform.post(Part(answer(world.heard[0], "sticky"), "sticky", 0, 1))
+        fake.gateway.silent = False
+        async with asyncio.timeout(30):
+            await fake.until(lambda: bool(fake.gateway.live))
+        async with asyncio.timeout(30):
+            while len(world.heard) < 2:
+                await asyncio.sleep(0.05)
+        assert sorted(texts(world)) == ["before", "unheard"]
+        assert fake.gateway.most_at_once == 1
+
+
+def test_the_time_in_which_silence_is_noticed_is_what_the_page_says() -> None:
+    """A minute; the page for operators names it."""
+    assert client_module.HEARTBEAT_TIMEOUT_S == 60.0
+    page = Path(__file__).parents[2] / "docs" / "discord.md"
+    assert "within 60 seconds" in page.read_text()

@@ -1,0 +1,226 @@
+"""The adapter's memory breaks: it is set aside, and what people said meanwhile is found."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from bots.discord.memory import Memory
+from bots.discord.words import saying
+from shared.messages import Ask, Place
+from tests.contract.worlds.discord import DiscordWorld
+
+QUIET_S = 0.5
+PLACE = Place(platform="discord", channel="1", audience="public")
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[DiscordWorld]:
+    async with DiscordWorld() as world:
+        yield world
+
+
+def noise(file: Path) -> None:
+    """No database at all."""
+    file.write_bytes(b"not a database, and long enough for a header: " * 100)
+
+
+def truncated(file: Path) -> None:
+    """A copy that was cut off."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+
+
+def one_byte(file: Path) -> None:
+    """Cut off within the header."""
+    file.write_bytes(file.read_bytes()[:1])
+
+
+def empty(file: Path) -> None:
+    """A file system that lost the content after a power cut."""
+    file.write_bytes(b"")
+
+
+def zeroed(file: Path) -> None:
+    """Pages that never reached the disk; the first one did."""
+    data = file.read_bytes()
+    file.write_bytes(data[:4096] + bytes(len(data) - 4096))
+
+
+def zeroed_header(file: Path) -> None:
+    """The first page did not."""
+    file.write_bytes(bytes(4096) + file.read_bytes()[4096:])
+
+
+def scrambled(file: Path) -> None:
+    """The tables of the schema point to nowhere."""
+    data = bytearray(file.read_bytes())
+    for page in range(1, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 100] = b"\xff" * 100
+    file.write_bytes(bytes(data))
+
+
+BREAKS: list[Callable[[Path], None]] = [
+    noise, truncated, one_byte, empty, zeroed, zeroed_header, scrambled,
+]  # fmt: skip
+
+
+def full_memory(path: Path) -> None:
+    """With many rows in each table, and all of it in the one file."""
+    memory = Memory(path)
+    memory.frozen = False
+    memory.remember("commands", "abc")
+    for number in range(1, 300):
+        memory.asked(number, "discord:1", PLACE)
+        memory.follow(number, number)
+    memory.done(1000)
+    memory.close()
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_a_broken_file_is_set_aside(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], broken: Callable[[Path], None]
+) -> None:
+    """Under a clear name, with one line in the log, and the next start finds an empty one."""
+    path = tmp_path / "memory.sqlite"
+    for number in (1, 2):
+        path.unlink(missing_ok=True)
+        full_memory(path)
+        broken(path)
+        before = path.read_bytes()
+        memory = Memory(path)
+        assert memory.mark == 0
+        assert memory.lost
+        assert memory.asker(7) is None
+        memory.asked(7, "discord:1", PLACE)
+        assert memory.asker(7) == ("discord:1", PLACE)
+        memory.close()
+        memory = Memory(path)
+        assert memory.lost  # until there is a mark again
+        memory.close()
+        if broken in {empty, one_byte}:
+            continue  # SQLite takes it for a new one
+        aside = tmp_path / f"memory.sqlite.broken-{number}"
+        assert aside.read_bytes() == before
+        said = "".join(capfd.readouterr())
+        assert said.count("set aside") == 1
+        assert str(aside) in said
+
+
+def test_what_can_still_be_read_of_the_channels_is_kept(tmp_path: Path) -> None:
+    """Nothing but the file knows which direct messages to look into."""
+    path = tmp_path / "memory.sqlite"
+    full_memory(path)
+    db = sqlite3.connect(path)
+    (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'asked'").fetchone()
+    db.close()
+    data = bytearray(path.read_bytes())
+    data[(root - 1) * 4096 : root * 4096] = bytes(4096)
+    path.write_bytes(bytes(data))
+    memory = Memory(path)
+    assert memory.lost
+    assert memory.followed()[:3] == [299, 298, 297]
+    memory.close()
+
+
+def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None:
+    """Nobody who remembers something meets an error, and the mark is kept."""
+    path = tmp_path / "memory.sqlite"
+    full_memory(path)
+    memory = Memory(path)
+    assert memory.mark == 1000
+    noise(path)
+    Path(f"{path}-wal").unlink(missing_ok=True)
+    for number in range(2000, 2100):
+        memory.asked(number, "discord:1", PLACE)
+        memory.follow(number, number)
+    assert memory.asker(2099) == ("discord:1", PLACE)
+    memory.close()
+    memory = Memory(path)
+    assert memory.mark == 1000
+    memory.close()
+
+
+def test_a_full_disk_stops_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is logged once; what is not remembered is read again after a restart."""
+    path = tmp_path / "memory.sqlite"
+    memory = Memory(path)
+    memory._file.run("PRAGMA max_page_count=1")
+    for number in range(1, 2000):
+        memory.asked(number, "discord:1", PLACE)
+    memory.frozen = False
+    memory.done(5)
+    memory.save()
+    memory.close()
+    assert "".join(capfd.readouterr()).count("nothing is remembered now") == 1
+
+
+def test_it_survives_power_cuts(tmp_path: Path) -> None:
+    """The setting under which SQLite promises an intact file."""
+    memory = Memory(tmp_path / "memory.sqlite")
+    assert memory._file.run("PRAGMA synchronous") == [(1,)]
+    assert memory._file.run("PRAGMA journal_mode") == [("wal",)]
+    memory.close()
+    assert not Memory(tmp_path / "new" / "memory.sqlite").lost
+
+
+# --- the adapter ----------------------------------------------------------------------------------
+
+
+def texts(world: DiscordWorld) -> list[str]:
+    return sorted(event.text for event in world.heard if isinstance(event, Ask))
+
+
+def file_of(world: DiscordWorld) -> Path:
+    return Path(world._folder.name) / "discord" / "memory.sqlite"
+
+
+@pytest.mark.parametrize("broken", [noise, zeroed, empty])
+async def test_what_was_said_while_it_was_down_is_found(
+    world: DiscordWorld, broken: Callable[[Path], None]
+) -> None:
+    """In channels, in threads that the bot opened, in private threads; nothing is said twice."""
+    fake = world.fake
+    private = await fake.private_thread("plans", "ada", "self")
+    await fake.say("before", mention=True)
+    await fake.say("in private", mention=True, channel=private)
+    await fake.say("", mention=True)
+    await world.until_heard(2)
+    await fake.until(lambda: saying("help") in fake.read())
+    await world.disconnect()
+    await fake.say("missed", mention=True)
+    await fake.say("missed in private", mention=True, channel=private)
+    broken(file_of(world))
+    await world.connect()
+    await world.until_heard(4)
+    await asyncio.sleep(QUIET_S)
+    assert texts(world) == ["before", "in private", "missed", "missed in private"]
+    assert fake.read().count(saying("help")) == 1
+
+
+async def test_a_first_start_is_no_loss(world: DiscordWorld) -> None:
+    """Its mark is kept at once, so that a quiet server's first question is not missed."""
+    await world.disconnect()
+    await world.fake.say("missed", mention=True)
+    await world.connect()
+    await world.until_heard(1)
+    assert texts(world) == ["missed"]
+
+
+async def test_a_channel_that_discord_does_not_give_now_is_read_later(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the mark stays, so that another restart does not lose it."""
+    from bots.discord import backfill, listening  # noqa: PLC0415
+
+    monkeypatch.setattr(backfill, "RETRY_S", 0.0)
+    monkeypatch.setattr(backfill, "TRIES", 1)
+    monkeypatch.setattr(listening, "READ_AGAIN_S", (0.3,))
+    fake = world.fake
+    await world.disconnect()
+    await fake.say("missed", mention=True)
+    fake.fail("GET", rf"/channels/{fake.general}/messages$", status=503, times=2)
+    await world.connect()
+    await world.until_heard(1)
+    assert texts(world) == ["missed"]

@@ -1,0 +1,207 @@
+"""Messages that no library can read: they cost nothing else, and their people are told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bots.discord.words import saying
+from bots.platform import Part
+from shared.messages import Ask
+from tests.contract.worlds.discord import DiscordWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.discord_shapes import MISSING, Json
+
+QUIET_S = 0.3
+
+
+def nested(depth: int) -> Json:
+    """Components within components."""
+    inner: Json = {"type": 17, "components": []}
+    for _ in range(depth):
+        inner = {"type": 17, "components": [inner]}
+    return inner
+
+
+SPOILT: dict[str, Json] = {
+    "no content": {"content": MISSING},
+    "no type": {"type": MISSING},
+    "bad snapshot": {"message_snapshots": [{"message": {"content": 1}}]},
+    "snapshot of nothing": {"message_snapshots": [None]},
+    "bad poll": {"poll": {"question": "no object"}},
+    "bad component": {"components": [{"type": 1, "components": None}]},
+    "nested components": {"components": [nested(330)]},
+    "bad attachment": {"attachments": [{"id": "1"}]},
+    "bad embed": {"embeds": [{"timestamp": "yesterday"}]},
+    "bad reaction": {"reactions": [{}]},
+    "bad sticker": {"sticker_items": [{"name": 1}]},
+    "bad reference": {"message_reference": {"message_id": "x"}},
+    "bad mentions": {"mentions": [3]},
+    "bad time": {"edited_timestamp": "never"},
+    "bad metadata": {"interaction_metadata": {}},
+}
+SILENT: dict[str, Json] = {
+    "null author": {"author": None},
+    "no author": {"author": MISSING},
+    "no id": {"id": "x"},
+    "no channel": {"channel_id": None},
+    "of another kind": {"type": 4711, "poll": {}},
+}
+"""What shows no person, or no place to say it in."""
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[DiscordWorld]:
+    async with DiscordWorld() as world:
+        yield world
+
+
+def texts(world: DiscordWorld) -> list[str]:
+    return [event.text for event in world.heard if isinstance(event, Ask)]
+
+
+@pytest.mark.parametrize("where", ["channel", "direct"])
+async def test_a_person_is_told_and_the_session_goes_on(world: DiscordWorld, where: str) -> None:
+    """By the gateway: one plain notice each, and the next message is heard."""
+    fake = world.fake
+    channel = fake.general if where == "channel" else await fake.direct()
+    mention = where == "channel"
+    for fields in SPOILT.values():
+        before = fake.read(channel)
+        await fake.say("lost", channel=channel, mention=mention, spoilt=fields)
+        await fake.until(lambda known=before: fake.read(channel) != known)
+    assert fake.read(channel) == [saying("unreadable")] * len(SPOILT)
+    await fake.say("heard", channel=channel, mention=mention)
+    await world.until_heard(1)
+    assert texts(world) == ["heard"]
+    assert len(fake.gateway.identifies) == 1
+
+
+async def test_where_nobody_can_be_told_nothing_is_said(world: DiscordWorld) -> None:
+    """And nobody else is harmed."""
+    for fields in SILENT.values():
+        await world.fake.say("lost", mention=True, spoilt=fields)
+    await world.fake.say("chatter", spoilt=SPOILT["bad poll"])
+    await world.fake.say("a bot", mention=True, author="otherbot", spoilt=SPOILT["bad poll"])
+    await world.fake.say("heard", mention=True)
+    await world.until_heard(1)
+    await asyncio.sleep(QUIET_S)
+    assert texts(world) == ["heard"]
+    assert world.fake.read() == []
+    assert len(world.fake.gateway.identifies) == 1
+
+
+async def test_the_history_is_read_around_them(world: DiscordWorld) -> None:
+    """Every good message between bad ones, in every channel; their people are told."""
+    fake = world.fake
+    direct = await fake.direct()
+    await fake.say("before", channel=direct)
+    await world.until_heard(1)
+    await world.disconnect()
+    for number, fields in enumerate([*SPOILT.values(), *SILENT.values()]):
+        await fake.say(f"channel {number}", mention=True)
+        await fake.say("lost", mention=True, spoilt=fields)
+        await fake.say(f"direct {number}", channel=direct)
+    count = len(SPOILT) + len(SILENT)
+    await world.connect()
+    # The history tells the channel of a message that does not itself.
+    await world.until_heard(2 + 2 * count)
+    await fake.until(lambda: len(fake.read()) >= len(SPOILT))
+    await asyncio.sleep(QUIET_S)
+    assert sorted(texts(world)) == sorted(
+        [
+            "before",
+            "lost",
+            *(f"{where} {n}" for where in ("channel", "direct") for n in range(count)),
+        ]
+    )
+    assert set(fake.read()) == {saying("unreadable")}
+    assert len(fake.read()) == len(SPOILT)
+
+
+async def test_a_person_who_may_not_ask_is_not_told_more_than_others() -> None:
+    """The access lists hold for unreadable messages, too."""
+    async with DiscordWorld(DISCORD_DIRECT_MESSAGES="nobody") as world:
+        direct = await world.fake.direct()
+        await world.fake.say("lost", channel=direct, spoilt=SPOILT["bad poll"])
+        await world.fake.say("heard", mention=True)
+        await world.until_heard(1)
+        await asyncio.sleep(QUIET_S)
+        assert world.fake.read(direct) == []
+
+
+async def test_a_bad_message_in_a_thread_costs_no_question_its_context(
+    world: DiscordWorld,
+) -> None:
+    """At most the quotes of what others said."""
+    message = await world.fake.say("one", mention=True)
+    await world.until_heard(1)
+    await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
+    for spoilt in ({"author": None}, {"author": []}, {"content": None}, {"components": 3}):
+        await world.fake.say("bad", channel=message, author="bob", spoilt=spoilt)
+    await world.fake.say("two", channel=message)
+    await world.until_heard(2)
+    assert "two" in texts(world)
+
+
+EVENTS: list[tuple[str, Any]] = [
+    ("INTERACTION_CREATE", {"id": "1"}),
+    ("MESSAGE_UPDATE", {"channel_id": "x"}),
+    ("MESSAGE_DELETE", {}),
+    ("MESSAGE_DELETE_BULK", {"ids": 3}),
+    ("THREAD_CREATE", {"guild_id": "1x"}),
+    ("THREAD_UPDATE", {}),
+    ("CHANNEL_CREATE", {"type": 0}),
+    ("GUILD_CREATE", {"id": "77", "channels": [None]}),
+    ("GUILD_ROLE_UPDATE", []),
+    ("SOMETHING_NEW", {"deep": [1]}),
+    ("MESSAGE_CREATE", None),
+    ("MESSAGE_CREATE", "text"),
+]
+
+
+async def test_no_event_ends_the_session(world: DiscordWorld) -> None:
+    """Whatever kind it is and whatever is wrong with it."""
+    for event, data in EVENTS:
+        await world.fake.gateway.dispatch(event, 0, lambda _, data=data: data)
+    await world.fake.say("heard", mention=True)
+    await world.until_heard(1)
+    assert len(world.fake.gateway.identifies) == 1
+
+
+# --- half of a pair -------------------------------------------------------------------------------
+
+HALF = "\ud83d"
+
+
+async def test_half_a_pair_loses_and_blocks_nothing(world: DiscordWorld) -> None:
+    """In a text, in a name, in a title, in a file's name, in a quotation, in an edit."""
+    fake = world.fake
+    fake.users["bob"]["global_name"] = f"B{HALF}b"
+    other = await fake.say(f"quoted {HALF}", author="bob")
+    files = {f"a{HALF}.txt": b"a text", f"b{HALF}.png": b"\x89PNG"}
+    message = await fake.say(f"what {HALF} is", mention=True, reply_to=other, files=files)
+    await world.until_heard(1)
+    ask = world.heard[0]
+    assert isinstance(ask, Ask)
+    assert ask.text == "what \ufffd is"
+    assert [(quote.author, quote.text) for quote in ask.quotes] == [("B\ufffdb", "quoted \ufffd")]
+    assert [file.name for file in ask.attachments] == ["a\ufffd.txt", "b\ufffd.png"]
+    ask.wire()
+    await world.platform.post(Part(answer(ask, f"an {HALF} answer"), "an answer", 0, 1))
+    assert fake.read(message) == ["an answer"]
+    assert fake.channels[message]["name"] == "what \ufffd is"
+    await fake.edit(message, f"<@{fake.application_id}> {HALF}")
+    await fake.command("ask", question=f"and {HALF}?")
+    await world.until_heard(3)
+    json.dumps([event.model_dump(mode="json") for event in world.heard]).encode()
+
+
+async def test_nothing_but_half_a_pair_is_a_question(world: DiscordWorld) -> None:
+    """What there is to it is asked, and the next one is, too."""
+    await world.fake.say(HALF, mention=True)
+    await world.fake.say("next", mention=True)
+    await world.until_heard(2)
+    assert texts(world) == ["\ufffd", "next"]

@@ -1,0 +1,196 @@
+"""What cannot become a question in Slack: its author gets a notice, and Slack is acknowledged."""
+
+import asyncio
+
+import pytest
+
+from bots.slack import status
+from bots.slack.desk import EMPTY, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
+from shared.blobs import NoRoom
+from shared.bus import OverQuota, TooLarge
+from shared.messages import Ask, Outcome
+from tests.contract.test_slack_answers import answered, asked, show, where
+from tests.contract.test_slack_listening import nothing_more, prompt
+from tests.contract.worlds.slack import SlackWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.slack import BOT, ROOM
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 100
+
+
+async def test_a_full_store_of_files_costs_the_picture_and_not_the_question() -> None:
+    """Its author hears it, and the model knows that there is a picture that it does not see."""
+    async with SlackWorld() as world:
+        world.store_raises = NoRoom()
+        files = [world.slack.file(f"{n}.png", "image/png", PNG) for n in "ab"]
+        world.slack.mention("what is this?", files=files, subtype="file_share")
+        (ask,) = await world.until_heard()
+        assert isinstance(ask, Ask)
+        assert [(a.name, a.blob) for a in ask.attachments] == [("a.png", None), ("b.png", None)]
+        assert all("no room" in (a.text or "") for a in ask.attachments)
+        await world.until_told(2)
+        told = world.slack.told("UADA")
+        assert [name in told[n] for n, name in enumerate(("a.png", "b.png"))] == [True, True]
+        assert len(told) == 2
+        await nothing_more(world)
+
+
+async def test_a_full_store_and_no_words_is_a_notice() -> None:
+    """There is nothing to ask, and no delivery comes again."""
+    async with SlackWorld() as world:
+        world.store_raises = NoRoom()
+        file = world.slack.file("a.png", "image/png", PNG)
+        world.slack.dm("", files=[file], subtype="file_share")
+        await world.until_told(1)
+        assert "no room" in world.slack.told("UADA")[0]
+        assert world.slack.deliveries[0].attempts == 1
+        await nothing_more(world)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(OverQuota(), OVER_QUOTA), (TooLarge(2, 1), TOO_LONG)]
+)
+async def test_what_the_bus_refuses_for_good_is_told_once_per_event(
+    error: Exception, words: str
+) -> None:
+    """Questions, edits, deletions, commands, buttons, reactions: all are acknowledged."""
+    async with SlackWorld() as world:
+        ask, posted = await answered(world)
+        thread = ask.address["thread_ts"]
+        world.publish_raises = error
+        world.slack.mention("too much", thread=thread)
+        await world.until_told(4)
+        assert world.slack.told("UADA") == [words]  # for two deliveries of one message
+        for text in ("!stop", "!reset"):
+            world.slack.send(text, thread=thread)
+        await world.until_told(6)
+        world.slack.edit(ROOM, thread, f"<@{BOT}> more")
+        world.slack.delete(ROOM, thread)
+        world.slack.react(ROOM, posted, "+1")
+        world.slack.press_stop(ROOM, thread)
+        for label in ("Again", "Good answer"):
+            assert (await world.slack.click(ROOM, posted, label)).acked_at
+        await world.until_told(10)
+        assert world.slack.told("UADA") == [words] * 9
+        for command in ("/ask", "/reset"):
+            assert (await world.slack.command(command, "x")).response == {"text": words}
+        assert all(delivery.attempts == 1 for delivery in world.slack.deliveries)
+        world.publish_raises = None
+        assert len(world.heard) == 1
+        await world.slack.until(lambda: not world.slack.status(ROOM, thread))
+
+
+async def test_every_empty_mention_is_told_and_each_once() -> None:
+    """Two mentions, four events, and deliveries that come again: two notices."""
+    async with SlackWorld() as world:
+        for count in (1, 2):
+            ts = world.slack.mention("")
+            await world.until_told(2 * count)
+            assert world.slack.told("UADA") == [EMPTY] * count
+        await asyncio.gather(*map(world.slack.deliver, world.slack.events_of(ROOM, ts)))
+        assert world.slack.told("UADA") == [EMPTY] * 2
+        await nothing_more(world)
+
+
+async def test_an_empty_mention_that_is_edited_becomes_a_question() -> None:
+    """And the next edit is an edit of it; also after a restart."""
+    for restarted in (False, True):
+        async with SlackWorld() as world:
+            ts = world.slack.mention("")
+            await world.until_told(2)
+            if restarted:
+                await world.restart()
+            world.slack.edit(ROOM, ts, f"<@{BOT}> why?")
+            (ask,) = await world.until_heard()
+            assert (ask.kind, ask.id, getattr(ask, "text", "")) == ("ask", prompt(ROOM, ts), "why?")
+            assert ask.address["ts"] == ts
+            world.slack.edit(ROOM, ts, f"<@{BOT}> why not?")
+            assert (await world.until_heard(2))[1].kind == "edited"
+            await asyncio.gather(*map(world.slack.deliver, world.slack.events_of(ROOM, ts)))
+            await nothing_more(world)
+
+
+@pytest.mark.parametrize("error", [TooLarge(2, 1), OverQuota()])
+async def test_a_refused_question_that_is_edited_is_a_question(error: Exception) -> None:
+    """Shortened: asked. Still too long: told again, since it is another text."""
+    async with SlackWorld() as world:
+        world.publish_raises = error
+        ts = world.slack.mention("far too long")
+        await world.until_told(2)
+        world.slack.edit(ROOM, ts, f"<@{BOT}> too long")
+        await world.until_told(3)
+        assert len(world.slack.told("UADA")) == 2
+        world.publish_raises = None
+        world.slack.edit(ROOM, ts, f"<@{BOT}> short")
+        (ask,) = await world.until_heard()
+        assert (ask.kind, ask.id, getattr(ask, "text", "")) == ("ask", prompt(ROOM, ts), "short")
+
+
+async def test_a_question_that_is_edited_to_nothing_is_told_so() -> None:
+    """The question as it was stays asked."""
+    async with SlackWorld() as world:
+        ts = world.slack.mention("why?")
+        await world.until_told(2)
+        world.slack.edit(ROOM, ts, f"<@{BOT}>")
+        await world.until_told(3)
+        assert world.slack.told("UADA") == [EMPTY]
+        await nothing_more(world)
+
+
+async def test_a_refused_person_hears_it_once_a_day_whatever_they_edit() -> None:
+    """An edit is no way around the rules, and no reason for another notice."""
+    async with SlackWorld() as world:
+        ts = world.slack.mention("", user="UGUEST")
+        await world.until_told(2)
+        world.slack.edit(ROOM, ts, f"<@{BOT}> let me in")
+        await world.until_told(3)
+        assert len(world.slack.told("UGUEST")) == 1
+        await nothing_more(world)
+
+
+OUTCOMES: tuple[Outcome, ...] = ("answered", "failed", "stopped", "refused", "withdrawn")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("direct", [True, False])
+async def test_nothing_stays_in_processing_after_again(
+    outcome: Outcome, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reply is, also one for a picture without words."""
+    monkeypatch.setattr(status, "SHOWN_AFTER_S", 0.0)
+    async with SlackWorld() as world:
+        ask, posted = await answered(world, direct=direct)
+        await world.slack.click(where(ask)[0], posted, "Again")
+        again = (await world.until_heard(2))[1]
+        await world.slack.until(lambda: world.slack.status(*where(ask)) == "processing")
+        reply = answer(again, "no").model_copy(update={"outcome": outcome})
+        if outcome == "withdrawn":
+            await world.platform.withdraw(reply)
+        else:
+            await show(world, reply)
+        await world.slack.until(lambda: not world.slack.status(*where(ask)))
+
+
+async def test_a_stop_that_comes_with_an_answer_leaves_nothing_in_processing() -> None:
+    """Slack's own Stop, pressed for a question that is over."""
+    async with SlackWorld() as world:
+        ask = await asked(world, direct=True)
+        await show(world, answer(ask, "done"))
+        world.slack.sessions[where(ask)] = "processing"
+        world.slack.press_stop(*where(ask))
+        await world.until_heard(2)
+        await world.slack.until(lambda: not world.slack.status(*where(ask)))
+
+
+async def test_a_defect_of_ours_is_acknowledged_and_told() -> None:
+    """It would come again and again, and its author would wait; the log has no text of it."""
+    async with SlackWorld() as world:
+        world.publish_raises = KeyError("a secret")
+        world.slack.dm("hello")
+        await world.until_told(1)
+        assert world.slack.deliveries[0].attempts == 1
+        assert world.slack.told("UADA") == [NOT_UNDERSTOOD]
+        world.slack.send("just talk", channel=ROOM)
+        await world.until_told(2)
+        assert len(world.slack.ephemerals) == 1
+        world.publish_raises = None

@@ -1,0 +1,236 @@
+"""Pictures on their way from the stream of files to the model: whole, limited and in turn."""
+
+import asyncio
+import base64
+import os
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from dataflow import pictures as pictures_module
+from dataflow.answering import Answering
+from dataflow.effects import CallModel, Cancel
+from dataflow.journal_room import JournalRoom
+from dataflow.model.client import Endpoint, ModelClient
+from dataflow.model.dialects import DIALECTS
+from dataflow.model.errors import NOTICES
+from dataflow.pictures import GONE, QUESTION_LIMIT_BYTES, TOO_MANY, UNREADABLE, Pictures
+from dataflow.request import Request
+from shared.blobs import BLOB_LIMIT_BYTES, PIECE_BYTES, PIECES_HEADER, put_blob
+from shared.bus import Bus
+from shared.messages import Attachment, Reply
+from shared.streams import BLOBS
+from tests.fakes.model import FakeModel, Fault
+from tests.running import question
+
+MIB = 1 << 20
+WORDS = "what is this?"
+
+
+class World:
+    """Answers to questions with pictures, without a flow before them."""
+
+    def __init__(self, bus: Bus, fake: FakeModel, model: ModelClient) -> None:
+        self.bus = bus
+        self.fake = fake
+        self.answering = Answering(bus, model, JournalRoom(bus))
+
+    def limit(self, **limits: Any) -> None:
+        self.answering._pictures = Pictures(self.bus, **limits)
+
+    async def store(self, *sizes: int) -> list[bytes]:
+        """Pictures 0, 1, ... of these sizes."""
+        stored = [os.urandom(size) for size in sizes]
+        for number, data in enumerate(stored):
+            await put_blob(self.bus, f"test-{number}", data)
+        return stored
+
+    def ask(self, name: str, *numbers: int) -> "asyncio.Task[Reply]":
+        """Asks about these pictures; done with the reply."""
+        attachments = tuple(
+            Attachment(name=f"{n}.png", media_type="image/png", blob=f"test-{n}") for n in numbers
+        )
+        ask = question(name, 0, WORDS, attachments=attachments)
+        system = {"role": "system", "content": "s"}
+        request = Request((system, {"role": "user", "content": WORDS}), 10)
+        replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        effect = CallModel(ask, request, replayed=False)
+        self.answering.take([(ask.user, effect)], lambda _, reply: replied.set_result(reply))
+        return asyncio.create_task(_within(replied))
+
+    def stop(self, name: str) -> None:
+        ask = question(name, 0, WORDS)
+        self.answering.take([(ask.user, Cancel(ask.id, "stopped"))], lambda *_: None)
+
+    def seen(self, request: int = -1) -> list[bytes | str]:
+        """What the model was shown: pictures as bytes, and words."""
+        content = self.fake.requests[request]["messages"][-1]["content"]
+        return [_part(part) for part in content]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+
+async def _within(replied: "asyncio.Future[Reply]") -> Reply:
+    async with asyncio.timeout(60):
+        return await replied
+
+
+def _part(part: dict[str, Any]) -> bytes | str:
+    if part["type"] == "text":
+        return str(part["text"])
+    head, _, data = part["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    return base64.b64decode(data, validate=True)
+
+
+@pytest.fixture
+async def world(bus: Bus, fake_model: FakeModel) -> AsyncIterator[World]:
+    model = ModelClient(
+        lambda: Endpoint(fake_model.base_url, "key", "fake", DIALECTS["vllm"]),
+        answer_tokens=50, give_up_after_s=20.0, silence_s=20.0, rng=random.Random(1),
+    )  # fmt: skip
+    fake_model.reply = lambda _: "a cat"
+    yield World(bus, fake_model, model)
+    await model.close()
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [0], [1], [2], [3], [300_000, 7], [PIECE_BYTES], [PIECE_BYTES + 1], [2 * PIECE_BYTES + 2],
+        [BLOB_LIMIT_BYTES],
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_pictures_arrive_as_they_were_stored(world: World, sizes: list[int]) -> None:
+    """Encoded piece by piece, and sent with a length, which every server understands."""
+    stored = await world.store(*sizes)
+    assert (await world.ask("ada", *range(len(sizes)))).text == "a cat"
+    assert world.seen() == [WORDS, *stored]
+    assert int(world.fake.headers[-1]["Content-Length"]) > sum(sizes)
+    assert "Transfer-Encoding" not in world.fake.headers[-1]
+
+
+async def test_another_try_shows_the_same_pictures(world: World) -> None:
+    """After a fault, and when the request was too long."""
+    (stored,) = await world.store(PIECE_BYTES + 5)
+    world.fake.faults += [Fault(status=503), Fault(kind="cut")]
+    assert (await world.ask("ada", 0)).outcome == "answered"
+    assert [world.seen(number) for number in range(3)] == [[WORDS, stored]] * 3
+
+
+async def test_the_first_pictures_that_fit_are_shown(world: World) -> None:
+    """The others are named in their places, and a small one behind a large one still fits."""
+    first, second, _, small = await world.store(7 * MIB, 6 * MIB, 2 * MIB, MIB)
+    assert (await world.ask("ada", 0, 1, 2, 3)).outcome == "answered"
+    assert world.seen() == [WORDS, first, second, TOO_MANY.format(name="2.png"), small]
+    assert len(first + second + small) <= QUESTION_LIMIT_BYTES
+
+
+async def test_ten_large_pictures_fit_every_provider(world: World) -> None:
+    """The smallest request that the large providers take has 20 MB."""
+    await world.store(*[BLOB_LIMIT_BYTES] * 10)
+    assert (await world.ask("ada", *range(10))).outcome == "answered"
+    assert int(world.fake.headers[-1]["Content-Length"]) < 20_000_000
+    assert world.seen().count(TOO_MANY.format(name="9.png")) == 1
+
+
+async def test_a_blob_that_says_more_than_it_has_is_not_read_on(world: World) -> None:
+    """Its pieces may come from another process than ours."""
+    for name, count in [("test-0", "999999"), ("test-1", "many"), ("test-2", "-3")]:
+        headers = {PIECES_HEADER: count}
+        await world.bus.js.publish(f"blobs.test.{name}.0", b"x", headers=headers)
+    assert (await world.ask("ada", 0, 1, 2)).outcome == "answered"
+    assert world.seen() == [WORDS, TOO_MANY.format(name="0.png"), b"x", b"x"]
+
+
+async def test_what_cannot_be_read_is_said_in_words(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gone after a week; or their stream was deleted, which must not hold up the question."""
+    (stored,) = await world.store(10)
+    assert (await world.ask("ada", 5, 0)).outcome == "answered"
+    assert world.seen() == [WORDS, GONE.format(name="5.png"), stored]
+    monkeypatch.setattr(pictures_module, "READ_S", 1.0)
+    await world.bus.js.delete_stream(BLOBS)
+    assert (await world.ask("bob", 0, 5)).outcome == "answered"
+    assert world.seen() == [WORDS, *(UNREADABLE.format(name=f"{n}.png") for n in (0, 5))]
+
+
+# --- in turn --------------------------------------------------------------------------------------
+
+
+async def test_pictures_wait_for_room_and_words_do_not(world: World) -> None:
+    """In the order of asking; one that is stopped meanwhile waits no more."""
+    await world.store(MIB)
+    world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
+    world.fake.always = Fault(kind="stall")  # it has read the request and says nothing
+    first = world.ask("first", 0)
+    # Read and smaller than was reserved: there is room for most of another, not for all of it.
+    await world.until(lambda: len(world.fake.requests) == 1)
+    second, third = world.ask("second", 0), world.ask("third", 0)
+    world.fake.always = None
+    assert (await world.ask("words")).outcome == "answered"
+    world.stop("second")
+    assert (await second).outcome == "stopped"
+    assert not third.done()
+    assert len(world.fake.requests) == 2
+    world.stop("first")
+    assert (await first).outcome == "stopped"
+    assert (await third).outcome == "answered"
+    assert (await world.ask("fourth", 0)).outcome == "answered"
+
+
+async def test_pictures_make_room_when_the_model_begins_to_answer(world: World) -> None:
+    """No try follows the first word; a long answer must not keep others waiting."""
+    await world.store(MIB)
+    world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
+    world.fake.reply = lambda _: "word " * (200 if len(world.fake.requests) == 1 else 1)
+    world.fake.piece_chars, world.fake.pause_s = 5, 0.02
+    long = world.ask("long", 0)
+    await world.until(lambda: bool(world.fake.requests))
+    assert (await world.ask("short", 0)).outcome == "answered"
+    assert not long.done()
+    world.stop("long")
+    assert (await long).outcome == "stopped"
+
+
+@pytest.mark.parametrize("fault", [Fault(status=400), Fault(status=401), Fault(status=413)])
+async def test_a_failure_makes_room(world: World, fault: Fault) -> None:
+    await world.store(MIB)
+    world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
+    world.fake.always = fault
+    assert (await world.ask("ada", 0)).outcome == "failed"
+    world.fake.always = None
+    assert (await world.ask("bob", 0)).outcome == "answered"
+
+
+async def test_who_waits_too_long_is_told(world: World) -> None:
+    """A model that hangs for others must not keep a person waiting in silence."""
+    await world.store(MIB)
+    world.limit(in_flight_bytes=BLOB_LIMIT_BYTES, wait_s=0.5)
+    world.fake.always = Fault(kind="stall")
+    first = world.ask("first", 0)
+    await world.until(lambda: len(world.fake.requests) == 1)
+    reply = await world.ask("second", 0)
+    assert (reply.outcome, reply.text) == ("failed", NOTICES["many pictures"])
+    world.stop("first")
+    await first
+
+
+async def test_a_request_that_is_too_large_is_named_as_that(world: World) -> None:
+    """Not as a model that cannot look at pictures.
+
+    nginx takes 1 MB unless it is told otherwise, and refuses while the request is still being sent.
+    """
+    await world.store(10 * MIB)
+    port = world.fake.port
+    await world.fake.stop()
+    world.fake.body_limit = 1_000_000
+    await world.fake.start(port)
+    assert (await world.ask("ada", 0)).text == NOTICES["too large"]

@@ -1,0 +1,243 @@
+"""SIGTERM in every state: the dataflow ends in time, with code 0, and no question is lost."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from dataflow.io_thread import DISK_FLOOR_BYTES
+from dataflow.stopping import END_S
+from ops.nats_command import set_up_streams
+from ops.nats_server import NatsServer
+from shared import names
+from shared.bus import Bus
+from shared.messages import Ask
+from tests.fakes.model import FakeModel
+from tests.restricted_nats import restricted_nats
+from tests.running import Running, answer_to, dataflow, question
+
+DRAIN_S = 1.5
+SLACK_S = 8.0
+"""For a loaded machine; without a deadline the states below last for minutes or forever."""
+
+SHORT_DRAIN = f"""
+from dataflow.run import main
+from shared.settings import Settings
+raise SystemExit(main(Settings(), drain_s={DRAIN_S}))
+"""
+
+LOOP_IS_STUCK = f"""
+import threading, time
+from dataflow import answering
+from dataflow.run import main
+from shared.settings import Settings
+
+async def stuck(self, within_s):
+    time.sleep(3600)
+
+answering.Answering.stop = stuck
+raise SystemExit(main(Settings(), drain_s={DRAIN_S}))
+"""
+
+WORKER_IS_STUCK = f"""
+import time
+from dataflow.prompts_source import PromptsPartition
+from dataflow.run import main
+from shared.settings import Settings
+
+next_batch = PromptsPartition.next_batch
+
+def stuck_at_the_end(self):
+    if self._io.stopping:
+        time.sleep(3600)
+    return next_batch(self)
+
+PromptsPartition.next_batch = stuck_at_the_end
+raise SystemExit(main(Settings(), drain_s={DRAIN_S}))
+"""
+
+LONG_DRAIN = """
+from dataflow.run import main
+from shared.settings import Settings
+raise SystemExit(main(Settings(), drain_s=3600))
+"""
+
+
+def stopping(home: Path, nats_url: str, model: FakeModel, program: str = SHORT_DRAIN) -> Running:
+    flow = dataflow(home, nats_url, model.base_url)
+    flow.command = ("-c", program)
+    return flow.start()
+
+
+async def ended(flow: Running, *, within_s: float = DRAIN_S + END_S) -> int:
+    """The exit code after a SIGTERM."""
+    flow.signal(signal.SIGTERM)
+    assert flow.process is not None
+    async with asyncio.timeout(within_s + SLACK_S):
+        while (code := flow.process.poll()) is None:
+            await asyncio.sleep(0.02)
+    assert "Traceback" not in flow.log.read_text()
+    return code
+
+
+def told(flow: Running, words: str) -> int:
+    return flow.log.read_text(errors="replace").count(words)
+
+
+async def under_way(bus: Bus, model: FakeModel, name: str = "ada") -> Ask:
+    """A question that the model was asked and has not answered."""
+    before = len(model.requests)
+    ask = question(name, len(model.requests), "hello")
+    await bus.publish(ask)
+    async with asyncio.timeout(20):
+        while len(model.requests) == before:
+            await asyncio.sleep(0.01)
+    return ask
+
+
+async def answered_after_a_start(flow: Running, bus: Bus, model: FakeModel, ask: Ask) -> None:
+    """What was cut off is asked again."""
+    model.delay_s = 0
+    flow.start()
+    reply = await bus.reply_when_stored(ask.user, ask.id, timeout_s=30)
+    assert reply is not None
+    assert reply.outcome == "answered"
+    assert await ended(flow) == 0
+
+
+async def test_nats_allows_nothing(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> None:
+    """As with the address of an embedded server without its password."""
+    flow = await stopping(tmp_path / "home", nats.guest_url, fake_model).ready()
+    async with asyncio.timeout(30):
+        while told(flow, "cannot read now") < names.PARTITIONS:
+            await asyncio.sleep(0.05)
+    assert told(flow, "stream.info.prompts") == 1
+    assert await ended(flow) == 0
+
+
+async def test_nats_denies_the_journal_while_it_runs(tmp_path: Path, fake_model: FakeModel) -> None:
+    """An answer under way cannot be stored."""
+    with restricted_nats(tmp_path / "restricted") as server:
+        await set_up_streams(server.operator_url)
+        bus = await Bus.connect(server.operator_url, name="test")
+        flow = await stopping(tmp_path / "home", server.url, fake_model).ready()
+        assert (await answer_to(bus, question("ada", "first", "hello"))).outcome == "answered"
+        fake_model.delay_s = 1.0
+        ask = await under_way(bus, fake_model)
+        await asyncio.to_thread(server.deny, "replies.>", "$JS.API.>")
+        async with asyncio.timeout(30):
+            while not told(flow, "nats refused"):
+                await asyncio.sleep(0.05)
+        assert await ended(flow) == 0
+        await asyncio.to_thread(server.deny)
+        await answered_after_a_start(flow, bus, fake_model, ask)
+        await bus.close()
+
+
+async def test_nats_is_away(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """With an answer under way."""
+    flow = await stopping(tmp_path / "home", nats.url, fake_model).ready()
+    fake_model.delay_s = 0.5
+    ask = await under_way(bus, fake_model)
+    nats.stop()
+    async with asyncio.timeout(30):
+        while not told(flow, "nats lost"):
+            await asyncio.sleep(0.05)
+    assert await ended(flow) == 0
+    nats.start()
+    await answered_after_a_start(flow, bus, fake_model, ask)
+
+
+async def test_the_journal_is_not_there(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Its stream was deleted, and an answer waits for it."""
+    flow = await stopping(tmp_path / "home", nats.url, fake_model).ready()
+    await answer_to(bus, question("ada", "first", "hello"))
+    await bus.js.delete_stream(names.REPLIES)
+    ask = await under_way(bus, fake_model)
+    async with asyncio.timeout(30):
+        while not told(flow, "nats does not store"):
+            await asyncio.sleep(0.05)
+    assert await ended(flow) == 0
+    await set_up_streams(nats.url)
+    await answered_after_a_start(flow, bus, fake_model, ask)
+
+
+async def test_the_model_hangs(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    flow = await stopping(tmp_path / "home", nats.url, fake_model).ready()
+    fake_model.delay_s = 3600
+    ask = await under_way(bus, fake_model)
+    assert await ended(flow) == 0
+    await answered_after_a_start(flow, bus, fake_model, ask)
+
+
+@pytest.mark.parametrize("program", [LOOP_IS_STUCK, WORKER_IS_STUCK], ids=["loop", "worker"])
+async def test_a_thread_is_stuck(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel, program: str
+) -> None:
+    """The deadline is kept by a thread that waits for nobody."""
+    flow = await stopping(tmp_path / "home", nats.url, fake_model, program).ready()
+    fake_model.delay_s = 3600
+    ask = await under_way(bus, fake_model)
+    assert await ended(flow) == 0
+    assert told(flow, "it takes too long") == 1
+    flow.command = ("-c", SHORT_DRAIN)
+    await answered_after_a_start(flow, bus, fake_model, ask)
+
+
+async def test_a_second_signal_does_not_wait(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Whoever presses Ctrl-C twice means it."""
+    flow = await stopping(tmp_path / "home", nats.url, fake_model, LONG_DRAIN).ready()
+    fake_model.delay_s = 3600
+    ask = await under_way(bus, fake_model)
+    flow.signal(signal.SIGINT)
+    async with asyncio.timeout(20):
+        while not told(flow, "stopping"):
+            await asyncio.sleep(0.02)
+    assert flow.process is not None
+    assert flow.process.poll() is None
+    assert await ended(flow, within_s=0) == 0
+    assert told(flow, "signalled again") == 1
+    flow.command = ("-c", SHORT_DRAIN)
+    await answered_after_a_start(flow, bus, fake_model, ask)
+
+
+async def test_as_soon_as_it_is_ready(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """While it resumes: with a question that is to be asked again."""
+    flow = await stopping(tmp_path / "home", nats.url, fake_model).ready()
+    fake_model.delay_s = 3600
+    ask = await under_way(bus, fake_model)
+    for _ in range(2):
+        assert await ended(flow) == 0
+        flow.log.write_text("")
+        await flow.start().ready()
+    assert await ended(flow) == 0
+    await answered_after_a_start(flow, bus, fake_model, ask)
+
+
+async def test_the_disk_is_full(
+    nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
+) -> None:
+    """Nothing is written at the end, and what was not asked is asked after the next start."""
+    flow = await stopping(small_disk / "home", nats.url, fake_model).ready()
+    await answer_to(bus, question("ada", "first", "hello"))
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * (DISK_FLOOR_BYTES - (4 << 20)))
+    async with asyncio.timeout(20):
+        while not told(flow, "the disk is nearly full"):
+            await asyncio.sleep(0.05)
+    ask = question("ada", "second", "and now?")
+    await bus.publish(ask)
+    assert await ended(flow) == 0
+    ballast.unlink()
+    await answered_after_a_start(flow, bus, fake_model, ask)

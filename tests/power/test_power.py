@@ -1,0 +1,47 @@
+"""A short run of the power cuts; `make power` runs long ones. docs/power.md says what they do."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.power.mounts import why_not
+from tests.power.rounds import PowerCampaign
+
+SEED = 4
+ROUNDS = 2
+
+WITHOUT_SYNC = "import os; os.fsync = lambda descriptor: None"
+
+
+@pytest.fixture(autouse=True)
+def quiet_fakes() -> Iterator[None]:
+    """Connections break all the time; the fakes' server would log each."""
+    if reason := why_not():
+        pytest.skip(reason)
+    server = logging.getLogger("aiohttp.server")
+    level = server.level
+    server.setLevel(logging.CRITICAL)
+    yield
+    server.setLevel(level)
+
+
+@pytest.mark.timeout(400)
+async def test_a_few_power_cuts_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> None:
+    """All processes on one machine, which loses its power while people talk."""
+    campaign = PowerCampaign(SEED, 0, ROUNDS, tmp_path, layout="one machine")
+    outcome = await campaign.run()
+    assert outcome.violations == [], f"seed {SEED}\n" + "\n".join(outcome.violations)
+    assert outcome.counts["cuts"] >= ROUNDS
+    assert outcome.counts["disk files cut short"] > 0
+
+
+@pytest.mark.timeout(400)
+async def test_an_address_that_is_written_without_a_sync_is_found(tmp_path: Path) -> None:
+    """The same rounds fail if `private_file` does not sync: the password is lost."""
+    campaign = PowerCampaign(
+        SEED, 0, ROUNDS, tmp_path, layout="one machine", mutations={"nats": WITHOUT_SYNC}
+    )
+    outcome = await campaign.run()
+    assert any("another address or password" in found for found in outcome.violations)

@@ -1,0 +1,242 @@
+"""No parser of foreign text takes more than linear time, whatever the text.
+
+Each is given texts that are hostile to parsers, of some length and of four times that length, and
+may take ten times as long, in CPU time of its own: a parser with quadratic time takes sixteen times
+as long. What takes almost no time even for the longer text is fast enough.
+"""
+
+import gc
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import discord
+import pytest
+from pydantic import ValidationError
+
+from bots.discord.events import text_of
+from bots.discord.markdown import downgraded
+from bots.discord.places import title_of
+from bots.discord.quotes import quote_of as discord_quote_of
+from bots.fence import opened_by, quote_of
+from bots.gateway.request import Refused, ask_of, is_inbox
+from bots.slack.contents import forwards_of, words_of
+from bots.slack.events import changed_of, is_ts, said_of
+from bots.slack.quotes import quoted, quotes_of
+from bots.slack.text import (
+    defanged,
+    drawable,
+    escaped,
+    escaped_length,
+    escaped_within,
+    fallback,
+    hosts,
+    mentioned,
+    plain,
+)
+from bots.split_text import split_text, utf16_length
+from bots.terminal import screen
+from dataflow.model.chunks import piece_of
+from dataflow.window import estimated_tokens
+from shared import names
+from shared.messages import Unreadable, event_of
+from shared.text import Joining, repaired
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+RATIO_LIMIT = 10.0
+"""Four times the text may take this many times as long."""
+
+FAST_S = 0.01
+
+UNITS = [
+    "a", "a.", "word ", "A sentence. ", "日本", "e\u0301", "\u0301", "\u200d", "😀", "👍🏽",
+    "\U0001f1e9", "\U0001f468\u200d", "\ud83d", "\ud83d\ude00", "\0", "\x1b[", "\x1b]", "\x9d",
+    "\x9b0", " ", "\n", "\r", "\t", "\n ", " \n\n", "[", "![", "[]", "[a](", "![a](", '![a](b "',
+    "[a](<b", "[a]: b\n", "](", "]", "[[a](b)", "`", "` ", "``` ", "```\n", "~~~\n", "> ```\n",
+    "- ```\n", "*", "*a ", "**a* ", "_a_", "***\n", "---\n", "a\n---\n", "===\n", "#", "#### ",
+    "#### a\n", "|", "|a", "|a\n", "|a|b|\n", "|a|b|\n|-|-|\n", "> ", "> a\n", ">", "- ", "- a\n",
+    "-\n", "1. ", "1. a\n", "- [ ] a\n", "  - a\n", "    a\n", "<", "<a", "<@", "<@1", "<@U1|",
+    "<!--", "<br>", "<br", "<a:", "&", "&lt;", "&#", "http://", "https://a.b/", "https://a.b/ ",
+    "://", ":", ":/", "a:", "www.", "w", "@", "$", "$ ", "$a_", "$a_$ ", "$$", "$$\n", "\\",
+    "\\(", "\\(a", "\\[\n", "\\]", '"', "'", "{", "=", "_", "_41", "-", "~", "(", ")", "!", "?)",
+    "…", "。",
+]  # fmt: skip
+HOSTILE: dict[str, Callable[[int], str]] = {
+    repr(unit): (lambda n, unit=unit: unit * (n // len(unit))) for unit in UNITS
+} | {
+    "letters and a space": lambda n: "a" * n + " ",
+    "a dollar and equals": lambda n: "$" + "=" * n,
+    "a bar and letters": lambda n: "|" + "a" * n + "|",
+    "brackets closed": lambda n: "[" * (n // 2) + "]" * (n // 2),
+    "brackets in blocks": lambda n: ("![" * 99 + "](b)\n\n") * (n // 204),
+    "growing backticks": lambda n: " ".join("`" * k for k in range(int((2 * n) ** 0.5))),
+    "columns": lambda n: "|a" * (n // 5) + "\n" + "|-" * (n // 5) + "\n|b",
+    "columns and rows": lambda n: (
+        "|a" * (n // 8) + "|\n" + "|-" * (n // 8) + "|\n" + "|\n" * (n // 4)
+    ),
+    "long header": lambda n: "|" + "h" * (n // 2) + "|b|\n|-|-|\n" + "|1|2|\n" * (n // 12),
+    "long cell": lambda n: "|a|b|\n|-|-|\n" + "|1|2|\n" * (n // 12) + "|" + "c" * (n // 2),
+    "lazy quote": lambda n: "> " * 20 + "a\n" * (n // 2),
+    "indented table": lambda n: "|a|\n|-|\n" + (" " * 100 + "|a|\n") * (n // 104),
+    "formulas in a quote": lambda n: "> > > > " + "$x_1$<br>" * (n // 9),
+    "spaces in a rule": lambda n: "-" + " " * n + "a",
+    "spaces in a heading": lambda n: "#### a" + " " * n + "b",
+    "marks of a heading": lambda n: "#### a" + " #" * (n // 2) + "b",
+    "open fence": lambda n: "```\n" + "a" * n,
+    "long information": lambda n: "```" + "a" * n + "\n" + "b\n" * 100,
+    "spaces": lambda n: "$x_1$" + " " * n + "x",
+    "json": lambda n: json.dumps([[]] * (n // 4)),
+    "deep json": lambda n: '{"a":' * (n // 5),
+}
+
+
+def _message(text: str) -> discord.Message:
+    author = {"id": "7", "username": "ada", "discriminator": "0", "avatar": None}
+    mentions = [{**author, "id": str(k), "global_name": "<@1"} for k in range(20)]
+    client = discord.Client(intents=discord.Intents.none())
+    return discord.Message(
+        state=client._connection,
+        channel=client.get_partial_messageable(1),
+        data={  # type: ignore[typeddict-item]
+            "id": "5", "channel_id": "1", "author": author, "content": text, "type": 0,
+            "timestamp": "2026-11-26T00:00:00+00:00", "edited_timestamp": None, "tts": False,
+            "mention_everyone": False, "mentions": mentions, "mention_roles": [],
+            "attachments": [], "embeds": [], "pinned": False,
+        },
+    )  # fmt: skip
+
+
+def _slack(text: str) -> dict[str, Any]:
+    message = {"type": "message", "user": "U1", "text": text, "ts": "1.1", "thread_ts": text}
+    event = {**message, "channel": "C1", "subtype": "message_changed", "message": message}
+    return {"team_id": "T1", "event": {**event, "previous_message": {**message, "text": "x"}}}
+
+
+def _contents(text: str) -> dict[str, Any]:
+    leaf = {"type": "text", "text": text}
+    rich = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [leaf]}]}
+    blocks = [rich, {"type": "markdown", "text": text}]
+    many = [{"type": "text", "text": letter} for letter in text[:20_000]]
+    deep = {"type": "rich_text", "elements": [{"type": "rich_text_list", "elements": many}]}
+    shared = {"is_share": True, "text": text, "author_name": text}
+    return {"text": "", "blocks": [*blocks, deep], "attachments": [shared, {"fallback": text}]}
+
+
+def _ask(text: str) -> None:
+    for data in ({"user_id": "a", "prompt": text}, {"user_id": text, "prompt": "a"}):
+        try:
+            ask_of(
+                json.dumps(data).encode(),
+                {"Nats-Msg-Id": text},
+                "",
+                now=NOW,
+                fresh_id="x",
+                guest=False,
+            )
+        except (Refused, ValidationError):
+            continue
+
+
+def _name(text: str) -> None:
+    for read in (names.encoded, names.decoded, names.split_user, names.user_of_stored):
+        try:
+            read(text)
+        except names.BadName:
+            continue
+
+
+def _event(text: str) -> None:
+    for data in (
+        text.encode("utf-8", "replace"),
+        json.dumps({"kind": "ask", "text": text}).encode(),
+    ):
+        try:
+            event_of(data, "slack:U1")
+        except Unreadable:
+            continue
+
+
+def _in_pieces(text: str) -> None:
+    joining = Joining()
+    for at in range(0, len(text), 7):
+        piece, _ = piece_of({"choices": [{"delta": {"content": text[at : at + 7]}}]})
+        joining.add(piece)
+    joining.end()
+
+
+def _fence(text: str) -> None:
+    quote_of(text)
+    fence = opened_by(text) or opened_by("> ````")
+    assert fence is not None
+    for line in (text, f"> {text}", f"> `````{text}"):
+        opened_by(line, growing=True)
+        fence.may_close(line)
+        fence.closes(line)
+        fence.holds(line)
+
+
+KNOWN = frozenset({"a.b"})
+PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
+    "slack: a person's words": (20_000, lambda text: (plain(text, {}), mentioned(text))),
+    "slack: escaped": (20_000, lambda text: (escaped(text), escaped_within(text, 3_800))),
+    "slack: fallback": (20_000, fallback),
+    "slack: links": (10_000, lambda text: (hosts(text), defanged(text, KNOWN))),
+    "slack: growing": (10_000, lambda text: defanged(text, KNOWN, growing=True)),
+    "slack: drawable": (1_500, drawable),
+    "slack: events": (
+        20_000,
+        lambda text: (said_of(_slack(text)), changed_of(_slack(text)), is_ts(text)),
+    ),
+    "slack: contents": (
+        5_000,
+        lambda text: (words_of(_contents(text)), forwards_of(_contents(text))),
+    ),
+    "slack: quotes": (
+        20_000,
+        lambda text: quotes_of(
+            quoted([{"ts": "1.1", "user": text, "text": text}] * 3, asker="U", bot="B",
+                   before="2.1", follow_up="always"), {}),
+    ),
+    "discord: a person's words": (20_000, lambda text: text_of(_message(text), 1)),
+    "discord: quotes": (20_000, lambda text: discord_quote_of(_message(text))),
+    "discord: title": (20_000, title_of),
+    "discord: downgraded": (1_500, downgraded),
+    "split": (4_000, lambda text: split_text(text, 2_000, length=utf16_length)),
+    "split into small parts": (2_000, lambda text: split_text(text, 100, length=escaped_length)),
+    "fence": (20_000, _fence),
+    "gateway": (20_000, lambda text: (_ask(text), is_inbox(f"_INBOX.{text}"))),
+    "names": (20_000, _name),
+    "events on the bus": (20_000, _event),
+    "terminal": (20_000, screen.plain),
+    "pieces of an answer": (20_000, _in_pieces),
+    "repaired": (20_000, lambda text: (repaired(text), estimated_tokens(text))),
+}  # fmt: skip
+
+
+def seconds(work: Callable[[str], object], text: str) -> float:
+    """CPU time of one call."""
+    started = time.thread_time()
+    work(text)
+    return time.thread_time() - started
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_four_times_the_text_takes_about_four_times_as_long(parser: str) -> None:
+    """For every hostile text; a pair that looks bad is measured again, since noise goes away."""
+    chars, work = PARSERS[parser]
+    slow = []
+    gc.disable()
+    try:
+        for name, text_of_length in HOSTILE.items():
+            short, long = text_of_length(chars), text_of_length(4 * chars)
+            for _ in range(4):
+                at_long = seconds(work, long)
+                if at_long < FAST_S or at_long < RATIO_LIMIT * seconds(work, short):
+                    break
+            else:
+                slow.append((name, at_long))
+    finally:
+        gc.enable()
+    assert slow == []

@@ -1,0 +1,54 @@
+"""What is not whole is never believed. tests/power shows what a power cut leaves."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from ops.nats_server import NatsServer
+from shared.private_file import private_file, private_text
+from shared.settings import Settings
+
+UNFINISHED = {
+    "empty": b"", "only an end": b"\n", "zeros": bytes(32), "no end": b"nats://threadwax:pass",
+    "zeros at the end": b"nats://threadwax:pass\0\0\0\n", "not text": b"\xff\xfe\n",
+}  # fmt: skip
+
+
+def test_only_the_owner_reads_it(tmp_path: Path) -> None:
+    """The file and the folders that were made for it."""
+    path = tmp_path / "home" / "nats" / "password"
+    private_file(path, "secret")
+    assert private_text(path) == "secret"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [file.name for file in path.parent.iterdir()] == ["password"]
+
+
+def test_a_missing_file_is_none(tmp_path: Path) -> None:
+    """As one that was never written."""
+    assert private_text(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("left", UNFINISHED.values(), ids=UNFINISHED.keys())
+def test_what_is_not_whole_is_not_believed(tmp_path: Path, left: bytes) -> None:
+    """Neither an address, nor a password, nor a port."""
+    settings = Settings.model_validate({"THREADWAX_HOME": tmp_path})
+    path = settings.embedded_nats_url_file
+    path.parent.mkdir(parents=True)
+    for name in ("url", "password", "port"):
+        path.with_name(name).write_bytes(left)
+    assert settings.bus_url() == "nats://127.0.0.1:4222"
+    server = NatsServer(path.parent, port=0)
+    assert 1 <= server.port <= 65_535
+    assert len(server.url) > len("nats://threadwax:@127.0.0.1:10000") + 30
+    assert private_text(path.with_name("password")) is not None
+    server.close()
+
+
+def test_a_port_that_no_server_can_have_is_not_believed(tmp_path: Path) -> None:
+    """A number, but no port."""
+    private_file(tmp_path / "nats" / "port", "99999")
+    server = NatsServer(tmp_path / "nats", port=0)
+    assert 1 <= server.port <= 65_535
+    server.close()

@@ -1,0 +1,99 @@
+"""Slack's payloads as nobody foresaw them: read without an exception, whatever is in them."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bots.slack.access import person_of
+from bots.slack.audience import audience_of, channel_of
+from bots.slack.contents import blocks_text, files_of, forwards_of, words_of
+from bots.slack.events import changed_of, person_in, place_of, said_at, said_of
+from bots.slack.notes import note_of
+from bots.slack.quotes import quoted, quotes_of
+
+KEYS = st.sampled_from([
+    "type", "subtype", "user", "bot_id", "text", "ts", "thread_ts", "channel", "channel_type",
+    "team_id", "event", "message", "previous_message", "files", "attachments", "is_share",
+    "message_blocks", "blocks", "elements", "fields", "metadata", "event_type", "event_payload",
+    "key", "final", "asker", "block_id", "is_im", "is_private", "shared_team_ids", "profile",
+    "display_name", "enterprise_user", "teams", "fallback", "author_name", "url", "user_id",
+])  # fmt: skip
+WORDS = st.sampled_from([
+    "", "x", "T1", "C1", "D1", "U1", "1.1", "99999999999.9", "im", "message", "message_changed",
+    "message_deleted", "tombstone", "rich_text", "rich_text_list", "rich_text_section", "link",
+    "text", "section", "markdown", "context", "threadwax", "threadwax|final|U1|k.0", "<@U1>",
+    "\ud83d", "<!channel>", "\u0661.\u0661",
+])  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | WORDS
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(KEYS, JSON, max_size=8)
+FEW = settings(max_examples=40)
+
+
+@FEW
+@given(OBJECTS, OBJECTS)
+def test_an_event_of_any_shape_is_read_or_ignored(
+    event: dict[str, Any], outer: dict[str, Any]
+) -> None:
+    """What is read makes ids, times and texts that can be stored."""
+    body = {**outer, "event": event}
+    assert isinstance(person_in(body), str)
+    said, changed = said_of(body), changed_of(body)
+    for one in (said, changed and changed.old, changed and changed.new):
+        if one:
+            one.text.encode()
+            assert one.id
+            said_at(one.ts)
+            assert all(forward.text for forward in one.forwards)
+    if changed:
+        said_at(changed.stamp)
+
+
+@FEW
+@given(OBJECTS)
+def test_a_message_of_any_shape_has_words_or_none(message: dict[str, Any]) -> None:
+    """Blocks, attachments and notes are foreign as well."""
+    words_of(message).encode()
+    words_of(message, blocks_first=True).encode()
+    blocks_text(message.get("blocks")).encode()
+    assert all(forward.text for forward in forwards_of(message))
+    files_of(message)
+    note_of(message, "U1")
+    thread = [{**message, "ts": "1.1"}]
+    found = quoted(thread, asker="U2", bot="U1", before="2.2", follow_up="always")
+    assert all(quote.author for quote in quotes_of(found, {}))
+
+
+@FEW
+@given(OBJECTS, st.booleans())
+def test_a_channel_of_any_shape_has_one_audience(info: dict[str, Any], external: bool) -> None:
+    """Direct only where Slack names this very person."""
+    channel = channel_of(info, "T1", external=external)
+    place = place_of("T1", "D1", "", "U1", channel)
+    assert (place.audience == "direct") == (info.get("is_im") is True and info.get("user") == "U1")
+    assert (place.space == "T1") == (place.audience == "direct")
+    assert audience_of(channel, "") != "direct"
+    if external and place.audience != "direct":
+        assert place.space.count("/") == 2
+
+
+@FEW
+@given(OBJECTS)
+def test_a_person_of_any_shape_is_somebody_or_nobody(user: dict[str, Any]) -> None:
+    """Their name can be written down."""
+    person_of(user).called.encode()
+
+
+def test_deep_nesting_ends() -> None:
+    """Deeper than any message of Slack's, and than Python would follow."""
+    element: dict[str, Any] = {"type": "text", "text": "deep"}
+    for _ in range(100_000):
+        element = {"type": "rich_text_list", "elements": [element]}
+    assert blocks_text([{"type": "rich_text", "elements": [element]}]) == ""
+    while "elements" in element:  # taken apart here, since Python would do it in recursion
+        element = element["elements"].pop()
