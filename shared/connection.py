@@ -98,7 +98,7 @@ class _Client(Client):
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
             return await super()._process_headers(headers)
-        except ValueError:  # the server's own are well formed
+        except (ValueError, IndexError):  # the server's own are well formed
             return None
 
 

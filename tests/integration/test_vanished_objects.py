@@ -78,24 +78,27 @@ async def test_nats_loses_its_data_and_the_dataflow_keeps_its_own(
 ) -> None:
     """Positions of before mean nothing in the new stream, and everybody is answered."""
     async with connected(nats.url) as bus:
-        for number in range(2):
-            assert await all_ask(bus, number) == ALL_ANSWERED
+        for user in USERS:
+            assert (await answer_to(bus, question(user, 0, "hello"))).outcome == "answered"
     assert await flow.stop() == 0
     nats.stop()
     shutil.rmtree(tmp_path / "nats-home" / "nats" / "js")
     nats.start()
     await set_up_streams(nats.url)
     async with connected(nats.url) as bus:
-        waiting = asyncio.create_task(all_ask(bus, 2))
-        async with asyncio.timeout(20):
-            while await bus.last_sequence(names.PROMPTS) < len(USERS):
-                await asyncio.sleep(0.02)
+        # The new stream is just as long, so that every position of before is within it.
+        again = [question(user, 1, "hello again") for user in USERS]
+        for ask in again:
+            await bus.publish(ask)
         flow.start()
-        assert await waiting == ALL_ANSWERED
-        assert await all_ask(bus, 3) == ALL_ANSWERED
+        for ask in again:
+            reply = await bus.reply_when_stored(ask.user, ask.id, timeout_s=30)
+            assert reply is not None, f"{ask.user} waits in silence"
+            assert reply.outcome == "answered"
+        assert await all_ask(bus, 2) == ALL_ANSWERED
         assert await flow.stop() == 0
         flow.start()
-        assert await all_ask(bus, 4) == ALL_ANSWERED
+        assert await all_ask(bus, 3) == ALL_ANSWERED
 
 
 @pytest.mark.parametrize("stream", [names.PROMPTS, names.REPLIES])
@@ -166,7 +169,7 @@ def published(headers: bytes) -> bytes:
     "hostile",
     [
         b"PUB prompts.test.a\xff\xfe 1\r\n{\r\n",
-        published(b"NATS/1.0 \xff\xff\xff\xff\r\n\r\n"),
+        published(b"NATS/1.0 404 \xff\xff\r\n\r\n"),
         published(b"NATS/1.0\r\nX: \xff\xfe\xfd\r\n\r\n"),
     ],
     ids=["subject", "status", "header"],
@@ -311,3 +314,23 @@ async def test_a_consumer_that_only_an_operator_may_create_is_waited_for(
     (line, *_) = [line for line in logged if line["event"].startswith("cannot read")]
     assert "--setup-only" in line["remedy"]
     assert said(logged, "created again") == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [b"NATS/1.0 404 \xff\xff\r\n\r\n", b"NATS/1.0 \xff\r\n\r\n", b"NATS/1.0\r\n\xff: \xff\r\n\r\n"],
+)
+async def test_no_headers_on_the_wire_end_a_subscription(
+    nats: NatsServer, bus: Bus, headers: bytes
+) -> None:
+    """As on the gateway's subject, where anybody may publish."""
+    seen: list[bytes] = []
+
+    async def see(message: Msg) -> None:
+        seen.append(message.data)
+
+    await bus.watch("prompts", see)
+    await bus.client.flush()
+    hostile = b"HPUB prompts %d %d\r\n%b1\r\n" % (len(headers), len(headers) + 1, headers)
+    await asyncio.to_thread(write_raw, nats.url, hostile + b"PUB prompts 1\r\n2\r\n")
+    await until(lambda: seen == [b"1", b"2"], seconds=5)
