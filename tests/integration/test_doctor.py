@@ -11,6 +11,7 @@ from ops.doctor import CHECKS, Finding, Patient, examine
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
+from shared.private_file import private_file
 from shared.settings import Settings
 
 
@@ -37,7 +38,7 @@ async def test_nothing_runs(tmp_path: Path) -> None:
 async def test_running_server(nats: NatsServer, tmp_path: Path) -> None:
     """Streams, durability, dataflow and gateway, as they come alive."""
     home = tmp_path / "nats-home"
-    (home / "nats" / "url").write_text(nats.url)
+    private_file(home / "nats" / "url", nats.url)
     findings = await examine(settings(home), CHECKS)
     for subject in ("nats", "streams", "durability"):
         assert about(findings, subject).grade == "ok", subject
