@@ -74,8 +74,9 @@ class Memory:
         return rows[0][0] if rows else None
 
     def remember(self, name: str, value: str) -> None:
-        """Keeps a value."""
-        self._file.run("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        """Keeps a value. The first one is synced: an old mark is better than none."""
+        run = self._file.run_synced if self.fact(name) is None else self._file.run
+        run("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     # --- the mark -----------------------------------------------------------------------------
 

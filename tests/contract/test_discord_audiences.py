@@ -112,7 +112,7 @@ def overwrite(fake: FakeDiscord, role: int, **pair: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [TEXT, VOICE, FORUM])
-async def test_without_the_history_each_question_has_an_audience_of_its_own(kind: int) -> None:
+async def test_without_the_history_each_question_stands_alone(kind: int) -> None:
     """Somebody who comes in between cannot read the first; so the second must not repeat it."""
     fake = FakeDiscord()
     if kind == FORUM:
@@ -122,7 +122,7 @@ async def test_without_the_history_each_question_has_an_audience_of_its_own(kind
         here = fake._channel("no past", kind, deny=READ_HISTORY)
     async with DiscordWorld(fake=fake) as world:
         places = [await place_in(world, here) for _ in range(2)]
-    assert len({room(place) for place in places}) == 2
+    assert all(place.alone for place in places)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,8 @@ async def test_who_sees_a_channel_may_not_read_its_history(
     ]
     async with DiscordWorld(fake=fake) as world:
         places = [await place_in(world, here) for _ in range(2)]
-    assert (room(places[0]) == room(places[1])) is shared
+    assert room(places[0]) == room(places[1])
+    assert [place.alone for place in places] == [not shared] * 2
 
 
 async def test_again_is_asked_where_the_question_was_asked() -> None:
@@ -187,7 +188,7 @@ async def test_a_button_has_the_audience_that_its_channel_has_now(world: Discord
     await fake.gateway.dispatch("CHANNEL_UPDATE", 1, lambda _: fake.channels[fake.general])
     await fake.click(int(posted), "again")
     await world.until_heard(2)
-    assert room(world.heard[-1].place) != room(before)
+    assert (before.alone, world.heard[-1].place.alone) == (False, True)
 
 
 # --- commands -------------------------------------------------------------------------------------
