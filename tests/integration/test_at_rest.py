@@ -128,7 +128,7 @@ async def test_a_damaged_file_is_set_aside_with_its_store(
     assert await flow.running.stop() == 0
     (flow.recovery / FILE).write_bytes(b"no database " * 1000)
     await flow.start()
-    assert flow.running.log.read_text().count("is broken (at_rest.db: file is not a database") == 1
+    assert "is broken (at_rest.db: file is not a database" in flow.running.log.read_text()
     aside = flow.recovery.with_name("recovery.broken-1")
     assert (aside / FILE).read_bytes() == b"no database " * 1000
     await everybody_says(bus, fake_model, 1)
