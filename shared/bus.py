@@ -116,7 +116,7 @@ class Bus(Publishing):
         subscription = await self.client.subscribe(names.reply_subject(user, prompt_id), cb=hear)
         # A reply may be stored while we are away.
         forget = self.on_reconnect(heard.set)
-        # One that was published before we subscribed, and stored after we looked, is never heard.
+        # A reply published before we subscribed, and stored after we looked, is never heard of.
         pause_s = _STORED_WITHIN_S
         try:
             while True:

@@ -167,7 +167,7 @@ class _Follower:
             )
         return config.evolve(
             deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
-            # The last message once more, to see that it still is the same one.
+            # Read the last message again to check that it is still the same one.
             opt_start_seq=self._position.sequence + (0 if self._to_verify else 1),
         )
 
