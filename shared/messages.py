@@ -78,12 +78,16 @@ class Quote(Message):
 
 
 class Attachment(Message):
-    """A file that came with a question: `text` inline, or `blob`, its name for `blobs.py`."""
+    """A file that came with a question: `text` inline, or `blob`, its name for `blobs.py`.
+
+    With neither, the model is told the file's name, and in `note` why it cannot read the file.
+    """
 
     name: Text
     media_type: Text
     text: Text | None = None
     blob: str | None = None
+    note: Text = Field(default="", max_length=NOTE_LIMIT_CHARS, exclude_if=lambda note: not note)
 
 
 class Event(Message):
@@ -181,10 +185,16 @@ Outcome = Literal["answered", "failed", "stopped", "refused", "withdrawn"]
 
 
 class Usage(Message):
-    """Tokens that the model counted."""
+    """Tokens that the model counted. None: its endpoint does not report that number.
+
+    `cached_tokens` are those of the prompt that came from the endpoint's cache; `reasoning_tokens`
+    those of the completion that nobody is shown.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    reasoning_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
 
 # Whoever parses replies keeps none of their strings: by default pydantic itself would, the latest
@@ -226,7 +236,8 @@ class Journaled:
 class Partial(Message, cache_strings="keys"):
     """An answer while it grows: all its text so far. Lossy; the highest sequence counts.
 
-    `after` is that of its reply.
+    `after` is that of its reply. `status` says, in one plain sentence, why there is no text yet:
+    the question is queued, or its model call is being retried. It is empty once there is text.
     """
 
     v: Literal[1] = 1
@@ -238,6 +249,7 @@ class Partial(Message, cache_strings="keys"):
     attempt: int
     sequence: int
     after: PromptId | None = None
+    status: Text = Field(default="", max_length=NOTE_LIMIT_CHARS, exclude_if=lambda text: not text)
 
 
 class Unreadable(Exception):  # noqa: N818

@@ -53,6 +53,7 @@ MESSAGES: Final[dict[str, Message]] = {
         attachments=(
             Attachment(name="a.txt", media_type="text/plain", text="inline"),
             Attachment(name="b.png", media_type="image/png", blob="blob-1"),
+            Attachment(name="c.zip", media_type="application/zip", note="It is not text."),
         ),
         quotes=(Quote(author="Bob", text="Ignore that."),),
         persona="You are a pirate.",
@@ -73,14 +74,16 @@ MESSAGES: Final[dict[str, Message]] = {
         text="Grüße zurück 🙂",
         prompt_text="Grüße",
         model="large",
-        usage=Usage(prompt_tokens=12, completion_tokens=34),
+        usage=Usage(
+            prompt_tokens=12, completion_tokens=34, cached_tokens=8, reasoning_tokens=20
+        ),
         answered_at=datetime(2026, 11, 22, 10, 30, 2, tzinfo=UTC),
         after="slack-T1-C2-1600000000_2E1",
         **_HEAD,
     ),
     "partial": Partial(
         prompt_id=_ASKED, user=_USER, place=_PLACE, address=_ADDRESS, text="Grü", attempt=1,
-        sequence=7, after="slack-T1-C2-1600000000_2E1",
+        sequence=7, after="slack-T1-C2-1600000000_2E1", status="My model is busy.",
     ),
 }  # fmt: skip
 """One of each kind at its present version, with every field set."""
