@@ -531,6 +531,25 @@ async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
     assert await bus.stored_reply("test:ada", "ada-1") == journaled
 
 
+async def test_a_stored_reply_that_nobody_can_read_settles_its_question(bus: Bus) -> None:
+    """Nothing can be stored in its place: the user's queue must go on."""
+    await bus.js.publish(names.reply_subject("test:ada", "ada-p1"), b"of another shape")
+    assert await bus.stored_reply("test:ada", "ada-p1") is None
+    mine = reply("p1", "mine")
+    assert (await bus.journal(mine)).reply == mine
+
+
+async def test_a_server_without_dead_letters_holds_up_one_message_only(
+    bus: Bus, logged: list[Any]
+) -> None:
+    await bus.js.delete_stream(names.DLQ)
+    async with asyncio.timeout(20):
+        for number in range(50):
+            await bus.bury(subject=f"replies.test.ada.{number}", data=b"x", reason="unreadable")
+    lines = [line["event"] for line in logged]
+    assert lines.count("nats takes no dead letters: they stay in their stream") == 1
+
+
 async def test_the_question_is_left_out_before_the_answer_is_cut(bus: Bus) -> None:
     kept = (await bus.journal(reply(1, "x" * 400_000, prompt_text="y" * 100_000))).reply
     assert (kept.text, kept.prompt_text) == ("x" * 400_000, "")
