@@ -40,6 +40,8 @@ class Joining:
     def add(self, piece: str) -> str:
         """The text that is complete with this piece."""
         text = self._half + piece
+        if text.isascii():
+            return text  # the common case, for each piece of each answer
         match = _HIGH_AT_END.search(text)
         self._half = match[0] if match else ""
         return repaired(text[: match.start()] if match else text)
