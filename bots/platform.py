@@ -8,7 +8,7 @@ return address.
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from shared.messages import AnyEvent, Partial, Reply
 
@@ -115,7 +115,6 @@ class ChatPlatform(Protocol):
         """Stops listening; what was accepted is already stored."""
 
 
-@runtime_checkable
 class Preparing(Protocol):
     """A platform that cannot show every text as a model writes it."""
 
