@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -28,59 +29,71 @@ TICK_S: Final = 0.0005
 SLACK_TEXT_CHARS: Final = 40_000
 """The longest text of a message: https://docs.slack.dev/reference/methods/chat.postMessage"""
 
-Work = Callable[[str], object]
+Work = Callable[[Any], object]
 IDLE: Final = "nothing to do"
 
 
-def _contents(text: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the loop does with an input that is made of a text of this length."""
+
+    chars: int
+    work: Work
+    made: Callable[[str], Any] = str
+
+
+def _message(text: str) -> dict[str, Any]:
     leaf = {"type": "text", "text": text}
     rich = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [leaf]}]}
-    message = {"text": "", "blocks": [rich], "attachments": [{"is_share": True, "text": text}]}
-    words_of(message)
-    forwards_of(message)
+    return {"text": "", "blocks": [rich], "attachments": [{"is_share": True, "text": text}]}
 
 
-def _request(text: str) -> None:
+def _request(data: bytes) -> None:
     try:
-        ask_of(json.dumps({"user_id": "a", "prompt": text}).encode(), {}, "",
-               now=datetime.now(UTC), fresh_id="x", guest=False)  # fmt: skip
+        ask_of(data, {}, "", now=datetime.now(UTC), fresh_id="x", guest=False)
     except (Refused, ValueError):
         return
 
 
-def _event(text: str) -> None:
+def _event(data: bytes) -> None:
     try:
-        event_of(json.dumps({"kind": "ask", "text": text}).encode(), "slack:U1")
+        event_of(data, "slack:U1")
     except Unreadable:
         return
 
 
-def _answer(shape: Shape) -> Work:
-    return lambda text: parts_of(shape, text)
+def _answer(shape: Shape) -> Case:
+    return Case(ANSWER_LIMIT_CHARS, lambda text: parts_of(shape, text))
 
 
-def _preview(shape: Shape) -> Work:
-    return lambda text: first_part_of(shape, text, room=shape.text_limit_chars)
+def _preview(shape: Shape) -> Case:
+    room = shape.text_limit_chars
+    return Case(ANSWER_LIMIT_CHARS, lambda text: first_part_of(shape, text, room=room))
 
 
-WORK: Final[dict[str, tuple[int, Work]]] = {
-    "a Slack message": (SLACK_TEXT_CHARS, lambda t: (plain(t, {}), mentioned(t), hosts(t))),
-    "its blocks and attachments": (SLACK_TEXT_CHARS, _contents),
-    "a part for Slack": (
-        SLACK.text_limit_chars,
-        lambda t: (escaped(defanged(t, frozenset())), fallback(t)),
+CASES: Final[dict[str, Case]] = {
+    "a Slack message": Case(SLACK_TEXT_CHARS, lambda t: (plain(t, {}), mentioned(t), hosts(t))),
+    "its blocks and attachments": Case(
+        SLACK_TEXT_CHARS, lambda message: (words_of(message), forwards_of(message)), _message
     ),
-    "an answer for Slack": (ANSWER_LIMIT_CHARS, _answer(SLACK)),
-    "a preview for Slack": (ANSWER_LIMIT_CHARS, _preview(SLACK)),
-    "an answer for Discord": (ANSWER_LIMIT_CHARS, _answer(DISCORD)),
-    "a preview for Discord": (ANSWER_LIMIT_CHARS, _preview(DISCORD)),
-    "a NATS request": (TEXT_LIMIT_CHARS, _request),
-    "an event in the stream": (TEXT_LIMIT_CHARS, _event),
-    "an answer in the terminal": (ANSWER_LIMIT_CHARS, screen.plain),
+    "a part for Slack": Case(
+        SLACK.text_limit_chars, lambda t: (escaped(defanged(t, frozenset())), fallback(t))
+    ),
+    "an answer for Slack": _answer(SLACK),
+    "a preview for Slack": _preview(SLACK),
+    "an answer for Discord": _answer(DISCORD),
+    "a preview for Discord": _preview(DISCORD),
+    "a NATS request": Case(
+        TEXT_LIMIT_CHARS, _request, lambda t: json.dumps({"user_id": "a", "prompt": t}).encode()
+    ),
+    "an event in the stream": Case(
+        TEXT_LIMIT_CHARS, _event, lambda t: json.dumps({"kind": "ask", "text": t}).encode()
+    ),
+    "an answer in the terminal": Case(ANSWER_LIMIT_CHARS, screen.plain),
 }
 
 
-async def longest_block_ms(work: Work, text: str) -> float:
+async def longest_block_ms(work: Work, made: object) -> float:
     """The longest time in which the loop could do nothing else."""
     longest = 0.0
     done = asyncio.Event()
@@ -95,7 +108,7 @@ async def longest_block_ms(work: Work, text: str) -> float:
 
     watching = asyncio.create_task(watch())
     await asyncio.sleep(2 * TICK_S)
-    outcome: Any = work(text)
+    outcome: Any = work(made)
     if inspect.isawaitable(outcome):
         await outcome
     await asyncio.sleep(2 * TICK_S)
@@ -119,12 +132,12 @@ async def measure(home: Path) -> list[Figure]:
     del home
     figures = []
     with _without_garbage_collection():
-        for what, (chars, work) in WORK.items():
+        for what, case in CASES.items():
             worst, idle = 0.0, 0.0
             for text_of_length in HOSTILE.values():
-                text = text_of_length(chars)[:chars]
-                blocked = min([await longest_block_ms(work, text) for _ in range(2)])
-                idle = max(idle, min([await longest_block_ms(len, text) for _ in range(2)]))
+                made = case.made(text_of_length(case.chars)[: case.chars])
+                blocked = min([await longest_block_ms(case.work, made) for _ in range(2)])
+                idle = max(idle, min([await longest_block_ms(bool, made) for _ in range(2)]))
                 worst = max(worst, blocked)
             target = Target("value", at_most=BLOCKED_MS)
             figures.append(Figure(f"loop held by {what}", worst, "ms", IDLE, idle, target))
