@@ -22,10 +22,17 @@ def repaired(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
+        return _joined(text)
+    return text
+
+
+def _joined(text: str) -> str:
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
         # A codec's own replacement takes 1 µs for each lone half, in texts that hold nothing else.
         paired = _LONE.sub("\ufffd", text)
         return paired.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-    return text
 
 
 def _repaired_if_text(value: object) -> object:
