@@ -21,10 +21,10 @@ from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT
 from shared.group_commit import GroupCommit
 from shared.log import logger
 from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
-from shared.publishing import OverQuota, Publishing, TooLarge
+from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
 from shared.quota import Shares
 
-__all__ = ["CUT", "Bus", "OverQuota", "TooLarge"]
+__all__ = ["CUT", "Bus", "OverQuota", "StoreFull", "TooLarge"]
 
 CUT: Final = "\n\n[cut: too long]"
 """The end of an answer that fits no message."""

@@ -9,9 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator
 
-_LONE: Final = re.compile(
-    r"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]"
-)
+_LONE: Final = re.compile(r"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
 _HIGH_AT_END: Final = re.compile(r"[\ud800-\udbff]\Z")
 
 

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from bots.endings import end
 from ops.nats_server import NatsServer
 from shared import names, quota, streams
-from shared.bus import CUT, Bus, OverQuota
+from shared.bus import CUT, Bus, OverQuota, StoreFull
 from shared.connection import REQUEST_TIMEOUT_S, Unavailable
 from shared.follow import Position, follow
 from shared.messages import REPLY_LIMIT_BYTES, Deleted, Forget, Reply, Reset, Stop
@@ -484,7 +484,7 @@ async def test_a_full_stream_is_not_one_users_doing(bus: Bus) -> None:
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_bytes=1000))
     assert await bus.publish(question("ada", 1, "hello"))
-    with pytest.raises(Unavailable, match="maximum bytes exceeded"):
+    with pytest.raises(StoreFull):
         await bus.publish(question("ada", 2, "x" * 1000))
 
 
