@@ -5,6 +5,7 @@ text that the platform cannot take hold up the replies behind it.
 """
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,14 +20,15 @@ from shared.messages import Reply
 from shared.receipts import Claim, Posted, Receipts
 
 GIVE_UP_AFTER_S: Final = 24 * 3600.0
-"""A reply that no platform took for a day goes to the dead letters; until then it is tried."""
+"""A reply that is a day old goes to the dead letters, but only after it was tried for a while."""
+
+TRIED_FOR_S: Final = 3600.0
+"""That while: a reply may be old because this adapter was away, or because a clock is wrong."""
 
 POISON_TRIES: Final = 6
-POISON_OTHERS: Final = 3
-"""A platform that fails on one part so often, while it takes so many others, means this text."""
-
-POISON_AFTER_S: Final = 3600.0
-"""With nothing else to compare with: it answers questions about the part, and never takes it."""
+POISON_AFTER_S: Final = 120.0
+"""A part that fails this often, for at least this long, may have a text that the platform cannot
+take. The same place is then offered the notice: if it takes that, it is not an outage."""
 
 LATER_AT_LEAST_S: Final = 0.1
 """Before a part is tried again, whatever the platform says."""
@@ -53,18 +55,22 @@ class _TooOld(Exception):  # noqa: N818
 
 @dataclass(slots=True)
 class _Tries:
-    """The failures of one part, to tell a platform that is down from one that chokes on a text."""
+    """The failures of one part."""
 
-    others_before: int
     since_s: float
     count: int = 0
 
-    def is_poison(self, others: int, now_s: float) -> bool:
-        """Whether the text is at fault: others passed meanwhile, or it failed for an hour."""
-        if self.count < POISON_TRIES:
-            return False
-        others_passed = others - self.others_before >= POISON_OTHERS
-        return others_passed or now_s - self.since_s > POISON_AFTER_S
+    def add(self, error: Later) -> None:
+        """Counts a failure for which the text can be the reason: a rate limit says nothing."""
+        self.count += error.maybe_posted or error.refused
+
+    def may_be_poison(self, now_s: float) -> bool:
+        """Whether it is time to find out if the text is at fault."""
+        return self.count >= POISON_TRIES and now_s - self.since_s >= POISON_AFTER_S
+
+    def is_enough(self, now_s: float) -> bool:
+        """Whether an old reply was tried for long enough."""
+        return now_s - self.since_s >= TRIED_FOR_S
 
 
 class PartPoster:
@@ -74,8 +80,6 @@ class PartPoster:
         self._bus = bus
         self._platform = platform
         self._receipts = receipts
-        self._posted = 0
-        """Parts that the platform took, to tell one that is down from one that chokes on a text."""
 
     async def post(self, part: Part, claim: Claim | Posted, *, notice_shown: bool) -> PartEnd:
         """Shows one part once, or a notice if the platform refuses its text."""
@@ -84,51 +88,73 @@ class PartPoster:
             return PartEnd.SHOWN
         look_first = claim is Claim.TRIED
         try:
-            try:
-                receipt, ended = await self._receipt_of(part, look_first=look_first), PartEnd.SHOWN
-            except Never as error:
-                if part.text == NOT_SHOWABLE:
-                    raise
-                logger().error(
-                    "refused by the platform", prompt=part.reply.prompt_id, why=str(error)
-                )
-                receipt, ended = NOT_POSTED, PartEnd.REFUSED
-                if not notice_shown:
-                    notice = replace(part, text=NOT_SHOWABLE)
-                    receipt = await self._receipt_of(notice, look_first=look_first)
+            receipt, ended = await self._ended(
+                part, look_first=look_first, notice_shown=notice_shown
+            )
         except Never as error:
             reason = f"the platform refuses it: {error}"
-            await self._give_up(part, reason, withdrawing=part.index == 0)
+            await self.give_up(part.reply, reason, withdrawing=part.index == 0)
             return PartEnd.GIVEN_UP
         except (Gone, Forbidden) as error:
-            await self._give_up(part, f"{type(error).__name__.lower()}: {error}")
+            await self.give_up(part.reply, f"{type(error).__name__.lower()}: {error}")
             return PartEnd.GIVEN_UP
         except _TooOld as error:
-            await self._give_up(part, str(error))
+            await self.give_up(part.reply, str(error))
             return PartEnd.GIVEN_UP
         await self._receipts.record(part.key, receipt, finished=part.count == 1)
         return ended
 
-    async def _receipt_of(self, part: Part, *, look_first: bool) -> str:
-        """The receipt of a part, tried until the platform takes it or says that it never will.
+    async def _ended(
+        self, part: Part, *, look_first: bool, notice_shown: bool
+    ) -> tuple[str, PartEnd]:
+        """The receipt of a part, or that of the notice in its place.
 
         Raises:
-            Never, Gone, Forbidden: as the platform says, or it keeps failing on this text alone.
+            Never: the platform refuses the notice as well.
+            Gone, Forbidden: as the platform says.
             _TooOld: nobody took it for a day.
         """
-        tries = _Tries(self._posted, time.monotonic())
+        is_notice = part.text == NOT_SHOWABLE
+        notice = None if notice_shown or is_notice else replace(part, text=NOT_SHOWABLE)
+        try:
+            return await self._taken(part, look_first=look_first, notice=notice)
+        except Never as error:
+            if is_notice:
+                raise
+            logger().error("refused by the platform", prompt=part.reply.prompt_id, why=str(error))
+        if notice is None:
+            return NOT_POSTED, PartEnd.REFUSED
+        receipt, _ = await self._taken(notice, look_first=look_first, notice=None)
+        return receipt, PartEnd.REFUSED
+
+    async def _taken(
+        self, part: Part, *, look_first: bool, notice: Part | None
+    ) -> tuple[str, PartEnd]:
+        """Tries until the platform takes the part, or says that it never will.
+
+        A text on which it always fails is replaced by the `notice`, once its place takes that.
+        """
+        tries = _Tries(time.monotonic())
         while True:
             try:
-                return await self._shown(part, look_first=look_first)
+                return await self._shown(part, look_first=look_first), PartEnd.SHOWN
             except Later as error:
-                metrics.post_failed.labels(self._platform.name, "later").inc()
-                if _age_s(part.reply) > GIVE_UP_AFTER_S:
-                    raise _TooOld(f"not shown within a day: {error}") from error
-                look_first = look_first or error.maybe_posted
-                tries.count += error.maybe_posted
-                if tries.is_poison(self._posted, time.monotonic()):
-                    raise Never(f"it fails again and again: {error}") from error
-                await self._wait(part, error)
+                later = error
+            now_s = time.monotonic()
+            metrics.post_failed.labels(self._platform.name, "later").inc()
+            look_first = look_first or later.maybe_posted
+            tries.add(later)
+            if tries.is_enough(now_s) and _age_s(part.reply) > GIVE_UP_AFTER_S:
+                raise _TooOld(f"not shown within a day: {later}") from later
+            if tries.may_be_poison(now_s) and part.text != NOT_SHOWABLE:
+                if notice is None:
+                    raise Never(f"it fails again and again: {later}") from later
+                with contextlib.suppress(Later):
+                    receipt = await self._shown(notice, look_first=look_first)
+                    logger().error("fails again and again", prompt=part.reply.prompt_id,
+                                   why=str(later))  # fmt: skip
+                    return receipt, PartEnd.REFUSED
+            await self._wait(part, later)
 
     async def _wait(self, part: Part, error: Later) -> None:
         logger().warning(
@@ -146,13 +172,11 @@ class PartPoster:
             metrics.posted_before.labels(name).inc()
             return receipt
         receipt = await self._platform.post(part)
-        self._posted += 1
         metrics.posted.labels(name).inc()
         return receipt
 
-    async def _give_up(self, part: Part, reason: str, *, withdrawing: bool = False) -> None:
+    async def give_up(self, reply: Reply, reason: str, *, withdrawing: bool = False) -> None:
         """Buries a reply; `withdrawing`: its preview, if there is one, must not stay behind."""
-        reply = part.reply
         metrics.post_failed.labels(self._platform.name, "given up").inc()
         await self._bus.bury(
             subject=names.reply_subject(reply.user, reply.prompt_id),

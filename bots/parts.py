@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
-from bots.platform import Preparing
 from bots.split_text import Length, pieces
 
 INLINE_CHARS: Final = 1_000
@@ -91,7 +90,9 @@ async def _off_the_loop(chars: int, work: Callable[[], _Result]) -> _Result:
 
 
 def _prepared(platform: Splitting, text: str) -> str:
-    return platform.prepared(text) if isinstance(platform, Preparing) else text
+    # Not `isinstance`: a protocol is compared member by member, which takes as long as the rest.
+    prepare: Callable[[str], str] | None = getattr(platform, "prepared", None)
+    return text if prepare is None else prepare(text)
 
 
 def _limited(platform: Splitting, text: str) -> list[str]:

@@ -5,14 +5,24 @@ events, parts and receipts only. It keeps no state about questions, since every 
 return address.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from shared.messages import AnyEvent, Partial, Reply
 
 Publish = Callable[[AnyEvent], Awaitable[object]]
 """Stores an event; returns when it is on disk. Raises `bus.Unavailable` or `bus.TooLarge`."""
+
+
+WAIT_LIMIT_S: Final = 600.0
+"""A platform that asks for a longer wait is asked again after this."""
+
+
+def bounded_s(seconds: float) -> float:
+    """A wait that a platform asks for: at least 0 and at most `WAIT_LIMIT_S`, also for NaN."""
+    return min(max(seconds, 0.0), WAIT_LIMIT_S) if math.isfinite(seconds) else WAIT_LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +47,17 @@ class PostError(Exception):
 class Later(PostError):  # noqa: N818  (named by what the caller does next)
     """Try again after `wait_s` seconds: a rate limit, an outage, a response that never came.
 
-    `maybe_posted`: the platform may have taken the part all the same, so look before posting again.
+    `maybe_posted`: the platform may have taken the part anyway, so look before posting it again.
+    `refused`: it understood the call and refused it for a reason that we do not know.
     """
 
-    def __init__(self, reason: str, wait_s: float, *, maybe_posted: bool = False) -> None:
+    def __init__(
+        self, reason: str, wait_s: float, *, maybe_posted: bool = False, refused: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.wait_s = wait_s
+        self.wait_s = bounded_s(wait_s)
         self.maybe_posted = maybe_posted
+        self.refused = refused
 
 
 class Never(PostError):  # noqa: N818  (named by what the caller does next)
@@ -101,7 +115,6 @@ class ChatPlatform(Protocol):
         """Stops listening; what was accepted is already stored."""
 
 
-@runtime_checkable
 class Preparing(Protocol):
     """A platform that cannot show every text as a model writes it."""
 

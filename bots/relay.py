@@ -32,7 +32,8 @@ WORKING_EVERY_S: Final = ACK_WAIT_S / 3
 """How often the server is told that a reply is still being worked on."""
 
 DEFECTS_LIMIT: Final = 3
-"""Defects of an adapter with one reply, after which its person gets a notice instead."""
+"""Defects of an adapter with one reply, after which its person gets a notice instead. After as many
+with the notice, the reply is a dead letter."""
 
 STOPPED: Final = "(stopped)"
 
@@ -143,7 +144,10 @@ class Relay:
             prompt_id = held.reply.prompt_id
             shown = False
             try:
-                await self._show(held.reply)
+                if self._defects[prompt_id] >= 2 * DEFECTS_LIMIT:
+                    await self._parts.give_up(held.reply, "the adapter has a defect with it")
+                else:
+                    await self._show(held.reply)
                 shown = True
             except Exception:  # noqa: BLE001  (whatever a platform does)
                 # A defect in a platform must not end the others' replies. Not acknowledged, so
@@ -195,7 +199,7 @@ class Relay:
         )
 
     async def _pieces(self, reply: Reply) -> list[str]:
-        """The texts of a reply's parts; of one that met defects again and again, a notice."""
+        """The texts of a reply's parts, or a notice if the adapter has a defect with them."""
         if self._defects[reply.prompt_id] >= DEFECTS_LIMIT:
             return [NOT_SHOWABLE]
         return await parts_of(self._platform, reply.text if reply.text.strip() else STOPPED)

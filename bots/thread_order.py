@@ -26,12 +26,15 @@ LOOK_AGAIN_S: Final = 0.5
 LOOKS_AT_ONCE: Final = 256
 """Receipts that partials have asked for; what comes meanwhile gets no preview."""
 
-Thread = tuple[str, str, str, str]
+Thread = tuple[str, str, str]
 
 
 def thread_of(user: str, place: Place) -> Thread:
-    """What the order holds for: one user's replies in one thread."""
-    return user, place.space, place.channel, place.thread
+    """What the order holds for: one user's replies in one thread.
+
+    Not by `space`: that changes with the readers, and the thread on the screen stays the same.
+    """
+    return user, place.channel, place.thread
 
 
 @dataclass(slots=True)
@@ -91,8 +94,9 @@ class ThreadOrder:
         while True:
             queue.changed.clear()
             first = queue.held[0]
-            if await self._may_go(first.reply.after):
-                return queue.held.pop(0)
+            if (held := await self._first_that_may_go(queue)) is not None:
+                queue.held.remove(held)
+                return held
             if waiting != first.reply.prompt_id:
                 waiting = first.reply.prompt_id
                 logger().info("waits for the reply before it", prompt=waiting)
@@ -101,6 +105,18 @@ class ThreadOrder:
                     await queue.changed.wait()
             except TimeoutError:
                 continue
+
+    async def _first_that_may_go(self, queue: Queue) -> Held | None:
+        """The oldest in the journal; any other one only because its named predecessor is finished.
+
+        The successor comes first if somebody replaced the journal's stream: sequences start again.
+        """
+        for held in tuple(queue.held):
+            is_first = held is queue.held[0]
+            after = held.reply.after
+            if (is_first or after is not None) and await self._may_go(after):
+                return held
+        return None
 
     async def _may_go(self, after: str | None) -> bool:
         if after is None or after in self._finished:

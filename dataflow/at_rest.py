@@ -5,6 +5,8 @@ one, in the other, or in both, and then the recovery store's is the newer.
 """
 
 import asyncio
+import hashlib
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,10 +16,14 @@ from typing import Final, NoReturn
 from dataflow.effects import Keep, Kept
 from shared.broken_sqlite import is_broken
 from shared.log import logger
+from shared.private_file import make_folder
 
 TABLES: Final = frozenset({"conversations"})
 FILE: Final = "at_rest.db"
 """Not `.sqlite3`: Bytewax takes each file of that name for one of its own."""
+
+ASIDE: Final = "unreadable"
+"""The folder for stored conversations that this version cannot read."""
 
 BUSY_S: Final = 30.0
 """Processes of a cluster on one machine write one after the other."""
@@ -42,6 +48,7 @@ class AtRest:
             sqlite3.Error: the file cannot be used.
         """
         self._unusable = unusable
+        self._store = store
         self._writing = _connection(store / FILE)
         with self._writing as connection:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -73,6 +80,18 @@ class AtRest:
                 self._unusable(error)
             raise
         return None if row is None else row[0]
+
+    def set_aside(self, user: str, saved: bytes, *, reason: str) -> None:
+        """Keeps a stored conversation that this version cannot read in a file of its own."""
+        folder = self._store / ASIDE
+        make_folder(folder)
+        path = folder / f"{hashlib.sha256(saved).hexdigest()[:16]}.json"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(saved)
+        logger().error(
+            "a stored conversation cannot be read: its memory begins again",
+            user=user, file=str(path), error=reason,
+        )  # fmt: skip
 
     def take(self, keeps: list[tuple[str, Keep]], done: Done) -> None:
         """Has conversations written, many in one transaction. Returns at once."""

@@ -40,10 +40,18 @@ def may_recall(said_in: Place, here: Place) -> bool:
 
 
 def same_thread(one: Place, other: Place) -> bool:
-    """Whether two places are one conversation on the screen."""
+    """Whether two places are one conversation on the screen.
+
+    `space` may differ: it names the readers, and they change while people go on writing. This says
+    nothing about who may hear what.
+    """
     return (
         one.thread == other.thread
         and one.channel == other.channel
-        and one.space == other.space
         and one.platform == other.platform
     )
+
+
+def same_channel(one: Place, other: Place) -> bool:
+    """Whether two places are in one channel, whoever could read it at the time."""
+    return one.channel == other.channel and one.platform == other.platform

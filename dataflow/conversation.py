@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from dataflow.audience import may_recall, same_thread
+from dataflow.audience import may_recall, same_channel, same_thread
 from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.known import Known, ask_anew, known_pending, known_turn
 from dataflow.request import TooLong, Window, request_of
@@ -43,6 +43,9 @@ WAITING_LIMIT: Final = 100
 SETTLED_LIMIT: Final = 256
 """Ids of a user's last settled questions, against a second delivery."""
 
+UNANSWERED_LIMIT: Final = 16
+"""Ids of a user's last refused or failed questions: an edit of one of these is a new attempt."""
+
 THREADS_LIMIT: Final = 64
 """Threads of a user in which the next reply names the one before it. In one that is older than
 these, a reply would have to be unshown while the user asked in 64 others."""
@@ -70,6 +73,7 @@ class Conversation:
         self._pending: list[Pending] = []
         # A dict keeps the order in which they came, and finds one at once.
         self._settled: dict[str, None] = {}
+        self._unanswered: dict[str, None] = {}
         # By thread, the last question whose reply is in the journal; the newest thread is last.
         self._latest: dict[str, Latest] = {}
         self._next_order = 1
@@ -89,6 +93,7 @@ class Conversation:
                 next_order=self._next_order,
                 ratio=self._ratio,
                 latest=self._latest,
+                unanswered=tuple(self._unanswered),
             )
         )
 
@@ -105,6 +110,7 @@ class Conversation:
         conversation._next_order = saved.next_order
         conversation._ratio = saved.ratio
         conversation._latest = dict(saved.latest)
+        conversation._unanswered = dict.fromkeys(saved.unanswered)
         return conversation
 
     @property
@@ -138,7 +144,7 @@ class Conversation:
             case Again():
                 effects = self._again(event, replayed=replayed)
             case Reset():
-                self._forget(lambda place: may_recall(place, event.place))
+                self._forget(lambda p: may_recall(p, event.place) or same_channel(p, event.place))
             case Forget():
                 self._forget(lambda _: True)
             # Rate and Configure are for others who read the same stream.
@@ -163,12 +169,16 @@ class Conversation:
 
     def _note_settled(self, pending: Pending, reply: Reply) -> None:
         self._settled[pending.ask.id] = None
+        if reply.outcome in {"refused", "failed"} and not pending.forgotten:
+            self._unanswered[pending.ask.id] = None
         if not pending.at_once:
             thread = _thread_key(pending.ask.place)
             self._latest.pop(thread, None)
             self._latest[thread] = Latest(reply.prompt_id, reply.answered_at)
         while len(self._settled) > SETTLED_LIMIT:
             del self._settled[next(iter(self._settled))]
+        while len(self._unanswered) > UNANSWERED_LIMIT:
+            del self._unanswered[next(iter(self._unanswered))]
         while len(self._latest) > THREADS_LIMIT:
             del self._latest[next(iter(self._latest))]
 
@@ -179,16 +189,26 @@ class Conversation:
     # --- the rules --------------------------------------------------------------------------
 
     def _on_ask(self, new: Pending) -> list[Effect]:
-        if new.ask.id in self._settled or self._find(new.ask.id) is not None:
+        if self._find(new.ask.id) is not None:
             return []
+        if new.ask.id in self._settled:
+            return self._look_up(new)
         if len(self._pending) >= WAITING_LIMIT:
             return self._refuse_at_once(new)
         # Platforms deliver out of order; waiting questions are sorted by when they were said.
-        at = len(self._pending)
-        while at and self._is_later(self._pending[at - 1], new):
-            at -= 1
-        self._pending.insert(at, new)
+        later = (n for n, p in enumerate(self._pending) if self._is_later(p, new))
+        self._pending.insert(next(later, len(self._pending)), new)
         return []
+
+    def _look_up(self, new: Pending) -> list[Effect]:
+        """A settled question that comes again: only the journal knows whether its reply is there.
+
+        It almost always is, and nothing follows. If the journal was lost, the question is answered
+        out of turn. It is not remembered again: it may have been deleted since.
+        """
+        new.replayed = new.forgotten = new.at_once = True
+        self._pending.append(new)
+        return [self._call(new)]
 
     def _refuse_at_once(self, new: Pending) -> list[Effect]:
         """Refuses one question too many. In its turn the refusal would come when it is not true."""
@@ -231,9 +251,10 @@ class Conversation:
 
     def _on_late_edit(self, event: Edited, *, replayed: bool) -> list[Effect]:
         """An edit of a question that is not pending: the edit has the words, whoever forgot."""
-        if not event.ask_again:
-            return []
         known = self._known(event.prompt_id, event.place)
+        if not event.ask_again and event.prompt_id not in self._unanswered:
+            return []  # people correct a typo, and have their answer
+        self._unanswered.pop(event.prompt_id, None)
         if known is None:
             return self._on_ask(Pending(ask_anew(event, event.text), replayed))
         if known.text == event.text:
@@ -283,12 +304,14 @@ class Conversation:
         It counts as asked until the journal has it: after a crash its reply may be an answer.
         """
         assert pending.ends is not None  # noqa: S101  (nothing else is settled)
-        after = None if pending.at_once else self._before(pending)
+        after = self._before(pending)
         self._begin(pending)
         return Settle(pending.ask, pending.ends, pending.words, after)
 
     def _before(self, pending: Pending) -> str | None:
         """The question whose reply comes before this one in the thread."""
+        if pending.at_once:
+            return None
         latest = self._latest.get(_thread_key(pending.ask.place))
         if latest is None or pending.ask.said_at - latest.answered_at > NAMED_FOR:
             return None
@@ -301,7 +324,7 @@ class Conversation:
 
     def _start(self) -> Iterator[Effect]:
         """Takes what may be taken now: one question a thread, in order; few model calls a user."""
-        threads = [p.ask.place for p in self._pending if p.asked]
+        threads = [p.ask.place for p in self._pending if p.asked and not p.at_once]
         calling = len(threads)
         for pending in [p for p in self._pending if not p.asked]:
             place = pending.ask.place
@@ -352,4 +375,5 @@ class Conversation:
 
 
 def _thread_key(place: Place) -> str:
-    return f"{place.space}/{place.channel}/{place.thread}"
+    """The same for places that are the `same_thread`; a user has one platform."""
+    return f"{place.channel}/{place.thread}"

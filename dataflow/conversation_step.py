@@ -52,7 +52,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
         if user := quiet_user(snapshot):
             self._user, self._unread = user, snapshot
         else:
-            self._conversation = Conversation.load(snapshot, window)
+            self._conversation = self._loaded(snapshot, "")
             self._user = self._conversation.user
             # A worker that resumed with unanswered questions is woken once, to ask them again.
             self._wake = NOW if self._conversation.pending else None
@@ -121,7 +121,18 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
             if saved is None:
                 return Conversation(self._window, user)
             metrics.restored.inc()
-        return Conversation.load(saved, self._window)
+        return self._loaded(saved, user)
+
+    def _loaded(self, saved: bytes, user: str) -> Conversation:
+        """A stored conversation. One that cannot be read is set aside, and its user begins again.
+
+        A newer version may have written it; it must not end everybody's flow.
+        """
+        try:
+            return Conversation.load(saved, self._window)
+        except ValueError as error:
+            self._at_rest.set_aside(user, saved, reason=type(error).__name__)
+            return Conversation(self._window, user)
 
     def _keep(self) -> list[Keep]:
         if self._unread is not None:

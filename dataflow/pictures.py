@@ -6,7 +6,7 @@ with many pictures would end the process. What the model does not see is named t
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -53,8 +53,7 @@ class Pictures:
         self._question_bytes = question_bytes
         self._wait_s = wait_s
 
-    @asynccontextmanager
-    async def with_pictures(self, ask: Ask, messages: Messages) -> AsyncIterator[Messages]:
+    def with_pictures(self, ask: Ask, messages: Messages) -> AbstractAsyncContextManager[Messages]:
         """The request with the question's pictures in its last message.
 
         They are held until the model begins to answer, at most as long as the context lasts. A
@@ -64,9 +63,12 @@ class Pictures:
             ModelError: too many other pictures are under way.
         """
         attached = [attachment for attachment in ask.attachments if attachment.blob is not None]
-        if not attached:
-            yield messages
-            return
+        return self._with(attached, messages) if attached else nullcontext(messages)
+
+    @asynccontextmanager
+    async def _with(
+        self, attached: list[Attachment], messages: Messages
+    ) -> AsyncIterator[Messages]:
         left = await self._taken(min(len(attached) * BLOB_LIMIT_BYTES, self._question_bytes))
         *before, question = messages
         parts: list[dict[str, Any]] = [

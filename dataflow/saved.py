@@ -50,7 +50,8 @@ class Saved:
     """A conversation at rest: what a snapshot holds. New fields need a default.
 
     The order is that in which they are written: `quiet_user` reads the first two. `latest` holds by
-    thread the last question whose reply is in the journal.
+    thread the last question whose reply is in the journal, `unanswered` the ids of those
+    that ended without an answer.
     """
 
     user: str = ""
@@ -60,6 +61,7 @@ class Saved:
     next_order: int
     ratio: float
     latest: dict[str, Latest] = field(default_factory=dict)
+    unanswered: tuple[str, ...] = ()
     v: int = 1
 
 

@@ -13,16 +13,18 @@ from typing import Any, Final
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
+from nats.js import api
+from pydantic import ValidationError
 
 from shared import metrics, names, quota
-from shared.connection import REQUEST_TIMEOUT_S
+from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT
 from shared.group_commit import GroupCommit
 from shared.log import logger
 from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
-from shared.publishing import OverQuota, Publishing, TooLarge
+from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
 from shared.quota import Shares
 
-__all__ = ["CUT", "Bus", "OverQuota", "TooLarge"]
+__all__ = ["CUT", "Bus", "OverQuota", "StoreFull", "TooLarge"]
 
 CUT: Final = "\n\n[cut: too long]"
 """The end of an answer that fits no message."""
@@ -39,6 +41,10 @@ _HEADER_ROOM_BYTES: Final = 4096
 """For subject and headers, which count towards the server's largest message: one byte more, and
 the server closes the connection for good."""
 
+_BURY_WITHIN_S: Final = 3.0
+_BURY_AGAIN_S: Final = 60.0
+"""A server that takes no dead letters is not asked again for this long."""
+
 _DEAD_HEAD_BYTES: Final = 1024
 """Kept of a dead letter whose sender's share of them is used up."""
 
@@ -50,6 +56,7 @@ class Bus(Publishing):
         super().__init__(url, on_closed)
         self._replies = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
         self._dead_shares = Shares(quota.DEAD_SHARE_BYTES)
+        self._no_dead_letters_until_s = 0.0
         self.blob_shares = Shares(quota.BLOB_SHARE_BYTES)
 
     # --- the journal ------------------------------------------------------------------------
@@ -79,11 +86,12 @@ class Bus(Publishing):
             except nats.js.errors.BadRequestError as error:
                 if error.err_code not in _ANSWERED_ALREADY:
                     raise
-                stored = await self._direct_get(subject)
-                if stored is None:
+                message = await self._direct_get(subject)
+                if message is None:
                     raise  # deleted in between: try again
                 metrics.answered_before.inc()
-                return stored
+                # One that cannot be read stays for good, and nothing can be stored in its place.
+                return _journaled(message) or Journaled(reply)
             platform, _ = names.split_user(reply.user)
             metrics.answered.labels(platform, reply.outcome).inc()
             return Journaled(reply)
@@ -93,14 +101,14 @@ class Bus(Publishing):
     async def stored_reply(self, user: str, prompt_id: str) -> Journaled | None:
         """The journal's reply to a prompt. Goes on asking until the server answers."""
         subject = names.reply_subject(user, prompt_id)
-        return await self.until_done(lambda: self._direct_get(subject))
+        message = await self.until_done(lambda: self._direct_get(subject))
+        return None if message is None else _journaled(message)
 
-    async def _direct_get(self, subject: str) -> Journaled | None:
+    async def _direct_get(self, subject: str) -> api.RawStreamMsg | None:
         try:
-            message = await self.js.get_last_msg(names.REPLIES, subject, direct=True)
+            return await self.js.get_last_msg(names.REPLIES, subject, direct=True)
         except nats.js.errors.NotFoundError:
             return None
-        return Journaled(Reply.model_validate_json(message.data or b""))
 
     async def reply_when_stored(
         self, user: str, prompt_id: str, *, timeout_s: float
@@ -147,8 +155,9 @@ class Bus(Publishing):
         dedupe_id: str = "",
         limit_bytes: int | None = None,
     ) -> None:
-        """Stores what nobody can read among the dead letters. Goes on trying until it is stored.
+        """Stores what nobody can read among the dead letters, if the server takes it in time.
 
+        Others wait behind it, and it stays in the stream that it came from, so nothing is lost.
         `dedupe_id` names the message, so that reading it again stores no second copy. What exceeds
         `limit_bytes`, or what the server takes together with the headers, is cut off; of one user's
         many, only the beginning is kept, so that nobody can push out the dead letters of others.
@@ -163,12 +172,25 @@ class Bus(Publishing):
         async def once() -> None:
             await self.js.publish(names.dead_letter_subject(subject), data, headers=headers)
 
-        await self.until_done(once)
+        await self._buried(once)
         metrics.unreadable.inc()
         if times := self._seldom.times(f"unreadable {subject.partition('.')[0]}", time.monotonic()):
             logger().warning(
                 "unreadable: put among the dead letters",
                 subject=subject, reason=reason, times=times,
+            )  # fmt: skip
+
+    async def _buried(self, once: Callable[[], Awaitable[None]]) -> None:
+        """Waits for one dead letter; if the server refuses them, the next ones do not wait."""
+        if time.monotonic() < self._no_dead_letters_until_s:
+            return
+        try:
+            await self.until_done(once, refused_for_s=_BURY_WITHIN_S)
+        except TRANSIENT as error:
+            self._no_dead_letters_until_s = time.monotonic() + _BURY_AGAIN_S
+            logger().error(
+                "nats takes no dead letters: they stay in their stream",
+                error=str(error), remedy=f"check the stream {names.DLQ} and its permissions",
             )  # fmt: skip
 
     async def last_sequence(self, stream: str) -> int:
@@ -190,3 +212,12 @@ class Bus(Publishing):
     async def watch(self, subject: str, see: Callable[[Msg], Awaitable[None]]) -> Any:
         """Has `see` called for each message on a core subject; returns the subscription."""
         return await self.client.subscribe(subject, cb=see)
+
+
+def _journaled(message: api.RawStreamMsg) -> Journaled | None:
+    """The reply in a message of the journal; None if this version cannot read it."""
+    try:
+        return Journaled(Reply.model_validate_json(message.data or b""))
+    except ValidationError:
+        logger().error("a stored reply cannot be read", subject=message.subject)
+        return None

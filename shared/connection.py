@@ -89,13 +89,13 @@ class _Client(Client):
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> Msg:
-        try:
-            subject.decode()
-        except UnicodeDecodeError:
+        if not subject.isascii():
             subject = subject.decode(errors="replace").encode()
         return cast("Msg", super()._build_message(sid, subject, reply, data, headers))
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        if not headers:
+            return None
         try:
             return await super()._process_headers(headers)
         except (ValueError, IndexError):  # the server's own are well formed
@@ -235,8 +235,14 @@ class Connection:
         self._on_reconnect.add(call)
         return lambda: self._on_reconnect.discard(call)
 
-    async def until_done(self, once: Callable[[], Awaitable[T]]) -> T:
-        """The result of `once`, tried until NATS does it; told once, and once when it is over."""
+    async def until_done(
+        self, once: Callable[[], Awaitable[T]], *, refused_for_s: float | None = None
+    ) -> T:
+        """The result of `once`, tried until NATS does it. It logs trouble once, and its end.
+
+        After `refused_for_s` seconds in which the server was there and did not do it, the last
+        error is raised; by default never.
+        """
         now = asyncio.get_running_loop().time
         wait_s = _RETRY_FIRST_S
         refused_since: float | None = None
@@ -248,7 +254,10 @@ class Connection:
                 except TRANSIENT as error:
                     # While it is away `_lost` has told it, and just after that it opens its files.
                     refused_since = (refused_since or now()) if self.connected else None
-                    if not struggling and refused_since and now() - refused_since >= _STARTS_S:
+                    refused_s = now() - refused_since if refused_since else 0.0
+                    if refused_for_s is not None and refused_s >= refused_for_s:
+                        raise
+                    if not struggling and refused_s >= _STARTS_S:
                         struggling = True
                         self._struggle(error)
                     await asyncio.sleep(wait_s)

@@ -252,6 +252,16 @@ class Partial(Message, cache_strings="keys"):
     status: Text = Field(default="", max_length=NOTE_LIMIT_CHARS, exclude_if=lambda text: not text)
 
 
+COMPLAINTS_READ: Final = 100
+
+_FIELDS: Final = frozenset(
+    field
+    for message in (Ask, Stop, Reset, Rate, Again, Edited, Deleted, Forget, Configure, Place, Quote,
+                    Attachment)
+    for field in message.model_fields
+)  # fmt: skip
+
+
 class Unreadable(Exception):  # noqa: N818
     """A stored message that is not an event. `sender` is where to say so, if that could be read."""
 
@@ -303,8 +313,13 @@ def _version_complaint(data: bytes) -> str | None:
 
 
 def _complaint(error: ValidationError) -> str:
+    """What is wrong, without a word of the message: the reason is logged and sent back."""
+    if error.error_count() > COMPLAINTS_READ:
+        return "too many fields are wrong"  # reading all of them would take too long
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "union_tag_invalid":
+        return "kind: it is none that this version knows"
+    where = ".".join(str(part) for part in first["loc"] if part in _FIELDS or part.__class__ is int)
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 

@@ -57,6 +57,10 @@ class OverQuota(Exception):  # noqa: N818
     """This user has stored as much as one user may: tell them; trying again soon will not help."""
 
 
+class StoreFull(OverQuota):
+    """Nobody's message can be stored until a person makes room: tell this user to come back."""
+
+
 class Publishing(Connection):
     """A connection over which events are stored."""
 
@@ -77,7 +81,7 @@ class Publishing(Connection):
 
         Raises:
             TooLarge: it will never fit.
-            OverQuota: it is new, and the share is used up.
+            OverQuota: it is new, and the share is used up, or there is no room (`StoreFull`).
             Unavailable: NATS could not store it in time; a later repeat is safe.
         """
         data = event.wire()
@@ -127,6 +131,8 @@ class Publishing(Connection):
             if error.err_code == _NOT_STORED and _SUBJECT_FULL in (error.description or ""):
                 self._log_over_quota(headers["Nats-Msg-Id"])
                 raise OverQuota("the server keeps no more messages of this user") from error
+            if is_full(error):
+                raise StoreFull("the store of questions is full") from error
             raise Unavailable(f"NATS does not store now: {error.description}") from error
         except nats.errors.MaxPayloadError as error:
             raise TooLarge(len(data), EVENT_LIMIT_BYTES) from error

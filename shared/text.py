@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator
 
+_LONE: Final = re.compile(r"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
 _HIGH_AT_END: Final = re.compile(r"[\ud800-\udbff]\Z")
 
 
@@ -19,8 +20,17 @@ def repaired(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return _joined(text)
     return text
+
+
+def _joined(text: str) -> str:
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        # A codec's own replacement takes 1 µs for each lone half, in texts that hold nothing else.
+        paired = _LONE.sub("\ufffd", text)
+        return paired.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
 
 
 def _repaired_if_text(value: object) -> object:
@@ -40,6 +50,8 @@ class Joining:
     def add(self, piece: str) -> str:
         """The text that is complete with this piece."""
         text = self._half + piece
+        if text.isascii():
+            return text  # the common case, for each piece of each answer
         match = _HIGH_AT_END.search(text)
         self._half = match[0] if match else ""
         return repaired(text[: match.start()] if match else text)

@@ -15,7 +15,7 @@ from bots.discord.places import address_of
 from bots.discord.posting import Poster
 from bots.discord.refusals import FAILURES
 from bots.discord.settings import DiscordSettings
-from bots.discord.words import saying
+from bots.discord.words import not_stored, saying
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
 from shared.messages import Deleted, Edited
@@ -78,7 +78,7 @@ class Changes:
         try:
             await asking.publish(event)
         except (TooLarge, OverQuota) as error:
-            key = "too long" if isinstance(error, TooLarge) else "over quota"
+            key = not_stored(error)
             await self._poster.say(address, saying(key), f"{event.id}-{key}")
 
     async def on_delete(self, message_ids: set[int]) -> None:

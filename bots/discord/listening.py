@@ -22,7 +22,7 @@ from bots.discord.raw import Json, addressed, id_of
 from bots.discord.refusals import FAILURES
 from bots.discord.settings import DiscordSettings
 from bots.discord.typing import Typing
-from bots.discord.words import saying
+from bots.discord.words import not_stored, saying
 from bots.endings import end
 from bots.seen import Seen
 from shared.bus import OverQuota, TooLarge
@@ -188,8 +188,7 @@ class Listening:
             new = await self._asking.publish(ask)
         except (TooLarge, OverQuota) as error:
             if not noticed:
-                key = "too long" if isinstance(error, TooLarge) else "over quota"
-                await self._say(message.id, spot.channel, key)
+                await self._say(message.id, spot.channel, not_stored(error))
             return
         self._memory.follow(spot.channel, message.id, direct=spot.direct)
         self._asking.asked(message.id, ask.user, ask.place)

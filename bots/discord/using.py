@@ -24,7 +24,7 @@ from bots.discord.places import Spot, address_of, is_in, place_of
 from bots.discord.quotes import quote_of
 from bots.discord.refusals import FAILURES
 from bots.discord.typing import Typing
-from bots.discord.words import saying
+from bots.discord.words import not_stored, saying
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
 from shared.messages import Again, AnyEvent, Place, Rate, Reset, Stop
@@ -170,10 +170,8 @@ class Using:
             queue = self._asking.queues.of(events.user_of(interaction.user.id))
             async with asyncio.timeout(GIVE_UP_AFTER_S), queue:
                 decided.set_result(await work())
-        except TooLarge:
-            decided.set_result("too long")
-        except OverQuota:
-            decided.set_result("over quota")
+        except (TooLarge, OverQuota) as error:
+            decided.set_result(not_stored(error))
         except FAILURES as error:
             logger().error("not taken", id=interaction.id, error=type(error).__name__)
             decided.set_result("not taken")

@@ -8,6 +8,8 @@ from typing import Final
 import discord
 from discord import app_commands
 
+from shared.bus import OverQuota, StoreFull, TooLarge
+
 LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
 
 NAMES: Final[dict[str, tuple[str, str, str, str]]] = {
@@ -177,6 +179,13 @@ def language_of(locale: object) -> int:
     """The index of a locale's language; English for every other one."""
     name = str(getattr(locale, "value", locale)).partition("-")[0]
     return LANGUAGES.index(name) if name in LANGUAGES else 0
+
+
+def not_stored(error: OverQuota | TooLarge) -> str:
+    """The key of what a person reads if their message can never be stored, or has no room."""
+    if isinstance(error, TooLarge):
+        return "too long"
+    return "not taken" if isinstance(error, StoreFull) else "over quota"
 
 
 def saying(key: str, locale: object = "en") -> str:

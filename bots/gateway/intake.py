@@ -27,7 +27,7 @@ from bots.gateway.request import (
 )
 from bots.gateway.unanswered import Unanswered
 from bots.user_queues import UserQueues
-from shared.bus import Bus, OverQuota, TooLarge
+from shared.bus import Bus, OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Ask, Reply
@@ -148,6 +148,8 @@ class Intake:
             await self._refuse(message.reply, error.code, error.reason)
         except TooLarge as error:
             await self._refuse(message.reply, TOO_LARGE, str(error))
+        except StoreFull as error:
+            await self._refuse(message.reply, UNAVAILABLE, f"{error}; try again later")
         except OverQuota:
             await self._refuse(message.reply, TOO_MANY, self._asker.over_quota)
         except Unavailable as error:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic import BaseModel, ValidationError
+
 from shared import names
 from shared.messages import TEXT_LIMIT_CHARS, Ask, Place
 from shared.text import repaired
@@ -34,6 +36,12 @@ which we may publish and the asker may not.
 """
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
+
+REQUEST_LIMIT_BYTES: Final = 512_000
+"""More than the longest prompt takes as JSON, unless it is escaped throughout."""
+
+GUEST_LIMIT_BYTES: Final = 64_000
+"""Reading a request takes processor time, and a guest need not say who pays for it."""
 
 _ID_CHARS: Final = 200
 """Of a prompt id, as `messages.PromptId` has it."""
@@ -80,7 +88,7 @@ def ask_of(
     Raises:
         Refused: with the reason in words for the asker.
     """
-    body = _body(data)
+    body = _body(data, GUEST_LIMIT_BYTES if guest else REQUEST_LIMIT_BYTES)
     name = _user_id(body)
     if guest:
         name = GUEST_PREFIX + name
@@ -105,22 +113,38 @@ def ask_of(
     )
 
 
-def _body(data: bytes) -> dict[str, Any]:
+class _Body(BaseModel):
+    """What is used of a request; the rest is read over, without a Python object for each value."""
+
+    user_id: Any = None
+    prompt: Any = None
+
+
+def _body(data: bytes, limit_bytes: int) -> _Body:
+    if len(data) > limit_bytes:
+        raise Refused(
+            TOO_LARGE, f"the request has {len(data):,} bytes and may have {limit_bytes:,}"
+        )
     try:
-        body = json.loads(data.decode())
+        return _Body.model_validate_json(data)
+    except ValidationError as error:
+        if error.errors(include_input=False, include_url=False)[0]["type"] != "json_invalid":
+            raise Refused(
+                BAD_REQUEST, "the request is not a JSON object with user_id and prompt"
+            ) from error
+    # Stricter than Python: half of a surrogate pair, for one, is repaired here.
+    try:
+        return _Body.model_validate(json.loads(data.decode()))
     except UnicodeDecodeError as error:
         raise Refused(BAD_REQUEST, "the request is not valid UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise Refused(
             BAD_REQUEST, 'the request is not JSON; send {"user_id": "...", "prompt": "..."}'
         ) from error
-    if not isinstance(body, dict):
-        raise Refused(BAD_REQUEST, "the request is not a JSON object with user_id and prompt")
-    return body
 
 
-def _user_id(body: dict[str, Any]) -> str:
-    value = body.get("user_id")
+def _user_id(body: _Body) -> str:
+    value = body.user_id
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -130,8 +154,8 @@ def _user_id(body: dict[str, Any]) -> str:
     return value
 
 
-def _prompt(body: dict[str, Any]) -> str:
-    value = body.get("prompt")
+def _prompt(body: _Body) -> str:
+    value = body.prompt
     if not isinstance(value, str):
         raise Refused(BAD_REQUEST, "prompt is missing or no text")
     value = repaired(value)  # JSON can escape half of a surrogate pair

@@ -11,7 +11,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bots.platform import Forbidden, Gone, Later, Never, PostError
+from bots.platform import Forbidden, Gone, Later, Never, PostError, bounded_s
 
 CALL_TIMEOUT_S: Final = 10.0
 """A call that hangs is given up; Slack itself answers within 3 s or not at all."""
@@ -144,7 +144,7 @@ def wait_of(error: BaseException) -> float | None:
         return None
     headers: dict[str, Any] = {k.lower(): v for k, v in error.response.headers.items()}
     try:
-        return max(float(headers.get("retry-after", "")), 0.0)
+        return bounded_s(float(headers.get("retry-after", "")))
     except ValueError:
         return AGAIN_S
 
@@ -181,7 +181,7 @@ def post_error(error: BaseException) -> PostError:
         if code in codes:
             return kind(code)
     if is_refusal(error):
-        return Later(f"Slack refuses it: {code}", REFUSED_AGAIN_S)
+        return Later(f"Slack refuses it: {code}", REFUSED_AGAIN_S, refused=True)
     # Everything else: an outage, a time-out, a response that never came. It may have been taken.
     reason = code or type(error).__name__
     return Later(f"Slack does not take it now: {reason}", AGAIN_S, maybe_posted=True)

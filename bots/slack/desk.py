@@ -23,7 +23,7 @@ from bots.slack.shapes import text
 from bots.slack.status import Status
 from bots.slack.teams import Team, Teams
 from bots.slack.text import hosts
-from shared.bus import OverQuota, TooLarge
+from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Address, AnyEvent, Place
@@ -155,6 +155,8 @@ class Desk:
             return await self.publish(event)
         except TooLarge:
             words = TOO_LONG
+        except StoreFull:
+            words = NOT_NOW
         except OverQuota:
             words = OVER_QUOTA
         logger().info("not stored", prompt=event.id, over_quota=words is OVER_QUOTA)

@@ -27,7 +27,7 @@ from bots.slack.notes import note_of
 from bots.slack.shapes import EMPTY, mapping, mappings, text, value
 from bots.slack.teams import Team
 from bots.slack.text import plain
-from shared.bus import OverQuota, TooLarge
+from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Again, AnyEvent, Ask, Rate, Reset, Stop
@@ -61,7 +61,7 @@ class Gestures:
             return {"text": HELP}
         try:
             return await self._command(body, name)
-        except (Unavailable, *CALL_ERRORS):
+        except (Unavailable, StoreFull, *CALL_ERRORS):
             return {"text": NOT_NOW}
         except (ValidationError, TooLarge):
             return {"text": TOO_LONG}
@@ -133,8 +133,8 @@ class Gestures:
         if action == STOP:
             event: AnyEvent = Stop(id=event_id(team.id, channel, "stop", stamp), **common)
         elif action == AGAIN:
-            # Named by the message, so that a second click asks nothing again.
-            event = Again(id=event_id(team.id, channel, "again", ts), **common)
+            # Named by the click, not by the message: the first new answer may have failed.
+            event = Again(id=event_id(team.id, channel, "again", stamp), **common)
         elif action == RATE:
             event = Rate(id=event_id(team.id, channel, "rate", stamp), thumb=thumb, **common)
         else:

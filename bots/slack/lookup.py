@@ -22,6 +22,9 @@ from bots.slack.threads import asker_of
 NOT_THERE_S: Final = 30.0
 """A thread or a channel without the bot is believed to be so for this long at most."""
 
+CHANNEL_S: Final = 300.0
+"""Who can read a channel changes without an event: it is opened, closed or shared."""
+
 PAGE: Final = 999
 """The most that both conversations.history and conversations.replies give in one call."""
 
@@ -37,7 +40,7 @@ class Lookup:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._people: Remembered[Person] = Remembered(now)
-        self._channels: Remembered[Channel] = Remembered(now)
+        self._channels: Remembered[Channel] = Remembered(now, seconds=CHANNEL_S)
         self._askers: Remembered[tuple[str, ...]] = Remembered(now)  # half of a set's room
         self._not_there: Remembered[bool] = Remembered(now, seconds=NOT_THERE_S)
 

@@ -88,7 +88,7 @@ def quotes_of(found: Iterable[Heard], names: Mapping[str, str]) -> tuple[Quote, 
     def author(heard: Heard) -> str:
         if heard.to:
             return f"bot, to {names.get(heard.to, heard.to)}"
-        return names.get(heard.author, heard.author)
+        return names.get(heard.author, heard.author) or "somebody"
 
     return tuple(Quote(author=author(heard), text=plain(heard.text, names)) for heard in found)
 

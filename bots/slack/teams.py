@@ -14,9 +14,10 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.adapter import Misconfigured
-from bots.platform import Gone
+from bots.platform import Gone, Later
 from bots.slack.api import AGAIN_S, CALL_ERRORS, client_of, code_of, post_error, wait_of
 from bots.slack.remembered import Remembered
+from shared.connection import Unavailable
 from shared.log import logger
 
 KNOWN_FOR_S: Final = 600.0
@@ -101,7 +102,10 @@ class Teams(AsyncAuthorize):
             return await self.first()
         if (known := self._known.get(team)) is not None:
             return known
-        token = await self._installations.token(team, enterprise)
+        try:
+            token = await self._installations.token(team, enterprise)
+        except Unavailable as error:
+            raise Later(str(error), AGAIN_S) from error
         if token is None:
             raise Gone("the app is not installed in that workspace")
         client = client_of(token, self._api_url, self._session)

@@ -13,7 +13,7 @@ from bots.split_text import Length
 from bots.terminal.lines import Lines, TooLong
 from bots.terminal.screen import Screen
 from shared import names
-from shared.bus import TooLarge
+from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import TEXT_LIMIT_CHARS, Ask, Partial, Place, Reply, Reset, Stop
@@ -143,6 +143,9 @@ class Terminal:
             return False
         except TooLarge as error:
             self._show_own(f"Not sent: {error}. Please send it in pieces.")
+            return False
+        except OverQuota as error:
+            self._show_own(f"Not sent: {error}. Please try again later.")
             return False
         return True
 

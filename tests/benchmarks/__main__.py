@@ -19,6 +19,7 @@ from pathlib import Path
 from shared import log
 from tests.benchmarks import (
     adapters,
+    blocking,
     concurrency,
     first_token,
     hops,
@@ -49,6 +50,7 @@ MEASURES: dict[str, Measure] = {
     "memory_and_resume": memory_and_resume.measure,
     "known_users": known_users.measure,
     "adapters": adapters.measure,
+    "blocking": blocking.measure,
     "whole_way": whole_way.measure,
     "idle_cpu": idle_cpu.measure,
 }

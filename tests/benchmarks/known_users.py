@@ -18,7 +18,7 @@ from tests.benchmarks.figures import Figure, Target, median_ms
 from tests.benchmarks.load import people
 from tests.benchmarks.memory_and_resume import CHARS, SETTLE_S
 from tests.benchmarks.processes import flow_without_model, nats, pid_of, rss_mb, started
-from tests.running import direct, question
+from tests.running import question
 
 TALKING = 1_000
 KNOWN = 1_000_000
@@ -89,12 +89,10 @@ async def _talking(home: Path, known: int) -> Found:
 
 
 async def _put_to_rest(store: Path, known: int) -> None:
-    place = direct("known")
-    turn = turn_of("known-0", place, "q" * CHARS, "a" * CHARS, 1)
+    ask = question("known", 0, "q" * CHARS)
+    turn = turn_of(ask, ask.place, ask.text, "a" * CHARS, 1)
     mark = "USER"
-    saved = Saved(
-        user=mark, pending=(), turns=(turn,), settled=("known-0",), next_order=2, ratio=1.3
-    )
+    saved = Saved(user=mark, pending=(), turns=(turn,), settled=(ask.id,), next_order=2, ratio=1.3)
     template = SAVED.dump_json(saved)
     at_rest = AtRest(store)
     for begin in range(0, known, A_TRANSACTION):

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from shared import names
 from shared.bus import Bus
+from shared.messages import Ask
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.processes import nats
 from tests.running import question
 
 AT_ONCE = (1, 20, 200, 2000)
 TIMES = 9
+PEOPLE = 50
+"""Nobody may store a day's share of questions in one moment."""
 
 
 async def measure(home: Path) -> list[Figure]:
@@ -23,8 +26,12 @@ async def measure(home: Path) -> list[Figure]:
         bus = await Bus.connect(server.url, name="storing")
         numbers = itertools.count()
 
+        def questions(kind: str, count: int) -> list[Ask]:
+            asked = itertools.islice(numbers, count)
+            return [question(f"{kind}{number % PEOPLE}", number, "hello") for number in asked]
+
         async def one_by_one(count: int) -> float:
-            asks = [question("alone", next(numbers), "hello") for _ in range(count)]
+            asks = questions("alone", count)
             began = time.monotonic()
             await asyncio.gather(
                 *(
@@ -37,7 +44,7 @@ async def measure(home: Path) -> list[Figure]:
             return count / (time.monotonic() - began)
 
         async def together(count: int) -> float:
-            asks = [question("together", next(numbers), "hello") for _ in range(count)]
+            asks = questions("together", count)
             began = time.monotonic()
             await asyncio.gather(*map(bus.publish, asks))
             return count / (time.monotonic() - began)

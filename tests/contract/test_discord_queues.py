@@ -9,7 +9,7 @@ from bots.discord import acknowledging, asking, using
 from bots.discord.words import saying
 from bots.platform import Part
 from shared.blobs import NoRoom
-from shared.bus import OverQuota, TooLarge
+from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.messages import Again, AnyEvent, Ask, Deleted, Edited, Rate, Reset, Stop
 from tests.contract.worlds.discord import DiscordWorld
@@ -192,7 +192,8 @@ async def test_a_store_that_comes_back_keeps_the_picture(world: DiscordWorld) ->
 
 
 @pytest.mark.parametrize(
-    ("error", "key"), [(OverQuota(), "over quota"), (TooLarge(2, 1), "too long")]
+    ("error", "key"),
+    [(OverQuota(), "over quota"), (StoreFull(), "not taken"), (TooLarge(2, 1), "too long")],
 )
 async def test_what_is_not_taken_is_told_once_and_the_next_one_is_heard(
     world: DiscordWorld, error: Exception, key: str
@@ -207,7 +208,7 @@ async def test_what_is_not_taken_is_told_once_and_the_next_one_is_heard(
     await fake.edit(edited, f"<@{fake.application_id}> three")
     await fake.command("ask", question="four")
     await fake.click(int(posted), "again")
-    if key == "over quota":
+    if isinstance(error, OverQuota):
         await fake.delete(edited)
     await fake.until(lambda: fake.read(author="ada").count(saying(key)) == 3)
     await fake.until(lambda: saying(key) in fake.read(edited, author="ada"))

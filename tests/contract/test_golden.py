@@ -181,6 +181,27 @@ def test_an_event_of_an_unknown_version_is_refused_in_words(kind: str) -> None:
     assert raised.value.sender.user == _USER
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": "SECRET"}, "kind: it is none that this version knows"),
+        ({"address": {"SECRET": 5}}, "address: "),
+        ({"attachments": [{"name": n} for n in range(200)]}, "too many fields"),
+        ({"attachments": [{"SECRET": "SECRET"}]}, "attachments.0.name: "),
+        ({"text": ""}, "empty"),
+    ],
+)
+def test_the_reason_why_an_event_is_unreadable_holds_none_of_its_words(
+    change: dict[str, Any], reason: str
+) -> None:
+    """It is logged, and a foreign text in it could be anything."""
+    data = json.loads(MESSAGES["ask"].wire()) | {"attachments": []} | change
+    with pytest.raises(Unreadable) as error:
+        event_of(json.dumps(data).encode(), _USER)
+    assert reason in error.value.reason
+    assert "SECRET" not in error.value.reason
+
+
 @pytest.mark.parametrize("kind", ["reply", "partial"])
 def test_a_reply_of_an_unknown_version_is_refused(kind: str) -> None:
     wire = json.loads(MESSAGES[kind].wire()) | {"v": 2}

@@ -10,13 +10,12 @@ from bots import parts
 from bots.platform import Forbidden, Gone, Later, Part
 from bots.slack import api
 from bots.slack.blocks import PART_CHARS
-from bots.slack.events import event_id
 from bots.slack.text import escaped_length
 from bots.split_text import split_text
 from shared.messages import AnyEvent, Outcome, Partial, Reply
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
-from tests.fakes.slack import ROOM, TEAM, FakeSlack, Fault
+from tests.fakes.slack import ROOM, FakeSlack, Fault
 
 FINAL_BUTTONS = ["Again", "Good answer", "Bad answer"]
 
@@ -536,7 +535,7 @@ async def answered(world: SlackWorld, *, direct: bool = False) -> tuple[AnyEvent
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_buttons_work_after_a_restart(direct: bool) -> None:
-    """Again asks anew in the same thread, once; thumbs are the user's own events."""
+    """Again asks anew in the same thread with each click; thumbs are the user's own events."""
     async with SlackWorld() as world:
         ask, ts = await answered(world, direct=direct)
         channel, thread = where(ask)
@@ -544,13 +543,16 @@ async def test_buttons_work_after_a_restart(direct: bool) -> None:
         for label in ("Again", "Again", "Good answer", "Bad answer"):
             delivery = await world.slack.click(channel, ts, label)
             assert delivery.acked_at is not None
-        again, good, bad = world.heard[1:]
-        assert (again.kind, again.id) == ("again", event_id(TEAM, channel, "again", ts))
+        again, another, good, bad = world.heard[1:]
+        assert again.kind == another.kind == "again"
+        assert again.id != another.id
         assert (again.place, again.address["thread_ts"]) == (ask.place, thread)
         assert [(e.kind, getattr(e, "thumb", "")) for e in (good, bad)] == [
             ("rate", "up"), ("rate", "down"),
         ]  # fmt: skip
-        assert {e.prompt_id for e in (again, good, bad) if not isinstance(e, str)} == {ask.id}  # type: ignore[union-attr]
+        assert {e.prompt_id for e in (again, another, good, bad) if not isinstance(e, str)} == {
+            ask.id
+        }  # type: ignore[union-attr]
         assert {e.user for e in world.heard} == {ask.user}
 
 

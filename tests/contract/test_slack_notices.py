@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from bots.slack import status
-from bots.slack.desk import EMPTY, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
+from bots.slack.desk import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
 from shared.blobs import NoRoom
-from shared.bus import OverQuota, TooLarge
+from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.messages import Ask, Outcome
 from tests.contract.test_slack_answers import answered, asked, show, where
 from tests.contract.test_slack_listening import nothing_more, prompt
@@ -48,7 +48,8 @@ async def test_a_full_store_and_no_words_is_a_notice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"), [(OverQuota(), OVER_QUOTA), (TooLarge(2, 1), TOO_LONG)]
+    ("error", "words"),
+    [(OverQuota(), OVER_QUOTA), (StoreFull(), NOT_NOW), (TooLarge(2, 1), TOO_LONG)],
 )
 async def test_what_the_bus_refuses_for_good_is_told_once_per_event(
     error: Exception, words: str

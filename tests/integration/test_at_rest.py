@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.at_rest import FILE
+from dataflow.at_rest import ASIDE, FILE
 from dataflow.recovery_store import CACHE_PAGES, PARTITIONS, recovery_store
 from ops.nats_server import NatsServer
 from ops.ports import free_port
@@ -166,3 +166,22 @@ def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None
         with closing(sqlite3.connect(part)) as connection:
             (pages,) = connection.execute("PRAGMA cache_size").fetchone()
         assert pages == CACHE_PAGES
+
+
+async def test_a_conversation_of_a_later_version_ends_nobody_elses_flow(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """Its memory begins again, its file is kept, and others are answered as before."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    later = b'{"v": 2, "memory": "of another shape"}'
+    with closing(sqlite3.connect(flow.recovery / FILE)) as file, file:
+        file.execute("UPDATE conversations SET saved = ? WHERE user LIKE '%ada'", (later,))
+    assert await answer_to(bus, question("ada", 1, "hello again"))
+    assert len(fake_model.requests[-1]["messages"]) == 2
+    assert await answer_to(bus, question("bob", 1, "and me?"))
+    assert len(fake_model.requests[-1]["messages"]) == 4
+    (kept,) = (flow.recovery / ASIDE).iterdir()
+    assert kept.read_bytes() == later
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "its memory begins again" in flow.running.log.read_text()

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from bots.endings import end
 from ops.nats_server import NatsServer
 from shared import names, quota, streams
-from shared.bus import CUT, Bus, OverQuota
+from shared.bus import CUT, Bus, OverQuota, StoreFull
 from shared.connection import REQUEST_TIMEOUT_S, Unavailable
 from shared.follow import Position, follow
 from shared.messages import REPLY_LIMIT_BYTES, Deleted, Forget, Reply, Reset, Stop
@@ -484,7 +484,7 @@ async def test_a_full_stream_is_not_one_users_doing(bus: Bus) -> None:
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_bytes=1000))
     assert await bus.publish(question("ada", 1, "hello"))
-    with pytest.raises(Unavailable, match="maximum bytes exceeded"):
+    with pytest.raises(StoreFull):
         await bus.publish(question("ada", 2, "x" * 1000))
 
 
@@ -529,6 +529,25 @@ async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
     assert text.startswith(kept.text.removesuffix(CUT))
     assert REPLY_LIMIT_BYTES // 5 < len(kept.wire()) <= REPLY_LIMIT_BYTES
     assert await bus.stored_reply("test:ada", "ada-1") == journaled
+
+
+async def test_a_stored_reply_that_nobody_can_read_settles_its_question(bus: Bus) -> None:
+    """Nothing can be stored in its place: the user's queue must go on."""
+    await bus.js.publish(names.reply_subject("test:ada", "ada-p1"), b"of another shape")
+    assert await bus.stored_reply("test:ada", "ada-p1") is None
+    mine = reply("p1", "mine")
+    assert (await bus.journal(mine)).reply == mine
+
+
+async def test_a_server_without_dead_letters_holds_up_one_message_only(
+    bus: Bus, logged: list[Any]
+) -> None:
+    await bus.js.delete_stream(names.DLQ)
+    async with asyncio.timeout(20):
+        for number in range(50):
+            await bus.bury(subject=f"replies.test.ada.{number}", data=b"x", reason="unreadable")
+    lines = [line["event"] for line in logged]
+    assert lines.count("nats takes no dead letters: they stay in their stream") == 1
 
 
 async def test_the_question_is_left_out_before_the_answer_is_cut(bus: Bus) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -17,8 +18,10 @@ from nats.aio.msg import Msg
 from bots.gateway.askers import CLIENTS
 from bots.gateway.discovery import SERVICE
 from bots.gateway.platform import Gateway
+from bots.gateway.request import GUEST_LIMIT_BYTES, REQUEST_LIMIT_BYTES, Refused, ask_of
 from shared import names, quota
 from shared.lifecycle import child_environment
+from shared.messages import Ask
 from tests.fakes.flow import FakeFlow
 
 ANSWER_S = 10.0
@@ -135,6 +138,22 @@ async def test_a_too_long_prompt_is_refused_as_too_large(client: Client, prompt:
     assert answer.headers is not None
     assert answer.headers[CODE] == "413"
     assert (await asked(client, body("ada", "short"))).data == b"echo short"
+
+
+@pytest.mark.parametrize("guest", [True, False])
+def test_no_request_is_read_that_is_larger_than_any_question(*, guest: bool) -> None:
+    """Reading it would take the processor from everybody."""
+
+    def asked_as(data: bytes) -> Ask:
+        return ask_of(data, {}, "_INBOX.x", guest=guest, now=datetime.now(UTC), fresh_id="1")
+
+    limit = GUEST_LIMIT_BYTES if guest else REQUEST_LIMIT_BYTES
+    nested = b'{"user_id":"ada","prompt":"hi","more":[%s[]]}'
+    assert asked_as(nested % (b"[]," * 20_000)).text == "hi"
+    with pytest.raises(Refused) as error:
+        asked_as(nested % (b"[]," * (limit // 3)))
+    assert error.value.code == "413"
+    assert f"{limit:,}" in error.value.reason
 
 
 async def test_a_failure_has_its_words_in_body_and_header(client: Client) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import nats.js.errors
 import pytest
 
-from bots import preview
+from bots import part_poster, preview
 from bots import relay as relay_module
 from bots.endings import end
-from bots.part_poster import NOT_SHOWABLE, POISON_OTHERS, POISON_TRIES
-from bots.platform import Forbidden, Gone, Later, Never
+from bots.part_poster import NOT_SHOWABLE, POISON_TRIES
+from bots.platform import WAIT_LIMIT_S, Forbidden, Gone, Later, Never
 from bots.relay import STOPPED, Relay
 from ops.nats_server import NatsServer
 from shared import names, streams
@@ -388,8 +388,9 @@ async def test_later_waits_and_goes_on(bus: Bus, platform: FakePlatform) -> None
 
 
 async def test_what_no_platform_took_for_a_day_is_given_up(
-    bus: Bus, platform: FakePlatform
+    bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(part_poster, "TRIED_FOR_S", 0.3)
     platform.always["ada-1.0"] = Later("down", 0.1)
     old = datetime.now(UTC) - timedelta(hours=25)
     await bus.journal(reply("ada", 1, "old", answered_at=old))
@@ -400,37 +401,85 @@ async def test_what_no_platform_took_for_a_day_is_given_up(
     ]
 
 
-async def test_a_text_on_which_the_platform_fails_gets_the_plain_notice(
+async def test_an_old_reply_is_tried_before_it_is_given_up(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Others are shown meanwhile, so it is not down; and nothing waits for a day behind it."""
-    failing = [Later("HTTP 500", 0.1, maybe_posted=True)] * 30
-    platform.orders["ada-1.0"] += failing
+    """The adapter was away for a weekend, and its platform is not connected in the first moment."""
+    platform.orders["ada-1.0"].append(Later("not connected", 0.1))
+    old = datetime.now(UTC) - timedelta(hours=60)
+    await bus.journal(reply("ada", 1, "old", answered_at=old))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 1)
+    assert platform.texts() == ["old"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Later("HTTP 500", 0.1, maybe_posted=True), Later("a_new_code", 0.1, refused=True)],
+    ids=["fails", "refuses"],
+)
+async def test_a_text_on_which_the_platform_fails_gets_the_plain_notice(
+    bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, error: Later
+) -> None:
+    """The same place takes the notice, so it is not down; nothing waits for a day behind it."""
+    monkeypatch.setattr(part_poster, "POISON_AFTER_S", 0.5)
+    platform.always_texts["poison"] = error
     await bus.journal(reply("ada", 1, "poison"))
     await bus.journal(reply("ada", 2, "next", after="ada-1"))
     async with relaying(bus, platform):
-        for n in range(POISON_OTHERS):
-            await bus.journal(reply("bob", n, f"other {n}"))
-        await platform.until_posts(POISON_OTHERS)
-        platform.orders["ada-1.0"].clear()
-        platform.always_texts["poison"] = Later("HTTP 500", 0.1, maybe_posted=True)
-        await until_acknowledged(bus, 2 + POISON_OTHERS)
+        await until_acknowledged(bus, 2)
     assert platform.texts("test:ada") == [NOT_SHOWABLE, "next"]
-    assert platform.tries.count("ada-1.0") >= POISON_TRIES
+    assert platform.tries.count("ada-1.0") > POISON_TRIES
     assert await dead_letters(bus) == []
 
 
-async def test_a_platform_that_is_down_gets_the_text_when_it_is_back(
+@pytest.mark.parametrize("limit", [False, True], ids=["fails", "rate limit"])
+async def test_a_place_that_is_down_gets_the_text_when_it_is_back(
+    bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, *, limit: bool
+) -> None:
+    """It takes no notice either, whatever other places take meanwhile."""
+    monkeypatch.setattr(part_poster, "POISON_AFTER_S", 0.2)
+    down = Later("HTTP 503", 0.05, maybe_posted=not limit)
+    platform.always_texts |= {"one": down, NOT_SHOWABLE: down}
+    await bus.journal(reply("ada", 1, "one"))
+    async with relaying(bus, platform):
+        for n in range(5):
+            await bus.journal(reply("bob", n, f"other {n}"))
+        await platform.until(lambda: platform.tries.count("ada-1.0") > 3 * POISON_TRIES)
+        del platform.always_texts["one"]
+        await until_acknowledged(bus, 6)
+    assert platform.texts("test:ada") == ["one"]
+
+
+@pytest.mark.parametrize("wait_s", [float("inf"), float("nan"), 1e9, -1.0])
+def test_no_platform_decides_how_long_a_thread_stands_still(wait_s: float) -> None:
+    assert 0 <= Later("rate limited", wait_s).wait_s <= WAIT_LIMIT_S
+
+
+async def test_an_adapters_defect_with_every_text_ends_in_a_dead_letter(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """It fails on everything: nothing says that a text is at fault."""
-    platform.orders["ada-1.0"] += [Later("HTTP 503", 0.05, maybe_posted=True)] * 3 * POISON_TRIES
-    platform.orders["bob-1.0"] += [Later("HTTP 503", 0.05, maybe_posted=True)] * 3 * POISON_TRIES
-    await bus.journal(reply("ada", 1, "one"))
-    await bus.journal(reply("bob", 1, "two"))
+    """Also with the notice: what comes after it in the thread is shown."""
+    platform.always["ada-1.0"] = KeyError("channel")
+    await bus.journal(reply("ada", 1, "lost"))
+    await bus.journal(reply("ada", 2, "next", after="ada-1"))
     async with relaying(bus, platform):
-        await until_acknowledged(bus, 2)
-    assert sorted(platform.texts()) == ["one", "two"]
+        await until_acknowledged(bus, 2, seconds=60)
+    assert platform.texts() == ["next"]
+    assert [subject for subject, _ in await dead_letters(bus)] == ["dlq.replies.test.ada.ada-1"]
+
+
+async def test_what_cannot_be_read_holds_nobody_up_without_dead_letters(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """Somebody deleted their stream: the message stays in the journal, and reading goes on."""
+    await bus.js.delete_stream(names.DLQ)
+    for n in range(3):
+        await bus.js.publish(f"replies.test.eve.x{n}", b"garbage")
+    await bus.journal(reply("ada", 1, "the answer"))
+    async with relaying(bus, platform):
+        await until_acknowledged(bus, 4)
+    assert platform.texts() == ["the answer"]
 
 
 async def test_an_adapters_defect_with_one_text_ends_in_the_plain_notice(

@@ -128,13 +128,34 @@ def test_what_waits_is_ordered_by_when_it_was_said() -> None:
 
 
 def test_the_same_question_twice_is_asked_once() -> None:
-    """Before and after its answer, and after a restart."""
+    """Before its answer nothing follows; after it, and after a restart, the journal is asked."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     assert talk.on_event(ask(1), replayed=False) == []
+    talk.on_reply(answered := reply(first))
+    for restarted in (talk, Conversation.load(talk.dump(), WINDOW)):
+        (again,) = calls(restarted.on_event(ask(1), replayed=False))
+        assert again.replayed
+        assert restarted.on_event(ask(1), replayed=False) == []
+        assert restarted.on_reply(answered) == []
+        assert len(restarted.turns) == 1
+
+
+def test_a_question_whose_reply_is_lost_is_answered_but_not_remembered_again() -> None:
+    """It may have been forgotten since, and no later reply names it."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
     talk.on_reply(reply(first))
-    assert talk.on_event(ask(1), replayed=False) == []
-    assert Conversation.load(talk.dump(), WINDOW).on_event(ask(1), replayed=True) == []
+    (second,) = talk.on_event(ask(2), replayed=False)
+    talk.on_reply(reply(second))
+    talk.on_event(event(Forget, 3), replayed=False)
+    (again,) = calls(talk.on_event(ask(1), replayed=False))
+    assert again.after is None
+    talk.on_reply(reply(again, "the journal did not have it"))
+    assert talk.turns == ()
+    (third,) = talk.on_event(ask(4), replayed=False)
+    assert isinstance(third, CallModel)
+    assert third.after == "q2"
 
 
 @pytest.mark.parametrize(
@@ -613,12 +634,68 @@ def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None
 GOLDEN_SNAPSHOT = Path(__file__).parent / "snapshots" / "conversation.v1.json"
 
 
+def test_a_question_that_comes_late_is_answered_before_a_younger_one_of_its_thread() -> None:
+    """Also if a question of another thread, between the two, is being asked."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(5, at=5), replayed=False)
+    assert talk.on_event(ask(9, at=9), replayed=False) == []
+    (other,) = talk.on_event(ask(8, place=ROOM, at=8), replayed=False)
+    assert other.ask.id == "q8"
+    assert talk.on_event(ask(7, at=7), replayed=False) == []
+    (next_one,) = calls(talk.on_reply(reply(first)))
+    assert next_one.ask.id == "q7"
+
+
+def test_a_thread_stays_one_when_its_channel_is_shared() -> None:
+    """Its space changes with its readers: order and Stop follow the thread on the screen."""
+    talk = Conversation(WINDOW)
+    shared = ROOM_THREAD.model_copy(update={"space": "S-shared"})
+    (first,) = talk.on_event(ask(1, place=ROOM_THREAD), replayed=False)
+    assert talk.on_event(ask(2, place=shared), replayed=False) == []
+    (second,) = calls(talk.on_reply(reply(first, "[told before]")))
+    assert second.after == "q1"
+    assert "[told before]" not in str(second.request.messages)
+    (stopped,) = talk.on_event(event(Stop, 3, place=ROOM_THREAD), replayed=False)
+    assert stopped == Cancel("q2", "stopped")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("outcome", ["refused", "failed"])
+def test_an_edit_of_a_question_without_an_answer_asks_it(
+    outcome: Outcome, *, restarted: bool
+) -> None:
+    """People shorten a message when they are asked to, whatever the setting for edits is."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1, "x" * 50_000 if outcome == "refused" else ""), replayed=False)
+    assert isinstance(first, Settle) == (outcome == "refused")
+    talk.on_reply(reply(first, "a notice", outcome))
+    if restarted:
+        talk = Conversation.load(talk.dump(), WINDOW)
+    edit = event(Edited, 2, prompt_id="q1", text="shorter", ask_again=False)
+    (again,) = calls(talk.on_event(edit, replayed=False))
+    assert again.ask.text == "shorter"
+    talk.on_reply(reply(again))
+    assert talk.on_event(event(Edited, 3, prompt_id="q1", text="typo"), replayed=False) == []
+
+
+@pytest.mark.parametrize("place", [LONELY, CLOSED])
+def test_a_reset_forgets_what_was_said_in_that_channel(place: Place) -> None:
+    """Also what could not be recalled there: a direct message would still use it."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1, "[secret]", place=place), replayed=False)
+    talk.on_reply(reply(first))
+    talk.on_event(event(Reset, 2, place=ROOM), replayed=False)
+    (here,) = calls(talk.on_event(ask(3), replayed=False))
+    assert "[secret]" not in str(here.request.messages)
+
+
 def test_a_snapshot_of_an_older_version_can_be_read() -> None:
     """A recovery store outlives an upgrade: what was pending and remembered is still there."""
     talk = Conversation.load(GOLDEN_SNAPSHOT.read_bytes(), WINDOW)
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("My name is Ada.", "Hello.")]
     assert [pending.ask.text for pending in talk.pending] == ["What is my name?"]
-    assert [call.ask.id for call in calls(talk.on_event(ask(1), replayed=True))] == ["q2"]
+    effects = talk.on_event(ask(1), replayed=True)
+    assert [call.ask.id for call in calls(effects)] == ["q1", "q2"]
 
 
 def test_a_snapshot_tells_in_its_first_bytes_whose_it_is_when_nothing_is_pending() -> None:
@@ -641,6 +718,7 @@ class Talk(RuleBasedStateMachine):
         self.running: dict[str, CallModel | Settle] = {}
         self.asked: dict[str, Ask] = {}
         self.settled: list[str] = []
+        self.journal: dict[str, Journaled] = {}
         self.places: dict[str, Place] = {}
 
     def follow(self, effects: list[Effect]) -> None:
@@ -678,15 +756,25 @@ class Talk(RuleBasedStateMachine):
     @rule(data=st.data())
     def says_the_same_again(self, data: st.DataObject) -> None:
         question = self.asked[data.draw(st.sampled_from(sorted(self.asked)))]
+        before = self.talk.turns
         effects = self.talk.on_event(question, replayed=False)
-        assert all(effect.ask.id != question.id for effect in effects)
+        if question.id not in self.journal:
+            assert all(effect.ask.id != question.id for effect in effects)
+            return
+        (again,) = calls(effects)
+        assert again.replayed
+        assert again.ask == question
+        assert again.after is None
+        self.follow(self.talk.on_reply(self.journal[question.id]))
+        assert self.talk.turns == before
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), outcome=st.sampled_from(["answered", "failed", "stopped", "withdrawn"]))
     def is_answered(self, data: st.DataObject, outcome: Outcome) -> None:
         effect = self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
         self.settled.append(effect.ask.id)
-        self.follow(self.talk.on_reply(reply(effect, f"a [{effect.ask.id}]", outcome)))
+        self.journal[effect.ask.id] = reply(effect, f"a [{effect.ask.id}]", outcome)
+        self.follow(self.talk.on_reply(self.journal[effect.ask.id]))
 
     @precondition(lambda self: self.asked)
     @rule(
