@@ -472,6 +472,13 @@ def test_an_endpoint_that_asks_for_no_wait_is_not_hammered() -> None:
     assert sum(one for one in drawn if one is not None) > 4
 
 
+def test_a_first_try_that_took_all_the_time_is_repeated_once() -> None:
+    wait, clock = waits(90)
+    clock.now = 95.0
+    assert wait(ModelError("stalled", "")) == 0.0
+    assert wait(ModelError("stalled", "")) is None
+
+
 def test_the_last_wait_ends_when_time_is_up() -> None:
     wait, clock = waits(90)
     clock.now = 89.9
