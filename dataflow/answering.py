@@ -12,19 +12,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from dataflow.draft import Draft
 from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle
 from dataflow.journal_room import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
+from dataflow.model.request_body import Asker
 from dataflow.pictures import Pictures
-from dataflow.request import halved
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import Journaled, Outcome, Partial, Reply, Usage
-
-PARTIAL_EVERY_S: Final = 0.05
-"""At most this often the text so far is sent; more would be more than an eye can see."""
+from shared.messages import Ask, Journaled, Outcome, Reply, Usage
 
 OBJECTS_A_CALL: Final = 100
 """New objects for each call under way, after which garbage is looked for later.
@@ -121,7 +119,7 @@ class _Answer:
         self._calling = False
         self._cancelled_as: Outcome | None = None
         self._superseded = False
-        self._draft = _Draft(bus, effect)
+        self._draft = Draft(bus, effect, give_up_after_s=model.give_up_after_s)
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def cancel(self, outcome: Outcome | None) -> None:
@@ -138,6 +136,8 @@ class _Answer:
             return await self._journaled()
         except Exception:  # noqa: BLE001  (a defect: this user's queue goes on)
             logger().exception("defect while answering", prompt=self._effect.ask.id)
+        finally:
+            self._draft.close()
         while True:
             try:
                 return await self._bus.journal(_reply(self._effect, "failed", INTERNAL))
@@ -148,7 +148,10 @@ class _Answer:
     async def _journaled(self) -> Journaled | None:
         effect, ask = self._effect, self._effect.ask
         started = time.monotonic()
+        if isinstance(effect, CallModel):
+            self._draft.begin()
         if self._older is not None:
+            self._draft.wait("earlier")
             await asyncio.wait([self._older.task])
         if isinstance(effect, CallModel) and effect.replayed:
             stored = await self._bus.stored_reply(ask.user, ask.id)
@@ -156,6 +159,7 @@ class _Answer:
                 metrics.answered_before.inc()
                 return stored
         outcome, text, model, usage = await self._outcome()
+        self._draft.close()
         if self._superseded:
             return None
         reply = _reply(effect, outcome, text, model=model, usage=usage)
@@ -186,40 +190,49 @@ class _Answer:
                 self.task.uncancel()
             finally:
                 self._calling = False
-                self._draft.close()
         text = "" if self._cancelled_as == "withdrawn" else self._draft.text
         return self._cancelled_as or "stopped", text, "", None
 
     async def _call(self, effect: CallModel) -> tuple[Outcome, str, str, Usage | None]:
-        logger().debug("asked", prompt=effect.ask.id, messages=len(effect.request.messages))
+        ask = effect.ask
+        logger().debug("asked", prompt=ask.id, messages=len(effect.request.messages))
+        self._draft.wait("pictures")
         try:
-            async with self._pictures.with_pictures(
-                effect.ask, effect.request.messages
-            ) as messages:
-                try:
-                    done = await self._model.answer(
-                        messages, model=effect.ask.model, on_text=self._draft.add
-                    )
-                except ModelError as error:
-                    shorter = halved(messages)
-                    if error.why != "too long" or len(shorter) == len(messages):
-                        raise
-                    done = await self._model.answer(
-                        shorter, model=effect.ask.model, on_text=self._draft.add
-                    )
+            async with self._pictures.with_pictures(ask, effect.request.messages) as messages:
+                self._draft.wait("slow")
+                done = await self._model.answer(
+                    messages,
+                    model=ask.model,
+                    on_text=self._draft.add,
+                    on_start_over=self._draft.start_over,
+                    on_wait=self._draft.wait,
+                    asker=Asker(ask.user, _thread(ask)),
+                )
         except ModelError as error:
-            logger().warning("failed", prompt=effect.ask.id, why=str(error)[:300])
+            logger().warning("failed", prompt=ask.id, why=str(error)[:300])
             if self._draft.text.strip():
                 return "failed", self._draft.text + BROKEN_OFF.format(notice=error.notice), "", None
             return "failed", error.notice, "", None
         except Exception:  # noqa: BLE001
             # Whatever it was, this user's queue goes on.
-            logger().exception("failed", prompt=effect.ask.id)
+            logger().exception("failed", prompt=ask.id)
             return "failed", INTERNAL, "", None
         if done.usage is not None:
-            metrics.tokens.labels("prompt").inc(done.usage.prompt_tokens)
-            metrics.tokens.labels("completion").inc(done.usage.completion_tokens)
+            _count(done.usage)
         return "answered", done.text, done.model, done.usage
+
+
+def _count(usage: Usage) -> None:
+    metrics.tokens.labels("prompt").inc(usage.prompt_tokens)
+    metrics.tokens.labels("completion").inc(usage.completion_tokens)
+    if usage.cached_tokens is not None:
+        metrics.tokens.labels("cached").inc(usage.cached_tokens)
+    if usage.reasoning_tokens is not None:
+        metrics.tokens.labels("reasoning").inc(usage.reasoning_tokens)
+
+
+def _thread(ask: Ask) -> str:
+    return f"{ask.place.space}/{ask.place.channel}/{ask.place.thread}"
 
 
 def _reply(
@@ -245,59 +258,3 @@ def _reply(
         answered_at=datetime.now(UTC),
         after=effect.after,
     )
-
-
-class _Draft:
-    """The text so far, sent out at most once in `PARTIAL_EVERY_S`."""
-
-    def __init__(self, bus: Bus, effect: CallModel | Settle) -> None:
-        self._bus = bus
-        self._ask = effect.ask
-        self._after = effect.after
-        self._pieces: list[str] = []
-        self._sequence = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._sends: set[asyncio.Task[None]] = set()
-        self._next_s = 0.0
-        self._closed = False
-
-    @property
-    def text(self) -> str:
-        return "".join(self._pieces)
-
-    def add(self, piece: str) -> None:
-        self._pieces.append(piece)
-        if self._timer is None:
-            # Not even the first at once: the answer may be whole in this same moment.
-            self._timer = asyncio.get_running_loop().call_at(self._next_s, self._send)
-
-    def close(self) -> None:
-        """The answer is whole, or over: what is not on its way yet need not go."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _send(self) -> None:
-        self._timer = None
-        loop = asyncio.get_running_loop()
-        self._next_s = loop.time() + PARTIAL_EVERY_S
-        task = loop.create_task(self._show())
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
-
-    async def _show(self) -> None:
-        if self._closed:
-            return
-        self._sequence += 1
-        partial = Partial(
-            prompt_id=self._ask.id,
-            user=self._ask.user,
-            place=self._ask.place,
-            address=self._ask.address,
-            text=self.text,
-            attempt=1,
-            sequence=self._sequence,
-            after=self._after,
-        )
-        await self._bus.show(partial)

@@ -3,7 +3,7 @@
 It must never run twice on one data folder: the recovery store has one owner.
 """
 
-import json
+import asyncio
 import os
 import random
 import sqlite3
@@ -20,17 +20,10 @@ from dataflow.conversations_flow import conversations_flow
 from dataflow.idle import Idle
 from dataflow.io_thread import IoThread
 from dataflow.journal_room import JournalRoom
-from dataflow.model.client import Endpoint, ModelClient
-from dataflow.model.dialects import (
-    DEMO,
-    DEMO_MODEL,
-    DEMO_SYSTEM_PROMPT,
-    DIALECTS,
-    OPENAI_DEFAULT_MODEL,
-    dialect_of,
-)
+from dataflow.model.check import checked
+from dataflow.model.client import ModelClient
+from dataflow.model.endpoint import endpoint_of, fallback_of, window_of
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
-from dataflow.request import Window
 from dataflow.stopping import block_signals, end_on_signal
 from shared import lifecycle
 from shared.broken_sqlite import is_broken
@@ -39,7 +32,6 @@ from shared.connection import CLOSED_EXIT_CODE, Unavailable
 from shared.http_status import serve_status
 from shared.lock import Held, locked
 from shared.log import logger
-from shared.private_file import private_text
 from shared.settings import Settings
 
 EPOCH: Final = timedelta(seconds=1)
@@ -51,53 +43,6 @@ DRAIN_S: Final = 20.0
 SWITCH_INTERVAL_S: Final = 0.000_05
 """After this the asyncio thread gets its turn from a worker amid its steps, or the other way round.
 With Python's 5 ms replies at p99 took a third longer, and a tenth fewer were given in a second."""
-
-DEMO_CONTEXT_TOKENS: Final = 2048
-"""One slot of the embedded server."""
-
-DEMO_ANSWER_TOKENS: Final = 200
-"""These weights seldom say something new after that, and a person waits for it."""
-
-DEFAULT_SYSTEM_PROMPT: Final = "You are a helpful assistant."
-DEFAULT_CONTEXT_TOKENS: Final = 32_768
-ANSWER_SHARE: Final = 4
-"""A quarter of the window is for the answer, unless told otherwise."""
-
-
-def window_of(settings: Settings) -> Window:
-    """The context window that the settings describe."""
-    if settings.demo_model:
-        context, answer, prompt = DEMO_CONTEXT_TOKENS, DEMO_ANSWER_TOKENS, DEMO_SYSTEM_PROMPT
-    else:
-        context = settings.context_tokens or DEFAULT_CONTEXT_TOKENS
-        answer, prompt = context // ANSWER_SHARE, DEFAULT_SYSTEM_PROMPT
-    return Window(
-        settings.context_tokens or context,
-        settings.answer_tokens or answer,
-        settings.system_prompt or prompt,
-    )
-
-
-def endpoint_of(settings: Settings) -> Endpoint:
-    """Where the model is now.
-
-    Raises:
-        OSError: it should be the demo model, and that is not running.
-    """
-    if settings.demo_model:
-        left = private_text(settings.embedded_model_file)
-        if left is None:
-            raise FileNotFoundError("the demo model is not running")
-        running = json.loads(left)
-        return Endpoint(running["base_url"], running["api_key"], DEMO_MODEL, DEMO)
-    name = settings.dialect or dialect_of(settings.openai_base_url)
-    key = settings.openai_api_key
-    return Endpoint(
-        settings.openai_base_url,
-        key.get_secret_value() if key else "none",  # local servers take any
-        settings.model or OPENAI_DEFAULT_MODEL,
-        DIALECTS[name],
-    )
 
 
 def _hosts(addresses: list[str]) -> set[str]:
@@ -148,19 +93,23 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
         io.call(answering.stop(drain_s), timeout_s=None)
 
     end_on_signal(io, drain, drain_s=drain_s)
+    fixed = None if settings.demo_model else endpoint_of(settings)
+    fallback = fallback_of(settings)
+    checking = asyncio.run_coroutine_threadsafe(checked(fixed, fallback), io.loop)
     try:
         bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
     except Unavailable as error:
         lifecycle.say(str(error))
         return 1
-    window = window_of(settings)
-    fixed = None if settings.demo_model else endpoint_of(settings)
+    found = checking.result()
+    window = window_of(settings, reported_tokens=found.context_tokens)
     model = ModelClient(
         lambda: fixed or endpoint_of(settings),
         answer_tokens=window.answer_tokens,
         give_up_after_s=settings.model_give_up_s,
         silence_s=settings.model_silence_s,
         rng=random.Random(),  # noqa: S311  (jitter, not a secret)
+        fallback=fallback,
     )
     room = JournalRoom(bus)
     io.spawn(room.watch())
@@ -176,9 +125,9 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
                 ready=lambda: (bus.connected, "ok" if bus.connected else "NATS does not answer"),
             )
         )
-    lifecycle.ready(
-        f"model {DEMO_MODEL if settings.demo_model else settings.model or OPENAI_DEFAULT_MODEL}"
-    )
+    for line in found.complaints:
+        lifecycle.say(line)
+    lifecycle.ready(found.models)
     cli_main(  # type: ignore[no-untyped-call]
         flow,
         process_id=settings.process_id if addresses else None,

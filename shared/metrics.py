@@ -26,5 +26,8 @@ first_token_s = Histogram(
     "threadwax_first_token_seconds", "Model call to its first text", buckets=_SECONDS
 )
 answer_s = Histogram("threadwax_answer_seconds", "Model call to journaled reply", buckets=_SECONDS)
+thought_chars = Counter(
+    "threadwax_thought_chars", "Characters of reasoning that models sent and nobody was shown"
+)
 tokens = Counter("threadwax_tokens", "Tokens as the model counted them", ["direction"])
 connected = Gauge("threadwax_nats_connected", "1 while NATS answers")

@@ -67,6 +67,28 @@ class Settings(BaseSettings):
         ge=16,
         description="Longest answer in tokens; by default a quarter of the context window.",
     )
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None,
+        alias="THREADWAX_REASONING_EFFORT",
+        description="How much a reasoning model thinks: none, minimal, low, medium, high or xhigh. "
+        "By default the endpoint decides. Less leaves more of the answer's tokens for the answer.",
+    )
+    fallback_base_url: str | None = Field(
+        None,
+        alias="OPENAI_FALLBACK_BASE_URL",
+        description="A second endpoint, asked if the first one fails before it has begun to "
+        "answer. The answer says which model gave it.",
+    )
+    fallback_api_key: SecretStr | None = Field(
+        None,
+        alias="OPENAI_FALLBACK_API_KEY",
+        description="The key for it. Without a base URL it is a key for OpenAI.",
+    )
+    fallback_model: str | None = Field(
+        None,
+        alias="THREADWAX_FALLBACK_MODEL",
+        description="The model's name there; by default THREADWAX_MODEL.",
+    )
     system_prompt: str | None = Field(
         None,
         alias="THREADWAX_SYSTEM_PROMPT",

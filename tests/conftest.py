@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.asking import asker  # noqa: F401  (a fixture)
 from tests.fakes.model import FakeModel
 from tests.fixtures_nats import bus, nats  # noqa: F401  (fixtures)
 

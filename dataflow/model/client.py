@@ -1,6 +1,7 @@
-"""One streamed call to any OpenAI-compatible endpoint, with one layer of retries.
+"""One streamed call to the configured model, with one layer of retries and a fallback.
 
-It must never retry after a word was shown, and never show a person an exception's text.
+It must never retry after text was shown, ask two endpoints at once, or show a person the text of
+an exception.
 """
 
 import asyncio
@@ -13,49 +14,61 @@ from typing import Any, Final
 import backoff
 import httpx2
 import openai
-from pydantic_core import to_json
 
-from dataflow.model.body import Body, Picture
-from dataflow.model.chunks import Chunks, piece_of, usage_of
-from dataflow.model.dialects import Dialect
-from dataflow.model.errors import TRANSIENT, ModelError, Why, waits_s
+from dataflow.model.calls import Calls, Messages, pictures_of
+from dataflow.model.chunks import Chunks, is_broken_off
+from dataflow.model.endpoint import Endpoint
+from dataflow.model.errors import ELSEWHERE, TRANSIENT, ModelError, Why
 from dataflow.model.http import HttpClient
+from dataflow.model.notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, TOOLS
+from dataflow.model.request_body import Asker
+from dataflow.model.retries import waits_s
+from dataflow.model.thoughts import Shown
+from dataflow.model.waiting import Waiting
 from shared import metrics
 from shared.log import logger
 from shared.messages import Usage
-from shared.text import Joining, repaired
+from shared.text import repaired
 
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 600.0
-"""A model that trickles for ever ends here."""
+"""An answer that never ends is ended after this time."""
 
 ANSWER_LIMIT_CHARS: Final = 200_000
 """Beyond any model's answer; keeps one reply within what the journal takes."""
 
-LENGTH_NOTE: Final = "\n\n[This is as long as an answer may be. Ask me to go on.]"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where the model is and how it is spoken to."""
-
-    base_url: str | None
-    api_key: str
-    model: str
-    dialect: Dialect
+FALLBACK_FIRST_S: Final = 15.0
+"""For this long after the first endpoint failed, the fallback is asked first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer."""
+    """A whole answer. `model` is the one that gave it."""
 
     text: str
     model: str
     usage: Usage | None
 
 
+def _nothing(*_: object) -> None:
+    """For a caller that does not listen."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """One question on its way, and who listens."""
+
+    messages: Messages
+    model: str | None
+    asker: Asker | None
+    on_wait: Callable[[Waiting], None]
+    ends_at: float
+    overloaded: Calls | None = None
+    """The calls whose endpoint was overloaded in the last try."""
+
+
 class ModelClient:
-    """Calls the model. `endpoint` is asked anew for each try: the demo model can move."""
+    """Calls the model. `endpoint` is read for each try, because the demo model can move."""
 
     def __init__(
         self,
@@ -65,18 +78,21 @@ class ModelClient:
         give_up_after_s: float,
         silence_s: float,
         rng: random.Random,
+        fallback: Endpoint | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._fallback = fallback
+        self._fallback_first_until = 0.0
         self._answer_tokens = answer_tokens
-        self._give_up_after_s = give_up_after_s
+        self.give_up_after_s = give_up_after_s
         self._silence_s = silence_s
         self._clients: dict[tuple[str | None, str], openai.AsyncOpenAI] = {}
+        self._calls: dict[tuple[str | None, str, str], Calls] = {}
         self._tls = httpx2.create_ssl_context()
         self._complaining = False
         self._opened = backoff.on_exception(
-            lambda: waits_s(rng),
+            lambda: waits_s(rng, give_up_after_s, time.monotonic),
             ModelError,
-            max_time=give_up_after_s,
             giveup=lambda error: not isinstance(error, ModelError) or error.why not in TRANSIENT,
             jitter=None,
             on_backoff=self._on_retry,
@@ -85,79 +101,113 @@ class ModelClient:
 
     async def answer(
         self,
-        messages: tuple[dict[str, Any], ...],
+        messages: Messages,
         *,
         model: str | None,
         on_text: Callable[[str], None],
+        on_start_over: Callable[[], None] = _nothing,
+        on_wait: Callable[[Waiting], None] = _nothing,
+        asker: Asker | None = None,
     ) -> Completion:
-        """The model's answer; `on_text` gets each piece as it comes.
+        """The model's answer.
+
+        `on_text` gets each piece of it as it arrives; `on_start_over` says that everything before
+        was a thought; `on_wait` says why there is no text yet.
 
         Raises:
-            ModelError: after retries, or at once where another try cannot help.
+            ModelError: after retries, or at once if another try cannot help.
         """
-        text = _Text(on_text)
+        ends_at = time.monotonic() + self.give_up_after_s
+        text = _Text(on_text, on_start_over)
+        question = _Question(messages, model, asker, on_wait, ends_at)
         try:
-            async with asyncio.timeout(self._give_up_after_s + ANSWER_LIMIT_S):
-                chunks, name = await self._opened(messages, model)
-                for picture in _pictures_of(messages):
+            async with asyncio.timeout(self.give_up_after_s + ANSWER_LIMIT_S):
+                chunks, name, by_fallback = await self._opened(question)
+                for picture in pictures_of(messages):
                     picture.drop()  # after the first text nothing is sent again
                 if self._complaining:
                     self._complaining = False
                     logger().warning("the model answers again")
-                finish, usage = await _read(chunks, text)
+                finish = await _read(chunks, text)
         except TimeoutError as error:
             raise ModelError("stalled", "the answer took too long") from error
-        answer = text.whole()
+        metrics.thought_chars.inc(chunks.thought_chars)
+        answer, note = text.whole, BY_FINISH.get(finish, "")
         if not answer.strip():
-            raise ModelError("refused" if finish == "content_filter" else "empty", finish)
-        if finish == "length":
-            answer += LENGTH_NOTE
-        return Completion(answer, name, usage)
+            raise ModelError(_why_empty(note, chunks.thought_chars), finish)
+        if by_fallback:
+            note += FALLBACK.format(model=name)
+        return Completion(answer + note, name, chunks.usage)
 
     async def close(self) -> None:
         """Closes the idle connections."""
         for client in self._clients.values():
             await client.close()
 
-    async def _opened_once(
-        self, messages: tuple[dict[str, Any], ...], model: str | None
-    ) -> tuple[Chunks, str]:
-        """A stream whose first text has arrived, so that until then a retry shows nothing twice."""
-        try:
-            endpoint = self._endpoint()
-        except OSError as error:
-            raise ModelError("unreachable", "the demo model is not running") from error
-        name = repaired(model or endpoint.model)
-        dialect = endpoint.dialect
-        body: dict[str, Any] = {
-            "model": name,
-            "messages": messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            dialect.max_tokens_field: self._answer_tokens,
-            **dialect.sampling,
-        }
-        content = Body(body) if _pictures_of(messages) else to_json(body)
-        chunks = Chunks(self._client(endpoint), content)
-        try:
-            await chunks.open()
-        except ModelError as error:
-            await chunks.aclose()
-            why = _why(error, has_pictures=bool(_pictures_of(messages)))
-            if why == error.why:
-                raise
-            raise ModelError(why, str(error)) from error
-        except BaseException:
-            await chunks.aclose()
-            raise
-        return chunks, name
-
-    def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
+    def client_of(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
+        """The HTTP client for an endpoint."""
         key = (endpoint.base_url, endpoint.api_key)
         client = self._clients.get(key)
         if client is None:
             client = self._clients[key] = self._new_client(endpoint)
         return client
+
+    async def _opened_once(self, question: _Question) -> tuple[Chunks, str, bool]:
+        """A stream whose first text has arrived, from the first endpoint that gives one."""
+        failed: list[ModelError] = []
+        for by_fallback in self._order():
+            try:
+                calls = self._calls_for(question, by_fallback=by_fallback)
+                chunks = await self._begun(calls, question)
+            except ModelError as error:
+                if self._fallback is None or not (by_fallback or error.why in ELSEWHERE):
+                    raise
+                if not by_fallback:
+                    self._fallback_first_until = time.monotonic() + FALLBACK_FIRST_S
+                failed.append(error)
+            else:
+                if not by_fallback:
+                    self._fallback_first_until = 0.0
+                return chunks, calls.model, by_fallback
+        raise _most_hopeful(failed)
+
+    def _order(self) -> tuple[bool, ...]:
+        """Which endpoints are asked, one after the other; True is the fallback."""
+        if self._fallback is None:
+            return (False,)
+        fallback_first = time.monotonic() < self._fallback_first_until
+        return (fallback_first, not fallback_first)
+
+    async def _begun(self, calls: Calls, question: _Question) -> Chunks:
+        """A call whose first text has arrived."""
+        try:
+            return await calls.opened(
+                question.messages,
+                question.asker,
+                ends_at=question.ends_at,
+                on_wait=question.on_wait,
+            )
+        except ModelError as error:
+            question.overloaded = calls if error.why == "overloaded" else None
+            raise
+
+    def _calls_for(self, question: _Question, *, by_fallback: bool) -> Calls:
+        if by_fallback and self._fallback is not None:
+            # A place's own model is one of the first endpoint.
+            endpoint, name = self._fallback, self._fallback.model
+        else:
+            try:
+                endpoint = self._endpoint()
+            except OSError as error:
+                raise ModelError("unreachable", "the demo model is not running") from error
+            name = repaired(question.model or endpoint.model)
+        key = (endpoint.base_url, endpoint.api_key, name)
+        calls = self._calls.get(key)
+        if calls is None:
+            calls = self._calls[key] = Calls(
+                endpoint, name, self.client_of(endpoint), self._answer_tokens
+            )
+        return calls
 
     def _new_client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(
@@ -175,78 +225,77 @@ class ModelClient:
 
     def _on_retry(self, details: Any) -> None:
         error: ModelError = details["exception"]
+        question: _Question = details["args"][0]
+        question.on_wait(error.why)
+        if question.overloaded is not None:
+            question.overloaded.pause.fail(details["wait"])
         metrics.model_retries.labels(error.why).inc()
         if not self._complaining:
             self._complaining = True
             logger().warning("the model does not answer: trying on", why=str(error)[:300])
 
 
-async def _read(chunks: Chunks, text: "_Text") -> tuple[str, Usage | None]:
-    """Reads the answer to its end; returns why it ended, and what it took."""
-    finish, usage = None, None
+async def _read(chunks: Chunks, text: "_Text") -> str:
+    """Reads the answer to its end; returns why it ended."""
     try:
-        async for chunk in chunks:
-            usage = usage_of(chunk) or usage
-            piece, ended = piece_of(chunk)
-            finish = ended or finish
-            text.add(piece)
+        async for shown in chunks:
+            text.add(shown)
             if text.length > ANSWER_LIMIT_CHARS:
-                finish = "length"
-                break
+                return "length"
     except ModelError as error:
         if text.length and error.why == "too long":
-            # It would be asked again, shorter, and its text be shown twice.
             raise ModelError("cut", str(error)) from error
         raise
     finally:
         await chunks.aclose()
-    if finish is None:
-        raise ModelError("cut", "the stream ended without a finish reason")
-    return finish, usage
+    if chunks.finish is None or is_broken_off(chunks.finish):
+        raise ModelError("cut", f"the stream ended with {chunks.finish or 'no finish reason'}")
+    return chunks.finish
+
+
+def _most_hopeful(failed: list[ModelError]) -> ModelError:
+    """The first failure after which another try can help, else the first one."""
+    try:
+        return next((error for error in failed if error.why in TRANSIENT), failed[0])
+    finally:
+        failed.clear()  # an error holds the frames, and with them the list that holds the error
+
+
+def _why_empty(note: str, thought_chars: int) -> Why:
+    """Why an answer has no text, by the note that it would have."""
+    if note == LENGTH:
+        return "thoughts" if thought_chars else "empty"
+    if note == FILTERED:
+        return "refused"
+    return "tools" if note == TOOLS else "empty"
 
 
 class _Text:
-    """The answer as it grows. Every piece that is shown is well formed."""
+    """The answer as it grows."""
 
-    def __init__(self, on_text: Callable[[str], None]) -> None:
+    def __init__(self, on_text: Callable[[str], None], on_start_over: Callable[[], None]) -> None:
         self._on_text = on_text
-        self._joining = Joining()
+        self._on_start_over = on_start_over
         self._pieces: list[str] = []
         self._started = time.monotonic()
+        self._begun = False
         self.length = 0
 
-    def add(self, piece: str) -> None:
-        self._show(self._joining.add(piece))
+    def add(self, shown: Shown) -> None:
+        """Shows what is new."""
+        if not self._begun:
+            self._begun = True
+            metrics.first_token_s.observe(time.monotonic() - self._started)
+        if shown.starts_over:
+            self._pieces.clear()
+            self.length = 0
+            self._on_start_over()
+        if shown.text:
+            self._pieces.append(shown.text)
+            self.length += len(shown.text)
+            self._on_text(shown.text)
 
+    @property
     def whole(self) -> str:
-        """All of it; nothing comes after that."""
-        self._show(self._joining.end())
+        """All of it so far."""
         return "".join(self._pieces)
-
-    def _show(self, piece: str) -> None:
-        if piece:
-            if not self.length:
-                metrics.first_token_s.observe(time.monotonic() - self._started)
-            self._pieces.append(piece)
-            self.length += len(piece)
-            self._on_text(piece)
-
-
-def _pictures_of(messages: tuple[dict[str, Any], ...]) -> list[Picture]:
-    return [
-        part["image_url"]["url"]
-        for message in messages
-        if isinstance(message["content"], list)
-        for part in message["content"]
-        if part["type"] == "image_url"
-    ]
-
-
-def _why(error: ModelError, *, has_pictures: bool) -> Why:
-    """Why a call failed before its first text, knowing what was sent."""
-    if has_pictures and error.why in {"refused", "error"}:
-        # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
-        return "no pictures"
-    if not has_pictures and error.why == "too large":
-        return "too long"
-    return error.why

@@ -3,6 +3,7 @@
 Pure. Sources are the endpoints' own documentation, read in November 2026.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -11,17 +12,21 @@ from urllib.parse import urlsplit
 DialectName = Literal["openai", "ollama", "vllm", "llamacpp"]
 
 OLLAMA_PORT: Final = 11434
+OPENAI_URL: Final = "https://api.openai.com/v1"
 OPENAI_DEFAULT_MODEL: Final = "gpt-6-luna"
 DEMO_MODEL: Final = "demo: SmolLM2-135M"
-"""The name under which the embedded model's replies stand in the journal."""
+"""The name of the embedded model in the journal."""
+
+FIRST_WITH_BREAKPOINTS: Final = (5, 6)
+"""Since GPT-5.6 a prompt is read from the cache only up to a breakpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What differs from one endpoint to the next.
 
-    `sampling` is sent as it stands: OpenAI's newer models refuse any. `close_connection`: the
-    server closes after each streamed reply while it promises to keep the connection.
+    `sampling` is sent unchanged: OpenAI's newer models refuse any. `close_connection`: the
+    server closes after each streamed reply although it promises to keep the connection.
     """
 
     max_tokens_field: str
@@ -46,17 +51,27 @@ DEMO_SYSTEM_PROMPT: Final = (
 )
 """Of the dozen that were tried, the one under which these weights stay on the subject."""
 
-OVERFLOW_CODES: Final = frozenset({"context_length_exceeded", "exceed_context_size_error"})
-"""OpenAI and vLLM; llama.cpp."""
+_OPENAI_VERSION: Final = re.compile(r"(?:^|/)gpt-(\d+)(?:\.(\d+))?")
 
 
 def dialect_of(base_url: str | None) -> DialectName:
     """The dialect that an address suggests; without one, OpenAI's own."""
-    if base_url is None:
+    if is_openai(base_url) or (urlsplit(base_url or "").hostname or "").endswith("openai.com"):
         return "openai"
-    parts = urlsplit(base_url)
-    if (parts.hostname or "").endswith("openai.com"):
-        return "openai"
-    if parts.port == OLLAMA_PORT:
-        return "ollama"
-    return "vllm"
+    try:
+        port = urlsplit(base_url or "").port
+    except ValueError:
+        port = None
+    return "ollama" if port == OLLAMA_PORT else "vllm"
+
+
+def is_openai(base_url: str | None) -> bool:
+    """Whether this is OpenAI's own API, which alone is sent OpenAI's own fields."""
+    host = urlsplit(base_url or OPENAI_URL).hostname or ""
+    return host == "api.openai.com" or host.endswith(".api.openai.com")  # eu.api.openai.com
+
+
+def has_breakpoints(model: str) -> bool:
+    """Whether a model of OpenAI caches prompts up to breakpoints."""
+    found = _OPENAI_VERSION.search(model)
+    return found is not None and (int(found[1]), int(found[2] or 0)) >= FIRST_WITH_BREAKPOINTS

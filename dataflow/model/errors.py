@@ -1,21 +1,17 @@
 """How a model call can fail, in the terms of what is done next, and in plain words for a person.
 
-Pure. No word of an exception's own text is ever shown.
+Pure. It must never show or log the text of an exception.
 """
 
-import random
 import re
-from collections.abc import Generator
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-RETRY_FIRST_S: Final = 0.5
-RETRY_LAST_S: Final = 8.0
-RETRY_AFTER_LIMIT_S: Final = 60.0
+from dataflow.model.complaint import Complaint
 
 Why = Literal[
     "unreachable", "stalled", "overloaded", "error", "cut", "corrupt",
-    "bad key", "quota", "no model", "too long", "refused", "empty", "no pictures",
-    "too large", "many pictures",
+    "bad key", "quota", "no model", "not openai", "too long", "refused", "empty", "thoughts",
+    "tools", "no pictures", "too large", "many pictures",
 ]  # fmt: skip
 
 NOTICES: Final[dict[Why, str]] = {
@@ -25,13 +21,18 @@ NOTICES: Final[dict[Why, str]] = {
     "error": "My language model had an internal error. Please try again later.",
     "cut": "The answer broke off on its way. Please ask again.",
     "corrupt": "The answer arrived damaged. Please ask again.",
-    "bad key": "I may not use my language model: its key was refused. Please tell who runs this "
-    "bot: OPENAI_API_KEY has to be set anew.",
-    "quota": "The budget for my language model is used up. Please tell who runs this bot.",
-    "no model": "My language model does not exist at its provider. Please tell who runs this bot: "
-    "THREADWAX_MODEL has to be set to one that does.",
+    "bad key": "My language model refused the key of this bot, so I cannot answer. Please let "
+    "whoever runs this bot know: OPENAI_API_KEY has to be replaced.",
+    "quota": "The budget for my language model is used up, so I cannot answer. Please let whoever "
+    "runs this bot know.",
+    "no model": "My language model was not found, so I cannot answer. Please let whoever runs "
+    "this bot know: THREADWAX_MODEL has to name a model that exists at the address in "
+    "OPENAI_BASE_URL, and that address usually ends in /v1.",
+    "not openai": "The server at the address of my language model is something else, so I cannot "
+    "answer. Please let whoever runs this bot know: OPENAI_BASE_URL has to be the address of an "
+    "OpenAI-compatible endpoint, which usually ends in /v1.",
     "too long": "This conversation is longer than my language model can read. "
-    "Please shorten your message or start afresh with /reset.",
+    "Please shorten your message or start again with /reset.",
     "refused": "My language model refused this message.",
     "no pictures": "My language model cannot look at pictures. Please describe it in words.",
     "too large": "Your pictures are more than my language model takes at once. "
@@ -39,13 +40,21 @@ NOTICES: Final[dict[Why, str]] = {
     "many pictures": "Too many people are showing me pictures at the moment. "
     "Please ask again in a few minutes.",
     "empty": "My language model gave an empty answer. Please ask again.",
+    "thoughts": "My language model used up the whole length of its answer for thinking, so there "
+    "is no answer. Please ask for something smaller, or let whoever runs this bot know: a lower "
+    "THREADWAX_REASONING_EFFORT or a higher THREADWAX_ANSWER_TOKENS leaves more for the answer.",
+    "tools": "My language model wanted to use a tool, and I have none for it. Please ask it to "
+    "answer in words.",
 }
 """What a person reads for each way in which a call can fail."""
 
 TRANSIENT: Final[frozenset[Why]] = frozenset(
     {"unreachable", "stalled", "overloaded", "error", "cut", "corrupt"}
 )
+"""Another try can help."""
 
+ELSEWHERE: Final[frozenset[Why]] = TRANSIENT | {"bad key", "quota", "no model", "not openai"}
+"""Another endpoint can help."""
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -56,29 +65,25 @@ def safe_code(value: object) -> str:
 
 
 class ModelError(Exception):
-    """A call that failed, in the terms of what the caller does next."""
+    """A call that failed, in the terms of what the caller does next.
 
-    def __init__(self, why: Why, detail: str, *, retry_after_s: float | None = None) -> None:
+    `complaint` is what the endpoint said; only `dataflow.model` reads it.
+    """
+
+    def __init__(
+        self,
+        why: Why,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        complaint: Complaint | None = None,
+    ) -> None:
         super().__init__(f"{why}: {detail}")
         self.why = why
         self.retry_after_s = retry_after_s
+        self.complaint = complaint
 
     @property
     def notice(self) -> str:
         """The same in plain words."""
         return NOTICES[self.why]
-
-
-def waits_s(rng: random.Random) -> Generator[float, Any, None]:
-    """Seconds before each retry, in the form `backoff` takes: Retry-After first, else jitter."""
-    limit_s, wait_s = RETRY_FIRST_S, 0.0
-    while True:
-        # No name for what is sent: a generator that holds the error, in whose traceback it stands
-        # itself, would keep the whole call until garbage is looked for.
-        wait_s = _wait_s((yield wait_s), rng.uniform(0, limit_s))
-        limit_s = min(limit_s * 2, RETRY_LAST_S)
-
-
-def _wait_s(error: Any, otherwise_s: float) -> float:
-    told_s = error.retry_after_s if isinstance(error, ModelError) else None
-    return otherwise_s if told_s is None else min(told_s, RETRY_AFTER_LIMIT_S)

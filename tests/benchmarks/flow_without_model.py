@@ -15,8 +15,7 @@ def main(delay_s: float, chars: int) -> None:
     """The flow's own command, whose model answers after `delay_s` with so many characters."""
     text = "ok" * (chars // 2)
 
-    async def answer(_: ModelClient, __: Any, *, model: Any, on_text: Any) -> Completion:
-        del model
+    async def answer(_: ModelClient, __: Any, *, on_text: Any, **___: Any) -> Completion:
         if delay_s:
             await asyncio.sleep(delay_s)
         on_text(text)

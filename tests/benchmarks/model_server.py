@@ -70,13 +70,15 @@ class Connection(asyncio.Protocol):
         body = bytes(self._buffer[end + 4 : end + 4 + length])
         del self._buffer[: end + 4 + length]
         if head.startswith(b"get /times"):
-            self._tell_times()
+            self._write(self._model.times)
+            self._model.times.clear()
+        elif head.startswith(b"get "):
+            self._write({"object": "list", "data": []})
         else:
             self._answer(body)
 
-    def _tell_times(self) -> None:
-        body = json.dumps(self._model.times).encode()
-        self._model.times.clear()
+    def _write(self, answer: dict[str, Any]) -> None:
+        body = json.dumps(answer).encode()
         self._transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
             % (len(body), body)

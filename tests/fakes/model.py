@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,15 @@ class Fault:
     kind: str = "status"  # status, reset, cut, corrupt, stall, no_finish, error_frame
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """An error in place of an answer; a body that is a text is sent as a web page."""
+
+    status: int
+    body: Any
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class FakeModel:
     """Records requests; answers after `delay_s`, in pieces of `piece_chars` every `pause_s`."""
@@ -45,6 +55,20 @@ class FakeModel:
     keep_requests: bool = True
     frames: list[str] | None = None
     """Sent in place of an answer: the data of each event, as it is."""
+
+    raw: list[bytes] | None = None
+    """Sent in place of an answer: the body's bytes, one piece after another."""
+
+    content_type: str = "text/event-stream"
+    refuse: Callable[[dict[str, Any]], Refusal | None] = lambda _: None
+    """What it refuses about a request: the stand-ins are in `tests/fakes/model_servers.py`."""
+
+    models: Any = field(default_factory=lambda: [{"id": "fake", "object": "model"}])
+    usage: dict[str, Any] = field(default_factory=dict)
+    """Further counts in the usage that it reports."""
+
+    times: list[float] = field(default_factory=list)
+    """When each request came, on the monotonic clock."""
 
     body_limit: int = 50 << 20
     """A larger request gets 413, as from OpenAI (50 MB in all, by its guide to images)."""
@@ -68,13 +92,18 @@ class FakeModel:
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model"}]})
+        if isinstance(self.models, Refusal):
+            return _refused(self.models)
+        return web.json_response({"object": "list", "data": self.models})
 
     async def _complete(self, http: web.Request) -> web.StreamResponse:
         request = json.loads(await http.read())
         if self.keep_requests:
             self.requests.append(request)
             self.headers.append(dict(http.headers))
+            self.times.append(time.monotonic())
+        if (refusal := self.refuse(request)) is not None:
+            return _refused(refusal)
         fault = self.faults.popleft() if self.faults else self.always
         if fault is not None and fault.kind == "status":
             return web.json_response(
@@ -87,7 +116,9 @@ class FakeModel:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         text = self.reply(request)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        if not request.get("stream") and self.raw is None:
+            return web.json_response(whole(text, self.finish))
+        response = web.StreamResponse(headers={"Content-Type": self.content_type})
         await response.prepare(http)
         try:
             await self._stream(http, response, request, text, fault)
@@ -112,6 +143,12 @@ class FakeModel:
             choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
             return {"object": "chat.completion.chunk", "choices": [choice]}
 
+        if self.raw is not None:
+            for piece in self.raw:
+                await response.write(piece)
+                await asyncio.sleep(0)
+            await response.write_eof()
+            return
         if self.frames is not None:
             for frame in self.frames:
                 await send(frame)
@@ -143,10 +180,27 @@ class FakeModel:
             usage = {
                 "prompt_tokens": sum(len(str(m["content"])) // 4 + 4 for m in request["messages"]),
                 "completion_tokens": len(text) // 4 + 1,
+                **self.usage,
             }
             await send({"object": "chat.completion.chunk", "choices": [], "usage": usage})
         await send("[DONE]")
         await response.write_eof()
+
+
+def whole(text: str, finish: str = "stop") -> dict[str, Any]:
+    """A completion that is not streamed."""
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return {"object": "chat.completion", "choices": [choice], "usage": {"prompt_tokens": 3}}
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    if isinstance(refusal.body, str):
+        return web.Response(
+            text=refusal.body, content_type="text/html", status=refusal.status,
+            headers=refusal.headers,
+        )  # fmt: skip
+    return web.json_response(refusal.body, status=refusal.status, headers=refusal.headers)
 
 
 async def _main() -> None:

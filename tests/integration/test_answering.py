@@ -10,8 +10,9 @@ from dataflow import answering as answering_module
 from dataflow.answering import NO_ROOM, Answering
 from dataflow.effects import INTERNAL, CallModel, Cancel
 from dataflow.journal_room import JournalRoom
-from dataflow.model.client import Endpoint, ModelClient
+from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
+from dataflow.model.endpoint import Endpoint
 from dataflow.request import Request
 from shared import names
 from shared.bus import Bus

@@ -5,70 +5,17 @@ import gc
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from dataflow.model.client import LENGTH_NOTE, Endpoint, ModelClient
-from dataflow.model.dialects import DEMO, DIALECTS, Dialect, dialect_of
-from dataflow.model.errors import NOTICES, ModelError, Why, waits_s
+from dataflow.model.dialects import DEMO, DIALECTS, dialect_of
+from dataflow.model.errors import NOTICES, ModelError, Why
+from dataflow.model.notes import LENGTH
+from dataflow.model.retries import waits_s
+from tests.asking import Asker, MakeAsker
 from tests.fakes.model import FakeModel, Fault
-
-QUESTION: tuple[dict[str, Any], ...] = (
-    {"role": "system", "content": "s"},
-    {"role": "user", "content": "hello"},
-)
-
-
-class Asker:
-    """A client of the fake model that keeps what it was shown."""
-
-    def __init__(
-        self, base_url: str, *, dialect: Dialect, give_up_s: float, silence_s: float
-    ) -> None:
-        self.shown: list[str] = []
-        self.client = ModelClient(
-            lambda: Endpoint(base_url, "key", "fake", dialect),
-            answer_tokens=50,
-            give_up_after_s=give_up_s,
-            silence_s=silence_s,
-            rng=random.Random(1),
-        )
-
-    async def ask(self, model: str | None = None) -> str:
-        completion = await self.client.answer(QUESTION, model=model, on_text=self.shown.append)
-        self.usage = completion.usage
-        return completion.text
-
-    async def failure(self) -> Why:
-        with pytest.raises(ModelError) as failed:
-            await self.ask()
-        assert failed.value.notice == NOTICES[failed.value.why]
-        return failed.value.why
-
-
-MakeAsker = Callable[..., Asker]
-
-
-@pytest.fixture
-async def asker(fake_model: FakeModel) -> AsyncIterator[MakeAsker]:
-    """Makes clients of the fake model and closes them."""
-    made: list[Asker] = []
-
-    def make(
-        dialect: Dialect = DIALECTS["vllm"],
-        give_up_s: float = 20.0,
-        silence_s: float = 5.0,
-        base_url: str = "",
-    ) -> Asker:
-        url = base_url or fake_model.base_url
-        made.append(Asker(url, dialect=dialect, give_up_s=give_up_s, silence_s=silence_s))
-        return made[-1]
-
-    yield make
-    for one in made:
-        await one.client.close()
 
 
 async def test_an_answer_streams_and_reports_its_usage(
@@ -113,6 +60,8 @@ def test_the_dialect_is_guessed_from_the_address(url: str | None, name: str) -> 
 @pytest.mark.parametrize(
     "fault",
     [
+        Fault(status=408),
+        Fault(status=409),
         Fault(status=429),
         Fault(status=500),
         Fault(status=503),
@@ -139,12 +88,44 @@ async def test_a_stall_before_the_first_word_is_retried(
     assert await asker(silence_s=0.3).ask() == "answer 2 to: hello"
 
 
-async def test_retry_after_is_honoured(asker: MakeAsker, fake_model: FakeModel) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [("Retry-After", "1"), ("Retry-After", "1.5"), ("retry-after-ms", "1200")],
+    ids=str,
+)
+async def test_retry_after_is_honoured(
+    asker: MakeAsker, fake_model: FakeModel, header: tuple[str, str]
+) -> None:
     """The next try comes no sooner than the provider said."""
-    fake_model.faults.append(Fault(status=429, headers={"Retry-After": "1.5"}))
-    started = time.monotonic()
+    fake_model.faults.append(Fault(status=429, headers=dict([header])))
     await asker().ask()
-    assert time.monotonic() - started >= 1.5
+    first, second = fake_model.times
+    assert second - first >= (1.2 if header[0] == "retry-after-ms" else float(header[1]))
+
+
+async def test_retry_after_can_be_a_date(asker: MakeAsker, fake_model: FakeModel) -> None:
+    """It is compared with the provider's own clock."""
+    dates = {
+        "Date": "Wed, 26 Nov 2031 12:00:00 GMT",
+        "Retry-After": "Wed, 26 Nov 2031 12:00:02 GMT",
+    }
+    fake_model.faults.append(Fault(status=503, headers=dates))
+    await asker().ask()
+    first, second = fake_model.times
+    assert second - first >= 2.0
+
+
+async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """A try before that would be in vain, and the person would wait for nothing."""
+    fake_model.always = Fault(status=429, headers={"Retry-After": "3600"})
+    one = asker(give_up_s=20.0)
+    started = time.monotonic()
+    assert await one.failure() == "overloaded"
+    assert await one.failure() == "overloaded"  # the pause is shared, and known
+    assert time.monotonic() - started < 15
+    assert len(fake_model.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -159,6 +140,10 @@ async def test_retry_after_is_honoured(asker: MakeAsker, fake_model: FakeModel) 
             Fault(status=400, error={"type": "exceed_context_size_error", "message": ""}),
             "too long",
         ),
+        (Fault(status=402), "quota"),
+        (Fault(status=405), "not openai"),
+        (Fault(status=429, error={"type": "exceeded_current_quota_error"}), "quota"),
+        (Fault(status=400, error={"message": "Your credit balance is too low"}), "quota"),
         (Fault(status=400, error={"message": "no"}), "refused"),
     ],
 )
@@ -390,7 +375,7 @@ async def test_an_answer_cut_at_its_length_limit_says_so(
 ) -> None:
     """Half an answer must not look whole."""
     fake_model.finish = "length"
-    assert (await asker().ask()).endswith(LENGTH_NOTE)
+    assert (await asker().ask()).endswith(LENGTH)
 
 
 async def test_a_place_can_have_its_own_model(asker: MakeAsker, fake_model: FakeModel) -> None:
@@ -438,13 +423,65 @@ async def test_a_call_that_was_tried_again_leaves_nothing_behind(
         gc.enable()
 
 
-def test_waits_grow_with_jitter_and_obey_retry_after() -> None:
-    """Retry-After as it stands, at most a minute; else a draw below a doubling limit."""
-    waits = waits_s(random.Random(1))
-    next(waits)
-    plain = ModelError("error", "")
-    drawn = [waits.send(plain) for _ in range(50)]
-    assert all(0 <= wait <= 8 for wait in drawn)
-    assert max(drawn) > 4
-    assert waits.send(ModelError("overloaded", "", retry_after_s=3.0)) == 3.0
-    assert waits.send(ModelError("overloaded", "", retry_after_s=9999.0)) == 60.0
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def waits(give_up_s: float) -> tuple[Callable[[ModelError], float | None], Clock]:
+    """What `backoff` gets from the waits; None once they give up."""
+    clock = Clock()
+    generator = waits_s(random.Random(1), give_up_s, clock)
+    next(generator)
+
+    def wait(error: ModelError) -> float | None:
+        try:
+            return generator.send(error)
+        except StopIteration:
+            return None
+
+    return wait, clock
+
+
+def test_waits_grow_with_jitter() -> None:
+    """Each is drawn from the upper half of a limit that doubles, up to 16 s."""
+    wait, _ = waits(1000)
+    drawn = [wait(ModelError("error", "")) for _ in range(8)]
+    for drawn_s, limit_s in zip(drawn, [1, 2, 4, 8, 16, 16, 16, 16], strict=True):
+        assert drawn_s is not None
+        assert limit_s / 2 <= drawn_s <= limit_s
+
+
+def test_a_wait_is_never_shorter_than_asked_for() -> None:
+    wait, clock = waits(90)
+    assert wait(ModelError("overloaded", "", retry_after_s=3.0)) == 3.0
+    clock.now = 80.0
+    assert wait(ModelError("overloaded", "", retry_after_s=10.0)) == 10.0
+    clock.now = 81.0
+    assert wait(ModelError("overloaded", "", retry_after_s=10.0)) is None
+
+
+def test_an_endpoint_that_asks_for_no_wait_is_not_hammered() -> None:
+    wait, _ = waits(90)
+    drawn = [wait(ModelError("overloaded", "", retry_after_s=0.0)) for _ in range(6)]
+    assert sum(one for one in drawn if one is not None) > 4
+
+
+def test_a_first_try_that_took_all_the_time_is_repeated_once() -> None:
+    wait, clock = waits(90)
+    clock.now = 95.0
+    assert wait(ModelError("stalled", "")) == 0.0
+    assert wait(ModelError("stalled", "")) is None
+
+
+def test_the_last_wait_ends_when_time_is_up() -> None:
+    wait, clock = waits(90)
+    clock.now = 89.9
+    assert wait(ModelError("error", "")) == pytest.approx(0.1)
+    clock.now = 90.0
+    assert wait(ModelError("error", "")) is None

@@ -13,8 +13,9 @@ from dataflow import pictures as pictures_module
 from dataflow.answering import Answering
 from dataflow.effects import CallModel, Cancel
 from dataflow.journal_room import JournalRoom
-from dataflow.model.client import Endpoint, ModelClient
+from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
+from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import NOTICES
 from dataflow.pictures import GONE, QUESTION_LIMIT_BYTES, TOO_MANY, UNREADABLE, Pictures
 from dataflow.request import Request

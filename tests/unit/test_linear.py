@@ -121,7 +121,7 @@ def _event(text: str) -> None:
 def _in_pieces(text: str) -> None:
     joining = Joining()
     for at in range(0, len(text), 7):
-        piece, _ = piece_of({"choices": [{"delta": {"content": text[at : at + 7]}}]})
+        piece = piece_of({"choices": [{"delta": {"content": text[at : at + 7]}}]}).text
         joining.add(piece)
     joining.end()
 

@@ -1,0 +1,131 @@
+"""A growing answer on its way to people, and before it the reason why there is no text yet.
+
+Best effort: a partial can be lost. It must never show anything after the answer is over.
+"""
+
+import asyncio
+from typing import Final
+
+from dataflow.effects import CallModel, Settle
+from dataflow.model.waiting import Waiting, sentence
+from shared.bus import Bus
+from shared.messages import Partial
+
+PARTIAL_EVERY_S: Final = 0.05
+"""The text is sent at most this often; more would be more than an eye can see."""
+
+STATUS_AFTER_S: Final = 10.0
+"""For so long a person waits without asking what is going on."""
+
+STATUS_EVERY_S: Final = 3.0
+"""Reasons change at most this often."""
+
+
+class Draft:
+    """The text of one answer so far."""
+
+    def __init__(self, bus: Bus, effect: CallModel | Settle, *, give_up_after_s: float) -> None:
+        self._bus = bus
+        self._ask = effect.ask
+        self._after = effect.after
+        self._give_up_after_s = give_up_after_s
+        self._pieces: list[str] = []
+        self._attempt = 1
+        self._sequence = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_s = 0.0
+        self._waiting: Waiting = "slow"
+        self._told = ""
+        self._status_timer: asyncio.TimerHandle | None = None
+        self._status_due = False
+        self._next_status_s = 0.0
+        self._sends: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def text(self) -> str:
+        """What was said so far."""
+        return "".join(self._pieces)
+
+    def begin(self) -> None:
+        """The person waits from now on."""
+        loop = asyncio.get_running_loop()
+        self._status_timer = loop.call_later(STATUS_AFTER_S, self._due)
+
+    def wait(self, waiting: Waiting) -> None:
+        """Why there is no text yet."""
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self._tell_soon()
+
+    def add(self, piece: str) -> None:
+        """More of the answer."""
+        self._pieces.append(piece)
+        if self._status_timer is not None:
+            self._status_timer.cancel()
+            self._status_timer = None
+        self._send_soon()
+
+    def start_over(self) -> None:
+        """Everything that was added is not part of the answer."""
+        self._pieces.clear()
+        self._attempt += 1
+        self._send_soon()
+
+    def close(self) -> None:
+        """The answer is whole, or over: what is not on its way yet need not go."""
+        self._closed = True
+        for timer in (self._timer, self._status_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._status_timer = None
+
+    def _due(self) -> None:
+        self._status_timer, self._status_due = None, True
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        if self._status_due and not self._closed and self._status_timer is None:
+            loop = asyncio.get_running_loop()
+            self._status_timer = loop.call_at(self._next_status_s, self._tell)
+
+    def _tell(self) -> None:
+        self._status_timer = None
+        status = sentence(self._waiting, self._give_up_after_s)
+        if self._pieces or status == self._told:
+            return
+        self._told = status
+        self._next_status_s = asyncio.get_running_loop().time() + STATUS_EVERY_S
+        self._spawn(status)
+
+    def _send_soon(self) -> None:
+        if self._timer is None and not self._closed:
+            # Not even the first at once: the answer may be whole in this same moment.
+            self._timer = asyncio.get_running_loop().call_at(self._next_s, self._send)
+
+    def _send(self) -> None:
+        self._timer = None
+        self._next_s = asyncio.get_running_loop().time() + PARTIAL_EVERY_S
+        self._spawn("")
+
+    def _spawn(self, status: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._show(status))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    async def _show(self, status: str) -> None:
+        if self._closed or (status and self._pieces):
+            return
+        self._sequence += 1
+        partial = Partial(
+            prompt_id=self._ask.id,
+            user=self._ask.user,
+            place=self._ask.place,
+            address=self._ask.address,
+            text="" if status else self.text,
+            attempt=self._attempt,
+            sequence=self._sequence,
+            after=self._after,
+            status=status,
+        )
+        await self._bus.show(partial)

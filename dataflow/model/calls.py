@@ -1,0 +1,173 @@
+"""Calls to one endpoint and model: what it refuses is learned, and what overloads it is paced.
+
+It must never learn from a complaint alone, which may repeat what somebody wrote: a lesson is kept
+once a request that follows it was accepted.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import openai
+from pydantic_core import to_json
+
+from dataflow.model.body import Body, Picture
+from dataflow.model.chunks import Chunks
+from dataflow.model.endpoint import Endpoint
+from dataflow.model.errors import ModelError
+from dataflow.model.pause import Pause
+from dataflow.model.quirks import Quirks, confirmed, is_blind, lesson, shorter
+from dataflow.model.request_body import Asker, request_body
+from dataflow.model.waiting import Waiting
+from dataflow.shorten import ChatMessage, request_tokens, shortened
+from shared.log import logger
+
+Messages = tuple[ChatMessage, ...]
+
+LESSONS_LIMIT: Final = 24
+"""Requests for one question that only differ in what they leave out."""
+
+BLIND_FOR_S: Final = 600.0
+"""For this long no pictures are sent to a model that takes none. No later request can confirm that
+lesson, and the server may load another model."""
+
+
+class Calls:
+    """All calls of this process to one model."""
+
+    def __init__(
+        self, endpoint: Endpoint, model: str, client: openai.AsyncOpenAI, answer_tokens: int
+    ) -> None:
+        self._endpoint = endpoint
+        self._client = client
+        self._answer_tokens = answer_tokens
+        self._quirks = Quirks()
+        self._blind_until = 0.0
+        self.model = model
+        self.pause = Pause()
+
+    async def opened(
+        self,
+        messages: Messages,
+        asker: Asker | None,
+        *,
+        ends_at: float,
+        on_wait: Callable[[Waiting], None],
+    ) -> Chunks:
+        """A call whose first text has arrived; it is sent before `ends_at`.
+
+        Raises:
+            ModelError: the endpoint failed, or refuses more than what can be left out.
+        """
+        known = quirks = self._quirks
+        if pictures_of(messages) and time.monotonic() < self._blind_until:
+            raise ModelError("no pictures", "the endpoint refused pictures before")
+        for _ in range(LESSONS_LIMIT):
+            if quirks.room_tokens is not None:
+                messages = shortened(messages, quirks.room_tokens)
+            body = request_body(
+                messages, endpoint=self._endpoint, model=self.model,
+                answer_tokens=self._answer_tokens, quirks=quirks, asker=asker,
+            )  # fmt: skip
+            try:
+                chunks = await self._sent(body, messages, ends_at, on_wait)
+            except ModelError as error:
+                learned = self._learned(quirks, error, body, messages)
+                if learned is None:
+                    raise
+                quirks = learned
+            else:
+                if quirks is not known:  # otherwise others may have learned more meanwhile
+                    self._keep(confirmed(quirks, request_tokens(messages)))
+                return chunks
+        raise ModelError("refused", "no form of the request was accepted")
+
+    async def _sent(
+        self,
+        body: dict[str, Any],
+        messages: Messages,
+        ends_at: float,
+        on_wait: Callable[[Waiting], None],
+    ) -> Chunks:
+        try:
+            await self.pause.begin(ends_at, lambda: on_wait("overloaded"))
+        except TimeoutError as error:
+            raise ModelError(
+                "overloaded", "the pause lasts too long", retry_after_s=self.pause.left_s
+            ) from error
+        chunks = Chunks(self._client, Body(body) if pictures_of(messages) else to_json(body))
+        try:
+            await self._taken(chunks)
+            await chunks.until_text(lambda: on_wait("thinking"))
+        except BaseException:
+            await chunks.aclose()
+            raise
+        return chunks
+
+    async def _taken(self, chunks: Chunks) -> None:
+        try:
+            await chunks.send()
+        except ModelError as error:
+            if error.why == "overloaded":
+                self.pause.fail(error.retry_after_s or 0.0)
+            else:
+                self.pause.leave()
+            raise
+        except BaseException:
+            self.pause.leave()
+            raise
+        self.pause.succeed()
+
+    def _learned(
+        self, quirks: Quirks, error: ModelError, body: dict[str, Any], messages: Messages
+    ) -> Quirks | None:
+        """How to ask again, differently; None if that cannot help.
+
+        Raises:
+            ModelError: in terms that depend on what was sent.
+        """
+        has_pictures = bool(pictures_of(messages))
+        complaint = error.complaint
+        if error.why == "too long" or (error.why == "too large" and not has_pictures):
+            return self._shorter(quirks, error, messages)
+        if complaint is None or error.why not in {"refused", "error", "no model"}:
+            return None
+        if has_pictures and is_blind(complaint):
+            self._blind_until = time.monotonic() + BLIND_FOR_S
+            raise ModelError("no pictures", str(error)) from error
+        learned = lesson(quirks, complaint, body)
+        if learned is None and has_pictures and error.why != "no model":
+            # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
+            raise ModelError("no pictures", str(error)) from error
+        return learned
+
+    def _shorter(self, quirks: Quirks, error: ModelError, messages: Messages) -> Quirks:
+        answer = quirks.answer_tokens or self._answer_tokens
+        learned = shorter(
+            quirks, error.complaint, sent_tokens=request_tokens(messages), answer_tokens=answer
+        )
+        left = shortened(messages, learned.room_tokens or 0)
+        if len(left) == len(messages) and (learned.answer_tokens or answer) >= answer:
+            raise ModelError("too long", str(error)) from error
+        return learned
+
+    def _keep(self, quirks: Quirks) -> None:
+        if quirks != self._quirks:
+            self._quirks = quirks
+            logger().warning(
+                "the model's endpoint does not take everything: from now on it is left out",
+                model=self.model, without=sorted(quirks.without),
+                system_in_user=quirks.system_in_user, room_tokens=quirks.room_tokens,
+                answer_tokens=quirks.answer_tokens,
+            )  # fmt: skip
+
+
+def pictures_of(messages: Messages) -> list[Picture]:
+    """The pictures in a request."""
+    return [
+        part["image_url"]["url"]
+        for message in messages
+        if isinstance(message["content"], list)
+        for part in message["content"]
+        if part["type"] == "image_url"
+    ]

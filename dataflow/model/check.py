@@ -1,0 +1,161 @@
+"""Whether the configured endpoints answer: one cheap request to each at the start.
+
+It must never fail or hold up the start, ask the model anything, or print a key.
+"""
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from dataflow.model.dialects import DEMO_MODEL, OPENAI_URL
+from dataflow.model.endpoint import Endpoint
+
+CHECK_S: Final = 3.0
+BODY_LIMIT_BYTES: Final = 4 << 20
+"""OpenRouter's list of models is 1 MB."""
+
+NAMES_SHOWN: Final = 5
+
+_WINDOWS: Final = ("max_model_len", "context_length", "context_window", "max_context_length")
+"""vLLM and SGLang; OpenRouter and Together; Groq; Mistral."""
+
+_RETRIED: Final = "questions wait and are tried again"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found. `complaint` is empty if all is well.
+
+    `context_tokens` is the model's window, if the endpoint reports it.
+    """
+
+    complaint: str = ""
+    context_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the checks of all endpoints found: one line for the start, and one per complaint."""
+
+    models: str
+    complaints: tuple[str, ...] = ()
+    context_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: Any
+    """The JSON of the answer; None if it is something else."""
+
+
+async def checked(first: Endpoint | None, fallback: Endpoint | None) -> Found:
+    """Checks all endpoints at once; the first one is None for the demo model."""
+    endpoints = [endpoint for endpoint in (first, fallback) if endpoint is not None]
+    results = await asyncio.gather(*map(check, endpoints))
+    models = (
+        f"model {first.model} at {first.address}" if first else f"{DEMO_MODEL}, on this machine"
+    )
+    if fallback is not None:
+        models += f"; fallback {fallback.model} at {fallback.address}"
+    complaints = tuple(result.complaint for result in results if result.complaint)
+    return Found(models, complaints, results[0].context_tokens if first else None)
+
+
+async def check(endpoint: Endpoint) -> Checked:
+    """Asks an endpoint for its models, and says what is wrong in one line."""
+    url = (endpoint.base_url or OPENAI_URL).rstrip("/")
+    try:
+        async with (
+            asyncio.timeout(CHECK_S),
+            aiohttp.ClientSession(trust_env=True) as session,
+        ):
+            answer = await _models(session, url, endpoint.api_key)
+            if _entries(answer) is None and not urlsplit(url).path.endswith("/v1"):
+                inner = await _models(session, f"{url}/v1", endpoint.api_key)
+                if _entries(inner) is not None:
+                    return Checked(
+                        f"{endpoint.address} is not quite right: set OPENAI_BASE_URL to "
+                        f"{endpoint.address.rstrip('/')}/v1"
+                    )
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return Checked(f"cannot reach {endpoint.address}: {_cause(error)}; {_RETRIED}")
+    return _judged(endpoint, answer)
+
+
+async def _models(session: aiohttp.ClientSession, url: str, key: str) -> _Answer:
+    # aiohttp refuses a key together with credentials in the address.
+    headers = {} if "@" in urlsplit(url).netloc else {"Authorization": f"Bearer {key}"}
+    async with session.get(f"{url}/models", headers=headers) as response:
+        body = await response.content.read(BODY_LIMIT_BYTES)
+        while len(body) < BODY_LIMIT_BYTES and (more := await response.content.read(1 << 16)):
+            body += more
+    try:
+        return _Answer(response.status, json.loads(body))
+    except (ValueError, RecursionError):
+        return _Answer(response.status, None)
+
+
+def _entries(answer: _Answer) -> list[dict[str, Any]] | None:
+    """The list of models; None if it is not one."""
+    data = answer.body.get("data") if isinstance(answer.body, dict) else answer.body
+    if answer.status != HTTPStatus.OK or not isinstance(data, list):
+        return None
+    return [entry for entry in data if isinstance(entry, dict)]
+
+
+def _judged(endpoint: Endpoint, answer: _Answer) -> Checked:
+    where, status = endpoint.address, answer.status
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return Checked(f"{where} refuses the key ({status}): set another OPENAI_API_KEY")
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Checked(f"{where} is busy or still starting ({status}); {_RETRIED}")
+    entries = _entries(answer)
+    if entries is None:
+        return Checked(
+            f"{where} has no list of models ({status}), so it may not be an OpenAI-compatible "
+            "endpoint: check OPENAI_BASE_URL, which usually ends in /v1"
+        )
+    known = {_plain(str(entry.get("id", ""))): entry for entry in entries}
+    entry = known.get(_plain(endpoint.model))
+    if entry is None and known:
+        names = ", ".join(sorted(name for name in known if name.isprintable())[:NAMES_SHOWN])
+        return Checked(
+            f"{where} does not list the model {endpoint.model}: set THREADWAX_MODEL to one of its "
+            f"{len(known)} models, for example {names}"
+        )
+    return Checked(context_tokens=_window(entry or {}))
+
+
+def _plain(name: str) -> str:
+    """A model's name as different parts of one endpoint write it: Gemini's, Ollama's."""
+    return name.removeprefix("models/").removesuffix(":latest")
+
+
+def _window(entry: dict[str, Any]) -> int | None:
+    values = [entry.get(name) for name in _WINDOWS]
+    return next((v for v in values if isinstance(v, int) and v > 0 and v is not True), None)
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CHECK_S:g} s"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host name is not known"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return "no trusted TLS connection is possible"
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | ValueError):
+        return "the address in OPENAI_BASE_URL must begin with http:// or https://"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return (
+        "it does not speak HTTP"
+        if isinstance(error, aiohttp.ClientResponseError)
+        else ("the connection broke off")
+    )

@@ -1,0 +1,79 @@
+"""What an endpoint says about a request that it does not take.
+
+Pure. Its text can repeat a person's words, so it is only searched: it must never be logged or
+shown.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+TEXT_LIMIT_CHARS: Final = 4_000
+"""The reason is at the beginning; the rest may be a repetition of the request."""
+
+VALUES_LIMIT: Final = 200
+"""Values that are looked at in one body."""
+
+_ECHOES: Final = frozenset({"input", "ctx", "body", "request", "user_id", "metadata"})
+"""Keys under which pydantic and gateways repeat parts of the request."""
+
+_CODES: Final = frozenset({"code", "type", "status", "error_type"})
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A refusal: lower case throughout. `status` is None for one inside a stream.
+
+    `fields` are the fields that it names apart from its text.
+    """
+
+    status: int | None
+    codes: frozenset[str]
+    fields: frozenset[str]
+    text: str
+    n_ctx: int | None = None
+    web_page: bool = False
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the status says that the request is at fault."""
+        return self.status in {
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.NOT_IMPLEMENTED,
+        }
+
+
+def complaint_of(status: int | None, body: object) -> Complaint:
+    """The complaint in the body of an error, whatever its shape."""
+    codes: set[str] = set()
+    fields: set[str] = set()
+    texts: list[str] = []
+    n_ctx: int | None = None
+    waiting: list[tuple[str, Any]] = [("", body)]
+    for _ in range(VALUES_LIMIT):
+        if not waiting:
+            break
+        key, value = waiting.pop()
+        match value:
+            case dict():
+                waiting += [
+                    (str(name).lower(), inner)
+                    for name, inner in list(value.items())[:VALUES_LIMIT]
+                    if str(name).lower() not in _ECHOES
+                ]
+            case list() | tuple():
+                waiting += [(key, inner) for inner in value[:VALUES_LIMIT]]
+            case str():
+                lowered = value[:TEXT_LIMIT_CHARS].lower()
+                if key in {"param", "loc"}:
+                    fields.add(lowered)
+                elif key in _CODES:
+                    codes.add(lowered)
+                else:
+                    texts.append(lowered)
+            case int() if key == "n_ctx" and not isinstance(value, bool):
+                n_ctx = value
+    text = "\n".join(texts)[:TEXT_LIMIT_CHARS]
+    web_page = isinstance(body, str) and body.lstrip().startswith("<")
+    return Complaint(status, frozenset(codes), frozenset(fields), text, n_ctx, web_page)

@@ -1,0 +1,127 @@
+"""Which endpoints the settings describe, and which context window.
+
+Reads the demo model's file; makes no connection.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from dataflow.model.dialects import (
+    DEMO,
+    DEMO_MODEL,
+    DEMO_SYSTEM_PROMPT,
+    DIALECTS,
+    OPENAI_DEFAULT_MODEL,
+    OPENAI_URL,
+    Dialect,
+    dialect_of,
+    is_openai,
+)
+from dataflow.request import Window
+from shared.private_file import private_file, private_text
+from shared.settings import Settings
+
+DEMO_CONTEXT_TOKENS: Final = 2048
+"""One slot of the embedded server."""
+
+DEMO_ANSWER_TOKENS: Final = 200
+"""These weights rarely say something new after that, and a person waits for it."""
+
+DEFAULT_SYSTEM_PROMPT: Final = "You are a helpful assistant."
+DEFAULT_CONTEXT_TOKENS: Final = 32_768
+ANSWER_SHARE: Final = 4
+"""A quarter of the window is for the answer, unless the settings say otherwise."""
+
+SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a model is and how it is spoken to.
+
+    `secret` turns users into pseudonyms; without it, the endpoint is told nothing about them.
+    """
+
+    base_url: str | None
+    api_key: str = field(repr=False)
+    model: str
+    dialect: Dialect
+    reasoning_effort: str | None = None
+    secret: bytes | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """Its address for people, without credentials."""
+        scheme, separator, rest = (self.base_url or OPENAI_URL).rpartition("://")
+        return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def window_of(settings: Settings, *, reported_tokens: int | None = None) -> Window:
+    """The context window that the settings describe, at most what the endpoint reports."""
+    if settings.demo_model:
+        context, answer, prompt = DEMO_CONTEXT_TOKENS, DEMO_ANSWER_TOKENS, DEMO_SYSTEM_PROMPT
+    else:
+        context = settings.context_tokens or min(
+            DEFAULT_CONTEXT_TOKENS, reported_tokens or DEFAULT_CONTEXT_TOKENS
+        )
+        answer, prompt = context // ANSWER_SHARE, DEFAULT_SYSTEM_PROMPT
+    return Window(
+        settings.context_tokens or context,
+        settings.answer_tokens or answer,
+        settings.system_prompt or prompt,
+    )
+
+
+def endpoint_of(settings: Settings) -> Endpoint:
+    """Where the model is now.
+
+    Raises:
+        OSError: it should be the demo model, which is not running, or the secret cannot be kept.
+    """
+    if settings.demo_model:
+        left = private_text(settings.embedded_model_file)
+        if left is None:
+            raise FileNotFoundError("the demo model is not running")
+        running = json.loads(left)
+        return Endpoint(running["base_url"], running["api_key"], DEMO_MODEL, DEMO)
+    key = settings.openai_api_key
+    url = settings.openai_base_url
+    return Endpoint(
+        url,
+        key.get_secret_value() if key else "none",  # local servers take any
+        settings.model or OPENAI_DEFAULT_MODEL,
+        DIALECTS[settings.dialect or dialect_of(url)],
+        settings.reasoning_effort,
+        _secret(settings) if is_openai(url) else None,
+    )
+
+
+def fallback_of(settings: Settings) -> Endpoint | None:
+    """The endpoint for when the first one fails, if there is one.
+
+    Raises:
+        OSError: the secret cannot be kept.
+    """
+    key, url = settings.fallback_api_key, settings.fallback_base_url
+    if key is None and url is None:
+        return None
+    return Endpoint(
+        url,
+        key.get_secret_value() if key else "none",
+        settings.fallback_model or settings.model or OPENAI_DEFAULT_MODEL,
+        DIALECTS[dialect_of(url)],
+        settings.reasoning_effort,
+        _secret(settings) if is_openai(url) else None,
+    )
+
+
+def _secret(settings: Settings) -> bytes:
+    """The secret behind pseudonyms, made once and kept in the data folder."""
+    file = settings.home / "model" / "pseudonyms"
+    text = private_text(file)
+    if text is None:
+        text = secrets.token_hex(SECRET_BYTES)
+        private_file(file, text)
+    return text.encode()

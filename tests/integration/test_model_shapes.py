@@ -1,0 +1,289 @@
+"""Answers in every shape in which endpoints send them, over real HTTP."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dataflow.model.errors import Why
+from dataflow.model.notes import FILTERED, LENGTH, TOOLS
+from shared import metrics
+from shared.messages import Usage
+from tests.asking import MakeAsker
+from tests.fakes.model import FakeModel, Refusal, whole
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None) -> str:
+    """The data of one event."""
+    return json.dumps({"choices": [{"delta": delta, "finish_reason": finish}]})
+
+
+def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    """One event as bytes."""
+    return f"data: {chunk(delta, finish)}\n\n".encode()
+
+
+YES, END = {"content": "yes"}, chunk({}, "stop")
+DONE = b"data: [DONE]\n\n"
+
+
+# --- framing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [b"retry: 3000\n\n", b"id: 1\n\n\n", b"event: ping\n\n", event(YES), DONE],
+        [b": OPENROUTER PROCESSING\n\n", event(YES), DONE],
+        [event({"role": "assistant", "content": ""}), event(YES), event({}, "stop"), DONE],
+        [event(YES), event({}, "stop")],
+        [event(YES), DONE],
+        [event(YES).replace(b"\n", b"\r\n"), DONE.replace(b"\n", b"\r\n")],
+        [b"\xef\xbb\xbf", event(YES), DONE],
+        [event(YES).rstrip() + b"\n", b"data: [DONE]"],
+        [bytes([byte]) for byte in event(YES) + DONE],
+        [json.dumps(whole("yes")).encode()],
+        [json.dumps(whole("yes"), indent=1).encode()],
+        [json.dumps([whole("yes")]).encode()],
+        [chunk(YES).encode() + b"\n", END.encode() + b"\n"],
+    ],
+    ids=[
+        "records without data", "comments", "empty deltas", "no [DONE]", "no finish reason", "CRLF",
+        "byte order mark", "no blank lines", "byte by byte", "JSON", "pretty JSON",
+        "a list of JSON", "NDJSON",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("content_type", ["text/event-stream", "application/json", "text/plain"])
+async def test_an_answer_is_read_in_any_framing(
+    asker: MakeAsker, fake_model: FakeModel, raw: list[bytes], content_type: str
+) -> None:
+    """Whatever the declared content type is: proxies change it."""
+    fake_model.raw, fake_model.content_type = raw, content_type
+    assert await asker().ask() == "yes"
+    assert len(fake_model.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        ([b"<!doctype html><title>Welcome</title>"], "not openai"),
+        ([b"Ollama is running"], "not openai"),
+        ([b'{"status": "ok"}'], "not openai"),
+        ([b"[1, 2]"], "cut"),
+        ([b""], "cut"),
+        ([event(YES)[:-20]], "corrupt"),
+        ([b": keep-alive\n\n"], "cut"),
+    ],
+    ids=["web page", "text", "other JSON", "a list", "nothing", "cut", "comments"],
+)
+async def test_what_is_not_an_answer_is_named(
+    asker: MakeAsker, fake_model: FakeModel, raw: list[bytes], why: Why
+) -> None:
+    fake_model.raw = raw
+    assert await asker(give_up_s=0.01).failure() == why
+
+
+@pytest.mark.parametrize("status", [400, 403, 405])
+async def test_a_web_page_as_an_error_is_not_an_endpoint(
+    asker: MakeAsker, fake_model: FakeModel, status: int
+) -> None:
+    fake_model.refuse = lambda _: Refusal(status, "<html>not here</html>")
+    assert await asker().failure() == "not openai"
+
+
+async def test_an_address_without_v1_is_named(asker: MakeAsker, fake_model: FakeModel) -> None:
+    """The notice blames neither the model's name nor the address alone."""
+    one = asker(base_url=fake_model.base_url.removesuffix("/v1"))
+    assert await one.failure() == "no model"
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        ({"error": {"message": "overloaded", "code": 529}}, "error"),
+        ({"error": {"message": "Rate limited", "code": 429}}, "overloaded"),
+        ({"error": {"type": "overloaded_error", "message": "Overloaded"}}, "overloaded"),
+        ({"error": "model runner has stopped"}, "error"),
+        ({"object": "error", "message": "engine died", "code": 500}, "error"),
+        ({"type": "error", "error": {"message": "m"}}, "error"),
+        ({"error": {"message": "m", "code": 402}}, "quota"),
+        ({"error": {"code": "context_length_exceeded", "message": "m"}}, "too long"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("framing", ["event", "json"])
+async def test_an_error_inside_an_answer_is_an_error(
+    asker: MakeAsker, fake_model: FakeModel, error: dict[str, Any], why: Why, framing: str
+) -> None:
+    data = json.dumps(error).encode()
+    fake_model.raw = [data if framing == "json" else b"event: error\ndata: " + data + b"\n\n"]
+    assert await asker(give_up_s=0.01).failure() == why
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
+async def test_a_finish_reason_can_say_that_it_broke_off(
+    asker: MakeAsker, fake_model: FakeModel, reason: str
+) -> None:
+    fake_model.frames = [chunk(YES), chunk({}, reason), "[DONE]"]
+    assert await asker().failure() == "cut"
+
+
+# --- how it ended ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "answer", "why"),
+    [
+        ("stop", "yes", "empty"),
+        ("end_turn", "yes", "empty"),
+        ("STOP", "yes", "empty"),
+        ("length", "yes" + LENGTH, "empty"),
+        ("max_tokens", "yes" + LENGTH, "empty"),
+        ("content_filter", "yes" + FILTERED, "refused"),
+        ("SAFETY", "yes" + FILTERED, "refused"),
+        ("tool_calls", "yes" + TOOLS, "tools"),
+        ("function_call", "yes" + TOOLS, "tools"),
+    ],
+)
+async def test_an_answer_says_if_it_ended_early(
+    asker: MakeAsker, fake_model: FakeModel, reason: str, answer: str, why: Why
+) -> None:
+    """A note after some text; without text, a notice."""
+    fake_model.frames = [chunk(YES), chunk({}, reason), "[DONE]"]
+    one = asker()
+    assert await one.ask() == answer
+    assert one.shown == ["yes"]
+    fake_model.frames = [chunk({"tool_calls": [{"index": 0}]}), chunk({}, reason), "[DONE]"]
+    assert await one.failure() == why
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [chunk({"refusal": "I'm sorry, "}), chunk({"refusal": "no."}), END],
+        [chunk({"content": None, "refusal": "I'm sorry, no."}), END],
+        [chunk({"content": [{"type": "refusal", "refusal": "I'm sorry, no."}]}), END],
+        [chunk({"content": "I'm sorry", "refusal": ", no."}, "stop")],
+    ],
+)
+async def test_a_refusal_is_shown(
+    asker: MakeAsker, fake_model: FakeModel, frames: list[str]
+) -> None:
+    fake_model.frames = [*frames, "[DONE]"]
+    assert await asker().ask() == "I'm sorry, no."
+
+
+async def test_a_refusal_in_a_whole_completion_is_shown(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "no."}
+    body = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    fake_model.raw = [json.dumps(body).encode()]
+    assert await asker().ask() == "no."
+
+
+# --- thoughts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+async def test_thoughts_in_fields_of_their_own_are_hidden(
+    asker: MakeAsker, fake_model: FakeModel, field: str
+) -> None:
+    """The person learns that the model thinks."""
+    thoughts = [chunk({field: "hm "}), chunk({field: "so yes", "content": None})]
+    fake_model.frames = [*thoughts, chunk({field: None, "content": "yes"}), END, "[DONE]"]
+    one, before = asker(), metrics.thought_chars._value.get()
+    assert await one.ask() == "yes"
+    assert one.shown == ["yes"]
+    assert one.waits == ["thinking", "thinking"]
+    assert metrics.thought_chars._value.get() - before == 9
+
+
+async def test_thoughts_in_the_text_are_hidden(asker: MakeAsker, fake_model: FakeModel) -> None:
+    fake_model.piece_chars = 2
+    fake_model.reply = lambda _: "<think>\nhm, so \ud83d\ude00\n</think>\n\nyes 😀"
+    one = asker()
+    assert await one.ask() == "yes 😀"
+    assert "".join(one.shown) == "yes 😀"
+    assert one.taken_back == 0
+    assert set(one.waits) == {"thinking"}
+
+
+async def test_thoughts_without_a_beginning_are_taken_back(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    fake_model.piece_chars = 2
+    fake_model.reply = lambda _: "hm, so\n</think>\n\nyes"
+    one = asker()
+    assert await one.ask() == "yes"
+    assert "".join(one.shown) == "yes"
+    assert one.taken_back == 1
+
+
+async def test_an_answer_about_tags_is_not_a_thought(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    answer = "Write <think> first:\n```\n<think>\nhm\n</think>\n```\n"
+    fake_model.piece_chars = 3
+    fake_model.reply = lambda _: answer
+    assert await asker().ask() == answer
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [chunk({"reasoning_content": "hm"})],
+        [chunk({"reasoning": "hm"})],
+        [chunk({"content": "<think>hm"})],
+        [chunk({"content": "<|channel|>analysis<|message|>hm"})],
+    ],
+)
+async def test_an_answer_of_thoughts_alone_says_where_its_length_went(
+    asker: MakeAsker, fake_model: FakeModel, frames: list[str]
+) -> None:
+    fake_model.frames = [*frames, chunk({}, "length"), "[DONE]"]
+    assert await asker().failure() == "thoughts"
+    fake_model.frames = [*frames, chunk({}, "stop"), "[DONE]"]
+    assert await asker().failure() == "empty"
+
+
+async def test_a_connection_that_breaks_during_thoughts_is_tried_again(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """Nothing was shown."""
+    fake_model.raw = [event({"content": "<think>hm"})]
+    one = asker(give_up_s=0.3)
+    assert await one.failure() == "cut"
+    assert len(fake_model.requests) > 1
+
+
+# --- counts ---------------------------------------------------------------------------------------
+
+
+async def test_counts_are_reported_as_far_as_the_endpoint_does(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    one = asker()
+    await one.ask()
+    assert one.usage is not None
+    assert (one.usage.cached_tokens, one.usage.reasoning_tokens) == (None, None)
+    fake_model.usage = {
+        "prompt_tokens_details": {"cached_tokens": 7},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    await one.ask()
+    assert (one.usage.cached_tokens, one.usage.reasoning_tokens) == (7, 3)
+
+
+async def test_counts_in_every_chunk_are_not_added_up(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """Some endpoints report the sum so far with each chunk."""
+    for_chunks = [
+        json.dumps({"choices": [{"delta": {"content": "yes"}}], "usage": {"completion_tokens": n}})
+        for n in (1, 2)
+    ]
+    fake_model.frames = [*for_chunks, END, "[DONE]"]
+    one = asker()
+    await one.ask()
+    assert one.usage == Usage(prompt_tokens=0, completion_tokens=2)
