@@ -39,9 +39,10 @@ from bots.slack.text import (
 from bots.split_text import split_text, utf16_length
 from bots.terminal import screen
 from dataflow.model.chunks import piece_of
+from dataflow.tags import asked_with, background
 from dataflow.window import estimated_tokens
 from shared import names
-from shared.messages import Unreadable, event_of
+from shared.messages import Attachment, Quote, Unreadable, event_of
 from shared.text import Joining, repaired
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -86,10 +87,17 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "marks of a heading": lambda n: "#### a" + " #" * (n // 2) + "b",
     "open fence": lambda n: "```\n" + "a" * n,
     "long information": lambda n: "```" + "a" * n + "\n" + "b\n" * 100,
+    "spaces in a tag": lambda n: "<" + " /" * (n // 2) + "quote",
     "spaces": lambda n: "$x_1$" + " " * n + "x",
     "json": lambda n: json.dumps([[]] * (n // 4)),
     "deep json": lambda n: '{"a":' * (n // 5),
 }
+
+
+def _in_tags(text: str) -> str:
+    file = Attachment(name=text, media_type=text, text=text)
+    quotes = (Quote(author=text, text=text),)
+    return background([(text, text)]) + asked_with(text, (file,), quotes, in_full=True)
 
 
 def _message(text: str) -> discord.Message:
@@ -211,6 +219,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "events on the bus": (20_000, _event),
     "terminal": (20_000, screen.plain),
     "pieces of an answer": (20_000, _in_pieces),
+    "tags of a request": (20_000, _in_tags),
     "repaired": (20_000, lambda text: (repaired(text), estimated_tokens(text))),
 }  # fmt: skip
 
