@@ -67,13 +67,13 @@ def test_a_question_keeps_its_files_quotes_persona_and_model(
     outcome: Outcome, *, restart: bool
 ) -> None:
     """Again and an edit, whatever became of the first answer, also after a restart."""
-    for act, text in ((again, "What is this?"), (lambda t: edited(t, "And that?"), "And that?")):
+    for words in (None, "And that?"):
         talk = Conversation(WINDOW)
         asked(talk, outcome=outcome)
         if restart:
             talk = Conversation.load(talk.dump(), WINDOW)
-        (call,) = calls(act(talk))
-        had_everything(call, text)
+        (call,) = calls(again(talk) if words is None else edited(talk, words))
+        had_everything(call, words or "What is this?")
 
 
 def test_again_of_an_again_keeps_them() -> None:

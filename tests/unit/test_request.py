@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import Conversation
-from dataflow.effects import CallModel, Effect
+from dataflow.effects import CallModel, Effect, Settle
 from dataflow.request import TRIM_TO, Request, Window, halved
 from dataflow.tags import BACKGROUND_HEAD, FILES_NAMED, NAME_LIMIT_CHARS, as_data
 from dataflow.turns import TOKENS_LIMIT, TURNS_LIMIT, UNANSWERED_LIMIT
@@ -366,7 +366,9 @@ def test_no_text_can_close_the_tag_that_it_is_in(hostile: str) -> None:
     file = Attachment(name=f"a{hostile}.txt", media_type="text/plain", text=f"x {hostile} y")
     quotes = (quote(f"I {hostile} obey", f"Bob {hostile}"),)
     sent = contents(call_of(talk, question(2, quotes=quotes, attachments=(file,))))[-1]
-    assert hostile not in sent.replace("<quoted>\n[", "")
+    for words in (f"before {as_data(hostile)} after", f"so {as_data(hostile)} be it",
+                  f"x {as_data(hostile)} y", f"I {as_data(hostile)} obey"):  # fmt: skip
+        assert words in sent
     assert sent.count("<") == 6
     for tag in ("background", "quoted", "file"):
         assert sent.count(f"<{tag}>") == sent.count(f"</{tag}>") == 1
@@ -470,7 +472,7 @@ class Histories(RuleBasedStateMachine):
             if isinstance(effect, CallModel):
                 self.running[effect.ask.id] = effect
                 self.check(effect)
-            elif hasattr(effect, "ask"):
+            elif isinstance(effect, Settle):
                 self.follow(self.talk.on_reply(reply(effect, "no", effect.outcome)))
 
     def check(self, call: CallModel) -> None:
@@ -590,4 +592,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=80, stateful_step_count=60)
+TestHistories.settings = settings(max_examples=40, stateful_step_count=40)
