@@ -216,7 +216,7 @@ class Conversation:
         if pending is not None:
             return known_pending(pending)
         turn = self._turns.about(target, place)
-        return turn and known_turn(turn)
+        return None if turn is None else known_turn(turn)
 
     @staticmethod
     def _is_stopped(pending: Pending, stop: Stop) -> bool:

@@ -4,6 +4,7 @@ Pure. Words from another place come in only where `audience.may_recall` allows i
 again for every request.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -28,20 +29,18 @@ class Past:
         """The turns of this thread from the order `cut` on."""
         self._elsewhere: dict[int, Turn] = {}
         self._sent: set[int] = set()
-        place: Place | None = None
-        same = heard = False
+        heard: dict[int, bool | None] = {}  # by place, which turns mostly share; None: this thread
         for turn in turns:
             if not turn.answer:
                 continue  # it failed: nobody heard anything
-            if turn.place is not place:  # turns in a row mostly share one
-                place = turn.place
-                heard = may_recall(place, here)
-                same = heard and same_thread(place, here)
-            if same:
-                if turn.order >= cut:
-                    self.kept.append(turn)
-            elif heard:
+            key = id(turn.place)
+            if key not in heard:
+                allowed = may_recall(turn.place, here)
+                heard[key] = None if allowed and same_thread(turn.place, here) else allowed
+            if heard[key]:
                 self._elsewhere[turn.order] = turn
+            elif heard[key] is None and turn.order >= cut:
+                self.kept.append(turn)
 
     @property
     def tokens(self) -> int:
@@ -58,13 +57,14 @@ class Past:
         costs = list(map(self._tokens_of, self.kept))
         fitting = newest_that_fit(costs, room) or newest_that_fit(costs[-1:], last)
         del self.kept[: len(costs) - fitting]
+        self.__dict__.pop("_untold", None)  # fewer turns tell less
 
     def not_told(self, room: int, *, again: bool = False) -> tuple[int, ...]:
         """The orders of the newest turns from elsewhere that no kept turn tells.
 
         `again`: also of those that had no room before.
         """
-        new = self._untold()
+        new = self._untold
         after = max((turn.context.left_out for turn in self.kept), default=0)
         if after and not again:
             new = [turn for turn in new if turn.order > after]
@@ -80,23 +80,28 @@ class Past:
 
         Whatever is older stays untold, or each question would tell some more of it.
         """
-        return max((turn.order for turn in self._untold() if turn.order not in told), default=0)
+        return max((turn.order for turn in self._untold if turn.order not in told), default=0)
 
     def background_tokens(self, told: Sequence[int]) -> int:
         """The estimate for a background. What is no longer stored or allowed takes nothing."""
-        turns = self._turns_of(told)
-        return BACKGROUND_TOKENS + sum(turn.tokens_elsewhere for turn in turns) if turns else 0
+        tokens = 0
+        for turn in self._turns_of(told):
+            tokens += turn.tokens_elsewhere
+        return tokens and tokens + BACKGROUND_TOKENS
 
     def background(self, told: Sequence[int]) -> str:
         """The text of a background, made from what is stored and allowed now.
 
         Call it for the messages in their order: each turn is told once in a request.
         """
-        turns = [turn for turn in self._turns_of(told) if turn.order not in self._sent]
-        self._sent.update(turn.order for turn in turns)
-        return background((turn.asked_elsewhere, turn.answer) for turn in turns)
+        sent = self._sent
+        new = [turn for turn in self._turns_of(told) if turn.order not in sent]
+        sent.update(told)
+        return background([(turn.asked_elsewhere, turn.answer) for turn in new]) if new else ""
 
+    @functools.cached_property
     def _untold(self) -> list[Turn]:
+        """The turns from elsewhere that no kept turn tells."""
         if not self._elsewhere:
             return []
         told = {order for turn in self.kept for order in turn.context.told}

@@ -4,7 +4,6 @@ Pure. No text may be able to close the tag that it is in, and no name may be abl
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from shared.messages import Attachment, Quote
@@ -33,13 +32,13 @@ _BRACKETS: Final = str.maketrans("[]", "()")
 
 def as_data(text: str) -> str:
     """A text that neither opens nor closes one of our tags; all its other markup stays."""
-    return _TAG.sub("&lt;", text)
+    return _TAG.sub("&lt;", text) if "<" in text else text
 
 
-def background(exchanges: Iterable[tuple[str, str]]) -> str:
+def background(exchanges: list[tuple[str, str]]) -> str:
     """Questions with their answers, said elsewhere; to be put in front of a question."""
-    lines = "\n".join(f"They: {asked}\nYou: {answer}" for asked, answer in exchanges)
-    return f"<background>\n{BACKGROUND_HEAD}\n{as_data(lines)}\n</background>\n\n" if lines else ""
+    lines = "\n".join([f"They: {asked}\nYou: {answer}" for asked, answer in exchanges])
+    return f"<background>\n{BACKGROUND_HEAD}\n{as_data(lines)}\n</background>\n\n"
 
 
 def asked_with(

@@ -25,6 +25,9 @@ UNANSWERED_TOKENS_LIMIT: Final = 10_000
 """Failed and refused questions, which can be asked again. More of them, as in an outage of the
 model, must not push out what was answered."""
 
+SHARED_WITH_TURNS: Final = 3
+"""A person rarely speaks in more threads at the same time."""
+
 KEPT_FILE_CHARS: Final = 2_000
 KEPT_QUOTES_CHARS: Final = 8_000
 """Of one question, for asking it again, if later requests do not show its files and quotes."""
@@ -185,12 +188,14 @@ class Turns:
             self._forget_oldest(tokens)
 
     def shared(self, place: Place) -> Place:
-        """The last turn's own place where it is the same one: for the next turn.
+        """The place of one of the last turns if it is the same one: for the next turn.
 
         A place takes more room than a short question with its answer.
         """
-        last = self._turns[-1].place if self._turns else place
-        return last if last == place else place
+        for turn in reversed(self._turns[-SHARED_WITH_TURNS:]):
+            if turn.place is place or turn.place == place:
+                return turn.place
+        return place
 
     def about(self, prompt_id: str, here: Place) -> Turn | None:
         """The turn of a question, by any of its ids, if its words may be used here."""
