@@ -493,7 +493,9 @@ class Histories(RuleBasedStateMachine):
                 heard = same_thread if kind == "u" else may_recall
                 assert heard(asked.place, place), "words leaked"
         thread = f"{place.channel}/{place.thread}"
-        if (before := self.before.pop(thread, None)) is not None:
+        before = self.before.pop(thread, None)
+        is_asked_again = call.ask.id not in self.said
+        if before is not None and not is_asked_again:
             self.check_beginning(before, call, room)
         (order,) = [p.order for p in self.talk.pending if p.ask.id == call.ask.id]
         here = [turn for turn in self.talk.turns if same_thread(turn.place, place)]
@@ -501,7 +503,7 @@ class Histories(RuleBasedStateMachine):
             request.cut <= turn.order < order for turn in here
         )
         assert all_sent or call.ask.attachments, "left out for once"
-        if all_sent and call.ask.id in self.said:  # the latest question of its thread
+        if all_sent and not is_asked_again:
             self.before[thread] = Before(request, call.ask)
 
     def check_beginning(self, before: Before, call: CallModel, room: int) -> None:
