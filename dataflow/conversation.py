@@ -1,23 +1,21 @@
-"""One user's conversation: what is asked next, in which order, and what is remembered.
+"""One user's conversation: what is asked next, and what is remembered.
 
 Pure: no clock, no network, no Bytewax. Events and journaled replies go in, effects come out. A
 question is over only when the journal has returned its reply: `Journaled` is the one way to say so.
-
-Order: in a thread one question at a time is asked or settled, and the next one only after the reply
-before it is in the journal. So each reply can name its predecessor, predecessors are always older
-in the journal, and no crash or replay can make two replies wait for each other.
+The order of questions and replies is kept by `unanswered.py`, what a request holds by `request.py`.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
 from typing import Final
 
 from dataflow.audience import may_recall, same_channel, same_thread
 from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.known import Known, ask_anew, known_pending, known_turn
-from dataflow.request import TooLong, Window, request_of
-from dataflow.saved import SAVED, Latest, Pending, Saved
-from dataflow.turns import Turn, Turns, turn_of
+from dataflow.request import Request, TooLong, Window, request_of
+from dataflow.saved import SAVED, Cut, Pending, Saved
+from dataflow.turns import Context, Turn, Turns, turn_of
+from dataflow.unanswered import THREADS_LIMIT, Unanswered, thread_key
 from dataflow.window import FIRST_RATIO, corrected_ratio
 from shared.messages import (
     Again,
@@ -34,25 +32,6 @@ from shared.messages import (
     Stop,
 )
 
-IN_FLIGHT_LIMIT: Final = 3
-"""Questions of one user that are asked at once, in different threads."""
-
-WAITING_LIMIT: Final = 100
-"""Unanswered questions of one user; more are refused, so that state stays bounded."""
-
-SETTLED_LIMIT: Final = 256
-"""Ids of a user's last settled questions, against a second delivery."""
-
-UNANSWERED_LIMIT: Final = 16
-"""Ids of a user's last refused or failed questions: an edit of one of these is a new attempt."""
-
-THREADS_LIMIT: Final = 64
-"""Threads of a user in which the next reply names the one before it. In one that is older than
-these, a reply would have to be unshown while the user asked in 64 others."""
-
-NAMED_FOR: Final = timedelta(hours=25)
-"""A relay gives a reply up after a day: an older one is shown by now, or is a dead letter."""
-
 TOO_MANY: Final = "You have too many unanswered questions. Please wait until some are answered."
 TOO_LONG: Final = (
     "Your message is longer than this model can read. Please shorten it or send it in pieces."
@@ -60,6 +39,9 @@ TOO_LONG: Final = (
 NOT_REMEMBERED: Final = (
     "I no longer remember that question, so I cannot answer it again. Please ask it anew."
 )
+
+UNCUT: Final = Cut(0)
+NOT_ASKED: Final = Request((), 0)
 
 
 class Conversation:
@@ -70,32 +52,28 @@ class Conversation:
         """Whose it is; empty if a snapshot of an older version does not tell."""
         self._window = window
         self._turns = Turns()
-        self._pending: list[Pending] = []
-        # A dict keeps the order in which they came, and finds one at once.
-        self._settled: dict[str, None] = {}
-        self._unanswered: dict[str, None] = {}
-        # By thread, the last question whose reply is in the journal; the newest thread is last.
-        self._latest: dict[str, Latest] = {}
-        self._next_order = 1
+        self._unanswered = Unanswered()
+        # By thread, where its requests begin; the one that was cut last is last.
+        self._cuts: dict[str, Cut] = {}
         self._ratio = FIRST_RATIO
-        self._estimates: dict[str, int] = {}
+        # By question, the request under way without its messages.
+        self._requests: dict[str, Request] = {}
 
     # --- at rest ----------------------------------------------------------------------------
 
     def dump(self) -> bytes:
         """The conversation as JSON, for a snapshot."""
-        return SAVED.dump_json(
-            Saved(
-                user=self.user,
-                pending=tuple(self._pending),
-                turns=tuple(self._turns),
-                settled=tuple(self._settled),
-                next_order=self._next_order,
-                ratio=self._ratio,
-                latest=self._latest,
-                unanswered=tuple(self._unanswered),
-            )
-        )
+        return Saved(
+            user=self.user,
+            pending=self.pending,
+            turns=tuple(self._turns),
+            settled=tuple(self._unanswered.settled),
+            next_order=self._unanswered.next_order,
+            ratio=self._ratio,
+            latest=self._unanswered.latest,
+            unanswered=tuple(self._unanswered.without_answer),
+            cuts=self._cuts,
+        ).dump()
 
     @classmethod
     def load(cls, data: bytes, window: Window) -> "Conversation":
@@ -103,14 +81,17 @@ class Conversation:
         saved = SAVED.validate_json(data)
         conversation = cls(window, saved.user)
         conversation._turns = Turns(saved.turns)
-        conversation._pending = list(saved.pending)
-        for pending in conversation._pending:
+        for pending in saved.pending:
             pending.asked, pending.replayed = False, True
-        conversation._settled = dict.fromkeys(saved.settled)
-        conversation._next_order = saved.next_order
+        conversation._unanswered = Unanswered(
+            saved.pending,
+            settled=saved.settled,
+            latest=saved.latest,
+            without_answer=saved.unanswered,
+            next_order=saved.next_order,
+        )
+        conversation._cuts = dict(saved.cuts)
         conversation._ratio = saved.ratio
-        conversation._latest = dict(saved.latest)
-        conversation._unanswered = dict.fromkeys(saved.unanswered)
         return conversation
 
     @property
@@ -121,7 +102,7 @@ class Conversation:
     @property
     def pending(self) -> tuple[Pending, ...]:
         """What has no reply yet."""
-        return tuple(self._pending)
+        return tuple(self._unanswered)
 
     # --- events -----------------------------------------------------------------------------
 
@@ -134,7 +115,7 @@ class Conversation:
             case Stop():
                 effects = self._end("stopped", lambda p: self._is_stopped(p, event))
             case Deleted():
-                self._turns.drop(lambda turn: turn.is_about(event.prompt_id))
+                self._forget_turns(lambda turn: turn.is_about(event.prompt_id))
                 # With it goes a newer answer to it that is on its way.
                 effects = self._end(
                     "withdrawn", lambda p: event.prompt_id in {p.ask.id, p.replaces}
@@ -153,34 +134,17 @@ class Conversation:
     def on_reply(self, journaled: Journaled) -> list[Effect]:
         """What follows from the journal's reply to a pending question."""
         reply = journaled.reply
-        pending = self._find(reply.prompt_id)
-        estimated = self._estimates.pop(reply.prompt_id, 0)
+        pending = self._unanswered.find(reply.prompt_id)
+        request = self._requests.pop(reply.prompt_id, NOT_ASKED)
         if pending is None:
             return []
-        self._pending.remove(pending)
-        self._note_settled(pending, reply)
-        if reply.outcome != "withdrawn" and not pending.forgotten:
-            self._remember(pending, reply)
+        self._unanswered.settle(pending, reply)
+        if not pending.forgotten:
+            self._remember(pending, reply, request)
         if reply.outcome == "answered" and reply.usage is not None:
-            self._ratio = corrected_ratio(
-                self._ratio, estimated=estimated, counted=reply.usage.prompt_tokens
-            )
+            estimated, counted = request.estimated_tokens, reply.usage.prompt_tokens
+            self._ratio = corrected_ratio(self._ratio, estimated=estimated, counted=counted)
         return [*self._edited_since(pending, reply), *self._start()]
-
-    def _note_settled(self, pending: Pending, reply: Reply) -> None:
-        self._settled[pending.ask.id] = None
-        if reply.outcome in {"refused", "failed"} and not pending.forgotten:
-            self._unanswered[pending.ask.id] = None
-        if not pending.at_once:
-            thread = _thread_key(pending.ask.place)
-            self._latest.pop(thread, None)
-            self._latest[thread] = Latest(reply.prompt_id, reply.answered_at)
-        while len(self._settled) > SETTLED_LIMIT:
-            del self._settled[next(iter(self._settled))]
-        while len(self._unanswered) > UNANSWERED_LIMIT:
-            del self._unanswered[next(iter(self._unanswered))]
-        while len(self._latest) > THREADS_LIMIT:
-            del self._latest[next(iter(self._latest))]
 
     def resume(self) -> list[Effect]:
         """After a restart: asks again what was pending."""
@@ -189,15 +153,13 @@ class Conversation:
     # --- the rules --------------------------------------------------------------------------
 
     def _on_ask(self, new: Pending) -> list[Effect]:
-        if self._find(new.ask.id) is not None:
+        if self._unanswered.find(new.ask.id) is not None:
             return []
-        if new.ask.id in self._settled:
+        if new.ask.id in self._unanswered.settled:
             return self._look_up(new)
-        if len(self._pending) >= WAITING_LIMIT:
+        if self._unanswered.is_full:
             return self._refuse_at_once(new)
-        # Platforms deliver out of order; waiting questions are sorted by when they were said.
-        later = (n for n, p in enumerate(self._pending) if self._is_later(p, new))
-        self._pending.insert(next(later, len(self._pending)), new)
+        self._unanswered.add(new)
         return []
 
     def _look_up(self, new: Pending) -> list[Effect]:
@@ -207,25 +169,21 @@ class Conversation:
         out of turn. It is not remembered again: it may have been deleted since.
         """
         new.replayed = new.forgotten = new.at_once = True
-        self._pending.append(new)
+        self._unanswered.add(new)
         return [self._call(new)]
 
     def _refuse_at_once(self, new: Pending) -> list[Effect]:
         """Refuses one question too many. In its turn the refusal would come when it is not true."""
         new.ends, new.words, new.at_once = "refused", TOO_MANY, True
-        self._pending.append(new)
+        self._unanswered.add(new)
         return [self._settle(new)]
 
-    @staticmethod
-    def _is_later(waiting: Pending, new: Pending) -> bool:
-        return not waiting.asked and waiting.ask.said_at > new.ask.said_at
-
     def _on_edited(self, event: Edited, *, replayed: bool) -> list[Effect]:
-        if not event.text.strip():
-            return []
-        pending = self._find(event.prompt_id)
+        pending = self._unanswered.find(event.prompt_id)
         if pending is None:
             return self._on_late_edit(event, replayed=replayed)
+        if not known_pending(pending).says_something(event.text):
+            return []
         pending.edit = None if pending.ends == "withdrawn" else event
         if pending.ends is None:
             pending.ask = pending.ask.model_copy(update={"text": event.text})
@@ -242,7 +200,7 @@ class Conversation:
 
     def _again(self, event: Again, *, replayed: bool) -> list[Effect]:
         known = self._known(event.prompt_id, event.place)
-        if known is not None:
+        if known is not None and known.says_something(known.text):
             return self._ask_anew(event, known, known.text, replayed=replayed)
         refused = Pending(
             ask_anew(event, "(again)"), replayed, ends="refused", words=NOT_REMEMBERED
@@ -252,13 +210,15 @@ class Conversation:
     def _on_late_edit(self, event: Edited, *, replayed: bool) -> list[Effect]:
         """An edit of a question that is not pending: the edit has the words, whoever forgot."""
         known = self._known(event.prompt_id, event.place)
-        if not event.ask_again and event.prompt_id not in self._unanswered:
+        if not event.ask_again and event.prompt_id not in self._unanswered.without_answer:
             return []  # people correct a typo, and have their answer
-        self._unanswered.pop(event.prompt_id, None)
+        self._unanswered.without_answer.pop(event.prompt_id, None)
         if known is None:
+            if not event.text.strip():
+                return []
             return self._on_ask(Pending(ask_anew(event, event.text), replayed))
-        if known.text == event.text:
-            return []  # answered so before this edit was read, or read again
+        if known.text == event.text or not known.says_something(event.text):
+            return []  # answered so before this edit was read, or read again; or nothing is left
         return self._ask_anew(event, known, event.text, replayed=replayed)
 
     def _ask_anew(
@@ -270,17 +230,13 @@ class Conversation:
 
     def _known(self, target: str, place: Place) -> Known | None:
         """A question by any of its ids: to ask it again in its thread is to say it there again."""
-        for turn in self._turns:
-            is_here = same_thread(turn.place, place) or may_recall(turn.place, place)
-            if turn.is_about(target) and is_here:
-                return known_turn(turn)
-        # People see an answer, and may want another, before the flow has heard of it.
-        for pending in self._pending:
-            is_meant = target in {pending.ask.id, pending.replaces} and not pending.forgotten
-            if is_meant and same_thread(pending.ask.place, place):
-                self._put_in_order(pending)
-                return known_pending(pending)
-        return None
+        # Pending ones first: an edit may be on its way, and people see an answer, and may want
+        # another, before the flow has heard of it.
+        pending = self._unanswered.newest_about(target, place)
+        if pending is not None:
+            return known_pending(pending)
+        turn = self._turns.about(target, place)
+        return None if turn is None else known_turn(turn)
 
     @staticmethod
     def _is_stopped(pending: Pending, stop: Stop) -> bool:
@@ -291,12 +247,27 @@ class Conversation:
     def _end(self, outcome: Outcome, chosen: Callable[[Pending], bool]) -> list[Effect]:
         """Ends questions: what is being asked is cancelled, what waits is settled in its turn."""
         effects: list[Effect] = []
-        for pending in [p for p in self._pending if chosen(p)]:
+        for pending in [p for p in self._unanswered if chosen(p)]:
             if pending.asked:
                 effects.append(Cancel(pending.ask.id, outcome))
             pending.forgotten = pending.forgotten or outcome == "withdrawn"
             pending.ends, pending.edit = outcome, None  # an edit before this is ended, too
         return effects
+
+    def _forget(self, chosen: Callable[[Place], bool]) -> None:
+        self._forget_turns(lambda turn: chosen(turn.place))
+        for pending in self._unanswered:
+            pending.forgotten = pending.forgotten or chosen(pending.ask.place)
+
+    def _forget_turns(self, chosen: Callable[[Turn], bool]) -> None:
+        self._turns.drop(chosen)
+        if self._cuts:
+            left = {thread_key(turn.place) for turn in self._turns}
+            self._cuts = {thread: cut for thread, cut in self._cuts.items() if thread in left}
+
+    def _start(self) -> Iterator[Effect]:
+        for pending in self._unanswered.ready():
+            yield self._call(pending) if pending.ends is None else self._settle(pending)
 
     def _settle(self, pending: Pending) -> Effect:
         """Settles a question without the model.
@@ -304,76 +275,45 @@ class Conversation:
         It counts as asked until the journal has it: after a crash its reply may be an answer.
         """
         assert pending.ends is not None  # noqa: S101  (nothing else is settled)
-        after = self._before(pending)
-        self._begin(pending)
+        after = self._unanswered.begin(pending)
         return Settle(pending.ask, pending.ends, pending.words, after)
 
-    def _before(self, pending: Pending) -> str | None:
-        """The question whose reply comes before this one in the thread."""
-        if pending.at_once:
-            return None
-        latest = self._latest.get(_thread_key(pending.ask.place))
-        if latest is None or pending.ask.said_at - latest.answered_at > NAMED_FOR:
-            return None
-        return latest.prompt_id
-
-    def _forget(self, chosen: Callable[[Place], bool]) -> None:
-        self._turns.drop(lambda turn: chosen(turn.place))
-        for pending in self._pending:
-            pending.forgotten = pending.forgotten or chosen(pending.ask.place)
-
-    def _start(self) -> Iterator[Effect]:
-        """Takes what may be taken now: one question a thread, in order; few model calls a user."""
-        threads = [p.ask.place for p in self._pending if p.asked and not p.at_once]
-        calling = len(threads)
-        for pending in [p for p in self._pending if not p.asked]:
-            place = pending.ask.place
-            if any(same_thread(other, place) for other in threads):
-                continue
-            threads.append(place)  # also if it has to wait: nothing in its thread may pass it
-            if pending.ends is not None:
-                yield self._settle(pending)
-            elif calling < IN_FLIGHT_LIMIT:
-                calling += 1
-                yield self._call(pending)
-
-    def _begin(self, pending: Pending) -> None:
-        """From now on it counts as asked."""
-        pending.asked = True
-        self._put_in_order(pending)
-
-    def _put_in_order(self, pending: Pending) -> None:
-        """Gives it its place among the turns."""
-        pending.order = pending.order or self._next_order
-        self._next_order = max(self._next_order, pending.order + 1)
-
     def _call(self, pending: Pending) -> Effect:
-        after = self._before(pending)
-        self._begin(pending)
-        turns = self._turns.before(pending.order)
+        after = self._unanswered.begin(pending)
+        ask, turns = pending.ask, self._turns.before(pending.order)
+        cut = self._cuts.get(thread_key(ask.place), UNCUT)
+        if is_older := pending.order <= cut.first:
+            cut = UNCUT  # asked again, from what came before it
         try:
-            request = request_of(pending.ask, turns, self._window, self._ratio)
+            request = request_of(ask, turns, self._window, self._ratio, cut=cut.first)
         except TooLong:
-            return Settle(pending.ask, "refused", TOO_LONG, after)
-        self._estimates[pending.ask.id] = request.estimated_tokens
-        return CallModel(pending.ask, request, pending.replayed, after)
+            return Settle(ask, "refused", TOO_LONG, after)
+        if request.cut > cut.first and not is_older:
+            self._cut(ask.place, request.cut)
+        self._requests[ask.id] = replace(request, messages=())
+        return CallModel(ask, request, pending.replayed, after)
 
-    def _remember(self, pending: Pending, reply: Reply) -> None:
-        """Keeps the turn. Of a failure only the question is kept, so that it can be asked again."""
-        heard = reply.outcome in {"answered", "stopped"}
-        if not heard and reply.outcome != "failed":
+    def _cut(self, place: Place, first: int) -> None:
+        """Later requests of this thread begin at that order."""
+        self._turns.cut(place, first)
+        thread = thread_key(place)
+        self._cuts.pop(thread, None)
+        self._cuts[thread] = Cut(first)
+        while len(self._cuts) > THREADS_LIMIT:
+            del self._cuts[next(iter(self._cuts))]
+
+    def _remember(self, pending: Pending, reply: Reply, request: Request) -> None:
+        """Keeps the turn. Without an answer only the question is kept, to be asked again."""
+        if reply.outcome == "withdrawn" or pending.words == NOT_REMEMBERED:
             return
-        answer = reply.text if heard and reply.text.strip() else ""
+        heard = reply.outcome in {"answered", "stopped"} and reply.text.strip()
         place = self._turns.shared(pending.ask.place)
         question = reply.prompt_text or pending.ask.text
+        # A refused question was not sent, so that nothing was left out of its quotes.
+        context = Context(quotes=pending.ask.quotes) if request is NOT_ASKED else request.context
         self._turns.add(
-            turn_of(pending.ask, place, question, answer, pending.order, first=pending.replaces)
-        )
-
-    def _find(self, prompt_id: str) -> Pending | None:
-        return next((p for p in self._pending if p.ask.id == prompt_id), None)
-
-
-def _thread_key(place: Place) -> str:
-    """The same for places that are the `same_thread`; a user has one platform."""
-    return f"{place.channel}/{place.thread}"
+            turn_of(
+                pending.ask, place, question, reply.text if heard else "", pending.order,
+                first=pending.replaces, context=context,
+            )
+        )  # fmt: skip

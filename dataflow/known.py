@@ -1,13 +1,18 @@
 """Questions that can be asked again, and how.
 
-Pure. A newer question keeps what the first one had: files, persona and model.
+Pure. A newer question keeps what the first one had: files, quotes, persona and model. Quotes must
+never leave their thread.
 """
 
 from dataclasses import dataclass
+from typing import Any, Final
 
+from dataflow.audience import same_thread
 from dataflow.saved import Pending
 from dataflow.turns import Turn
-from shared.messages import Again, Ask, Attachment, Edited
+from shared.messages import Again, Ask, Attachment, Edited, Place, Quote
+
+NOT_KEPT: Final = "It is too long or too old to be kept. It has to be attached again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,30 +22,52 @@ class Known:
     text: str
     order: int
     first: str
+    place: Place
     attachments: tuple[Attachment, ...]
+    quotes: tuple[Quote, ...]
     persona: str | None
     model: str | None
+
+    def says_something(self, text: str) -> bool:
+        """Whether it can be asked with this text."""
+        return bool(text.strip() or self.attachments)
 
 
 def known_turn(turn: Turn) -> Known:
     """A question that is answered, or failed."""
-    first = turn.first or turn.prompt_id
-    return Known(turn.question, turn.order, first, turn.files, turn.persona, turn.model)
+    return Known(
+        turn.question, turn.order, turn.first or turn.prompt_id, turn.place,
+        turn.files, turn.context.quotes, turn.persona, turn.model,
+    )  # fmt: skip
 
 
 def known_pending(pending: Pending) -> Known:
     """A question that has no reply yet."""
     ask = pending.ask
-    first = pending.replaces or ask.id
-    return Known(ask.text, pending.order, first, ask.attachments, ask.persona, ask.model)
+    return Known(
+        ask.text, pending.order, pending.replaces or ask.id, ask.place,
+        ask.attachments, ask.quotes, ask.persona, ask.model,
+    )  # fmt: skip
 
 
 def ask_anew(event: Again | Edited, text: str, known: Known | None = None) -> Ask:
-    """The question that an event asks; `text` may be empty if there are files."""
-    attachments = known.attachments if known else ()
+    """The question that an event asks. Its text may be empty only if there are files."""
+    head: dict[str, Any] = {
+        "id": event.id, "user": event.user, "place": event.place, "address": event.address,
+        "said_at": event.said_at, "text": text,
+    }  # fmt: skip
+    if known is None:
+        return Ask(**head)
     return Ask(
-        id=event.id, user=event.user, place=event.place, address=event.address,
-        said_at=event.said_at, text=text if text.strip() or attachments else "(again)",
-        attachments=attachments, persona=known.persona if known else None,
-        model=known.model if known else None,
-    )  # fmt: skip
+        **head,
+        attachments=tuple(map(_noted, known.attachments)),
+        quotes=known.quotes if same_thread(known.place, event.place) else (),
+        persona=known.persona,
+        model=known.model,
+    )
+
+
+def _noted(file: Attachment) -> Attachment:
+    """A file whose text is not kept says so."""
+    is_name_alone = file.text is None and file.blob is None and not file.note
+    return file.model_copy(update={"note": NOT_KEPT}) if is_name_alone else file

@@ -13,6 +13,7 @@ from typing import Any, Final
 from dataflow.byte_room import ByteRoom
 from dataflow.model.body import Picture
 from dataflow.model.errors import ModelError
+from dataflow.tags import name_of
 from shared.blobs import BLOB_LIMIT_BYTES, TooLarge, blob
 from shared.bus import Bus
 from shared.messages import Ask, Attachment
@@ -81,7 +82,7 @@ class Pictures:
                 if found != UNREADABLE:  # then the others are not, either
                     found = await self._read(attachment, at_most_bytes=left)
                 if isinstance(found, str):
-                    parts.append({"type": "text", "text": found.format(name=attachment.name)})
+                    parts.append({"type": "text", "text": found.format(name=name_of(attachment))})
                     continue
                 size = sum(map(len, found))
                 left -= size

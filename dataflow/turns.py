@@ -1,24 +1,57 @@
 """What is remembered of one user: questions with their answers, in the order of asking.
 
-Pure. It must never grow without limit, whatever is said.
+Pure. It must never grow without limit, whatever is said, and never let go of one turn at a time:
+each loss changes the beginning of later requests, which then cannot come from the model's cache.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from dataflow.audience import may_recall, same_thread
+from dataflow.tags import asked_with
 from dataflow.window import message_tokens
-from shared.messages import Ask, Attachment, Place
+from shared.messages import Ask, Attachment, Place, Quote
 
 TURNS_LIMIT: Final = 200
 TOKENS_LIMIT: Final = 50_000
 """What is remembered of one user: about 200 kB, beyond which a summary serves better."""
 
+KEPT_SHARE: Final = 0.75
+"""Of both limits, when one is exceeded: old turns are forgotten in steps."""
+
+UNANSWERED_LIMIT: Final = 20
+UNANSWERED_TOKENS_LIMIT: Final = 10_000
+"""Failed and refused questions, which can be asked again. More of them, as in an outage of the
+model, must not push out what was answered."""
+
+SHARED_WITH_TURNS: Final = 3
+"""A person rarely speaks in more threads at the same time."""
 
 KEPT_FILE_CHARS: Final = 2_000
-"""Of a text file, for asking its question again."""
+KEPT_QUOTES_CHARS: Final = 8_000
+"""Of one question, for asking it again, if later requests do not show its files and quotes."""
 
-NOT_KEPT: Final = "(This file is too long to be kept. Ask for it to be attached again.)"
+SPARE_CHARS_LIMIT: Final = 40_000
+"""All that is kept of one user for asking again alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the model was shown with a question, so that later requests can show it again.
+
+    `told` are the orders of the turns from elsewhere in its background, and `left_out` the newest
+    order that had no room in it. `quotes` are the others' messages that were new with it.
+    `in_full`: these and the texts of its files are small enough to stay in later requests.
+    """
+
+    told: tuple[int, ...] = ()
+    left_out: int = 0
+    quotes: tuple[Quote, ...] = ()
+    in_full: bool = False
+
+
+NO_CONTEXT: Final = Context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +74,33 @@ class Turn:
     files: tuple[Attachment, ...] = ()
     persona: str | None = None
     model: str | None = None
+    context: Context = NO_CONTEXT
 
     @property
     def asked(self) -> str:
-        """The question as a later request shows it: its files by name."""
-        return asked_with(self.question, self.files)
+        """The question as a later request of its thread shows it, without its background."""
+        context = self.context
+        return asked_with(self.question, self.files, context.quotes, in_full=context.in_full)
+
+    @property
+    def asked_elsewhere(self) -> str:
+        """The question as other threads hear of it: others' messages never leave their thread."""
+        return asked_with(self.question, self.files, in_full=False)
+
+    @property
+    def tokens_elsewhere(self) -> int:
+        """The estimate for what other threads hear."""
+        if not self.context.in_full:
+            return self.tokens
+        return message_tokens(self.asked_elsewhere) + message_tokens(self.answer)
+
+    @property
+    def spare_chars(self) -> int:
+        """What is kept for asking the question again, and not shown in later requests."""
+        if self.context.in_full or not (self.files or self.context.quotes):
+            return 0
+        texts = sum(len(file.text) for file in self.files if file.text is not None)
+        return texts + sum(len(quote.text) for quote in self.context.quotes)
 
     def is_about(self, prompt_id: str) -> bool:
         """Whether this is the answer to that question, by whichever of its ids."""
@@ -53,33 +108,59 @@ class Turn:
 
 
 def turn_of(
-    ask: Ask, place: Place, question: str, answer: str, order: int, *, first: str | None = None
+    ask: Ask,
+    place: Place,
+    question: str,
+    answer: str,
+    order: int,
+    *,
+    first: str | None = None,
+    context: Context = NO_CONTEXT,
 ) -> Turn:
     """A turn, weighed. `question` is the text that was answered."""
-    files = tuple(map(_kept, ask.attachments))
-    tokens = message_tokens(asked_with(question, files)) + message_tokens(answer)
-    return Turn(
-        ask.id, place, question, answer, order, tokens, first, files, ask.persona, ask.model
+    files = ask.attachments
+    if not context.in_full:
+        files = tuple(map(_kept_file, files))
+        if context.quotes:
+            context = replace(context, quotes=_newest_chars(context.quotes, KEPT_QUOTES_CHARS))
+    turn = Turn(
+        ask.id, place, question, answer, order, 0, first, files, ask.persona, ask.model, context
     )
+    return _weighed(turn)
 
 
-def asked_with(question: str, files: tuple[Attachment, ...]) -> str:
-    """A question's text, and its files by name."""
-    if not files:
-        return question
-    named = [f"[{'picture' if file.blob else 'file'}: {file.name}]" for file in files]
-    return "\n".join([question, *named] if question.strip() else named)
+def _weighed(turn: Turn) -> Turn:
+    return replace(turn, tokens=message_tokens(turn.asked) + message_tokens(turn.answer))
 
 
-def _kept(file: Attachment) -> Attachment:
-    """A file as a turn keeps it: a text that is too long leaves its name and a note."""
+def _kept_file(file: Attachment) -> Attachment:
+    """A file as a turn keeps it for asking again: of a text that is too long, the name alone."""
     if file.text is None or len(file.text) <= KEPT_FILE_CHARS:
         return file
-    return file.model_copy(update={"text": NOT_KEPT})
+    return file.model_copy(update={"text": None})
+
+
+def _newest_chars(quotes: tuple[Quote, ...], limit_chars: int) -> tuple[Quote, ...]:
+    kept = len(quotes)
+    while kept and (limit_chars := limit_chars - len(quotes[kept - 1].text)) >= 0:
+        kept -= 1
+    return quotes[kept:]
+
+
+def _by_name(turn: Turn) -> Turn:
+    """The turn without others' messages, and with at most short files, for asking it again."""
+    context = replace(turn.context, quotes=(), in_full=False)
+    return _weighed(replace(turn, files=tuple(map(_kept_file, turn.files)), context=context))
+
+
+def _without_spare(turn: Turn) -> Turn:
+    """The turn as later requests show it, and nothing else. So it weighs the same."""
+    files = tuple(file.model_copy(update={"text": None}) for file in turn.files)
+    return replace(turn, files=files, context=replace(turn.context, quotes=()))
 
 
 class Turns:
-    """A user's turns, the oldest ones gone where there are too many. Iterates in their order."""
+    """A user's turns, of which old ones are gone. Iterates in their order."""
 
     def __init__(self, turns: Iterable[Turn] = ()) -> None:
         self._turns: list[Turn] = []
@@ -98,17 +179,31 @@ class Turns:
         while at and self._turns[at - 1].order > turn.order:
             at -= 1
         self._turns.insert(at, turn)
+        if not turn.answer:
+            self._bound_unanswered()
+        if turn.spare_chars:
+            self._bound_spare()
         tokens = sum(turn.tokens for turn in self._turns)
-        while len(self._turns) > TURNS_LIMIT or (tokens > TOKENS_LIMIT and len(self._turns) > 1):
-            tokens -= self._turns.pop(0).tokens
+        if len(self._turns) > TURNS_LIMIT or tokens > TOKENS_LIMIT:
+            self._forget_oldest(tokens)
 
     def shared(self, place: Place) -> Place:
-        """The last turn's own place where it is the same one: for the next turn.
+        """The place of one of the last turns if it is the same one: for the next turn.
 
         A place takes more room than a short question with its answer.
         """
-        last = self._turns[-1].place if self._turns else place
-        return last if last == place else place
+        for turn in reversed(self._turns[-SHARED_WITH_TURNS:]):
+            if turn.place is place or turn.place == place:
+                return turn.place
+        return place
+
+    def about(self, prompt_id: str, here: Place) -> Turn | None:
+        """The turn of a question, by any of its ids, if its words may be used here."""
+        for turn in self._turns:
+            if turn.is_about(prompt_id):
+                is_here = same_thread(turn.place, here) or may_recall(turn.place, here)
+                return turn if is_here else None
+        return None
 
     def before(self, order: int) -> list[Turn]:
         """The turns up to a question's place among them."""
@@ -120,3 +215,46 @@ class Turns:
     def drop(self, chosen: Callable[[Turn], bool]) -> None:
         """Forgets turns."""
         self._turns = [turn for turn in self._turns if not chosen(turn)]
+
+    def cut(self, place: Place, first: int) -> None:
+        """Requests of this thread begin at the order `first` from now on.
+
+        What others said with the turns before it is forgotten.
+        """
+        for at, turn in enumerate(self._turns):
+            if turn.order >= first:
+                break
+            has_data = turn.context.in_full or turn.context.quotes
+            if has_data and same_thread(turn.place, place):
+                self._turns[at] = _by_name(turn)
+        self._bound_spare()
+
+    def _forget_oldest(self, tokens: int) -> None:
+        at, last = 0, len(self._turns) - 1
+        while at < last and (
+            len(self._turns) - at > TURNS_LIMIT * KEPT_SHARE or tokens > TOKENS_LIMIT * KEPT_SHARE
+        ):
+            tokens -= self._turns[at].tokens
+            at += 1
+        del self._turns[:at]
+
+    def _bound_unanswered(self) -> None:
+        """The newest one stays, however long it is."""
+        unanswered = [turn for turn in self._turns if not turn.answer]
+        count, tokens = 0, 0
+        for turn in reversed(unanswered):
+            tokens += turn.tokens
+            if count and (count == UNANSWERED_LIMIT or tokens > UNANSWERED_TOKENS_LIMIT):
+                break
+            count += 1
+        gone = {turn.order for turn in unanswered[: len(unanswered) - count]}
+        if gone:
+            self.drop(lambda turn: turn.order in gone)
+
+    def _bound_spare(self) -> None:
+        left = SPARE_CHARS_LIMIT
+        for at in range(len(self._turns) - 1, -1, -1):
+            turn = self._turns[at]
+            left -= (chars := turn.spare_chars)
+            if chars and left < 0:
+                self._turns[at] = _without_spare(turn)

@@ -55,3 +55,19 @@ def newest_that_fit(costs: list[int], room: int) -> int:
             break
         fitting += 1
     return fitting
+
+
+def newest_in_steps(costs: list[int], room: int, step: int) -> int:
+    """The same, but the first one that is kept changes only once per `step` tokens.
+
+    So a text that begins with it keeps its beginning while more is added at its end.
+    """
+    over = sum(costs) - room
+    if over <= 0:
+        return len(costs)
+    over = math.ceil(over / step) * step
+    left_out = 0
+    while left_out < len(costs) and over > 0:
+        over -= costs[left_out]
+        left_out += 1
+    return len(costs) - left_out or newest_that_fit(costs, room)

@@ -39,6 +39,7 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "marks of a heading": lambda n: "#### a" + " #" * (n // 2) + "b",
     "open fence": lambda n: "```\n" + "a" * n,
     "long information": lambda n: "```" + "a" * n + "\n" + "b\n" * 100,
+    "spaces in a tag": lambda n: "<" + " /" * (n // 2) + "quote",
     "spaces": lambda n: "$x_1$" + " " * n + "x",
     "json": lambda n: json.dumps([[]] * (n // 4)),
     "deep json": lambda n: '{"a":' * (n // 5),

@@ -27,6 +27,7 @@ from tests.benchmarks import (
     idle_cpu,
     known_users,
     memory_and_resume,
+    prompt_cache,
     storing,
     throughput,
     whole_way,
@@ -53,6 +54,7 @@ MEASURES: dict[str, Measure] = {
     "blocking": blocking.measure,
     "whole_way": whole_way.measure,
     "idle_cpu": idle_cpu.measure,
+    "prompt_cache": prompt_cache.measure,
 }
 
 

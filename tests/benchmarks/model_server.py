@@ -86,7 +86,8 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, body: bytes) -> None:
         asked = time.monotonic()
-        question = str(json.loads(body)["messages"][-1]["content"])
+        said = str(json.loads(body)["messages"][-1]["content"])
+        question = said.rpartition("</background>\n\n")[2]  # after what was said elsewhere
         times = self._model.times[question] = [asked]
         loop = asyncio.get_running_loop()
         if self._model.delay_s:

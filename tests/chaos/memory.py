@@ -5,15 +5,19 @@ and refusals are none; a reset forgets what was said before it where it could be
 question is withdrawn; a new answer to a question takes the old one's place.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from tests.chaos.model import content_of
+from tests.chaos.model import BACKGROUND, content_of
 from tests.chaos.said import may_hear
 from tests.chaos.world import Event, Reply
 
 Turns = list[tuple[str, str]]
+
+QUOTES: Final = re.compile(r"[^\n]*\n<quoted>.*?</quoted>\n\n", re.DOTALL)
+FILE: Final = re.compile(r"File ([^\n]*):\n<file>.*?</file>\n\n", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,22 @@ def _is_forgotten(event: Event, first: str, events: list[Event]) -> bool:
 
 
 def sent_history(messages: list[dict[str, Any]]) -> tuple[Turns, Counter[tuple[str, str]]]:
-    """The same as the model was sent it."""
-    system, *rest = (content_of(message) for message in messages)
-    here = [(rest[at], rest[at + 1]) for at in range(0, len(rest) - 1, 2)]
+    """The same as the model was sent it.
+
+    What was said elsewhere is in the questions with which it was told first. Small files and quotes
+    are still in theirs; here the file counts by its name, and the checker has looked at the quotes.
+    """
+    _, *rest = (content_of(message) for message in messages)
+    here = [(_own_words(rest[at]), rest[at + 1]) for at in range(0, len(rest) - 1, 2)]
     elsewhere: Counter[tuple[str, str]] = Counter()
-    for pair in system.split("\nThey: ")[1:]:
-        question, _, answer = pair.partition("\nYou: ")
-        elsewhere[question, answer] += 1
+    for told in BACKGROUND.findall("\n".join(rest)):
+        for pair in told.removesuffix("\n</background>\n\n").split("\nThey: ")[1:]:
+            question, _, answer = pair.partition("\nYou: ")
+            elsewhere[question, answer] += 1
     return here, elsewhere
+
+
+def _own_words(question: str) -> str:
+    words = QUOTES.sub("", BACKGROUND.sub("", question))
+    names = [f"[file: {name}]" for name in FILE.findall(words)]
+    return "\n".join([FILE.sub("", words), *names])

@@ -14,6 +14,7 @@ from tests.fakes.model import FakeModel
 MARKER: Final = re.compile(r"\bm(\d+)x\b")
 TOKEN: Final = re.compile(r"\bt(\d+)w\d+\b")
 QUOTED: Final = re.compile(r"<quoted>.*?</quoted>", re.DOTALL)
+BACKGROUND: Final = re.compile(r"<background>.*?</background>\s*", re.DOTALL)
 WORDS, LONG_WORDS = (5, 25), (520, 620)
 """A long answer takes two messages on either platform."""
 
@@ -44,8 +45,8 @@ def content_of(message: dict[str, Any]) -> str:
 
 
 def question_of(messages: list[dict[str, Any]]) -> str:
-    """What the person says, without what others said."""
-    return QUOTED.sub("", content_of(messages[-1]))
+    """What the person says, without what others said and what was said elsewhere."""
+    return BACKGROUND.sub("", QUOTED.sub("", content_of(messages[-1])))
 
 
 def asked_about(messages: list[dict[str, Any]]) -> int:

@@ -65,7 +65,9 @@ def good_world() -> World:
     add(world, 5, "UADA", ROOM_THREAD)
     world.last_questions = {5}
     # What was said in public is known in the direct conversation, marked as background.
-    world.answers[2].messages[0]["content"] += "\n\nEarlier:\nThey: m1x please tell\nYou: t1w0 t1w1"
+    told = "<background>\nEarlier:\nThey: m1x please tell\nYou: t1w0 t1w1\n</background>\n\n"
+    question = world.answers[2].messages[-1]
+    question["content"] = told + question["content"]
     return world
 
 

@@ -13,9 +13,10 @@ from aiohttp import web
 
 
 def default_reply(request: dict[str, Any]) -> str:
-    """Says what it was asked, and how much history came with it."""
+    """Says what it was asked, without what was said elsewhere, and how much history there was."""
     messages = request["messages"]
-    return f"answer {len(messages)} to: {messages[-1]['content']}"
+    said = str(messages[-1]["content"]).rpartition("</background>\n\n")[2]
+    return f"answer {len(messages)} to: {said}"
 
 
 @dataclass

@@ -28,7 +28,7 @@ from bots.discord.places import spot_of
 from bots.gateway.request import ask_of
 from bots.slack.audience import channel_of
 from bots.slack.events import place_of as slack_place_of
-from dataflow import request as request_module
+from dataflow import past
 from dataflow.audience import may_recall
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect, Settle
@@ -356,7 +356,7 @@ def test_a_rule_that_is_not_strict_is_noticed(
     mistake: Callable[[Place, Place], bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(request_module, "may_recall", mistake)
+    monkeypatch.setattr(past, "may_recall", mistake)
     few = settings(
         max_examples=400, stateful_step_count=40, database=None, derandomize=True,
         phases=[Phase.generate],

@@ -9,18 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dataflow.audience import may_recall, same_thread
-from dataflow.conversation import (
-    IN_FLIGHT_LIMIT,
-    NOT_REMEMBERED,
-    TOO_LONG,
-    TOO_MANY,
-    WAITING_LIMIT,
-    Conversation,
-)
+from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.request import BACKGROUND_HEAD, Window
+from dataflow.known import NOT_KEPT
+from dataflow.request import Window
 from dataflow.saved import quiet_user
-from dataflow.turns import NOT_KEPT
+from dataflow.tags import BACKGROUND_HEAD, QUOTES_HEAD
+from dataflow.unanswered import IN_FLIGHT_LIMIT, WAITING_LIMIT
 from dataflow.window import estimated_tokens
 from shared.messages import (
     Again,
@@ -193,15 +188,14 @@ def test_nobody_hears_what_was_not_said_to_them(said_in: Place, here: Place, all
 
 
 def test_what_was_said_elsewhere_is_marked_as_background() -> None:
-    """It stands in the system message, not among the turns of this thread."""
+    """It is part of the question that it came with, and never of the system message."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "I like tea.", ROOM), replayed=False)
     talk.on_reply(reply(first, "Good."))
     (second,) = calls(talk.on_event(ask(2, "What do I like?", ROOM_THREAD), replayed=False))
-    system, question = contents(second)
-    assert BACKGROUND_HEAD in system
-    assert "They: I like tea.\nYou: Good." in system
-    assert question == "What do I like?"
+    told = f"{BACKGROUND_HEAD}\nThey: I like tea.\nYou: Good."
+    question = f"<background>\n{told}\n</background>\n\nWhat do I like?"
+    assert contents(second) == ["Be kind.", question]
 
 
 def test_stop_ends_what_runs_and_what_waits_in_this_thread() -> None:
@@ -478,7 +472,7 @@ def test_a_picture_without_words_can_be_asked_again() -> None:
 
 
 def test_a_text_file_is_kept_for_asking_again_unless_it_is_long() -> None:
-    """A later request has its name."""
+    """A later request has the names of both, which together are large."""
     talk = Conversation(WINDOW)
     files = [
         Attachment(name=name, media_type="text/plain", text=text)
@@ -487,13 +481,16 @@ def test_a_text_file_is_kept_for_asking_again_unless_it_is_long() -> None:
     asked = Ask(id="q1", user=USER, place=DM, said_at=START, text="Look.", attachments=files)
     (first,) = calls(talk.on_event(asked, replayed=False))
     talk.on_reply(reply(first, "Seen."))
+    (after,) = calls(talk.on_event(ask(2), replayed=False))
+    assert contents(after)[1] == "Look.\n[file: short.txt]\n[file: long.txt]"
+    talk.on_reply(reply(after))
     (again,) = calls(talk.on_event(event(Again, 2, prompt_id="q1"), replayed=False))
     assert "SHORT" in contents(again)[-1]
     assert "LONG" not in contents(again)[-1]
     assert NOT_KEPT in contents(again)[-1]
     talk.on_reply(reply(again, "Seen."))
     (next_one,) = calls(talk.on_event(ask(3), replayed=False))
-    assert contents(next_one)[1] == "Look.\n[file: short.txt]\n[file: long.txt]"
+    assert contents(next_one)[1] == contents(again)[-1]
 
 
 def test_an_edit_of_a_question_nobody_remembers_asks_its_own_words() -> None:
@@ -631,7 +628,8 @@ def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None
     ]
 
 
-GOLDEN_SNAPSHOT = Path(__file__).parent / "snapshots" / "conversation.v1.json"
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+GOLDEN_SNAPSHOT = SNAPSHOTS / "conversation.v1.json"
 
 
 def test_a_question_that_comes_late_is_answered_before_a_younger_one_of_its_thread() -> None:
@@ -696,6 +694,31 @@ def test_a_snapshot_of_an_older_version_can_be_read() -> None:
     assert [pending.ask.text for pending in talk.pending] == ["What is my name?"]
     effects = talk.on_event(ask(1), replayed=True)
     assert [call.ask.id for call in calls(effects)] == ["q1", "q2"]
+
+
+def test_a_snapshot_keeps_what_questions_came_with() -> None:
+    """Background, quotes, files and cut of version 2, which leaves out what has its default."""
+    window = Window(2048, 200, "Be kind.")
+    talk = Conversation.load((SNAPSHOTS / "conversation.v2.json").read_bytes(), window)
+    (call,) = calls(list(talk.resume()))
+    _, before, _, asked, answer, last = contents(call)
+    told = f"<background>\n{BACKGROUND_HEAD}\nThey: I like tea.\nYou: Good.\n</background>\n\n"
+    quoted = f"{QUOTES_HEAD}\n<quoted>\n[Bob] Disk full.\n</quoted>\n\n"
+    file = "File notes.txt:\n<file>\nbuy milk\n</file>\n\n"
+    names = "\n[file: scan.pdf (It is not text.)]\n[picture: cat.png]"
+    assert before.startswith("14 word")
+    assert (asked, answer) == (f"{told}{quoted}{file}q 16{names}", "Aye.")
+    assert "[Bob] Still full." in last
+    assert Conversation.load(talk.dump(), window).turns == talk.turns
+
+
+def test_a_snapshot_of_plain_questions_holds_little_but_their_words() -> None:
+    """Fifty of them: 200 bytes each for ids, place and order."""
+    talk = Conversation(WINDOW, USER)
+    for number in range(50):
+        (call,) = calls(talk.on_event(ask(number, "word " * 10), replayed=False))
+        talk.on_reply(reply(call, "word " * 10))
+    assert len(talk.dump()) < 50 * (100 + 200) + 1_000
 
 
 def test_a_snapshot_tells_in_its_first_bytes_whose_it_is_when_nothing_is_pending() -> None:

@@ -39,9 +39,10 @@ from bots.slack.text import (
 from bots.split_text import split_text, utf16_length
 from bots.terminal import screen
 from dataflow.model.chunks import piece_of
+from dataflow.tags import asked_with, background
 from dataflow.window import estimated_tokens
 from shared import names
-from shared.messages import Unreadable, event_of
+from shared.messages import Attachment, Quote, Unreadable, event_of
 from shared.text import Joining, repaired
 from tests.hostile import HOSTILE
 
@@ -50,6 +51,12 @@ RATIO_LIMIT = 10.0
 """Four times the text may take this many times as long."""
 
 FAST_S = 0.01
+
+
+def _in_tags(text: str) -> str:
+    file = Attachment(name=text, media_type=text, text=text)
+    quotes = (Quote(author=text, text=text),)
+    return background([(text, text)]) + asked_with(text, (file,), quotes, in_full=True)
 
 
 def _message(text: str) -> discord.Message:
@@ -171,6 +178,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "events on the bus": (20_000, _event),
     "terminal": (20_000, screen.plain),
     "pieces of an answer": (20_000, _in_pieces),
+    "tags of a request": (20_000, _in_tags),
     "repaired": (20_000, lambda text: (repaired(text), estimated_tokens(text))),
 }  # fmt: skip
 

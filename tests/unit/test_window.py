@@ -9,6 +9,7 @@ from dataflow.window import (
     RATIO_BOUNDS,
     corrected_ratio,
     estimated_tokens,
+    newest_in_steps,
     newest_that_fit,
 )
 
@@ -79,3 +80,23 @@ def test_as_many_as_possible_are_kept(costs: list[int], room: int) -> None:
     assert sum(costs[len(costs) - fitting :]) <= room
     if fitting < len(costs):
         assert sum(costs[len(costs) - fitting - 1 :]) > room
+
+
+@given(st.lists(st.integers(1, 100)), st.integers(0, 1000), st.integers(1, 500))
+def test_what_is_kept_in_steps_fits(costs: list[int], room: int, step: int) -> None:
+    """At most a step and one cost less than would fit; all of it if it does; some if one does."""
+    fitting, most = newest_in_steps(costs, room, step), newest_that_fit(costs, room)
+    kept = sum(costs[len(costs) - fitting :])
+    assert kept <= room
+    assert (fitting > 0) == (most > 0)
+    assert (fitting == len(costs)) == (sum(costs) <= room)
+    assert fitting == most or kept > room - step - max(costs)
+
+
+@given(st.lists(st.integers(5, 20), min_size=200, max_size=200), st.integers(100, 500))
+def test_the_first_one_kept_moves_once_a_step(costs: list[int], room: int) -> None:
+    """While one after another is added at the end."""
+    step = room // 2
+    firsts = [n - newest_in_steps(costs[:n], room, step) for n in range(1, len(costs) + 1)]
+    assert firsts == sorted(firsts)
+    assert len(set(firsts)) <= (sum(costs) - room) // step + 3
