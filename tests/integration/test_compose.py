@@ -211,6 +211,9 @@ def test_volumes_are_named(compose: dict[str, Any]) -> None:
                 used.add(source)
                 assert target == "/data"
     assert used == set(compose["volumes"])
+    for name, service in ours(compose):
+        in_memory = any(mount.startswith("/data:") for mount in service["tmpfs"])
+        assert in_memory != bool(service.get("volumes")), f"{name} leaves an unnamed volume"
 
 
 @pytest.mark.parametrize("name", WANTED)
