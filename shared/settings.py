@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.private_file import private_text
+from shared.secret_files import secrets_dirs
 
 DEFAULT_NATS_PORT: Final = 4222
 
@@ -17,6 +18,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         # Aliases only: by its field's name `home` would be taken from HOME, a person's own folder.
         env_file=".env",
+        secrets_dir=secrets_dirs(),
         env_ignore_empty=True,
         extra="ignore",
         validate_default=True,

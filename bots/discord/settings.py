@@ -6,6 +6,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.secret_files import secrets_dirs
+
 API_URL: Final = "https://discord.com/api/v10"
 
 
@@ -38,6 +40,7 @@ class DiscordSettings(BaseSettings):
     model_config = SettingsConfigDict(
         # The prefix keeps fields' own names, HOST or TOKEN, from being looked for as variables.
         env_file=".env",
+        secrets_dir=secrets_dirs(),
         env_prefix="DISCORD_",
         env_ignore_empty=True,
         extra="ignore",

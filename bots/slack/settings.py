@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bots.slack.threads import FollowUp
+from shared.secret_files import secrets_dirs
 
 DEFAULT_API_URL: Final = "https://slack.com/api/"
 
@@ -28,6 +29,7 @@ class SlackSettings(BaseSettings):
     model_config = SettingsConfigDict(
         # The prefix keeps fields' own names, HOST or TOKEN, from being looked for as variables.
         env_file=".env",
+        secrets_dir=secrets_dirs(),
         env_prefix="SLACK_",
         env_ignore_empty=True,
         extra="ignore",

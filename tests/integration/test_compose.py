@@ -1,0 +1,288 @@
+"""docker-compose.yml and deploy/compose.secrets.yml against their specification and our own rules.
+
+These tests start no container: docs/deploy.md says what was run on an engine.
+"""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from bots.discord.settings import DiscordSettings
+from bots.slack.settings import SlackSettings
+from dataflow.run import DRAIN_S
+from dataflow.stopping import END_S
+from ops.supervise import STOP_DEADLINE_S
+from ops.up import DATAFLOW_STOP_S, PARTS
+from shared.settings import Settings
+from tests.running import ROOT
+
+SECRETS: Final = ROOT / "deploy" / "compose.secrets.yml"
+
+COMPOSED: Final = {"NATS_URL"}
+"""Made of a role's password by the compose file itself."""
+
+OF_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_HOST", "THREADWAX_HTTP_PORT"}
+"""Set by the image; one of `.env` would be a folder or a port of the machine outside."""
+
+EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
+
+FIXED: Final = {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"}  # noqa: S104
+"""Where the container listens: another machine reaches none of its ports, see the tests below."""
+
+NOT_FOR_A_CONTAINER: Final = {"SLACK_CONFIG_TOKEN"}
+"""Only the doctor needs it, and docs/deploy.md says how it gets it there."""
+
+OF_COMPOSE: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT"}
+"""Variables of the compose file itself: ports on this machine."""
+
+
+def aliases(kind: type[BaseSettings]) -> set[str]:
+    return {str(field.alias) for field in kind.model_fields.values()}
+
+
+WANTED: Final = {
+    "setup": EVERYWHERE,
+    "gateway": EVERYWHERE,
+    "ask": EVERYWHERE,
+    "demo": EVERYWHERE,
+    "dataflow": aliases(Settings) - COMPOSED - OF_THE_IMAGE,
+    "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
+    "discord": EVERYWHERE | aliases(DiscordSettings),
+}
+"""The settings that each container is given from `.env`. A new setting of `Settings` is the
+dataflow's, unless a list above says otherwise."""
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+def ours(compose: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The services that run our image."""
+    for name, service in compose["services"].items():
+        if service["image"] == "threadwax:local":
+            yield name, service
+
+
+def one_shot(service: dict[str, Any]) -> bool:
+    return bool(service["restart"] == "no")
+
+
+@pytest.mark.parametrize("file", [ROOT / "docker-compose.yml", SECRETS], ids=lambda file: file.name)
+def test_file_is_one_by_the_specification(file: Path) -> None:
+    """It validates against the compose specification's own schema."""
+    spec = importlib.util.find_spec("check_jsonschema")
+    assert spec is not None, "make setup-dev installs check-jsonschema, which carries it"
+    assert spec.origin is not None
+    schema = Path(spec.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    validator = jsonschema.Draft7Validator(json.loads(schema.read_text()))
+    compose = yaml.safe_load(file.read_text())
+    assert not [error.message for error in validator.iter_errors(compose)]
+    broken = {**compose, "services": {"nats": {"image": 1, "no-such-key": True}}}
+    assert list(validator.iter_errors(broken))
+
+
+def test_every_service_is_confined(compose: dict[str, Any]) -> None:
+    """Read-only, without capabilities or new privileges, limited, with health and logs in check."""
+    for name, service in compose["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in service, name
+        assert not service.get("privileged"), name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert "network_mode" not in service, name
+        assert service["tmpfs"], name
+        assert service["logging"] == {"driver": "local"}, name  # it rotates by itself
+        assert one_shot(service) or service["restart"] == "unless-stopped", name
+        assert one_shot(service) == bool(service["healthcheck"].get("disable")), name
+        assert one_shot(service) or service["healthcheck"]["test"], name
+
+
+def test_limits_fit_any_machine(compose: dict[str, Any]) -> None:
+    """Memory and processes are limited; processors are not, since Docker refuses more than it has.
+
+    The reserved memory of all services that start by default fits a small machine.
+    """
+    reserved = 0
+    for name, service in compose["services"].items():
+        resources = service["deploy"]["resources"]
+        assert set(resources["limits"]) == {"memory", "pids"}, name
+        assert not {"cpus", "cpu_count", "cpuset"} & set(service), name
+        memory = resources.get("reservations", {}).get("memory", "0m")
+        assert set(resources.get("reservations", {})) <= {"memory"}, name
+        if not service.get("profiles"):
+            reserved += int(memory.removesuffix("m"))
+    assert reserved <= 1024
+
+
+def test_every_container_has_the_time_that_its_stop_takes(compose: dict[str, Any]) -> None:
+    """Docker kills a container after its grace period: that is longer than our own limits."""
+    grace_s = {
+        name: float(service["stop_grace_period"].removesuffix("s"))
+        for name, service in compose["services"].items()
+    }
+    assert grace_s["dataflow"] > DRAIN_S + END_S
+    assert all(grace >= STOP_DEADLINE_S for grace in grace_s.values())
+    # `up` stops its parts one after the other.
+    demo = [part.stop_s for part in PARTS if part.name not in {"slack", "discord"}]
+    assert DATAFLOW_STOP_S in demo
+    assert grace_s["demo"] > sum(demo)
+
+
+def test_health_is_readiness(compose: dict[str, Any]) -> None:
+    """`up --wait` succeeds once NATS and the platform answer: the check asks /readyz.
+
+    The image's own asks /healthz in the same way, for orchestrators that kill what is unhealthy.
+    """
+    words = re.search(r"HEALTHCHECK .*?CMD (\[.*?\])", (ROOT / "Dockerfile").read_text(), re.DOTALL)
+    assert words is not None
+    *probe, path = json.loads(words[1])
+    assert path == "/healthz"
+    for name, service in ours(compose):
+        if not one_shot(service):
+            assert service["healthcheck"]["test"] == ["CMD", *probe, "/readyz"], name
+
+
+def test_one_image_is_built_once(compose: dict[str, Any]) -> None:
+    """Of the services that share a profile, one builds; nobody looks for our image elsewhere."""
+    builders: dict[str, list[str]] = {}
+    for name, service in ours(compose):
+        assert service["pull_policy"] == "never", name
+        if "build" in service:
+            for profile in service.get("profiles", ["(none)"]):
+                builders.setdefault(profile, []).append(name)
+    assert builders == {"(none)": ["setup"], "demo": ["demo"]}
+    for name, service in ours(compose):
+        if "build" not in service and not one_shot(service):
+            assert "setup" in service["depends_on"], name
+
+
+def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
+    """No port can be reached from another machine, and each can be changed in `.env`."""
+    published = {
+        name: service["ports"]
+        for name, service in compose["services"].items()
+        if service.get("ports")
+    }
+    assert published == {
+        "nats": ["127.0.0.1:${THREADWAX_NATS_PORT:-4222}:4222"],
+        "slack": [f"127.0.0.1:${{SLACK_HTTP_PORT:-}}:{FIXED['SLACK_HTTP_PORT']}"],
+    }
+
+
+def test_the_machine_outside_has_a_name(compose: dict[str, Any]) -> None:
+    """A model server that runs there can be reached on Linux, too."""
+    for name, service in ours(compose):
+        assert service["extra_hosts"] == ["host.docker.internal:host-gateway"], name
+
+
+def test_services_start_in_order(compose: dict[str, Any]) -> None:
+    """NATS is healthy before the set-up, which is done before anyone needs the streams."""
+    services = compose["services"]
+    assert services["setup"]["depends_on"]["nats"]["condition"] == "service_healthy"
+    for name in ("dataflow", "gateway", "slack", "discord"):
+        needs = services[name]["depends_on"]
+        assert needs["setup"]["condition"] == "service_completed_successfully", name
+        assert needs["nats"]["condition"] == "service_healthy", name
+
+
+def test_volumes_are_named(compose: dict[str, Any]) -> None:
+    """Data is on named volumes; only the server's config is mounted, read-only."""
+    used = set()
+    for service in compose["services"].values():
+        for volume in service.get("volumes", ()):
+            source, target, *mode = volume.split(":")
+            if source.startswith("./"):
+                assert (ROOT / source).is_file()
+                assert mode == ["ro"]
+            else:
+                used.add(source)
+                assert target == "/data"
+    assert used == set(compose["volumes"])
+    for name, service in ours(compose):
+        in_memory = any(mount.startswith("/data:") for mount in service["tmpfs"])
+        assert in_memory != bool(service.get("volumes")), f"{name} leaves an unnamed volume"
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_every_setting_reaches_its_container(name: str, compose: dict[str, Any]) -> None:
+    """The settings of `.env` that a container is given are those that it reads, and no others."""
+    environment = compose["services"][name]["environment"]
+    passed = {variable for variable, value in environment.items() if value is None}
+    assert passed == WANTED[name], "list it in docker-compose.yml, or in one of the sets above"
+    fixed = {n: v for n, v in environment.items() if v is not None} | {"NATS_URL": ""}
+    assert fixed == {"NATS_URL": ""} | (FIXED if name == "slack" else {})
+
+
+def test_every_service_of_ours_is_listed(compose: dict[str, Any]) -> None:
+    """A new service says which settings it needs; each setting is somewhere."""
+    assert {name for name, _ in ours(compose)} == set(WANTED)
+    everything = aliases(Settings) | aliases(SlackSettings) | aliases(DiscordSettings)
+    somewhere = set[str]().union(*WANTED.values()) | set(FIXED)
+    assert everything - somewhere == COMPOSED | OF_THE_IMAGE | NOT_FOR_A_CONTAINER
+
+
+def test_each_container_is_given_its_own_password_only(compose: dict[str, Any]) -> None:
+    """No container of ours sees another role's password."""
+    for name, service in ours(compose):
+        assert "env_file" not in service, name
+        passwords = re.findall(r"\$\{(THREADWAX_NATS_\w+)", json.dumps(service))
+        role = {"setup": "ADMIN", "demo": None}.get(name, name.upper())
+        assert passwords == ([f"THREADWAX_NATS_{role}_PASSWORD"] if role else []), name
+        if role:
+            url = service["environment"]["NATS_URL"]
+            assert url.startswith(f"nats://{role.lower()}:"), name
+            assert url.endswith("@nats:4222"), name
+
+
+def test_no_password_may_be_missing_or_empty() -> None:
+    """NATS accepts an empty password, so Compose must refuse it, and say what to do."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
+    server = (ROOT / "deploy" / "nats-server.conf").read_text()
+    passwords = set(re.findall(r"\$(THREADWAX_NATS_\w+)", server))
+    assert set(re.findall(r"\$\{(\w+)", text)) == passwords | OF_COMPOSE
+    for name in passwords:
+        uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
+        assert set(uses) == {":?run deploy/passwords.sh"}, name
+    assert "$" not in re.sub(r"\$\{\w+(:-\w*|:\?[^}]+)\}", "", text)
+
+
+def test_secrets_are_named_like_settings(compose: dict[str, Any]) -> None:
+    """Each file of the example is a secret setting of the container that is given it."""
+    example = yaml.safe_load(SECRETS.read_text())
+    given = {name: set(service["secrets"]) for name, service in example["services"].items()}
+    for name, secrets in given.items():
+        assert secrets <= WANTED[name], name
+        assert secrets <= set(compose["services"][name]["environment"]), name
+    assert set(example["secrets"]) == set[str]().union(*given.values())
+    for name, secret in example["secrets"].items():
+        assert secret == {"file": f"./secrets/{name}"}
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"secrets/", "docker-compose.override.yml", ".env"} <= set(ignored)
+
+
+def test_every_command_exists(compose: dict[str, Any], tmp_path: Path) -> None:
+    """Each service's command is one of `threadwax`, with options that it has."""
+    for name, service in ours(compose):
+        words = service.get("command") or service["entrypoint"][1:]
+        command, *options = words
+        done = subprocess.run(
+            [sys.executable, "-m", "ops.cli", command, "--help"], cwd=ROOT,
+            env={"PATH": "", "THREADWAX_HOME": str(tmp_path)},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, name
+        for option in options:
+            assert option in done.stdout, (name, option)

