@@ -17,7 +17,7 @@ $(VENV)/bin/python:
 	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python "$(or $(PYTHON),3.12)" $(VENV); else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; fi
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@echo "Setting up $(VENV) (about 320 MB, once) ..." >&2
+	@echo "Setting up $(VENV) (about 400 MB, once) ..." >&2
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
@@ -59,9 +59,9 @@ power: setup-dev  ## the power goes at random moments, SEED=... ROUNDS=...; docs
 	@tests/power/install.sh
 	@$(BIN)/python -m tests.power $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-lock:  ## renew the lock files
-	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock
-	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.lock --custom-compile-command "make lock" -q -o requirements-dev.lock
+lock: $(VENV)/.runtime  ## renew the lock files
+	@$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock
+	@$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.lock --custom-compile-command "make lock" -q -o requirements-dev.lock
 
 clean:  ## remove the environment, caches and build results; the data folder stays
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
