@@ -29,16 +29,16 @@ from dataflow.model.dialects import (
     OPENAI_DEFAULT_MODEL,
     dialect_of,
 )
+from dataflow.model.in_words import model_in_words
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.request import Window
 from dataflow.stopping import block_signals, end_on_signal
-from shared import lifecycle
+from shared import lifecycle, names
 from shared.broken_sqlite import is_broken
 from shared.bus import Bus
-from shared.connection import CLOSED_EXIT_CODE, Unavailable
-from shared.http_status import serve_status
+from shared.connection import CLOSED_EXIT_CODE, Refused
+from shared.http_status import CannotListen, serve_status
 from shared.lock import Held, locked
-from shared.log import logger
 from shared.private_file import private_text
 from shared.settings import Settings
 
@@ -60,6 +60,9 @@ DEMO_ANSWER_TOKENS: Final = 200
 
 DEFAULT_SYSTEM_PROMPT: Final = "You are a helpful assistant."
 DEFAULT_CONTEXT_TOKENS: Final = 32_768
+NEEDS: Final = f"STREAM.INFO.{names.PROMPTS}"
+"""What the flow asks JetStream first."""
+
 ANSWER_SHARE: Final = 4
 """A quarter of the window is for the answer, unless told otherwise."""
 
@@ -111,9 +114,6 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     Answers under way then have `drain_s` seconds.
     """
     addresses = settings.cluster.split(";") if settings.cluster else []
-    if settings.process_id >= max(len(addresses), 1):
-        logger().error("THREADWAX_PROCESS_ID names no process of THREADWAX_CLUSTER")
-        return 2
     block_signals()
     try:
         lock = locked(
@@ -149,10 +149,12 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
 
     end_on_signal(io, drain, drain_s=drain_s)
     try:
-        bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
-    except Unavailable as error:
+        bus = io.call(
+            Bus.connect(settings.bus_url, name="dataflow", wait_s=None, needs=NEEDS), timeout_s=None
+        )
+    except Refused as error:
         lifecycle.say(str(error))
-        return 1
+        return lifecycle.CANNOT_START
     window = window_of(settings)
     fixed = None if settings.demo_model else endpoint_of(settings)
     model = ModelClient(
@@ -169,15 +171,21 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     flow = conversations_flow(io, bus, answering, window=window, at_rest=resting, idle=idle)
 
     if settings.http_port is not None:
-        io.call(
-            serve_status(
-                settings.http_host,
-                settings.http_port,
-                ready=lambda: (bus.connected, "ok" if bus.connected else "NATS does not answer"),
-            )
-        )
+        try:
+            io.call(
+                serve_status(
+                    settings.http_host,
+                    settings.http_port,
+                    ready=lambda: (
+                        bus.connected, "ok" if bus.connected else "NATS does not answer"
+                    ),
+                )
+            )  # fmt: skip
+        except CannotListen as error:
+            lifecycle.say(str(error))
+            return lifecycle.CANNOT_START
     lifecycle.ready(
-        f"model {DEMO_MODEL if settings.demo_model else settings.model or OPENAI_DEFAULT_MODEL}"
+        f"model {model_in_words(settings)}; NATS at {bus.server}; data in {settings.home}"
     )
     cli_main(  # type: ignore[no-untyped-call]
         flow,
