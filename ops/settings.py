@@ -74,7 +74,7 @@ def place_of(name: str) -> str:
     if name.lower() in {variable.lower() for variable in os.environ}:
         return "set in the environment"
     lines = [line for key, _, line in _entries() if key.lower() == name.lower()]
-    return f"{folders.settings_file()}, line {lines[-1]}" if lines else "by default"
+    return f"{folders.settings_file()}, line {lines[-1]}" if lines else "set by a file"
 
 
 def _end(problems: list[str]) -> NoReturn:
@@ -102,7 +102,7 @@ def _problems() -> Iterator[str]:
         elif (found := unknown_in_file(key, _known(key))) is not None:
             yield (
                 f"{file}, line {line}: {found.name} is not a setting of threadwax"
-                f"{_suggested(found)}; .env.example lists them all"
+                f"{_suggested(found)} .env.example lists them all."
             )
         elif value is None and key.upper() in _known(key):
             yield f"{file}, line {line}: {key} has no value: write {key}=value"
@@ -110,7 +110,7 @@ def _problems() -> Iterator[str]:
         if unknown.stops:
             yield (
                 f"{unknown.name} in the environment is not a setting of threadwax"
-                f"{_suggested(unknown)}; unset it if it is for another program"
+                f"{_suggested(unknown)} Unset it if it is for another program."
             )
     yield from _empty_lists()
 
@@ -185,7 +185,7 @@ def _names(kind: type[BaseSettings]) -> frozenset[str]:
 
 
 def _suggested(found: Unknown) -> str:
-    return f": did you mean {found.meant}?" if found.meant else ""
+    return f": did you mean {found.meant}?" if found.meant else "."
 
 
 def settings_place() -> str:

@@ -20,7 +20,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 class FromEnvironment(BaseSettings):
-    """Settings from environment variables, then from the file `.env`."""
+    """Settings from environment variables, then from the file `.env`, then from secret files."""
 
     model_config = {"env_ignore_empty": True, "extra": "ignore", "validate_default": True}
 
@@ -34,21 +34,19 @@ class FromEnvironment(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Looks for `.env` when the settings are read, not when this module is imported."""
-        del dotenv_settings, file_secret_settings
+        del dotenv_settings
         file = DotEnvSettingsSource(
             settings_cls, env_file=folders.settings_file(), env_file_encoding="utf-8"
         )
-        return init_settings, env_settings, file
+        return init_settings, env_settings, file, file_secret_settings
 
 
 def _secret(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()
     if text[:1] in _QUOTES or text[-1:] in _QUOTES:
         raise ValueError("it has quotation marks around it: remove them")
-    if not all("!" <= character <= "~" for character in text):
-        raise ValueError(
-            "it has a blank or a character that no key or token has: copy it again, whole"
-        )
+    if not all(" " <= character <= "~" for character in text):
+        raise ValueError("it has a character that no key or token has: copy it again, whole")
     return SecretStr(text)
 
 
