@@ -83,7 +83,7 @@ def fault_of(error: BaseException, address: Address) -> Fault:  # noqa: PLR0911 
         return _credentials_refused(address)
     if isinstance(error, ssl.SSLError):
         return _tls(error)
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror | UnicodeError):  # a label over 63 characters
         return Fault("its name is not known", "Is the host in NATS_URL spelled correctly?")
     if isinstance(error, TimeoutError):
         return Fault(
@@ -98,7 +98,10 @@ def fault_of(error: BaseException, address: Address) -> Fault:  # noqa: PLR0911 
         )
     if "maximum" in text and "connections" in text:
         return Fault("it takes no more connections", "Raise its limit, or end other clients.")
-    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+    refused = (
+        isinstance(error, ConnectionError) or "connect call failed" in text
+    )  # of all addresses
+    if isinstance(error, OSError) and not refused:
         return Fault(f"it cannot be reached ({error.strerror or error})", "Is the network up?")
     return Fault("nobody answers there", _START)
 
