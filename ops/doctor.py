@@ -4,58 +4,36 @@ Changes nothing, and never prints a key, a password or a token.
 """
 
 import asyncio
-import json
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Final, Literal
+from typing import Final
 
-import aiohttp
 import click
 import nats.errors
 import nats.js.errors
+from pydantic_settings import BaseSettings
 
+from ops.doctor_model import model
+from ops.findings import Check, Finding, Patient
+from ops.settings import faults, settings_place, warnings
 from shared import names, streams
 from shared.bus import Bus
-from shared.connection import Unavailable, without_credentials
+from shared.connection import Unavailable
+from shared.nats_address import EMBEDDED, without_credentials
 from shared.settings import Settings
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
 NEEDED_BYTES: Final = 1 << 30
 """Below a gigabyte of free space a busy week of prompts can fill the disk."""
 
+__all__ = ["CHECKS", "Check", "Finding", "Patient", "examine", "main", "model"]
+
 CONNECT_WAIT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 2.0
-MODEL_TIMEOUT_S: Final = 10.0
 
-Grade = Literal["ok", "warn", "fail"]
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 _MARK_WIDTH: Final = 5
 _SUBJECT_WIDTH: Final = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found. `fail` means that people get no answers; `advice` is what to do."""
-
-    grade: Grade
-    subject: str
-    what: str
-    advice: str = ""
-
-
-@dataclass(slots=True)
-class Patient:
-    """What the checks look at: the settings, and the bus once it was reached."""
-
-    settings: Settings
-    bus: Bus | None = field(default=None)
-
-
-Check = Callable[[Patient], Awaitable[list[Finding]]]
 
 
 def main(settings: Settings, platform: str | None) -> int:
@@ -95,15 +73,34 @@ async def python(_: Patient) -> list[Finding]:
     return [Finding("fail", "python", version, "use 3.11 or 3.12: bytewax has no other wheels")]
 
 
+async def settings_read(_: Patient) -> list[Finding]:
+    """Where the settings come from, and what in them has no effect or is wrong."""
+    from bots.discord.settings import DiscordSettings  # noqa: PLC0415
+    from bots.slack.settings import SlackSettings  # noqa: PLC0415
+
+    wrong = _wrong(SlackSettings) + _wrong(DiscordSettings)
+    ignored = [Finding("warn", "settings", line) for line in warnings()]
+    return [*(wrong or [Finding("ok", "settings", settings_place())]), *ignored]
+
+
+def _wrong(kind: type[BaseSettings]) -> list[Finding]:
+    advice = "the adapter does not start before that is changed"
+    return [Finding("fail", "settings", line, advice) for line in faults(kind)]
+
+
 async def data_folder(patient: Patient) -> list[Finding]:
     """The data folder and the room on its disk."""
     home = patient.settings.home
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    if home.exists() and not home.is_dir():
+        advice = "remove it, or set THREADWAX_HOME to a folder"
+        return [Finding("fail", "data folder", f"{home} is not a folder", advice)]
     if not os.access(existing, os.W_OK):
         advice = "make it writable, or set THREADWAX_HOME to a folder of yours"
         return [Finding("fail", "data folder", f"{home} cannot be written", advice)]
     free = shutil.disk_usage(existing).free
-    text = f"{home} ({free >> 20:,} MiB free)"
+    new = "" if home.exists() else "does not exist yet; the first start makes it; "
+    text = f"{home} ({new}{free >> 20:,} MiB free)"
     if free < NEEDED_BYTES:
         return [Finding("warn", "data folder", text, "make room: a full disk stops new messages")]
     return [Finding("ok", "data folder", text)]
@@ -112,11 +109,18 @@ async def data_folder(patient: Patient) -> list[Finding]:
 async def nats_server(patient: Patient) -> list[Finding]:
     """Whether NATS answers and takes our credentials; later checks use the connection."""
     url = patient.settings.bus_url()
+    if url.startswith(EMBEDDED):
+        advice = "start `threadwax up` or `threadwax nats`, or set NATS_URL to another server"
+        return [Finding("fail", "nats", "no server runs on this data folder", advice)]
     shown = without_credentials(url)
     whose = "NATS_URL" if patient.settings.nats_url else "embedded"
     try:
         patient.bus = await Bus.connect(
-            url, name="doctor", wait_s=CONNECT_WAIT_S, on_closed=lambda: None
+            url,
+            name="doctor",
+            wait_s=CONNECT_WAIT_S,
+            on_closed=lambda: None,
+            needs=f"STREAM.INFO.{names.PROMPTS}",
         )
     except Unavailable as error:
         return [Finding("fail", "nats", f"{shown} ({whose}): not usable", str(error))]
@@ -172,33 +176,6 @@ async def durability(patient: Patient) -> list[Finding]:
     return [Finding("fail", "durability", "acknowledged before it is on the disk", advice)]
 
 
-async def model(patient: Patient) -> list[Finding]:
-    """Whether the model's endpoint answers and takes the key."""
-    settings = patient.settings
-    if settings.demo_model:
-        try:
-            endpoint = json.loads(settings.embedded_model_file.read_text())
-        except (OSError, ValueError):
-            advice = (
-                "start `threadwax up` or `threadwax model`; for a real model set OPENAI_API_KEY, "
-                "or OPENAI_BASE_URL and THREADWAX_MODEL"
-            )
-            return [Finding("fail", "model", "the demo model does not run", advice)]
-        finding = await _endpoint(endpoint["base_url"], endpoint["api_key"])
-        if finding.grade != "ok":
-            return [finding]
-        advice = "for a real one set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
-        return [Finding("warn", "model", "the demo model answers: small, often wrong", advice)]
-    key = settings.openai_api_key
-    return [
-        await _endpoint(
-            settings.openai_base_url or OPENAI_URL,
-            key.get_secret_value() if key else "",
-            settings.model,
-        )
-    ]
-
-
 async def dataflow(patient: Patient) -> list[Finding]:
     """Whether the dataflow reads the prompts."""
     if patient.bus is None:
@@ -230,6 +207,7 @@ async def gateway(patient: Patient) -> list[Finding]:
 
 CHECKS: Final[tuple[Check, ...]] = (
     python,
+    settings_read,
     data_folder,
     nats_server,
     streams_there,
@@ -242,16 +220,18 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 async def slack(_: Patient) -> list[Finding]:
     """Tokens, scopes and subscriptions of the Slack app."""
-    from ops.doctor_slack import slack_findings  # noqa: PLC0415  (only where it is asked for)
+    from bots.slack.settings import SlackSettings  # noqa: PLC0415  (only where it is asked for)
+    from ops.doctor_slack import slack_findings  # noqa: PLC0415
 
-    return await slack_findings()
+    return _wrong(SlackSettings) or await slack_findings()
 
 
 async def discord(_: Patient) -> list[Finding]:
     """Token, intents and permissions of the Discord bot."""
-    from ops.doctor_discord import discord_findings  # noqa: PLC0415  (only where it is asked for)
+    from bots.discord.settings import DiscordSettings  # noqa: PLC0415  (only where it is asked for)
+    from ops.doctor_discord import discord_findings  # noqa: PLC0415
 
-    return await discord_findings()
+    return _wrong(DiscordSettings) or await discord_findings()
 
 
 PLATFORM_CHECKS: Final[dict[str, tuple[Check, ...]]] = {
@@ -259,38 +239,3 @@ PLATFORM_CHECKS: Final[dict[str, tuple[Check, ...]]] = {
     "slack": (slack,),
 }
 """The checks of each platform, for `doctor <platform>`."""
-
-
-async def _endpoint(base_url: str, key: str, name: str | None = None) -> Finding:
-    url = f"{base_url.rstrip('/')}/models"
-    shown = without_credentials(base_url)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    timeout = aiohttp.ClientTimeout(total=MODEL_TIMEOUT_S)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, headers=headers) as response,
-        ):
-            status, body = response.status, await response.text()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        advice = "is it running, and is OPENAI_BASE_URL right (most end in /v1)?"
-        return Finding("fail", "model", f"{shown}: {type(error).__name__}", advice)
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        advice = "OPENAI_API_KEY is wrong, expired, or not for this endpoint"
-        return Finding("fail", "model", f"{shown} refuses the key ({status})", advice)
-    if status == HTTPStatus.NOT_FOUND:
-        advice = "OPENAI_BASE_URL is not an OpenAI-compatible endpoint; most end in /v1"
-        return Finding("fail", "model", f"{shown} has no list of models (404)", advice)
-    if status >= HTTPStatus.BAD_REQUEST:
-        return Finding("warn", "model", f"{shown} answers {status}", "try again later")
-    if name and name not in (known := _model_names(body)) and known:
-        advice = f"set THREADWAX_MODEL to one of: {', '.join(sorted(known)[:10])}"
-        return Finding("fail", "model", f"{shown} has no model {name!r}", advice)
-    return Finding("ok", "model", f"{shown} answers{f' and has {name}' if name else ''}")
-
-
-def _model_names(body: str) -> set[str]:
-    try:
-        return {str(entry["id"]) for entry in json.loads(body)["data"]}
-    except (ValueError, KeyError, TypeError):
-        return set()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from ops.nats_server import DidNotStart, NatsServer
-from shared import lifecycle
+from shared import lifecycle, names
 from shared.lock import Held
 from shared.private_file import private_file
 from shared.settings import Settings
@@ -34,8 +34,8 @@ def main(settings: Settings, *, port: int | None) -> int:
     folder = settings.embedded_nats_url_file.parent
     try:
         server = NatsServer(folder, port=port)
-    except Held as held:
-        lifecycle.say(str(held))
+    except (Held, DidNotStart) as error:
+        lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     except OSError as error:
         lifecycle.say(_in_words(error, folder))
@@ -48,13 +48,18 @@ def main(settings: Settings, *, port: int | None) -> int:
         lifecycle.say(_in_words(error, folder))
         return 1
     finally:
+        # Whoever comes now is told that it does not run, and waits for the next start.
+        settings.embedded_nats_url_file.unlink(missing_ok=True)
         server.close()
 
 
 def set_up_only(settings: Settings) -> int:
     """Sets up the streams on the server of NATS_URL, says what is there; returns the exit code."""
     if not settings.nats_url:
-        lifecycle.say("set NATS_URL to the server that shall get the streams")
+        lifecycle.say(
+            "--setup-only needs NATS_URL: the server that should get the streams. The embedded "
+            "server gets them whenever it starts."
+        )
         return lifecycle.CANNOT_START
     return asyncio.run(_set_up_said(settings.nats_url))
 
@@ -70,7 +75,9 @@ async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
     from shared import streams  # noqa: PLC0415  (while the server starts)
     from shared.bus import Bus  # noqa: PLC0415
 
-    bus = await Bus.connect(url, name=CLIENT_NAME, wait_s=wait_s)
+    bus = await Bus.connect(
+        url, name=CLIENT_NAME, wait_s=wait_s, needs=f"STREAM.INFO.{names.PROMPTS}"
+    )
     try:
         await streams.set_up(bus.js)
     finally:
@@ -79,28 +86,39 @@ async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
 
 
 async def _set_up_said(url: str) -> int:
+    from shared.connection import without_credentials  # noqa: PLC0415
+
+    try:
+        made = await set_up_streams(url)
+    except Exception as error:
+        if (fault := set_up_fault(url, error)) is None:
+            raise
+        lifecycle.say(fault)
+        return 1
+    lifecycle.say(f"NATS at {without_credentials(url)} has the streams {', '.join(made)}")
+    return 0
+
+
+def set_up_fault(url: str, error: Exception) -> str | None:
+    """Why the streams could not be set up, in words; None for a defect of ours."""
     import nats.errors  # noqa: PLC0415
     import nats.js.errors  # noqa: PLC0415
 
     from shared.connection import Unavailable, without_credentials  # noqa: PLC0415
     from shared.streams import OtherPartitions  # noqa: PLC0415
 
-    try:
-        made = await set_up_streams(url)
-    except (Unavailable, OtherPartitions) as error:
-        lifecycle.say(str(error))
-        return 1
-    except nats.errors.NoRespondersError:
-        lifecycle.say(f"NATS at {without_credentials(url)} has no JetStream: start it with -js")
-        return 1
-    except (nats.js.errors.Error, TimeoutError) as error:
-        lifecycle.say(
-            f"NATS at {without_credentials(url)} refuses the streams: {error} "
-            "(has this user the permission for $JS.API.>, and is there room?)"
-        )
-        return 1
-    lifecycle.say(f"NATS at {without_credentials(url)} has the streams {', '.join(made)}")
-    return 0
+    if isinstance(error, Unavailable | OtherPartitions):
+        return str(error)
+    if not isinstance(error, nats.errors.Error | TimeoutError):
+        return None
+    # A denied request is never answered.
+    why = getattr(error, "description", None) or (
+        "it does not answer" if isinstance(error, TimeoutError) else str(error)
+    )
+    return (
+        f"NATS at {without_credentials(url)} refuses the streams: {why}. Does this user have the "
+        "permission to publish $JS.API.>, and is there room (3.3 GiB)?"
+    )
 
 
 async def _run(server: NatsServer, settings: Settings) -> int:
@@ -108,10 +126,10 @@ async def _run(server: NatsServer, settings: Settings) -> int:
     await asyncio.sleep(0)  # from here on a signal stops it cleanly
     server.wait_until_ready()
     await set_up_streams(server.url)
-    private_file(settings.embedded_nats_url_file, server.url)
+    private_file(settings.embedded_nats_url_file, server.address)
     watch = _Watch(server, settings.home)
     runner = None
-    where = server.guest_url
+    where = f"{server.guest_url}; data in {settings.home}"
     if settings.http_port is not None:
         from shared.http_status import serve_status  # noqa: PLC0415
 
@@ -138,6 +156,7 @@ class _Watch:
     server: NatsServer
     home: Path
     trouble: str = ""
+    said: set[str] = field(default_factory=set)
     failures: int = 0
     sick_since: float | None = field(default=None)
 
@@ -152,7 +171,7 @@ class _Watch:
     async def look(self) -> None:
         if (code := self.server.exit_code) is not None:
             wait_s = min(BACKOFF_FIRST_S * 2**self.failures, BACKOFF_LAST_S)
-            self._say_once(f"nats-server ended (exit code {code}); it is started again")
+            self._say_once("ended", f"nats-server ended (exit code {code}); it is started again")
             await asyncio.sleep(wait_s)
             self._restart()
             return
@@ -163,8 +182,9 @@ class _Watch:
         elif health.disk_full or free < ROOM_BYTES:
             # What is stored can still be read, so it runs on until there is room.
             self._say_once(
+                "full",
                 f"disk full at {self.home} ({free >> 20} MiB free): new messages are refused; "
-                f"NATS is restarted when {ROOM_BYTES >> 20} MiB are free"
+                f"NATS is restarted when {ROOM_BYTES >> 20} MiB are free",
             )
             if free >= ROOM_BYTES:
                 self._restart()
@@ -172,7 +192,9 @@ class _Watch:
             now = asyncio.get_running_loop().time()
             self.sick_since = self.sick_since or now
             if now - self.sick_since > SICK_LIMIT_S:
-                self._say_once(f"nats-server is unwell and is started again: {health.why}")
+                self._say_once(
+                    "unwell", f"nats-server is unwell and is started again: {health.why}"
+                )
                 self._restart()
 
     def _restart(self) -> None:
@@ -182,13 +204,13 @@ class _Watch:
             self.server.start()
         except (DidNotStart, OSError) as error:
             self.failures += 1
-            if isinstance(error, OSError):
-                self._say_once(_in_words(error, self.home))
+            self._say_once("start", _in_words(error, self.home))
             return
         self._over()
 
-    def _say_once(self, trouble: str) -> None:
-        if not self.trouble:
+    def _say_once(self, kind: str, trouble: str) -> None:
+        if kind not in self.said:
+            self.said.add(kind)
             lifecycle.say(trouble)
         self.trouble = trouble
 
@@ -197,6 +219,7 @@ class _Watch:
         self.failures = 0
         if self.trouble:
             self.trouble = ""
+            self.said.clear()
             lifecycle.say("nats-server is well again")
 
 
@@ -204,5 +227,8 @@ def _in_words(error: Exception, folder: Path) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"disk full at {folder}: make room, then start again"
     if isinstance(error, OSError) and not os.access(folder, os.W_OK):
-        return f"the data folder {folder} cannot be written: {error.strerror}"
+        return (
+            f"the data folder {folder} cannot be written: {error.strerror}. Make it writable, or "
+            "set THREADWAX_HOME to another folder."
+        )
     return str(error)

@@ -3,11 +3,14 @@
 Pure. It must never give a client without the password anything but its own questions and answers.
 """
 
+import hashlib
+import json
 import secrets
 from pathlib import Path
 from typing import Final
 
 from shared import names
+from shared.nats_faults import EMBEDDED_NAME
 
 USER: Final = "threadwax"
 GUEST: Final = "guest"
@@ -26,19 +29,19 @@ is two minutes."""
 
 _CONFIG: Final = """\
 # Written at every start: changes here are lost.
-server_name: threadwax
+server_name: {name}
 host: {host}
 port: {port}
 http: "{host}:{monitor_port}"  # without authentication, hence loopback
-pid_file: "{folder}/nats.pid"
-log_file: "{folder}/nats-server.log"
+pid_file: {pid_file}
+log_file: {log_file}
 logfile_size_limit: 10MB
 logfile_max_num: 2
 max_payload: 1MB
 lame_duck_grace_period: "1s"
 lame_duck_duration: "30s"
 jetstream {{
-  store_dir: "{folder}/js"
+  store_dir: {store_dir}
   # By default JetStream acknowledges first and syncs every two minutes.
   sync_interval: always
   max_mem: 128MB
@@ -70,13 +73,21 @@ no_auth_user: {guest}
 """
 
 
+def name_of(password: str) -> str:
+    """The name of the server with this password, by which its clients recognize it."""
+    return EMBEDDED_NAME + hashlib.sha256(password.encode()).hexdigest()[:12]
+
+
 def written(*, host: str, port: int, monitor_port: int, folder: Path, password: str) -> str:
     """The file's text. Whoever has the password may do everything in the account of the streams."""
     return _CONFIG.format(
+        name=name_of(password),
+        pid_file=_quoted(folder / "nats.pid"),
+        log_file=_quoted(folder / "nats-server.log"),
+        store_dir=_quoted(folder / "js"),
         host=host,
         port=port,
         monitor_port=monitor_port,
-        folder=folder,
         account=ACCOUNT,
         user=USER,
         password=password,
@@ -89,3 +100,8 @@ def written(*, host: str, port: int, monitor_port: int, folder: Path, password: 
         gateway=names.GATEWAY_SUBJECT,
         guests_subject=names.GUESTS_SUBJECT,
     )
+
+
+def _quoted(path: Path) -> str:
+    # A folder's name may hold quotes and backslashes; the config escapes them as JSON does.
+    return json.dumps(str(path), ensure_ascii=False)

@@ -70,18 +70,30 @@ class NatsServer:
 
         Raises:
             Held: another process has the folder.
+            DidNotStart: the port that was given is taken.
+            OSError: the folder cannot be written, or no port is free.
         """
         self._folder = folder.absolute()
         self._lock = _lock_of(self._folder)
         self._process: subprocess.Popen[bytes] | None = None
-        self._password = self._kept("password", secrets.token_urlsafe(PASSWORD_BYTES))
-        self.port = self._chosen_port(port)
-        self.monitor_port = free_port()
+        self._logged_bytes = 0
+        try:
+            self._password = self._kept("password", secrets.token_urlsafe(PASSWORD_BYTES))
+            self.port = self._chosen_port(port)
+            self.monitor_port = free_port()
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     @property
     def url(self) -> str:
         """Where the components connect, with their password: a secret."""
         return f"nats://{nats_config.USER}:{self._password}@{HOST}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """As `url`, with the name that this server and no other has: also a secret."""
+        return f"{self.url}#{nats_config.name_of(self._password)}"
 
     @property
     def guest_url(self) -> str:
@@ -118,10 +130,10 @@ class NatsServer:
         self._take_over()
         config = self._folder / "nats.conf"
         private_file(config, self._config())
-        private_file(self._folder / "port", str(self.port))
-        private_file(self._folder / "monitor", self.monitor_url)
         # The number in it may be another process by now, and `_lock_of` ends whoever it names.
         (self._folder / "nats.pid").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self._logged_bytes = (self._folder / "nats-server.log").stat().st_size
         with (self._folder / "stderr.log").open("wb") as stderr:
             self._process = subprocess.Popen(
                 [binary(), "-c", str(config)],
@@ -145,13 +157,21 @@ class NatsServer:
         """
         deadline = time.monotonic() + START_DEADLINE_S
         while not self.health().well:
-            if self.exit_code is not None or time.monotonic() > deadline:
-                self.kill()
+            if self.exit_code is not None:
                 raise DidNotStart(f"nats-server did not start: {self._last_words()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise DidNotStart(
+                    f"nats-server was not ready after {START_DEADLINE_S:g} s; its log is "
+                    f"{self._folder / 'nats-server.log'}"
+                )
             time.sleep(POLL_S)
         if not streams.sync_always(self.monitor_url):
             self.kill()
             raise DidNotStart("nats-server does not sync before it acknowledges")
+        # Only now: a port that could not be used must not be tried first at the next start.
+        private_file(self._folder / "port", str(self.port))
+        private_file(self._folder / "monitor", self.monitor_url)
 
     def health(self) -> Health:
         """What the server says of itself now."""
@@ -228,8 +248,13 @@ class NatsServer:
 
     def _chosen_port(self, wanted: int | None) -> int:
         if wanted:
+            if not is_free(wanted):
+                raise DidNotStart(
+                    f"port {wanted} of {HOST} is taken by another program: stop that one, or give "
+                    "another port (--port 0 takes a free one)"
+                )
             return wanted
-        last = self._kept("port", "0")
+        last = private_text(self._folder / "port") or ""
         if last.isdecimal() and 0 < int(last) <= PORT_LIMIT and is_free(int(last)):
             return int(last)
         if wanted is None and is_free(DEFAULT_NATS_PORT):
@@ -238,9 +263,12 @@ class NatsServer:
 
     def _last_words(self) -> str:
         lines: list[str] = []
-        for name in ("nats-server.log", "stderr.log"):
+        # The log holds earlier starts, too. A shorter one was turned over meanwhile.
+        for name, skipped in (("nats-server.log", self._logged_bytes), ("stderr.log", 0)):
             with contextlib.suppress(OSError):
-                lines += (self._folder / name).read_text(errors="replace").splitlines()
+                logged = (self._folder / name).read_bytes()
+                new = logged[skipped:] if len(logged) >= skipped else logged
+                lines += new.decode(errors="replace").splitlines()
         told = [line for line in lines if re.search(r"\[(FTL|ERR)\]|error|nats-server:", line)]
         return (told or lines or ["it said nothing"])[-1]
 

@@ -18,7 +18,7 @@ BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 30.0
 
 HEALTHY_S: Final = 60.0
-"""After so long a life the next death counts as the first."""
+"""After this long a life the next death counts as the first."""
 
 STOP_DEADLINE_S: Final = 10.0
 """A server finishes its writes in a tenth of a second; after this it hangs."""
@@ -26,6 +26,11 @@ STOP_DEADLINE_S: Final = 10.0
 LOG_LIMIT_BYTES: Final = 10 << 20
 LINE_LIMIT_BYTES: Final = 1 << 20
 NAME_WIDTH: Final = 10
+
+_NO_CODE: Final = -(1 << 16)
+"""In place of an exit code if there was no process. Negative ones mean signals."""
+
+_ONCE_CHANGED: Final = "it is not started again until that is changed"
 
 _DOUBLINGS: Final = 32  # enough for any last wait, few enough for a float
 _OUTPUT_END_S: Final = 1.0  # a process of its own may hold the output open a moment longer
@@ -58,7 +63,7 @@ class Backoff:
     healthy_s: float = HEALTHY_S
 
     def wait_s(self, deaths: int) -> float:
-        """The wait after the so manyth death in a row, from 1."""
+        """The wait after the nth death in a row (n >= 1)."""
         return float(min(self.first_s * 2 ** min(deaths - 1, _DOUBLINGS), self.last_s))
 
 
@@ -128,18 +133,20 @@ class Child:
         deaths = 0
         while True:
             started = loop.time()
+            self._last_words = ""
             try:
                 code = await self._run_once()
-            except OSError as error:
-                code, self._last_words = -1, str(error)
+                why = f"{_ended(code)}; see {_short(self._program.log)}"
+            except OSError as error:  # for example, its log cannot be opened
+                code, why = _NO_CODE, f"it cannot be started: {error.strerror}: {error.filename}"
             self._ready.clear()
             lived_s = loop.time() - started
             deaths = 1 if lived_s >= self._backoff.healthy_s else deaths + 1
-            why = f"{_ended(code)}; see {_short(self._program.log)}"
             if not self._first_end.done():
                 self._first_end.set_result(self._last_words or why)
             if code == lifecycle.CANNOT_START:
-                self._say(self.name, f"stopped    {self._last_words or why}")
+                # Its last words are on the screen already.
+                self._say(self.name, f"stopped    {_ONCE_CHANGED if self._last_words else why}")
                 return
             wait_s = self._backoff.wait_s(deaths)
             self._say(self.name, f"restarting in {wait_s:g} s ({why})")

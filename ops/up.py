@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ops.nats_command import set_up_streams
+from ops.nats_command import set_up_fault, set_up_streams
 from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
 from shared import lifecycle
 from shared.settings import Settings
@@ -27,6 +27,7 @@ DATAFLOW_STOP_S: Final = 25.0
 """It lets answers under way finish for 20 s."""
 
 CHAT_STOP_S: Final = 5.0
+LAST_PORT: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Part:
     wanted: Callable[[Settings], bool]
     needs_nats: bool = True
     stop_s: float = STOP_DEADLINE_S
+    how: str = ""
+    """What starts it, for a part that is not wanted."""
 
 
 def _always(_: Settings) -> bool:
@@ -49,10 +52,9 @@ def _has_slack(_: Settings) -> bool:
     from bots.slack.settings import SlackSettings  # noqa: PLC0415  (only what `up` needs)
 
     try:
-        settings = SlackSettings()
+        return SlackSettings().is_wanted
     except ValidationError:
         return True  # its own process says what is wrong
-    return settings.bot_token is not None or settings.with_oauth
 
 
 def _has_discord(_: Settings) -> bool:
@@ -71,8 +73,8 @@ PARTS: Final = (
     Part("model", lambda settings: settings.demo_model, needs_nats=False),
     Part("dataflow", _always, stop_s=DATAFLOW_STOP_S),
     Part("gateway", _always),
-    Part("slack", _has_slack),
-    Part("discord", _has_discord),
+    Part("slack", _has_slack, how="SLACK_BOT_TOKEN and SLACK_APP_TOKEN: docs/slack.md"),
+    Part("discord", _has_discord, how="DISCORD_TOKEN: docs/discord.md"),
 )
 """All parts in the order of their start; they are stopped in the reverse order."""
 
@@ -81,6 +83,10 @@ _HTTP_PORT_ENV: Final = "THREADWAX_HTTP_PORT"
 
 def main(settings: Settings, *, chat: bool) -> int:
     """Runs until Ctrl-C, SIGTERM or the chat's end; returns the exit code."""
+    if settings.http_port and settings.http_port + len(PARTS) > LAST_PORT:
+        _say("up", f"failed     --http-port and the {len(PARTS)} ports after it must exist: "
+             f"give one up to {LAST_PORT - len(PARTS)}")  # fmt: skip
+        return lifecycle.CANNOT_START
     return asyncio.run(_Up(settings, chat=chat).run())
 
 
@@ -94,8 +100,12 @@ class _Up:
 
     async def run(self) -> int:
         stop = asyncio.create_task(self._stop_wanted())
+        try:
+            runner = await self._status()
+        except OSError as error:
+            _say("up", f"failed     {error}")
+            return lifecycle.CANNOT_START
         work = asyncio.create_task(self._work())
-        runner = await self._status()
         try:
             await asyncio.wait({stop, work}, return_when=asyncio.FIRST_COMPLETED)
             return work.result() if work.done() else 0
@@ -111,6 +121,9 @@ class _Up:
     async def _work(self) -> int:
         """Starts everything; returns the chat's exit code, or 1 if NATS cannot be had."""
         wanted = [part for part in PARTS if part.wanted(self._settings)]
+        for part in PARTS:
+            if part.how and part not in wanted:
+                _say(part.name, f"off        set {part.how}")
         children = {part: self._child(part) for part in wanted}
         self._children = list(children.values())
         for part, child in children.items():
@@ -137,16 +150,14 @@ class _Up:
                 _say("nats", f"failed     {ended}")
                 return False
             return True
-        import nats.errors  # noqa: PLC0415  (only for a foreign server)
-        import nats.js.errors  # noqa: PLC0415
-
-        from shared.connection import Unavailable, without_credentials  # noqa: PLC0415
-        from shared.streams import OtherPartitions  # noqa: PLC0415
+        from shared.nats_address import without_credentials  # noqa: PLC0415
 
         try:
             await set_up_streams(self._settings.nats_url)
-        except (Unavailable, OtherPartitions, nats.errors.Error, TimeoutError) as error:
-            _say("nats", f"failed     {error} (`threadwax doctor` tells more)")
+        except Exception as error:
+            if (fault := set_up_fault(self._settings.nats_url, error)) is None:
+                raise
+            _say("nats", f"failed     {fault}")
             return False
         _say("nats", f"ready      {without_credentials(self._settings.nats_url)} (NATS_URL)")
         return True
@@ -162,7 +173,11 @@ class _Up:
         # In this process group, because only the terminal's own group may read from it.
         self._chat_process = await asyncio.create_subprocess_exec(
             *_command("chat"),
-            env={**os.environ, lifecycle.PARENT_ENV: str(os.getpid())},
+            env={
+                **os.environ,
+                "THREADWAX_HOME": str(self._settings.home),
+                lifecycle.PARENT_ENV: str(os.getpid()),
+            },
         )
         return await self._chat_process.wait()
 

@@ -8,16 +8,29 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final, Self, TypeVar, cast
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
 
 import nats.errors
-import nats.js.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from shared import metrics
 from shared.log import logger
+from shared.nats_address import EMBEDDED, BadAddress, address_of, without_credentials
+from shared.nats_client import CarefulClient
+from shared.nats_faults import (
+    NO_JETSTREAM,
+    NOT_RUNNING,
+    Fault,
+    UnfitServer,
+    fault_of,
+    not_allowed,
+)
+from shared.nats_waiting import Waiting
+from shared.private_file import private_text
+from shared.trying import TRANSIENT, Trying
+
+__all__ = ["TRANSIENT", "Connection", "Refused", "Unavailable", "without_credentials"]
 
 T = TypeVar("T")
 
@@ -40,26 +53,15 @@ PENDING_BYTES: Final = 16 << 20
 """Room for what is written during a reconnect; the default of 2 MiB fills in a burst."""
 
 _CONNECT_S: Final = 2
-_RETRY_FIRST_S: Final = 0.1
-_RETRY_LAST_S: Final = 2.0
-_STARTS_S: Final = 1.5  # a server that is back takes so long until its streams answer
-
-_UNREADABLE: Final = "an address that cannot be read"
-
-_NO_STREAM: Final = (
-    "is a stream missing? `threadwax nats --setup-only` with NATS_URL of a user who may create "
-    "streams brings it back, and so does a new start of the embedded server"
-)
-
-TRANSIENT: Final = (
-    nats.errors.Error,  # disconnected, no responders, buffers full, time-outs
-    TimeoutError,
-    OSError,
-)
+_CANCEL_AGAIN_S: Final = 0.5
 
 
 class Unavailable(Exception):  # noqa: N818
     """NATS cannot do it now. Try later: the same id makes a repeat harmless."""
+
+
+class Refused(Unavailable):
+    """NATS will not do it before a person changes something: end the process."""
 
 
 def _exit_when_closed() -> None:
@@ -70,134 +72,145 @@ def _exit_when_closed() -> None:
     os._exit(CLOSED_EXIT_CODE)
 
 
-def without_credentials(url: str) -> str:
-    """A server's address as it may be shown."""
-    parts = urlsplit(url)
-    try:
-        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    except ValueError:  # a password with a slash reads as a port: not even that is shown
-        return _UNREADABLE
-
-
-class _Client(Client):
-    """nats-py's client, which also reads messages whose subject or headers are not UTF-8.
-
-    nats-py stops reading at the first of them. It would come again after each reconnect, so one
-    message could silence a process forever.
-    """
-
-    def _build_message(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Msg:
-        if not subject.isascii():
-            subject = subject.decode(errors="replace").encode()
-        return cast("Msg", super()._build_message(sid, subject, reply, data, headers))
-
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
-        if not headers:
-            return None
-        try:
-            return await super()._process_headers(headers)
-        except (ValueError, IndexError):  # the server's own are well formed
-            return None
-
-
 class Connection:
     """One connection. Make it with `connect`; it reconnects by itself for as long as it lives."""
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
-        self.client: Client = _Client()
+        self._address = address_of(url)
+        self.client: Client = CarefulClient(self._address)
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.missing: Counter[str] = Counter()
         """How many readers of this process wait for each stream or consumer that is not there."""
-        self._server = without_credentials(url)
-        self._url = url
+        self.server = self._address.shown
+        """The address that was given, as it may be shown."""
         self._on_closed = on_closed
         self._on_reconnect: set[Callable[[], None]] = set()
         self._closing = False
-        self._struggling = 0
-        self._refused = False
+        self._trying = Trying(lambda: self.connected)
         self._refusals: set[str] = set()
+        self._denied = asyncio.Event()
+        self._hopeless = asyncio.Event()
+        self._last_error: BaseException | None = None
 
     @classmethod
     async def connect(
         cls,
-        url: str,
+        url: str | Callable[[], str],
         *,
         name: str,
         wait_s: float | None = 5.0,
         on_closed: Callable[[], None] = _exit_when_closed,
+        needs: str = "",
     ) -> Self:
-        """Connects, trying for `wait_s` seconds (None: for ever, saying once that it waits).
+        """Connects, trying for `wait_s` seconds (None: forever, saying why it waits).
 
-        `name` labels the connection and its inboxes. `on_closed` is called when the client gives
-        up for good, which ends the process by default: nats-py never recovers from that state.
+        `url` is called before each attempt, because an embedded server that is started meanwhile
+        leaves its address then. `name` labels the connection and its inboxes. `needs` is the part
+        of JetStream's API that this process uses first: whether it is allowed is known at once.
+        `on_closed` is called when the client gives up for good, which ends the process by default:
+        nats-py never recovers from that state.
 
         Raises:
-            Unavailable: nobody answered in time, or the server refused the credentials.
+            Unavailable: nobody answered in time.
+            Refused: waiting cannot help, for example if the server refuses the credentials.
         """
-        if without_credentials(url) == _UNREADABLE:
-            raise Unavailable(
-                "NATS_URL cannot be read as nats://user:password@host:port; "
-                "is a special character in the password not percent-encoded?"
-            )
         now = asyncio.get_running_loop().time
         deadline = now() + (float("inf") if wait_s is None else wait_s)
-        complained = False
+        waiting = Waiting()
         while True:
-            made = cls(url, on_closed)
-            if await made._connected_within(_CONNECT_S, name):
-                break
-            if made._refused or now() >= deadline:
-                why = (
-                    "it refuses the user and password" if made._refused else "nobody answers there"
-                )
-                raise Unavailable(
-                    f"NATS at {made._server} cannot be used: {why}. "
-                    "Start one with `threadwax up` or `threadwax nats`, or set NATS_URL."
-                )
-            if not complained:
-                complained = True
-                logger().warning("waiting for nats", server=made._server)
+            at = url() if callable(url) else url
+            made = await cls._attempt(at, name, on_closed, needs)
+            if not isinstance(made, Fault):
+                waiting.over(made.server)
+                metrics.connected.set(1)
+                return made
+            server = without_credentials(at)
+            words = f"NATS at {server} cannot be used: {made.why}. {made.remedy}"
+            if made.final:
+                raise Refused(words)
+            if now() >= deadline:
+                raise Unavailable(words)
+            if wait_s is None:
+                waiting.on(server, made)
             await asyncio.sleep(RECONNECT_WAIT_S)
-        if complained:
-            logger().warning("nats is there", server=made._server)
-        metrics.connected.set(1)
-        return made
 
-    async def _connected_within(self, seconds: float, name: str) -> bool:
+    @classmethod
+    async def _attempt(
+        cls, url: str, name: str, on_closed: Callable[[], None], needs: str
+    ) -> Self | Fault:
+        if url.startswith(EMBEDDED):
+            left = private_text(Path(url.removeprefix(EMBEDDED)))
+            if left is None:
+                return NOT_RUNNING
+            url = left
         try:
-            async with asyncio.timeout(seconds):
-                await self.client.connect(
-                    self._url,
-                    name=name,
-                    inbox_prefix=f"_INBOX_{name}".encode(),
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
-                    connect_timeout=_CONNECT_S,
-                    ping_interval=PING_INTERVAL_S,
-                    max_outstanding_pings=2,
-                    pending_size=PENDING_BYTES,
-                    disconnected_cb=self._lost,
-                    reconnected_cb=self._back,
-                    closed_cb=self._closed,
-                    error_cb=self._failed,
-                )
-        except TRANSIENT:
-            await self.close()
-            return False
-        return True
+            made = cls(url, on_closed)
+        except BadAddress as error:
+            raise Refused(f"NATS_URL cannot be used: {error}") from None
+        fault = await made._connected_within(_CONNECT_S, name)
+        if fault is None and needs:
+            fault = await made._denied_of(needs)
+        if fault is None:
+            return made
+        await made.close()
+        return fault
+
+    async def _connected_within(self, seconds: float, name: str) -> Fault | None:
+        """Why there is no connection; None: there is one."""
+        connecting = asyncio.create_task(
+            self.client.connect(
+                **self._address.options(),
+                name=name,
+                inbox_prefix=f"_INBOX_{name}".encode(),
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
+                connect_timeout=_CONNECT_S,
+                ping_interval=PING_INTERVAL_S,
+                max_outstanding_pings=2,
+                pending_size=PENDING_BYTES,
+                disconnected_cb=self._lost,
+                reconnected_cb=self._back,
+                closed_cb=self._closed,
+                error_cb=self._failed,
+            )
+        )
+        hopeless = asyncio.create_task(self._hopeless.wait())
+        error: BaseException | None = TimeoutError()
+        try:
+            await asyncio.wait(
+                {connecting, hopeless}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if connecting.done():
+                error = connecting.exception()
+        finally:
+            await _ended(connecting, hopeless)
+        if error is None or isinstance(error, TRANSIENT):
+            return fault_of(self._last_error or error, self._address) if error else None
+        raise error
+
+    async def _denied_of(self, needs: str) -> Fault | None:
+        """Why the process could do nothing here; None if it can, or if that is not known."""
+        subject = f"$JS.API.{needs}"
+        asking = asyncio.create_task(self.client.request(subject, timeout=REQUEST_TIMEOUT_S))
+        denied = asyncio.create_task(self._denied.wait())
+        await asyncio.wait({asking, denied}, return_when=asyncio.FIRST_COMPLETED)
+        await _ended(asking, denied)
+        if self._denied.is_set():
+            return not_allowed(str(self._last_error), self._address)
+        nobody = not asking.cancelled() and isinstance(
+            asking.exception(), nats.errors.NoRespondersError
+        )
+        return NO_JETSTREAM if nobody else None
 
     async def _lost(self) -> None:
         metrics.connected.set(0)
         if not self._closing:
-            logger().warning("nats lost: waiting for it", server=self._server)
+            logger().warning("nats lost: waiting for it", server=self.server)
 
     async def _back(self) -> None:
-        self._refused = False
         self._refusals.clear()
         metrics.connected.set(1)
-        logger().warning("nats is back", server=self._server)
+        logger().warning("nats is back", server=self.server)
         for call in tuple(self._on_reconnect):
             call()
 
@@ -206,12 +219,22 @@ class Connection:
             self._on_closed()
 
     async def _failed(self, error: Exception) -> None:
-        # A lost connection is told by `_lost`; what comes here is a refusal, or repeats that.
+        # A lost connection is reported by `_lost`; what comes here is a refusal, or repeats that.
         text = str(error).lower()
-        if "authorization" in text or "authentication" in text:
-            if self.client.is_reconnecting and not self._refused:
-                logger().error("nats refuses the user and password", server=self._server)
-            self._refused = True
+        self._last_error = error
+        fault = fault_of(error, self._address)
+        if fault.final or isinstance(error, UnfitServer):
+            self._hopeless.set()
+            if self.client.is_reconnecting and fault.why not in self._refusals:
+                self._refusals.add(fault.why)
+                logger().error(
+                    "nats cannot be used now",
+                    server=self.server,
+                    why=fault.why,
+                    remedy=fault.remedy,
+                )
+        if "permissions violation" in text:
+            self._denied.set()
         if "permissions violation" in text or isinstance(error, nats.errors.SlowConsumerError):
             if text not in self._refusals and len(self._refusals) < REFUSALS_LIMIT:
                 self._refusals.add(text)
@@ -238,49 +261,14 @@ class Connection:
     async def until_done(
         self, once: Callable[[], Awaitable[T]], *, refused_for_s: float | None = None
     ) -> T:
-        """The result of `once`, tried until NATS does it. It logs trouble once, and its end.
-
-        After `refused_for_s` seconds in which the server was there and did not do it, the last
-        error is raised; by default never.
-        """
-        now = asyncio.get_running_loop().time
-        wait_s = _RETRY_FIRST_S
-        refused_since: float | None = None
-        struggling = False
-        try:
-            while True:
-                try:
-                    return await once()
-                except TRANSIENT as error:
-                    # While it is away `_lost` has told it, and just after that it opens its files.
-                    refused_since = (refused_since or now()) if self.connected else None
-                    refused_s = now() - refused_since if refused_since else 0.0
-                    if refused_for_s is not None and refused_s >= refused_for_s:
-                        raise
-                    if not struggling and refused_s >= _STARTS_S:
-                        struggling = True
-                        self._struggle(error)
-                    await asyncio.sleep(wait_s)
-                    wait_s = min(wait_s * 2, _RETRY_LAST_S)
-        finally:
-            if struggling:
-                self._struggle_over()
-
-    def _struggle(self, error: Exception) -> None:
-        self._struggling += 1
-        if self._struggling == 1:
-            logger().error(
-                "nats does not store: trying until it does",
-                error=str(error), remedy=_NO_STREAM if _says_no_stream(error) else "",
-            )  # fmt: skip
-
-    def _struggle_over(self) -> None:
-        # Counted: one that gets through must not speak for those that do not.
-        self._struggling -= 1
-        if self._struggling == 0:
-            logger().warning("nats stores again")
+        """The result of `once`, tried until NATS does it: see `Trying.until_done`."""
+        return await self._trying.until_done(once, refused_for_s=refused_for_s)
 
 
-def _says_no_stream(error: Exception) -> bool:
-    """Whether nobody listens on the subject of a stream, or on its API."""
-    return isinstance(error, nats.errors.NoRespondersError | nats.js.errors.NoStreamResponseError)
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancels tasks until all have ended: one cancel can get lost (cpython issue 86296)."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)

@@ -1,9 +1,24 @@
 """Health for orchestrators and figures for Prometheus, on loopback unless told otherwise."""
 
+import os
 from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import generate_latest
+
+
+class CannotListen(OSError):  # noqa: N818  (named by what it is about, as all our errors)
+    """The status cannot be served at this address; the text says what to do."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        # asyncio puts the address into the text again.
+        number = error.errno or 0  # negative: the host's name is not known
+        why = os.strerror(number) if number > 0 else error.strerror
+        super().__init__(
+            f"the status cannot be served on {host}:{port}: {why}. Set THREADWAX_HTTP_PORT to "
+            "another port (0 takes a free one), or THREADWAX_HTTP_HOST to an address of this "
+            "machine."
+        )
 
 
 async def serve_status(
@@ -14,7 +29,7 @@ async def serve_status(
     `ready` says whether the process can do its work now, and why not in words.
 
     Raises:
-        OSError: the port is taken.
+        CannotListen: the port is taken, or the address is not one of this machine's.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -39,7 +54,10 @@ async def serve_status(
     )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise CannotListen(host, port, error) from None
     bound: int = runner.addresses[0][1]
     return runner, bound

@@ -13,8 +13,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Coroutine, Iterator
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 SUPERVISED_ENV: Final = "THREADWAX_SUPERVISED"
 PARENT_ENV: Final = "THREADWAX_PARENT"
@@ -77,6 +79,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201  (the log file or the terminal)
 
 
+def tell(text: str) -> None:
+    """Tells the supervisor, if there is one, what a person should see; the caller logs it."""
+    if supervised():
+        _tell(SAY, text)
+
+
 def die_with_parent() -> None:
     """Has this process stopped with SIGTERM when its supervisor is gone; call it first of all.
 
@@ -114,6 +122,25 @@ async def wait_for_stop() -> str:
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+class Stopped(Exception):  # noqa: N818
+    """The process was told to stop before it could do its work."""
+
+
+async def unless_stopped(stop: asyncio.Task[str], work: Coroutine[Any, Any, T]) -> T:
+    """The result of work that may take forever, such as waiting for a server.
+
+    Raises:
+        Stopped: a signal came first.
+    """
+    working = asyncio.create_task(work)
+    await asyncio.wait({stop, working}, return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        working.cancel()
+        await asyncio.wait({working})
+        raise Stopped
+    return working.result()
 
 
 def _large_buffers_apart() -> None:

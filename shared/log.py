@@ -28,12 +28,15 @@ def set_up(level: str, *, process: str) -> None:
     """Logs to standard error: JSON for machines, readable lines on a terminal."""
     number = logging.getLevelNamesMapping()[level.upper()]
     human = sys.stderr.isatty()
+    before: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
-            structlog.processors.format_exc_info,
+            *before,
             structlog.dev.ConsoleRenderer()
             if human
             else structlog.processors.JSONRenderer(serializer=_json),
@@ -46,8 +49,25 @@ def set_up(level: str, *, process: str) -> None:
     )
     structlog.contextvars.bind_contextvars(process=process)
     _Process.logger = structlog.get_logger().bind()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_of_libraries(before, human=human))
     # Libraries log through the standard module; their INFO lines can hold message texts.
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler])
+
+
+def _of_libraries(before: list[Any], *, human: bool) -> logging.Formatter:
+    """Has a library's line look like ours, with the library's name in it."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *before],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.dev.ConsoleRenderer()
+            if human
+            else structlog.processors.JSONRenderer(
+                serializer=lambda line, **_: _json(line).decode(errors="replace")
+            ),
+        ],
+    )
 
 
 def _json(line: dict[str, Any], **_: Any) -> bytes:

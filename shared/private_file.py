@@ -1,13 +1,22 @@
-"""Small files that only their owner can read: addresses, passwords, ports.
+"""Files and folders that only their owner can read: addresses, passwords, conversations.
 
-A file is written whole and durably or not at all. One that a power cut left empty or unfinished
-must never be believed.
+A small file is written whole and durably or not at all. One that a power cut left empty or
+unfinished must never be believed.
 """
 
+import contextlib
 import fcntl
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+OURS: Final = frozenset({"dataflow", "discord", "logs", "model", "nats", "terminal"})
+"""The folders in a data folder."""
+
+_OTHERS: Final = 0o077
+"""The bits of a mode that let anybody but the owner in."""
 
 END: Final = "\n"
 """Ends every file, so that an unfinished one can be recognized."""
@@ -41,6 +50,53 @@ def private_text(path: Path) -> str | None:
     if not text.endswith(END) or "\0" in text:
         return None
     return text.removesuffix(END) or None
+
+
+def make_private_by_default() -> None:
+    """From now on what this process and its children create is for its owner only.
+
+    That includes the files that libraries create, such as SQLite's -wal and -shm.
+    """
+    os.umask(_OTHERS)
+
+
+def make_private(home: Path) -> None:
+    """Makes a data folder, or tightens one that others can read; also what is in it.
+
+    Only what is ours: the folder may be one in which a person keeps other things.
+
+    Raises:
+        OSError: it cannot be made or written.
+    """
+    make_folder(home)
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise PermissionError(None, "it is not writable for this user")
+    entries = list(os.scandir(home))
+    ours = [
+        entry for entry in entries if entry.name in OURS or entry.name.startswith("slack.sqlite3")
+    ]
+    if len(ours) == len(entries):
+        _tighten(home.stat(), home)
+    for entry in ours:
+        for found in _all_in(entry):
+            with contextlib.suppress(FileNotFoundError):  # a running server removes files
+                _tighten(found.stat(follow_symlinks=False), Path(found))
+
+
+def _all_in(entry: "os.DirEntry[str]") -> Iterator["os.DirEntry[str]"]:
+    yield entry
+    if not entry.is_dir(follow_symlinks=False):
+        return
+    with contextlib.suppress(FileNotFoundError), os.scandir(entry) as entries:
+        for inner in entries:
+            yield from _all_in(inner)
+
+
+def _tighten(status: os.stat_result, path: Path) -> None:
+    mode = stat.S_IMODE(status.st_mode)
+    # Somebody else's file cannot be changed, and a link has no mode of its own.
+    if mode & _OTHERS and status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode):
+        path.chmod(mode & ~_OTHERS)
 
 
 def make_folder(folder: Path) -> None:

@@ -1,60 +1,75 @@
-"""All settings, from environment variables or `.env`, read once at the start of a process."""
+"""All settings, from environment variables or `.env`, read once at the start of a process.
 
+It must never open a connection, nor make a folder.
+"""
+
+import os
+import re
+from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
 
+from shared import folders
+from shared.nats_address import BadAddress, address_of
 from shared.private_file import private_text
-from shared.secret_files import secrets_dirs
+from shared.setting_kinds import AnyCase, FromEnvironment, Host, Secret, WebAddress
 
 DEFAULT_NATS_PORT: Final = 4222
 
+_PROCESS: Final = re.compile(r"[^\s:;,]+:(\d{1,5})")
 
-class Settings(BaseSettings):
-    """Every setting of every command; a field's alias is its environment variable."""
 
-    model_config = SettingsConfigDict(
-        # Aliases only: by its field's name `home` would be taken from HOME, a person's own folder.
-        env_file=".env",
-        secrets_dir=secrets_dirs(),
-        env_ignore_empty=True,
-        extra="ignore",
-        validate_default=True,
-    )
+class Settings(FromEnvironment):
+    """Every setting of every command; a field's alias is its environment variable.
+
+    Aliases only: by its field's name `home` would be taken from HOME, a person's own folder.
+    """
 
     nats_url: str | None = Field(
         None,
         alias="NATS_URL",
-        description="The NATS server, with user and password where it wants them. "
-        "Without it: the one that `threadwax up` or `threadwax nats` runs on this data folder.",
+        description="The NATS server, with user and password where it wants them: "
+        "nats://user:password@host:port, or several of one cluster, separated by commas. In the "
+        "password, %40 means @, %2F means / and %25 means %. Without it: the one that "
+        "`threadwax up` or `threadwax nats` runs on this data folder.",
     )
-    home: Path = Field(Path(".threadwax"), alias="THREADWAX_HOME", description="The data folder.")
+    home: Path = Field(
+        default_factory=folders.data_folder,
+        alias="THREADWAX_HOME",
+        description="The data folder. By default .threadwax in the current folder if that has a "
+        ".threadwax or a .env, or in the checkout that the program runs from; otherwise the "
+        "user's own, such as ~/.local/share/threadwax.",
+    )
     http_port: int | None = Field(
         None,
         alias="THREADWAX_HTTP_PORT",
+        ge=0,
+        le=65535,
         description="Serves /healthz, /readyz and /metrics there; 0 takes a free port.",
     )
-    http_host: str = Field(
+    http_host: Host = Field(
         "127.0.0.1", alias="THREADWAX_HTTP_HOST", description="The address for that port."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", alias="THREADWAX_LOG_LEVEL", description="How much is logged."
     )
 
-    openai_api_key: SecretStr | None = Field(
+    openai_api_key: Secret | None = Field(
         None, alias="OPENAI_API_KEY", description="Without key and base URL: the demo model."
     )
-    openai_base_url: str | None = Field(
+    openai_base_url: WebAddress | None = Field(
         None,
         alias="OPENAI_BASE_URL",
         description="Any OpenAI-compatible endpoint: Ollama, vLLM, llama.cpp, LM Studio, a proxy.",
     )
     model: str | None = Field(
-        None, alias="THREADWAX_MODEL", description="The model's name at that endpoint."
+        None,
+        alias="THREADWAX_MODEL",
+        description="The model's name at that endpoint; by default gpt-6-luna, OpenAI's.",
     )
-    dialect: Literal["openai", "ollama", "vllm", "llamacpp"] | None = Field(
+    dialect: Annotated[Literal["openai", "ollama", "vllm", "llamacpp"], AnyCase] | None = Field(
         None, alias="THREADWAX_DIALECT", description="How it speaks; guessed from the base URL."
     )
     context_tokens: int | None = Field(
@@ -69,19 +84,21 @@ class Settings(BaseSettings):
         ge=16,
         description="Longest answer in tokens; by default a quarter of the context window.",
     )
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+    reasoning_effort: (
+        Annotated[Literal["none", "minimal", "low", "medium", "high", "xhigh"], AnyCase] | None
+    ) = Field(
         None,
         alias="THREADWAX_REASONING_EFFORT",
         description="How much a reasoning model thinks: none, minimal, low, medium, high or xhigh. "
         "By default the endpoint decides. Less leaves more of the answer's tokens for the answer.",
     )
-    fallback_base_url: str | None = Field(
+    fallback_base_url: WebAddress | None = Field(
         None,
         alias="OPENAI_FALLBACK_BASE_URL",
         description="A second endpoint, asked if the first one fails before it has begun to "
         "answer. The answer says which model gave it.",
     )
-    fallback_api_key: SecretStr | None = Field(
+    fallback_api_key: Secret | None = Field(
         None,
         alias="OPENAI_FALLBACK_API_KEY",
         description="The key for it. Without a base URL it is a key for OpenAI.",
@@ -101,18 +118,21 @@ class Settings(BaseSettings):
         90.0,
         alias="THREADWAX_MODEL_GIVE_UP_S",
         gt=0,
+        allow_inf_nan=False,
         description="Seconds of retries before a question is answered with a failure notice.",
     )
     model_silence_s: float = Field(
         60.0,
         alias="THREADWAX_MODEL_SILENCE_S",
         gt=0,
+        allow_inf_nan=False,
         description="Seconds a model may say nothing before the call counts as stalled.",
     )
     rest_after_s: float = Field(
         600.0,
         alias="THREADWAX_REST_AFTER_S",
         ge=2,
+        allow_inf_nan=False,
         description="Seconds without a word after which a conversation leaves memory for the disk; "
         "it comes back with the next word. Not in a cluster over several machines.",
     )
@@ -127,10 +147,57 @@ class Settings(BaseSettings):
         0, alias="THREADWAX_PROCESS_ID", ge=0, description="This process's place in that list."
     )
 
-    @field_validator("home")
+    @field_validator("nats_url")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+    def _readable(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            address_of(url)
+        except BadAddress as error:
+            raise ValueError(str(error)) from None
+        return url.strip()
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _absolute(cls, home: str | Path) -> Path:
+        try:
+            wanted = Path(home).expanduser()
+        except RuntimeError:
+            raise ValueError("there is no such user: write the folder out in full") from None
+        if "\0" in str(home):
+            raise ValueError("no folder can have this name: choose another")
+        if not wanted.is_absolute() and "THREADWAX_HOME" not in os.environ:
+            wanted = (
+                folders.settings_file().parent / wanted
+            )  # as the one who wrote it there sees it
+        return wanted.absolute()
+
+    @field_validator("cluster")
+    @classmethod
+    def _addresses(cls, cluster: str | None) -> str | None:
+        addresses = cluster.split(";") if cluster else []
+        for address in addresses:
+            found = _PROCESS.fullmatch(address)
+            if found is None or not 0 < int(found[1]) <= 65535:  # noqa: PLR2004  (the last port)
+                raise ValueError(
+                    "each entry must be host:port, and entries are separated by ';': "
+                    "host-a:2101;host-b:2101"
+                )
+        if any(one == other for one, other in pairwise(sorted(addresses))):
+            raise ValueError("one address appears twice: each process needs its own")
+        return cluster
+
+    @model_validator(mode="after")
+    def _own_place(self) -> "Settings":
+        processes = len(self.cluster.split(";")) if self.cluster else 1
+        if self.process_id >= processes:
+            # Raised for the whole: ops/setting_faults.py takes the name from the text.
+            raise ValueError(
+                "THREADWAX_PROCESS_ID: it names no process of THREADWAX_CLUSTER: set it to a "
+                f"whole number from 0 to {processes - 1}"
+            )
+        return self
 
     @property
     def demo_model(self) -> bool:
@@ -148,9 +215,13 @@ class Settings(BaseSettings):
         return self.home / "model" / "endpoint.json"
 
     def bus_url(self) -> str:
-        """The NATS server to use: the configured one, else the embedded one of the data folder."""
+        """The NATS server to use: the configured one, else the embedded one of the data folder.
+
+        Never a server that merely listens on the usual port. If the embedded one has not been
+        started yet this is a place to look, which `Connection.connect` understands.
+        """
         if self.nats_url:
             return self.nats_url
         # Only a whole one: see `shared.private_file`.
         left = private_text(self.embedded_nats_url_file)
-        return left or f"nats://127.0.0.1:{DEFAULT_NATS_PORT}"
+        return left or f"embedded:{self.embedded_nats_url_file}"

@@ -1,5 +1,7 @@
 """`threadwax discord`: the adapter as a process."""
 
+import discord as library
+
 from bots.adapter import run_adapter
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
@@ -10,6 +12,9 @@ from shared.settings import Settings
 
 def main(settings: Settings, discord: DiscordSettings) -> int:
     """Runs until it is told to stop; returns the exit code."""
+    # It warns that voice does not work without PyNaCl. This bot has no voice.
+    library.VoiceClient.warn_nacl = False
+    library.VoiceClient.warn_dave = False
 
     def make(bus: Bus) -> Discord:
         async def put(user: str, name: str, data: bytes) -> None:

@@ -4,7 +4,6 @@ Holds no rule of its own; another gateway may run beside it at any time.
 """
 
 import asyncio
-import sys
 from typing import Final
 
 from bots.endings import end
@@ -14,8 +13,8 @@ from bots.gateway.platform import Gateway
 from bots.relay import Relay
 from shared import lifecycle, log, names
 from shared.bus import Bus
-from shared.connection import Unavailable
-from shared.http_status import serve_status
+from shared.connection import Refused, Unavailable
+from shared.http_status import CannotListen, serve_status
 from shared.settings import Settings
 
 LAST_WORDS_S: Final = 5.0
@@ -28,15 +27,26 @@ def main(settings: Settings) -> int:
     log.set_up(settings.log_level, process="gateway")
     try:
         asyncio.run(_run(settings))
+    except lifecycle.Stopped:
+        return 0
+    except (Refused, CannotListen) as error:
+        lifecycle.say(str(error))
+        return lifecycle.CANNOT_START
     except (Unavailable, OSError) as error:
-        print(error, file=sys.stderr)  # noqa: T201  (it is what the operator reads)
+        lifecycle.say(str(error))
         return 1
     return 0
 
 
 async def _run(settings: Settings) -> None:
-    bus = await Bus.connect(settings.bus_url(), name="gateway", wait_s=None)
-    guests_bus = await Bus.connect(settings.bus_url(), name="gateway", wait_s=None)
+    stop = asyncio.create_task(lifecycle.wait_for_stop())
+
+    async def connect() -> Bus:
+        needs = f"CONSUMER.INFO.{names.REPLIES}.gateway"
+        return await Bus.connect(settings.bus_url, name="gateway", wait_s=None, needs=needs)
+
+    bus = await lifecycle.unless_stopped(stop, connect())
+    guests_bus = await lifecycle.unless_stopped(stop, connect())
     gateway = Gateway(bus, guests_bus)
     relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
 
@@ -52,7 +62,6 @@ async def _run(settings: Settings) -> None:
     if settings.http_port is not None:
         status, port = await serve_status(settings.http_host, settings.http_port, ready=ready)
         where += f" http://{settings.http_host}:{port}"
-    stop = asyncio.create_task(lifecycle.wait_for_stop())
     listening = asyncio.create_task(gateway.listen(bus.publish))
     relaying = asyncio.create_task(relay.run())
     works = {stop, listening, relaying}

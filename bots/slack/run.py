@@ -2,9 +2,11 @@
 
 from typing import Final
 
+import sqlalchemy as sa
+
 from bots.adapter import CANNOT_RUN, Adapter, run_adapter
 from bots.slack.platform import Slack
-from bots.slack.settings import SlackSettings
+from bots.slack.settings import SlackSettings, swapped
 from shared import lifecycle
 from shared.bus import Bus
 from shared.settings import Settings
@@ -21,11 +23,27 @@ def main(settings: Settings, slack: SlackSettings) -> int:
     if not has_way_in or (slack.bot_token is None and not slack.with_oauth):
         lifecycle.say(MISSING)
         return CANNOT_RUN
+    if wrong := swapped(slack):
+        lifecycle.say(wrong)
+        return CANNOT_RUN
     url = slack.installations_url
     where = url.get_secret_value() if url else f"sqlite:///{settings.home / 'slack.sqlite3'}"
+    if slack.with_oauth and (fault := _fault_of_database(where)):
+        lifecycle.say(f"SLACK_INSTALLATIONS_URL cannot be used: {fault}")
+        return CANNOT_RUN
 
     def make(bus: Bus) -> Adapter:
-        settings.home.mkdir(parents=True, exist_ok=True)
         return Slack(bus, slack, installations_url=where)
 
     return run_adapter(settings, "slack", make)
+
+
+def _fault_of_database(url: str) -> str:
+    """Why no database can be opened by this URL; empty if nothing is known. Opens none."""
+    try:
+        sa.create_engine(url)
+    except sa.exc.ArgumentError:
+        return "write it as SQLAlchemy does, for example postgresql://user:password@host/database"
+    except ModuleNotFoundError as error:
+        return f"its driver is not installed: pip install {error.name}"
+    return ""

@@ -3,15 +3,63 @@
 It must never show a token: those are secrets, and nothing here is logged.
 """
 
-from typing import Final, Literal
+import re
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from bots.slack.threads import FollowUp
-from shared.secret_files import secrets_dirs
+from shared.setting_kinds import (
+    AnyCase,
+    FromEnvironment,
+    Host,
+    Secret,
+    WebAddress,
+    entries,
+    from_json,
+)
 
 DEFAULT_API_URL: Final = "https://slack.com/api/"
+
+DIRECT: Final = "dm"
+"""In SLACK_CHANNELS: direct messages."""
+
+
+def _ids(letters: str, whose: str, how: str) -> Callable[[str], str]:
+    """A list of Slack's ids. One that is not an id would admit, or refuse, nobody."""
+    one = re.compile(rf"[{letters}][A-Z0-9]+")
+
+    def checked(text: str) -> str:
+        found = entries(text)
+        if text and not found:
+            raise ValueError("it names nobody: name somebody, or remove it")
+        if any(one.fullmatch(entry) is None for entry in found):
+            raise ValueError(
+                f"an entry is not the id of a {whose}: write ids like {letters[0]}0123ABCD, "
+                f"separated by commas ({how})"
+            )
+        return text
+
+    return checked
+
+
+People = Annotated[
+    str, AfterValidator(_ids("UWB", "person", "in Slack: profile, More, Copy member ID"))
+]
+Channels = Annotated[
+    str, AfterValidator(_ids("CGD", "channel", "in Slack: channel details, at the bottom"))
+]
+
+
+def _voices(voices: dict[str, "ChannelSettings"]) -> dict[str, "ChannelSettings"]:
+    for channel in voices:
+        if channel != DIRECT and re.fullmatch(r"[CGD][A-Z0-9]+", channel) is None:
+            raise ValueError(
+                'a name in it is not the id of a channel: write ids like C0123ABCD, or "dm"'
+            )
+    return voices
 
 
 class ChannelSettings(BaseModel):
@@ -23,36 +71,32 @@ class ChannelSettings(BaseModel):
     model: str | None = None
 
 
-class SlackSettings(BaseSettings):
+class SlackSettings(FromEnvironment):
     """Every setting of `threadwax slack`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(
         # The prefix keeps fields' own names, HOST or TOKEN, from being looked for as variables.
-        env_file=".env",
-        secrets_dir=secrets_dirs(),
         env_prefix="SLACK_",
-        env_ignore_empty=True,
-        extra="ignore",
         populate_by_name=True,
     )
 
-    bot_token: SecretStr | None = Field(
+    bot_token: Secret | None = Field(
         None, alias="SLACK_BOT_TOKEN", description="Slack's bot token (xoxb-...)."
     )
-    app_token: SecretStr | None = Field(
+    app_token: Secret | None = Field(
         None,
         alias="SLACK_APP_TOKEN",
         description="Slack's app-level token (xapp-...) with connections:write: Socket Mode.",
     )
-    signing_secret: SecretStr | None = Field(
+    signing_secret: Secret | None = Field(
         None,
         alias="SLACK_SIGNING_SECRET",
         description="Without an app-level token: Slack's events come over HTTP, signed with this.",
     )
-    api_url: str = Field(
+    api_url: WebAddress = Field(
         DEFAULT_API_URL, alias="SLACK_API_URL", description="The base URL of Slack's Web API."
     )
-    host: str = Field(
+    host: Host = Field(
         "127.0.0.1", alias="SLACK_HTTP_HOST", description="Where Slack's HTTP events are heard."
     )
     port: int = Field(
@@ -68,7 +112,7 @@ class SlackSettings(BaseSettings):
         description="With the secret below, in HTTP mode: several workspaces install the app at "
         "/slack/install, and no bot token is needed.",
     )
-    client_secret: SecretStr | None = Field(
+    client_secret: Secret | None = Field(
         None, alias="SLACK_CLIENT_SECRET", description="The OAuth secret of the Slack app."
     )
     installations_url: SecretStr | None = Field(
@@ -77,24 +121,28 @@ class SlackSettings(BaseSettings):
         description="The database of those installations, as SQLAlchemy writes it; by default "
         "SQLite under the data folder.",
     )
-    config_token: SecretStr | None = Field(
+    config_token: Secret | None = Field(
         None,
         alias="SLACK_CONFIG_TOKEN",
         description="An app configuration token (xoxe.xoxp-...): `doctor slack` then checks the "
         "event subscriptions, too. The adapter does not need it.",
     )
-    allow_users: str = Field(
-        "", alias="SLACK_ALLOW_USERS", description="Only these user ids are answered in Slack."
+    allow_users: People = Field(
+        "",
+        alias="SLACK_ALLOW_USERS",
+        description="Only these user ids are answered in Slack. Without it every full member is; "
+        "it must not be empty.",
     )
-    deny_users: str = Field(
+    deny_users: People = Field(
         "", alias="SLACK_DENY_USERS", description="These user ids are not answered in Slack."
     )
-    allow_channels: str = Field(
+    allow_channels: Channels = Field(
         "",
         alias="SLACK_ALLOW_CHANNELS",
-        description="The bot answers in these channel ids only, and in direct messages.",
+        description="The bot answers in these channel ids only, and in direct messages. Without it "
+        "it answers wherever it is invited; it must not be empty.",
     )
-    deny_channels: str = Field(
+    deny_channels: Channels = Field(
         "", alias="SLACK_DENY_CHANNELS", description="The bot does not answer in these channel ids."
     )
     allow_external: bool = Field(
@@ -108,15 +156,15 @@ class SlackSettings(BaseSettings):
     allow_bots: bool = Field(
         default=False,
         alias="SLACK_ALLOW_BOTS",
-        description="Whether other bots that mention this one are answered: two can talk for ever.",
+        description="Whether other bots that mention this one are answered: two can talk forever.",
     )
-    follow_up: FollowUp = Field(
+    follow_up: Annotated[FollowUp, AnyCase] = Field(
         "asker",
         alias="SLACK_FOLLOW_UP",
         description="Whose messages in a thread with the bot are for it without a mention: "
         "everybody's (always), of those who asked it there (asker), nobody's (mention).",
     )
-    streaming: Literal["auto", "native", "update", "off"] = Field(
+    streaming: Annotated[Literal["auto", "native", "update", "off"], AnyCase] = Field(
         "auto",
         alias="SLACK_STREAMING",
         description="How a growing answer shows: Slack's own streams (native), a message that is "
@@ -133,14 +181,17 @@ class SlackSettings(BaseSettings):
         description="Hosts (and those below them) whose links stay clickable while an answer is "
         "streamed; others that the user did not write are shown as https[:]//...",
     )
-    channels: dict[str, ChannelSettings] = Field(
+    channels: Annotated[
+        dict[str, ChannelSettings], NoDecode, BeforeValidator(from_json), AfterValidator(_voices)
+    ] = Field(
         {},
         alias="SLACK_CHANNELS",
         description="Persona and model by channel id (dm: direct messages), as JSON: "
         '{"C0123": {"persona": "You are terse.", "model": "gpt-x"}}',
     )
-    suggestions: tuple[str, ...] = Field(
+    suggestions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(from_json)] = Field(
         (),
+        max_length=4,
         alias="SLACK_SUGGESTIONS",
         description="Up to 4 prompts that an opened direct message suggests, as JSON.",
     )
@@ -155,7 +206,25 @@ class SlackSettings(BaseSettings):
         """Whether several workspaces install the app themselves."""
         return self.over_http and self.client_id is not None and self.client_secret is not None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody began to set the adapter up: then it says what else it needs."""
+        return any((self.bot_token, self.app_token, self.signing_secret, self.client_id))
+
 
 def listed(text: str) -> frozenset[str]:
     """The entries of a setting that is a list."""
-    return frozenset(filter(None, (entry.strip() for entry in text.split(","))))
+    return frozenset(entries(text))
+
+
+def swapped(settings: SlackSettings) -> str:
+    """Says which token is in the wrong variable; empty if none is known to be."""
+    bot = settings.bot_token.get_secret_value() if settings.bot_token else ""
+    app = settings.app_token.get_secret_value() if settings.app_token else ""
+    if bot.startswith("xapp-"):
+        return "SLACK_BOT_TOKEN holds the app-level token (xapp-): that is for SLACK_APP_TOKEN"
+    if bot.startswith("xoxp-"):
+        return "SLACK_BOT_TOKEN holds a person's token (xoxp-): copy the bot's, which begins xoxb-"
+    if app.startswith("xox"):
+        return "SLACK_APP_TOKEN holds a bot's or person's token (xox): copy the one that is xapp-"
+    return ""

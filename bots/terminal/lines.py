@@ -5,6 +5,7 @@ It must never lose what was typed: a line that is too long is told apart, not cu
 
 import asyncio
 import contextlib
+import io
 import queue
 import sys
 import threading
@@ -99,11 +100,13 @@ def _typed() -> str:
 
 
 def _piped() -> str | None:
-    line = sys.stdin.buffer.readline(_LONGEST_LINE_BYTES)
+    # Unbuffered: a buffered stream that a thread waits in makes the interpreter abort at its end.
+    source = io.FileIO(sys.stdin.fileno(), closefd=False)
+    line = source.readline(_LONGEST_LINE_BYTES)
     if not line:
         return None
     if len(line) == _LONGEST_LINE_BYTES and not line.endswith(b"\n"):
         while line and not line.endswith(b"\n"):
-            line = sys.stdin.buffer.readline(_SKIP_BYTES)
+            line = source.readline(_SKIP_BYTES)
         raise TooLong
     return line.decode("utf-8", "replace").rstrip("\r\n")

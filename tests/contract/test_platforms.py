@@ -20,7 +20,7 @@ QUIET_S = 0.4
 LIMIT_S = 1.0
 
 WORLDS = {"discord": DiscordWorld, "slack": SlackWorld, "terminal": TerminalWorld}
-"""A new platform is one line here."""
+"""A new platform is a line here; docs/add-a-platform.md has the other places."""
 
 
 @pytest.fixture(params=sorted(WORLDS))

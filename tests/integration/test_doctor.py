@@ -35,6 +35,37 @@ async def test_nothing_runs(tmp_path: Path) -> None:
     assert "secret" not in repr(findings)
 
 
+async def test_an_empty_folder_runs_nothing(nats: NatsServer, tmp_path: Path) -> None:
+    """No other server is taken for its own, whatever listens on this machine."""
+    assert nats.pid
+    empty = tmp_path / "empty"
+    findings = await examine(settings(empty), CHECKS)
+    assert about(findings, "nats").what == "no server runs on this data folder"
+    assert "threadwax up" in about(findings, "nats").advice
+    assert "does not exist yet" in about(findings, "data folder").what
+    assert not empty.exists()
+
+
+async def test_the_address_without_the_password(nats: NatsServer, tmp_path: Path) -> None:
+    """It says what is missing, not that JetStream may be off."""
+    findings = await examine(settings(tmp_path, NATS_URL=nats.guest_url), CHECKS)
+    assert about(findings, "nats").grade == "fail"
+    assert "NATS_URL lacks its password" in about(findings, "nats").advice
+    assert not [finding for finding in findings if finding.subject == "streams"]
+
+
+async def test_settings_without_effect_or_with_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISCORD_BOT_TOKEN", "secret")
+    monkeypatch.setenv("SLACK_HTTP_PORT", "70000")
+    found = await doctor.settings_read(Patient(settings(tmp_path)))
+    assert [finding.grade for finding in found] == ["fail", "warn"]
+    assert "SLACK_HTTP_PORT: it is too large" in found[0].what
+    assert "DISCORD_BOT_TOKEN is not a setting of threadwax and has no effect" in found[1].what
+    assert "secret" not in repr(found)
+
+
 async def test_running_server(nats: NatsServer, tmp_path: Path) -> None:
     """Streams, durability, dataflow and gateway, as they come alive."""
     home = tmp_path / "nats-home"

@@ -15,7 +15,8 @@ import nats as client
 import pytest
 from nats.aio.msg import Msg
 
-from ops.nats_server import NatsServer
+from ops import ports
+from ops.nats_server import DidNotStart, NatsServer
 from ops.ports import is_free
 from shared import lifecycle, names
 from shared.bus import Bus
@@ -102,6 +103,64 @@ def test_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
         assert second.port != first.port
         assert is_free(second.port)
         second.close()
+
+
+def test_a_port_that_is_taken_is_said_at_once_and_not_remembered(tmp_path: Path) -> None:
+    """A later start without a port uses the one that worked last."""
+    first = NatsServer(tmp_path, port=0)
+    first.start()
+    first.close()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        with pytest.raises(DidNotStart, match=f"port {taken} of 127.0.0.1 is taken by another"):
+            NatsServer(tmp_path, port=taken)
+        process = command("nats", "--port", str(taken), home=tmp_path / "home")
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == lifecycle.CANNOT_START
+        assert f"port {taken} of 127.0.0.1 is taken" in errors
+        assert "Traceback" not in errors
+    again = NatsServer(tmp_path)
+    assert again.port == first.port
+    again.close()
+
+
+def test_no_free_port_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(ports, "FREE_PORTS", range(taken, taken + 1))
+        with pytest.raises(ports.NoFreePort, match=f"no port from {taken} to {taken}"):
+            NatsServer(tmp_path, port=0)
+    NatsServer(tmp_path).close()  # the lock was given back
+
+
+def test_the_reason_is_not_from_an_earlier_start(tmp_path: Path) -> None:
+    """What a server logged last time is no reason for this time."""
+    server = NatsServer(tmp_path, port=0)
+    server.start()
+    server.stop()
+    (tmp_path / "js").rename(tmp_path / "js-aside")
+    (tmp_path / "js").write_text("not a folder")
+    with pytest.raises(DidNotStart) as raised:
+        server.start()
+    assert "not a directory" in str(raised.value).lower()
+    assert "Server is ready" not in str(raised.value)
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "name", ['with "quotes"', "back\\slash", "dollar $HOME", "d\u00e9j\u00e0 # vu"]
+)
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """The config quotes it."""
+    server = NatsServer(tmp_path / name, port=0)
+    server.start()
+    assert (tmp_path / name / "js").is_dir()
+    assert (tmp_path / name / "nats.pid").exists()
+    server.close()
 
 
 def test_files_with_secrets_are_the_owners_alone(nats: NatsServer, tmp_path: Path) -> None:
@@ -197,6 +256,8 @@ def test_command_restarts_a_dead_server_and_stops_cleanly(tmp_path: Path) -> Non
         process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
         assert not running(second)
+        # Nobody looks for it where it was.
+        assert Settings(THREADWAX_HOME=tmp_path).bus_url().startswith("embedded:")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start stops the orphan")

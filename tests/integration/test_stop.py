@@ -70,9 +70,14 @@ def stopping(home: Path, nats_url: str, model: FakeModel, program: str = SHORT_D
     return flow.start()
 
 
-async def ended(flow: Running, *, within_s: float = DRAIN_S + END_S) -> int:
-    """The exit code after a SIGTERM."""
-    flow.signal(signal.SIGTERM)
+async def ended(
+    flow: Running,
+    *,
+    within_s: float = DRAIN_S + END_S,
+    number: signal.Signals = signal.SIGTERM,
+) -> int:
+    """The exit code after a signal."""
+    flow.signal(number)
     assert flow.process is not None
     async with asyncio.timeout(within_s + SLACK_S):
         while (code := flow.process.poll()) is None:
@@ -106,14 +111,34 @@ async def answered_after_a_start(flow: Running, bus: Bus, model: FakeModel, ask:
     assert await ended(flow) == 0
 
 
-async def test_nats_allows_nothing(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> None:
-    """As with the address of an embedded server without its password."""
-    flow = await stopping(tmp_path / "home", nats.guest_url, fake_model).ready()
-    async with asyncio.timeout(30):
-        while told(flow, "cannot read now") < names.PARTITIONS:
+async def test_nats_allows_nothing(tmp_path: Path, fake_model: FakeModel) -> None:
+    """Its permissions are taken away while it runs: it goes on trying, and ends when told to."""
+    with restricted_nats(tmp_path / "restricted") as server:
+        await set_up_streams(server.operator_url)
+        flow = await stopping(tmp_path / "home", server.url, fake_model).ready()
+        await asyncio.to_thread(server.deny, ">")
+        async with asyncio.timeout(30):
+            while told(flow, "cannot read now") < names.PARTITIONS:
+                await asyncio.sleep(0.05)
+        assert told(flow, "stream.info.prompts") == 1
+        assert await ended(flow) == 0
+
+
+@pytest.mark.parametrize("command", ["dataflow", "gateway", "slack", "discord"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_nats_was_never_there(
+    tmp_path: Path, fake_model: FakeModel, command: str, number: signal.Signals
+) -> None:
+    """Whatever waits for the first connection ends at once, and without a traceback."""
+    tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "DISCORD_TOKEN": "x"}
+    own = {name: value for name, value in tokens.items() if name.lower().startswith(command)}
+    nobody = "nats://127.0.0.1:9"
+    flow = dataflow(tmp_path / "home", nobody, fake_model.base_url, command, **own).start()
+    async with asyncio.timeout(60):
+        while not told(flow, "waiting for nats"):
             await asyncio.sleep(0.05)
-    assert told(flow, "stream.info.prompts") == 1
-    assert await ended(flow) == 0
+    assert told(flow, "waiting for NATS at 127.0.0.1:9: nobody answers there") == 1
+    assert await ended(flow, number=number) == 0
 
 
 async def test_nats_denies_the_journal_while_it_runs(tmp_path: Path, fake_model: FakeModel) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -116,6 +117,18 @@ async def test_killed_child_is_ready_again(tmp_path: Path) -> None:
     await child.stop()
 
 
+async def test_a_child_whose_log_cannot_be_written_is_called_that(tmp_path: Path) -> None:
+    """It was not killed by a signal."""
+    (tmp_path / "part.log").mkdir()
+    say = Lines()
+    child = Child(program(SLEEPER, tmp_path), say, Backoff(first_s=60))
+    child.start()
+    with pytest.raises(Ended, match="it cannot be started: Is a directory"):
+        await child.ready()
+    assert not say.with_text("killed")
+    await child.stop()
+
+
 async def test_child_that_cannot_start_is_not_tried_again(tmp_path: Path) -> None:
     """What a person has to change first is said once, and whoever waits is told."""
     say = Lines()
@@ -126,6 +139,7 @@ async def test_child_that_cannot_start_is_not_tried_again(tmp_path: Path) -> Non
         await child.ready()
     await say.until(lambda _: bool(say.with_text("stopped")))
     assert not say.with_text("restarting")
+    assert len(say.with_text("no token")) == 1
     await child.stop()
 
 
@@ -318,13 +332,66 @@ def test_killed_up_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_up_says_why_it_cannot_use_a_foreign_server(tmp_path: Path) -> None:
-    """Nobody at NATS_URL: one line, no secret, exit code 1."""
+    """Nobody at NATS_URL: what is used, one line, no secret, exit code 1."""
     url = "nats://me:secret@127.0.0.1:9"
-    process = up(tmp_path, "--no-chat", NATS_URL=url, OPENAI_BASE_URL="http://127.0.0.1:9")
+    process = up(
+        tmp_path / "new", "--no-chat", NATS_URL=url,
+        OPENAI_BASE_URL="http://127.0.0.1:9/v1", THREADWAX_MODEL="small",
+    )  # fmt: skip
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "127.0.0.1:9 cannot be used" in errors
+    assert f"data       {tmp_path / 'new'} (new)\n" in errors
+    assert "settings   " in errors
+    assert "model      small at 127.0.0.1:9, without a key (OPENAI_API_KEY is not set)\n" in errors
+    assert "nats       127.0.0.1:9 (NATS_URL)\n" in errors
+    assert "slack      off        set SLACK_BOT_TOKEN and SLACK_APP_TOKEN" in errors
+    assert errors.count("127.0.0.1:9 cannot be used: nobody answers there") == 1
     assert "secret" not in errors
+
+
+def test_a_taken_http_port_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        process = up(tmp_path, "--no-chat", "--http-port", str(port))
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 78
+    assert f"the status cannot be served on 127.0.0.1:{port}: Address already in use." in errors
+    assert "THREADWAX_HTTP_PORT" in errors
+    assert "Traceback" not in errors
+
+
+def test_http_ports_beyond_the_last_are_one_line(tmp_path: Path) -> None:
+    process = up(tmp_path, "--no-chat", "--http-port", "65535")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 78
+    assert "give one up to 65529" in errors
+    assert "Traceback" not in errors
+
+
+@linux_only
+def test_a_piped_chat_that_waits_for_input_ends_with_sigterm(tmp_path: Path) -> None:
+    """Its standard input stays open, as under a script that writes a line now and then."""
+    environment = {**os.environ, "THREADWAX_HOME": str(tmp_path), "OPENAI_BASE_URL": ""}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ops.cli", "up", "--chat"], env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        # The chat starts with NATS; the others are still starting then.
+        seen(process, "nats       ready", "gateway    ready", "dataflow   ready", "A small demo")
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        assert process.stdin
+        errors = process.stderr.read()
+        assert process.wait(timeout=60) == 0, errors
+        assert "Fatal Python error" not in errors
+        assert "Traceback" not in errors
+        assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @linux_only

@@ -85,4 +85,4 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(folder: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
-    assert line == f"{folder / 'OPENAI_API_KEY'} cannot be read: Permission denied"
+    assert line.startswith(f"{folder / 'OPENAI_API_KEY'} cannot be read: Permission denied. ")

@@ -1,17 +1,18 @@
 """The settings and their example file. `python -m tests.unit.test_settings` renews the file."""
 
-import os
-import subprocess
-import sys
+import re
 import textwrap
 from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from bots.discord.settings import DiscordSettings
 from bots.slack.settings import SlackSettings
+from dataflow.model.dialects import OPENAI_DEFAULT_MODEL
+from ops.setting_names import unknown_in_file
 from shared.private_file import private_file
 from shared.settings import Settings
 
@@ -35,8 +36,8 @@ def rendered() -> str:
     blocks = [HEADER]
     for field in all_fields():
         description = textwrap.wrap(field.description or "", width=96)
-        default = field.get_default(call_default_factory=True)
-        if default is None or default in ((), [], {}, frozenset()):
+        default = field.get_default(call_default_factory=False)
+        if default in (None, PydanticUndefined) or default in ((), [], {}, frozenset()):
             default = ""
         if isinstance(default, bool):
             default = str(default).lower()
@@ -77,32 +78,28 @@ def test_no_other_variable_is_taken_for_a_setting(
     assert kind() == before
 
 
-def test_bus_url_prefers_the_configured_server(tmp_path: Path) -> None:
-    """NATS_URL, else the running embedded server, else the usual port."""
+def test_bus_url_is_the_configured_server_or_the_one_of_the_data_folder(tmp_path: Path) -> None:
+    """NATS_URL, else the running embedded server; never whatever listens on the usual port."""
     embedded = Settings.model_validate({"THREADWAX_HOME": tmp_path})
-    assert embedded.bus_url() == "nats://127.0.0.1:4222"
+    assert embedded.bus_url() == f"embedded:{tmp_path}/nats/url"
     private_file(embedded.embedded_nats_url_file, "nats://u:p@127.0.0.1:5\n")
     assert embedded.bus_url() == "nats://u:p@127.0.0.1:5"
     configured = embedded.model_copy(update={"nats_url": "nats://elsewhere"})
     assert configured.bus_url() == "nats://elsewhere"
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("THREADWAX_HTTP_PORT", "sk-x"), ("THREADWAX_LOG_LEVEL", "loud")]
-)
-def test_wrong_setting_is_one_clear_line(tmp_path: Path, name: str, value: str) -> None:
-    """The variable is named, its value is not, and there is no traceback."""
-    result = subprocess.run(
-        [sys.executable, "-m", "ops.cli", "doctor"],
-        env={**os.environ, "THREADWAX_HOME": str(tmp_path), name: value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"{name}: ")
-    assert value not in line
+def test_compose_names_only_settings_that_exist() -> None:
+    """No variable that docker-compose.yml takes from `.env` stops a start."""
+    text = (EXAMPLE.parent / "docker-compose.yml").read_text()
+    names = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", text))
+    known = {str(field.alias) for field in all_fields()}
+    assert names
+    assert not [name for name in names if unknown_in_file(name, known) is not None]
+
+
+def test_the_default_model_is_named_where_people_look() -> None:
+    """The name in the example file is the one that is used."""
+    assert OPENAI_DEFAULT_MODEL in str(Settings.model_fields["model"].description)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,21 @@
+"""Which model answers at which address, as a person reads it. Pure; it must never show a key."""
+
+from typing import Final
+
+from dataflow.model.dialects import DEMO_MODEL, OPENAI_DEFAULT_MODEL
+from shared.nats_address import without_credentials
+from shared.settings import Settings
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+
+REAL: Final = "for a real one set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
+
+
+def model_in_words(settings: Settings) -> str:
+    """The model of these settings, and what they leave out."""
+    if settings.demo_model:
+        return f"{DEMO_MODEL}, on this machine; {REAL}"
+    where = without_credentials(settings.openai_base_url or OPENAI_URL)
+    name = settings.model or f"{OPENAI_DEFAULT_MODEL} (THREADWAX_MODEL is not set)"
+    key = "" if settings.openai_api_key else ", without a key (OPENAI_API_KEY is not set)"
+    return f"{name} at {where}{key}"

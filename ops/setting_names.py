@@ -1,0 +1,128 @@
+"""Which names look like settings of ours and are none, and what was probably meant.
+
+Pure. A variable that other software reads must never stop a start, unless it is in our own `.env`.
+"""
+
+import difflib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+PREFIXES: Final = ("THREADWAX_", "SLACK_", "DISCORD_", "OPENAI_", "NATS_")
+
+BEGINNINGS: Final = tuple(prefix[:2] for prefix in PREFIXES)
+"""Of an environment variable that is looked at. Comparing all of them would take too long."""
+
+NEAR: Final = 0.85
+"""difflib's ratio from which a name counts as a misspelling: one or two letters of a dozen."""
+
+SIMILAR: Final = 0.7
+"""From here on a name is worth suggesting."""
+
+OF_OPENAI: Final = frozenset(
+    {
+        "OPENAI_ADMIN_KEY",
+        "OPENAI_CUSTOM_HEADERS",
+        "OPENAI_LOG",
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_ID",
+        "OPENAI_WEBHOOK_SECRET",
+    }
+)
+"""Variables that the openai library reads by itself; they are welcome in `.env`, too."""
+
+OF_OTHERS: Final = frozenset(
+    {
+        "DISCORD_BOT_TOKEN",
+        "NATS_CREDS",
+        "NATS_HOST",
+        "NATS_PASSWORD",
+        "NATS_PORT",
+        "NATS_SERVER",
+        "NATS_USER",
+        "OPENAI_API_BASE",
+        "OPENAI_API_TYPE",
+        "OPENAI_API_VERSION",
+        "OPENAI_MODEL",
+        "OPENAI_ORGANIZATION",
+        "SLACK_TOKEN",
+        "SLACK_USER_TOKEN",
+        "SLACK_WEBHOOK_URL",
+    }
+)
+"""Variables of other tools: harmless in the environment, but without effect in our `.env`."""
+
+MEANT: Final = {
+    "DISCORD_BOT_TOKEN": "DISCORD_TOKEN",
+    "NATS_CREDS": "NATS_URL",
+    "NATS_HOST": "NATS_URL",
+    "NATS_PASSWORD": "NATS_URL",
+    "NATS_PORT": "NATS_URL",
+    "NATS_SERVER": "NATS_URL",
+    "NATS_USER": "NATS_URL",
+    "OPENAI_API_BASE": "OPENAI_BASE_URL",
+    "OPENAI_KEY": "OPENAI_API_KEY",
+    "OPENAI_MODEL": "THREADWAX_MODEL",
+    "OPENAI_URL": "OPENAI_BASE_URL",
+    "SLACK_TOKEN": "SLACK_BOT_TOKEN",
+    "THREADWAX_DATA": "THREADWAX_HOME",
+    "THREADWAX_PORT": "THREADWAX_HTTP_PORT",
+}
+"""What people mean by names that are too different to be guessed."""
+
+_INTERNAL: Final = re.compile(r"THREADWAX_(SUPERVISED|PARENT|NATS_[A-Z_]+)")
+"""Set by `up` for its parts, and read by docker-compose.yml: passwords and the port."""
+
+_KUBERNETES: Final = re.compile(
+    r"[A-Z_]+_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
+)
+"""Set in every pod for each service of the namespace, which may be called nats or threadwax."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A name that is no setting. `meant` is the nearest one, or empty."""
+
+    name: str
+    meant: str
+    stops: bool
+    """Whether the start must stop, so that a wish is not silently ignored."""
+
+
+def unknown_in_file(name: str, known: Collection[str]) -> Unknown | None:
+    """The verdict about a name in `.env`: there, everything with our prefixes is meant for us."""
+    name = name.upper()
+    if name in known or name in OF_OPENAI or _INTERNAL.fullmatch(name):
+        return None
+    meant, ratio = _nearest(name, known)
+    if name.startswith(PREFIXES) or ratio >= NEAR:
+        return Unknown(name, meant, stops=True)
+    return None
+
+
+def unknown_in_environment(name: str, known: Collection[str]) -> Unknown | None:
+    """The verdict about an environment variable: it may well be somebody else's."""
+    name = name.upper()
+    if not name.startswith(BEGINNINGS) or name in known or _INTERNAL.fullmatch(name):
+        return None
+    if name in OF_OPENAI:
+        return None
+    if name not in MEANT and _KUBERNETES.fullmatch(name):
+        return None
+    meant, ratio = _nearest(name, known)
+    if name in OF_OTHERS or name in MEANT:
+        return Unknown(name, meant, stops=False) if name in MEANT else None
+    if ratio >= NEAR:
+        return Unknown(name, meant, stops=True)
+    return Unknown(name, meant, stops=False) if name.startswith(PREFIXES[0]) else None
+
+
+def _nearest(name: str, known: Collection[str]) -> tuple[str, float]:
+    if (meant := MEANT.get(name)) is not None:
+        return meant, 0.0
+    # No name of ours is so short that a start of it would be a whole one.
+    found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=SIMILAR)
+    if not found:
+        return "", 0.0
+    return found[0], difflib.SequenceMatcher(None, found[0], name).ratio()

@@ -1,0 +1,208 @@
+"""Reads settings for a command, or ends the process with one line for each thing that is wrong.
+
+Holds no setting of its own, and must never show a value.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final, NoReturn, TypeVar
+
+import click
+from dotenv.parser import parse_stream
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsError
+
+from ops.setting_faults import fault_lines
+from ops.setting_names import (
+    BEGINNINGS,
+    PREFIXES,
+    Unknown,
+    unknown_in_environment,
+    unknown_in_file,
+)
+from shared import folders
+from shared.settings import Settings
+
+EXIT_CODE: Final = 2
+"""As click's own for a wrong command line."""
+
+LISTS_OF_THE_ALLOWED: Final = "_ALLOW_"
+"""In the names of lists that admit only those who are on them."""
+
+Kind = TypeVar("Kind", bound=BaseSettings)
+
+
+def read(kind: type[Kind]) -> Kind:
+    """The settings of one class; anything wrong ends the process."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        _end(["the current folder no longer exists: change to one that does"])
+    if problems := list(_problems()):
+        _end(problems)
+    try:
+        return kind()
+    except ValidationError as error:
+        _end(list(fault_lines(error, kind, place_of)))
+    except (SettingsError, OSError) as error:
+        _end([_unread(error)])
+
+
+def warnings() -> list[str]:
+    """Environment variables that look like settings, have no effect, and may be somebody else's."""
+    return [
+        f"{found.name} is not a setting of threadwax and has no effect{_suggested(found)}"
+        for found in _unknown_in_environment()
+        if not found.stops
+        and (found.name.startswith(PREFIXES[0]) or found.meant.lower() not in _set_names())
+    ]
+
+
+def faults(kind: type[BaseSettings]) -> list[str]:
+    """What is wrong with the settings of one class, for the doctor."""
+    try:
+        kind()
+    except ValidationError as error:
+        return list(fault_lines(error, kind, place_of))
+    except (SettingsError, OSError) as error:
+        return [_unread(error)]
+    return []
+
+
+def place_of(name: str) -> str:
+    """Where a variable was set, in words."""
+    if name.lower() in {variable.lower() for variable in os.environ}:
+        return "set in the environment"
+    lines = [line for key, _, line in _entries() if key.lower() == name.lower()]
+    return f"{folders.settings_file()}, line {lines[-1]}" if lines else "set by a file"
+
+
+def _unread(error: SettingsError | OSError) -> str:
+    """What is wrong with the file of a secret."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if not isinstance(cause, OSError):
+        return str(error)
+    return (
+        f"{cause.filename} cannot be read: {cause.strerror}. Make it a readable file, or remove it."
+    )
+
+
+def _end(problems: list[str]) -> NoReturn:
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(EXIT_CODE)
+
+
+def _problems() -> Iterator[str]:
+    file = folders.settings_file()
+    try:
+        entries = _entries()
+    except OSError as error:
+        yield f"{file} cannot be read: {error.strerror}. Make it a readable file, or remove it."
+        return
+    except UnicodeDecodeError:
+        yield f"{file} is not UTF-8 text: save it as UTF-8, without anything but text in it."
+        return
+    for key, value, line in entries:
+        if not key:
+            yield (
+                f"{file}, line {line}: this is not a setting: write NAME=value, and put a value "
+                "that has a # or a line break in it into single quotes"
+            )
+        elif (found := unknown_in_file(key, _known(key))) is not None:
+            yield (
+                f"{file}, line {line}: {found.name} is not a setting of threadwax"
+                f"{_suggested(found)} .env.example lists them all."
+            )
+        elif value is None and key.upper() in _known(key):
+            yield f"{file}, line {line}: {key} has no value: write {key}=value"
+    for unknown in _unknown_in_environment():
+        if unknown.stops:
+            yield (
+                f"{unknown.name} in the environment is not a setting of threadwax"
+                f"{_suggested(unknown)} Unset it if it is for another program."
+            )
+    yield from _empty_lists()
+
+
+def _empty_lists() -> Iterator[str]:
+    """An allow list that was set and is empty: only without it everybody is admitted."""
+    values = {key.upper(): (value or "") for key, value, _ in _entries()} | dict(os.environ)
+    for name, value in values.items():
+        if LISTS_OF_THE_ALLOWED in name and name in _known(name) and not value.strip():
+            yield (
+                f"{name}: it is empty: name somebody, or remove it to admit everybody "
+                f"({place_of(name)})"
+            )
+
+
+@cache
+def _entries() -> tuple[tuple[str, str | None, int], ...]:
+    """Names, values and line numbers of `.env`; an empty name for a line that cannot be read.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is not text.
+    """
+    file = folders.settings_file()
+    if not file.exists():
+        return ()
+    text = file.read_text(encoding="utf-8")
+    found: list[tuple[str, str | None, int]] = []
+    for binding in parse_stream(io.StringIO(text)):
+        # A binding begins with the blank lines before it.
+        skipped = binding.original.string
+        line = binding.original.line + skipped[: len(skipped) - len(skipped.lstrip())].count("\n")
+        if binding.error:
+            found.append(("", None, line))
+        elif binding.key is not None:
+            found.append((binding.key, binding.value, line))
+    return tuple(found)
+
+
+def _unknown_in_environment() -> list[Unknown]:
+    names = [name for name in os.environ if name.upper().startswith(BEGINNINGS)]
+    verdicts = (unknown_in_environment(name, _known(name)) for name in names)
+    return [verdict for verdict in verdicts if verdict is not None]
+
+
+def _set_names() -> set[str]:
+    return {name.lower() for name in os.environ} | {key.lower() for key, _, _ in _entries()}
+
+
+def _known(name: str) -> frozenset[str]:
+    """Every setting that a variable could be meant for.
+
+    Those of a platform are read only if the name begins as theirs do, since that takes time.
+    """
+    found, name = _names(Settings), name.upper()
+    if name in found or "_" not in name:
+        return found
+    if name[:1] == "S":
+        from bots.slack.settings import SlackSettings  # noqa: PLC0415
+
+        found |= _names(SlackSettings)
+    if name[:2] == "DI":
+        from bots.discord.settings import DiscordSettings  # noqa: PLC0415
+
+        found |= _names(DiscordSettings)
+    return found
+
+
+@cache
+def _names(kind: type[BaseSettings]) -> frozenset[str]:
+    return frozenset(str(field.alias) for field in kind.model_fields.values())
+
+
+def _suggested(found: Unknown) -> str:
+    return f": did you mean {found.meant}?" if found.meant else "."
+
+
+def settings_place() -> str:
+    """Where settings come from, in words."""
+    file: Path = folders.settings_file()
+    return str(file) if file.exists() else f"environment only ({file} does not exist)"

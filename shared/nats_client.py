@@ -1,0 +1,45 @@
+"""nats-py's client, made to read bytes that are not UTF-8 and to be careful with credentials.
+
+It must never send credentials to a server that is not the one they are for.
+"""
+
+from typing import cast
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from shared.nats_address import Address
+from shared.nats_faults import UnfitServer, unfit
+
+
+class CarefulClient(Client):
+    """Reads messages whose subject or headers are not UTF-8, and looks at a server first.
+
+    nats-py stops reading at the first such message. It would come again after each reconnect, so
+    one message could silence a process forever.
+    """
+
+    def __init__(self, address: Address) -> None:
+        super().__init__()
+        self._address = address
+
+    def _connect_command(self) -> bytes:
+        scheme = self._current_server.uri.scheme if self._current_server else ""
+        if (fault := unfit(self._server_info, self._address, scheme)) is not None:
+            raise UnfitServer(fault)
+        return super()._connect_command()
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        try:
+            subject.decode()
+        except UnicodeDecodeError:
+            subject = subject.decode(errors="replace").encode()
+        return cast("Msg", super()._build_message(sid, subject, reply, data, headers))
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (ValueError, IndexError):  # the server's own are well formed
+            return None

@@ -1,0 +1,152 @@
+"""Why a NATS server cannot be used, in plain words, and whether waiting can help.
+
+Pure. It must never show credentials.
+"""
+
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.nats_address import Address
+
+OLDEST: Final = (2, 12)
+"""The first version with atomic batches, by which many messages share one sync."""
+
+EMBEDDED_NAME: Final = "threadwax-"
+"""How the name of an embedded server begins. Older versions named all of them as below."""
+
+_OLD_NAME: Final = "threadwax"
+
+_START: Final = "Start one with `threadwax up` or `threadwax nats`, or set NATS_URL."
+_CREDENTIALS: Final = (
+    "Set NATS_URL to nats://user:password@host:port, with special characters in the password "
+    "percent-encoded (@ is %40)."
+)
+_REFUSALS: Final = ("authorization violation", "authentication expired", "authentication revoked")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`final`: it stays so until a person changes something, so the process should end."""
+
+    why: str
+    remedy: str
+    final: bool = False
+
+
+class UnfitServer(OSError):  # noqa: N818  (named by what it is about, as all our errors)
+    """A server that must not be used; raised before any credentials are sent to it."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.why)
+        self.fault = fault
+
+
+def unfit(info: dict[str, Any], address: Address, scheme: str) -> Fault | None:
+    """Why the server that introduced itself so must not get our credentials; None: it may."""
+    name = str(info.get("server_name", ""))
+    if address.name and name not in {address.name, _OLD_NAME}:
+        return Fault(
+            "another server has taken the port of this data folder's own",
+            "Start that one again with `threadwax up` or `threadwax nats`: it takes a free port.",
+        )
+    if scheme == "tls" and not info.get("tls_required"):
+        return Fault(
+            "NATS_URL begins with tls:// and this server offers no TLS",
+            "Turn TLS on in the server, or write nats:// if the way to it is private.",
+            final=True,
+        )
+    if address.is_anonymous and name.startswith(EMBEDDED_NAME):
+        return Fault(
+            "it is the embedded server of a data folder, and NATS_URL lacks its password",
+            "Remove NATS_URL to use the server of your own data folder, or set it to the line in "
+            "the file nats/url of that folder, which has the password.",
+            final=True,
+        )
+    version = str(info.get("version", "")).lstrip("v").split(".")
+    if version[0].isdecimal() and tuple(int(v) for v in version[:2] if v.isdecimal()) < OLDEST:
+        return Fault(
+            f"it is nats-server {info['version']}, and {OLDEST[0]}.{OLDEST[1]} is needed",
+            "Upgrade the server.",
+            final=True,
+        )
+    return None
+
+
+def fault_of(error: BaseException, address: Address) -> Fault:  # noqa: PLR0911  (a table)
+    """What an attempt to connect came to."""
+    text = str(error).lower()
+    if isinstance(error, UnfitServer):
+        return error.fault
+    if any(refusal in text for refusal in _REFUSALS):
+        return _credentials_refused(address)
+    if isinstance(error, ssl.SSLError):
+        return _tls(error)
+    if isinstance(error, socket.gaierror | UnicodeError):  # a label over 63 characters
+        return Fault("its name is not known", "Is the host in NATS_URL spelled correctly?")
+    if isinstance(error, TimeoutError):
+        return Fault(
+            "it does not answer in time",
+            "Does that machine run, does a firewall let you through, and is this the port for NATS "
+            "clients (4222 by default)?",
+        )
+    if "info" in text:
+        return Fault(
+            "what listens there is not a NATS server, or is only just starting",
+            "Is this NATS's client port (4222 by default)?",
+        )
+    if "maximum" in text and "connections" in text:
+        return Fault("it takes no more connections", "Raise its limit, or end other clients.")
+    refused = (
+        isinstance(error, ConnectionError) or "connect call failed" in text
+    )  # of all addresses
+    if isinstance(error, OSError) and not refused:
+        return Fault(f"it cannot be reached ({error.strerror or error})", "Is the network up?")
+    return Fault("nobody answers there", _START)
+
+
+def not_allowed(error: str, address: Address) -> Fault:
+    """The server denies what every process of this kind does first; `error` is its own text."""
+    whose = f"the user {address.user!r}" if address.user else "this client"
+    return Fault(
+        f"it denies {whose} what this process needs ({error.removeprefix('nats: ')})",
+        "Allow it in the server's configuration (deploy/nats-server.conf shows what each role "
+        "needs), or put another user into NATS_URL.",
+        final=True,
+    )
+
+
+NOT_RUNNING: Final = Fault(
+    "it has not been started yet",
+    "Start it with `threadwax up` or `threadwax nats`, or set NATS_URL to another server.",
+)
+
+NO_JETSTREAM: Final = Fault(
+    "it has no JetStream, or this user's account has none",
+    "Start nats-server with -js, or enable JetStream for the account.",
+)
+
+
+def _credentials_refused(address: Address) -> Fault:
+    if address.is_anonymous:
+        return Fault(
+            "it wants a user and a password, and NATS_URL has none", _CREDENTIALS, final=True
+        )
+    if address.name:
+        return Fault(
+            "it refuses the user and password that are kept in this data folder",
+            "Start `threadwax up` or `threadwax nats` on this data folder again.",
+        )
+    return Fault("it refuses the user and password", _CREDENTIALS, final=True)
+
+
+def _tls(error: ssl.SSLError) -> Fault:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Fault(
+            f"its certificate is not trusted ({error.verify_message})",
+            "Use the host name that the certificate is for, and let SSL_CERT_FILE name the file of "
+            "the authority that issued it.",
+            final=True,
+        )
+    return Fault(f"TLS with it fails ({error.reason})", "Is TLS set up in the server?", final=True)

@@ -1,0 +1,130 @@
+"""Kinds of settings, and what a value of each has to look like.
+
+Pure. An error's text says what is wrong and what to do, and must never hold the value itself: a
+secret may be in the wrong variable.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from shared import folders
+from shared.secret_files import secrets_dirs
+
+_QUOTES: Final = "\"'\u2018\u2019\u201c\u201d"
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
+
+
+class FromEnvironment(BaseSettings):
+    """Settings from environment variables, then from the file `.env`, then from secret files."""
+
+    model_config = SettingsConfigDict(
+        secrets_dir=secrets_dirs(), env_ignore_empty=True, extra="ignore", validate_default=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Looks for `.env` when the settings are read, not when this module is imported."""
+        del dotenv_settings
+        file = DotEnvSettingsSource(
+            settings_cls, env_file=folders.settings_file(), env_file_encoding="utf-8"
+        )
+        return init_settings, env_settings, file, file_secret_settings
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    if text[:1] in _QUOTES or text[-1:] in _QUOTES:
+        raise ValueError("it has quotation marks around it: remove them")
+    if not all(" " <= character <= "~" for character in text):
+        raise ValueError("it has a character that no key or token has: copy it again, whole")
+    return SecretStr(text)
+
+
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+"""A key or a token: it becomes part of a request's header."""
+
+
+def _address(*schemes: str) -> Callable[[str], str]:
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def checked(value: str) -> str:
+        value = value.strip()
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:
+            raise ValueError(
+                "its host or port cannot be read: write it as "
+                f"{schemes[0]}://host:port, with a port from 1 to 65535"
+            ) from None
+        if parts.scheme not in schemes:
+            raise ValueError(f"it does not begin with {wanted}: put that in front of the host")
+        if not parts.hostname or port == 0 or any(c.isspace() for c in value):
+            raise ValueError(f"it names no host: write it as {schemes[0]}://host:port")
+        return value
+
+    return checked
+
+
+WebAddress = Annotated[str, AfterValidator(_address("https", "http"))]
+SocketAddress = Annotated[str, AfterValidator(_address("wss", "ws"))]
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError(
+            "it is not the name or number of a host: use 127.0.0.1 for this machine alone, or "
+            "0.0.0.0 for every network"
+        )
+    return value
+
+
+Host = Annotated[str, AfterValidator(_host)]
+"""An address to listen on, without a port."""
+
+
+def _in_lower_case(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+AnyCase = BeforeValidator(_in_lower_case)
+"""A name from a list, in capitals or not."""
+
+
+def entries(text: str) -> tuple[str, ...]:
+    """The entries of a list, separated by commas or white space."""
+    return tuple(text.replace(",", " ").split())
+
+
+def from_json(value: Any) -> Any:
+    """An object from its JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        where = getattr(error, "pos", 0) + 1
+        raise ValueError(
+            f"it is not JSON (character {where}): use double quotes for names and texts, and put "
+            "single quotes around the whole"
+        ) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply: .env.example has an example") from None

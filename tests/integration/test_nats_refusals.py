@@ -1,0 +1,238 @@
+"""What each kind of unusable NATS server is called, and that no password reaches a wrong one."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from ops.nats_command import set_up_streams
+from ops.nats_server import NatsServer, binary
+from ops.ports import HOST, free_port
+from shared import lifecycle, names
+from shared.bus import Bus
+from shared.connection import Refused, Unavailable
+from shared.private_file import private_file
+from shared.settings import Settings
+from tests.fakes.greeter import Greeter, info
+from tests.fakes.model import FakeModel
+from tests.restricted_nats import restricted_nats
+from tests.running import Running, dataflow
+
+SECRET = "p@ss/w0rd:#?%"  # noqa: S105
+NEEDS = f"STREAM.INFO.{names.PROMPTS}"
+
+
+async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
+    """How a process with one try is refused; a process that waits ends only if that is final."""
+    with pytest.raises(Unavailable) as raised:
+        await asyncio.wait_for(Bus.connect(url, name="test", wait_s=0, needs=needs), 20)
+    if isinstance(raised.value, Refused):
+        with pytest.raises(Refused, match="cannot be used"):
+            await asyncio.wait_for(Bus.connect(url, name="test", wait_s=None, needs=needs), 20)
+    for part in ("p@ss", "w0rd", quote("p@ss", safe="")):
+        assert part not in str(raised.value)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("greeting", "words", "final"),
+    [
+        (info(version="2.9.25"), "it is nats-server 2.9.25, and 2.12 is needed", True),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "what listens there is not a NATS server", False),
+        (b"220 mail.example ESMTP\r\n", "what listens there is not a NATS server", False),
+        (b"INFO {\r\n", "what listens there is not a NATS server", False),
+        (b"", "it does not answer in time", False),
+    ],
+)
+async def test_other_servers(greeting: bytes, words: str, final: bool) -> None:
+    """None of them is sent the credentials."""
+    async with Greeter(greeting) as server:
+        url = f"nats://me:{quote(SECRET, safe='')}@127.0.0.1:{server.port}"
+        error = await refusal_of(url)
+        assert words in str(error)
+        assert isinstance(error, Refused) == final
+        assert b"pass" not in server.heard
+
+
+async def test_tls_that_is_not_offered_is_not_done_without() -> None:
+    """nats-py would send the password in clear text."""
+    async with Greeter(info()) as server:
+        url = f"tls://me:{quote(SECRET, safe='')}@127.0.0.1:{server.port}"
+        error = await refusal_of(url)
+        assert "this server offers no TLS" in str(error)
+        assert isinstance(error, Refused)
+        assert server.heard == b""
+
+
+async def test_a_server_without_room_is_waited_for() -> None:
+    answer = b"-ERR 'maximum connections exceeded'\r\n"
+    async with Greeter(info(), answer=answer) as server:
+        error = await refusal_of(f"nats://127.0.0.1:{server.port}")
+        assert "it takes no more connections" in str(error)
+        assert not isinstance(error, Refused)
+
+
+async def test_a_connection_that_is_closed_at_once_is_waited_for() -> None:
+    """As by Docker's proxy while the server behind it starts."""
+    async with Greeter(b"", hang_up=True) as server:
+        error = await refusal_of(f"nats://127.0.0.1:{server.port}")
+        assert not isinstance(error, Refused)
+        assert "only just starting" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nats://127.0.0.1:9", "nobody answers there"),
+        ("nats://nowhere.invalid:4222", "its name is not known"),
+        ("embedded:/nowhere/nats/url", "it has not been started yet"),
+    ],
+)
+async def test_unreachable_is_waited_for(url: str, words: str) -> None:
+    error = await refusal_of(url)
+    assert words in str(error)
+    assert not isinstance(error, Refused)
+
+
+async def test_the_embedded_server_without_its_password(nats: NatsServer) -> None:
+    """As with the address that `threadwax nats` prints."""
+    error = await refusal_of(nats.guest_url)
+    assert isinstance(error, Refused)
+    assert "NATS_URL lacks its password" in str(error)
+    assert "nats/url" in str(error)
+
+
+async def test_another_server_on_the_port_of_the_folder_s_own(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    """Its password is not sent there, and the process waits for the right one."""
+    home = tmp_path / "home"
+    settings = Settings.model_validate({"THREADWAX_HOME": home})
+    async with Greeter(info(server_name="somebody-else")) as other:
+        url = f"nats://threadwax:{quote(SECRET, safe='')}@127.0.0.1:{other.port}#threadwax-ab12"
+        private_file(settings.embedded_nats_url_file, url)
+        error = await refusal_of(settings.bus_url())
+        assert "another server has taken the port" in str(error)
+        connecting = asyncio.create_task(Bus.connect(settings.bus_url, name="test", wait_s=None))
+        async with asyncio.timeout(20):
+            while other.connections < 2:
+                await asyncio.sleep(0.02)
+        private_file(settings.embedded_nats_url_file, nats.address)
+        bus = await asyncio.wait_for(connecting, 20)
+        assert bus.server == f"127.0.0.1:{nats.port}"
+        assert b"CONNECT" not in other.heard
+        await bus.close()
+
+
+async def test_encoded_credentials_and_a_list_of_servers(tmp_path: Path) -> None:
+    """The password has every character that a URL cannot hold; the first server is not there."""
+    (tmp_path / "conf").write_text(
+        json.dumps({"authorization": {"users": [{"user": "a b", "password": SECRET}]}})
+    )
+    with server(tmp_path / "conf") as port:
+        url = f"nats://{quote('a b')}:{quote(SECRET, safe='')}@127.0.0.1:9,127.0.0.1:{port}"
+        bus = await Bus.connect(url, name="test", wait_s=20)
+        assert bus.server == f"127.0.0.1:9, 127.0.0.1:{port}"
+        await bus.client.flush()
+        await bus.close()
+        wrong = await refusal_of(f"nats://a:{quote(SECRET, safe='')}@127.0.0.1:{port}")
+        assert "it refuses the user and password" in str(wrong)
+        assert isinstance(wrong, Refused)
+        anonymous = await refusal_of(f"nats://127.0.0.1:{port}")
+        assert "it wants a user and a password, and NATS_URL has none" in str(anonymous)
+        assert isinstance(anonymous, Refused)
+        bus = await Bus.connect(url, name="test", wait_s=20)
+        await bus.close()
+        no_jetstream = await refusal_of(
+            url.partition(",")[0].replace(":9", f":{port}"), needs=NEEDS
+        )
+        assert "it has no JetStream" in str(no_jetstream)
+
+
+async def test_a_token(tmp_path: Path) -> None:
+    (tmp_path / "conf").write_text(json.dumps({"authorization": {"token": SECRET}}))
+    with server(tmp_path / "conf") as port:
+        url = f"nats://{quote(SECRET, safe='')}@127.0.0.1:{port}"
+        bus = await Bus.connect(url, name="test", wait_s=20)
+        await bus.close()
+
+
+async def test_a_permission_that_is_missing(tmp_path: Path) -> None:
+    """It is named, and known before the process says that it is ready."""
+    with restricted_nats(tmp_path / "restricted", "$JS.API.>") as limited:
+        await set_up_streams(limited.operator_url)
+        error = await refusal_of(limited.url, needs=NEEDS)
+        assert isinstance(error, Refused)
+        assert "it denies the user 'limited' what this process needs" in str(error)
+        assert "$js.api.stream.info.prompts" in str(error).lower()
+
+
+@pytest.mark.parametrize("command", ["dataflow", "gateway", "slack", "discord"])
+async def test_every_process_ends_in_one_line(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel, command: str
+) -> None:
+    """The supervisor learns that starting it again does not help."""
+    tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "DISCORD_TOKEN": "x"}
+    own = {name: value for name, value in tokens.items() if name.lower().startswith(command)}
+    flow = dataflow(tmp_path / "home", nats.guest_url, fake_model.base_url, command, **own).start()
+    assert await exit_code(flow) == lifecycle.CANNOT_START
+    said = [line for line in flow.log.read_text().splitlines() if line.startswith(lifecycle.SAY)]
+    assert len(said) == 1
+    assert "NATS_URL lacks its password" in said[0]
+    assert "Traceback" not in flow.log.read_text()
+
+
+async def test_set_up_only_says_what_is_missing(nats: NatsServer, tmp_path: Path) -> None:
+    (tmp_path / "conf").write_text("{}")
+    with server(tmp_path / "conf") as port, restricted_nats(tmp_path / "r", "$JS.API.>") as denied:
+        for url, words in (
+            (nats.guest_url, "NATS_URL lacks its password"),
+            (f"nats://127.0.0.1:{port}", "it has no JetStream"),
+            (denied.url, "it denies the user 'limited'"),
+            ("nats://127.0.0.1:9", "nobody answers there"),
+        ):
+            run = Running(
+                "nats", "--setup-only", log=tmp_path / f"log-{words[:9]}",
+                env={"NATS_URL": url, "THREADWAX_HOME": str(tmp_path / "home")},
+            ).start()  # fmt: skip
+            assert await exit_code(run) == 1
+            said = run.log.read_text()
+            assert words in said
+            assert "None" not in said
+            assert "Traceback" not in said
+
+
+async def exit_code(run: Running) -> int:
+    assert run.process is not None
+    return await asyncio.wait_for(asyncio.to_thread(run.process.wait), 60)
+
+
+@contextmanager
+def server(conf: Path) -> Iterator[int]:
+    """A nats-server with a configuration of a test's own; gives its port."""
+    port = free_port()
+    process = subprocess.Popen(
+        [binary(), "-c", str(conf), "-a", HOST, "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection((HOST, port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        yield port
+    finally:
+        process.kill()
+        process.wait()

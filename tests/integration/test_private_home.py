@@ -1,0 +1,163 @@
+"""Nothing in a data folder can be read by anybody but its owner, whatever wrote it."""
+
+import asyncio
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataflow.at_rest import FILE
+from shared import private_file
+from tests.running import ROOT, START_S
+
+OTHERS = 0o077
+LOOSE = 0o022
+"""The umask with which everybody may read what is created."""
+
+ALL_ADAPTERS = """
+import asyncio, os, sys
+from pathlib import Path
+from shared import private_file
+from ops import cli
+
+private_file.make_private_by_default()
+home = Path(os.environ["THREADWAX_HOME"])
+private_file.make_private(home)
+
+from bots.discord.memory_file import MemoryFile
+from bots.slack.installations import Store
+
+memory = MemoryFile(
+    home / "discord" / "memory.sqlite", "CREATE TABLE IF NOT EXISTS t (a)", keep="SELECT a FROM t",
+    start_over=lambda rows: None,
+)
+memory.open()
+memory.run("INSERT INTO t VALUES (1)")
+asyncio.run(Store(f"sqlite:///{home / 'slack.sqlite3'}", "1").create())
+print("made", flush=True)
+sys.stdin.read()
+"""
+
+
+def looser(home: Path) -> list[str]:
+    """What others could read, with its mode."""
+    found = []
+    for path in (home, *home.rglob("*")):
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        if mode & OTHERS and not path.is_symlink():
+            found.append(f"{path.relative_to(home)} {mode:o}")
+    return found
+
+
+def environment(home: Path, **extra: str) -> dict[str, str]:
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS", "THREADWAX"))
+    }
+    return {**kept, "THREADWAX_HOME": str(home), "THREADWAX_REST_AFTER_S": "2", **extra}
+
+
+async def started(home: Path, **extra: str) -> asyncio.subprocess.Process:
+    """`up` with a loose umask, once its parts are ready."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops.cli", "up", "--no-chat",
+        cwd=ROOT, env=environment(home, **extra), umask=LOOSE, stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr
+    missing = {"nats ", "model ", "dataflow ", "gateway "}
+    async with asyncio.timeout(START_S):
+        while missing:
+            line = (await process.stderr.readline()).decode()
+            assert line, missing
+            if " ready " in line:
+                missing -= {name for name in missing if line.startswith(name)}
+    return process
+
+
+@pytest.mark.timeout(180)
+async def test_a_full_start_leaves_nothing_for_others(tmp_path: Path) -> None:
+    """NATS's store, recovery store, logs, locks, sockets, and every adapter's files."""
+    home = tmp_path / "home"
+    process = await started(home)
+    adapters = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ALL_ADAPTERS, cwd=ROOT, env=environment(home), umask=LOOSE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        asked = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops.cli", "ask", "--user", "ada", "Where is Paris?",
+            cwd=ROOT, env=environment(home), umask=LOOSE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        answer, _ = await asyncio.wait_for(asked.communicate(), START_S)
+        assert answer
+        assert adapters.stdout
+        assert await asyncio.wait_for(adapters.stdout.readline(), START_S) == b"made\n"
+        recovery = home / "dataflow" / "recovery"
+        async with asyncio.timeout(START_S):
+            while not (recovery / f"{FILE}-wal").exists():
+                await asyncio.sleep(0.05)
+        for expected in ("discord/memory.sqlite", "slack.sqlite3", "logs/dataflow.log", "nats/url"):
+            assert (home / expected).exists(), expected
+        assert looser(home) == []
+    finally:
+        for other in (adapters, process):
+            other.send_signal(signal.SIGTERM)
+            await other.communicate()
+    assert looser(home) == []
+
+
+@pytest.mark.timeout(180)
+async def test_an_older_looser_folder_is_tightened(tmp_path: Path) -> None:
+    """As older versions left it; a file that a link leads to stays as it is."""
+    home = tmp_path / "home"
+    for name in ("nats/js", "dataflow/recovery", "discord", "logs", "terminal", "model"):
+        (home / name).mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    outside.chmod(0o644)
+    (home / "logs" / "link").symlink_to(outside)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        (home / f"slack.sqlite3{suffix}").touch()
+    (home / "discord" / "memory.sqlite").touch()
+    for path in (home, *home.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o777 if path.is_dir() else 0o666)
+    process = await started(home)
+    process.send_signal(signal.SIGTERM)
+    await process.communicate()
+    assert looser(home) == []
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o644
+
+
+def test_a_folder_with_other_things_in_it_stays_open(tmp_path: Path) -> None:
+    """THREADWAX_HOME may be a person's own folder: only what is ours in it is closed."""
+    (tmp_path / "nats").mkdir()
+    (tmp_path / "photos").mkdir()
+    for folder in (tmp_path, tmp_path / "nats", tmp_path / "photos"):
+        folder.chmod(0o755)
+    private_file.make_private(tmp_path)
+    modes = [
+        stat.S_IMODE(f.stat().st_mode) for f in (tmp_path, tmp_path / "nats", tmp_path / "photos")
+    ]
+    assert modes == [0o755, 0o700, 0o755]
+
+
+@pytest.mark.parametrize("what", ["a file", "below a file"])
+def test_a_data_folder_that_cannot_be_one(tmp_path: Path, what: str) -> None:
+    """One line with the remedy, not a traceback."""
+    file = tmp_path / "file"
+    file.touch()
+    home = file if what == "a file" else file / "home"
+    for command in ("up", "nats", "dataflow", "gateway", "chat"):
+        ran = subprocess.run(
+            [sys.executable, "-m", "ops.cli", command], cwd=ROOT, env=environment(home),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 78, ran.stderr
+        assert f"the data folder {home} cannot be used: " in ran.stderr
+        assert "THREADWAX_HOME" in ran.stderr
+        assert "Traceback" not in ran.stderr

@@ -1,0 +1,92 @@
+"""Where the data folder and `.env` are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared import folders
+from shared.settings import Settings
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, without THREADWAX_HOME."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("THREADWAX_HOME", raising=False)
+    return folder
+
+
+def test_a_folder_with_data_or_settings_is_used(here: Path) -> None:
+    """Either of the two is enough."""
+    (here / ".env").write_text("THREADWAX_MODEL=one\n")
+    assert Settings().home == here / ".threadwax"
+    assert Settings().model == "one"
+    (here / ".env").unlink()
+    (here / ".threadwax").mkdir()
+    assert Settings().home == here / ".threadwax"
+    assert Settings().model is None
+
+
+@pytest.mark.usefixtures("here")
+def test_elsewhere_a_checkout_keeps_its_data() -> None:
+    """`.venv/bin/threadwax` of a checkout starts nowhere from scratch."""
+    assert Settings().home == CHECKOUT / ".threadwax"
+    assert folders.settings_file() == CHECKOUT / ".env"
+
+
+def test_an_installed_program_uses_the_user_s_own_folders(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the platform has them; on Linux XDG's."""
+    monkeypatch.setattr(folders, "_PROGRAM", here)
+    monkeypatch.setenv("XDG_DATA_HOME", str(here / "share"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(here / "config"))
+    if sys.platform == "linux":
+        assert Settings().home == here / "share" / "threadwax"
+        assert folders.settings_file() == here / "config" / "threadwax" / ".env"
+    assert Settings().home.is_absolute()
+
+
+def test_threadwax_home_wins(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment it is relative to the current folder, in `.env` to that file."""
+    monkeypatch.setenv("THREADWAX_HOME", "mine")
+    assert Settings().home == here / "mine"
+    monkeypatch.delenv("THREADWAX_HOME")
+    (here / ".env").write_text("THREADWAX_HOME=ours\n")
+    assert Settings().home == here / "ours"
+    monkeypatch.setenv("THREADWAX_HOME", "~/deep")
+    assert Settings().home == Path.home() / "deep"
+
+
+def test_data_elsewhere_is_pointed_out(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that begins with an empty memory says where the other one is."""
+    (here / ".env").touch()
+    older = here / "older"
+    (older / ".threadwax" / "nats").mkdir(parents=True)
+    monkeypatch.setattr(folders, "_PROGRAM", older)
+    monkeypatch.setenv("XDG_DATA_HOME", str(here / "share"))
+    assert folders.other_data(Settings().home) == [older / ".threadwax"]
+    assert folders.other_data(older / ".threadwax") == []
+
+
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    """The shell is still in it."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    script = f"cd {folder} && rmdir {folder} && {sys.executable} -m ops.cli doctor"
+    ran = subprocess.run(
+        ["sh", "-c", script],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert ran.stderr == "the current folder no longer exists: change to one that does\n"
