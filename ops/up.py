@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ops.join import running_here
 from ops.nats_command import set_up_streams
 from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
 from shared import lifecycle
@@ -110,6 +111,9 @@ class _Up:
 
     async def _work(self) -> int:
         """Starts everything; returns the chat's exit code, or 1 if NATS cannot be had."""
+        if self._chat and (owner := running_here(self._settings)):
+            _say("up", f"joining    process {owner} runs everything already: only a chat is added")
+            return await self._run_chat()
         wanted = [part for part in PARTS if part.wanted(self._settings)]
         children = {part: self._child(part) for part in wanted}
         self._children = list(children.values())
