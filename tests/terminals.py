@@ -10,10 +10,12 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import termios
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import pyte
@@ -138,6 +140,52 @@ class Typed:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Tmux:
+    """One program in a window of tmux, which wraps rows again as most terminals do."""
+
+    def __init__(self, socket: Path, command: Sequence[str], environment: dict[str, str]) -> None:
+        self._tmux = ("tmux", "-f", os.devnull, "-S", str(socket))
+        self._environment = {key: value for key, value in environment.items() if key != "TMUX"}
+        self._run("new-session", "-d", "-x", "100", "-y", "24", shlex.join(command))
+
+    @property
+    def shown(self) -> str:
+        """The rows on the screen and those that have scrolled off it."""
+        rows = self._run("capture-pane", "-p", "-S", "-").splitlines()
+        return "\n".join(row.rstrip() for row in rows).rstrip()
+
+    def type(self, text: str) -> None:
+        """Types."""
+        self._run("send-keys", "-l", text)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Gives the window another size."""
+        self._run("resize-window", "-x", str(columns), "-y", str(rows))
+
+    async def until(self, pattern: str) -> None:
+        """Waits until the pattern is shown."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while not re.search(pattern, self.shown):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"no {pattern!r} in:\n{self.shown}") from None
+
+    def _run(self, *arguments: str) -> str:
+        command = [*self._tmux, *arguments]
+        done = subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self._run("kill-server")
 
 
 def _row(cells: Any, columns: int) -> str:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
@@ -24,7 +24,6 @@ from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
 from prompt_toolkit.layout.processors import TabsProcessor
-from prompt_toolkit.layout.screen import Char
 from prompt_toolkit.output.vt100 import Vt100_Output
 from typing_extensions import override
 
@@ -32,14 +31,12 @@ from bots.terminal.drawing import Drawing
 from bots.terminal.history import History
 from bots.terminal.lines import PROMPT, Lines
 from bots.terminal.plain import plain
-from bots.terminal.reflow import rows_added, wraps_again
+from bots.terminal.reflow import wraps_again
+from bots.terminal.resizing import Resizing, size_of_terminal
 from shared.text import repaired
 
 _TYPED_AHEAD_BYTES: Final = 1 << 16
 """More than a terminal keeps."""
-
-_SETTLED_S: Final = 0.5
-"""A window has its size if it keeps it for this long. tmux reports sizes up to 0.25 s late."""
 
 _CONTINUATION: Final = " " * len(PROMPT)
 
@@ -59,22 +56,20 @@ class Editor(Lines):
         self.leaving = False
         """Whether the person leaves once these are answered."""
         self._history = history
-        self._wraps_again = wraps_again(environment)
         self._input = Vt100Input(sys.stdin)
         self._output = Vt100_Output(
             sys.stdout,
-            _size,
+            size_of_terminal,
             term=environment.get("TERM"),
             enable_cpr=False,  # its answer could arrive in the shell after us
         )
         self._message: StyleAndTextTuples = [("", PROMPT)]
         self._unprinted = ""
-        self._drawn_for: Size | None = None
-        self._settling: asyncio.TimerHandle | None = None
-        self._resized: Callable[[], None]
-        self._settle_now: Callable[[], None]
         self._session = self._new_session()
         self._app = self._session.app
+        self._resizing = Resizing(
+            self._app, wraps_again=wraps_again(environment), settled=self._size_settled
+        )
         self._line = self._session.default_buffer
         self._arrived = asyncio.Event()
         self._closed = False
@@ -135,11 +130,11 @@ class Editor(Lines):
             return
         self._closed = True
         self._arrived.set()
-        self._settle_now()
+        self._resizing.end()
         for text in filter(str.strip, (*self.queued, repaired(self._line.text))):
             self.print(self.drawing.dim(f"Not asked: {text}", self.size.columns))
         if self._app.is_running and not self._app.is_done:
-            self._app.exit(exception=EOFError())
+            self._app.exit(result="")
 
     # --- the screen -------------------------------------------------------------------------
 
@@ -151,7 +146,7 @@ class Editor(Lines):
     def print(self, rows: str) -> None:
         """Prints rows above the editor, for good."""
         self._unprinted += rows
-        if not self._is_settling():
+        if not self._resizing.goes_on():
             self._print_now()
 
     def show(self, above: Sequence[str]) -> None:
@@ -177,7 +172,6 @@ class Editor(Lines):
             output=self._output,
         )
         session.default_buffer.accept_handler = self._accept
-        self._let_sizes_settle(session)
         return session
 
     def _keys(self) -> KeyBindings:
@@ -228,49 +222,9 @@ class Editor(Lines):
         Vt100Parser(keys.append).feed(typed.replace("\n", "\r"))
         store_typeahead(self._input, keys)
 
-    # --- windows that change their size -------------------------------------------------------
-
-    def _let_sizes_settle(self, session: "PromptSession[str]") -> None:
-        """Has nothing drawn while the window changes its size.
-
-        Rows drawn for a width that the terminal no longer has cannot be found again afterwards.
-        """
-        app = session.app
-        draw, resized = app.renderer.render, app._on_resize  # noqa: SLF001  (the only hook there is)
-
-        def render(*arguments: Any, **how: Any) -> None:
-            if how.get("is_done") or not self._is_settling():
-                self._drawn_for = self.size
-                draw(*arguments, **how)
-
-        def settled() -> None:
-            self._settling = None
-            self._drawn_for = self.size
-            self._account_for_wrapping()
-            self.changed()
-            resized()
-            self._print_now()
-
-        def on_resize() -> None:
-            if self._settling:
-                self._settling.cancel()
-            self._settling = asyncio.get_running_loop().call_later(_SETTLED_S, settled)
-
-        def settle_now() -> None:
-            if self._settling:
-                self._settling.cancel()
-                settled()
-
-        app.renderer.render = render  # type: ignore[method-assign]
-        app._on_resize = on_resize  # type: ignore[method-assign]  # noqa: SLF001
-        app.terminal_size_polling_interval = None  # the signal is enough
-        self._resized, self._settle_now = on_resize, settle_now
-
-    def _is_settling(self) -> bool:
-        """Whether the window changes its size, which may be seen before the signal comes."""
-        if not self._settling and self._drawn_for not in {None, self.size}:
-            self._resized()
-        return self._settling is not None
+    def _size_settled(self) -> None:
+        self.changed()
+        self._print_now()
 
     def _print_now(self) -> None:
         rows, self._unprinted = self._unprinted, ""
@@ -282,29 +236,6 @@ class Editor(Lines):
             self._output.write_raw(rows.replace("\n", "\r\n"))
             self._output.flush()
         self._app.invalidate()
-
-    def _account_for_wrapping(self) -> None:
-        """Goes up by the rows that a narrower window has added to those that are drawn."""
-        screen = self._app.renderer.last_rendered_screen
-        if screen is None or not self._wraps_again:
-            return
-        cursor = screen.get_cursor_position(self._session.layout.current_window)
-        widths = [_width_of(screen.data_buffer[y]) for y in range(cursor.y)]
-        if added := rows_added(widths, cursor.x, self.size.columns):
-            self._output.cursor_up(added)
-
-
-def _size() -> Size:
-    try:
-        size = os.get_terminal_size(sys.stdout.fileno())
-    except OSError:
-        size = os.terminal_size((0, 0))
-    return Size(rows=size.lines or 24, columns=size.columns or 80)
-
-
-def _width_of(row: Mapping[int, Char]) -> int:
-    """The columns that a drawn row takes, without the blanks at its end."""
-    return max((x + cell.width for x, cell in row.items() if cell.char.strip()), default=0)
 
 
 def _echo(text: str) -> str:

@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import shutil
 import signal
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ import pytest
 from bots.terminal.words import SILENT
 from shared.messages import Ask, Reset, Stop
 from tests.fakes.flow import FakeFlow
-from tests.fixtures_terminal import chat
-from tests.terminals import PASTE, Typed
+from tests.fixtures_terminal import PROGRAM, chat
+from tests.terminals import PASTE, Tmux, Typed
 
 Environment = dict[str, str]
 
@@ -319,6 +321,37 @@ async def test_a_late_answer_keeps_what_is_being_typed(
         await typed.until("half a qu")
         flow.release()
         await typed.until("earlier question «wait for me»:\necho wait for me\n\nyou> half a qu$")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+async def test_a_window_that_changes_its_size_repeats_nothing(
+    chat_environment: Environment, flow: FakeFlow, tmp_path: Path
+) -> None:
+    """Neither what has been said, nor what grows, nor what is being typed, at any pace."""
+    del flow
+    command = [sys.executable, "-c", PROGRAM, "ada"]
+    with Tmux(tmp_path / "socket", command, chat_environment) as tmux:
+        await tmux.until("you>")
+        tmux.type("grow\r")
+        await tmux.until("part 5")
+        for columns, rows in ((60, 24), (40, 24), (120, 30), (50, 20), (100, 24)):
+            tmux.resize(columns, rows)
+            await asyncio.sleep(0.1)
+        await tmux.until("The end of it")
+        tmux.type("stoppable\r")
+        await tmux.until("said so far")
+        tmux.type("a line that is longer than the window is going to be, " * 2 + "x")
+        await tmux.until("x$")
+        for columns in (60, 40, 90, 45):
+            tmux.resize(columns, 24)
+            await asyncio.sleep(0.7)
+        await tmux.until(r"x$")
+        shown = tmux.shown
+        parts = [int(number) for number in re.findall(r"part\s+(\d+)", shown)]
+        assert parts == list(range(FakeFlow.GROWN_PARTS))
+        assert shown.count("said so far") == shown.count("Ctrl-C stops") == 1
+        assert shown.count("you> a line") == 1
+        assert shown.count("you> grow") == 1
 
 
 # --- why there is no answer -------------------------------------------------------------------
