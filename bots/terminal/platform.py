@@ -78,7 +78,8 @@ class Terminal:
         self._stopping = False
         self._stop: asyncio.Task[bool] | None = None
         self._warned_at = -LEAVE_WITHIN_S
-        self._interrupts: asyncio.Queue[None] = asyncio.Queue()
+        self._publish: Publish | None = None
+        self._unsent: Ask | None = None
         self._failed = False
         self._exit_code = 0
 
@@ -89,7 +90,7 @@ class Terminal:
 
     async def listen(self, publish: Publish) -> None:
         """Asks each line and waits for its answer, until there are no more lines."""
-        interrupts = asyncio.create_task(self._obey_interrupts(publish))
+        self._publish = publish
         try:
             while True:
                 try:
@@ -100,7 +101,6 @@ class Terminal:
                 if line is None or not await self._take(line, publish):
                     return
         finally:
-            interrupts.cancel()
             self._screen.close()
 
     async def _take(self, line: str, publish: Publish) -> bool:
@@ -133,6 +133,9 @@ class Terminal:
             said_at=datetime.now(UTC),
             text=line,
         )
+        if self._unsent and self._unsent.text == line:
+            event = self._unsent  # it may have been stored after all: the same id stores it once
+        self._unsent = None
         # Known before it is published: the answer may be there before the acknowledgement.
         self._asked = event.id
         self._stopping = False
@@ -145,6 +148,7 @@ class Terminal:
                 await self._answered.wait()
             else:
                 self._screen.unanswered()
+                self._unsent = event
                 self._lines.hold()
                 self._lines.give_back(line)
         finally:
@@ -202,26 +206,24 @@ class Terminal:
     # --- Ctrl-C ------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
-        """Does what Ctrl-C means now: stop the answer, clear the line, or leave."""
-        self._interrupts.put_nowait(None)
+        """Does what Ctrl-C means now: stop the answer, clear the line, or leave.
 
-    async def _obey_interrupts(self, publish: Publish) -> None:
-        while True:
-            await self._interrupts.get()
-            if self._asked and not self._stopping:
-                self._stop_answer(self._asked, publish)
-            elif self._lines.clear():
-                self._warned_at = -LEAVE_WITHIN_S
-            elif self._asked:
-                self._screen.note(LEFT_UNANSWERED)
-                self.leave()
-            elif not self._interactive:
-                self.leave(INTERRUPTED)
-            elif time.monotonic() - self._warned_at < LEAVE_WITHIN_S:
-                self.leave()
-            else:
-                self._warned_at = time.monotonic()
-                self._screen.hint("Ctrl-C again leaves, and so does Ctrl-D.")
+        At once, so that what is typed after it is not cleared with the line.
+        """
+        if self._asked and self._publish and not self._stopping:
+            self._stop_answer(self._asked, self._publish)
+        elif self._lines.clear():
+            self._warned_at = -LEAVE_WITHIN_S
+        elif self._asked:
+            self._screen.note(LEFT_UNANSWERED)
+            self.leave()
+        elif not self._interactive:
+            self.leave(INTERRUPTED)
+        elif time.monotonic() - self._warned_at < LEAVE_WITHIN_S:
+            self.leave()
+        else:
+            self._warned_at = time.monotonic()
+            self._screen.hint("Ctrl-C again leaves, and so does Ctrl-D.")
 
     def _stop_answer(self, asked: str, publish: Publish) -> None:
         self._stopping = True
@@ -260,8 +262,9 @@ class Terminal:
                 self._asked = None
                 self._answered.set()
         else:
-            question = reply.prompt_text or "(not kept)"
-            self._screen.late_answer(question, text)
+            if self._unsent and reply.prompt_id == self._unsent.id:
+                self._unsent = None
+            self._screen.late_answer(reply.prompt_text or "(not kept)", text)
         logger().debug("printed", prompt=reply.prompt_id)
         return reply.prompt_id
 
