@@ -257,7 +257,12 @@ def discord(*, http_port: int | None, log_level: str | None) -> None:
 @threadwax.command()
 @click.option("--user", help="Whose conversation it is; by default your user name here.")
 def chat(*, user: str | None) -> None:
-    """Chat in this terminal; with piped input each line is a question."""
+    """Chat in this terminal; with piped input each line is a question.
+
+    Exit code 0: every question was answered. 1: a question could not be sent or was answered with
+    a notice of failure (piped input), or a chat as this user is already open. 2: wrong usage.
+    130, 143: Ctrl-C or SIGTERM ended it.
+    """
     import getpass  # noqa: PLC0415
 
     from bots.terminal.run import main  # noqa: PLC0415
@@ -270,7 +275,11 @@ def chat(*, user: str | None) -> None:
 @click.option("--timeout", "timeout_s", default=ASK_TIMEOUT_S, help="Seconds to wait.")
 @click.argument("text")
 def ask(*, user: str, timeout_s: float, text: str) -> None:
-    """Ask one question and print the answer."""
+    """Ask one question and print the answer.
+
+    Exit code 0: it was answered. 1: it was refused, answered with a notice of failure, or not
+    answered in time; standard error says which. 2: wrong usage. 130: Ctrl-C.
+    """
     from ops.ask import main  # noqa: PLC0415
 
     sys.exit(main(_settings("ask"), user, text, timeout_s))

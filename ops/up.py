@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ops.join import running_here
 from ops.nats_command import set_up_fault, set_up_streams
 from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
 from shared import lifecycle
@@ -120,11 +121,10 @@ class _Up:
 
     async def _work(self) -> int:
         """Starts everything; returns the chat's exit code, or 1 if NATS cannot be had."""
-        wanted = [part for part in PARTS if part.wanted(self._settings)]
-        for part in PARTS:
-            if part.how and part not in wanted:
-                _say(part.name, f"off        set {part.how}")
-        children = {part: self._child(part) for part in wanted}
+        if self._chat and (owner := running_here(self._settings)):
+            _say("up", f"joining    process {owner} runs everything already: only a chat is added")
+            return await self._run_chat()
+        children = {part: self._child(part) for part in self._wanted()}
         self._children = list(children.values())
         for part, child in children.items():
             if not part.needs_nats:
@@ -141,6 +141,14 @@ class _Up:
             return await self._run_chat()
         await asyncio.Event().wait()
         return 0
+
+    def _wanted(self) -> list[Part]:
+        """The parts that these settings want; says what would start the others."""
+        wanted = [part for part in PARTS if part.wanted(self._settings)]
+        for part in PARTS:
+            if part.how and part not in wanted:
+                _say(part.name, f"off        set {part.how}")
+        return wanted
 
     async def _nats_ready(self) -> bool:
         if self._settings.nats_url is None:

@@ -137,6 +137,14 @@ class Settings(FromEnvironment):
         "it comes back with the next word. Not in a cluster over several machines.",
     )
 
+    chat_history: int = Field(
+        1000,
+        alias="THREADWAX_CHAT_HISTORY",
+        ge=0,
+        description="Questions that the terminal chat remembers for its Up key, in a private file "
+        "of the data folder; 0 remembers none.",
+    )
+
     cluster: str | None = Field(
         None,
         alias="THREADWAX_CLUSTER",

@@ -104,7 +104,7 @@ def ask_of(
         raise Refused(BAD_REQUEST, f"user_id cannot be used: {error}") from error
     _, token = names.split_user(user)
     return Ask(
-        id=_prompt_id(token, headers.get(MESSAGE_ID) or fresh_id),
+        id=prompt_id_of(token, headers.get(MESSAGE_ID) or fresh_id),
         user=user,
         place=Place(platform=PLATFORM, channel=token, audience="direct"),
         address={"inbox": inbox},
@@ -169,8 +169,8 @@ def _prompt(body: _Body) -> str:
     return value
 
 
-def _prompt_id(token: str, message_id: str) -> str:
-    """The same id for the same user and message id, and for no other; hashed where it is long."""
+def prompt_id_of(token: str, message_id: str) -> str:
+    """The id of a question with that `Nats-Msg-Id`; another user's has another id."""
     try:
         readable = f"{PLATFORM}-{token}-{names.encoded(message_id)}"
     except names.BadName:

@@ -1,61 +1,80 @@
-"""Reads a person's lines from standard input without holding up the event loop.
+"""What a person types or a pipe brings, one question at a time.
 
-It must never lose what was typed: a line that is too long is told apart, not cut silently.
+It must never lose what was typed: a line that is too long is reported, not cut silently.
 """
 
 import asyncio
 import contextlib
-import io
+import os
 import queue
-import sys
 import threading
-from typing import Final
+from typing import Final, Protocol, TextIO
 
 from shared.messages import TEXT_LIMIT_CHARS
+from shared.text import repaired
 
 PROMPT: Final = "you> "
 
 _LONGEST_LINE_BYTES: Final = 4 * TEXT_LIMIT_CHARS + 2
-"""A character takes four bytes at most, the line's end two. What is longer is surely too long."""
+"""A character takes at most four bytes, the line's end two: a longer line is certainly too long."""
 
-_SKIP_BYTES: Final = 1 << 16
+_READ_BYTES: Final = 1 << 16
 
 
 class TooLong(Exception):  # noqa: N818  (named by what it is about, as all our errors)
     """A line of which no more was kept than shows that it is too long."""
 
 
-class Lines:
-    """Lines of standard input, one at a time and only when asked for.
+class Lines(Protocol):
+    """Where questions come from."""
 
-    On a terminal with line editing and history. A thread does the reading, because neither a
-    terminal's line editor nor a pipe or file can be waited for in an event loop; it is a daemon, so
-    that a read that never ends does not hold up the end of the program.
+    async def next(self) -> str | None:
+        """The next question, waited for; None when there are no more.
+
+        Raises:
+            TooLong: it was longer than any question may be.
+        """
+
+    def clear(self) -> bool:
+        """Clears what is being typed; False if there was nothing."""
+
+    def hold(self) -> None:
+        """Puts questions that were typed ahead back into the line, to be looked at again."""
+
+    def give_back(self, text: str) -> None:
+        """Puts a question that could not be sent back into the line, if there is one."""
+
+    def close(self) -> None:
+        """Ends the lines, also for the one who waits for the next."""
+
+
+class PlainLines(Lines):
+    """Lines of a pipe, a file, or a terminal that can only print; read when they are asked for.
+
+    A thread reads, because files and pipes cannot be waited for in one way. It uses the descriptor
+    itself: a buffered stream that a thread waits in makes the interpreter abort at its end. It is
+    a daemon, so that a read that never ends does not hold up the end of the program.
     """
 
-    def __init__(self, *, interactive: bool) -> None:
-        self._interactive = interactive
+    def __init__(self, source: TextIO | None, *, prompt: str = "") -> None:
+        """Reads `source` (None: a closed standard input); `prompt` is printed before each line."""
+        self._descriptor = source.fileno() if source else None
+        self._prompt = prompt
         self._wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._next: asyncio.Future[str | None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._closed = False
+        self._read = b""
+        self._closed = source is None
         self._reading = False
         threading.Thread(target=self._read_on, daemon=True, name="stdin").start()
 
-    @property
-    def prompting(self) -> bool:
-        """Whether the person is being asked for a line now."""
-        return self._next is not None
-
     async def next(self) -> str | None:
-        """The next line without its end; None when there are no more.
-
-        Raises:
-            TooLong: the line was longer than any question may be.
-        """
+        """The next line without its end."""
         if self._closed:
             return None
         self._next = self._loop.create_future()
+        if self._prompt:
+            print(self._prompt, end="", flush=True)  # noqa: T201  (a person reads it)
         if not self._reading:
             self._reading = True
             self._wanted.put(None)
@@ -64,8 +83,18 @@ class Lines:
         finally:
             self._next = None
 
+    def clear(self) -> bool:
+        """False: the terminal itself clears the line when Ctrl-C is pressed."""
+        return False
+
+    def hold(self) -> None:
+        """Nothing: what is typed ahead is in the terminal's hands."""
+
+    def give_back(self, text: str) -> None:
+        """Nothing: a pipe has no line that could be edited."""
+
     def close(self) -> None:
-        """Ends the lines, also for who waits for one."""
+        """Ends the lines, also for the one who waits for the next."""
         self._closed = True
         if self._next and not self._next.done():
             self._next.set_result(None)
@@ -73,40 +102,37 @@ class Lines:
     def _read_on(self) -> None:
         while True:
             self._wanted.get()
-            result: str | Exception | None
+            result: str | TooLong | None
             try:
-                result = _typed() if self._interactive else _piped()
-            except EOFError:
-                result = None
-            except (TooLong, OSError) as error:
+                result = self._line()
+            except TooLong as error:
                 result = error
+            except OSError:  # a terminal that is gone, or whose foreground is another process
+                result = None
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._take, result)
 
-    def _take(self, result: str | Exception | None) -> None:
+    def _take(self, result: str | TooLong | None) -> None:
         self._reading = False
         if self._next is None or self._next.done():
             return
-        if isinstance(result, Exception):
+        if isinstance(result, TooLong):
             self._next.set_exception(result)
         else:
             self._next.set_result(result)
 
+    def _line(self) -> str | None:
+        line = self._until_line_end()
+        if len(line) > _LONGEST_LINE_BYTES:
+            raise TooLong
+        return repaired(line.decode("utf-8", "replace")).rstrip("\r\n") if line else None
 
-def _typed() -> str:
-    line = input(PROMPT)
-    # What is no UTF-8 comes as lone surrogates, which no message can carry.
-    return line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _piped() -> str | None:
-    # Unbuffered: a buffered stream that a thread waits in makes the interpreter abort at its end.
-    source = io.FileIO(sys.stdin.fileno(), closefd=False)
-    line = source.readline(_LONGEST_LINE_BYTES)
-    if not line:
-        return None
-    if len(line) == _LONGEST_LINE_BYTES and not line.endswith(b"\n"):
-        while line and not line.endswith(b"\n"):
-            line = source.readline(_SKIP_BYTES)
-        raise TooLong
-    return line.decode("utf-8", "replace").rstrip("\r\n")
+    def _until_line_end(self) -> bytes:
+        """A line with its end; of a too long one the first bytes. Empty at the end of input."""
+        kept = bytearray()
+        while True:
+            line, end, self._read = self._read.partition(b"\n")
+            kept += (line + end)[: _LONGEST_LINE_BYTES + 1 - len(kept)]
+            if end or not (more := os.read(self._descriptor or 0, _READ_BYTES)):
+                return bytes(kept)
+            self._read = more

@@ -1,10 +1,12 @@
-"""The terminal as a chat platform: a line is a question, its answer is printed below.
+"""The terminal as a chat platform: a line is a question, and its answer is printed below it.
 
 It must never lose an answer: one that comes after its chat was closed is shown in the next one.
 """
 
 import asyncio
 import hashlib
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,6 +14,7 @@ from bots.platform import Part, Publish
 from bots.split_text import Length
 from bots.terminal.lines import Lines, TooLong
 from bots.terminal.screen import Screen
+from bots.terminal.words import DISCONNECTED, EXIT_WORDS, HELP, LEFT_UNANSWERED, SILENT
 from shared import names
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
@@ -23,24 +26,17 @@ INTERRUPTED: Final = 130
 """A shell's exit code for a program that Ctrl-C ended: 128 + SIGINT."""
 
 SILENCE_S: Final = 15.0
-"""After so long without a word of the answer it is told what may be missing."""
+"""Without any sign of the answer for this long, it is said which process gives none. The dataflow
+reports after 10 s why a question waits.
+"""
+
+LEAVE_WITHIN_S: Final = 3.0
+"""A second Ctrl-C within this time leaves."""
 
 _TOKEN_CHARS: Final = 120
-"""Of a prompt id's 200, so that session and number fit behind the user."""
+"""Of a prompt id's 200, so that session and number fit after the user."""
 
 _PLACE: Final = Place(platform="terminal", channel="terminal", audience="direct")
-
-HELP: Final = (
-    "Write a line and press Enter; the answer appears below.\n"
-    "/help   this text\n"
-    "/reset  begin a new conversation: what was said here is forgotten\n"
-    "/quit   leave (as Ctrl-D does)\n"
-    "Ctrl-C  stops an answer; at the prompt, twice, it leaves"
-)
-SILENT: Final = (
-    "No answer yet, still waiting. Is the dataflow running? "
-    "`threadwax up` starts everything; `threadwax doctor` tells what is missing."
-)
 
 
 class Terminal:
@@ -53,9 +49,19 @@ class Terminal:
     text_length: Length = staticmethod(len)
 
     def __init__(
-        self, *, user: str, session: str, lines: Lines, screen: Screen, interactive: bool
+        self,
+        *,
+        user: str,
+        session: str,
+        lines: Lines,
+        screen: Screen,
+        interactive: bool,
+        connected: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Wires a chat of `user`; `session` is random, since a terminal numbers no lines itself."""
+        """Wires a chat of `user`; `session` is random, since a terminal numbers no lines itself.
+
+        `connected` returns whether NATS answers now.
+        """
         _, token = names.split_user(user)
         if len(token) > _TOKEN_CHARS:
             token = hashlib.sha256(token.encode()).hexdigest()[:32]
@@ -64,21 +70,29 @@ class Terminal:
         self._lines = lines
         self._screen = screen
         self._interactive = interactive
+        self._connected = connected
         self._number = 0
         self._asked: str | None = None
         self._answered = asyncio.Event()
         self._heard = asyncio.Event()
         self._stopping = False
-        self._warned = False
-        self._interrupted = asyncio.Event()
-        self.exit_code = 0
+        self._stop: asyncio.Task[bool] | None = None
+        self._warned_at = -LEAVE_WITHIN_S
+        self._publish: Publish | None = None
+        self._unsent: Ask | None = None
+        self._failed = False
+        self._exit_code = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 if each question has its answer, 1 if one has none; else what ended the chat."""
+        return self._exit_code or (NOTHING_PUBLISHED if self._failed else 0)
 
     async def listen(self, publish: Publish) -> None:
         """Asks each line and waits for its answer, until there are no more lines."""
-        interrupts = asyncio.create_task(self._obey_interrupts(publish))
+        self._publish = publish
         try:
             while True:
-                self._warned = False
                 try:
                     line = await self._lines.next()
                 except TooLong:
@@ -87,7 +101,6 @@ class Terminal:
                 if line is None or not await self._take(line, publish):
                     return
         finally:
-            interrupts.cancel()
             self._screen.close()
 
     async def _take(self, line: str, publish: Publish) -> bool:
@@ -95,14 +108,19 @@ class Terminal:
         words = line.strip()
         if words == "/quit":
             return False
+        if words in EXIT_WORDS and self._interactive:
+            self._screen.note("Leaving. To ask about this word, write it in a sentence.")
+            return False
         if words == "/help":
             self._show_own(HELP)
         elif words == "/reset":
             return await self._reset(publish)
         elif words.startswith("/") and len(words.split()) == 1 and words.count("/") == 1:
+            self._failed = not self._interactive
             self._show_own(f"There is no command {words[:40]}. /help lists them.")
         elif len(line) > TEXT_LIMIT_CHARS:
             self._refuse_length(len(line))
+            self._lines.give_back(line)
         elif words:
             return await self._ask(line, publish)
         return True
@@ -115,36 +133,43 @@ class Terminal:
             said_at=datetime.now(UTC),
             text=line,
         )
+        if self._unsent and self._unsent.text == line:
+            event = self._unsent  # it may have been stored after all: the same id stores it once
+        self._unsent = None
         # Known before it is published: the answer may be there before the acknowledgement.
         self._asked = event.id
         self._stopping = False
         self._answered.clear()
         self._heard.clear()
-        if not await self._published(event, publish):
-            self._asked = None
-            return self._interactive or not self.exit_code
         self._screen.waiting()
         silence = asyncio.create_task(self._break_silence())
         try:
-            await self._answered.wait()
+            if await self._published(event, publish):
+                await self._answered.wait()
+            else:
+                self._screen.unanswered()
+                self._unsent = event
+                self._lines.hold()
+                self._lines.give_back(line)
         finally:
             silence.cancel()
             self._asked = None
-        return not self.exit_code
+        return not self._exit_code
 
     async def _published(self, event: Ask | Reset | Stop, publish: Publish) -> bool:
         try:
             await publish(event)
         except Unavailable as error:
-            again = "Press the up key for it and try again." if self._interactive else ""
-            self._screen.note(f"Not sent: {error}. {again}".rstrip())
+            self._screen.note(f"Not sent: {error}.")
             if not self._interactive:
-                self.exit_code = NOTHING_PUBLISHED
+                self._exit_code = NOTHING_PUBLISHED
             return False
         except TooLarge as error:
+            self._failed = not self._interactive
             self._show_own(f"Not sent: {error}. Please send it in pieces.")
             return False
         except OverQuota as error:
+            self._failed = not self._interactive
             self._show_own(f"Not sent: {error}. Please try again later.")
             return False
         return True
@@ -153,20 +178,22 @@ class Terminal:
         event = Reset(id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC))
         if await self._published(event, publish):
             self._show_own("A new conversation begins.")
-        return self._interactive or not self.exit_code
+        return not self._exit_code
 
     async def _break_silence(self) -> None:
         try:
             async with asyncio.timeout(SILENCE_S):
                 await self._heard.wait()
         except TimeoutError:
-            self._screen.note(SILENT)
+            show = self._screen.status if self._interactive else self._screen.note
+            show(SILENT if self._connected() else DISCONNECTED)
 
     def _next_id(self) -> str:
         self._number += 1
         return f"{self._prefix}{self._number}"
 
     def _refuse_length(self, length: int | None = None) -> None:
+        self._failed = not self._interactive
         has = f"{length:,}" if length else f"more than {TEXT_LIMIT_CHARS:,}"
         self._show_own(
             f"Not sent: the line has {has} characters, and a question may have "
@@ -174,7 +201,7 @@ class Terminal:
         )
 
     def _show_own(self, text: str) -> None:
-        """Words of the program that answer a line: in a pipe they stand where its answer would."""
+        """Shows words of the program that answer a line: in a pipe, where its answer would be."""
         if self._interactive:
             self._screen.note(text)
         else:
@@ -183,38 +210,44 @@ class Terminal:
     # --- Ctrl-C ------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
-        """What Ctrl-C does: stops the answer, else leaves at the second time."""
-        self._interrupted.set()
+        """Does what Ctrl-C means now: stop the answer, clear the line, or leave.
 
-    async def _obey_interrupts(self, publish: Publish) -> None:
-        while True:
-            await self._interrupted.wait()
-            self._interrupted.clear()
-            if self._asked and not self._stopping:
-                self._stopping = True
-                event = Stop(
-                    id=f"{self._asked}-stop",
-                    user=self._user,
-                    place=_PLACE,
-                    said_at=datetime.now(UTC),
-                    prompt_id=self._asked,
-                )
-                await self._published(event, publish)
-                if not self._interactive:
-                    self.exit_code = INTERRUPTED
-                    self.leave()
-            elif self._asked:
-                self._screen.note("Leaving. The answer will be shown in your next chat.")
-                self.leave()
-            elif self._warned or not self._interactive:
-                self.exit_code = 0 if self._interactive else INTERRUPTED
-                self.leave()
-            else:
-                self._warned = True
-                self._screen.hint("Ctrl-C again or Ctrl-D leaves.")
+        At once, so that what is typed after it is not cleared with the line.
+        """
+        if self._asked and self._publish and not self._stopping:
+            self._stop_answer(self._asked, self._publish)
+        elif self._lines.clear():
+            self._warned_at = -LEAVE_WITHIN_S
+        elif self._asked:
+            self._screen.note(LEFT_UNANSWERED)
+            self.leave()
+        elif not self._interactive:
+            self.leave(INTERRUPTED)
+        elif time.monotonic() - self._warned_at < LEAVE_WITHIN_S:
+            self.leave()
+        else:
+            self._warned_at = time.monotonic()
+            self._screen.hint("Ctrl-C again leaves, and so does Ctrl-D.")
 
-    def leave(self) -> None:
+    def _stop_answer(self, asked: str, publish: Publish) -> None:
+        self._stopping = True
+        # Whoever stops an answer may not want to ask what they typed meanwhile.
+        self._lines.hold()
+        event = Stop(
+            id=f"{asked}-stop",
+            user=self._user,
+            place=_PLACE,
+            said_at=datetime.now(UTC),
+            prompt_id=asked,
+        )
+        # Not awaited: without NATS it takes a while, and a second Ctrl-C must leave meanwhile.
+        self._stop = asyncio.create_task(self._published(event, publish))
+        if not self._interactive:
+            self._stop.add_done_callback(lambda _: self.leave(INTERRUPTED))
+
+    def leave(self, exit_code: int = 0) -> None:
         """Ends the chat now; an answer that is still to come is shown in the next one."""
+        self._exit_code = exit_code or self._exit_code
         self._lines.close()
         self._answered.set()
 
@@ -227,13 +260,15 @@ class Terminal:
         text = reply.text if part.count == 1 and reply.text.strip() else part.text
         if reply.prompt_id == self._asked:
             self._heard.set()
+            self._failed |= not self._interactive and reply.outcome in {"failed", "refused"}
             self._screen.answer(text)
             if part.index == part.count - 1:
                 self._asked = None
                 self._answered.set()
         else:
-            question = reply.prompt_text or "(not kept)"
-            self._screen.late_answer(question, text, prompting=self._lines.prompting)
+            if self._unsent and reply.prompt_id == self._unsent.id:
+                self._unsent = None
+            self._screen.late_answer(reply.prompt_text or "(not kept)", text)
         logger().debug("printed", prompt=reply.prompt_id)
         return reply.prompt_id
 
@@ -244,9 +279,22 @@ class Terminal:
 
     async def show_partial(self, partial: Partial) -> None:
         """Shows the answer to the question that is waited for while it grows."""
-        if partial.prompt_id == self._asked:
-            self._heard.set()
+        if partial.prompt_id != self._asked:
+            return
+        self._heard.set()
+        if partial.text:
             self._screen.growing(partial.text)
+        else:
+            self.show_status(partial)
+
+    def show_status(self, partial: Partial) -> None:
+        """Shows why there is no text yet.
+
+        Unlike a growing answer this may be shown while an earlier answer is still to come.
+        """
+        if partial.prompt_id == self._asked and partial.status:
+            self._heard.set()
+            self._screen.status(partial.status)
 
     async def withdraw(self, reply: Reply) -> None:
         """Nothing: nobody can delete a line in a terminal."""

@@ -1,30 +1,37 @@
-"""Wires the terminal: who chats, the bus, the relay, and Ctrl-C.
+"""Wires the terminal: who chats, the bus, the relay, and signals.
 
 Two chats of one user on one data folder must never run: they would take each other's answers.
 """
 
 import asyncio
 import contextlib
-import fcntl
+import io
 import os
 import secrets
+import shutil
 import signal
 import sys
-import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+from typing_extensions import override
 
 from bots.endings import end
 from bots.platform import Publish
 from bots.relay import Relay
-from bots.terminal.lines import Lines
+from bots.terminal.history import History
+from bots.terminal.lines import PROMPT, PlainLines
 from bots.terminal.platform import NOTHING_PUBLISHED, Terminal
-from bots.terminal.screen import Pipe, Screen, Window
+from bots.terminal.screen import PlainScreen, Screen
 from shared import log, names
 from shared.bus import Bus
 from shared.connection import Unavailable
+from shared.lock import Held, locked
+from shared.messages import Partial
 from shared.settings import Settings
 
 USAGE: Final = 2
@@ -34,6 +41,9 @@ PATIENCE_S: Final = 10.0
 
 KEPT_S: Final = 30 * 24 * 3600.0
 """A chat that was not opened for a month: the replies are gone long before."""
+
+DUMB: Final = frozenset({"", "dumb", "unknown"})
+"""Values of TERM for a terminal that cannot move its cursor."""
 
 DEMO: Final = (
     "A small demo model answers, and often wrongly. For a real one set OPENAI_API_KEY, "
@@ -47,16 +57,16 @@ class AlreadyOpen(Exception):  # noqa: N818  (named by what it is about, as all 
 
 def main(settings: Settings, user: str) -> int:
     """Runs a chat on standard input and output; returns the exit code."""
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    # A line for each hop would stand in the midst of the chat.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not None, as it is where it was closed
+            stream.reconfigure(errors="replace")
+    # A line for each hop would appear within the chat.
     level = "warning" if settings.log_level == "info" else settings.log_level
     log.set_up(level, process="terminal")
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         chatter = names.user_of("terminal", user)
-        with _alone(settings.home / "terminal", chatter, user), _tidy_terminal():
-            return asyncio.run(_chat(settings, user, chatter, interactive=interactive))
+        with _alone(settings.home / "terminal", chatter, user):
+            return asyncio.run(_chat(settings, user, chatter, level))
     except names.BadName as error:
         return _failed(f"--user {user[:40]!r} cannot be used: {error}", USAGE)
     except (AlreadyOpen, Unavailable) as error:
@@ -67,92 +77,147 @@ def main(settings: Settings, user: str) -> int:
         return NOTHING_PUBLISHED
 
 
-async def _chat(settings: Settings, name: str, user: str, *, interactive: bool) -> int:
+async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
     _, token = names.split_user(user)
-    screen: Screen = Window() if interactive else Pipe()
-    bus = await Bus.connect(settings.bus_url(), name="terminal")
+    interactive = _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
+    bus = await Bus.connect(settings.bus_url, name="terminal")
+    editor = None
+    if interactive and os.environ.get("TERM", "") not in DUMB:
+        # Imported late: a pipe needs no line editor.
+        from bots.terminal.editor import Editor  # noqa: PLC0415
+        from bots.terminal.window import Window  # noqa: PLC0415
+
+        path = settings.home / "terminal" / f"{token}.history"
+        editor = Editor(History(path, settings.chat_history))
+        screen: Screen = Window(editor)
+    else:
+        screen = PlainScreen(sys.stdout if interactive else sys.stderr)
     terminal = Terminal(
         user=user,
         session=secrets.token_hex(4),
-        lines=Lines(interactive=interactive),
+        lines=editor or PlainLines(sys.stdin, prompt=PROMPT if interactive else ""),
         screen=screen,
         interactive=interactive,
+        connected=lambda: bus.connected,
     )
+    partials = f"partials.terminal.{token}.*"
     relay = Relay(
         bus,
         terminal,
         consumer=f"terminal-{token}",
         subject=f"replies.terminal.{token}.*",
-        partials=f"partials.terminal.{token}.*",
+        partials=partials,
         inactive_s=KEPT_S,
     )
-    _greet(screen, name, interactive=interactive, demo=settings.demo_model)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, terminal.interrupt)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, partial(_leave, terminal, number))
     publish: Publish = partial(bus.publish, patience_s=PATIENCE_S)
-    tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen(publish))}
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        await end(*tasks)
-        await bus.close()
+    with _signals_to(terminal), _errors_above(screen if editor else None, level):
+        _greet(screen, name, interactive=interactive, demo=settings.demo_model)
+        await bus.watch(partials, partial(_see_status, terminal))
+        tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen(publish))}
+        editing = None
+        if editor:
+            editor.interrupted = terminal.interrupt
+            editing = asyncio.create_task(editor.run())
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            screen.close()
+            if editing:
+                await editing  # it gives the terminal back
+            await end(*tasks)
+            await bus.close()
     return terminal.exit_code
 
 
-def _leave(terminal: Terminal, number: signal.Signals) -> None:
-    terminal.exit_code = 128 + number
-    terminal.leave()
+async def _see_status(terminal: Terminal, message: Msg) -> None:
+    """Shows why an answer does not come; the relay holds this back while an earlier one waits."""
+    if b'"status"' in message.data:
+        with contextlib.suppress(ValidationError):
+            terminal.show_status(Partial.model_validate_json(message.data))
+
+
+def _is_terminal(stream: object) -> bool:
+    return isinstance(stream, io.TextIOWrapper) and stream.isatty()
 
 
 def _greet(screen: Screen, name: str, *, interactive: bool, demo: bool) -> None:
     if interactive:
-        screen.note(
-            f"threadwax: a chat as {name!r} that no crash breaks. /help lists the commands."
-        )
+        screen.note(f"A chat as {name!r}; it survives crashes. /help lists the commands and keys.")
     if demo:
         screen.note(DEMO)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, user: str, name: str) -> Iterator[None]:
-    """Holds the user's lock on this data folder; the kernel gives it back whatever happens."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _, token = names.split_user(user)
-    with (folder / f"{token}.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            pid = file.read().strip() or "unknown"
-            raise AlreadyOpen(
-                f"a chat as {name!r} is already open (pid {pid}): use --user"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+def _signals_to(terminal: Terminal) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, terminal.interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, terminal.leave, 128 + number)
+    yield
+
+
+class _Above(io.TextIOBase):
+    """A standard error whose lines appear above the line that is being typed."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+
+    @override
+    def isatty(self) -> bool:
+        return True
+
+    @override
+    def write(self, text: str) -> int:
+        if text.strip():
+            self._show(text.rstrip("\n"))
+        return len(text)
 
 
 @contextlib.contextmanager
-def _tidy_terminal() -> Iterator[None]:
-    """Gives the terminal back as it was: the line editor may be left in the middle of a line."""
-    before: list[Any] | None = None
-    with contextlib.suppress(termios.error, OSError, ValueError):
-        before = termios.tcgetattr(sys.stdin)
-        quiet = termios.tcgetattr(sys.stdin)
-        # Ctrl-C must not be drawn into an answer that is growing.
-        quiet[3] &= ~termios.ECHOCTL
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+def _errors_above(window: Screen | None, level: str) -> Iterator[None]:
+    """Has the log printed by the window, which alone may write to the terminal."""
+    if window is None:
+        yield
+        return
+    try:
+        with contextlib.redirect_stderr(_Above(window.note)):
+            log.set_up(level, process="terminal")
+            yield
+    finally:
+        log.set_up(level, process="terminal")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, user: str, name: str) -> Iterator[None]:
+    """Holds the user's lock on this data folder; the kernel gives it back whatever happens."""
+    _, token = names.split_user(user)
+    try:
+        descriptor = locked(folder / f"{token}.lock", f"the chat of {name!r}")
+    except Held as held:
+        where = f" in process {held.pid}" if held.pid else ""
+        raise AlreadyOpen(
+            f"A chat as {name!r} is already open{where}. "
+            f"To chat as somebody else at the same time: {_command()} chat --user NAME"
+        ) from None
+    except OSError as error:
+        raise Unavailable(
+            f"The data folder {folder.parent} cannot be written to ({error.strerror}). "
+            "Set THREADWAX_HOME to a folder that you may write to."
+        ) from None
     try:
         yield
     finally:
-        if before is not None:
-            with contextlib.suppress(termios.error, OSError):
-                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        os.close(descriptor)
+
+
+def _command() -> str:
+    """What starts us in this shell: `make chat` puts no command into the path."""
+    here = Path(sys.executable).with_name("threadwax")
+    if shutil.which("threadwax") or not here.exists():
+        return "threadwax"
+    return os.path.relpath(here)
 
 
 def _failed(message: str, code: int) -> int:

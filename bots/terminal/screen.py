@@ -1,86 +1,76 @@
-"""Shows answers: on a terminal as they grow and then as formatted Markdown, in a pipe as they are.
+"""Where a chat is shown, and the plainest kind of it: answers as they are, one after the other.
 
 A model's text is not trusted: it must never reach a terminal with its control characters.
 """
 
-import re
-import readline
-import sys
-from typing import Final, Protocol
+from typing import Final, Protocol, TextIO
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.live import Live
-from rich.markdown import Markdown
-from rich.segment import Segment
-from rich.spinner import Spinner
-from rich.text import Text
 from typing_extensions import override
 
-from bots.terminal.lines import PROMPT
-
-_REDRAWS_PER_S: Final = 12
-"""Smooth for the eye, cheap for a remote terminal."""
-
-_MARGIN_ROWS: Final = 2
-"""Rows kept free below a growing answer, so that erasing it never scrolls."""
+from bots.terminal.plain import plain
 
 _QUESTION_CHARS: Final = 60
-"""As much of an earlier question as fits a line beside the words around it."""
-
-_ERASED_LINE: Final = "\r\x1b[2K"
-
-_CONTROLS: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, modes (ECMA-48)
-    # OSC, DCS, SOS, PM, APC: titles, the clipboard
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x9c|\x1b\\)?"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # all of C0 but tab and line feed, DEL, C1
-)
-
-
-def plain(text: str) -> str:
-    """The text without terminal control sequences and characters, but tabs and line ends."""
-    return _CONTROLS.sub("", text)
+"""As much of an earlier question as fits into a line with the words around it."""
 
 
 class Screen(Protocol):
-    """Where a chat is shown."""
+    """Where a chat is shown. Between `waiting` and the answer one question is unanswered."""
 
     def note(self, text: str) -> None:
         """Shows words of the program itself."""
 
     def hint(self, text: str) -> None:
-        """Shows words of the program while a line is being typed."""
+        """Shows words of the program that soon lose their meaning."""
 
     def waiting(self) -> None:
         """A question is on its way."""
+
+    def status(self, text: str) -> None:
+        """Shows why there is no answer yet, in place of the last such words, until text comes."""
 
     def growing(self, text: str) -> None:
         """Shows the answer so far."""
 
     def answer(self, text: str) -> None:
-        """Shows the whole answer, in place of what had grown."""
+        """Shows the whole answer, of which a part may be shown already."""
 
-    def late_answer(self, question: str, text: str, *, prompting: bool) -> None:
+    def unanswered(self) -> None:
+        """The question is not waited for any more."""
+
+    def late_answer(self, question: str, text: str) -> None:
         """Shows an answer that nobody waits for, perhaps while the person types."""
 
     def close(self) -> None:
         """Leaves the terminal as it was."""
 
 
-class Pipe(Screen):
-    """Answers alone go to standard output, for who reads it; all else to standard error."""
+class PlainScreen(Screen):
+    """Answers go to standard output as they are. Everything else goes to `notes`."""
+
+    def __init__(self, notes: TextIO | None) -> None:
+        """Takes None where there is nowhere to show notes."""
+        self._notes = notes
+        self._status = ""
 
     @override
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        if self._notes:
+            print(text, file=self._notes, flush=True)
 
     @override
     def hint(self, text: str) -> None:
-        self.note(text)
+        self.note(f"\n{text}")  # the line that is being typed has not ended
 
     @override
     def waiting(self) -> None:
-        """Nothing: a pipe shows no progress."""
+        self._status = ""
+
+    @override
+    def status(self, text: str) -> None:
+        # In a log it would only say that somebody had to wait.
+        if self._notes and self._notes.isatty() and text != self._status:
+            self._status = text
+            self.note(plain(text))
 
     @override
     def growing(self, text: str) -> None:
@@ -88,97 +78,23 @@ class Pipe(Screen):
 
     @override
     def answer(self, text: str) -> None:
-        print(plain(text), flush=True)  # noqa: T201
+        print(plain(text), flush=True)  # noqa: T201  (what the person asked for)
 
     @override
-    def late_answer(self, question: str, text: str, *, prompting: bool) -> None:
-        del prompting
-        self.note(f"{_heading(question)}\n{plain(text)}")
+    def unanswered(self) -> None:
+        """Nothing was shown of it."""
 
     @override
-    def close(self) -> None:
-        """Nothing: all is written."""
-
-
-class Window(Screen):
-    """A terminal that a person looks at."""
-
-    def __init__(self) -> None:
-        # A model's text holds no markup of ours, and its numbers want no colours.
-        self._console = Console(markup=False, highlight=False)
-        self._live: Live | None = None
-
-    @override
-    def note(self, text: str) -> None:
-        self._console.print(Text(text, style="dim"))
-
-    @override
-    def hint(self, text: str) -> None:
-        self._above_typing(Text(text, style="dim"))
-
-    @override
-    def waiting(self) -> None:
-        self._live = Live(
-            Spinner("dots", Text("thinking, Ctrl-C stops", style="dim")),
-            console=self._console,
-            refresh_per_second=_REDRAWS_PER_S,
-            transient=True,
-        )
-        self._live.start()
-
-    @override
-    def growing(self, text: str) -> None:
-        if self._live:
-            self._live.update(_Tail(_markdown(text)))
-
-    @override
-    def answer(self, text: str) -> None:
-        # What had grown is erased, so that the answer stands there once.
-        self.close()
-        self._console.print(_markdown(text))
-        self._console.print()
-
-    @override
-    def late_answer(self, question: str, text: str, *, prompting: bool) -> None:
-        words = Group(Text(_heading(question), style="dim"), _markdown(text), Text())
-        if prompting and not self._live:
-            self._above_typing(words)
-        else:
-            self._console.print(words)
+    def late_answer(self, question: str, text: str) -> None:
+        self.note(f"{late_heading(question)}\n{plain(text)}")
 
     @override
     def close(self) -> None:
-        if self._live:
-            self._live.stop()
-            self._live = None
-
-    def _above_typing(self, words: RenderableType) -> None:
-        """Prints where the line is that is being typed, and draws that again below."""
-        self._console.file.write(_ERASED_LINE)
-        self._console.print(words)
-        self._console.file.write(PROMPT + readline.get_line_buffer())
-        self._console.file.flush()
+        """Nothing: everything is written."""
 
 
-class _Tail:
-    """The last rows of something that may be higher than the terminal."""
-
-    def __init__(self, whole: RenderableType) -> None:
-        self._whole = whole
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        rows = console.render_lines(self._whole, options.update(height=None), pad=False)
-        for row in rows[-max(1, console.height - _MARGIN_ROWS) :]:
-            yield from row
-            yield Segment.line()
-
-
-def _markdown(text: str) -> Markdown:
-    # A link's address is shown, not hidden behind its words: the model is not trusted.
-    return Markdown(plain(text), hyperlinks=False)
-
-
-def _heading(question: str) -> str:
+def late_heading(question: str) -> str:
+    """The words above an answer to a question of an earlier chat."""
     words = " ".join(plain(question).split())
     if len(words) > _QUESTION_CHARS:
         words = words[: _QUESTION_CHARS - 1] + "…"

@@ -20,19 +20,29 @@ class FakeFlow:
     """Answers `echo` to everything, but for questions that begin with one of these words.
 
     `fail`: a failed reply. `wait`: answered by `release()`. `raw`: with the escape sequences in
-    `RAW`. `stoppable`: shows a partial, and is answered by the stop.
+    `RAW`. `stoppable`: shows a partial, and is answered by the stop. `grow`: Markdown that grows in
+    many partials. `retried`: what grows is replaced by another text. `slow`: reasons why there is
+    no text yet, one after the other; answered by `release()`.
     """
 
-    RAW = "plain \x1b[31mred\x1b]0;title\x07 \x08\x9b1mend\ttab"
+    REASONS = (
+        "My language model is overloaded, I keep trying.",
+        "The question before yours is still being answered.",
+    )
+    GROWN_PARTS = 120
+    RAW = "plain \x1b[31mred\x1b]0;title\x07 \x08\x9b1mend\u202e\ttab"
     RAW_SHOWN = "plain red end\ttab"
 
     def __init__(self, bus: Bus) -> None:
         self.events: list[AnyEvent] = []
         self.arrived = asyncio.Event()
+        self.after: str | None = None
+        """The question before those that are answered from now on."""
         self._bus = bus
         self._released = asyncio.Event()
         self._stops: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sequence = 0
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
@@ -90,20 +100,43 @@ class FakeFlow:
                 await self._released.wait()
                 await self._reply(ask, f"echo {ask.text}", "answered")
             case "stoppable":
-                await self._bus.show(
-                    Partial(
-                        prompt_id=ask.id,
-                        user=ask.user,
-                        place=ask.place,
-                        text="said so far",
-                        attempt=1,
-                        sequence=1,
-                    )
-                )
+                await self._show(ask, "said so far")
                 await self._stops.setdefault(ask.id, asyncio.Event()).wait()
                 await self._reply(ask, "said so far, then stopped", "stopped")
+            case "grow":
+                text = grown(self.GROWN_PARTS)
+                for end in range(0, len(text), 97):
+                    await self._show(ask, text[:end])
+                    await asyncio.sleep(0.01)
+                await self._reply(ask, text, "answered")
+            case "retried":
+                await self._show(ask, "First try.\n\nIt")
+                await asyncio.sleep(0.5)
+                await self._reply(ask, "Second try.", "answered")
+            case "slow":
+                for reason in self.REASONS:
+                    await self._show(ask, "", status=reason)
+                    await asyncio.sleep(0.5)
+                await self._released.wait()
+                await self._reply(ask, f"echo {ask.text}", "answered")
             case _:
                 await self._reply(ask, f"echo {ask.text}", "answered")
+
+    async def _show(self, ask: Ask, text: str, *, status: str = "") -> None:
+        self._sequence += 1
+        await self._bus.show(
+            Partial(
+                prompt_id=ask.id,
+                user=ask.user,
+                place=ask.place,
+                address=ask.address,
+                text=text,
+                attempt=1,
+                sequence=self._sequence,
+                after=self.after,
+                status=status,
+            )
+        )
 
     async def _reply(self, ask: Ask, text: str, outcome: Outcome) -> None:
         await self._bus.journal(
@@ -119,3 +152,17 @@ class FakeFlow:
                 answered_at=datetime.now(UTC),
             )
         )
+
+
+def grown(parts: int) -> str:
+    """Markdown of many kinds, each part of it with its number."""
+    kinds = (
+        "A paragraph, part {0}, that is long enough to be wrapped, **bold** and `code` in it.\n\n",
+        "- an item, part {0}\n",
+        "\n1. a numbered item, part {0}\n\n",
+        "```python\nx = 1  # part {0}\n\ny = 2\n```\n\n",
+        "| a | b |\n|---|---|\n| part {0} | 日本語 😀 |\n\n",
+        "> a quotation, part {0}\n\n",
+        "## A heading, part {0}\n\n",
+    )
+    return "".join(kinds[n % len(kinds)].format(n) for n in range(parts)) + "The end of it."

@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
@@ -10,6 +14,9 @@ from ops import ask
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
+from shared.private_file import private_file
+from tests.fakes.flow import FakeFlow
+from tests.terminals import Typed
 
 
 async def asked(url: str, timeout_s: float = 5.0) -> int:
@@ -66,3 +73,77 @@ async def test_no_nats(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err
     assert "127.0.0.1:9 cannot be used" in told
     assert "secret" not in told
+
+
+async def test_control_sequences_are_removed(
+    nats: NatsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither an answer nor a refusal has control over a terminal, nor in a pipe to one."""
+    bus = await Bus.connect(nats.url, name="gateway")
+
+    async def answer(message: Msg) -> None:
+        headers = {"Nats-Service-Error": "no \x1b[31mway"} if b"fail" in message.data else None
+        await bus.client.publish(message.reply, FakeFlow.RAW.encode(), headers=headers)
+
+    await bus.client.subscribe(names.GATEWAY_SUBJECT, cb=answer)
+    await bus.client.flush()
+    assert await asked(nats.url) == 0
+    assert await ask._ask(nats.url, "ada", "fail", 5.0) == 1
+    assert capsys.readouterr() == (FakeFlow.RAW_SHOWN + "\n", "no way\n")
+    await bus.close()
+
+
+async def test_a_terminal_shows_why_the_answer_takes_long(
+    nats: NatsServer, gateway: Any, flow: FakeFlow, tmp_path: Path
+) -> None:
+    """What the dataflow reports appears line by line, and then the answer."""
+    del gateway
+    private_file(tmp_path / "home" / "nats" / "url", nats.url)
+    environment = {key: value for key, value in os.environ.items() if key != "NATS_URL"}
+    command = [sys.executable, "-m", "ops.cli", "ask", "--user", "ada", "slow"]
+    with Typed(command, {**environment, "THREADWAX_HOME": str(tmp_path / "home")}) as typed:
+        await typed.until("\n".join(FakeFlow.REASONS))
+        flow.release()
+        assert await typed.ended() == 0
+        assert typed.shown == "\n".join([*FakeFlow.REASONS, "echo slow"])
+
+
+async def test_reasons_for_a_wait_are_no_answers(
+    nats: NatsServer, gateway: Any, flow: FakeFlow
+) -> None:
+    """A plain NATS request has one answer, however long and in whatever way it was waited for."""
+    del gateway
+    bus = await Bus.connect(nats.url, name="ask")
+    inbox = bus.client.new_inbox()
+    answers = await bus.client.subscribe(inbox)
+    await bus.client.publish(names.GATEWAY_SUBJECT, b'{"user_id":"ada","prompt":"slow"}', inbox)
+    await flow.until_asked("slow")
+    flow.release()
+    assert (await answers.next_msg(timeout=10)).data == b"echo slow"
+    await bus.client.flush()
+    assert answers.pending_msgs == 0
+    await bus.close()
+
+
+async def test_a_terminal_shows_that_it_waits_if_nothing_is_reported(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    """On a server that shows us no reasons: one line, and Ctrl-C ends it without a traceback."""
+    bus = await Bus.connect(nats.url, name="gateway")
+
+    async def hear(_: Msg) -> None:
+        """Never answers."""
+
+    await bus.client.subscribe(names.GATEWAY_SUBJECT, cb=hear)
+    await bus.client.flush()
+    code = (
+        "import sys; from ops import ask; from shared.settings import Settings;"
+        "ask.STILL_WAITING_S = 0.2; sys.exit(ask.main(Settings(), 'ada', 'hi', 60))"
+    )
+    environment = {**os.environ, "NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path)}
+    with Typed([sys.executable, "-c", code], environment, columns=120) as typed:
+        await typed.until("Still waiting for the answer")
+        typed.type("\x03")
+        assert await typed.ended() == 130
+        assert "Traceback" not in typed.shown
+    await bus.close()

@@ -39,8 +39,9 @@ EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 FIXED: Final = {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"}  # noqa: S104
 """Where the container listens: another machine reaches none of its ports, see the tests below."""
 
-NOT_FOR_A_CONTAINER: Final = {"SLACK_CONFIG_TOKEN"}
-"""Only the doctor needs it, and docs/deploy.md says how it gets it there."""
+NOT_FOR_A_CONTAINER: Final = {"SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY"}
+"""Only the doctor needs the token, and docs/deploy.md says how it gets it there. Nobody chats in a
+container's terminal."""
 
 OF_COMPOSE: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT"}
 """Variables of the compose file itself: ports on this machine."""
@@ -55,7 +56,7 @@ WANTED: Final = {
     "gateway": EVERYWHERE,
     "ask": EVERYWHERE,
     "demo": EVERYWHERE,
-    "dataflow": aliases(Settings) - COMPOSED - OF_THE_IMAGE,
+    "dataflow": aliases(Settings) - COMPOSED - OF_THE_IMAGE - NOT_FOR_A_CONTAINER,
     "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
     "discord": EVERYWHERE | aliases(DiscordSettings),
 }

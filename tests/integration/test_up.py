@@ -410,3 +410,31 @@ def test_piped_chat_is_answered_and_ends_everything(tmp_path: Path) -> None:
     assert "Paris" in process.stdout
     assert "ready" not in process.stdout
     assert none_left(tmp_path)
+
+
+@linux_only
+def test_second_chat_joins_what_runs_already(tmp_path: Path) -> None:
+    """It neither fails nor starts anything twice, and its end leaves the first one running."""
+    first = up(tmp_path, "--no-chat")
+    try:
+        seen(first, "nats       ready", "dataflow   ready", "model      ready")
+        before = processes_of(tmp_path)
+        second = subprocess.run(
+            [sys.executable, "-m", "ops.cli", "up", "--chat"],
+            input="What is the capital of France?\n",
+            env={**os.environ, "THREADWAX_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert second.returncode == 0, second.stderr
+        assert "Paris" in second.stdout
+        assert "joining" in second.stderr
+        assert "ready" not in second.stderr
+        assert processes_of(tmp_path) == before
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.communicate()
+        assert none_left(tmp_path)

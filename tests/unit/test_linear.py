@@ -37,7 +37,9 @@ from bots.slack.text import (
     plain,
 )
 from bots.split_text import split_text, utf16_length
-from bots.terminal import screen
+from bots.terminal.drawing import Drawing
+from bots.terminal.growing import Growing
+from bots.terminal.plain import plain as plain_on_terminal
 from dataflow.model.chunks import piece_of
 from dataflow.tags import asked_with, background
 from dataflow.window import estimated_tokens
@@ -133,6 +135,19 @@ def _in_pieces(text: str) -> None:
     joining.end()
 
 
+def _growing(text: str) -> None:
+    growing = Growing()
+    for end in range(0, len(text), len(text) // 50):
+        growing.grow(text[:end])
+    growing.end(text)
+
+
+def _drawn(text: str) -> None:
+    """A whole answer as a window draws it; of a growing one it draws one tail at a time."""
+    for piece in Growing().end(text):
+        DRAWING.markdown(piece.text, 80)
+
+
 def _fence(text: str) -> None:
     quote_of(text)
     fence = opened_by(text) or opened_by("> ````")
@@ -144,6 +159,7 @@ def _fence(text: str) -> None:
         fence.holds(line)
 
 
+DRAWING = Drawing()
 KNOWN = frozenset({"a.b"})
 PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "slack: a person's words": (20_000, lambda text: (plain(text, {}), mentioned(text))),
@@ -176,7 +192,9 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "gateway": (20_000, lambda text: (_ask(text), is_inbox(f"_INBOX.{text}"))),
     "names": (20_000, _name),
     "events on the bus": (20_000, _event),
-    "terminal": (20_000, screen.plain),
+    "terminal": (20_000, plain_on_terminal),
+    "terminal: growing": (20_000, _growing),
+    "terminal: drawn": (4_000, _drawn),
     "pieces of an answer": (20_000, _in_pieces),
     "tags of a request": (20_000, _in_tags),
     "repaired": (20_000, lambda text: (repaired(text), estimated_tokens(text))),

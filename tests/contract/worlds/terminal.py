@@ -18,15 +18,14 @@ class TypedLines(Lines):
     def __init__(self) -> None:
         self._typed: asyncio.Queue[str | None] = asyncio.Queue()
 
-    @property
-    def prompting(self) -> bool:
-        return False
-
     async def next(self) -> str | None:
         return await self._typed.get()
 
     def type(self, line: str) -> None:
         self._typed.put_nowait(line)
+
+    def clear(self) -> bool:
+        return False
 
     def close(self) -> None:
         self._typed.put_nowait(None)
@@ -42,8 +41,8 @@ class SeenScreen(Screen):
     def answer(self, text: str) -> None:
         self.answers.setdefault(self.asked, []).append(text)
 
-    def late_answer(self, question: str, text: str, *, prompting: bool) -> None:
-        del question, prompting
+    def late_answer(self, question: str, text: str) -> None:
+        del question
         self.answer(text)
 
 

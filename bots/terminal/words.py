@@ -1,0 +1,25 @@
+"""What the chat itself says to the person, and the words that it takes for commands."""
+
+from typing import Final
+
+EXIT_WORDS: Final = frozenset({"exit", "quit", ":q", ":q!", ":wq", "exit()", "quit()"})
+"""What people type to leave other programs; each only as the whole line."""
+
+HELP: Final = (
+    "Write a question and press Enter; the answer appears below.\n"
+    "Alt+Enter, Ctrl+J   a new line within the question; pasted lines are one question\n"
+    "Up, Ctrl+R          earlier questions, and a search in them\n"
+    "Ctrl-C              clears the line, or stops an answer; twice on an empty line, it leaves\n"
+    "/reset              begin a new conversation: what was said here is forgotten\n"
+    "/help               this text\n"
+    "/quit               leave, as Ctrl-D on an empty line does"
+)
+SILENT: Final = (
+    "The dataflow has not reported on your question for 15 s: it may not be running. Your question "
+    "is stored. `threadwax up` starts everything, `threadwax doctor` says what is missing."
+)
+DISCONNECTED: Final = (
+    "NATS does not answer. The chat goes on when it is back; `threadwax doctor` says what is "
+    "missing."
+)
+LEFT_UNANSWERED: Final = "Leaving. The answer will be shown in your next chat."

@@ -1,0 +1,509 @@
+"""The terminal chat on a pseudo-terminal: what is typed, and what the screen shows."""
+
+import asyncio
+import re
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bots.terminal.words import SILENT
+from shared.messages import Ask, Reset, Stop
+from tests.fakes.flow import FakeFlow
+from tests.fixtures_terminal import PROGRAM, chat
+from tests.terminals import PASTE, Tmux, Typed
+
+Environment = dict[str, str]
+
+UP = "\x1b[A"
+ALT_ENTER = "\x1b\r"
+CTRL_C, CTRL_D, CTRL_J, CTRL_R = "\x03", "\x04", "\n", "\x12"
+
+
+@pytest.fixture
+def typed(chat_environment: Environment, flow: FakeFlow) -> Iterator[Typed]:
+    """A chat that a person types in."""
+    del flow
+    with chat(chat_environment) as typed:
+        yield typed
+
+
+def asked(flow: FakeFlow) -> list[str]:
+    return [event.text for event in flow.events if isinstance(event, Ask)]
+
+
+async def test_a_person_chats(typed: Typed) -> None:
+    """A greeting, a prompt, an answer that is shown once, and Ctrl-D leaves a tidy terminal."""
+    await typed.until("/help lists the commands(?s:.*)you>")
+    typed.type("good day\r")
+    await typed.until("you> good day\necho good day\n\nyou>$")
+    typed.type(CTRL_D)
+    assert await typed.ended() == 0
+    assert typed.shown.endswith("you> good day\necho good day")
+    assert typed.modes_now() == typed.modes
+
+
+# --- what can be typed ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [ALT_ENTER, CTRL_J])
+async def test_a_question_can_have_several_lines(typed: Typed, flow: FakeFlow, key: str) -> None:
+    """Two keys begin a new line, and Enter sends all of it."""
+    await typed.until("you>")
+    typed.type(f"one{key}two")
+    await typed.until("you> one\n     two")
+    assert asked(flow) == []
+    typed.type("\r")
+    await flow.until_asked("one\ntwo")
+    await typed.until("you> one\n     two\necho one")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+async def test_pasted_lines_are_one_question(typed: Typed, flow: FakeFlow, end: str) -> None:
+    """They wait in the line until Enter is pressed; tabs and control characters are harmless."""
+    await typed.until("you>")
+    typed.type(PASTE.format(f"if x:{end}\treturn 1{end}"))
+    await typed.until("if x:")
+    typed.type("# end")
+    await typed.until("# end")
+    assert asked(flow) == []
+    typed.type("\r")
+    await flow.until_asked("if x:\n\treturn 1\n# end")
+
+
+async def test_lines_pasted_without_brackets_are_asked_in_turn(
+    typed: Typed, flow: FakeFlow
+) -> None:
+    """A terminal that does not mark pastes sends Enter for each line: none of them is lost."""
+    await typed.until("you>")
+    typed.type("one\rtwo\rthree\r")
+    await typed.until("echo three")
+    assert asked(flow) == ["one", "two", "three"]
+    assert re.findall(r"you> (\w+)\necho (\w+)", typed.shown) == [
+        (word, word) for word in ("one", "two", "three")
+    ]
+
+
+async def test_what_is_typed_before_the_prompt_is_there_is_asked(
+    chat_environment: Environment, flow: FakeFlow
+) -> None:
+    """Until the line editor runs the terminal makes Enter a line feed: it is Enter nevertheless."""
+    with chat(chat_environment, typed_ahead="early\rbird") as typed:
+        await typed.until("echo early(?s:.*)you> bird$")
+        assert asked(flow) == ["early"]
+
+
+async def test_a_large_paste_is_one_question(typed: Typed, flow: FakeFlow) -> None:
+    """As much as one question may have, and no character of it is lost."""
+    text = "\n".join(f"line {number} of a large file, 日本語 😀" for number in range(2000))
+    await typed.until("you>")
+    typed.type(PASTE.format(text))
+    await typed.until("line 1999 of")
+    typed.type("\r")
+    await flow.until_asked(text)
+
+
+async def test_a_question_that_is_too_long_comes_back(typed: Typed, flow: FakeFlow) -> None:
+    """It is refused in words and stays in the line, so that it can be shortened."""
+    await typed.until("you>")
+    typed.type(PASTE.format("x" * 100_001))
+    typed.type("\r")
+    await typed.until("has 100,001 characters")
+    typed.type("\x7f\r")  # the backspace key
+    await flow.until_asked("x" * 100_000)
+
+
+async def test_bytes_that_are_not_text_are_asked(typed: Typed, flow: FakeFlow) -> None:
+    """They become U+FFFD, which every message can carry."""
+    await typed.until("you>")
+    typed.type("caf\udce9\r")
+    await flow.until_asked("caf\ufffd")
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", ":q", " exit() "])
+async def test_words_that_leave_other_programs_leave(
+    typed: Typed, flow: FakeFlow, word: str
+) -> None:
+    """Alone on the line they are not sent to the model, and a line says how to ask about them."""
+    await typed.until("you>")
+    typed.type("how do I exit vim?\r")
+    await typed.until("echo how do I exit vim")
+    typed.type(f"{word}\r")
+    await typed.until("write it in a sentence")
+    assert await typed.ended() == 0
+    assert asked(flow) == ["how do I exit vim?"]
+
+
+async def test_commands(typed: Typed, flow: FakeFlow) -> None:
+    """A command is not asked; one that does not exist is named."""
+    await typed.until("you>")
+    typed.type("/help\r/nope\r/reset\r")
+    await typed.until("no command /nope(?s:.*)A new conversation begins")
+    assert [type(event) for event in flow.events] == [Reset]
+    typed.type("/quit\r")
+    assert await typed.ended() == 0
+
+
+# --- Ctrl-C and Ctrl-D ------------------------------------------------------------------------
+
+
+async def test_ctrl_c_clears_the_line(typed: Typed, flow: FakeFlow) -> None:
+    """As in a shell: the line stays above, and the next one is empty."""
+    await typed.until("you>")
+    typed.type("never mind")
+    await typed.until("never mind")
+    typed.type(CTRL_C)
+    await typed.until(r"you> never mind\^C\nyou>$")
+    typed.type("go on\r")
+    await typed.until("echo go on")
+    assert asked(flow) == ["go on"]
+
+
+@pytest.mark.parametrize("by_signal", [False, True])
+async def test_ctrl_c_twice_on_an_empty_line_leaves(typed: Typed, by_signal: bool) -> None:
+    """The first one only says how to leave."""
+    await typed.until("you>")
+    for shown in ("Ctrl-C again leaves", ""):
+        if by_signal:
+            typed.process.send_signal(signal.SIGINT)
+        else:
+            typed.type(CTRL_C)
+        if shown:
+            await typed.until(shown)
+            assert typed.process.poll() is None
+    assert await typed.ended() == 0
+
+
+async def test_a_second_ctrl_c_much_later_only_warns_again(
+    chat_environment: Environment, flow: FakeFlow
+) -> None:
+    """The hint goes away, and with it what it said."""
+    del flow
+    quick = (
+        "import bots.terminal.platform as p, bots.terminal.window as w;"
+        "p.LEAVE_WITHIN_S = w._HINT_S = 0.1"
+    )
+    with chat(chat_environment, set_up=quick) as typed:
+        await typed.until("you>")
+        for _ in range(3):
+            typed.type(CTRL_C)
+            await typed.until("Ctrl-C again leaves")
+            await typed.until_gone("Ctrl-C again leaves")
+        assert typed.process.poll() is None
+
+
+async def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(typed: Typed, flow: FakeFlow) -> None:
+    """What was said so far shows while it grows; Ctrl-C asks for its end and keeps the chat."""
+    await typed.until("you>")
+    typed.type("stoppable\r")
+    await typed.until("said so far")
+    typed.type(f"a thought{CTRL_C}")
+    await typed.until("said so far, then stopped(?s:.*)you> a thought$")
+    stop = next(event for event in flow.events if isinstance(event, Stop))
+    assert stop.prompt_id == (await flow.until_asked("stoppable")).id
+    typed.type("\r")
+    await typed.until("echo a thought")
+    assert typed.shown.count("said so far") == 1
+
+
+async def test_ctrl_c_twice_leaves_an_answer_that_does_not_come(typed: Typed) -> None:
+    """Nobody is locked in with a dataflow that is down."""
+    await typed.until("you>")
+    typed.type("wait\r")
+    await typed.until("thinking")
+    typed.type(CTRL_C)
+    typed.type(CTRL_C)
+    await typed.until("shown in your next chat")
+    assert await typed.ended() == 0
+
+
+async def test_ctrl_d_leaves_only_on_an_empty_line(typed: Typed, flow: FakeFlow) -> None:
+    """With text in it, it deletes the character at the cursor, as in a shell."""
+    await typed.until("you>")
+    typed.type(f"abc{CTRL_D}")
+    typed.type(f"\x02{CTRL_D}\r")  # Ctrl-B goes back by one
+    await flow.until_asked("ab")
+    await typed.until("echo ab")
+    typed.type(CTRL_D)
+    assert await typed.ended() == 0
+
+
+async def test_ctrl_d_during_an_answer_leaves_after_it(typed: Typed, flow: FakeFlow) -> None:
+    """What was typed before it is still asked, as in a shell."""
+    await typed.until("you>")
+    typed.type(f"wait\rnext\r{CTRL_D}")
+    await typed.until("leaving after this answer")
+    flow.release()
+    assert await typed.ended() == 0
+    assert typed.shown.endswith("you> wait\necho wait\n\nyou> next\necho next")
+
+
+# --- while an answer grows --------------------------------------------------------------------
+
+
+async def test_what_is_typed_during_an_answer_stays_and_waits(typed: Typed, flow: FakeFlow) -> None:
+    """Text stays in the line; Enter queues a question, which is asked after the answer."""
+    await typed.until("you>")
+    typed.type("wait\r")
+    await typed.until("thinking")
+    typed.type("second\rthi")
+    await typed.until("next: second\nyou> thi$")
+    assert asked(flow) == ["wait"]
+    flow.release()
+    await typed.until("you> wait\necho wait\n\nyou> second\necho second\n\nyou> thi$")
+
+
+async def test_a_stop_brings_queued_questions_back_to_the_line(
+    typed: Typed, flow: FakeFlow
+) -> None:
+    """Who stops an answer may no longer want to ask what they typed: it is not sent, nor lost."""
+    await typed.until("you>")
+    typed.type("stoppable\r")
+    await typed.until("said so far")
+    typed.type("second\rthird")
+    await typed.until("next: second")
+    typed.type(CTRL_C)
+    await typed.until("then stopped\n\nyou> second\n     third$")
+    assert asked(flow) == ["stoppable"]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+async def test_a_growing_answer_is_shown_once(
+    chat_environment: Environment, flow: FakeFlow, columns: int
+) -> None:
+    """Every paragraph, item and line of code is there once, in order, scrolled off or not."""
+    del flow
+    with chat(chat_environment, columns=columns) as typed:
+        await typed.until("you>")
+        typed.type("grow\r")
+        await typed.until(r"end of it\.\n\nyou>$")
+        numbers = [int(number) for number in re.findall(r"part\s+(\d+)", typed.shown)]
+        assert numbers == list(range(FakeFlow.GROWN_PARTS))
+        assert "Ctrl-C stops" not in typed.shown
+
+
+async def test_an_answer_that_begins_again_says_so(typed: Typed) -> None:
+    """A retried call of the model writes another text: what was shown cannot be taken back."""
+    await typed.until("you>")
+    typed.type("retried\r")
+    await typed.until("First try\\.\n\nThe answer begins again:\nSecond try\\.\n\nyou>$")
+
+
+async def test_escape_sequences_never_reach_a_terminal(typed: Typed) -> None:
+    """Neither while it grows nor formatted does a model's control sequence come through."""
+    await typed.until("you>")
+    typed.type("raw\r")
+    await typed.until("plain red end")
+    assert "\x1b]0;" not in typed.raw
+    assert "\x9b" not in typed.raw
+    assert "\u202e" not in typed.raw
+
+
+async def test_a_late_answer_keeps_what_is_being_typed(
+    chat_environment: Environment, flow: FakeFlow
+) -> None:
+    """It is shown above the line, with the question that it answers."""
+    with chat(chat_environment) as typed:
+        await typed.until("you>")
+        typed.type("wait for me\r")
+        await flow.until_asked("wait for me")
+        typed.type(CTRL_C)
+        typed.type(CTRL_C)
+        await typed.ended()
+    with chat(chat_environment) as typed:
+        await typed.until("you>")
+        typed.type("half a qu")
+        await typed.until("half a qu")
+        flow.release()
+        await typed.until("earlier question «wait for me»:\necho wait for me\n\nyou> half a qu$")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+async def test_a_window_that_changes_its_size_repeats_nothing(
+    chat_environment: Environment, flow: FakeFlow, tmp_path: Path
+) -> None:
+    """Neither what has been said, nor what grows, nor what is being typed, at any pace."""
+    del flow
+    command = [sys.executable, "-c", PROGRAM, "ada"]
+    with Tmux(tmp_path / "socket", command, chat_environment) as tmux:
+        await tmux.until("you>")
+        tmux.type("grow\r")
+        await tmux.until("part 5")
+        for columns, rows in ((60, 24), (40, 24), (120, 30), (50, 20), (100, 24)):
+            tmux.resize(columns, rows)
+            await asyncio.sleep(0.1)
+        await tmux.until("The end of it")
+        tmux.type("stoppable\r")
+        await tmux.until("said so far")
+        tmux.type("a line that is longer than the window is going to be, " * 2 + "x")
+        await tmux.until("x$")
+        for columns in (60, 40, 90, 45):
+            tmux.resize(columns, 24)
+            await asyncio.sleep(0.7)
+        await tmux.until(r"x$")
+        shown = tmux.shown
+        parts = [int(number) for number in re.findall(r"part\s+(\d+)", shown)]
+        assert parts == list(range(FakeFlow.GROWN_PARTS))
+        assert shown.count("said so far") == shown.count("Ctrl-C stops") == 1
+        assert shown.count("you> a line") == 1
+        assert shown.count("you> grow") == 1
+
+
+# --- why there is no answer -------------------------------------------------------------------
+
+
+async def test_the_reason_for_a_wait_is_one_line_that_text_replaces(
+    typed: Typed, flow: FakeFlow
+) -> None:
+    """It is what the dataflow says, and the next one takes its place."""
+    await typed.until("you>")
+    typed.type("slow\r")
+    await typed.until(FakeFlow.REASONS[0])
+    await typed.until(FakeFlow.REASONS[1])
+    assert FakeFlow.REASONS[0] not in typed.shown
+    flow.release()
+    await typed.until("echo slow\n\nyou>$")
+    assert FakeFlow.REASONS[1] not in typed.shown
+
+
+async def test_the_reason_is_shown_while_an_earlier_answer_is_still_to_come(
+    chat_environment: Environment, flow: FakeFlow
+) -> None:
+    """Otherwise it would look as if the dataflow were silent."""
+    with chat(chat_environment) as typed:
+        await typed.until("you>")
+        typed.type("wait\r")
+        before = await flow.until_asked("wait")
+        typed.type(CTRL_C)
+        typed.type(CTRL_C)
+        await typed.ended()
+    flow.after = before.id
+    with chat(chat_environment) as typed:
+        await typed.until("you>")
+        typed.type("slow\r")
+        await typed.until(FakeFlow.REASONS[0])
+
+
+QUICK = (
+    "import bots.terminal.platform as p, bots.terminal.run as r; p.SILENCE_S = r.PATIENCE_S = 0.5"
+)
+
+
+async def test_a_dataflow_that_reports_nothing_is_named(
+    chat_environment: Environment, flow: FakeFlow
+) -> None:
+    """It says which process gives no sign, what becomes of the question, and what to do."""
+    with chat(chat_environment, set_up=QUICK) as typed:
+        await typed.until("you>")
+        typed.type("wait\r")
+        words = "\\s+".join(map(re.escape, SILENT.split()))
+        await typed.until(words)
+        flow.release()
+        await typed.until("echo wait\n\nyou>$")
+        assert not re.search(words, typed.shown)
+
+
+async def test_a_question_that_nats_does_not_take_comes_back(
+    chat_environment: Environment, flow: FakeFlow, nats: Any
+) -> None:
+    """It is in the line again, so that Enter is all that is needed when NATS is back."""
+    with chat(chat_environment, set_up=QUICK) as typed:
+        await typed.until("you>")
+        nats.stop()
+        typed.type("precious\r")
+        await typed.until("Not sent: (?s:.*)you> precious$")
+        nats.start()
+        await typed.until("nats is back")
+        typed.type("\r")
+        await typed.until("echo precious")
+        assert asked(flow) == ["precious"]
+
+
+# --- history ----------------------------------------------------------------------------------
+
+
+async def test_questions_are_remembered_in_a_private_file(
+    chat_environment: Environment, flow: FakeFlow
+) -> None:
+    """The next chat finds them, with their lines; one that begins with a space is not stored."""
+    del flow
+    with chat(chat_environment) as typed:
+        await typed.until("you>")
+        typed.type("plain\r")
+        await typed.until("echo plain")
+        typed.type(f"two{CTRL_J}lines\r")
+        await typed.until("echo two")
+        typed.type(" secret\r")
+        await typed.until("echo  ?secret")
+        typed.type(CTRL_D)
+        await typed.ended()
+    path = Path(chat_environment["THREADWAX_HOME"]) / "terminal" / "ada.history"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == '"plain"\n"two\\nlines"\n'
+    with chat(chat_environment) as typed:
+        await typed.until("you>")
+        typed.type(UP)
+        await typed.until("you> two\n     lines$")
+        typed.type(f"{CTRL_C}{CTRL_R}pla")
+        await typed.until("you> plain")
+        typed.type("\r\r")
+        await typed.until("echo plain")
+
+
+async def test_no_history_is_kept_if_none_is_wanted(
+    chat_environment: Environment, flow: FakeFlow
+) -> None:
+    """THREADWAX_CHAT_HISTORY=0 leaves no file; the Up key knows this chat's own questions."""
+    del flow
+    with chat({**chat_environment, "THREADWAX_CHAT_HISTORY": "0"}) as typed:
+        await typed.until("you>")
+        typed.type("hello\r")
+        await typed.until("echo hello")
+        typed.type(UP)
+        await typed.until("you> hello$")
+    folder = Path(chat_environment["THREADWAX_HOME"]) / "terminal"
+    assert [file.name for file in folder.iterdir()] == ["ada.lock"]
+
+
+# --- the end, and other terminals ---------------------------------------------------------------
+
+
+async def test_sigterm_leaves_at_once_and_loses_no_text(typed: Typed) -> None:
+    """What was typed is still to be read, and the terminal is as it was."""
+    await typed.until("you>")
+    typed.type("wait\rqueued\rin the line")
+    await typed.until("next: queued\nyou> in the line$")
+    typed.process.send_signal(signal.SIGTERM)
+    assert await typed.ended() == 128 + signal.SIGTERM
+    assert typed.shown.endswith("Not asked: queued\nNot asked: in the line")
+    assert typed.modes_now() == typed.modes
+
+
+async def test_a_closed_window_ends_the_chat(typed: Typed) -> None:
+    """The process does not outlive its terminal."""
+    await typed.until("you>")
+    typed.hang_up()
+    code = await asyncio.to_thread(typed.process.wait, 20)
+    assert code in {128 + signal.SIGHUP, -signal.SIGHUP, 0}
+
+
+@pytest.mark.parametrize("terminal", ["dumb", "", "unknown"])
+async def test_a_terminal_that_can_only_print(
+    chat_environment: Environment, flow: FakeFlow, terminal: str
+) -> None:
+    """Lines come and go without any escape sequence."""
+    del flow
+    with chat({**chat_environment, "TERM": terminal}) as typed:
+        await typed.until("you>")
+        typed.type("hi\r")
+        await typed.until("you> hi\necho hi\nyou>$")
+        typed.type(CTRL_C)
+        await typed.until("Ctrl-C again")
+        typed.type(CTRL_D)
+        assert await typed.ended() == 0
+        assert "\x1b" not in typed.raw

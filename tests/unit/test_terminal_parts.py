@@ -1,0 +1,223 @@
+"""What the terminal's window is made of: text made plain, growing answers, history, wrapping."""
+
+import random
+import stat
+from pathlib import Path
+
+import pytest
+
+from bots.terminal.drawing import Drawing
+from bots.terminal.growing import PIECE_CHARS, Growing, Piece
+from bots.terminal.history import FILE_LIMIT_BYTES, History
+from bots.terminal.plain import plain
+from bots.terminal.reflow import rows_added, wraps_again
+from tests.fakes.flow import grown
+from tests.unit.test_linear import HOSTILE
+
+# --- plain ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]52;c;c2VjcmV0\x1b\\text", "text"),
+        ("\x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bP+q544e\x1b\\text", "text"),
+        ("\x9b2J\x9d0;title\x9ctext", "text"),
+        ("\x1b[?1049h\x1b[6n\x1bctext", "ctext"),
+        ("a\rb\x08c\x07d\x0be\x0cf\x7fg\x00h", "abcdefgh"),
+        ("user = \u202e'nimda'\u202c \u2066x\u2069", "user = 'nimda' x"),
+        ("שלום \u200fabc\u200e مرحبا", "שלום \u200fabc\u200e مرحبا"),
+        ("👩\u200d👧 🇩🇪 e\u0301 日本語\ttab\nline", "👩\u200d👧 🇩🇪 e\u0301 日本語\ttab\nline"),
+    ],
+)  # fmt: skip
+def test_plain_text_has_no_control_over_a_terminal(text: str, shown: str) -> None:
+    """Sequences go as a whole; letters, joiners, directional marks, tabs and line ends stay."""
+    assert plain(text) == shown
+
+
+# --- growing ----------------------------------------------------------------------------------
+
+
+def shown_of(text: str, step: int) -> tuple[list[Piece], list[str]]:
+    """The pieces of a text that grows by `step` characters, and the tails in between."""
+    growing, pieces, tails = Growing(), [], []
+    for end in range(0, len(text), step):
+        pieces += growing.grow(text[:end])
+        tails.append(growing.tail)
+    return pieces + growing.end(text), tails
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000, 100_000])
+def test_pieces_make_the_whole_however_an_answer_grows(step: int) -> None:
+    """The same pieces, without a gap or a repetition, and no block cut in two."""
+    text = grown(40)
+    pieces, _ = shown_of(text, step)
+    assert "".join(piece.text for piece in pieces) == text
+    assert all(piece.spaced for piece in pieces)
+    assert len(pieces) > 20
+    assert pieces == shown_of(text, 3)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("a\n\nb", ["a\n\n", "b"]),
+        ("a\nb\n", ["a\nb\n"]),
+        ("- a\n\n  still a\n\nb", ["- a\n\n  still a\n\n", "b"]),
+        ("```\na\n\nb\n```\n\nc", ["```\na\n\nb\n```\n\n", "c"]),
+        ("- ```\n  a\n\nb\n  ```\n\nc", ["- ```\n  a\n\nb\n  ```\n\n", "c"]),
+        ("> ```\n> a\n\nb", ["> ```\n> a\n\n", "b"]),
+        ("~~~\n\n```\n\na", ["~~~\n\n```\n\na"]),
+        ("\n\n\na", ["\n\n\n", "a"]),
+        ("a\n\n    code\n\nb", ["a\n\n    code\n\n", "b"]),
+        ("  \n", []),
+        ("", []),
+    ],
+)
+def test_a_block_is_finished_when_the_next_one_begins(text: str, pieces: list[str]) -> None:
+    """What is indented may belong to the item before; code in a fence is one block."""
+    assert [piece.text for piece in shown_of(text, 1)[0]] == pieces
+
+
+def test_what_is_too_long_for_a_piece_is_cut_at_a_line_or_a_space() -> None:
+    """Nothing is lost; code goes on in a fence of the same language."""
+    words = "word " * 3000
+    pieces, tails = shown_of(words, 50)
+    assert "".join(piece.text for piece in pieces) == words
+    assert all(piece.text.endswith(" ") for piece in pieces)
+    code = "".join(f"line {number}\n" for number in range(2000))
+    pieces, tails = shown_of(f"```python\n{code}```\n", 50)
+    assert len(pieces) > 2
+    for piece in pieces:
+        assert piece.text.startswith("```python\n")
+        assert piece.text.endswith("\n```" if not piece.spaced else "```\n")
+    inner = [piece.text.removeprefix("```python\n").removesuffix("```\n") for piece in pieces]
+    assert "".join(text.removesuffix("```") for text in inner) == code
+    assert max(map(len, tails)) <= PIECE_CHARS + len("```python\n")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_piece_is_long_and_no_text_is_lost(name: str) -> None:
+    """Whatever the text: what is drawn again and again has a limit."""
+    text = HOSTILE[name](10_000)
+    pieces, tails = shown_of(text, 499)
+    most = PIECE_CHARS + 200  # a fence that is closed and opened again
+    assert max(len(piece.text) for piece in pieces or [Piece("", spaced=True)]) <= most
+    assert max(map(len, tails)) <= most
+    if "`" not in text and "~" not in text:
+        assert "".join(piece.text for piece in pieces).strip() == text.strip()
+
+
+def test_a_text_that_does_not_continue_is_noticed() -> None:
+    """Only what was handed out counts: the tail may change."""
+    growing = Growing()
+    assert growing.grow("a\n\nb\n\nc") == [Piece("a\n\n", spaced=True), Piece("b\n\n", spaced=True)]
+    assert growing.continues("a\n\nb\n\n```")
+    assert not growing.continues("a\n\nB\n\nc")
+    assert not growing.continues("a\n\n")
+    assert growing.grow("a\n\nb\n\n```\n\nd") == []
+    assert growing.end("a\n\nb\n\nx") == [Piece("x", spaced=True)]
+
+
+# --- drawing ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [10, 20, 40, 80])
+def test_drawn_rows_fit_and_have_no_blanks_at_their_ends(columns: int) -> None:
+    """Blanks would become rows of their own when the window gets narrower."""
+    drawn = Drawing().markdown(grown(14), columns)
+    rows = plain(drawn).splitlines()
+    assert rows
+    assert [row for row in rows if row != row.rstrip()] == []
+    assert max(map(len, rows)) <= columns
+
+
+def test_a_link_shows_where_it_leads() -> None:
+    """A model could hide any address behind its words, or in an escape sequence."""
+    drawn = Drawing().markdown("[my bank](https://evil.example) \x1b]8;;https://x.example\x07x", 80)
+    assert "https://evil.example" in plain(drawn)
+    assert "\x1b]8" not in drawn
+    assert "x.example" not in drawn
+
+
+# --- wrapping ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("widths", "cursor", "columns", "added"),
+    [
+        ([], 5, 80, 0),
+        ([80, 80, 3], 5, 80, 0),
+        ([80, 80, 3], 5, 40, 2),
+        ([81, 0, 120], 5, 40, 4),
+        ([80], 45, 40, 2),
+        ([3], 5, 2, 3),
+    ],
+)
+def test_rows_that_wrapping_adds(widths: list[int], cursor: int, columns: int, added: int) -> None:
+    """Rows above the cursor that are too wide now, and the cursor's own."""
+    assert rows_added(widths, cursor, columns) == added
+
+
+@pytest.mark.parametrize(
+    ("environment", "wraps"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "screen-256color", "TMUX": "1"}, True),
+        ({"TERM": "screen"}, False),
+        ({"TERM": "xterm", "XTERM_VERSION": "XTerm(390)"}, False),
+        ({"TERM": "linux"}, False),
+    ],
+)
+def test_terminals_that_wrap_again(environment: dict[str, str], wraps: bool) -> None:
+    """Most do; those that are known not to are told by their environment."""
+    assert wraps_again(environment) is wraps
+
+
+# --- history ----------------------------------------------------------------------------------
+
+
+def test_history_keeps_the_newest_entries(tmp_path: Path) -> None:
+    """By number and by bytes, in a private file that does not grow without limit."""
+    path = tmp_path / "made" / "ada.history"
+    history = History(path, 3)
+    assert history.load() == []
+    for number in range(10):
+        history.add(f"entry {number}\nwith a line")
+    history.add(" not this one")
+    history.add("x" * FILE_LIMIT_BYTES)
+    assert History(path, 3).load() == [f"entry {number}\nwith a line" for number in (7, 8, 9)]
+    assert len(path.read_text().splitlines()) == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    large = History(path, 1000)
+    for number in range(8):
+        large.add(f"{number}" * (FILE_LIMIT_BYTES // 5))
+    assert [entry[0] for entry in large.load()] == ["6", "7"]
+    assert path.stat().st_size < FILE_LIMIT_BYTES
+    assert history.take_trouble() == large.take_trouble() == ""
+
+
+def test_a_damaged_history_is_no_obstacle(tmp_path: Path) -> None:
+    """A crash may leave half a line, and an editor anything."""
+    path = tmp_path / "ada.history"
+    noise = random.Random(1).randbytes(200).replace(b"\n", b"")
+    path.write_bytes(b'"good"\n7\n[]\n""\n' + noise + b'\n"also good"\n"half')
+    history = History(path, 100)
+    assert history.load() == ["good", "also good"]
+    history.add("new")
+    assert history.take_trouble() == ""
+
+
+def test_a_history_that_cannot_be_kept_says_why(tmp_path: Path) -> None:
+    """Once, and in words; the chat goes on."""
+    (tmp_path / "file").write_text("")
+    history = History(tmp_path / "file" / "ada.history", 100)
+    assert history.load() == []
+    history.add("x")
+    assert "Not a directory" in history.take_trouble()
+    history.add("y")
+    assert history.take_trouble() == ""
