@@ -5,6 +5,7 @@ from typing import Final
 from bots.adapter import CANNOT_RUN, Adapter, run_adapter
 from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
+from bots.slack.tokens import misplaced
 from shared import lifecycle
 from shared.bus import Bus
 from shared.settings import Settings
@@ -20,6 +21,9 @@ def main(settings: Settings, slack: SlackSettings) -> int:
     has_way_in = slack.app_token is not None or slack.signing_secret is not None
     if not has_way_in or (slack.bot_token is None and not slack.with_oauth):
         lifecycle.say(MISSING)
+        return CANNOT_RUN
+    if wrong := misplaced(slack):
+        lifecycle.say(f"{'; '.join(wrong)}. docs/slack.md")
         return CANNOT_RUN
     url = slack.installations_url
     where = url.get_secret_value() if url else f"sqlite:///{settings.home / 'slack.sqlite3'}"
