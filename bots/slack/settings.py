@@ -120,6 +120,13 @@ class SlackSettings(BaseSettings):
         description="How a growing answer shows: Slack's own streams (native), a message that is "
         "edited (update), streams in direct messages and edits elsewhere (auto), or not at all.",
     )
+    new_message_after_s: float = Field(
+        60.0,
+        alias="SLACK_NEW_MESSAGE_AFTER_S",
+        ge=0,
+        description="An answer that has been growing for longer than this many seconds ends as a "
+        "new message, which notifies people as an edit does not; 0: never.",
+    )
     edit_asks_again: bool = Field(
         default=False,
         alias="SLACK_EDIT_ASKS_AGAIN",
