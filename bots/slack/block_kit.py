@@ -1,4 +1,4 @@
-"""The words in Block Kit blocks, as a person reads them. Pure: no I/O.
+"""Reads the words in Block Kit blocks, as a person sees them. Pure: no I/O.
 
 Everything comes out in Slack's own markup, which `text.plain` turns into words. It must never
 raise, whatever the shape, and never read deeper than its limit. A kind of block that this module
@@ -18,7 +18,7 @@ DEPTH: Final = 8
 """Lists inside quotes inside sections; Slack itself nests half as deep."""
 
 OPTIONS: Final = 20
-"""Choices to read of one group of radio buttons or check boxes."""
+"""Limit for the choices of one group of radio buttons or check boxes."""
 
 _LEAVES: Final = {
     "text": ("text", "", ""),
@@ -48,7 +48,7 @@ _PARTS: Final = (
     "sources",
     "actions",
 )
-"""Where a block of any kind has texts and further elements, in the order in which Slack draws."""
+"""The keys under which blocks hold texts and further elements, in the order of their display."""
 
 _LISTS_OF_CHOICES: Final = frozenset({"radio_buttons", "checkboxes"})
 _SILENT: Final = frozenset({"divider", "feedback_buttons", "plain_text_input"})
@@ -56,7 +56,7 @@ _KNOWN: Final = frozenset(
     {"section", "header", "markdown", "actions", "context_actions", "card", "carousel",
      "container", "plan", "task_card"}
 )  # fmt: skip
-"""Kinds that say nothing if there are no words in them."""
+"""Kinds that are left out if there are no words in them; other kinds are named."""
 
 _BUTTONS: Final = frozenset({"actions", "context_actions"})
 _KIND: Final = re.compile(r"[a-z_]{1,30}")
@@ -64,14 +64,16 @@ _ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _BRACKETS: Final = str.maketrans({"<": "&lt;", ">": "&gt;"})
 
 
-def lines_of(blocks: object, *, buttons: bool = True, beside_text: bool = False) -> Iterator[str]:
+def lines_of(
+    blocks: object, *, buttons: bool = True, skip_rich_text: bool = False
+) -> Iterator[str]:
     """What people read in blocks, line by line; `buttons` are named by their labels.
 
-    `beside_text`: the message's own text says what its rich text says, so that is left out.
+    `skip_rich_text`: the message's own text has the same words.
     """
     for block in blocks if isinstance(blocks, list) else ():
         kind = text(block, "type")
-        if (beside_text and kind == "rich_text") or (not buttons and kind in _BUTTONS):
+        if (skip_rich_text and kind == "rich_text") or (not buttons and kind in _BUTTONS):
             continue
         yield from _element(block, DEPTH)
 
@@ -85,7 +87,6 @@ def _element(element: object, depth: int) -> Iterable[str]:
 
 
 def _plain(element: Mapping[str, Any], _: int) -> Iterable[str]:
-    # Escaped or not: Slack sends both.
     return (_raw(element, "text"),)
 
 
@@ -149,7 +150,7 @@ def _number(element: Mapping[str, Any], _: int) -> Iterable[str]:
 
 
 def _other(element: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """An element that holds others, or one of a kind that Slack adds one day."""
+    """An element that holds others, or one of a kind that this module does not know."""
     kind = text(element, "type")
     if kind in _LISTS_OF_CHOICES:
         options = mappings(element, "options")[:OPTIONS]
@@ -251,7 +252,7 @@ def when(stamp: object) -> str:
 
 
 def _raw(element: Mapping[str, Any], *keys: str) -> str:
-    """A text that holds no markup."""
+    """A text without markup. Slack escapes some of these texts and leaves others as they are."""
     return text(element, *keys).translate(_BRACKETS)
 
 

@@ -1,6 +1,6 @@
-"""What a Slack message says wherever it says it: text, blocks, attachments, forwards, files.
+"""Reads a Slack message: its text, blocks, attachments, forwards and files. Pure: no I/O.
 
-Pure: no I/O. Everything comes out in Slack's own markup, which `text.plain` turns into words. It
+Everything comes out in Slack's own markup, which `text.plain` turns into words. It
 must never raise, whatever the shape, never read deeper or longer than its limits, and never give
 the preview of a linked message to somebody who might not be allowed to open it.
 """
@@ -18,7 +18,7 @@ CHARS: Final = 40_000
 
 ENCLOSED: Final = 10
 ENCLOSED_CHARS: Final = 8_000
-"""Of one forwarded message, preview or attachment: about 2,000 tokens."""
+"""Limit for one forwarded message, preview or attachment: about 2,000 tokens."""
 
 FIELDS: Final = 50
 FILES: Final = 20
@@ -27,12 +27,12 @@ REACTIONS: Final = 20
 NESTED: Final = 3
 """A forwarded message can hold a forwarded message; Slack shows no more than two levels."""
 
-HIDDEN: Final = "(a link to a message in another conversation, which not everybody here may open)"
+HIDDEN: Final = "(a link to a message in another conversation, that not everybody here can open)"
 ANYWHERE: Final = None
 """Every linked message may be read: its link was written by the person who asks."""
 
 PLACEHOLDERS: Final = frozenset({"This content can't be displayed."})
-"""What Slack writes where a message has blocks and no text."""
+"""Texts of Slack's own for messages that have blocks and no text."""
 
 _FORWARD_FLAGS: Final = ("is_share", "is_msg_unfurl", "is_reply_unfurl")
 _MESSAGE_KEYS: Final = ("message_blocks", "channel_id")
@@ -53,12 +53,12 @@ class Enclosed:
 
 
 def written_in(message: Mapping[str, Any]) -> str:
-    """What the author of a message wrote: its text, and its blocks as far as they say more."""
+    """The author's own words: the text of a message, and those of its blocks that say more."""
     return _lines(_written(message))
 
 
 def words_of(message: Mapping[str, Any], *, readable: Readable = (), own: bool = False) -> str:
-    """All that people read in a message.
+    """Everything that people read in a message.
 
     `own`: it is one of ours, whose text is only a copy of its blocks, and whose buttons say
     nothing.
@@ -103,7 +103,7 @@ def _written(message: Mapping[str, Any]) -> Iterator[str]:
     if not message.get("bot_id") and message.get("subtype") != "bot_message" and said:
         # Slack makes the text of a person's message from its rich text.
         yield said
-        yield from lines_of(blocks, beside_text=True)
+        yield from lines_of(blocks, skip_rich_text=True)
         return
     # An app writes both, and people read the blocks.
     shown = _lines(lines_of(blocks))
@@ -169,9 +169,9 @@ def _forward(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator
     said = text(one, "text")
     found = _lines((
         said,
-        *(line for m in inner for line in lines_of(m.get("blocks"), beside_text=bool(said))),
+        *(line for m in inner for line in lines_of(m.get("blocks"), skip_rich_text=bool(said))),
         *_fields(one),
-        *lines_of(one.get("blocks"), beside_text=bool(said)),
+        *lines_of(one.get("blocks"), skip_rich_text=bool(said)),
     ))  # fmt: skip
     nested = [e for m in (one, *inner) for e in _enclosed(m, readable, depth - 1)]
     # Those of the asker's own message travel as files.

@@ -1,6 +1,6 @@
-"""What comes with a question from around it: quotes from its thread, and names for ids.
+"""Reads the thread around a question: quotes, and names for ids.
 
-It must never cost the question: what Slack does not say in time is left out.
+It must never delay or lose the question: a thread that Slack does not send in time is left out.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What Slack says of a file without its bytes: its name, its kind, words in it, why it is closed.
+"""Reads Slack's file objects: name, kind, supplied text, and why a file cannot be opened.
 
 Pure: no I/O. It must never raise, whatever the shape.
 
@@ -12,10 +12,10 @@ from bots.slack.shapes import mappings, text, value
 
 NAME_CHARS: Final = 200
 SUPPLIED_CHARS: Final = 20_000
-"""Of an email or a transcription: as much as of a text file."""
+"""Limit for an email or a transcription, the same as for a text file."""
 
 QUOTED_CHARS: Final = 300
-"""Of the words in a file of an earlier message."""
+"""Limit for the text of a file in an earlier message."""
 
 STUB: Final = "check_file_info"
 """The `file_access` of a file of another company: only `files.info` knows more."""
@@ -38,7 +38,7 @@ _CLIPS: Final = {"slack_audio": "voice clip", "slack_video": "video clip"}
 
 
 def name_of(file: Mapping[str, Any]) -> str:
-    """How people call it."""
+    """The name that people know the file by."""
     return (_name(file) or f"a {kind_of(file)}")[:NAME_CHARS]
 
 
@@ -47,7 +47,7 @@ def _name(file: Mapping[str, Any]) -> str:
 
 
 def kind_of(file: Mapping[str, Any]) -> str:
-    """What it is, in a word or two."""
+    """The kind of file, in one or two words."""
     if clip := _CLIPS.get(text(file, "subtype")):
         return clip
     for key in ("mode", "filetype"):
@@ -61,17 +61,17 @@ def kind_of(file: Mapping[str, Any]) -> str:
 
 
 def is_stub(file: Mapping[str, Any]) -> bool:
-    """Whether only `files.info` says what this is."""
+    """Whether this is only a reference, which `files.info` resolves."""
     return text(file, "file_access") == STUB
 
 
 def is_gone(file: Mapping[str, Any]) -> bool:
-    """Whether nobody attached it just now: it was deleted or hidden long ago."""
+    """Whether the file was deleted or hidden before the message was sent."""
     return text(file, "mode") in {"tombstone", "hidden_by_limit"}
 
 
 def why_closed(file: Mapping[str, Any]) -> str:
-    """Why its bytes cannot be had, in words for its owner; empty if nothing speaks against it."""
+    """Why the file cannot be opened, in words for its owner; empty if it may be possible."""
     for key in ("mode", "file_access"):
         if why := _CLOSED.get(text(file, key)):
             return why
@@ -90,7 +90,7 @@ def why_closed(file: Mapping[str, Any]) -> str:
 
 
 def supplied(file: Mapping[str, Any]) -> str:
-    """The words that Slack itself reads out of it: a transcription, an email."""
+    """The text that Slack supplies with a file: a transcription or an email."""
     if spoken := text(file, "transcription", "preview", "content"):
         whole = value(file, "transcription", "preview", "has_more") is not True
         found = f"Transcription by Slack{'' if whole else ' (the beginning)'}: {spoken}"
@@ -104,7 +104,7 @@ def supplied(file: Mapping[str, Any]) -> str:
 
 
 def in_brackets(file: Mapping[str, Any]) -> str:
-    """A file of an earlier message, by name, with the beginning of the words that Slack shows."""
+    """The name of a file in an earlier message, with the beginning of the text that Slack shows."""
     why = _CLOSED.get(text(file, "mode"), "")
     name = f": {name_of(file)}" if _name(file) else ""
     named = f"[{kind_of(file)}{name}{f', but {why}' if why else ''}]"

@@ -61,7 +61,7 @@ class Unread:
     media_type: str
     why: str
     matters: bool = True
-    """Its owner waits for it to be read: nobody waits for a file that was deleted long ago."""
+    """Whether its owner expects it to be read: nobody expects that of a deleted file."""
 
     @property
     def notice(self) -> str:
@@ -126,7 +126,7 @@ def _kind(file: Mapping[str, Any]) -> str:
 
 
 async def _known(file: Mapping[str, Any], team: Team, deadline: float) -> Mapping[str, Any]:
-    """A file of which the event has only the id: https://docs.slack.dev/apis/slack-connect."""
+    """The whole file object, if the event has only an id: docs.slack.dev/apis/slack-connect."""
     try:
         async with asyncio.timeout_at(deadline):
             response = await team.client.files_info(file=text(file, "id"))
@@ -136,7 +136,7 @@ async def _known(file: Mapping[str, Any], team: Team, deadline: float) -> Mappin
             raise _NotRead(SIGN_IN) from error
         if code in {"file_not_found", "file_deleted", "access_denied", "not_visible"}:
             raise _NotRead("it was deleted, or Slack does not let me open it") from error
-        raise _NotRead("Slack does not say what it is; please try again") from error
+        raise _NotRead("Slack did not tell me which file it is; please send it again") from error
     found = mapping(response.data, "file")
     if not found or is_stub(found):
         raise _NotRead("another company shares it, and Slack does not let me open it")

@@ -1,4 +1,4 @@
-"""Shortens what comes with a question until the event fits on the wire. Pure: no I/O.
+"""Shortens the files and quotes of a question until the event fits on the wire. Pure: no I/O.
 
 It must never shorten the question itself, nor leave out words without saying so.
 """

@@ -19,7 +19,7 @@ from shared.messages import Quote
 QUOTES: Final = 20
 QUOTE_CHARS: Final = 1_000
 ROOT_CHARS: Final = 4_000
-"""Of the message that the thread is about, which is often an alert."""
+"""Limit for the message that began the thread, which is often an alert."""
 
 QUOTES_CHARS: Final = 8_000
 """Together about 2,000 tokens: a quarter of a small model's window."""
@@ -127,7 +127,7 @@ def quotes_of(found: Iterable[Heard], names: Mapping[str, str]) -> tuple[Quote, 
 
 
 def enclosures(enclosed: Iterable[Enclosed], names: Mapping[str, str]) -> tuple[Quote, ...]:
-    """What somebody forwards with a question, and what its links and its app show."""
+    """The forwards, previews and attachments that come with a question."""
     return tuple(
         Quote(author=one.by or "attachment", text=plain(one.text, names)) for one in enclosed
     )

@@ -1,7 +1,7 @@
 """The line below a thread that says that the bot is at work, with Slack's own Stop button.
 
 It must never stay: it is cleared after every answer, also for one that another process began.
-A workspace that does not have it is asked once, and then no more for a while.
+A workspace without this line is asked once, and then not again for up to an hour.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ DONE_KEPT: Final = 1024
 """Answers that can come between the storing of their question and the line for it."""
 
 SAID_KEPT: Final = 1024
-"""Questions of which the line may still say why there is no answer yet."""
+"""Limit for the questions whose status line may have words of its own."""
 
 _NOT_HERE: Final = frozenset(
     {"unknown_method", "method_not_supported_for_channel_type", "feature_not_enabled",

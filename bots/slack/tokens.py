@@ -1,6 +1,6 @@
-"""Tokens in each other's place, told by how they begin. Pure: it never shows a token.
+"""Recognizes misplaced tokens by their prefixes. Pure: it must never show a token.
 
-A token of a kind that is not known counts as right: emulators make their own.
+A token with an unknown prefix counts as right, because emulators make their own.
 """
 
 from typing import Final

@@ -148,8 +148,8 @@ async def test_a_file_of_another_company_is_looked_up() -> None:
         ({"name": "p", "file_access": "access_denied"}, None, "Slack does not let me open it"),
         ({"name": "p", "mode": "external", "external_type": "gdrive"}, None, "in Google Drive"),
         (None, Fault("error", code="missing_scope"), "files:read"),
-        (None, Fault("status", status=404), "Slack does not say what it is"),
-        (None, Fault("limit"), "Slack does not say what it is"),
+        (None, Fault("status", status=404), "Slack did not tell me which file it is"),
+        (None, Fault("limit"), "Slack did not tell me which file it is"),
     ],
 )
 async def test_a_file_that_stays_closed_is_named_to_both(
