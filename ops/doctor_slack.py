@@ -12,6 +12,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bots.slack.api import CALL_ERRORS, client_of, code_of, new_session
 from bots.slack.app import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
+from bots.slack.tokens import misplaced
 from ops.doctor import Finding
 
 _TOKENS: Final = (
@@ -23,36 +24,50 @@ _MANIFEST: Final = "paste manifest.json under App Manifest, then reinstall the a
 async def slack_findings(settings: SlackSettings | None = None) -> list[Finding]:
     """What is right and wrong with the Slack app of these settings."""
     settings = settings or SlackSettings()
+    if wrong := misplaced(settings):
+        # Slack would refuse each call for the same reason.
+        halves = (what.split(": ") for what in wrong)
+        return [Finding("fail", "tokens", what, f"{advice}; {_TOKENS}") for what, advice in halves]
     session = new_session()
     try:
         token = settings.bot_token
         client = client_of(token.get_secret_value() if token else None, settings.api_url, session)
-        return [
-            *await _bot(settings, client),
-            *await _way_in(settings, client),
-            *await _subscriptions(settings, client),
-        ]
+        who, found = await _bot(settings, client)
+        found += await _way_in(settings, client)
+        found += await _subscriptions(settings, client, who)
+        by_reason: dict[str, Finding] = {}
+        for finding in found:
+            by_reason.setdefault(finding.what, finding)  # one cause is one line
+        return list(by_reason.values())
     finally:
         await session.close()
 
 
-async def _bot(settings: SlackSettings, client: AsyncWebClient) -> list[Finding]:
+async def _bot(
+    settings: SlackSettings, client: AsyncWebClient
+) -> tuple[AsyncSlackResponse | None, list[Finding]]:
+    """Who the bot is, if Slack says so."""
     if settings.bot_token is None:
         if settings.with_oauth:
-            return [Finding("ok", "bot token", "each workspace brings its own (/slack/install)")]
+            text = "each workspace brings its own (/slack/install)"
+            return None, [Finding("ok", "bot token", text)]
         advice = f"set SLACK_BOT_TOKEN (xoxb-...) from {_TOKENS}"
-        return [Finding("fail", "bot token", "SLACK_BOT_TOKEN is not set", advice)]
+        return None, [Finding("fail", "bot token", "SLACK_BOT_TOKEN is not set", advice)]
     try:
         who = await client.auth_test()
     except CALL_ERRORS as error:
-        return [_refused("bot token", "SLACK_BOT_TOKEN", error, settings.api_url)]
+        return None, [_refused("bot token", "SLACK_BOT_TOKEN", error, settings.api_url)]
     name = f"{who.get('user')} in {who.get('team')}"
-    return [Finding("ok", "bot token", f"speaks as {name}"), *_scopes(who)]
+    return who, [Finding("ok", "bot token", f"speaks as {name}"), *_scopes(who, settings.api_url)]
 
 
-def _scopes(response: AsyncSlackResponse) -> list[Finding]:
+def _scopes(response: AsyncSlackResponse, url: str) -> list[Finding]:
     headers = {k.lower(): v for k, v in response.headers.items()}
-    granted = {scope.strip() for scope in str(headers.get("x-oauth-scopes", "")).split(",")}
+    if "x-oauth-scopes" not in headers:
+        # A proxy may drop the header, and an emulator may not send it.
+        what = f"not known: {url} does not say which are granted"
+        return [Finding("warn", "scopes", what, "compare them with manifest.json")]
+    granted = {scope.strip() for scope in str(headers["x-oauth-scopes"]).split(",")}
     missing = [scope for scope in SCOPES if scope not in granted]
     if not missing:
         return [Finding("ok", "scopes", f"all {len(SCOPES)} are granted")]
@@ -77,16 +92,19 @@ async def _way_in(settings: SlackSettings, client: AsyncWebClient) -> list[Findi
     return [Finding("ok", "app token", "Socket Mode opens a connection")]
 
 
-async def _subscriptions(settings: SlackSettings, client: AsyncWebClient) -> list[Finding]:
+async def _subscriptions(
+    settings: SlackSettings, client: AsyncWebClient, who: AsyncSlackResponse | None
+) -> list[Finding]:
     """The events that Slack sends; only a configuration token may read them."""
-    if settings.config_token is None or settings.bot_token is None:
+    if settings.config_token is None:
         advice = (
-            f"compare Event Subscriptions of your app with manifest.json ({', '.join(EVENTS)}), "
-            "or set SLACK_CONFIG_TOKEN to have them checked"
+            "only if the bot does not hear people: compare Event Subscriptions of your app with "
+            "manifest.json, or set SLACK_CONFIG_TOKEN to have them checked here"
         )
-        return [Finding("warn", "events", "not known: a bot token may not read them", advice)]
+        return [Finding("ok", "events", "not checked: a bot token may not read them", advice)]
+    if who is None:
+        return []  # the app is not known without its bot, and that is reported already
     try:
-        who = await client.auth_test()
         bot = await client.bots_info(bot=str(who.get("bot_id")))
         exported = await client.apps_manifest_export(
             app_id=str((bot.get("bot") or {}).get("app_id")),

@@ -11,6 +11,9 @@ from typing import Any, Final
 from bots.slack.settings import SlackSettings, listed
 from bots.slack.shapes import mapping, text, texts
 
+SLACKBOT: Final = "USLACKBOT"
+"""Slack's own account: reminders, custom responses, notes about the workspace."""
+
 NOT_YOU: Final = "Sorry, I may not answer you. Please ask the person who runs me."
 NOT_HERE: Final = "Sorry, I may not answer in this channel. A direct message may work."
 NOT_EXTERNAL: Final = "Sorry, I only answer people of this workspace."
@@ -29,6 +32,11 @@ class Person:
     """Those of an Enterprise organisation's member; None for everybody else."""
     stranger: bool
     guest: bool
+
+    @property
+    def reads_own_channels_only(self) -> bool:
+        """Whether public channels are closed to them, unless they are members there."""
+        return self.stranger or self.guest
 
 
 NOBODY: Final = Person("", None, None, stranger=True, guest=True)

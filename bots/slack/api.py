@@ -5,6 +5,7 @@ It must never repeat a call by itself: whoever calls knows whether a repeat is h
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -33,6 +34,8 @@ NO_STREAM: Final = frozenset(
     {"message_not_in_streaming_state", "streaming_state_conflict", "message_not_found",
      "stopped_by_user"}
 )  # fmt: skip
+
+NOT_THERE: Final = "message_not_found"
 
 NOTHING_THERE: Final = frozenset(
     {"thread_not_found", "channel_not_found", "not_in_channel", "is_archived", "missing_scope",
@@ -89,6 +92,11 @@ _NEVER: Final = frozenset(
 )  # fmt: skip
 _CALL_ERRORS: Final = (SlackClientError, aiohttp.ClientError, TimeoutError, OSError)
 
+_PASSING: Final = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
+"""Refusals that say nothing about the method."""
+
 _SOCKET_MODE: Final = "slack_sdk/socket_mode/"
 
 CallError = SlackClientError | aiohttp.ClientError | TimeoutError | OSError
@@ -133,16 +141,39 @@ def client_of(token: str | None, api_url: str, session: aiohttp.ClientSession) -
 
 def code_of(error: BaseException) -> str:
     """Slack's own word for what went wrong; empty where it said none."""
-    if isinstance(error, SlackApiError) and isinstance(error.response.data, dict):
-        return str(error.response.data.get("error") or "")
-    return ""
+    data = getattr(error.response, "data", None) if isinstance(error, SlackApiError) else None
+    return str(data.get("error") or "") if isinstance(data, dict) else ""
+
+
+def _status_of(error: BaseException) -> int:
+    """The HTTP status of a call that failed; 0 where none came."""
+    if isinstance(error, aiohttp.ClientResponseError):  # the body was no JSON
+        return error.status
+    if not isinstance(error, SlackApiError):
+        return 0
+    # The SDK passes its own response, or aiohttp's if it could not read the body.
+    found = getattr(error.response, "status_code", None) or getattr(error.response, "status", 0)
+    return found if isinstance(found, int) else 0
+
+
+def lacks_method(error: BaseException) -> bool:
+    """Whether a method does not exist there.
+
+    An emulator knows only some methods, and a proxy lets only some through: those answer with a
+    bare 404 or the like, without Slack's JSON.
+    """
+    if code := code_of(error):
+        return code == "unknown_method"
+    status = _status_of(error)
+    refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return (refused and status not in _PASSING) or status == HTTPStatus.NOT_IMPLEMENTED
 
 
 def wait_of(error: BaseException) -> float | None:
     """How long Slack says to wait; None where it does not."""
     if not isinstance(error, SlackApiError) or not _is_limit(error):
         return None
-    headers: dict[str, Any] = {k.lower(): v for k, v in error.response.headers.items()}
+    headers: dict[str, Any] = {str(k).lower(): v for k, v in error.response.headers.items()}
     try:
         return bounded_s(float(headers.get("retry-after", "")))
     except ValueError:
@@ -150,7 +181,8 @@ def wait_of(error: BaseException) -> float | None:
 
 
 def _is_limit(error: SlackApiError) -> bool:
-    return code_of(error) in {"ratelimited", "rate_limited"} or error.response.status_code == 429  # noqa: PLR2004
+    limited = code_of(error) in {"ratelimited", "rate_limited"}
+    return limited or _status_of(error) == HTTPStatus.TOO_MANY_REQUESTS
 
 
 def is_call_error(error: BaseException) -> bool:

@@ -31,6 +31,8 @@ class Channel:
     """Every full member of the workspace can read it."""
     external: bool = False
     """Another company reads it."""
+    name: str = ""
+    """How people call it, if every full member of the workspace can read it."""
     sharing: str = ""
     """A name for the workspaces that share it; empty if it is known that none do."""
 
@@ -60,8 +62,10 @@ def channel_of(info: Mapping[str, Any], team: str, *, external: bool = False) ->
         sharing = blake2b(named.encode(), digest_size=6).hexdigest()
     else:
         sharing = ""
+    public = not kind and value(info, "is_mpim") is not True
     return Channel(
-        public=not kind and value(info, "is_mpim") is not True,
+        public=public,
+        name=text(info, "name") if public else "",
         external="is_ext_shared" in shared,
         sharing=sharing,
     )

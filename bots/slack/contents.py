@@ -1,132 +1,252 @@
-"""What a Slack message says wherever it says it: text, blocks, attachments, forwards. Pure: no I/O.
+"""Reads a Slack message: its text, blocks, attachments, forwards and files. Pure: no I/O.
 
-Everything comes out in Slack's own markup, which `text.plain` turns into words. It must never
-raise, whatever the shape, and never read deeper or longer than its limits.
+Everything comes out in Slack's own markup, which `text.plain` turns into words. It
+must never raise, whatever the shape, never read deeper or longer than its limits, and never give
+the preview of a linked message to somebody who might not be allowed to open it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bots.slack.shapes import mappings, text, value
-
-DEPTH: Final = 8
-"""Lists inside quotes inside sections; Slack itself nests half as deep."""
+from bots.slack.block_kit import lines_of, when
+from bots.slack.file_words import in_brackets
+from bots.slack.shapes import mapping, mappings, text, value
 
 CHARS: Final = 40_000
 """As long as Slack's longest message."""
 
-FORWARDS: Final = 5
-FORWARD_CHARS: Final = 8_000
-"""Of one forwarded message: about 2,000 tokens."""
+ENCLOSED: Final = 10
+ENCLOSED_CHARS: Final = 8_000
+"""Limit for one forwarded message, preview or attachment: about 2,000 tokens."""
+
+FIELDS: Final = 50
+FILES: Final = 20
+REACTIONS: Final = 20
+
+NESTED: Final = 3
+"""A forwarded message can hold a forwarded message; Slack shows no more than two levels."""
+
+HIDDEN: Final = "(a link to a message in another conversation, that not everybody here can open)"
+ANYWHERE: Final = None
+"""Every linked message may be read: its link was written by the person who asks."""
+
+PLACEHOLDERS: Final = frozenset({"This content can't be displayed."})
+"""Texts of Slack's own for messages that have blocks and no text."""
 
 _FORWARD_FLAGS: Final = ("is_share", "is_msg_unfurl", "is_reply_unfurl")
-_LEAVES: Final = {
-    "text": "text", "link": "url", "user": "user_id", "channel": "channel_id",
-    "broadcast": "range", "emoji": "name",
-}  # fmt: skip
-"""The kinds of rich text that hold no others, and where each has its words."""
-
-_AROUND: Final = {
-    "user": ("<@", ">"), "channel": ("<#", ">"), "broadcast": ("<!", ">"), "emoji": (":", ":"),
-}  # fmt: skip
+_MESSAGE_KEYS: Final = ("message_blocks", "channel_id")
+_PREVIEW_KEYS: Final = ("from_url", "original_url", "service_name", "bot_id", "app_unfurl_url")
+_OWN_FOOTERS: Final = frozenset({"Slack Conversation"})
 _ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+Readable = Collection[str] | None
+"""Channels whose messages may be quoted from a link; `ANYWHERE` for all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Forward:
-    """A message of somebody else inside a message."""
+class Enclosed:
+    """Words inside a message that somebody else wrote: a forward, a preview, an attachment."""
 
-    author: str
+    by: str
     text: str
 
 
-def forwards_of(message: Mapping[str, Any]) -> tuple[Forward, ...]:
-    """The messages that are forwarded in this one."""
-    found = []
-    for attachment in _forwarding(message):
-        words = (
-            text(attachment, "text")
-            or _lines(
-                blocks_text(value(inner, "message", "blocks"))
-                for inner in mappings(attachment, "message_blocks")
-            )
-            or text(attachment, "fallback")
-        )
-        if words:
-            author = text(attachment, "author_name") or text(attachment, "author_subname")
-            found.append(Forward(author or "somebody", words[:FORWARD_CHARS]))
-    return tuple(found)
+def written_in(message: Mapping[str, Any]) -> str:
+    """The author's own words: the text of a message, and those of its blocks that say more."""
+    return _lines(_written(message))
+
+
+def words_of(message: Mapping[str, Any], *, readable: Readable = (), own: bool = False) -> str:
+    """Everything that people read in a message.
+
+    `own`: it is one of ours, whose text is only a copy of its blocks, and whose buttons say
+    nothing.
+    """
+    if own:
+        shown = _lines(lines_of(value(message, "blocks"), buttons=False))
+        return shown or _lines((text(message, "text"),))
+    return _lines(_all_of(message, readable, NESTED))
+
+
+def enclosed_in(message: Mapping[str, Any], readable: Readable = ANYWHERE) -> tuple[Enclosed, ...]:
+    """The forwards, previews and attachments in a message."""
+    return tuple(_enclosed(message, readable, NESTED))
 
 
 def files_of(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """The files of a message and of those that are forwarded in it."""
-    inner = (file for one in _forwarding(message) for file in mappings(one, "files"))
+    inner = (
+        file
+        for one in mappings(message, "attachments")[:ENCLOSED]
+        if _is_message(one)
+        for file in mappings(one, "files")
+    )
     return (*mappings(message, "files"), *inner)
 
 
-def _forwarding(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The attachments that are messages; link previews are attachments as well."""
-    return [
-        one
-        for one in mappings(message, "attachments")
-        if any(value(one, flag) is True for flag in _FORWARD_FLAGS)
-    ][:FORWARDS]
+def linked_channels(messages: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The channels of the messages that are linked, and not forwarded, in these messages."""
+    return {
+        text(one, "channel_id")
+        for message in messages
+        for one in mappings(message, "attachments")[:ENCLOSED]
+        if _is_link(one)
+    } - {""}
 
 
-def words_of(message: Mapping[str, Any], *, blocks_first: bool = False) -> str:
-    """What people read in a message.
+# --- messages -------------------------------------------------------------------------------------
 
-    `blocks_first`: its text is only a summary of its blocks, as in our own messages.
-    """
-    said = text(message, "text")
-    shown = blocks_text(value(message, "blocks")) if blocks_first or not said else ""
-    inside = (
-        _lines(text(one, key) for key in ("pretext", "title", "text")) or text(one, "fallback")
-        for one in mappings(message, "attachments")
+
+def _written(message: Mapping[str, Any]) -> Iterator[str]:
+    said, blocks = text(message, "text"), value(message, "blocks")
+    if not message.get("bot_id") and message.get("subtype") != "bot_message" and said:
+        # Slack makes the text of a person's message from its rich text.
+        yield said
+        yield from lines_of(blocks, skip_rich_text=True)
+        return
+    # An app writes both, and people read the blocks.
+    shown = _lines(lines_of(blocks))
+    if not shown or (said not in PLACEHOLDERS and _bare(said) not in _bare(shown)):
+        yield said
+    yield shown
+
+
+def _all_of(message: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[str]:
+    yield from _written(message)
+    for one in _enclosed(message, readable, depth):
+        yield _inline(one)
+    for file in mappings(message, "files")[:FILES]:
+        yield in_brackets(file).translate(_ESCAPES)
+    if text(message, "subtype") == "huddle_thread" or mapping(message, "room"):
+        people = value(message, "room", "participant_history")
+        count = f" with {len(people)} people" if isinstance(people, list) and people else ""
+        yield f"[huddle{count}]"
+    reactions = (
+        f":{text(one, 'name')}: {value(one, 'count')}"
+        for one in mappings(message, "reactions")[:REACTIONS]
+        if isinstance(value(one, "count"), int)
     )
-    return _lines((shown or said, *inside))[:CHARS]
+    if found := ", ".join(reactions):
+        yield f"[reactions: {found}]"
 
 
-def blocks_text(blocks: object) -> str:
-    """The words in blocks, a line per block; buttons have none."""
-    if not isinstance(blocks, list):
-        return ""
-    return _lines(_block(block) for block in blocks)[:CHARS]
+# --- attachments ----------------------------------------------------------------------------------
 
 
-def _block(block: object) -> str:
-    match text(block, "type"):
-        case "markdown":
-            return text(block, "text")
-        case "section" | "header":
-            fields = (text(field, "text") for field in mappings(block, "fields"))
-            return _lines((text(block, "text", "text"), *fields))
-        case "context":
-            return " ".join(filter(None, (text(e, "text") for e in mappings(block, "elements"))))
-        case "rich_text":
-            return _lines(_rich(part, DEPTH) for part in mappings(block, "elements"))
-    return ""
+def _is_message(attachment: Mapping[str, Any]) -> bool:
+    flagged = any(value(attachment, flag) is True for flag in _FORWARD_FLAGS)
+    return flagged or any(attachment.get(key) for key in _MESSAGE_KEYS)
 
 
-def _rich(element: Mapping[str, Any], depth: int) -> str:
-    kind = text(element, "type")
-    if kind in _LEAVES:
-        return _leaf(kind, element)
-    if not depth:
-        return ""
-    inner = (_rich(one, depth - 1) for one in mappings(element, "elements"))
-    return _lines(inner) if kind == "rich_text_list" else "".join(inner)
+def _is_link(attachment: Mapping[str, Any]) -> bool:
+    """A linked message is shown only to those who may open it; a forwarded one to everybody."""
+    return _is_message(attachment) and value(attachment, "is_share") is not True
 
 
-def _leaf(kind: str, element: Mapping[str, Any]) -> str:
-    found = text(element, _LEAVES[kind]).translate(_ESCAPES)
-    if kind == "link":
-        label = text(element, "text").translate(_ESCAPES)
-        return f"<{found}|{label}>" if label else f"<{found}>"
-    before, after = _AROUND.get(kind, ("", ""))
-    return f"{before}{found}{after}"
+def _enclosed(message: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[Enclosed]:
+    attachments = mappings(message, "attachments")
+    for one in attachments[:ENCLOSED] if depth else ():
+        if _is_link(one) and readable is not ANYWHERE and text(one, "channel_id") not in readable:
+            yield Enclosed("", HIDDEN)
+            continue
+        if _is_message(one):
+            author = text(one, "author_name") or text(one, "author_subname") or "somebody"
+            by, lines = f"{author}, forwarded", _forward(one, readable, depth)
+        elif any(one.get(key) for key in _PREVIEW_KEYS):
+            by, lines = "link preview", _attachment(one, readable, depth)
+        else:
+            by, lines = "", _attachment(one, readable, depth)
+        if found := _lines(lines, ENCLOSED_CHARS):
+            yield Enclosed(by, found)
+    if depth and len(attachments) > ENCLOSED:
+        yield Enclosed("", f"[cut: {len(attachments) - ENCLOSED} more attachments]")
 
 
-def _lines(parts: Iterable[str]) -> str:
-    return "\n".join(filter(None, parts))
+def _forward(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[str]:
+    """A message in an attachment."""
+    inner = [mapping(block, "message") for block in mappings(one, "message_blocks")]
+    said = text(one, "text")
+    found = _lines((
+        said,
+        *(line for m in inner for line in lines_of(m.get("blocks"), skip_rich_text=bool(said))),
+        *_fields(one),
+        *lines_of(one.get("blocks"), skip_rich_text=bool(said)),
+    ))  # fmt: skip
+    nested = [e for m in (one, *inner) for e in _enclosed(m, readable, depth - 1)]
+    # Those of the asker's own message travel as files.
+    named = [] if readable is ANYWHERE and depth == NESTED else mappings(one, "files")[:FILES]
+    files = [in_brackets(file).translate(_ESCAPES) for file in named]
+    yield found
+    yield from map(_inline, nested)
+    yield from files
+    if not found and not nested and not files:
+        yield text(one, "title")
+        yield text(one, "fallback")
+    if text(one, "footer") not in _OWN_FOOTERS:
+        yield text(one, "footer")
+
+
+def _attachment(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[str]:
+    """A legacy attachment or a preview: https://docs.slack.dev/legacy/legacy-messaging."""
+    found = _lines(_parts_of(one, readable, depth))
+    yield found or text(one, "fallback")
+    footer, at = text(one, "footer"), when(value(one, "ts"))
+    yield f"{footer} ({at})" if footer and at else footer or at
+
+
+def _parts_of(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[str]:
+    yield text(one, "pretext")
+    yield text(one, "author_name")
+    title, link = text(one, "title"), text(one, "title_link").translate(_ESCAPES)
+    yield f"{title} ({link})" if title and link else title
+    yield text(one, "text")
+    yield from _fields(one)
+    yield from lines_of(one.get("blocks"))
+    for nested in _enclosed(one, readable, depth - 1):
+        yield _inline(nested)
+    for file in mappings(one, "files")[:FILES]:
+        yield in_brackets(file).translate(_ESCAPES)
+    if url := text(one, "image_url") or text(one, "thumb_url"):
+        name = url.partition("?")[0].rstrip("/").rpartition("/")[2]
+        yield f"[image: {name.translate(_ESCAPES)}]"
+    if any(text(one, key) for key in ("video_html", "video_url", "audio_html", "audio_url")):
+        yield "[video or sound]"
+    for button in mappings(one, "actions"):
+        yield f"[button: {text(button, 'text')}]"
+
+
+def _fields(attachment: Mapping[str, Any]) -> Iterator[str]:
+    for field in mappings(attachment, "fields")[:FIELDS]:
+        yield ": ".join(filter(None, (text(field, "title"), text(field, "value"))))
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+def _lines(parts: Iterable[str], limit: int = CHARS) -> str:
+    """The parts that say something, a line each; what does not fit is replaced by a note."""
+    found: list[str] = []
+    room = limit
+    parts = iter(parts)
+    for part in parts:
+        if not part:
+            continue
+        if len(part) > room:
+            found.append(part[:room])
+            missing = len(part) - room + sum(map(len, parts))
+            found.append(f"[cut: {missing:,} more characters]")
+            break
+        found.append(part)
+        room -= len(part) + 1
+    return "\n".join(found)
+
+
+def _inline(enclosed: Enclosed) -> str:
+    by = enclosed.by.translate(_ESCAPES)
+    return f"{by}: {enclosed.text}" if by else enclosed.text
+
+
+def _bare(words: str) -> str:
+    """Letters and digits alone, to compare two forms of the same words."""
+    return "".join(filter(str.isalnum, words)).casefold()

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
+from bots.slack.access import SLACKBOT
 from bots.slack.audience import Channel, audience_of
-from bots.slack.contents import Forward, files_of, forwards_of
+from bots.slack.contents import Enclosed, enclosed_in, files_of, written_in
 from bots.slack.shapes import mapping, text, value
 from shared import names
 from shared.messages import Place
@@ -21,7 +22,7 @@ from shared.messages import Place
 PLATFORM: Final = "slack"
 
 _TS: Final = re.compile(r"[0-9]{1,11}\.[0-9]{1,9}")
-_ID: Final = re.compile(r"[A-Z][A-Z0-9]{0,30}")
+_ID: Final = re.compile(r"[A-Z][A-Z0-9_]{0,30}")
 _ANSWERABLE: Final = frozenset({None, "file_share", "thread_broadcast", "bot_message"})
 """Subtypes of what somebody writes; all others are notes of Slack's own."""
 
@@ -44,9 +45,13 @@ class Said:
     external: bool = False
     """Another company reads the channel."""
     by_bot: bool = False
+    by_slack: bool = False
+    """Slackbot wrote it, or this app under another name: nobody waits for an answer."""
+    bot_id: str = ""
     mention: bool = False
     files: tuple[Mapping[str, Any], ...] = ()
-    forwards: tuple[Forward, ...] = ()
+    enclosed: tuple[Enclosed, ...] = ()
+    """What others wrote that came with it: forwards, link previews, an app's attachments."""
 
     @property
     def id(self) -> str:
@@ -185,16 +190,30 @@ def _message(
         channel=channel,
         ts=ts,
         user=user,
-        text=text(message, "text"),
+        text=written_in(message),
         thread_ts=thread,
         user_team=text(message, "user_team") or text(message, "source_team"),
         kind=text(event, "channel_type"),
         external=body.get("is_ext_shared_channel") is True,
         by_bot=by_bot,
+        bot_id=text(message, "bot_id"),
+        by_slack=user == SLACKBOT or _is_ours(body, message),
         mention=event.get("type") == "app_mention",
         files=files_of(message),
-        forwards=forwards_of(message),
+        enclosed=enclosed_in(message),
     )
+
+
+def _is_ours(body: Mapping[str, Any], message: Mapping[str, Any]) -> bool:
+    """Whether this app wrote it, whatever it called itself there."""
+    app = text(body, "api_app_id")
+    return bool(app) and app in {text(message, "app_id"), text(message, "bot_profile", "app_id")}
+
+
+def is_written(body: Mapping[str, Any]) -> bool:
+    """Whether a `message` or `app_mention` event is what somebody wrote, readable or not."""
+    event = mapping(body, "event")
+    return _is_answerable(event) and bool(text(event, "text"))
 
 
 def is_ts(stamp: str) -> bool:

@@ -1,4 +1,4 @@
-"""Files that come with a message: pictures to the object store, texts inline, the rest in words.
+"""Files that come with a message: pictures to the object store, texts inline, others by name.
 
 It must never send the bot's token to a host that is not Slack's, and never take a login page for
 a file.
@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bots.slack.shapes import text
+from bots.slack.api import CALL_ERRORS, code_of
+from bots.slack.file_words import is_gone, is_stub, kind_of, name_of, supplied, why_closed
+from bots.slack.shapes import mapping, text
 from bots.slack.teams import Team
 from shared.blobs import BLOB_LIMIT_BYTES, NoRoom
 from shared.messages import Attachment
@@ -42,6 +44,8 @@ _TEXTS: Final = frozenset(
      "application/x-sh", "application/sql", "application/toml"}
 )  # fmt: skip
 
+SIGN_IN: Final = "Slack asks me to sign in (the app lacks the scope files:read)"
+
 Store = Callable[[str, str, bytes], Awaitable[None]]
 """Stores a file of a user under a name; raises `Unavailable` or `NoRoom`."""
 
@@ -54,12 +58,20 @@ class Unread:
     """A file that could not be read, and why in words for its owner."""
 
     name: str
+    media_type: str
     why: str
+    matters: bool = True
+    """Whether its owner expects it to be read: nobody expects that of a deleted file."""
 
     @property
     def notice(self) -> str:
         """What the owner is told."""
         return f"I could not read {self.name}: {self.why}."
+
+    @property
+    def attachment(self) -> Attachment:
+        """What the model is told."""
+        return Attachment(name=self.name, media_type=self.media_type, note=f"{self.why}.")
 
 
 class _NotRead(Exception):  # noqa: N818
@@ -85,19 +97,50 @@ async def read_files(
     read: list[Attachment] = []
     unread: list[Unread] = []
     deadline = asyncio.get_running_loop().time() + DOWNLOAD_S
-    for number, file in enumerate(files):
-        name = (text(file, "name") or text(file, "title") or "the file")[:200]
+    for number, given in enumerate(files):
+        file = given
         try:
+            if is_stub(file) and number < FILES:
+                file = await _known(file, team, deadline)
+            words = supplied(file)
             if number >= FILES:
-                unread.append(Unread(name, f"I read {FILES} files of a message"))
+                why = f"I read {FILES} files of a message"
+            elif words:
+                read.append(Attachment(name=name_of(file), media_type=_kind(file), text=words))
                 continue
-            data = await _download(file, team, session, api_host, deadline)
-            read.append(await _attachment(file, name, data, f"{event_id}-{number}", keep))
+            elif not (why := why_closed(file)):
+                data = await _download(file, team, session, api_host, deadline)
+                blob = f"{event_id}-{number}"
+                read.append(await _attachment(file, name_of(file), data, blob, keep))
+                continue
         except _NotRead as error:
-            unread.append(Unread(name, str(error)))
+            why = str(error)
         except NoRoom:
-            unread.append(Unread(name, "there is no room for more files at the moment"))
+            why = "there is no room for more files at the moment"
+        unread.append(Unread(name_of(file), _kind(file), why, not is_gone(file)))
     return read, unread
+
+
+def _kind(file: Mapping[str, Any]) -> str:
+    return text(file, "mimetype") or "application/octet-stream"
+
+
+async def _known(file: Mapping[str, Any], team: Team, deadline: float) -> Mapping[str, Any]:
+    """The whole file object, if the event has only an id: docs.slack.dev/apis/slack-connect."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            response = await team.client.files_info(file=text(file, "id"))
+    except CALL_ERRORS as error:
+        code = code_of(error)
+        if code == "missing_scope":
+            raise _NotRead(SIGN_IN) from error
+        if code in {"file_not_found", "file_deleted", "access_denied", "not_visible"}:
+            raise _NotRead("it was deleted, or Slack does not let me open it") from error
+        raise _NotRead("Slack did not tell me which file it is; please send it again") from error
+    found = mapping(response.data, "file")
+    if not found or is_stub(found):
+        raise _NotRead("another company shares it, and Slack does not let me open it")
+    return found
 
 
 async def _attachment(
@@ -116,12 +159,12 @@ async def _attachment(
             words = f"{words[:TEXT_CHARS]}\n[cut: {len(words):,} characters]"
         return Attachment(name=name, media_type=kind or "text/plain", text=words)
     if kind.startswith("image/"):
-        raise _NotRead("it is no picture in PNG, JPEG, GIF or WebP")
+        raise _NotRead("it is not a picture in PNG, JPEG, GIF or WebP")
     raise _NotRead("I read pictures and text files only")
 
 
 def _is_text(file: Mapping[str, Any], kind: str) -> bool:
-    return kind.startswith("text/") or kind in _TEXTS or file.get("mode") == "snippet"
+    return kind.startswith("text/") or kind in _TEXTS or kind_of(file) == "snippet"
 
 
 def _picture(data: bytes) -> str | None:
@@ -147,7 +190,7 @@ async def _download(
         raise _NotRead(too_big)
     url = text(file, "url_private_download") or text(file, "url_private")
     if not _is_slacks(url, api_host):
-        raise _NotRead("it does not lie with Slack")
+        raise _NotRead("it is not stored in Slack")
     headers = {"Authorization": f"Bearer {team.client.token}"}
     try:
         async with (
@@ -164,7 +207,7 @@ async def _download(
             # Without the scope files:read Slack answers 200 and a page to sign in.
             page = response.content_type == "text/html" and kind != "text/html"
             if page or (kind == "text/html" and b"<title>Sign in" in data):
-                raise _NotRead("Slack asks me to sign in (the app lacks the scope files:read)")
+                raise _NotRead(SIGN_IN)
             return data
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise _NotRead("Slack did not send it; please try again") from error

@@ -12,7 +12,15 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.parts import first_part_of
 from bots.platform import Part
-from bots.slack.api import NO_STREAM, code_of, is_refusal, wait_of
+from bots.slack.api import (
+    CALL_ERRORS,
+    NO_STREAM,
+    NOT_THERE,
+    code_of,
+    is_refusal,
+    lacks_method,
+    wait_of,
+)
 from bots.slack.blocks import (
     PART_CHARS,
     SHAPE,
@@ -63,6 +71,9 @@ class Live:
         self.native = native
         self.no_native = False
         self.ts = ""
+        self.began_s: float | None = None
+        """When its message was posted, by our own clock; None for one of an earlier process."""
+        self._has_text = False
         self.uncertain = False
         """A call was made whose end is not known: a message may stand there."""
         self.refused = False
@@ -88,19 +99,34 @@ class Live:
         """
         if self._now() < self._next or self.uncertain or self.refused:
             return
+        self._has_text = True
+        await self._show(text)
+
+    async def explain(self, status: str) -> None:
+        """Says why there is no text yet, until there is some. Raises as `show` does.
+
+        What a stream showed cannot be taken back, so this answer is shown by edits.
+        """
+        if not self._has_text and not self.uncertain and not self.refused:
+            self.native = False
+            await self._show(f"_{status}_")
+
+    async def _show(self, text: str) -> None:
         try:
             if self.native:
                 await self._stream(text)
             else:
                 await self._edit(text)
-        except SlackApiError as error:
+        except CALL_ERRORS as error:
+            code, wait_s = code_of(error), wait_of(error)
+            if not code and wait_s is None and not lacks_method(error):
+                raise  # leaves `uncertain` as the call set it
             # Slack said no: nothing happened.
             self.uncertain = False
-            if (wait_s := wait_of(error)) is not None:
+            if wait_s is not None:
                 self._next = self._now() + wait_s
                 return
-            code = code_of(error)
-            if self.native and not self.ts and code in NO_NATIVE:
+            if self.native and not self.ts and (code in NO_NATIVE or lacks_method(error)):
                 self.native, self.no_native = False, True
             elif self.native and code in {*NO_STREAM, "msg_too_long"}:
                 self.native = False  # expired, or stopped by its reader: goes on by edits
@@ -108,7 +134,6 @@ class Live:
             else:
                 self.refused = is_refusal(error)
                 raise
-        # Whatever else is raised leaves `uncertain` as the call set it.
 
     async def _edit(self, text: str) -> None:
         shown = await first_part_of(SHAPE, text, room=PART_CHARS)
@@ -158,9 +183,18 @@ class Live:
 
     def _posted(self, response: Any) -> None:
         self.ts = str(response["ts"])
+        self.began_s = self._now()
         # Of a direct message that was opened by a user's id, the channel is known only now.
         self._channel = str(response.get("channel") or self._channel)
         self.uncertain = False
+
+    def shown_for_s(self, wall_s: float) -> float:
+        """How long its message has been there, at a time by everybody's clock."""
+        if not self.ts:
+            return 0.0
+        if self.began_s is None:
+            return wall_s - float(self.ts)
+        return self._now() - self.began_s
 
     async def finish(self, part: Part) -> str | None:
         """Makes it the answer's first part and returns the ts; None: the answer has to be posted.
@@ -201,26 +235,29 @@ class Live:
             fits = False
             if code_of(error) not in NO_STREAM:
                 # It may be for an argument, and a stream that goes on cannot be edited.
-                await self._unless_refused(
-                    self._client.chat_stopStream(channel=self._channel, ts=self.ts)
-                )
+                await self._refusal(self._client.chat_stopStream(channel=self._channel, ts=self.ts))
         self.native = False
         return fits
 
-    async def remove(self) -> None:
-        """Takes it away, if Slack lets us. Raises as the client does in an outage."""
+    async def remove(self) -> bool:
+        """Takes it away; False if Slack refuses that. Raises as the client does in an outage."""
         if not self.ts:
-            return
+            return True
         if self.native:
-            await self._unless_refused(
-                self._client.chat_stopStream(channel=self._channel, ts=self.ts)
-            )
-        await self._unless_refused(self._client.chat_delete(channel=self._channel, ts=self.ts))
+            await self._refusal(self._client.chat_stopStream(channel=self._channel, ts=self.ts))
+            self.native = False
+        refusal = await self._refusal(self._client.chat_delete(channel=self._channel, ts=self.ts))
+        if refusal in {"", NOT_THERE}:
+            self.ts = ""
+        return not self.ts
 
     @staticmethod
-    async def _unless_refused(call: Awaitable[object]) -> None:
+    async def _refusal(call: Awaitable[object]) -> str:
+        """Makes a call; the code if Slack refuses it, empty if it did it."""
         try:
             await call
         except SlackApiError as error:
             if not is_refusal(error):
                 raise
+            return code_of(error)
+        return ""

@@ -10,13 +10,13 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.slack.access import NOBODY, Person, person_of
-from bots.slack.api import code_of
+from bots.slack.api import CALL_ERRORS, code_of, lacks_method
 from bots.slack.audience import UNKNOWN, Channel, channel_of
 from bots.slack.events import is_ts
 from bots.slack.remembered import Remembered
 from bots.slack.shapes import mapping, mappings, text
 from bots.slack.teams import Team
-from bots.slack.text import mentioned
+from bots.slack.text import mentioned, unnamed_channels
 from bots.slack.threads import asker_of
 
 NOT_THERE_S: Final = 30.0
@@ -33,6 +33,10 @@ PAGES: Final = 3
 
 NAMES: Final = 50
 """Names to look up for one message; nobody mentions more people by hand."""
+
+
+CHANNELS: Final = 10
+"""The same for channels."""
 
 
 class Lookup:
@@ -64,9 +68,17 @@ class Lookup:
         return (await self.person(team, user)).called or user
 
     async def names(self, team: Team, said: str) -> dict[str, str]:
-        """The names of the users whom a message mentions, but for the bot's own."""
+        """The names of users and channels that a message mentions, but for the bot's own."""
         users = sorted(mentioned(said) - {team.bot_user})[:NAMES]
-        return {user: await self.name(team, user) for user in users}
+        channels = sorted(unnamed_channels(said))[:CHANNELS]
+        found = {user: await self.name(team, user) for user in users}
+        return found | {one: await self._channel_name(team, one) for one in channels}
+
+    async def _channel_name(self, team: Team, channel: str) -> str:
+        try:
+            return (await self.channel(team, channel)).name
+        except CALL_ERRORS:
+            return ""  # its id is enough
 
     async def channel(self, team: Team, channel: str, *, external: bool = False) -> Channel:
         """Who can read a channel; `external`: an event says that another company does."""
@@ -78,8 +90,9 @@ class Lookup:
         try:
             response = await team.client.conversations_info(channel=channel)
             found = channel_of(mapping(response.data, "channel"), team.id, external=external)
-        except SlackApiError as error:
-            if code_of(error) not in {"channel_not_found", "missing_scope"}:
+        except CALL_ERRORS as error:
+            unknown = code_of(error) in {"channel_not_found", "missing_scope"}
+            if not unknown and not lacks_method(error):
                 raise
             found = channel_of({}, team.id, external=external)
         if found.sharing == UNKNOWN.sharing and not external:

@@ -72,7 +72,7 @@ class Slack:
         async def store(user: str, name: str, data: bytes) -> None:
             await put_blob(bus, name, data, user=user)
 
-        self._status = Status()
+        self._status = Status(now)
         self._bus = bus
         self._keep = store
         self._desk: Desk | None = None

@@ -3,11 +3,13 @@
 It must never post a part anew while it does not know what became of an earlier attempt.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bots.platform import Forbidden, Gone, Never, Part, PostError
+from bots.replacing import is_replaced
 from bots.slack.api import CALL_ERRORS, NOTHING_THERE, code_of, ignoring, post_error
 from bots.slack.desk import Desk
 from bots.slack.events import is_ts
@@ -25,9 +27,13 @@ LIVE_KEPT: Final = 1024
 class Posting:
     """One process's answers. Slack is asked, not this: a restart loses nothing."""
 
-    def __init__(self, desk: Desk, now: Callable[[], float]) -> None:
+    def __init__(
+        self, desk: Desk, now: Callable[[], float], wall: Callable[[], float] = time.time
+    ) -> None:
+        """`now` is any clock that only goes forward; `wall` tells Slack's time in seconds."""
         self._desk = desk
         self._now = now
+        self._wall = wall
         self._live: OrderedDict[str, Live] = OrderedDict()
         self._no_native: set[str] = set()
         self._new_messages = NewMessages(self._known())
@@ -35,27 +41,49 @@ class Posting:
     # --- previews ---------------------------------------------------------------------------
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows an answer while it grows; what comes too early is dropped."""
-        if self._desk.settings.streaming == "off" or not partial.text.strip():
-            return
+        """Shows an answer while it grows, or why it does not; what comes too early is dropped."""
         address = partial.address
         if not is_ts(address.get("thread_ts", "")):
             return  # of a slash command: it has no thread to grow in
         try:
-            live = self._live.get(partial.prompt_id)
-            if live is None:
-                team = await self._desk.teams.of(address.get("team", ""))
-                allowed = self._desk.link_hosts.get(partial.prompt_id) or frozenset()
-                live = Live(
-                    team.client, partial.prompt_id, address, native=self._native(address),
-                    known=self._known() | allowed, now=self._now,
-                )  # fmt: skip
-                self._keep(partial.prompt_id, live)
-            await live.show(partial.text)
-            if live.no_native:
-                self._no_native.add(_kind(address))
+            team = await self._desk.teams.of(address.get("team", ""))
+            if partial.text.strip():
+                await self._grow(team, partial)
+            elif partial.status:
+                await self._explain(team, partial)
         except (PostError, *CALL_ERRORS) as error:
             logger().debug("partial not shown", why=code_of(error) or type(error).__name__)
+
+    async def _grow(self, team: Team, partial: Partial) -> None:
+        channel, thread = partial.address["channel"], partial.address["thread_ts"]
+        self._desk.status.unsay(team, channel, thread, partial.prompt_id)
+        if self._desk.settings.streaming == "off":
+            return
+        live = self._live_of(team, partial)
+        await live.show(partial.text)
+        if live.no_native:
+            self._no_native.add(_kind(partial.address))
+
+    async def _explain(self, team: Team, partial: Partial) -> None:
+        """In Slack's own line, or in the message that becomes the answer."""
+        channel, thread = partial.address["channel"], partial.address["thread_ts"]
+        status, prompt_id = self._desk.status, partial.prompt_id
+        if await status.say(team, channel, thread, prompt_id, partial.status):
+            return
+        if self._desk.settings.streaming != "off":
+            await self._live_of(team, partial).explain(partial.status)
+
+    def _live_of(self, team: Team, partial: Partial) -> Live:
+        address = partial.address
+        live = self._live.get(partial.prompt_id)
+        if live is None:
+            allowed = self._desk.link_hosts.get(partial.prompt_id) or frozenset()
+            live = Live(
+                team.client, partial.prompt_id, address, native=self._native(address),
+                known=self._known() | allowed, now=self._now,
+            )  # fmt: skip
+            self._keep(partial.prompt_id, live)
+        return live
 
     def _native(self, address: Address) -> bool:
         mode = self._desk.settings.streaming
@@ -115,12 +143,21 @@ class Posting:
                 return found
             live = self._live.get(prompt_id)
             live = None if live is not None and live.uncertain else live
+        if live is not None and self._is_replaced(live, part) and await live.remove():
+            # Removed first, so that no crash leaves two answers: the next process finds none,
+            # and posts it.
+            live = None
         if live is not None and (ts := await live.finish(part)) is not None:
             self._live.pop(prompt_id, None)
             return f"{part.reply.address['channel']}/{ts}"
         if part.index == 0:
             self._live.pop(prompt_id, None)
         return await self._new_messages.post(team, part)
+
+    def _is_replaced(self, live: Live, part: Part) -> bool:
+        shown_for_s = live.shown_for_s(self._wall())
+        after_s = self._desk.settings.new_message_after_s
+        return is_replaced(part, shown_for_s=shown_for_s, after_s=after_s)
 
     async def find_posted(self, part: Part) -> str | None:
         """The receipt of a part that stands there; an unfinished one is kept for `post`.
@@ -130,6 +167,7 @@ class Posting:
         """
         address = part.reply.address
         channel = address.get("channel", "")
+        self._desk.status.doubt(part.reply.prompt_id)
         try:
             team = await self._desk.teams.of(address.get("team", ""))
             messages = await self._messages(team, address)
@@ -139,30 +177,31 @@ class Posting:
             if code_of(error) in NOTHING_THERE:
                 return None
             raise cannot_be_asked(error) from error
-        begun: list[str] = []
+        note_less, unfinished = [], ""
         for message in messages:
             if message.get("user") != team.bot_user:
                 continue
             note = note_of(message, team.bot_user)
-            if (
-                note is None
-                and address.get("thread_ts")
-                and is_later(message["ts"], address.get("ts"))
-            ):
-                begun.append(message["ts"])  # a stream has no note before its end
-            elif note is not None and note.key == part.key:
-                if note.final:
-                    await self._ended(team, part)
-                    return f"{channel}/{message['ts']}"
-                self._found(team, part, message["ts"], native=False)
-                return None
-        if begun and part.index == 0 and self._desk.settings.streaming in {"auto", "native"}:
-            self._found(team, part, begun[0], native=True)
+            if note is None:
+                note_less.append(message["ts"])
+            elif note.key == part.key and note.final:
+                await self._ended(team, part)
+                return f"{channel}/{message['ts']}"
+            elif note.key == part.key:
+                unfinished = message["ts"]
+        native = not unfinished
+        if begun := unfinished or self._stream_in(note_less, part):
+            live = Live.found(team.client, part, begun, native=native, now=self._now)
+            self._keep(part.reply.prompt_id, live)
         return None
 
-    def _found(self, team: Team, part: Part, ts: str, *, native: bool) -> None:
-        live = Live.found(team.client, part, ts, native=native, now=self._now)
-        self._keep(part.reply.prompt_id, live)
+    def _stream_in(self, note_less: list[str], part: Part) -> str:
+        """The message that may be the part's stream, which has no note before its end."""
+        address = part.reply.address
+        may_be = part.index == 0 and bool(address.get("thread_ts"))
+        if not may_be or self._desk.settings.streaming not in {"auto", "native"}:
+            return ""
+        return next((ts for ts in note_less if is_later(ts, address.get("ts"))), "")
 
     async def _messages(self, team: Team, address: Address) -> list[Mapping[str, Any]]:
         channel, thread = address.get("channel", ""), address.get("thread_ts", "")

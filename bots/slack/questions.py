@@ -13,19 +13,27 @@ from pydantic import ValidationError
 
 from bots.seen import Seen
 from bots.slack.api import CALL_ERRORS, code_of
+from bots.slack.context import context_of
 from bots.slack.desk import EMPTY, FORGOTTEN, HELP, TOO_LONG, Desk
-from bots.slack.events import Changed, Said, changed_of, event_id, is_change, said_at, said_of
-from bots.slack.files import Unread, read_files
-from bots.slack.quotes import forwarded, mentions_in, quoted, quotes_of
+from bots.slack.events import (
+    Changed,
+    Said,
+    changed_of,
+    event_id,
+    is_change,
+    is_written,
+    said_at,
+    said_of,
+)
+from bots.slack.files import read_files
+from bots.slack.fitting import fitted
+from bots.slack.quotes import enclosures
 from bots.slack.teams import Team
 from bots.slack.text import mentioned, plain
 from bots.slack.threads import is_follow_up
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import Ask, Attachment, Deleted, Edited, Place, Quote, Reset, Stop
-
-CONTEXT_S: Final = 1.2
-"""For what others said: Slack wants its acknowledgement within 3 s, the publish takes up to 2."""
+from shared.messages import Ask, Deleted, Edited, Place, Reset, Stop
 
 SEEN_KEPT: Final = 2048
 """Messages that were taken. Slack delivers what it believes lost for a day, and for as long the
@@ -54,6 +62,8 @@ class Questions:
                 await self._change(body, changed)
         elif (said := said_of(body)) is not None:
             await self._take(body, said)
+        elif is_written(body):
+            logger().warning("ignored: its ids or time stamps are not like Slack's")
 
     # --- questions --------------------------------------------------------------------------
 
@@ -98,7 +108,8 @@ class Questions:
         Raises:
             Unavailable: Slack does not say now whether the bot takes part in the thread.
         """
-        if said.user in {team.bot_user, team.bot_id}:
+        ours = {team.bot_user, team.bot_id} - {""}
+        if said.by_slack or ours & {said.user, said.bot_id}:
             return False
         mention = said.mention or team.bot_user in mentioned(said.text)
         if said.by_bot:
@@ -123,10 +134,10 @@ class Questions:
                 said.files, user=desk.user(team, said.user), event_id=said.id, team=team,
                 session=desk.session, api_host=desk.api_host, store=desk.store,
             ),
-            self._context(team, said, place),
+            context_of(desk, team, said, place),
         )  # fmt: skip
         text = plain(said.text, names, without=team.bot_user)
-        if not text and said.forwards:
+        if not text and said.enclosed:
             text = ONLY_FORWARDED
         new: object = None
         if text or read:
@@ -139,8 +150,8 @@ class Questions:
                     address=desk.address(team, said.channel, said.root, said.ts, said.user),
                     said_at=said_at(said.ts),
                     text=text,
-                    attachments=(*read, *map(_in_words, unread)),
-                    quotes=(*quotes, *forwarded(said.forwards, names)),
+                    attachments=(*read, *(file.attachment for file in unread)),
+                    quotes=(*quotes, *enclosures(said.enclosed, names)),
                     persona=own.persona,
                     model=own.model,
                 )
@@ -148,37 +159,18 @@ class Questions:
                 await self._tell(team, said, TOO_LONG)
                 return False
             desk.note_links(text, said.id)
-            new = await desk.stored(team, ask, said.user, said.thread_ts, about=said.version)
+            new = await desk.stored(
+                team, fitted(ask), said.user, said.thread_ts, about=said.version
+            )
             if new is None:
                 return False
             desk.lookup.asked(team, said.channel, said.root, said.user)
             if new is not False:
                 desk.status.begin(team, said.channel, said.root, said.id)
-        await asyncio.gather(*(self._tell(team, said, file.notice) for file in unread))
+        # Without a question, its author waits for an answer that cannot come.
+        notices = [file.notice for file in unread if file.matters or not (text or read)]
+        await asyncio.gather(*(self._tell(team, said, notice) for notice in notices))
         return new is not None
-
-    async def _context(
-        self, team: Team, said: Said, place: Place
-    ) -> tuple[tuple[Quote, ...], dict[str, str]]:
-        """What others said in the thread, and the names of whom the question mentions."""
-        names: dict[str, str] = {}
-        try:
-            async with asyncio.timeout(CONTEXT_S):
-                mine = " ".join((said.text, *(one.text for one in said.forwards)))
-                names = await self._desk.lookup.names(team, mine)
-                if not said.in_thread or place.audience == "direct":
-                    return (), names
-                thread = await self._desk.lookup.thread(team, said.channel, said.root)
-                found = quoted(
-                    thread, asker=said.user, bot=team.bot_user, before=said.ts,
-                    follow_up=self._desk.settings.follow_up,
-                )  # fmt: skip
-                named = await self._desk.lookup.names(team, mentions_in(found))
-                return quotes_of(found, {**named, team.bot_user: "bot"}), names
-        except (*CALL_ERRORS, TimeoutError) as error:
-            why = code_of(error) or type(error).__name__
-            logger().warning("asked without the thread", prompt=said.id, why=why)
-            return (), names
 
     async def _obey(self, team: Team, said: Said, place: Place, command: str) -> bool:
         """`!stop`, `!reset` and `!help`: slash commands do not work in threads."""
@@ -233,7 +225,7 @@ class Questions:
         if _is_empty(team, new):
             await self._tell(team, new, EMPTY)
             return
-        _, names = await self._context(team, new, common["place"])
+        _, names = await context_of(desk, team, new, common["place"])
         text = plain(new.text, names, without=team.bot_user)
         again = desk.settings.edit_asks_again
         try:
@@ -259,10 +251,4 @@ class Questions:
 def _is_empty(team: Team, said: Said) -> bool:
     """Whether a message for the bot asks nothing."""
     words = plain(said.text, {}, without=team.bot_user)
-    return not words and not said.files and not said.forwards
-
-
-def _in_words(file: Unread) -> Attachment:
-    """What the model is told of a file that could not be read."""
-    text = f"(this file could not be read: {file.why})"
-    return Attachment(name=file.name, media_type="text/plain", text=text)
+    return not words and not said.files and not said.enclosed

@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 from bots.adapter import CANNOT_RUN, Adapter, run_adapter
 from bots.slack.platform import Slack
-from bots.slack.settings import SlackSettings, swapped
+from bots.slack.settings import SlackSettings
+from bots.slack.tokens import misplaced
 from shared import lifecycle
 from shared.bus import Bus
 from shared.settings import Settings
@@ -23,8 +24,8 @@ def main(settings: Settings, slack: SlackSettings) -> int:
     if not has_way_in or (slack.bot_token is None and not slack.with_oauth):
         lifecycle.say(MISSING)
         return CANNOT_RUN
-    if wrong := swapped(slack):
-        lifecycle.say(wrong)
+    if wrong := misplaced(slack):
+        lifecycle.say(f"{'; '.join(wrong)}. docs/slack.md")
         return CANNOT_RUN
     url = slack.installations_url
     where = url.get_secret_value() if url else f"sqlite:///{settings.home / 'slack.sqlite3'}"

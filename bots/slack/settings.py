@@ -170,6 +170,14 @@ class SlackSettings(FromEnvironment):
         description="How a growing answer shows: Slack's own streams (native), a message that is "
         "edited (update), streams in direct messages and edits elsewhere (auto), or not at all.",
     )
+    new_message_after_s: float = Field(
+        60.0,
+        alias="SLACK_NEW_MESSAGE_AFTER_S",
+        ge=0,
+        allow_inf_nan=False,
+        description="An answer that has been growing for longer than this many seconds ends as a "
+        "new message, which notifies people as an edit does not; 0: never.",
+    )
     edit_asks_again: bool = Field(
         default=False,
         alias="SLACK_EDIT_ASKS_AGAIN",
@@ -215,16 +223,3 @@ class SlackSettings(FromEnvironment):
 def listed(text: str) -> frozenset[str]:
     """The entries of a setting that is a list."""
     return frozenset(entries(text))
-
-
-def swapped(settings: SlackSettings) -> str:
-    """Says which token is in the wrong variable; empty if none is known to be."""
-    bot = settings.bot_token.get_secret_value() if settings.bot_token else ""
-    app = settings.app_token.get_secret_value() if settings.app_token else ""
-    if bot.startswith("xapp-"):
-        return "SLACK_BOT_TOKEN holds the app-level token (xapp-): that is for SLACK_APP_TOKEN"
-    if bot.startswith("xoxp-"):
-        return "SLACK_BOT_TOKEN holds a person's token (xoxp-): copy the bot's, which begins xoxb-"
-    if app.startswith("xox"):
-        return "SLACK_APP_TOKEN holds a bot's or person's token (xox): copy the one that is xapp-"
-    return ""

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.rendering import Dialect, rendered
+from bots.slack.block_kit import when
 
 _TOKEN: Final = re.compile(r"<([^<>]*)>")
 """https://docs.slack.dev/messaging/formatting-message-text: `<@U1>`, `<#C1|name>`, `<url|x>`."""
 
-_USER: Final = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
+_USER: Final = re.compile(r"<@([A-Z0-9_]+)(?:\|[^<>]*)?>")
+_CHANNEL: Final = re.compile(r"<#([A-Z0-9_]+)\|?>")
+"""A channel whose name Slack leaves out."""
+
 _QUOTE: Final = re.compile(r"(?m)^[ \t]{0,3}(?:>[ ]?)+")
 _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _UNSAFE: Final = re.compile(r"[&<>]")
@@ -47,13 +51,19 @@ SLACK: Final = Dialect(
 )
 """https://docs.slack.dev/reference/block-kit/blocks/markdown-block"""
 
-FALLBACK_CHARS: Final = 300
-"""Of an answer in a notification; the message itself is in its blocks."""
+TEXT_CHARS: Final = 3_900
+"""Of an answer in a message's `text`, all that screen readers and notifications read: Slack refuses
+to edit a message with more than 4,000 (`msg_too_long`)."""
 
 
 def mentioned(text: str) -> set[str]:
     """The ids of the users whom a message mentions."""
     return set(_USER.findall(text))
+
+
+def unnamed_channels(text: str) -> set[str]:
+    """The ids of the channels that a message mentions without their names."""
+    return set(_CHANNEL.findall(text))
 
 
 def plain(text: str, names: Mapping[str, str], *, without: str = "") -> str:
@@ -69,13 +79,21 @@ def plain(text: str, names: Mapping[str, str], *, without: str = "") -> str:
             user = inside[1:]
             return "" if user == without else f"@{names.get(user) or label or user}"
         if inside.startswith("#"):
-            return f"#{label or inside[1:]}"
+            return f"#{label or names.get(inside[1:]) or inside[1:]}"
         if inside.startswith("!"):
-            return label or f"@{inside[1:].split('^')[0]}"
+            return label or _special(inside[1:])
         bare = inside.removeprefix("mailto:")
         return bare if not label or label in {bare, inside} else f"{label} ({inside})"
 
     return _ENTITY.sub(lambda found: _ENTITIES[found[1]], _TOKEN.sub(spoken, text)).strip()
+
+
+def _special(inside: str) -> str:
+    """What a person reads for a mention of many, or for a date, that brings no words along."""
+    kind, _, rest = inside.partition("^")
+    if kind == "date":
+        return when(rest.partition("^")[0])
+    return f"@group {rest}" if kind == "subteam" else f"@{kind}"
 
 
 def escaped(text: str) -> str:
@@ -111,11 +129,11 @@ def escaped_length(text: str) -> int:
 
 
 def fallback(text: str) -> str:
-    """What a notification shows of an answer, in one line."""
-    words = " ".join(text.split())
-    if len(words) > FALLBACK_CHARS:
-        words = words[: FALLBACK_CHARS - 1].rstrip() + "…"
-    return _UNSAFE.sub(_escape, words)
+    """What a notification shows and a screen reader reads of an answer: all of it that fits."""
+    whole = escaped(text[:TEXT_CHARS])
+    if len(text) <= TEXT_CHARS and len(whole) <= TEXT_CHARS:
+        return whole
+    return f"{escaped_within(text, TEXT_CHARS)}…"
 
 
 def drawable(text: str) -> str:

@@ -85,12 +85,14 @@ async def test_a_forwarded_message_is_read_wherever_slack_puts_it(
         assert [quote.text.removeprefix("[today] Carl: ") for quote in ask.quotes] == ["Disk full"]
 
 
-async def test_a_link_preview_is_not_a_forwarded_message() -> None:
-    """Slack adds it as an attachment, too, and reports it as an edit."""
+async def test_a_link_preview_is_data_and_not_an_edit() -> None:
+    """Slack adds it as an attachment, and reports it as an edit."""
     preview = {"title": "A page", "text": "words of a page", "from_url": "https://a.example"}
     async with SlackWorld() as world:
         ts = world.slack.mention("see https://a.example", attachments=[preview])
-        assert (await only(world)).quotes == ()
+        assert (await only(world)).quotes == (
+            Quote(author="link preview", text="A page\nwords of a page"),
+        )
         world.slack._changed(
             ROOM, "message_changed", message={**world.slack.messages[ROOM][ts], "attachments": []},
             previous_message=world.slack.messages[ROOM][ts],

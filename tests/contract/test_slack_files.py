@@ -6,13 +6,18 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from bots.adapter import CANNOT_RUN
+from bots.slack import run
 from bots.slack.app import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
+from bots.slack.tokens import SWAPPED
 from ops.doctor import Finding
 from ops.doctor_slack import slack_findings
 from shared.messages import Ask
+from shared.settings import Settings
 from tests.contract.worlds.slack import SlackWorld
-from tests.fakes.slack import ALL_SCOPES, APP_TOKEN, BOT_TOKEN, FakeSlack
+from tests.fakes.slack import ALL_SCOPES, APP_TOKEN, BOT_TOKEN, FakeSlack, Fault
+from tests.fakes.slack_shapes import forwarded
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "manifest.json").read_text())
@@ -65,7 +70,7 @@ async def test_text_files_and_snippets_are_inlined_up_to_a_limit() -> None:
         ("big.png", "image/png", PNG + b"0" * (11 << 20), "larger than 10 MB"),
         ("log.txt", "text/plain", b"x" * 300_000, "larger than"),
         ("a.txt", "text/plain", b"\xff\xfe\xff", "not text in UTF-8"),
-        ("a.png", "image/png", b"this is no picture", "no picture in PNG"),
+        ("a.png", "image/png", b"this is no picture", "not a picture in PNG"),
         ("a.zip", "application/zip", b"PK", "pictures and text files only"),
     ],
 )
@@ -79,7 +84,8 @@ async def test_an_unreadable_file_gets_a_clear_word(
         (told,) = world.slack.told("UADA")
         assert name in told
         assert words in told
-        assert words in (ask.attachments[0].text or "")
+        assert words in ask.attachments[0].note
+        assert ask.attachments[0].text is None
         assert world.blobs == {}
 
 
@@ -88,7 +94,7 @@ async def test_a_size_that_slack_does_not_tell_is_measured() -> None:
     async with SlackWorld() as world:
         file = world.slack.file("log.txt", "text/plain", b"x" * 300_000, size=5)
         ask = await asked_with(world, file)
-        assert "larger than" in (ask.attachments[0].text or "")
+        assert "larger than" in ask.attachments[0].note
 
 
 async def test_a_login_page_is_no_file() -> None:
@@ -112,7 +118,91 @@ async def test_the_token_goes_to_slack_alone() -> None:
         file = world.slack.file("a.png", "image/png", PNG)
         file |= {"url_private_download": f"http://localhost:{world.slack.port}/files/a.png"}
         ask = await asked_with(world, file)
-        assert "does not lie with Slack" in (ask.attachments[0].text or "")
+        assert "is not stored in Slack" in ask.attachments[0].note
+
+
+STUB = {"id": "F9", "mode": "file_access", "file_access": "check_file_info", "created": 0,
+        "timestamp": 0, "user": ""}  # fmt: skip
+"""https://docs.slack.dev/apis/slack-connect: all that an event says of another company's file."""
+
+
+async def test_a_file_of_another_company_is_looked_up() -> None:
+    """The event has its id alone; `files.info` has the rest."""
+    async with SlackWorld() as world:
+        world.slack.shared_files["F9"] = world.slack.file("cat.png", "image/png", PNG)
+        ask = await asked_with(world, STUB)
+        assert [(a.name, a.media_type, a.note) for a in ask.attachments] == [
+            ("cat.png", "image/png", "")
+        ]
+        assert list(world.blobs.values()) == [PNG]
+        assert world.slack.told("UADA") == []
+
+
+@pytest.mark.parametrize(
+    ("found", "fault", "words"),
+    [
+        (None, None, "it was deleted, or Slack does not let me open it"),
+        ({"mode": "tombstone"}, None, "it was deleted, or Slack does not let me open it"),
+        (STUB, None, "another company shares it"),
+        ({}, None, "another company shares it"),
+        ({"name": "p", "file_access": "access_denied"}, None, "Slack does not let me open it"),
+        ({"name": "p", "mode": "external", "external_type": "gdrive"}, None, "in Google Drive"),
+        (None, Fault("error", code="missing_scope"), "files:read"),
+        (None, Fault("status", status=404), "Slack did not tell me which file it is"),
+        (None, Fault("limit"), "Slack did not tell me which file it is"),
+    ],
+)
+async def test_a_file_that_stays_closed_is_named_to_both(
+    found: dict[str, object] | None, fault: Fault | None, words: str
+) -> None:
+    """The model gets name and reason; the person is told once, for two deliveries."""
+    async with SlackWorld() as world:
+        if found is not None:
+            world.slack.shared_files["F9"] = found
+        if fault is not None:
+            world.slack.always["files.info"] = fault
+        world.slack.mention("what is this?", files=[STUB])
+        (ask,) = await world.until_heard()
+        assert isinstance(ask, Ask)
+        (named,) = ask.attachments
+        assert (named.text, named.blob) == (None, None)
+        assert words in named.note
+        assert named.name in {"a file", "p"}
+        await world.until_told(2)
+        (told,) = world.slack.told("UADA")
+        assert words in told
+
+
+@pytest.mark.parametrize("mode", ["tombstone", "hidden_by_limit"])
+async def test_nobody_is_told_about_a_file_that_is_long_gone(mode: str) -> None:
+    """It came with a forwarded message: only the model needs to know."""
+    async with SlackWorld() as world:
+        gone = {"id": "F1", "mode": mode}
+        world.slack.dm("what now?", attachments=[forwarded("see the log", files=[gone])])
+        (ask,) = await world.until_heard()
+        assert isinstance(ask, Ask)
+        assert ask.attachments[0].note
+        await world.until_told(1)
+        assert world.slack.told("UADA") == []
+
+
+CLIP = {"id": "F1", "name": "audio_message.m4a", "mimetype": "audio/mp4", "subtype": "slack_audio",
+        "mode": "hosted", "duration_ms": 4000}  # fmt: skip
+
+
+async def test_a_voice_clip_is_read_where_slack_transcribed_it() -> None:
+    """Alone it is a question; without a transcription its author learns why."""
+    preview = {"content": "when does the office open", "has_more": False}
+    async with SlackWorld() as world:
+        heard = {"transcription": {"status": "complete", "locale": "en-US", "preview": preview}}
+        ask = await asked_with(world, {**CLIP, **heard}, text="")
+        assert "when does the office open" in (ask.attachments[0].text or "")
+        assert world.slack.told("UADA") == []
+        world.slack.dm("", files=[{**CLIP, "transcription": {"status": "processing"}}])
+        await world.until_told(2)
+        (told,) = world.slack.told("UADA")
+        assert "ask again in a minute" in told
+        assert len(world.heard) == 1
 
 
 # --- the app in Slack -----------------------------------------------------------------------------
@@ -234,6 +324,12 @@ async def test_the_doctor_names_everything_that_is_missing() -> None:
         ({"SLACK_BOT_TOKEN": None}, "SLACK_BOT_TOKEN is not set"),
         ({"SLACK_APP_TOKEN": None}, "neither SLACK_APP_TOKEN nor a signing secret"),
         ({"SLACK_API_URL": "http://127.0.0.1:9/api/"}, "does not answer"),
+        (
+            {"SLACK_BOT_TOKEN": APP_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN},
+            "SLACK_BOT_TOKEN holds the app-level token, and SLACK_APP_TOKEN the bot token",
+        ),
+        ({"SLACK_BOT_TOKEN": "xoxp-wrong"}, "SLACK_BOT_TOKEN holds a user token (xoxp-...)"),
+        ({"SLACK_APP_TOKEN": BOT_TOKEN}, "SLACK_APP_TOKEN holds a bot token (xoxb-...)"),
     ],
 )
 async def test_the_doctor_names_what_does_not_work(
@@ -246,4 +342,31 @@ async def test_the_doctor_names_what_does_not_work(
     assert words in said
     assert "wrong" not in said
     assert any(f.grade == "fail" for f in findings)
+    whats = [finding.what for finding in findings]
+    assert len(whats) == len(set(whats))
+    assert said.count("invalid_auth") <= 1
+    await slack.stop()
+
+
+def test_tokens_in_each_others_place_stop_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one line that says what to do, and without a token in it."""
+    swapped = {"SLACK_BOT_TOKEN": APP_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN}
+    settings = Settings.model_validate({"THREADWAX_HOME": tmp_path})
+    assert run.main(settings, SlackSettings.model_validate(swapped)) == CANNOT_RUN
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"{SWAPPED}. docs/slack.md"
+    assert not any(tmp_path.iterdir())
+
+
+async def test_the_doctor_does_not_guess() -> None:
+    """Scopes that nobody lists are not missing, and unchecked events are not a fault."""
+    slack = await FakeSlack().start()
+    slack.says_scopes = False
+    findings = {f.subject: f for f in await diagnosis(slack, SLACK_CONFIG_TOKEN=None)}
+    assert findings["scopes"].grade == "warn"
+    assert "does not say which are granted" in findings["scopes"].what
+    slack.says_scopes = True
+    assert {f.grade for f in await diagnosis(slack, SLACK_CONFIG_TOKEN=None)} == {"ok"}
     await slack.stop()

@@ -27,7 +27,7 @@ async def test_a_full_store_of_files_costs_the_picture_and_not_the_question() ->
         (ask,) = await world.until_heard()
         assert isinstance(ask, Ask)
         assert [(a.name, a.blob) for a in ask.attachments] == [("a.png", None), ("b.png", None)]
-        assert all("no room" in (a.text or "") for a in ask.attachments)
+        assert all("no room" in a.note for a in ask.attachments)
         await world.until_told(2)
         told = world.slack.told("UADA")
         assert [name in told[n] for n, name in enumerate(("a.png", "b.png"))] == [True, True]

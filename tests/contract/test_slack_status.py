@@ -1,4 +1,4 @@
-"""The line below a thread that says that the bot is at work, where an answer is there at once."""
+"""The line below a thread that says that the bot is at work, and why there is no answer yet."""
 
 import asyncio
 
@@ -6,8 +6,18 @@ import pytest
 
 from bots.platform import Part
 from bots.slack import status
+from shared.messages import AnyEvent, Partial
+from tests.contract.test_slack_answers import Growing, asked, seen, show, where
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
+from tests.fakes.slack import Fault
+
+SESSIONS, LINES = "agents.sessions.setStatus", "assistant.threads.setStatus"
+BUSY = "The model is busy. Your question is number 3 in the queue."
+
+
+def called(world: SlackWorld, *methods: str) -> int:
+    return sum(method in methods for method, _ in world.slack.calls)
 
 
 async def test_an_answer_that_is_there_at_once_costs_no_call_for_the_status_line(
@@ -24,4 +34,119 @@ async def test_an_answer_that_is_there_at_once_costs_no_call_for_the_status_line
         done = answer(world.heard[0], "hello")
         await world.platform.post(Part(done, done.text, 0, 1))
         await world.platform._status.settled()
-        assert "agents.sessions.setStatus" not in [method for method, _ in world.slack.calls]
+        assert SESSIONS not in [method for method, _ in world.slack.calls]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", status=404), Fault("status", status=403), Fault("status", status=405),
+        Fault("status", status=501), Fault("error", code="unknown_method"),
+        Fault("error", code="missing_scope"), Fault("error", code="not_allowed"),
+        Fault("page", status=404), Fault("empty", status=404),
+    ],
+)  # fmt: skip
+async def test_a_workspace_without_the_line_is_asked_once(
+    fault: Fault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A proxy or an emulator: no warning, no delay, and no call for the next answers."""
+    async with SlackWorld() as world:
+        world.slack.always = {SESSIONS: fault, LINES: fault}
+        for n in range(4):
+            ask = await asked(world)
+            await show(world, answer(ask, f"answer {n}"))
+            await world.platform._status.settled()
+            assert seen(world, ask) == [f"answer {n}"]
+        assert [called(world, SESSIONS), called(world, LINES)] == [1, 1]
+    assert "status not cleared" not in capsys.readouterr().out
+
+
+async def test_an_outage_does_not_count_as_a_missing_line() -> None:
+    """It passes: the next answer has its line again."""
+    async with SlackWorld() as world:
+        world.slack.faults[SESSIONS].extend([Fault("status", status=502)])
+        await asked(world)
+        ask = await asked(world)
+        assert world.slack.status(*where(ask)) == "processing"
+
+
+async def say_why(world: SlackWorld, ask: AnyEvent, words: str, sequence: int = 1) -> None:
+    await world.platform.show_partial(
+        Partial(prompt_id=ask.id, user=ask.user, place=ask.place, address=ask.address, text="",
+                attempt=0, sequence=sequence, status=words)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("sessions", [True, False])
+async def test_the_line_says_why_there_is_no_text_yet(direct: bool, sessions: bool) -> None:
+    """No message for it; the words go away with the first text, and the line with the answer."""
+    async with SlackWorld() as world:
+        if not sessions:
+            world.slack.unknown.add(SESSIONS)
+        ask = await asked(world, direct=direct)
+        await say_why(world, ask, BUSY)
+        assert world.slack.statuses[where(ask)] == BUSY
+        assert seen(world, ask) == []
+        await Growing(world, ask).to("One ")
+        await world.platform._status.settled()
+        assert world.slack.statuses[where(ask)] == ("" if sessions else status.WORDS)
+        assert bool(world.slack.status(*where(ask)))
+        await show(world, answer(ask, "One two."))
+        assert seen(world, ask) == ["One two."]
+        await world.platform._status.settled()
+        assert not world.slack.status(*where(ask))
+        assert not world.slack.statuses[where(ask)]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("grown", [True, False])
+async def test_without_the_line_the_growing_message_says_it(direct: bool, grown: bool) -> None:
+    """It becomes the answer: there is never a second message."""
+    async with SlackWorld() as world:
+        world.slack.always[LINES] = Fault("status", status=404)
+        ask = await asked(world, direct=direct)
+        await say_why(world, ask, BUSY)
+        assert seen(world, ask) == [f"_{BUSY}_"]
+        grow = Growing(world, ask)
+        if grown:
+            await grow.to("One ")
+            assert seen(world, ask) == ["One"]
+            await say_why(world, ask, BUSY, 5)
+            assert seen(world, ask) == ["One"]
+        await show(world, answer(ask, "One two."))
+        assert seen(world, ask) == ["One two."]
+
+
+async def test_the_line_shows_one_text_where_slack_takes_no_list() -> None:
+    """An older Slack knows no loading messages."""
+    async with SlackWorld() as world:
+        world.slack.refuses[LINES, "loading_messages"] = "invalid_arguments"
+        ask = await asked(world)
+        await say_why(world, ask, BUSY)
+        assert world.slack.statuses[where(ask)] == BUSY
+
+
+@pytest.mark.parametrize("mode", ["off", "update"])
+async def test_streaming_off_shows_no_message_for_it(mode: str) -> None:
+    """The line is no message; without the line there is nothing to show it in."""
+    async with SlackWorld(SLACK_STREAMING=mode) as world:
+        world.slack.always[LINES] = Fault("status", status=404)
+        ask = await asked(world)
+        await say_why(world, ask, BUSY)
+        assert len(seen(world, ask)) == (mode != "off")
+
+
+async def test_after_a_crash_the_words_do_not_stay() -> None:
+    """The process that said them is gone; the next one finds its claim, and looks."""
+    async with SlackWorld() as world:
+        ask = await asked(world)
+        await say_why(world, ask, BUSY)
+        await world.restart()
+        done = answer(ask, "hello")
+        part = Part(done, done.text, 0, 1)
+        assert await world.platform.find_posted(part) is None
+        await world.platform.post(part)
+        await world.platform._status.settled()
+        assert not world.slack.statuses[where(ask)]
+        assert seen(world, ask) == ["hello"]

@@ -20,6 +20,7 @@ from aiohttp import web
 from tests.fakes.slack_delivery import Delivery, Sockets
 from tests.fakes.slack_rules import (
     LINK,
+    LOADING_LIMIT,
     MARKDOWN_LIMIT,
     PING,
     SCOPES,
@@ -42,6 +43,13 @@ ALL_SCOPES = tuple(
         "bot"
     ]
 )
+BODIES = {
+    "status": ("Bad gateway", "text/plain"),
+    "page": ("<html>404 page not found</html>", "text/html"),
+    "empty": ("", "application/json"),
+}
+"""What proxies and emulators answer instead of Slack's JSON, and how they call it."""
+
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"
 
 
@@ -49,7 +57,7 @@ LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></
 class Fault:
     """What the next call of a method does. `lost`: it has its effect, the response never comes."""
 
-    kind: str  # none, limit, status, hang, lost, error
+    kind: str  # none, limit, status, page, empty, hang, lost, error
     retry_after_s: int = 1
     status: int = 500
     code: str = ""
@@ -69,6 +77,11 @@ class FakeSlack:
             "is_restricted": True,
             "profile": {},
         }
+        # Slack itself calls it a person.
+        self.users["USLACKBOT"] = {
+            "id": "USLACKBOT", "team_id": TEAM, "name": "slackbot", "is_bot": False,
+            "profile": {"display_name": "Slackbot"},
+        }  # fmt: skip
         self.users["UEXT"] = {"id": "UEXT", "team_id": "T2", "is_stranger": True, "profile": {}}
         self.channels: dict[str, dict[str, Any]] = {
             ROOM: channel_info(ROOM),
@@ -107,6 +120,11 @@ class FakeSlack:
         self.streams_expire_s = 300.0
         self.tokens = {BOT_TOKEN: (TEAM, BOT)}
         self.codes = {"the-code"}
+        self.shared_files: dict[str, dict[str, Any]] = {}
+        """What `files.info` says of files by id; None stands for a file that is closed to us."""
+        self.says_scopes = True
+        self.behind_s = 0.0
+        """How much older its next messages are than the clock says."""
         self.sockets = Sockets()
         self.deliveries: list[Delivery] = []
         self.rng = random.Random(0)
@@ -148,7 +166,7 @@ class FakeSlack:
         return f"http://127.0.0.1:{self.port}/api/"
 
     def new_ts(self) -> str:
-        self._last_ts = max(self._last_ts + 1, int(time.time() * 1_000_000))
+        self._last_ts = max(self._last_ts + 1, int((time.time() - self.behind_s) * 1_000_000))
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
 
     # --- the Web API -----------------------------------------------------------------------------
@@ -166,8 +184,9 @@ class FakeSlack:
                     {"ok": False, "error": "ratelimited"}, status=429,
                     headers={"Retry-After": str(fault.retry_after_s)},
                 )  # fmt: skip
-            if fault.kind == "status":
-                return web.Response(status=fault.status, text="Bad gateway")
+            if fault.kind in BODIES:
+                text, kind = BODIES[fault.kind]
+                return web.Response(status=fault.status, text=text, content_type=kind)
             if fault.kind == "hang":
                 await self._hanging.wait()
             if fault.kind == "error":
@@ -182,9 +201,8 @@ class FakeSlack:
         self.changed.set()
         if fault is not None and fault.kind == "lost" and request.transport is not None:
             request.transport.abort()
-        return web.json_response(
-            result, headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes or ALL_SCOPES))}
-        )
+        granted = {"X-OAuth-Scopes": ",".join(sorted(self.scopes or ALL_SCOPES))}
+        return web.json_response(result, headers=granted if self.says_scopes else {})
 
     def _call(self, method: str, args: dict[str, Any], token: str) -> dict[str, Any]:
         name = "_" + method.replace(".", "_")
@@ -405,7 +423,12 @@ class FakeSlack:
         channel = self._channel(args, "channel_id")
         if not self._thread(channel, args):
             raise Refusal("invalid_thread_ts")
-        self.statuses[channel, args["thread_ts"]] = args.get("status") or ""
+        messages = args.get("loading_messages") or []
+        if "status" not in args or len(messages) > LOADING_LIMIT:
+            raise Refusal("invalid_arguments")
+        # Only with a status is there a line at all, which then shows the messages in turn.
+        shown = messages[0] if messages and args["status"] else args["status"]
+        self.statuses[channel, args["thread_ts"]] = shown
         return {}
 
     def _assistant_threads_setSuggestedPrompts(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
@@ -462,6 +485,14 @@ class FakeSlack:
         if args.get("user") not in self.users:
             raise Refusal("user_not_found")
         return {"user": self.users[args["user"]]}
+
+    def _files_info(self, args: dict[str, Any]) -> dict[str, Any]:
+        file = self.shared_files.get(str(args.get("file")))
+        if file is None:
+            raise Refusal("file_not_found")
+        if file.get("mode") == "tombstone":
+            raise Refusal("file_deleted")
+        return {"file": file, "comments": [], "paging": {}}
 
     async def _file(self, request: web.Request) -> web.Response:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -736,7 +767,7 @@ async def _arguments(request: web.Request) -> dict[str, Any]:
         args |= await request.json()
     else:
         args |= {k: v for k, v in (await request.post()).items() if isinstance(v, str)}
-    for name in ("blocks", "metadata", "prompts"):
+    for name in ("blocks", "metadata", "prompts", "loading_messages"):
         if isinstance(args.get(name), str):
             args[name] = json.loads(args[name])
     for name in ("unfurl_links", "unfurl_media"):

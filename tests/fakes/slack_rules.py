@@ -13,6 +13,7 @@ SECTION_LIMIT = 3_000
 VALUE_LIMIT = 2_000
 BLOCKS_LIMIT = 50
 BLOCK_ID_LIMIT = 255
+LOADING_LIMIT = 10
 
 SCOPES = {
     "chat.postMessage": "chat:write",

@@ -22,7 +22,7 @@ from bots.discord.places import title_of
 from bots.discord.quotes import quote_of as discord_quote_of
 from bots.fence import opened_by, quote_of
 from bots.gateway.request import Refused, ask_of, is_inbox
-from bots.slack.contents import forwards_of, words_of
+from bots.slack.contents import enclosed_in, words_of
 from bots.slack.events import changed_of, is_ts, said_of
 from bots.slack.quotes import quoted, quotes_of
 from bots.slack.text import (
@@ -174,7 +174,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     ),
     "slack: contents": (
         5_000,
-        lambda text: (words_of(_contents(text)), forwards_of(_contents(text))),
+        lambda text: (words_of(_contents(text)), enclosed_in(_contents(text))),
     ),
     "slack: quotes": (
         20_000,

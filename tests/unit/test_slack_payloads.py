@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from bots.slack.access import person_of
 from bots.slack.audience import audience_of, channel_of
-from bots.slack.contents import blocks_text, files_of, forwards_of, words_of
+from bots.slack.block_kit import lines_of
+from bots.slack.contents import enclosed_in, files_of, linked_channels, words_of, written_in
 from bots.slack.events import changed_of, person_in, place_of, said_at, said_of
+from bots.slack.file_words import name_of, supplied, why_closed
 from bots.slack.notes import note_of
 from bots.slack.quotes import quoted, quotes_of
 
@@ -18,12 +20,15 @@ KEYS = st.sampled_from([
     "message_blocks", "blocks", "elements", "fields", "metadata", "event_type", "event_payload",
     "key", "final", "asker", "block_id", "is_im", "is_private", "shared_team_ids", "profile",
     "display_name", "enterprise_user", "teams", "fallback", "author_name", "url", "user_id",
+    "attachments", "rows", "title", "accessory", "options", "timestamp", "style", "indent", "room",
+    "reactions", "mode", "transcription", "preview", "content", "from", "actions", "footer",
 ])  # fmt: skip
 WORDS = st.sampled_from([
     "", "x", "T1", "C1", "D1", "U1", "1.1", "99999999999.9", "im", "message", "message_changed",
     "message_deleted", "tombstone", "rich_text", "rich_text_list", "rich_text_section", "link",
     "text", "section", "markdown", "context", "threadwax", "threadwax|final|U1|k.0", "<@U1>",
-    "\ud83d", "<!channel>", "\u0661.\u0661",
+    "\ud83d", "<!channel>", "\u0661.\u0661", "table", "image", "video", "call", "input", "date",
+    "radio_buttons", "slack_audio", "email", "tombstone", "check_file_info", "huddle_thread",
 ])  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | WORDS
 JSON = st.recursive(
@@ -49,7 +54,7 @@ def test_an_event_of_any_shape_is_read_or_ignored(
             one.text.encode()
             assert one.id
             said_at(one.ts)
-            assert all(forward.text for forward in one.forwards)
+            assert all(enclosed.text for enclosed in one.enclosed)
     if changed:
         said_at(changed.stamp)
 
@@ -59,10 +64,14 @@ def test_an_event_of_any_shape_is_read_or_ignored(
 def test_a_message_of_any_shape_has_words_or_none(message: dict[str, Any]) -> None:
     """Blocks, attachments and notes are foreign as well."""
     words_of(message).encode()
-    words_of(message, blocks_first=True).encode()
-    blocks_text(message.get("blocks")).encode()
-    assert all(forward.text for forward in forwards_of(message))
-    files_of(message)
+    words_of(message, own=True).encode()
+    written_in(message).encode()
+    assert all(enclosed.text for enclosed in enclosed_in(message))
+    assert all(one for one in linked_channels([message]))
+    for file in files_of(message):
+        assert name_of(file)
+        supplied(file).encode()
+        assert isinstance(why_closed(file), str)
     note_of(message, "U1")
     thread = [{**message, "ts": "1.1"}]
     found = quoted(thread, asker="U2", bot="U1", before="2.2", follow_up="always")
@@ -94,6 +103,6 @@ def test_deep_nesting_ends() -> None:
     element: dict[str, Any] = {"type": "text", "text": "deep"}
     for _ in range(100_000):
         element = {"type": "rich_text_list", "elements": [element]}
-    assert blocks_text([{"type": "rich_text", "elements": [element]}]) == ""
+    assert not any(lines_of([{"type": "rich_text", "elements": [element]}]))
     while "elements" in element:  # taken apart here, since Python would do it in recursion
         element = element["elements"].pop()

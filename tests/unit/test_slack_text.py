@@ -7,15 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots.slack.blocks import PART_CHARS
 from bots.slack.text import (
     defanged,
     drawable,
     escaped,
     escaped_length,
     escaped_within,
+    fallback,
     hosts,
 )
-from tests.fakes.slack_rules import PING
+from tests.fakes.slack_rules import EDIT_LIMIT, PING
 
 KNOWN = frozenset({"good.example"})
 PIECES = st.sampled_from(
@@ -50,6 +52,18 @@ def test_an_escaped_text_is_cut_between_characters(text: str, limit: int) -> Non
     assert len(shown) <= limit
     assert escaped(text).startswith(shown)
     assert escaped(unescape(shown)).replace("&gt;", ">") == shown.replace("&gt;", ">")
+
+
+@given(TEXTS.map(lambda text: text * 90))
+def test_screen_readers_get_a_whole_part(text: str) -> None:
+    """They read `text` alone. What is cut says so, and Slack takes it in an edit, too."""
+    shown = fallback(text)
+    assert len(shown) < EDIT_LIMIT
+    assert not PING.search(shown)
+    if escaped_length(text) <= PART_CHARS:
+        assert shown == escaped(text)
+    else:
+        assert escaped(text).startswith(shown.removesuffix("…"))
 
 
 @given(TEXTS)

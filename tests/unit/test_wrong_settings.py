@@ -8,7 +8,8 @@ from pydantic_settings import BaseSettings
 from bots.discord.access import Asker, refusal
 from bots.discord.settings import DiscordSettings
 from bots.slack.access import NOT_YOU, Access
-from bots.slack.settings import SlackSettings, swapped
+from bots.slack.settings import SlackSettings
+from bots.slack.tokens import misplaced
 from ops import settings as reading
 from ops.setting_names import PREFIXES
 from shared.settings import Settings
@@ -246,14 +247,15 @@ def test_a_list_of_the_allowed_closes_direct_messages(
 @pytest.mark.parametrize(
     ("bot", "app", "words"),
     [
-        ("xapp-1", "xoxb-1", "SLACK_BOT_TOKEN holds the app-level token"),
-        ("xoxb-1", "xoxb-1", "SLACK_APP_TOKEN holds a bot's"),
-        ("xoxp-1", "xapp-1", "SLACK_BOT_TOKEN holds a person's token"),
+        ("xapp-1", "xoxb-1", "SLACK_BOT_TOKEN holds the app-level token, and"),
+        ("xoxb-1", "xoxb-1", "SLACK_APP_TOKEN holds a bot token"),
+        ("xoxp-1", "xapp-1", "SLACK_BOT_TOKEN holds a user token"),
         ("xoxb-1", "xapp-1", ""),
         ("xoxe.xoxb-1", "xapp-1", ""),
     ],
 )
 def test_swapped_tokens_are_noticed(bot: str, app: str, words: str) -> None:
     settings = SlackSettings(SLACK_BOT_TOKEN=bot, SLACK_APP_TOKEN=app)
-    assert swapped(settings).startswith(words)
-    assert bool(words) == bool(swapped(settings))
+    found = "; ".join(misplaced(settings))
+    assert found.startswith(words)
+    assert bool(found) == bool(words)

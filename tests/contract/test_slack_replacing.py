@@ -1,0 +1,164 @@
+"""An answer that took long ends as a new message, since an edit notifies nobody."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bots.platform import Later, Part
+from bots.replacing import is_replaced
+from shared.messages import AnyEvent, Outcome
+from tests.contract.test_slack_answers import FINAL_BUTTONS, Growing, asked, seen, show, where
+from tests.contract.worlds.slack import SlackWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.slack import FakeSlack, Fault
+
+LONG_S = 300.0
+
+
+def slack_behind(seconds: float) -> FakeSlack:
+    """A Slack whose messages are older than our clock says."""
+    slack = FakeSlack()
+    slack.behind_s = seconds
+    return slack
+
+
+@asynccontextmanager
+async def waited(
+    *, direct: bool, long_s: float = LONG_S, **settings: str
+) -> AsyncIterator[tuple[SlackWorld, AnyEvent, str]]:
+    """A question whose preview has been there for a while, and the preview's ts."""
+    async with SlackWorld(slack=slack_behind(long_s), **settings) as world:
+        ask = await asked(world, direct=direct)
+        await Growing(world, ask).to("One ")
+        world.slack.behind_s = 0.0
+        assert world.platform._posting is not None
+        began_s = world.platform._posting._live[ask.id].began_s
+        assert began_s is not None
+        world.platform._posting._live[ask.id].began_s = began_s - long_s
+        (preview,) = world.slack.bot_messages(*where(ask))
+        yield world, ask, preview["ts"]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_long_answer_ends_as_a_new_message(direct: bool) -> None:
+    """A stream and an edited message alike: one message, whole, with its buttons."""
+    async with waited(direct=direct) as (world, ask, before):
+        (receipt,) = await show(world, answer(ask, "One two."))
+        assert seen(world, ask) == ["One two."]
+        (message,) = world.slack.bot_messages(*where(ask))
+        assert message["ts"] != before
+        assert receipt == f"{where(ask)[0]}/{message['ts']}"
+        assert world.slack.buttons(where(ask)[0], message["ts"]) == FINAL_BUTTONS
+        await world.platform._status.settled()
+        assert not world.slack.status(*where(ask))
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize(
+    ("after_s", "long_s", "outcome", "text"),
+    [
+        ("60", 1.0, "answered", "One two."),
+        ("0", LONG_S, "answered", "One two."),
+        ("600", LONG_S, "answered", "One two."),
+        ("60", LONG_S, "stopped", "One two."),
+        ("60", LONG_S, "answered", "One two. " * 1_000),
+    ],
+)
+async def test_others_end_in_the_message_that_grew(
+    direct: bool, after_s: str, long_s: float, outcome: Outcome, text: str
+) -> None:
+    """Short waits, the setting, whoever pressed Stop; later parts are new messages anyway."""
+    async with waited(direct=direct, long_s=long_s, SLACK_NEW_MESSAGE_AFTER_S=after_s) as (
+        world,
+        ask,
+        before,
+    ):
+        reply = answer(ask, text).model_copy(update={"outcome": outcome})
+        await show(world, reply)
+        assert " ".join(seen(world, ask)).split() == text.split()
+        assert world.slack.bot_messages(*where(ask))[0]["ts"] == before
+
+
+CALLS = ("chat.stopStream", "chat.delete", "chat.postMessage")
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("method", CALLS)
+@pytest.mark.parametrize("kind", ["lost", "status", "limit"])
+@pytest.mark.parametrize("crashes", [True, False])
+async def test_there_are_never_two_answers(
+    direct: bool, method: str, kind: str, crashes: bool
+) -> None:
+    """Whichever call fails, with or without its effect, and whether the process goes on or not."""
+    async with waited(direct=direct) as (world, ask, _):
+        most = 0
+
+        def look(_: str, __: str) -> None:
+            nonlocal most
+            most = max(most, len(seen(world, ask)))
+
+        world.slack.hook = look
+        world.slack.faults[method].append(Fault(kind))
+        done = answer(ask, "One two.")
+        part = Part(done, done.text, 0, 1)
+        receipt = None
+        for _ in range(4):
+            try:
+                receipt = await world.platform.post(part)
+                break
+            except Later as error:
+                if crashes:
+                    await world.restart()
+                if crashes or error.maybe_posted:
+                    receipt = await world.platform.find_posted(part)
+            if receipt is not None:
+                break
+        assert seen(world, ask) == ["One two."]
+        (message,) = world.slack.bot_messages(*where(ask))
+        assert receipt == f"{where(ask)[0]}/{message['ts']}"
+        assert most == 1
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_preview_that_slack_does_not_delete_becomes_the_answer(direct: bool) -> None:
+    """Two answers would be worse than no notification."""
+    async with waited(direct=direct) as (world, ask, before):
+        world.slack.always["chat.delete"] = Fault("error", code="cant_delete_message")
+        await show(world, answer(ask, "One two."))
+        assert seen(world, ask) == ["One two."]
+        assert world.slack.bot_messages(*where(ask))[0]["ts"] == before
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_preview_of_an_earlier_process_is_replaced(direct: bool) -> None:
+    """Its person has been waiting for even longer."""
+    async with waited(direct=direct) as (world, ask, before):
+        await world.restart()
+        done = answer(ask, "One two.")
+        part = Part(done, done.text, 0, 1)
+        assert await world.platform.find_posted(part) is None
+        await world.platform.post(part)
+        (message,) = world.slack.bot_messages(*where(ask))
+        assert message["ts"] != before
+        assert seen(world, ask) == ["One two."]
+
+
+async def test_a_wrong_clock_makes_no_answer_look_old() -> None:
+    """Slack's clock and ours may differ by minutes."""
+    async with SlackWorld(slack=slack_behind(LONG_S)) as world:
+        ask = await asked(world)
+        await Growing(world, ask).to("One ")
+        (preview,) = world.slack.bot_messages(*where(ask))
+        await show(world, answer(ask, "One two."))
+        assert [m["ts"] for m in world.slack.bot_messages(*where(ask))] == [preview["ts"]]
+
+
+async def test_the_rule() -> None:
+    """From the given number of seconds on; 0 is never."""
+    async with waited(direct=False) as (_, ask, __):
+        part = Part(answer(ask, "x"), "x", 0, 1)
+        assert [is_replaced(part, shown_for_s=s, after_s=60) for s in (59.9, 60)] == [False, True]
+        assert not is_replaced(part, shown_for_s=1e9, after_s=0)
+        assert not is_replaced(Part(part.reply, "x", 0, 2), shown_for_s=1e9, after_s=60)
+        assert not is_replaced(Part(part.reply, "x", 1, 2), shown_for_s=1e9, after_s=60)

@@ -1,0 +1,55 @@
+"""What comes with a question is cut until it fits on the wire, and the question is not."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bots.slack.fitting import fitted
+from shared.messages import Ask, Attachment, Place, Quote
+
+TEXTS = st.text(alphabet=st.sampled_from('a"\\\n\x01日😀'), max_size=400)
+
+
+def ask(text: str, quotes: list[str], files: list[str | None]) -> Ask:
+    return Ask(
+        id="slack-1", user="slack:T1-U1", said_at=datetime(2026, 11, 26, tzinfo=UTC),
+        place=Place(platform="slack", channel="C1", audience="public"), text=text,
+        quotes=tuple(Quote(author="Bob", text=one) for one in quotes),
+        attachments=tuple(
+            Attachment(name="a", media_type="text/plain", text=one, note="" if one else "closed")
+            for one in files
+        ),
+    )  # fmt: skip
+
+
+@given(st.lists(TEXTS, max_size=6), st.lists(TEXTS | st.none(), max_size=4), st.integers(0, 3_000))
+def test_it_fits_whatever_is_in_it(quotes: list[str], files: list[str | None], spare: int) -> None:
+    """Signs take one byte to six on the wire; names, notes and the question stay whole."""
+    whole = ask("why?", quotes, files)
+    bare = ask("why?", ["" for _ in quotes], ["" if one else None for one in files])
+    limit = len(bare.wire()) + 100 * (len(quotes) + len(files)) + spare
+    found = fitted(whole, limit)
+    assert len(found.wire()) <= limit
+    assert found.text == "why?"
+    assert [one.note for one in found.attachments] == [one.note for one in whole.attachments]
+    assert (found == whole) == (len(whole.wire()) <= limit)
+
+
+def test_the_longest_are_cut_first() -> None:
+    """A short quote stays whole beside a giant one, and the note says how much is missing."""
+    found = fitted(ask("why?", ["short", "x" * 5_000], ["y" * 100, None]), 2_000)
+    assert found.quotes[0].text == "short"
+    assert found.attachments[0].text == "y" * 100
+    assert found.quotes[1].text.endswith("more characters]")
+    kept = found.quotes[1].text.index("\n")
+    assert f"[cut: {5_000 - kept:,} more" in found.quotes[1].text
+
+
+@pytest.mark.parametrize("limit", [10, 400])
+def test_a_question_that_is_too_long_by_itself_stays_so(limit: int) -> None:
+    """Its author gets a notice then."""
+    found = fitted(ask("w" * 1_000, ["x" * 1_000], []), limit)
+    assert found.text == "w" * 1_000
+    assert len(found.wire()) > limit
