@@ -70,6 +70,13 @@ class DiscordSettings(BaseSettings):
         alias="DISCORD_DIRECT_MESSAGES",
         description="Who may write direct messages; allowed: the users of DISCORD_ALLOW_USERS.",
     )
+    new_message_after_s: float = Field(
+        60.0,
+        ge=0,
+        alias="DISCORD_NEW_MESSAGE_AFTER_S",
+        description="An answer that grew for this long ends as a new message, since an edit gives "
+        "no notification and no unread mark; 0: never.",
+    )
     answer_edits: bool = Field(
         False,  # noqa: FBT003
         alias="DISCORD_ANSWER_EDITS",
