@@ -39,7 +39,7 @@ class Changes:
         asking, message = self._asking, received.message
         if asking.client is None or not asking.client.settled:
             return
-        if not events.from_person(message, asking.me) or message.edited_at is None:
+        if not events.from_person(received, asking.me) or message.edited_at is None:
             return
         user = events.user_of(message.author.id)
         with self._listening.in_hand.holding(message.id, user):

@@ -10,6 +10,7 @@ from typing import Final
 
 import discord
 
+from bots.discord.fields import dict_in
 from bots.discord.naming import naming_in
 from bots.discord.places import PLATFORM, Spot
 from bots.discord.raw import SPOKEN, Json
@@ -38,12 +39,15 @@ class Received:
         return naming_in(self.message.channel, self.message.guild)
 
 
-def from_person(message: discord.Message, me: int) -> bool:
+def from_person(received: Received, me: int) -> bool:
     """Whether a person wrote it: not a bot, a webhook, nor an account of Discord's own."""
+    message = received.message
+    # The library loses this mark of a server's members.
+    of_discord = dict_in(received.raw.get("author")).get("system")
     return (
         message.author.id != me
         and not message.author.bot
-        and not message.author.system
+        and not of_discord
         and message.webhook_id is None
         and message.type in SPOKEN
     )

@@ -141,7 +141,7 @@ class Listening:
     async def take_in_turn(self, received: Received, *, noticed: bool = False) -> None:
         """Takes a message after all that its author did before it."""
         message = received.message
-        if not events.from_person(message, self._asking.me):
+        if not events.from_person(received, self._asking.me):
             return
         user = events.user_of(message.author.id)
         # Entered before anything is waited for: who comes first is stored first.
