@@ -7,7 +7,7 @@ from bots.platform import Part
 
 
 def is_replaced(part: Part, *, shown_for_s: float, after_s: float) -> bool:
-    """Whether `part` is posted as a new message, after its preview was removed.
+    """Whether `part` is posted as a new message, and its preview removed.
 
     Completing a preview is an edit, which notifies nobody, and people who waited for more than
     `after_s` seconds may have gone away. 0 means never. An answer of several parts ends with new

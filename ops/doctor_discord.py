@@ -24,8 +24,10 @@ PERMISSIONS: Final = {
 """What the bot needs; never Mention Everyone, never Administrator."""
 
 ADMINISTRATOR: Final = 1 << 3
-CONTENT_FLAGS: Final = 1 << 18 | 1 << 19
-"""The application's flags for the message content intent: verified, or below 100 servers."""
+CONTENT_APPROVED: Final = 1 << 18
+CONTENT_LIMITED: Final = 1 << 19
+"""The application's flags for the message content intent: approved by Discord, or switched on by an
+application that needs no approval because it has fewer than 10,000 users."""
 
 TIMEOUT_S: Final = 10.0
 FEW_SESSIONS: Final = 100
@@ -71,7 +73,8 @@ async def _examined(
     findings.append(_sessions(gateway["session_start_limit"]["remaining"], gateway["shards"]))
     _, guilds = await _get(session, f"{base}/users/@me/guilds")
     findings += _guilds(guilds)
-    findings.append(Finding("ok", "invite", invite_url(application["id"])))
+    invitation = f"open this address and choose a server: {invite_url(application['id'])}"
+    findings.append(Finding("ok", "invite", invitation))
     return findings
 
 
@@ -81,12 +84,15 @@ async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
 
 
 def _intents(application: dict[str, Any], settings: DiscordSettings) -> Finding:
-    enabled = bool(application.get("flags", 0) & CONTENT_FLAGS)
+    flags = application.get("flags", 0)
     if not settings.message_content:
         text = "without message content: threads need a mention"
         return Finding("ok", "intents", text)
-    if enabled:
-        return Finding("ok", "intents", "message content is enabled")
+    if flags & CONTENT_APPROVED:
+        return Finding("ok", "intents", "message content is enabled, and approved by Discord")
+    if flags & CONTENT_LIMITED:
+        text = "message content is enabled; from 10,000 users on, Discord has to approve it"
+        return Finding("ok", "intents", text)
     advice = (
         f"enable Message Content Intent at {PORTAL}, Bot, or set DISCORD_MESSAGE_CONTENT=false: "
         "then only follow-ups without a mention are lost"
@@ -103,7 +109,14 @@ def _sessions(remaining: int, shards: int) -> Finding:
 
 def _guilds(guilds: list[dict[str, Any]]) -> list[Finding]:
     if not guilds:
-        return [Finding("warn", "servers", "the bot is on none", "open the invite address below")]
+        return [
+            Finding(
+                "warn",
+                "servers",
+                "the bot is on none",
+                "open the invite address below and choose a server",
+            )
+        ]
     findings = []
     for guild in guilds:
         granted = int(guild["permissions"])

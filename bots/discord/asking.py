@@ -7,7 +7,7 @@ one queue per person. It must never store one person's events in another order t
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import discord
 
@@ -15,31 +15,25 @@ from bots.discord import events
 from bots.discord.access import Asker, Refusal, refusal
 from bots.discord.client import Client
 from bots.discord.clock import DiscordClock
-from bots.discord.files import Keep, Put, attached
+from bots.discord.context import Context
+from bots.discord.fetching import Room, files_with
+from bots.discord.files import Put
+from bots.discord.fitting import fitted
 from bots.discord.memory import Memory
 from bots.discord.places import Spot, address_of, guild_id_of, place_of, spot_of
-from bots.discord.quotes import THREAD_MESSAGES, thread_quotes
+from bots.discord.readable import NO_NAMES, Naming
 from bots.discord.refusals import FAILURES
 from bots.discord.settings import DiscordSettings
 from bots.platform import Publish
 from bots.user_queues import UserQueues
-from shared import names
-from shared.blobs import NoRoom
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import AnyEvent, Ask, Attachment, Place, Quote
+from shared.messages import AnyEvent, Ask, Place, Quote
 
 FETCHED_KEPT: Final = 1000
 RETRY_FIRST_S: Final = 0.2
 RETRY_LAST_S: Final = 5.0
 ROLES_WITHIN_S: Final = 10.0
-THREAD_WITHIN_S: Final = 3.0
-"""What others said in a thread helps the model, but a question does not wait longer for it."""
-
-FETCH_WITHIN_S: Final = 60.0
-STORE_WITHIN_S: Final = 300.0
-"""Pictures of one question that cannot be stored for so long are left out: its person's queue must
-go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +46,11 @@ class Question:
     spot: Spot
     text: str
     quotes: tuple[Quote, ...] = ()
-    files: discord.Message | None = None
+    files: tuple[discord.Message, ...] = ()
+    """Messages whose files go with it."""
+
     quoted: int = 0
+    naming: Naming = NO_NAMES
 
 
 class Asking:
@@ -68,6 +65,7 @@ class Asking:
         self._settings = settings
         self._store = store
         self._memory = memory
+        self.context = Context(lambda: self.client, memory)
         self._publish_once: Publish | None = None
         self._fetched: OrderedDict[int, object] = OrderedDict()
 
@@ -86,7 +84,10 @@ class Asking:
         """The question as an event, its files stored; and whether a file found no room."""
         spot = question.spot
         voice = self._settings.voice(spot.channel, spot.parent, spot.guild)
-        room = _Room(self._store, events.user_of(question.author))
+        room = Room(self._store, events.user_of(question.author))
+        thread = await self.context.of_thread(
+            spot, question.source, question.author, question.naming, leave_out=question.quoted
+        )
         ask = Ask(
             id=question.event_id,
             user=events.user_of(question.author),
@@ -94,33 +95,12 @@ class Asking:
             address=address_of(spot, question.source, answer_in, question.text),
             said_at=discord.utils.snowflake_time(question.source),
             text=question.text,
-            quotes=(*await self._thread_quotes(question), *question.quotes),
-            attachments=await _attachments(question.files, question.event_id, room.keep),
+            quotes=(*thread, *question.quotes),
+            attachments=await files_with(question.files, question.event_id, room.keep),
             persona=voice.persona,
             model=voice.model,
         )
-        return ask, room.full
-
-    async def _thread_quotes(self, question: Question) -> tuple[Quote, ...]:
-        """What others said last in a thread, and what the bot answered them there."""
-        spot = question.spot
-        if not spot.in_thread or not spot.shared_past or self.client is None:
-            return ()
-        try:
-            async with asyncio.timeout(THREAD_WITHIN_S):
-                history: Any = await self.client.http.logs_from(
-                    spot.channel, THREAD_MESSAGES, before=question.source
-                )
-            return thread_quotes(
-                history,
-                asker=question.author,
-                me=self.me,
-                leave_out=question.quoted,
-                asked=lambda message: self._memory.asker(message) is not None,
-            )
-        except Exception as error:  # noqa: BLE001  (one bad message must not cost the question)
-            logger().warning("a thread is not quoted", error=type(error).__name__)
-            return ()
+        return fitted(ask), room.full
 
     async def publish(self, event: AnyEvent) -> object:
         """Stores an event, trying until NATS has it; False if it was stored before.
@@ -200,66 +180,3 @@ async def _fetched(client: Client, channel: int) -> object:
     except Exception as error:  # noqa: BLE001  (whatever Discord sent)
         logger().error("channel not readable", channel=channel, error=type(error).__name__)
         return None
-
-
-class _Room:
-    """Stores one user's files; `full` once one of them found no room."""
-
-    def __init__(self, store: Put, user: str) -> None:
-        self._store = store
-        self._user = user
-        self._deadline = asyncio.get_running_loop().time() + STORE_WITHIN_S
-        self.full = False
-
-    async def keep(self, blob: str, data: bytes) -> bool:
-        """Stores a file; False if it has to be left out."""
-        wait_s = RETRY_FIRST_S
-        while True:
-            try:
-                await self._store(self._user, blob, data)
-            except Unavailable:
-                if asyncio.get_running_loop().time() >= self._deadline:
-                    break
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_LAST_S)
-            except (NoRoom, names.BadName):
-                break
-            else:
-                return True
-        self.full = True
-        return False
-
-
-async def _attachments(
-    message: discord.Message | None, name: str, keep: Keep
-) -> tuple[Attachment, ...]:
-    if message is None or not (files := events.files_of(message)):
-        return ()
-    return await attached(files, name, _Fetch(message).fetch, keep)
-
-
-class _Fetch:
-    """Fetches the files of one message; an address that has expired is asked for once more."""
-
-    def __init__(self, message: discord.Message) -> None:
-        self._message = message
-
-    async def fetch(self, file: discord.Attachment) -> bytes | None:
-        """The file's bytes; None if it cannot be had."""
-        try:
-            async with asyncio.timeout(FETCH_WITHIN_S):
-                return await file.read()
-        except (discord.NotFound, discord.Forbidden):
-            pass
-        except FAILURES:
-            return None
-        try:
-            return await self._renewed(file)
-        except (*FAILURES, StopIteration):
-            return None
-
-    async def _renewed(self, file: discord.Attachment) -> bytes:
-        async with asyncio.timeout(FETCH_WITHIN_S):
-            fresh = await self._message.channel.fetch_message(self._message.id)
-            renewed = next(f for f in events.files_of(fresh) if f.id == file.id)
-            return await renewed.read()

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import discord
 
 from bots.discord.clock import DiscordClock, snowflake_at
+from bots.discord.events import Received
 from bots.discord.memory import Memory
 from bots.discord.raw import Json, author_of, id_of, referred_by
 from bots.discord.refusals import FAILURES
@@ -44,7 +45,7 @@ _FOR_GOOD: Final = (
 class Takes(Protocol):
     """Who is given what was missed."""
 
-    async def take(self, message: discord.Message, *, noticed: bool = False) -> None:
+    async def take(self, received: Received, *, noticed: bool = False) -> None:
         """A message; `noticed`: the bot has replied to it already."""
 
     async def take_unreadable(self, raw: Json) -> None:
@@ -201,7 +202,7 @@ async def _take_one(
         guild = getattr(where, "guild", None)
         await takes.take_unreadable({**raw, "guild_id": guild.id if guild else None})
     else:
-        await takes.take(message, noticed=message.id in noticed)
+        await takes.take(Received(message, raw), noticed=message.id in noticed)
 
 
 def _replied_to(page: Iterable[Json], me: discord.ClientUser | None) -> set[int]:

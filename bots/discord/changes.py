@@ -6,10 +6,9 @@ It must never publish anything about a message that was not a question.
 import asyncio
 from typing import Final
 
-import discord
-
 from bots.discord import events
 from bots.discord.asking import Asking
+from bots.discord.events import Received
 from bots.discord.listening import Listening
 from bots.discord.places import address_of
 from bots.discord.posting import Poster
@@ -35,25 +34,25 @@ class Changes:
         self._listening = listening
         self._poster = poster
 
-    async def on_edit(self, message: discord.Message) -> None:
+    async def on_edit(self, received: Received) -> None:
         """A question changed, or a message became one."""
-        asking = self._asking
+        asking, message = self._asking, received.message
         if asking.client is None or not asking.client.settled:
             return
-        if not events.from_person(message, asking.me) or message.edited_at is None:
+        if not events.from_person(received, asking.me) or message.edited_at is None:
             return
         user = events.user_of(message.author.id)
         with self._listening.in_hand.holding(message.id, user):
             async with asking.queues.of(user):
                 if asking.asker(message.id) is not None:
-                    await self._edited(message)
+                    await self._edited(received)
                 elif asking.clock.age_s(message.id) < EDIT_ASKS_WITHIN_S:
-                    await self._listening.take_now(message)
+                    await self._listening.take_now(received)
 
-    async def _edited(self, message: discord.Message) -> None:
-        asking = self._asking
+    async def _edited(self, received: Received) -> None:
+        asking, message = self._asking, received.message
         known = asking.asker(message.id)
-        text = events.text_of(message, asking.me)
+        text = events.text_of(received, asking.me)
         if known is None or not text or message.edited_at is None:
             return
         user, place = known

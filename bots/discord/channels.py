@@ -4,6 +4,7 @@ It must never open a second thread on a message, ping anybody, nor lose an answe
 refuses something that the answer can do without.
 """
 
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -178,6 +179,11 @@ class Channels:
                 self._no_posts.add(channel)
             raise
 
+    async def send_once(self, channel: int, body: Json, key: str, *, matters: bool = False) -> Json:
+        """Posts a message that this key names; what was posted by it a moment ago is returned."""
+        body = {**body, "nonce": nonce_of(key), "enforce_nonce": True}
+        return await self.send(channel, body, matters=matters)
+
     async def edit(self, channel: int, message: int, body: Json) -> None:
         """Changes a message of this bot's."""
         path = "/channels/{channel_id}/messages/{message_id}"
@@ -216,6 +222,11 @@ def body_of(text: str, components: list[Json]) -> Json:
         "allowed_mentions": {"parse": []},
         "flags": _SUPPRESS_EMBEDS,
     }
+
+
+def nonce_of(key: str) -> str:
+    """A message's nonce: the same for the same key, at most 25 characters."""
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
 def edit_of(body: Json) -> Json:

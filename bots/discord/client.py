@@ -20,6 +20,7 @@ from discord.http import Route
 
 from bots.discord.buttons import AnswerButton
 from bots.discord.clock import DiscordClock
+from bots.discord.events import Received
 from bots.discord.memory import Memory
 from bots.discord.raw import Json
 from bots.discord.settings import DiscordSettings
@@ -59,13 +60,13 @@ class Listener(Protocol):
     async def on_ready(self, client: "Client") -> None:
         """The servers are known."""
 
-    async def on_message(self, message: discord.Message) -> None:
+    async def on_message(self, received: Received) -> None:
         """Somebody wrote."""
 
     async def on_unreadable(self, raw: Json) -> None:
         """Somebody wrote what the library cannot read."""
 
-    async def on_edit(self, message: discord.Message) -> None:
+    async def on_edit(self, received: Received) -> None:
         """Somebody changed a message."""
 
     async def on_delete(self, message_ids: "set[int]") -> None:
@@ -104,6 +105,9 @@ class Client(discord.AutoShardedClient):
         self._memory = memory
         self._clock = clock
         self._reading: set[asyncio.Task[None]] = set()
+        self._parsed: Any = None
+        """The payload that the library is reading: it hands messages on while it does so."""
+
         parsers = self._connection.parsers
         parsers.update({event: self._guarded(event, parse) for event, parse in parsers.items()})
         self.heard_at = time.monotonic()
@@ -112,9 +116,11 @@ class Client(discord.AutoShardedClient):
         add_commands(self.tree)
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Hands an event on; of raw frames only their time is kept."""
+        """Hands an event on, a message with its payload; of raw frames only their time is kept."""
         if event == "socket_raw_receive":
             self.heard_at = time.monotonic()
+        elif event == "message":
+            super().dispatch(event, *args, self._parsed, **kwargs)
         elif event != "socket_raw_send":
             super().dispatch(event, *args, **kwargs)
 
@@ -124,6 +130,7 @@ class Client(discord.AutoShardedClient):
             return parse
 
         def parsed(data: Any) -> None:
+            self._parsed = data
             try:
                 parse(data)
             except Exception as error:  # noqa: BLE001  (whatever Discord sent)
@@ -134,6 +141,8 @@ class Client(discord.AutoShardedClient):
                     task = asyncio.create_task(self._listener.on_unreadable(data))
                     self._reading.add(task)
                     task.add_done_callback(self._reading.discard)
+            finally:
+                self._parsed = None
 
         return parsed
 
@@ -183,14 +192,15 @@ class Client(discord.AutoShardedClient):
         self.settled = True
         await self._listener.on_ready(self)
 
-    async def on_message(self, message: discord.Message) -> None:
+    async def on_message(self, message: discord.Message, raw: Json) -> None:
         """A message was written."""
-        await self._listener.on_message(message)
+        await self._listener.on_message(Received(message, raw))
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         """A message was changed, or Discord added a preview of a link to it."""
         if payload.message.edited_at is not None:
-            await self._listener.on_edit(payload.message)
+            raw: Any = payload.data
+            await self._listener.on_edit(Received(payload.message, raw))
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """A message was deleted."""

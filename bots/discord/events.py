@@ -5,26 +5,49 @@ webhook's or the system's message for a person's.
 """
 
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import discord
 
+from bots.discord.fields import dict_in
+from bots.discord.naming import naming_in
 from bots.discord.places import PLATFORM, Spot
-from bots.discord.raw import SPOKEN
+from bots.discord.raw import SPOKEN, Json
+from bots.discord.readable import Naming
+from bots.discord.rich_message import forwards_of, own_text
 from shared import names
 
 FORWARDED: Final = "(What is forwarded here?)"
 """The question of somebody who forwards a message and says nothing."""
 
 LOOK: Final = "(Look at what is attached.)"
+ABOUT_THAT: Final = "(What do you say to the message that this one answers?)"
+"""The question of somebody who answers a message with nothing but the bot's name."""
 
 
-def from_person(message: discord.Message, me: int) -> bool:
-    """Whether a person wrote it, with words or files."""
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as the library has it, and as Discord sent it: the library leaves things out."""
+
+    message: discord.Message
+    raw: Json
+
+    @property
+    def naming(self) -> Naming:
+        """The names of roles and channels in it."""
+        return naming_in(self.message.channel, self.message.guild)
+
+
+def from_person(received: Received, me: int) -> bool:
+    """Whether a person wrote it: not a bot, a webhook, nor an account of Discord's own."""
+    message = received.message
+    # The library loses this mark of a server's members.
+    of_discord = dict_in(received.raw.get("author")).get("system")
     return (
         message.author.id != me
         and not message.author.bot
+        and not of_discord
         and message.webhook_id is None
         and message.type in SPOKEN
     )
@@ -50,28 +73,21 @@ def original_of(message: discord.Message) -> discord.Message | None:
     return found if isinstance(found, discord.Message) else None
 
 
-def text_of(message: discord.Message, me: int) -> str:
+def text_of(received: Received, me: int) -> str:
     """What was said, without the bot's own name; other names in words."""
-    text = re.sub(rf"<@!?{me}>", "", message.content)
+    message, raw = received.message, received.raw
+    own = re.sub(rf"<@!?{me}>", "", message.content)
     own_role = message.guild.self_role if message.guild else None
     if own_role is not None:
-        text = text.replace(f"<@&{own_role.id}>", "")
-    text = with_names(text, {str(user.id): user.display_name for user in message.mentions}).strip()
-    if not text and message.message_snapshots:
+        own = own.replace(f"<@&{own_role.id}>", "")
+    text = own_text({**raw, "content": own}, received.naming)
+    if text:
+        return text
+    if forwards_of(raw):
         return FORWARDED
-    if not text and message.attachments:
+    if message.attachments:
         return LOOK
-    return text
-
-
-def with_names(text: str, names_by_id: Mapping[str, str]) -> str:
-    """A text with names for the ids of people in it."""
-
-    def name(match: "re.Match[str]") -> str:
-        known = names_by_id.get(match[1])
-        return match[0] if known is None else f"@{known}"
-
-    return re.sub(r"<@!?(\d+)>", name, text)
+    return ABOUT_THAT if message.content and original_of(message) else ""
 
 
 def files_of(message: discord.Message) -> list[discord.Attachment]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import discord
 
+from bots.discord.fields import duration
 from shared.blobs import BLOB_LIMIT_BYTES
 from shared.messages import Attachment
 
@@ -27,6 +28,9 @@ TEXT_FILE_BYTES: Final = 64_000
 TEXT_TOTAL_BYTES: Final = 150_000
 """All texts of a question: an event may take 240,000 bytes, and escaping makes text longer."""
 
+PICTURES_BYTES: Final = 14 << 20
+"""All pictures of a question, by Discord's account of their sizes: the dataflow shows no more."""
+
 Put = Callable[[str, str, bytes], Awaitable[None]]
 """Stores a file of a user under a name, or raises `Unavailable` or `NoRoom`."""
 
@@ -42,17 +46,27 @@ async def attached(
     """What goes with the question called `name`; pictures are stored by `keep`."""
     found: list[Attachment] = []
     room = TEXT_TOTAL_BYTES
+    pictures_room = PICTURES_BYTES
     for number, file in enumerate(files[:FILES_LIMIT]):
         kind = (file.content_type or "").partition(";")[0].strip().lower()
-        if kind in PICTURES:
-            found.append(await _picture(file, kind, f"{name}-{number}", fetch, keep))
+        if file.is_voice_message():
+            found.append(_unread(file, kind, f"it is a voice message{_length_of(file)}"))
+        elif kind in PICTURES and BLOB_LIMIT_BYTES >= file.size > pictures_room:
+            found.append(_unread(file, kind, "together the pictures are larger than 14 MiB"))
+        elif kind in PICTURES:
+            picture = await _picture(file, kind, f"{name}-{number}", fetch, keep)
+            pictures_room -= file.size if picture.blob else 0
+            found.append(picture)
         elif kind.startswith("text/") or PurePath(file.filename).suffix.lower() in TEXT_ENDINGS:
             text = await _text(file, kind, min(room, TEXT_FILE_BYTES), fetch)
             room -= len((text.text or "").encode())
             found.append(text)
         else:
-            found.append(_unread(file, kind, "this kind of file is not read here"))
-    found += [_unread(file, "", "more files than are read") for file in files[FILES_LIMIT:]]
+            found.append(_unread(file, kind, f"this kind of file is not read{_length_of(file)}"))
+    found += [
+        _unread(file, "", f"only {FILES_LIMIT} files of a question are read")
+        for file in files[FILES_LIMIT:]
+    ]
     return tuple(found)
 
 
@@ -60,7 +74,7 @@ async def _picture(
     file: discord.Attachment, kind: str, blob: str, fetch: Fetch, keep: Keep
 ) -> Attachment:
     if file.size > BLOB_LIMIT_BYTES:
-        return _unread(file, kind, f"a picture may have {BLOB_LIMIT_BYTES >> 20} MiB")
+        return _unread(file, kind, f"it is larger than {BLOB_LIMIT_BYTES >> 20} MiB")
     data = await fetch(file)
     if data is None or len(data) > BLOB_LIMIT_BYTES:
         return _unread(file, kind, "it could not be fetched")
@@ -80,6 +94,11 @@ async def _text(file: discord.Attachment, kind: str, room: int, fetch: Fetch) ->
 
 
 def _unread(file: discord.Attachment, kind: str, why: str) -> Attachment:
-    """Says to the model, and so to the person, that a file was left out."""
+    """Names a file that the model cannot read, and says why."""
     media_type = kind or "application/octet-stream"
-    return Attachment(name=file.filename, media_type=media_type, text=f"(not read: {why})")
+    return Attachment(name=file.filename, media_type=media_type, note=why)
+
+
+def _length_of(file: discord.Attachment) -> str:
+    length = duration(file.duration)
+    return f" ({length})" if length else ""

@@ -51,14 +51,6 @@ class _Own:
     number: int | None = None
 
 
-def preview_in(messages: list[Json], prompt: str) -> Json | None:
-    """The unfinished preview of a reply."""
-    for message in messages:
-        if any(mark.prompt == prompt and mark.kind == STOP for mark in marks_on(message)):
-            return message
-    return None
-
-
 def found_in(messages: list[Json], wanted: Wanted, me: int) -> Json | None:
     """The message of a part in one channel; `messages` also holds what was there before."""
     own = _own(messages, wanted, me)

@@ -14,11 +14,13 @@ from bots.discord.access import Asker, refusal
 from bots.discord.asking import Asking, Question
 from bots.discord.backfill import newest_known, read_channels, read_missed, start_of
 from bots.discord.client import Client
+from bots.discord.events import Received
+from bots.discord.forwards import Forwards
 from bots.discord.in_hand import InHand
 from bots.discord.memory import Memory
 from bots.discord.posting import Poster
 from bots.discord.quotes import quotes_of
-from bots.discord.raw import Json, addressed, id_of
+from bots.discord.raw import Json, addressed, id_of, referred_by
 from bots.discord.refusals import FAILURES
 from bots.discord.settings import DiscordSettings
 from bots.discord.typing import Typing
@@ -60,6 +62,7 @@ class Listening:
         self._memory = memory
         self._poster = poster
         self._typing = typing
+        self._forwards = Forwards()
         self._handled: Seen[int] = Seen(HANDLED_KEPT)
         self._early: dict[int, int] = {}
         self._backfill: asyncio.Task[None] | None = None
@@ -108,46 +111,50 @@ class Listening:
 
     # --- messages -----------------------------------------------------------------------------
 
-    async def on_message(self, message: discord.Message) -> None:
+    async def on_message(self, received: Received) -> None:
         """A message came in."""
+        message = received.message
         self._asking.clock.saw_id(message.id)
         if self._asking.client is None or not self._asking.client.settled:
             # Its server is not known yet, and with it who can hear what: read it afterwards.
             first = self._early.get(message.channel.id, message.id)
             self._early[message.channel.id] = min(first, message.id)
             return
-        await self.take(message)
+        await self.take(received)
 
-    async def take(self, message: discord.Message, *, noticed: bool = False) -> None:
+    async def take(self, received: Received, *, noticed: bool = False) -> None:
         """Handles a message once, however often and by whichever way it comes.
 
         `noticed`: the bot has replied to it before, so it says nothing more of its own.
         """
+        message = received.message
         if message.id in self._handled or message.id in self.deleted:
             return
         self._handled.add(message.id)
         self._memory.begin(message.id)
         try:
-            await self.take_in_turn(message, noticed=noticed)
+            await self.take_in_turn(received, noticed=noticed)
         except Exception:  # noqa: BLE001  (a strange message must not hold up the mark)
             logger().exception("message not taken", id=message.id)
         self._memory.done(message.id)
 
-    async def take_in_turn(self, message: discord.Message, *, noticed: bool = False) -> None:
+    async def take_in_turn(self, received: Received, *, noticed: bool = False) -> None:
         """Takes a message after all that its author did before it."""
-        if not events.from_person(message, self._asking.me):
+        message = received.message
+        if not events.from_person(received, self._asking.me):
             return
         user = events.user_of(message.author.id)
         # Entered before anything is waited for: who comes first is stored first.
         with self.in_hand.holding(message.id, user):
             async with self._asking.queues.of(user):
-                await self.take_now(message, noticed=noticed)
+                await self.take_now(received, noticed=noticed)
 
-    async def take_now(self, message: discord.Message, *, noticed: bool = False) -> None:
+    async def take_now(self, received: Received, *, noticed: bool = False) -> None:
         """Takes a message in its author's queue; asks Discord again where it does not answer."""
+        message = received.message
         for wait_s in (*TAKE_AGAIN_S, None):
             try:
-                await self._take(message, noticed=noticed)
+                await self._take(received, noticed=noticed)
             except FAILURES as error:
                 kind = type(error).__name__
                 if wait_s is not None:
@@ -158,19 +165,27 @@ class Listening:
                     await self._say(message.id, message.channel.id, "not taken")
             return
 
-    async def _take(self, message: discord.Message, *, noticed: bool) -> None:
-        me = self._asking.me
+    async def _take(self, received: Received, *, noticed: bool) -> None:
+        message, me = received.message, self._asking.me
         spot = await self._asking.spot_of(message.channel, message.guild)
         if not events.speaks_to_bot(message, spot, me):
+            self._forwards.note(received)
             return
         why = await self._asking.refusal(message.author, spot)
-        text = "" if why else events.text_of(message, me)
+        text = "" if why else events.text_of(received, me)
         if not text:
             # Without the intent there is nothing to read either: then nobody is told.
             if not noticed and (why or spot.direct or self._is_named(message)):
                 await self._say(message.id, spot.channel, why or "help")
             return
         answered = events.original_of(message)
+        raw = await self._asking.context.answered(received.raw, spot)
+        quotes = quotes_of(raw, received.naming, me)
+        files = [message, answered] if answered else [message]
+        forward = self._forwards.commented_by(received)
+        if forward is not None and not spot.in_thread:  # there, all that was said is quoted
+            quotes += quotes_of(forward.raw, forward.naming, me)
+            files.append(forward.message)
         ask, full = await self._asking.ask(
             Question(
                 message.id,
@@ -178,9 +193,10 @@ class Listening:
                 message.author.id,
                 spot,
                 text,
-                quotes=quotes_of(message, me),
-                files=message,
-                quoted=answered.id if answered else 0,
+                quotes=quotes,
+                files=tuple(files),
+                quoted=referred_by(raw),
+                naming=received.naming,
             ),
             self._settings.answer_in,
         )

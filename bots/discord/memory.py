@@ -49,12 +49,13 @@ class Memory:
 
     def _start_over(self, channels: list[Row]) -> None:
         """Begins an empty file with what is still known."""
-        self.remember(_LOST, "1")
-        if self.mark:
-            self.remember(_MARK, str(self.mark))
         for channel, last in channels:
             if isinstance(channel, int) and isinstance(last, int):
                 self.follow(channel, last)
+        # Synced, and with them all that was written before: direct channels are among those.
+        if self.mark:
+            self.remember(_MARK, str(self.mark))
+        self.remember(_LOST, "1")
 
     @property
     def lost(self) -> bool:

@@ -43,6 +43,11 @@ class Spot:
     can_open_thread: bool = False
     public: bool = False
     shared_past: bool = False
+    title: str = ""
+    """What people called their thread or forum post."""
+
+    tags: tuple[str, ...] = ()
+    """Those of a forum post."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -74,7 +79,7 @@ def spot_of(channel: object, guild: discord.Guild | None, channel_id: int, me: i
             parent=channel.id,
             room=channel.id,
             can_open_thread=channel.type in _THREADED,
-            public=_everyone_sees(channel) and not isinstance(channel, _WITH_GUESTS),
+            public=everyone_sees(channel) and not isinstance(channel, _WITH_GUESTS),
             shared_past=_past_is_shared(channel),
         )
     return alone
@@ -91,12 +96,16 @@ def _thread(thread: discord.Thread, guild_id: int, me: int) -> Spot:
         room=thread.parent_id if as_parent else thread.id,
         in_thread=True,
         own_thread=thread.owner_id == me,
-        public=as_parent and parent is not None and _everyone_sees(parent),
+        public=as_parent and parent is not None and everyone_sees(parent),
         shared_past=parent is not None and _past_is_shared(parent),
+        # The bot calls its own threads by their first question.
+        title="" if thread.owner_id == me else thread.name,
+        tags=tuple(tag.name for tag in thread.applied_tags),
     )
 
 
-def _everyone_sees(channel: discord.abc.GuildChannel) -> bool:
+def everyone_sees(channel: discord.abc.GuildChannel) -> bool:
+    """Whether every member of the server sees a channel."""
     everyone = channel.guild.get_role(channel.guild.id)  # missing while the server is not known yet
     return everyone is not None and channel.permissions_for(everyone).view_channel
 

@@ -57,7 +57,14 @@ class Discord:
         self._clock = DiscordClock()
         self._waiting = Waiting(self._clock)
         self._typing = Typing(self._show_typing)
-        self._poster = Poster(self._http, self._me, self._waiting, self._typing, self._clock)
+        self._poster = Poster(
+            self._http,
+            self._me,
+            self._waiting,
+            self._typing,
+            self._clock,
+            new_message_after_s=settings.new_message_after_s,
+        )
         folder = home / "discord"
         try:
             self._lock = locked(folder / "lock", "the Discord adapter")

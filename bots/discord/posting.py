@@ -2,16 +2,14 @@
 
 A part is posted with a nonce made from its key, which Discord dedupes for some minutes; after that
 it is looked for in the channel (`bots.discord.finding`). It must never ping anybody, nor leave half
-an answer that looks whole: a preview carries a cursor and a Stop button until it is completed.
+an answer that looks whole: a preview carries a cursor and a Stop button until it is completed
+(`bots.discord.previews`).
 """
 
 import asyncio
-import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -22,9 +20,10 @@ from bots.discord.buttons import STOP, final_row, ids_on, marks_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
 from bots.discord.clock import DiscordClock
 from bots.discord.events import user_id_of
-from bots.discord.finding import Wanted, found_in, preview_in
+from bots.discord.finding import Wanted, found_in
 from bots.discord.interactions import Waiting
 from bots.discord.markdown import downgraded
+from bots.discord.previews import Previews, is_preview
 from bots.discord.raw import Json
 from bots.discord.refusals import (
     FAILURES,
@@ -51,18 +50,6 @@ POST_WITHIN_S: Final = 60.0
 NONCE_HOLDS_S: Final = 90.0
 """Discord says "a few minutes"; within this a repeated post is surely the same message."""
 
-PREVIEWS_KEPT: Final = 2048
-
-
-@dataclass(slots=True)
-class _Preview:
-    """A message that shows a growing answer."""
-
-    channel: int
-    message: int
-    text: str
-    at: float
-
 
 class Poster:
     """`http` gives the connected client's REST side, or raises Later."""
@@ -74,6 +61,8 @@ class Poster:
         waiting: Waiting,
         typing: Typing,
         clock: DiscordClock,
+        *,
+        new_message_after_s: float,
     ) -> None:
         self._http = http
         self._me = me
@@ -81,7 +70,7 @@ class Poster:
         self._channels = Channels(http, me)
         self._waiting = waiting
         self._typing = typing
-        self._previews: OrderedDict[str, _Preview] = OrderedDict()
+        self._previews = Previews(self._channels, clock, new_message_after_s)
 
     # --- the port -----------------------------------------------------------------------------
 
@@ -95,16 +84,19 @@ class Poster:
         except FAILURES as error:
             raise post_error(error) from error
         if part.index == part.count - 1:
-            self._previews.pop(reply.prompt_id, None)
+            self._previews.drop(reply.prompt_id)
         return receipt
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows a growing answer's first part; what comes too soon after an edit is left out."""
+        """Shows a growing answer's first part, or why there is no text yet.
+
+        What comes too soon after an edit is left out.
+        """
         preview = self._previews.get(partial.prompt_id)
         if preview is not None and time.monotonic() - preview.at < EDIT_EVERY_S:
             return
         room = SHAPE.text_limit_chars - len(f"\n{CURSOR}")
-        shown = await first_part_of(SHAPE, partial.text, room=room)
+        shown = await first_part_of(SHAPE, partial.text or partial.status, room=room)
         if not shown:
             return
         text = shown + ("\n" if shown.endswith("`") else "") + CURSOR
@@ -130,25 +122,29 @@ class Poster:
             raise told if isinstance(told, Later) else Later(str(told), 1.0) from error
         wanted = await _wanted(part)
         for _, messages in channels:
-            preview = preview_in(messages, reply.prompt_id)
+            preview = next((m for m in messages if is_preview(m, reply.prompt_id)), None)
             if preview is not None and part.index == 0:
-                self._keep_preview(reply.prompt_id, preview)
+                self._previews.keep(reply.prompt_id, preview)
             found = found_in(messages, wanted, self._me())
             if found is not None:
                 # Posting again finds a young one by its nonce, which is exact.
-                young = self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S
-                return None if young and not marks_on(found) else str(found["id"])
+                if self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S and not marks_on(found):
+                    return None
+                if part.index == 0:
+                    await self._previews.remove(reply.prompt_id)
+                return str(found["id"])
         return None
 
     async def withdraw(self, reply: Reply) -> None:
         """Deletes the preview of an answer that nobody waits for any more."""
         self._typing.stop(reply.prompt_id)
         with suppress(*FAILURES, PostError):
-            if reply.prompt_id not in self._previews:
+            if self._previews.get(reply.prompt_id) is None:
                 for message in await self._channels.own_below(reply.address):
                     if any(mark.prompt == reply.prompt_id for mark in marks_on(message)):
-                        self._keep_preview(reply.prompt_id, message)
-            preview = self._previews.pop(reply.prompt_id, None)
+                        self._previews.keep(reply.prompt_id, message)
+            preview = self._previews.get(reply.prompt_id)
+            self._previews.drop(reply.prompt_id)
             if preview is not None:
                 await self._channels.delete(preview.channel, preview.message)
             elif await self._waiting.open(reply.address):
@@ -157,9 +153,9 @@ class Poster:
     async def say(self, address: Address, text: str, key: str) -> None:
         """Replies to a message with a sentence of the bot's own. Best effort."""
         body = body_of(text, [])
-        body |= {"nonce": nonce_of(key), "enforce_nonce": True, **_reference_to(address)}
+        body |= _reference_to(address)
         with suppress(*FAILURES, PostError):
-            await self._channels.send(int(address["channel"]), body)
+            await self._channels.send_once(int(address["channel"]), body, key)
 
     # --- one part -----------------------------------------------------------------------------
 
@@ -171,13 +167,9 @@ class Poster:
         body = body_of(part.text, row)
         key = part.key
         if part.index == 0:
-            preview = self._previews.get(reply.prompt_id)
-            if preview is not None:
-                with suppress(discord.NotFound):
-                    await self._channels.edit(preview.channel, preview.message, body)
-                    return str(preview.message)
-                # Somebody deleted it: its nonce would only find the deleted message again.
-                self._previews.pop(reply.prompt_id, None)
+            if self._previews.get(reply.prompt_id) is not None:
+                if (receipt := await self._completed(part, body)) is not None:
+                    return receipt
                 key += "!"
             elif (sent := await self._edit_original(reply.address, body)) is not None:
                 return str(sent["id"])
@@ -186,18 +178,35 @@ class Poster:
             # A refusal has no buttons, by which it could be told from another one.
             refused = reply.outcome == "refused" and "token" not in reply.address
             body |= _reference_to(reply.address) if refused else _reference(reply.address)
-        return await self._send_once(channel, body, key)
+        return await self._posted(channel, body, key, part)
 
-    async def _send_once(self, channel: int, body: Json, key: str) -> str:
-        body = {**body, "nonce": nonce_of(key), "enforce_nonce": True}
-        sent = await self._channels.send(channel, body, matters=True)
-        if not _same(sent, body):  # a preview of this part, posted before a crash
-            try:
+    async def _completed(self, part: Part, body: Json) -> str | None:
+        """The answer in the place of its preview; None if somebody deleted that.
+
+        The preview's nonce would then only find the deleted message again.
+        """
+        reply = part.reply
+        preview = self._previews.get(reply.prompt_id)
+        if preview is not None:
+            reference = _reference(reply.address)
+            with suppress(discord.NotFound):
+                return await self._previews.complete(preview, part, body, reference)
+        self._previews.drop(reply.prompt_id)
+        return None
+
+    async def _posted(self, channel: int, body: Json, key: str, part: Part) -> str:
+        sent = await self._channels.send_once(channel, body, key, matters=True)
+        if _same(sent, body):
+            return str(sent["id"])
+        if is_preview(sent, part.reply.prompt_id):  # posted before a crash
+            self._previews.keep(part.reply.prompt_id, sent)
+            if (receipt := await self._completed(part, body)) is not None:
+                return receipt
+        else:
+            with suppress(discord.NotFound):
                 await self._channels.edit(channel, int(sent["id"]), body)
-            except discord.NotFound:
-                body["nonce"] = nonce_of(f"{key}!")
-                sent = await self._channels.send(channel, body, matters=True)
-        return str(sent["id"])
+                return str(sent["id"])
+        return str((await self._channels.send_once(channel, body, f"{key}!", matters=True))["id"])
 
     async def _open_preview(self, partial: Partial, body: Json) -> None:
         sent = await self._edit_original(partial.address, body)
@@ -205,17 +214,9 @@ class Poster:
             channel = await self._channels.place(partial.address)
             if channel == int(partial.address["channel"]):
                 body = {**body, **_reference(partial.address)}
-            body |= {"nonce": nonce_of(f"{partial.prompt_id}.0"), "enforce_nonce": True}
-            sent = await self._channels.send(channel, body)
-        self._keep_preview(partial.prompt_id, sent)
+            sent = await self._channels.send_once(channel, body, f"{partial.prompt_id}.0")
+        self._previews.keep(partial.prompt_id, sent)
         self._typing.stop(partial.prompt_id)
-
-    def _keep_preview(self, prompt_id: str, sent: Json) -> None:
-        self._previews[prompt_id] = _Preview(
-            int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic()
-        )
-        while len(self._previews) > PREVIEWS_KEPT:
-            self._previews.popitem(last=False)
 
     # --- commands ------------------------------------------------------------------------------
 
@@ -239,11 +240,6 @@ class Poster:
         if placeholder is not None:
             with suppress(*FAILURES):
                 await self._channels.delete(int(address["channel"]), placeholder)
-
-
-def nonce_of(key: str) -> str:
-    """A part's nonce: the same for the same key, at most 25 characters."""
-    return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
 def _reference(address: Address) -> Json:

@@ -1,100 +1,139 @@
 """Other people's words that travel with a question: data, never instructions. Pure: no I/O.
 
-They are the message that is answered, what is forwarded, and in a thread the latest messages. It
-must never quote what the conversation of the asker holds already, nor without a limit.
+They are the message that is answered, what is forwarded, previews of links, and in a thread its
+beginning and the latest messages. It must never quote what the conversation of the asker holds
+already, nor without a limit.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
-import discord
-
-from bots.discord.buttons import STOP, marks_on, marks_shown
-from bots.discord.events import original_of, with_names
+from bots.discord.buttons import STOP, marks_on
+from bots.discord.fields import dict_in, number_in
 from bots.discord.raw import Json, author_of, id_of
+from bots.discord.readable import Naming
+from bots.discord.rich_message import (
+    MESSAGE_CHARS,
+    REPLY,
+    STARTER,
+    forwards_of,
+    is_worded,
+    name_of,
+    previews_text,
+    rich_text,
+)
 from shared.messages import Quote
-
-QUOTE_CHARS: Final = 4000
-"""The longest message there is: one that is answered or forwarded comes whole."""
 
 THREAD_MESSAGES: Final = 20
 THREAD_QUOTE_CHARS: Final = 1000
 THREAD_CHARS: Final = 8000
 """Together about 2,000 tokens: a quarter of a small model's window."""
 
-_STARTER: Final = discord.MessageType.thread_starter_message.value
-_SPOKEN: Final = frozenset({0, 19, _STARTER})
+START_CHARS: Final = 4000
+"""Of the message with which a thread begins, in addition: it says what the thread is about."""
+
+NOTE: Final = "note"
+"""The author of what the bot itself says about quotes."""
+
+DELETED: Final = Quote(author=NOTE, text="This answers a message that was deleted.")
+NOT_LOADED: Final = Quote(author=NOTE, text="This answers a message that could not be loaded.")
+NO_START: Final = Quote(
+    author=NOTE, text="The message on which this thread was opened was deleted or is not readable."
+)
+LEFT_OUT: Final = Quote(author=NOTE, text="Some messages of this thread are left out here.")
+NOTHING_TO_READ: Final = "[a message without anything that can be read]"
 
 
-def quotes_of(message: discord.Message, me: int) -> tuple[Quote, ...]:
-    """The message that a question answers, and what it forwards.
+def quotes_of(raw: Json, naming: Naming, me: int) -> tuple[Quote, ...]:
+    """The message that a question answers, what it forwards, and previews of its links.
 
     The bot's answer to the asker is left out, since the conversation holds it; its answer to
     somebody else, which the asker reads as everybody does, is not.
     """
     quotes = []
-    answered = original_of(message)
-    if answered is not None and answered.content:
-        own = answered.author.id == me and any(
-            mark.owner == message.author.id for mark in marks_shown(answered)
-        )
-        if not own:
-            quotes.append(quote_of(answered))
-    quotes += [
-        Quote(author="forwarded", text=snapshot.content[:QUOTE_CHARS])
-        for snapshot in message.message_snapshots
-        if snapshot.content
-    ]
+    answered = dict_in(raw.get("referenced_message"))
+    if answered:
+        marks = marks_on(answered) if author_of(answered) == me else []
+        if not any(mark.owner == author_of(raw) for mark in marks):
+            quotes.append(quote_of(answered, naming, me))
+    elif number_in(raw.get("type")) == REPLY:
+        quotes.append(DELETED if "referenced_message" in raw else NOT_LOADED)
+    for forwarded in forwards_of(raw):
+        text = rich_text(forwarded, naming) or NOTHING_TO_READ
+        quotes.append(Quote(author="forwarded", text=text))
+    if previews := previews_text(raw, naming):
+        quotes.append(Quote(author="previews of links", text=previews))
     return tuple(quotes)
 
 
-def quote_of(message: discord.Message) -> Quote:
-    """A message as a quotation."""
-    text = with_names(message.content, {str(u.id): u.display_name for u in message.mentions})
-    return Quote(author=message.author.display_name, text=text[:QUOTE_CHARS])
+def quote_of(message: Json, naming: Naming, me: int, limit: int = MESSAGE_CHARS) -> Quote:
+    """A message as a quotation; an answer of the bot's own without its buttons."""
+    text = rich_text(message, naming, limit=limit, bare=author_of(message) == me)
+    return Quote(author=name_of(dict_in(message.get("author"))), text=text or NOTHING_TO_READ)
+
+
+def title_quote(title: str, tags: tuple[str, ...]) -> tuple[Quote, ...]:
+    """What people called a thread or a forum post."""
+    if not title:
+        return ()
+    tagged = f"\nTags: {', '.join(tags)}" if tags else ""
+    return (Quote(author="title of this thread", text=f"{title}{tagged}"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who asks in a thread, and what is not quoted: `asked` says which messages were questions.
+
+    `leave_out` is a message that is quoted anyway; 0: none.
+    """
+
+    asker: int
+    me: int
+    asked: Callable[[int], bool]
+    leave_out: int = 0
+
+    def wanted(self, newest_first: Iterable[Json]) -> Iterator[Json]:
+        """The messages that are news to the conversation of the asker."""
+        owner: int | None = None
+        for raw in newest_first:
+            message = raw
+            if number_in(raw.get("type")) == STARTER:  # the message on which the thread was opened
+                message = dict_in(raw.get("referenced_message"))
+            number, author = id_of(message), author_of(message)
+            if author == self.me:
+                # Only an answer's last part has buttons; the parts before it are the same person's.
+                marks = marks_on(message)
+                owner = marks[0].owner if marks else owner
+                growing = any(mark.kind == STOP for mark in marks)
+                wanted = owner not in {None, self.asker} and not growing and is_worded(message)
+            else:
+                owner = None
+                wanted = author != self.asker or not self.asked(number)
+            if wanted and (number != self.leave_out or not number):
+                yield message
 
 
 def thread_quotes(
-    history: Iterable[Json],
-    *,
-    asker: int,
-    me: int,
-    leave_out: int,
-    asked: Callable[[int], bool],
+    latest: Iterable[Json], reader: Reader, naming: Naming, *, start: Json | None, left_out: bool
 ) -> tuple[Quote, ...]:
-    """The latest messages of a thread, in order; `history` is in any order.
+    """The beginning of a thread and its latest messages, in order; `latest` is in any order.
 
-    `leave_out` is a message that is quoted anyway, `asked` says which messages were questions.
+    `start` is the thread's first message, if it is known and no part of the latest ones;
+    `left_out`: there are others between the two.
     """
-    owner: int | None = None
     found: list[Quote] = []
     room = THREAD_CHARS
-    for raw in sorted(history, key=id_of, reverse=True):
-        message = raw
-        if raw.get("type") == _STARTER:  # the message on which the thread was opened
-            message = raw.get("referenced_message") or {}
-        author = message.get("author") or {}
-        named = {str(user.get("id")): _name(user) for user in message.get("mentions") or ()}
-        text = with_names(str(message.get("content") or "").strip(), named)
-        if author_of(message) == me:
-            # An answer's last part alone has buttons; those before it belong to the same person.
-            marks = marks_on(message)
-            owner = marks[0].owner if marks else owner
-            growing = any(mark.kind == STOP for mark in marks)
-            wanted = owner not in {None, asker} and not growing
-        else:
-            owner = None
-            own = author_of(message) == asker
-            wanted = raw.get("type") in _SPOKEN and not (own and asked(id_of(message)))
-        if not wanted or not text or id_of(message) == leave_out:
-            continue
-        text = text if len(text) <= THREAD_QUOTE_CHARS else text[:THREAD_QUOTE_CHARS] + "…"
-        room -= len(text)
+    for message in reader.wanted(sorted(latest, key=id_of, reverse=True)):
+        quote = quote_of(message, naming, reader.me, THREAD_QUOTE_CHARS)
+        room -= len(quote.text)
         if room < 0:
+            left_out = True
             break
-        found.append(Quote(author=_name(author), text=text))
-    return tuple(reversed(found))
-
-
-def _name(user: Json) -> str:
-    return str(user.get("global_name") or user.get("username") or "somebody")
+        found.append(quote)
+    beginning = [
+        quote_of(message, naming, reader.me, START_CHARS) if message else NO_START
+        for message in reader.wanted([start] if start is not None else [])
+    ]
+    gap = (LEFT_OUT,) if left_out else ()
+    return (*beginning, *gap, *reversed(found))

@@ -30,6 +30,11 @@ def referred_by(raw: Json) -> int:
     return _number(raw.get("message_reference"), "message_id")
 
 
+def referred_channel(raw: Json) -> int:
+    """The channel of the message that it refers to; 0: not said."""
+    return _number(raw.get("message_reference"), "channel_id")
+
+
 def addressed(raw: Json, me: int) -> tuple[int, int, int] | None:
     """Author, server (0: direct) and channel of a message that the library cannot read.
 
@@ -38,7 +43,7 @@ def addressed(raw: Json, me: int) -> tuple[int, int, int] | None:
     author, channel = author_of(raw), _number(raw, "channel_id")
     if not author or not channel or author == me:
         return None
-    if raw["author"].get("bot") or raw.get("webhook_id"):
+    if raw["author"].get("bot") or raw["author"].get("system") or raw.get("webhook_id"):
         return None
     kind = raw.get("type")
     if kind is not None and not (isinstance(kind, int) and kind in _SPOKEN_KINDS):

@@ -84,6 +84,14 @@ class DiscordSettings(FromEnvironment):
         "DISCORD_ALLOW_USERS. By default everyone, and allowed as soon as any list of allowed "
         "servers, channels, roles or users is set. DISCORD_ALLOW_USERS always counts.",
     )
+    new_message_after_s: float = Field(
+        60.0,
+        ge=0,
+        allow_inf_nan=False,
+        alias="DISCORD_NEW_MESSAGE_AFTER_S",
+        description="An answer that grew for this long ends as a new message, since an edit gives "
+        "no notification and no unread mark; 0: never.",
+    )
     answer_edits: bool = Field(
         False,  # noqa: FBT003
         alias="DISCORD_ANSWER_EDITS",

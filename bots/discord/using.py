@@ -19,15 +19,19 @@ from bots.discord import events
 from bots.discord.acknowledging import Acknowledging, Decided, Interaction, whisper
 from bots.discord.asking import Asking, Question
 from bots.discord.buttons import chosen_on, row_of
+from bots.discord.fields import dict_in
 from bots.discord.interactions import Waiting
+from bots.discord.naming import naming_in
 from bots.discord.places import Spot, address_of, is_in, place_of
 from bots.discord.quotes import quote_of
+from bots.discord.raw import Json
 from bots.discord.refusals import FAILURES
+from bots.discord.rich_message import own_text
 from bots.discord.typing import Typing
 from bots.discord.words import not_stored, saying
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
-from shared.messages import Again, AnyEvent, Place, Rate, Reset, Stop
+from shared.messages import Again, AnyEvent, Place, Quote, Rate, Reset, Stop
 
 GIVE_UP_AFTER_S: Final = 20.0
 """A command is not in Discord's history: what cannot be stored is told to the person."""
@@ -72,15 +76,20 @@ class Using:
         spot = await self._spot(interaction)
         if why := await self._why_not(interaction, spot):
             return why
+        naming = naming_in(interaction.channel, interaction.guild)
+        quotes: tuple[Quote, ...] = ()
+        if about is not None:
+            quotes = (quote_of(_payload(interaction, about.id), naming, self._asking.me),)
         question = Question(
             interaction.id,
             f"discord-i-{interaction.id}",
             interaction.user.id,
             spot,
-            text,
-            quotes=(quote_of(about),) if about is not None and about.content else (),
-            files=about,
+            own_text({"content": text}, naming),
+            quotes=quotes,
+            files=(about,) if about is not None else (),
             quoted=about.id if about is not None else 0,
+            naming=naming,
         )
         # What is used in a channel opens no thread.
         ask, full = await self._asking.ask(question, "place")
@@ -197,6 +206,12 @@ class Using:
         if not spot.channel:
             return "not taken"  # Discord did not say where
         return await self._asking.refusal(interaction.user, spot) or ""
+
+
+def _payload(interaction: Interaction, message: int) -> Json:
+    """The message of the message menu, as Discord sent it."""
+    data: Any = interaction.data or {}
+    return dict_in(dict_in(dict_in(data.get("resolved")).get("messages")).get(str(message)))
 
 
 def _pressed(kind: str, chosen: str, prompt_id: str, head: dict[str, Any]) -> AnyEvent:

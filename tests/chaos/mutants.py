@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 from nats.js import JetStreamContext
 
-from bots.discord import posting
+from bots.discord import channels
 from bots.thread_order import ThreadOrder
 from dataflow.answering import _Answer, _reply
 from dataflow.conversation import Conversation
@@ -81,7 +81,7 @@ def without_order(patch: pytest.MonkeyPatch) -> None:
 
 def without_nonce(patch: pytest.MonkeyPatch) -> None:
     """Discord is given another name for the same part each time."""
-    patch.setattr(posting, "nonce_of", lambda _: secrets.token_hex(12))
+    patch.setattr(channels, "nonce_of", lambda _: secrets.token_hex(12))
 
 
 def without_memory_of_questions(patch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ async def test_all_is_well(fake: FakeDiscord) -> None:
     found = await examined(fake)
     assert {f.grade for f in found.values()} == {"ok"}
     assert str(fake.application_id) in found["invite"].what
+    assert "choose a server" in found["invite"].what
+    assert "10,000 users" in found["intents"].what
 
 
 async def test_each_fault_has_its_advice(fake: FakeDiscord) -> None:

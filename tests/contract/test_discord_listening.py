@@ -122,9 +122,12 @@ async def test_a_channel_that_not_all_can_see_is_private(world: DiscordWorld) ->
     assert (await asked(world)).place.audience == "private"
 
 
-@pytest.mark.parametrize("how", [{"author": "otherbot"}, {"webhook": True}, {"kind": 7}])
+@pytest.mark.parametrize(
+    "how",
+    [{"author": "otherbot"}, {"webhook": True}, {"author": "discord"}, {"kind": 7}, {"kind": 20}],
+)
 async def test_what_no_person_wrote_is_ignored(world: DiscordWorld, how: dict[str, Any]) -> None:
-    """Other bots, webhooks and Discord's own messages ask nothing."""
+    """Other bots, webhooks, Discord's own accounts and notices, results of commands: no answer."""
     await world.fake.say("hello", mention=True, **how)
     await world.fake.say("a person", mention=True)
     assert (await asked(world)).text == "a person"
@@ -163,8 +166,8 @@ async def test_files_come_along_within_limits(world: DiscordWorld) -> None:
     assert picture.blob == f"discord-{message}-0"
     assert world.blobs[picture.blob] == files["cat.png"]
     assert text.text == "print(1)"
-    assert "not read" in (other.text or "")
-    assert "70,000 bytes" in (big.text or "")
+    assert (other.text, other.note) == (None, "this kind of file is not read")
+    assert "70,000 bytes" in big.note
 
 
 async def test_an_expired_address_of_a_file_is_asked_for_again(world: DiscordWorld) -> None:

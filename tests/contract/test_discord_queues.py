@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.discord import acknowledging, asking, using
+from bots.discord import acknowledging, fetching, using
 from bots.discord.words import saying
 from bots.platform import Part
 from shared.blobs import NoRoom
@@ -154,7 +154,7 @@ async def test_a_picture_for_which_there_is_no_room_is_left_out(world: DiscordWo
     first = world.heard[0]
     assert isinstance(first, Ask)
     assert [(file.name, file.blob) for file in first.attachments] == [("cat.png", None)]
-    assert "not read: there is no room" in (first.attachments[0].text or "")
+    assert first.attachments[0].note == "there is no room for files now"
     await world.fake.until(world.fake.read)
     assert world.fake.read() == [saying("no room")]
 
@@ -173,7 +173,7 @@ async def test_a_store_that_is_away_for_long_holds_nobody_up_for_ever(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The picture is tried again for minutes, then the question goes on without it."""
-    monkeypatch.setattr(asking, "STORE_WITHIN_S", 0.5)
+    monkeypatch.setattr(fetching, "STORE_WITHIN_S", 0.5)
     world.store_raises = Unavailable("away")
     await world.fake.say("look", mention=True, files=PNG)
     await world.until_heard(1)

@@ -10,7 +10,7 @@ from bots.platform import Part
 from shared.messages import Ask
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
-from tests.fakes.discord_shapes import READ_HISTORY
+from tests.fakes.discord_shapes import READ_HISTORY, VOICE
 
 EXPLANATION = "Wax repels water because it is not polar."
 
@@ -35,7 +35,7 @@ async def answered(world: DiscordWorld, ask: Ask, *texts: str) -> int:
     return int([await world.platform.post(part) for part in parts][-1])
 
 
-def quoted(ask: Ask) -> list[tuple[str, str]]:
+def quoted(ask: Any) -> list[tuple[str, str]]:
     return [(quote.author, quote.text) for quote in ask.quotes]
 
 
@@ -70,28 +70,75 @@ async def test_a_reply_in_a_channel_quotes_the_answer_to_another(world: DiscordW
     assert quoted(await asked(world, "explain that", reply_to=posted)) == []
 
 
-async def test_a_peoples_thread_is_quoted_with_what_it_was_opened_on(world: DiscordWorld) -> None:
+async def test_a_forum_post_is_quoted_with_its_title_and_tags(world: DiscordWorld) -> None:
     """A mention in the middle of a discussion: what was said so far, but for what was asked."""
     fake = world.fake
-    post = await fake.post_in_forum("Wax", "is it sticky?", author="bob")
+    post = await fake.post_in_forum("Wax", "is it sticky?", author="bob", tags=("bug", "solved"))
     await world.until_heard(1)
-    await fake.say("I think so", channel=post, author="eve")
+    title = ("title of this thread", "Wax\nTags: bug, solved")
+    assert quoted(world.heard[0]) == [title]
+    await fake.say("I think so", channel=post, author="eve", files={"proof.pdf": b"%PDF"})
     await fake.say("it depends", channel=post)
+    await fake.say("", channel=post, author="bob", kind=6)
     ask = await asked(world, "who is right?", mention=True, channel=post)
-    texts = [text for _, text in quoted(ask)]
-    assert texts[0].endswith("is it sticky?")
-    assert texts[1:] == ["I think so", "it depends"]
-    starter = await fake.say("the first message", author="bob")
-    thread = fake.snowflake()
-    await fake._add_thread(thread, fake.general, "people's", fake.users["bob"], 11)
-    opening = await fake.say("", channel=thread, author="bob", kind=21)
-    fake._find(opening)["referenced_message"] = fake._find(starter)
+    assert quoted(ask) == [
+        title,
+        ("Bob", "@Threadwax is it sticky?"),
+        ("Eve", "I think so\n[file: proof.pdf]"),
+        ("Ada", "it depends"),
+        ("Bob", "[pinned a message]"),
+    ]
+    post = await fake.post_in_forum("Honey", "a post to nobody", author="bob", mention=False)
+    ask = await asked(world, "really?", mention=True, channel=post)
+    assert quoted(ask) == [("title of this thread", "Honey"), ("Bob", "a post to nobody")]
+
+
+@pytest.mark.parametrize("between", [0, 3, quotes.THREAD_MESSAGES - 1, quotes.THREAD_MESSAGES, 50])
+async def test_a_peoples_thread_is_quoted_with_what_it_was_opened_on(
+    world: DiscordWorld, between: int
+) -> None:
+    """However long it is: the message at its beginning, then as many of the newest as fit."""
+    fake = world.fake
+    alert = {"embeds": [{"type": "rich", "title": "db1 is down", "description": "since 9:58"}]}
+    starter = await fake.say("", author="bob", fields=alert)
+    thread = await fake.thread_on(starter, "the outage")
+    for number in range(between):
+        await fake.say(f"idea {number}", channel=thread, author="eve")
     ask = await asked(world, "what about it?", mention=True, channel=thread)
-    assert quoted(ask) == [("Bob", "the first message")]
+    title, start, *said = quoted(ask)
+    assert title == ("title of this thread", "the outage")
+    assert start == ("Bob", "[embed]\ndb1 is down\nsince 9:58")
+    newest = min(between, quotes.THREAD_MESSAGES)
+    if newest < between:
+        note, *said = said
+        assert note == (quotes.NOTE, quotes.LEFT_OUT.text)
+    assert said == [("Eve", f"idea {n}") for n in range(between - newest, between)]
+
+
+async def test_a_starter_that_is_gone_is_named(world: DiscordWorld) -> None:
+    """The thread outlives its first message."""
+    starter = await world.fake.say("the first message", author="bob")
+    thread = await world.fake.thread_on(starter, "plans")
+    await world.fake.delete(starter)
+    ask = await asked(world, "what about it?", mention=True, channel=thread)
+    assert quoted(ask)[1:] == [(quotes.NOTE, quotes.NO_START.text)]
+
+
+async def test_a_mention_in_a_voice_channels_chat_is_answered_there(world: DiscordWorld) -> None:
+    """With the message that it answers."""
+    fake = world.fake
+    voice = fake._channel("talk", VOICE)
+    await fake.gateway.dispatch("CHANNEL_CREATE", 1, lambda _: fake.channels[voice])
+    alert = await fake.say("", author="bob", channel=voice, fields={"embeds": [{"title": "x"}]})
+    ask = await asked(world, "why?", mention=True, channel=voice, reply_to=alert)
+    assert quoted(ask) == [("Bob", "[embed]\nx")]
+    assert ask.place.channel == str(voice)
+    await world.platform.post(Part(answer(ask, "because"), "because", 0, 1))
+    assert fake.read(voice) == ["because"]
 
 
 async def test_quotes_have_a_limit(world: DiscordWorld) -> None:
-    """The newest are kept, in order; a long one is cut."""
+    """The newest are kept, in order, and the beginning; a long one is cut, with a note."""
     first = await asked(world, "why?", mention=True)
     thread = int(first.place.thread)
     await answered(world, first, "because")
@@ -99,11 +146,16 @@ async def test_quotes_have_a_limit(world: DiscordWorld) -> None:
     for number in range(30):
         await world.fake.say(f"<@{ada}> {number} " + "x" * 1500, channel=thread, author="bob")
     ask = await asked(world, "who is right?", channel=thread, author="eve")
-    texts = [text for _, text in quoted(ask)]
+    start, note, *texts = [text for _, text in quoted(ask)]
+    assert start == "@Threadwax why?"
+    assert note == quotes.LEFT_OUT.text
     assert 0 < len(texts) <= quotes.THREAD_MESSAGES
     assert sum(map(len, texts)) <= quotes.THREAD_CHARS
     assert [text.split()[1] for text in texts] == [str(n) for n in range(30 - len(texts), 30)]
-    assert all(len(text) == quotes.THREAD_QUOTE_CHARS + 1 for text in texts)
+    assert all(text.endswith("more characters are not shown)") for text in texts)
+    # Whoever began the thread has the beginning in their own conversation.
+    ask = await asked(world, "and?", channel=thread)
+    assert quoted(ask)[0] == (quotes.NOTE, quotes.LEFT_OUT.text)
 
 
 async def test_a_growing_answer_and_notices_are_not_quoted(world: DiscordWorld) -> None:
@@ -138,9 +190,9 @@ async def test_a_thread_that_cannot_be_read_costs_the_quotes_only(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
     """The question goes its way."""
-    from bots.discord import asking  # noqa: PLC0415
+    from bots.discord import context  # noqa: PLC0415
 
-    monkeypatch.setattr(asking, "THREAD_WITHIN_S", 0.5)
+    monkeypatch.setattr(context, "READ_WITHIN_S", 0.5)
     first = await asked(world, "why?", mention=True)
     await answered(world, first, "because")
     world.fake.fail("GET", r"/messages$", **fault)

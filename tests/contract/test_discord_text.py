@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.discord.access import Asker, refusal
+from bots.discord.channels import nonce_of
 from bots.discord.markdown import downgraded
 from bots.discord.places import title_of
-from bots.discord.posting import nonce_of
 from bots.discord.settings import DiscordSettings
 from bots.discord.words import LANGUAGES, NAMES, SAYINGS
 from bots.split_text import split_text, utf16_length

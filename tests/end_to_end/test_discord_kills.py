@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,64 @@ async def test_twenty_rounds_of_trouble_leave_one_answer_each(
         await asyncio.sleep(QUIET_S)
         check(system, asked)
         assert fake.gateway.most_at_once == 1
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("where", ["thread", "direct", "command"])
+async def test_killed_while_a_new_message_takes_the_place_of_a_preview(
+    nats: NatsServer, fake_model: FakeModel, tmp_path: Path, where: str
+) -> None:
+    """Before and after each of its calls: one answer, and no preview stays behind."""
+    fake_model.reply = lambda _: f"{'word ' * 10}{len(fake_model.requests)}"
+    fake_model.piece_chars, fake_model.pause_s = 5, 0.15
+    async with System(nats, fake_model, tmp_path, DISCORD_NEW_MESSAGE_AFTER_S="0.5") as system:
+        fake = system.fake
+        direct = await fake.direct()
+        for number, (method, phase) in enumerate(
+            itertools.product(("POST", "DELETE"), ("before", "after"))
+        ):
+            kill = KillAtReplacement(system, method, phase)
+            fake.hook = kill
+            if where == "command":
+                await fake.command("ask", question=f"question {number}", channel=direct)
+                channel = direct
+            elif where == "direct":
+                await fake.say(f"question {number}", channel=direct)
+                channel = direct
+            else:
+                channel = await fake.say(f"question {number}", mention=True)
+            await kill.killed.wait()
+            system.start()
+            wanted = f"{'word ' * 10}{number + 1}"
+            await fake.until(lambda c=channel, w=wanted: w in fake.read(c), seconds=60)
+            await fake.until(lambda c=channel: "▌" not in str(fake.read(c)), seconds=60)
+            if where == "thread":
+                assert fake.read(channel) == [wanted]
+        await asyncio.sleep(QUIET_S)
+        if where != "thread":
+            assert fake.read(direct) == [f"{'word ' * 10}{n}" for n in range(1, 5)]
+        assert len(fake_model.requests) == 4
+
+
+class KillAtReplacement:
+    """Kills the adapter at the post of a new message, or at the deletion of the preview."""
+
+    def __init__(self, system: System, method: str, phase: str) -> None:
+        self._system = system
+        self._wanted = (method, phase)
+        self._previews = 0
+        self.killed = asyncio.Event()
+
+    def __call__(self, method: str, path: str, phase: str) -> None:
+        is_message = re.search(r"/messages(/\d+|/@original)?$", path) is not None
+        if not is_message or self.killed.is_set():
+            return
+        # The first message, or the first text in a placeholder, is the preview.
+        if not self._previews and phase == "after" and method in {"POST", "PATCH"}:
+            self._previews += 1
+        elif self._previews and (method, phase) == self._wanted:
+            self._system.adapter.kill()
+            self.killed.set()
 
 
 def visible(system: System) -> list[str]:

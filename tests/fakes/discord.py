@@ -67,12 +67,20 @@ class FakeDiscord(Shapes):
         for name in ("ada", "bob", "eve"):
             self.users[name] = self._user(name)
         self.users["otherbot"] = self._user("otherbot", bot=True)
+        self.users["discord"] = self._user("discord", system=True)
         self.roles_of: dict[str, list[str]] = {"self": [str(self.bot_role_id)]}
         self.channels: dict[int, Json] = {}
         self.general = self._channel("general", TEXT)
         self.secret = self._channel("secret", TEXT, hidden=True)
         self.forum = self._channel("forum", FORUM)
+        self.channels[self.forum]["available_tags"] = [
+            {"id": str(self.snowflake()), "name": name, "moderated": False, "emoji_id": None,
+             "emoji_name": None} for name in ("bug", "solved")
+        ]  # fmt: skip
         self.messages: dict[int, dict[int, Json]] = {}
+        self.nonces: dict[tuple[int, str], Json] = {}
+        """What was posted with a nonce, also if it is deleted by now."""
+
         self.commands: list[Json] = []
         self.command_syncs = 0
         self.interactions: dict[str, Json] = {}
@@ -163,15 +171,18 @@ class FakeDiscord(Shapes):
         webhook: bool = False,
         forward: int = 0,
         spoilt: Json | None = None,
+        fields: Json | None = None,
     ) -> int:
         """Writes a message; returns its id. `mention` puts the bot's name in front.
 
-        The fields of `spoilt` are told instead of its own; `MISSING` stands for none.
+        `fields` are what it has besides: embeds, a poll, stickers. The fields of `spoilt` are told
+        instead of its own; `MISSING` stands for none.
         """
         where = channel or self.general
         if mention:
             text = f"<@{self.application_id}> {text}".strip()
         message = self._message(where, self.users[author], text, kind)
+        message.update(fields or {})
         if webhook:
             message["webhook_id"] = str(self.snowflake())
         if reply_to:
@@ -184,8 +195,10 @@ class FakeDiscord(Shapes):
                 "type": 1, "message_id": str(forward), "channel_id": original["channel_id"],
             }  # fmt: skip
             keys = ("type", "content", "mentions", "mention_roles", "attachments", "embeds",
-                    "timestamp", "edited_timestamp", "flags", "components")  # fmt: skip
-            message["message_snapshots"] = [{"message": {k: original[k] for k in keys}}]
+                    "timestamp", "edited_timestamp", "flags", "components", "sticker_items",
+                    "soundboard_sounds")  # fmt: skip
+            snapshot = {k: original[k] for k in keys if k in original}
+            message["message_snapshots"] = [{"message": snapshot}]
         if spoilt:
             message["_spoilt"] = spoilt
         thread = self.channels[where]
@@ -220,15 +233,37 @@ class FakeDiscord(Shapes):
         }  # fmt: skip
         return number
 
-    async def post_in_forum(self, title: str, text: str, *, author: str = "ada") -> int:
-        """A new post, whose first message mentions the bot; the id of both."""
+    async def post_in_forum(
+        self,
+        title: str,
+        text: str,
+        *,
+        author: str = "ada",
+        mention: bool = True,
+        tags: tuple[str, ...] = (),
+    ) -> int:
+        """A new post, whose first message may mention the bot; the id of both."""
         number = self.snowflake()
-        await self._add_thread(number, self.forum, title, self.users[author], PUBLIC_THREAD)
-        message = self._message(
-            number, self.users[author], f"<@{self.application_id}> {text}", DEFAULT, number
-        )
+        available = {tag["name"]: tag["id"] for tag in self.channels[self.forum]["available_tags"]}
+        await self._add_thread(
+            number, self.forum, title, self.users[author], PUBLIC_THREAD,
+            applied_tags=[available[tag] for tag in tags],
+        )  # fmt: skip
+        text = f"<@{self.application_id}> {text}" if mention else text
+        message = self._message(number, self.users[author], text, DEFAULT, number)
         await self._publish("MESSAGE_CREATE", message)
         return number
+
+    async def thread_on(self, message_id: int, name: str, *, author: str = "bob") -> int:
+        """A thread that a person opens on a message; it has the message's id."""
+        opened_on = self._find(message_id)
+        parent = int(opened_on["channel_id"])
+        await self._add_thread(message_id, parent, name, self.users[author], PUBLIC_THREAD)
+        opening = self._message(message_id, opened_on["author"], "", THREAD_STARTER)
+        self._refer(opening, parent, message_id, ping=False)
+        opening["type"] = THREAD_STARTER
+        await self._publish("MESSAGE_CREATE", opening)
+        return message_id
 
     async def private_thread(self, name: str, *members: str, parent: int = 0) -> int:
         """A private thread with these people in it, and with the bot if `self` is named."""
@@ -357,7 +392,7 @@ class FakeDiscord(Shapes):
     # --- towards the bot ----------------------------------------------------------------------
 
     async def _add_thread(
-        self, number: int, parent: int, name: str, owner: Json, kind: int
+        self, number: int, parent: int, name: str, owner: Json, kind: int, **fields: Any
     ) -> Json:
         now = datetime.fromtimestamp(self.now(), UTC).isoformat()
         thread = self.channels[number] = {
@@ -368,6 +403,7 @@ class FakeDiscord(Shapes):
                 "archived": False, "auto_archive_duration": 1440, "archive_timestamp": now,
                 "locked": False, "create_timestamp": now,
             },
+            **fields,
         }  # fmt: skip
         await self._tell(number, "THREAD_CREATE", {**thread, "newly_created": True})
         return thread

@@ -212,10 +212,9 @@ class Rest:
             extra.check(body)
         nonce = body.get("nonce")
         if nonce is not None and body.get("enforce_nonce"):
-            for sent in world.messages.get(channel, {}).values():
-                fresh = time.monotonic() - sent.get("_at", 0) < world.nonce_window_s
-                if sent.get("_nonce") == nonce and fresh:
-                    return self._shown(sent) | {"nonce": nonce}
+            sent = world.nonces.get((channel, nonce))
+            if sent and time.monotonic() - sent["_at"] < world.nonce_window_s:
+                return self._shown(sent) | {"nonce": nonce}
         meta = here.get("thread_metadata")
         if meta and meta["locked"]:
             raise Refused(403, 160005, "Thread is locked")
@@ -233,6 +232,7 @@ class Rest:
         message["_at"] = time.monotonic()
         if nonce is not None:
             message["_nonce"] = nonce
+            world.nonces[channel, nonce] = message
         await world._publish("MESSAGE_CREATE", message)
         return self._shown(message) | ({"nonce": nonce} if nonce is not None else {})
 
@@ -280,7 +280,12 @@ class Rest:
 
     async def _delete(self, request: web.Request) -> None:
         channel, number = int(request.match_info["channel"]), int(request.match_info["message"])
-        self._known(channel, number)
+        here = self._may(channel)
+        message = self._known(channel, number)
+        if here.get("thread_metadata", {}).get("archived"):
+            raise Refused(400, 50083, "Thread is archived")
+        if message["author"] is not self.world.me:
+            raise Refused(403, 50013, "Missing Permissions")
         await self.world.delete(number)
 
     async def _open_thread(self, request: web.Request) -> Json:

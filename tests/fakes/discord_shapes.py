@@ -55,8 +55,10 @@ class Shapes:
         self._last = max(getattr(self, "_last", 0) + 1, number)
         return self._last
 
-    def _user(self, name: str, *, bot: bool = False, identity: int = 0) -> Json:
-        return {
+    def _user(
+        self, name: str, *, bot: bool = False, identity: int = 0, system: bool = False
+    ) -> Json:
+        return ({"system": True} if system else {}) | {
             "id": str(identity or self.snowflake()), "username": name, "discriminator": "0",
             "global_name": name.title(), "avatar": None, "bot": bot, "flags": 0,
         }  # fmt: skip
@@ -173,11 +175,18 @@ class Shapes:
         if not (content or named or direct):
             out |= {"content": "", "attachments": [], "embeds": [], "components": []}
             out.pop("message_snapshots", None)
+            out.pop("poll", None)
         for attachment in out["attachments"]:
             path = attachment["url"].rsplit("/cdn/", 1)[1]
             if path not in self.files and f"{path}-renewed" in self.files:
                 out["attachments"] = [{**attachment, "url": f"{attachment['url']}-renewed"}]
         if (original := message.get("referenced_message")) is not None:
-            out["referenced_message"] = self.shown(original, content=content)
+            here = self.messages.get(int(original["channel_id"]), {})
+            there = int(original["id"]) in here
+            shown = self.shown(original, content=content) if there else None
+            # Only one level: what that message answers is not told.
+            out["referenced_message"] = shown and {
+                key: value for key, value in shown.items() if key != "referenced_message"
+            }
         out |= message.get("_spoilt", {})
         return {k: v for k, v in out.items() if v is not MISSING}

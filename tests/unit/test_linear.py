@@ -16,10 +16,11 @@ import discord
 import pytest
 from pydantic import ValidationError
 
-from bots.discord.events import text_of
+from bots.discord.events import Received, text_of
 from bots.discord.markdown import downgraded
 from bots.discord.places import title_of
-from bots.discord.quotes import quote_of as discord_quote_of
+from bots.discord.quotes import quotes_of as discord_quotes_of
+from bots.discord.readable import Naming
 from bots.fence import opened_by, quote_of
 from bots.gateway.request import Refused, ask_of, is_inbox
 from bots.slack.contents import enclosed_in, words_of
@@ -61,20 +62,36 @@ def _in_tags(text: str) -> str:
     return background([(text, text)]) + asked_with(text, (file,), quotes, in_full=True)
 
 
-def _message(text: str) -> discord.Message:
-    author = {"id": "7", "username": "ada", "discriminator": "0", "avatar": None}
+NAMING = Naming(role=lambda _: "<@1>", channel=lambda _: "<#1>")
+
+
+def _discord(text: str) -> dict[str, Any]:
+    """A message with this text wherever there can be text."""
+    author = {"id": "7", "username": text, "discriminator": "0", "avatar": None}
     mentions = [{**author, "id": str(k), "global_name": "<@1"} for k in range(20)]
+    media = {"url": text, "description": text}
+    embed = {"title": text, "url": text, "description": text, "footer": {"text": text},
+             "fields": [{"name": text, "value": text}], "image": media}  # fmt: skip
+    many = [{"type": 10, "content": letter} for letter in text[:20_000]]
+    message = {
+        "id": "5", "channel_id": "1", "author": author, "content": text, "type": 19,
+        "timestamp": "2026-11-26T00:00:00+00:00", "edited_timestamp": None, "tts": False,
+        "mention_everyone": False, "mentions": mentions, "mention_roles": [], "attachments": [],
+        "embeds": [embed], "pinned": False,
+        "poll": {"question": {"text": text}, "answers": [{"poll_media": {"text": text}}] * 10},
+        "components": [{"type": 17, "components": [*many, {"type": 2, "label": text}]}],
+    }  # fmt: skip
+    return {**message, "referenced_message": message, "message_snapshots": [{"message": message}]}
+
+
+def _received(text: str) -> Received:
+    raw = _discord("")
+    raw = {**raw, "content": text, "referenced_message": None, "message_snapshots": [],
+           "poll": None, "embeds": [], "components": []}  # fmt: skip
     client = discord.Client(intents=discord.Intents.none())
-    return discord.Message(
-        state=client._connection,
-        channel=client.get_partial_messageable(1),
-        data={  # type: ignore[typeddict-item]
-            "id": "5", "channel_id": "1", "author": author, "content": text, "type": 0,
-            "timestamp": "2026-11-26T00:00:00+00:00", "edited_timestamp": None, "tts": False,
-            "mention_everyone": False, "mentions": mentions, "mention_roles": [],
-            "attachments": [], "embeds": [], "pinned": False,
-        },
-    )  # fmt: skip
+    data: Any = {key: value for key, value in raw.items() if key != "poll"}
+    channel = client.get_partial_messageable(1)
+    return Received(discord.Message(state=client._connection, channel=channel, data=data), raw)
 
 
 def _slack(text: str) -> dict[str, Any]:
@@ -182,8 +199,8 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
             quoted([{"ts": "1.1", "user": text, "text": text}] * 3, asker="U", bot="B",
                    before="2.1", follow_up="always"), {}),
     ),
-    "discord: a person's words": (20_000, lambda text: text_of(_message(text), 1)),
-    "discord: quotes": (20_000, lambda text: discord_quote_of(_message(text))),
+    "discord: a person's words": (20_000, lambda text: text_of(_received(text), 1)),
+    "discord: quotes": (10_000, lambda text: discord_quotes_of(_discord(text), NAMING, 1)),
     "discord: title": (20_000, title_of),
     "discord: downgraded": (1_500, downgraded),
     "split": (4_000, lambda text: split_text(text, 2_000, length=utf16_length)),

@@ -1,0 +1,44 @@
+"""What people forwarded a moment ago: Discord sends a comment on it as a message of its own.
+
+Pure. It must never hold more than a few messages, nor join messages of two people or two channels.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from bots.discord.events import Received
+from bots.discord.rich_message import forwards_of
+
+TOGETHER_MS: Final = 10_000
+"""The comment follows at once; what comes later is something else."""
+
+KEPT: Final = 100
+_TIME_SHIFT: Final = 22
+
+
+class Forwards:
+    """The latest forward of each person in each channel."""
+
+    def __init__(self) -> None:
+        self._latest: OrderedDict[tuple[int, int], Received] = OrderedDict()
+
+    def note(self, received: Received) -> None:
+        """A message that was not for the bot."""
+        key = _key(received)
+        self._latest.pop(key, None)
+        if forwards_of(received.raw):
+            self._latest[key] = received
+            while len(self._latest) > KEPT:
+                self._latest.popitem(last=False)
+
+    def commented_by(self, received: Received) -> Received | None:
+        """The forward that its author comments on with this message."""
+        found = self._latest.pop(_key(received), None)
+        if found is None:
+            return None
+        apart_ms = (received.message.id >> _TIME_SHIFT) - (found.message.id >> _TIME_SHIFT)
+        return found if 0 <= apart_ms <= TOGETHER_MS else None
+
+
+def _key(received: Received) -> tuple[int, int]:
+    return received.message.channel.id, received.message.author.id

@@ -1,0 +1,185 @@
+"""A message as a person reads it, in plain text: words, embeds, polls, files, what it forwards.
+
+Pure: it reads Discord's payload, in linear time. It must never raise, whatever the shape; it must
+never give more characters than its limit, nor cut without saying so.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from bots.discord.fields import (
+    component_lines,
+    dict_in,
+    dicts_in,
+    embed_lines,
+    file_line,
+    number_in,
+    poll_lines,
+    text_in,
+)
+from bots.discord.raw import Json
+from bots.discord.readable import Naming, readable
+
+MESSAGE_CHARS: Final = 12_000
+"""What people can write has 4,000 characters, all embeds of a message have 6,000."""
+
+REPLY_CHARS: Final = 100
+"""Of the message that a message in a thread answers: it is mostly quoted, too."""
+
+CUT: Final = "(… {:,} more characters are not shown)"
+DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND = 0, 19, 20, 21, 23
+WORDED: Final = frozenset({DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND})
+"""Messages whose content is what somebody wrote; in all others it is a detail of a notice."""
+
+_NO_EMBEDS: Final = 1 << 2
+_LOADING: Final = 1 << 7
+_VOICE: Final = 1 << 13
+
+# https://docs.discord.com/developers/resources/message#message-object-message-types
+_NOTICES: Final = {
+    1: "added {named}",
+    2: "removed {named}",
+    3: "started a call",
+    4: "changed the name to: {content}",
+    5: "changed the picture of this conversation",
+    6: "pinned a message",
+    7: "joined the server",
+    8: "boosted the server",
+    9: "boosted the server, which is now at level 1",
+    10: "boosted the server, which is now at level 2",
+    11: "boosted the server, which is now at level 3",
+    12: "had the announcements of {content} shown in this channel",
+    18: "started a thread: {content}",
+    25: "subscribed to a role",
+    27: "started the stage: {content}",
+    28: "ended the stage: {content}",
+    29: "is now a speaker",
+    30: "asked to speak",
+    31: "changed the topic of the stage to: {content}",
+    32: "subscribed to an app",
+    36: "restricted the server for its security until {content}",
+    37: "lifted the restrictions of the server",
+    38: "reported a raid",
+    39: "reported a false alarm",
+    44: "bought something",
+    46: "A poll has closed.",
+    63: "added an emoji: {content}",
+}
+_ANY_NOTICE: Final = "a notice by Discord: {content}"
+_ACTIVITIES: Final = {1: "invites to join", 2: "invites to watch", 3: "invites to listen to"}
+
+
+def rich_text(
+    message: Json, naming: Naming, *, limit: int = MESSAGE_CHARS, bare: bool = False
+) -> str:
+    """All that a message shows; empty if it shows nothing.
+
+    `bare` leaves out what it answers and its buttons, for the bot's own answers.
+    """
+    lines: list[str] = [] if bare else list(_head(message))
+    for number, one in enumerate((message, *forwards_of(message))):
+        lines += ("[forwarded message]" if number else "", _words(one), *_extras(one))
+        lines += (line for embed in _embeds(one) for line in embed_lines(embed))
+        lines += () if bare else component_lines(one.get("components"))
+        lines += files_named(one)
+    return bounded(lines, users_in(message), naming, limit)
+
+
+def own_text(message: Json, naming: Naming) -> str:
+    """What somebody says with a message: without files, forwards and previews of links."""
+    return bounded((_words(message), *_extras(message)), users_in(message), naming, MESSAGE_CHARS)
+
+
+def previews_text(message: Json, naming: Naming) -> str:
+    """The previews of the links in a message: words of others, which its author did not write."""
+    lines = (line for embed in _embeds(message) for line in embed_lines(embed))
+    return bounded(lines, users_in(message), naming, MESSAGE_CHARS)
+
+
+def bounded(lines: Iterable[str], users: dict[str, str], naming: Naming, limit: int) -> str:
+    """The lines as readable text of at most `limit` characters, and a note of what was cut."""
+    text = "\n".join(line for line in lines if line)
+    # Cut before and after: names can be longer than the ids that they replace.
+    shown = readable(text[:limit], users, naming)
+    left_out = max(0, len(text) - limit) + max(0, len(shown) - limit)
+    return f"{shown[:limit]}\n{CUT.format(left_out)}" if left_out else shown
+
+
+def forwards_of(message: Json) -> list[Json]:
+    """The messages that a message forwards, as they were then; nobody says who wrote them."""
+    snapshots = dicts_in(message.get("message_snapshots"))
+    return [found for shot in snapshots if (found := dict_in(shot.get("message")))]
+
+
+def users_in(message: Json) -> dict[str, str]:
+    """The names of those who are mentioned in a message or in what it forwards, by their ids."""
+    mentioned = [user for one in (message, *forwards_of(message))
+                 for user in dicts_in(one.get("mentions"))]  # fmt: skip
+    return {str(user.get("id")): name_of(user) for user in mentioned}
+
+
+def is_worded(message: Json) -> bool:
+    """Whether somebody wrote it, and not Discord in somebody's name."""
+    return number_in(message.get("type")) in WORDED
+
+
+def name_of(user: Json) -> str:
+    """Somebody's name as it is shown."""
+    nick = text_in(dict_in(user.get("member")).get("nick"))
+    known = nick or text_in(user.get("global_name")) or text_in(user.get("username"))
+    return known or "somebody"
+
+
+def files_named(message: Json) -> list[str]:
+    """The files of a message by their names."""
+    voice = bool(_flags(message) & _VOICE)
+    return [file_line(file, voice=voice) for file in dicts_in(message.get("attachments"))]
+
+
+def _head(message: Json) -> Iterator[str]:
+    """The line above a message: what it answers, or the command that it is a result of."""
+    answered = dict_in(message.get("referenced_message"))
+    if number_in(message.get("type")) == REPLY and answered:
+        words = " ".join(text_in(answered.get("content"))[: 2 * REPLY_CHARS].split())[:REPLY_CHARS]
+        yield f"[answers {name_of(dict_in(answered.get('author')))}{': ' if words else ''}{words}]"
+    used = dict_in(message.get("interaction_metadata")) | dict_in(message.get("interaction"))
+    if name := text_in(used.get("name")):
+        yield f"[result of the command {name}, used by {name_of(dict_in(used.get('user')))}]"
+
+
+def _words(message: Json) -> str:
+    content = text_in(message.get("content"))
+    if _flags(message) & _LOADING:
+        return "[an answer that is not ready yet]"
+    if is_worded(message):
+        return content
+    kind = number_in(message.get("type"))
+    named = ", ".join(name_of(user) for user in dicts_in(message.get("mentions")))
+    notice = _NOTICES.get(kind, _ANY_NOTICE if content else "a notice by Discord")
+    return f"[{notice.replace('{named}', named).replace('{content}', content)}]"
+
+
+def _extras(message: Json) -> Iterator[str]:
+    yield from poll_lines(dict_in(message.get("poll")))
+    for sticker in dicts_in(message.get("sticker_items")) or dicts_in(message.get("stickers")):
+        yield f"[sticker: {text_in(sticker.get('name')) or 'without a name'}]"
+    for sound in dicts_in(message.get("soundboard_sounds")):
+        yield f"[sound: {text_in(sound.get('name')) or 'without a name'}]"
+    activity = dict_in(message.get("activity"))
+    application = text_in(dict_in(message.get("application")).get("name"))
+    if activity:
+        does = _ACTIVITIES.get(number_in(activity.get("type")), "asks to join")
+        yield f"[{does} {application or 'an activity'}]"
+    role = text_in(dict_in(message.get("role_subscription_data")).get("tier_name"))
+    bought = dict_in(dict_in(message.get("purchase_notification")).get("guild_product_purchase"))
+    for name in (role, text_in(bought.get("product_name"))):
+        if name:
+            yield f"[{name}]"
+
+
+def _embeds(message: Json) -> list[Json]:
+    return [] if _flags(message) & _NO_EMBEDS else dicts_in(message.get("embeds"))
+
+
+def _flags(message: Json) -> int:
+    return number_in(message.get("flags"))

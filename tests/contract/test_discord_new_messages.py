@@ -1,0 +1,261 @@
+"""A long answer ends as a new message, and never stands on Discord together with its preview."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bots.discord import posting
+from bots.platform import Later, Part
+from shared.messages import AnyEvent, Outcome, Partial
+from tests.contract.worlds.discord import DiscordWorld
+from tests.contract.worlds.world import answer
+from tests.fakes.discord_shapes import THINKING
+
+AFTER_S = 0.3
+STATUS = "Your question waits for the language model, which is busy."
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[DiscordWorld]:
+    async with DiscordWorld(DISCORD_NEW_MESSAGE_AFTER_S=AFTER_S) as world:
+        yield world
+
+
+async def asked(world: DiscordWorld, text: str = "what is wax?", **how: Any) -> AnyEvent:
+    count = len(world.heard)
+    await world.fake.say(text, **{"mention": True, **how})
+    await world.until_heard(count + 1)
+    return world.heard[-1]
+
+
+def partial(event: AnyEvent, text: str, sequence: int = 1, status: str = "") -> Partial:
+    return Partial(
+        prompt_id=event.id, user=event.user, place=event.place, address=event.address, text=text,
+        attempt=1, sequence=sequence, status=status,
+    )  # fmt: skip
+
+
+def part(
+    event: AnyEvent, text: str, index: int = 0, count: int = 1, outcome: Outcome = "answered"
+) -> Part:
+    reply = answer(event, text).model_copy(update={"outcome": outcome})
+    return Part(reply, text, index, count)
+
+
+def where(event: AnyEvent) -> int:
+    """The channel in which the answer is read."""
+    return int(event.place.thread or event.place.channel)
+
+
+async def previewed(world: DiscordWorld, event: AnyEvent, *, old: bool = True) -> int:
+    """A preview that was shown for long enough; its message."""
+    await world.platform.show_partial(partial(event, "half of"))
+    (preview,) = world.fake.posts(where(event))
+    if old:
+        await asyncio.sleep(AFTER_S)
+    return int(preview["id"])
+
+
+async def place_of_question(world: DiscordWorld, kind: str) -> AnyEvent:
+    if kind == "direct":
+        return await asked(world, channel=await world.fake.direct(), mention=False)
+    if kind == "forum":
+        post = await world.fake.post_in_forum("Wax", "what is it?")
+        await world.until_heard(1)
+        assert world.heard[0].place.thread == str(post)
+        return world.heard[0]
+    if kind == "command":
+        await world.fake.command("ask", question="what is wax?")
+        await world.until_heard(1)
+        await world.fake.until(lambda: world.fake.read() == [THINKING])
+        return world.heard[0]
+    return await asked(world)
+
+
+@pytest.mark.parametrize("kind", ["opened", "direct", "forum", "command"])
+async def test_an_old_preview_gives_way_to_a_new_message(world: DiscordWorld, kind: str) -> None:
+    """Which is unread and below everything else; nobody is pinged, as always."""
+    event = await place_of_question(world, kind)
+    preview = await previewed(world, event)
+    await world.fake.say("chatter", author="bob", channel=where(event))
+    receipt = await world.platform.post(part(event, "the whole"))
+    assert int(receipt) > preview
+    assert world.fake.read(where(event)) == ["the whole"]
+    assert world.fake.posts(where(event))[0]["components"]
+    assert world.fake.pings == []
+    assert await world.platform.find_posted(part(event, "the whole")) == receipt
+
+
+async def test_a_long_answer_begins_in_its_preview(world: DiscordWorld) -> None:
+    """Its other parts are new messages anyway; the buttons are below the last one."""
+    event = await asked(world)
+    preview = await previewed(world, event)
+    for index in range(3):
+        await world.platform.post(part(event, f"part {index}", index, 3))
+    assert int(world.fake.posts(where(event))[0]["id"]) == preview
+    assert world.fake.read(where(event)) == ["part 0", "part 1", "part 2"]
+    assert [bool(m["components"]) for m in world.fake.posts(where(event))] == [False, False, True]
+
+
+async def test_a_reply_stays_a_reply() -> None:
+    """The new message refers to the question where answers do."""
+    settings = {"DISCORD_ANSWER_IN": "reply", "DISCORD_NEW_MESSAGE_AFTER_S": AFTER_S}
+    async with DiscordWorld(**settings) as world:
+        event = await asked(world)
+        await previewed(world, event)
+        await world.platform.post(part(event, "the whole"))
+        (posted,) = world.fake.posts()
+        assert posted["message_reference"]["message_id"] == event.address["message"]
+
+
+@pytest.mark.parametrize(("old", "outcome"), [(False, "answered"), (True, "stopped")])
+async def test_a_young_or_stopped_preview_is_edited(
+    world: DiscordWorld, outcome: Outcome, *, old: bool
+) -> None:
+    """Its person is still looking at it."""
+    event = await asked(world)
+    preview = await previewed(world, event, old=old)
+    receipt = await world.platform.post(part(event, "the whole", outcome=outcome))
+    assert int(receipt) == preview
+    assert world.fake.read(where(event)) == ["the whole"]
+
+
+async def test_it_can_be_switched_off() -> None:
+    """With 0 the answer always ends as an edit."""
+    async with DiscordWorld(DISCORD_NEW_MESSAGE_AFTER_S=0) as world:
+        event = await asked(world)
+        preview = await previewed(world, event)
+        assert int(await world.platform.post(part(event, "the whole"))) == preview
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 403, "code": 50013}, {"status": 400, "code": 200000, "times": 1}]
+)
+async def test_where_no_new_message_is_taken_the_answer_stays_in_its_preview(
+    world: DiscordWorld, fault: dict[str, Any]
+) -> None:
+    """A permission that was taken away meanwhile costs the notification only."""
+    event = await asked(world)
+    preview = await previewed(world, event)
+    world.fake.fail("POST", r"/messages$", **fault)
+    assert int(await world.platform.post(part(event, "the whole"))) == preview
+    assert world.fake.read(where(event)) == ["the whole"]
+
+
+@pytest.mark.parametrize("status", [404, 403])
+async def test_a_preview_that_is_out_of_reach_is_left(world: DiscordWorld, status: int) -> None:
+    """Somebody deleted it, or the bot lost the channel: the answer is posted once."""
+    event = await asked(world)
+    await previewed(world, event)
+    world.fake.fail("DELETE", "/messages/", status=status, code=10008 if status == 404 else 50001)
+    await world.platform.post(part(event, "the whole"))
+    assert world.fake.read(where(event))[-1:] == ["the whole"]
+
+
+@pytest.mark.parametrize("kind", ["status", "lost", "reset"])
+async def test_a_preview_that_cannot_be_deleted_now_is_deleted_later(
+    world: DiscordWorld, kind: str
+) -> None:
+    """The new message is not posted again meanwhile, though Discord forgets its nonce."""
+    world.fake.nonce_window_s = 0.0
+    event = await asked(world)
+    await previewed(world, event)
+    times = 1 if kind == "lost" else 5
+    world.fake.fail("DELETE", "/messages/", kind=kind, status=503, times=times)
+    failed: list[bool] = []
+    for _ in range(9):
+        try:
+            await world.platform.post(part(event, "the whole"))
+        except Later as error:
+            failed.append(error.maybe_posted)
+        else:
+            break
+    assert not any(failed), "its text is not at fault"
+    assert world.fake.read(where(event)) == ["the whole"]
+
+
+@pytest.mark.parametrize("nonce", ["known", "forgotten"])
+@pytest.mark.parametrize("cut", ["before", "between"])
+async def test_a_crash_leaves_no_second_answer(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, cut: str, nonce: str
+) -> None:
+    """Killed before the new message, or before the deletion: the next process sees to it."""
+    event = await asked(world)
+    await previewed(world, event)
+    first = part(event, "the whole")
+    if cut == "between":
+        world.fake.fail("DELETE", "/messages/", status=503, times=100)
+        with pytest.raises(Later):
+            await world.platform.post(first)
+        assert world.fake.read(where(event)) == ["half of ▌", "the whole"]
+    await world.disconnect()
+    world.fake.faults.clear()
+    if nonce == "forgotten":
+        world.fake.nonce_window_s = 0.0
+        monkeypatch.setattr(posting, "NONCE_HOLDS_S", 0.0)
+    await world.connect()
+    if await world.platform.find_posted(first) is None:
+        await world.platform.post(first)
+    assert world.fake.read(where(event)) == ["the whole"]
+
+
+async def test_a_crash_where_the_history_is_closed_leaves_no_second_answer(
+    world: DiscordWorld,
+) -> None:
+    """Neither message can be looked for there: both are found by their nonces."""
+    event = await asked(world)
+    await previewed(world, event)
+    world.fake.fail("DELETE", "/messages/", status=503, times=100)
+    with pytest.raises(Later):
+        await world.platform.post(part(event, "the whole"))
+    await world.disconnect()
+    world.fake.faults.clear()
+    world.fake.denied[world.fake.general] = {"read_message_history"}
+    await world.connect()
+    assert await world.platform.find_posted(part(event, "the whole")) is None
+    await world.platform.post(part(event, "the whole"))
+    assert world.fake.read(where(event)) == ["the whole"]
+
+
+# --- why there is no text yet ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["opened", "direct", "command"])
+async def test_a_status_is_the_preview_and_goes_away_with_the_first_text(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """One message from the status to the answer, with the Stop button below it."""
+    monkeypatch.setattr(posting, "EDIT_EVERY_S", 0.0)
+    event = await place_of_question(world, kind)
+    await world.platform.show_partial(partial(event, "", 1, STATUS))
+    assert world.fake.read(where(event)) == [f"{STATUS}{posting.CURSOR}"]
+    (shown,) = world.fake.posts(where(event))
+    assert "stop" in str(shown["components"])
+    await world.platform.show_partial(partial(event, "", 2, "It is being tried again."))
+    assert world.fake.read(where(event)) == [f"It is being tried again.{posting.CURSOR}"]
+    await world.platform.show_partial(partial(event, "Wax is", 3))
+    assert world.fake.read(where(event)) == [f"Wax is{posting.CURSOR}"]
+    await world.platform.post(part(event, "Wax is a lipid.", outcome="stopped"))
+    assert world.fake.read(where(event)) == ["Wax is a lipid."]
+    assert world.fake.posts(where(event))[0]["id"] == shown["id"]
+
+
+async def test_a_status_never_stays_behind(world: DiscordWorld) -> None:
+    """Neither when the answer comes at once, nor when the question is deleted."""
+    event = await asked(world)
+    await world.platform.show_partial(partial(event, "", 1, STATUS))
+    await world.platform.post(part(event, "whole"))
+    assert world.fake.read(where(event)) == ["whole"]
+    other = await asked(world, channel=where(event), mention=False)
+    await world.platform.show_partial(partial(other, "", 1, STATUS))
+    await world.platform.withdraw(answer(other, ""))
+    assert world.fake.read(where(event)) == ["whole"]
+
+
+async def test_a_partial_without_text_or_status_shows_nothing(world: DiscordWorld) -> None:
+    """There is nothing to say yet."""
+    event = await asked(world)
+    await world.platform.show_partial(partial(event, " \n"))
+    assert world.fake.read() == []

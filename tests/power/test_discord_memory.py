@@ -1,0 +1,44 @@
+"""What the Discord adapter must know after a power cut to read what was said meanwhile."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bots.discord.memory import Memory
+from tests.power.mounts import Mount
+from tests.running import ROOT
+
+REMEMBERS = """
+import sys, time
+from pathlib import Path
+from bots.discord.memory import Memory
+memory = Memory(Path(sys.argv[1]) / "discord.sqlite3")
+memory.frozen = False
+memory.begin(1000); memory.done(1000); memory.save()
+memory.follow(7, 1000, direct=True)
+print("written", flush=True)
+for message in range(1001, 1 << 40):
+    memory.begin(message); memory.done(message); memory.save()
+    memory.follow(7, message, direct=True)
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_mark_and_each_direct_channel_outlive_a_cut(lossy: Mount, seed: int) -> None:
+    """Without a mark a start counts as the first; Discord lists no direct channels."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", REMEMBERS, str(lossy.folder)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"written\n"
+    lossy.cut(random.Random(seed), program.kill)
+    program.wait()
+    program.stdout.close()
+    lossy.restore()
+    memory = Memory(Path(lossy.folder) / "discord.sqlite3")
+    assert memory.mark >= 1000
+    assert memory.followed() == [7]
+    memory.close()
