@@ -45,15 +45,20 @@ class Chunks:
             )
         except RAISED as error:
             raise translated(error) from error
-        finished = False
+        # Not all chunks: a model that thinks sends tens of thousands before its first text.
+        kept: dict[str, Chunk] = {}
         async for chunk in self._rest():
-            self._read_ahead.append(chunk)
             piece, finish = piece_of(chunk)
-            finished = finished or finish is not None
+            if usage_of(chunk) is not None:
+                kept["usage"] = chunk
+            if finish is not None:
+                kept["finish"] = chunk
             if piece:
+                self._read_ahead = [*kept.values(), chunk]
                 return
+        self._read_ahead = list(kept.values())
         self._ended = True
-        if not finished:
+        if "finish" not in kept:
             raise ModelError("cut", "the stream ended before its first text")
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
