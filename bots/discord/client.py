@@ -68,8 +68,8 @@ class Listener(Protocol):
     async def on_edit(self, message: discord.Message) -> None:
         """Somebody changed a message."""
 
-    async def on_delete(self, message_ids: "set[int]") -> None:
-        """Messages were deleted."""
+    async def on_delete(self, message_ids: "set[int]", channel: int) -> None:
+        """Messages of a channel were deleted."""
 
     async def on_press(
         self, interaction: "discord.Interaction[Any]", kind: str, owner: int, prompt_id: str
@@ -194,11 +194,11 @@ class Client(discord.AutoShardedClient):
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """A message was deleted."""
-        await self._listener.on_delete({payload.message_id})
+        await self._listener.on_delete({payload.message_id}, payload.channel_id)
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         """Many were."""
-        await self._listener.on_delete(payload.message_ids)
+        await self._listener.on_delete(payload.message_ids, payload.channel_id)
 
     async def pressed(
         self, interaction: "discord.Interaction[Any]", kind: str, owner: int, prompt_id: str
