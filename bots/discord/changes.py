@@ -46,7 +46,12 @@ class Changes:
         with self._listening.in_hand.holding(message.id, user):
             async with asking.queues.of(user):
                 if asking.asker(message.id) is not None:
-                    await self._edited(message)
+                    try:
+                        await self._edited(message)
+                    except Exception as error:  # noqa: BLE001  (whatever is strange about it)
+                        kind = type(error).__name__
+                        logger().error("edit not understood", id=message.id, error=kind)
+                        await self._listening.say_unreadable(message)
                 elif asking.clock.age_s(message.id) < EDIT_ASKS_WITHIN_S:
                     await self._listening.take_now(message)
 

@@ -203,8 +203,8 @@ class Client(discord.AutoShardedClient):
 
     async def on_ready(self) -> None:
         """All servers are there."""
-        self.settled = True
         await self._listener.on_ready(self)
+        self.settled = True
 
     async def on_message(self, message: discord.Message) -> None:
         """A message was written."""
