@@ -20,7 +20,7 @@ from bots.discord.acknowledging import Acknowledging, Decided, Interaction, whis
 from bots.discord.asking import Asking, Question
 from bots.discord.buttons import chosen_on, row_of
 from bots.discord.interactions import Waiting
-from bots.discord.places import Spot, address_of, is_in, place_of
+from bots.discord.places import Spot, address_of, place_now, place_of
 from bots.discord.quotes import quote_of
 from bots.discord.refusals import FAILURES
 from bots.discord.typing import Typing
@@ -145,13 +145,11 @@ class Using:
         await self._do(interaction, press, partial(self._acknowledging.press, row))
 
     def _place_of(self, prompt_id: str, spot: Spot) -> Place:
-        """The place of the question whose answer has the button, if its audience is the same."""
+        """The place of the question whose answer has the button, with the audience of now."""
         match = _SOURCE.match(prompt_id)
         source = int(match[1]) if match else 0
         known = self._asking.asker(source)
-        if known is not None and is_in(known[1], spot):
-            return known[1]
-        return place_of(spot, source, "place")
+        return place_now(known[1] if known else None, spot, source, "place")
 
     # --- both ---------------------------------------------------------------------------------
 
