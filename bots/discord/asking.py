@@ -22,9 +22,9 @@ from bots.discord.fitting import fitted
 from bots.discord.memory import Memory
 from bots.discord.places import Spot, address_of, guild_id_of, place_of, spot_of
 from bots.discord.readable import NO_NAMES, Naming
-from bots.discord.refusals import FAILURES
+from bots.discord.refusals import FAILURES, post_error
 from bots.discord.settings import DiscordSettings
-from bots.platform import Publish
+from bots.platform import Later, Publish
 from bots.user_queues import UserQueues
 from shared.connection import Unavailable
 from shared.log import logger
@@ -156,7 +156,9 @@ class Asking:
             found = self._fetched.get(number)
             if found is None and self.client is not None:
                 found = await _fetched(self.client, number) or channel
-                if guild is not None:  # else its parent may become known later
+                # The library notices no change of a channel that it does not know. A thread asks
+                # its parent, which may become known later.
+                if guild is not None and not isinstance(found, discord.abc.GuildChannel):
                     self._fetched[number] = found
                 while len(self._fetched) > FETCHED_KEPT:
                     self._fetched.popitem(last=False)
@@ -173,7 +175,11 @@ async def _fetched(client: Client, channel: int) -> object:
     """
     try:
         return await client.fetch_channel(channel)
-    except (discord.NotFound, discord.Forbidden, discord.InvalidData):
+    except (discord.NotFound, discord.Forbidden) as error:
+        if isinstance(post_error(error), Later):
+            raise
+        return None
+    except discord.InvalidData:
         return None
     except FAILURES:
         raise

@@ -15,7 +15,8 @@ from bots.discord.clock import DiscordClock, snowflake_at
 from bots.discord.events import Received
 from bots.discord.memory import Memory
 from bots.discord.raw import Json, author_of, id_of, referred_by
-from bots.discord.refusals import FAILURES
+from bots.discord.refusals import FAILURES, post_error
+from bots.platform import Later
 from shared.log import logger
 
 BACK_S: Final = 20 * 3600.0
@@ -31,7 +32,7 @@ CHANNELS: Final = 1000
 
 AT_ONCE: Final = 4
 TRIES: Final = 5
-RETRY_S: Final = 2.0
+RETRY_S: Final = 1.0
 
 _FOR_GOOD: Final = (
     discord.NotFound,
@@ -51,15 +52,14 @@ class Takes(Protocol):
     async def take_unreadable(self, raw: Json) -> None:
         """A message that the library cannot read."""
 
+    async def channel_read(self, channel: int) -> None:
+        """All that was missed there was taken, or Discord does not give it now."""
 
-async def read_missed(
-    client: discord.Client,
-    memory: Memory,
-    clock: DiscordClock,
-    early: Mapping[int, int],
-    takes: Takes,
-) -> list[int]:
-    """Hands every message since the mark on; returns the channels that Discord did not give now.
+
+def missed_from(
+    client: discord.Client, memory: Memory, clock: DiscordClock, early: Mapping[int, int]
+) -> dict[int, int]:
+    """The channels to read, each with the message after which to read it.
 
     `early` are the first messages by channel that came before the servers were known.
     """
@@ -67,7 +67,7 @@ async def read_missed(
     channels = _worth_reading(client, memory, early, after)
     if len(channels) > CHANNELS:
         logger().warning("too many channels to read back", left_out=len(channels) - CHANNELS)
-    return await read_channels(client, memory, _starts(channels[:CHANNELS], early, after), takes)
+    return _starts(channels[:CHANNELS], early, after)
 
 
 async def read_channels(
@@ -79,7 +79,9 @@ async def read_channels(
 
     async def read(channel: int, after: int) -> int | None:
         async with gate:
-            return await _read(client, memory, channel, after, takes)
+            count = await _read(client, memory, channel, after, takes)
+            await takes.channel_read(channel)
+            return count
 
     counts = await asyncio.gather(*(read(*start) for start in starts.items()))
     logger().info(
@@ -99,12 +101,12 @@ def start_of(memory: Memory, clock: DiscordClock) -> int | None:
     return bound if memory.lost else None
 
 
-def newest_known(client: discord.Client, early: Mapping[int, int]) -> int:
+def newest_known(client: discord.Client, clock: DiscordClock, early: Mapping[int, int]) -> int:
     """The newest message that is known of when the servers are; at least 1.
 
     All up to this one is handled as soon as the history has been read.
     """
-    return max(1, *early.values(), *_last_messages(client).values())
+    return min(clock.newest(), max(1, *early.values(), *_last_messages(client).values()))
 
 
 def _starts(channels: Iterable[int], early: Mapping[int, int], after: int | None) -> dict[int, int]:
@@ -160,9 +162,12 @@ async def _read(
         try:
             return await _read_once(client, channel, after, takes)
         except Exception as error:  # noqa: BLE001  (whatever it is, the others are read)
-            if isinstance(error, discord.NotFound):
+            for_good = not isinstance(error, FAILURES) or isinstance(error, _FOR_GOOD)
+            if isinstance(error, discord.HTTPException):
+                for_good = for_good and not isinstance(post_error(error), Later)
+            if isinstance(error, discord.NotFound) and for_good:
                 memory.forget_channel(channel)
-            if not isinstance(error, FAILURES) or isinstance(error, _FOR_GOOD):
+            if for_good:
                 logger().warning(
                     "channel not readable", channel=channel, error=type(error).__name__
                 )

@@ -8,7 +8,6 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final
 
 import discord
@@ -17,14 +16,16 @@ from discord.http import HTTPClient, Route
 from bots.discord.extras import REFERENCE, without_refused
 from bots.discord.raw import Json, author_of, id_of
 from bots.discord.refusals import (
+    CANNOT_REPLY,
     CLOSED_TO_BOTS,
     FILTERED,
     INVALID_FORM,
     THREAD_ARCHIVED,
     THREAD_EXISTS,
     UNKNOWN_MESSAGE,
+    post_error,
 )
-from bots.platform import Forbidden
+from bots.platform import Forbidden, Later
 from shared.log import logger
 from shared.messages import Address
 
@@ -35,8 +36,8 @@ ARCHIVE_AFTER_MIN: Final = 1440
 NEUTRAL_TITLE: Final = "…"
 
 LEFT_ALONE_S: Final = 300.0
-"""For this long a refused request is not repeated in its channel: 10,000 refusals in 10 minutes are
-a ban."""
+"""For this long a channel is not asked again for what an answer can do without: 10,000 refusals in
+10 minutes are a ban."""
 
 _SUPPRESS_EMBEDS: Final = 1 << 2
 _ABOUT_THE_TITLE: Final = FILTERED | {INVALID_FORM}
@@ -65,7 +66,7 @@ class Channels:
         self._http = http
         self._me = me
         self._threads: OrderedDict[int, int] = OrderedDict()
-        self._no_posts = Refusals()
+        self._no_previews = Refusals()
         self._no_threads = Refusals()
         self._no_references = Refusals()
 
@@ -80,6 +81,10 @@ class Channels:
             while len(self._threads) > THREADS_KEPT:
                 self._threads.popitem(last=False)
         return self._threads[message]
+
+    def thread_is_gone(self, address: Address) -> None:
+        """From now on the answer belongs in the channel, below its question."""
+        self._threads[int(address["message"])] = int(address["channel"])
 
     async def _opened(self, channel: int, message: int, title: str) -> int:
         """A thread on the message; the channel itself if Discord refuses one for any reason."""
@@ -96,8 +101,7 @@ class Channels:
             except discord.HTTPException as error:
                 if error.code == THREAD_EXISTS:
                     return message
-                passing = {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
-                if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status in passing:
+                if isinstance(post_error(error), Later):
                     raise
                 logger().warning("no thread", status=error.status, code=error.code)
                 if error.code in _ABOUT_THE_TITLE and name != NEUTRAL_TITLE:
@@ -123,6 +127,16 @@ class Channels:
         found.append((channel, before + await self._since(channel, since - 1)))
         return found
 
+    async def direct_below(self, user: int, address: Address) -> tuple[int, list[Json]]:
+        """The same of the direct messages with a person; nothing if there can be none."""
+        try:
+            channel = await self.direct_with(user)
+        except discord.HTTPException as error:
+            if isinstance(post_error(error), Later):
+                raise
+            return 0, []
+        return channel, await self._since(channel, int(address["message"]) - 1)
+
     async def own_below(self, address: Address) -> list[Json]:
         """This bot's messages since the question, wherever the answer may be."""
         return [
@@ -146,21 +160,26 @@ class Channels:
         route = Route("GET", "/channels/{channel_id}/messages", channel_id=channel)
         try:
             page = await self._http().request(route, params={**query, "limit": str(PAGE)})
-        except (discord.NotFound, discord.Forbidden):
+        except (discord.NotFound, discord.Forbidden) as error:
+            if isinstance(post_error(error), Later):
+                raise
+            if isinstance(error, discord.Forbidden):
+                self._no_previews.add(channel)
             return []  # no such thread; `post` says what is wrong with the place itself
         return sorted((m for m in page if id_of(m)), key=id_of)
 
     # --- writing ------------------------------------------------------------------------------
 
-    async def send(self, channel: int, body: Json, *, matters: bool = False) -> Json:
+    async def send(self, channel: int, body: Json, *, preview: bool = False) -> Json:
         """Posts a message; wakes its thread if that was archived.
 
-        Only if a message that `matters` is refused, the channel is left alone for a while.
+        A preview is not tried in a channel that refused a message a moment ago; every other
+        message is, since a refusal of one says little about the next.
 
         Raises:
-            Forbidden: the channel refused any message a moment ago.
+            Forbidden: of a preview, the channel refused a message a moment ago.
         """
-        if channel in self._no_posts:
+        if preview and channel in self._no_previews:
             raise Forbidden("refused a moment ago")
         if channel in self._no_references:
             body = {key: value for key, value in body.items() if key != REFERENCE}
@@ -175,14 +194,23 @@ class Channels:
             await self._http().request(opened, json={"archived": False})
             return await self.request(route, body, channel)
         except discord.Forbidden as error:
-            if matters and error.code not in FILTERED and error.code not in CLOSED_TO_BOTS:
-                self._no_posts.add(channel)
+            if error.code not in FILTERED and error.code not in CLOSED_TO_BOTS:
+                self._no_previews.add(channel)
             raise
 
-    async def send_once(self, channel: int, body: Json, key: str, *, matters: bool = False) -> Json:
+    async def send_once(self, channel: int, body: Json, key: str, *, preview: bool = False) -> Json:
         """Posts a message that this key names; what was posted by it a moment ago is returned."""
         body = {**body, "nonce": nonce_of(key), "enforce_nonce": True}
-        return await self.send(channel, body, matters=matters)
+        return await self.send(channel, body, preview=preview)
+
+    def refuses(self, channel: int) -> bool:
+        """Whether a channel refused a message, or its history, a moment ago."""
+        return channel in self._no_previews
+
+    async def direct_with(self, user: int) -> int:
+        """The channel of direct messages with a person."""
+        route = Route("POST", "/users/@me/channels")
+        return int((await self._http().request(route, json={"recipient_id": user}))["id"])
 
     async def edit(self, channel: int, message: int, body: Json) -> None:
         """Changes a message of this bot's."""
@@ -201,7 +229,7 @@ class Channels:
                     raise
                 left_out = sorted(body.keys() - fewer.keys()) or ["components"]
                 logger().warning("posted without", left_out=left_out, code=error.code)
-                if REFERENCE in left_out and error.status == HTTPStatus.FORBIDDEN:
+                if REFERENCE in left_out and error.code == CANNOT_REPLY:
                     self._no_references.add(channel)
                 body = fewer
             else:

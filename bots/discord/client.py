@@ -9,6 +9,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -23,6 +25,7 @@ from bots.discord.clock import DiscordClock
 from bots.discord.events import Received
 from bots.discord.memory import Memory
 from bots.discord.raw import Json
+from bots.discord.refusals import LONGEST_WAIT_S
 from bots.discord.settings import DiscordSettings
 from bots.discord.words import Names
 from shared.log import logger
@@ -44,6 +47,9 @@ LATENCY_LIMIT_S: Final = 15.0
 GUILDS_WITHIN_S: Final = 1.0
 RATE_LIMIT_WAIT_S: Final = 30.0
 """discord.py's least: a longer wait is the relay's."""
+
+GATE_OPENS_AFTER_S: Final = RATE_LIMIT_WAIT_S + 1.0
+"""By then no request waits for a rate limit by itself any more."""
 
 COMMANDS_FACT: Final = "commands"
 
@@ -69,8 +75,8 @@ class Listener(Protocol):
     async def on_edit(self, received: Received) -> None:
         """Somebody changed a message."""
 
-    async def on_delete(self, message_ids: "set[int]") -> None:
-        """Messages were deleted."""
+    async def on_delete(self, message_ids: "set[int]", channel: int) -> None:
+        """Messages of a channel were deleted."""
 
     async def on_press(
         self, interaction: "discord.Interaction[Any]", kind: str, owner: int, prompt_id: str
@@ -98,7 +104,7 @@ class Client(discord.AutoShardedClient):
             allowed_mentions=discord.AllowedMentions.none(),
             max_ratelimit_timeout=RATE_LIMIT_WAIT_S,
             heartbeat_timeout=HEARTBEAT_TIMEOUT_S,
-            http_trace=_dates(clock),
+            http_trace=self._trace(clock),
             enable_debug_events=True,  # only for the time of the last frame: see `dispatch`
         )
         self._listener = listener
@@ -114,6 +120,23 @@ class Client(discord.AutoShardedClient):
         self.settled = False
         self.tree = app_commands.CommandTree(self)
         add_commands(self.tree)
+
+    def _trace(self, clock: DiscordClock) -> aiohttp.TraceConfig:
+        """Looks at each response of Discord's API: its time, and whether it is a rate limit."""
+
+        async def ended(_: object, __: object, params: aiohttp.TraceRequestEndParams) -> None:
+            if not str(params.url).startswith(Route.BASE):
+                return
+            clock.saw_date(params.response.headers.get("Date"))
+            if params.response.status == HTTPStatus.TOO_MANY_REQUESTS:
+                # discord.py holds up all requests during a global limit, and would do so forever
+                # if the one that met it is cancelled meanwhile.
+                over: asyncio.Event = self.http._global_over  # noqa: SLF001
+                asyncio.get_running_loop().call_later(GATE_OPENS_AFTER_S, over.set)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(ended)
+        return trace
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Hands an event on, a message with its payload; of raw frames only their time is kept."""
@@ -189,8 +212,8 @@ class Client(discord.AutoShardedClient):
 
     async def on_ready(self) -> None:
         """All servers are there."""
-        self.settled = True
         await self._listener.on_ready(self)
+        self.settled = True
 
     async def on_message(self, message: discord.Message, raw: Json) -> None:
         """A message was written."""
@@ -204,11 +227,11 @@ class Client(discord.AutoShardedClient):
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """A message was deleted."""
-        await self._listener.on_delete({payload.message_id})
+        await self._listener.on_delete({payload.message_id}, payload.channel_id)
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         """Many were."""
-        await self._listener.on_delete(payload.message_ids)
+        await self._listener.on_delete(payload.message_ids, payload.channel_id)
 
     async def pressed(
         self, interaction: "discord.Interaction[Any]", kind: str, owner: int, prompt_id: str
@@ -245,20 +268,15 @@ def intents_of(settings: DiscordSettings) -> discord.Intents:
     return intents
 
 
-def _dates(clock: DiscordClock) -> aiohttp.TraceConfig:
-    """Tells the clock the time of each response of Discord's API."""
-
-    async def ended(_: object, __: object, params: aiohttp.TraceRequestEndParams) -> None:
-        if str(params.url).startswith(Route.BASE):
-            clock.saw_date(params.response.headers.get("Date"))
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_end.append(ended)
-    return trace
+def _no_number(_: str) -> float:
+    """What counts instead of NaN and Infinity, which JSON does not have."""
+    return LONGEST_WAIT_S
 
 
 def use_endpoints(settings: DiscordSettings) -> None:
-    """Has the library speak to other addresses; it knows no other way."""
+    """Has the library speak to other addresses, and read JSON strictly; it knows no other way."""
+    # A wait that is not a number would disturb the event loop's timers.
+    discord.utils._from_json = partial(json.loads, parse_constant=_no_number)  # noqa: SLF001
     if settings.api_url:
         Route.BASE = settings.api_url.rstrip("/")
     if settings.gateway_url:

@@ -17,6 +17,11 @@ _TIME_SHIFT: Final = 22
 https://docs.discord.com/developers/reference#snowflakes"""
 
 
+AHEAD_S: Final = 10.0
+"""An id may be so far ahead of the last `Date`: a date has whole seconds, and its response took a
+while. An id beyond is not one that Discord has made now."""
+
+
 class DiscordClock:
     """The time by the `Date` of Discord's last response, and never before the newest id seen."""
 
@@ -39,8 +44,11 @@ class DiscordClock:
         self._by_date = then.replace(tzinfo=then.tzinfo or UTC).timestamp() - self._monotonic()
 
     def saw_id(self, snowflake: int) -> None:
-        """Takes an id that Discord has made."""
+        """Takes an id that Discord has made; one of the future says nothing about the time."""
         offset = seconds_of(snowflake) - self._monotonic()
+        dated = self._by_date
+        if offset > (self._local() - self._monotonic() if dated is None else dated) + AHEAD_S:
+            return
         self._by_id = offset if self._by_id is None else max(self._by_id, offset)
 
     def now(self) -> float:
@@ -54,6 +62,10 @@ class DiscordClock:
     def utcnow(self) -> datetime:
         """The same as a date."""
         return datetime.fromtimestamp(self.now(), UTC)
+
+    def newest(self) -> int:
+        """No message up to now has a higher id than this."""
+        return snowflake_at(self.now() + 1.0)
 
     def age_s(self, snowflake: int) -> float:
         """How long ago Discord made an id."""

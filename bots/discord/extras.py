@@ -20,7 +20,9 @@ from bots.discord.refusals import (
     THREAD_ARCHIVED,
     THREAD_LOCKED,
     UNKNOWN_CHANNEL,
+    post_error,
 )
+from bots.platform import Later
 
 REFERENCE: Final = "message_reference"
 _STEPS: Final = (
@@ -36,6 +38,7 @@ EXTRAS: Final = frozenset().union(*_STEPS)
 _ABOUT_THE_CHANNEL: Final = frozenset(
     {NO_ACCESS, NO_PERMISSION, THREAD_ARCHIVED, THREAD_LOCKED, UNKNOWN_CHANNEL, *CLOSED_TO_BOTS}
 )
+_NOT_ABOUT_EXTRAS: Final = _ABOUT_THE_CHANNEL | FILTERED | {TEXT_REFUSED}
 _AT: Final = "@"
 _HARMLESS_AT: Final = "＠"  # noqa: RUF001  (of the same length, and no longer a mention)
 
@@ -55,7 +58,7 @@ def without_refused(body: Json, error: discord.HTTPException) -> Json | None:
 
 def _refused(body: Json, error: discord.HTTPException) -> frozenset[str]:
     """The keys of the body that are left out because of a refusal."""
-    if error.code in FILTERED or error.code in _ABOUT_THE_CHANNEL or error.code == TEXT_REFUSED:
+    if error.code in _NOT_ABOUT_EXTRAS or isinstance(post_error(error), Later):
         return frozenset()
     here = EXTRAS & body.keys()
     if error.code == CANNOT_REPLY or error.status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:

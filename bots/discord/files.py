@@ -21,6 +21,8 @@ _ENDINGS: Final = (
     ".tsx .py .rs .go .c .h .cpp .hpp .java .kt .rb .php .sh .sql .tex .diff .patch"
 )
 TEXT_ENDINGS: Final = frozenset(_ENDINGS.split())
+NO_NAME: Final = "file"
+NOT_FETCHED: Final = "it could not be fetched"
 FILES_LIMIT: Final = 10
 """As many as Discord attaches to one message."""
 
@@ -48,16 +50,18 @@ async def attached(
     room = TEXT_TOTAL_BYTES
     pictures_room = PICTURES_BYTES
     for number, file in enumerate(files[:FILES_LIMIT]):
-        kind = (file.content_type or "").partition(";")[0].strip().lower()
-        if file.is_voice_message():
+        kind = text_or_empty(file.content_type).partition(";")[0].strip().lower()
+        ending = PurePath(text_or_empty(file.filename)).suffix.lower()
+        size = _size(file) or 0
+        if _is_voice(file):
             found.append(_unread(file, kind, f"it is a voice message{_length_of(file)}"))
-        elif kind in PICTURES and BLOB_LIMIT_BYTES >= file.size > pictures_room:
+        elif kind in PICTURES and BLOB_LIMIT_BYTES >= size > pictures_room:
             found.append(_unread(file, kind, "together the pictures are larger than 14 MiB"))
         elif kind in PICTURES:
             picture = await _picture(file, kind, f"{name}-{number}", fetch, keep)
-            pictures_room -= file.size if picture.blob else 0
+            pictures_room -= size if picture.blob else 0
             found.append(picture)
-        elif kind.startswith("text/") or PurePath(file.filename).suffix.lower() in TEXT_ENDINGS:
+        elif kind.startswith("text/") or ending in TEXT_ENDINGS:
             text = await _text(file, kind, min(room, TEXT_FILE_BYTES), fetch)
             room -= len((text.text or "").encode())
             found.append(text)
@@ -73,30 +77,57 @@ async def attached(
 async def _picture(
     file: discord.Attachment, kind: str, blob: str, fetch: Fetch, keep: Keep
 ) -> Attachment:
-    if file.size > BLOB_LIMIT_BYTES:
+    size = _size(file)
+    if size is None:
+        return _unread(file, kind, NOT_FETCHED)
+    if size > BLOB_LIMIT_BYTES:
         return _unread(file, kind, f"it is larger than {BLOB_LIMIT_BYTES >> 20} MiB")
     data = await fetch(file)
     if data is None or len(data) > BLOB_LIMIT_BYTES:
-        return _unread(file, kind, "it could not be fetched")
+        return _unread(file, kind, NOT_FETCHED)
     if not await keep(blob, data):
         return _unread(file, kind, "there is no room for files now")
-    return Attachment(name=file.filename, media_type=kind, blob=blob)
+    return Attachment(name=_name(file), media_type=kind, blob=blob)
 
 
 async def _text(file: discord.Attachment, kind: str, room: int, fetch: Fetch) -> Attachment:
-    if file.size > room:
-        return _unread(file, kind, f"it has {file.size:,} bytes and may have {room:,}")
+    size = _size(file)
+    if size is None:
+        return _unread(file, kind, NOT_FETCHED)
+    if size > room:
+        return _unread(file, kind, f"it has {size:,} bytes and may have {room:,}")
     data = await fetch(file)
     if data is None or len(data) > room:
-        return _unread(file, kind, "it could not be fetched")
+        return _unread(file, kind, NOT_FETCHED)
     text = data.decode("utf-8-sig", "replace")
-    return Attachment(name=file.filename, media_type=kind or "text/plain", text=text)
+    return Attachment(name=_name(file), media_type=kind or "text/plain", text=text)
+
+
+def text_or_empty(value: object) -> str:
+    """A text of Discord's; empty if it is missing or something else."""
+    return value if isinstance(value, str) else ""
+
+
+def _name(file: discord.Attachment) -> str:
+    return text_or_empty(file.filename) or NO_NAME
+
+
+def _size(file: discord.Attachment) -> int | None:
+    """How large Discord says a file is; None if it does not say, or not where the file is."""
+    size: object = file.size
+    url: object = file.url
+    return size if isinstance(size, int) and size >= 0 and isinstance(url, str) else None
 
 
 def _unread(file: discord.Attachment, kind: str, why: str) -> Attachment:
     """Names a file that the model cannot read, and says why."""
     media_type = kind or "application/octet-stream"
-    return Attachment(name=file.filename, media_type=media_type, note=why)
+    return Attachment(name=_name(file), media_type=media_type, note=why)
+
+
+def _is_voice(file: discord.Attachment) -> bool:
+    url: object = file.url
+    return isinstance(url, str) and file.is_voice_message()
 
 
 def _length_of(file: discord.Attachment) -> str:

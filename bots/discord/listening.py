@@ -12,12 +12,14 @@ import discord
 from bots.discord import events
 from bots.discord.access import Asker, refusal
 from bots.discord.asking import Asking, Question
-from bots.discord.backfill import newest_known, read_channels, read_missed, start_of
+from bots.discord.backfill import missed_from, newest_known, read_channels, start_of
 from bots.discord.client import Client
 from bots.discord.events import Received
 from bots.discord.forwards import Forwards
+from bots.discord.held import Held
 from bots.discord.in_hand import InHand
 from bots.discord.memory import Memory
+from bots.discord.places import guild_id_of
 from bots.discord.posting import Poster
 from bots.discord.quotes import quotes_of
 from bots.discord.raw import Json, addressed, id_of, referred_by
@@ -64,11 +66,13 @@ class Listening:
         self._typing = typing
         self._forwards = Forwards()
         self._handled: Seen[int] = Seen(HANDLED_KEPT)
+        self._held = Held(self.take)
         self._early: dict[int, int] = {}
         self._backfill: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Stops reading back."""
+        await self._held.close()
         if self._backfill is not None:
             await end(self._backfill)
 
@@ -83,14 +87,20 @@ class Listening:
         """The servers are known: reads what was missed, while other messages come in."""
         if self._backfill is not None:
             await end(self._backfill)
-        self._backfill = asyncio.create_task(self._read_back(client, dict(self._early)))
+        early = dict(self._early)
+        self._memory.distrust_mark_after(self._asking.clock.newest())
+        starts = missed_from(client, self._memory, self._asking.clock, early)
+        self._held.hold(starts)
+        self._backfill = asyncio.create_task(self._read_back(client, starts, early))
         self.listening.set()
 
-    async def _read_back(self, client: Client, early: dict[int, int]) -> None:
-        newest = newest_known(client, early)
+    async def _read_back(
+        self, client: Client, starts: dict[int, int], early: dict[int, int]
+    ) -> None:
+        newest = newest_known(client, self._asking.clock, early)
         after = start_of(self._memory, self._asking.clock)
         try:
-            left = await read_missed(client, self._memory, self._asking.clock, early, self)
+            left = await read_channels(client, self._memory, starts, self)
             wait_s = iter(READ_AGAIN_S)
             waits_s = 0.0
             while left:
@@ -109,6 +119,10 @@ class Listening:
         self._memory.frozen = False
         self._memory.save()
 
+    async def channel_read(self, channel: int) -> None:
+        """What was missed in a channel is taken; then what came meanwhile."""
+        await self._held.release(channel)
+
     # --- messages -----------------------------------------------------------------------------
 
     async def on_message(self, received: Received) -> None:
@@ -120,7 +134,8 @@ class Listening:
             first = self._early.get(message.channel.id, message.id)
             self._early[message.channel.id] = min(first, message.id)
             return
-        await self.take(received)
+        if not self._held.holds(received):
+            await self.take(received)
 
     async def take(self, received: Received, *, noticed: bool = False) -> None:
         """Handles a message once, however often and by whichever way it comes.
@@ -136,7 +151,7 @@ class Listening:
             await self.take_in_turn(received, noticed=noticed)
         except Exception:  # noqa: BLE001  (a strange message must not hold up the mark)
             logger().exception("message not taken", id=message.id)
-        self._memory.done(message.id)
+        self._memory.done(message.id, at_most=self._asking.clock.newest())
 
     async def take_in_turn(self, received: Received, *, noticed: bool = False) -> None:
         """Takes a message after all that its author did before it."""
@@ -163,6 +178,10 @@ class Listening:
                 logger().error("message not taken", id=message.id, error=kind)
                 if message.guild is None or self._is_named(message):
                     await self._say(message.id, message.channel.id, "not taken")
+            except Exception as error:  # noqa: BLE001  (whatever is strange about it)
+                logger().error("message not understood", id=message.id, error=type(error).__name__)
+                if not noticed:
+                    await self.say_unreadable(message)
             return
 
     async def _take(self, received: Received, *, noticed: bool) -> None:
@@ -223,6 +242,15 @@ class Listening:
         author, guild, channel = found
         if refusal(self._settings, Asker(author, guild or None, (channel,))) is None:
             await self._say(number, channel, "unreadable")
+
+    async def say_unreadable(self, message: discord.Message) -> None:
+        """Tells a person that a message to the bot is not understood."""
+        guild = guild_id_of(message.channel, message.guild)
+        if guild is not None and not self._is_named(message):
+            return
+        places = (message.channel.id, getattr(message.channel, "parent_id", None) or 0)
+        if refusal(self._settings, Asker(message.author.id, guild, places)) is None:
+            await self._say(message.id, message.channel.id, "unreadable")
 
     def _is_named(self, message: discord.Message) -> bool:
         return any(user.id == self._asking.me for user in message.mentions)

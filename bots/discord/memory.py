@@ -85,19 +85,26 @@ class Memory:
         """A message is being handled: the mark stays below it until `done`."""
         self._handling.add(message)
 
-    def done(self, message: int) -> None:
-        """A message needs nothing any more."""
+    def done(self, message: int, *, at_most: int | None = None) -> None:
+        """A message needs nothing any more; the mark moves to it, but not beyond `at_most`."""
         self._handling.discard(message)
-        self._highest = max(self._highest, message)
+        reached = message if at_most is None else min(message, at_most)
+        self._highest = max(self._highest, reached)
 
     def save(self) -> None:
         """Moves the mark and writes it, unless there is a gap before it."""
         if self.frozen or not self._highest:
             return
-        mark = min(self._handling) - 1 if self._handling else self._highest
+        mark = min([self._highest, *(message - 1 for message in self._handling)])
         if mark > self.mark:
             self.mark = mark
             self.remember(_MARK, str(mark))
+
+    def distrust_mark_after(self, newest: int) -> None:
+        """Counts the mark as lost if it is beyond the newest message that there can be."""
+        if self.mark > newest:
+            self.mark = 0
+            self.remember(_LOST, "1")
 
     # --- channels -----------------------------------------------------------------------------
 

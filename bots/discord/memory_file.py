@@ -67,6 +67,8 @@ class MemoryFile:
         values = tuple(values)
         try:
             rows = self._db.execute(sql, values).fetchall()
+        except OverflowError:  # a number beyond 64 bits is no id of Discord's
+            return []
         except sqlite3.Error as error:
             if _is_broken(error):
                 self.close()

@@ -6,13 +6,16 @@ differ from its parent's must never be named by the parent.
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import discord
 
+from bots.discord.permissions import past_is_shared
 from shared.messages import Address, Place
 
 PLATFORM: Final = "discord"
+
+Audience = Literal["direct", "private", "public"]
 
 TITLE_CHARS: Final = 90
 """A thread's name may have 100 characters."""
@@ -50,6 +53,11 @@ class Spot:
     """Those of a forum post."""
 
     @property
+    def audience(self) -> Audience:
+        """Who hears what is said here."""
+        return "direct" if self.direct else "public" if self.public else "private"
+
+    @property
     def ids(self) -> tuple[int, ...]:
         """Channel and parent."""
         return (self.channel, self.parent)
@@ -80,7 +88,7 @@ def spot_of(channel: object, guild: discord.Guild | None, channel_id: int, me: i
             room=channel.id,
             can_open_thread=channel.type in _THREADED,
             public=everyone_sees(channel) and not isinstance(channel, _WITH_GUESTS),
-            shared_past=_past_is_shared(channel),
+            shared_past=past_is_shared(channel),
         )
     return alone
 
@@ -97,7 +105,7 @@ def _thread(thread: discord.Thread, guild_id: int, me: int) -> Spot:
         in_thread=True,
         own_thread=thread.owner_id == me,
         public=as_parent and parent is not None and everyone_sees(parent),
-        shared_past=parent is not None and _past_is_shared(parent),
+        shared_past=parent is not None and past_is_shared(parent),
         # The bot calls its own threads by their first question.
         title="" if thread.owner_id == me else thread.name,
         tags=tuple(tag.name for tag in thread.applied_tags),
@@ -108,39 +116,6 @@ def everyone_sees(channel: discord.abc.GuildChannel) -> bool:
     """Whether every member of the server sees a channel."""
     everyone = channel.guild.get_role(channel.guild.id)  # missing while the server is not known yet
     return everyone is not None and channel.permissions_for(everyone).view_channel
-
-
-def _past_is_shared(channel: discord.abc.GuildChannel) -> bool:
-    """Whether everybody who can see a channel surely may read its history, too.
-
-    Discord has the two as separate permissions, set by roles and then by the channel's overwrites.
-    https://docs.discord.com/developers/topics/permissions#permission-overwrites
-    """
-    guild = channel.guild
-    everyone = guild.get_role(guild.id)
-    if everyone is None:
-        return False
-    for_all = channel.overwrites_for(everyone)
-    others = [pair for who, pair in channel.overwrites.items() if who.id != everyone.id]
-    if any(pair.read_message_history is False and pair.view_channel is not False
-           for pair in others):  # fmt: skip
-        return False
-    base = everyone.permissions
-    if _allowed(base.read_message_history, for_all.read_message_history):
-        return True
-    if _allowed(base.view_channel, for_all.view_channel):
-        return False
-    # Hidden from most: those who see it by an overwrite or a role must read by the same.
-    by_role = for_all.view_channel is None and any(
-        role.permissions.view_channel
-        and not (role.permissions.read_message_history and for_all.read_message_history is None)
-        for role in guild.roles
-    )
-    return not by_role and all(pair.read_message_history for pair in others if pair.view_channel)
-
-
-def _allowed(base: bool, overwrite: bool | None) -> bool:  # noqa: FBT001
-    return base if overwrite is None else overwrite
 
 
 def place_of(spot: Spot, source: int, answer_in: str) -> Place:
@@ -156,19 +131,21 @@ def place_of(spot: Spot, source: int, answer_in: str) -> Place:
         space=str(spot.guild or ""),
         channel=str(spot.room),
         thread=str(thread or ""),
-        audience="direct" if spot.direct else "public" if spot.public else "private",
+        audience=spot.audience,
         alone=not spot.shared_past,
     )
 
 
-def is_in(place: Place, spot: Spot) -> bool:
-    """Whether a remembered place has the audience that this spot has now."""
-    return (
-        place.space == str(spot.guild or "")
-        and place.channel == str(spot.room)
-        and place.alone is not spot.shared_past
-        and (place.audience == "direct") is spot.direct
-    )
+def place_now(known: Place | None, spot: Spot, source: int, answer_in: str) -> Place:
+    """The place of an event about an earlier question, with the audience that the spot has now.
+
+    `known` is the question's own place, whose thread is kept: a channel may have been opened,
+    hidden, or closed to newcomers since.
+    """
+    now = place_of(spot, source, answer_in)
+    if known is not None and (known.space, known.channel) == (now.space, now.channel):
+        return now.model_copy(update={"thread": known.thread})
+    return now
 
 
 def address_of(spot: Spot, message: int, answer_in: str, title: str = "") -> Address:
@@ -179,6 +156,14 @@ def address_of(spot: Spot, message: int, answer_in: str, title: str = "") -> Add
     elif answer_in == "reply" and spot.guild is not None:
         address["reply"] = "1"
     return address
+
+
+def can_be_answered(address: Address) -> bool:
+    """Whether an address says where an answer belongs; that of an unreadable event is empty."""
+    numbers = ["channel", "message"]
+    if "token" in address:
+        numbers += ["expires", "application"]
+    return all(address.get(key, "").isdecimal() for key in numbers)
 
 
 def title_of(text: str) -> str:

@@ -16,24 +16,29 @@ from typing import Final
 import discord
 from discord.http import HTTPClient
 
-from bots.discord.buttons import STOP, final_row, ids_on, marks_on, row_of
+from bots.discord import bodies
+from bots.discord.buttons import STOP, marks_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
 from bots.discord.clock import DiscordClock
 from bots.discord.events import user_id_of
 from bots.discord.finding import Wanted, found_in
 from bots.discord.interactions import Waiting
 from bots.discord.markdown import downgraded
+from bots.discord.places import can_be_answered
 from bots.discord.previews import Previews, is_preview
 from bots.discord.raw import Json
 from bots.discord.refusals import (
     FAILURES,
     INTERACTION_OVER,
+    UNKNOWN_CHANNEL,
     post_error,
 )
 from bots.discord.typing import Typing
+from bots.discord.words import saying
 from bots.parts import Shape, first_part_of, parts_of
-from bots.platform import Later, Part, PostError
+from bots.platform import Forbidden, Gone, Later, Part, PostError
 from bots.split_text import utf16_length
+from shared.log import logger
 from shared.messages import Address, Partial, Reply
 
 SHAPE: Final = Shape(2000, parts_limit=20, text_length=utf16_length, prepared=downgraded)
@@ -78,9 +83,11 @@ class Poster:
         """Shows one part and returns its message's id."""
         reply = part.reply
         self._typing.stop(reply.prompt_id)
+        if not can_be_answered(reply.address):
+            raise Gone("the reply has no address")
         try:
             async with asyncio.timeout(POST_WITHIN_S):
-                receipt = await self._post(part)
+                receipt = await self._post_or_tell(part)
         except FAILURES as error:
             raise post_error(error) from error
         if part.index == part.count - 1:
@@ -93,6 +100,8 @@ class Poster:
         What comes too soon after an edit is left out.
         """
         preview = self._previews.get(partial.prompt_id)
+        if not can_be_answered(partial.address):
+            return
         if preview is not None and time.monotonic() - preview.at < EDIT_EVERY_S:
             return
         room = SHAPE.text_limit_chars - len(f"\n{CURSOR}")
@@ -115,8 +124,13 @@ class Poster:
     async def find(self, part: Part) -> str | None:
         """The message of a part that may have been posted; remembers an unfinished preview."""
         reply = part.reply
+        if not can_be_answered(reply.address):
+            return None
         try:
             channels = await self._channels.below(reply.address)
+            if bodies.is_elsewhere(reply) and self._channels.refuses(int(reply.address["channel"])):
+                asker = user_id_of(reply.user)
+                channels.append(await self._channels.direct_below(asker, reply.address))
         except FAILURES as error:
             told = post_error(error)
             raise told if isinstance(told, Later) else Later(str(told), 1.0) from error
@@ -138,6 +152,8 @@ class Poster:
     async def withdraw(self, reply: Reply) -> None:
         """Deletes the preview of an answer that nobody waits for any more."""
         self._typing.stop(reply.prompt_id)
+        if not can_be_answered(reply.address):
+            return
         with suppress(*FAILURES, PostError):
             if self._previews.get(reply.prompt_id) is None:
                 for message in await self._channels.own_below(reply.address):
@@ -153,18 +169,35 @@ class Poster:
     async def say(self, address: Address, text: str, key: str) -> None:
         """Replies to a message with a sentence of the bot's own. Best effort."""
         body = body_of(text, [])
-        body |= _reference_to(address)
+        body |= bodies.reference_to(address)
         with suppress(*FAILURES, PostError):
             await self._channels.send_once(int(address["channel"]), body, key)
 
     # --- one part -----------------------------------------------------------------------------
 
+    async def _post_or_tell(self, part: Part) -> str:
+        """Posts a part where it belongs; if the bot may not write there, to its asker directly."""
+        try:
+            return await self._post(part)
+        except discord.Forbidden as error:
+            reply = part.reply
+            if not isinstance(post_error(error), Forbidden) or not bodies.is_elsewhere(reply):
+                raise
+            logger().warning("posted directly", prompt=reply.prompt_id, code=error.code)
+            try:
+                channel = await self._channels.direct_with(user_id_of(reply.user))
+                if part.index == 0:
+                    here = {**reply.address, "channel": str(channel)}
+                    await self.say(here, saying("elsewhere"), f"{reply.prompt_id}-elsewhere")
+                return await self._posted(channel, bodies.body_of_part(part), part.key, part)
+            except discord.HTTPException as second:
+                if isinstance(post_error(second), Gone | Forbidden):
+                    raise error from second  # the person takes no direct messages
+                raise
+
     async def _post(self, part: Part) -> str:
         reply = part.reply
-        last = part.index == part.count - 1
-        owner = user_id_of(reply.user)
-        row = final_row(owner, reply.prompt_id, reply.outcome) if last else []
-        body = body_of(part.text, row)
+        body = bodies.body_of_part(part)
         key = part.key
         if part.index == 0:
             if self._previews.get(reply.prompt_id) is not None:
@@ -174,11 +207,15 @@ class Poster:
             elif (sent := await self._edit_original(reply.address, body)) is not None:
                 return str(sent["id"])
         channel = await self._channels.place(reply.address)
-        if part.index == 0 and channel == int(reply.address["channel"]):
-            # A refusal has no buttons, by which it could be told from another one.
-            refused = reply.outcome == "refused" and "token" not in reply.address
-            body |= _reference_to(reply.address) if refused else _reference(reply.address)
-        return await self._posted(channel, body, key, part)
+        try:
+            return await self._posted(channel, bodies.referring(body, part, channel), key, part)
+        except discord.NotFound as error:
+            own = int(reply.address["channel"])
+            if error.code != UNKNOWN_CHANNEL or channel == own:
+                raise
+            # The thread was deleted, and with it what its nonce could find.
+            self._channels.thread_is_gone(reply.address)
+            return await self._posted(own, bodies.referring(body, part, own), f"{key}!", part)
 
     async def _completed(self, part: Part, body: Json) -> str | None:
         """The answer in the place of its preview; None if somebody deleted that.
@@ -188,15 +225,15 @@ class Poster:
         reply = part.reply
         preview = self._previews.get(reply.prompt_id)
         if preview is not None:
-            reference = _reference(reply.address)
+            reference = bodies.reference(reply.address)
             with suppress(discord.NotFound):
                 return await self._previews.complete(preview, part, body, reference)
         self._previews.drop(reply.prompt_id)
         return None
 
     async def _posted(self, channel: int, body: Json, key: str, part: Part) -> str:
-        sent = await self._channels.send_once(channel, body, key, matters=True)
-        if _same(sent, body):
+        sent = await self._channels.send_once(channel, body, key)
+        if bodies.is_shown(sent, body):
             return str(sent["id"])
         if is_preview(sent, part.reply.prompt_id):  # posted before a crash
             self._previews.keep(part.reply.prompt_id, sent)
@@ -206,15 +243,16 @@ class Poster:
             with suppress(discord.NotFound):
                 await self._channels.edit(channel, int(sent["id"]), body)
                 return str(sent["id"])
-        return str((await self._channels.send_once(channel, body, f"{key}!", matters=True))["id"])
+        return str((await self._channels.send_once(channel, body, f"{key}!"))["id"])
 
     async def _open_preview(self, partial: Partial, body: Json) -> None:
         sent = await self._edit_original(partial.address, body)
         if sent is None:
             channel = await self._channels.place(partial.address)
             if channel == int(partial.address["channel"]):
-                body = {**body, **_reference(partial.address)}
-            sent = await self._channels.send_once(channel, body, f"{partial.prompt_id}.0")
+                body = {**body, **bodies.reference(partial.address)}
+            key = f"{partial.prompt_id}.0"
+            sent = await self._channels.send_once(channel, body, key, preview=True)
         self._previews.keep(partial.prompt_id, sent)
         self._typing.stop(partial.prompt_id)
 
@@ -240,22 +278,6 @@ class Poster:
         if placeholder is not None:
             with suppress(*FAILURES):
                 await self._channels.delete(int(address["channel"]), placeholder)
-
-
-def _reference(address: Address) -> Json:
-    if address.get("reply") != "1" and address.get("open") != "1":
-        return {}
-    return _reference_to(address)
-
-
-def _reference_to(address: Address) -> Json:
-    reference = {"message_id": address["message"], "fail_if_not_exists": False}
-    return {"message_reference": reference}
-
-
-def _same(sent: Json, body: Json) -> bool:
-    same_text: bool = sent["content"].strip() == body["content"].strip()
-    return same_text and ids_on(sent) == ids_on(body)
 
 
 async def _wanted(part: Part) -> Wanted:

@@ -3,8 +3,9 @@
 Pure. It must never take an answer that did not come for a refusal.
 """
 
+import math
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import discord
@@ -44,6 +45,9 @@ OUTAGE_S: Final = 5.0
 BANNED_S: Final = 60.0
 """A 429 without `Via` comes from the proxy in front of Discord: asking on prolongs it."""
 
+LONGEST_WAIT_S: Final = 600.0
+"""Whatever Discord asks for, a reply is tried again within this."""
+
 FAILURES: Final = (
     discord.DiscordException,
     aiohttp.ClientError,
@@ -56,7 +60,7 @@ FAILURES: Final = (
 def post_error(error: Exception) -> PostError:
     """What the relay does about a post that failed."""
     if isinstance(error, discord.RateLimited):
-        return Later("rate limited", error.retry_after)
+        return Later("rate limited", bounded_wait(error.retry_after))
     if isinstance(error, RuntimeError):
         return Later("connecting anew", RETRY_S)
     if isinstance(error, discord.HTTPException):
@@ -64,18 +68,35 @@ def post_error(error: Exception) -> PostError:
     return Later(f"no answer: {type(error).__name__}", RETRY_S, maybe_posted=True)
 
 
+def bounded_wait(seconds: Any) -> float:
+    """A wait that Discord asks for, in seconds: from 0 to `LONGEST_WAIT_S`."""
+    try:
+        wait_s = float(seconds)
+    except (TypeError, ValueError, OverflowError):
+        return RETRY_S
+    return RETRY_S if math.isnan(wait_s) else min(max(wait_s, 0.0), LONGEST_WAIT_S)
+
+
 def _refused(error: discord.HTTPException) -> PostError:
     # Without the response's text, which may quote what was posted.
     what = f"HTTP {error.status}, code {error.code}"
-    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Later(what, BANNED_S)
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Later(what, OUTAGE_S, maybe_posted=True)
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        # The token was changed: the gateway says so too, and ends the process.
-        return Later(what, OUTAGE_S)
+    if (wait_s := _passes_after(error)) is not None:
+        done = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return Later(what, wait_s, maybe_posted=done)
     if error.code in CLOSED_TO_BOTS or error.status == HTTPStatus.NOT_FOUND:
         return Gone(what)
     if error.status == HTTPStatus.FORBIDDEN and error.code not in FILTERED:
         return Forbidden(what)
     return Never(what)
+
+
+def _passes_after(error: discord.HTTPException) -> float | None:
+    """The wait before the same request may pass; None if it is refused for good."""
+    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return BANNED_S
+    # The token was changed: the gateway says so too, and ends the process.
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.UNAUTHORIZED:
+        return OUTAGE_S
+    # Without a code it is no refusal of Discord's, but the page of a proxy in front of it.
+    by_proxy = error.code == 0 and error.status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+    return OUTAGE_S if by_proxy else None

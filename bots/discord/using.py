@@ -22,7 +22,7 @@ from bots.discord.buttons import chosen_on, row_of
 from bots.discord.fields import dict_in
 from bots.discord.interactions import Waiting
 from bots.discord.naming import naming_in
-from bots.discord.places import Spot, address_of, is_in, place_of
+from bots.discord.places import Spot, address_of, place_now, place_of
 from bots.discord.quotes import quote_of
 from bots.discord.raw import Json
 from bots.discord.refusals import FAILURES
@@ -154,13 +154,11 @@ class Using:
         await self._do(interaction, press, partial(self._acknowledging.press, row))
 
     def _place_of(self, prompt_id: str, spot: Spot) -> Place:
-        """The place of the question whose answer has the button, if its audience is the same."""
+        """The place of the question whose answer has the button, with the audience of now."""
         match = _SOURCE.match(prompt_id)
         source = int(match[1]) if match else 0
         known = self._asking.asker(source)
-        if known is not None and is_in(known[1], spot):
-            return known[1]
-        return place_of(spot, source, "place")
+        return place_now(known[1] if known else None, spot, source, "place")
 
     # --- both ---------------------------------------------------------------------------------
 

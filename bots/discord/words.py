@@ -165,6 +165,13 @@ SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "No puedo leer este mensaje. Envíalo de nuevo como texto sin formato.",
         "このメッセージを読み取れません。プレーンテキストでもう一度送ってください。",
     ),
+    "elsewhere": (
+        "I am not allowed to write where you asked, so I answer you here.",
+        "Wo du gefragt hast, darf ich nicht schreiben; deshalb antworte ich dir hier.",
+        "Je n'ai pas le droit d'écrire là où tu as posé ta question : je te réponds ici.",
+        "No puedo escribir donde preguntaste, así que te respondo aquí.",
+        "質問された場所には書き込めないため、こちらで回答します。",
+    ),
     "takes longer": (
         "This takes longer than usual. The answer comes as a message of its own.",
         "Das dauert länger als sonst. Die Antwort kommt als eigene Nachricht.",

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from bots.discord import interactions, posting, typing
+from bots.discord import client, interactions, posting, typing
+from bots.discord.refusals import RETRY_S, bounded_wait
+from bots.discord.words import saying
 from bots.parts import parts_of
 from bots.platform import Forbidden, Gone, Later, Never, Part
 from shared.messages import AnyEvent, Outcome, Partial, Reply
@@ -310,11 +312,12 @@ async def test_a_long_answer_to_a_command_goes_on_in_messages(world: DiscordWorl
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ({"status": 403, "code": 50001}, Forbidden),
-        ({"status": 403, "code": 50013}, Forbidden),
+        ({"status": 403, "code": 50001, "times": 9}, Forbidden),
+        ({"status": 403, "code": 50013, "times": 9}, Forbidden),
+        ({"status": 403, "code": 0}, Later),
         ({"status": 403, "code": 50007}, Gone),
         ({"status": 403, "code": 50278}, Gone),
-        ({"status": 404, "code": 10003}, Gone),
+        ({"status": 404, "code": 10003, "times": 9}, Gone),
         ({"status": 400, "code": 200000}, Never),
         ({"status": 400, "code": 50035, "times": 9}, Never),
         ({"status": 400, "code": 50035, "fields": ["content"]}, Never),
@@ -336,14 +339,151 @@ async def test_each_refusal_is_what_the_relay_does_next(
         assert told.value.wait_s == pytest.approx(60, abs=1)
 
 
-async def test_a_channel_that_forbids_is_left_alone(world: DiscordWorld) -> None:
-    """10,000 refusals in 10 minutes are a ban: the next part does not ask."""
+async def test_one_refusal_says_nothing_about_the_next_answer(world: DiscordWorld) -> None:
+    """Whoever asks next in the channel is answered there."""
+    events = [(await asked(world, author=name))[1] for name in ("ada", "bob")]
+    await closed_to_all(world)
+    world.fake.fail("POST", "/threads$", status=403, code=50013)
+    world.fake.fail("POST", r"/messages$", status=403, code=50013)
+    with pytest.raises(Forbidden):
+        await world.platform.post(part(events[0], "one"))
+    await world.platform.post(part(events[1], "two"))
+    assert world.fake.read() == ["two"]
+
+
+async def closed_to_all(world: DiscordWorld) -> None:
+    """Nobody takes direct messages of the bot's."""
+    for name in ("ada", "bob"):
+        world.fake.denied[await world.fake.direct(name)] = {"closed"}
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("how", [{"page": True}, {"code": 0}])
+@pytest.mark.parametrize("path", ["/threads$", r"/messages$"])
+async def test_a_refusal_without_a_code_is_no_refusal_of_discords(
+    world: DiscordWorld, status: int, how: dict[str, Any], path: str
+) -> None:
+    """A proxy in front of Discord sends its own page: the same answer is posted later, as it is."""
+    message, event = await asked(world)
+    world.fake.fail("POST", path, status=status, **how)
+    with pytest.raises(Later):
+        await world.platform.post(part(event, "hello"))
+    await world.platform.post(part(event, "hello"))
+    assert world.fake.read(message) == ["hello"]
+    assert world.fake.read() == []
+
+
+@pytest.mark.parametrize("denied", [{"send_messages"}, {"view_channel"}])
+async def test_where_the_bot_may_not_write_the_asker_is_told_directly(
+    world: DiscordWorld, denied: set[str]
+) -> None:
+    """The whole answer, in order, once; the bot asks again each time, and is back when it may."""
+    fake = world.fake
     _, event = await asked(world)
+    fake.denied[fake.general] = {*denied, "create_public_threads"}
+    whole = "\n\n".join(letter * 1990 for letter in "ab")
+    parts = [part(event, letter * 1990, n, 2, whole=whole) for n, letter in enumerate("ab")]
+    receipts = [await world.platform.post(one) for one in parts]
+    direct = await fake.direct()
+    assert fake.read(direct) == [saying("elsewhere"), "a" * 1990, "b" * 1990]
+    assert fake.read() == []
+    fake.nonce_window_s = 0.0
+    assert [await world.platform.find_posted(one) for one in parts][1] == receipts[1]
+    fake.denied.clear()
+    message, event = await asked(world)
+    await world.platform.post(part(event, "here again"))
+    assert fake.replies_to(message) == ["here again"]
+
+
+async def test_somebody_who_takes_no_direct_messages_cannot_be_told(world: DiscordWorld) -> None:
+    """Then the answer is a dead letter, after few requests."""
+    _, event = await asked(world)
+    await closed_to_all(world)
     world.fake.denied[world.fake.general] = {"send_messages", "create_public_threads"}
-    for _ in range(3):
-        with pytest.raises(Forbidden):
-            await world.platform.post(part(event, "hello"))
-    assert world.fake.invalid_requests <= 2
+    with pytest.raises(Forbidden):
+        await world.platform.post(part(event, "hello"))
+    before = world.fake.invalid_requests
+    assert before <= 4
+    for sequence in range(5):
+        await world.platform.show_partial(partial(event, f"preview {sequence}", sequence))
+    assert world.fake.invalid_requests == before
+
+
+@pytest.mark.parametrize("previewed", [True, False])
+async def test_an_answer_whose_thread_was_deleted_comes_below_its_question(
+    world: DiscordWorld, *, previewed: bool
+) -> None:
+    """While it grew, or between two of its parts; the channel is open all the time."""
+    message, event = await asked(world)
+    if previewed:
+        await world.platform.show_partial(partial(event, "so"))
+    else:
+        await world.platform.post(part(event, "so far", 0, 3))
+    await world.fake.delete_thread(message)
+    for index in (0, 1, 2) if previewed else (1, 2):
+        await world.platform.post(part(event, f"part {index}", index, 3))
+    shown = world.fake.posts()
+    texts = ["part 0", "part 1", "part 2"] if previewed else ["part 1", "part 2"]
+    assert [post["content"] for post in shown] == texts
+    if previewed:
+        assert int(shown[0]["message_reference"]["message_id"]) == message
+
+
+@pytest.mark.parametrize(
+    "address",
+    [{}, {"channel": "x", "message": "1"}, {"channel": "1"}, {"channel": "1", "message": ""},
+     {"channel": "1", "message": "2", "token": "t"}],
+)  # fmt: skip
+async def test_without_an_address_nobody_can_be_told(
+    world: DiscordWorld, address: dict[str, str]
+) -> None:
+    """The refusal of an event that could not be read, for example: it is gone at once."""
+    _, event = await asked(world)
+    lost = part(event, "hello", address=address)
+    await world.platform.show_partial(
+        partial(event, "hello").model_copy(update={"address": address})
+    )
+    assert await world.platform.find_posted(lost) is None
+    await world.platform.withdraw(lost.reply)
+    with pytest.raises(Gone):
+        await world.platform.post(lost)
+
+
+@pytest.mark.parametrize("wait", [1e9, float("inf"), float("nan"), float("-inf")])
+async def test_a_wait_is_finite(world: DiscordWorld, wait: float) -> None:
+    """Whatever number Discord sends, also while the adapter starts."""
+    message, event = await asked(world)
+    world.fake.fail("POST", r"/messages$", status=429, retry_after=wait)
+    world.fake.fail("POST", "/threads$", status=400, code=160006)
+    with pytest.raises(Later) as later:
+        await world.platform.post(part(event, "hello"))
+    assert 0 <= later.value.wait_s <= 600
+    await world.disconnect()
+    world.fake.fail("GET", "/users/@me$", status=429, retry_after=wait)
+    await world.connect()
+    await world.platform.post(part(event, "hello"))
+    assert world.fake.replies_to(message) == ["hello"]
+
+
+def test_what_counts_as_a_wait() -> None:
+    """From nothing to ten minutes, and a moment if it is no number."""
+    given = [-5, 0, 1.5, 1e9, "7", "soon", None, [], float("nan"), float("inf"), 10**400]
+    waits = [bounded_wait(one) for one in given]
+    assert waits == [0, 0, 1.5, 600, 7, RETRY_S, RETRY_S, RETRY_S, RETRY_S, 600, RETRY_S]
+
+
+async def test_a_cancelled_preview_does_not_hold_up_all_requests(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library closes a gate for a global limit, which the cancelled request does not open."""
+    monkeypatch.setattr(posting, "PREVIEW_WITHIN_S", 0.2)
+    monkeypatch.setattr(client, "GATE_OPENS_AFTER_S", 0.5)
+    message, event = await asked(world)
+    world.fake.fail("POST", r"/messages$", status=429, retry_after=5.0, is_global=True)
+    await world.platform.show_partial(partial(event, "half"))
+    async with asyncio.timeout(10):
+        await world.platform.post(part(event, "whole"))
+    assert world.fake.read(message) == ["whole"]
 
 
 async def test_a_hanging_request_ends(world: DiscordWorld, monkeypatch: pytest.MonkeyPatch) -> None:

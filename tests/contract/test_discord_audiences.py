@@ -7,12 +7,23 @@ import pytest
 
 from bots.discord.words import saying
 from bots.platform import Part
+from dataflow.audience import may_recall
 from shared.messages import Again, Ask, Place
+from tests.contract.test_discord_answering import partial
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord import FakeDiscord
-from tests.fakes.discord_gateway import GUILD_MESSAGES
-from tests.fakes.discord_shapes import EVERYTHING, FORUM, READ_HISTORY, STAGE, TEXT, VOICE
+from tests.fakes.discord_gateway import GUILD_MESSAGES, GUILDS
+from tests.fakes.discord_shapes import (
+    ADMINISTRATOR,
+    EVERYTHING,
+    FORUM,
+    READ_HISTORY,
+    STAGE,
+    TEXT,
+    VIEW_CHANNEL,
+    VOICE,
+)
 
 
 @pytest.fixture
@@ -161,6 +172,99 @@ async def test_who_sees_a_channel_may_not_read_its_history(
         places = [await place_in(world, here) for _ in range(2)]
     assert room(places[0]) == room(places[1])
     assert [place.alone for place in places] == [not shared] * 2
+
+
+async def test_a_mix_of_roles_that_hides_the_history_closes_it() -> None:
+    """One role denies sight and history, another one allows the sight: so people can have both."""
+    fake = FakeDiscord()
+    fake.everyone = EVERYTHING & ~ADMINISTRATOR
+    crew = fake.role("crew")
+    here = fake._channel("here", TEXT)
+    deny = overwrite(fake, fake.staff_role_id, deny=VIEW_CHANNEL | READ_HISTORY)
+    own = {"id": fake.users["eve"]["id"], "type": 1, "allow": str(VIEW_CHANNEL), "deny": "0"}
+    fake.channels[here]["permission_overwrites"] = [deny]
+    async with DiscordWorld(fake=fake) as world:
+        assert not (await place_in(world, here)).alone
+        thread = await fake.say("a thread", mention=True, channel=here)
+        await world.until_heard(2)
+        await world.platform.post(Part(answer(world.heard[1], "hello"), "hello", 0, 1))
+        for other in (overwrite(fake, crew, allow=VIEW_CHANNEL), own):
+            await change(world, here, deny, other)
+            assert (await place_in(world, here)).alone
+            assert (await place_in(world, thread)).alone
+            await change(world, here, deny)
+            assert not (await place_in(world, thread)).alone
+
+
+async def change(world: DiscordWorld, channel: int, *overwrites: dict[str, Any]) -> None:
+    """Somebody changes who may do what in a channel; Discord reports it before the next message."""
+    fake = world.fake
+    fake.channels[channel]["permission_overwrites"] = list(overwrites)
+    told = dict(fake.channels[channel])
+    await fake.gateway.dispatch("CHANNEL_UPDATE", GUILDS, lambda _: told)
+
+
+EVENTS = ("again", "up", "stop", "edit", "delete", "ask", "reset")
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("change_to", ["closed", "opened", "hidden"])
+async def test_every_event_has_the_audience_of_now(event: str, change_to: str) -> None:
+    """The channel was changed after the question: by a press, an edit, a deletion, a command."""
+    hide = {"deny": VIEW_CHANNEL}
+    async with DiscordWorld(DISCORD_ANSWER_EDITS=True) as world:
+        fake = world.fake
+        here = fake.general
+        if change_to == "opened":
+            await change(world, here, overwrite(fake, 0, **hide))
+        asked = await fake.say("what is wax?", mention=True)
+        await world.until_heard(1)
+        first = world.heard[0]
+        if event == "stop":
+            await world.platform.show_partial(partial(first, "so far"))
+            posted = int(fake.posts(asked)[0]["id"])
+        else:
+            part = Part(answer(first, "hello"), "hello", 0, 1)
+            posted = int(await world.platform.post(part))
+        match change_to:
+            case "closed":
+                await change(world, here, overwrite(fake, 0, deny=READ_HISTORY))
+            case "opened":
+                await change(world, here)
+            case "hidden":
+                await change(world, here, overwrite(fake, 0, **hide))
+        match event:
+            case "edit":
+                await fake.edit(asked, f"<@{fake.application_id}> what is a thread?")
+            case "delete":
+                await fake.delete(asked)
+            case "ask":
+                await fake.command("ask", question="and then?", channel=asked)
+            case "reset":
+                await fake.command("reset", channel=asked)
+            case _:
+                await fake.click(posted, event)
+        await world.until_heard(2)
+        now = world.heard[1].place
+        fresh = await place_in(world, asked)
+    assert now == fresh
+    assert now.thread == first.place.thread
+    assert (now.audience, now.alone) != (first.place.audience, first.place.alone)
+
+
+async def test_words_said_in_private_are_not_repeated_after_the_channel_was_opened() -> None:
+    """By pressing Again below another answer of the channel."""
+    async with DiscordWorld() as world:
+        fake = world.fake
+        await change(world, fake.general, overwrite(fake, 0, deny=VIEW_CHANNEL))
+        said = await place_in(world, fake.general)
+        await place_in(world, fake.general)
+        posted = await world.platform.post(Part(answer(world.heard[1], "hello"), "hello", 0, 1))
+        await change(world, fake.general)
+        await fake.click(int(posted), "again")
+        await world.until_heard(3)
+    assert said.audience == "private"
+    assert not may_recall(said, world.heard[2].place)
 
 
 async def test_again_is_asked_where_the_question_was_asked() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bots.discord import client as client_module
 from bots.discord.clock import DiscordClock, seconds_of, snowflake_at
+from bots.discord.memory import Memory
 from bots.platform import Part
 from shared.messages import Ask
 from tests.contract.worlds.discord import DiscordWorld
@@ -107,6 +108,61 @@ def test_discords_time_is_what_discord_says() -> None:
     assert clock.now() == at + 61.5
     local[0] = 0.0
     assert clock.utcnow().timestamp() == at + 61.5
+
+
+def test_an_id_of_the_future_says_nothing_about_the_time() -> None:
+    """Whether it comes before or after the first date."""
+    at = 1_795_687_200.0
+    for far_s in (60.0, 86_400.0, 1e9, 1e11):
+        clock = DiscordClock(lambda: 100.0, lambda: at)
+        clock.saw_id(snowflake_at(at + far_s))
+        assert clock.now() == at
+        clock.saw_date("Thu, 26 Nov 2026 10:00:00 GMT")
+        clock.saw_id(snowflake_at(at + far_s))
+        assert clock.now() == at
+        assert snowflake_at(at) < clock.newest() < snowflake_at(at + 5)
+
+
+@pytest.mark.parametrize("ahead_s", [40.0, 3600.0, 1e9])
+@pytest.mark.parametrize("where", ["direct", "channel", "chatter"])
+async def test_an_id_of_the_future_costs_no_later_message(ahead_s: float, where: str) -> None:
+    """What is said after it, while the adapter is away, is read; by any way that the id came."""
+    async with DiscordWorld() as world:
+        fake = world.fake
+        direct = await fake.direct()
+        await fake.say("before", channel=direct)
+        await world.until_heard(1)
+        number = snowflake_at(fake.now() + ahead_s)
+        channel = direct if where == "direct" else fake.general
+        strange = fake._message(channel, fake.users["bob"], "strange", number=number)
+        if where == "channel":
+            strange["content"] = f"<@{fake.application_id}> strange"
+            strange["mentions"] = [fake.me]
+        await fake._publish("MESSAGE_CREATE", strange)
+        await asyncio.sleep(QUIET_S + 1.0)  # the mark is saved
+        for number in range(2):
+            await world.disconnect()
+            await fake.say(f"missed {number}", channel=direct)
+            fake.channels[direct]["last_message_id"] = str(snowflake_at(fake.now()))
+            await world.connect()
+            async with asyncio.timeout(20):
+                while f"missed {number}" not in texts(world):
+                    await asyncio.sleep(0.05)
+
+
+async def test_a_mark_of_the_future_counts_as_lost(world: DiscordWorld) -> None:
+    """An earlier version may have stored one."""
+    fake = world.fake
+    await fake.say("before", mention=True)
+    await world.until_heard(1)
+    await world.disconnect()
+    memory = Memory(Path(world._folder.name) / "discord" / "memory.sqlite")
+    memory.remember("mark", str(snowflake_at(fake.now() + 1e9)))
+    memory.close()
+    await fake.say("missed", mention=True)
+    await world.connect()
+    await world.until_heard(2)
+    assert texts(world) == ["before", "missed"]
 
 
 def test_an_id_holds_its_time() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.discord import acknowledging, fetching, using
+from bots.discord import acknowledging, fetching, held, using
 from bots.discord.words import saying
 from bots.platform import Part
 from shared.blobs import NoRoom
@@ -236,3 +236,93 @@ async def test_a_stop_comes_after_its_question(world: DiscordWorld) -> None:
     world.may_store.set()
     await world.until_heard(3)
     assert kinds(world.heard) == [Ask, Ask, Stop]
+
+
+# --- what was missed, and what comes meanwhile ----------------------------------------------------
+
+
+def asked(world: DiscordWorld) -> list[str]:
+    return [event.text for event in world.heard if isinstance(event, Ask)]
+
+
+@pytest.mark.parametrize("where", ["direct", "channel"])
+async def test_what_was_missed_comes_before_what_is_said_now(
+    world: DiscordWorld, where: str
+) -> None:
+    """Discord does not give a history for a moment after a restart; others do not wait."""
+    fake = world.fake
+    channel = fake.general if where == "channel" else await fake.direct()
+    mention = where == "channel"
+    await fake.say("first", channel=channel, mention=mention)
+    await world.until_heard(1)
+    await world.disconnect()
+    for number in range(3):
+        await fake.say(f"missed {number}", channel=channel, mention=mention)
+    fake.fail("GET", rf"/{channel}/messages$", status=503, times=2)
+    await world.connect()
+    for number in range(3):
+        await fake.say(f"live {number}", channel=channel, mention=mention)
+    await fake.say("elsewhere", channel=fake.secret, mention=True, author="bob")
+    await world.until_heard(2)
+    assert asked(world) == ["first", "elsewhere"]
+    await fake.say("live 3", channel=channel, mention=mention)
+    await world.until_heard(9)
+    order = [text for text in asked(world) if text != "elsewhere"]
+    assert order == ["first", *(f"{which} {n}" for which in ("missed", "live") for n in range(3)),
+                     "live 3"]  # fmt: skip
+    await fake.say("live 4", channel=channel, mention=mention)
+    await world.until_heard(10)
+
+
+async def test_a_history_that_is_not_given_holds_nobody_up_for_long(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live messages are taken after a while, and what was missed as soon as it can be read."""
+    monkeypatch.setattr(held, "HELD_S", 0.5)
+    fake = world.fake
+    direct = await fake.direct()
+    await fake.say("first", channel=direct)
+    await world.until_heard(1)
+    await world.disconnect()
+    await fake.say("missed", channel=direct)
+    fake.fail("GET", rf"/{direct}/messages$", status=503, times=2)
+    await world.connect()
+    for number in range(2):
+        await fake.say(f"live {number}", channel=direct)
+    await world.until_heard(4)
+    assert asked(world) == ["first", "live 0", "live 1", "missed"]
+
+
+async def test_what_is_held_back_when_the_adapter_stops_is_read_at_the_next_start(
+    world: DiscordWorld,
+) -> None:
+    """Also if it stops before anything was read."""
+    fake = world.fake
+    direct = await fake.direct()
+    await fake.say("first", channel=direct)
+    await world.until_heard(1)
+    await world.disconnect()
+    await fake.say("missed", channel=direct)
+    fake.fail("GET", rf"/{direct}/messages$", status=503, times=1)
+    await world.connect()
+    await fake.say("live", channel=direct)
+    await asyncio.sleep(QUIET_S)
+    await world.disconnect()
+    await world.connect()
+    await world.until_heard(3)
+    assert asked(world) == ["first", "missed", "live"]
+
+
+async def test_one_page_of_a_proxy_does_not_lose_a_channel(world: DiscordWorld) -> None:
+    """A direct channel that is not found for a moment is read all the same."""
+    fake = world.fake
+    direct = await fake.direct()
+    await fake.say("first", channel=direct)
+    await world.until_heard(1)
+    await world.disconnect()
+    await fake.say("missed", channel=direct)
+    for status in (403, 404):
+        fake.fail("GET", rf"/{direct}/messages$", status=status, page=True)
+    await world.connect()
+    await world.until_heard(2)
+    assert asked(world) == ["first", "missed"]

@@ -171,6 +171,108 @@ async def test_no_event_ends_the_session(world: DiscordWorld) -> None:
     assert len(world.fake.gateway.identifies) == 1
 
 
+# --- fields of another kind -----------------------------------------------------------------------
+
+PICTURE: Json = {
+    "id": "1", "filename": "a.png", "size": 3, "url": "http://127.0.0.1:9/a.png",
+    "proxy_url": "http://127.0.0.1:9/a.png", "content_type": "image/png",
+}  # fmt: skip
+STRANGE_FILES: list[Json] = [
+    {"size": None},
+    {"size": "3"},
+    {"size": -1},
+    {"size": 1.5},
+    {"size": [3]},
+    {"content_type": 5},
+    {"content_type": ["image/png"]},
+    {"filename": None},
+    {"filename": 7, "content_type": None},
+    {"filename": "", "content_type": "text/plain"},
+    {"filename": {}, "content_type": "text/plain", "size": None},
+    {"url": None},
+    {"url": 5, "content_type": "text/plain"},
+    {"url": "no address"},
+]
+
+
+@pytest.mark.parametrize("change", STRANGE_FILES)
+async def test_a_strange_file_does_not_cost_the_question(world: DiscordWorld, change: Json) -> None:
+    """It is named to the model as one that was not read."""
+    direct = await world.fake.direct()
+    files = {"attachments": [{**PICTURE, **change}]}
+    await world.fake.say("what is this?", channel=direct, spoilt=files)
+    await world.until_heard(1)
+    ask = world.heard[0]
+    assert isinstance(ask, Ask)
+    assert [(file.blob, (file.text or "")[:9]) for file in ask.attachments] == [("", "(not read")]
+    assert ask.attachments[0].name
+    ask.wire()
+
+
+STRANGE: dict[str, Json] = {
+    "content is a number": {"content": 5},
+    "content is a list": {"content": ["a"]},
+    "a name is a number": {
+        "content": "<@7> hello",
+        "mentions": [{"id": "7", "username": 5, "avatar": None, "discriminator": "0"}],
+    },
+    "a forward of a number": {
+        "content": "",
+        "message_reference": {"type": 1, "message_id": "1", "channel_id": "1"},
+        "message_snapshots": [
+            {"message": {"content": 7, "attachments": [], "embeds": [], "flags": 0, "type": 0,
+                         "timestamp": "2026-11-26T00:00:00", "edited_timestamp": None}}
+        ],
+    },
+    "no id of Discord's": {"id": str(10**30)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("how", ["new", "missed", "edited"])
+async def test_what_is_not_understood_is_told(
+    world: DiscordWorld, capfd: pytest.CaptureFixture[str], strange: str, how: str
+) -> None:
+    """In one line of the log and one notice, or it is asked; and the next message is heard."""
+    fake = world.fake
+    direct = await fake.direct()
+    await fake.say("before", channel=direct)
+    await world.until_heard(1)
+    if how == "missed":
+        await world.disconnect()
+    if how == "edited":
+        message = await fake.say("fine", channel=direct)
+        await world.until_heard(2)
+        fake._find(message)["_spoilt"] = {k: v for k, v in STRANGE[strange].items() if k != "id"}
+        await fake.edit(message, "changed")
+    else:
+        await fake.say("hello there", channel=direct, spoilt=STRANGE[strange])
+    if how == "missed":
+        await world.connect()
+    heard = 1 + (how == "edited")
+    async with asyncio.timeout(20):
+        while not fake.read(direct) and len(world.heard) == heard:
+            await asyncio.sleep(0.05)
+    assert (fake.read(direct) == [saying("unreadable")]) is (len(world.heard) == heard)
+    assert "Traceback" not in "".join(capfd.readouterr())
+    count = len(world.heard)
+    await fake.say("after", channel=direct)
+    await world.until_heard(count + 1)
+    assert texts(world)[-1] == "after"
+
+
+async def test_strangers_are_not_told_what_is_not_understood() -> None:
+    """Neither those who may not ask, nor those who spoke to nobody."""
+    async with DiscordWorld(DISCORD_DIRECT_MESSAGES="nobody") as world:
+        direct = await world.fake.direct()
+        await world.fake.say("lost", channel=direct, spoilt={"content": 5})
+        await world.fake.say("chatter", spoilt={"content": 5})
+        await world.fake.say("heard", mention=True)
+        await world.until_heard(1)
+        await asyncio.sleep(QUIET_S)
+        assert world.fake.read(direct) == world.fake.read() == []
+
+
 # --- half of a pair -------------------------------------------------------------------------------
 
 HALF = "\ud83d"

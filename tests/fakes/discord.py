@@ -68,6 +68,7 @@ class FakeDiscord(Shapes):
             self.users[name] = self._user(name)
         self.users["otherbot"] = self._user("otherbot", bot=True)
         self.users["discord"] = self._user("discord", system=True)
+        self.more_roles: list[Json] = []
         self.roles_of: dict[str, list[str]] = {"self": [str(self.bot_role_id)]}
         self.channels: dict[int, Json] = {}
         self.general = self._channel("general", TEXT)
@@ -288,6 +289,14 @@ class FakeDiscord(Shapes):
             await self._tell(thread, "THREAD_MEMBERS_UPDATE", gone)
         self.members_of[thread].discard(name)
 
+    async def delete_thread(self, thread: int) -> None:
+        """A moderator deletes a thread with all that is in it; its message stays."""
+        here = self.channels.pop(thread)
+        self.messages.pop(thread, None)
+        gone = {key: here[key] for key in ("id", "guild_id", "parent_id", "type")}
+        self.changed.set()
+        await self.gateway.dispatch("THREAD_DELETE", GUILDS, lambda _: gone)
+
     async def archive(self, thread: int) -> None:
         """A thread is put away; clients forget it until somebody writes in it."""
         self.channels[thread]["thread_metadata"]["archived"] = True
@@ -349,6 +358,12 @@ class FakeDiscord(Shapes):
         for attachment in self._find(message_id)["attachments"]:
             path = attachment["url"].rsplit("/cdn/", 1)[1]
             self.files[f"{path}-renewed"] = self.files.pop(path)
+
+    def role(self, name: str, permissions: int = 0) -> int:
+        """One more role, which people can be given; from the next start on."""
+        number = self.snowflake()
+        self.more_roles.append({"id": str(number), "name": name, "permissions": str(permissions)})
+        return number
 
     # --- what a person sees -------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class Rest:
             ("GET", "/users/@me/guilds", self._guilds),
             ("GET", "/oauth2/applications/@me", self._application),
             ("GET", "/applications/@me", self._application),
+            ("POST", "/users/@me/channels", self._open_direct),
             ("GET", "/gateway/bot", self._gateway),
             ("PUT", "/applications/{application}/commands", self._sync),
             ("GET", "/channels/{channel}", self._channel),
@@ -122,6 +123,13 @@ class Rest:
         limit = {"total": 1000, "remaining": 1000 - len(self.world.gateway.identifies),
                  "reset_after": 86_400_000, "max_concurrency": 1}  # fmt: skip
         return {"url": self.world.gateway_url, "shards": 1, "session_start_limit": limit}
+
+    async def _open_direct(self, request: web.Request) -> Json:
+        world = self.world
+        recipient = str((await request.json())["recipient_id"])
+        if recipient not in {user["id"] for user in world.users.values()}:
+            raise Refused(400, 50033, "Invalid Recipient(s)")
+        return world.channels[await world.direct(world.name_of(recipient))]
 
     async def _sync(self, request: web.Request) -> list[Json]:
         world = self.world

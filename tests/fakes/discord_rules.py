@@ -62,11 +62,14 @@ class Fault:
     kind: Literal["status", "hang", "lost", "reset"] = "status"
     status: int = 500
     code: int = 0
-    retry_after: float = 0.0
+    retry_after: Any = 0.0
+    is_global: bool = False
     via: bool = True
     times: int = 1
     fields: tuple[str, ...] = ()
     """The fields that an invalid form body is told to have."""
+    page: bool = False
+    """The answer is the page of a proxy."""
 
     def matches(self, request: web.Request) -> bool:
         return request.method == self.method and re.search(self.path, request.path) is not None
@@ -79,12 +82,15 @@ class Fault:
             raise ConnectionResetError
         if self.kind != "status":
             return None
+        if self.page:
+            return web.Response(text="<html>denied</html>", content_type="text/html",
+                                status=self.status)  # fmt: skip
         body: dict[str, Any] = {"message": "as ordered", "code": self.code}
         headers = {"Via": "1.1 google"} if self.via else {}
         if self.fields:
             body["errors"] = errors_in(self.fields)
         if self.status == 429:
-            body |= {"retry_after": self.retry_after, "global": False}
+            body |= {"retry_after": self.retry_after, "global": self.is_global}
         return answer(body, self.status, headers)
 
 

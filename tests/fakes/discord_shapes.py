@@ -33,6 +33,7 @@ class Shapes:
     me: Json
     users: dict[str, Json]
     roles_of: dict[str, list[str]]
+    more_roles: list[Json]
     channels: dict[int, Json]
     messages: dict[int, dict[int, Json]]
     files: dict[str, bytes]
@@ -89,11 +90,13 @@ class Shapes:
                       "tags": {"bot_id": self.me["id"]}}  # fmt: skip
         staff = role | {"id": str(self.staff_role_id), "name": "staff", "position": 2,
                         "permissions": "0"}  # fmt: skip
+        more = [role | {"position": 3} | one for one in self.more_roles]
         here = [c for c in self.channels.values() if "guild_id" in c]
         gone = {"archived": True}
         return {
             "id": str(self.guild_id), "name": "Test server", "icon": None,
-            "owner_id": self.users["ada"]["id"], "roles": [everyone, own, staff], "emojis": [],
+            "owner_id": self.users["ada"]["id"], "roles": [everyone, own, staff, *more],
+            "emojis": [],
             "features": [], "afk_timeout": 300, "verification_level": 0, "nsfw_level": 0,
             "default_message_notifications": 0, "explicit_content_filter": 0, "mfa_level": 0,
             "system_channel_flags": 0, "premium_tier": 0, "preferred_locale": "en-US",

@@ -5,6 +5,7 @@ import gc
 import json
 import random
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -292,6 +293,28 @@ async def test_content_without_words_is_an_empty_answer(
 ) -> None:
     fake_model.frames = frames_of(*contents)
     assert await asker().failure() == "empty"
+
+
+async def test_what_comes_before_the_first_word_is_not_kept(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """A model can think in tens of thousands of chunks, and many questions are asked at once."""
+    thought = json.dumps(
+        {"choices": [{"delta": {"content": "", "reasoning_content": "x" * 100}}], "usage": None}
+    )
+    counted = json.dumps({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1}})
+    word = json.dumps({"choices": [{"delta": {"content": "word"}}]})
+    fake_model.frames = [counted, *[thought] * 20_000, word, FINISHED, "[DONE]"]
+    one = asker()
+    tracemalloc.start()
+    try:
+        assert await one.ask() == "word"
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert one.usage is not None
+    assert one.usage.prompt_tokens == 7
+    assert peak_bytes < 10 << 20
 
 
 ODD = [None, True, 0, -1, 1.5, "", "a", "\0", "\ud83d", [], {}, ["a"], {"a": 1}, [[[]]], 10**400]
