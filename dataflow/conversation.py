@@ -12,6 +12,7 @@ from typing import Final
 from dataflow.audience import may_recall, same_channel, same_thread
 from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.known import Known, ask_anew, known_pending, known_turn
+from dataflow.model.notes import without_note
 from dataflow.request import Request, TooLong, Window, request_of
 from dataflow.saved import SAVED, Cut, Pending, Saved
 from dataflow.turns import Context, Turn, Turns, turn_of
@@ -306,14 +307,15 @@ class Conversation:
         """Keeps the turn. Without an answer only the question is kept, to be asked again."""
         if reply.outcome == "withdrawn" or pending.words == NOT_REMEMBERED:
             return
-        heard = reply.outcome in {"answered", "stopped"} and reply.text.strip()
+        is_heard = reply.outcome in {"answered", "stopped"} and reply.text.strip()
+        answer = without_note(reply.text) if is_heard else ""
         place = self._turns.shared(pending.ask.place)
         question = reply.prompt_text or pending.ask.text
         # A refused question was not sent, so that nothing was left out of its quotes.
         context = Context(quotes=pending.ask.quotes) if request is NOT_ASKED else request.context
         self._turns.add(
             turn_of(
-                pending.ask, place, question, reply.text if heard else "", pending.order,
+                pending.ask, place, question, answer, pending.order,
                 first=pending.replaces, context=context,
             )
         )  # fmt: skip

@@ -116,13 +116,6 @@ def request_of(
     return Request(tuple(messages), fixed + used, context, cut)
 
 
-def halved(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
-    """The request without its older half of turns, for a model that found it too long."""
-    system, *turns, question = messages
-    keep = len(turns) // 4 * 2  # whole turns: a question and its answer
-    return (system, *turns[len(turns) - keep :], question)
-
-
 def _trimmed(
     past: Past, told: tuple[int, ...], left: int, background_room: int, *, passing: bool
 ) -> tuple[tuple[int, ...], int]:

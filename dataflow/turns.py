@@ -97,10 +97,11 @@ class Turn:
     @property
     def spare_chars(self) -> int:
         """What is kept for asking the question again, and not shown in later requests."""
+        chars = len(self.persona) if self.persona else 0
         if self.context.in_full or not (self.files or self.context.quotes):
-            return 0
-        texts = sum(len(file.text) for file in self.files if file.text is not None)
-        return texts + sum(len(quote.text) for quote in self.context.quotes)
+            return chars
+        chars += sum(len(file.text) for file in self.files if file.text is not None)
+        return chars + sum(len(quote.text) for quote in self.context.quotes)
 
     def is_about(self, prompt_id: str) -> bool:
         """Whether this is the answer to that question, by whichever of its ids."""
@@ -155,6 +156,9 @@ def _by_name(turn: Turn) -> Turn:
 
 def _without_spare(turn: Turn) -> Turn:
     """The turn as later requests show it, and nothing else. So it weighs the same."""
+    turn = replace(turn, persona=None)
+    if turn.context.in_full:
+        return turn
     files = tuple(file.model_copy(update={"text": None}) for file in turn.files)
     return replace(turn, files=files, context=replace(turn.context, quotes=()))
 

@@ -18,12 +18,12 @@ from bots.discord.clock import DiscordClock
 from bots.discord.context import Context
 from bots.discord.fetching import Room, files_with
 from bots.discord.files import Put
-from bots.discord.fitting import fitted
 from bots.discord.memory import Memory
 from bots.discord.places import Spot, address_of, guild_id_of, place_of, spot_of
 from bots.discord.readable import NO_NAMES, Naming
 from bots.discord.refusals import FAILURES, post_error
 from bots.discord.settings import DiscordSettings
+from bots.fitting import fitted
 from bots.platform import Later, Publish
 from bots.user_queues import UserQueues
 from shared.connection import Unavailable

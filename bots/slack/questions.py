@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from bots.fitting import fitted
 from bots.seen import Seen
 from bots.slack.api import CALL_ERRORS, code_of
 from bots.slack.context import context_of
@@ -26,7 +27,6 @@ from bots.slack.events import (
     said_of,
 )
 from bots.slack.files import read_files
-from bots.slack.fitting import fitted
 from bots.slack.quotes import enclosures
 from bots.slack.teams import Team
 from bots.slack.text import mentioned, plain

@@ -7,6 +7,7 @@ import pytest
 from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
 from dataflow.effects import CallModel, Settle
 from dataflow.known import NOT_KEPT
+from dataflow.model.notes import FALLBACK, LENGTH
 from dataflow.request import Window
 from dataflow.saved import Saved
 from dataflow.tags import NO_WORDS
@@ -106,6 +107,33 @@ def test_a_file_that_is_not_kept_says_so_when_it_is_asked_again() -> None:
     talk.on_reply(reply(call))
     (after,) = calls(talk.on_event(ask(3), replayed=False))
     assert "long.txt" in contents(after)[1]
+
+
+def test_what_is_kept_for_asking_again_is_bounded_over_all_questions() -> None:
+    """Long personas and files of 200 short questions; the newest one keeps them, and its words."""
+    text, persona = "milk " * 400, "You are a pirate. " * 200
+    files = tuple(
+        Attachment(name=f"{number}.txt", media_type="text/plain", text=text) for number in range(10)
+    )
+    talk = Conversation(Window(32_768, 200, "Be kind."))
+    for number in range(1, 201):
+        question = ask(number, f"[{number}]").model_copy(
+            update={"attachments": files if number % 2 else (), "persona": persona}
+        )
+        asked(talk, question)
+    assert len(talk.dump()) < 250_000
+    assert len(talk.turns) == 200
+    (call,) = calls(again(talk, 999, "q200"))
+    assert call.ask.persona == persona
+
+
+def test_notes_at_the_end_of_an_answer_are_not_remembered() -> None:
+    """They are for people: a model that reads them writes some of its own."""
+    talk = Conversation(WINDOW)
+    (call,) = calls(talk.on_event(ask(1), replayed=False))
+    talk.on_reply(reply(call, f"Aye.{LENGTH}{FALLBACK.format(model='small')}"))
+    (after,) = calls(talk.on_event(ask(2), replayed=False))
+    assert contents(after)[2] == "Aye."
 
 
 def test_a_picture_without_words_is_never_an_empty_message() -> None:

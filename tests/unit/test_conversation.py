@@ -740,6 +740,8 @@ class Talk(RuleBasedStateMachine):
         self.count = 0
         self.running: dict[str, CallModel | Settle] = {}
         self.asked: dict[str, Ask] = {}
+        # The places of each question's words: to ask it again in its thread says them there again.
+        self.said: dict[str, list[Place]] = {}
         self.settled: list[str] = []
         self.journal: dict[str, Journaled] = {}
         self.places: dict[str, Place] = {}
@@ -762,7 +764,8 @@ class Talk(RuleBasedStateMachine):
         for other in self.asked.values():
             said_again = f"[{other.id}]" in call.ask.text
             if f"[{other.id}]" in text and not said_again:
-                assert may_recall(other.place, call.ask.place), "words leaked"
+                said_in = self.said[other.id]
+                assert any(may_recall(at, call.ask.place) for at in said_in), "words leaked"
         total = sum(estimated_tokens(m["content"]) for m in call.request.messages[:-1])
         assert total <= WINDOW.context_tokens, "over the window"
 
@@ -773,6 +776,7 @@ class Talk(RuleBasedStateMachine):
             self.count, f"[q{self.count}] " + "word " * words, place, at=self.count - late
         )
         self.asked[question.id] = question
+        self.said[question.id] = [place]
         self.follow(self.talk.on_event(question, replayed=False))
 
     @precondition(lambda self: self.asked)
@@ -817,6 +821,10 @@ class Talk(RuleBasedStateMachine):
         anew = next((p.ask for p in self.talk.pending if p.ask.id == happened.id), None)
         if anew is not None:
             self.asked[anew.id] = anew
+            self.said[anew.id] = [anew.place]
+            for first in self.said:
+                if f"[{first}]" in anew.text:
+                    self.said[first].append(anew.place)
         self.follow(effects)
 
     @rule()

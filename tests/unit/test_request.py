@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect, Settle
-from dataflow.request import TRIM_TO, Request, Window, halved
+from dataflow.request import TRIM_TO, Request, Window
 from dataflow.tags import BACKGROUND_HEAD, FILES_NAMED, NAME_LIMIT_CHARS, as_data
 from dataflow.turns import TOKENS_LIMIT, TURNS_LIMIT, UNANSWERED_LIMIT
 from dataflow.window import FIRST_RATIO, IMAGE_TOKENS, message_tokens
@@ -241,18 +241,6 @@ def test_an_old_question_is_asked_again_from_what_came_before_it() -> None:
     talk.on_reply(reply(again, "better"))
     assert [text.split()[0] for text in contents(again)[1::2]] == ["1", "2", "3", "4", "5"]
     assert contents(call_of(talk, ask(92)))[: len(contents(before))] == contents(before)
-
-
-def test_halving_leaves_a_request_that_every_template_takes() -> None:
-    talk = Conversation(WINDOW)
-    for number in range(7):
-        answered(talk, ask(number))
-    messages = call_of(talk, ask(9)).request.messages
-    while len(messages) > 2:
-        shorter = halved(messages)
-        assert len(shorter) < len(messages)
-        messages = shorter
-        check_roles(messages)
 
 
 # --- quotes and files -----------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.slack.fitting import fitted
-from shared.messages import Ask, Attachment, Place, Quote
+from bots.fitting import fitted
+from shared.messages import EVENT_LIMIT_BYTES, Ask, Attachment, Place, Quote
 
 TEXTS = st.text(alphabet=st.sampled_from('a"\\\n\x01日😀'), max_size=400)
 
@@ -53,3 +53,34 @@ def test_a_question_that_is_too_long_by_itself_stays_so(limit: int) -> None:
     found = fitted(ask("w" * 1_000, ["x" * 1_000], []), limit)
     assert found.text == "w" * 1_000
     assert len(found.wire()) > limit
+
+
+def of_one_sign(limit: int) -> st.SearchStrategy[str]:
+    return st.builds(
+        lambda sign, count: sign * count,
+        st.sampled_from(["a", "\x01", "😀", '"', "é"]),
+        st.integers(0, limit),
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.text(max_size=4_000),
+    st.lists(of_one_sign(12_000), max_size=25),
+    st.lists(of_one_sign(64_000), max_size=10),
+)
+def test_other_peoples_words_never_cost_a_question(
+    text: str, quotes: list[str], files: list[str]
+) -> None:
+    """With all that a platform may bring along, whatever a sign takes on the wire."""
+    whole = ask(text or "?", quotes, list(files))
+    found = fitted(whole)
+    assert len(found.wire()) <= EVENT_LIMIT_BYTES
+    assert found.text == whole.text
+    assert [file.name for file in found.attachments] == [file.name for file in whole.attachments]
+
+
+def test_what_fits_is_not_touched() -> None:
+    """Quotes and files are cut only if they have to be."""
+    whole = ask("?", ["x" * 12_000] * 3, ["y" * 150_000])
+    assert fitted(whole) == whole

@@ -17,6 +17,8 @@ def fitted(ask: Ask, limit: int = EVENT_LIMIT_BYTES) -> Ask:
 
     A question that is too large by itself stays so.
     """
+    if not ask.quotes and not ask.attachments:
+        return ask
     excess = len(ask.wire()) - limit
     if excess <= 0:
         return ask
