@@ -1,13 +1,13 @@
 """Questions that can be asked again, and how.
 
 Pure. A newer question keeps what the first one had: files, quotes, persona and model. Quotes must
-never leave their thread.
+never leave their thread, nor reach readers who came into it later and cannot read them.
 """
 
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dataflow.audience import same_thread
+from dataflow.audience import may_recall, same_thread
 from dataflow.saved import Pending
 from dataflow.turns import Turn
 from shared.messages import Again, Ask, Attachment, Edited, Place, Quote
@@ -61,10 +61,15 @@ def ask_anew(event: Again | Edited, text: str, known: Known | None = None) -> As
     return Ask(
         **head,
         attachments=tuple(map(_noted, known.attachments)),
-        quotes=known.quotes if same_thread(known.place, event.place) else (),
+        quotes=known.quotes if _may_quote(known.place, event.place) else (),
         persona=known.persona,
         model=known.model,
     )
+
+
+def _may_quote(said_in: Place, here: Place) -> bool:
+    """Whether others' messages may be quoted again. A thread's readers change while it goes on."""
+    return said_in == here or (same_thread(said_in, here) and may_recall(said_in, here))
 
 
 def _noted(file: Attachment) -> Attachment:

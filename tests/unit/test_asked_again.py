@@ -13,9 +13,11 @@ from dataflow.saved import Saved
 from dataflow.tags import NO_WORDS
 from dataflow.turns import Turn
 from dataflow.unanswered import WAITING_LIMIT
-from shared.messages import Again, Ask, Attachment, Deleted, Edited, Outcome, Quote
+from shared.messages import Again, Ask, Attachment, Deleted, Edited, Outcome, Place, Quote
 from tests.unit.test_conversation import (
     DM,
+    ROOM,
+    ROOM_THREAD,
     START,
     USER,
     WINDOW,
@@ -107,6 +109,23 @@ def test_a_file_that_is_not_kept_says_so_when_it_is_asked_again() -> None:
     talk.on_reply(reply(call))
     (after,) = calls(talk.on_event(ask(3), replayed=False))
     assert "long.txt" in contents(after)[1]
+
+
+@pytest.mark.parametrize(
+    ("there", "kept"),
+    [
+        (ROOM, True),
+        (ROOM.model_copy(update={"space": "S-shared"}), False),
+        (ROOM.model_copy(update={"alone": True}), False),
+        (ROOM_THREAD, False),
+    ],
+)
+def test_quotes_come_again_only_to_those_who_could_read_them(there: Place, *, kept: bool) -> None:
+    """Another company may have come into the channel since, or its history may be closed now."""
+    talk = Conversation(WINDOW)
+    asked(talk, FULL.model_copy(update={"place": ROOM}))
+    found = talk.on_event(event(Again, 2, there, prompt_id="q1"), replayed=False)
+    assert ("Disk full." in str([call.request.messages for call in calls(found)])) == kept
 
 
 def test_what_is_kept_for_asking_again_is_bounded_over_all_questions() -> None:
