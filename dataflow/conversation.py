@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Final
 
 from dataflow.audience import may_recall, same_channel, same_thread
+from dataflow.cuts import Cuts
 from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.known import Known, ask_anew, known_pending, known_turn
 from dataflow.model.notes import without_note
 from dataflow.request import Request, TooLong, Window, request_of
-from dataflow.saved import SAVED, Cut, Pending, Saved
+from dataflow.saved import SAVED, Pending, Saved
 from dataflow.turns import Context, Turn, Turns, turn_of
-from dataflow.unanswered import THREADS_LIMIT, Unanswered, thread_key
+from dataflow.unanswered import Unanswered
 from dataflow.window import FIRST_RATIO, corrected_ratio
 from shared.messages import (
     Again,
@@ -41,7 +42,6 @@ NOT_REMEMBERED: Final = (
     "I no longer remember that question, so I cannot answer it again. Please ask it anew."
 )
 
-UNCUT: Final = Cut(0)
 NOT_ASKED: Final = Request((), 0)
 
 
@@ -54,8 +54,7 @@ class Conversation:
         self._window = window
         self._turns = Turns()
         self._unanswered = Unanswered()
-        # By thread, where its requests begin; the one that was cut last is last.
-        self._cuts: dict[str, Cut] = {}
+        self._cuts = Cuts()
         self._ratio = FIRST_RATIO
         # By question, the request under way without its messages.
         self._requests: dict[str, Request] = {}
@@ -73,7 +72,7 @@ class Conversation:
             ratio=self._ratio,
             latest=self._unanswered.latest,
             unanswered=tuple(self._unanswered.without_answer),
-            cuts=self._cuts,
+            cuts=self._cuts.saved,
         ).dump()
 
     @classmethod
@@ -91,7 +90,7 @@ class Conversation:
             without_answer=saved.unanswered,
             next_order=saved.next_order,
         )
-        conversation._cuts = dict(saved.cuts)
+        conversation._cuts = Cuts(saved.cuts)
         conversation._ratio = saved.ratio
         return conversation
 
@@ -262,9 +261,7 @@ class Conversation:
 
     def _forget_turns(self, chosen: Callable[[Turn], bool]) -> None:
         self._turns.drop(chosen)
-        if self._cuts:
-            left = {thread_key(turn.place) for turn in self._turns}
-            self._cuts = {thread: cut for thread, cut in self._cuts.items() if thread in left}
+        self._cuts.keep(turn.place for turn in self._turns)
 
     def _start(self) -> Iterator[Effect]:
         for pending in self._unanswered.ready():
@@ -282,26 +279,18 @@ class Conversation:
     def _call(self, pending: Pending) -> Effect:
         after = self._unanswered.begin(pending)
         ask, turns = pending.ask, self._turns.before(pending.order)
-        cut = self._cuts.get(thread_key(ask.place), UNCUT)
-        if is_older := pending.order <= cut.first:
-            cut = UNCUT  # asked again, from what came before it
+        cut = self._cuts.first_in(ask.place)
+        if is_older := pending.order <= cut:
+            cut = 0  # asked again, from what came before it
         try:
-            request = request_of(ask, turns, self._window, self._ratio, cut=cut.first)
+            request = request_of(ask, turns, self._window, self._ratio, cut=cut)
         except TooLong:
             return Settle(ask, "refused", TOO_LONG, after)
-        if request.cut > cut.first and not is_older:
-            self._cut(ask.place, request.cut)
+        if request.cut > cut and not is_older:
+            self._turns.cut(ask.place, request.cut)
+            self._cuts.move(ask.place, request.cut)
         self._requests[ask.id] = replace(request, messages=())
         return CallModel(ask, request, pending.replayed, after)
-
-    def _cut(self, place: Place, first: int) -> None:
-        """Later requests of this thread begin at that order."""
-        self._turns.cut(place, first)
-        thread = thread_key(place)
-        self._cuts.pop(thread, None)
-        self._cuts[thread] = Cut(first)
-        while len(self._cuts) > THREADS_LIMIT:
-            del self._cuts[next(iter(self._cuts))]
 
     def _remember(self, pending: Pending, reply: Reply, request: Request) -> None:
         """Keeps the turn. Without an answer only the question is kept, to be asked again."""
