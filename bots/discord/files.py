@@ -53,7 +53,7 @@ async def attached(
         kind = text_or_empty(file.content_type).partition(";")[0].strip().lower()
         ending = PurePath(text_or_empty(file.filename)).suffix.lower()
         size = _size(file) or 0
-        if _is_voice(file):
+        if file.is_voice_message():
             found.append(_unread(file, kind, f"it is a voice message{_length_of(file)}"))
         elif kind in PICTURES and BLOB_LIMIT_BYTES >= size > pictures_room:
             found.append(_unread(file, kind, "together the pictures are larger than 14 MiB"))
@@ -123,11 +123,6 @@ def _unread(file: discord.Attachment, kind: str, why: str) -> Attachment:
     """Names a file that the model cannot read, and says why."""
     media_type = kind or "application/octet-stream"
     return Attachment(name=_name(file), media_type=media_type, note=why)
-
-
-def _is_voice(file: discord.Attachment) -> bool:
-    url: object = file.url
-    return isinstance(url, str) and file.is_voice_message()
 
 
 def _length_of(file: discord.Attachment) -> str:

@@ -123,7 +123,7 @@ async def until(condition: Any, what: str) -> Any:
     [
         ("version", {"v": 7}, "version 7"),
         ("missing", {"text": None}, "text"),
-        ("kind", {"kind": "sing"}, "kind: it is none that this version knows"),
+        ("kind", {"kind": "sing"}, "kind"),
         ("empty", {"text": "  \n "}, "empty"),
         ("late", {"said_at": "yesterday"}, "said_at"),
     ],
