@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from dataflow.model.dialects import DEMO_MODEL, OPENAI_URL
+from dataflow.model.dialects import DEMO, DEMO_MODEL, OPENAI_URL
 from dataflow.model.endpoint import Endpoint
 
 CHECK_S: Final = 3.0
@@ -29,14 +29,38 @@ _RETRIED: Final = "questions wait and are tried again"
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """The settings that an endpoint comes from."""
+
+    base_url: str
+    api_key: str
+    model: str
+
+
+FIRST: Final = Named("OPENAI_BASE_URL", "OPENAI_API_KEY", "THREADWAX_MODEL")
+FALLBACK: Final = Named(
+    "OPENAI_FALLBACK_BASE_URL", "OPENAI_FALLBACK_API_KEY", "THREADWAX_FALLBACK_MODEL"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found. `complaint` is empty if all is well.
+    """What a check found. `fault` is empty if all is well, and `passing` if it may go by itself.
 
     `context_tokens` is the model's window, if the endpoint reports it.
     """
 
-    complaint: str = ""
+    fault: str = ""
+    remedy: str = ""
+    passing: bool = False
     context_tokens: int | None = None
+
+    @property
+    def complaint(self) -> str:
+        """Fault and remedy in one line."""
+        if not self.fault:
+            return ""
+        return f"{self.fault}; {_RETRIED}" if self.passing else f"{self.fault}: {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +81,8 @@ class _Answer:
 
 async def checked(first: Endpoint | None, fallback: Endpoint | None) -> Found:
     """Checks all endpoints at once; the first one is None for the demo model."""
-    endpoints = [endpoint for endpoint in (first, fallback) if endpoint is not None]
-    results = await asyncio.gather(*map(check, endpoints))
+    endpoints = [(one, named) for one, named in ((first, FIRST), (fallback, FALLBACK)) if one]
+    results = await asyncio.gather(*(check(one, named) for one, named in endpoints))
     models = (
         f"model {first.model} at {first.address}" if first else f"{DEMO_MODEL}, on this machine"
     )
@@ -68,12 +92,12 @@ async def checked(first: Endpoint | None, fallback: Endpoint | None) -> Found:
     return Found(models, complaints, results[0].context_tokens if first else None)
 
 
-async def check(endpoint: Endpoint) -> Checked:
-    """Asks an endpoint for its models, and says what is wrong in one line."""
+async def check(endpoint: Endpoint, named: Named = FIRST, *, within_s: float = CHECK_S) -> Checked:
+    """Asks an endpoint for its models, and says what is wrong, with the settings to change."""
     url = (endpoint.base_url or OPENAI_URL).rstrip("/")
     try:
         async with (
-            asyncio.timeout(CHECK_S),
+            asyncio.timeout(within_s),
             aiohttp.ClientSession(trust_env=True) as session,
         ):
             answer = await _models(session, url, endpoint.api_key)
@@ -81,12 +105,20 @@ async def check(endpoint: Endpoint) -> Checked:
                 inner = await _models(session, f"{url}/v1", endpoint.api_key)
                 if _entries(inner) is not None:
                     return Checked(
-                        f"{endpoint.address} is not quite right: set OPENAI_BASE_URL to "
-                        f"{endpoint.address.rstrip('/')}/v1"
+                        f"{endpoint.address} is not quite right",
+                        f"set {named.base_url} to {endpoint.address.rstrip('/')}/v1",
                     )
+    except TimeoutError:
+        cause = f"no answer within {within_s:g} s"
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return Checked(f"cannot reach {endpoint.address}: {_cause(error)}; {_RETRIED}")
-    return _judged(endpoint, answer)
+        cause = _cause(error, named)
+    else:
+        return _judged(endpoint, named, answer)
+    return Checked(
+        f"cannot reach {endpoint.address}: {cause}",
+        f"start it, or check {named.base_url}, which usually ends in /v1",
+        passing=True,
+    )
 
 
 async def _models(session: aiohttp.ClientSession, url: str, key: str) -> _Answer:
@@ -110,25 +142,27 @@ def _entries(answer: _Answer) -> list[dict[str, Any]] | None:
     return [entry for entry in data if isinstance(entry, dict)]
 
 
-def _judged(endpoint: Endpoint, answer: _Answer) -> Checked:
+def _judged(endpoint: Endpoint, named: Named, answer: _Answer) -> Checked:
     where, status = endpoint.address, answer.status
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return Checked(f"{where} refuses the key ({status}): set another OPENAI_API_KEY")
+        return Checked(f"{where} refuses the key ({status})", f"set another {named.api_key}")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Checked(f"{where} is busy or still starting ({status}); {_RETRIED}")
+        fault = f"{where} is busy or still starting ({status})"
+        return Checked(fault, "try again later", passing=True)
     entries = _entries(answer)
     if entries is None:
         return Checked(
             f"{where} has no list of models ({status}), so it may not be an OpenAI-compatible "
-            "endpoint: check OPENAI_BASE_URL, which usually ends in /v1"
+            "endpoint",
+            f"check {named.base_url}, which usually ends in /v1",
         )
     known = {_plain(str(entry.get("id", ""))): entry for entry in entries}
     entry = known.get(_plain(endpoint.model))
-    if entry is None and known:
+    if entry is None and known and endpoint.dialect is not DEMO:
         names = ", ".join(sorted(name for name in known if name.isprintable())[:NAMES_SHOWN])
         return Checked(
-            f"{where} does not list the model {endpoint.model}: set THREADWAX_MODEL to one of its "
-            f"{len(known)} models, for example {names}"
+            f"{where} does not list the model {endpoint.model}",
+            f"set {named.model} to one of its {len(known)} models, for example {names}",
         )
     return Checked(context_tokens=_window(entry or {}))
 
@@ -143,15 +177,13 @@ def _window(entry: dict[str, Any]) -> int | None:
     return next((v for v in values if isinstance(v, int) and v > 0 and v is not True), None)
 
 
-def _cause(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {CHECK_S:g} s"
+def _cause(error: Exception, named: Named) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its host name is not known"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return "no trusted TLS connection is possible"
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | ValueError):
-        return "the address in OPENAI_BASE_URL must begin with http:// or https://"
+        return f"the address in {named.base_url} must begin with http:// or https://"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return (

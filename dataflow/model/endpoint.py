@@ -74,8 +74,8 @@ def window_of(settings: Settings, *, reported_tokens: int | None = None) -> Wind
     )
 
 
-def endpoint_of(settings: Settings) -> Endpoint:
-    """Where the model is now.
+def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
+    """Where the model is now. If it is not `to_ask` questions, nothing is written.
 
     Raises:
         OSError: it should be the demo model, which is not running, or the secret cannot be kept.
@@ -94,12 +94,12 @@ def endpoint_of(settings: Settings) -> Endpoint:
         settings.model or OPENAI_DEFAULT_MODEL,
         DIALECTS[settings.dialect or dialect_of(url)],
         settings.reasoning_effort,
-        _secret(settings) if is_openai(url) else None,
+        _secret(settings) if to_ask and is_openai(url) else None,
     )
 
 
-def fallback_of(settings: Settings) -> Endpoint | None:
-    """The endpoint for when the first one fails, if there is one.
+def fallback_of(settings: Settings, *, to_ask: bool = True) -> Endpoint | None:
+    """The endpoint for when the first one fails, if there is one; `to_ask` as above.
 
     Raises:
         OSError: the secret cannot be kept.
@@ -113,7 +113,7 @@ def fallback_of(settings: Settings) -> Endpoint | None:
         settings.fallback_model or settings.model or OPENAI_DEFAULT_MODEL,
         DIALECTS[dialect_of(url)],
         settings.reasoning_effort,
-        _secret(settings) if is_openai(url) else None,
+        _secret(settings) if to_ask and is_openai(url) else None,
     )
 
 

@@ -2,11 +2,9 @@
 
 from typing import Final
 
-from dataflow.model.dialects import DEMO_MODEL, OPENAI_DEFAULT_MODEL
+from dataflow.model.dialects import DEMO_MODEL, OPENAI_DEFAULT_MODEL, OPENAI_URL
 from shared.nats_address import without_credentials
 from shared.settings import Settings
-
-OPENAI_URL: Final = "https://api.openai.com/v1"
 
 REAL: Final = "for a real one set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
 

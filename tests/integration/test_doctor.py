@@ -133,6 +133,20 @@ async def test_model_endpoint_is_not_there(tmp_path: Path) -> None:
     (finding,) = await doctor.model(Patient(nobody))
     assert finding.grade == "fail"
     assert "OPENAI_BASE_URL" in finding.advice
+    assert not list(tmp_path.iterdir())
+
+
+async def test_the_fallback_is_examined_too(tmp_path: Path) -> None:
+    """Its own settings are named."""
+    both = settings(
+        tmp_path,
+        OPENAI_BASE_URL="http://127.0.0.1:9/v1",
+        OPENAI_FALLBACK_BASE_URL="http://127.0.0.1:9/v1",
+    )
+    first, fallback = await doctor.model(Patient(both))
+    assert (first.subject, fallback.subject) == ("model", "fallback")
+    assert "OPENAI_FALLBACK_BASE_URL" in fallback.advice
+    assert "OPENAI_BASE_URL" in first.advice
 
 
 def test_unknown_platform(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

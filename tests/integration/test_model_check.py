@@ -63,6 +63,17 @@ async def test_each_fault_is_one_plain_line(
     assert "sk-secret" not in found.complaint
 
 
+async def test_a_fault_of_the_fallback_names_its_own_settings(fake_model: FakeModel) -> None:
+    working = endpoint(fake_model.base_url)
+    fake_model.models = [{"id": "fake"}]
+    found = await checked(working, endpoint(fake_model.base_url, "other"))
+    (complaint,) = found.complaints
+    assert "set THREADWAX_FALLBACK_MODEL to one of" in complaint
+    fake_model.models = Refusal(401, {"error": {}})
+    _, complaint = (await checked(working, working)).complaints
+    assert "set another OPENAI_FALLBACK_API_KEY" in complaint
+
+
 async def test_an_address_without_v1_is_corrected(fake_model: FakeModel) -> None:
     url = fake_model.base_url.removesuffix("/v1")
     found = await check(endpoint(url))
