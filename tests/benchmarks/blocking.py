@@ -15,10 +15,10 @@ from typing import Any, Final
 from bots.discord.posting import SHAPE as DISCORD
 from bots.gateway.request import Refused, ask_of
 from bots.parts import Shape, first_part_of, parts_of
-from bots.slack.contents import forwards_of, words_of
+from bots.slack.contents import enclosed_in, words_of
 from bots.slack.live import SHAPE as SLACK
 from bots.slack.text import defanged, escaped, fallback, hosts, mentioned, plain
-from bots.terminal import screen
+from bots.terminal.plain import plain as plain_on_terminal
 from dataflow.model.client import ANSWER_LIMIT_CHARS
 from shared.messages import TEXT_LIMIT_CHARS, Unreadable, event_of
 from tests.benchmarks.figures import Figure, Target
@@ -74,7 +74,7 @@ def _preview(shape: Shape) -> Case:
 CASES: Final[dict[str, Case]] = {
     "a Slack message": Case(SLACK_TEXT_CHARS, lambda t: (plain(t, {}), mentioned(t), hosts(t))),
     "its blocks and attachments": Case(
-        SLACK_TEXT_CHARS, lambda message: (words_of(message), forwards_of(message)), _message
+        SLACK_TEXT_CHARS, lambda message: (words_of(message), enclosed_in(message)), _message
     ),
     "a part for Slack": Case(
         SLACK.text_limit_chars, lambda t: (escaped(defanged(t, frozenset())), fallback(t))
@@ -89,7 +89,7 @@ CASES: Final[dict[str, Case]] = {
     "an event in the stream": Case(
         TEXT_LIMIT_CHARS, _event, lambda t: json.dumps({"kind": "ask", "text": t}).encode()
     ),
-    "an answer in the terminal": Case(ANSWER_LIMIT_CHARS, screen.plain),
+    "an answer in the terminal": Case(ANSWER_LIMIT_CHARS, plain_on_terminal),
 }
 
 
