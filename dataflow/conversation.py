@@ -161,7 +161,8 @@ class Conversation:
         self._note_settled(pending, reply)
         if reply.outcome != "withdrawn" and not pending.forgotten:
             self._remember(pending, reply)
-        if reply.outcome == "answered" and reply.usage is not None:
+        # A look-up finds the usage of an older request, which says nothing about today's estimate.
+        if reply.outcome == "answered" and reply.usage is not None and not pending.at_once:
             self._ratio = corrected_ratio(
                 self._ratio, estimated=estimated, counted=reply.usage.prompt_tokens
             )
@@ -251,10 +252,10 @@ class Conversation:
 
     def _on_late_edit(self, event: Edited, *, replayed: bool) -> list[Effect]:
         """An edit of a question that is not pending: the edit has the words, whoever forgot."""
-        known = self._known(event.prompt_id, event.place)
         if not event.ask_again and event.prompt_id not in self._unanswered:
             return []  # people correct a typo, and have their answer
         self._unanswered.pop(event.prompt_id, None)
+        known = self._known(event.prompt_id, event.place)
         if known is None:
             return self._on_ask(Pending(ask_anew(event, event.text), replayed))
         if known.text == event.text:
