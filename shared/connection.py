@@ -109,7 +109,7 @@ class Connection:
         self.client: Client = _Client()
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.missing: Counter[str] = Counter()
-        """How many readers of this process wait for each stream or consumer that is not there."""
+        """For each missing stream or consumer, how many readers of this process wait for it."""
         self._server = without_credentials(url)
         self._url = url
         self._on_closed = on_closed
