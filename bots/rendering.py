@@ -29,7 +29,7 @@ QUOTE_LIMIT_CHARS: Final = 8
 replaced in them."""
 
 _DEEP: Final = 4
-"""The level of the first heading that Discord does not draw."""
+"""Discord draws headings up to level 3; this is the first level that it shows as plain text."""
 
 _BLOCK_HINT: Final = re.compile(
     r"\||\$\$|\\\[|\[[ xX]\]|####|==|-[ \t]*-|\*[ \t]*\*[ \t]*\*|_[ \t]*_[ \t]*_"

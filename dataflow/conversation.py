@@ -141,7 +141,8 @@ class Conversation:
         self._unanswered.settle(pending, reply)
         if not pending.forgotten:
             self._remember(pending, reply, request)
-        if reply.outcome == "answered" and reply.usage is not None:
+        # A look-up finds the usage of an older request, which says nothing about today's estimate.
+        if reply.outcome == "answered" and reply.usage is not None and not pending.at_once:
             estimated, counted = request.estimated_tokens, reply.usage.prompt_tokens
             self._ratio = corrected_ratio(self._ratio, estimated=estimated, counted=counted)
         return [*self._edited_since(pending, reply), *self._start()]
@@ -209,10 +210,10 @@ class Conversation:
 
     def _on_late_edit(self, event: Edited, *, replayed: bool) -> list[Effect]:
         """An edit of a question that is not pending: the edit has the words, whoever forgot."""
-        known = self._known(event.prompt_id, event.place)
         if not event.ask_again and event.prompt_id not in self._unanswered.without_answer:
             return []  # people correct a typo, and have their answer
         self._unanswered.without_answer.pop(event.prompt_id, None)
+        known = self._known(event.prompt_id, event.place)
         if known is None:
             if not event.text.strip():
                 return []

@@ -118,7 +118,7 @@ def _make(store: Path) -> None:
                 # opens the file itself, so we cannot set it per connection.
                 connection.execute(f"PRAGMA default_cache_size = {CACHE_PAGES}")
         for left_over in (*store.glob(f"{at_rest.FILE}*"), *store.glob("*.sqlite3-*")):
-            # Everything is read again from the stream, onto nothing.
+            # The stream is read again from its beginning: nothing of an earlier store may remain.
             left_over.unlink()
         sync_folder(made)
         made.rename(store)

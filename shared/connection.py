@@ -80,7 +80,7 @@ class Connection:
         self.client: Client = CarefulClient(self._address)
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.missing: Counter[str] = Counter()
-        """How many readers of this process wait for each stream or consumer that is not there."""
+        """For each missing stream or consumer, how many readers of this process wait for it."""
         self.server = self._address.shown
         """The address that was given, as it may be shown."""
         self._on_closed = on_closed

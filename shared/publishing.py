@@ -132,6 +132,7 @@ class Publishing(Connection):
                 self._log_over_quota(headers["Nats-Msg-Id"])
                 raise OverQuota("the server keeps no more messages of this user") from error
             if is_full(error):
+                self._log_full()
                 raise StoreFull("the store of questions is full") from error
             raise Unavailable(f"NATS does not store now: {error.description}") from error
         except nats.errors.MaxPayloadError as error:
@@ -151,6 +152,13 @@ class Publishing(Connection):
             raise Unavailable(f"NATS does not store now: {error.description}") from error
         except TRANSIENT as error:
             raise Unavailable("NATS does not answer now") from error
+
+    def _log_full(self) -> None:
+        if times := self._seldom.times("full", time.monotonic()):
+            logger().error(
+                "refused: the store of questions is full", times=times,
+                remedy=f"make room in the stream {names.PROMPTS}: see docs/deploy.md, Full streams",
+            )  # fmt: skip
 
     def _log_over_quota(self, prompt_id: str) -> None:
         if times := self._seldom.times("over quota", time.monotonic()):

@@ -214,7 +214,7 @@ class Questions:
         if (common := await self._about(team, changed)) is not None:
             name = event_id(team.id, changed.old.channel, changed.old.ts, "deleted")
             await self._desk.stored(team, Deleted(id=name, **common), changed.old.user)
-            # A delivery of the question that comes later must not ask it.
+            # Slack may deliver the deleted question once more: it must not be asked then.
             self._taken.add(changed.old.id)
 
     async def _edit(self, team: Team, changed: Changed, new: Said) -> None:

@@ -479,13 +479,16 @@ async def test_the_server_has_a_limit_for_one_user_as_well(bus: Bus) -> None:
     assert isinstance(results[-1], OverQuota)
 
 
-async def test_a_full_stream_is_not_one_users_doing(bus: Bus) -> None:
-    """Then the person is asked to come back, and not told to have asked too much."""
+async def test_a_full_stream_is_not_one_users_doing(bus: Bus, logged: list[Any]) -> None:
+    """The person is asked to come back, and the operator, once, to make room."""
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_bytes=1000))
     assert await bus.publish(question("ada", 1, "hello"))
-    with pytest.raises(StoreFull):
-        await bus.publish(question("ada", 2, "x" * 1000))
+    for number in (2, 3):
+        with pytest.raises(StoreFull):
+            await bus.publish(question("ada", number, "x" * 1000))
+    lines = [line["event"] for line in logged]
+    assert lines.count("refused: the store of questions is full") == 1
 
 
 async def test_the_first_reply_stands(nats: NatsServer, bus: Bus) -> None:

@@ -1,5 +1,6 @@
 """The conversation's rules, also as a state machine that tries to break them."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -134,6 +135,17 @@ def test_the_same_question_twice_is_asked_once() -> None:
         assert restarted.on_event(ask(1), replayed=False) == []
         assert restarted.on_reply(answered) == []
         assert len(restarted.turns) == 1
+
+
+def test_a_reply_that_was_found_again_says_nothing_about_tokens() -> None:
+    """Its usage is that of another request than the one that was estimated now."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
+    talk.on_reply(answered := reply(first, usage=20))
+    before = talk.dump()
+    talk.on_event(ask(1), replayed=False)
+    talk.on_reply(answered)
+    assert json.loads(talk.dump())["ratio"] == json.loads(before)["ratio"]
 
 
 def test_a_question_whose_reply_is_lost_is_answered_but_not_remembered_again() -> None:
