@@ -89,7 +89,7 @@ def without_memory_of_questions(patch: pytest.MonkeyPatch) -> None:
     on_ask = Conversation._on_ask
 
     def forgetful(self: Conversation, new: Pending) -> list[Effect]:
-        self._unanswered._settled.clear()
+        self._unanswered.settled.clear()
         return on_ask(self, new)
 
     patch.setattr(Conversation, "_on_ask", forgetful)

@@ -12,8 +12,8 @@ SEED = 20261778  # kills the flow, nats-server and an adapter, among nine faults
 ROUNDS = 5
 
 HEARS_EVERYTHING = """
-import dataflow.request, dataflow.conversation
-dataflow.request.may_recall = dataflow.conversation.may_recall = lambda said_in, here: True
+import dataflow.audience
+dataflow.audience.may_recall = lambda said_in, here: True
 """
 
 

@@ -58,7 +58,11 @@ async def test_every_way_to_ask_is_answered_in_its_place(
         fake = system.fake
 
         post = await fake.post_in_forum("Wax", "is it sticky?")
-        await fake.until(lambda: any("to: is it sticky?" in text for text in fake.read(post)))
+        await fake.until(
+            lambda: any(
+                text.startswith("answer") and "is it sticky?" in text for text in fake.read(post)
+            )
+        )
 
         edited = await fake.say("old words", mention=True)
         await system.answered(edited)

@@ -50,7 +50,9 @@ class World:
 
 
 def echo(request: dict[str, Any]) -> str:
-    return f"re: {request['messages'][-1]['content']} " + "and so on " * 12
+    """Repeats the question, without what was said elsewhere."""
+    said = str(request["messages"][-1]["content"]).rpartition("</background>\n\n")[2]
+    return f"re: {said} " + "and so on " * 12
 
 
 def expected(text: str) -> str:

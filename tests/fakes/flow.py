@@ -4,8 +4,10 @@ Speaks to a real NATS through the real bus. It keeps no conversation.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Final
 
 from nats.aio.msg import Msg
 
@@ -14,6 +16,8 @@ from shared import names
 from shared.bus import Bus
 from shared.follow import Position, follow
 from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop, event_of
+
+AGAIN_S: Final = 0.2
 
 
 class FakeFlow:
@@ -100,8 +104,11 @@ class FakeFlow:
                 await self._released.wait()
                 await self._reply(ask, f"echo {ask.text}", "answered")
             case "stoppable":
-                await self._show(ask, "said so far")
-                await self._stops.setdefault(ask.id, asyncio.Event()).wait()
+                stopped = self._stops.setdefault(ask.id, asyncio.Event())
+                while not stopped.is_set():  # a partial may be lost
+                    await self._show(ask, "said so far")
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stopped.wait(), AGAIN_S)
                 await self._reply(ask, "said so far, then stopped", "stopped")
             case "grow":
                 text = grown(self.GROWN_PARTS)
@@ -110,8 +117,9 @@ class FakeFlow:
                     await asyncio.sleep(0.01)
                 await self._reply(ask, text, "answered")
             case "retried":
-                await self._show(ask, "First try.\n\nIt")
-                await asyncio.sleep(0.5)
+                for _ in range(5):  # a partial may be lost
+                    await self._show(ask, "First try.\n\nIt")
+                    await asyncio.sleep(AGAIN_S)
                 await self._reply(ask, "Second try.", "answered")
             case "slow":
                 for reason in self.REASONS:

@@ -156,7 +156,7 @@ async def test_an_answer_of_an_earlier_chat_is_told_apart(
 ) -> None:
     """What the last chat did not wait for is shown in the next, not as that one's answer."""
     with chat(chat_environment) as typed:
-        await typed.until("you> ")
+        await typed.until("you>")
         typed.type("wait for me\r")
         await flow.until_asked("wait for me")
         typed.process.kill()
@@ -231,7 +231,7 @@ async def test_a_second_chat_of_the_same_user_is_offered_another_name(
     """Two would take each other's answers; another user chats at the same time."""
     del flow
     with chat(chat_environment) as typed:
-        await typed.until("you> ")
+        await typed.until("you>")
         code, out, err = await piped(chat_environment, b"hi\n")
         assert (code, out) == (1, "")
         assert f"A chat as 'ada' is already open in process {typed.process.pid}." in err

@@ -105,6 +105,7 @@ async def test_a_large_paste_is_one_question(typed: Typed, flow: FakeFlow) -> No
     typed.type(PASTE.format(text))
     await typed.until("line 1999 of")
     typed.type("\r")
+    await typed.until("echo line 0 of")
     await flow.until_asked(text)
 
 
@@ -115,6 +116,7 @@ async def test_a_question_that_is_too_long_comes_back(typed: Typed, flow: FakeFl
     typed.type("\r")
     await typed.until("has 100,001 characters")
     typed.type("\x7f\r")  # the backspace key
+    await typed.until("thinking")
     await flow.until_asked("x" * 100_000)
 
 
@@ -449,7 +451,9 @@ async def test_questions_are_remembered_in_a_private_file(
         await typed.until("you>")
         typed.type(UP)
         await typed.until("you> two\n     lines$")
-        typed.type(f"{CTRL_C}{CTRL_R}pla")
+        typed.type(CTRL_C)
+        await typed.until("\\^C\nyou>$")
+        typed.type(f"{CTRL_R}pla")
         await typed.until("you> plain")
         typed.type("\r\r")
         await typed.until("echo plain")

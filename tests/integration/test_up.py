@@ -431,7 +431,7 @@ def test_second_chat_joins_what_runs_already(tmp_path: Path) -> None:
         assert second.returncode == 0, second.stderr
         assert "Paris" in second.stdout
         assert "joining" in second.stderr
-        assert "ready" not in second.stderr
+        assert " ready " not in second.stderr
         assert processes_of(tmp_path) == before
         assert first.poll() is None
     finally:
