@@ -221,7 +221,10 @@ class Relay:
             return  # lossy by design
         if partial.prompt_id in self._in_hand:
             return
-        # Otherwise it would appear above an older answer that is still to be shown.
+        # Otherwise it would appear above an older answer that is still to be shown. An early status
+        # may: the platform takes it away before the answer begins.
         thread = thread_of(partial.user, partial.place)
-        may_open = thread not in self._queues and self._order.allows_preview(partial.after)
+        may_open = thread not in self._queues and (
+            partial.early or self._order.allows_preview(partial.after)
+        )
         self._previews.see(partial, may_open=may_open)

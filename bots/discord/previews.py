@@ -12,7 +12,7 @@ from typing import Final
 
 import discord
 
-from bots.discord.buttons import STOP, marks_on
+from bots.discord.buttons import UNFINISHED, UNQUEUE, marks_on
 from bots.discord.channels import Channels
 from bots.discord.clock import DiscordClock
 from bots.discord.raw import Json
@@ -26,12 +26,16 @@ PREVIEWS_KEPT: Final = 2048
 
 @dataclass(slots=True)
 class Preview:
-    """A message that shows a growing answer; `replaced_by` is the one that took its place."""
+    """A message that shows a growing answer; `replaced_by` is the one that took its place.
+
+    `early`: it only says why there is no answer, and an older answer may come below it.
+    """
 
     channel: int
     message: int
     text: str
     at: float
+    early: bool = False
     replaced_by: str = ""
 
 
@@ -51,11 +55,23 @@ class Previews:
 
     def keep(self, prompt_id: str, sent: Json) -> None:
         """Remembers the message that is one."""
+        early = any(mark.kind == UNQUEUE for mark in marks_on(sent))
         self._known[prompt_id] = Preview(
-            int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic()
+            int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic(), early
         )
         while len(self._known) > PREVIEWS_KEPT:
             self._known.popitem(last=False)
+
+    async def begun(self, prompt_id: str) -> Preview | None:
+        """The preview of an answer that may begin now: an early one is deleted.
+
+        Raises:
+            Later: it is not certain that an early one is gone.
+        """
+        preview = self._known.get(prompt_id)
+        if preview is not None and preview.early:
+            await self.remove(prompt_id)
+        return self._known.get(prompt_id)
 
     def drop(self, prompt_id: str) -> None:
         """Forgets it."""
@@ -118,4 +134,4 @@ class Previews:
 
 def is_preview(message: Json, prompt_id: str) -> bool:
     """Whether a message shows an answer that is not complete."""
-    return any(mark.prompt == prompt_id and mark.kind == STOP for mark in marks_on(message))
+    return any(mark.prompt == prompt_id and mark.kind in UNFINISHED for mark in marks_on(message))

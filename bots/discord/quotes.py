@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bots.discord.buttons import STOP, marks_on
+from bots.discord.buttons import UNFINISHED, marks_on
 from bots.discord.fields import dict_in, number_in
 from bots.discord.raw import Json, author_of, id_of
 from bots.discord.readable import Naming
@@ -105,7 +105,7 @@ class Reader:
                 # Only an answer's last part has buttons; the parts before it are the same person's.
                 marks = marks_on(message)
                 owner = marks[0].owner if marks else owner
-                growing = any(mark.kind == STOP for mark in marks)
+                growing = any(mark.kind in UNFINISHED for mark in marks)
                 wanted = owner not in {None, self.asker} and not growing and is_worded(message)
             else:
                 owner = None

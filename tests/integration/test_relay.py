@@ -661,6 +661,32 @@ async def test_a_younger_answer_does_not_grow_before_an_older_one_that_waits(
     assert platform.texts(older.user) == ["older", "younger"]
 
 
+async def test_an_early_status_is_shown_and_the_answer_after_it_waits_for_its_turn(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """The person learns that the question waits, but its text stays behind the older answer."""
+    older, younger = reply("ada", 1, "older"), reply("ada", 2, "younger", after="ada-1")
+    growing = partial(younger, "you", 2).model_copy(update={"after": "ada-1"})
+    async with relaying(bus, platform):
+        await ready_for_partials(bus, platform)
+        queued = partial(younger, "", 1).model_copy(update={"status": "queued", "early": True})
+        await bus.show(queued)
+        await platform.until(lambda: bool(platform.shown))
+        await bus.show(growing)
+        await bus.show(partial(reply("bob", 1, "x"), "nobody waits for ada", 1))
+        await platform.until(lambda: len(platform.shown) == 2)
+        assert [p.text for p in platform.shown] == ["", "nobody waits for ada"]
+        await bus.journal(older)
+        await until_acknowledged(bus, 2)
+        await bus.show(growing.model_copy(update={"sequence": 3}))
+        await platform.until(lambda: len(platform.shown) == 3)
+        await bus.journal(younger)
+        await until_acknowledged(bus, 3)
+    assert [p.text for p in platform.shown][2:] == ["you"]
+    assert platform.texts(older.user) == ["older", "younger"]
+    assert platform.finds == []
+
+
 async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_restart(
     bus: Bus, platform: FakePlatform
 ) -> None:
