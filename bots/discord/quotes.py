@@ -16,12 +16,12 @@ from bots.discord.readable import Naming
 from bots.discord.rich_message import (
     MESSAGE_CHARS,
     REPLY,
-    STARTER,
     forwards_of,
     is_worded,
     name_of,
     previews_text,
     rich_text,
+    started_by,
 )
 from shared.messages import Quote
 
@@ -69,6 +69,7 @@ def quotes_of(raw: Json, naming: Naming, me: int) -> tuple[Quote, ...]:
 
 def quote_of(message: Json, naming: Naming, me: int, limit: int = MESSAGE_CHARS) -> Quote:
     """A message as a quotation; an answer of the bot's own without its buttons."""
+    message = started_by(message)
     text = rich_text(message, naming, limit=limit, bare=author_of(message) == me)
     return Quote(author=name_of(dict_in(message.get("author"))), text=text or NOTHING_TO_READ)
 
@@ -97,9 +98,7 @@ class Reader:
         """The messages that are news to the conversation of the asker."""
         owner: int | None = None
         for raw in newest_first:
-            message = raw
-            if number_in(raw.get("type")) == STARTER:  # the message on which the thread was opened
-                message = dict_in(raw.get("referenced_message"))
+            message = started_by(raw)
             number, author = id_of(message), author_of(message)
             if author == self.me:
                 # Only an answer's last part has buttons; the parts before it are the same person's.

@@ -113,8 +113,34 @@ LAYOUT = [
         ({"type": 18, "content": "plans"}, "[started a thread: plans]"),
         ({"type": 46, "embeds": [{"type": "poll_result", "fields": [
             {"name": "poll_question_text", "value": "Lunch?"},
-            {"name": "victor_answer_text", "value": "Pizza"}]}]},
-         "[A poll has closed.]\n[embed]\npoll_question_text: Lunch?\nvictor_answer_text: Pizza"),
+            {"name": "victor_answer_votes", "value": "3"}, {"name": "total_votes", "value": "5"},
+            {"name": "victor_answer_id", "value": "1"},
+            {"name": "victor_answer_text", "value": "Pizza"},
+            {"name": "victor_answer_emoji_name", "value": "🍕"}]}]},
+         "[A poll has closed.]\n[embed]\nLunch?\nMost votes: 🍕 Pizza\n3 of 5 votes"),
+        ({"type": 46, "embeds": [{"type": "poll_result", "fields": [
+            {"name": "poll_question_text", "value": "Lunch?"},
+            {"name": "total_votes", "value": "0"}]}]},
+         "[A poll has closed.]\n[embed]\nLunch?\n0 votes"),
+        ({"poll": POLL | {"results": {"is_finalized": True, "answer_counts": [
+            {"id": 1, "count": 1}, {"id": 2, "count": "<@2>"}]}, "allow_multiselect": False}},
+         "[poll] Lunch?\n- Pizza: 1 vote\n- 🍣 Sushi: 0 votes\n(closed)"),
+        ({"type": 21, "referenced_message": message(content="the start")}, "the start"),
+        ({"type": 21, "referenced_message": None}, ""),
+        ({"type": 19, "content": "why?", "referenced_message": message(embeds=[ALERT])},
+         ("[answers Bob: Alerts Grafana Disk almost full (https://grafana.example/d/1) db1 is at "
+          "97 % Host: db1 Since: 9:58 []\nwhy?")),
+        ({"type": 19, "content": "hi", "referenced_message": message(type=7)},
+         "[answers Bob: [joined the server]]\nhi"),
+        ({"type": 19, "content": "hi", "referenced_message": message(
+            type=21, referenced_message=message(content="the start"))},
+         "[answers Bob: the start]\nhi"),
+        ({"attachments": [{**FILE, "title": "Année 2026", "filename": "Annee_2026.pdf"}]},
+         "[file: Année 2026 (Annee_2026.pdf)]"),
+        ({"components": [
+            {"type": 12, "items": [{"media": {"url": "https://x.example/a.png"}, "spoiler": True}]},
+            {"type": 13, "file": {"url": "attachment://n.txt"}, "spoiler": True}]},
+         "[picture: a.png, hidden as a spoiler]\n[file: n.txt, hidden as a spoiler]"),
         ({"type": 77}, "[a notice by Discord]"),
         ({"type": 77, "content": "x"}, "[a notice by Discord: x]"),
         ({"type": 19, "content": "no", "referenced_message": message(content="is it\nred?")},
