@@ -106,8 +106,7 @@ class Poster:
         if preview is not None and time.monotonic() - preview.at < EDIT_EVERY_S:
             return
         room = SHAPE.text_limit_chars - len(f"\n{CURSOR}")
-        shown = await first_part_of(SHAPE, partial.text or partial.status, room=room)
-        if not shown:
+        if not (shown := await first_part_of(SHAPE, partial.text or partial.status, room=room)):
             return
         text = shown + ("\n" if shown.endswith("`") else "") + CURSOR
         if preview is not None and preview.text == text:
@@ -172,8 +171,7 @@ class Poster:
 
     async def say(self, address: Address, text: str, key: str) -> None:
         """Replies to a message with a sentence of the bot's own. Best effort."""
-        body = body_of(text, [])
-        body |= bodies.reference_to(address)
+        body = body_of(text, []) | bodies.reference_to(address)
         with suppress(*FAILURES, PostError):
             await self._channels.send_once(int(address["channel"]), body, key)
 
@@ -227,8 +225,7 @@ class Poster:
         The preview's nonce would then only find the deleted message again.
         """
         reply = part.reply
-        preview = self._previews.get(reply.prompt_id)
-        if preview is not None:
+        if (preview := self._previews.get(reply.prompt_id)) is not None:
             reference = bodies.reference(reply.address)
             with suppress(discord.NotFound):
                 return await self._previews.complete(preview, part, body, reference)
@@ -257,6 +254,8 @@ class Poster:
             channel = await self._channels.place(partial.address)
             if channel == int(partial.address["channel"]):
                 body = {**body, **bodies.reference(partial.address)}
+            if partial.early:
+                self._previews.expect_early(partial.prompt_id, partial.address)
             key = f"{partial.prompt_id}.{'early' if partial.early else 0}"
             sent = await self._channels.send_once(channel, body, key, preview=True)
         self._previews.keep(partial.prompt_id, sent)

@@ -20,6 +20,7 @@ from bots.discord.refusals import FAILURES, post_error
 from bots.platform import Later, Part, PostError
 from bots.replacing import is_replaced
 from shared.log import logger
+from shared.messages import Address
 
 PREVIEWS_KEPT: Final = 2048
 
@@ -48,10 +49,18 @@ class Previews:
         self._clock = clock
         self._new_message_after_s = new_message_after_s
         self._known: OrderedDict[str, Preview] = OrderedDict()
+        self._early: OrderedDict[str, Address] = OrderedDict()
+        """Answers with an early message that Discord may have taken without saying so."""
 
     def get(self, prompt_id: str) -> Preview | None:
         """The preview of an answer."""
         return self._known.get(prompt_id)
+
+    def expect_early(self, prompt_id: str, address: Address) -> None:
+        """An early message is about to be posted."""
+        self._early[prompt_id] = address
+        while len(self._early) > PREVIEWS_KEPT:
+            self._early.popitem(last=False)
 
     def keep(self, prompt_id: str, sent: Json) -> None:
         """Remembers the message that is one."""
@@ -59,6 +68,7 @@ class Previews:
         self._known[prompt_id] = Preview(
             int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic(), early
         )
+        self._early.pop(prompt_id, None)
         while len(self._known) > PREVIEWS_KEPT:
             self._known.popitem(last=False)
 
@@ -67,7 +77,13 @@ class Previews:
 
         Raises:
             Later: it is not certain that an early one is gone.
+            discord.DiscordException: Discord does not say what it has taken.
         """
+        if (address := self._early.get(prompt_id)) is not None:
+            for message in await self._channels.own_below(address):
+                if is_preview(message, prompt_id):
+                    self.keep(prompt_id, message)
+            self._early.pop(prompt_id, None)
         preview = self._known.get(prompt_id)
         if preview is not None and preview.early:
             await self.remove(prompt_id)

@@ -94,3 +94,17 @@ async def test_a_command_says_it_in_its_placeholder(world: DiscordWorld) -> None
     await world.platform.post(part(event, "wax"))
     (posted,) = world.fake.posts(where(event))
     assert (posted["content"], posted["id"]) == ("wax", shown["id"])
+
+
+async def test_a_status_that_discord_took_without_saying_so_goes_away(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for before the answer begins."""
+    monkeypatch.setattr(posting, "PREVIEW_WITHIN_S", 0.3)
+    event = await asked(world, channel=await world.fake.direct(), mention=False)
+    world.fake.fail("POST", r"/messages$", kind="lost", times=9)
+    await show(world, event, QUEUED, 1, early=True)
+    assert world.fake.read(where(event)) == [QUEUED + posting.CURSOR]
+    world.fake.faults.clear()
+    await world.platform.post(part(event, "wax"))
+    assert world.fake.read(where(event)) == ["wax"]
