@@ -158,6 +158,8 @@ class ModelClient:
         for by_fallback in self._order():
             try:
                 calls = self._calls_for(question, by_fallback=by_fallback)
+                if by_fallback:
+                    question.on_wait("fallback")
                 chunks = await self._begun(calls, question)
             except ModelError as error:
                 if self._fallback is None or not (by_fallback or error.why in ELSEWHERE):

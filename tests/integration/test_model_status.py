@@ -92,6 +92,7 @@ async def world(
     await model.close()
 
 
+FALLBACK = sentence("fallback", GIVE_UP_S)
 SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, SHARE = (
     sentence(waiting, GIVE_UP_S)
     for waiting in (
@@ -155,6 +156,24 @@ async def test_an_endpoint_that_is_away_is_mentioned(world: World, fake_model: F
     await world.until(UNREACHABLE)
     await fake_model.start(port)
     assert (await answer).outcome == "answered"
+
+
+async def test_a_fallback_that_is_slow_is_mentioned(world: World, fake_model: FakeModel) -> None:
+    """Instead of the first model, which is not waited for any more."""
+    fake_model.delay_s = 1.0
+    away = FakeModel()
+    await away.start()
+    address = away.base_url
+    await away.stop()
+    model = ModelClient(
+        lambda: Endpoint(address, "key", "first", DIALECTS["vllm"]),
+        fallback=Endpoint(fake_model.base_url, "key", "second", DIALECTS["vllm"]),
+        answer_tokens=50, give_up_after_s=GIVE_UP_S, silence_s=20.0, rng=random.Random(1),
+    )  # fmt: skip
+    world.answering._model = model
+    assert (await world.ask("ada")).outcome == "answered"
+    assert world.statuses == [FALLBACK]
+    await model.close()
 
 
 async def test_a_new_reason_is_a_new_status(world: World, fake_model: FakeModel) -> None:
