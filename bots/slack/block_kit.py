@@ -16,6 +16,9 @@ from bots.slack.shapes import mapping, mappings, text, value
 DEPTH: Final = 8
 """Lists inside quotes inside sections; Slack itself nests half as deep."""
 
+BLOCKS: Final = 100
+"""Slack takes 50 in a message."""
+
 OPTIONS: Final = 20
 """Limit for the choices of one group of radio buttons or check boxes."""
 
@@ -57,11 +60,14 @@ def lines_of(
 
     `skip_rich_text`: the message's own text has the same words.
     """
-    for block in blocks if isinstance(blocks, list) else ():
+    found = blocks if isinstance(blocks, list) else []
+    for block in found[:BLOCKS]:
         kind = text(block, "type")
         if (skip_rich_text and kind == "rich_text") or (not buttons and kind in _BUTTONS):
             continue
         yield from _element(block, DEPTH)
+    if len(found) > BLOCKS:
+        yield f"[cut: {len(found) - BLOCKS:,} more blocks]"
 
 
 def _element(element: object, depth: int) -> Iterable[str]:

@@ -158,8 +158,6 @@ class ModelClient:
         for by_fallback in self._order():
             try:
                 calls = self._calls_for(question, by_fallback=by_fallback)
-                if by_fallback:
-                    question.on_wait("fallback")
                 chunks = await self._begun(calls, question)
             except ModelError as error:
                 if self._fallback is None or not (by_fallback or error.why in ELSEWHERE):
@@ -195,6 +193,7 @@ class ModelClient:
 
     def _calls_for(self, question: _Question, *, by_fallback: bool) -> Calls:
         if by_fallback and self._fallback is not None:
+            question.on_wait("fallback")
             # A place's own model is one of the first endpoint.
             endpoint, name = self._fallback, self._fallback.model
         else:

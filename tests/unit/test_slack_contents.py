@@ -419,6 +419,8 @@ def test_a_giant_message_is_cut_with_a_note() -> None:
     assert found.endswith("[cut: 18,022 more characters]") or "[cut: " in found
     (one,) = enclosed_in({"attachments": [{"text": "b" * 9_000}]})
     assert one == Enclosed("", "b" * 8_000 + "\n[cut: 1,000 more characters]")
+    blocks = words_of({"bot_id": "B1", "blocks": [BLOCKS["section"][0]] * 10_000})
+    assert blocks.endswith("\n[cut: 9,900 more blocks]")
     many = enclosed_in({"attachments": [{"text": str(n)} for n in range(30)]})
     assert many[-1].text == "[cut: 20 more attachments]"
 
