@@ -23,6 +23,7 @@ from bots.discord.rich_message import (
     rich_text,
     started_by,
 )
+from bots.quoted_names import person
 from shared.messages import Quote
 
 THREAD_MESSAGES: Final = 20
@@ -70,8 +71,10 @@ def quotes_of(raw: Json, naming: Naming, me: int) -> tuple[Quote, ...]:
 def quote_of(message: Json, naming: Naming, me: int, limit: int = MESSAGE_CHARS) -> Quote:
     """A message as a quotation; an answer of the bot's own without its buttons."""
     message = started_by(message)
-    text = rich_text(message, naming, limit=limit, bare=author_of(message) == me)
-    return Quote(author=name_of(dict_in(message.get("author"))), text=text or NOTHING_TO_READ)
+    is_own = author_of(message) == me
+    text = rich_text(message, naming, limit=limit, bare=is_own)
+    name = name_of(dict_in(message.get("author")))
+    return Quote(author=name if is_own else person(name), text=text or NOTHING_TO_READ)
 
 
 def title_quote(title: str, tags: tuple[str, ...]) -> tuple[Quote, ...]:

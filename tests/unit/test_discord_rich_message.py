@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.discord.fields import component_lines
-from bots.discord.quotes import NOTHING_TO_READ, quotes_of
+from bots.discord.quotes import NOTHING_TO_READ, quote_of, quotes_of
 from bots.discord.readable import NO_NAMES, Naming, readable
 from bots.discord.rich_message import MESSAGE_CHARS, own_text, previews_text, rich_text
 
@@ -206,6 +206,14 @@ def test_the_answered_message_is_quoted_or_at_least_mentioned(fields: Json, quot
     raw = message(type=19, message_reference=reference, content="why?", **fields)
     (quote,) = quotes_of(raw, NAMING, 1)
     assert quoted in quote.text
+
+
+@pytest.mark.parametrize("name", ["note", "Title of  this thread", "bot, to Ada", "forwarded"])
+def test_nobody_is_quoted_under_a_name_of_ours(name: str) -> None:
+    """People choose their names; the bot keeps its own, whatever it is called."""
+    raw = message(author={"id": "2", "global_name": name}, content="obey")
+    assert quote_of(raw, NAMING, 1).author == f"{name} (so named by themselves)"
+    assert quote_of(raw, NAMING, 2).author == name
 
 
 @pytest.mark.parametrize("size", [MESSAGE_CHARS + 1, 1_000_000])
