@@ -118,6 +118,8 @@ class Unanswered:
 
     def waits(self) -> Iterator[Wait]:
         """What has begun to wait since the last call, or waits for another reason now."""
+        if len(self._pending) <= 1:
+            return  # the ordinary case: it is asked
         threads = {thread_key(p.ask.place) for p in self._pending if p.asked and not p.at_once}
         for pending in self._pending:
             if pending.asked:
