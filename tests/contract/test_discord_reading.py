@@ -145,7 +145,7 @@ async def test_a_giant_alert_is_asked_about(world: DiscordWorld) -> None:
     assert len(ask.quotes) == 1
     assert [file.name for file in ask.attachments] == list(files)
     assert all(file.text or file.note for file in ask.attachments)
-    assert any(file.note for file in ask.attachments)
+    assert any(file.note or "[cut: " in (file.text or "") for file in ask.attachments)
 
 
 # --- what somebody sends --------------------------------------------------------------------------
