@@ -93,7 +93,7 @@ class Answering:
         if draft is None and not self._stopping:
             draft = self._queued[effect.ask.id] = self._draft_of(effect.ask)
         if draft is not None:
-            draft.queue(effect.queued)
+            draft.queue(effect.queued, effect.after)
 
     def _draft_of(self, ask: Ask) -> Draft:
         return Draft(self._bus, ask, give_up_after_s=self._model.give_up_after_s)

@@ -49,10 +49,10 @@ class Draft:
         """What was said so far."""
         return "".join(self._pieces)
 
-    def queue(self, queued: Queued) -> None:
+    def queue(self, queued: Queued, after: str | None) -> None:
         """The question waits before it is asked."""
         self._begin()
-        self._early = queued == "thread"
+        self._after, self._early = after, queued == "thread"
         self.wait(queued)
 
     def ask(self, after: str | None) -> None:

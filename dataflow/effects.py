@@ -49,11 +49,13 @@ class Cancel:
 class Wait:
     """Tell the person why their question is not asked yet, if that takes long.
 
-    It ends with the `CallModel`, `Settle` or `Cancel` of the same question.
+    It ends with the `CallModel`, `Settle` or `Cancel` of the same question. `after` is as there, if
+    the reply before this one is in the journal.
     """
 
     ask: Ask
     queued: Queued
+    after: str | None = None
 
 
 Effect = CallModel | Settle | Cancel | Wait

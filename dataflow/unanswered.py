@@ -21,6 +21,9 @@ IN_FLIGHT_LIMIT: Final = 3
 WAITING_LIMIT: Final = 100
 """Unanswered questions of one user; more are refused, so that state stays bounded."""
 
+QUEUED_LIMIT: Final = 5
+"""Questions of one user that say at the same time that they wait: more would tell nobody more."""
+
 SETTLED_LIMIT: Final = 256
 """Ids of a user's last settled questions, against a second delivery."""
 
@@ -127,9 +130,11 @@ class Unanswered:
             thread = thread_key(pending.ask.place)
             why: Queued = "thread" if thread in threads else "share"
             threads.add(thread)
-            if pending.ends is None and self._queued.get(pending.ask.id) != why:
+            told = self._queued.get(pending.ask.id)
+            has_room = told is not None or len(self._queued) < QUEUED_LIMIT
+            if pending.ends is None and told != why and has_room:
                 self._queued[pending.ask.id] = why
-                yield Wait(pending.ask, why)
+                yield Wait(pending.ask, why, None if why == "thread" else self._after(pending))
 
     def was_queued(self, pending: Pending) -> bool:
         """Whether a `Wait` said that it waits, which is over now."""
@@ -140,6 +145,9 @@ class Unanswered:
         pending.asked = True
         self._queued.pop(pending.ask.id, None)
         self.put_in_order(pending)
+        return self._after(pending)
+
+    def _after(self, pending: Pending) -> str | None:
         if pending.at_once:
             return None
         latest = self.latest.get(thread_key(pending.ask.place))

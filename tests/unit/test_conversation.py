@@ -140,8 +140,21 @@ def test_a_question_waits_for_room_once_its_thread_is_free() -> None:
         ("q3", "share"), ("q4", "thread"),
     ]  # fmt: skip
     assert isinstance(third, CallModel)
+    assert all(wait.after is None for wait in talk.waits())
     talk.on_reply(reply(third))
-    assert [(wait.ask.id, wait.queued) for wait in talk.waits()] == [("q4", "share")]
+    (wait,) = talk.waits()
+    assert (wait.ask.id, wait.queued, wait.after) == ("q4", "share", "q2")
+
+
+def test_a_flood_of_questions_is_no_flood_of_notes() -> None:
+    """Some say that they wait; the next one does when one of these is asked."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
+    for number in range(2, 20):
+        talk.on_event(ask(number), replayed=False)
+    assert [wait.ask.id for wait in talk.waits()] == [f"q{n}" for n in range(2, 7)]
+    talk.on_reply(reply(first))
+    assert [wait.ask.id for wait in talk.waits()] == ["q7"]
 
 
 def test_what_waits_is_ordered_by_when_it_was_said() -> None:
