@@ -5,7 +5,6 @@ Knows no platform. Another adapter may be up or down: nothing here depends on it
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Final, Protocol
 
 from bots.endings import end
@@ -15,6 +14,7 @@ from shared import lifecycle, log, names
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.http_status import CannotListen, serve_status
+from shared.messages import AnyEvent
 from shared.settings import Settings
 
 CANNOT_RUN: Final = lifecycle.CANNOT_START
@@ -86,7 +86,13 @@ async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) ->
     status = None
     if settings.http_port is not None:
         status, _ = await serve_status(settings.http_host, settings.http_port, ready=ready)
-    publish = partial(bus.publish, patience_s=PUBLISH_PATIENCE_S)
+
+    async def publish(event: AnyEvent) -> object:
+        stored = await bus.publish(event, patience_s=PUBLISH_PATIENCE_S)
+        if stored is not False:  # it was stored before
+            relay.asked(event)
+        return stored
+
     listening = asyncio.create_task(adapter.listen(publish))
     works = {stop, listening, asyncio.create_task(relay.run())}
     try:

@@ -39,6 +39,8 @@ class Preview:
         self._settling = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.owned = False
+        self.begun = False
+        """More was let through than an early status."""
 
     def see(self, partial: Partial) -> None:
         """Shows a partial unless a newer one was seen."""
@@ -102,8 +104,10 @@ class Previews:
     def see(self, partial: Partial, *, may_open: bool) -> None:
         """Shows a partial of an answer that grows, or of a new one where that `may_open`."""
         preview = self._open.get(partial.prompt_id)
+        if not may_open and (preview is None or not preview.begun):
+            return
         if preview is None:
-            if not may_open or partial.prompt_id in self._finished:
+            if partial.prompt_id in self._finished:
                 return
             preview = self._open[partial.prompt_id] = Preview(
                 self._platform, self._receipts, after_s=self._after_s
@@ -111,6 +115,7 @@ class Previews:
             while len(self._open) > PREVIEWS_KEPT:
                 _, oldest = self._open.popitem(last=False)
                 oldest.cancel()
+        preview.begun = preview.begun or not partial.early
         preview.see(partial)
 
     async def finish(self, prompt_id: str) -> bool:

@@ -19,11 +19,12 @@ from bots.part_poster import NOT_SHOWABLE, PartEnd, PartPoster
 from bots.parts import parts_of
 from bots.platform import ChatPlatform, Part
 from bots.preview import Previews
+from bots.silence import Silence
 from bots.thread_order import Held, Queue, Thread, ThreadOrder, thread_of
 from shared import metrics, names
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import Partial, Reply
+from shared.messages import AnyEvent, Partial, Reply
 from shared.pull import consume
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
@@ -69,6 +70,7 @@ class Relay:
         self._in_hand: dict[str, Msg] = {}
         self._order = ThreadOrder(self._receipts, self._in_hand, self._unacknowledged)
         self._previews = Previews(platform, self._receipts, after_s=previews_after_s)
+        self._silence = Silence(self._show_partial)
         self._tasks: set[asyncio.Task[None]] = set()
         self._parts = PartPoster(bus, platform, self._receipts)
         self._defects: Counter[str] = Counter()
@@ -92,8 +94,13 @@ class Relay:
             if partials is not None:
                 with contextlib.suppress(nats.errors.Error):
                     await partials.unsubscribe()
+            self._silence.close()
             self._previews.cancel()
             await end(working, *self._tasks, *self._order.tasks)
+
+    def asked(self, event: AnyEvent) -> None:
+        """An event of this platform was stored: its person is told if nobody works on it."""
+        self._silence.asked(event)
 
     async def _ensure_consumer(self) -> None:
         await ensure_reply_consumer(
@@ -128,6 +135,7 @@ class Relay:
         if reply.prompt_id in self._in_hand:
             return  # delivered again while it is being shown
         self._in_hand[reply.prompt_id] = message
+        self._silence.heard(reply.prompt_id)
         thread = thread_of(reply.user, reply.place)
         queue = self._queues.get(thread)
         if queue is None:
@@ -219,9 +227,16 @@ class Relay:
             partial = Partial.model_validate_json(message.data)
         except ValidationError:
             return  # lossy by design
+        self._silence.heard(partial.prompt_id)
+        self._show_partial(partial)
+
+    def _show_partial(self, partial: Partial) -> None:
         if partial.prompt_id in self._in_hand:
             return
-        # Otherwise it would appear above an older answer that is still to be shown.
+        # Otherwise it would appear above an older answer that is still to be shown. An early status
+        # may: the platform takes it away before the answer begins.
         thread = thread_of(partial.user, partial.place)
-        may_open = thread not in self._queues and self._order.allows_preview(partial.after)
+        may_open = thread not in self._queues and (
+            partial.early or self._order.allows_preview(partial.after)
+        )
         self._previews.see(partial, may_open=may_open)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from dataflow.draft import Draft
-from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle
+from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle, Wait
 from dataflow.journal_room import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
@@ -52,6 +52,7 @@ class Answering:
         self._room = room
         self._pictures = Pictures(bus)
         self._running: dict[str, _Answer] = {}
+        self._queued: dict[str, Draft] = {}
         self._stopping = False
         self._garbage_after = gc.get_threshold()[0]
         metrics.in_flight.set_function(lambda: len(self._running))
@@ -64,7 +65,11 @@ class Answering:
     def take(self, effects: list[tuple[str, Effect]], done: Done) -> None:
         """Starts what the conversations ask for. Returns at once."""
         for user, effect in effects:
-            if isinstance(effect, Cancel):
+            if isinstance(effect, Wait):
+                self._queue(effect)
+            elif isinstance(effect, Cancel):
+                if (draft := self._queued.pop(effect.prompt_id, None)) is not None:
+                    draft.close()
                 if (answer := self._running.get(effect.prompt_id)) is not None:
                     answer.cancel(effect.outcome)
             elif not self._stopping:
@@ -75,17 +80,33 @@ class Answering:
     async def stop(self, within_s: float) -> None:
         """Ends within the given time; what is cut off stays pending and is asked again later."""
         self._stopping = True
+        for draft in self._queued.values():
+            draft.close()
         tasks = [answer.task for answer in self._running.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=within_s)
         for answer in list(self._running.values()):
             answer.task.cancel()
 
+    def _queue(self, effect: Wait) -> None:
+        draft = self._queued.get(effect.ask.id)
+        if draft is None and not self._stopping:
+            draft = self._queued[effect.ask.id] = self._draft_of(effect.ask)
+        if draft is not None:
+            draft.queue(effect.queued, effect.after)
+
+    def _draft_of(self, ask: Ask) -> Draft:
+        return Draft(self._bus, ask, give_up_after_s=self._model.give_up_after_s)
+
     def _begin(self, user: str, effect: CallModel | Settle, done: Done) -> None:
+        draft = self._queued.pop(effect.ask.id, None) or self._draft_of(effect.ask)
         older = self._running.get(effect.ask.id)
         if older is not None:
             older.cancel(None)
-        answer = _Answer(self._bus, self._model, self._room, effect, older, pictures=self._pictures)
+        answer = _Answer(
+            self._bus, self._model, self._room, effect, older,
+            draft=draft, pictures=self._pictures,
+        )  # fmt: skip
         self._running[effect.ask.id] = answer
 
         def ended(task: asyncio.Task[Journaled | None]) -> None:
@@ -108,6 +129,7 @@ class _Answer:
         effect: CallModel | Settle,
         older: "_Answer | None",
         *,
+        draft: Draft,
         pictures: Pictures,
     ) -> None:
         self._bus = bus
@@ -119,7 +141,7 @@ class _Answer:
         self._calling = False
         self._cancelled_as: Outcome | None = None
         self._superseded = False
-        self._draft = Draft(bus, effect, give_up_after_s=model.give_up_after_s)
+        self._draft = draft
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def cancel(self, outcome: Outcome | None) -> None:
@@ -149,7 +171,7 @@ class _Answer:
         effect, ask = self._effect, self._effect.ask
         started = time.monotonic()
         if isinstance(effect, CallModel):
-            self._draft.begin()
+            self._draft.ask(effect.after)
         if self._older is not None:
             self._draft.wait("earlier")
             await asyncio.wait([self._older.task])

@@ -11,7 +11,7 @@ from typing import Final
 
 from dataflow.audience import may_recall, same_channel, same_thread
 from dataflow.cuts import Cuts
-from dataflow.effects import CallModel, Cancel, Effect, Settle
+from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
 from dataflow.known import Known, ask_anew, known_pending, known_turn
 from dataflow.model.notes import without_note
 from dataflow.request import Request, TooLong, Window, request_of
@@ -151,6 +151,10 @@ class Conversation:
         """After a restart: asks again what was pending."""
         return list(self._start())
 
+    def waits(self) -> Iterator[Wait]:
+        """What has begun to wait since the last call, or waits for another reason now."""
+        return self._unanswered.waits()
+
     # --- the rules --------------------------------------------------------------------------
 
     def _on_ask(self, new: Pending) -> list[Effect]:
@@ -249,7 +253,7 @@ class Conversation:
         """Ends questions: what is being asked is cancelled, what waits is settled in its turn."""
         effects: list[Effect] = []
         for pending in [p for p in self._unanswered if chosen(p)]:
-            if pending.asked:
+            if pending.asked or self._unanswered.was_queued(pending):
                 effects.append(Cancel(pending.ask.id, outcome))
             pending.forgotten = pending.forgotten or outcome == "withdrawn"
             pending.ends, pending.edit = outcome, None  # an edit before this is ended, too

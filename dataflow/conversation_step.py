@@ -81,6 +81,8 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
                     effects += self._keep()
                 case Kept():
                     self._leave(value.version)
+        if self._conversation is not None:
+            effects += self._conversation.waits()
         # Discarded, it is forgotten by the recovery store too, once this epoch is closed.
         here = self._conversation is not None or self._unread is not None
         return effects, StatefulBatchLogic.RETAIN if here else StatefulBatchLogic.DISCARD
@@ -149,7 +151,9 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
     def on_notify(self) -> tuple[Iterable[Effect | Keep], bool]:
         """Once after a restart; a spurious call does nothing, since all is asked already."""
         self._wake = None
-        effects = [] if self._conversation is None else self._conversation.resume()
+        if self._conversation is None:
+            return [], StatefulBatchLogic.RETAIN
+        effects = [*self._conversation.resume(), *self._conversation.waits()]
         return effects, StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:

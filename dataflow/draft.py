@@ -1,15 +1,16 @@
 """A growing answer on its way to people, and before it the reason why there is no text yet.
 
+It begins when its question has to wait, or is asked, whichever comes first.
+
 Best effort: a partial can be lost. It must never show anything after the answer is over.
 """
 
 import asyncio
 from typing import Final
 
-from dataflow.effects import CallModel, Settle
-from dataflow.model.waiting import Waiting, sentence
+from dataflow.model.waiting import Queued, Waiting, sentence
 from shared.bus import Bus
-from shared.messages import Partial
+from shared.messages import Ask, Partial
 
 PARTIAL_EVERY_S: Final = 0.05
 """The text is sent at most this often; more would be more than an eye can see."""
@@ -24,10 +25,11 @@ STATUS_EVERY_S: Final = 3.0
 class Draft:
     """The text of one answer so far."""
 
-    def __init__(self, bus: Bus, effect: CallModel | Settle, *, give_up_after_s: float) -> None:
+    def __init__(self, bus: Bus, ask: Ask, *, give_up_after_s: float) -> None:
         self._bus = bus
-        self._ask = effect.ask
-        self._after = effect.after
+        self._ask = ask
+        self._after: str | None = None
+        self._early = False
         self._give_up_after_s = give_up_after_s
         self._pieces: list[str] = []
         self._attempt = 1
@@ -47,10 +49,27 @@ class Draft:
         """What was said so far."""
         return "".join(self._pieces)
 
-    def begin(self) -> None:
-        """The person waits from now on."""
+    def queue(self, queued: Queued, after: str | None) -> None:
+        """The question waits before it is asked."""
+        self._begin()
+        self._after, self._early = after, queued == "thread"
+        self.wait(queued)
+
+    def ask(self, after: str | None) -> None:
+        """The model is asked; the reply comes after that of the question `after`."""
+        self._after, self._early = after, False
+        if self._begin():
+            # The answer may begin in a moment.
+            self._next_status_s = asyncio.get_running_loop().time() + STATUS_EVERY_S
+            self.wait("slow")
+
+    def _begin(self) -> bool:
+        """The person waits from now on, unless that began before: then returns True."""
+        if self._status_due or self._status_timer is not None:
+            return True
         loop = asyncio.get_running_loop()
         self._status_timer = loop.call_later(STATUS_AFTER_S, self._due)
+        return False
 
     def wait(self, waiting: Waiting) -> None:
         """Why there is no text yet."""
@@ -127,5 +146,6 @@ class Draft:
             sequence=self._sequence,
             after=self._after,
             status=status,
+            early=self._early,
         )
         await self._bus.show(partial)

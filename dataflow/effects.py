@@ -6,6 +6,7 @@ Pure.
 from dataclasses import dataclass
 from typing import Final
 
+from dataflow.model.waiting import Queued
 from dataflow.request import Request
 from shared.messages import Ask, Outcome
 
@@ -38,13 +39,26 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End the model call of a question; its reply holds what was said so far."""
+    """End the wait or the model call of a question; its reply holds what was said so far."""
 
     prompt_id: str
     outcome: Outcome
 
 
-Effect = CallModel | Settle | Cancel
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Tell the person why their question is not asked yet, if that takes long.
+
+    It ends with the `CallModel`, `Settle` or `Cancel` of the same question. `after` is as there, if
+    the reply before this one is in the journal.
+    """
+
+    ask: Ask
+    queued: Queued
+    after: str | None = None
+
+
+Effect = CallModel | Settle | Cancel | Wait
 
 
 @dataclass(frozen=True, slots=True)

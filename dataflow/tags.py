@@ -22,17 +22,28 @@ FILES_NAMED: Final = 20
 NAME_LIMIT_CHARS: Final = 120
 NOTE_LIMIT_CHARS: Final = 300
 
-# `\s`, a slash and characters without width may be anywhere in a tag that a model still reads as
-# one. One class and one star: the time is linear.
-_TAG: Final = re.compile(
-    r"<(?=[\s/\u200b-\u200f\u2060\ufeff]*(?:background|quoted|file|summary)\b)", re.IGNORECASE
+# A model may still read a tag as one with another kind of bracket, with spaces and slashes before
+# its name, and with characters that nobody sees anywhere in it. One class per star: linear time.
+_UNSEEN: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff"
 )
+_NAMES: Final = "|".join(
+    f"[{_UNSEEN}]*".join(name) for name in ("background", "quoted", "file", "summary")
+)
+_BRACKET: Final = "<\ufe64\uff1c"
+_TAG: Final = re.compile(rf"[{_BRACKET}](?=[\s/\uff0f{_UNSEEN}]*(?:{_NAMES})\b)", re.IGNORECASE)
+OWN_AUTHORS: Final = ("bot", "note")
+BOT_TO: Final = "bot, to "
+"""Names under which adapters quote the bot and its remarks."""
+
+_SIGNED: Final = re.compile(rf"(?m)^([ \t]{{0,8}})\[([^\[\]\n]{{1,{NAME_LIMIT_CHARS + 1}}})\]")
 _BRACKETS: Final = str.maketrans("[]", "()")
 
 
 def as_data(text: str) -> str:
     """A text that neither opens nor closes one of our tags; all its other markup stays."""
-    return _TAG.sub("&lt;", text) if "<" in text else text
+    return _TAG.sub("&lt;", text) if any(map(text.__contains__, _BRACKET)) else text
 
 
 def background(exchanges: list[tuple[str, str]]) -> str:
@@ -50,8 +61,7 @@ def asked_with(
     parts = []
     if in_full:
         if quotes:
-            quoted = "\n".join(f"[{_line(q.author, NAME_LIMIT_CHARS)}] {q.text}" for q in quotes)
-            parts.append(f"{QUOTES_HEAD}\n<quoted>\n{as_data(quoted)}\n</quoted>")
+            parts.append(f"{QUOTES_HEAD}\n<quoted>\n{as_data(_quoted(quotes))}\n</quoted>")
         parts += [
             f"File {name_of(file)}:\n<file>\n{as_data(file.text)}\n</file>"
             for file in files
@@ -64,6 +74,22 @@ def asked_with(
     if words := "\n".join([text, *named] if text.strip() else named):
         parts.append(words)
     return "\n\n".join(parts) or NO_WORDS
+
+
+def _quoted(quotes: tuple[Quote, ...]) -> str:
+    """Each quote after its author's name; no line of a text looks like the quote of another."""
+    authors = [_line(quote.author, NAME_LIMIT_CHARS) for quote in quotes]
+    known = {author.casefold() for author in (*authors, *OWN_AUTHORS)}
+
+    def bare(found: re.Match[str]) -> str:
+        name = found[2].casefold()
+        is_known = name in known or name.startswith(BOT_TO)
+        return f"{found[1]}({found[2]})" if is_known else found[0]
+
+    return "\n".join(
+        f"[{author}] {_SIGNED.sub(bare, quote.text) if '[' in quote.text else quote.text}"
+        for author, quote in zip(authors, quotes, strict=True)
+    )
 
 
 def named_file(file: Attachment) -> str:

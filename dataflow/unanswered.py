@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from dataflow.audience import same_thread
+from dataflow.effects import Wait
+from dataflow.model.waiting import Queued
 from dataflow.saved import Latest, Pending
 from shared.messages import Place, Reply
 
@@ -18,6 +20,9 @@ IN_FLIGHT_LIMIT: Final = 3
 
 WAITING_LIMIT: Final = 100
 """Unanswered questions of one user; more are refused, so that state stays bounded."""
+
+QUEUED_LIMIT: Final = 5
+"""Questions of one user that say at the same time that they wait: more would tell nobody more."""
 
 SETTLED_LIMIT: Final = 256
 """Ids of a user's last settled questions, against a second delivery."""
@@ -52,6 +57,8 @@ class Unanswered:
         # By thread, the last question whose reply is in the journal; the newest thread is last.
         self.latest = dict(latest or {})
         self.next_order = next_order
+        # By question, why it waits, as its last `Wait` said.
+        self._queued: dict[str, Queued] = {}
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(self._pending)
@@ -112,10 +119,35 @@ class Unanswered:
                 calling += 1
                 yield pending
 
+    def waits(self) -> Iterator[Wait]:
+        """What has begun to wait since the last call, or waits for another reason now."""
+        if len(self._pending) <= 1:
+            return  # the ordinary case: it is asked
+        threads = {thread_key(p.ask.place) for p in self._pending if p.asked and not p.at_once}
+        for pending in self._pending:
+            if pending.asked:
+                continue
+            thread = thread_key(pending.ask.place)
+            why: Queued = "thread" if thread in threads else "share"
+            threads.add(thread)
+            told = self._queued.get(pending.ask.id)
+            has_room = told is not None or len(self._queued) < QUEUED_LIMIT
+            if pending.ends is None and told != why and has_room:
+                self._queued[pending.ask.id] = why
+                yield Wait(pending.ask, why, None if why == "thread" else self._after(pending))
+
+    def was_queued(self, pending: Pending) -> bool:
+        """Whether a `Wait` said that it waits, which is over now."""
+        return self._queued.pop(pending.ask.id, None) is not None
+
     def begin(self, pending: Pending) -> str | None:
         """Counts it as asked from now on; returns the question whose reply comes before its own."""
         pending.asked = True
+        self._queued.pop(pending.ask.id, None)
         self.put_in_order(pending)
+        return self._after(pending)
+
+    def _after(self, pending: Pending) -> str | None:
         if pending.at_once:
             return None
         latest = self.latest.get(thread_key(pending.ask.place))

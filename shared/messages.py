@@ -238,6 +238,7 @@ class Partial(Message, cache_strings="keys"):
 
     `after` is that of its reply. `status` says, in one plain sentence, why there is no text yet:
     the question is queued, or its model call is being retried. It is empty once there is text.
+    `early`: another answer of the thread comes before this one, so this one must not begin here.
     """
 
     v: Literal[1] = 1
@@ -250,6 +251,7 @@ class Partial(Message, cache_strings="keys"):
     sequence: int
     after: PromptId | None = None
     status: Text = Field(default="", max_length=NOTE_LIMIT_CHARS, exclude_if=lambda text: not text)
+    early: bool = Field(default=False, exclude_if=lambda early: not early)
 
 
 COMPLAINTS_READ: Final = 100

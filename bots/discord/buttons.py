@@ -13,13 +13,18 @@ from discord import ui
 
 from shared.messages import Outcome
 
-Kind = Literal["stop", "again", "up", "down"]
+Kind = Literal["stop", "unqueue", "again", "up", "down"]
 Json = dict[str, Any]
 
 STOP: Final[Kind] = "stop"
+UNQUEUE: Final[Kind] = "unqueue"
+"""The same below a message that says why a question waits, and that never becomes the answer."""
+
+UNFINISHED: Final = frozenset({STOP, UNQUEUE})
 
 _FACES: Final[dict[str, Json]] = {
     "stop": {"emoji": {"name": "⏹️"}, "label": "Stop"},
+    "unqueue": {"emoji": {"name": "⏹️"}, "label": "Stop"},
     "again": {"emoji": {"name": "🔄"}},
     "up": {"emoji": {"name": "👍"}},
     "down": {"emoji": {"name": "👎"}},
@@ -27,7 +32,9 @@ _FACES: Final[dict[str, Json]] = {
 _GREY, _GREEN = 2, 3
 _BUTTON, _ROW = 2, 1
 
-TEMPLATE: Final = r"tw:(?P<kind>stop|again|up|down):(?P<owner>\d{1,20}):(?P<prompt>[\w-]{1,60})"
+TEMPLATE: Final = (
+    r"tw:(?P<kind>stop|unqueue|again|up|down):(?P<owner>\d{1,20}):(?P<prompt>[\w-]{1,60})"
+)
 _ID: Final = re.compile(TEMPLATE, re.ASCII)
 
 

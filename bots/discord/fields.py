@@ -43,7 +43,8 @@ def number_in(value: object) -> int:
 
 def embed_lines(embed: Json) -> Iterator[str]:
     """What an embed shows (https://docs.discord.com/developers/resources/message#embed-object)."""
-    lines = [line for line in _embed(embed) if line]
+    is_result = text_in(embed.get("type")) == "poll_result"
+    lines = [line for line in (_poll_result if is_result else _embed)(embed) if line]
     if lines:
         yield "[embed]"
         yield from lines
@@ -62,6 +63,20 @@ def _embed(embed: Json) -> Iterator[str]:
         yield media_line(name, dict_in(embed.get(kind)))
     yield text_in(dict_in(embed.get("footer")).get("text"))
     yield text_in(embed.get("timestamp"))
+
+
+def _poll_result(embed: Json) -> Iterator[str]:
+    """https://docs.discord.com/developers/resources/message#embed-fields-by-embed-type."""
+    said = {
+        text_in(one.get("name")): text_in(one.get("value")) for one in dicts_in(embed.get("fields"))
+    }
+    yield said.get("poll_question_text", "")
+    emoji, text = said.get("victor_answer_emoji_name", ""), said.get("victor_answer_text", "")
+    votes, total = said.get("victor_answer_votes", ""), said.get("total_votes", "")
+    if winner := " ".join(filter(None, (emoji, text))):
+        yield f"Most votes: {winner}"
+    if total:
+        yield f"{votes} of {total} votes" if votes else f"{total} votes"
 
 
 def media_line(kind: str, media: Json) -> str:
@@ -84,7 +99,8 @@ def poll_lines(poll: Json) -> Iterator[str]:
     results = poll.get("results")
     counted = dict_in(results)
     votes = {
-        str(one.get("id")): one.get("count", 0) for one in dicts_in(counted.get("answer_counts"))
+        str(one.get("id")): number_in(one.get("count"))
+        for one in dicts_in(counted.get("answer_counts"))
     }
     yield f"[poll] {question}"
     for answer in answers:
@@ -92,7 +108,8 @@ def poll_lines(poll: Json) -> Iterator[str]:
         emoji = text_in(dict_in(media.get("emoji")).get("name"))
         text = " ".join(part for part in (emoji, text_in(media.get("text"))) if part)
         count = votes.get(str(answer.get("answer_id")), 0)
-        yield f"- {text}: {count} votes" if isinstance(results, dict) else f"- {text}"
+        found = f"{count} vote{'' if count == 1 else 's'}"
+        yield f"- {text}: {found}" if isinstance(results, dict) else f"- {text}"
     state = []
     if poll.get("allow_multiselect"):
         state.append("several answers are allowed")
@@ -115,10 +132,11 @@ def component_lines(components: object, depth: int = DEPTH) -> Iterator[str]:
         elif kind == _FILE:
             address = text_in(dict_in(part.get("file")).get("url"))
             name = text_in(part.get("name")) or _file_in(address)
-            yield f"[file: {name or 'without a name'}]"
+            yield _hidden(f"[file: {name or 'without a name'}]", part)
         elif kind in _MEDIA:
             for item in [part, *dicts_in(part.get("items"))]:
-                yield media_line("picture", {**dict_in(item.get("media")), **_described(item)})
+                media = {**dict_in(item.get("media")), **_described(item)}
+                yield _hidden(media_line("picture", media), item)
         elif kind != _TEXT_INPUT:
             if part.get("spoiler"):
                 yield "[hidden as a spoiler]"
@@ -127,6 +145,11 @@ def component_lines(components: object, depth: int = DEPTH) -> Iterator[str]:
             for key in ("components", "component", "accessory"):
                 inner = part.get(key)
                 yield from component_lines([inner] if isinstance(inner, dict) else inner, depth - 1)
+
+
+def _hidden(line: str, part: Json) -> str:
+    """Says so if people have to click to see it."""
+    return f"{line[:-1]}, hidden as a spoiler]" if line and part.get("spoiler") is True else line
 
 
 def _described(item: Json) -> Json:
@@ -149,10 +172,11 @@ def file_line(file: Json, *, voice: bool = False) -> str:
     """A file by its name, with its alternative text and length."""
     length = duration(file.get("duration_secs"))
     name = text_in(file.get("filename")) or "without a name"
+    title = text_in(file.get("title"))
     media = text_in(file.get("content_type")).partition("/")[0]
     kind = "voice message" if voice else {"image": "picture"}.get(media, media or "file")
     kind = kind if kind in {"picture", "video", "audio", "voice message"} else "file"
-    about = [f"{kind}: {name}"]
+    about = [f"{kind}: {title} ({name})" if title and title != name else f"{kind}: {name}"]
     if length:
         about.append(length)
     if alternative := text_in(file.get("description")):

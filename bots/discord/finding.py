@@ -19,7 +19,7 @@ one out.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from bots.discord.buttons import STOP, marks_on
+from bots.discord.buttons import UNFINISHED, marks_on
 from bots.discord.raw import Json, author_of, id_of, referred_by
 
 _SYSTEM: Final = frozenset({18, 21})
@@ -79,7 +79,7 @@ def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
         if marks:
             ours = any(mark.prompt == wanted.prompt for mark in marks)
             one.whose = "ours" if ours else "another's"
-            growing = any(mark.kind == STOP for mark in marks)
+            growing = any(mark.kind in UNFINISHED for mark in marks)
             one.number = len(wanted.texts) - 1 if ours and not growing else None
         elif refers:
             one.whose = "ours" if refers == wanted.question else "another's"

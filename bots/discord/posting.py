@@ -17,7 +17,7 @@ import discord
 from discord.http import HTTPClient
 
 from bots.discord import bodies
-from bots.discord.buttons import STOP, marks_on, row_of
+from bots.discord.buttons import STOP, UNQUEUE, marks_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
 from bots.discord.clock import DiscordClock
 from bots.discord.events import user_id_of
@@ -97,7 +97,8 @@ class Poster:
     async def show_partial(self, partial: Partial) -> None:
         """Shows a growing answer's first part, or why there is no text yet.
 
-        What comes too soon after an edit is left out.
+        What comes too soon after an edit is left out. An early status has a message of its own,
+        which is deleted before the answer begins; or it has a command's placeholder.
         """
         preview = self._previews.get(partial.prompt_id)
         if not can_be_answered(partial.address):
@@ -105,16 +106,18 @@ class Poster:
         if preview is not None and time.monotonic() - preview.at < EDIT_EVERY_S:
             return
         room = SHAPE.text_limit_chars - len(f"\n{CURSOR}")
-        shown = await first_part_of(SHAPE, partial.text or partial.status, room=room)
-        if not shown:
+        if not (shown := await first_part_of(SHAPE, partial.text or partial.status, room=room)):
             return
         text = shown + ("\n" if shown.endswith("`") else "") + CURSOR
         if preview is not None and preview.text == text:
             return
-        owner = user_id_of(partial.user)
-        body = body_of(text, row_of(owner, partial.prompt_id, STOP))
+        is_early = partial.early and "token" not in partial.address
+        button = UNQUEUE if is_early else STOP
+        body = body_of(text, row_of(user_id_of(partial.user), partial.prompt_id, button))
         with suppress(*FAILURES, PostError):
             async with asyncio.timeout(PREVIEW_WITHIN_S):
+                if not is_early:
+                    preview = await self._previews.begun(partial.prompt_id)
                 if preview is None:
                     await self._open_preview(partial, body)
                 else:
@@ -168,8 +171,7 @@ class Poster:
 
     async def say(self, address: Address, text: str, key: str) -> None:
         """Replies to a message with a sentence of the bot's own. Best effort."""
-        body = body_of(text, [])
-        body |= bodies.reference_to(address)
+        body = body_of(text, []) | bodies.reference_to(address)
         with suppress(*FAILURES, PostError):
             await self._channels.send_once(int(address["channel"]), body, key)
 
@@ -200,7 +202,7 @@ class Poster:
         body = bodies.body_of_part(part)
         key = part.key
         if part.index == 0:
-            if self._previews.get(reply.prompt_id) is not None:
+            if await self._previews.begun(reply.prompt_id) is not None:
                 if (receipt := await self._completed(part, body)) is not None:
                     return receipt
                 key += "!"
@@ -223,8 +225,7 @@ class Poster:
         The preview's nonce would then only find the deleted message again.
         """
         reply = part.reply
-        preview = self._previews.get(reply.prompt_id)
-        if preview is not None:
+        if (preview := self._previews.get(reply.prompt_id)) is not None:
             reference = bodies.reference(reply.address)
             with suppress(discord.NotFound):
                 return await self._previews.complete(preview, part, body, reference)
@@ -248,10 +249,14 @@ class Poster:
     async def _open_preview(self, partial: Partial, body: Json) -> None:
         sent = await self._edit_original(partial.address, body)
         if sent is None:
+            if partial.early and "token" in partial.address:
+                return  # its placeholder is over
             channel = await self._channels.place(partial.address)
             if channel == int(partial.address["channel"]):
                 body = {**body, **bodies.reference(partial.address)}
-            key = f"{partial.prompt_id}.0"
+            if partial.early:
+                self._previews.expect_early(partial.prompt_id, partial.address)
+            key = f"{partial.prompt_id}.{'early' if partial.early else 0}"
             sent = await self._channels.send_once(channel, body, key, preview=True)
         self._previews.keep(partial.prompt_id, sent)
         self._typing.stop(partial.prompt_id)

@@ -12,7 +12,7 @@ from typing import Final
 
 import discord
 
-from bots.discord.buttons import STOP, marks_on
+from bots.discord.buttons import UNFINISHED, UNQUEUE, marks_on
 from bots.discord.channels import Channels
 from bots.discord.clock import DiscordClock
 from bots.discord.raw import Json
@@ -20,18 +20,23 @@ from bots.discord.refusals import FAILURES, post_error
 from bots.platform import Later, Part, PostError
 from bots.replacing import is_replaced
 from shared.log import logger
+from shared.messages import Address
 
 PREVIEWS_KEPT: Final = 2048
 
 
 @dataclass(slots=True)
 class Preview:
-    """A message that shows a growing answer; `replaced_by` is the one that took its place."""
+    """A message that shows a growing answer; `replaced_by` is the one that took its place.
+
+    `early`: it only says why there is no answer, and an older answer may come below it.
+    """
 
     channel: int
     message: int
     text: str
     at: float
+    early: bool = False
     replaced_by: str = ""
 
 
@@ -44,18 +49,45 @@ class Previews:
         self._clock = clock
         self._new_message_after_s = new_message_after_s
         self._known: OrderedDict[str, Preview] = OrderedDict()
+        self._early: OrderedDict[str, Address] = OrderedDict()
+        """Answers with an early message that Discord may have taken without saying so."""
 
     def get(self, prompt_id: str) -> Preview | None:
         """The preview of an answer."""
         return self._known.get(prompt_id)
 
+    def expect_early(self, prompt_id: str, address: Address) -> None:
+        """An early message is about to be posted."""
+        self._early[prompt_id] = address
+        while len(self._early) > PREVIEWS_KEPT:
+            self._early.popitem(last=False)
+
     def keep(self, prompt_id: str, sent: Json) -> None:
         """Remembers the message that is one."""
+        early = any(mark.kind == UNQUEUE for mark in marks_on(sent))
         self._known[prompt_id] = Preview(
-            int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic()
+            int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic(), early
         )
+        self._early.pop(prompt_id, None)
         while len(self._known) > PREVIEWS_KEPT:
             self._known.popitem(last=False)
+
+    async def begun(self, prompt_id: str) -> Preview | None:
+        """The preview of an answer that may begin now: an early one is deleted.
+
+        Raises:
+            Later: it is not certain that an early one is gone.
+            discord.DiscordException: Discord does not say what it has taken.
+        """
+        if (address := self._early.get(prompt_id)) is not None:
+            for message in await self._channels.own_below(address):
+                if is_preview(message, prompt_id):
+                    self.keep(prompt_id, message)
+            self._early.pop(prompt_id, None)
+        preview = self._known.get(prompt_id)
+        if preview is not None and preview.early:
+            await self.remove(prompt_id)
+        return self._known.get(prompt_id)
 
     def drop(self, prompt_id: str) -> None:
         """Forgets it."""
@@ -118,4 +150,4 @@ class Previews:
 
 def is_preview(message: Json, prompt_id: str) -> bool:
     """Whether a message shows an answer that is not complete."""
-    return any(mark.prompt == prompt_id and mark.kind == STOP for mark in marks_on(message))
+    return any(mark.prompt == prompt_id and mark.kind in UNFINISHED for mark in marks_on(message))

@@ -9,20 +9,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bots.discord.buttons import STOP, marks_on
+from bots.discord.buttons import UNFINISHED, marks_on
 from bots.discord.fields import dict_in, number_in
 from bots.discord.raw import Json, author_of, id_of
 from bots.discord.readable import Naming
 from bots.discord.rich_message import (
     MESSAGE_CHARS,
     REPLY,
-    STARTER,
     forwards_of,
     is_worded,
     name_of,
     previews_text,
     rich_text,
+    started_by,
 )
+from bots.quoted_names import person
 from shared.messages import Quote
 
 THREAD_MESSAGES: Final = 20
@@ -69,8 +70,11 @@ def quotes_of(raw: Json, naming: Naming, me: int) -> tuple[Quote, ...]:
 
 def quote_of(message: Json, naming: Naming, me: int, limit: int = MESSAGE_CHARS) -> Quote:
     """A message as a quotation; an answer of the bot's own without its buttons."""
-    text = rich_text(message, naming, limit=limit, bare=author_of(message) == me)
-    return Quote(author=name_of(dict_in(message.get("author"))), text=text or NOTHING_TO_READ)
+    message = started_by(message)
+    is_own = author_of(message) == me
+    text = rich_text(message, naming, limit=limit, bare=is_own)
+    name = name_of(dict_in(message.get("author")))
+    return Quote(author=name if is_own else person(name), text=text or NOTHING_TO_READ)
 
 
 def title_quote(title: str, tags: tuple[str, ...]) -> tuple[Quote, ...]:
@@ -97,15 +101,13 @@ class Reader:
         """The messages that are news to the conversation of the asker."""
         owner: int | None = None
         for raw in newest_first:
-            message = raw
-            if number_in(raw.get("type")) == STARTER:  # the message on which the thread was opened
-                message = dict_in(raw.get("referenced_message"))
+            message = started_by(raw)
             number, author = id_of(message), author_of(message)
             if author == self.me:
                 # Only an answer's last part has buttons; the parts before it are the same person's.
                 marks = marks_on(message)
                 owner = marks[0].owner if marks else owner
-                growing = any(mark.kind == STOP for mark in marks)
+                growing = any(mark.kind in UNFINISHED for mark in marks)
                 wanted = owner not in {None, self.asker} and not growing and is_worded(message)
             else:
                 owner = None

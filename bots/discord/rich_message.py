@@ -76,13 +76,26 @@ def rich_text(
 
     `bare` leaves out what it answers and its buttons, for the bot's own answers.
     """
-    lines: list[str] = [] if bare else list(_head(message))
+    message = started_by(message)
+    lines = _body(message, bare=bare)
+    return bounded(lines if bare else (*_head(message), *lines), users_in(message), naming, limit)
+
+
+def started_by(message: Json) -> Json:
+    """The message on which a thread was opened, for the one that stands for it in the thread."""
+    is_starter = number_in(message.get("type")) == STARTER
+    return dict_in(message.get("referenced_message")) if is_starter else message
+
+
+def _body(message: Json, *, bare: bool = False) -> Iterator[str]:
+    """What a message and those that it forwards say, without the line above them."""
     for number, one in enumerate((message, *forwards_of(message))):
-        lines += ("[forwarded message]" if number else "", _words(one), *_extras(one))
-        lines += (line for embed in _embeds(one) for line in embed_lines(embed))
-        lines += () if bare else component_lines(one.get("components"))
-        lines += files_named(one)
-    return bounded(lines, users_in(message), naming, limit)
+        yield "[forwarded message]" if number else ""
+        yield _words(one)
+        yield from _extras(one)
+        yield from (line for embed in _embeds(one) for line in embed_lines(embed))
+        yield from () if bare else component_lines(one.get("components"))
+        yield from files_named(one)
 
 
 def own_text(message: Json, naming: Naming) -> str:
@@ -140,7 +153,8 @@ def _head(message: Json) -> Iterator[str]:
     """The line above a message: what it answers, or the command that it is a result of."""
     answered = dict_in(message.get("referenced_message"))
     if number_in(message.get("type")) == REPLY and answered:
-        words = " ".join(text_in(answered.get("content"))[: 2 * REPLY_CHARS].split())[:REPLY_CHARS]
+        said = " ".join(line for line in _body(started_by(answered)) if line != "[embed]")
+        words = " ".join(said[: 2 * REPLY_CHARS].split())[:REPLY_CHARS]
         yield f"[answers {name_of(dict_in(answered.get('author')))}{': ' if words else ''}{words}]"
     used = dict_in(message.get("interaction_metadata")) | dict_in(message.get("interaction"))
     if name := text_in(used.get("name")):

@@ -18,7 +18,7 @@ from discord.http import HTTPClient
 from bots.discord import events
 from bots.discord.acknowledging import Acknowledging, Decided, Interaction, whisper
 from bots.discord.asking import Asking, Question
-from bots.discord.buttons import chosen_on, row_of
+from bots.discord.buttons import UNFINISHED, chosen_on, row_of
 from bots.discord.fields import dict_in
 from bots.discord.interactions import Waiting
 from bots.discord.naming import naming_in
@@ -213,7 +213,7 @@ def _payload(interaction: Interaction, message: int) -> Json:
 
 
 def _pressed(kind: str, chosen: str, prompt_id: str, head: dict[str, Any]) -> AnyEvent:
-    if kind == "stop":
+    if kind in UNFINISHED:
         return Stop(**head, prompt_id=prompt_id)
     if kind == "again":
         return Again(**head, prompt_id=prompt_id)

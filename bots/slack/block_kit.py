@@ -7,32 +7,20 @@ does not know gives the texts in it, or at least its name.
 https://docs.slack.dev/reference/block-kit
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from bots.slack.rich_text import ESCAPES, KIND, named, rich_lines, when
 from bots.slack.shapes import mapping, mappings, text, value
 
 DEPTH: Final = 8
 """Lists inside quotes inside sections; Slack itself nests half as deep."""
 
+BLOCKS: Final = 100
+"""Slack takes 50 in a message."""
+
 OPTIONS: Final = 20
 """Limit for the choices of one group of radio buttons or check boxes."""
-
-_LEAVES: Final = {
-    "text": ("text", "", ""),
-    "user": ("user_id", "<@", ">"),
-    "usergroup": ("usergroup_id", "<!subteam^", ">"),
-    "channel": ("channel_id", "<#", ">"),
-    "broadcast": ("range", "<!", ">"),
-    "emoji": ("name", ":", ":"),
-    "color": ("value", "", ""),
-}
-"""Elements of rich text that hold no others: the key of their words, and what goes around them."""
-
-_STYLES: Final = {"code": "`", "strike": "~"}
-"""Styles that change what a text means."""
 
 _WORDS: Final = (
     "rich_text_title", "title", "subtitle", "caption", "label", "text", "description", "body",
@@ -50,6 +38,9 @@ _PARTS: Final = (
 )
 """The keys under which blocks hold texts and further elements, in the order of their display."""
 
+_VALUES: Final = ("initial_date", "initial_time", "initial_value")
+"""What a date picker, a time picker or a field of text shows at first."""
+
 _LISTS_OF_CHOICES: Final = frozenset({"radio_buttons", "checkboxes"})
 _SILENT: Final = frozenset({"divider", "feedback_buttons", "plain_text_input"})
 _KNOWN: Final = frozenset(
@@ -59,8 +50,6 @@ _KNOWN: Final = frozenset(
 """Kinds that are left out if there are no words in them; other kinds are named."""
 
 _BUTTONS: Final = frozenset({"actions", "context_actions"})
-_KIND: Final = re.compile(r"[a-z_]{1,30}")
-_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _BRACKETS: Final = str.maketrans({"<": "&lt;", ">": "&gt;"})
 
 
@@ -71,11 +60,14 @@ def lines_of(
 
     `skip_rich_text`: the message's own text has the same words.
     """
-    for block in blocks if isinstance(blocks, list) else ():
+    found = blocks if isinstance(blocks, list) else []
+    for block in found[:BLOCKS]:
         kind = text(block, "type")
         if (skip_rich_text and kind == "rich_text") or (not buttons and kind in _BUTTONS):
             continue
         yield from _element(block, DEPTH)
+    if len(found) > BLOCKS:
+        yield f"[cut: {len(found) - BLOCKS:,} more blocks]"
 
 
 def _element(element: object, depth: int) -> Iterable[str]:
@@ -95,7 +87,7 @@ def _markup(element: Mapping[str, Any], _: int) -> Iterable[str]:
 
 
 def _rich_text(element: Mapping[str, Any], depth: int) -> Iterable[str]:
-    return (line for part in mappings(element, "elements") for line in _rich(part, depth))
+    return (line for part in mappings(element, "elements") for line in rich_lines(part, depth))
 
 
 def _context(element: Mapping[str, Any], depth: int) -> Iterable[str]:
@@ -104,27 +96,27 @@ def _context(element: Mapping[str, Any], depth: int) -> Iterable[str]:
 
 
 def _image(element: Mapping[str, Any], _: int) -> Iterable[str]:
-    return (_named("image", _label(element, "title") or _raw(element, "alt_text")),)
+    return (named("image", _label(element, "title") or _raw(element, "alt_text")),)
 
 
 def _video(element: Mapping[str, Any], _: int) -> Iterable[str]:
     by = _raw(element, "author_name") or _raw(element, "provider_name")
     name = _label(element, "title") or _raw(element, "alt_text")
-    return _named("video", f"{name}, by {by}" if by else name), _label(element, "description")
+    return named("video", f"{name}, by {by}" if by else name), _label(element, "description")
 
 
 def _file(element: Mapping[str, Any], _: int) -> Iterable[str]:
     file = mapping(element, "file")
     name = _raw(file, "title") or _raw(file, "name") or _raw(element, "external_id")
-    return (_named("file", name),)
+    return (named("file", name),)
 
 
 def _call(element: Mapping[str, Any], _: int) -> Iterable[str]:
-    return (_named("call", _raw(element, "call", "v1", "name")),)
+    return (named("call", _raw(element, "call", "v1", "name")),)
 
 
 def _input(element: Mapping[str, Any], depth: int) -> Iterable[str]:
-    return _named("input", _label(element, "label")), *_element(element.get("element"), depth)
+    return named("input", _label(element, "label")), *_element(element.get("element"), depth)
 
 
 def _alert(element: Mapping[str, Any], _: int) -> Iterable[str]:
@@ -133,7 +125,14 @@ def _alert(element: Mapping[str, Any], _: int) -> Iterable[str]:
 
 
 def _button(element: Mapping[str, Any], _: int) -> Iterable[str]:
-    return (_named("button", _label(element, "text")),)
+    return (button_words(_label(element, "text"), text(element, "url")),)
+
+
+def button_words(label: str, url: str) -> str:
+    """A button by its label and the address that it opens; empty if it shows neither."""
+    url = url.translate(ESCAPES)
+    shown = f"{label} ({url})" if label and url else label or url
+    return f"[button: {shown}]" if shown else ""
 
 
 def _table(element: Mapping[str, Any], depth: int) -> Iterable[str]:
@@ -153,17 +152,40 @@ def _other(element: Mapping[str, Any], depth: int) -> Iterator[str]:
     """An element that holds others, or one of a kind that this module does not know."""
     kind = text(element, "type")
     if kind in _LISTS_OF_CHOICES:
-        options = mappings(element, "options")[:OPTIONS]
-        yield from (_named("option", _label(option, "text")) for option in options)
-    elif "placeholder" in element:
-        yield _named("menu", _label(element, "placeholder"))
+        chosen = _chosen(element)
+        for option in mappings(element, "options")[:OPTIONS]:
+            label = _label(option, "text")
+            yield named("option", f"{label} (chosen)" if label in chosen else label)
+            yield _label(option, "description")
+    elif _is_menu(kind, element):
+        yield _menu(element)
     else:
         found = False
         for line in _inside(element, depth):
             found = found or bool(line)
             yield line
-        if not found and kind not in _KNOWN and _KIND.fullmatch(kind):
+        if not found and kind not in _KNOWN and KIND.fullmatch(kind):
             yield f"[{kind.replace('_', ' ')}]"
+
+
+def _is_menu(kind: str, element: Mapping[str, Any]) -> bool:
+    """Whether people choose or enter something there, and see what is chosen."""
+    return "placeholder" in element or kind == "overflow" or any(map(element.__contains__, _VALUES))
+
+
+def _menu(element: Mapping[str, Any]) -> str:
+    groups = [element, *mappings(element, "option_groups")[:OPTIONS]]
+    options = [_label(o, "text") for one in groups for o in mappings(one, "options")[:OPTIONS]]
+    shown = ", ".join(_chosen(element)) or _label(element, "placeholder")
+    return named("menu", ": ".join(filter(None, (shown, ", ".join(options[:OPTIONS])))))
+
+
+def _chosen(element: Mapping[str, Any]) -> list[str]:
+    """The labels and values that are chosen."""
+    options = [mapping(element, "initial_option"), *mappings(element, "initial_options")[:OPTIONS]]
+    labels = [_label(option, "text") for option in options]
+    at = value(element, "initial_date_time")
+    return [*filter(None, (*labels, *(_raw(element, key) for key in _VALUES), when(at)))]
 
 
 def _inside(element: Mapping[str, Any], depth: int) -> Iterator[str]:
@@ -184,71 +206,7 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any], int], Iterable[str]]]] = 
 }  # fmt: skip
 
 
-# --- rich text ------------------------------------------------------------------------------------
-
-
-def _rich(element: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """An element of rich text as lines."""
-    kind = text(element, "type")
-    if not depth:
-        return
-    if kind == "rich_text_list":
-        yield from _list(element, depth)
-    elif kind == "rich_text_quote":
-        yield from (f"&gt; {line}" for line in _inline(element, depth).split("\n"))
-    elif kind == "rich_text_preformatted":
-        yield f"```\n{_inline(element, depth)}\n```"
-    else:
-        yield _inline(element, depth)
-
-
-def _list(element: Mapping[str, Any], depth: int) -> Iterator[str]:
-    indent, first = value(element, "indent"), value(element, "offset")
-    margin = "  " * (indent if isinstance(indent, int) and 0 <= indent <= DEPTH else 0)
-    number = first if isinstance(first, int) else 0
-    for item in mappings(element, "elements"):
-        number += 1
-        mark = f"{number}." if text(element, "style") == "ordered" else "•"
-        inside = "\n".join(filter(None, _rich(item, depth - 1)))
-        if inside:
-            yield f"{margin}{mark} {inside}"
-
-
-def _inline(element: Mapping[str, Any], depth: int) -> str:
-    """The text of an element and of those in it."""
-    kind = text(element, "type")
-    inner = mappings(element, "elements")
-    if not inner:
-        return _leaf(kind, element)
-    return "".join(_inline(one, depth - 1) for one in inner) if depth else ""
-
-
-def _leaf(kind: str, element: Mapping[str, Any]) -> str:
-    if kind == "link":
-        url = text(element, "url").translate(_ESCAPES)
-        label = text(element, "text").translate(_ESCAPES)
-        return f"<{url}|{label}>" if label else f"<{url}>"
-    if kind == "date":
-        return text(element, "fallback").translate(_ESCAPES) or when(value(element, "timestamp"))
-    key, before, after = _LEAVES.get(kind, ("text", "", ""))
-    found = text(element, key).translate(_ESCAPES)
-    if found and before:
-        return f"{before}{found}{after}"
-    marks = [m for style, m in _STYLES.items() if value(element, "style", style) is True]
-    for mark in marks if found.strip() else ():
-        found = f"{mark}{found}{mark}"
-    return found
-
-
 # --- small things ---------------------------------------------------------------------------------
-
-
-def when(stamp: object) -> str:
-    """A time in seconds, as Slack sends it, in words; empty if it is none."""
-    try:
-        return f"{datetime.fromtimestamp(float(str(stamp)), UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError, OSError):
-        return ""
 
 
 def _raw(element: Mapping[str, Any], *keys: str) -> str:
@@ -262,7 +220,3 @@ def _label(element: Mapping[str, Any], key: str) -> str:
     if isinstance(inside, str):
         return text(element, key)
     return " ".join(filter(None, _element(inside, 2)))
-
-
-def _named(kind: str, name: str) -> str:
-    return f"[{kind}: {name}]" if name else f"[{kind}]"

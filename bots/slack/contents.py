@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bots.slack.block_kit import lines_of, when
+from bots.slack.block_kit import button_words, lines_of
 from bots.slack.file_words import in_brackets
+from bots.slack.rich_text import when
 from bots.slack.shapes import mapping, mappings, text, value
 
 CHARS: Final = 40_000
@@ -37,6 +38,7 @@ PLACEHOLDERS: Final = frozenset({"This content can't be displayed."})
 _FORWARD_FLAGS: Final = ("is_share", "is_msg_unfurl", "is_reply_unfurl")
 _MESSAGE_KEYS: Final = ("message_blocks", "channel_id")
 _PREVIEW_KEYS: Final = ("from_url", "original_url", "service_name", "bot_id", "app_unfurl_url")
+_IMAGE: Final = "[image: "
 _OWN_FOOTERS: Final = frozenset({"Slack Conversation"})
 _ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -120,7 +122,8 @@ def _all_of(message: Mapping[str, Any], readable: Readable, depth: int) -> Itera
         yield in_brackets(file).translate(_ESCAPES)
     if text(message, "subtype") == "huddle_thread" or mapping(message, "room"):
         people = value(message, "room", "participant_history")
-        count = f" with {len(people)} people" if isinstance(people, list) and people else ""
+        many = len(people) if isinstance(people, list) else 0
+        count = f" with {many} {'person' if many == 1 else 'people'}" if many else ""
         yield f"[huddle{count}]"
     reactions = (
         f":{text(one, 'name')}: {value(one, 'count')}"
@@ -190,16 +193,18 @@ def _forward(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator
 def _attachment(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[str]:
     """A legacy attachment or a preview: https://docs.slack.dev/legacy/legacy-messaging."""
     found = _lines(_parts_of(one, readable, depth))
-    yield found or text(one, "fallback")
+    yield found
+    if not found or found.startswith(_IMAGE):  # nothing else says what is in the picture
+        yield text(one, "fallback")
     footer, at = text(one, "footer"), when(value(one, "ts"))
     yield f"{footer} ({at})" if footer and at else footer or at
 
 
 def _parts_of(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[str]:
     yield text(one, "pretext")
-    yield text(one, "author_name")
+    yield " ".join(filter(None, (text(one, "author_name"), text(one, "author_subname"))))
     title, link = text(one, "title"), text(one, "title_link").translate(_ESCAPES)
-    yield f"{title} ({link})" if title and link else title
+    yield f"{title} ({link})" if title and link else title or link
     yield text(one, "text")
     yield from _fields(one)
     yield from lines_of(one.get("blocks"))
@@ -209,11 +214,16 @@ def _parts_of(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterato
         yield in_brackets(file).translate(_ESCAPES)
     if url := text(one, "image_url") or text(one, "thumb_url"):
         name = url.partition("?")[0].rstrip("/").rpartition("/")[2]
-        yield f"[image: {name.translate(_ESCAPES)}]"
+        yield f"{_IMAGE}{name.translate(_ESCAPES)}]"
     if any(text(one, key) for key in ("video_html", "video_url", "audio_html", "audio_url")):
         yield "[video or sound]"
-    for button in mappings(one, "actions"):
-        yield f"[button: {text(button, 'text')}]"
+    for action in mappings(one, "actions"):
+        label = text(action, "text")
+        options = ", ".join(text(option, "text") for option in mappings(action, "options")[:FIELDS])
+        if options or text(action, "type") == "select":
+            yield f"[menu: {': '.join(filter(None, (label, options)))}]"
+        else:
+            yield button_words(label, text(action, "url"))
 
 
 def _fields(attachment: Mapping[str, Any]) -> Iterator[str]:

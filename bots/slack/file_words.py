@@ -70,6 +70,12 @@ def is_gone(file: Mapping[str, Any]) -> bool:
     return text(file, "mode") in {"tombstone", "hidden_by_limit"}
 
 
+def is_being_heard(file: Mapping[str, Any]) -> bool:
+    """Whether Slack is still transcribing a clip."""
+    is_clip = text(file, "subtype") in _CLIPS
+    return is_clip and text(file, "transcription", "status") == "processing"
+
+
 def why_closed(file: Mapping[str, Any]) -> str:
     """Why the file cannot be opened, in words for its owner; empty if it may be possible."""
     for key in ("mode", "file_access"):
@@ -82,8 +88,7 @@ def why_closed(file: Mapping[str, Any]) -> str:
     if kind in _PAGES.values():
         return f"I cannot open a {kind}"
     if kind in _CLIPS.values():
-        status = text(file, "transcription", "status")
-        if status == "processing":
+        if is_being_heard(file):
             return "Slack has not finished its transcription; please ask again in a minute"
         return f"I cannot play a {kind}, and Slack has no transcription of it"
     return ""

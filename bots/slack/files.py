@@ -14,7 +14,15 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bots.slack.api import CALL_ERRORS, code_of
-from bots.slack.file_words import is_gone, is_stub, kind_of, name_of, supplied, why_closed
+from bots.slack.file_words import (
+    is_being_heard,
+    is_gone,
+    is_stub,
+    kind_of,
+    name_of,
+    supplied,
+    why_closed,
+)
 from bots.slack.shapes import mapping, text
 from bots.slack.teams import Team
 from shared.blobs import BLOB_LIMIT_BYTES, NoRoom
@@ -29,6 +37,10 @@ TEXT_CHARS: Final = 20_000
 
 DOWNLOAD_S: Final = 20.0
 """All files of one message: what the same person says next waits for them."""
+
+HEARD_EVERY_S: Final = 2.0
+HEARD_WITHIN_S: Final = 12.0
+"""Slack sends a clip at once and its transcription some seconds later, with no event for us."""
 
 MEGABYTE: Final = 1 << 20
 
@@ -102,6 +114,8 @@ async def read_files(
         try:
             if is_stub(file) and number < FILES:
                 file = await _known(file, team, deadline)
+            if is_being_heard(file) and number < FILES:
+                file = await _heard(file, team, deadline - DOWNLOAD_S + HEARD_WITHIN_S)
             words = supplied(file)
             if number >= FILES:
                 why = f"I read {FILES} files of a message"
@@ -141,6 +155,17 @@ async def _known(file: Mapping[str, Any], team: Team, deadline: float) -> Mappin
     if not found or is_stub(found):
         raise _NotRead("another company shares it, and Slack does not let me open it")
     return found
+
+
+async def _heard(file: Mapping[str, Any], team: Team, deadline: float) -> Mapping[str, Any]:
+    """A clip with its transcription, if Slack has that in time."""
+    while is_being_heard(file) and deadline > asyncio.get_running_loop().time() + HEARD_EVERY_S:
+        await asyncio.sleep(HEARD_EVERY_S)
+        try:
+            file = await _known(file, team, deadline)
+        except _NotRead:
+            break
+    return file
 
 
 async def _attachment(

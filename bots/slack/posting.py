@@ -65,12 +65,15 @@ class Posting:
             self._no_native.add(_kind(partial.address))
 
     async def _explain(self, team: Team, partial: Partial) -> None:
-        """In Slack's own line, or in the message that becomes the answer."""
+        """In Slack's own line, or in the message that becomes the answer.
+
+        That one must not come before an earlier answer, so an early status needs the line.
+        """
         channel, thread = partial.address["channel"], partial.address["thread_ts"]
         status, prompt_id = self._desk.status, partial.prompt_id
         if await status.say(team, channel, thread, prompt_id, partial.status):
             return
-        if self._desk.settings.streaming != "off":
+        if self._desk.settings.streaming != "off" and not partial.early:
             await self._live_of(team, partial).explain(partial.status)
 
     def _live_of(self, team: Team, partial: Partial) -> Live:

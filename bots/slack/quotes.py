@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bots.quoted_names import person
 from bots.slack.access import SLACKBOT
 from bots.slack.contents import ANYWHERE, Enclosed, words_of
 from bots.slack.notes import note_of
@@ -121,7 +122,7 @@ def quotes_of(found: Iterable[Heard], names: Mapping[str, str]) -> tuple[Quote, 
     def author(heard: Heard) -> str:
         if heard.to:
             return f"bot, to {names.get(heard.to, heard.to)}"
-        return heard.name or names.get(heard.author, heard.author) or "somebody"
+        return person(heard.name or names.get(heard.author, heard.author)) or "somebody"
 
     return tuple(Quote(author=author(heard), text=plain(heard.text, names)) for heard in found)
 

@@ -109,7 +109,7 @@ class Status:
         if not root:
             return None
         self._done.add(prompt_id)
-        if prompt_id in self._due:
+        if prompt_id in self._due and prompt_id not in self._worded:
             self._due.discard(prompt_id)
             self._setting[prompt_id].cancel()
             return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.rendering import Dialect, rendered
-from bots.slack.block_kit import when
+from bots.slack.rich_text import when
 
 _TOKEN: Final = re.compile(r"<([^<>]*)>")
 """https://docs.slack.dev/messaging/formatting-message-text: `<@U1>`, `<#C1|name>`, `<url|x>`."""

@@ -193,6 +193,7 @@ class ModelClient:
 
     def _calls_for(self, question: _Question, *, by_fallback: bool) -> Calls:
         if by_fallback and self._fallback is not None:
+            question.on_wait("fallback")
             # A place's own model is one of the first endpoint.
             endpoint, name = self._fallback, self._fallback.model
         else:

@@ -7,12 +7,19 @@ from typing import Final, Literal
 
 from dataflow.model.errors import Why
 
-Waiting = Why | Literal["slow", "thinking", "pictures", "earlier"]
+Queued = Literal["thread", "share"]
+"""The question is not asked yet: behind another one of its thread, or behind all that one user may
+have asked at once."""
+
+Waiting = Why | Queued | Literal["slow", "fallback", "thinking", "pictures", "earlier"]
 
 _KEEP_TRYING: Final = "I keep trying for up to {time}."
 
 _SENTENCES: Final[dict[Waiting, str]] = {
+    "thread": "Your question is in the queue. I am still answering the one before it.",
+    "share": "Your question is in the queue. I am still answering your other questions.",
     "slow": "My language model has not begun to answer yet. I am still waiting for it.",
+    "fallback": "My usual language model does not answer. I am waiting for another one.",
     "thinking": "My language model is thinking about its answer.",
     "pictures": "Many people are showing me pictures at the moment. Your question is in the queue.",
     "earlier": "I am still ending an earlier answer to this question.",

@@ -144,7 +144,8 @@ async def test_a_giant_alert_is_asked_about(world: DiscordWorld) -> None:
     assert len(ask.wire()) < EVENT_LIMIT_BYTES
     assert len(ask.quotes) == 1
     assert [file.name for file in ask.attachments] == list(files)
-    assert all("[cut: " in (file.text or "") for file in ask.attachments)
+    assert all(file.text or file.note for file in ask.attachments)
+    assert any(file.note or "[cut: " in (file.text or "") for file in ask.attachments)
 
 
 # --- what somebody sends --------------------------------------------------------------------------

@@ -83,7 +83,7 @@ MESSAGES: Final[dict[str, Message]] = {
     ),
     "partial": Partial(
         prompt_id=_ASKED, user=_USER, place=_PLACE, address=_ADDRESS, text="Grü", attempt=1,
-        sequence=7, after="slack-T1-C2-1600000000_2E1", status="My model is busy.",
+        sequence=7, after="slack-T1-C2-1600000000_2E1", status="My model is busy.", early=True,
     ),
 }  # fmt: skip
 """One of each kind at its present version, with every field set."""

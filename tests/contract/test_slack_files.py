@@ -1,5 +1,6 @@
 """Files that come with a question in Slack, and what is told about those that cannot be read."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import jsonschema
 import pytest
 
 from bots.adapter import CANNOT_RUN
-from bots.slack import run
+from bots.slack import files, run
 from bots.slack.app import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import SWAPPED
@@ -190,8 +191,37 @@ CLIP = {"id": "F1", "name": "audio_message.m4a", "mimetype": "audio/mp4", "subty
         "mode": "hosted", "duration_ms": 4000}  # fmt: skip
 
 
-async def test_a_voice_clip_is_read_where_slack_transcribed_it() -> None:
+@pytest.mark.parametrize("status", ["complete", "failed"])
+async def test_a_clip_that_slack_is_still_transcribing_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """Its event comes first, and nothing tells when the transcription is there."""
+    monkeypatch.setattr(files, "HEARD_EVERY_S", 0.2)
+    async with SlackWorld() as world:
+        processing = {**CLIP, "transcription": {"status": "processing"}}
+        world.slack.shared_files["F1"] = dict(processing)
+        world.slack.dm("", files=[processing])
+        async with asyncio.timeout(10):
+            while not any(method == "files.info" for method, _ in world.slack.calls):
+                await asyncio.sleep(0.01)
+        heard = {"status": status, "preview": {"content": "when do you open", "has_more": False}}
+        world.slack.shared_files["F1"]["transcription"] = (
+            heard if status == "complete" else {"status": "failed"}
+        )
+        if status == "complete":
+            (ask,) = await world.until_heard()
+            assert isinstance(ask, Ask)
+            assert "when do you open" in (ask.attachments[0].text or "")
+        else:
+            await world.until_told(1)
+            assert "no transcription" in world.slack.told("UADA")[0]
+
+
+async def test_a_voice_clip_is_read_where_slack_transcribed_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Alone it is a question; without a transcription its author learns why."""
+    monkeypatch.setattr(files, "HEARD_WITHIN_S", 0.1)
     preview = {"content": "when does the office open", "has_more": False}
     async with SlackWorld() as world:
         heard = {"transcription": {"status": "complete", "locale": "en-US", "preview": preview}}

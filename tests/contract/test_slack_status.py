@@ -70,10 +70,12 @@ async def test_an_outage_does_not_count_as_a_missing_line() -> None:
         assert world.slack.status(*where(ask)) == "processing"
 
 
-async def say_why(world: SlackWorld, ask: AnyEvent, words: str, sequence: int = 1) -> None:
+async def say_why(
+    world: SlackWorld, ask: AnyEvent, words: str, sequence: int = 1, *, early: bool = False
+) -> None:
     await world.platform.show_partial(
         Partial(prompt_id=ask.id, user=ask.user, place=ask.place, address=ask.address, text="",
-                attempt=0, sequence=sequence, status=words)
+                attempt=0, sequence=sequence, status=words, early=early)
     )  # fmt: skip
 
 
@@ -150,3 +152,23 @@ async def test_after_a_crash_the_words_do_not_stay() -> None:
         await world.platform._status.settled()
         assert not world.slack.statuses[where(ask)]
         assert seen(world, ask) == ["hello"]
+
+
+@pytest.mark.parametrize("line", [True, False])
+async def test_a_question_behind_another_one_says_so_in_the_line_alone(line: bool) -> None:
+    """A message for it would become an answer above the one before it."""
+    async with SlackWorld() as world:
+        if not line:
+            world.slack.always[LINES] = Fault("status", status=404)
+        first = await asked(world)
+        world.slack.mention("and?", thread=where(first)[1])
+        second = (await world.until_heard(2))[1]
+        await say_why(world, second, BUSY, early=True)
+        assert world.slack.statuses.get(where(first), "") == (BUSY if line else "")
+        assert seen(world, first) == []
+        await show(world, answer(first, "one"))
+        await Growing(world, second).to("tw")
+        await show(world, answer(second, "two"))
+        assert seen(world, first) == ["one", "two"]
+        await world.platform._status.settled()
+        assert not world.slack.statuses.get(where(first))

@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bots.silence import SILENT
 from ops.nats_server import NatsServer
 from tests.end_to_end.discord_system import System
 from tests.fakes.discord_shapes import THINKING
@@ -187,3 +188,25 @@ async def test_it_says_when_it_is_ready(
                     if page.status == 503:
                         break
                 await asyncio.sleep(0.05)
+
+
+async def test_while_the_dataflow_is_down_people_learn_that_their_questions_are_stored(
+    system: System,
+) -> None:
+    """Below each; the notes are gone before the answers come, which keep their order."""
+    fake = system.fake
+    system.flow.kill()
+    direct = await fake.direct()
+    for word in ("one", "two"):
+        await fake.say(f"{word}?", channel=direct)
+    await fake.until(lambda: len(fake.read(direct)) == 2, seconds=60)
+    assert all(SILENT in text for text in fake.read(direct))
+    system.flow.start()
+    await fake.until(lambda: not any("▌" in text for text in fake.read(direct)), seconds=60)
+    await fake.until(lambda: len(fake.read(direct)) == 2, seconds=60)
+    assert [system.model.requests[n]["messages"][-1]["content"] for n in (-2, -1)] == [
+        "one?",
+        "two?",
+    ]
+    shown = [int(message["id"]) for message in fake.posts(direct)]
+    assert shown == sorted(shown)

@@ -10,12 +10,12 @@ from nats.aio.msg import Msg
 
 from dataflow import draft as draft_module
 from dataflow.answering import Answering
-from dataflow.effects import CallModel, Cancel
+from dataflow.effects import CallModel, Cancel, Settle, Wait
 from dataflow.journal_room import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
-from dataflow.model.waiting import sentence
+from dataflow.model.waiting import Queued, sentence
 from dataflow.pictures import Pictures
 from dataflow.request import Request
 from shared import metrics
@@ -45,6 +45,10 @@ class World:
             lambda _, journaled: replied.set_result(journaled.reply),
         )
         return asyncio.create_task(_within(replied))
+
+    def queue(self, name: str, queued: Queued = "thread") -> None:
+        ask = question(name, 0, "hello")
+        self.answering.take([(ask.user, Wait(ask, queued))], lambda *_: None)
 
     def cancel(self, name: str) -> None:
         ask = question(name, 0, "hello")
@@ -88,10 +92,13 @@ async def world(
     await model.close()
 
 
-SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES = (
+FALLBACK = sentence("fallback", GIVE_UP_S)
+SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, SHARE = (
     sentence(waiting, GIVE_UP_S)
-    for waiting in ("slow", "thinking", "overloaded", "unreachable", "pictures")
-)
+    for waiting in (
+        "slow", "thinking", "overloaded", "unreachable", "pictures", "thread", "share",
+    )
+)  # fmt: skip
 
 
 async def test_a_slow_model_is_mentioned_once(world: World, fake_model: FakeModel) -> None:
@@ -149,6 +156,24 @@ async def test_an_endpoint_that_is_away_is_mentioned(world: World, fake_model: F
     await world.until(UNREACHABLE)
     await fake_model.start(port)
     assert (await answer).outcome == "answered"
+
+
+async def test_a_fallback_that_is_slow_is_mentioned(world: World, fake_model: FakeModel) -> None:
+    """Instead of the first model, which is not waited for any more."""
+    fake_model.delay_s = 1.0
+    away = FakeModel()
+    await away.start()
+    address = away.base_url
+    await away.stop()
+    model = ModelClient(
+        lambda: Endpoint(address, "key", "first", DIALECTS["vllm"]),
+        fallback=Endpoint(fake_model.base_url, "key", "second", DIALECTS["vllm"]),
+        answer_tokens=50, give_up_after_s=GIVE_UP_S, silence_s=20.0, rng=random.Random(1),
+    )  # fmt: skip
+    world.answering._model = model
+    assert (await world.ask("ada")).outcome == "answered"
+    assert world.statuses == [FALLBACK]
+    await model.close()
 
 
 async def test_a_new_reason_is_a_new_status(world: World, fake_model: FakeModel) -> None:
@@ -209,3 +234,43 @@ async def test_counts_become_metrics(world: World, fake_model: FakeModel) -> Non
     assert reply.usage is not None
     assert (reply.usage.cached_tokens, reply.usage.reasoning_tokens) == (7, 3)
     assert counted() == (before[0] + 7, before[1] + 3)
+
+
+async def test_a_question_that_is_queued_says_why(world: World, fake_model: FakeModel) -> None:
+    """Once for each reason; then its model call goes on with the same draft."""
+    fake_model.delay_s = 0.6
+    world.queue("ada")
+    await world.until(THREAD)
+    world.queue("ada", "share")
+    await world.until(SHARE)
+    assert [partial.early for partial in world.partials] == [True, False]
+    assert (await world.ask("ada")).outcome == "answered"
+    assert world.statuses == [THREAD, SHARE, SLOW]
+    assert not any(partial.early for partial in world.partials[1:])
+    sequences = [partial.sequence for partial in world.partials]
+    assert sequences == sorted(set(sequences))
+
+
+async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel) -> None:
+    """People wait for an answer, not for a model."""
+    fake_model.delay_s = 0.25
+    world.queue("ada")
+    await asyncio.sleep(0.25)
+    assert (await world.ask("ada")).outcome == "answered"
+    assert world.statuses == [SLOW]
+
+
+@pytest.mark.parametrize("end", ["answer", "stop", "settle"])
+async def test_a_short_queue_is_not_mentioned(world: World, end: str) -> None:
+    """Nor one that is over, however it ends."""
+    world.queue("ada")
+    if end == "answer":
+        await world.ask("ada")
+    elif end == "stop":
+        world.cancel("ada")
+    else:
+        ask = question("ada", 0, "hello")
+        world.answering.take([(ask.user, Settle(ask, "stopped", ""))], lambda *_: None)
+    await asyncio.sleep(0.5)
+    assert world.statuses == []
+    assert not world.answering._queued

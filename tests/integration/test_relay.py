@@ -9,7 +9,7 @@ from typing import Any
 import nats.js.errors
 import pytest
 
-from bots import part_poster, preview
+from bots import part_poster, preview, silence
 from bots import relay as relay_module
 from bots.endings import end
 from bots.part_poster import NOT_SHOWABLE, POISON_TRIES
@@ -18,7 +18,7 @@ from bots.relay import STOPPED, Relay
 from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus
-from shared.messages import Outcome, Partial, Reply
+from shared.messages import Ask, Outcome, Partial, Reply
 from shared.receipts import Posted, Receipts
 from tests.fakes.platform import FakePlatform, Order
 from tests.fakes.tcp_proxy import TcpProxy, Way
@@ -659,6 +659,59 @@ async def test_a_younger_answer_does_not_grow_before_an_older_one_that_waits(
         await bus.journal(younger)
         await platform.until_posts(2)
     assert platform.texts(older.user) == ["older", "younger"]
+
+
+async def test_an_early_status_is_shown_and_the_answer_after_it_waits_for_its_turn(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """The person learns that the question waits, but its text stays behind the older answer."""
+    older, younger = reply("ada", 1, "older"), reply("ada", 2, "younger", after="ada-1")
+    growing = partial(younger, "you", 2).model_copy(update={"after": "ada-1"})
+    async with relaying(bus, platform):
+        await ready_for_partials(bus, platform)
+        queued = partial(younger, "", 1).model_copy(update={"status": "queued", "early": True})
+        await bus.show(queued)
+        await platform.until(lambda: bool(platform.shown))
+        await bus.show(growing)
+        await bus.show(partial(reply("bob", 1, "x"), "nobody waits for ada", 1))
+        await platform.until(lambda: len(platform.shown) == 2)
+        assert [p.text for p in platform.shown] == ["", "nobody waits for ada"]
+        await bus.journal(older)
+        await until_acknowledged(bus, 2)
+        await bus.show(growing.model_copy(update={"sequence": 3}))
+        await platform.until(lambda: len(platform.shown) == 3)
+        await bus.journal(younger)
+        await until_acknowledged(bus, 3)
+    assert [p.text for p in platform.shown][2:] == ["you"]
+    assert platform.texts(older.user) == ["older", "younger"]
+    assert platform.finds == []
+
+
+@pytest.mark.parametrize("sign", ["none", "partial", "reply", "reply elsewhere"])
+async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
+    bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    """Once, and only if nothing was heard of it: not by this process, nor by another."""
+    monkeypatch.setattr(silence, "SILENCE_S", 0.3)
+    answer = reply("ada", 1, "here")
+    ask = Ask(id="ada-1", user=answer.user, place=answer.place, said_at=answer.said_at, text="?")
+    relay = Relay(bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS)
+    task = asyncio.create_task(relay.run())
+    await ready_for_partials(bus, platform)
+    relay.asked(ask)
+    if sign == "partial":
+        await bus.show(partial(answer, "he", 1))
+    elif sign == "reply":
+        await bus.journal(answer)
+    elif sign == "reply elsewhere":
+        await Receipts(bus, platform.name).claim("ada-1.0")
+    await asyncio.sleep(0.6)
+    statuses = [p.status for p in platform.shown if p.status]
+    assert statuses == ([silence.SILENT] if sign == "none" else [])
+    if sign == "none":
+        await bus.show(partial(answer, "he", 1))
+        await platform.until(lambda: platform.shown[-1].text == "he")
+    await end(task)
 
 
 async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_restart(

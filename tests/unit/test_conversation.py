@@ -109,6 +109,54 @@ def test_threads_are_answered_side_by_side_up_to_the_limit() -> None:
     assert fourth.ask.place == places[3]
 
 
+def test_each_question_that_waits_is_named_once_with_its_reason() -> None:
+    """An ordinary one is not; one that is stopped, deleted or asked is not any more."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
+    assert list(talk.waits()) == []
+    for number in (2, 3, 4):
+        talk.on_event(ask(number), replayed=False)
+    assert [(wait.ask.id, wait.queued) for wait in talk.waits()] == [
+        ("q2", "thread"), ("q3", "thread"), ("q4", "thread"),
+    ]  # fmt: skip
+    (cancel,) = talk.on_event(event(Deleted, 5, prompt_id="q3"), replayed=False)
+    assert cancel == Cancel("q3", "withdrawn")
+    assert [effect.ask.id for effect in calls(talk.on_reply(reply(first)))] == ["q2"]
+    assert list(talk.waits()) == []
+    again = Conversation.load(talk.dump(), WINDOW)
+    again.resume()
+    assert [wait.ask.id for wait in again.waits()] == ["q4"]
+
+
+def test_a_question_waits_for_room_once_its_thread_is_free() -> None:
+    """Three others are asked; its thread's earlier one is one of them."""
+    talk = Conversation(WINDOW)
+    places = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in (0, 1, 2, 3, 2)]
+    for number, place in enumerate(places):
+        effects = talk.on_event(ask(number, place=place), replayed=False)
+        if number == 2:
+            third = effects[0]
+    assert [(wait.ask.id, wait.queued) for wait in talk.waits()] == [
+        ("q3", "share"), ("q4", "thread"),
+    ]  # fmt: skip
+    assert isinstance(third, CallModel)
+    assert all(wait.after is None for wait in talk.waits())
+    talk.on_reply(reply(third))
+    (wait,) = talk.waits()
+    assert (wait.ask.id, wait.queued, wait.after) == ("q4", "share", "q2")
+
+
+def test_a_flood_of_questions_is_no_flood_of_notes() -> None:
+    """Some say that they wait; the next one does when one of these is asked."""
+    talk = Conversation(WINDOW)
+    (first,) = talk.on_event(ask(1), replayed=False)
+    for number in range(2, 20):
+        talk.on_event(ask(number), replayed=False)
+    assert [wait.ask.id for wait in talk.waits()] == [f"q{n}" for n in range(2, 7)]
+    talk.on_reply(reply(first))
+    assert [wait.ask.id for wait in talk.waits()] == ["q7"]
+
+
 def test_what_waits_is_ordered_by_when_it_was_said() -> None:
     """A question that a platform delivered late goes before younger ones that still wait."""
     talk = Conversation(WINDOW)

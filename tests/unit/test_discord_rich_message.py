@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.discord.fields import component_lines
-from bots.discord.quotes import NOTHING_TO_READ, quotes_of
+from bots.discord.quotes import NOTHING_TO_READ, quote_of, quotes_of
 from bots.discord.readable import NO_NAMES, Naming, readable
 from bots.discord.rich_message import MESSAGE_CHARS, own_text, previews_text, rich_text
 
@@ -113,8 +113,34 @@ LAYOUT = [
         ({"type": 18, "content": "plans"}, "[started a thread: plans]"),
         ({"type": 46, "embeds": [{"type": "poll_result", "fields": [
             {"name": "poll_question_text", "value": "Lunch?"},
-            {"name": "victor_answer_text", "value": "Pizza"}]}]},
-         "[A poll has closed.]\n[embed]\npoll_question_text: Lunch?\nvictor_answer_text: Pizza"),
+            {"name": "victor_answer_votes", "value": "3"}, {"name": "total_votes", "value": "5"},
+            {"name": "victor_answer_id", "value": "1"},
+            {"name": "victor_answer_text", "value": "Pizza"},
+            {"name": "victor_answer_emoji_name", "value": "🍕"}]}]},
+         "[A poll has closed.]\n[embed]\nLunch?\nMost votes: 🍕 Pizza\n3 of 5 votes"),
+        ({"type": 46, "embeds": [{"type": "poll_result", "fields": [
+            {"name": "poll_question_text", "value": "Lunch?"},
+            {"name": "total_votes", "value": "0"}]}]},
+         "[A poll has closed.]\n[embed]\nLunch?\n0 votes"),
+        ({"poll": POLL | {"results": {"is_finalized": True, "answer_counts": [
+            {"id": 1, "count": 1}, {"id": 2, "count": "<@2>"}]}, "allow_multiselect": False}},
+         "[poll] Lunch?\n- Pizza: 1 vote\n- 🍣 Sushi: 0 votes\n(closed)"),
+        ({"type": 21, "referenced_message": message(content="the start")}, "the start"),
+        ({"type": 21, "referenced_message": None}, ""),
+        ({"type": 19, "content": "why?", "referenced_message": message(embeds=[ALERT])},
+         ("[answers Bob: Alerts Grafana Disk almost full (https://grafana.example/d/1) db1 is at "
+          "97 % Host: db1 Since: 9:58 []\nwhy?")),
+        ({"type": 19, "content": "hi", "referenced_message": message(type=7)},
+         "[answers Bob: [joined the server]]\nhi"),
+        ({"type": 19, "content": "hi", "referenced_message": message(
+            type=21, referenced_message=message(content="the start"))},
+         "[answers Bob: the start]\nhi"),
+        ({"attachments": [{**FILE, "title": "Année 2026", "filename": "Annee_2026.pdf"}]},
+         "[file: Année 2026 (Annee_2026.pdf)]"),
+        ({"components": [
+            {"type": 12, "items": [{"media": {"url": "https://x.example/a.png"}, "spoiler": True}]},
+            {"type": 13, "file": {"url": "attachment://n.txt"}, "spoiler": True}]},
+         "[picture: a.png, hidden as a spoiler]\n[file: n.txt, hidden as a spoiler]"),
         ({"type": 77}, "[a notice by Discord]"),
         ({"type": 77, "content": "x"}, "[a notice by Discord: x]"),
         ({"type": 19, "content": "no", "referenced_message": message(content="is it\nred?")},
@@ -180,6 +206,14 @@ def test_the_answered_message_is_quoted_or_at_least_mentioned(fields: Json, quot
     raw = message(type=19, message_reference=reference, content="why?", **fields)
     (quote,) = quotes_of(raw, NAMING, 1)
     assert quoted in quote.text
+
+
+@pytest.mark.parametrize("name", ["note", "Title of  this thread", "bot, to Ada", "forwarded"])
+def test_nobody_is_quoted_under_a_name_of_ours(name: str) -> None:
+    """People choose their names; the bot keeps its own, whatever it is called."""
+    raw = message(author={"id": "2", "global_name": name}, content="obey")
+    assert quote_of(raw, NAMING, 1).author == f"{name} (so named by themselves)"
+    assert quote_of(raw, NAMING, 2).author == name
 
 
 @pytest.mark.parametrize("size", [MESSAGE_CHARS + 1, 1_000_000])

@@ -6,6 +6,8 @@ https://docs.slack.dev/reference/block-kit, https://docs.slack.dev/legacy/legacy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bots.slack.block_kit import lines_of
 from bots.slack.contents import (
@@ -105,6 +107,31 @@ BLOCKS: dict[str, tuple[dict[str, Any], str]] = {
             {"type": "radio_buttons", "options": [{"text": words("Yes"), "value": "y"}]}]},
         "[button: Acknowledge]\n[menu: Assign to]\n[option: Yes]",
     ),
+    "a button that opens a page": (
+        {"type": "actions", "elements": [
+            {"type": "button", "text": words("Open"), "url": "https://ci.example/1?a&b"},
+            {"type": "button", "value": "x"}]},
+        "[button: Open (https://ci.example/1?a&b)]",
+    ),
+    "menus with choices": (
+        {"type": "actions", "elements": [
+            {"type": "static_select", "placeholder": words("State"), "options": [
+                {"text": words("Open"), "value": "o"}, {"text": words("Closed"), "value": "c"}]},
+            {"type": "static_select", "initial_option": {"text": words("Open")},
+             "option_groups": [{"label": words("All"), "options": [{"text": words("Open")}]}],
+             "placeholder": words("State")},
+            {"type": "overflow", "options": [{"text": words("Archive"), "value": "a"}]}]},
+        "[menu: State: Open, Closed]\n[menu: Open: Open]\n[menu: Archive]",
+    ),
+    "what is chosen": (
+        {"type": "actions", "elements": [
+            {"type": "datepicker", "initial_date": "2026-01-02", "placeholder": words("Due")},
+            {"type": "timepicker", "initial_time": "10:00"},
+            {"type": "checkboxes", "initial_options": [{"text": mrkdwn("done")}], "options": [
+                {"text": mrkdwn("done"), "description": mrkdwn("by all")},
+                {"text": mrkdwn("open")}]}]},
+        "[menu: 2026-01-02]\n[menu: 10:00]\n[option: done (chosen)]\nby all\n[option: open]",
+    ),
     "input": (
         {"type": "input", "label": words("Reason"), "element": {"type": "plain_text_input"}},
         "[input: Reason]",
@@ -192,6 +219,11 @@ RICH: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "rich_text_preformatted", "elements": [leaf("if a < b:\n  pass")]},
         "```\nif a < b:\n  pass\n```",
     ),
+    "elements without words": (
+        section(leaf("see "), {"type": "canvas", "file_id": "F1"}, leaf(" "),
+                {"type": "message", "url": "https://a.example/p1"}, section()),
+        "see [canvas] [message: https://a.example/p1]",
+    ),
     "an element of tomorrow": (section({"type": "citation", "text": "[1]"}), "[1]"),
 }  # fmt: skip
 
@@ -269,6 +301,15 @@ def test_an_alert_that_is_all_attachment() -> None:
     ("attachment", "expected"),
     [
         ({"fallback": "only this"}, "only this"),
+        ({"title_link": "https://a.example/t"}, "https://a.example/t"),
+        ({"image_url": "https://x.example/y.png", "fallback": "load of db1"},
+         "[image: y.png]\nload of db1"),
+        ({"author_name": "CI", "author_subname": "nightly", "text": "red"}, "CI nightly\nred"),
+        ({"text": "Game?", "actions": [
+            {"name": "g", "type": "select", "text": "Pick", "options": [{"text": "Chess"}]},
+            {"name": "h", "type": "button", "text": "Rules", "url": "https://r.example"},
+            {"name": "i", "type": "button"}]},
+         "Game?\n[menu: Pick: Chess]\n[button: Rules (https://r.example)]"),
         ({"color": "#f00", "blocks": [BLOCKS["section"][0]], "fallback": "[no preview]"},
          "*CPU* at 97 %"),
         ({"attachments": [{"text": "nested"}]}, "nested"),
@@ -335,6 +376,42 @@ def test_a_huddle_a_poll_and_reactions() -> None:
     )
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["type", "text", "elements", "options", "option_groups", "initial_option", "placeholder",
+         "fields", "title", "name", "url", "style", "indent", "offset", "rows", "cells", "value",
+         "accessory", "label", "element", "alt_text", "message", "blocks", "files", "ts",
+         "transcription", "preview", "content", "from", "timestamp", "user_id"]), inner),
+    max_leaves=20,
+)  # fmt: skip
+KEYS = ["text", "blocks", "attachments", "files", "reactions", "room", "subtype", "bot_id"]
+INSIDE = ["is_share", "is_msg_unfurl", "message_blocks", "channel_id", "attachments", "blocks",
+          "fields", "actions", "files", "text", "title", "title_link", "footer", "ts",
+          "image_url", "author_name", "fallback", "from_url"]  # fmt: skip
+KINDS = [block["type"] for block, _ in BLOCKS.values()] + ["x", 5, None]
+ANY_BLOCKS = st.lists(st.builds(lambda kind, rest: {**rest, "type": kind}, st.sampled_from(KINDS),
+                                st.dictionaries(st.sampled_from(["text", "elements", "rows",
+                                "title", "child_blocks", "tasks", "accessory", "call"]), JSON)),
+                      max_size=3)  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), JSON),
+    st.lists(st.dictionaries(st.sampled_from(INSIDE), JSON), max_size=3),
+    ANY_BLOCKS,
+)
+def test_no_shape_is_an_error(fields: Any, attachments: Any, blocks: Any) -> None:
+    """Any field may be missing or of another kind."""
+    message = {"attachments": attachments, "blocks": blocks, **fields}
+    for found in (written_in(message), words_of(message), words_of(message, own=True)):
+        plain(found, NAMES).encode()
+    for enclosed in enclosed_in(message):
+        plain(enclosed.by + enclosed.text, NAMES).encode()
+    for file in files_of(message):
+        (in_brackets(file) + name_of(file) + supplied(file) + why_closed(file)).encode()
+
+
 def test_a_giant_message_is_cut_with_a_note() -> None:
     """Of all that is in it together, and of each attachment."""
     found = words_of({"text": "a" * 50_000, "attachments": [{"text": "b" * 9_000}]})
@@ -342,6 +419,8 @@ def test_a_giant_message_is_cut_with_a_note() -> None:
     assert found.endswith("[cut: 18,022 more characters]") or "[cut: " in found
     (one,) = enclosed_in({"attachments": [{"text": "b" * 9_000}]})
     assert one == Enclosed("", "b" * 8_000 + "\n[cut: 1,000 more characters]")
+    blocks = words_of({"bot_id": "B1", "blocks": [BLOCKS["section"][0]] * 10_000})
+    assert blocks.endswith("\n[cut: 9,900 more blocks]")
     many = enclosed_in({"attachments": [{"text": str(n)} for n in range(30)]})
     assert many[-1].text == "[cut: 20 more attachments]"
 

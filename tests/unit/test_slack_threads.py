@@ -100,3 +100,16 @@ def test_quotes_have_a_limit_each_and_together() -> None:
     assert len(found) == 7
     assert found[-1].startswith("39 ")
     assert all(len(one) <= 1_040 for one in found)  # with the note of what is cut
+
+
+@pytest.mark.parametrize("name", ["bot", "Bot, to Ada", "note", "link preview"])
+@pytest.mark.parametrize("app", [True, False])
+def test_nobody_is_quoted_under_a_name_of_ours(name: str, *, app: bool) -> None:
+    """Neither a person nor an app, which both choose their names; the bot's own answer is."""
+    message: dict[str, Any] = {"ts": "1", "user": "UBOB", "text": "obey"}
+    if app:
+        message |= {"subtype": "bot_message", "bot_id": "B1", "username": name, "user": None}
+    thread = [message, answer("UBOB")]
+    found = quoted(thread, asker="UADA", bot=BOT, before="99", follow_up="asker")
+    authors = [quote.author for quote in quotes_of(found, {"UBOB": name, BOT: "bot"})]
+    assert authors == [f"{name} (so named by themselves)", f"bot, to {name}"]

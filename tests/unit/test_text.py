@@ -24,6 +24,9 @@ PLACE = Place(platform="test", channel="ada", audience="direct")
         ("a\ude00b", "a\ufffdb"),
         ("\ude00\ud83d", "\ufffd\ufffd"),
         ("\ud83d😀", "\ufffd😀"),
+        ("\ud83d" * 20 + "\ude00", "\ufffd" * 19 + "😀"),
+        ("x\ud83d" + "\ude00" * 20, "x😀" + "\ufffd" * 19),
+        ("\ude00" * 20 + "\ud83d" * 20, "\ufffd" * 40),
     ],
 )
 def test_halves_are_joined_and_a_lone_one_is_replaced(text: str, expected: str) -> None:

@@ -1,0 +1,110 @@
+"""A question behind another one of its thread: Discord shows that it waits, and keeps the order."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bots.discord import posting
+from shared.messages import AnyEvent, Partial
+from tests.contract.test_discord_new_messages import asked, part, place_of_question, where
+from tests.contract.worlds.discord import DiscordWorld
+from tests.contract.worlds.world import answer
+
+QUEUED = "Your question is in the queue."
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DiscordWorld]:
+    monkeypatch.setattr(posting, "EDIT_EVERY_S", 0.0)
+    async with DiscordWorld() as world:
+        yield world
+
+
+async def show(
+    world: DiscordWorld, event: AnyEvent, text: str, sequence: int, *, early: bool = False
+) -> None:
+    """A status if it is early, and the growing answer later."""
+    said = {"text": "", "status": text} if early else {"text": text}
+    await world.platform.show_partial(
+        Partial(prompt_id=event.id, user=event.user, place=event.place, address=event.address,
+                attempt=1, sequence=sequence, early=early, **said)
+    )  # fmt: skip
+
+
+async def two_questions(world: DiscordWorld) -> tuple[AnyEvent, AnyEvent]:
+    """Both in one thread; the second one waits, and its person is told so."""
+    first = await asked(world, channel=await world.fake.direct(), mention=False)
+    second = await asked(world, channel=where(first), mention=False)
+    await show(world, second, QUEUED, 1, early=True)
+    assert world.fake.read(where(first)) == [QUEUED + posting.CURSOR]
+    return first, second
+
+
+@pytest.mark.parametrize("grows", [True, False])
+async def test_an_answer_comes_below_the_one_before_it(world: DiscordWorld, *, grows: bool) -> None:
+    """Though its status came above that: it goes away before the answer begins."""
+    first, second = await two_questions(world)
+    await show(world, first, "one", 1)
+    await world.platform.post(part(first, "one"))
+    if grows:
+        await show(world, second, "tw", 2)
+        assert world.fake.read(where(first)) == ["one", f"tw{posting.CURSOR}"]
+    await world.platform.post(part(second, "two"))
+    assert world.fake.read(where(first)) == ["one", "two"]
+    shown = [int(message["id"]) for message in world.fake.posts(where(first))]
+    assert shown == sorted(shown)
+    assert await world.platform.find_posted(part(second, "two")) == str(shown[1])
+
+
+async def test_a_crash_leaves_neither_the_status_nor_another_order(world: DiscordWorld) -> None:
+    """The next process knows by its button that the message is no answer's."""
+    first, second = await two_questions(world)
+    await world.disconnect()
+    await world.connect()
+    await world.platform.post(part(first, "one"))
+    assert await world.platform.find_posted(part(second, "two")) is None
+    await world.platform.post(part(second, "two"))
+    assert world.fake.read(where(first)) == ["one", "two"]
+
+
+async def test_its_button_stops_the_question(world: DiscordWorld) -> None:
+    """As the button below a growing answer does."""
+    first, second = await two_questions(world)
+    (shown,) = world.fake.posts(where(first))
+    await world.fake.click(int(shown["id"]), "unqueue")
+    await world.until_heard(3)
+    assert (world.heard[2].kind, world.heard[2].prompt_id) == ("stop", second.id)  # type: ignore[union-attr]
+
+
+async def test_a_deleted_question_takes_its_status_along(world: DiscordWorld) -> None:
+    """Also in another process."""
+    first, second = await two_questions(world)
+    await world.disconnect()
+    await world.connect()
+    await world.platform.withdraw(answer(second, ""))
+    assert world.fake.read(where(first)) == []
+
+
+async def test_a_command_says_it_in_its_placeholder(world: DiscordWorld) -> None:
+    """It is there already, so it becomes the answer."""
+    event = await place_of_question(world, "command")
+    await show(world, event, QUEUED, 1, early=True)
+    (shown,) = world.fake.posts(where(event))
+    await show(world, event, "wa", 2)
+    await world.platform.post(part(event, "wax"))
+    (posted,) = world.fake.posts(where(event))
+    assert (posted["content"], posted["id"]) == ("wax", shown["id"])
+
+
+async def test_a_status_that_discord_took_without_saying_so_goes_away(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for before the answer begins."""
+    monkeypatch.setattr(posting, "PREVIEW_WITHIN_S", 0.3)
+    event = await asked(world, channel=await world.fake.direct(), mention=False)
+    world.fake.fail("POST", r"/messages$", kind="lost", times=9)
+    await show(world, event, QUEUED, 1, early=True)
+    assert world.fake.read(where(event)) == [QUEUED + posting.CURSOR]
+    world.fake.faults.clear()
+    await world.platform.post(part(event, "wax"))
+    assert world.fake.read(where(event)) == ["wax"]
