@@ -39,7 +39,7 @@ up: setup  ## start everything without the terminal chat
 
 test: setup-dev  ## every test, on real parts
 	@tests/power/install.sh
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: setup-dev  ## lint, types, layers
 	@$(BIN)/ruff check .
