@@ -189,7 +189,7 @@ def error_in(chunk: Chunk) -> object | None:
     """The error that a chunk reports instead of text: vLLM leaves out the outer object."""
     error: object = chunk.get("error")
     if error:
-        return error
+        return error if isinstance(error, dict | list | str) else chunk
     is_error = chunk.get("object") == "error" or chunk.get("type") == "error"
     return chunk if is_error and not chunk.get("choices") else None
 

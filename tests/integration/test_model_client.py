@@ -145,7 +145,7 @@ async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
         (Fault(status=405), "not openai"),
         (Fault(status=429, error={"type": "exceeded_current_quota_error"}), "quota"),
         (Fault(status=400, error={"message": "Your credit balance is too low"}), "quota"),
-        (Fault(status=400, error={"message": "no"}), "refused"),
+        (Fault(status=400, error={"message": "no", "code": "content_filter"}), "refused"),
     ],
 )
 async def test_what_no_retry_can_mend_fails_at_once(

@@ -100,8 +100,13 @@ async def test_an_address_without_v1_is_named(asker: MakeAsker, fake_model: Fake
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        ({"error": {"message": "overloaded", "code": 529}}, "error"),
+        ({"error": {"message": "overloaded", "code": 529}}, "overloaded"),
         ({"error": {"message": "Rate limited", "code": 429}}, "overloaded"),
+        ({"error": {"message": "RateLimitError", "code": "429"}}, "overloaded"),
+        ({"error": {"message": "AuthenticationError", "code": "401"}}, "bad key"),
+        ({"error": {"message": "m", "status": "UNAVAILABLE"}}, "overloaded"),
+        ({"error": {"type": "authentication_error", "message": "m"}}, "bad key"),
+        ({"error": True, "message": "context length exceeded", "code": 400}, "too long"),
         ({"error": {"type": "overloaded_error", "message": "Overloaded"}}, "overloaded"),
         ({"error": "model runner has stopped"}, "error"),
         ({"object": "error", "message": "engine died", "code": 500}, "error"),
