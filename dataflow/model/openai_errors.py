@@ -1,13 +1,8 @@
-"""What the openai client and its transports raise, put into our terms.
-
-Pure, apart from the clock for a Retry-After that is a date.
-"""
+"""What the openai client and its transports raise, put into our terms."""
 
 import re
 import ssl
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -20,6 +15,7 @@ from dataflow.model.errors import ModelError, Why, safe_code
 from dataflow.model.overflow import is_overflow
 from dataflow.model.records import Unframed
 from dataflow.model.refusals import is_about_content
+from dataflow.model.retry_after import retry_after_s
 
 RAISED: Final = (
     openai.APIError,
@@ -128,10 +124,9 @@ def translated(error: Exception) -> ModelError:
     if not isinstance(error, openai.APIStatusError):
         return ModelError(_why_of_transport(error), type(error).__name__)
     complaint = complaint_of(error.status_code, error.body)
+    wait_s = retry_after_s(error.response.headers, complaint.text)
     detail = f"{type(error).__name__} {safe_code(error.code) if error.code else ''}".strip()
-    return ModelError(
-        _why_of(complaint), detail, retry_after_s=_retry_after_s(error), complaint=complaint
-    )
+    return ModelError(_why_of(complaint), detail, retry_after_s=wait_s, complaint=complaint)
 
 
 def reported(error: object) -> ModelError:
@@ -175,6 +170,8 @@ def _why_of_status(complaint: Complaint, status: int | None) -> Why:
         return "not openai"
     if status == HTTPStatus.FORBIDDEN and is_about_content(complaint):
         return "refused"  # OpenRouter
+    if status < HTTPStatus.BAD_REQUEST:
+        return "not openai"  # it sends us elsewhere
     if status > HTTPStatus.INTERNAL_SERVER_ERROR:
         return _BY_STATUS.get(status, "overloaded")
     return _BY_STATUS.get(status, "refused")
@@ -194,26 +191,3 @@ def _root(error: BaseException) -> BaseException:
     while not isinstance(error, aiohttp.ClientError) and error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _retry_after_s(error: openai.APIStatusError) -> float | None:
-    """The wait that the endpoint asks for, in milliseconds, seconds, or as a date."""
-    headers = error.response.headers
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit_s
-        except (KeyError, ValueError):
-            continue
-        if seconds >= 0:  # neither negative nor NaN
-            return seconds
-    now = _date(headers.get("date")) or datetime.now(UTC)  # its own clock, if it says
-    then = _date(headers.get("retry-after"))
-    return None if then is None else max(0.0, (then - now).total_seconds())
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -49,6 +49,11 @@ async def test_names_are_compared_as_the_endpoint_writes_them(
         (Refusal(404, {"detail": "Not Found"}), "has no list of models (404)"),
         (Refusal(503, "<html>"), "is busy or still starting (503); questions wait"),
         (Refusal(429, {"error": {}}), "is busy or still starting (429)"),
+        (
+            Refusal(308, {}, {"Location": "https://ada:pw@b.example/v1/models?key=1"}),
+            "sends us to https://b.example/v1, and redirects are not followed: set OPENAI_BASE_URL",
+        ),
+        (Refusal(302, {}, {"Location": "//["}), "sends us to another address"),
         (Refusal(200, "<html>Welcome"), "may not be an OpenAI-compatible endpoint"),
     ],
 )

@@ -116,6 +116,22 @@ async def test_retry_after_can_be_a_date(asker: MakeAsker, fake_model: FakeModel
     assert second - first >= 2.0
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": f"Wed, {'9' * 20} Nov 2031 12:00:00 GMT"},
+        {"Retry-After": "nan"},
+        {"Retry-After": "-1"},
+    ],
+    ids=["date", "NaN", "negative"],
+)
+async def test_a_retry_after_that_cannot_be_read_is_ignored(
+    asker: MakeAsker, fake_model: FakeModel, headers: dict[str, str]
+) -> None:
+    fake_model.faults.append(Fault(status=429, headers=headers))
+    assert await asker().ask() == "answer 2 to: hello"
+
+
 async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
@@ -276,6 +292,7 @@ async def test_a_pair_that_is_cut_off_is_not_shown(asker: MakeAsker, fake_model:
         ([{"text": "untyped"}], "untyped"),
         ([42, " and ", 1.5], "42 and 1.5"),
         ([None, "", [], {}, True, "yes"], "yes"),
+        ([[{"type": "reasoning", "text": "hm"}], "yes"], "yes"),
     ],
 )
 async def test_content_can_be_more_than_a_text(

@@ -41,7 +41,7 @@ from bots.split_text import split_text, utf16_length
 from bots.terminal.drawing import Drawing
 from bots.terminal.growing import Growing
 from bots.terminal.plain import plain as plain_on_terminal
-from dataflow.model.chunks import piece_of
+from dataflow.model.pieces import piece_of
 from dataflow.tags import asked_with, background
 from dataflow.window import estimated_tokens
 from shared import names
