@@ -181,7 +181,8 @@ def _why_of_transport(error: Exception) -> Why:
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
         # Its transport calls every failed connection a time-out.
         return "stalled" if isinstance(_root(error), TimeoutError) else "unreachable"
-    if isinstance(error, openai.APIConnectionError | httpx2.TransportError | ssl.SSLError):
+    connection = openai.APIConnectionError | httpx2.TransportError | ssl.SSLError
+    if isinstance(error, connection | UnicodeError):  # a host's label over 63 characters
         return "unreachable"
     return "error" if isinstance(error, openai.APIError) else "corrupt"
 

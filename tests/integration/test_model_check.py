@@ -169,6 +169,18 @@ def test_a_fallback_needs_an_address_or_a_key(tmp_path: Path) -> None:
     assert found.secret is None
 
 
+def test_a_fallback_can_be_another_model_at_the_same_endpoint(tmp_path: Path) -> None:
+    named = {"THREADWAX_FALLBACK_MODEL": "small"}
+    settings = settings_of(
+        tmp_path, OPENAI_BASE_URL="http://127.0.0.1:1/v1", OPENAI_API_KEY="k", **named
+    )
+    first, fallback = endpoint_of(settings), fallback_of(settings)
+    assert fallback is not None
+    assert fallback.model == "small"
+    assert (fallback.base_url, fallback.api_key) == (first.base_url, first.api_key)
+    assert fallback_of(settings_of(tmp_path, **named)) is None  # the demo model is the only one
+
+
 def test_the_secret_behind_pseudonyms_is_private_and_stays_the_same(tmp_path: Path) -> None:
     """It is made only for OpenAI."""
     endpoint_of(settings_of(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:1/v1"))

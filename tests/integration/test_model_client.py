@@ -238,6 +238,20 @@ async def test_a_server_that_is_none(asker: MakeAsker, answer: bytes | None, why
     await server.wait_closed()
 
 
+@pytest.mark.parametrize("host", ["nowhere.invalid", f"{'a' * 70}.invalid"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_host_that_does_not_exist(asker: MakeAsker, host: str, scheme: str) -> None:
+    one = asker(give_up_s=0.01, base_url=f"{scheme}://{host}/v1")
+    assert await one.failure() == "unreachable"
+
+
+async def test_a_server_without_tls(asker: MakeAsker, fake_model: FakeModel) -> None:
+    """It is sent nothing."""
+    address = fake_model.base_url.replace("http://", "https://")
+    assert await asker(give_up_s=0.01, base_url=address).failure() == "unreachable"
+    assert fake_model.requests == []
+
+
 # --- shapes and characters ------------------------------------------------------------------------
 
 
