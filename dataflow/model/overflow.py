@@ -37,7 +37,7 @@ _STRONG: Final = re.compile(
 _NOT_ABOUT_LENGTH: Final = re.compile(r"image|picture|pixel|file size|attachment")
 
 _NUMBER: Final = (
-    r"(?P<number>\d[\d,_]{0,12})(?P<scale>[km])?(?![\w.,]*\d)"
+    r"(?P<number>\d[\d,_]{0,12})(?P<scale>[km])?(?![\d_]|[.,]\d)"
     r"(?P<unit>[- ]?tokens?)?(?! ?(?:messages|turns|requests|images|characters|bytes|%))"
 )
 _WINDOWS: Final = tuple(
