@@ -131,7 +131,8 @@ def _problems() -> Iterator[str]:
 
 def _empty_lists() -> Iterator[str]:
     """An allow list that was set and is empty: only without it everybody is admitted."""
-    values = {key.upper(): (value or "") for key, value, _ in _entries()} | dict(os.environ)
+    values = {key.upper(): (value or "") for key, value, _ in _entries()}
+    values |= {key.upper(): value for key, value in os.environ.items()}
     for name, value in values.items():
         if LISTS_OF_THE_ALLOWED in name and name in _known(name) and not value.strip():
             yield (

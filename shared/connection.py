@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -90,6 +91,8 @@ class Connection:
         self._refusals: set[str] = set()
         self._denied = asyncio.Event()
         self._hopeless = asyncio.Event()
+        self._refusing: set[str] = set()
+        """The servers of a list that cannot be used before a person changes something."""
         self._last_error: BaseException | None = None
 
     @classmethod
@@ -178,14 +181,19 @@ class Connection:
         error: BaseException | None = TimeoutError()
         try:
             await asyncio.wait(
-                {connecting, hopeless}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                {connecting, hopeless},
+                timeout=seconds * len(self._address.servers),  # one may hang
+                return_when=asyncio.FIRST_COMPLETED,
             )
             if connecting.done():
                 error = connecting.exception()
         finally:
             await _ended(connecting, hopeless)
         if error is None or isinstance(error, TRANSIENT):
-            return fault_of(self._last_error or error, self._address) if error else None
+            if error is None:
+                return None
+            fault = fault_of(self._last_error or error, self._address)
+            return replace(fault, final=fault.final and self._hopeless.is_set())
         raise error
 
     async def _denied_of(self, needs: str) -> Fault | None:
@@ -224,7 +232,10 @@ class Connection:
         self._last_error = error
         fault = fault_of(error, self._address)
         if fault.final or isinstance(error, UnfitServer):
-            self._hopeless.set()
+            at = self.client._current_server  # noqa: SLF001
+            self._refusing.add(at.uri.netloc if at else "")
+            if len(self._refusing) >= len(set(self._address.servers)):
+                self._hopeless.set()
             if self.client.is_reconnecting and fault.why not in self._refusals:
                 self._refusals.add(fault.why)
                 logger().error(

@@ -29,6 +29,9 @@ CANNOT_START: Final = 78
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
+_BY_SIGNAL: Final = 128
+"""A shell's exit code for a process that a signal ended, without the signal's number."""
+
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _M_MMAP_THRESHOLD: Final = -3  # glibc's malloc.h
 _LARGE_BYTES: Final = 128 * 1024
@@ -104,6 +107,17 @@ def die_with_parent() -> None:
 def die_with_parent_signal() -> None:
     """Linux: the kernel sends SIGTERM when the *thread* that started this process ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def end_when_told() -> None:
+    """Has the first process of a container end at SIGTERM until it does more about it.
+
+    The kernel drops signals for process 1 that have no handler, so that a container that is
+    stopped while it starts, or that only waits, would be killed after its grace period.
+    """
+    if os.getpid() == 1:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: os._exit(_BY_SIGNAL + number))
 
 
 async def wait_for_stop() -> str:

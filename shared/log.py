@@ -2,8 +2,9 @@
 
 import json
 import logging
+import re
 import sys
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -16,6 +17,11 @@ import structlog  # noqa: E402
 
 if not _RICH_IS_HERE:
     del sys.modules["rich"]
+
+
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_C1: Final = re.compile(rb"\xc2([\x80-\x9f])")
+"""Control characters that JSON does not escape, and some terminals obey."""
 
 
 class _Process:
@@ -33,6 +39,7 @@ def set_up(level: str, *, process: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
         structlog.processors.format_exc_info,
+        *([_visible] if human else []),
     ]
     structlog.configure(
         processors=[
@@ -70,12 +77,32 @@ def _of_libraries(before: list[Any], *, human: bool) -> logging.Formatter:
     )
 
 
+def _visible(_: Any, __: str, line: dict[str, Any]) -> dict[str, Any]:
+    """The line without characters that move a terminal's cursor, or begin a forged line."""
+    return {
+        name: "\n    ".join(map(_escaped, value.split("\n"))) if name == "exception"
+        else _escaped(value)
+        for name, value in line.items()
+    }  # fmt: skip
+
+
+def _escaped(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+
+
 def _json(line: dict[str, Any], **_: Any) -> bytes:
     """A line as JSON, in half the time that Python's own takes, which does what is odd."""
     try:
-        return to_json(line, fallback=repr)
+        written = to_json(line, fallback=repr)
+        return written if b"\xc2" not in written else _C1.sub(_as_escape, written)
     except PydanticSerializationError:  # half a character, or bytes that are no text
         return json.dumps(line, default=repr).encode()
+
+
+def _as_escape(found: re.Match[bytes]) -> bytes:
+    return b"\\u00%02x" % found[1][0]
 
 
 def logger() -> Any:

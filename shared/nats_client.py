@@ -19,11 +19,15 @@ class CarefulClient(Client):
     one message could silence a process forever.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, may_be_guest: bool = False) -> None:
+        """`may_be_guest`: without credentials there is nothing to be careful with."""
         super().__init__()
         self._address = address
+        self._is_guest = may_be_guest and address.is_anonymous
 
     def _connect_command(self) -> bytes:
+        if self._is_guest:
+            return super()._connect_command()
         scheme = self._current_server.uri.scheme if self._current_server else ""
         if (fault := unfit(self._server_info, self._address, scheme)) is not None:
             raise UnfitServer(fault)

@@ -106,7 +106,8 @@ class Settings(FromEnvironment):
     fallback_model: str | None = Field(
         None,
         alias="THREADWAX_FALLBACK_MODEL",
-        description="The model's name there; by default THREADWAX_MODEL.",
+        description="The model's name there; by default THREADWAX_MODEL. Alone, it is another "
+        "model at the first endpoint.",
     )
     system_prompt: str | None = Field(
         None,

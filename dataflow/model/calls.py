@@ -6,6 +6,7 @@ once a request that follows it was accepted.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import openai
@@ -13,10 +14,12 @@ from pydantic_core import to_json
 
 from dataflow.model.body import Body, Picture
 from dataflow.model.chunks import Chunks
+from dataflow.model.complaint import Complaint
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ModelError
 from dataflow.model.pause import Pause
-from dataflow.model.quirks import Quirks, confirmed, is_blind, lesson, shorter
+from dataflow.model.quirks import Quirks, confirmed, lesson, shorter, smaller
+from dataflow.model.refusals import is_about_the_form, is_blind, says_nothing
 from dataflow.model.request_body import Asker, request_body
 from dataflow.model.waiting import Waiting
 from dataflow.shorten import ChatMessage, request_tokens, shortened
@@ -26,6 +29,19 @@ Messages = tuple[ChatMessage, ...]
 
 LESSONS_LIMIT: Final = 24
 """Requests for one question that only differ in what they leave out."""
+
+DOUBTS_LIMIT: Final = 3
+"""After so many refusals in a row, an endpoint may no longer accept what it accepted before."""
+
+LENGTH_KEPT_FOR_S: Final = 3600.0
+"""A learned length is forgotten then: local servers load models anew with another window, and a
+number in a complaint can mean something else."""
+
+UNREAD_SHARE: Final = 4
+"""A refusal that nobody here can read may be about length: a quarter of the request is tried."""
+
+SHORT_TOKENS: Final = 256
+"""No window is smaller, so that a refusal of less is not about length."""
 
 BLIND_FOR_S: Final = 600.0
 """For this long no pictures are sent to a model that takes none. No later request can confirm that
@@ -43,6 +59,9 @@ class Calls:
         self._answer_tokens = answer_tokens
         self._quirks = Quirks()
         self._blind_until = 0.0
+        self._length_until = float("inf")
+        self._accepted_chars = 0
+        self._doubts = DOUBTS_LIMIT
         self.model = model
         self.pause = Pause()
 
@@ -59,7 +78,7 @@ class Calls:
         Raises:
             ModelError: the endpoint failed, or refuses more than what can be left out.
         """
-        known = quirks = self._quirks
+        known = quirks = self._known()
         if pictures_of(messages) and time.monotonic() < self._blind_until:
             raise ModelError("no pictures", "the endpoint refused pictures before")
         for _ in range(LESSONS_LIMIT):
@@ -72,11 +91,13 @@ class Calls:
             try:
                 chunks = await self._sent(body, messages, ends_at, on_wait)
             except ModelError as error:
-                learned = self._learned(quirks, error, body, messages)
+                learned = self._learned(quirks, error, body, messages, before=known)
                 if learned is None:
                     raise
                 quirks = learned
             else:
+                self._doubts = 0
+                self._accepted_chars = max(self._accepted_chars, _chars(messages))
                 if quirks is not known:  # otherwise others may have learned more meanwhile
                     self._keep(confirmed(quirks, request_tokens(messages)))
                 return chunks
@@ -119,7 +140,13 @@ class Calls:
         self.pause.succeed()
 
     def _learned(
-        self, quirks: Quirks, error: ModelError, body: dict[str, Any], messages: Messages
+        self,
+        quirks: Quirks,
+        error: ModelError,
+        body: dict[str, Any],
+        messages: Messages,
+        *,
+        before: Quirks,
     ) -> Quirks | None:
         """How to ask again, differently; None if that cannot help.
 
@@ -130,29 +157,79 @@ class Calls:
         complaint = error.complaint
         if error.why == "too long" or (error.why == "too large" and not has_pictures):
             return self._shorter(quirks, error, messages)
-        if complaint is None or error.why not in {"refused", "error", "no model"}:
+        if complaint is None or not (complaint.is_refusal or complaint.may_be_refusal):
             return None
         if has_pictures and is_blind(complaint):
             self._blind_until = time.monotonic() + BLIND_FOR_S
             raise ModelError("no pictures", str(error)) from error
         learned = lesson(quirks, complaint, body)
-        if learned is None and has_pictures and error.why != "no model":
+        if learned is not None:
+            return learned
+        if has_pictures and error.why in {"refused", "error"}:
             # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
             raise ModelError("no pictures", str(error)) from error
+        if error.why == "refused" and says_nothing(complaint):
+            return self._guessed(quirks, complaint, body, messages, before)
+        return None
+
+    def _guessed(
+        self,
+        quirks: Quirks,
+        complaint: Complaint,
+        body: dict[str, Any],
+        messages: Messages,
+        before: Quirks,
+    ) -> Quirks | None:
+        """What to try after a refusal whose reason nobody here can read."""
+        accepted_before = self._doubts < DOUBTS_LIMIT
+        learned = None
+        if not accepted_before or is_about_the_form(complaint):
+            learned = smaller(quirks, body, before=before)
+        if learned is None:
+            learned = self._perhaps_shorter(before, messages)
+        if learned is None:
+            self._doubts += 1
         return learned
+
+    def _perhaps_shorter(self, before: Quirks, messages: Messages) -> Quirks | None:
+        """What a refusal teaches that may be about length, in words that nobody here can read."""
+        sent = request_tokens(messages)
+        accepted = self._accepted_tokens(messages)
+        if sent <= max(accepted, SHORT_TOKENS):
+            return None
+        room = accepted or sent // UNREAD_SHARE
+        if len(shortened(messages, room)) == len(messages):
+            return None
+        return replace(before, room_tokens=room, guessed=True)
 
     def _shorter(self, quirks: Quirks, error: ModelError, messages: Messages) -> Quirks:
         answer = quirks.answer_tokens or self._answer_tokens
-        learned = shorter(
-            quirks, error.complaint, sent_tokens=request_tokens(messages), answer_tokens=answer
-        )
+        sent = request_tokens(messages)
+        learned = shorter(quirks, error.complaint, sent_tokens=sent, answer_tokens=answer)
+        accepted = self._accepted_tokens(messages)
+        if learned.room_tokens is not None and learned.room_tokens < accepted < sent:
+            # A complaint can mention a number that is no window.
+            learned = replace(quirks, room_tokens=accepted, guessed=True)
         left = shortened(messages, learned.room_tokens or 0)
         if len(left) == len(messages) and (learned.answer_tokens or answer) >= answer:
             raise ModelError("too long", str(error)) from error
         return learned
 
+    def _accepted_tokens(self, messages: Messages) -> int:
+        """The largest request that was accepted, in the estimated tokens of these messages."""
+        return request_tokens(messages) * self._accepted_chars // max(_chars(messages), 1)
+
+    def _known(self) -> Quirks:
+        """What to leave out of the next request."""
+        if time.monotonic() >= self._length_until:
+            self._length_until = float("inf")
+            self._quirks = replace(self._quirks, room_tokens=None, answer_tokens=None)
+        return self._quirks
+
     def _keep(self, quirks: Quirks) -> None:
         if quirks != self._quirks:
+            if quirks.room_tokens is not None or quirks.answer_tokens is not None:
+                self._length_until = time.monotonic() + LENGTH_KEPT_FOR_S
             self._quirks = quirks
             logger().warning(
                 "the model's endpoint does not take everything: from now on it is left out",
@@ -160,6 +237,11 @@ class Calls:
                 system_in_user=quirks.system_in_user, room_tokens=quirks.room_tokens,
                 answer_tokens=quirks.answer_tokens,
             )  # fmt: skip
+
+
+def _chars(messages: Messages) -> int:
+    """The characters of a request: quicker to count than its tokens."""
+    return sum(len(m["content"]) for m in messages if isinstance(m["content"], str))
 
 
 def pictures_of(messages: Messages) -> list[Picture]:

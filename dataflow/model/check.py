@@ -21,6 +21,8 @@ BODY_LIMIT_BYTES: Final = 4 << 20
 """OpenRouter's list of models is 1 MB."""
 
 NAMES_SHOWN: Final = 5
+LOCATION_CHARS: Final = 200
+_REDIRECTS: Final = (300, 400)
 
 _WINDOWS: Final = ("max_model_len", "context_length", "context_window", "max_context_length")
 """vLLM and SGLang; OpenRouter and Together; Groq; Mistral."""
@@ -77,6 +79,8 @@ class _Answer:
     status: int
     body: Any
     """The JSON of the answer; None if it is something else."""
+    location: str = ""
+    """Where it sends us."""
 
 
 async def checked(first: Endpoint | None, fallback: Endpoint | None) -> Found:
@@ -124,14 +128,17 @@ async def check(endpoint: Endpoint, named: Named = FIRST, *, within_s: float = C
 async def _models(session: aiohttp.ClientSession, url: str, key: str) -> _Answer:
     # aiohttp refuses a key together with credentials in the address.
     headers = {} if "@" in urlsplit(url).netloc else {"Authorization": f"Bearer {key}"}
-    async with session.get(f"{url}/models", headers=headers) as response:
+    # Not followed: questions are not, because another host is not to be told what people say.
+    options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
+    async with session.get(f"{url}/models", **options) as response:
         body = await response.content.read(BODY_LIMIT_BYTES)
         while len(body) < BODY_LIMIT_BYTES and (more := await response.content.read(1 << 16)):
             body += more
     try:
-        return _Answer(response.status, json.loads(body))
+        found = json.loads(body)
     except (ValueError, RecursionError):
-        return _Answer(response.status, None)
+        found = None
+    return _Answer(response.status, found, response.headers.get("Location", ""))
 
 
 def _entries(answer: _Answer) -> list[dict[str, Any]] | None:
@@ -149,6 +156,10 @@ def _judged(endpoint: Endpoint, named: Named, answer: _Answer) -> Checked:
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         fault = f"{where} is busy or still starting ({status})"
         return Checked(fault, "try again later", passing=True)
+    if _REDIRECTS[0] <= status < _REDIRECTS[1]:
+        to = _shown(answer.location)
+        fault = f"{where} sends us to {to}, and redirects are not followed"
+        return Checked(fault, f"set {named.base_url} to the address that answers itself")
     entries = _entries(answer)
     if entries is None:
         return Checked(
@@ -165,6 +176,16 @@ def _judged(endpoint: Endpoint, named: Named, answer: _Answer) -> Checked:
             f"set {named.model} to one of its {len(known)} models, for example {names}",
         )
     return Checked(context_tokens=_window(entry or {}))
+
+
+def _shown(location: str) -> str:
+    """An address of the endpoint's as it may be shown."""
+    try:
+        parts = urlsplit(location if location.isprintable() else "")
+    except ValueError:
+        return "another address"
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return address.removesuffix("/models")[:LOCATION_CHARS] or "another address"
 
 
 def _plain(name: str) -> str:

@@ -8,40 +8,30 @@ import contextlib
 import functools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import httpx2
 import openai
 
 from dataflow.model.body import Body
-from dataflow.model.errors import ModelError, safe_code
+from dataflow.model.errors import ModelError
 from dataflow.model.openai_errors import RAISED, reported, translated
-from dataflow.model.records import DONE, Records
+from dataflow.model.pieces import (
+    Chunk,
+    Other,
+    error_in,
+    is_broken_off,
+    is_of_other_api,
+    piece_of,
+)
+from dataflow.model.records import Records, is_done
 from dataflow.model.thoughts import Shown, Thoughts
 from dataflow.model.usage import usage_of
 from shared.messages import Usage
 from shared.text import Joining
 
-Chunk = dict[str, Any]
-
 DRAIN_S: Final = 0.1
 """For the few bytes after the last record. Read to its end, a connection can be used again."""
-
-_BROKEN_OFF: Final = frozenset(
-    {"error", "abort", "cancelled", "insufficient_system_resource", "network_error"}
-)
-"""Finish reasons of answers that are not whole: OpenRouter, vLLM, DeepSeek."""
-
-_THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking")
-
-
-class Piece(NamedTuple):
-    """What one chunk says."""
-
-    text: str
-    thoughts: int
-    """Characters of thoughts that came apart from the text."""
-    finish: str | None
 
 
 class Chunks:
@@ -59,6 +49,8 @@ class Chunks:
         self._apart_chars = 0
         self.finish: str | None = None
         """Why the answer ended; None before that."""
+        self.other: Other = ""
+        """What the answer holds that cannot be shown."""
         self.usage: Usage | None = None
 
     @property
@@ -120,8 +112,9 @@ class Chunks:
     ) -> AsyncGenerator[Shown, None]:
         try:
             async for chunk in self._chunks(response):
-                self.usage = usage_of(chunk) or self.usage
+                self.usage = usage_of(chunk, self.usage)
                 piece = piece_of(chunk)
+                self.other = piece.other or self.other
                 if piece.thoughts:
                     self._apart_chars += piece.thoughts
                     on_thought()
@@ -145,14 +138,14 @@ class Chunks:
         pieces = response.aiter_bytes()
         async for piece in pieces:
             for document in self._records.add(piece):
-                if document.startswith(DONE):
+                if is_done(document):
                     self.finish = self.finish or "stop"
                     await _drain(pieces)
                     return
                 for chunk in self._chunks_in(document):
                     yield chunk
         for document in self._records.end():
-            if document.startswith(DONE):
+            if is_done(document):
                 self.finish = self.finish or "stop"
                 return
             for chunk in self._chunks_in(document):
@@ -164,7 +157,9 @@ class Chunks:
         for chunk in chunks:
             if (error := error_in(chunk)) is not None:
                 raise reported(error)
-            if self._records.whole and not isinstance(chunk.get("choices"), list):
+            if not isinstance(chunk.get("choices"), list) and (
+                self._records.whole or is_of_other_api(chunk)
+            ):
                 raise ModelError("not openai", "JSON, but no completion")
         return chunks
 
@@ -183,72 +178,3 @@ def _chat_completions(base_url: httpx2.URL) -> str:
 
 def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
-
-
-def error_in(chunk: Chunk) -> object | None:
-    """The error that a chunk reports instead of text: vLLM leaves out the outer object."""
-    error: object = chunk.get("error")
-    if error:
-        return error
-    is_error = chunk.get("object") == "error" or chunk.get("type") == "error"
-    return chunk if is_error and not chunk.get("choices") else None
-
-
-def piece_of(chunk: Chunk) -> Piece:
-    """What a chunk says, whatever its shape; the usage chunk has no choices.
-
-    A whole completion has a `message` instead of a `delta`.
-    """
-    choices = chunk.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
-        return Piece("", 0, None)
-    delta = choice.get("delta")
-    if delta is None:
-        delta = choice.get("message")
-    text, thoughts = "", 0
-    if isinstance(delta, dict):
-        # A refusal is the answer when there is one.
-        text = _text_of(delta.get("content")) + _text_of(delta.get("refusal"))
-        thoughts = _thoughts_in(delta)
-    finish = choice.get("finish_reason")
-    # Some endpoints send an empty reason with every chunk.
-    return Piece(text.replace("\0", ""), thoughts, safe_code(finish).lower() if finish else None)
-
-
-def is_broken_off(finish: str | None) -> bool:
-    """Whether an answer with this finish reason is not whole."""
-    return finish is None or finish in _BROKEN_OFF
-
-
-def _thoughts_in(delta: dict[str, Any]) -> int:
-    for name in _THOUGHTS:
-        if thoughts := delta.get(name):
-            return len(thoughts) if isinstance(thoughts, str) else 1
-    return 0
-
-
-def _text_of(content: object) -> str:
-    """The text in a delta's content: a text, or a list of typed parts, of which some are text."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else [content]
-    return "".join(map(_text_of_part, parts))
-
-
-def _text_of_part(part: object) -> str:
-    match part:
-        case str():
-            return part
-        case bool():
-            return ""
-        case int() | float():
-            return str(part)
-        case {"type": "text" | "output_text", "text": str(text) | {"value": str(text)}} | {
-            "type": "refusal",
-            "refusal": str(text),
-        }:
-            return text
-        case {"text": str(text), **others} if "type" not in others:
-            return text
-    return ""  # a picture, a thought, or something newer than this

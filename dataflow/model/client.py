@@ -15,15 +15,16 @@ import backoff
 import httpx2
 import openai
 
+from dataflow.model.answer_text import AnswerText
 from dataflow.model.calls import Calls, Messages, pictures_of
-from dataflow.model.chunks import Chunks, is_broken_off
+from dataflow.model.chunks import Chunks
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ELSEWHERE, TRANSIENT, ModelError, Why
-from dataflow.model.http import HttpClient
+from dataflow.model.http import HttpClient, without_login
 from dataflow.model.notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, TOOLS
+from dataflow.model.pieces import is_broken_off
 from dataflow.model.request_body import Asker
 from dataflow.model.retries import waits_s
-from dataflow.model.thoughts import Shown
 from dataflow.model.waiting import Waiting
 from shared import metrics
 from shared.log import logger
@@ -33,9 +34,6 @@ from shared.text import repaired
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 600.0
 """An answer that never ends is ended after this time."""
-
-ANSWER_LIMIT_CHARS: Final = 200_000
-"""Beyond any model's answer; keeps one reply within what the journal takes."""
 
 FALLBACK_FIRST_S: Final = 15.0
 """For this long after the first endpoint failed, the fallback is asked first."""
@@ -118,7 +116,7 @@ class ModelClient:
             ModelError: after retries, or at once if another try cannot help.
         """
         ends_at = time.monotonic() + self.give_up_after_s
-        text = _Text(on_text, on_start_over)
+        text = AnswerText(on_text, on_start_over)
         question = _Question(messages, model, asker, on_wait, ends_at)
         try:
             async with asyncio.timeout(self.give_up_after_s + ANSWER_LIMIT_S):
@@ -134,7 +132,7 @@ class ModelClient:
         metrics.thought_chars.inc(chunks.thought_chars)
         answer, note = text.whole, BY_FINISH.get(finish, "")
         if not answer.strip():
-            raise ModelError(_why_empty(note, chunks.thought_chars), finish)
+            raise ModelError(_why_empty(note, chunks), finish)
         if by_fallback:
             note += FALLBACK.format(model=name)
         return Completion(answer + note, name, chunks.usage)
@@ -211,17 +209,25 @@ class ModelClient:
         return calls
 
     def _new_client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
+        url, credentials = without_login(endpoint.base_url)
+        headers = {"Connection": "close"} if endpoint.dialect.close_connection else {}
+        if credentials is not None:
+            headers["Authorization"] = credentials  # a proxy's: the endpoint gets no key then
         return openai.AsyncOpenAI(
-            base_url=endpoint.base_url,
+            base_url=url,
             api_key=endpoint.api_key,
             max_retries=0,  # the one layer of retries is ours
             timeout=openai.Timeout(
                 self._silence_s, connect=CONNECT_TIMEOUT_S, read=self._silence_s, pool=None
             ),
-            default_headers={"Connection": "close"} if endpoint.dialect.close_connection else None,
+            default_headers=headers or None,
             # httpx's own transport looks through all connections for each call. 0: as many as it
             # needs.
-            http_client=HttpClient(verify=self._tls, limits=httpx2.Limits(max_connections=0)),
+            http_client=HttpClient(
+                verify=self._tls,
+                limits=httpx2.Limits(max_connections=0),
+                follow_redirects=False,  # another host is not to be told what people say
+            ),
         )
 
     def _on_retry(self, details: Any) -> None:
@@ -236,12 +242,12 @@ class ModelClient:
             logger().warning("the model does not answer: trying on", why=str(error)[:300])
 
 
-async def _read(chunks: Chunks, text: "_Text") -> str:
+async def _read(chunks: Chunks, text: AnswerText) -> str:
     """Reads the answer to its end; returns why it ended."""
     try:
         async for shown in chunks:
             text.add(shown)
-            if text.length > ANSWER_LIMIT_CHARS:
+            if text.is_full:
                 return "length"
     except ModelError as error:
         if text.length and error.why == "too long":
@@ -262,41 +268,14 @@ def _most_hopeful(failed: list[ModelError]) -> ModelError:
         failed.clear()  # an error holds the frames, and with them the list that holds the error
 
 
-def _why_empty(note: str, thought_chars: int) -> Why:
-    """Why an answer has no text, by the note that it would have."""
-    if note == LENGTH:
-        return "thoughts" if thought_chars else "empty"
+def _why_empty(note: str, chunks: Chunks) -> Why:
+    """Why an answer has no text, by the note that it would have and by what else it holds."""
     if note == FILTERED:
         return "refused"
-    return "tools" if note == TOOLS else "empty"
-
-
-class _Text:
-    """The answer as it grows."""
-
-    def __init__(self, on_text: Callable[[str], None], on_start_over: Callable[[], None]) -> None:
-        self._on_text = on_text
-        self._on_start_over = on_start_over
-        self._pieces: list[str] = []
-        self._started = time.monotonic()
-        self._begun = False
-        self.length = 0
-
-    def add(self, shown: Shown) -> None:
-        """Shows what is new."""
-        if not self._begun:
-            self._begun = True
-            metrics.first_token_s.observe(time.monotonic() - self._started)
-        if shown.starts_over:
-            self._pieces.clear()
-            self.length = 0
-            self._on_start_over()
-        if shown.text:
-            self._pieces.append(shown.text)
-            self.length += len(shown.text)
-            self._on_text(shown.text)
-
-    @property
-    def whole(self) -> str:
-        """All of it so far."""
-        return "".join(self._pieces)
+    if note == TOOLS or chunks.other == "tools":
+        return "tools"
+    if chunks.other:
+        return "not text"
+    if chunks.thought_chars:
+        return "thoughts" if note == LENGTH else "only thoughts"
+    return "empty"

@@ -20,6 +20,25 @@ _ECHOES: Final = frozenset({"input", "ctx", "body", "request", "user_id", "metad
 _CODES: Final = frozenset({"code", "type", "status", "error_type"})
 
 
+_REFUSALS: Final = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_ACCEPTABLE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.NOT_IMPLEMENTED,
+    }
+)
+_RARE_REFUSALS: Final = frozenset(
+    {
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """A refusal: lower case throughout. `status` is None for one inside a stream.
@@ -37,11 +56,12 @@ class Complaint:
     @property
     def is_refusal(self) -> bool:
         """Whether the status says that the request is at fault."""
-        return self.status in {
-            HTTPStatus.BAD_REQUEST,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            HTTPStatus.NOT_IMPLEMENTED,
-        }
+        return self.status in _REFUSALS and not self.web_page
+
+    @property
+    def may_be_refusal(self) -> bool:
+        """Whether the status can say so, but usually means something else."""
+        return (self.status is None or self.status in _RARE_REFUSALS) and not self.web_page
 
 
 def complaint_of(status: int | None, body: object) -> Complaint:

@@ -5,7 +5,7 @@ Reads the demo model's file; makes no connection.
 
 import json
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dataflow.model.dialects import (
@@ -101,12 +101,16 @@ def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
 def fallback_of(settings: Settings, *, to_ask: bool = True) -> Endpoint | None:
     """The endpoint for when the first one fails, if there is one; `to_ask` as above.
 
+    With a model's name alone, it is another model at the first endpoint.
+
     Raises:
         OSError: the secret cannot be kept.
     """
     key, url = settings.fallback_api_key, settings.fallback_base_url
     if key is None and url is None:
-        return None
+        if settings.fallback_model is None or settings.demo_model:
+            return None
+        return replace(endpoint_of(settings, to_ask=to_ask), model=settings.fallback_model)
     return Endpoint(
         url,
         key.get_secret_value() if key else "none",

@@ -11,7 +11,7 @@ from dataflow.model.complaint import Complaint
 Why = Literal[
     "unreachable", "stalled", "overloaded", "error", "cut", "corrupt",
     "bad key", "quota", "no model", "not openai", "too long", "refused", "empty", "thoughts",
-    "tools", "no pictures", "too large", "many pictures",
+    "only thoughts", "tools", "not text", "no pictures", "too large", "many pictures",
 ]  # fmt: skip
 
 NOTICES: Final[dict[Why, str]] = {
@@ -43,6 +43,9 @@ NOTICES: Final[dict[Why, str]] = {
     "thoughts": "My language model used up the whole length of its answer for thinking, so there "
     "is no answer. Please ask for something smaller, or let whoever runs this bot know: a lower "
     "THREADWAX_REASONING_EFFORT or a higher THREADWAX_ANSWER_TOKENS leaves more for the answer.",
+    "only thoughts": "My language model thought about this, but gave no answer. Please ask again.",
+    "not text": "My language model answered with something other than text, for example a picture, "
+    "which I cannot show. Please ask it to answer in words.",
     "tools": "My language model wanted to use a tool, and I have none for it. Please ask it to "
     "answer in words.",
 }

@@ -1,7 +1,9 @@
 """The HTTP client beneath openai's, with what it can leave out for our one kind of request."""
 
+import base64
 import functools
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 import openai
@@ -9,6 +11,17 @@ import openai
 _READ_HERE: Final = frozenset({"content", "headers", "timeout"})
 
 _url: Final = functools.lru_cache(maxsize=64)(httpx2.URL)
+
+
+def without_login(url: str | None) -> tuple[str | None, str | None]:
+    """A URL without its user and password, and the header that says them to the server."""
+    parts = urlsplit(url or "")
+    if "@" not in parts.netloc:
+        return url, None
+    host = parts.netloc.rpartition("@")[2]
+    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    header = f"Basic {base64.b64encode(login.encode()).decode()}"
+    return parts._replace(netloc=host).geturl(), header
 
 
 class HttpClient(openai.DefaultAioHttpClient):

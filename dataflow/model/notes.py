@@ -18,20 +18,27 @@ FALLBACK: Final = (
 )
 
 BY_FINISH: Final = {
-    "length": LENGTH,
-    "max_tokens": LENGTH,
-    "model_length": LENGTH,
-    "content_filter": FILTERED,
-    "safety": FILTERED,
-    "recitation": FILTERED,
-    "prohibited_content": FILTERED,
-    "tool_calls": TOOLS,
-    "tool_use": TOOLS,
-    "function_call": TOOLS,
-}
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "max_new_tokens", "model_length",
+         "max_length", "token_limit", "error_limit", "context_length",
+         "model_context_window_exceeded", "maxpredictedtokensreached", "contextlengthreached"),
+        LENGTH,
+    ),
+    **dict.fromkeys(
+        ("content_filter", "content-filter", "contentfilter", "safety", "image_safety",
+         "recitation", "prohibited_content", "blocklist", "spii", "sensitive", "error_toxic",
+         "guardrail_intervened"),
+        FILTERED,
+    ),
+    **dict.fromkeys(
+        ("tool_calls", "tool_call", "tool_use", "toolcalls", "function_call",
+         "malformed_function_call", "unexpected_tool_call"),
+        TOOLS,
+    ),
+}  # fmt: skip
 """By the reason for which an answer ended, in lower case. Any other reason means that it is whole.
 
-OpenAI, Anthropic's and Gemini's words in gateways, Mistral."""
+OpenAI, and in gateways Anthropic, Gemini, Mistral, Cohere, Zhipu, Bedrock and LM Studio."""
 
 _NAME: Final = "\0"
 _NOTES: Final = re.compile(

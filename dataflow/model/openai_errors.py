@@ -1,11 +1,8 @@
-"""What the openai client and its transports raise, put into our terms.
+"""What the openai client and its transports raise, put into our terms."""
 
-Pure, apart from the clock for a Retry-After that is a date.
-"""
-
+import re
 import ssl
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -17,6 +14,8 @@ from dataflow.model.complaint import Complaint, complaint_of
 from dataflow.model.errors import ModelError, Why, safe_code
 from dataflow.model.overflow import is_overflow
 from dataflow.model.records import Unframed
+from dataflow.model.refusals import is_about_content
+from dataflow.model.retry_after import retry_after_s
 
 RAISED: Final = (
     openai.APIError,
@@ -43,17 +42,79 @@ _BY_STATUS: Final[dict[int, Why]] = {
     HTTPStatus.TOO_MANY_REQUESTS: "overloaded",
     HTTPStatus.INTERNAL_SERVER_ERROR: "error",
     HTTPStatus.NOT_IMPLEMENTED: "refused",
+    HTTPStatus.GONE: "no model",
+    HTTPStatus.FAILED_DEPENDENCY: "error",  # TGI: the generation failed
+    498: "overloaded",  # Groq
 }
 """Other 4xx are refusals. Other 5xx are a server that is busy, or on its way up or down."""
 
-_QUOTA_CODES: Final = frozenset(
-    {"insufficient_quota", "exceeded_current_quota_error", "billing_hard_limit_reached",
-     "billing_not_active", "insufficient_balance", "insufficient_credits"}
-)  # fmt: skip
-"""Only codes: Gemini words its limits per minute like an exhausted budget."""
+_BY_CODE: Final[dict[str, Why]] = {
+    "insufficient_quota": "quota",
+    "exceeded_current_quota_error": "quota",
+    "billing_hard_limit_reached": "quota",
+    "billing_not_active": "quota",
+    "billing_error": "quota",
+    "insufficient_balance": "quota",
+    "insufficient_credits": "quota",
+    "1113": "quota",  # Zhipu
+    "model_not_found": "no model",
+    "model_not_available": "no model",
+    "model_not_active": "no model",
+    "model_decommissioned": "no model",
+    "invalid_model": "no model",
+    "invalid_api_key": "bad key",
+    "api_key_invalid": "bad key",
+}
+"""Codes that say more than the status. Gemini words its limits per minute like an exhausted budget,
+so that words like "quota" do not count."""
 
-_QUOTA_WORDS: Final = ("credit balance is too low", "insufficient balance", "insufficient credits")
-_NO_MODEL_CODES: Final = frozenset({"model_not_found", "model_not_available"})
+_STATUS_BY_CODE: Final[dict[str, int]] = {
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "badrequesterror": 400,
+    "authentication_error": 401,
+    "unauthenticated": 401,
+    "authenticationerror": 401,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "not_found_error": 404,
+    "notfounderror": 404,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "ratelimiterror": 429,
+    "resource_exhausted": 429,
+    "overloaded_error": 529,
+    "unavailable": 503,
+}
+"""For errors inside a stream, which have no status: OpenAI, Anthropic, Google, vLLM."""
+
+_WORDS: Final[tuple[tuple[re.Pattern[str], Why], ...]] = (
+    (
+        re.compile(
+            r"credit balance is too low|insufficient (?:balance|credits)|spending limit"
+            r"|used all (?:of its |your )?available credits"
+        ),
+        "quota",
+    ),
+    (
+        re.compile(
+            r"(?:invalid|incorrect|expired|wrong) api[ _-]?key"
+            r"|api[ _-]?key (?:is )?(?:not valid|invalid|expired|incorrect)"
+        ),
+        "bad key",
+    ),
+    (
+        re.compile(
+            r"\bmodel\b[^.\n]{0,80} (?:does not|doesn't|not) (?:exist|found)|invalid model\b"
+            r"|not a valid model|no models? (?:is )?loaded|decommissioned"
+        ),
+        "no model",
+    ),
+)
+"""What some endpoints say with a status of 400 or 429: xAI, Gemini, DeepSeek, Anthropic."""
+
+_STATUS: Final = re.compile(r"[45]\d\d")
+_WORDED: Final = frozenset({400, 412, 422, 429, None})
 
 
 def translated(error: Exception) -> ModelError:
@@ -63,17 +124,16 @@ def translated(error: Exception) -> ModelError:
     if not isinstance(error, openai.APIStatusError):
         return ModelError(_why_of_transport(error), type(error).__name__)
     complaint = complaint_of(error.status_code, error.body)
+    wait_s = retry_after_s(error.response.headers, complaint.text)
     detail = f"{type(error).__name__} {safe_code(error.code) if error.code else ''}".strip()
-    return ModelError(
-        _why_of(complaint), detail, retry_after_s=_retry_after_s(error), complaint=complaint
-    )
+    return ModelError(_why_of(complaint), detail, retry_after_s=wait_s, complaint=complaint)
 
 
 def reported(error: object) -> ModelError:
     """An error that came inside a stream or in a body with status 200."""
+    complaint = complaint_of(None, error)
+    complaint = replace(complaint, status=_status_in(error, complaint))
     code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and code in _BY_STATUS else None
-    complaint = complaint_of(status, error)
     return ModelError(
         _why_of(complaint),
         f"in the stream {safe_code(code) if code else ''}".strip(),
@@ -81,21 +141,37 @@ def reported(error: object) -> ModelError:
     )
 
 
+def _status_in(error: object, complaint: Complaint) -> int | None:
+    """The status that an error would have had outside a stream."""
+    if isinstance(error, dict):
+        for name in ("code", "status", "status_code"):
+            text = str(error.get(name))
+            if _STATUS.fullmatch(text):
+                return int(text)
+    return next((_STATUS_BY_CODE[code] for code in complaint.codes & _STATUS_BY_CODE.keys()), None)
+
+
 def _why_of(complaint: Complaint) -> Why:
     if is_overflow(complaint):
         return "too long"
-    if complaint.codes & _QUOTA_CODES or any(map(complaint.text.__contains__, _QUOTA_WORDS)):
-        return "quota"
+    for code in complaint.codes & _BY_CODE.keys():
+        return _BY_CODE[code]
+    if complaint.status in _WORDED:
+        for words, why in _WORDS:
+            if words.search(complaint.text):
+                return why
     return _why_of_status(complaint, complaint.status)
 
 
 def _why_of_status(complaint: Complaint, status: int | None) -> Why:
     if status is None:
         return "overloaded" if "overloaded" in " ".join(complaint.codes) else "error"
-    if complaint.codes & _NO_MODEL_CODES:
-        return "no model"
     if complaint.web_page and status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
         return "not openai"
+    if status == HTTPStatus.FORBIDDEN and is_about_content(complaint):
+        return "refused"  # OpenRouter
+    if status < HTTPStatus.BAD_REQUEST:
+        return "not openai"  # it sends us elsewhere
     if status > HTTPStatus.INTERNAL_SERVER_ERROR:
         return _BY_STATUS.get(status, "overloaded")
     return _BY_STATUS.get(status, "refused")
@@ -105,7 +181,8 @@ def _why_of_transport(error: Exception) -> Why:
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
         # Its transport calls every failed connection a time-out.
         return "stalled" if isinstance(_root(error), TimeoutError) else "unreachable"
-    if isinstance(error, openai.APIConnectionError | httpx2.TransportError | ssl.SSLError):
+    connection = openai.APIConnectionError | httpx2.TransportError | ssl.SSLError
+    if isinstance(error, connection | UnicodeError):  # a host's label over 63 characters
         return "unreachable"
     return "error" if isinstance(error, openai.APIError) else "corrupt"
 
@@ -115,26 +192,3 @@ def _root(error: BaseException) -> BaseException:
     while not isinstance(error, aiohttp.ClientError) and error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _retry_after_s(error: openai.APIStatusError) -> float | None:
-    """The wait that the endpoint asks for, in milliseconds, seconds, or as a date."""
-    headers = error.response.headers
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit_s
-        except (KeyError, ValueError):
-            continue
-        if seconds >= 0:  # neither negative nor NaN
-            return seconds
-    now = _date(headers.get("date")) or datetime.now(UTC)  # its own clock, if it says
-    then = _date(headers.get("retry-after"))
-    return None if then is None else max(0.0, (then - now).total_seconds())
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -15,8 +15,11 @@ from typing import Final, Literal
 DONE: Final = "[DONE]"
 """The last record of a complete stream."""
 
-BODY_LIMIT_CHARS: Final = 4_000_000
-"""Longest response that is not a stream. A longer one is not an answer."""
+BODY_LIMIT_CHARS: Final = 16_000_000
+"""Longest response that is not a stream, and longest record of a stream: it can hold a picture. A
+longer one is not an answer."""
+
+_DONE: Final = frozenset({DONE, '"[DONE]"', "[done]"})
 
 Framing = Literal["events", "json", "web page"]
 
@@ -24,8 +27,13 @@ _FIELDS: Final = ("data", "event", "id", "retry")
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 
+def is_done(document: str) -> bool:
+    """Whether a document is the last record of a complete stream."""
+    return document.strip() in _DONE
+
+
 class Unframed(Exception):  # noqa: N818
-    """The response is neither a stream of events nor JSON."""
+    """The response is neither a stream of events nor JSON, or has a record without an end."""
 
 
 class Records:
@@ -54,7 +62,7 @@ class Records:
         """The documents that are complete with these bytes.
 
         Raises:
-            Unframed: it is a web page, or JSON without an end.
+            Unframed: it is a web page, or JSON or a record without an end.
         """
         return self._add(self._decoder.decode(piece))
 
@@ -86,14 +94,14 @@ class Records:
             raise Unframed
         if self._framing == "json":
             self._keep(text)
-            if self._length > BODY_LIMIT_CHARS:
-                raise Unframed
             return []
         return self._lines(text)
 
     def _keep(self, text: str) -> None:
         self._rest.append(text)
         self._length += len(text)
+        if self._length > BODY_LIMIT_CHARS:
+            raise Unframed
 
     def _lines(self, text: str) -> list[str]:
         if self._after_cr and text:
@@ -108,7 +116,10 @@ class Records:
         documents = self._line("".join([*self._rest, first]))
         for line in lines:
             documents += self._line(line)
-        self._rest = [last] if last else []
+        self._rest.clear()
+        self._length = sum(map(len, self._data))
+        if last:
+            self._keep(last)
         return documents
 
     def _line(self, line: str) -> list[str]:
@@ -123,7 +134,8 @@ class Records:
             return []
         value = value.removeprefix(" ")
         # Some servers leave out the blank line, and a whole document need not wait for it.
-        if not self._data and value.rstrip().endswith(("}", DONE)):
+        ending = value.rstrip()
+        if not self._data and (ending.endswith("}") or is_done(ending)):
             return [value]
         self._data.append(value)
         return []

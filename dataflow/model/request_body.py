@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from dataflow.model.dialects import has_breakpoints
 from dataflow.model.endpoint import Endpoint
-from dataflow.model.quirks import LIMIT_FIELDS, MARK_FIELD, Quirks, without_system
+from dataflow.model.quirks import MARK_FIELD, Quirks, without_system
+from dataflow.model.refusals import LIMIT_FIELDS
 from dataflow.shorten import ChatMessage
 
 PSEUDONYM_CHARS: Final = 32

@@ -13,53 +13,35 @@ The rules follow from how the texts come about:
    in code, is mentioned in a sentence, or an opening tag is mentioned before it.
 3. gpt-oss writes messages with channels ("harmony"). The channels `analysis` and `commentary` are
    thoughts. Some servers drop the markers, but keep the names: `analysis...assistantfinal...`.
+4. Some models put the answer after a thought into tags, too. Those are left out.
 
 Text is held back only while it can still turn out to be a marker.
 """
 
-import re
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-_TAGS: Final[dict[str, str]] = {
-    "<think>": "</think>",  # DeepSeek, Qwen, MiniMax, GLM
-    "<thinking>": "</thinking>",
-    "<thought>": "</thought>",  # Gemini
-    "<reasoning>": "</reasoning>",
-    "<seed:think>": "</seed:think>",  # ByteDance Seed
-    "[think]": "[/think]",  # Mistral
-    "◁think▷": "◁/think▷",  # Kimi
-    "<|start_thinking|>": "<|end_thinking|>",  # Cohere
-    "<|begin_of_thought|>": "<|end_of_thought|>",
-    "<|channel>thought": "<channel|>",  # Gemma 4
-}
-_OPENINGS: Final = (*_TAGS, "<|channel|>", "<|start|>", "<|message|>")
-_FIRST: Final = frozenset(opening[0] for opening in _OPENINGS)
-_BODY: Final = "<|message|>"
-_FINAL: Final = "<|channel|>final<|message|>"
-_STRIPPED: Final = "assistantfinal"
-
-_CLOSES: Final = {tag: re.compile(re.escape(end), re.IGNORECASE) for tag, end in _TAGS.items()}
-_LONE: Final = re.compile(
-    "|".join(map(re.escape, [*_TAGS.values(), _FINAL, _STRIPPED])), re.IGNORECASE
+from dataflow.model.thought_tags import (
+    ATTRIBUTES_BEGUN,
+    BODY,
+    CLOSES,
+    END_CHARS,
+    END_PREFIX,
+    ENDS,
+    FINAL,
+    FIRST,
+    HEADER_CHARS,
+    HIDDEN,
+    LONE,
+    LONE_TRIES,
+    OPENINGS,
+    TAGS,
+    TAIL_CHARS,
+    WITH_ATTRIBUTES,
+    WRAPPERS,
+    ends_thoughts,
 )
-_MENTIONED: Final = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
-_ENDS: Final = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
-_END_PREFIX: Final = re.compile(r"<(?:\|[a-z]{0,7}\|?)?\Z")
-_END_CHARS: Final = len("<|channel|>")
-_HIDDEN: Final = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)")
-_NAMED: Final = re.compile(r"\s*analysis\S")
-_FENCE: Final = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 
-_TAIL_CHARS: Final = 40
-"""Longer than every marker with the character that follows it."""
-
-_HEADER_CHARS: Final = 200
-"""Longest header of a message; text without its end is an answer after all."""
-
-_LONE_TRIES: Final = 8
-"""Closing tags that are looked at in one answer. Each look reads the whole text."""
-
-_State = Literal["start", "thought", "header", "thought body", "answer body", "answer"]
+_State = Literal["start", "thought", "header", "thought body", "answer body", "answer", "wrapped"]
 
 
 class Shown(NamedTuple):
@@ -79,12 +61,14 @@ class Thoughts:
         self._thought = False
         self._blank: list[str] = []
         self._held = ""
-        self._closing = _CLOSES["<think>"]
+        self._closing = CLOSES["<think>"]
+        self._wrapper = ""
+        self._in_wrapper = False
         self._shown: list[str] = []
         self._length = 0
         self._tail = ""
         self._looked_at = 0
-        self._tries = _LONE_TRIES
+        self._tries = LONE_TRIES
         self._starts_over = False
 
     @property
@@ -114,7 +98,9 @@ class Thoughts:
         if self._state == "answer":
             self._look(self._tail, at_end=True)
             return Shown("", self._starts_over)
-        if self._state == "answer body":
+        if self._state == "wrapped" and held.rstrip().lower() == self._wrapper:
+            return Shown("")
+        if self._state in {"answer body", "wrapped"}:
             return Shown(held)
         if self._state == "start":
             return Shown(self._lead() + held)
@@ -132,6 +118,8 @@ class Thoughts:
                 return self._header(text)
             case "answer":
                 return self._answer(text)
+            case "wrapped":
+                return self._wrapped(text)
             case _:
                 return self._body(text)
 
@@ -144,21 +132,67 @@ class Thoughts:
         text, self._held = self._held + text, ""
         if not text:
             return "", None
-        if text[0] in _FIRST:
-            lowered = text[:_TAIL_CHARS].lower()
-            for opening in _OPENINGS:
+        if text[0] in FIRST:
+            lowered = text[:TAIL_CHARS].lower()
+            for opening in OPENINGS:
                 if lowered.startswith(opening):
                     return self._open(opening, text)
                 if opening.startswith(lowered):
                     self._held = text
                     return "", None
+            if (attributes := self._attributes(text)) is not None:
+                return attributes
+        if self._thought and (wrapped := self._wrapper_in(text)) is not None:
+            return wrapped
         self._state = "answer"
         return self._lead(), text
 
+    def _attributes(self, text: str) -> tuple[str, str | None] | None:
+        """An opening tag with attributes, as far as it came; None if it is something else."""
+        if tag := WITH_ATTRIBUTES.match(text):
+            opening = f"<{tag[1].lower()}>"
+            if opening not in TAGS:
+                return None
+            if tag[0].endswith("/>"):
+                self._thought = True
+                return "", text[tag.end() :]
+            return self._open(opening, opening + text[tag.end() :])
+        begun = ATTRIBUTES_BEGUN.match(text)
+        if begun and f"<{begun[1].lower()}>" in TAGS:
+            self._held = text
+            return "", None
+        return None
+
+    def _wrapper_in(self, text: str) -> tuple[str, str | None] | None:
+        """The tag around an answer, as far as it came; None if there is none."""
+        lowered = text[:TAIL_CHARS].lower()
+        for opening, closing in WRAPPERS.items():
+            if lowered.startswith(opening):
+                self._state, self._wrapper = "wrapped", closing
+                self._blank.clear()
+                return "", text[len(opening) :]
+            if opening.startswith(lowered):
+                self._held = text
+                return "", None
+        return None
+
+    def _wrapped(self, text: str) -> tuple[str, str | None]:
+        """An answer in tags: what may be the closing one is held back."""
+        window, self._held = self._held + text, ""
+        if not self._in_wrapper:
+            window = window.lstrip("\n")
+            self._in_wrapper = bool(window)
+        at = window.rfind("<", max(0, len(window) - TAIL_CHARS))
+        tail = window[at:].lower() if at >= 0 else ""
+        if tail and (self._wrapper.startswith(tail) or tail.rstrip() == self._wrapper):
+            self._held = window[at:]
+            window = window[:at]
+        return window, None
+
     def _open(self, opening: str, text: str) -> tuple[str, str | None]:
         self._thought = True
-        if opening in _TAGS:
-            self._state, self._closing = "thought", _CLOSES[opening]
+        if opening in TAGS:
+            self._state, self._closing = "thought", CLOSES[opening]
             return "", text[len(opening) :]
         self._state = "header"
         return "", text
@@ -173,7 +207,7 @@ class Thoughts:
         window = self._held + text
         end = self._closing.search(window)
         if end is None:
-            self._held = window[-_TAIL_CHARS:]
+            self._held = window[-TAIL_CHARS:]
             self.hidden_chars += len(window) - len(self._held)
             return "", None
         self.hidden_chars += end.start()
@@ -183,11 +217,11 @@ class Thoughts:
     def _header(self, text: str) -> tuple[str, str | None]:
         """From a marker to the beginning of a message."""
         window, self._held = self._held + text, ""
-        at = window.find(_BODY, 0, _HEADER_CHARS)
+        at = window.find(BODY, 0, HEADER_CHARS)
         if at >= 0:
-            self._state = "thought body" if _HIDDEN.search(window[:at]) else "answer body"
-            return "", window[at + len(_BODY) :]
-        if len(window) >= _HEADER_CHARS:
+            self._state = "thought body" if HIDDEN.search(window[:at]) else "answer body"
+            return "", window[at + len(BODY) :]
+        if len(window) >= HEADER_CHARS:
             self._state = "answer"
             return "", window
         self._held = window
@@ -198,7 +232,7 @@ class Thoughts:
         window, self._held = self._held + text, ""
         hidden = self._state == "thought body"
         rest: str | None = None
-        end = _ENDS.search(window)
+        end = ENDS.search(window)
         if end is not None:
             cut = end.start()
             if end[0] in {"<|start|>", "<|channel|>"}:
@@ -206,7 +240,7 @@ class Thoughts:
             else:
                 self._state, rest = "start", window[end.end() :]
         else:
-            begun = _END_PREFIX.search(window, max(0, len(window) - _END_CHARS))
+            begun = END_PREFIX.search(window, max(0, len(window) - END_CHARS))
             cut = begun.start() if begun else len(window)
             self._held = window[cut:]
         if hidden:
@@ -219,7 +253,7 @@ class Thoughts:
         rest = self._look(window, at_end=False) if self._tries else None
         if rest is not None:
             return "", rest
-        self._tail = window[-_TAIL_CHARS:]
+        self._tail = window[-TAIL_CHARS:]
         return text, None
 
     def _look(self, window: str, *, at_end: bool) -> str | None:
@@ -228,7 +262,7 @@ class Thoughts:
         A tag is looked at once the character after it is known.
         """
         begins_at = self._length - len(self._tail)
-        for tag in _LONE.finditer(window, max(0, self._looked_at - begins_at)):
+        for tag in LONE.finditer(window, max(0, self._looked_at - begins_at)):
             after = window[tag.end() : tag.end() + 1]
             if not self._tries or (not after and not at_end):
                 return None
@@ -236,32 +270,15 @@ class Thoughts:
             self._looked_at = begins_at + tag.end()
             whole = "".join(self._shown) + window[len(self._tail) :]
             before = whole[: begins_at + tag.start()]
-            if _ends_thoughts(before, tag[0].lower(), after):
+            if ends_thoughts(before, tag[0].lower(), after):
                 return self._start_over(len(before), tag[0].lower(), window[tag.end() :])
         return None
 
     def _start_over(self, hidden_chars: int, tag: str, rest: str) -> str:
         self.hidden_chars += hidden_chars
         self._starts_over = self._thought = True
-        self._state = "answer body" if tag == _FINAL else "start"
+        self._state = "answer body" if tag == FINAL else "start"
         self._shown.clear()
         self._length = self._looked_at = 0
         self._tail = ""
         return rest
-
-
-def _ends_thoughts(before: str, tag: str, after: str) -> bool:
-    """Whether everything before this lone tag is thoughts."""
-    if tag == _STRIPPED:
-        return bool(_NAMED.match(before)) and not before[-1].isspace() and after != ""
-    line = before[before.rfind("\n") + 1 :]
-    if len(_FENCE.findall(before)) % 2 or line.count("`") % 2:
-        return False  # in code
-    if tag == _FINAL:
-        return True
-    if _MENTIONED.search(before):
-        return False
-    if not line.strip() or after in {"\n", "\r"}:
-        return True
-    in_a_sentence = line[-1] in " \t\"'(" or not after or after in ".,;:!?\"')"
-    return not in_a_sentence

@@ -11,6 +11,8 @@ from shared.messages import Usage
 COUNT_LIMIT: Final = 10**9
 """Tokens of one call; beyond it an endpoint counts something else."""
 
+COUNT_DIGITS: Final = 10
+
 _PROMPT: Final = (("prompt_tokens",), ("input_tokens",))
 _COMPLETION: Final = (("completion_tokens",), ("output_tokens",))
 _CACHED: Final = (
@@ -19,6 +21,7 @@ _CACHED: Final = (
     ("prompt_cache_hit_tokens",),  # DeepSeek
     ("cache_read_input_tokens",),  # Anthropic's wording, in proxies
     ("cached_tokens",),  # Moonshot
+    ("num_cached_tokens",),  # Mistral
 )
 _REASONING: Final = (
     ("completion_tokens_details", "reasoning_tokens"),
@@ -29,16 +32,34 @@ _REASONING: Final = (
 Path = tuple[str, ...]
 
 
-def usage_of(chunk: dict[str, Any]) -> Usage | None:
-    """The tokens that the call took, if this chunk reports them."""
-    for usage in _reports(chunk):
-        return Usage(
-            prompt_tokens=_count(usage, _PROMPT) or 0,
-            completion_tokens=_count(usage, _COMPLETION) or 0,
-            cached_tokens=_count(usage, _CACHED),
-            reasoning_tokens=_count(usage, _REASONING),
-        )
-    return None
+def usage_of(chunk: dict[str, Any], before: Usage | None = None) -> Usage | None:
+    """The tokens that the call took, if this chunk reports them, else what was reported `before`.
+
+    A later report counts; what it leaves out stays, because some gateways report the prompt at the
+    beginning and the answer at the end.
+    """
+    usage = next(_reports(chunk), {})
+    timings = chunk.get("timings")
+    timings = timings if isinstance(timings, dict) else {}
+    if not usage and not timings:
+        return before
+    cached = _count(usage, _CACHED)
+    if cached is None:
+        cached = _count(timings, (("cache_n",),))
+    prompt = _count(usage, _PROMPT)
+    if prompt is None and (processed := _count(timings, (("prompt_n",),))) is not None:
+        prompt = processed + (cached or 0)
+    completion = _count(usage, _COMPLETION)
+    if completion is None:
+        completion = _count(timings, (("predicted_n",),))
+    reasoning = _count(usage, _REASONING)
+    known = before or Usage(prompt_tokens=0, completion_tokens=0)
+    return Usage(
+        prompt_tokens=known.prompt_tokens if prompt is None else prompt,
+        completion_tokens=known.completion_tokens if completion is None else completion,
+        cached_tokens=known.cached_tokens if cached is None else cached,
+        reasoning_tokens=known.reasoning_tokens if reasoning is None else reasoning,
+    )
 
 
 def _reports(chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -63,6 +84,8 @@ def _count(usage: dict[str, Any], paths: tuple[Path, ...]) -> int | None:
         value: Any = usage
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str) and value.isdecimal() and len(value) <= COUNT_DIGITS:
+            value = int(value)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and 0 <= value <= COUNT_LIMIT:
             return int(value)

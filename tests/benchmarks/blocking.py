@@ -19,7 +19,7 @@ from bots.slack.contents import enclosed_in, words_of
 from bots.slack.live import SHAPE as SLACK
 from bots.slack.text import defanged, escaped, fallback, hosts, mentioned, plain
 from bots.terminal.plain import plain as plain_on_terminal
-from dataflow.model.client import ANSWER_LIMIT_CHARS
+from dataflow.model.answer_text import ANSWER_LIMIT_CHARS
 from shared.messages import TEXT_LIMIT_CHARS, Unreadable, event_of
 from tests.benchmarks.figures import Figure, Target
 from tests.hostile import HOSTILE

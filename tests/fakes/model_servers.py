@@ -185,7 +185,7 @@ def literal_roles(request: Request) -> Refusal | None:
     for at, role in enumerate(_roles(request)):
         if role == "system":
             detail = {"type": "literal_error", "loc": ["body", "messages", at, "role"],
-                      "msg": "role 'system' is not supported", "input": role}  # fmt: skip
+                      "msg": "Input should be 'user' or 'assistant'", "input": role}  # fmt: skip
             return Refusal(422, {"detail": [detail]})
     return None
 

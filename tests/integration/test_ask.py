@@ -16,6 +16,7 @@ from shared import names
 from shared.bus import Bus
 from shared.private_file import private_file
 from tests.fakes.flow import FakeFlow
+from tests.fakes.greeter import Greeter, info
 from tests.terminals import Typed
 
 
@@ -73,6 +74,21 @@ async def test_no_nats(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err
     assert "127.0.0.1:9 cannot be used" in told
     assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["tls://me:secret@127.0.0.1:{port}", "nats://me:secret@127.0.0.1:{port}#threadwax-ab12"],
+    ids=["no TLS", "not the folder's own"],
+)
+async def test_the_password_is_for_its_own_server_only(
+    capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    """A server without TLS, and one that has taken the embedded server's port."""
+    async with Greeter(info(server_name="somebody-else")) as other:
+        assert await asked(url.format(port=other.port)) == 1
+        assert b"secret" not in other.heard
+        assert f"127.0.0.1:{other.port}" in capsys.readouterr().err
 
 
 async def test_control_sequences_are_removed(

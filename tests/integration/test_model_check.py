@@ -49,6 +49,11 @@ async def test_names_are_compared_as_the_endpoint_writes_them(
         (Refusal(404, {"detail": "Not Found"}), "has no list of models (404)"),
         (Refusal(503, "<html>"), "is busy or still starting (503); questions wait"),
         (Refusal(429, {"error": {}}), "is busy or still starting (429)"),
+        (
+            Refusal(308, {}, {"Location": "https://ada:pw@b.example/v1/models?key=1"}),
+            "sends us to https://b.example/v1, and redirects are not followed: set OPENAI_BASE_URL",
+        ),
+        (Refusal(302, {}, {"Location": "//["}), "sends us to another address"),
         (Refusal(200, "<html>Welcome"), "may not be an OpenAI-compatible endpoint"),
     ],
 )
@@ -162,6 +167,18 @@ def test_a_fallback_needs_an_address_or_a_key(tmp_path: Path) -> None:
     assert found is not None
     assert (found.model, found.api_key, found.dialect) == ("llama3.2", "none", DIALECTS["ollama"])
     assert found.secret is None
+
+
+def test_a_fallback_can_be_another_model_at_the_same_endpoint(tmp_path: Path) -> None:
+    named = {"THREADWAX_FALLBACK_MODEL": "small"}
+    settings = settings_of(
+        tmp_path, OPENAI_BASE_URL="http://127.0.0.1:1/v1", OPENAI_API_KEY="k", **named
+    )
+    first, fallback = endpoint_of(settings), fallback_of(settings)
+    assert fallback is not None
+    assert fallback.model == "small"
+    assert (fallback.base_url, fallback.api_key) == (first.base_url, first.api_key)
+    assert fallback_of(settings_of(tmp_path, **named)) is None  # the demo model is the only one
 
 
 def test_the_secret_behind_pseudonyms_is_private_and_stays_the_same(tmp_path: Path) -> None:

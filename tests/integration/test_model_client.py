@@ -116,6 +116,22 @@ async def test_retry_after_can_be_a_date(asker: MakeAsker, fake_model: FakeModel
     assert second - first >= 2.0
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": f"Wed, {'9' * 20} Nov 2031 12:00:00 GMT"},
+        {"Retry-After": "nan"},
+        {"Retry-After": "-1"},
+    ],
+    ids=["date", "NaN", "negative"],
+)
+async def test_a_retry_after_that_cannot_be_read_is_ignored(
+    asker: MakeAsker, fake_model: FakeModel, headers: dict[str, str]
+) -> None:
+    fake_model.faults.append(Fault(status=429, headers=headers))
+    assert await asker().ask() == "answer 2 to: hello"
+
+
 async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
@@ -145,7 +161,7 @@ async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
         (Fault(status=405), "not openai"),
         (Fault(status=429, error={"type": "exceeded_current_quota_error"}), "quota"),
         (Fault(status=400, error={"message": "Your credit balance is too low"}), "quota"),
-        (Fault(status=400, error={"message": "no"}), "refused"),
+        (Fault(status=400, error={"message": "no", "code": "content_filter"}), "refused"),
     ],
 )
 async def test_what_no_retry_can_mend_fails_at_once(
@@ -222,6 +238,20 @@ async def test_a_server_that_is_none(asker: MakeAsker, answer: bytes | None, why
     await server.wait_closed()
 
 
+@pytest.mark.parametrize("host", ["nowhere.invalid", f"{'a' * 70}.invalid"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_host_that_does_not_exist(asker: MakeAsker, host: str, scheme: str) -> None:
+    one = asker(give_up_s=0.01, base_url=f"{scheme}://{host}/v1")
+    assert await one.failure() == "unreachable"
+
+
+async def test_a_server_without_tls(asker: MakeAsker, fake_model: FakeModel) -> None:
+    """It is sent nothing."""
+    address = fake_model.base_url.replace("http://", "https://")
+    assert await asker(give_up_s=0.01, base_url=address).failure() == "unreachable"
+    assert fake_model.requests == []
+
+
 # --- shapes and characters ------------------------------------------------------------------------
 
 
@@ -276,6 +306,7 @@ async def test_a_pair_that_is_cut_off_is_not_shown(asker: MakeAsker, fake_model:
         ([{"text": "untyped"}], "untyped"),
         ([42, " and ", 1.5], "42 and 1.5"),
         ([None, "", [], {}, True, "yes"], "yes"),
+        ([[{"type": "reasoning", "text": "hm"}], "yes"], "yes"),
     ],
 )
 async def test_content_can_be_more_than_a_text(

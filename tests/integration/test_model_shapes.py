@@ -1,10 +1,13 @@
 """Answers in every shape in which endpoints send them, over real HTTP."""
 
+import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 
+from dataflow.model.answer_text import ANSWER_LIMIT_CHARS
 from dataflow.model.errors import Why
 from dataflow.model.notes import FILTERED, LENGTH, TOOLS
 from shared import metrics
@@ -46,11 +49,14 @@ DONE = b"data: [DONE]\n\n"
         [json.dumps(whole("yes"), indent=1).encode()],
         [json.dumps([whole("yes")]).encode()],
         [chunk(YES).encode() + b"\n", END.encode() + b"\n"],
+        [event(YES), b'data: "[DONE]"\n\n'],
+        [b'data: {"choices": []}\n\ndata: {"choices": null}\n\n', event(YES), DONE],
+        [b'data: {"choices": [{"text": "yes"}]}\n\n', DONE],
     ],
     ids=[
         "records without data", "comments", "empty deltas", "no [DONE]", "no finish reason", "CRLF",
         "byte order mark", "no blank lines", "byte by byte", "JSON", "pretty JSON",
-        "a list of JSON", "NDJSON",
+        "a list of JSON", "NDJSON", "quoted [DONE]", "no choices", "text completions",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("content_type", ["text/event-stream", "application/json", "text/plain"])
@@ -73,14 +79,78 @@ async def test_an_answer_is_read_in_any_framing(
         ([b""], "cut"),
         ([event(YES)[:-20]], "corrupt"),
         ([b": keep-alive\n\n"], "cut"),
+        ([b'data: {"type": "content_block_delta", "delta": {"text": "yes"}}\n\n'], "not openai"),
+        ([b'data: {"type": "response.output_text.delta", "delta": "yes"}\n\n'], "not openai"),
+        ([b'data: {"candidates": []}\n\n'], "not openai"),
+        ([b'{"message": {"content": "yes"}, "done": false}\n{"done": true}\n'], "not openai"),
     ],
-    ids=["web page", "text", "other JSON", "a list", "nothing", "cut", "comments"],
+    ids=[
+        "web page",
+        "text",
+        "other JSON",
+        "a list",
+        "nothing",
+        "cut",
+        "comments",
+        "Anthropic",
+        "Responses",
+        "Google",
+        "Ollama",
+    ],
 )
 async def test_what_is_not_an_answer_is_named(
     asker: MakeAsker, fake_model: FakeModel, raw: list[bytes], why: Why
 ) -> None:
     fake_model.raw = raw
     assert await asker(give_up_s=0.01).failure() == why
+
+
+async def test_a_record_without_an_end_is_given_up(asker: MakeAsker, fake_model: FakeModel) -> None:
+    """Before it takes all memory."""
+    fake_model.raw = [b'data: {"choices": [{"delta": {"content": "', *[b"x" * (1 << 20)] * 40]
+    tracemalloc.start()
+    try:
+        assert await asker().failure() == "not openai"
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 64 << 20
+
+
+async def test_an_answer_in_one_huge_chunk_is_cut(asker: MakeAsker, fake_model: FakeModel) -> None:
+    """The journal takes no message of any length."""
+    fake_model.frames = [chunk({"content": "x" * (10 << 20)}), END, "[DONE]"]
+    one = asker()
+    answer = await one.ask()
+    assert answer == "x" * ANSWER_LIMIT_CHARS + LENGTH
+    assert sum(map(len, one.shown)) == ANSWER_LIMIT_CHARS
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(
+    asker: MakeAsker, fake_model: FakeModel, status: int
+) -> None:
+    """Another host is told neither the key nor what people say."""
+    other = await FakeModel().start()
+    to = {"Location": f"{other.base_url}/chat/completions"}
+    fake_model.refuse = lambda _: Refusal(status, {}, to)
+    try:
+        assert await asker().failure() == "not openai"
+        assert other.requests == []
+    finally:
+        await other.stop()
+
+
+async def test_a_login_in_the_address_is_for_the_proxy_there(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """HTTP has one header for it, so that the endpoint is sent no key."""
+    address = fake_model.base_url.replace("://", "://ada:p%40ss@")
+    await asker(base_url=address).ask()
+    (headers,) = fake_model.headers
+    login = base64.b64encode(b"ada:p@ss").decode()
+    assert headers["Authorization"] == f"Basic {login}"
+    assert "ada" not in headers["Host"]
 
 
 @pytest.mark.parametrize("status", [400, 403, 405])
@@ -100,8 +170,13 @@ async def test_an_address_without_v1_is_named(asker: MakeAsker, fake_model: Fake
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        ({"error": {"message": "overloaded", "code": 529}}, "error"),
+        ({"error": {"message": "overloaded", "code": 529}}, "overloaded"),
         ({"error": {"message": "Rate limited", "code": 429}}, "overloaded"),
+        ({"error": {"message": "RateLimitError", "code": "429"}}, "overloaded"),
+        ({"error": {"message": "AuthenticationError", "code": "401"}}, "bad key"),
+        ({"error": {"message": "m", "status": "UNAVAILABLE"}}, "overloaded"),
+        ({"error": {"type": "authentication_error", "message": "m"}}, "bad key"),
+        ({"error": True, "message": "context length exceeded", "code": 400}, "too long"),
         ({"error": {"type": "overloaded_error", "message": "Overloaded"}}, "overloaded"),
         ({"error": "model runner has stopped"}, "error"),
         ({"object": "error", "message": "engine died", "code": 500}, "error"),
@@ -120,7 +195,9 @@ async def test_an_error_inside_an_answer_is_an_error(
     assert await asker(give_up_s=0.01).failure() == why
 
 
-@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
+@pytest.mark.parametrize(
+    "reason", ["error", "abort", "timeout", "FAILED", "insufficient_system_resource"]
+)
 async def test_a_finish_reason_can_say_that_it_broke_off(
     asker: MakeAsker, fake_model: FakeModel, reason: str
 ) -> None:
@@ -137,10 +214,19 @@ async def test_a_finish_reason_can_say_that_it_broke_off(
         ("stop", "yes", "empty"),
         ("end_turn", "yes", "empty"),
         ("STOP", "yes", "empty"),
+        ("eos", "yes", "empty"),
+        ("COMPLETE", "yes", "empty"),
+        ("stop_sequence", "yes", "empty"),
+        ("something new", "yes", "empty"),
         ("length", "yes" + LENGTH, "empty"),
         ("max_tokens", "yes" + LENGTH, "empty"),
+        ("MAX_TOKENS", "yes" + LENGTH, "empty"),
+        ("model_context_window_exceeded", "yes" + LENGTH, "empty"),
         ("content_filter", "yes" + FILTERED, "refused"),
+        ("content-filter", "yes" + FILTERED, "refused"),
         ("SAFETY", "yes" + FILTERED, "refused"),
+        ("BLOCKLIST", "yes" + FILTERED, "refused"),
+        ("sensitive", "yes" + FILTERED, "refused"),
         ("tool_calls", "yes" + TOOLS, "tools"),
         ("function_call", "yes" + TOOLS, "tools"),
     ],
@@ -153,8 +239,48 @@ async def test_an_answer_says_if_it_ended_early(
     one = asker()
     assert await one.ask() == answer
     assert one.shown == ["yes"]
-    fake_model.frames = [chunk({"tool_calls": [{"index": 0}]}), chunk({}, reason), "[DONE]"]
+    fake_model.frames = [chunk({"content": ""}), chunk({}, reason), "[DONE]"]
     assert await one.failure() == why
+
+
+@pytest.mark.parametrize(
+    ("delta", "outcome"),
+    [
+        ({"tool_calls": [{"index": 0, "function": {"name": "f"}}]}, "tools"),
+        ({"function_call": {"name": "f", "arguments": "{}"}}, "tools"),
+        ({"content": [{"type": "tool_use", "name": "f"}]}, "tools"),
+        ({"content": "", "images": [{"type": "image_url"}]}, "not text"),
+        ({"content": [{"type": "image_url", "image_url": {"url": "data:"}}]}, "not text"),
+        ({"audio": {"id": "a", "data": "AAAA"}}, "not text"),
+        ({"content": [{"type": "something new", "data": 1}]}, "not text"),
+    ],
+    ids=str,
+)
+async def test_an_answer_without_text_says_what_it_was(
+    asker: MakeAsker, fake_model: FakeModel, delta: dict[str, Any], outcome: Why
+) -> None:
+    """With a finish reason that does not say so, too."""
+    fake_model.frames = [chunk(delta), END, "[DONE]"]
+    one = asker()
+    assert await one.failure() == outcome
+    fake_model.frames = [chunk(delta), chunk(YES), END, "[DONE]"]
+    assert await one.ask() == "yes"
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"audio": {"transcript": "yes"}},
+        {"content": [{"type": "markdown", "text": "yes"}]},
+        {"content": [{"type": "image_url", "image_url": {}}, {"type": "text", "text": "yes"}]},
+    ],
+    ids=str,
+)
+async def test_the_text_in_other_parts_is_shown(
+    asker: MakeAsker, fake_model: FakeModel, delta: dict[str, Any]
+) -> None:
+    fake_model.frames = [chunk(delta), END, "[DONE]"]
+    assert await asker().ask() == "yes"
 
 
 @pytest.mark.parametrize(
@@ -234,6 +360,9 @@ async def test_an_answer_about_tags_is_not_a_thought(
     [
         [chunk({"reasoning_content": "hm"})],
         [chunk({"reasoning": "hm"})],
+        [chunk({"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]})],
+        [chunk({"thinking_blocks": [{"type": "thinking", "thinking": "hm"}]})],
+        [chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]})],
         [chunk({"content": "<think>hm"})],
         [chunk({"content": "<|channel|>analysis<|message|>hm"})],
     ],
@@ -241,10 +370,12 @@ async def test_an_answer_about_tags_is_not_a_thought(
 async def test_an_answer_of_thoughts_alone_says_where_its_length_went(
     asker: MakeAsker, fake_model: FakeModel, frames: list[str]
 ) -> None:
+    one = asker()
     fake_model.frames = [*frames, chunk({}, "length"), "[DONE]"]
-    assert await asker().failure() == "thoughts"
+    assert await one.failure() == "thoughts"
+    assert one.waits == ["thinking"]
     fake_model.frames = [*frames, chunk({}, "stop"), "[DONE]"]
-    assert await asker().failure() == "empty"
+    assert await one.failure() == "only thoughts"
 
 
 async def test_a_connection_that_breaks_during_thoughts_is_tried_again(

@@ -156,6 +156,37 @@ async def test_encoded_credentials_and_a_list_of_servers(tmp_path: Path) -> None
         assert "it has no JetStream" in str(no_jetstream)
 
 
+@pytest.mark.parametrize("first", ["hangs", "refuses", "too old", "is no NATS"])
+async def test_a_list_is_used_although_its_first_server_cannot_be(
+    tmp_path: Path, first: str
+) -> None:
+    """Whichever is tried first, within the time for one attempt."""
+    user = {"user": "me", "password": SECRET}
+    (tmp_path / "conf").write_text(json.dumps({"authorization": {"users": [user]}}))
+    greetings = {
+        "hangs": (b"", b""),
+        "refuses": (info(), b"-ERR 'Authorization Violation'\r\n"),
+        "too old": (info(version="2.9.25"), b""),
+        "is no NATS": (b"220 mail.example ESMTP\r\n", b""),
+    }
+    greeting, answer = greetings[first]
+    with server(tmp_path / "conf") as port:
+        async with Greeter(greeting, answer=answer) as other:
+            credentials = f"me:{quote(SECRET, safe='')}"
+            url = f"nats://{credentials}@127.0.0.1:{other.port},127.0.0.1:{port}"
+            for _ in range(4):  # nats-py shuffles the list
+                bus = await Bus.connect(url, name="test", wait_s=0)
+                await bus.client.flush()
+                await bus.close()
+
+
+async def test_a_list_of_servers_that_all_refuse_is_given_up() -> None:
+    refusing = {"answer": b"-ERR 'Authorization Violation'\r\n"}
+    async with Greeter(info(), **refusing) as one, Greeter(info(), **refusing) as other:
+        url = f"nats://me:{quote(SECRET, safe='')}@127.0.0.1:{one.port},127.0.0.1:{other.port}"
+        assert isinstance(await refusal_of(url), Refused)
+
+
 async def test_a_token(tmp_path: Path) -> None:
     (tmp_path / "conf").write_text(json.dumps({"authorization": {"token": SECRET}}))
     with server(tmp_path / "conf") as port:

@@ -1,7 +1,11 @@
 """SIGTERM in every state: the dataflow ends in time, with code 0, and no question is lost."""
 
 import asyncio
+import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,13 +17,16 @@ from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.messages import Ask
+from tests.fakes.greeter import Greeter
 from tests.fakes.model import FakeModel
 from tests.restricted_nats import restricted_nats
-from tests.running import Running, answer_to, dataflow, question
+from tests.running import ROOT, START_S, Running, answer_to, dataflow, question
 
 DRAIN_S = 1.5
 SLACK_S = 8.0
 """For a loaded machine; without a deadline the states below last for minutes or forever."""
+
+FIRST_PROCESS = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
 
 SHORT_DRAIN = f"""
 from dataflow.run import main
@@ -266,3 +273,30 @@ async def test_the_disk_is_full(
     assert await ended(flow) == 0
     ballast.unlink()
     await answered_after_a_start(flow, bus, fake_model, ask)
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*FIRST_PROCESS, "true"], capture_output=True, check=False).returncode != 0,
+    reason="no name spaces of processes here",
+)
+async def test_the_first_process_of_a_container_ends_before_it_can_stop_in_order(
+    tmp_path: Path,
+) -> None:
+    """The kernel ends process 1 by no signal that it does not handle."""
+    environment = {**os.environ, "THREADWAX_HOME": str(tmp_path)}
+    async with Greeter(b"") as silent:
+        environment["NATS_URL"] = f"nats://127.0.0.1:{silent.port}"
+        command = [*FIRST_PROCESS, sys.executable, "-m", "ops.cli", "nats", "--setup-only"]
+        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment)
+        try:
+            async with asyncio.timeout(START_S):
+                while not silent.connections:
+                    await asyncio.sleep(0.02)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            os.kill(int(children), signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), SLACK_S) == 128 + signal.SIGTERM
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

@@ -41,7 +41,11 @@ from bots.split_text import split_text, utf16_length
 from bots.terminal.drawing import Drawing
 from bots.terminal.growing import Growing
 from bots.terminal.plain import plain as plain_on_terminal
-from dataflow.model.chunks import piece_of
+from dataflow.model import refusals
+from dataflow.model.complaint import TEXT_LIMIT_CHARS, complaint_of
+from dataflow.model.overflow import is_overflow, window_in
+from dataflow.model.pieces import piece_of
+from dataflow.model.retry_after import retry_after_s
 from dataflow.tags import asked_with, background
 from dataflow.window import estimated_tokens
 from shared import names
@@ -176,9 +180,22 @@ def _fence(text: str) -> None:
         fence.holds(line)
 
 
+def _complaint(text: str) -> None:
+    """What an endpoint says, of which the beginning is read."""
+    complaint = complaint_of(400, {"error": {"message": text.lower()}})
+    is_overflow(complaint)
+    window_in(complaint)
+    refusals.limit_in(complaint, 8192, 16)
+    refusals.about_roles(complaint)
+    refusals.is_blind(complaint)
+    refusals.names(complaint, "stream_options")
+    retry_after_s({}, complaint.text)
+
+
 DRAWING = Drawing()
 KNOWN = frozenset({"a.b"})
 PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
+    "model: complaint": (TEXT_LIMIT_CHARS // 4, _complaint),
     "slack: a person's words": (20_000, lambda text: (plain(text, {}), mentioned(text))),
     "slack: escaped": (20_000, lambda text: (escaped(text), escaped_within(text, 3_800))),
     "slack: fallback": (20_000, fallback),

@@ -1,6 +1,10 @@
 """A line of the log is JSON, whatever is in it."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from shared.log import _json
         (("a", None), ["a", None]),
         (ValueError("why"), "ValueError('why')"),
         ("half \ud83d a character", "half \ud83d a character"),
+        ("\x1b[2J\x9b2J\x7f", "\x1b[2J\x9b2J\x7f"),
         (b"\xff no text", "b'\\xff no text'"),
     ],
 )
@@ -23,4 +28,38 @@ def test_whatever_is_logged_is_one_line_of_json(value: Any, written: Any) -> Non
     """Also half a character, or bytes, that the quick serialiser refuses."""
     line = _json({"event": "posted", "value": value})
     assert b"\n" not in line
+    assert not any(control in line for control in (b"\x1b", "\x9b".encode()))
     assert json.loads(line) == {"event": "posted", "value": written}
+
+
+FOREIGN = """
+import logging
+from shared import log
+
+log.set_up("info", process="x")
+evil = "a\\x1b[2J\\x9b2J\\x1b]0;title\\x07b\\r\\n12:00:00 [error] forged"
+log.logger().warning("refused", why=evil)
+logging.getLogger("library").warning("user said %s", evil)
+try:
+    raise ValueError(evil)
+except ValueError:
+    log.logger().exception("defect")
+"""
+
+
+def test_what_others_wrote_moves_no_cursor_and_begins_no_line() -> None:
+    """On a terminal, where lines have colours of their own."""
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", FOREIGN], stderr=theirs, check=True)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    text = shown.decode()
+    assert not any(control in text for control in ("\x1b[2J", "\x9b", "\x1b]", "\x07", "\r\r"))
+    assert not any(line.startswith("12:00:00 [error] forged") for line in text.splitlines())
+    assert text.count("forged") == 3

@@ -8,6 +8,7 @@ import pytest
 from dataflow.model.dialects import has_breakpoints, is_openai
 from dataflow.model.notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, without_note
 from dataflow.model.quirks import without_system
+from dataflow.model.retry_after import retry_after_s
 from dataflow.model.usage import usage_of
 from dataflow.model.waiting import in_words, sentence
 from dataflow.shorten import request_tokens, shortened
@@ -27,6 +28,10 @@ COUNTS = {"prompt_tokens": 10, "completion_tokens": 5}
         ({"usage": {**COUNTS, "prompt_cache_hit_tokens": 8}}, 8, None),
         ({"usage": {**COUNTS, "cache_read_input_tokens": 8}}, 8, None),
         ({"usage": {**COUNTS, "cached_tokens": 8}}, 8, None),
+        ({"usage": {**COUNTS, "num_cached_tokens": 8}}, 8, None),
+        ({"usage": COUNTS, "timings": {"cache_n": 8, "prompt_n": 2, "predicted_n": 5}}, 8, None),
+        ({"timings": {"cache_n": 8, "prompt_n": 2, "predicted_n": 5}}, 8, None),
+        ({"usage": {"prompt_tokens": "10", "completion_tokens": "5"}}, None, None),
         ({"usage": {**COUNTS, "completion_tokens_details": {"reasoning_tokens": 3}}}, None, 3),
         ({"usage": {**COUNTS, "reasoning_tokens": 3}}, None, 3),
         (
@@ -48,6 +53,55 @@ def test_counts_come_in_many_shapes(
     assert usage_of(chunk) == Usage(
         prompt_tokens=10, completion_tokens=5, cached_tokens=cached, reasoning_tokens=reasoning
     )
+
+
+def test_a_later_report_keeps_what_it_leaves_out() -> None:
+    """Some gateways report the prompt at the beginning and the answer at the end."""
+    first = usage_of({"usage": {"prompt_tokens": 10, "cached_tokens": 8}})
+    assert usage_of({"usage": {"completion_tokens": 5}}, first) == Usage(
+        prompt_tokens=10, completion_tokens=5, cached_tokens=8
+    )
+    assert usage_of({"choices": []}, first) == first
+
+
+DATE = "Wed, 26 Nov 2031 12:00:00 GMT"
+HUGE = "9" * 20
+
+
+@pytest.mark.parametrize(
+    ("headers", "text", "wait_s"),
+    [
+        ({}, "", None),
+        ({"retry-after": "3"}, "", 3),
+        ({"retry-after": "1.5"}, "try again in 9s", 1.5),
+        ({"retry-after-ms": "250", "retry-after": "1"}, "", 0.25),
+        ({"retry-after": "0"}, "", 0),
+        ({"retry-after": "Wed, 26 Nov 2031 12:00:02 GMT", "date": DATE}, "", 2),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, "", 0),
+        ({"retry-after": "1e999"}, "", float("inf")),
+        ({"retry-after": "-5"}, "", None),
+        ({"retry-after": "nan"}, "", None),
+        ({"retry-after": "soon"}, "", None),
+        ({"retry-after": ""}, "", None),
+        ({"retry-after": f"Wed, {HUGE} Nov 2031 12:00:00 GMT"}, "", None),
+        ({"retry-after": "Wed, 26 Nov 99999 12:00:00 GMT"}, "", None),
+        ({"retry-after": f"Wed, 26 Nov 2031 12:00:00 +{HUGE}"}, "", None),
+        ({"retry-after": DATE, "date": f"Wed, {HUGE} Nov 2031 12:00:00 GMT"}, "", ...),
+        ({}, "rate limit reached. please try again in 7.66s. visit", 7.66),
+        ({}, "please try again in 1m2.5s.", 62.5),
+        ({}, "please retry in 20ms.", 0.02),
+        ({}, "please try again in 5 minutes", None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, "", 360),
+        ({"x-ratelimit-remaining-requests": "7", "x-ratelimit-reset-requests": "6m0s"}, "", None),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, "", None),
+    ],
+)
+def test_a_wait_is_asked_for_in_many_ways(
+    headers: dict[str, str], text: str, wait_s: float | None
+) -> None:
+    """A value that cannot be read is as good as none."""
+    found = retry_after_s(headers, text)
+    assert found is not None if wait_s is ... else found == pytest.approx(wait_s)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,19 @@ THOUGHTS = {
     "<think>one</think>\n<think>two</think>yes": "yes",
     "<think>a <think> in it</think>yes": "yes",
     "<think></think>\n\nyes": "yes",
+    '<think type="deep">hm</think>yes': "yes",
+    "<think >hm</think >yes": "yes",
+    "<THINK lang=en>hm</THINK>yes": "yes",
+    "<think/>yes": "yes",
+    "<thoughts>hm</thoughts>yes": "yes",
+    "<think>a <think>b</think> c</think>yes": "yes",
+    # The answer is in tags, too.
+    "<think>hm</think>\n<answer>\nyes</answer>": "yes",
+    "<think>hm</think><answer>yes < no</answer>\n": "yes < no",
+    "<think>hm</think><answer>yes</answer> and more": "yes</answer> and more",
+    "<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>yes<|END_RESPONSE|>": "yes",
+    "<think>hm</think><answer>yes": "yes",
+    "<think>hm</think><ans": "<ans",
     # Never closed.
     "<think>hm": "",
     "<think>hm</thin": "",
@@ -65,6 +78,14 @@ ANSWERS = [
     "```xml\n<think>\nhm\n</think>\n```\ndone",
     "Like this:\n\n```\n</think>\n```\nand so on",
     "You forgot the closing </think> tag.",
+    "Close it like this:\n\n    </think>\n\nThen go on.",
+    "Close it with **</think>** here.",
+    "Close it with <code></think></code> here.",
+    "Close it with “</think>” here.",
+    "<answer>yes</answer>",
+    "<think about it> is no tag",
+    "<thinker>x</thinker>",
+    "<think about it, and then say what you would do",
     "You forgot to close it with </think>",
     'It ends with "</think>".',
     "`<think>` is a tag.",
@@ -101,7 +122,8 @@ def test_an_answer_about_tags_is_shown_in_full(text: str) -> None:
 UNITS = [
     "<think>", "</think>", "[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|end|>",
     "<|start|>", "assistant", "final", "analysis", "commentary", "<|channel>thought", "<channel|>",
-    "<", ">", "|", "/", "\n", " ", "`", "```\n", "hm", "yes.", "😀", "İ", "◁think▷", "◁/think▷",
+    "<think a=b>", "<think ", "<answer>", "</answer>", "<", ">", "|", "/", "\n", " ", "`", "```\n",
+    "hm", "yes.", "😀", "İ", "◁think▷", "◁/think▷",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(UNITS), max_size=25).map("".join)
 
@@ -148,12 +170,12 @@ def test_thoughts_are_counted() -> None:
 HOSTILE = [
     "<think>", "</think>", "</think> ", "x</think> ", "<", "<|", "`", " ", "\n", "assistantfinal",
     "<|channel|>", "<|end|>", "<|start|>assistant<|message|>a<|end|>", "<think></think>",
-    "<|channel|>final<|message|> ", "```\n</think>\n", "[", "◁",
+    "<|channel|>final<|message|> ", "```\n</think>\n", "[", "◁", "<think a=b ", "</answer>", "\t",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
-@pytest.mark.parametrize("head", ["", "a ", "<think>", "<|start|>"])
+@pytest.mark.parametrize("head", ["", "a ", "<think>", "<|start|>", "<think/><answer>"])
 def test_time_is_linear(unit: str, head: str) -> None:
     """Four times the text may not take more than ten times as long."""
 

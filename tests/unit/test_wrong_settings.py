@@ -216,6 +216,17 @@ def test_lists_are_separated_by_commas_or_blanks(
     assert DiscordSettings().deny_users == (1, 2)
 
 
+@pytest.mark.parametrize("name", ["SLACK_ALLOW_USERS", "slack_allow_users", "Discord_Allow_Roles"])
+@pytest.mark.parametrize("value", ["", "  ", ","])
+def test_an_empty_list_of_the_allowed_stops_the_start(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In capitals or not: it would admit everybody."""
+    monkeypatch.setenv(name, value)
+    kind = SlackSettings if name.lower().startswith("slack") else DiscordSettings
+    assert any(name.upper() in line.upper() for line in lines_of(kind, capsys))
+
+
 DIRECT = Asker(user=7, guild=None, channels=[70])
 
 

@@ -1,0 +1,46 @@
+"""The text of an answer as it grows, up to a limit."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from dataflow.model.thoughts import Shown
+from shared import metrics
+
+ANSWER_LIMIT_CHARS: Final = 200_000
+"""Beyond any model's answer; keeps one reply within what the journal takes."""
+
+
+class AnswerText:
+    """The answer as it grows."""
+
+    def __init__(self, on_text: Callable[[str], None], on_start_over: Callable[[], None]) -> None:
+        self._on_text = on_text
+        self._on_start_over = on_start_over
+        self._pieces: list[str] = []
+        self._started = time.monotonic()
+        self._begun = False
+        self.length = 0
+        self.is_full = False
+        """Whether the answer goes on, but nobody is shown more of it."""
+
+    def add(self, shown: Shown) -> None:
+        """Shows what is new."""
+        if not self._begun:
+            self._begun = True
+            metrics.first_token_s.observe(time.monotonic() - self._started)
+        if shown.starts_over:
+            self._pieces.clear()
+            self.length = 0
+            self._on_start_over()
+        text = shown.text[: ANSWER_LIMIT_CHARS - self.length]
+        self.is_full = len(text) < len(shown.text)
+        if text:
+            self._pieces.append(text)
+            self.length += len(text)
+            self._on_text(text)
+
+    @property
+    def whole(self) -> str:
+        """All of it so far."""
+        return "".join(self._pieces)

@@ -1,0 +1,184 @@
+"""Refusals in the words of many endpoints: what a complaint is about is guessed, then proven."""
+
+from typing import Any
+
+import pytest
+
+from dataflow.model import calls
+from dataflow.model.dialects import Dialect
+from tests.asking import MakeAsker, conversation
+from tests.fakes import model_servers as servers
+from tests.fakes import model_wordings as wordings
+from tests.fakes.model import FakeModel, Refusal
+from tests.fakes.model_servers import Rule, tokens_of
+
+EVERYTHING = Dialect("max_tokens", sampling={"temperature": 0.5, "repeat_penalty": 1.1})
+WINDOW = 4096
+
+
+def without(field: str, refusal: Refusal) -> Rule:
+    """An endpoint that refuses a field."""
+    return lambda request: refusal if field in request else None
+
+
+def without_system(refusal: Refusal) -> Rule:
+    """An endpoint that refuses a system message."""
+    return lambda request: refusal if request["messages"][0]["role"] == "system" else None
+
+
+@pytest.mark.parametrize("name", wordings.FIELDS)
+async def test_a_field_is_recognized_in_what_endpoints_say(
+    asker: MakeAsker, fake_model: FakeModel, name: str
+) -> None:
+    """Only that field is left out, and from then on nothing is refused."""
+    field, refusal = wordings.FIELDS[name]
+    fake_model.refuse = without(field, refusal)
+    one = asker(dialect=EVERYTHING, reasoning_effort="low")
+    assert (await one.ask()).startswith("answer ")
+    first, last = fake_model.requests
+    assert first.keys() - last.keys() - {"stream_options"} == {field} - {"stream_options"}
+    await one.ask()
+    assert len(fake_model.requests) == 3
+
+
+@pytest.mark.parametrize("name", wordings.NAMELESS)
+async def test_a_complaint_without_a_reason_leads_to_the_smallest_request(
+    asker: MakeAsker, fake_model: FakeModel, name: str
+) -> None:
+    fake_model.refuse = without(*wordings.NAMELESS[name])
+    one = asker(dialect=EVERYTHING)
+    await one.ask()
+    assert len(fake_model.requests) <= 3
+    assert fake_model.requests[-1].keys() <= {"model", "messages", "stream"}
+    fake_model.requests.clear()
+    await one.ask()
+    assert len(fake_model.requests) == 1
+
+
+async def test_a_complaint_without_a_reason_is_about_the_message_once_others_were_accepted(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """One refused message costs one request, until several in a row are refused."""
+    one = asker()
+    await one.ask()
+    fake_model.requests.clear()
+    fake_model.refuse = lambda _: servers.error("no")
+    assert await one.failure() == "refused"
+    assert len(fake_model.requests) == 1
+    fake_model.refuse = without("stream_options", servers.error("no"))
+    for _ in range(calls.DOUBTS_LIMIT - 1):
+        assert await one.failure() == "refused"
+    await one.ask()
+
+
+@pytest.mark.parametrize("name", wordings.ROLES)
+async def test_a_refused_system_message_is_recognized(
+    asker: MakeAsker, fake_model: FakeModel, name: str
+) -> None:
+    fake_model.refuse = without_system(wordings.ROLES[name])
+    one = asker()
+    await one.ask(messages=conversation(1))
+    assert len(fake_model.requests) == (2 if name != "no reason" else 4)
+    fake_model.requests.clear()
+    await one.ask(messages=conversation(1))
+    (request,) = fake_model.requests
+    assert [message["role"] for message in request["messages"]] == ["user", "assistant", "user"]
+    assert {"stream", "stream_options", "max_tokens"} <= request.keys()
+
+
+@pytest.mark.parametrize("name", wordings.LIMITS)
+async def test_the_longest_answer_is_taken_from_the_complaint(
+    asker: MakeAsker, fake_model: FakeModel, name: str
+) -> None:
+    """Without dropping a turn."""
+
+    def too_long(request: dict[str, Any]) -> Refusal | None:
+        sent = request.get("max_tokens", 0)
+        text = wordings.LIMITS[name].format(sent=sent, limit=4096)
+        return servers.error(text) if sent > 4096 else None
+
+    fake_model.refuse = too_long
+    await asker(answer_tokens=8192).ask(messages=conversation(3))
+    assert [request["max_tokens"] for request in fake_model.requests] == [8192, 4096]
+    assert len(fake_model.requests[-1]["messages"]) == 8
+
+
+def overflow(status: int, text: str) -> Rule:
+    """An endpoint with a window of 4,096 tokens that says so in these words."""
+
+    def rule(request: dict[str, Any]) -> Refusal | None:
+        tokens = tokens_of(request)
+        if tokens <= WINDOW:
+            return None
+        said = text.format(tokens=tokens)
+        return Refusal(status, said if "<" in said else {"error": {"message": said}})
+
+    return rule
+
+
+@pytest.mark.parametrize("name", wordings.WINDOWS)
+async def test_an_overflow_is_recognized_in_what_endpoints_say(
+    asker: MakeAsker, fake_model: FakeModel, name: str
+) -> None:
+    """Much of the conversation stays, and the length is remembered, apart from everything else."""
+    fake_model.refuse = overflow(*wordings.WINDOWS[name])
+    one = asker()
+    await one.ask(messages=conversation(100, chars=400))
+    assert tokens_of(fake_model.requests[-1]) > WINDOW / 4
+    fake_model.requests.clear()
+    await one.ask(messages=conversation(100, chars=400))
+    (request,) = fake_model.requests
+    assert request["messages"][0]["role"] == "system"
+    assert {"stream", "stream_options", "max_tokens"} <= request.keys()
+
+
+async def test_a_number_that_contradicts_what_was_accepted_is_not_believed(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """The size that was accepted before is tried first."""
+    one = asker()
+    await one.ask(messages=conversation(25, chars=400))
+    accepted = tokens_of(fake_model.requests[-1])
+    fake_model.refuse = overflow(400, "The context window of 500 tokens is exceeded: {tokens}.")
+    await one.ask(messages=conversation(50, chars=400))
+    assert tokens_of(fake_model.requests[-1]) > accepted / 2
+    fake_model.refuse = servers.vllm_window(1000)  # the same server with another window
+    await one.ask(messages=conversation(50, chars=400))
+    assert tokens_of(fake_model.requests[-1]) <= 1000
+
+
+async def test_a_learned_length_is_forgotten_after_a_while(
+    asker: MakeAsker, fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A local server may have loaded the model again, with a larger window."""
+    monkeypatch.setattr(calls, "LENGTH_KEPT_FOR_S", 0.0)
+    fake_model.refuse = servers.vllm_window(500)
+    one = asker()
+    await one.ask(messages=conversation(50))
+    fake_model.refuse = lambda _: None
+    await one.ask(messages=conversation(50))
+    assert len(fake_model.requests[-1]["messages"]) == 102
+
+
+@pytest.mark.parametrize("name", wordings.MEANINGS)
+async def test_a_complaint_can_mean_something_else_than_its_status(
+    asker: MakeAsker, fake_model: FakeModel, name: str
+) -> None:
+    """The notice blames what has to be changed, at once."""
+    status, body, why = wordings.MEANINGS[name]
+    fake_model.refuse = lambda _: Refusal(status, body)
+    assert await asker().failure() == why
+    assert len(fake_model.requests) == 1
+
+
+@pytest.mark.parametrize("code", [400, "400"], ids=["number", "text"])
+async def test_a_field_can_be_refused_inside_a_stream(
+    asker: MakeAsker, fake_model: FakeModel, code: Any
+) -> None:
+    """Gateways begin their answer before the server behind them takes the request."""
+    refusal = {"error": {"message": "Unsupported parameter: stream_options", "code": code}}
+    fake_model.refuse = without("stream_options", Refusal(200, refusal))
+    one = asker()
+    await one.ask()
+    await one.ask()
+    assert ["stream_options" in r for r in fake_model.requests] == [True, False, False]
