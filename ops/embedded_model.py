@@ -60,7 +60,7 @@ class NoWeights(Exception):  # noqa: N818
 
 
 def main(settings: Settings) -> int:
-    """Serves the model until SIGTERM or SIGINT; returns the exit code."""
+    """Serves the model until it is told to stop; returns the exit code."""
     file = settings.embedded_model_file
     try:
         locked(file.with_name("lock"), "the demo model")

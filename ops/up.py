@@ -98,6 +98,7 @@ class _Up:
         self._children: list[Child] = []
         self._chat_process: asyncio.subprocess.Process | None = None
         self._interactive = chat and sys.stdin.isatty()
+        self._wanted_at = 0.0
 
     async def run(self) -> int:
         stop = asyncio.create_task(self._stop_wanted())
@@ -187,7 +188,8 @@ class _Up:
                 lifecycle.PARENT_ENV: str(os.getpid()),
             },
         )
-        return await self._chat_process.wait()
+        code = await self._chat_process.wait()
+        return code if code >= 0 else 128 - code  # ended by a signal, as a shell says it
 
     async def _stop_chat(self) -> None:
         process = self._chat_process
@@ -205,7 +207,7 @@ class _Up:
         """Returns when a person or the system wants an end."""
         loop = asyncio.get_running_loop()
         wanted = asyncio.Event()
-        for number in lifecycle.STOP_SIGNALS:
+        for number in lifecycle.stop_signals():
             loop.add_signal_handler(number, self._signalled, number, wanted)
         await wanted.wait()
 
@@ -213,7 +215,10 @@ class _Up:
         chatting = self._chat_process is not None and self._chat_process.returncode is None
         if number == signal.SIGINT and self._interactive and chatting:
             return  # Ctrl-C is for the chat: it stops the answer
-        if wanted.is_set():  # a second time: now
+        now = asyncio.get_running_loop().time()
+        if not wanted.is_set():
+            self._wanted_at = now
+        elif now - self._wanted_at > lifecycle.SAME_WISH_S:  # a second time: now
             for child in self._children:
                 child.kill()
         wanted.set()
@@ -247,7 +252,7 @@ class _Up:
 
 
 def _command(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "ops.cli", name)
+    return (sys.executable, "-m", "ops", name)
 
 
 def _say(name: str, text: str) -> None:

@@ -22,7 +22,7 @@ DEADLINE_S = 60
 
 def started(home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ops.cli", "model"],
+        [sys.executable, "-m", "ops", "model"],
         env={**os.environ, "THREADWAX_HOME": str(home), lifecycle.SUPERVISED_ENV: "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(folder: Path) -> None:
     if drop and subprocess.run([*drop, "true"], check=False, capture_output=True).returncode:
         pytest.skip("root reads every file here")
     done = subprocess.run(
-        [*drop, sys.executable, "-m", "ops.cli", "gateway"],
+        [*drop, sys.executable, "-m", "ops", "gateway"],
         env={**os.environ, "PYTHONPATH": str(ROOT), secret_files.SERVICE_ENV: str(folder)},
         cwd="/", capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
