@@ -212,4 +212,4 @@ def _suggested(found: Unknown) -> str:
 def settings_place() -> str:
     """Where settings come from, in words."""
     file: Path = folders.settings_file()
-    return str(file) if file.exists() else f"environment only ({file} does not exist)"
+    return str(file) if folders.visible(file) else f"environment only ({file} does not exist)"
