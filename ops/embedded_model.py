@@ -103,7 +103,8 @@ async def _serve(settings: Settings, base_url: str, key: str) -> int:
     stopped = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.sleep(0)
     private_file(settings.embedded_model_file, json.dumps({"base_url": base_url, "api_key": key}))
-    lifecycle.say(NOTICE)
+    if not lifecycle.supervised():  # `up` says it itself
+        lifecycle.say(NOTICE)
     runner = None
     where = f"{base_url} (demo model)"
     if settings.http_port is not None:
