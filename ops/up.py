@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ops.join import running_here
 from ops.nats_command import set_up_fault, set_up_streams
 from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
+from ops.weights import NoWeights, weights_path
 from shared import lifecycle
 from shared.settings import Settings
 
@@ -121,20 +122,22 @@ class _Up:
                 await runner.cleanup()
 
     async def _work(self) -> int:
-        """Starts everything; returns the chat's exit code, or 1 if NATS cannot be had."""
-        if self._chat and (owner := running_here(self._settings)):
-            _say("up", f"joining    process {owner} runs everything already: only a chat is added")
-            return await self._run_chat()
-        children = {part: self._child(part) for part in self._wanted()}
-        self._children = list(children.values())
-        for part, child in children.items():
-            if not part.needs_nats:
-                child.start()
-        if not await self._nats_ready():
+        """Starts everything; returns the chat's exit code, or why there is nothing to run."""
+        if owner := running_here(self._settings):
+            runs = f"process {owner} runs everything on this data folder already"
+            if self._chat:
+                _say("up", f"joining    {runs}: only a chat is added")
+                return await self._run_chat()
+            _say("up", f"failed     {runs}; `threadwax chat` opens a chat there")
+            return lifecycle.CANNOT_START
+        if self._settings.demo_model:
+            try:
+                weights_path()
+            except NoWeights as error:  # every question would end in a failure notice
+                _say("model", f"failed     {error}")
+                return lifecycle.CANNOT_START
+        if not await self._started():
             return 1
-        for part, child in children.items():
-            if part.needs_nats:
-                child.start()
         if self._chat:
             if self._interactive:
                 # Afterwards, so that no status line falls into the middle of what is typed.
@@ -142,6 +145,20 @@ class _Up:
             return await self._run_chat()
         await asyncio.Event().wait()
         return 0
+
+    async def _started(self) -> bool:
+        """Starts every part; False if NATS cannot be had."""
+        children = {part: self._child(part) for part in self._wanted()}
+        self._children = list(children.values())
+        for part, child in children.items():
+            if not part.needs_nats:
+                child.start()
+        if not await self._nats_ready():
+            return False
+        for part, child in children.items():
+            if part.needs_nats:
+                child.start()
+        return True
 
     def _wanted(self) -> list[Part]:
         """The parts that these settings want; says what would start the others."""
@@ -155,8 +172,8 @@ class _Up:
         if self._settings.nats_url is None:
             try:
                 await self._children[0].ready()
-            except Ended as ended:
-                _say("nats", f"failed     {ended}")
+            except Ended:  # it said why
+                _say("nats", "failed     nothing else can start without it")
                 return False
             return True
         from shared.nats_address import without_credentials  # noqa: PLC0415

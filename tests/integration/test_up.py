@@ -514,7 +514,13 @@ def test_second_chat_joins_what_runs_already(tmp_path: Path) -> None:
         assert second.returncode == 0, second.stderr
         assert "Paris" in second.stdout
         assert "joining" in second.stderr
-        assert "ready" not in second.stderr
+        assert " ready  " not in second.stderr
+        assert processes_of(tmp_path) == before
+        third = up(tmp_path, "--no-chat")
+        _, errors = third.communicate(timeout=60)
+        assert third.returncode == 78
+        assert errors.count("runs everything on this data folder already; `threadwax chat`") == 1
+        assert "nats       failed" not in errors
         assert processes_of(tmp_path) == before
         assert first.poll() is None
     finally:
