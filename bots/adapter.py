@@ -47,7 +47,7 @@ class Adapter(ChatPlatform, Protocol):
 
 
 def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code.
+    """Runs until it is told to stop; returns the exit code.
 
     `CANNOT_RUN` means that starting again will not help before a person changes something.
     """

@@ -53,7 +53,7 @@ def _hosts(addresses: list[str]) -> set[str]:
 
 
 def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code.
+    """Runs until it is told to stop; returns the exit code.
 
     Answers under way then have `drain_s` seconds.
     """

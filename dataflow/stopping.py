@@ -7,13 +7,13 @@ from the stream, so it is asked after the next start, as after a crash.
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
 from dataflow.io_thread import IoThread
+from shared import lifecycle
 from shared.log import logger
-
-SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 END_S: Final = 3.0
 """For the flow to write its state after the answers under way have ended. The process is gone
@@ -26,19 +26,20 @@ def block_signals() -> None:
     Bytewax's own handling would end the process at once, and a handler in the main thread waits
     until that thread runs Python again.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, lifecycle.stop_signals())
 
 
 def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) -> None:
-    """Ends the process after SIGTERM or SIGINT, at the latest `drain_s + END_S` seconds later.
+    """Ends the process after a signal, at the latest `drain_s + END_S` seconds later.
 
     `drain` waits for what is under way, at most `drain_s` seconds. It is called in a thread of its
     own once the workers take steps; before that there is nothing to wait for. A second signal ends
-    the process at once.
+    the process at once, unless it is the same wish (`lifecycle.SAME_WISH_S`).
     """
+    signals = lifecycle.stop_signals()
 
     def wait() -> None:
-        number = signal.sigwait(SIGNALS)
+        number = signal.sigwait(signals)
         logger().info("stopping", signal=signal.Signals(number).name)
         if not io.working:
             os._exit(0)
@@ -46,7 +47,9 @@ def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) ->
         deadline.daemon = True
         deadline.start()
         threading.Thread(target=drained, daemon=True, name="drain").start()
-        signal.sigwait(SIGNALS)
+        first_at = time.monotonic()
+        while time.monotonic() - first_at <= lifecycle.SAME_WISH_S:
+            signal.sigwait(signals)
         _end_now("signalled again")
 
     def drained() -> None:

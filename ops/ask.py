@@ -9,6 +9,7 @@ import io
 import json
 import os
 import secrets
+import signal
 import sys
 from typing import Final
 
@@ -52,6 +53,8 @@ def main(settings: Settings, user: str, text: str, timeout_s: float) -> int:
             stream.reconfigure(errors="replace")
     # Other servers let an asker hear its own inbox only.
     own_server = settings.nats_url is None
+    # From here on Ctrl-C closes the connection, and is an exit code.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return asyncio.run(_ask(url, user, text, timeout_s, statuses=own_server))
     except KeyboardInterrupt:

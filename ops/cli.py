@@ -118,10 +118,10 @@ def _with_data(
     try:
         private_file.make_private(settings.home)
     except OSError as error:
-        lifecycle.say(
-            f"the data folder {settings.home} cannot be used: {error.strerror or error}. Make it "
-            "writable for this user, or set THREADWAX_HOME to another folder."
-        )
+        from ops.data_folder import ANOTHER, fault_of  # noqa: PLC0415
+
+        fault = fault_of(settings.home) or f"{settings.home}: {error.strerror or error}: {ANOTHER}"
+        lifecycle.say(f"the data folder cannot be used: {fault}")
         sys.exit(lifecycle.CANNOT_START)
     return settings
 
@@ -263,11 +263,9 @@ def chat(*, user: str | None) -> None:
     a notice of failure (piped input), or a chat as this user is already open. 2: wrong usage.
     130, 143: Ctrl-C or SIGTERM ended it.
     """
-    import getpass  # noqa: PLC0415
+    from bots.terminal.run import main, user_name  # noqa: PLC0415
 
-    from bots.terminal.run import main  # noqa: PLC0415
-
-    sys.exit(main(_with_data("chat"), user or getpass.getuser()))
+    sys.exit(main(_with_data("chat"), user or user_name()))
 
 
 @threadwax.command()

@@ -22,7 +22,7 @@ BACKOFF: Final = Backoff(first_s=0.5, last_s=10.0)
 
 
 def main(settings: Settings, processes: int) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    """Runs until it is told to stop; returns the exit code."""
     return asyncio.run(_run(settings, processes))
 
 
@@ -63,7 +63,7 @@ def _child(settings: Settings, number: int, addresses: str) -> Child:
     name = f"dataflow-{number}"
     program = Program(
         name,
-        (sys.executable, "-m", "ops.cli", "dataflow"),
+        (sys.executable, "-m", "ops", "dataflow"),
         settings.home / "logs" / f"{name}.log",
         environment,
         STOP_S,

@@ -4,7 +4,6 @@ Changes nothing, and never prints a key, a password or a token.
 """
 
 import asyncio
-import os
 import shutil
 import sys
 from typing import Final
@@ -14,6 +13,7 @@ import nats.errors
 import nats.js.errors
 from pydantic_settings import BaseSettings
 
+from ops.data_folder import fault_of
 from ops.doctor_model import model
 from ops.findings import Check, Finding, Patient
 from ops.settings import faults, settings_place, warnings
@@ -91,13 +91,10 @@ def _wrong(kind: type[BaseSettings]) -> list[Finding]:
 async def data_folder(patient: Patient) -> list[Finding]:
     """The data folder and the room on its disk."""
     home = patient.settings.home
+    if fault := fault_of(home):
+        what, _, advice = fault.rpartition(": ")
+        return [Finding("fail", "data folder", what, advice)]
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
-    if home.exists() and not home.is_dir():
-        advice = "remove it, or set THREADWAX_HOME to a folder"
-        return [Finding("fail", "data folder", f"{home} is not a folder", advice)]
-    if not os.access(existing, os.W_OK):
-        advice = "make it writable, or set THREADWAX_HOME to a folder of yours"
-        return [Finding("fail", "data folder", f"{home} cannot be written", advice)]
     free = shutil.disk_usage(existing).free
     new = "" if home.exists() else "does not exist yet; the first start makes it; "
     text = f"{home} ({new}{free >> 20:,} MiB free)"

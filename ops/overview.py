@@ -17,7 +17,7 @@ ASKS_MODEL: Final = frozenset({"up", "dataflow"})
 
 def overview(settings: Settings, process: str) -> Iterator[tuple[str, str]]:
     """Names and lines for the screen, as far as they concern this process."""
-    yield "data", f"{settings.home}{'' if settings.home.exists() else ' (new)'}"
+    yield "data", f"{settings.home}{'' if folders.visible(settings.home) else ' (new)'}"
     yield from new_data(settings)
     yield "settings", settings_place()
     if process in ASKS_MODEL:
@@ -30,7 +30,7 @@ def overview(settings: Settings, process: str) -> Iterator[tuple[str, str]]:
 
 def new_data(settings: Settings) -> Iterator[tuple[str, str]]:
     """Says that a start makes a data folder although this user has one elsewhere."""
-    if settings.home.exists():
+    if folders.visible(settings.home):
         return
     for other in folders.other_data(settings.home):
         text = f"this start begins with an empty memory; another one is in {other}"

@@ -4,7 +4,7 @@ Pure. It must never show a value: a secret may be in the wrong variable.
 """
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import annotated_types
@@ -12,9 +12,12 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+_NO_OBJECT: Final = 'it is not an object: write it like {"name": "text"}'
+
 _FAULTS: Final = {
     "bool_parsing": "it is neither true nor false",
     "bool_type": "it is neither true nor false",
+    "dict_type": _NO_OBJECT,
     "extra_forbidden": "this name is not known here",
     "finite_number": "it is not a number that ends",
     "float_parsing": "it is not a number",
@@ -25,7 +28,9 @@ _FAULTS: Final = {
     "int_type": "it is not a whole number",
     "less_than_equal": "it is too large",
     "literal_error": "it is none of the possible values",
+    "model_type": _NO_OBJECT,
     "string_type": "it is not a text",
+    "tuple_type": 'it is not a list: write it like ["one", "two"]',
 }
 """By pydantic's types of errors: https://docs.pydantic.dev/latest/errors/validation_errors/"""
 
@@ -37,18 +42,27 @@ def fault_lines(
     fields = {str(field.alias): field for field in kind.model_fields.values()}
     # Without the values: a wrong one may be a secret anyway.
     for problem in error.errors(include_url=False, include_input=False):
-        where = [str(part) for part in problem["loc"]]
+        where = problem["loc"]
         fault = _FAULTS.get(problem["type"]) or _own_words(problem)
         if not where:  # raised for the whole: its text begins with the name
             yield fault
             continue
-        name, inner = where[0], ".".join(where[1:])
+        name, inner = str(where[0]), _inside(where[1:])
         at = f"in {inner}: " if inner else ""
         remedy = "" if problem["type"] == "value_error" or inner else _remedy(fields.get(name))
         yield f"{name}: {at}{fault}{remedy} ({place_of(name)})"
 
 
+def _inside(where: Sequence[int | str]) -> str:
+    """Which part of an object or list is meant."""
+    if where[-1:] == ("[key]",):
+        return f"the name {where[-2]}"
+    return ".".join(f"entry {part + 1}" if isinstance(part, int) else part for part in where)
+
+
 def _own_words(problem: Any) -> str:
+    if problem["type"] == "too_long":
+        return f"it has more than {problem['ctx']['max_length']} entries"
     text = str(problem.get("ctx", {}).get("error") or problem["msg"])
     return text[:1].lower() + text[1:] if text[:2] != text[:2].upper() else text
 

@@ -5,6 +5,7 @@ Holds no setting of its own, and must never show a value.
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -30,8 +31,12 @@ from shared.settings import Settings
 EXIT_CODE: Final = 2
 """As click's own for a wrong command line."""
 
-LISTS_OF_THE_ALLOWED: Final = "_ALLOW_"
-"""In the names of lists that admit only those who are on them."""
+LISTS_OF_THE_ALLOWED: Final = re.compile(r".+_ALLOW_(USERS|CHANNELS|ROLES|GUILDS)")
+"""The names of lists that admit only those who are on them."""
+
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+"""What can be meant for a setting. The library takes everything before an equals sign for a name,
+invisible characters and section headings included."""
 
 Kind = TypeVar("Kind", bound=BaseSettings)
 
@@ -134,7 +139,7 @@ def _empty_lists() -> Iterator[str]:
     values = {key.upper(): (value or "") for key, value, _ in _entries()}
     values |= {key.upper(): value for key, value in os.environ.items()}
     for name, value in values.items():
-        if LISTS_OF_THE_ALLOWED in name and name in _known(name) and not value.strip():
+        if LISTS_OF_THE_ALLOWED.fullmatch(name) and name in _known(name) and not value.strip():
             yield (
                 f"{name}: it is empty: name somebody, or remove it to admit everybody "
                 f"({place_of(name)})"
@@ -153,12 +158,14 @@ def _entries() -> tuple[tuple[str, str | None, int], ...]:
     if not file.exists():
         return ()
     text = file.read_text(encoding="utf-8")
+    if "\0" in text:  # UTF-16 without a mark, which PowerShell appends to a file
+        raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "NUL")
     found: list[tuple[str, str | None, int]] = []
     for binding in parse_stream(io.StringIO(text)):
         # A binding begins with the blank lines before it.
         skipped = binding.original.string
         line = binding.original.line + skipped[: len(skipped) - len(skipped.lstrip())].count("\n")
-        if binding.error:
+        if binding.error or (binding.key is not None and NAME.fullmatch(binding.key) is None):
             found.append(("", None, line))
         elif binding.key is not None:
             found.append((binding.key, binding.value, line))
@@ -180,7 +187,7 @@ def _known(name: str) -> frozenset[str]:
 
     Those of a platform are read only if the name begins as theirs do, since that takes time.
     """
-    found, name = _names(Settings), name.upper()
+    found, name = _names(Settings), name.upper().replace("-", "_")
     if name in found or "_" not in name:
         return found
     if name[:1] == "S":
@@ -206,4 +213,4 @@ def _suggested(found: Unknown) -> str:
 def settings_place() -> str:
     """Where settings come from, in words."""
     file: Path = folders.settings_file()
-    return str(file) if file.exists() else f"environment only ({file} does not exist)"
+    return str(file) if folders.visible(file) else f"environment only ({file} does not exist)"

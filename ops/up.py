@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ops.join import running_here
 from ops.nats_command import set_up_fault, set_up_streams
 from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
+from ops.weights import NoWeights, weights_path
 from shared import lifecycle
 from shared.settings import Settings
 
@@ -98,6 +99,7 @@ class _Up:
         self._children: list[Child] = []
         self._chat_process: asyncio.subprocess.Process | None = None
         self._interactive = chat and sys.stdin.isatty()
+        self._wanted_at = 0.0
 
     async def run(self) -> int:
         stop = asyncio.create_task(self._stop_wanted())
@@ -120,20 +122,22 @@ class _Up:
                 await runner.cleanup()
 
     async def _work(self) -> int:
-        """Starts everything; returns the chat's exit code, or 1 if NATS cannot be had."""
-        if self._chat and (owner := running_here(self._settings)):
-            _say("up", f"joining    process {owner} runs everything already: only a chat is added")
-            return await self._run_chat()
-        children = {part: self._child(part) for part in self._wanted()}
-        self._children = list(children.values())
-        for part, child in children.items():
-            if not part.needs_nats:
-                child.start()
-        if not await self._nats_ready():
+        """Starts everything; returns the chat's exit code, or why there is nothing to run."""
+        if owner := running_here(self._settings):
+            runs = f"process {owner} runs everything on this data folder already"
+            if self._chat:
+                _say("up", f"joining    {runs}: only a chat is added")
+                return await self._run_chat()
+            _say("up", f"failed     {runs}; `threadwax chat` opens a chat there")
+            return lifecycle.CANNOT_START
+        if self._settings.demo_model:
+            try:
+                weights_path()
+            except NoWeights as error:  # every question would end in a failure notice
+                _say("model", f"failed     {error}")
+                return lifecycle.CANNOT_START
+        if not await self._started():
             return 1
-        for part, child in children.items():
-            if part.needs_nats:
-                child.start()
         if self._chat:
             if self._interactive:
                 # Afterwards, so that no status line falls into the middle of what is typed.
@@ -141,6 +145,20 @@ class _Up:
             return await self._run_chat()
         await asyncio.Event().wait()
         return 0
+
+    async def _started(self) -> bool:
+        """Starts every part; False if NATS cannot be had."""
+        children = {part: self._child(part) for part in self._wanted()}
+        self._children = list(children.values())
+        for part, child in children.items():
+            if not part.needs_nats:
+                child.start()
+        if not await self._nats_ready():
+            return False
+        for part, child in children.items():
+            if part.needs_nats:
+                child.start()
+        return True
 
     def _wanted(self) -> list[Part]:
         """The parts that these settings want; says what would start the others."""
@@ -154,8 +172,8 @@ class _Up:
         if self._settings.nats_url is None:
             try:
                 await self._children[0].ready()
-            except Ended as ended:
-                _say("nats", f"failed     {ended}")
+            except Ended:  # it said why
+                _say("nats", "failed     nothing else can start without it")
                 return False
             return True
         from shared.nats_address import without_credentials  # noqa: PLC0415
@@ -187,7 +205,8 @@ class _Up:
                 lifecycle.PARENT_ENV: str(os.getpid()),
             },
         )
-        return await self._chat_process.wait()
+        code = await self._chat_process.wait()
+        return code if code >= 0 else 128 - code  # ended by a signal, as a shell says it
 
     async def _stop_chat(self) -> None:
         process = self._chat_process
@@ -205,7 +224,7 @@ class _Up:
         """Returns when a person or the system wants an end."""
         loop = asyncio.get_running_loop()
         wanted = asyncio.Event()
-        for number in lifecycle.STOP_SIGNALS:
+        for number in lifecycle.stop_signals():
             loop.add_signal_handler(number, self._signalled, number, wanted)
         await wanted.wait()
 
@@ -213,7 +232,10 @@ class _Up:
         chatting = self._chat_process is not None and self._chat_process.returncode is None
         if number == signal.SIGINT and self._interactive and chatting:
             return  # Ctrl-C is for the chat: it stops the answer
-        if wanted.is_set():  # a second time: now
+        now = asyncio.get_running_loop().time()
+        if not wanted.is_set():
+            self._wanted_at = now
+        elif now - self._wanted_at > lifecycle.SAME_WISH_S:  # a second time: now
             for child in self._children:
                 child.kill()
         wanted.set()
@@ -247,7 +269,7 @@ class _Up:
 
 
 def _command(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "ops.cli", name)
+    return (sys.executable, "-m", "ops", name)
 
 
 def _say(name: str, text: str) -> None:

@@ -11,6 +11,9 @@ APP: Final = "threadwax"
 DATA: Final = ".threadwax"
 SETTINGS: Final = ".env"
 
+_NO_HOME: Final = Path("/nonexistent")
+"""What Debian calls the home of a user who has none."""
+
 _PROGRAM: Final = Path(__file__).resolve().parent.parent
 
 
@@ -21,7 +24,7 @@ def project() -> Path | None:
     the checkout that this program runs from.
     """
     here = Path.cwd()
-    if (here / DATA).is_dir() or (here / SETTINGS).exists() or _is_checkout(here):
+    if visible(here / DATA) or visible(here / SETTINGS) or _is_checkout(here):
         return here
     return _PROGRAM if _is_checkout(_PROGRAM) else None
 
@@ -46,16 +49,27 @@ def other_data(home: Path) -> list[Path]:
     return [folder for folder in candidates if folder != home and _holds_data(folder)]
 
 
+def visible(path: Path) -> bool:
+    """Whether there is something of this name that this user can find."""
+    try:
+        return path.exists()
+    except PermissionError:  # after `su`, the current folder can be one of somebody else
+        return False
+
+
 def _holds_data(folder: Path) -> bool:
-    return any((folder / part).is_dir() for part in ("nats", "dataflow"))
+    return any(visible(folder / part) for part in ("nats", "dataflow"))
 
 
 def _is_checkout(folder: Path) -> bool:
-    return (folder / "pyproject.toml").is_file() and (folder / "ops" / "cli.py").is_file()
+    return visible(folder / "pyproject.toml") and visible(folder / "ops" / "cli.py")
 
 
 def _users(kind: str) -> Path:
     # Imported late: most starts have a folder of their own.
     from platformdirs import user_config_path, user_data_path  # noqa: PLC0415
 
-    return (user_data_path if kind == "data" else user_config_path)(APP, appauthor=False)
+    try:
+        return (user_data_path if kind == "data" else user_config_path)(APP, appauthor=False)
+    except RuntimeError:  # neither HOME nor an entry for this user, as in some containers
+        return _NO_HOME / APP

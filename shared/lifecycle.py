@@ -27,7 +27,9 @@ SAY: Final = "SAY"
 CANNOT_START: Final = 78
 """EX_CONFIG of sysexits.h: starting again will not help before a person changes something."""
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SAME_WISH_S: Final = 0.5
+"""A signal that comes this soon after the first is the same wish to stop: `timeout` sends one to a
+process, then one to its group."""
 
 _BY_SIGNAL: Final = 128
 """A shell's exit code for a process that a signal ended, without the signal's number."""
@@ -109,6 +111,12 @@ def die_with_parent_signal() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def stop_signals() -> list[signal.Signals]:
+    """The signals that end this process: not SIGHUP under `nohup`, which has it ignored."""
+    hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hung_up]
+
+
 def end_when_told() -> None:
     """Has the first process of a container end at SIGTERM until it does more about it.
 
@@ -116,26 +124,37 @@ def end_when_told() -> None:
     stopped while it starts, or that only waits, would be killed after its grace period.
     """
     if os.getpid() == 1:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in stop_signals():
             signal.signal(number, lambda number, _: os._exit(_BY_SIGNAL + number))
 
 
 async def wait_for_stop() -> str:
-    """Returns with the name of the first SIGTERM, SIGINT or SIGHUP; call it in the main thread."""
+    """Returns with the name of the first SIGTERM, SIGINT or SIGHUP; call it in the main thread.
+
+    A later signal ends the process at once, unless it is the same wish (`SAME_WISH_S`).
+    """
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[str] = loop.create_future()
+    signals = stop_signals()
 
     def stop(name: str) -> None:
         if not stopped.done():
             stopped.set_result(name)
+            loop.call_later(SAME_WISH_S, listen_no_more)
 
-    for number in STOP_SIGNALS:
+    def listen_no_more() -> None:
+        for number in signals:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)  # asyncio has SIGINT raise KeyboardInterrupt
+        end_when_told()
+
+    for number in signals:
         loop.add_signal_handler(number, stop, number.name)
     try:
         return await stopped
-    finally:
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+    except asyncio.CancelledError:
+        listen_no_more()
+        raise
 
 
 class Stopped(Exception):  # noqa: N818

@@ -23,6 +23,10 @@ from shared.secret_files import secrets_dirs
 
 _QUOTES: Final = "\"'\u2018\u2019\u201c\u201d"
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
+_NAME_OF_HOST: Final = re.compile(r"(?!-)[\w-]+(\.(?!-)[\w-]+)*\.?|[0-9a-f:]+(%\w+)?")
+"""Letters of every alphabet in a host's name, or an IPv6 number."""
+
+_PATHS_OF_CALLS: Final = re.compile(r"/(chat/completions|completions|models|responses)/*$")
 
 
 class FromEnvironment(BaseSettings):
@@ -49,11 +53,16 @@ class FromEnvironment(BaseSettings):
         return init_settings, env_settings, file, file_secret_settings
 
 
-def _secret(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value().strip()
-    if text[:1] in _QUOTES or text[-1:] in _QUOTES:
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    if text and (text[0] in _QUOTES or text[-1] in _QUOTES):
         raise ValueError("it has quotation marks around it: remove them")
-    if not all(" " <= character <= "~" for character in text):
+    return text
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    text = _unquoted(value.get_secret_value())
+    if not all(" " < character <= "~" for character in text):
         raise ValueError("it has a character that no key or token has: copy it again, whole")
     return SecretStr(text)
 
@@ -66,7 +75,9 @@ def _address(*schemes: str) -> Callable[[str], str]:
     wanted = " or ".join(f"{scheme}://" for scheme in schemes)
 
     def checked(value: str) -> str:
-        value = value.strip()
+        value = _unquoted(value)
+        if any(character.isspace() for character in value):
+            raise ValueError("it has a blank in it: remove that")
         try:
             parts = urlsplit(value)
             port = parts.port
@@ -77,14 +88,25 @@ def _address(*schemes: str) -> Callable[[str], str]:
             ) from None
         if parts.scheme not in schemes:
             raise ValueError(f"it does not begin with {wanted}: put that in front of the host")
-        if not parts.hostname or port == 0 or any(c.isspace() for c in value):
+        if not parts.hostname or port == 0 or not _NAME_OF_HOST.fullmatch(parts.hostname):
             raise ValueError(f"it names no host: write it as {schemes[0]}://host:port")
+        if parts.query or parts.fragment:
+            raise ValueError("it goes on after the path: remove the ? or # and what follows it")
         return value
 
     return checked
 
 
 WebAddress = Annotated[str, AfterValidator(_address("https", "http"))]
+
+
+def _base(value: str) -> str:
+    if found := _PATHS_OF_CALLS.search(urlsplit(value).path):
+        raise ValueError(f"it ends in {found[0]}, which every call adds itself: remove that")
+    return value
+
+
+ModelAddress = Annotated[WebAddress, AfterValidator(_base)]
 SocketAddress = Annotated[str, AfterValidator(_address("wss", "ws"))]
 
 

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from shared import folders
 from shared.nats_address import BadAddress, address_of
 from shared.private_file import private_text
-from shared.setting_kinds import AnyCase, FromEnvironment, Host, Secret, WebAddress
+from shared.setting_kinds import AnyCase, FromEnvironment, Host, ModelAddress, Secret
 
 DEFAULT_NATS_PORT: Final = 4222
 
@@ -59,7 +59,7 @@ class Settings(FromEnvironment):
     openai_api_key: Secret | None = Field(
         None, alias="OPENAI_API_KEY", description="Without key and base URL: the demo model."
     )
-    openai_base_url: WebAddress | None = Field(
+    openai_base_url: ModelAddress | None = Field(
         None,
         alias="OPENAI_BASE_URL",
         description="Any OpenAI-compatible endpoint: Ollama, vLLM, llama.cpp, LM Studio, a proxy.",
@@ -92,7 +92,7 @@ class Settings(FromEnvironment):
         description="How much a reasoning model thinks: none, minimal, low, medium, high or xhigh. "
         "By default the endpoint decides. Less leaves more of the answer's tokens for the answer.",
     )
-    fallback_base_url: WebAddress | None = Field(
+    fallback_base_url: ModelAddress | None = Field(
         None,
         alias="OPENAI_FALLBACK_BASE_URL",
         description="A second endpoint, asked if the first one fails before it has begun to "
@@ -176,6 +176,11 @@ class Settings(FromEnvironment):
             raise ValueError("there is no such user: write the folder out in full") from None
         if "\0" in str(home):
             raise ValueError("no folder can have this name: choose another")
+        if wanted.parts[:1] and wanted.parts[0].startswith("$"):
+            raise ValueError(
+                "a variable such as $HOME is not replaced here: write the folder out in full, or "
+                "begin it with ~ for your own"
+            )
         if not wanted.is_absolute() and "THREADWAX_HOME" not in os.environ:
             wanted = (
                 folders.settings_file().parent / wanted

@@ -49,7 +49,7 @@ class Running:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *(self.command if self.command[0] == "-c" else
-                 ("-m", "ops.cli", *self.command))],
+                 ("-m", "ops", *self.command))],
                 cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509  (it is one system call)
             )  # fmt: skip

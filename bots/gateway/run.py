@@ -58,10 +58,10 @@ async def _run(settings: Settings) -> None:
         return True, "ok"
 
     status = None
-    where = names.GATEWAY_SUBJECT
+    where = f"takes NATS requests on `{names.GATEWAY_SUBJECT}`"
     if settings.http_port is not None:
         status, port = await serve_status(settings.http_host, settings.http_port, ready=ready)
-        where += f" http://{settings.http_host}:{port}"
+        where += f", status at http://{settings.http_host}:{port}"
     listening = asyncio.create_task(gateway.listen(bus.publish))
     relaying = asyncio.create_task(relay.run())
     works = {stop, listening, relaying}

@@ -5,6 +5,7 @@ Two chats of one user on one data folder must never run: they would take each ot
 
 import asyncio
 import contextlib
+import getpass
 import io
 import os
 import secrets
@@ -27,7 +28,7 @@ from bots.terminal.history import History
 from bots.terminal.lines import PROMPT, PlainLines
 from bots.terminal.platform import NOTHING_PUBLISHED, Terminal
 from bots.terminal.screen import PlainScreen, Screen
-from shared import log, names
+from shared import lifecycle, log, names
 from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.lock import Held, locked
@@ -75,6 +76,14 @@ def main(settings: Settings, user: str) -> int:
         # Whoever read the answers has gone; Python must not complain at its exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOTHING_PUBLISHED
+
+
+def user_name() -> str:
+    """What this machine calls the person."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no entry for this user, as in some containers
+        return f"user{os.getuid()}"
 
 
 async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
@@ -153,8 +162,9 @@ def _greet(screen: Screen, name: str, *, interactive: bool, demo: bool) -> None:
 def _signals_to(terminal: Terminal) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, terminal.interrupt)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, terminal.leave, 128 + number)
+    for number in lifecycle.stop_signals():
+        if number != signal.SIGINT:
+            loop.add_signal_handler(number, terminal.leave, 128 + number)
     yield
 
 

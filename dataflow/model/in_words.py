@@ -12,7 +12,7 @@ REAL: Final = "for a real one set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADW
 def model_in_words(settings: Settings) -> str:
     """The model of these settings, and what they leave out."""
     if settings.demo_model:
-        return f"{DEMO_MODEL}, on this machine; {REAL}"
+        return f"{DEMO_MODEL}, on this machine: small and often wrong; {REAL}"
     where = without_credentials(settings.openai_base_url or OPENAI_URL)
     name = settings.model or f"{OPENAI_DEFAULT_MODEL} (THREADWAX_MODEL is not set)"
     key = "" if settings.openai_api_key else ", without a key (OPENAI_API_KEY is not set)"

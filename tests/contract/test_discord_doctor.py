@@ -64,7 +64,7 @@ async def test_the_command_itself(fake: FakeDiscord) -> None:
     """It prints the invite address and ends with 0 where people get answers."""
     fake.guild_permissions = sum(PERMISSIONS.values())
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops.cli", "doctor", "discord"),
+        *(sys.executable, "-m", "ops", "doctor", "discord"),
         env={**os.environ, **fake.env},
         stdout=asyncio.subprocess.PIPE,
     )

@@ -116,7 +116,7 @@ async def test_a_terminal_shows_why_the_answer_takes_long(
     del gateway
     private_file(tmp_path / "home" / "nats" / "url", nats.url)
     environment = {key: value for key, value in os.environ.items() if key != "NATS_URL"}
-    command = [sys.executable, "-m", "ops.cli", "ask", "--user", "ada", "slow"]
+    command = [sys.executable, "-m", "ops", "ask", "--user", "ada", "slow"]
     with Typed(command, {**environment, "THREADWAX_HOME": str(tmp_path / "home")}) as typed:
         await typed.until("\n".join(FakeFlow.REASONS))
         flow.release()

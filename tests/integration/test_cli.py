@@ -1,6 +1,7 @@
 """The command line as a stranger meets it: help, version, wrong settings, the first lines."""
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -18,7 +19,7 @@ def run(*arguments: str, cwd: Path = ROOT, **extra: str) -> subprocess.Completed
         k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS", "THREADWAX"))
     }
     return subprocess.run(
-        [sys.executable, "-m", "ops.cli", *arguments], env={**kept, **extra}, cwd=cwd,
+        [sys.executable, "-m", "ops", *arguments], env={**kept, **extra}, cwd=cwd,
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -103,3 +104,20 @@ def test_a_start_elsewhere_says_where_the_data_is(tmp_path: Path) -> None:
     if sys.platform == "linux":
         assert f"begins with an empty memory; another one is in {data}/threadwax" in ran.stderr
     assert f"settings   {tmp_path}/.env\n" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["doctor", "slack", "up"])
+def test_ctrl_c_amid_the_imports_says_nothing(tmp_path: Path, command: str) -> None:
+    """The first half second of a start is imports."""
+    process = subprocess.Popen(
+        [sys.executable, "-v", "-m", "ops", command], env={**os.environ, "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr
+    for line in process.stderr:  # one for each import
+        if line.startswith("import 'click'"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in errors

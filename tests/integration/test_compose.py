@@ -280,7 +280,7 @@ def test_every_command_exists(compose: dict[str, Any], tmp_path: Path) -> None:
         words = service.get("command") or service["entrypoint"][1:]
         command, *options = words
         done = subprocess.run(
-            [sys.executable, "-m", "ops.cli", command, "--help"], cwd=ROOT,
+            [sys.executable, "-m", "ops", command, "--help"], cwd=ROOT,
             env={"PATH": "", "THREADWAX_HOME": str(tmp_path)},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip

@@ -167,7 +167,7 @@ def healthy(port: int) -> bool:
 def threadwax(*command: str, said: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
     return subprocess.run(
-        [sys.executable, "-m", "ops.cli", *command],
+        [sys.executable, "-m", "ops", *command],
         env=kept | env, cwd=ROOT, input=said, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip

@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ops.embedded_model import MODEL_NAME, weights_path
+from ops.embedded_model import MODEL_NAME
+from ops.weights import weights_path
 from shared import lifecycle
 from shared.settings import Settings
 
@@ -22,7 +23,7 @@ DEADLINE_S = 60
 
 def started(home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ops.cli", "model"],
+        [sys.executable, "-m", "ops", "model"],
         env={**os.environ, "THREADWAX_HOME": str(home), lifecycle.SUPERVISED_ENV: "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

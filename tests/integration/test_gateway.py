@@ -349,8 +349,9 @@ async def test_the_process_tells_when_it_is_ready_and_stops_cleanly(
     try:
         async with asyncio.timeout(ANSWER_S):
             ready = (await process.stdout.readline()).decode().split()
-        assert ready[:2] == ["READY", "prompts"]
-        async with aiohttp.ClientSession() as http, http.get(f"{ready[2]}/readyz") as page:
+        assert ready[0] == "READY"
+        assert "`prompts`," in ready
+        async with aiohttp.ClientSession() as http, http.get(f"{ready[-1]}/readyz") as page:
             assert (page.status, await page.text()) == (200, "ok\n")
         client = await nats_py.connect(nats.url)
         assert (await asked(client, body("ada", "hello"))).data == b"echo hello"

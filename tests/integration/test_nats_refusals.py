@@ -223,16 +223,20 @@ async def test_every_process_ends_in_one_line(
 async def test_set_up_only_says_what_is_missing(nats: NatsServer, tmp_path: Path) -> None:
     (tmp_path / "conf").write_text("{}")
     with server(tmp_path / "conf") as port, restricted_nats(tmp_path / "r", "$JS.API.>") as denied:
-        for url, words in (
-            (nats.guest_url, "NATS_URL lacks its password"),
-            (f"nats://127.0.0.1:{port}", "it has no JetStream"),
-            (denied.url, "it denies the user 'limited'"),
-            ("nats://127.0.0.1:9", "nobody answers there"),
-        ):
-            run = Running(
-                "nats", "--setup-only", log=tmp_path / f"log-{words[:9]}",
+        urls = {
+            "NATS_URL lacks its password": nats.guest_url,
+            "it has no JetStream": f"nats://127.0.0.1:{port}",
+            "it denies the user 'limited'": denied.url,
+            "nobody answers there": "nats://127.0.0.1:9",
+        }
+        runs = {  # all at once, since each start takes seconds on a loaded machine
+            words: Running(
+                "nats", "--setup-only", log=tmp_path / f"log-{number}",
                 env={"NATS_URL": url, "THREADWAX_HOME": str(tmp_path / "home")},
-            ).start()  # fmt: skip
+            ).start()
+            for number, (words, url) in enumerate(urls.items())
+        }  # fmt: skip
+        for words, run in runs.items():
             assert await exit_code(run) == 1
             said = run.log.read_text()
             assert words in said

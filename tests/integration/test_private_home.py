@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
 async def started(home: Path, **extra: str) -> asyncio.subprocess.Process:
     """`up` with a loose umask, once its parts are ready."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ops.cli", "up", "--no-chat",
+        sys.executable, "-m", "ops", "up", "--no-chat",
         cwd=ROOT, env=environment(home, **extra), umask=LOOSE, stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -89,7 +90,7 @@ async def test_a_full_start_leaves_nothing_for_others(tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         asked = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ops.cli", "ask", "--user", "ada", "Where is Paris?",
+            sys.executable, "-m", "ops", "ask", "--user", "ada", "Where is Paris?",
             cwd=ROOT, env=environment(home), umask=LOOSE, stdout=subprocess.PIPE,
         )  # fmt: skip
         answer, _ = await asyncio.wait_for(asked.communicate(), START_S)
@@ -146,6 +147,45 @@ def test_a_folder_with_other_things_in_it_stays_open(tmp_path: Path) -> None:
     assert modes == [0o755, 0o700, 0o755]
 
 
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (Path.touch, "{0} is not a folder: remove it, or set THREADWAX_HOME to another folder"),
+        (
+            lambda path: path.symlink_to("/nowhere/there"),
+            "{0} is a link to /nowhere/there, which does not exist: make that folder, or set",
+        ),
+        (lambda path: path.symlink_to(path), "{0} "),
+        (lambda path: path.mkdir(mode=0o500), "{0} is not writable for this user: make it"),
+        (lambda path: path.mkdir(mode=0o000), "{0} is not writable for this user: make it"),
+        (Path.mkdir, ""),
+        (lambda _: None, ""),
+    ],
+    ids=["file", "dangling", "loop", "read-only", "closed", "folder", "nothing"],
+)
+@pytest.mark.parametrize("below", ["", "x", "x/y"])
+def test_a_fault_of_the_data_folder_in_words(
+    tmp_path: Path, make: Callable[[Path], object], fault: str, below: str
+) -> None:
+    """Named is the folder that has to be changed; a person's rights count, not root's."""
+    place = tmp_path / "place"
+    make(place)
+    tmp_path.chmod(0o711)
+    program = (
+        "import sys; from pathlib import Path; from ops.data_folder import fault_of; "
+        "print(fault_of(Path(sys.argv[1])))"
+    )
+    user = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all") if os.geteuid() == 0 else ()
+    ran = subprocess.run(
+        [*user, sys.executable, "-c", program, str(place / below)], cwd=ROOT,
+        env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.stderr == ""
+    because = f"{place / below} cannot be made, because " if below and fault else ""
+    assert ran.stdout.startswith(f"{because}{fault.format(place)}")
+    assert bool(ran.stdout.strip()) == bool(fault)
+
+
 @pytest.mark.parametrize("what", ["a file", "below a file"])
 def test_a_data_folder_that_cannot_be_one(tmp_path: Path, what: str) -> None:
     """One line with the remedy, not a traceback."""
@@ -154,10 +194,13 @@ def test_a_data_folder_that_cannot_be_one(tmp_path: Path, what: str) -> None:
     home = file if what == "a file" else file / "home"
     for command in ("up", "nats", "dataflow", "gateway", "chat"):
         ran = subprocess.run(
-            [sys.executable, "-m", "ops.cli", command], cwd=ROOT, env=environment(home),
+            [sys.executable, "-m", "ops", command], cwd=ROOT, env=environment(home),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert ran.returncode == 78, ran.stderr
-        assert f"the data folder {home} cannot be used: " in ran.stderr
+        assert (
+            f"{file} is not a folder: remove it, or set THREADWAX_HOME to another folder"
+            in ran.stderr
+        )
         assert "THREADWAX_HOME" in ran.stderr
         assert "Traceback" not in ran.stderr

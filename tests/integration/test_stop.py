@@ -16,6 +16,7 @@ from ops.nats_command import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
+from shared.lifecycle import SAME_WISH_S
 from shared.messages import Ask
 from tests.fakes.greeter import Greeter
 from tests.fakes.model import FakeModel
@@ -132,7 +133,7 @@ async def test_nats_allows_nothing(tmp_path: Path, fake_model: FakeModel) -> Non
 
 
 @pytest.mark.parametrize("command", ["dataflow", "gateway", "slack", "discord"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_nats_was_never_there(
     tmp_path: Path, fake_model: FakeModel, command: str, number: signal.Signals
 ) -> None:
@@ -226,7 +227,7 @@ async def test_a_thread_is_stuck(
 async def test_a_second_signal_does_not_wait(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Whoever presses Ctrl-C twice means it."""
+    """Whoever presses Ctrl-C twice means it; what `timeout` sends at once is one wish."""
     flow = await stopping(tmp_path / "home", nats.url, fake_model, LONG_DRAIN).ready()
     fake_model.delay_s = 3600
     ask = await under_way(bus, fake_model)
@@ -235,6 +236,8 @@ async def test_a_second_signal_does_not_wait(
         while not told(flow, "stopping"):
             await asyncio.sleep(0.02)
     assert flow.process is not None
+    flow.signal(signal.SIGTERM)
+    await asyncio.sleep(SAME_WISH_S + 0.1)
     assert flow.process.poll() is None
     assert await ended(flow, within_s=0) == 0
     assert told(flow, "signalled again") == 1

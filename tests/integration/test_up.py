@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -250,14 +250,21 @@ async def test_child_ends_with_a_killed_supervisor(tmp_path: Path) -> None:
 # --- the whole command ------------------------------------------------------------------------
 
 
-def up(home: Path, *arguments: str, **extra: str) -> subprocess.Popen[str]:
+def up(
+    home: Path,
+    *arguments: str,
+    command: str = "up",
+    before: Sequence[str] = (),
+    stdin: int = subprocess.DEVNULL,
+    **extra: str,
+) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if "THREADWAX" not in key}
     for name in ("NATS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
         environment.pop(name, None)
     return subprocess.Popen(
-        [sys.executable, "-m", "ops.cli", "up", *arguments],
+        [*before, sys.executable, "-m", "ops", command, *arguments],
         env={**environment, "THREADWAX_HOME": str(home), **extra},
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -286,6 +293,10 @@ def processes_of(home: Path) -> list[int]:
     return found
 
 
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def none_left(home: Path) -> bool:
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
@@ -312,6 +323,63 @@ def test_up_starts_all_and_stops_cleanly(tmp_path: Path, number: signal.Signals)
         assert process.returncode == 0, errors
         assert output == ""
         assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@linux_only
+def test_two_signals_at_once_are_one_wish(tmp_path: Path) -> None:
+    """`timeout` sends one to the process and one to its group: all ends in order all the same."""
+    process = up(tmp_path, "--no-chat", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    try:
+        seen(process, "nats       ready", "dataflow   ready", "gateway    ready")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGHUP)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert errors == ""
+        assert not (tmp_path / "nats" / "url").exists()
+        assert '"stopping"' in (tmp_path / "logs" / "dataflow.log").read_text()
+        assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@linux_only
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_nats_alone_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """Whoever looks for its address afterwards is told that it does not run."""
+    process = up(tmp_path, "--port", "0", command="nats")
+    try:
+        seen(process, '"ready"')
+        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert not (tmp_path / "nats" / "url").exists()
+        assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@linux_only
+def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    """The signal that is ignored at the start stays so, in the parts as well."""
+    process = up(tmp_path, "--no-chat", OPENAI_BASE_URL="http://127.0.0.1:9/v1", before=("nohup",))
+    try:
+        seen(process, "nats       ready", "dataflow   ready", "gateway    ready")
+        mine = processes_of(tmp_path)
+        for pid in mine:
+            os.kill(pid, signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        assert processes_of(tmp_path) == mine
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
     finally:
         process.kill()
         process.communicate()
@@ -375,7 +443,7 @@ def test_a_piped_chat_that_waits_for_input_ends_with_sigterm(tmp_path: Path) -> 
     """Its standard input stays open, as under a script that writes a line now and then."""
     environment = {**os.environ, "THREADWAX_HOME": str(tmp_path), "OPENAI_BASE_URL": ""}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ops.cli", "up", "--chat"], env=environment,
+        [sys.executable, "-m", "ops", "up", "--chat"], env=environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -395,10 +463,25 @@ def test_a_piped_chat_that_waits_for_input_ends_with_sigterm(tmp_path: Path) -> 
 
 
 @linux_only
+def test_a_chat_that_a_signal_ends_is_its_exit_code(tmp_path: Path) -> None:
+    """As a shell reports it; for example, Ctrl-C before the chat listens for it."""
+    process = up(tmp_path, "--chat", OPENAI_BASE_URL="http://127.0.0.1:9/v1", stdin=subprocess.PIPE)
+    try:
+        seen(process, "nats       ready", "dataflow   ready", "gateway    ready")
+        (chat,) = [pid for pid in processes_of(tmp_path) if b"\0chat\0" in command_of(pid)]
+        os.kill(chat, signal.SIGKILL)
+        assert process.wait(timeout=60) == 137
+        assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@linux_only
 def test_piped_chat_is_answered_and_ends_everything(tmp_path: Path) -> None:
     """Each line is answered on stdout, nothing else is there; at the end of file all stops."""
     process = subprocess.run(
-        [sys.executable, "-m", "ops.cli", "up", "--chat"],
+        [sys.executable, "-m", "ops", "up", "--chat"],
         input="What is the capital of France?\n",
         env={**os.environ, "THREADWAX_HOME": str(tmp_path)},
         capture_output=True,
@@ -420,7 +503,7 @@ def test_second_chat_joins_what_runs_already(tmp_path: Path) -> None:
         seen(first, "nats       ready", "dataflow   ready", "model      ready")
         before = processes_of(tmp_path)
         second = subprocess.run(
-            [sys.executable, "-m", "ops.cli", "up", "--chat"],
+            [sys.executable, "-m", "ops", "up", "--chat"],
             input="What is the capital of France?\n",
             env={**os.environ, "THREADWAX_HOME": str(tmp_path)},
             capture_output=True,
@@ -431,7 +514,13 @@ def test_second_chat_joins_what_runs_already(tmp_path: Path) -> None:
         assert second.returncode == 0, second.stderr
         assert "Paris" in second.stdout
         assert "joining" in second.stderr
-        assert " ready " not in second.stderr
+        assert " ready  " not in second.stderr
+        assert processes_of(tmp_path) == before
+        third = up(tmp_path, "--no-chat")
+        _, errors = third.communicate(timeout=60)
+        assert third.returncode == 78
+        assert errors.count("runs everything on this data folder already; `threadwax chat`") == 1
+        assert "nats       failed" not in errors
         assert processes_of(tmp_path) == before
         assert first.poll() is None
     finally:

