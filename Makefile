@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then echo $$p; break; fi; done)
 
+# Tests and chaos start a process some thousand times: without its bytecode each start takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup setup-dev chat up test check bench soak chaos power lock clean
 
 help:  ## what there is
