@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dataflow.conversation import Conversation
-from dataflow.effects import CallModel, Cancel, Effect, Settle
+from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
 from dataflow.request import Window
 from shared.messages import (
     AnyEvent,
@@ -83,7 +83,7 @@ class World:
             if isinstance(effect, Cancel):
                 if (call := self.calls.get(effect.prompt_id)) is not None:
                     call.ended = effect.outcome
-            else:
+            elif not isinstance(effect, Wait):
                 self.calls[effect.ask.id] = Call(effect)
 
     # --- what can happen next -----------------------------------------------------------------

@@ -228,7 +228,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "events on the bus": (20_000, _event),
     "terminal": (20_000, plain_on_terminal),
     "terminal: growing": (20_000, _growing),
-    "terminal: drawn": (4_000, _drawn),
+    "terminal: drawn": (6_000, _drawn),  # more than one piece
     "pieces of an answer": (20_000, _in_pieces),
     "tags of a request": (20_000, _in_tags),
     "repaired": (20_000, lambda text: (repaired(text), estimated_tokens(text))),
