@@ -124,14 +124,21 @@ def turn_of(
         files = tuple(map(_kept_file, files))
         if context.quotes:
             context = replace(context, quotes=_newest_chars(context.quotes, KEPT_QUOTES_CHARS))
-    turn = Turn(
-        ask.id, place, question, answer, order, 0, first, files, ask.persona, ask.model, context
+    asked = asked_with(question, files, context.quotes, in_full=context.in_full)
+    tokens = message_tokens(asked) + message_tokens(answer)
+    return Turn(
+        ask.id,
+        place,
+        question,
+        answer,
+        order,
+        tokens,
+        first,
+        files,
+        ask.persona,
+        ask.model,
+        context,
     )
-    return _weighed(turn)
-
-
-def _weighed(turn: Turn) -> Turn:
-    return replace(turn, tokens=message_tokens(turn.asked) + message_tokens(turn.answer))
 
 
 def _kept_file(file: Attachment) -> Attachment:
@@ -151,7 +158,8 @@ def _newest_chars(quotes: tuple[Quote, ...], limit_chars: int) -> tuple[Quote, .
 def _by_name(turn: Turn) -> Turn:
     """The turn without others' messages, and with at most short files, for asking it again."""
     context = replace(turn.context, quotes=(), in_full=False)
-    return _weighed(replace(turn, files=tuple(map(_kept_file, turn.files)), context=context))
+    turn = replace(turn, files=tuple(map(_kept_file, turn.files)), context=context)
+    return replace(turn, tokens=message_tokens(turn.asked) + message_tokens(turn.answer))
 
 
 def _without_spare(turn: Turn) -> Turn:
