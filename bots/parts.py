@@ -101,7 +101,8 @@ def _limited(platform: Splitting, text: str) -> list[str]:
     if not text[:most_read].strip():
         text = text.lstrip()
     beginning = text[:most_read]
-    missing = len(text) - len(beginning)
+    rest = text[most_read:]
+    missing = len(rest) if rest.strip() else 0  # nobody misses blank lines
     shown = _prepared(platform, beginning)
     if not shown.strip():
         shown = beginning  # `<br>` alone: an answer that is not blank must not vanish

@@ -5,7 +5,7 @@ import re
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bots.discord.markdown import downgraded
@@ -32,6 +32,7 @@ def test_there_are_never_more_or_longer_parts_than_allowed(
     assert all(utf16_length(part) <= limit for part in parts)
 
 
+@example(text="word " + "\n" * 8, limit=2)
 @given(text=TEXTS, limit=st.integers(2, 200))
 def test_an_answer_that_fits_is_split_and_nothing_else(text: str, limit: int) -> None:
     """No notice, whatever the text."""
