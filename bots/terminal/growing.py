@@ -9,7 +9,7 @@ from typing import Final
 
 from bots.fence import Fence, opened_by
 
-PIECE_CHARS: Final = 4_000
+PIECE_CHARS: Final = 3_000
 """Longest piece. Markdown parsers need quadratic time for some texts: not more than for these."""
 
 
