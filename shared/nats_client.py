@@ -3,6 +3,7 @@
 It must never send credentials to a server that is not the one they are for.
 """
 
+import asyncio
 from typing import cast
 
 from nats.aio.client import Client
@@ -32,6 +33,14 @@ class CarefulClient(Client):
         if (fault := unfit(self._server_info, self._address, scheme)) is not None:
             raise UnfitServer(fault)
         return super()._connect_command()
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        # nats-py writes the ping first: `flush` could return before the server has read the rest.
+        if self._pending and self._transport is not None:
+            self._transport.writelines(self._pending[:])
+            self._pending.clear()
+            self._pending_data_size = 0
+        await super()._send_ping(future)
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None

@@ -792,3 +792,24 @@ async def test_a_partial_is_never_waited_for(nats: NatsServer, bus: Bus) -> None
     )
     await asyncio.wait_for(bus.show(shown), 0.5)
     assert bus.client.pending_data_size == 0
+
+
+async def test_a_flush_comes_after_what_is_pending(bus: Bus) -> None:
+    """A subscription counts for everybody once it is flushed, however busy the machine is."""
+    transport = bus.client._transport
+    written: list[bytes] = []
+    write, write_lines = transport.write, transport.writelines
+
+    def noted(data: bytes) -> None:
+        written.append(data)
+        write(data)
+
+    def noted_lines(lines: list[bytes]) -> None:
+        written.extend(lines)
+        write_lines(lines)
+
+    transport.write, transport.writelines = noted, noted_lines
+    await bus.client.subscribe("somewhere")
+    await bus.client.flush()
+    sent = b"".join(written)
+    assert 0 <= sent.find(b"SUB somewhere") < sent.find(b"PING")
