@@ -31,8 +31,11 @@ NEEDS = f"STREAM.INFO.{names.PROMPTS}"
 
 async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
     """How a process with one try is refused; a process that waits ends only if that is final."""
-    with pytest.raises(Unavailable) as raised:
-        await asyncio.wait_for(Bus.connect(url, name="test", wait_s=0, needs=needs), 20)
+    for _ in range(3):
+        with pytest.raises(Unavailable) as raised:
+            await asyncio.wait_for(Bus.connect(url, name="test", wait_s=0, needs=needs), 20)
+        if "nobody answers" not in str(raised.value):
+            break  # otherwise the end of the connection may have overtaken the server's reason
     if isinstance(raised.value, Refused):
         with pytest.raises(Refused, match="cannot be used"):
             await asyncio.wait_for(Bus.connect(url, name="test", wait_s=None, needs=needs), 20)
