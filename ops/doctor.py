@@ -161,7 +161,7 @@ async def durability(patient: Patient) -> list[Finding]:
         return []
     advice = "set `sync_interval: always` in its jetstream block, or a power cut loses messages"
     if patient.settings.nats_url:
-        text = "not known: the server's monitoring is not ours to ask"
+        text = "not known: only the embedded server's settings can be read"
         return [Finding("warn", "durability", text, f"make sure that you {advice}")]
     try:
         monitor = patient.settings.embedded_nats_url_file.with_name("monitor").read_text().strip()

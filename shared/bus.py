@@ -157,7 +157,8 @@ class Bus(Publishing):
     ) -> None:
         """Stores what nobody can read among the dead letters, if the server takes it in time.
 
-        Others wait behind it, and it stays in the stream that it came from, so nothing is lost.
+        Other messages wait behind this call, so it gives up after a while. The message then stays
+        in the stream that it came from, and nothing is lost.
         `dedupe_id` names the message, so that reading it again stores no second copy. What exceeds
         `limit_bytes`, or what the server takes together with the headers, is cut off; of one user's
         many, only the beginning is kept, so that nobody can push out the dead letters of others.

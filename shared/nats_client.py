@@ -36,7 +36,8 @@ class CarefulClient(Client):
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         # nats-py writes the ping first: `flush` could return before the server has read the rest.
-        if self._pending and self._transport is not None:
+        # What is pending while there is no connection waits for the next one.
+        if self._pending and self.is_connected and self._transport is not None:
             self._transport.writelines(self._pending[:])
             self._pending.clear()
             self._pending_data_size = 0

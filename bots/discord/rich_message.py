@@ -112,7 +112,7 @@ def previews_text(message: Json, naming: Naming) -> str:
 def bounded(lines: Iterable[str], users: dict[str, str], naming: Naming, limit: int) -> str:
     """The lines as readable text of at most `limit` characters, and a note of what was cut."""
     text = "\n".join(line for line in lines if line)
-    # Cut before and after: names can be longer than the ids that they replace.
+    # Cut again once names stand for ids, since a name can be longer than its id.
     shown = readable(text[:limit], users, naming)
     left_out = max(0, len(text) - limit) + max(0, len(shown) - limit)
     return f"{shown[:limit]}\n{CUT.format(left_out)}" if left_out else shown

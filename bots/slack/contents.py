@@ -177,7 +177,7 @@ def _forward(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator
         *lines_of(one.get("blocks"), skip_rich_text=bool(said)),
     ))  # fmt: skip
     nested = [e for m in (one, *inner) for e in _enclosed(m, readable, depth - 1)]
-    # Those of the asker's own message travel as files.
+    # The files of the asker's own message are sent with the question, so they need no mention.
     named = [] if readable is ANYWHERE and depth == NESTED else mappings(one, "files")[:FILES]
     files = [in_brackets(file).translate(_ESCAPES) for file in named]
     yield found

@@ -48,7 +48,7 @@ class PlainScreen(Screen):
     """Answers go to standard output as they are. Everything else goes to `notes`."""
 
     def __init__(self, notes: TextIO | None) -> None:
-        """Takes None where there is nowhere to show notes."""
+        """With None, notes are not shown."""
         self._notes = notes
         self._status = ""
 
