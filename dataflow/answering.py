@@ -218,7 +218,8 @@ class _Answer:
     async def _call(self, effect: CallModel) -> tuple[Outcome, str, str, Usage | None]:
         ask = effect.ask
         logger().debug("asked", prompt=ask.id, messages=len(effect.request.messages))
-        self._draft.wait("pictures")
+        if ask.attachments:
+            self._draft.wait("pictures")
         try:
             async with self._pictures.with_pictures(ask, effect.request.messages) as messages:
                 self._draft.wait("slow")

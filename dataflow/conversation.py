@@ -6,7 +6,6 @@ The order of questions and replies is kept by `unanswered.py`, what a request ho
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from dataflow.audience import may_recall, same_channel, same_thread
@@ -56,7 +55,7 @@ class Conversation:
         self._unanswered = Unanswered()
         self._cuts = Cuts()
         self._ratio = FIRST_RATIO
-        # By question, the request under way without its messages.
+        # By question, the request under way.
         self._requests: dict[str, Request] = {}
 
     # --- at rest ----------------------------------------------------------------------------
@@ -294,7 +293,7 @@ class Conversation:
         if request.cut > cut and not is_older:
             self._turns.cut(ask.place, request.cut)
             self._cuts.move(ask.place, request.cut)
-        self._requests[ask.id] = replace(request, messages=())
+        self._requests[ask.id] = request
         return CallModel(ask, request, pending.replayed, after)
 
     def _remember(self, pending: Pending, reply: Reply, request: Request) -> None:

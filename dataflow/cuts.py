@@ -27,6 +27,8 @@ class Cuts:
 
     def first_in(self, place: Place) -> int:
         """The order at which the requests of this thread begin; 0 if they hold all of it."""
+        if not self._by_thread:
+            return 0
         cut = self._by_thread.get(thread_key(place))
         return cut.first if cut is not None else 0
 

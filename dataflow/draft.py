@@ -93,6 +93,8 @@ class Draft:
 
     def close(self) -> None:
         """The answer is whole, or over: what is not on its way yet need not go."""
+        if self._closed:
+            return
         self._closed = True
         for timer in (self._timer, self._status_timer):
             if timer is not None:

@@ -4,7 +4,6 @@ Pure. Words from another place come in only where `audience.may_recall` allows i
 again for every request.
 """
 
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -41,6 +40,7 @@ class Past:
                 self._elsewhere[turn.order] = turn
             elif heard[key] is None and turn.order >= cut:
                 self.kept.append(turn)
+        self._untold = self._not_told_by_kept()
 
     @property
     def tokens(self) -> int:
@@ -57,7 +57,7 @@ class Past:
         costs = list(map(self._tokens_of, self.kept))
         fitting = newest_that_fit(costs, room) or newest_that_fit(costs[-1:], last)
         del self.kept[: len(costs) - fitting]
-        self.__dict__.pop("_untold", None)  # fewer turns tell less
+        self._untold = self._not_told_by_kept()
 
     def not_told(self, room: int, *, again: bool = False) -> tuple[int, ...]:
         """The orders of the newest turns from elsewhere that no kept turn tells.
@@ -65,8 +65,8 @@ class Past:
         `again`: also of those that had no room before.
         """
         new = self._untold
-        after = max((turn.context.left_out for turn in self.kept), default=0)
-        if after and not again:
+        if new and not again:
+            after = max((turn.context.left_out for turn in self.kept), default=0)
             new = [turn for turn in new if turn.order > after]
         room -= BACKGROUND_TOKENS
         if not new or room <= 0:
@@ -80,13 +80,13 @@ class Past:
 
         Whatever is older stays untold, or each question would tell some more of it.
         """
+        if not self._untold:
+            return 0
         return max((turn.order for turn in self._untold if turn.order not in told), default=0)
 
     def background_tokens(self, told: Sequence[int]) -> int:
         """The estimate for a background. What is no longer stored or allowed takes nothing."""
-        tokens = 0
-        for turn in self._turns_of(told):
-            tokens += turn.tokens_elsewhere
+        tokens = sum(turn.tokens_elsewhere for turn in self._turns_of(told)) if told else 0
         return tokens and tokens + BACKGROUND_TOKENS
 
     def background(self, told: Sequence[int]) -> str:
@@ -94,13 +94,14 @@ class Past:
 
         Call it for the messages in their order: each turn is told once in a request.
         """
+        if not told:
+            return ""
         sent = self._sent
         new = [turn for turn in self._turns_of(told) if turn.order not in sent]
         sent.update(told)
         return background([(turn.asked_elsewhere, turn.answer) for turn in new]) if new else ""
 
-    @functools.cached_property
-    def _untold(self) -> list[Turn]:
+    def _not_told_by_kept(self) -> list[Turn]:
         """The turns from elsewhere that no kept turn tells."""
         if not self._elsewhere:
             return []

@@ -5,7 +5,7 @@ crash in between loses nothing. It must never stop the messages after it.
 """
 
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -137,7 +137,8 @@ class PromptsPartition(StatefulSourcePartition[tuple[str, Arrived], Saved]):
 
     def snapshot(self) -> Saved:
         """The position of the last event that the flow has taken."""
-        return asdict(self._position)
+        position = self._position  # not `asdict`: it copies deeply, at the end of each epoch
+        return {name: getattr(position, name) for name in Position.__slots__}
 
 
 def _read(message: Msg) -> tuple[str, AnyEvent]:

@@ -105,14 +105,15 @@ def request_of(
 
     messages: list[ChatMessage] = [{"role": "system", "content": persona}]
     for turn in past.kept:
-        asked = past.background(turn.context.told) + turn.asked if turn.context.told else turn.asked
+        asked = past.background(turn.context.told) + turn.asked
         messages.append({"role": "user", "content": asked})
         messages.append({"role": "assistant", "content": turn.answer})
     question = past.background(told) + _in_full(ask, new)
     messages.append({"role": "user", "content": question})
-    context = Context(told, past.left_out(told), new, _stays(ask, new, room))
+    left_out, in_full = past.left_out(told), _stays(ask, new, room)
     # Most questions have none: their turns share one value.
-    context = NO_CONTEXT if context == NO_CONTEXT else context
+    has_context = told or left_out or new or in_full
+    context = Context(told, left_out, new, in_full) if has_context else NO_CONTEXT
     return Request(tuple(messages), fixed + used, context, cut)
 
 
@@ -145,8 +146,10 @@ def _by_name(ask: Ask) -> str:
 
 
 def _tokens(ask: Ask, quotes: tuple[Quote, ...]) -> int:
-    pictures = sum(attachment.blob is not None for attachment in ask.attachments)
-    return message_tokens(_in_full(ask, quotes)) + IMAGE_TOKENS * pictures
+    tokens = message_tokens(_in_full(ask, quotes))
+    if ask.attachments:
+        tokens += IMAGE_TOKENS * sum(file.blob is not None for file in ask.attachments)
+    return tokens
 
 
 def _stays(ask: Ask, quotes: tuple[Quote, ...], room: int) -> bool:

@@ -70,7 +70,10 @@ class Unanswered:
 
     def find(self, prompt_id: str) -> Pending | None:
         """The pending question of that id."""
-        return next((p for p in self._pending if p.ask.id == prompt_id), None)
+        for pending in self._pending:
+            if pending.ask.id == prompt_id:
+                return pending
+        return None
 
     def newest_about(self, target: str, place: Place) -> Pending | None:
         """The newest version of a question that is to be remembered, with its place in order."""
@@ -106,13 +109,16 @@ class Unanswered:
 
     def ready(self) -> Iterator[Pending]:
         """What may be asked or settled now: one a thread, in order, and few model calls a user."""
-        threads = [p.ask.place for p in self._pending if p.asked and not p.at_once]
-        calling = len(threads)
-        for pending in [p for p in self._pending if not p.asked]:
-            place = pending.ask.place
-            if any(same_thread(other, place) for other in threads):
+        waiting = [p for p in self._pending if not p.asked]
+        if not waiting:
+            return
+        asked = [thread_key(p.ask.place) for p in self._pending if p.asked and not p.at_once]
+        calling, threads = len(asked), set(asked)
+        for pending in waiting:
+            thread = thread_key(pending.ask.place)
+            if thread in threads:
                 continue
-            threads.append(place)  # also if it has to wait: nothing in its thread may pass it
+            threads.add(thread)  # also if it has to wait: nothing in its thread may pass it
             if pending.ends is not None:
                 yield pending
             elif calling < IN_FLIGHT_LIMIT:

@@ -4,7 +4,6 @@ It must never send credentials to a server that is not the one they are for.
 """
 
 import asyncio
-from typing import cast
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -47,12 +46,15 @@ class CarefulClient(Client):
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> Msg:
         try:
-            subject.decode()
+            message: Msg = super()._build_message(sid, subject, reply, data, headers)
         except UnicodeDecodeError:
             subject = subject.decode(errors="replace").encode()
-        return cast("Msg", super()._build_message(sid, subject, reply, data, headers))
+            message = super()._build_message(sid, subject, reply, data, headers)
+        return message
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        if not headers:
+            return None
         try:
             return await super()._process_headers(headers)
         except (ValueError, IndexError):  # the server's own are well formed
