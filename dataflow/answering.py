@@ -12,12 +12,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from dataflow.draft import Draft
+from dataflow.draft import STATUS_AFTER_S, Draft
 from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle, Wait
 from dataflow.journal_room import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
+from dataflow.overdue import Overdue
 from dataflow.pictures import Pictures
 from shared import metrics
 from shared.bus import Bus
@@ -51,6 +52,7 @@ class Answering:
         self._model = model
         self._room = room
         self._pictures = Pictures(bus)
+        self._slow = Overdue(STATUS_AFTER_S)
         self._running: dict[str, _Answer] = {}
         self._queued: dict[str, Draft] = {}
         self._stopping = False
@@ -96,7 +98,7 @@ class Answering:
             draft.queue(effect.queued, effect.after)
 
     def _draft_of(self, ask: Ask) -> Draft:
-        return Draft(self._bus, ask, give_up_after_s=self._model.give_up_after_s)
+        return Draft(self._bus, ask, self._slow, give_up_after_s=self._model.give_up_after_s)
 
     def _begin(self, user: str, effect: CallModel | Settle, done: Done) -> None:
         draft = self._queued.pop(effect.ask.id, None) or self._draft_of(effect.ask)

@@ -9,6 +9,7 @@ import asyncio
 from typing import Final
 
 from dataflow.model.waiting import Queued, Waiting, sentence
+from dataflow.overdue import Overdue
 from shared.bus import Bus
 from shared.messages import Ask, Partial
 
@@ -25,9 +26,12 @@ STATUS_EVERY_S: Final = 3.0
 class Draft:
     """The text of one answer so far."""
 
-    def __init__(self, bus: Bus, ask: Ask, *, give_up_after_s: float) -> None:
+    def __init__(self, bus: Bus, ask: Ask, slow: Overdue, *, give_up_after_s: float) -> None:
+        """`slow` waits for `STATUS_AFTER_S`."""
         self._bus = bus
         self._ask = ask
+        self._slow = slow
+        self._begun = False
         self._after: str | None = None
         self._early = False
         self._give_up_after_s = give_up_after_s
@@ -65,11 +69,10 @@ class Draft:
 
     def _begin(self) -> bool:
         """The person waits from now on, unless that began before: then returns True."""
-        if self._status_due or self._status_timer is not None:
-            return True
-        loop = asyncio.get_running_loop()
-        self._status_timer = loop.call_later(STATUS_AFTER_S, self._due)
-        return False
+        begun, self._begun = self._begun, True
+        if not begun:
+            self._slow.expect(self._due)
+        return begun
 
     def wait(self, waiting: Waiting) -> None:
         """Why there is no text yet."""
@@ -80,9 +83,6 @@ class Draft:
     def add(self, piece: str) -> None:
         """More of the answer."""
         self._pieces.append(piece)
-        if self._status_timer is not None:
-            self._status_timer.cancel()
-            self._status_timer = None
         self._send_soon()
 
     def start_over(self) -> None:
@@ -96,13 +96,14 @@ class Draft:
         if self._closed:
             return
         self._closed = True
+        self._slow.happened(self._due)
         for timer in (self._timer, self._status_timer):
             if timer is not None:
                 timer.cancel()
         self._timer = self._status_timer = None
 
     def _due(self) -> None:
-        self._status_timer, self._status_due = None, True
+        self._status_due = True
         self._tell_soon()
 
     def _tell_soon(self) -> None:

@@ -94,8 +94,6 @@ class Past:
 
         Call it for the messages in their order: each turn is told once in a request.
         """
-        if not told:
-            return ""
         sent = self._sent
         new = [turn for turn in self._turns_of(told) if turn.order not in sent]
         sent.update(told)

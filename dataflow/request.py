@@ -105,10 +105,11 @@ def request_of(
 
     messages: list[ChatMessage] = [{"role": "system", "content": persona}]
     for turn in past.kept:
-        asked = past.background(turn.context.told) + turn.asked
+        told_with = turn.context.told
+        asked = past.background(told_with) + turn.asked if told_with else turn.asked
         messages.append({"role": "user", "content": asked})
         messages.append({"role": "assistant", "content": turn.answer})
-    question = past.background(told) + _in_full(ask, new)
+    question = (past.background(told) if told else "") + _in_full(ask, new)
     messages.append({"role": "user", "content": question})
     left_out, in_full = past.left_out(told), _stays(ask, new, room)
     # Most questions have none: their turns share one value.

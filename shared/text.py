@@ -45,7 +45,8 @@ def _joined(text: str) -> str:
 
 
 def _repaired_if_text(value: object) -> object:
-    return repaired(value) if isinstance(value, str) else value
+    # Most texts are ASCII, and each message has several.
+    return repaired(value) if isinstance(value, str) and not value.isascii() else value
 
 
 Text = Annotated[str, BeforeValidator(_repaired_if_text)]

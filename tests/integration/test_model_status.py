@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 
+from dataflow import answering as answering_module
 from dataflow import draft as draft_module
 from dataflow.answering import Answering
 from dataflow.effects import CallModel, Cancel, Settle, Wait
@@ -74,7 +75,7 @@ async def world(
     bus: Bus, fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
     """Statuses come after 0.3 s, and at most every 0.1 s."""
-    monkeypatch.setattr(draft_module, "STATUS_AFTER_S", 0.3)
+    monkeypatch.setattr(answering_module, "STATUS_AFTER_S", 0.3)
     monkeypatch.setattr(draft_module, "STATUS_EVERY_S", 0.1)
     model = ModelClient(
         lambda: Endpoint(fake_model.base_url, "key", "fake", DIALECTS["vllm"]),
