@@ -38,7 +38,7 @@ class Draft:
         self._pieces: list[str] = []
         self._attempt = 1
         self._sequence = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._next_s = 0.0
         self._waiting: Waiting = "slow"
         self._told = ""
@@ -122,8 +122,11 @@ class Draft:
 
     def _send_soon(self) -> None:
         if self._timer is None and not self._closed:
-            # Not even the first at once: the answer may be whole in this same moment.
-            self._timer = asyncio.get_running_loop().call_at(self._next_s, self._send)
+            loop = asyncio.get_running_loop()
+            if self._next_s:
+                self._timer = loop.call_at(self._next_s, self._send)
+            else:  # not at once: the answer may be whole in this same moment
+                self._timer = loop.call_soon(self._send)
 
     def _send(self) -> None:
         self._timer = None

@@ -28,24 +28,26 @@ class Past:
         """The turns of this thread from the order `cut` on."""
         self._elsewhere: dict[int, Turn] = {}
         self._sent: set[int] = set()
-        heard: dict[int, bool | None] = {}  # by place, which turns mostly share; None: this thread
+        place: Place | None = None
+        allowed = is_here = False
         for turn in turns:
             if not turn.answer:
                 continue  # it failed: nobody heard anything
-            key = id(turn.place)
-            if key not in heard:
-                allowed = may_recall(turn.place, here)
-                heard[key] = None if allowed and same_thread(turn.place, here) else allowed
-            if heard[key]:
-                self._elsewhere[turn.order] = turn
-            elif heard[key] is None and turn.order >= cut:
+            if turn.place is not place:  # turns in a row mostly share it
+                place = turn.place
+                allowed = may_recall(place, here)
+                is_here = allowed and same_thread(place, here)
+            if not is_here:
+                if allowed:
+                    self._elsewhere[turn.order] = turn
+            elif turn.order >= cut:
                 self.kept.append(turn)
         self._untold = self._not_told_by_kept()
 
     @property
     def tokens(self) -> int:
         """The estimate for the turns that are kept, each with the background that it came with."""
-        return sum(map(self._tokens_of, self.kept))
+        return sum(self._costs())
 
     @property
     def tokens_told(self) -> int:
@@ -54,7 +56,7 @@ class Past:
 
     def keep_newest(self, room: int, *, last: int) -> None:
         """Keeps the newest turns that fit into `room`, and the last one if it fits into `last`."""
-        costs = list(map(self._tokens_of, self.kept))
+        costs = self._costs()
         fitting = newest_that_fit(costs, room) or newest_that_fit(costs[-1:], last)
         del self.kept[: len(costs) - fitting]
         self._untold = self._not_told_by_kept()
@@ -106,9 +108,14 @@ class Past:
         told = {order for turn in self.kept for order in turn.context.told}
         return [turn for order, turn in self._elsewhere.items() if order not in told]
 
-    def _tokens_of(self, turn: Turn) -> int:
-        told = turn.context.told
-        return turn.tokens + self.background_tokens(told) if told else turn.tokens
+    def _costs(self) -> list[int]:
+        """The estimate for each turn that is kept."""
+        return [
+            turn.tokens + self.background_tokens(told)
+            if (told := turn.context.told)
+            else turn.tokens
+            for turn in self.kept
+        ]
 
     def _turns_of(self, told: Sequence[int]) -> list[Turn]:
         found = self._elsewhere
