@@ -150,6 +150,11 @@ class Conversation:
         """After a restart: asks again what was pending."""
         return list(self._start())
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether `waits` is to be asked."""
+        return self._unanswered.may_wait
+
     def waits(self) -> Iterator[Wait]:
         """What has begun to wait since the last call, or waits for another reason now."""
         return self._unanswered.waits()

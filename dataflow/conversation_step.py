@@ -6,7 +6,8 @@ This one decides only where the conversation is: here, or at rest on the disk un
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from bytewax.operators import StatefulBatchLogic
 
@@ -27,6 +28,10 @@ class Rest:
     """Nobody touched this conversation for a while."""
 
 
+WAITS_AFTER: Final = timedelta(seconds=1)
+"""A wait is told once it has lasted this long: most are over at once, since people see a reply a
+moment before the flow hears that it is stored."""
+
 Heard = Arrived | Journaled | Rest | Kept
 Step = Callable[[bytes | None], StatefulBatchLogic[Heard, Effect | Keep, bytes]]
 
@@ -46,7 +51,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
         self._at_rest = at_rest
         self._idle = idle
         self._version = next(_VERSIONS)
-        self._wake = None
+        self._wake: datetime | None = None
         if snapshot is None:
             return
         if user := quiet_user(snapshot):
@@ -81,11 +86,18 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
                     effects += self._keep()
                 case Kept():
                     self._leave(value.version)
-        if self._conversation is not None:
-            effects += self._conversation.waits()
+        self._set_wake()
         # Discarded, it is forgotten by the recovery store too, once this epoch is closed.
         here = self._conversation is not None or self._unread is not None
         return effects, StatefulBatchLogic.RETAIN if here else StatefulBatchLogic.DISCARD
+
+    def _set_wake(self) -> None:
+        if self._wake is NOW:
+            return  # nothing is asked again before that
+        if self._conversation is None or not self._conversation.may_wait:
+            self._wake = None
+        elif self._wake is None:
+            self._wake = datetime.now(UTC) + WAITS_AFTER
 
     def _heard(self, arrived: Arrived) -> list[Effect]:
         event = arrived.event
@@ -149,7 +161,10 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
             self._conversation = self._unread = None
 
     def on_notify(self) -> tuple[Iterable[Effect | Keep], bool]:
-        """Once after a restart; a spurious call does nothing, since all is asked already."""
+        """Asks again after a restart, and tells what has waited for a while.
+
+        A spurious call does nothing.
+        """
         self._wake = None
         if self._conversation is None:
             return [], StatefulBatchLogic.RETAIN
@@ -157,7 +172,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
         return effects, StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:
-        """In the past while pending questions wait to be asked again."""
+        """In the past while pending questions wait to be asked again; None if nothing waits."""
         return self._wake
 
     def snapshot(self) -> bytes:

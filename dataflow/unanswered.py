@@ -125,10 +125,13 @@ class Unanswered:
                 calling += 1
                 yield pending
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a question may have to wait. One alone is asked."""
+        return len(self._pending) > 1
+
     def waits(self) -> Iterator[Wait]:
         """What has begun to wait since the last call, or waits for another reason now."""
-        if len(self._pending) <= 1:
-            return  # the ordinary case: it is asked
         threads = {thread_key(p.ask.place) for p in self._pending if p.asked and not p.at_once}
         for pending in self._pending:
             if pending.asked:

@@ -23,6 +23,8 @@ STEPS_A_WORLD = 600
 REST_AFTER_S = 2
 QUIET = 0.85
 """How often a second passes in which nobody says anything."""
+NOTIFIED = 0.3
+"""How often a step that asked for it is notified before anything else happens."""
 
 
 @dataclass
@@ -71,6 +73,8 @@ class RestingWorld(World):
             del self.steps[user]
             self.rested += isinstance(value, Kept)
         self.carry_out(user, effects)
+        if not dropped and step.notify_at() is not None and self.rng.random() < NOTIFIED:
+            self.carry_out(user, step.on_notify()[0])
 
     def somebody_acts(self) -> None:
         if self.rng.random() < QUIET:
