@@ -309,8 +309,9 @@ class Conversation:
         answer = without_note(reply.text) if is_heard else ""
         place = self._turns.shared(pending.ask.place)
         question = reply.prompt_text or pending.ask.text
-        # A refused question was not sent, so that nothing was left out of its quotes.
-        context = Context(quotes=pending.ask.quotes) if request is NOT_ASKED else request.context
+        context = request.context
+        if request is NOT_ASKED and pending.ask.quotes:
+            context = Context(quotes=pending.ask.quotes)  # not sent, so that none was left out
         self._turns.add(
             turn_of(
                 pending.ask, place, question, answer, pending.order,

@@ -36,7 +36,8 @@ SPARE_CHARS_LIMIT: Final = 40_000
 """All that is kept of one user for asking again alone."""
 
 
-@dataclass(frozen=True, slots=True)
+# By identity: each snapshot asks for each turn whether it has `NO_CONTEXT`.
+@dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """What the model was shown with a question, so that later requests can show it again.
 
