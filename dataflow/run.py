@@ -39,9 +39,10 @@ EPOCH: Final = timedelta(seconds=1)
 DRAIN_S: Final = 20.0
 """For answers under way at a stop. Questions that take longer are asked again after the start."""
 
-SWITCH_INTERVAL_S: Final = 0.000_05
+SWITCH_INTERVAL_S: Final = 0.000_2
 """After this the asyncio thread gets its turn from a worker amid its steps, or the other way round.
-With Python's 5 ms replies at p99 took a third longer, and a tenth fewer were given in a second."""
+With Python's 5 ms replies at p99 took a third longer on a fast machine; with 50 us a tenth of the
+processor's time went into the turns on a slow one."""
 
 NEEDS: Final = f"STREAM.INFO.{names.PROMPTS}"
 """What the flow asks JetStream first."""
