@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from bots.endings import end
 from bots.platform import ChatPlatform
 from bots.relay import Relay
 from shared import lifecycle, log, names
@@ -16,6 +15,7 @@ from shared.connection import Refused, Unavailable
 from shared.http_status import CannotListen, serve_status
 from shared.messages import AnyEvent
 from shared.settings import Settings
+from shared.tasks import end
 
 CANNOT_RUN: Final = lifecycle.CANNOT_START
 LAST_WORDS_S: Final = 5.0

@@ -2,7 +2,7 @@
 
 Pure. It reports places in the text and nothing else: whatever it does not find or does not
 understand, its caller leaves as the model wrote it, so that no text can be lost here. It must never
-look into fenced code, whose ends `bots.fence` decides: the chat platforms go by the markers, while
+look into fenced code, whose ends `code_fence.py` decides: chat platforms go by the markers, while
 CommonMark also ends a fence with the list item around it.
 """
 
@@ -16,7 +16,7 @@ from markdown_it.rules_block import StateBlock, heading, hr, lheading, paragraph
 from markdown_it.rules_block import table as table_rule
 from markdown_it.token import Token
 
-from bots.fence import Fence, opened_by
+from bots.code_fence import Fence, opened_by
 
 Span = tuple[int, int]
 

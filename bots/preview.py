@@ -9,10 +9,10 @@ from collections import OrderedDict
 from typing import Final
 
 from bots.platform import ChatPlatform
-from bots.seen import Seen
 from shared.log import logger
 from shared.messages import Partial
 from shared.receipts import Claim, Receipts
+from shared.recent import Seen
 
 PREVIEW_ENDS_WITHIN_S: Final = 10.0
 """A call that shows a partial is given up after this: the answer is what matters."""

@@ -14,12 +14,11 @@ import nats.errors
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from bots.endings import end
+from bots.no_progress import Silence
 from bots.part_poster import NOT_SHOWABLE, PartEnd, PartPoster
 from bots.parts import parts_of
 from bots.platform import ChatPlatform, Part
 from bots.preview import Previews
-from bots.silence import Silence
 from bots.thread_order import Held, Queue, Thread, ThreadOrder, thread_of
 from shared import metrics, names
 from shared.bus import Bus
@@ -28,6 +27,7 @@ from shared.messages import AnyEvent, Partial, Reply
 from shared.pull import consume
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
+from shared.tasks import end
 
 WORKING_EVERY_S: Final = ACK_WAIT_S / 3
 """How often the server is told that a reply is still being worked on."""

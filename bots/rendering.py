@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Literal
 
-from bots.fence import quote_of
+from bots.code_fence import quote_of
 from bots.inline_markdown import Inline, inlines_of
 from bots.markdown import Block, Span, blocks_of
 from bots.tables import cells_of, columns, listed

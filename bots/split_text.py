@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bots.fence import Fence, opened_by, quote_of
+from bots.code_fence import Fence, opened_by, quote_of
 from bots.graphemes import grapheme_ends
 
 Length = Callable[[str], int]

@@ -12,10 +12,10 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
-from bots.seen import Seen
 from shared.log import logger
 from shared.messages import Place, Reply
 from shared.receipts import Receipts
+from shared.recent import Seen
 
 FINISHED_KEPT: Final = 4096
 """Finished replies that this process remembers; of older ones the receipts are asked."""

@@ -14,12 +14,12 @@ from typing import Final
 
 from dataflow.draft import STATUS_AFTER_S, Draft
 from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle, Wait
-from dataflow.journal_room import JournalRoom
+from dataflow.images import Pictures
+from dataflow.journal_capacity import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
 from dataflow.overdue import Overdue
-from dataflow.pictures import Pictures
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger

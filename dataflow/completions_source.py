@@ -12,7 +12,7 @@ from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
 from dataflow.answering import Answering
 from dataflow.conversation_step import Heard, Rest
-from dataflow.idle import Idle
+from dataflow.eviction.idle import Idle
 from dataflow.io_thread import IoThread
 from dataflow.prompts_source import BATCH, NOW
 

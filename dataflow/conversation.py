@@ -8,16 +8,16 @@ The order of questions and replies is kept by `unanswered.py`, what a request ho
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from dataflow.asked_again import Known, ask_anew, known_pending, known_turn
 from dataflow.audience import may_recall, same_channel, same_thread
-from dataflow.cuts import Cuts
 from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
-from dataflow.known import Known, ask_anew, known_pending, known_turn
-from dataflow.model.notes import without_note
+from dataflow.model.answer_notes import without_note
+from dataflow.question_queue import Unanswered
 from dataflow.request import Request, TooLong, Window, request_of
-from dataflow.saved import SAVED, Pending, Saved
+from dataflow.snapshot import SAVED, Pending, Saved
+from dataflow.thread_starts import Cuts
+from dataflow.tokens import FIRST_RATIO, corrected_ratio
 from dataflow.turns import Context, Turn, Turns, turn_of
-from dataflow.unanswered import Unanswered
-from dataflow.window import FIRST_RATIO, corrected_ratio
 from shared.messages import (
     Again,
     AnyEvent,

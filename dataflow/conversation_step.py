@@ -11,13 +11,13 @@ from typing import Final
 
 from bytewax.operators import StatefulBatchLogic
 
-from dataflow.at_rest import AtRest
 from dataflow.conversation import Conversation
 from dataflow.effects import INTERNAL, Effect, Keep, Kept, Settle
-from dataflow.idle import Idle
+from dataflow.eviction.idle import Idle
+from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import NOW, Arrived
 from dataflow.request import Window
-from dataflow.saved import quiet_user
+from dataflow.snapshot import quiet_user
 from shared import metrics
 from shared.log import logger
 from shared.messages import Ask, Journaled
@@ -42,7 +42,9 @@ _VERSIONS = itertools.count(1)
 class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
     """One user's state in the flow. Without a conversation until its user is known."""
 
-    def __init__(self, snapshot: bytes | None, window: Window, at_rest: AtRest, idle: Idle) -> None:
+    def __init__(
+        self, snapshot: bytes | None, window: Window, at_rest: EvictedStore, idle: Idle
+    ) -> None:
         self._conversation: Conversation | None = None
         self._unread: bytes | None = None
         """The snapshot of a conversation in which nothing is pending, until its user speaks."""
@@ -65,7 +67,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Keep, bytes]):
             idle.touch(self._user)
 
     @classmethod
-    def builder(cls, window: Window, at_rest: AtRest, idle: Idle) -> Step:
+    def builder(cls, window: Window, at_rest: EvictedStore, idle: Idle) -> Step:
         """Makes the step for a user, from a snapshot where there is one."""
 
         def build(snapshot: bytes | None) -> "ConversationStep":

@@ -10,10 +10,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 
 from dataflow.answering import Answering
-from dataflow.at_rest import AtRest
 from dataflow.completions_source import CompletionsSource
 from dataflow.conversation_step import ConversationStep, Heard
-from dataflow.idle import Idle
+from dataflow.eviction.idle import Idle
+from dataflow.eviction.store import EvictedStore
 from dataflow.io_thread import IoThread
 from dataflow.model_sink import ModelSink
 from dataflow.prompts_source import PromptsSource
@@ -27,7 +27,7 @@ def conversations_flow(
     answering: Answering,
     *,
     window: Window,
-    at_rest: AtRest,
+    at_rest: EvictedStore,
     idle: Idle,
 ) -> Dataflow:
     """Prompts and completed replies, merged, keyed by user, through each user's conversation."""

@@ -8,7 +8,7 @@ Best effort: a partial can be lost. It must never show anything after the answer
 import asyncio
 from typing import Final
 
-from dataflow.model.waiting import Queued, Waiting, sentence
+from dataflow.model.status import Queued, Waiting, sentence
 from dataflow.overdue import Overdue
 from shared.bus import Bus
 from shared.messages import Ask, Partial

@@ -6,7 +6,7 @@ Pure.
 from dataclasses import dataclass
 from typing import Final
 
-from dataflow.model.waiting import Queued
+from dataflow.model.status import Queued
 from dataflow.request import Request
 from shared.messages import Ask, Outcome
 

@@ -3,8 +3,8 @@
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflow.answering import Answering
-from dataflow.at_rest import AtRest
 from dataflow.effects import Effect, Keep, Kept
+from dataflow.eviction.store import EvictedStore
 from dataflow.io_thread import IoThread
 from shared.messages import Journaled
 
@@ -12,7 +12,7 @@ from shared.messages import Journaled
 class ModelSink(DynamicSink[tuple[str, Effect | Keep]]):
     """Where conversations send what they want asked."""
 
-    def __init__(self, io: IoThread, answering: Answering, at_rest: AtRest) -> None:
+    def __init__(self, io: IoThread, answering: Answering, at_rest: EvictedStore) -> None:
         self._io = io
         self._answering = answering
         self._at_rest = at_rest
@@ -26,7 +26,7 @@ class ModelSink(DynamicSink[tuple[str, Effect | Keep]]):
 class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Keep]]):
     """One worker's way out; replies come back to the same worker's seat."""
 
-    def __init__(self, io: IoThread, answering: Answering, at_rest: AtRest) -> None:
+    def __init__(self, io: IoThread, answering: Answering, at_rest: EvictedStore) -> None:
         self._io = io
         self._answering = answering
         self._at_rest = at_rest

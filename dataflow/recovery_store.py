@@ -14,8 +14,9 @@ from typing import Final
 
 from bytewax.recovery import init_db_dir
 
-from dataflow import at_rest
-from shared import broken_sqlite, lifecycle
+from dataflow.eviction.store import FILE as EVICTED_FILE
+from dataflow.eviction.store import TABLES as EVICTED_TABLES
+from shared import lifecycle, sqlite_errors
 from shared.private_file import make_folder, sync_folder
 
 PARTITIONS: Final = 4
@@ -97,11 +98,11 @@ def _fault(store: Path) -> str:
     """What is wrong with the store; empty if nothing is known."""
     for number in range(PARTITIONS):
         part = store / f"part-{number}.sqlite3"
-        if why := broken_sqlite.fault(part, TABLES):
+        if why := sqlite_errors.fault(part, TABLES):
             return f"{part.name}: {why}"
-    evicted = store / at_rest.FILE
+    evicted = store / EVICTED_FILE
     # It may hold a million conversations; a fault further in shows when one of them is read.
-    why = broken_sqlite.fault(evicted, at_rest.TABLES, whole=False) if evicted.exists() else ""
+    why = sqlite_errors.fault(evicted, EVICTED_TABLES, whole=False) if evicted.exists() else ""
     return why and f"{evicted.name}: {why}"
 
 
@@ -117,7 +118,7 @@ def _make(store: Path) -> None:
                 # Deprecated, but the only cache-size setting that is stored in the file. Bytewax
                 # opens the file itself, so we cannot set it per connection.
                 connection.execute(f"PRAGMA default_cache_size = {CACHE_PAGES}")
-        for left_over in (*store.glob(f"{at_rest.FILE}*"), *store.glob("*.sqlite3-*")):
+        for left_over in (*store.glob(f"{EVICTED_FILE}*"), *store.glob("*.sqlite3-*")):
             # The stream is read again from its beginning: nothing of an earlier store may remain.
             left_over.unlink()
         sync_folder(made)

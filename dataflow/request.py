@@ -9,16 +9,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dataflow.past import Past
-from dataflow.tags import asked_with
-from dataflow.turns import NO_CONTEXT, Context, Turn
-from dataflow.window import (
+from dataflow.data_tags import asked_with
+from dataflow.history import Past
+from dataflow.tokens import (
     FIRST_RATIO,
     IMAGE_TOKENS,
     estimated_tokens,
     message_tokens,
     newest_that_fit,
 )
+from dataflow.turns import NO_CONTEXT, Context, Turn
 from shared.messages import Ask, Quote
 
 TRIM_TO: Final = 0.6

@@ -14,24 +14,24 @@ from typing import Final, NoReturn
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
-from dataflow import at_rest
 from dataflow.answering import Answering
 from dataflow.conversations_flow import conversations_flow
-from dataflow.idle import Idle
+from dataflow.eviction.idle import Idle
+from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.io_thread import IoThread
-from dataflow.journal_room import JournalRoom
+from dataflow.journal_capacity import JournalRoom
 from dataflow.model.check import checked
 from dataflow.model.client import ModelClient
 from dataflow.model.endpoint import endpoint_of, fallback_of, window_of
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
-from dataflow.stopping import block_signals, end_on_signal
+from dataflow.shutdown import block_signals, end_on_signal
 from shared import lifecycle, names
-from shared.broken_sqlite import is_broken
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE, Refused
 from shared.http_status import CannotListen, serve_status
 from shared.lock import Held, locked
 from shared.settings import Settings
+from shared.sqlite_errors import is_broken
 
 EPOCH: Final = timedelta(seconds=1)
 """What a crash rewinds at most. Measured: a second leaves the median latency unchanged."""
@@ -73,17 +73,17 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
 
     def unusable(error: sqlite3.Error) -> NoReturn:
         if is_broken(error) and not addresses:
-            set_aside(store, f"{at_rest.FILE}: {error}")
+            set_aside(store, f"{FILE}: {error}")
             os._exit(CLOSED_EXIT_CODE)  # started again, it reads everything from the stream
         lifecycle.say(
-            f"{store / at_rest.FILE} cannot be used: {error}. Make room on the disk or restore the "
+            f"{store / FILE} cannot be used: {error}. Make room on the disk or restore the "
             "file; moved away, the conversations that rested in it are forgotten."
         )
         # As after a crash, which loses nothing: through Bytewax it would be pages of traceback.
         os._exit(lifecycle.CANNOT_START)
 
     try:
-        resting = at_rest.AtRest(store, unusable)
+        evicted = EvictedStore(store, unusable)
     except sqlite3.Error as error:
         unusable(error)
 
@@ -117,7 +117,7 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     io.spawn(room.watch())
     answering = Answering(bus, model, room)
     idle = Idle(settings.rest_after_s if len(_hosts(addresses)) <= 1 else None)
-    flow = conversations_flow(io, bus, answering, window=window, at_rest=resting, idle=idle)
+    flow = conversations_flow(io, bus, answering, window=window, at_rest=evicted, idle=idle)
 
     if settings.http_port is not None:
         try:
@@ -143,7 +143,7 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
         epoch_interval=EPOCH,
         recovery_config=RecoveryConfig(str(store)),  # type: ignore[no-untyped-call]
     )
-    io.call(resting.close())
+    io.call(evicted.close())
     io.call(model.close())
     io.call(bus.close())
     os.close(lock)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dataflow.audience import may_recall, same_thread
-from dataflow.tags import asked_with
-from dataflow.window import message_tokens
+from dataflow.data_tags import asked_with
+from dataflow.tokens import message_tokens
 from shared.messages import Ask, Attachment, Place, Quote
 
 TURNS_LIMIT: Final = 200

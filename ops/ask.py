@@ -18,8 +18,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from bots.gateway.request import MESSAGE_ID, PLATFORM, prompt_id_of
-from bots.terminal.plain import plain
+from bots.gateway.events import MESSAGE_ID, PLATFORM, prompt_id_of
+from bots.terminal.sanitizing import plain
 from shared import names
 from shared.messages import Partial
 from shared.nats_address import EMBEDDED, address_of, without_credentials

@@ -118,7 +118,7 @@ def _with_data(
     try:
         private_file.make_private(settings.home)
     except OSError as error:
-        from ops.data_folder import ANOTHER, fault_of  # noqa: PLC0415
+        from ops.folder_check import ANOTHER, fault_of  # noqa: PLC0415
 
         fault = fault_of(settings.home) or f"{settings.home}: {error.strerror or error}: {ANOTHER}"
         lifecycle.say(f"the data folder cannot be used: {fault}")
@@ -130,7 +130,7 @@ def _introduce(process: str, settings: "Settings") -> None:
     """Prints where the data is and what is used; a part of `up` does not repeat it."""
     if lifecycle.supervised() or (process == "chat" and "THREADWAX_HOME" in os.environ):
         return
-    from ops.overview import new_data, overview  # noqa: PLC0415
+    from ops.startup_summary import new_data, overview  # noqa: PLC0415
 
     lines = list(new_data(settings) if process == "chat" else overview(settings, process))
     if process in {"up", "chat"} or sys.stderr.isatty():
@@ -179,7 +179,7 @@ def nats(
     *, port: int | None, setup_only: bool, http_port: int | None, log_level: str | None
 ) -> None:
     """Run the embedded NATS server with JetStream, which syncs before it acknowledges."""
-    from ops.nats_command import main, set_up_only  # noqa: PLC0415
+    from ops.nats import main, set_up_only  # noqa: PLC0415
 
     if setup_only:  # it needs no data folder
         sys.exit(set_up_only(_settings("nats", http_port=http_port, log_level=log_level)))

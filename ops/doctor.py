@@ -13,9 +13,9 @@ import nats.errors
 import nats.js.errors
 from pydantic_settings import BaseSettings
 
-from ops.data_folder import fault_of
 from ops.doctor_model import model
-from ops.findings import Check, Finding, Patient
+from ops.finding import Check, Finding, Patient
+from ops.folder_check import fault_of
 from ops.settings import faults, settings_place, warnings
 from shared import names, streams
 from shared.bus import Bus

@@ -7,8 +7,8 @@ from typing import Final
 
 from dataflow.model.check import FALLBACK, FIRST, Named, check
 from dataflow.model.endpoint import Endpoint, endpoint_of, fallback_of
-from dataflow.model.in_words import REAL
-from ops.findings import Finding, Patient
+from dataflow.model.endpoint_name import REAL
+from ops.finding import Finding, Patient
 
 MODEL_TIMEOUT_S: Final = 10.0
 

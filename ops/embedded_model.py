@@ -14,8 +14,8 @@ from typing import Final
 
 import xllamacpp
 
+from ops.demo_weights import NoWeights, weights_path
 from ops.ports import HOST
-from ops.weights import NoWeights, weights_path
 from shared import lifecycle
 from shared.lock import Held, locked
 from shared.private_file import private_file

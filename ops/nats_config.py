@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from shared import names
-from shared.nats_faults import EMBEDDED_NAME
+from shared.nats_errors import EMBEDDED_NAME
 
 USER: Final = "threadwax"
 GUEST: Final = "guest"

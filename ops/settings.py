@@ -17,7 +17,7 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
-from ops.setting_faults import fault_lines
+from ops.setting_errors import fault_lines
 from ops.setting_names import (
     BEGINNINGS,
     PREFIXES,

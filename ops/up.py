@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ops.join import running_here
-from ops.nats_command import set_up_fault, set_up_streams
+from ops.demo_weights import NoWeights, weights_path
+from ops.nats import set_up_fault, set_up_streams
+from ops.running_instance import running_here
 from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
-from ops.weights import NoWeights, weights_path
 from shared import lifecycle
 from shared.settings import Settings
 

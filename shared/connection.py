@@ -19,7 +19,7 @@ from shared import metrics
 from shared.log import logger
 from shared.nats_address import EMBEDDED, BadAddress, address_of, without_credentials
 from shared.nats_client import CarefulClient
-from shared.nats_faults import (
+from shared.nats_errors import (
     NO_JETSTREAM,
     NOT_RUNNING,
     Fault,
@@ -27,9 +27,9 @@ from shared.nats_faults import (
     fault_of,
     not_allowed,
 )
-from shared.nats_waiting import Waiting
+from shared.nats_outage_log import Waiting
 from shared.private_file import private_text
-from shared.trying import TRANSIENT, Trying
+from shared.retrying import TRANSIENT, Trying
 
 __all__ = ["TRANSIENT", "Connection", "Refused", "Unavailable", "without_credentials"]
 

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared.nats_address import Address
-from shared.nats_faults import UnfitServer, unfit
+from shared.nats_errors import UnfitServer, unfit
 
 
 class CarefulClient(Client):

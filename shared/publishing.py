@@ -15,9 +15,9 @@ from shared import metrics, names, quota
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Unavailable
 from shared.group_commit import GroupCommit
 from shared.log import logger
+from shared.log_throttle import Seldom
 from shared.messages import EVENT_LIMIT_BYTES, Deleted, Event, Forget, Reset, Stop
 from shared.quota import Shares
-from shared.seldom import Seldom
 
 _NOT_STORED: Final = 10077
 """The store refuses a message; only the description says why. Some reasons pass by themselves."""

@@ -206,7 +206,7 @@ class Settings(FromEnvironment):
     def _own_place(self) -> "Settings":
         processes = len(self.cluster.split(";")) if self.cluster else 1
         if self.process_id >= processes:
-            # Raised for the whole: ops/setting_faults.py takes the name from the text.
+            # Raised for the whole: ops/setting_errors.py takes the name from the text.
             raise ValueError(
                 "THREADWAX_PROCESS_ID: it names no process of THREADWAX_CLUSTER: set it to a "
                 f"whole number from 0 to {processes - 1}"

@@ -14,7 +14,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
 from shared import names, quota
-from shared.live_config import changes_of, may_limit
+from shared.config_drift import changes_of, may_limit
 
 RECEIPTS: Final = "RECEIPTS"
 """The key-value bucket in which the relays note what they posted."""

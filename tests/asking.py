@@ -11,7 +11,7 @@ from dataflow.model.dialects import DIALECTS, Dialect
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import NOTICES, ModelError, Why
 from dataflow.model.request_body import Asker as WhoAsks
-from dataflow.model.waiting import Waiting
+from dataflow.model.status import Waiting
 from tests.fakes.model import FakeModel
 
 Messages = tuple[dict[str, Any], ...]

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.endings import end
 from bots.gateway.discovery import be_discovered
-from bots.gateway.intake import QUEUE_GROUP
+from bots.gateway.messages import QUEUE_GROUP
 from bots.gateway.platform import Gateway
 from bots.relay import Relay
 from ops.nats_server import NatsServer
 from shared.bus import Bus
+from shared.tasks import end
 from tests.fakes.flow import FakeFlow
 
 DEADLINE_S = 10.0

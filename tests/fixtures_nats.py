@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.nats_command import set_up_streams
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 

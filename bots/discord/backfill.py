@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol
 import discord
 
 from bots.discord.clock import DiscordClock, snowflake_at
+from bots.discord.errors import FAILURES, post_error
 from bots.discord.events import Received
-from bots.discord.memory import Memory
-from bots.discord.raw import Json, author_of, id_of, referred_by
-from bots.discord.refusals import FAILURES, post_error
+from bots.discord.payloads import Json, author_of, id_of, referred_by
+from bots.discord.store import Memory
 from bots.platform import Later
 from shared.log import logger
 

@@ -13,9 +13,7 @@ from typing import Final
 import discord
 from discord.http import HTTPClient, Route
 
-from bots.discord.extras import REFERENCE, without_refused
-from bots.discord.raw import Json, author_of, id_of
-from bots.discord.refusals import (
+from bots.discord.errors import (
     CANNOT_REPLY,
     CLOSED_TO_BOTS,
     FILTERED,
@@ -25,6 +23,8 @@ from bots.discord.refusals import (
     UNKNOWN_MESSAGE,
     post_error,
 )
+from bots.discord.optional_fields import REFERENCE, without_refused
+from bots.discord.payloads import Json, author_of, id_of
 from bots.platform import Forbidden, Later
 from shared.log import logger
 from shared.messages import Address

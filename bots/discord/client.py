@@ -22,12 +22,12 @@ from discord.http import Route
 
 from bots.discord.buttons import AnswerButton
 from bots.discord.clock import DiscordClock
+from bots.discord.errors import LONGEST_WAIT_S
 from bots.discord.events import Received
-from bots.discord.memory import Memory
-from bots.discord.raw import Json
-from bots.discord.refusals import LONGEST_WAIT_S
+from bots.discord.payloads import Json
 from bots.discord.settings import DiscordSettings
-from bots.discord.words import Names
+from bots.discord.store import Memory
+from bots.discord.wording import Names
 from shared.log import logger
 
 IDENTIFIES_A_DAY: Final = 900

@@ -1,92 +1,188 @@
-"""Reads on Discord what a question refers to: its thread, and the message that it answers.
+"""One person's question on its way into the stream, by whichever way it was asked.
 
-It must never read a place that the asker cannot read, nor hold up a question for long.
+Messages, commands and buttons share it: who may ask where, what a place is, files and quotes, and
+one queue per person. It must never store one person's events in another order than they came.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
 
+import discord
+
+from bots.discord import events
+from bots.discord.access import Asker, Refusal, refusal
+from bots.discord.audience import Spot, address_of, guild_id_of, place_of, spot_of
 from bots.discord.client import Client
-from bots.discord.events import user_of
-from bots.discord.memory import Memory
-from bots.discord.places import Spot
-from bots.discord.quotes import THREAD_MESSAGES, Reader, thread_quotes, title_quote
-from bots.discord.raw import Json, id_of, referred_by, referred_channel
-from bots.discord.readable import Naming
+from bots.discord.clock import DiscordClock
+from bots.discord.downloads import Room, files_with
+from bots.discord.errors import FAILURES, post_error
+from bots.discord.files import Put
+from bots.discord.readable_markup import NO_NAMES, Naming
+from bots.discord.settings import DiscordSettings
+from bots.discord.store import Memory
+from bots.discord.thread_reader import Context
+from bots.fitting import fitted
+from bots.platform import Later, Publish
+from bots.user_queues import UserQueues
+from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import Quote
+from shared.messages import AnyEvent, Ask, Place, Quote
 
-READ_WITHIN_S: Final = 3.0
-"""What others said helps the model, but a question does not wait longer for it."""
+FETCHED_KEPT: Final = 1000
+RETRY_FIRST_S: Final = 0.2
+RETRY_LAST_S: Final = 5.0
+ROLES_WITHIN_S: Final = 10.0
 
 
-class Context:
-    """`client` gives the one that is connected; `memory` knows which messages were questions."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody asks with a message or a command; `source` is its id."""
 
-    def __init__(self, client: Callable[[], Client | None], memory: Memory) -> None:
-        self._client = client
+    source: int
+    event_id: str
+    author: int
+    spot: Spot
+    text: str
+    quotes: tuple[Quote, ...] = ()
+    files: tuple[discord.Message, ...] = ()
+    """Messages whose files go with it."""
+
+    quoted: int = 0
+    naming: Naming = NO_NAMES
+
+
+class Asking:
+    """`client` is the one that is connected; events go where `start` says."""
+
+    def __init__(
+        self, settings: DiscordSettings, store: Put, memory: Memory, clock: DiscordClock
+    ) -> None:
+        self.client: Client | None = None
+        self.queues = UserQueues()
+        self.clock = clock
+        self._settings = settings
+        self._store = store
         self._memory = memory
+        self.context = Context(lambda: self.client, memory)
+        self._publish_once: Publish | None = None
+        self._fetched: OrderedDict[int, object] = OrderedDict()
 
-    async def of_thread(
-        self, spot: Spot, source: int, asker: int, naming: Naming, *, leave_out: int
-    ) -> tuple[Quote, ...]:
-        """What others said in a thread before the question `source`, and what the bot answered."""
-        title = title_quote(spot.title, spot.tags)
-        client = self._client()
-        if not spot.in_thread or not spot.shared_past or client is None or client.user is None:
-            return title
-        reader = Reader(asker, client.user.id, self._was_asked, leave_out)
-        try:
-            async with asyncio.timeout(READ_WITHIN_S):
-                history: list[Json] = await self._messages(
-                    spot.channel, THREAD_MESSAGES, before=source
-                )
-                start, left_out = history[0] if history else None, False
-                if len(history) == THREAD_MESSAGES:
-                    start, left_out = await self._start(spot, asker, history)
-            latest = [m for m in history if start is None or id_of(m) != id_of(start)]
-            return title + thread_quotes(latest, reader, naming, start=start, left_out=left_out)
-        except Exception as error:  # noqa: BLE001  (one bad message must not cost the question)
-            logger().warning("a thread is not quoted", error=type(error).__name__)
-            return title
+    def start(self, publish: Publish) -> None:
+        """From now on events go there."""
+        self._publish_once = publish
 
-    async def _messages(self, channel: int, limit: int, **where: int) -> list[Json]:
-        client = self._client()
-        assert client is not None  # noqa: S101  (the caller looked)
-        read: Any = await client.http.logs_from(channel, limit, **where)
-        return sorted(read, key=id_of)
+    @property
+    def me(self) -> int:
+        """The bot's own id."""
+        assert self.client is not None  # noqa: S101  (events come from a client)
+        assert self.client.user is not None  # noqa: S101
+        return self.client.user.id
 
-    def _was_asked(self, message: int) -> bool:
-        return self._memory.asker(message) is not None
+    async def ask(self, question: Question, answer_in: str) -> tuple[Ask, bool]:
+        """The question as an event, its files stored; and whether a file found no room."""
+        spot = question.spot
+        voice = self._settings.voice(spot.channel, spot.parent, spot.guild)
+        room = Room(self._store, events.user_of(question.author))
+        thread = await self.context.of_thread(
+            spot, question.source, question.author, question.naming, leave_out=question.quoted
+        )
+        ask = Ask(
+            id=question.event_id,
+            user=events.user_of(question.author),
+            place=place_of(spot, question.source, answer_in),
+            address=address_of(spot, question.source, answer_in, question.text),
+            said_at=discord.utils.snowflake_time(question.source),
+            text=question.text,
+            quotes=(*thread, *question.quotes),
+            attachments=await files_with(question.files, question.event_id, room.keep),
+            persona=voice.persona,
+            model=voice.model,
+        )
+        return fitted(ask), room.full
 
-    async def _start(self, spot: Spot, asker: int, history: list[Json]) -> tuple[Json | None, bool]:
-        """The first message of a long thread, and whether others follow that are not in `history`.
+    async def publish(self, event: AnyEvent) -> object:
+        """Stores an event, trying until NATS has it; False if it was stored before.
 
-        None if the asker's conversation began with it.
+        Raises:
+            TooLarge: it will never fit.
+            OverQuota: this person has stored as much as one may.
         """
-        begun_by = self._memory.asker(spot.channel)  # a thread has the id of its message
-        if begun_by is not None and begun_by[0] == user_of(asker):
-            return None, True
-        first = await self._messages(spot.channel, 2, after=spot.channel - 1)
-        if not first:
-            return None, True
-        return first[0], id_of(first[-1]) < id_of(history[0])
+        assert self._publish_once is not None  # noqa: S101  (set before the client starts)
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await self._publish_once(event)
+            except Unavailable:
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_LAST_S)
 
-    async def answered(self, raw: Json, spot: Spot) -> Json:
-        """The payload of a message, with the message that it answers if Discord left that out.
+    def asked(self, source: int, user: str, place: Place) -> None:
+        """Remembers who asked with a message, a command or a button."""
+        self._memory.asked(source, user, place)
 
-        Only in the same channel, and where everybody who sees the channel can read its past.
+    def asker(self, source: int) -> tuple[str, Place] | None:
+        """Who asked with it, and where; None if nobody did, or long ago."""
+        return self._memory.asker(source)
+
+    async def refusal(self, author: discord.abc.User, spot: Spot) -> Refusal | None:
+        """Why this person may not ask there."""
+        if spot.guild is None and not spot.direct:
+            return "place"  # a group's conversation, or other people's
+        roles: tuple[int, ...] = ()
+        if spot.guild is not None and (self._settings.allow_roles or self._settings.deny_roles):
+            roles = await self._roles(author, spot.guild)
+        return refusal(self._settings, Asker(author.id, spot.guild, spot.ids, roles))
+
+    async def _roles(self, author: discord.abc.User, guild_id: int) -> tuple[int, ...]:
+        if isinstance(author, discord.Member) and author.guild.id == guild_id:
+            return tuple(role.id for role in author.roles)
+        # History comes without roles.
+        guild = self.client.get_guild(guild_id) if self.client else None
+        if guild is None:
+            return ()
+        async with asyncio.timeout(ROLES_WITHIN_S):
+            member = await guild.fetch_member(author.id)
+        return tuple(role.id for role in member.roles)
+
+    async def spot_of(self, channel: object, guild: discord.Guild | None) -> Spot:
+        """The place of a channel; asks Discord about one that is not known, an old thread say.
+
+        A channel that Discord does not show is a private place of its own.
         """
-        number, client = referred_by(raw), self._client()
-        known = "referenced_message" in raw or "message_snapshots" in raw
-        here = referred_channel(raw) in {0, spot.channel} and spot.shared_past
-        if not number or known or not here or client is None:
-            return raw
-        try:
-            async with asyncio.timeout(READ_WITHIN_S):
-                found: Any = await client.http.get_message(spot.channel, number)
-        except Exception as error:  # noqa: BLE001  (the question goes on without it)
-            logger().warning("an answered message is not quoted", error=type(error).__name__)
-            return raw
-        return {**raw, "referenced_message": found}
+        number: int = getattr(channel, "id", 0)
+        if isinstance(channel, discord.PartialMessageable):
+            found = self._fetched.get(number)
+            if found is None and self.client is not None:
+                found = await _fetched(self.client, number) or channel
+                # The library notices no change of a channel that it does not know. A thread asks
+                # its parent, which may become known later.
+                if guild is not None and not isinstance(found, discord.abc.GuildChannel):
+                    self._fetched[number] = found
+                while len(self._fetched) > FETCHED_KEPT:
+                    self._fetched.popitem(last=False)
+            channel = found
+            if guild_id_of(channel, guild) is None:
+                guild = getattr(channel, "guild", None)
+        return spot_of(channel, guild, number, self.me)
+
+
+async def _fetched(client: Client, channel: int) -> object:
+    """A channel; None if Discord does not show it, or the library cannot read what it shows.
+
+    Raises one of `FAILURES` if another try may help.
+    """
+    try:
+        return await client.fetch_channel(channel)
+    except (discord.NotFound, discord.Forbidden) as error:
+        if isinstance(post_error(error), Later):
+            raise
+        return None
+    except discord.InvalidData:
+        return None
+    except FAILURES:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever Discord sent)
+        logger().error("channel not readable", channel=channel, error=type(error).__name__)
+        return None

@@ -10,11 +10,11 @@ from typing import Final
 
 import discord
 
-from bots.discord.fields import dict_in
-from bots.discord.naming import naming_in
-from bots.discord.places import PLATFORM, Spot
-from bots.discord.raw import SPOKEN, Json
-from bots.discord.readable import Naming
+from bots.discord.audience import PLATFORM, Spot
+from bots.discord.mention_names import naming_in
+from bots.discord.message_parts import dict_in
+from bots.discord.payloads import SPOKEN, Json
+from bots.discord.readable_markup import Naming
 from bots.discord.rich_message import forwards_of, own_text
 from shared import names
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import discord
 
-from bots.discord.fields import duration
+from bots.discord.message_parts import duration
 from shared.blobs import BLOB_LIMIT_BYTES
 from shared.messages import Attachment
 

@@ -1,128 +1,231 @@
-"""Commands that wait for their answer: Discord shows a placeholder, for 15 minutes at most.
+"""Commands and buttons: what people use instead of words.
 
-It must never leave a placeholder behind in silence: shortly before its time is over it says that
-the answer comes as a message of its own.
+Discord wants a first answer within 3 s, so what is used is stored and acknowledged side by side. It
+must never obey a button of somebody else's answer.
 """
 
 import asyncio
+import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
-from discord.http import HTTPClient, Route
+import discord
+from discord.http import HTTPClient
 
-from bots.discord.clock import DiscordClock
-from bots.discord.refusals import FAILURES
-from bots.discord.words import saying
-from shared.messages import Address
+from bots.discord import events
+from bots.discord.acknowledgement import Acknowledging, Decided, Interaction, whisper
+from bots.discord.audience import Spot, address_of, place_now, place_of
+from bots.discord.buttons import UNFINISHED, chosen_on, row_of
+from bots.discord.context import Asking, Question
+from bots.discord.deferred import Waiting
+from bots.discord.errors import FAILURES
+from bots.discord.mention_names import naming_in
+from bots.discord.message_parts import dict_in
+from bots.discord.payloads import Json
+from bots.discord.quotes import quote_of
+from bots.discord.rich_message import own_text
+from bots.discord.wording import not_stored, saying
+from bots.discord.working import Typing
+from shared.bus import OverQuota, TooLarge
+from shared.log import logger
+from shared.messages import Again, AnyEvent, Place, Quote, Rate, Reset, Stop
 
-TOKEN_LIFE_S: Final = 15 * 60.0
-"""https://docs.discord.com/developers/interactions/receiving-and-responding"""
+GIVE_UP_AFTER_S: Final = 20.0
+"""A command is not in Discord's history: what cannot be stored is told to the person."""
 
-SAFE_S: Final = 30.0
-"""An edit may have to wait for a rate limit."""
+_SOURCE: Final = re.compile(r"discord-(?:i-)?(\d{1,20})(?:-|$)", re.ASCII)
 
-NOTICE_BEFORE_S: Final = 60.0
-DEFERRED_WITHIN_S: Final = 5.0
+TAKEN: Final = ""
 
 
-@dataclass(slots=True)
-class _Placeholder:
-    deferred: asyncio.Event = field(default_factory=asyncio.Event)
-    message: int | None = None
-    notice: "asyncio.Task[None] | None" = None
-    failed: bool = False
+class Using:
+    """What commands and buttons do."""
 
+    def __init__(
+        self,
+        asking: Asking,
+        waiting: Waiting,
+        typing: Typing,
+        http: Callable[[], HTTPClient],
+    ) -> None:
+        self._asking = asking
+        self._waiting = waiting
+        self._typing = typing
+        self._acknowledging = Acknowledging(waiting, http)
 
-class Waiting:
-    """The placeholders of this process; an answer after a restart finds its own by the token."""
+    # --- commands -----------------------------------------------------------------------------
 
-    def __init__(self, clock: DiscordClock) -> None:
-        self._clock = clock
-        self._placeholders: dict[str, _Placeholder] = {}
+    async def on_ask(
+        self, interaction: Interaction, text: str, about: discord.Message | None = None
+    ) -> None:
+        """A question by command: answered where Discord shows a placeholder."""
+        self._waiting.expect(interaction)
+        notes: list[str] = []
+        ask = partial(self._ask, interaction, text, about, notes)
+        await self._do(interaction, ask, self._acknowledging.placeholder)
+        for key in notes:
+            with suppress(*FAILURES):
+                await interaction.followup.send(saying(key, interaction.locale), ephemeral=True)
 
-    def expect(self, interaction: Any) -> None:
-        """Notes a command before it is published."""
-        self._placeholders[interaction.token] = _Placeholder()
+    async def _ask(
+        self, interaction: Interaction, text: str, about: discord.Message | None, notes: list[str]
+    ) -> str:
+        spot = await self._spot(interaction)
+        if why := await self._why_not(interaction, spot):
+            return why
+        naming = naming_in(interaction.channel, interaction.guild)
+        quotes: tuple[Quote, ...] = ()
+        if about is not None:
+            quotes = (quote_of(_payload(interaction, about.id), naming, self._asking.me),)
+        question = Question(
+            interaction.id,
+            f"discord-i-{interaction.id}",
+            interaction.user.id,
+            spot,
+            own_text({"content": text}, naming),
+            quotes=quotes,
+            files=(about,) if about is not None else (),
+            quoted=about.id if about is not None else 0,
+            naming=naming,
+        )
+        # What is used in a channel opens no thread.
+        ask, full = await self._asking.ask(question, "place")
+        address = self._waiting.address(interaction, ask.address)
+        ask = ask.model_copy(update={"address": address})
+        await self._asking.publish(ask)
+        self._asking.asked(interaction.id, ask.user, ask.place)
+        if full:
+            notes.append("no room")
+        return TAKEN
 
-    @staticmethod
-    def address(interaction: Any, address: Address) -> Address:
-        """The address of an answer to a command, which holds for as long as its token."""
-        expires = int(interaction.created_at.timestamp() + TOKEN_LIFE_S)
-        return {
-            **address,
-            "token": interaction.token,
-            "expires": str(expires),
-            "application": str(interaction.application_id),
-        }
+    async def on_reset(self, interaction: Interaction) -> None:
+        """Forgets what could be recalled here."""
 
-    def failed(self, token: str) -> None:
-        """There will be no placeholder."""
-        placeholder = self._placeholders.get(token)
-        if placeholder is None:
+        async def reset() -> str:
+            spot = await self._spot(interaction)
+            if why := await self._why_not(interaction, spot):
+                return why
+            place = place_of(spot, interaction.id, "place")
+            await self._asking.publish(Reset(**_head(interaction, spot, place)))
+            return TAKEN
+
+        await self._do(interaction, reset, partial(self._acknowledging.alone, "reset"))
+
+    async def on_help(self, interaction: Interaction) -> None:
+        """Says what can be done."""
+
+        async def allowed() -> str:
+            return await self._why_not(interaction, await self._spot(interaction))
+
+        await self._do(interaction, allowed, partial(self._acknowledging.alone, "help"))
+
+    # --- buttons ------------------------------------------------------------------------------
+
+    async def on_press(
+        self, interaction: Interaction, kind: str, owner: int, prompt_id: str
+    ) -> None:
+        """Obeys the person who asked."""
+        if interaction.user.id != owner:
+            await whisper(interaction, "not yours")
             return
-        placeholder.failed = True
-        placeholder.deferred.set()
-        # Nobody fills it; and once its token is over, nobody asks for it.
-        asyncio.get_running_loop().call_later(TOKEN_LIFE_S, self._placeholders.pop, token, None)
+        chosen = ""
+        if kind in {"up", "down"}:
+            before = chosen_on(interaction.message) if interaction.message else ""
+            chosen = "" if before == kind else kind
 
-    def deferred(self, interaction: Any, message: int | None) -> None:
-        """The placeholder is shown."""
-        placeholder = self._placeholders.get(interaction.token)
-        if placeholder is None:
-            return  # filled already
-        placeholder.message = message
-        placeholder.deferred.set()
-        delay = self._tell_delay(
-            self.address(interaction, {}), interaction.client.http, interaction.locale
-        )
-        placeholder.notice = asyncio.create_task(delay)
+        async def press() -> str:
+            spot = await self._spot(interaction)
+            if why := await self._why_not(interaction, spot):
+                return why
+            place = self._place_of(prompt_id, spot)
+            event = _pressed(kind, chosen, prompt_id, _head(interaction, spot, place))
+            await self._asking.publish(event)
+            if kind == "again":
+                self._asking.asked(interaction.id, event.user, place)
+                self._typing.start(event.id, spot.channel)
+            return TAKEN
 
-    async def open(self, address: Address) -> bool:
-        """Whether an answer can go into the placeholder; waits until that is there."""
-        token = address.get("token")
-        if token is None:
-            return False
-        placeholder = self._placeholders.get(token)
-        if placeholder is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DEFERRED_WITHIN_S):
-                    await placeholder.deferred.wait()
-            if placeholder.failed:
-                return False
-        return self._clock.now() < float(address["expires"]) - SAFE_S
+        row = None
+        if kind in {"up", "down"}:
+            row = row_of(owner, prompt_id, "again", "up", "down", chosen=chosen)
+        await self._do(interaction, press, partial(self._acknowledging.press, row))
 
-    def placeholder(self, address: Address) -> int | None:
-        """The placeholder's message, where this process showed it."""
-        known = self._placeholders.get(address.get("token", ""))
-        return known.message if known else None
+    def _place_of(self, prompt_id: str, spot: Spot) -> Place:
+        """The place of the question whose answer has the button, with the audience of now."""
+        match = _SOURCE.match(prompt_id)
+        source = int(match[1]) if match else 0
+        known = self._asking.asker(source)
+        return place_now(known[1] if known else None, spot, source, "place")
 
-    def filled(self, token: str) -> None:
-        """The answer is there."""
-        known = self._placeholders.pop(token, None)
-        if known is not None and known.notice is not None:
-            known.notice.cancel()
+    # --- both ---------------------------------------------------------------------------------
 
-    def original(self, method: str, address: Address) -> Route:
-        """The request for the placeholder itself."""
-        return Route(
-            method,
-            "/webhooks/{webhook_id}/{webhook_token}/messages/@original",
-            webhook_id=int(address["application"]),
-            webhook_token=address["token"],
-        )
+    async def _do(
+        self,
+        interaction: Interaction,
+        work: Callable[[], Awaitable[str]],
+        acknowledge: Callable[[Interaction, Decided], Awaitable[None]],
+    ) -> None:
+        """Does something in its person's queue, and acknowledges it in time meanwhile."""
+        decided: Decided = asyncio.get_running_loop().create_future()
+        acknowledging = asyncio.ensure_future(acknowledge(interaction, decided))
+        self._asking.clock.saw_id(interaction.id)
+        try:
+            # Entered before anything is waited for: who comes first is stored first.
+            queue = self._asking.queues.of(events.user_of(interaction.user.id))
+            async with asyncio.timeout(GIVE_UP_AFTER_S), queue:
+                decided.set_result(await work())
+        except (TooLarge, OverQuota) as error:
+            decided.set_result(not_stored(error))
+        except FAILURES as error:
+            logger().error("not taken", id=interaction.id, error=type(error).__name__)
+            decided.set_result("not taken")
+        except Exception:  # noqa: BLE001  (the person is told, whatever it is)
+            logger().exception("not taken", id=interaction.id)
+            decided.set_result("not taken")
+        await acknowledging
 
-    def close(self) -> None:
-        """Ends the waiting."""
-        for placeholder in self._placeholders.values():
-            if placeholder.notice is not None:
-                placeholder.notice.cancel()
+    async def _spot(self, interaction: Interaction) -> Spot:
+        channel: Any = interaction.channel
+        if channel is None and interaction.message is not None:
+            channel = interaction.message.channel
+        spot = await self._asking.spot_of(channel, interaction.guild)
+        if interaction.guild_id is not None and spot.guild is None:
+            return replace(spot, guild=interaction.guild_id, direct=False, shared_past=False)
+        if spot.direct and not interaction.context.dm_channel:
+            # Somebody else's direct messages, in which the app was used by its own user alone.
+            return replace(spot, direct=False, shared_past=False)
+        return spot
 
-    async def _tell_delay(self, address: Address, http: HTTPClient, locale: Any) -> None:
-        left_s = float(address["expires"]) - self._clock.now() - NOTICE_BEFORE_S
-        await asyncio.sleep(max(0.0, left_s))
-        body = {"content": saying("takes longer", locale), "allowed_mentions": {"parse": []}}
-        with suppress(*FAILURES):
-            await http.request(self.original("PATCH", address), json=body)
-        # It is a message by itself now: an answer in its last minute may still replace it.
-        self._placeholders.pop(address["token"], None)
+    async def _why_not(self, interaction: Interaction, spot: Spot) -> str:
+        """Why this person may not ask there; empty: may."""
+        if not spot.channel:
+            return "not taken"  # Discord did not say where
+        return await self._asking.refusal(interaction.user, spot) or ""
+
+
+def _payload(interaction: Interaction, message: int) -> Json:
+    """The message of the message menu, as Discord sent it."""
+    data: Any = interaction.data or {}
+    return dict_in(dict_in(dict_in(data.get("resolved")).get("messages")).get(str(message)))
+
+
+def _pressed(kind: str, chosen: str, prompt_id: str, head: dict[str, Any]) -> AnyEvent:
+    if kind in UNFINISHED:
+        return Stop(**head, prompt_id=prompt_id)
+    if kind == "again":
+        return Again(**head, prompt_id=prompt_id)
+    thumb: Any = chosen or "none"
+    return Rate(**head, prompt_id=prompt_id, thumb=thumb)
+
+
+def _head(interaction: Interaction, spot: Spot, place: Place) -> dict[str, Any]:
+    return {
+        "id": f"discord-i-{interaction.id}",
+        "user": events.user_of(interaction.user.id),
+        "place": place,
+        "address": address_of(spot, interaction.id, "place"),
+        "said_at": interaction.created_at,
+    }

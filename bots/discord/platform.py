@@ -12,25 +12,25 @@ from typing import Final
 from discord.http import HTTPClient
 
 from bots.adapter import Misconfigured
-from bots.discord.asking import Asking
-from bots.discord.changes import Changes
 from bots.discord.client import Client, use_endpoints
 from bots.discord.clock import DiscordClock
 from bots.discord.commands import add_commands
 from bots.discord.connection import keep_connected
+from bots.discord.context import Asking
+from bots.discord.deferred import Waiting
+from bots.discord.edits import Changes
 from bots.discord.files import Put
-from bots.discord.interactions import Waiting
-from bots.discord.listening import Listening
-from bots.discord.memory import Memory
+from bots.discord.interactions import Using
+from bots.discord.messages import Listening
 from bots.discord.posting import SHAPE, Poster
 from bots.discord.settings import DiscordSettings
-from bots.discord.typing import Typing
-from bots.discord.using import Using
-from bots.endings import end
+from bots.discord.store import Memory
+from bots.discord.working import Typing
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
 from shared.lock import Held, locked
 from shared.messages import Partial, Reply
+from shared.tasks import end
 
 SAVE_EVERY_S: Final = 1.0
 LAST_WORDS_S: Final = 3.0

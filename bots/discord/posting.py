@@ -1,9 +1,9 @@
 """Shows replies on Discord: where they belong, whole, once.
 
 A part is posted with a nonce made from its key, which Discord dedupes for some minutes; after that
-it is looked for in the channel (`bots.discord.finding`). It must never ping anybody, nor leave half
+it is looked for in the channel (`find_posted.py`). It must never ping anybody, nor leave half
 an answer that looks whole: a preview carries a cursor and a Stop button until it is completed
-(`bots.discord.previews`).
+(`bots.discord.preview`).
 """
 
 import asyncio
@@ -16,25 +16,25 @@ from typing import Final
 import discord
 from discord.http import HTTPClient
 
-from bots.discord import bodies
+from bots.discord import request_bodies
+from bots.discord.audience import can_be_answered
 from bots.discord.buttons import STOP, UNQUEUE, marks_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
 from bots.discord.clock import DiscordClock
-from bots.discord.events import user_id_of
-from bots.discord.finding import Wanted, found_in
-from bots.discord.interactions import Waiting
-from bots.discord.markdown import downgraded
-from bots.discord.places import can_be_answered
-from bots.discord.previews import Previews, is_preview
-from bots.discord.raw import Json
-from bots.discord.refusals import (
+from bots.discord.deferred import Waiting
+from bots.discord.errors import (
     FAILURES,
     INTERACTION_OVER,
     UNKNOWN_CHANNEL,
     post_error,
 )
-from bots.discord.typing import Typing
-from bots.discord.words import saying
+from bots.discord.events import user_id_of
+from bots.discord.find_posted import Wanted, found_in
+from bots.discord.markup import downgraded
+from bots.discord.payloads import Json
+from bots.discord.preview import Previews, is_preview
+from bots.discord.wording import saying
+from bots.discord.working import Typing
 from bots.parts import Shape, first_part_of, parts_of
 from bots.platform import Forbidden, Gone, Later, Part, PostError
 from bots.split_text import utf16_length
@@ -131,7 +131,9 @@ class Poster:
             return None
         try:
             channels = await self._channels.below(reply.address)
-            if bodies.is_elsewhere(reply) and self._channels.refuses(int(reply.address["channel"])):
+            if request_bodies.is_elsewhere(reply) and self._channels.refuses(
+                int(reply.address["channel"])
+            ):
                 asker = user_id_of(reply.user)
                 channels.append(await self._channels.direct_below(asker, reply.address))
         except FAILURES as error:
@@ -171,7 +173,7 @@ class Poster:
 
     async def say(self, address: Address, text: str, key: str) -> None:
         """Replies to a message with a sentence of the bot's own. Best effort."""
-        body = body_of(text, []) | bodies.reference_to(address)
+        body = body_of(text, []) | request_bodies.reference_to(address)
         with suppress(*FAILURES, PostError):
             await self._channels.send_once(int(address["channel"]), body, key)
 
@@ -183,7 +185,9 @@ class Poster:
             return await self._post(part)
         except discord.Forbidden as error:
             reply = part.reply
-            if not isinstance(post_error(error), Forbidden) or not bodies.is_elsewhere(reply):
+            if not isinstance(post_error(error), Forbidden) or not request_bodies.is_elsewhere(
+                reply
+            ):
                 raise
             logger().warning("posted directly", prompt=reply.prompt_id, code=error.code)
             try:
@@ -191,7 +195,9 @@ class Poster:
                 if part.index == 0:
                     here = {**reply.address, "channel": str(channel)}
                     await self.say(here, saying("elsewhere"), f"{reply.prompt_id}-elsewhere")
-                return await self._posted(channel, bodies.body_of_part(part), part.key, part)
+                return await self._posted(
+                    channel, request_bodies.body_of_part(part), part.key, part
+                )
             except discord.HTTPException as second:
                 if isinstance(post_error(second), Gone | Forbidden):
                     raise error from second  # the person takes no direct messages
@@ -199,7 +205,7 @@ class Poster:
 
     async def _post(self, part: Part) -> str:
         reply = part.reply
-        body = bodies.body_of_part(part)
+        body = request_bodies.body_of_part(part)
         key = part.key
         if part.index == 0:
             if await self._previews.begun(reply.prompt_id) is not None:
@@ -210,14 +216,18 @@ class Poster:
                 return str(sent["id"])
         channel = await self._channels.place(reply.address)
         try:
-            return await self._posted(channel, bodies.referring(body, part, channel), key, part)
+            return await self._posted(
+                channel, request_bodies.referring(body, part, channel), key, part
+            )
         except discord.NotFound as error:
             own = int(reply.address["channel"])
             if error.code != UNKNOWN_CHANNEL or channel == own:
                 raise
             # The thread was deleted, and with it what its nonce could find.
             self._channels.thread_is_gone(reply.address)
-            return await self._posted(own, bodies.referring(body, part, own), f"{key}!", part)
+            return await self._posted(
+                own, request_bodies.referring(body, part, own), f"{key}!", part
+            )
 
     async def _completed(self, part: Part, body: Json) -> str | None:
         """The answer in the place of its preview; None if somebody deleted that.
@@ -226,7 +236,7 @@ class Poster:
         """
         reply = part.reply
         if (preview := self._previews.get(reply.prompt_id)) is not None:
-            reference = bodies.reference(reply.address)
+            reference = request_bodies.reference(reply.address)
             with suppress(discord.NotFound):
                 return await self._previews.complete(preview, part, body, reference)
         self._previews.drop(reply.prompt_id)
@@ -234,7 +244,7 @@ class Poster:
 
     async def _posted(self, channel: int, body: Json, key: str, part: Part) -> str:
         sent = await self._channels.send_once(channel, body, key)
-        if bodies.is_shown(sent, body):
+        if request_bodies.is_shown(sent, body):
             return str(sent["id"])
         if is_preview(sent, part.reply.prompt_id):  # posted before a crash
             self._previews.keep(part.reply.prompt_id, sent)
@@ -253,7 +263,7 @@ class Poster:
                 return  # its placeholder is over
             channel = await self._channels.place(partial.address)
             if channel == int(partial.address["channel"]):
-                body = {**body, **bodies.reference(partial.address)}
+                body = {**body, **request_bodies.reference(partial.address)}
             if partial.early:
                 self._previews.expect_early(partial.prompt_id, partial.address)
             key = f"{partial.prompt_id}.{'early' if partial.early else 0}"

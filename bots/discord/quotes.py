@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.discord.buttons import UNFINISHED, marks_on
-from bots.discord.fields import dict_in, number_in
-from bots.discord.raw import Json, author_of, id_of
-from bots.discord.readable import Naming
+from bots.discord.message_parts import dict_in, number_in
+from bots.discord.payloads import Json, author_of, id_of
+from bots.discord.readable_markup import Naming
 from bots.discord.rich_message import (
     MESSAGE_CHARS,
     REPLY,

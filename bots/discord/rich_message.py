@@ -7,7 +7,7 @@ never give more characters than its limit, nor cut without saying so.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from bots.discord.fields import (
+from bots.discord.message_parts import (
     component_lines,
     dict_in,
     dicts_in,
@@ -17,8 +17,8 @@ from bots.discord.fields import (
     poll_lines,
     text_in,
 )
-from bots.discord.raw import Json
-from bots.discord.readable import Naming, readable
+from bots.discord.payloads import Json
+from bots.discord.readable_markup import Naming, readable
 
 MESSAGE_CHARS: Final = 12_000
 """What people can write has 4,000 characters, all embeds of a message have 6,000."""

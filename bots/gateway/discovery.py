@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from nats.aio.msg import Msg
 
-from bots.gateway.request import is_inbox
+from bots.gateway.events import is_inbox
 from shared import names
 from shared.bus import Bus
 

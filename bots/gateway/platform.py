@@ -9,9 +9,9 @@ from typing import Final
 
 import nats.errors
 
-from bots.gateway.askers import CLIENTS, GUESTS
-from bots.gateway.intake import Intake, send
-from bots.gateway.request import PLATFORM, is_guest, is_inbox
+from bots.gateway.client_kinds import CLIENTS, GUESTS
+from bots.gateway.events import PLATFORM, is_guest, is_inbox
+from bots.gateway.messages import Intake, send
 from bots.platform import Gone, Later, Part, Publish
 from bots.split_text import Length
 from shared.bus import Bus

@@ -6,9 +6,8 @@ Holds no rule of its own; another gateway may run beside it at any time.
 import asyncio
 from typing import Final
 
-from bots.endings import end
 from bots.gateway.discovery import be_discovered
-from bots.gateway.intake import QUEUE_GROUP
+from bots.gateway.messages import QUEUE_GROUP
 from bots.gateway.platform import Gateway
 from bots.relay import Relay
 from shared import lifecycle, log, names
@@ -16,6 +15,7 @@ from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.http_status import CannotListen, serve_status
 from shared.settings import Settings
+from shared.tasks import end
 
 LAST_WORDS_S: Final = 5.0
 """What came before a stop is stored within this; the supervisor waits longer."""

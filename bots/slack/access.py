@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any, Final
 
+from bots.slack.payloads import mapping, text, texts
 from bots.slack.settings import SlackSettings, listed
-from bots.slack.shapes import mapping, text, texts
 
 SLACKBOT: Final = "USLACKBOT"
 """Slack's own account: reminders, custom responses, notes about the workspace."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
-from bots.slack.shapes import text, texts, value
+from bots.slack.payloads import text, texts, value
 
 Audience = Literal["direct", "private", "public"]
 

@@ -10,8 +10,8 @@ https://docs.slack.dev/reference/block-kit
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from bots.slack.payloads import mapping, mappings, text, value
 from bots.slack.rich_text import ESCAPES, KIND, named, rich_lines, when
-from bots.slack.shapes import mapping, mappings, text, value
 
 DEPTH: Final = 8
 """Lists inside quotes inside sections; Slack itself nests half as deep."""

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from bots.slack.access import SLACKBOT
 from bots.slack.audience import Channel, audience_of
-from bots.slack.contents import Enclosed, enclosed_in, files_of, written_in
-from bots.slack.shapes import mapping, text, value
+from bots.slack.payloads import mapping, text, value
+from bots.slack.rich_message import Enclosed, enclosed_in, files_of, written_in
 from shared import names
 from shared.messages import Place
 

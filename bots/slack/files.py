@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bots.slack.api import CALL_ERRORS, code_of
-from bots.slack.file_words import (
+from bots.slack.file_objects import (
     is_being_heard,
     is_gone,
     is_stub,
@@ -23,8 +23,8 @@ from bots.slack.file_words import (
     supplied,
     why_closed,
 )
-from bots.slack.shapes import mapping, text
-from bots.slack.teams import Team
+from bots.slack.payloads import mapping, text
+from bots.slack.workspaces import Team
 from shared.blobs import BLOB_LIMIT_BYTES, NoRoom
 from shared.messages import Attachment
 

@@ -19,9 +19,9 @@ from slack_sdk.oauth.installation_store.models.installation import Installation
 from slack_sdk.oauth.installation_store.sqlalchemy import SQLAlchemyInstallationStore
 from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 
-from bots.seen import Seen
 from bots.slack.settings import SlackSettings
 from shared.connection import Unavailable
+from shared.recent import Seen
 
 STATE_S: Final = 600
 """From the click on "Add to Slack" to its confirmation."""
@@ -153,7 +153,7 @@ def _sync_each_commit(connection: Any, _: Any) -> None:
 
 def oauth_settings(settings: SlackSettings, store: Store) -> AsyncOAuthSettings:
     """How Bolt installs the app in a workspace."""
-    from bots.slack.app import SCOPES  # noqa: PLC0415  (it wires what is wired here)
+    from bots.slack.bolt_app import SCOPES  # noqa: PLC0415  (it wires what is wired here)
 
     secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
     return AsyncOAuthSettings(

@@ -10,7 +10,7 @@ from typing import Final
 
 from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, wait_of
 from bots.slack.remembered import Remembered
-from bots.slack.teams import Team
+from bots.slack.workspaces import Team
 from shared.log import logger
 
 TOLD_FOR_S: Final = 48 * 3600.0

@@ -10,28 +10,28 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from bots.endings import end
 from bots.platform import Later, Part, Publish
+from bots.slack.answer_blocks import SHAPE
 from bots.slack.api import AGAIN_S, client_of, new_session
-from bots.slack.app import make_app
-from bots.slack.arrivals import Arrivals
-from bots.slack.blocks import SHAPE
-from bots.slack.desk import Desk
+from bots.slack.bolt_app import make_app
+from bots.slack.context import Desk
+from bots.slack.deliveries import Arrivals
+from bots.slack.directory import Lookup
 from bots.slack.events import PLATFORM
-from bots.slack.gestures import Gestures
-from bots.slack.http import Http
+from bots.slack.http_events import Http
 from bots.slack.installations import Store, oauth_settings
-from bots.slack.lookup import Lookup
+from bots.slack.interactions import Gestures
+from bots.slack.messages import Questions
 from bots.slack.posting import Posting
-from bots.slack.questions import Questions
 from bots.slack.settings import SlackSettings
-from bots.slack.sockets import Lines, Patience
-from bots.slack.status import Status
-from bots.slack.teams import Teams
+from bots.slack.socket_mode import Lines, Patience
+from bots.slack.working import Status
+from bots.slack.workspaces import Teams
 from bots.split_text import Length
 from shared.blobs import put_blob
 from shared.bus import Bus
 from shared.messages import Partial, Reply
+from shared.tasks import end
 
 LAST_WORDS_S: Final = 3.0
 """What came before a stop is stored and posted within this; `run_adapter` waits longer."""

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bots.platform import Forbidden, Gone, Never, Part, PostError
-from bots.replacing import is_replaced
+from bots.replace_preview import is_replaced
 from bots.slack.api import CALL_ERRORS, NOTHING_THERE, code_of, ignoring, post_error
-from bots.slack.desk import Desk
+from bots.slack.context import Desk
 from bots.slack.events import is_ts
-from bots.slack.live import Live
-from bots.slack.new_messages import NewMessages, Spot, cannot_be_asked, messages_of
-from bots.slack.notes import note_of
-from bots.slack.teams import Team
+from bots.slack.metadata import note_of
+from bots.slack.post_message import NewMessages, Spot, cannot_be_asked, messages_of
+from bots.slack.preview import Live
+from bots.slack.workspaces import Team
 from shared.log import logger
 from shared.messages import Address, Partial, Reply
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from bots.quoted_names import person
 from bots.slack.access import SLACKBOT
-from bots.slack.contents import ANYWHERE, Enclosed, words_of
-from bots.slack.notes import note_of
-from bots.slack.shapes import text
-from bots.slack.text import plain
-from bots.slack.threads import FollowUp, asker_of, is_follow_up
+from bots.slack.markup import plain
+from bots.slack.metadata import note_of
+from bots.slack.payloads import text
+from bots.slack.rich_message import ANYWHERE, Enclosed, words_of
+from bots.slack.thread_participants import FollowUp, asker_of, is_follow_up
 from shared.messages import Quote
 
 QUOTES: Final = 20

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from bots.slack.shapes import mappings, text, value
+from bots.slack.payloads import mappings, text, value
 
 INDENT: Final = 8
 """Lists are shown no further to the right."""

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from bots.slack.threads import FollowUp
+from bots.slack.thread_participants import FollowUp
 from shared.setting_kinds import (
     AnyCase,
     FromEnvironment,

@@ -27,12 +27,12 @@ from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output.vt100 import Vt100_Output
 from typing_extensions import override
 
-from bots.terminal.drawing import Drawing
 from bots.terminal.history import History
-from bots.terminal.lines import PROMPT, Lines
-from bots.terminal.plain import plain
+from bots.terminal.markup import Drawing
+from bots.terminal.messages import PROMPT, Lines
 from bots.terminal.reflow import wraps_again
 from bots.terminal.resizing import Resizing, size_of_terminal
+from bots.terminal.sanitizing import plain
 from shared.text import repaired
 
 _TYPED_AHEAD_BYTES: Final = 1 << 16

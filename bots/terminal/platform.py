@@ -12,9 +12,9 @@ from typing import Final
 
 from bots.platform import Part, Publish
 from bots.split_text import Length
-from bots.terminal.lines import Lines, TooLong
+from bots.terminal.messages import Lines, TooLong
 from bots.terminal.screen import Screen
-from bots.terminal.words import DISCONNECTED, EXIT_WORDS, HELP, LEFT_UNANSWERED, SILENT
+from bots.terminal.wording import DISCONNECTED, EXIT_WORDS, HELP, LEFT_UNANSWERED, SILENT
 from shared import names
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable

@@ -21,11 +21,10 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 from typing_extensions import override
 
-from bots.endings import end
 from bots.platform import Publish
 from bots.relay import Relay
 from bots.terminal.history import History
-from bots.terminal.lines import PROMPT, PlainLines
+from bots.terminal.messages import PROMPT, PlainLines
 from bots.terminal.platform import NOTHING_PUBLISHED, Terminal
 from bots.terminal.screen import PlainScreen, Screen
 from shared import lifecycle, log, names
@@ -34,6 +33,7 @@ from shared.connection import Unavailable
 from shared.lock import Held, locked
 from shared.messages import Partial
 from shared.settings import Settings
+from shared.tasks import end
 
 USAGE: Final = 2
 
@@ -93,8 +93,8 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
     editor = None
     if interactive and os.environ.get("TERM", "") not in DUMB:
         # Imported late: a pipe needs no line editor.
+        from bots.terminal.chat_window import Window  # noqa: PLC0415
         from bots.terminal.editor import Editor  # noqa: PLC0415
-        from bots.terminal.window import Window  # noqa: PLC0415
 
         path = settings.home / "terminal" / f"{token}.history"
         editor = Editor(History(path, settings.chat_history))

@@ -7,7 +7,7 @@ from typing import Final, Protocol, TextIO
 
 from typing_extensions import override
 
-from bots.terminal.plain import plain
+from bots.terminal.sanitizing import plain
 
 _QUESTION_CHARS: Final = 60
 """As much of an earlier question as fits into a line with the words around it."""

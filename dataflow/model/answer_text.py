@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from dataflow.model.thoughts import Shown
+from dataflow.model.reasoning import Shown
 from shared import metrics
 
 ANSWER_LIMIT_CHARS: Final = 200_000

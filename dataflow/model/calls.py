@@ -12,17 +12,17 @@ from typing import Any, Final
 import openai
 from pydantic_core import to_json
 
+from dataflow.model.answer_stream import Chunks
 from dataflow.model.body import Body, Picture
-from dataflow.model.chunks import Chunks
 from dataflow.model.complaint import Complaint
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ModelError
-from dataflow.model.pause import Pause
+from dataflow.model.overload_pause import Pause
 from dataflow.model.quirks import Quirks, confirmed, lesson, shorter, smaller
 from dataflow.model.refusals import is_about_the_form, is_blind, says_nothing
 from dataflow.model.request_body import Asker, request_body
-from dataflow.model.waiting import Waiting
-from dataflow.shorten import ChatMessage, request_tokens, shortened
+from dataflow.model.status import Waiting
+from dataflow.truncation import ChatMessage, request_tokens, shortened
 from shared.log import logger
 
 Messages = tuple[ChatMessage, ...]

@@ -15,17 +15,17 @@ import backoff
 import httpx2
 import openai
 
+from dataflow.model.answer_notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, TOOLS
+from dataflow.model.answer_stream import Chunks
 from dataflow.model.answer_text import AnswerText
 from dataflow.model.calls import Calls, Messages, pictures_of
-from dataflow.model.chunks import Chunks
+from dataflow.model.chunk_fields import is_broken_off
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ELSEWHERE, TRANSIENT, ModelError, Why
 from dataflow.model.http import HttpClient, without_login
-from dataflow.model.notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, TOOLS
-from dataflow.model.pieces import is_broken_off
 from dataflow.model.request_body import Asker
 from dataflow.model.retries import waits_s
-from dataflow.model.waiting import Waiting
+from dataflow.model.status import Waiting
 from shared import metrics
 from shared.log import logger
 from shared.messages import Usage

@@ -12,8 +12,8 @@ import openai
 
 from dataflow.model.complaint import Complaint, complaint_of
 from dataflow.model.errors import ModelError, Why, safe_code
+from dataflow.model.framing import Unframed
 from dataflow.model.overflow import is_overflow
-from dataflow.model.records import Unframed
 from dataflow.model.refusals import is_about_content
 from dataflow.model.retry_after import retry_after_s
 

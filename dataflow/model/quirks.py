@@ -11,8 +11,8 @@ from typing import Any, Final
 from dataflow.model.complaint import Complaint
 from dataflow.model.overflow import window_in
 from dataflow.model.refusals import LIMIT_FIELDS, about_roles, limit_in, names
-from dataflow.shorten import STEP_SHARE, ChatMessage
-from dataflow.window import FIRST_RATIO
+from dataflow.tokens import FIRST_RATIO
+from dataflow.truncation import STEP_SHARE, ChatMessage
 
 REQUIRED: Final = frozenset({"model", "messages"})
 MARK_FIELD: Final = "prompt_cache_breakpoint"

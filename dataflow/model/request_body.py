@@ -13,7 +13,7 @@ from dataflow.model.dialects import has_breakpoints
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.quirks import MARK_FIELD, Quirks, without_system
 from dataflow.model.refusals import LIMIT_FIELDS
-from dataflow.shorten import ChatMessage
+from dataflow.truncation import ChatMessage
 
 PSEUDONYM_CHARS: Final = 32
 MARKED_QUESTIONS: Final = 2

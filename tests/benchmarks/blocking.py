@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from bots.discord.posting import SHAPE as DISCORD
-from bots.gateway.request import Refused, ask_of
+from bots.gateway.events import Refused, ask_of
 from bots.parts import Shape, first_part_of, parts_of
-from bots.slack.contents import enclosed_in, words_of
-from bots.slack.live import SHAPE as SLACK
-from bots.slack.text import defanged, escaped, fallback, hosts, mentioned, plain
-from bots.terminal.plain import plain as plain_on_terminal
+from bots.slack.markup import defanged, escaped, fallback, hosts, mentioned, plain
+from bots.slack.preview import SHAPE as SLACK
+from bots.slack.rich_message import enclosed_in, words_of
+from bots.terminal.sanitizing import plain as plain_on_terminal
 from dataflow.model.answer_text import ANSWER_LIMIT_CHARS
 from shared.messages import TEXT_LIMIT_CHARS, Unreadable, event_of
 from tests.benchmarks.figures import Figure, Target

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflow.at_rest import FILE, AtRest
+from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.recovery_store import recovery_store
-from dataflow.saved import SAVED, Saved
+from dataflow.snapshot import SAVED, Saved
 from dataflow.turns import turn_of
 from shared import names
 from tests.benchmarks.figures import Figure, Target, median_ms
@@ -94,7 +94,7 @@ async def _put_to_rest(store: Path, known: int) -> None:
     mark = "USER"
     saved = Saved(user=mark, pending=(), turns=(turn,), settled=(ask.id,), next_order=2, ratio=1.3)
     template = SAVED.dump_json(saved)
-    at_rest = AtRest(store)
+    at_rest = EvictedStore(store)
     for begin in range(0, known, A_TRANSACTION):
         numbers = range(begin, min(begin + A_TRANSACTION, known))
         users = [names.user_of("test", f"known{number}") for number in numbers]

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ops.nats_command import set_up_streams
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared.blobs import BLOB_LIMIT_BYTES, put_blob
 from shared.bus import Bus

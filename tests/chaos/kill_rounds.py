@@ -11,12 +11,12 @@ from typing import Any
 import nats.errors
 from nats.aio.msg import Msg
 
-from bots.endings import end
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.follow import Position, follow
 from shared.messages import Reply
+from shared.tasks import end
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, dataflow, question
 

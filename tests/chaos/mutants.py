@@ -18,7 +18,7 @@ from bots.thread_order import ThreadOrder
 from dataflow.answering import _Answer, _reply
 from dataflow.conversation import Conversation
 from dataflow.effects import INTERNAL, Effect
-from dataflow.saved import Pending
+from dataflow.snapshot import Pending
 from shared import names
 from shared.bus import Bus
 from shared.group_commit import GroupCommit
@@ -136,7 +136,7 @@ _BUS: Final = "tests/integration/test_bus.py"
 _GROUP_COMMIT: Final = "tests/integration/test_group_commit.py"
 _RELAY: Final = "tests/integration/test_relay.py"
 _DISCORD: Final = "tests/contract/test_discord_answering.py"
-_SURROUNDINGS: Final = "tests/integration/test_surroundings.py"
+_SURROUNDINGS: Final = "tests/integration/test_outages.py"
 _SIMULATION: Final = "tests/chaos/test_relay_simulation.py"
 _SHOWN_ONCE: Final = (
     f"{_SIMULATION}::test_each_reply_is_shown_once_in_full_and_in_order_whatever_dies_when[0]"

@@ -8,7 +8,7 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 
-from bots.gateway.intake import ERROR_HEADER
+from bots.gateway.messages import ERROR_HEADER
 from shared import names
 from tests.chaos.people_slack import text_of
 from tests.chaos.plan import Act

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from ops.nats_command import set_up_streams
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE

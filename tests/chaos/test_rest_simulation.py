@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.at_rest import AtRest
 from dataflow.conversation import Conversation
 from dataflow.conversation_step import ConversationStep, Heard, Rest
 from dataflow.effects import Keep, Kept
-from dataflow.idle import TICK_S, Idle
+from dataflow.eviction.idle import TICK_S, Idle
+from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import Arrived
 from shared.messages import Journaled, Reply
 from tests.chaos.test_simulation import USERS, WINDOW, World
@@ -36,7 +36,7 @@ class RestingWorld(World):
     came_back: int = 0
 
     def __post_init__(self) -> None:
-        self.at_rest = AtRest(self.folder)
+        self.at_rest = EvictedStore(self.folder)
         self.now = 0.0
         super().__post_init__()
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bots.discord import client, interactions, posting, typing
-from bots.discord.refusals import RETRY_S, bounded_wait
-from bots.discord.words import saying
+from bots.discord import client, deferred, posting, working
+from bots.discord.errors import RETRY_S, bounded_wait
+from bots.discord.wording import saying
 from bots.parts import parts_of
 from bots.platform import Forbidden, Gone, Later, Never, Part
 from shared.messages import AnyEvent, Outcome, Partial, Reply
@@ -221,8 +221,8 @@ async def test_a_partial_never_raises(world: DiscordWorld) -> None:
 
 async def test_typing_shows_and_ends(world: DiscordWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the question to the answer; and without an answer not for ever."""
-    monkeypatch.setattr(typing, "AGAIN_AFTER_S", 0.1)
-    monkeypatch.setattr(typing, "GIVE_UP_AFTER_S", 0.5)
+    monkeypatch.setattr(working, "AGAIN_AFTER_S", 0.1)
+    monkeypatch.setattr(working, "GIVE_UP_AFTER_S", 0.5)
     _, event = await asked(world)
     await world.fake.until(lambda: len(world.fake.typing) >= 2)
     await world.platform.post(part(event, "done"))
@@ -243,9 +243,9 @@ async def test_an_answer_after_its_commands_time_is_a_message(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The placeholder says so before its 15 minutes are over, and never stays in silence."""
-    monkeypatch.setattr(interactions, "TOKEN_LIFE_S", 2.5)
-    monkeypatch.setattr(interactions, "NOTICE_BEFORE_S", 2.0)
-    monkeypatch.setattr(interactions, "SAFE_S", 0.5)
+    monkeypatch.setattr(deferred, "TOKEN_LIFE_S", 2.5)
+    monkeypatch.setattr(deferred, "NOTICE_BEFORE_S", 2.0)
+    monkeypatch.setattr(deferred, "SAFE_S", 0.5)
     world.fake.token_life_s = 2.5
     await world.fake.command("ask", question="slow one", locale="fr")
     await world.until_heard(1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bots.discord.words import saying
+from bots.discord.wording import saying
 from bots.platform import Part
 from dataflow.audience import may_recall
 from shared.messages import Again, Ask, Place

@@ -8,7 +8,7 @@ import pytest
 
 from bots.discord import client as client_module
 from bots.discord.clock import DiscordClock, seconds_of, snowflake_at
-from bots.discord.memory import Memory
+from bots.discord.store import Memory
 from bots.platform import Part
 from shared.messages import Ask
 from tests.contract.worlds.discord import DiscordWorld

@@ -10,7 +10,7 @@ import pytest
 from bots.adapter import CANNOT_RUN, Misconfigured
 from bots.discord import backfill
 from bots.discord import client as client_module
-from bots.discord.memory import Memory
+from bots.discord.store import Memory
 from ops.nats_server import NatsServer
 from shared.messages import Ask
 from tests.contract.test_discord_answering import part

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bots.discord.memory import Memory
-from bots.discord.words import saying
+from bots.discord.store import Memory
+from bots.discord.wording import saying
 from shared.messages import Ask, Place
 from tests.contract.worlds.discord import DiscordWorld
 
@@ -212,11 +212,11 @@ async def test_a_channel_that_discord_does_not_give_now_is_read_later(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until then the mark stays, so that another restart does not lose it."""
-    from bots.discord import backfill, listening  # noqa: PLC0415
+    from bots.discord import backfill, messages  # noqa: PLC0415
 
     monkeypatch.setattr(backfill, "RETRY_S", 0.0)
     monkeypatch.setattr(backfill, "TRIES", 1)
-    monkeypatch.setattr(listening, "READ_AGAIN_S", (0.3,))
+    monkeypatch.setattr(messages, "READ_AGAIN_S", (0.3,))
     fake = world.fake
     await world.disconnect()
     await fake.say("missed", mention=True)

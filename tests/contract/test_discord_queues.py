@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.discord import acknowledging, fetching, held, using
-from bots.discord.words import saying
+from bots.discord import acknowledgement, downloads, held_messages, interactions
+from bots.discord.wording import saying
 from bots.platform import Part
 from shared.blobs import NoRoom
 from shared.bus import OverQuota, StoreFull, TooLarge
@@ -113,7 +113,7 @@ async def test_a_button_that_waits_is_acknowledged_in_time(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Discord gives 3 s; the press counts when its turn has come, and its thumb is shown."""
-    monkeypatch.setattr(acknowledging, "STORED_FIRST_S", 0.1)
+    monkeypatch.setattr(acknowledgement, "STORED_FIRST_S", 0.1)
     fake = world.fake
     await fake.say("one", mention=True)
     await world.until_heard(1)
@@ -133,8 +133,8 @@ async def test_what_waits_too_long_is_told(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command or a press that cannot be stored is not left without a word."""
-    monkeypatch.setattr(acknowledging, "STORED_FIRST_S", 0.1)
-    monkeypatch.setattr(using, "GIVE_UP_AFTER_S", 0.5)
+    monkeypatch.setattr(acknowledgement, "STORED_FIRST_S", 0.1)
+    monkeypatch.setattr(interactions, "GIVE_UP_AFTER_S", 0.5)
     world.publish_raises = Unavailable("away")
     await world.fake.command("ask", question="wax?")
     await world.fake.command("reset")
@@ -173,7 +173,7 @@ async def test_a_store_that_is_away_for_long_holds_nobody_up_for_ever(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The picture is tried again for minutes, then the question goes on without it."""
-    monkeypatch.setattr(fetching, "STORE_WITHIN_S", 0.5)
+    monkeypatch.setattr(downloads, "STORE_WITHIN_S", 0.5)
     world.store_raises = Unavailable("away")
     await world.fake.say("look", mention=True, files=PNG)
     await world.until_heard(1)
@@ -278,7 +278,7 @@ async def test_a_history_that_is_not_given_holds_nobody_up_for_long(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Live messages are taken after a while, and what was missed as soon as it can be read."""
-    monkeypatch.setattr(held, "HELD_S", 0.5)
+    monkeypatch.setattr(held_messages, "HELD_S", 0.5)
     fake = world.fake
     direct = await fake.direct()
     await fake.say("first", channel=direct)

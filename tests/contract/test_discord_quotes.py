@@ -190,9 +190,9 @@ async def test_a_thread_that_cannot_be_read_costs_the_quotes_only(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
     """The question goes its way."""
-    from bots.discord import context  # noqa: PLC0415
+    from bots.discord import thread_reader  # noqa: PLC0415
 
-    monkeypatch.setattr(context, "READ_WITHIN_S", 0.5)
+    monkeypatch.setattr(thread_reader, "READ_WITHIN_S", 0.5)
     first = await asked(world, "why?", mention=True)
     await answered(world, first, "because")
     world.fake.fail("GET", r"/messages$", **fault)

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.discord.access import Asker, refusal
+from bots.discord.audience import title_of
 from bots.discord.channels import nonce_of
-from bots.discord.markdown import downgraded
-from bots.discord.places import title_of
+from bots.discord.markup import downgraded
 from bots.discord.settings import DiscordSettings
-from bots.discord.words import LANGUAGES, NAMES, SAYINGS
+from bots.discord.wording import LANGUAGES, NAMES, SAYINGS
 from bots.split_text import split_text, utf16_length
 
 LINES = st.sampled_from(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bots.discord.words import saying
+from bots.discord.wording import saying
 from bots.platform import Part
 from shared.messages import Ask
 from tests.contract.worlds.discord import DiscordWorld

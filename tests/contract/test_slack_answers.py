@@ -9,8 +9,8 @@ import pytest
 from bots import parts
 from bots.platform import Forbidden, Gone, Later, Part
 from bots.slack import api
-from bots.slack.blocks import PART_CHARS
-from bots.slack.text import escaped_length
+from bots.slack.answer_blocks import PART_CHARS
+from bots.slack.markup import escaped_length
 from bots.split_text import split_text
 from shared.messages import AnyEvent, Outcome, Partial, Reply
 from tests.contract.worlds.slack import SlackWorld

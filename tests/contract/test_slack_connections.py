@@ -14,7 +14,7 @@ from slack_sdk.oauth.installation_store.models.installation import Installation
 
 from bots.adapter import Misconfigured
 from bots.slack.installations import STATE_S, States, Store
-from bots.slack.sockets import Patience
+from bots.slack.socket_mode import Patience
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.slack import BOT, ROOM, FakeSlack, Fault

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from bots.slack.questions import ONLY_FORWARDED
+from bots.slack.messages import ONLY_FORWARDED
 from shared.messages import Ask, Quote
 from tests.contract.test_slack_answers import Growing, asked, show, where
 from tests.contract.test_slack_listening import nothing_more, only

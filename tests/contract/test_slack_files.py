@@ -9,7 +9,7 @@ import pytest
 
 from bots.adapter import CANNOT_RUN
 from bots.slack import files, run
-from bots.slack.app import COMMANDS, EVENTS, SCOPES
+from bots.slack.bolt_app import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import SWAPPED
 from ops.doctor import Finding

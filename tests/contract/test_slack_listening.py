@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bots.slack.access import NOT_EXTERNAL, NOT_GUESTS, NOT_HERE, NOT_YOU
-from bots.slack.desk import EMPTY, FORGOTTEN, HELP, NOT_NOW
+from bots.slack.context import EMPTY, FORGOTTEN, HELP, NOT_NOW
 from bots.slack.events import event_id
 from shared.messages import Ask, Deleted, Edited, Quote, Reset, Stop
 from tests.contract.worlds.slack import SlackWorld

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bots.slack import status
-from bots.slack.desk import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
+from bots.slack import working
+from bots.slack.context import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
 from shared.blobs import NoRoom
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.messages import Ask, Outcome
@@ -158,7 +158,7 @@ async def test_nothing_stays_in_processing_after_again(
     outcome: Outcome, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the reply is, also one for a picture without words."""
-    monkeypatch.setattr(status, "SHOWN_AFTER_S", 0.0)
+    monkeypatch.setattr(working, "SHOWN_AFTER_S", 0.0)
     async with SlackWorld() as world:
         ask, posted = await answered(world, direct=direct)
         await world.slack.click(where(ask)[0], posted, "Again")

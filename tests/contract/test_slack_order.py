@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bots.slack import arrivals, sockets
-from bots.slack.desk import NOT_NOW
+from bots.slack import deliveries, socket_mode
+from bots.slack.context import NOT_NOW
 from shared.messages import AnyEvent, Ask
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
@@ -64,7 +64,7 @@ async def test_everything_that_one_person_does_waits_its_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Words, Slack's Stop, a button and a reaction; what somebody else does waits for nobody."""
-    monkeypatch.setattr(sockets, "CONNECTIONS", 1)  # two may pass one another on the way
+    monkeypatch.setattr(socket_mode, "CONNECTIONS", 1)  # two may pass one another on the way
     async with SlackWorld() as world:
         world.slack.mention("first")
         asked = (await world.until_heard())[0]
@@ -110,7 +110,7 @@ async def test_a_command_that_would_wait_too_long_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Slack would show an error after 3 s although the command were stored; nothing is stored."""
-    monkeypatch.setattr(arrivals, "COMMAND_WAITS_S", 0.1)
+    monkeypatch.setattr(deliveries, "COMMAND_WAITS_S", 0.1)
     async with SlackWorld() as world:
         async with image_under_way(world):
             refused = await world.slack.command("/ask", "and?")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bots.platform import Later, Part
-from bots.replacing import is_replaced
+from bots.replace_preview import is_replaced
 from shared.messages import AnyEvent, Outcome
 from tests.contract.test_slack_answers import FINAL_BUTTONS, Growing, asked, seen, show, where
 from tests.contract.worlds.slack import SlackWorld

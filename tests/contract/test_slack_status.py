@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bots.platform import Part
-from bots.slack import status
+from bots.slack import working
 from shared.messages import AnyEvent, Partial
 from tests.contract.test_slack_answers import Growing, asked, seen, show, where
 from tests.contract.worlds.slack import SlackWorld
@@ -24,7 +24,7 @@ async def test_an_answer_that_is_there_at_once_costs_no_call_for_the_status_line
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither set nor cleared, nor does it come later."""
-    monkeypatch.setattr(status, "SHOWN_AFTER_S", 3600)
+    monkeypatch.setattr(working, "SHOWN_AFTER_S", 3600)
     async with SlackWorld() as world:
         world.slack.mention("question")
         await world.until_heard(1)
@@ -92,7 +92,7 @@ async def test_the_line_says_why_there_is_no_text_yet(direct: bool, sessions: bo
         assert seen(world, ask) == []
         await Growing(world, ask).to("One ")
         await world.platform._status.settled()
-        assert world.slack.statuses[where(ask)] == ("" if sessions else status.WORDS)
+        assert world.slack.statuses[where(ask)] == ("" if sessions else working.WORDS)
         assert bool(world.slack.status(*where(ask)))
         await show(world, answer(ask, "One two."))
         assert seen(world, ask) == ["One two."]

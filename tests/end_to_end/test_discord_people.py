@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bots.discord.words import saying
+from bots.discord.wording import saying
 from ops.nats_server import NatsServer
 from tests.end_to_end.discord_system import System
 from tests.fakes.model import FakeModel

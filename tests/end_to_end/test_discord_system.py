@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bots.silence import SILENT
+from bots.no_progress import SILENT
 from ops.nats_server import NatsServer
 from tests.end_to_end.discord_system import System
 from tests.fakes.discord_shapes import THINKING

@@ -11,11 +11,11 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
-from bots.endings import end
 from shared import names
 from shared.bus import Bus
 from shared.follow import Position, follow
 from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop, event_of
+from shared.tasks import end
 
 AGAIN_S: Final = 0.2
 

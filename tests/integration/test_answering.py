@@ -9,7 +9,7 @@ import pytest
 from dataflow import answering as answering_module
 from dataflow.answering import NO_ROOM, Answering
 from dataflow.effects import INTERNAL, CallModel, Cancel
-from dataflow.journal_room import JournalRoom
+from dataflow.journal_capacity import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint

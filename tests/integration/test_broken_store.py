@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.at_rest import FILE, AtRest
+from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.recovery_store import BrokenInCluster, recovery_store
 from ops.nats_server import NatsServer
 from shared import names
@@ -42,7 +42,7 @@ FAULTS: dict[str, Callable[[Path], None]] = {
 
 
 async def _with_evicted(store: Path) -> None:
-    evicted = AtRest(store)
+    evicted = EvictedStore(store)
     evicted.put([("test:ada", b"{}")])
     await evicted.close()
 

@@ -16,7 +16,6 @@ import pytest
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
-from bots.endings import end
 from ops.nats_server import NatsServer
 from shared import names, quota, streams
 from shared.bus import CUT, Bus, OverQuota, StoreFull
@@ -26,6 +25,7 @@ from shared.messages import REPLY_LIMIT_BYTES, Deleted, Forget, Reply, Reset, St
 from shared.pull import consume
 from shared.quota import Shares
 from shared.streams import ensure_reply_consumer
+from shared.tasks import end
 from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct, question
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.at_rest import FILE
+from dataflow.eviction.store import FILE
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from tests.fakes.model import FakeModel

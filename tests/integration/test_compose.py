@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings
 from bots.discord.settings import DiscordSettings
 from bots.slack.settings import SlackSettings
 from dataflow.run import DRAIN_S
-from dataflow.stopping import END_S
+from dataflow.shutdown import END_S
 from ops.supervise import STOP_DEADLINE_S
 from ops.up import DATAFLOW_STOP_S, PARTS
 from shared.settings import Settings

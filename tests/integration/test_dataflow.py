@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from dataflow.conversation import TOO_LONG
 from dataflow.draft import PARTIAL_EVERY_S
 from dataflow.model.errors import NOTICES
-from ops.nats_command import set_up_streams
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names
 from shared.blobs import put_blob

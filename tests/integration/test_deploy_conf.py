@@ -24,7 +24,6 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
-from bots.endings import end
 from bots.platform import Part, Publish
 from bots.relay import Relay
 from ops.nats_server import binary
@@ -36,6 +35,7 @@ from shared.group_commit import ALONE_AT_ONCE, BATCH_FROM, BATCH_ID
 from shared.messages import Ask, Partial, Place, Reply, Stop
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
+from shared.tasks import end
 from tests.fakes.model import FakeModel
 from tests.running import ROOT, Running, dataflow
 

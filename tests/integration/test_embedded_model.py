@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ops.demo_weights import weights_path
 from ops.embedded_model import MODEL_NAME
-from ops.weights import weights_path
 from shared import lifecycle
 from shared.settings import Settings
 

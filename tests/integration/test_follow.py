@@ -12,12 +12,12 @@ import pytest
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
-from bots.endings import end
 from dataflow.prompts_source import position_of
 from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus
 from shared.follow import GAP, OTHER_HISTORY, OTHER_STREAM, Position, follow
+from shared.tasks import end
 
 HERE, ELSEWHERE = "dlq.here", "dlq.elsewhere"
 

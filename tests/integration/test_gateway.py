@@ -15,10 +15,10 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from bots.gateway.askers import CLIENTS
+from bots.gateway.client_kinds import CLIENTS
 from bots.gateway.discovery import SERVICE
+from bots.gateway.events import GUEST_LIMIT_BYTES, REQUEST_LIMIT_BYTES, Refused, ask_of
 from bots.gateway.platform import Gateway
-from bots.gateway.request import GUEST_LIMIT_BYTES, REQUEST_LIMIT_BYTES, Refused, ask_of
 from shared import names, quota
 from shared.lifecycle import child_environment
 from shared.messages import Ask

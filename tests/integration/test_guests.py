@@ -12,8 +12,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
-from bots.gateway.askers import GUESTS
-from bots.gateway.intake import ERROR_CODE_HEADER, ERROR_HEADER
+from bots.gateway.client_kinds import GUESTS
+from bots.gateway.messages import ERROR_CODE_HEADER, ERROR_HEADER
 from bots.gateway.platform import Gateway
 from ops import nats_config
 from ops.nats_server import NatsServer

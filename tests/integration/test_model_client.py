@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from dataflow.model.answer_notes import LENGTH
 from dataflow.model.dialects import DEMO, DIALECTS, dialect_of
 from dataflow.model.errors import NOTICES, ModelError, Why
-from dataflow.model.notes import LENGTH
 from dataflow.model.retries import waits_s
 from tests.asking import Asker, MakeAsker
 from tests.fakes.model import FakeModel, Fault

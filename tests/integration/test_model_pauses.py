@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dataflow.model import client as client_module
+from dataflow.model.answer_notes import FALLBACK
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
-from dataflow.model.notes import FALLBACK
-from dataflow.model.pause import Pause
+from dataflow.model.overload_pause import Pause
 from tests.asking import Asker, MakeAsker
 from tests.fakes.model import FakeModel, Fault
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from dataflow.model.answer_notes import FILTERED, LENGTH, TOOLS
 from dataflow.model.answer_text import ANSWER_LIMIT_CHARS
 from dataflow.model.errors import Why
-from dataflow.model.notes import FILTERED, LENGTH, TOOLS
 from shared import metrics
 from shared.messages import Usage
 from tests.asking import MakeAsker

@@ -12,12 +12,12 @@ from dataflow import answering as answering_module
 from dataflow import draft as draft_module
 from dataflow.answering import Answering
 from dataflow.effects import CallModel, Cancel, Settle, Wait
-from dataflow.journal_room import JournalRoom
+from dataflow.images import Pictures
+from dataflow.journal_capacity import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
-from dataflow.model.waiting import Queued, sentence
-from dataflow.pictures import Pictures
+from dataflow.model.status import Queued, sentence
 from dataflow.request import Request
 from shared import metrics
 from shared.blobs import put_blob

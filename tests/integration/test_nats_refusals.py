@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ops.nats_command import set_up_streams
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer, binary
 from ops.ports import HOST, free_port
 from shared import lifecycle, names

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from ops.weights import NO_WEIGHTS
+from ops.demo_weights import NO_WEIGHTS
 from shared.lifecycle import CANNOT_START
 from tests.running import ROOT
 
@@ -86,7 +86,7 @@ def test_plain_pip_installs_everything_but_the_weights(source: Path, tmp_path: P
     assert pip(venv, *command.split(), *NO_BUILDS).returncode == 0
     found = subprocess.run(
         [str(venv / "bin" / "python"), "-c",
-         "from ops.weights import weights_path; print(weights_path())"],
+         "from ops.demo_weights import weights_path; print(weights_path())"],
         cwd=venv, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert found.stdout.strip().endswith(".gguf"), found.stderr

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from dataflow import pictures as pictures_module
+from dataflow import images as pictures_module
 from dataflow.answering import Answering
 from dataflow.effects import CallModel, Cancel
-from dataflow.journal_room import JournalRoom
+from dataflow.images import GONE, QUESTION_LIMIT_BYTES, TOO_MANY, UNREADABLE, Pictures
+from dataflow.journal_capacity import JournalRoom
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import NOTICES
-from dataflow.pictures import GONE, QUESTION_LIMIT_BYTES, TOO_MANY, UNREADABLE, Pictures
 from dataflow.request import Request
 from shared.blobs import BLOB_LIMIT_BYTES, PIECE_BYTES, PIECES_HEADER, put_blob
 from shared.bus import Bus

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.at_rest import FILE
+from dataflow.eviction.store import FILE
 from shared import private_file
 from tests.running import ROOT, START_S
 
@@ -29,7 +29,7 @@ private_file.make_private_by_default()
 home = Path(os.environ["THREADWAX_HOME"])
 private_file.make_private(home)
 
-from bots.discord.memory_file import MemoryFile
+from bots.discord.sqlite_file import MemoryFile
 from bots.slack.installations import Store
 
 memory = MemoryFile(
@@ -172,7 +172,7 @@ def test_a_fault_of_the_data_folder_in_words(
     make(place)
     tmp_path.chmod(0o711)
     program = (
-        "import sys; from pathlib import Path; from ops.data_folder import fault_of; "
+        "import sys; from pathlib import Path; from ops.folder_check import fault_of; "
         "print(fault_of(Path(sys.argv[1])))"
     )
     user = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all") if os.geteuid() == 0 else ()

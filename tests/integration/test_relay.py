@@ -9,9 +9,8 @@ from typing import Any
 import nats.js.errors
 import pytest
 
-from bots import part_poster, preview, silence
+from bots import no_progress, part_poster, preview
 from bots import relay as relay_module
-from bots.endings import end
 from bots.part_poster import NOT_SHOWABLE, POISON_TRIES
 from bots.platform import WAIT_LIMIT_S, Forbidden, Gone, Later, Never
 from bots.relay import STOPPED, Relay
@@ -20,6 +19,7 @@ from shared import names, streams
 from shared.bus import Bus
 from shared.messages import Ask, Outcome, Partial, Reply
 from shared.receipts import Posted, Receipts
+from shared.tasks import end
 from tests.fakes.platform import FakePlatform, Order
 from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct
@@ -692,7 +692,7 @@ async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
     """Once, and only if nothing was heard of it: not by this process, nor by another."""
-    monkeypatch.setattr(silence, "SILENCE_S", 0.3)
+    monkeypatch.setattr(no_progress, "SILENCE_S", 0.3)
     answer = reply("ada", 1, "here")
     ask = Ask(id="ada-1", user=answer.user, place=answer.place, said_at=answer.said_at, text="?")
     relay = Relay(bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS)
@@ -707,7 +707,7 @@ async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
         await Receipts(bus, platform.name).claim("ada-1.0")
     await asyncio.sleep(0.6)
     statuses = [p.status for p in platform.shown if p.status]
-    assert statuses == ([silence.SILENT] if sign == "none" else [])
+    assert statuses == ([no_progress.SILENT] if sign == "none" else [])
     if sign == "none":
         await bus.show(partial(answer, "he", 1))
         await platform.until(lambda: platform.shown[-1].text == "he")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dataflow.io_thread import DISK_FLOOR_BYTES
-from dataflow.stopping import END_S
-from ops.nats_command import set_up_streams
+from dataflow.shutdown import END_S
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus

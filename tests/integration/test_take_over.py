@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.nats_command import set_up_streams
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer, binary
 from ops.ports import HOST, free_port
 from shared import names

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bots.terminal.words import SILENT
+from bots.terminal.wording import SILENT
 from shared.messages import Ask, Reset, Stop
 from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
@@ -187,7 +187,7 @@ async def test_a_second_ctrl_c_much_later_only_warns_again(
     """The hint goes away, and with it what it said."""
     del flow
     quick = (
-        "import bots.terminal.platform as p, bots.terminal.window as w;"
+        "import bots.terminal.platform as p, bots.terminal.chat_window as w;"
         "p.LEAVE_WITHIN_S = w._HINT_S = 0.1"
     )
     with chat(chat_environment, set_up=quick) as typed:

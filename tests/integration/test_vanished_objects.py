@@ -15,15 +15,15 @@ import pytest
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
-from bots.endings import end
 from bots.relay import Relay
-from ops.nats_command import set_up_streams
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus
 from shared.messages import Reply
 from shared.pull import consume
 from shared.streams import ensure_reply_consumer
+from shared.tasks import end
 from tests.fakes.model import FakeModel
 from tests.fakes.platform import FakePlatform
 from tests.restricted_nats import restricted_nats

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bots.discord.memory import Memory
+from bots.discord.store import Memory
 from tests.power.mounts import Mount
 from tests.running import ROOT
 
 REMEMBERS = """
 import sys, time
 from pathlib import Path
-from bots.discord.memory import Memory
+from bots.discord.store import Memory
 memory = Memory(Path(sys.argv[1]) / "discord.sqlite3")
 memory.frozen = False
 memory.begin(1000); memory.done(1000); memory.save()

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from ops.nats_command import set_up_streams
+from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared import log, names

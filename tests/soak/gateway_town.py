@@ -9,7 +9,7 @@ from typing import Any, Final
 import nats.errors
 from nats.aio.client import Client
 
-from bots.gateway.intake import ERROR_HEADER
+from bots.gateway.messages import ERROR_HEADER
 from shared import names
 from tests.soak.town import SoakTown, run
 

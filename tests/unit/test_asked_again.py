@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
+from dataflow.asked_again import NOT_KEPT
 from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
+from dataflow.data_tags import NO_WORDS
 from dataflow.effects import CallModel, Settle
-from dataflow.known import NOT_KEPT
-from dataflow.model.notes import FALLBACK, LENGTH
+from dataflow.model.answer_notes import FALLBACK, LENGTH
+from dataflow.question_queue import WAITING_LIMIT
 from dataflow.request import Window
-from dataflow.saved import Saved
-from dataflow.tags import NO_WORDS
+from dataflow.snapshot import Saved
 from dataflow.turns import Turn
-from dataflow.unanswered import WAITING_LIMIT
 from shared.messages import Again, Ask, Attachment, Deleted, Edited, Outcome, Place, Quote
 from tests.unit.test_conversation import (
     DM,

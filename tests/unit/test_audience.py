@@ -23,12 +23,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bots.discord.places import place_of as discord_place_of
-from bots.discord.places import spot_of
-from bots.gateway.request import ask_of
+from bots.discord.audience import place_of as discord_place_of
+from bots.discord.audience import spot_of
+from bots.gateway.events import ask_of
 from bots.slack.audience import channel_of
 from bots.slack.events import place_of as slack_place_of
-from dataflow import past
+from dataflow import history
 from dataflow.audience import may_recall
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect, Settle
@@ -356,7 +356,7 @@ def test_a_rule_that_is_not_strict_is_noticed(
     mistake: Callable[[Place, Place], bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(past, "may_recall", mistake)
+    monkeypatch.setattr(history, "may_recall", mistake)
     few = settings(
         max_examples=400, stateful_step_count=40, database=None, derandomize=True,
         phases=[Phase.generate],

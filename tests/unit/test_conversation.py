@@ -10,15 +10,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from dataflow.asked_again import NOT_KEPT
 from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
+from dataflow.data_tags import BACKGROUND_HEAD, QUOTES_HEAD
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.known import NOT_KEPT
+from dataflow.question_queue import IN_FLIGHT_LIMIT, WAITING_LIMIT
 from dataflow.request import Window
-from dataflow.saved import quiet_user
-from dataflow.tags import BACKGROUND_HEAD, QUOTES_HEAD
-from dataflow.unanswered import IN_FLIGHT_LIMIT, WAITING_LIMIT
-from dataflow.window import estimated_tokens
+from dataflow.snapshot import quiet_user
+from dataflow.tokens import estimated_tokens
 from shared.messages import (
     Again,
     Ask,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.at_rest import AtRest
 from dataflow.conversation_step import WAITS_AFTER, ConversationStep
 from dataflow.effects import CallModel, Wait
-from dataflow.idle import Idle
+from dataflow.eviction.idle import Idle
+from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import NOW, Arrived
 from dataflow.request import Window
 from shared.messages import Ask, Journaled, Reply
@@ -23,7 +23,7 @@ def step(tmp_path: Path) -> ConversationStep:
 
 
 def built(folder: Path, snapshot: bytes | None) -> ConversationStep:
-    return ConversationStep(snapshot, WINDOW, AtRest(folder), Idle(None))
+    return ConversationStep(snapshot, WINDOW, EvictedStore(folder), Idle(None))
 
 
 def asked(number: int) -> Arrived:

@@ -7,6 +7,7 @@ from typing import Any
 import discord
 import pytest
 
+from bots.discord.audience import place_of, spot_of
 from bots.discord.permissions import (
     Personal,
     Right,
@@ -14,7 +15,6 @@ from bots.discord.permissions import (
     past_is_shared,
     someone_sees_without_past,
 )
-from bots.discord.places import place_of, spot_of
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_shapes import ADMINISTRATOR, READ_HISTORY, TEXT, VIEW_CHANNEL
 

@@ -16,17 +16,15 @@ import discord
 import pytest
 from pydantic import ValidationError
 
+from bots.code_fence import opened_by, quote_of
+from bots.discord.audience import title_of
 from bots.discord.events import Received, text_of
-from bots.discord.markdown import downgraded
-from bots.discord.places import title_of
+from bots.discord.markup import downgraded
 from bots.discord.quotes import quotes_of as discord_quotes_of
-from bots.discord.readable import Naming
-from bots.fence import opened_by, quote_of
-from bots.gateway.request import Refused, ask_of, is_inbox
-from bots.slack.contents import enclosed_in, words_of
+from bots.discord.readable_markup import Naming
+from bots.gateway.events import Refused, ask_of, is_inbox
 from bots.slack.events import changed_of, is_ts, said_of
-from bots.slack.quotes import quoted, quotes_of
-from bots.slack.text import (
+from bots.slack.markup import (
     defanged,
     drawable,
     escaped,
@@ -37,17 +35,19 @@ from bots.slack.text import (
     mentioned,
     plain,
 )
+from bots.slack.quotes import quoted, quotes_of
+from bots.slack.rich_message import enclosed_in, words_of
 from bots.split_text import split_text, utf16_length
-from bots.terminal.drawing import Drawing
-from bots.terminal.growing import Growing
-from bots.terminal.plain import plain as plain_on_terminal
+from bots.terminal.markup import Drawing
+from bots.terminal.preview import Growing
+from bots.terminal.sanitizing import plain as plain_on_terminal
+from dataflow.data_tags import asked_with, background
 from dataflow.model import refusals
+from dataflow.model.chunk_fields import piece_of
 from dataflow.model.complaint import TEXT_LIMIT_CHARS, complaint_of
 from dataflow.model.overflow import is_overflow, window_in
-from dataflow.model.pieces import piece_of
 from dataflow.model.retry_after import retry_after_s
-from dataflow.tags import asked_with, background
-from dataflow.window import estimated_tokens
+from dataflow.tokens import estimated_tokens
 from shared import names
 from shared.messages import Attachment, Quote, Unreadable, event_of
 from shared.text import Joining, repaired

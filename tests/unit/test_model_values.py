@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from dataflow.model.answer_notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, without_note
 from dataflow.model.dialects import has_breakpoints, is_openai
-from dataflow.model.notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, without_note
 from dataflow.model.quirks import without_system
 from dataflow.model.retry_after import retry_after_s
+from dataflow.model.status import in_words, sentence
 from dataflow.model.usage import usage_of
-from dataflow.model.waiting import in_words, sentence
-from dataflow.shorten import request_tokens, shortened
+from dataflow.truncation import request_tokens, shortened
 from shared.messages import Usage
 from tests.asking import Messages, conversation
 

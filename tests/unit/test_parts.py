@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bots.discord.markdown import downgraded
+from bots.discord.markup import downgraded
 from bots.parts import INLINE_CHARS, Shape, first_part_of, parts_of
 from bots.split_text import Length, split_text, utf16_length
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import quota, streams
+from shared.log_throttle import Seldom
 from shared.quota import Shares
-from shared.seldom import Seldom
 
 TAKES = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 120), st.floats(0, 50)), max_size=40

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.discord.markdown import downgraded
-from bots.fence import opened_by
+from bots.code_fence import opened_by
+from bots.discord.markup import downgraded
 
 PIECES = st.sampled_from(
     ["word", " ", "\n", "\n\n", "> ", "- ", "1. ", "    ", "\t", "```", "```py\n", "~~~\n", "`",

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from bots.slack.access import person_of
 from bots.slack.audience import audience_of, channel_of
 from bots.slack.block_kit import lines_of
-from bots.slack.contents import enclosed_in, files_of, linked_channels, words_of, written_in
 from bots.slack.events import changed_of, person_in, place_of, said_at, said_of
-from bots.slack.file_words import name_of, supplied, why_closed
-from bots.slack.notes import note_of
+from bots.slack.file_objects import name_of, supplied, why_closed
+from bots.slack.metadata import note_of
 from bots.slack.quotes import quoted, quotes_of
+from bots.slack.rich_message import enclosed_in, files_of, linked_channels, words_of, written_in
 
 KEYS = st.sampled_from([
     "type", "subtype", "user", "bot_id", "text", "ts", "thread_ts", "channel", "channel_type",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.slack.blocks import PART_CHARS
-from bots.slack.text import (
+from bots.slack.answer_blocks import PART_CHARS
+from bots.slack.markup import (
     defanged,
     drawable,
     escaped,

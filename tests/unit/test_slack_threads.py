@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bots.slack.quotes import quoted, quotes_of
-from bots.slack.threads import FollowUp
+from bots.slack.thread_participants import FollowUp
 from shared.messages import Quote
 
 BOT = "UBOT"

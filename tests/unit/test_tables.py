@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.discord.markdown import downgraded
+from bots.discord.markup import downgraded
 from bots.split_text import split_text, utf16_length
 
 CELLS = st.text(st.sampled_from("ab1 .`*_$<>[]()!\\ä日😀"), max_size=80).map(str.strip)

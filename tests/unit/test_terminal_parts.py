@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bots.terminal.drawing import Drawing
-from bots.terminal.growing import PIECE_CHARS, Growing, Piece
 from bots.terminal.history import FILE_LIMIT_BYTES, History
-from bots.terminal.plain import plain
+from bots.terminal.markup import Drawing
+from bots.terminal.preview import PIECE_CHARS, Growing, Piece
 from bots.terminal.reflow import rows_added, wraps_again
+from bots.terminal.sanitizing import plain
 from tests.fakes.flow import grown
 from tests.unit.test_linear import HOSTILE
 

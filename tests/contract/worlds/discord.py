@@ -7,9 +7,9 @@ from typing import Self
 
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
-from bots.endings import end
 from shared import names
 from shared.messages import AnyEvent
+from shared.tasks import end
 from tests.fakes.discord import FakeDiscord
 
 STARTS_WITHIN_S = 20.0

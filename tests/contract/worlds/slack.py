@@ -4,13 +4,13 @@ import asyncio
 import itertools
 from typing import Any, Self
 
-from bots.endings import end
 from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
-from bots.slack.sockets import Patience
+from bots.slack.socket_mode import Patience
 from shared import names
 from shared.connection import Unavailable
 from shared.messages import AnyEvent
+from shared.tasks import end
 from tests.fakes.slack import APP_TOKEN, BOT, BOT_TOKEN, ROOM, FakeSlack, Fault
 
 CONNECT_S = 15.0

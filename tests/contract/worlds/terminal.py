@@ -3,11 +3,11 @@
 import asyncio
 from typing import Self
 
-from bots.endings import end
-from bots.terminal.lines import Lines
+from bots.terminal.messages import Lines
 from bots.terminal.platform import Terminal
 from bots.terminal.screen import Screen
 from shared.messages import AnyEvent
+from shared.tasks import end
 
 HEARD_WITHIN_S = 10.0
 

@@ -1,0 +1,89 @@
+"""Fetches the files of messages from Discord, and stores them for the model.
+
+It must never wait without a limit: its person's other questions wait behind this one.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import discord
+
+from bots.discord import events
+from bots.discord.errors import FAILURES
+from bots.discord.files import Keep, Put, attached
+from shared import names
+from shared.blobs import NoRoom
+from shared.connection import Unavailable
+from shared.messages import Attachment
+
+RETRY_FIRST_S: Final = 0.2
+RETRY_LAST_S: Final = 5.0
+FETCH_WITHIN_S: Final = 60.0
+STORE_WITHIN_S: Final = 300.0
+"""If the pictures of a question cannot be stored for this long, they are left out."""
+
+
+class Room:
+    """Stores one user's files; `full` once one of them found no room."""
+
+    def __init__(self, store: Put, user: str) -> None:
+        self._store = store
+        self._user = user
+        self._deadline = asyncio.get_running_loop().time() + STORE_WITHIN_S
+        self.full = False
+
+    async def keep(self, blob: str, data: bytes) -> bool:
+        """Stores a file; False if it has to be left out."""
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                await self._store(self._user, blob, data)
+            except Unavailable:
+                if asyncio.get_running_loop().time() >= self._deadline:
+                    break
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_LAST_S)
+            except (NoRoom, names.BadName):
+                break
+            else:
+                return True
+        self.full = True
+        return False
+
+
+async def files_with(
+    messages: Iterable[discord.Message], name: str, keep: Keep
+) -> tuple[Attachment, ...]:
+    """The files of messages, in order, for the question called `name`."""
+    owners: dict[int, discord.Message] = {}
+    files: dict[int, discord.Attachment] = {}
+    for message in messages:
+        for file in events.files_of(message):
+            owners.setdefault(file.id, message)
+            files.setdefault(file.id, file)
+    if not files:
+        return ()
+
+    async def fetch(file: discord.Attachment) -> bytes | None:
+        return await _bytes_of(file, owners[file.id])
+
+    return await attached(list(files.values()), name, fetch, keep)
+
+
+async def _bytes_of(file: discord.Attachment, message: discord.Message) -> bytes | None:
+    """A file's bytes; None if it cannot be had. An address that expired is asked for once more."""
+    try:
+        async with asyncio.timeout(FETCH_WITHIN_S):
+            return await file.read()
+    except (discord.NotFound, discord.Forbidden):
+        pass
+    except FAILURES:
+        return None
+    try:
+        async with asyncio.timeout(FETCH_WITHIN_S):
+            fresh = await message.channel.fetch_message(message.id)
+            renewed = next(f for f in events.files_of(fresh) if f.id == file.id)
+            return await renewed.read()
+    except (*FAILURES, StopIteration):
+        return None

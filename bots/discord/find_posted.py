@@ -1,0 +1,125 @@
+"""Which message shows a part of a reply, after a crash between its post and its receipt.
+
+Pure: no I/O. A wrong match would leave a person without that part for ever, a missed one shows it
+twice: so it must never take a message that may belong to another reply.
+
+The last part of a reply carries buttons that name it, and the first one refers to its question if
+both are in the same channel. A part without either counts as found only
+
+- directly before or after a part of the same reply that was found, or
+- if nobody but the asker had written there, and no later button says that it is another reply's.
+
+Two faults remain possible. A part without buttons that was posted just before a crash, in a place
+where others write, is shown twice if the adapter comes back after Discord has forgotten its nonce.
+And if Discord refused the buttons of two replies with the same text to the same person, and the
+first of them was shown after the second question, a crash before the second is shown leaves that
+one out.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bots.discord.buttons import UNFINISHED, marks_on
+from bots.discord.payloads import Json, author_of, id_of, referred_by
+
+_SYSTEM: Final = frozenset({18, 21})
+"""What Discord says in the name of whoever opens a thread."""
+
+Whose = Literal["ours", "another's", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A part that is looked for: the reply's prompt, its asker, its question, all its parts."""
+
+    prompt: str
+    owner: int
+    question: int
+    texts: tuple[str, ...]
+    index: int
+
+
+@dataclass(slots=True)
+class _Own:
+    """A message of the bot; `number` is the part of the reply that it shows, if that is known."""
+
+    message: Json
+    whose: Whose
+    with_buttons: bool
+    refers: bool
+    alone: bool
+    number: int | None = None
+
+
+def found_in(messages: list[Json], wanted: Wanted, me: int) -> Json | None:
+    """The message of a part in one channel; `messages` also holds what was there before."""
+    own = _own(messages, wanted, me)
+    for at, one in enumerate(own):
+        if one.whose == "open" and one.alone and _is_free(own, at):
+            one.number = _next_with(own, _text(one.message), wanted.texts)
+    for step in (-1, 1):
+        for at in range(len(own))[::step]:
+            _follow(own, at, step, wanted.texts)
+    return next((one.message for one in own if one.number == wanted.index), None)
+
+
+def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
+    found: list[_Own] = []
+    alone = True
+    for message in messages:
+        author = author_of(message)
+        if author != me:
+            alone = alone and (author == wanted.owner or not _is_person(message))
+            continue
+        if id_of(message) <= wanted.question or message.get("type") in _SYSTEM:
+            continue
+        marks = marks_on(message)
+        refers = referred_by(message)
+        one = _Own(message, "open", bool(marks), refers != 0, alone)
+        if marks:
+            ours = any(mark.prompt == wanted.prompt for mark in marks)
+            one.whose = "ours" if ours else "another's"
+            growing = any(mark.kind in UNFINISHED for mark in marks)
+            one.number = len(wanted.texts) - 1 if ours and not growing else None
+        elif refers:
+            one.whose = "ours" if refers == wanted.question else "another's"
+            same = one.whose == "ours" and _text(message) == wanted.texts[0]
+            one.number = 0 if same else None
+        found.append(one)
+    return found
+
+
+def _is_free(own: list[_Own], at: int) -> bool:
+    """Whether no neighbour says that a message without buttons belongs to another reply."""
+    after = next((one for one in own[at + 1 :] if one.whose != "open"), None)
+    if after is not None and after.whose == "another's" and after.with_buttons and not after.refers:
+        return False  # the last part of another reply, whose parts come before it
+    before = next((one for one in reversed(own[:at]) if one.whose != "open"), None)
+    # The first part of another reply, whose parts come after it.
+    return before is None or before.whose == "ours" or before.with_buttons
+
+
+def _next_with(own: list[_Own], text: str, texts: tuple[str, ...]) -> int | None:
+    """The first part with this text that no message shows yet."""
+    taken = {one.number for one in own}
+    found = (n for n, part in enumerate(texts) if part and part == text and n not in taken)
+    return next(found, None)
+
+
+def _follow(own: list[_Own], at: int, step: int, texts: tuple[str, ...]) -> None:
+    """Numbers the message beside one whose number is known, if it is the part beside it."""
+    number, beside = own[at].number, at + step
+    if number is None or not 0 <= beside < len(own) or not 0 <= number + step < len(texts):
+        return
+    neighbour = own[beside]
+    if neighbour.whose == "open" and _text(neighbour.message) == texts[number + step]:
+        neighbour.number = number + step
+
+
+def _text(message: Json) -> str:
+    return str(message.get("content") or "").strip()
+
+
+def _is_person(message: Json) -> bool:
+    author = message.get("author")
+    return not (isinstance(author, dict) and author.get("bot")) and not message.get("webhook_id")

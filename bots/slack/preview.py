@@ -1,0 +1,263 @@
+"""One growing answer in Slack: a native stream, or a message that is edited.
+
+It becomes the first part of the answer. It must never be left as it is: `finish` completes it, also
+one that a process before this one began. What it shows of a text never exceeds one part.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bots.parts import first_part_of
+from bots.platform import Part
+from bots.slack.answer_blocks import (
+    PART_CHARS,
+    SHAPE,
+    buttons_of,
+    message_of,
+    metadata_of,
+    preview_of,
+)
+from bots.slack.api import (
+    CALL_ERRORS,
+    NO_STREAM,
+    NOT_THERE,
+    code_of,
+    is_refusal,
+    lacks_method,
+    wait_of,
+)
+from bots.slack.markup import defanged, escaped, escaped_within
+from shared.messages import Address
+
+UPDATE_EVERY_S: Final = 1.2
+"""`chat.update` is in Slack's tier 3: 50 a minute."""
+
+APPEND_EVERY_S: Final = 0.6
+"""`chat.appendStream` is in tier 4: 100 a minute."""
+
+NO_NATIVE: Final = frozenset(
+    {"unknown_method", "missing_recipient_team_id", "missing_recipient_user_id", "not_allowed",
+     "feature_not_enabled", "method_not_supported_for_channel_type", "invalid_arguments",
+     "channel_type_not_supported", "missing_scope"}
+)  # fmt: skip
+"""Native streams do not work here: the answer is shown by edits instead."""
+
+
+class Live:
+    """What is shown of one answer so far."""
+
+    def __init__(
+        self,
+        client: AsyncWebClient,
+        prompt_id: str,
+        address: Address,
+        *,
+        native: bool,
+        known: frozenset[str],
+        now: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._prompt_id = prompt_id
+        self._channel = address.get("channel", "")
+        self._thread = address.get("thread_ts", "")
+        self._user = address.get("user", "")
+        self._team = address.get("team", "")
+        self._known = known
+        self._now = now
+        self._next = 0.0
+        self.native = native
+        self.no_native = False
+        self.ts = ""
+        self.began_s: float | None = None
+        """When its message was posted, by our own clock; None for one of an earlier process."""
+        self._has_text = False
+        self.uncertain = False
+        """A call was made whose end is not known: a message may stand there."""
+        self.refused = False
+        """Slack does not take it as it is: nothing more is shown before the answer."""
+        self._streamed: str | None = None
+        """What the stream holds, as Slack counts it; None where that is not known."""
+
+    @classmethod
+    def found(
+        cls, client: AsyncWebClient, part: Part, ts: str, *, native: bool, now: Callable[[], float]
+    ) -> "Live":
+        """What a process before this one left unfinished."""
+        address = part.reply.address
+        live = cls(client, part.reply.prompt_id, address, native=native, known=frozenset(), now=now)
+        live.ts = ts
+        return live
+
+    async def show(self, text: str) -> None:
+        """Shows more, unless it is too early for that.
+
+        Raises:
+            slack_sdk and aiohttp errors: as the client does.
+        """
+        if self._now() < self._next or self.uncertain or self.refused:
+            return
+        self._has_text = True
+        await self._show(text)
+
+    async def explain(self, status: str) -> None:
+        """Says why there is no text yet, until there is some. Raises as `show` does.
+
+        What a stream showed cannot be taken back, so this answer is shown by edits.
+        """
+        if not self._has_text and not self.uncertain and not self.refused:
+            self.native = False
+            await self._show(f"_{status}_")
+
+    async def _show(self, text: str) -> None:
+        try:
+            if self.native:
+                await self._stream(text)
+            else:
+                await self._edit(text)
+        except CALL_ERRORS as error:
+            code, wait_s = code_of(error), wait_of(error)
+            if not code and wait_s is None and not lacks_method(error):
+                raise  # leaves `uncertain` as the call set it
+            # Slack said no: nothing happened.
+            self.uncertain = False
+            if wait_s is not None:
+                self._next = self._now() + wait_s
+                return
+            if self.native and not self.ts and (code in NO_NATIVE or lacks_method(error)):
+                self.native, self.no_native = False, True
+            elif self.native and code in {*NO_STREAM, "msg_too_long"}:
+                self.native = False  # expired, or stopped by its reader: goes on by edits
+                self._next = self._now() + UPDATE_EVERY_S
+            else:
+                self.refused = is_refusal(error)
+                raise
+
+    async def _edit(self, text: str) -> None:
+        shown = await first_part_of(SHAPE, text, room=PART_CHARS)
+        if not shown:
+            return
+        message = preview_of(self._prompt_id, shown, self._user)
+        self._next = self._now() + UPDATE_EVERY_S
+        if self.ts:
+            await self._client.chat_update(channel=self._channel, ts=self.ts, **message)
+            return
+        self.uncertain = True
+        response = await self._client.chat_postMessage(
+            channel=self._channel,
+            thread_ts=self._thread or None,
+            unfurl_links=False,
+            unfurl_media=False,
+            **message,
+        )
+        self._posted(response)
+
+    async def _stream(self, text: str) -> None:
+        beginning = defanged(text[:PART_CHARS], self._known, growing=True)
+        whole = escaped_within(beginning, PART_CHARS)
+        sent = self._streamed or ""
+        # A text that began anew, after a model's failure, cannot be taken back from a stream: it
+        # waits for the end, where the message is edited.
+        if not whole.startswith(sent) or len(whole) == len(sent) or not whole.strip():
+            return
+        self._next = self._now() + APPEND_EVERY_S
+        if self.ts:
+            self._streamed = None
+            await self._client.chat_appendStream(
+                channel=self._channel, ts=self.ts, markdown_text=whole[len(sent) :]
+            )
+            self._streamed = whole
+            return
+        self.uncertain = True
+        response = await self._client.chat_startStream(
+            channel=self._channel,
+            thread_ts=self._thread,
+            markdown_text=whole,
+            recipient_team_id=self._team,
+            recipient_user_id=self._user,
+        )
+        self._streamed = whole
+        self._posted(response)
+
+    def _posted(self, response: Any) -> None:
+        self.ts = str(response["ts"])
+        self.began_s = self._now()
+        # Of a direct message that was opened by a user's id, the channel is known only now.
+        self._channel = str(response.get("channel") or self._channel)
+        self.uncertain = False
+
+    def shown_for_s(self, wall_s: float) -> float:
+        """How long its message has been there, at a time by everybody's clock."""
+        if not self.ts:
+            return 0.0
+        if self.began_s is None:
+            return wall_s - float(self.ts)
+        return self._now() - self.began_s
+
+    async def finish(self, part: Part) -> str | None:
+        """Makes it the answer's first part and returns the ts; None: the answer has to be posted.
+
+        A repeat is harmless. Raises as the client does.
+        """
+        if not self.ts:
+            return None
+        if self.native and await self._end_stream(part):
+            return self.ts
+        try:
+            await self._client.chat_update(channel=self._channel, ts=self.ts, **message_of(part))
+        except SlackApiError as error:
+            if not is_refusal(error):
+                raise
+            # Half an answer must not stand beside the whole one.
+            await self.remove()
+            return None
+        return self.ts
+
+    async def _end_stream(self, part: Part) -> bool:
+        """Ends the stream with the rest of the part; False where it has to be edited instead."""
+        whole = escaped(defanged(part.text, self._known))
+        fits = self._streamed is not None and whole.startswith(self._streamed)
+        # Final only with the whole text: a crash before the edit leaves half an answer.
+        ending: dict[str, Any] = {
+            "metadata": metadata_of(part, final=fits),
+            "session_status": "active",
+        }
+        if fits and self._streamed is not None:
+            ending["markdown_text"] = whole[len(self._streamed) :] or None
+            ending["blocks"] = buttons_of(part) or None
+        try:
+            await self._client.chat_stopStream(channel=self._channel, ts=self.ts, **ending)
+        except SlackApiError as error:
+            if not is_refusal(error):
+                raise
+            fits = False
+            if code_of(error) not in NO_STREAM:
+                # It may be for an argument, and a stream that goes on cannot be edited.
+                await self._refusal(self._client.chat_stopStream(channel=self._channel, ts=self.ts))
+        self.native = False
+        return fits
+
+    async def remove(self) -> bool:
+        """Takes it away; False if Slack refuses that. Raises as the client does in an outage."""
+        if not self.ts:
+            return True
+        if self.native:
+            await self._refusal(self._client.chat_stopStream(channel=self._channel, ts=self.ts))
+            self.native = False
+        refusal = await self._refusal(self._client.chat_delete(channel=self._channel, ts=self.ts))
+        if refusal in {"", NOT_THERE}:
+            self.ts = ""
+        return not self.ts
+
+    @staticmethod
+    async def _refusal(call: Awaitable[object]) -> str:
+        """Makes a call; the code if Slack refuses it, empty if it did it."""
+        try:
+            await call
+        except SlackApiError as error:
+            if not is_refusal(error):
+                raise
+            return code_of(error)
+        return ""

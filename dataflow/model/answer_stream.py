@@ -1,0 +1,180 @@
+"""One streamed answer, from the bytes of an endpoint to the text that people see.
+
+What goes wrong is a `ModelError`. A shape that no endpoint should send is skipped, and never fails.
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Final
+
+import httpx2
+import openai
+
+from dataflow.model.body import Body
+from dataflow.model.chunk_fields import (
+    Chunk,
+    Other,
+    error_in,
+    is_broken_off,
+    is_of_other_api,
+    piece_of,
+)
+from dataflow.model.errors import ModelError
+from dataflow.model.framing import Records, is_done
+from dataflow.model.openai_errors import RAISED, reported, translated
+from dataflow.model.reasoning import Shown, Thoughts
+from dataflow.model.usage import usage_of
+from shared.messages import Usage
+from shared.text import Joining
+
+DRAIN_S: Final = 0.1
+"""For the few bytes after the last record. Read to its end, a connection can be used again."""
+
+
+class Chunks:
+    """One call, up to its last chunk or until it is hung up."""
+
+    def __init__(self, client: openai.AsyncOpenAI, body: bytes | Body) -> None:
+        self._client = client
+        self._body = body
+        self._stream: openai.AsyncStream[object] | None = None
+        self._records = Records()
+        self._joining = Joining()
+        self._thoughts = Thoughts()
+        self._texts: AsyncGenerator[Shown, None] | None = None
+        self._first: Shown | None = None
+        self._apart_chars = 0
+        self.finish: str | None = None
+        """Why the answer ended; None before that."""
+        self.other: Other = ""
+        """What the answer holds that cannot be shown."""
+        self.usage: Usage | None = None
+
+    @property
+    def thought_chars(self) -> int:
+        """Characters of thoughts, which nobody is shown."""
+        return self._apart_chars + self._thoughts.hidden_chars
+
+    async def send(self) -> None:
+        """Sends the request and waits until the endpoint takes it.
+
+        Raises:
+            ModelError: it was refused, or did not arrive.
+        """
+        # With a length it is not sent in HTTP's chunks, which some servers refuse.
+        size = len(self._body) if isinstance(self._body, bytes) else self._body.size_bytes
+        try:
+            # The client's own `chat.completions.create` takes 10 ms of CPU for a call with some
+            # history; this is the same request without its checks of every message.
+            self._stream = await self._client.post(
+                _chat_completions(self._client.base_url),
+                content=self._body,
+                options={"headers": {"Content-Length": str(size)}},
+                cast_to=object,
+                stream=True,
+                stream_cls=openai.AsyncStream[object],
+            )
+        except RAISED as error:
+            raise translated(error) from error
+
+    async def until_text(self, on_thought: Callable[[], None]) -> None:
+        """Reads up to the first text; `on_thought` is called for thoughts before it.
+
+        Raises:
+            ModelError: nothing was shown, so another try shows nothing twice.
+        """
+        if self._stream is None:
+            return
+        self._texts = self._read(self._stream.response, on_thought)
+        self._first = await anext(self._texts, None)
+        if self._first is None and is_broken_off(self.finish):
+            raise ModelError("cut", "the stream ended before its first text")
+
+    async def __aiter__(self) -> AsyncIterator[Shown]:
+        if self._first is None or self._texts is None:
+            return
+        yield self._first
+        async for shown in self._texts:
+            yield shown
+
+    async def aclose(self) -> None:
+        """Hangs up, so that a stopped answer costs nothing more."""
+        if self._stream is not None:
+            await self._stream.close()
+        if self._texts is not None:
+            await self._texts.aclose()
+
+    async def _read(
+        self, response: httpx2.Response, on_thought: Callable[[], None]
+    ) -> AsyncGenerator[Shown, None]:
+        try:
+            async for chunk in self._chunks(response):
+                self.usage = usage_of(chunk, self.usage)
+                piece = piece_of(chunk)
+                self.other = piece.other or self.other
+                if piece.thoughts:
+                    self._apart_chars += piece.thoughts
+                    on_thought()
+                self.finish = piece.finish or self.finish
+                if piece.text:
+                    shown = self._thoughts.add(self._joining.add(piece.text))
+                    if shown.text or shown.starts_over:
+                        yield shown
+                    elif self._thoughts.thinking:
+                        on_thought()
+        except RAISED as error:
+            raise translated(error) from error
+        if self.finish is None:
+            return
+        for last in (self._thoughts.add(self._joining.end()), self._thoughts.end()):
+            if last.text or last.starts_over:
+                yield last
+
+    async def _chunks(self, response: httpx2.Response) -> AsyncIterator[Chunk]:
+        """The chunks of the response, up to the record that says it is complete."""
+        pieces = response.aiter_bytes()
+        async for piece in pieces:
+            for document in self._records.add(piece):
+                if is_done(document):
+                    self.finish = self.finish or "stop"
+                    await _drain(pieces)
+                    return
+                for chunk in self._chunks_in(document):
+                    yield chunk
+        for document in self._records.end():
+            if is_done(document):
+                self.finish = self.finish or "stop"
+                return
+            for chunk in self._chunks_in(document):
+                yield chunk
+
+    def _chunks_in(self, document: str) -> list[Chunk]:
+        found = json.loads(document)
+        chunks = [chunk for chunk in _listed(found) if isinstance(chunk, dict)]
+        for chunk in chunks:
+            if (error := error_in(chunk)) is not None:
+                raise reported(error)
+            if not isinstance(chunk.get("choices"), list) and (
+                self._records.whole or is_of_other_api(chunk)
+            ):
+                raise ModelError("not openai", "JSON, but no completion")
+        return chunks
+
+
+async def _drain(pieces: AsyncIterator[bytes]) -> None:
+    with contextlib.suppress(TimeoutError, *RAISED):
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in pieces:
+                pass
+
+
+@functools.lru_cache(maxsize=64)
+def _chat_completions(base_url: httpx2.URL) -> str:
+    return str(base_url.join("chat/completions"))
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]

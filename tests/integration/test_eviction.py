@@ -1,0 +1,187 @@
+"""Conversations that nobody touches leave memory for the disk, and come back with the next word."""
+
+import asyncio
+import shutil
+import sqlite3
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dataflow.eviction.store import ASIDE, FILE
+from dataflow.recovery_store import CACHE_PAGES, PARTITIONS, recovery_store
+from ops.nats_server import NatsServer
+from ops.ports import free_port
+from shared.bus import Bus
+from shared.connection import CLOSED_EXIT_CODE
+from tests.fakes.model import FakeModel
+from tests.running import Running, answer_to, dataflow, question
+
+REST_S = 2
+PEOPLE = ("ada", "bob", "eve")
+
+
+class Flow:
+    """A flow whose conversations rest soon, and the counts that it serves."""
+
+    def __init__(self, nats: NatsServer, home: Path, model: FakeModel) -> None:
+        self.port = free_port()
+        self.recovery = home / "dataflow" / "recovery"
+        self.running: Running = dataflow(
+            home, nats.url, model.base_url,
+            THREADWAX_REST_AFTER_S=str(REST_S), THREADWAX_HTTP_PORT=str(self.port),
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        self.running.log.unlink(missing_ok=True)
+        self.running.start()
+        await self.running.ready()
+
+    def _read(self) -> str:
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read(), "utf-8")
+
+    async def count(self, name: str) -> float:
+        metrics = await asyncio.to_thread(self._read)
+        return next(float(line.split()[1]) for line in metrics.splitlines()
+                    if line.startswith(f"threadwax_{name} "))  # fmt: skip
+
+    async def until_all_rest(self) -> None:
+        async with asyncio.timeout(30):
+            while await self.count("conversations_in_memory"):
+                await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def flow(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> AsyncIterator[Flow]:
+    flow = Flow(nats, tmp_path / "home", fake_model)
+    await flow.start()
+    yield flow
+    flow.running.kill()
+
+
+async def everybody_says(bus: Bus, model: FakeModel, number: int) -> None:
+    """And each request holds what this user said before."""
+    for name in PEOPLE:
+        await answer_to(bus, question(name, number, f"{name} {number}"))
+        contents = [message["content"] for message in model.requests[-1]["messages"]]
+        assert contents[1::2] == [f"{name} {n}" for n in range(number + 1)]
+
+
+async def test_a_conversation_leaves_memory_and_comes_back(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """Twice, so that what rests is renewed."""
+    for number in range(3):
+        await everybody_says(bus, fake_model, number)
+        await flow.until_all_rest()
+    assert await flow.count("conversations_restored_total") == 2 * len(PEOPLE)
+
+
+async def test_what_rests_outlives_a_kill_and_a_restart(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """Killed while all rest, and again just after they came back."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    flow.running.kill()
+    await flow.start()
+    await everybody_says(bus, fake_model, 1)
+    flow.running.kill()
+    await flow.start()
+    await everybody_says(bus, fake_model, 2)
+    await flow.until_all_rest()
+    assert await flow.running.stop() == 0
+
+
+async def test_without_its_recovery_store_what_rests_is_not_used(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """Else every event would be read a second time onto what already holds it."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    assert await flow.running.stop() == 0
+    for part in flow.recovery.glob("*.sqlite3*"):
+        part.unlink()
+    await flow.start()
+    await everybody_says(bus, fake_model, 1)
+
+
+async def test_a_lost_data_folder_is_rebuilt(flow: Flow, bus: Bus, fake_model: FakeModel) -> None:
+    """What rested comes back from the stream and the journal."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    assert await flow.running.stop() == 0
+    shutil.rmtree(flow.recovery)
+    await flow.start()
+    await everybody_says(bus, fake_model, 1)
+
+
+async def test_a_damaged_file_is_set_aside_with_its_store(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """One message; then everything is read again from the stream, and nothing is forgotten."""
+    await everybody_says(bus, fake_model, 0)
+    assert await flow.running.stop() == 0
+    (flow.recovery / FILE).write_bytes(b"no database " * 1000)
+    await flow.start()
+    assert "is broken (at_rest.db: file is not a database" in flow.running.log.read_text()
+    aside = flow.recovery.with_name("recovery.broken-1")
+    assert (aside / FILE).read_bytes() == b"no database " * 1000
+    await everybody_says(bus, fake_model, 1)
+
+
+async def test_damage_that_is_found_later_ends_the_process_and_loses_nothing(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """The first page is whole, so that it starts; the next process has everything again."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    assert await flow.running.stop() == 0
+    file = flow.recovery / FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    await flow.start()
+    assert flow.running.process is not None
+    asked = question("ada", 1, "ada 1")
+    answer = asyncio.create_task(answer_to(bus, asked))
+    assert await asyncio.to_thread(flow.running.process.wait, 60) == CLOSED_EXIT_CODE
+    assert "set aside as recovery.broken-1" in flow.running.log.read_text()
+    assert "Traceback" not in flow.running.log.read_text()
+    await flow.start()
+    assert (await answer).outcome == "answered"
+    contents = [message["content"] for message in fake_model.requests[-1]["messages"]]
+    assert contents[1::2] == ["ada 0", "ada 1"]
+
+
+def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None:
+    """Bytewax opens the files, so they have to say so themselves."""
+    store = recovery_store(tmp_path)
+    parts = sorted(store.glob("*.sqlite3"))
+    assert len(parts) == PARTITIONS
+    for part in parts:
+        with closing(sqlite3.connect(part)) as connection:
+            (pages,) = connection.execute("PRAGMA cache_size").fetchone()
+        assert pages == CACHE_PAGES
+
+
+async def test_a_conversation_of_a_later_version_ends_nobody_elses_flow(
+    flow: Flow, bus: Bus, fake_model: FakeModel
+) -> None:
+    """Its memory begins again, its file is kept, and others are answered as before."""
+    await everybody_says(bus, fake_model, 0)
+    await flow.until_all_rest()
+    later = b'{"v": 2, "memory": "of another shape"}'
+    with closing(sqlite3.connect(flow.recovery / FILE)) as file, file:
+        file.execute("UPDATE conversations SET saved = ? WHERE user LIKE '%ada'", (later,))
+    assert await answer_to(bus, question("ada", 1, "hello again"))
+    assert len(fake_model.requests[-1]["messages"]) == 2
+    assert await answer_to(bus, question("bob", 1, "and me?"))
+    assert len(fake_model.requests[-1]["messages"]) == 4
+    (kept,) = (flow.recovery / ASIDE).iterdir()
+    assert kept.read_bytes() == later
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "its memory begins again" in flow.running.log.read_text()

@@ -1,0 +1,127 @@
+"""What an adapter remembers has a limit in number or in time, and the newest is never forgotten."""
+
+import ctypes
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bots.discord import store as discord_memory
+from bots.discord.store import Memory
+from bots.slack.access import NOBODY, Person, person_of
+from bots.slack.remembered import Remembered
+from shared.messages import Place
+from shared.recent import Seen
+from tests.running import ROOT
+
+
+def test_the_newest_ids_are_known_and_at_most_twice_as_many() -> None:
+    """Whatever the number that came before."""
+    seen: Seen[int] = Seen(100)
+    for number in range(1000):
+        seen.add(number)
+        newest = range(max(0, number - 99), number + 1)
+        assert all(one in seen for one in newest)
+        assert number + 1 not in seen
+        assert len(seen) <= 200
+
+
+def test_an_id_that_comes_again_is_a_new_one() -> None:
+    """Otherwise it would go with those that it came with first."""
+    seen: Seen[str] = Seen(2)
+    for name in ("a", "b", "a", "c", "d"):
+        seen.add(name)
+    assert "a" in seen
+
+
+def test_what_slack_said_goes_when_there_is_too_much() -> None:
+    """The newest half is always there."""
+    remembered: Remembered[int] = Remembered(lambda: 0.0, keep=10)
+    for number in range(100):
+        remembered.put(number, "T1", str(number))
+        assert len(remembered) <= 10
+        newest = range(max(0, number - 4), number + 1)
+        assert all(remembered.get("T1", str(one)) == one for one in newest)
+
+
+@pytest.mark.parametrize("looked_after_s", [(), (5.0,), (0.2, 5.0)])
+@pytest.mark.parametrize("put_at_s", [0.0, 5.0, 9.9, 35.0])
+def test_what_slack_said_is_believed_for_a_while(
+    put_at_s: float, looked_after_s: tuple[float, ...]
+) -> None:
+    """At least for half of the time and never longer, whoever looks meanwhile."""
+    clock = [0.0]
+    remembered: Remembered[int] = Remembered(lambda: clock[0], seconds=20.0)
+    clock[0] = put_at_s
+    remembered.put(1, "T1", "U1")
+    for after_s in (*looked_after_s, 9.9):
+        clock[0] = put_at_s + after_s
+        assert remembered.get("T1", "U1") == 1
+    clock[0] = put_at_s + 20.0
+    assert remembered.get("T1", "U1") is None
+    assert len(remembered) == 0
+
+
+def test_what_slack_says_anew_counts() -> None:
+    """Also of what was remembered long before."""
+    now = 0.0
+    remembered: Remembered[int] = Remembered(lambda: now, seconds=20.0)
+    remembered.put(1, "T1", "U1")
+    now = 11.0
+    remembered.put(2, "T1", "U1")
+    assert len(remembered) == 1
+    assert remembered.get("T1", "U1") == 2
+
+
+def test_of_a_person_only_what_is_used_is_kept() -> None:
+    """Slack's answer is full of pictures' addresses."""
+    user = {
+        "id": "U1", "team_id": "T1", "name": "ada", "is_restricted": True, "tz": "Europe/London",
+        "profile": {"display_name": "", "real_name": "Ada L.", "image_512": "https://a.example/1"},
+    }  # fmt: skip
+    assert person_of(user) == Person("Ada L.", "T1", None, stranger=False, guest=True)
+    assert person_of({}) is NOBODY
+
+
+def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest are those that may be deleted or edited."""
+    monkeypatch.setattr(discord_memory, "ASKED_KEPT", 100)
+    memory = Memory(tmp_path / "memory.sqlite")
+    place = Place(platform="discord", channel="1", audience="public")
+    for message in range(1, 641):
+        memory.asked(message, "discord:1", place)
+    known = [message for message in range(1, 641) if memory.asker(message) is not None]
+    assert known == list(range(541, 641))
+    memory.close()
+
+
+MAPPED_APART = """
+import ctypes
+from shared import lifecycle
+
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks",
+                     "uordblks", "fordblks", "keepcost")
+    ]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Mallinfo2
+with lifecycle.imports():
+    pass
+large = bytes(4 << 20)
+del large  # from here on glibc would take what is smaller from the heap
+before = libc.mallinfo2().hblkhd
+read = bytes(256 << 10)
+print(libc.mallinfo2().hblkhd - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="not glibc")
+def test_what_a_socket_is_read_into_stays_out_of_the_heap() -> None:
+    """It would grow by MB an hour, most of it unused."""
+    run = [sys.executable, "-c", MAPPED_APART]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(done.stdout) >= 256 << 10

@@ -1,0 +1,90 @@
+"""Room for bytes: in the order of asking, never too much, and nobody waits for nothing."""
+
+import asyncio
+import random
+
+import pytest
+
+from dataflow.byte_budget import ByteRoom
+from shared.tasks import end
+
+
+async def settle() -> None:
+    """Lets everything run that can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def take(room: ByteRoom, size: int) -> "asyncio.Task[int]":
+    return asyncio.create_task(room.take(size))
+
+
+async def test_room_is_given_in_the_order_of_asking() -> None:
+    """A small wish does not overtake a large one that waits."""
+    room = ByteRoom(10)
+    assert await room.take(6) == 6
+    large, small = take(room, 8), take(room, 2)
+    await settle()
+    assert not large.done()
+    assert not small.done()
+    room.give_back(6)
+    await settle()
+    assert large.done()
+    assert small.done()
+
+
+async def test_more_than_there_is_gets_all_of_it() -> None:
+    room = ByteRoom(10)
+    assert await room.take(1000) == 10
+    room.give_back(10)
+    assert await room.take(10) == 10
+
+
+async def test_who_gives_up_lets_the_next_one_in() -> None:
+    room = ByteRoom(10)
+    await room.take(5)
+    large, small = take(room, 8), take(room, 5)
+    await settle()
+    assert not small.done()
+    await end(large)
+    await settle()
+    assert small.done()
+
+
+async def test_who_gives_up_as_the_turn_comes_gives_the_room_back() -> None:
+    room = ByteRoom(10)
+    await room.take(10)
+    first, second = take(room, 10), take(room, 10)
+    await settle()
+    room.give_back(10)
+    await end(first)
+    await settle()
+    assert second.done()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_nothing_is_lost_or_given_twice(seed: int) -> None:
+    """Many who take, wait, give up and give back by chance."""
+    rng = random.Random(seed)
+    room, held, most = ByteRoom(100), 0, 0
+
+    async def use(size: int) -> None:
+        nonlocal held, most
+        got = await room.take(size)
+        held += got
+        most = max(most, held)
+        try:
+            for _ in range(rng.randint(0, 5)):
+                await asyncio.sleep(0)
+        finally:
+            held -= got
+            room.give_back(got)
+
+    tasks = [asyncio.create_task(use(rng.randint(0, 120))) for _ in range(200)]
+    while any(not task.done() for task in tasks):
+        await asyncio.sleep(0)
+        if rng.random() < 0.3:
+            rng.choice(tasks).cancel()
+    assert most <= 100
+    assert held == 0
+    assert await room.take(100) == 100

@@ -1,0 +1,102 @@
+"""Token estimates and what fits into a window."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow.tokens import (
+    FIRST_RATIO,
+    RATIO_BOUNDS,
+    corrected_ratio,
+    estimated_tokens,
+    newest_in_steps,
+    newest_that_fit,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("é", 1), ("éé", 2), ("abcdé", 2), ("🙂a", 2)],
+)
+def test_an_estimate_counts_four_letters_or_one_other_character(text: str, tokens: int) -> None:
+    assert estimated_tokens(text) == tokens
+
+
+@given(st.text(), st.text())
+def test_an_estimate_grows_with_the_text(one: str, other: str) -> None:
+    """Never less than its parts need together, but for the rounding of one of them."""
+    both = estimated_tokens(one + other)
+    assert max(estimated_tokens(one), estimated_tokens(other)) <= both
+    assert both <= estimated_tokens(one) + estimated_tokens(other) <= both + 1
+
+
+@given(st.floats(*RATIO_BOUNDS), st.integers(1, 10**6), st.integers(1, 10**6))
+def test_a_ratio_moves_towards_what_was_counted_and_stays_in_bounds(
+    ratio: float, estimated: int, counted: int
+) -> None:
+    """A provider that counts nonsense cannot carry it away."""
+    low, high = RATIO_BOUNDS
+    seen = min(max(counted / estimated, low), high)
+    new = corrected_ratio(ratio, estimated=estimated, counted=counted)
+    assert low <= new <= high or new == pytest.approx(ratio)
+    assert abs(new - seen) <= abs(ratio - seen) + 1e-9
+
+
+def test_repeated_reports_are_believed() -> None:
+    """After twenty replies that took twice the estimate, twice the estimate is assumed."""
+    ratio = FIRST_RATIO
+    for _ in range(20):
+        ratio = corrected_ratio(ratio, estimated=100, counted=200)
+    assert ratio == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("estimated", "counted"), [(0, 10), (10, 0), (-1, 5), (5, -1)])
+def test_a_report_of_nothing_changes_nothing(estimated: int, counted: int) -> None:
+    assert corrected_ratio(1.7, estimated=estimated, counted=counted) == 1.7
+
+
+@pytest.mark.parametrize(
+    ("costs", "room", "fitting"),
+    [
+        ([], 10, 0),
+        ([1, 2, 3], 6, 3),
+        ([1, 2, 3], 5, 2),
+        ([1, 2, 3], 3, 1),
+        ([1, 2, 3], 2, 0),
+        ([1, 9, 1], 5, 1),  # not the first one too, though it would fit
+        ([1], -1, 0),
+    ],
+)
+def test_the_newest_are_kept_without_leaving_one_out(
+    costs: list[int], room: int, fitting: int
+) -> None:
+    assert newest_that_fit(costs, room) == fitting
+
+
+@given(st.lists(st.integers(0, 100)), st.integers(0, 1000))
+def test_as_many_as_possible_are_kept(costs: list[int], room: int) -> None:
+    """What is kept fits, and one more would not."""
+    fitting = newest_that_fit(costs, room)
+    assert sum(costs[len(costs) - fitting :]) <= room
+    if fitting < len(costs):
+        assert sum(costs[len(costs) - fitting - 1 :]) > room
+
+
+@given(st.lists(st.integers(1, 100)), st.integers(0, 1000), st.integers(1, 500))
+def test_what_is_kept_in_steps_fits(costs: list[int], room: int, step: int) -> None:
+    """At most a step and one cost less than would fit; all of it if it does; some if one does."""
+    fitting, most = newest_in_steps(costs, room, step), newest_that_fit(costs, room)
+    kept = sum(costs[len(costs) - fitting :])
+    assert kept <= room
+    assert (fitting > 0) == (most > 0)
+    assert (fitting == len(costs)) == (sum(costs) <= room)
+    assert fitting == most or kept > room - step - max(costs)
+
+
+@given(st.lists(st.integers(5, 20), min_size=200, max_size=200), st.integers(100, 500))
+def test_the_first_one_kept_moves_once_a_step(costs: list[int], room: int) -> None:
+    """While one after another is added at the end."""
+    step = room // 2
+    firsts = [n - newest_in_steps(costs[:n], room, step) for n in range(1, len(costs) + 1)]
+    assert firsts == sorted(firsts)
+    assert len(set(firsts)) <= (sum(costs) - room) // step + 3
