@@ -25,7 +25,7 @@ GUESTS_SUBJECT: Final = "prompts.guest"
 """Where the server itself puts the requests of clients without credentials. No client may publish
 there, so what arrives is attested. Two tokens: the stream of events takes three."""
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9-]")
+_ESCAPED: Final = re.compile(r"[^A-Za-z0-9-]+")
 _TOKEN: Final = re.compile(rf"(?:[A-Za-z0-9-]|_[0-9A-F]{{2}}){{1,{TOKEN_LENGTH_LIMIT}}}")
 _PLATFORM: Final = re.compile(r"[a-z][a-z0-9]{0,31}")
 _USER: Final = re.compile(rf"({_PLATFORM.pattern}):({_TOKEN.pattern})")
@@ -51,9 +51,7 @@ def encoded(name: str) -> str:
     if len(name) > TOKEN_LENGTH_LIMIT:
         raise BadName(_TOO_LONG)
     try:
-        token = "".join(
-            c if _PLAIN.fullmatch(c) else "".join(f"_{b:02X}" for b in c.encode()) for c in name
-        )
+        token = _ESCAPED.sub(lambda found: "".join(f"_{b:02X}" for b in found[0].encode()), name)
     except UnicodeEncodeError as error:
         raise BadName("a name must be valid Unicode") from error
     if len(token) > TOKEN_LENGTH_LIMIT:

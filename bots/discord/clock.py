@@ -32,15 +32,19 @@ class DiscordClock:
     ) -> None:
         self._monotonic = monotonic
         self._local = local
+        self._date: str | None = None
         self._by_date: float | None = None
         self._by_id: float | None = None
 
     def saw_date(self, header: str | None) -> None:
         """Takes the `Date` of a response that has just come."""
+        if header == self._date:
+            return  # the same second: its first response tells the time best
         try:
             then = parsedate_to_datetime(header or "")
         except ValueError:
             return
+        self._date = header
         self._by_date = then.replace(tzinfo=then.tzinfo or UTC).timestamp() - self._monotonic()
 
     def saw_id(self, snowflake: int) -> None:

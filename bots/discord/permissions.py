@@ -47,7 +47,11 @@ def past_is_shared(channel: discord.abc.GuildChannel) -> bool:
         return False
     if everyone.permissions.administrator:
         return True
-    pairs = {who.id: pair for who, pair in channel.overwrites.items()}
+    overwrites = channel.overwrites
+    denied = any(pair.read_message_history is False for pair in overwrites.values())
+    if everyone.permissions.read_message_history and not denied:
+        return True  # the ordinary case: everybody may read it, and nothing takes that away
+    pairs = {who.id: pair for who, pair in overwrites.items()}
     none = discord.PermissionOverwrite()
     known = {role.id for role in guild.roles}
     roles = {
@@ -56,7 +60,7 @@ def past_is_shared(channel: discord.abc.GuildChannel) -> bool:
         if role.id != everyone.id and not role.permissions.administrator
     }
     personal = {Personal()}
-    for who, pair in channel.overwrites.items():
+    for who, pair in overwrites.items():
         if who.id in known:
             continue
         if getattr(who, "type", None) is discord.Role:  # the worst that this role may grant

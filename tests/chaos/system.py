@@ -207,6 +207,7 @@ class System:
             "SLACK_APP_TOKEN": APP_TOKEN,
             **self.discord.env,
             "DISCORD_NEW_MESSAGE_AFTER_S": "0.5",
+            "SLACK_NEW_MESSAGE_AFTER_S": "0.5",
             "DISCORD_API_URL": proxies["discord-api"].url(self.discord.api_url),
         }
         if self.can_step_clocks:
