@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nats.aio.msg import Msg
 
-from dataflow.model.waiting import sentence
+from dataflow.model.status import sentence
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.messages import Partial
