@@ -29,7 +29,7 @@ PREVIEWS_AFTER_S: Final = 0.25
 whole so soon is posted at once."""
 
 
-class Misconfigured(Exception):  # noqa: N818
+class Misconfigured(Exception):
     """A token or a permission that only a person can fix; the text says how."""
 
 

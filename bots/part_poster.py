@@ -49,7 +49,7 @@ class PartEnd(Enum):
     """A dead letter: nothing more of this reply can be shown."""
 
 
-class _TooOld(Exception):  # noqa: N818
+class _TooOld(Exception):
     """No platform took a part for a day."""
 
 

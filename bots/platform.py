@@ -44,7 +44,7 @@ class PostError(Exception):
     """A part could not be posted."""
 
 
-class Later(PostError):  # noqa: N818  (named by what the caller does next)
+class Later(PostError):
     """Try again after `wait_s` seconds: a rate limit, an outage, a response that never came.
 
     `maybe_posted`: the platform may have taken the part anyway, so look before posting it again.
@@ -60,15 +60,15 @@ class Later(PostError):  # noqa: N818  (named by what the caller does next)
         self.refused = refused
 
 
-class Never(PostError):  # noqa: N818  (named by what the caller does next)
+class Never(PostError):
     """The platform refuses this text itself: say so once in plain words instead."""
 
 
-class Gone(PostError):  # noqa: N818  (named by what the caller does next)
+class Gone(PostError):
     """The place or the person is no longer there: nobody can be told."""
 
 
-class Forbidden(PostError):  # noqa: N818  (named by what the caller does next)
+class Forbidden(PostError):
     """The bot may not speak there: tell the operator, not the user."""
 
 

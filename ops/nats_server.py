@@ -38,7 +38,7 @@ POLL_S: Final = 0.01
 ORPHAN_DEADLINE_S: Final = 5.0
 
 
-class DidNotStart(Exception):  # noqa: N818
+class DidNotStart(Exception):
     """The server ended or hung at its start; the text says what it logged last."""
 
 

@@ -28,7 +28,7 @@ PIECE_BYTES: Final = 512 << 10
 PIECES_HEADER: Final = "Threadwax-Pieces"
 
 
-class NoRoom(Exception):  # noqa: N818
+class NoRoom(Exception):
     """The store of files is full, for everybody or for this user: go on without the file."""
 
 
@@ -83,7 +83,7 @@ async def _take_back(bus: Bus, subjects: list[str]) -> None:
             await bus.js.publish(subject, b"")
 
 
-class TooLarge(Exception):  # noqa: N818
+class TooLarge(Exception):
     """The file is larger than the caller has room for."""
 
 

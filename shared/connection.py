@@ -57,7 +57,7 @@ _CONNECT_S: Final = 2
 _CANCEL_AGAIN_S: Final = 0.5
 
 
-class Unavailable(Exception):  # noqa: N818
+class Unavailable(Exception):
     """NATS cannot do it now. Try later: the same id makes a repeat harmless."""
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 
-class CannotListen(OSError):  # noqa: N818  (named by what it is about, as all our errors)
+class CannotListen(OSError):
     """The status cannot be served at this address; the text says what to do."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:

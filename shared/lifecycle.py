@@ -7,13 +7,12 @@ what a person should see. It must never leave a process behind whose supervisor 
 import asyncio
 import contextlib
 import ctypes
-import gc
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -35,25 +34,7 @@ _BY_SIGNAL: Final = 128
 """A shell's exit code for a process that a signal ended, without the signal's number."""
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-_M_MMAP_THRESHOLD: Final = -3  # glibc's malloc.h
-_LARGE_BYTES: Final = 128 * 1024
 _ORPHAN_POLL_S: Final = 1.0
-
-
-@contextlib.contextmanager
-def imports(*, garbage_after: int = 2000) -> Iterator[None]:
-    """Around a service's imports, which garbage collection makes slower by a fifteenth.
-
-    What they leave lives as long as the process and is not looked through any more: that held every
-    thread for 100 to 300 ms now and then. Objects in cycles are looked for after so many new ones;
-    20,000 of them are some 2 MB of an adapter's, strewn over what stays.
-    """
-    _large_buffers_apart()
-    gc.disable()
-    yield
-    gc.freeze()
-    gc.set_threshold(garbage_after, *gc.get_threshold()[1:])
-    gc.enable()
 
 
 def supervised() -> bool:
@@ -157,7 +138,7 @@ async def wait_for_stop() -> str:
         raise
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """The process was told to stop before it could do its work."""
 
 
@@ -174,16 +155,6 @@ async def unless_stopped(stop: asyncio.Task[str], work: Coroutine[Any, Any, T]) 
         await asyncio.wait({working})
         raise Stopped
     return working.result()
-
-
-def _large_buffers_apart() -> None:
-    """Fixes glibc's threshold above which a buffer never lies in the heap, at its own default.
-
-    Else the first large one that is freed raises it, asyncio's 256 KiB for each read then come from
-    the heap, and what lives longer is strewn over it: an adapter grew by 5 MB an hour.
-    """
-    with contextlib.suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def _tell(kind: str, text: str) -> None:

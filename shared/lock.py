@@ -11,7 +11,7 @@ from typing import Final
 _READ_BYTES: Final = 128
 
 
-class Held(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+class Held(Exception):
     """Another process owns it: stop that one, or use another folder. `pid` is 0 if unknown."""
 
     def __init__(self, what: str, path: Path, pid: int) -> None:

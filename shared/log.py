@@ -8,16 +8,10 @@ from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, to_json
 
-# structlog.dev imports rich where it finds it, for tracebacks that are not used here. That is a
-# tenth of the time that a service needs to start.
-_RICH_IS_HERE = "rich" in sys.modules
-if not _RICH_IS_HERE:
-    sys.modules["rich"] = None  # type: ignore[assignment]
-import structlog  # noqa: E402
+from shared.tuning import without
 
-if not _RICH_IS_HERE:
-    del sys.modules["rich"]
-
+with without("rich"):  # structlog.dev would import it, for tracebacks that are not used here
+    import structlog
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _C1: Final = re.compile(rb"\xc2([\x80-\x9f])")

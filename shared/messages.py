@@ -264,7 +264,7 @@ _FIELDS: Final = frozenset(
 )  # fmt: skip
 
 
-class Unreadable(Exception):  # noqa: N818
+class Unreadable(Exception):
     """A stored message that is not an event. `sender` is where to say so, if that could be read."""
 
     def __init__(self, reason: str, sender: Event | None = None) -> None:

@@ -33,7 +33,7 @@ _USER: Final = re.compile(rf"({_PLATFORM.pattern}):({_TOKEN.pattern})")
 _TOO_LONG: Final = f"a name must not take more than {TOKEN_LENGTH_LIMIT} encoded characters"
 
 
-class BadName(ValueError):  # noqa: N818  (named by what it is about, as all our errors)
+class BadName(ValueError):
     """A name that no subject can carry."""
 
 

@@ -21,7 +21,7 @@ _HINT: Final = (
 )
 
 
-class BadAddress(ValueError):  # noqa: N818  (named by what it is about, as all our errors)
+class BadAddress(ValueError):
     """The address cannot be used; the text says why, without the address."""
 
 

@@ -35,7 +35,7 @@ class Fault:
     final: bool = False
 
 
-class UnfitServer(OSError):  # noqa: N818  (named by what it is about, as all our errors)
+class UnfitServer(OSError):
     """A server that must not be used; raised before any credentials are sent to it."""
 
     def __init__(self, fault: Fault) -> None:

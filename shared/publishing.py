@@ -44,7 +44,7 @@ def is_full(error: nats.js.errors.APIError) -> bool:
     )
 
 
-class TooLarge(Exception):  # noqa: N818
+class TooLarge(Exception):
     """The message will never fit."""
 
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
@@ -53,7 +53,7 @@ class TooLarge(Exception):  # noqa: N818
         )
 
 
-class OverQuota(Exception):  # noqa: N818
+class OverQuota(Exception):
     """This user has stored as much as one user may: tell them; trying again soon will not help."""
 
 

@@ -67,7 +67,7 @@ PARTITION_TRANSFORM: Final = (
 """Without token numbers the whole subject is hashed. `.>` is refused with this source (10156)."""
 
 
-class OtherPartitions(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+class OtherPartitions(Exception):
     """The live prompt stream partitions its users in another way: a person has to decide."""
 
     def __init__(self, live: int | None, transform: str) -> None:
@@ -82,7 +82,7 @@ class OtherPartitions(Exception):  # noqa: N818  (named by what it is about, as 
         self.live = live
 
 
-class NotMonitored(Exception):  # noqa: N818
+class NotMonitored(Exception):
     """The server's monitoring does not answer: nothing is known about its durability."""
 
 

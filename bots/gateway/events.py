@@ -53,7 +53,7 @@ _GUESTS_INBOX: Final = re.compile(r"_R_(?:\.[A-Za-z0-9]+)+")
 _GUESTS_TOKEN: Final = names.encoded(GUEST_PREFIX)
 
 
-class Refused(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+class Refused(Exception):
     """The request cannot be answered: tell the asker why, with this code."""
 
     def __init__(self, code: str, reason: str) -> None:

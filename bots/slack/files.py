@@ -86,7 +86,7 @@ class Unread:
         return Attachment(name=self.name, media_type=self.media_type, note=f"{self.why}.")
 
 
-class _NotRead(Exception):  # noqa: N818
+class _NotRead(Exception):
     """Why, in words for a person."""
 
 

@@ -21,7 +21,7 @@ _LONGEST_LINE_BYTES: Final = 4 * TEXT_LIMIT_CHARS + 2
 _READ_BYTES: Final = 1 << 16
 
 
-class TooLong(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+class TooLong(Exception):
     """A line of which no more was kept than shows that it is too long."""
 
 

@@ -52,7 +52,7 @@ DEMO: Final = (
 )
 
 
-class AlreadyOpen(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+class AlreadyOpen(Exception):
     """Another process chats as this user."""
 
 

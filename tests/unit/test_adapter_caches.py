@@ -98,7 +98,7 @@ def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
 
 MAPPED_APART = """
 import ctypes
-from shared import lifecycle
+from shared import tuning
 
 class Mallinfo2(ctypes.Structure):
     _fields_ = [
@@ -109,7 +109,7 @@ class Mallinfo2(ctypes.Structure):
 
 libc = ctypes.CDLL(None)
 libc.mallinfo2.restype = Mallinfo2
-with lifecycle.imports():
+with tuning.imports():
     pass
 large = bytes(4 << 20)
 del large  # from here on glibc would take what is smaller from the heap
