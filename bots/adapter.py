@@ -71,12 +71,13 @@ async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) ->
     bus = await lifecycle.unless_stopped(
         stop,
         Bus.connect(
-            settings.bus_url, name=name, wait_s=None, needs=f"CONSUMER.INFO.{names.REPLIES}.{name}"
+            settings.bus_url, name=name, wait_s=None, needs=names.consumer_info(names.REPLIES, name)
         ),
     )
     adapter = make(bus)
     relay = Relay(
-        bus, adapter, consumer=name, subject=f"replies.{name}.>", partials=f"partials.{name}.>",
+        bus, adapter, consumer=name, subject=names.replies_to_platform(name),
+        partials=names.partials_to_platform(name),
         previews_after_s=PREVIEWS_AFTER_S,
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ EPOCH: Final = timedelta(seconds=1)
 DRAIN_S: Final = 20.0
 """For answers under way at a stop. Questions that take longer are asked again after the start."""
 
-NEEDS: Final = f"STREAM.INFO.{names.PROMPTS}"
+NEEDS: Final = names.stream_info(names.PROMPTS)
 """What the flow asks JetStream first."""
 
 

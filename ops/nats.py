@@ -76,7 +76,7 @@ async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
     from shared.bus import Bus  # noqa: PLC0415
 
     bus = await Bus.connect(
-        url, name=CLIENT_NAME, wait_s=wait_s, needs=f"STREAM.INFO.{names.PROMPTS}"
+        url, name=CLIENT_NAME, wait_s=wait_s, needs=names.stream_info(names.PROMPTS)
     )
     try:
         await streams.set_up(bus.js)

@@ -17,7 +17,6 @@ from shared import names
 from shared.bus import Bus
 from shared.connection import TRANSIENT, Unavailable
 from shared.publishing import is_full
-from shared.streams import BLOBS
 
 BLOB_LIMIT_BYTES: Final = 10 << 20
 """One file; platforms take about as much, and a model's request grows by a third of it more."""
@@ -32,13 +31,6 @@ class NoRoom(Exception):
     """The store of files is full, for everybody or for this user: go on without the file."""
 
 
-def _subject(name: str, piece: int) -> str:
-    platform, _, _ = name.partition("-")
-    if not names.is_token(platform) or not names.is_token(name):
-        raise names.BadName(f"not a blob's name: {name[:40]!r}")
-    return f"blobs.{platform}.{name}.{piece}"
-
-
 async def put_blob(bus: Bus, name: str, data: bytes, *, user: str | None = None) -> None:
     """Stores a file of at most `BLOB_LIMIT_BYTES`.
 
@@ -50,7 +42,7 @@ async def put_blob(bus: Bus, name: str, data: bytes, *, user: str | None = None)
         BadName: the name is not one token that begins with the platform and a hyphen.
     """
     pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)] or [b""]
-    subjects = [_subject(name, number) for number in range(len(pieces))]
+    subjects = [names.blob_subject(name, number) for number in range(len(pieces))]
     if user is not None and not bus.blob_shares.take(user, len(data), time.monotonic()):
         raise NoRoom("this user has stored as many files as one user may for now")
     headers = {PIECES_HEADER: str(len(pieces))}
@@ -99,7 +91,9 @@ async def blob(
 
     async def piece(number: int) -> tuple[bytes, int] | None:
         try:
-            message = await bus.js.get_last_msg(BLOBS, _subject(name, number), direct=True)
+            message = await bus.js.get_last_msg(
+                names.BLOBS, names.blob_subject(name, number), direct=True
+            )
         except nats.js.errors.NotFoundError:
             return None
         told = (message.headers or {}).get(PIECES_HEADER, "")

@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 import nats.errors
 from nats.aio.client import Client
 
-from shared import metrics
+from shared import metrics, names
 from shared.log import logger
 from shared.nats_address import EMBEDDED, BadAddress, address_of, without_credentials
 from shared.nats_client import CarefulClient
@@ -164,7 +164,7 @@ class Connection:
             self.client.connect(
                 **self._address.options(),
                 name=name,
-                inbox_prefix=f"_INBOX_{name}".encode(),
+                inbox_prefix=names.inbox_prefix(name).encode(),
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
                 connect_timeout=_CONNECT_S,
@@ -198,8 +198,8 @@ class Connection:
 
     async def _denied_of(self, needs: str) -> Fault | None:
         """Why the process could do nothing here; None if it can, or if that is not known."""
-        subject = f"$JS.API.{needs}"
-        asking = asyncio.create_task(self.client.request(subject, timeout=REQUEST_TIMEOUT_S))
+        call = self.client.request(names.api_subject(needs), timeout=REQUEST_TIMEOUT_S)
+        asking = asyncio.create_task(call)
         denied = asyncio.create_task(self._denied.wait())
         await asyncio.wait({asking, denied}, return_when=asyncio.FIRST_COMPLETED)
         await _ended(asking, denied)

@@ -16,6 +16,7 @@ import nats.js.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from shared import names
 from shared.bus import Bus
 from shared.log import logger
 
@@ -56,7 +57,7 @@ class Pull:
         self, bus: Bus, stream: str, consumer: str, deliver: Deliver, *, keep_inbox: bool
     ) -> None:
         self._bus = bus
-        self._request = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._request = names.api_subject(names.next_messages(stream, consumer))
         self._deliver = deliver
         self._keep_inbox = keep_inbox
         self._inbox = bus.client.new_inbox()

@@ -12,9 +12,8 @@ from typing import Final
 import nats.js.errors
 from nats.js.kv import KeyValue
 
+from shared import names
 from shared.bus import Bus
-
-BUCKET: Final = "RECEIPTS"
 
 NOTHING: Final = "-"
 """The receipt of a reply of which nothing was posted: withdrawn, or a dead letter."""
@@ -50,7 +49,11 @@ class Receipts:
         # Not through `js.key_value`, which reads the stream's state: an adapter with that right
         # could list the keys of the others.
         self._bucket = KeyValue(
-            name=BUCKET, stream=f"KV_{BUCKET}", pre=f"$KV.{BUCKET}.", js=bus.js, direct=True
+            name=names.RECEIPTS,
+            stream=names.RECEIPTS_STREAM,
+            pre=names.RECEIPTS_PREFIX,
+            js=bus.js,
+            direct=True,
         )
 
     async def claim(self, key: str) -> Claim | Posted:

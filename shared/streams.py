@@ -16,12 +16,6 @@ from nats.js.errors import NotFoundError
 from shared import names, quota
 from shared.config_drift import changes_of, may_limit
 
-RECEIPTS: Final = "RECEIPTS"
-"""The key-value bucket in which the relays note what they posted."""
-
-BLOBS: Final = "BLOBS"
-"""The stream of files too large for a message, in pieces (`blobs.py`)."""
-
 DAY_S: Final = quota.DAY_S
 MIB: Final = quota.MIB
 GIB: Final = 1 << 30
@@ -61,10 +55,6 @@ who makes a consumer says where its messages are delivered."""
 MONITOR_TIMEOUT_S: Final = 2.0
 
 PARTITION_METADATA: Final = "partitions"
-PARTITION_TRANSFORM: Final = (
-    f"p.{{{{partition({names.PARTITIONS})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
-)
-"""Without token numbers the whole subject is hashed. `.>` is refused with this source (10156)."""
 
 
 class OtherPartitions(Exception):
@@ -74,7 +64,7 @@ class OtherPartitions(Exception):
         super().__init__(
             f"the stream {names.PROMPTS} on this server has "
             f"{'no' if live is None else live} partitions (transform {transform or 'none'!r}), "
-            f"this version needs {names.PARTITIONS} ({PARTITION_TRANSFORM!r}). "
+            f"this version needs {names.PARTITIONS} ({names.PARTITION_TRANSFORM!r}). "
             "Changing a live stream would move users between partitions and split their "
             "conversations: use another server or account, or let the stream run empty and "
             f"delete it with `nats stream rm {names.PROMPTS}`."
@@ -115,7 +105,7 @@ async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
             if updated != current:
                 await js.update_stream(updated)
     for name in ADAPTERS:
-        await ensure_reply_consumer(js, name, f"replies.{name}.>")
+        await ensure_reply_consumer(js, name, names.replies_to_platform(name))
 
 
 async def ensure_reply_consumer(
@@ -159,7 +149,7 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
     return (
         _stream(
             names.PROMPTS,
-            "prompts.*.*",
+            names.PROMPT_SUBJECTS,
             replicas=replicas,
             max_bytes=STREAM_BYTES,
             max_msg_size=PROMPT_BYTES,
@@ -169,13 +159,15 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             max_msgs_per_subject=quota.EVENTS_OF_A_USER,
             discard_new_per_subject=True,
             duplicate_window=DUPLICATES_S,
-            subject_transform=api.SubjectTransform(src="prompts.*.*", dest=PARTITION_TRANSFORM),
+            subject_transform=api.SubjectTransform(
+                src=names.PROMPT_SUBJECTS, dest=names.PARTITION_TRANSFORM
+            ),
             metadata={PARTITION_METADATA: str(names.PARTITIONS)},
             allow_atomic=True,
         ),
         _stream(
             names.REPLIES,
-            "replies.*.*.*",
+            names.REPLY_SUBJECTS,
             replicas=replicas,
             max_bytes=STREAM_BYTES,
             max_msg_size=REPLY_BYTES,
@@ -186,7 +178,7 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
         ),
         _stream(
             names.DLQ,
-            "dlq.>",
+            names.DEAD_LETTER_SUBJECTS,
             replicas=replicas,
             max_age=DEAD_KEPT_S,
             max_bytes=DLQ_BYTES,
@@ -194,8 +186,7 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
         ),
         _stream(
             names.ADVISORIES,
-            "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
-            "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+            *names.ADVISORY_SUBJECTS,
             replicas=replicas,
             max_age=DEAD_KEPT_S,
             max_bytes=ADVISORY_BYTES,
@@ -203,8 +194,8 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
         # As NATS's ADR-8 lays a key-value bucket out; no limit of bytes, because a receipt that
         # cannot be written means a reply that is posted twice.
         _stream(
-            f"KV_{RECEIPTS}",
-            f"$KV.{RECEIPTS}.>",
+            names.RECEIPTS_STREAM,
+            f"{names.RECEIPTS_PREFIX}>",
             replicas=replicas,
             discard=api.DiscardPolicy.NEW,
             max_msgs_per_subject=1,
@@ -216,8 +207,8 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
         # Not an object store of NATS's: that one needs rollup, by which one adapter could erase the
         # files of all.
         _stream(
-            BLOBS,
-            "blobs.*.*.*",
+            names.BLOBS,
+            names.BLOB_SUBJECTS,
             replicas=replicas,
             max_bytes=STREAM_BYTES,
             discard=api.DiscardPolicy.NEW,
@@ -236,7 +227,7 @@ def same_partitions(live: api.StreamConfig | None) -> None:
     if live is None:
         return
     transform = live.subject_transform.dest if live.subject_transform else ""
-    if transform == PARTITION_TRANSFORM:
+    if transform == names.PARTITION_TRANSFORM:
         return
     told = (live.metadata or {}).get(PARTITION_METADATA, "")
     found = re.search(r"partition\((\d+)", transform)

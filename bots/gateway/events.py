@@ -28,13 +28,6 @@ TOO_MANY: Final = "429"
 UNAVAILABLE: Final = "503"
 """HTTP's codes, as NATS micro services use them."""
 
-INBOX_PREFIX: Final = "_INBOX"
-"""How the first token of an inbox begins: clients ask with `_INBOX`, roles with `_INBOX_<role>`.
-
-The server does not check reply subjects: any other one could be a stream's or the server's own, to
-which we may publish and the asker may not.
-"""
-
 MESSAGE_ID: Final = "Nats-Msg-Id"
 
 REQUEST_LIMIT_BYTES: Final = 512_000
@@ -46,7 +39,13 @@ GUEST_LIMIT_BYTES: Final = 64_000
 _ID_CHARS: Final = 200
 """Of a prompt id, as `messages.PromptId` has it."""
 
-_INBOX: Final = re.compile(rf"{INBOX_PREFIX}[A-Za-z0-9_-]*(?:\.[^\s.*>]+)+")
+_INBOX: Final = re.compile(rf"{names.INBOX_PREFIX}[A-Za-z0-9_-]*(?:\.[^\s.*>]+)+")
+"""The only subjects that an answer may go to.
+
+The server does not check reply subjects: another one could belong to a stream or to the server
+itself, and we may publish there although the client may not.
+"""
+
 _GUESTS_INBOX: Final = re.compile(r"_R_(?:\.[A-Za-z0-9]+)+")
 """By which the server brings an answer to another account. No client can name one itself."""
 

@@ -42,13 +42,13 @@ async def _run(settings: Settings) -> None:
     stop = asyncio.create_task(lifecycle.wait_for_stop())
 
     async def connect() -> Bus:
-        needs = f"CONSUMER.INFO.{names.REPLIES}.gateway"
+        needs = names.consumer_info(names.REPLIES, "gateway")
         return await Bus.connect(settings.bus_url, name="gateway", wait_s=None, needs=needs)
 
     bus = await lifecycle.unless_stopped(stop, connect())
     guests_bus = await lifecycle.unless_stopped(stop, connect())
     gateway = Gateway(bus, guests_bus)
-    relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
+    relay = Relay(bus, gateway, consumer="gateway", subject=names.replies_to_platform("gateway"))
 
     def ready() -> tuple[bool, str]:
         if not bus.connected:

@@ -109,12 +109,12 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         interactive=interactive,
         connected=lambda: bus.connected,
     )
-    partials = f"partials.terminal.{token}.*"
+    partials = names.partials_to_user(user)
     relay = Relay(
         bus,
         terminal,
         consumer=f"terminal-{token}",
-        subject=f"replies.terminal.{token}.*",
+        subject=names.replies_to_user(user),
         partials=partials,
         inactive_s=KEPT_S,
     )

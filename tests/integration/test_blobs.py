@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from shared import names, streams
+from shared import names
 from shared.blobs import PIECE_BYTES, NoRoom, blob, put_blob
 from shared.bus import Bus
 from shared.connection import Unavailable
@@ -13,7 +13,7 @@ from shared.quota import Shares
 
 async def with_room(bus: Bus, room_bytes: int) -> None:
     """A smaller store of files."""
-    live = (await bus.js.stream_info(streams.BLOBS)).config
+    live = (await bus.js.stream_info(names.BLOBS)).config
     await bus.js.update_stream(live.evolve(max_bytes=room_bytes))
 
 
@@ -23,7 +23,7 @@ async def stored(bus: Bus, name: str) -> bytes | None:
 
 
 async def used_bytes(bus: Bus) -> int:
-    return (await bus.js.stream_info(streams.BLOBS)).state.bytes
+    return (await bus.js.stream_info(names.BLOBS)).state.bytes
 
 
 async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
@@ -32,7 +32,7 @@ async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
         await put_blob(bus, name, data)
         assert await stored(bus, name) == data
     assert await blob(bus, "test-unknown") is None
-    await bus.js.purge_stream(streams.BLOBS, subject="blobs.test.test-2.1")
+    await bus.js.purge_stream(names.BLOBS, subject="blobs.test.test-2.1")
     assert await blob(bus, "test-2") is None
     with pytest.raises(names.BadName):
         await put_blob(bus, "test.*", b"x")
@@ -65,7 +65,7 @@ async def test_a_file_that_is_stored_already_can_be_stored_again_in_a_full_store
 
 async def test_a_refusal_that_passes_by_itself_is_not_a_full_store(bus: Bus) -> None:
     """The caller tries such a file again instead of leaving it out."""
-    await bus.js.delete_stream(streams.BLOBS)
+    await bus.js.delete_stream(names.BLOBS)
     with pytest.raises(Unavailable):
         await put_blob(bus, "test-1", b"x")
 

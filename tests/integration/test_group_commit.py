@@ -24,7 +24,6 @@ from shared.group_commit import (
     GroupCommit,
 )
 from shared.messages import Ask, Reply
-from shared.streams import BLOBS
 from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct, question
 
@@ -156,8 +155,8 @@ async def test_a_stream_that_takes_no_batches_gets_all_one_by_one(bus: Bus) -> N
             *(commit.store(f"blobs.test.ada.{burst}-{number}", b"x", {}) for number in range(MANY))
         )
         assert all(found)
-    assert (await bus.js.stream_info(BLOBS)).state.messages == 2 * MANY
-    assert not any(BATCH_ID in (m.headers or {}) for m in await stored(bus, BLOBS))
+    assert (await bus.js.stream_info(names.BLOBS)).state.messages == 2 * MANY
+    assert not any(BATCH_ID in (m.headers or {}) for m in await stored(bus, names.BLOBS))
 
 
 async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus: Bus) -> None:

@@ -232,7 +232,7 @@ def said(logged: list[Any], words: str) -> int:
     return sum(words in line["event"] for line in logged)
 
 
-@pytest.mark.parametrize("stream", [None, names.REPLIES, f"KV_{streams.RECEIPTS}"])
+@pytest.mark.parametrize("stream", [None, names.REPLIES, names.RECEIPTS_STREAM])
 async def test_what_a_relay_needs_is_deleted_while_it_runs(bus: Bus, stream: str | None) -> None:
     """Its consumer, the replies or the receipts: set up again, they serve it without a start."""
     platform = FakePlatform()
