@@ -5,14 +5,13 @@ Best effort: whatever a platform does here, the answer itself comes, and nothing
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from typing import Final
 
 from bots.platform import ChatPlatform
 from shared.log import logger
 from shared.messages import Partial
 from shared.receipts import Claim, Receipts
-from shared.recent import Seen
+from shared.recent import RecentMap, RecentSet
 
 PREVIEW_ENDS_WITHIN_S: Final = 10.0
 """A call that shows a partial is given up after this: the answer is what matters."""
@@ -98,8 +97,8 @@ class Previews:
         self._platform = platform
         self._receipts = receipts
         self._after_s = after_s
-        self._open: OrderedDict[str, Preview] = OrderedDict()
-        self._finished: Seen[str] = Seen(FINISHED_KEPT)
+        self._open: RecentMap[str, Preview] = RecentMap(PREVIEWS_KEPT, dropped=Preview.cancel)
+        self._finished: RecentSet[str] = RecentSet(FINISHED_KEPT)
 
     def see(self, partial: Partial, *, may_open: bool) -> None:
         """Shows a partial of an answer that grows, or of a new one where that `may_open`."""
@@ -112,9 +111,6 @@ class Previews:
             preview = self._open[partial.prompt_id] = Preview(
                 self._platform, self._receipts, after_s=self._after_s
             )
-            while len(self._open) > PREVIEWS_KEPT:
-                _, oldest = self._open.popitem(last=False)
-                oldest.cancel()
         preview.begun = preview.begun or not partial.early
         preview.see(partial)
 

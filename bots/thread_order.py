@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from shared.log import logger
 from shared.messages import Place, Reply
 from shared.receipts import Receipts
-from shared.recent import Seen
+from shared.recent import RecentSet
 
 FINISHED_KEPT: Final = 4096
 """Finished replies that this process remembers; of older ones the receipts are asked."""
@@ -81,7 +81,7 @@ class ThreadOrder:
         self._receipts = receipts
         self._in_hand = in_hand
         self._unacknowledged = unacknowledged
-        self._finished: Seen[str] = Seen(FINISHED_KEPT)
+        self._finished: RecentSet[str] = RecentSet(FINISHED_KEPT)
         self._looks: dict[str, asyncio.Task[None]] = {}
 
     def finish(self, prompt_id: str) -> None:

@@ -5,7 +5,6 @@ one queue per person. It must never store one person's events in another order t
 """
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +28,7 @@ from bots.user_queues import UserQueues
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import AnyEvent, Ask, Place, Quote
+from shared.recent import RecentMap
 
 FETCHED_KEPT: Final = 1000
 RETRY_FIRST_S: Final = 0.2
@@ -67,7 +67,7 @@ class Asking:
         self._memory = memory
         self.context = Context(lambda: self.client, memory)
         self._publish_once: Publish | None = None
-        self._fetched: OrderedDict[int, object] = OrderedDict()
+        self._fetched: RecentMap[int, object] = RecentMap(FETCHED_KEPT)
 
     def start(self, publish: Publish) -> None:
         """From now on events go there."""
@@ -160,8 +160,6 @@ class Asking:
                 # its parent, which may become known later.
                 if guild is not None and not isinstance(found, discord.abc.GuildChannel):
                     self._fetched[number] = found
-                while len(self._fetched) > FETCHED_KEPT:
-                    self._fetched.popitem(last=False)
             channel = found
             if guild_id_of(channel, guild) is None:
                 guild = getattr(channel, "guild", None)
