@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from bots.platform import ChatPlatform
+from bots.platform import ChatPlatform, Publish
 from bots.relay import Relay
 from shared import lifecycle, log, names
 from shared.bus import Bus
@@ -46,7 +46,11 @@ class Adapter(ChatPlatform, Protocol):
         """Whether it can do its work now, and why not in words."""
 
 
-def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -> int:
+Make = Callable[[Bus, Publish], Adapter]
+"""Makes the adapter, complete: it publishes its events by the given function alone."""
+
+
+def run_adapter(settings: Settings, name: str, make: Make) -> int:
     """Runs until it is told to stop; returns the exit code.
 
     `CANNOT_RUN` means that starting again will not help before a person changes something.
@@ -66,7 +70,7 @@ def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -
     return 0
 
 
-async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -> None:
+async def _run(settings: Settings, name: str, make: Make) -> None:
     stop = asyncio.create_task(lifecycle.wait_for_stop())
     bus = await lifecycle.unless_stopped(
         stop,
@@ -74,7 +78,14 @@ async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) ->
             settings.bus_url, name=name, wait_s=None, needs=names.consumer_info(names.REPLIES, name)
         ),
     )
-    adapter = make(bus)
+
+    async def publish(event: AnyEvent) -> bool:
+        new = await bus.publish(event, patience_s=PUBLISH_PATIENCE_S)
+        if new:
+            relay.asked(event)
+        return new
+
+    adapter = make(bus, publish)
     relay = Relay(
         bus, adapter, consumer=name, subject=names.replies_to_platform(name),
         partials=names.partials_to_platform(name),
@@ -88,13 +99,7 @@ async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) ->
     if settings.http_port is not None:
         status, _ = await serve_status(settings.http_host, settings.http_port, ready=ready)
 
-    async def publish(event: AnyEvent) -> object:
-        stored = await bus.publish(event, patience_s=PUBLISH_PATIENCE_S)
-        if stored is not False:  # it was stored before
-            relay.asked(event)
-        return stored
-
-    listening = asyncio.create_task(adapter.listen(publish))
+    listening = asyncio.create_task(adapter.listen())
     works = {stop, listening, asyncio.create_task(relay.run())}
     try:
         started = asyncio.create_task(adapter.listening.wait())

@@ -12,8 +12,11 @@ from typing import Final, Protocol
 
 from shared.messages import AnyEvent, Partial, Reply
 
-Publish = Callable[[AnyEvent], Awaitable[object]]
-"""Stores an event; returns when it is on disk. Raises `bus.Unavailable` or `bus.TooLarge`."""
+Publish = Callable[[AnyEvent], Awaitable[bool]]
+"""Stores an event on disk: True if it is new, False if it was stored before.
+
+Raises `Unavailable`, `TooLarge` or `OverQuota`, as `Bus.publish` does.
+"""
 
 
 WAIT_LIMIT_S: Final = 600.0
@@ -83,8 +86,8 @@ class ChatPlatform(Protocol):
     def text_length(self, text: str) -> int:
         """A text's length in the unit of `text_limit_chars`, as the platform counts it."""
 
-    async def listen(self, publish: Publish) -> None:
-        """Turns what people do into events until the platform is closed."""
+    async def listen(self) -> None:
+        """Publishes what people do as events, until the platform is closed."""
 
     async def post(self, part: Part) -> str:
         """Shows one part and returns the platform's receipt (its message id).

@@ -35,7 +35,7 @@ async def gateway(nats: NatsServer, flow: FakeFlow) -> AsyncIterator[Gateway]:
     gateway = Gateway(bus, guests_bus)
     relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
     await be_discovered(bus, QUEUE_GROUP, gateway.counts)
-    listening = asyncio.create_task(gateway.listen(bus.publish))
+    listening = asyncio.create_task(gateway.listen())
     relaying = asyncio.create_task(relay.run())
     async with asyncio.timeout(DEADLINE_S):
         await gateway.listening.wait()

@@ -227,7 +227,7 @@ class Listening:
             return
         self._memory.follow(spot.channel, message.id, direct=spot.direct)
         self._asking.asked(message.id, ask.user, ask.place)
-        if new is not False:
+        if new:
             self._typing.start(ask.id, spot.channel)
             if full:
                 await self._say(message.id, spot.channel, "no room")

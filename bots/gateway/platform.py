@@ -12,7 +12,7 @@ import nats.errors
 from bots.gateway.client_kinds import CLIENTS, GUESTS
 from bots.gateway.events import PLATFORM, is_guest, is_inbox
 from bots.gateway.messages import Intake, send
-from bots.platform import Gone, Later, Part, Publish
+from bots.platform import Gone, Later, Part
 from bots.split_text import Length
 from shared.bus import Bus
 from shared.messages import Partial, Reply
@@ -37,12 +37,8 @@ class Gateway:
         self._closed = asyncio.Event()
         self.listening = asyncio.Event()
 
-    async def listen(self, publish: Publish) -> None:
-        """Takes requests until it is closed; returns when all that came are stored.
-
-        Asks through the bus itself: only that tells whether a question is a repeated one.
-        """
-        del publish
+    async def listen(self) -> None:
+        """Takes requests until it is closed; returns when all that came are stored."""
         guests_too = asyncio.Event()
         async with asyncio.TaskGroup() as intakes:
             intakes.create_task(self._guests.run(self._closed, guests_too))

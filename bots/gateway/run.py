@@ -62,7 +62,7 @@ async def _run(settings: Settings) -> None:
     if settings.http_port is not None:
         status, port = await serve_status(settings.http_host, settings.http_port, ready=ready)
         where += f", status at http://{settings.http_host}:{port}"
-    listening = asyncio.create_task(gateway.listen(bus.publish))
+    listening = asyncio.create_task(gateway.listen())
     relaying = asyncio.create_task(relay.run())
     works = {stop, listening, relaying}
     try:

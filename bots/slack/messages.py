@@ -165,7 +165,7 @@ class Questions:
             if new is None:
                 return False
             desk.lookup.asked(team, said.channel, said.root, said.user)
-            if new is not False:
+            if new:
                 desk.status.begin(team, said.channel, said.root, said.id)
         # Without a question, its author waits for an answer that cannot come.
         notices = [file.notice for file in unread if file.matters or not (text or read)]
@@ -188,7 +188,7 @@ class Questions:
             new = await desk.stored(team, Reset(**common), said.user, said.thread_ts)
             if new is None:
                 return False
-            words = FORGOTTEN if new is not False else ""
+            words = FORGOTTEN if new else ""
         if words:
             await self._tell(team, said, words)
         return True

@@ -51,6 +51,7 @@ class Terminal:
     def __init__(
         self,
         *,
+        publish: Publish,
         user: str,
         session: str,
         lines: Lines,
@@ -65,6 +66,7 @@ class Terminal:
         _, token = names.split_user(user)
         if len(token) > _TOKEN_CHARS:
             token = hashlib.sha256(token.encode()).hexdigest()[:32]
+        self._publish = publish
         self._user = user
         self._prefix = f"terminal-{token}-{session}-"
         self._lines = lines
@@ -78,7 +80,6 @@ class Terminal:
         self._stopping = False
         self._stop: asyncio.Task[bool] | None = None
         self._warned_at = -LEAVE_WITHIN_S
-        self._publish: Publish | None = None
         self._unsent: Ask | None = None
         self._failed = False
         self._exit_code = 0
@@ -88,9 +89,8 @@ class Terminal:
         """0 if each question has its answer, 1 if one has none; else what ended the chat."""
         return self._exit_code or (NOTHING_PUBLISHED if self._failed else 0)
 
-    async def listen(self, publish: Publish) -> None:
+    async def listen(self) -> None:
         """Asks each line and waits for its answer, until there are no more lines."""
-        self._publish = publish
         try:
             while True:
                 try:
@@ -98,12 +98,12 @@ class Terminal:
                 except TooLong:
                     self._refuse_length()
                     continue
-                if line is None or not await self._take(line, publish):
+                if line is None or not await self._take(line):
                     return
         finally:
             self._screen.close()
 
-    async def _take(self, line: str, publish: Publish) -> bool:
+    async def _take(self, line: str) -> bool:
         """Does what the line says; False ends the chat."""
         words = line.strip()
         if words == "/quit":
@@ -114,7 +114,7 @@ class Terminal:
         if words == "/help":
             self._show_own(HELP)
         elif words == "/reset":
-            return await self._reset(publish)
+            return await self._reset()
         elif words.startswith("/") and len(words.split()) == 1 and words.count("/") == 1:
             self._failed = not self._interactive
             self._show_own(f"There is no command {words[:40]}. /help lists them.")
@@ -122,10 +122,10 @@ class Terminal:
             self._refuse_length(len(line))
             self._lines.give_back(line)
         elif words:
-            return await self._ask(line, publish)
+            return await self._ask(line)
         return True
 
-    async def _ask(self, line: str, publish: Publish) -> bool:
+    async def _ask(self, line: str) -> bool:
         event = Ask(
             id=self._next_id(),
             user=self._user,
@@ -144,7 +144,7 @@ class Terminal:
         self._screen.waiting()
         silence = asyncio.create_task(self._break_silence())
         try:
-            if await self._published(event, publish):
+            if await self._published(event):
                 await self._answered.wait()
             else:
                 self._screen.unanswered()
@@ -156,9 +156,9 @@ class Terminal:
             self._asked = None
         return not self._exit_code
 
-    async def _published(self, event: Ask | Reset | Stop, publish: Publish) -> bool:
+    async def _published(self, event: Ask | Reset | Stop) -> bool:
         try:
-            await publish(event)
+            await self._publish(event)
         except Unavailable as error:
             self._screen.note(f"Not sent: {error}.")
             if not self._interactive:
@@ -174,9 +174,9 @@ class Terminal:
             return False
         return True
 
-    async def _reset(self, publish: Publish) -> bool:
+    async def _reset(self) -> bool:
         event = Reset(id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC))
-        if await self._published(event, publish):
+        if await self._published(event):
             self._show_own("A new conversation begins.")
         return not self._exit_code
 
@@ -214,8 +214,8 @@ class Terminal:
 
         At once, so that what is typed after it is not cleared with the line.
         """
-        if self._asked and self._publish and not self._stopping:
-            self._stop_answer(self._asked, self._publish)
+        if self._asked and not self._stopping:
+            self._stop_answer(self._asked)
         elif self._lines.clear():
             self._warned_at = -LEAVE_WITHIN_S
         elif self._asked:
@@ -229,7 +229,7 @@ class Terminal:
             self._warned_at = time.monotonic()
             self._screen.hint("Ctrl-C again leaves, and so does Ctrl-D.")
 
-    def _stop_answer(self, asked: str, publish: Publish) -> None:
+    def _stop_answer(self, asked: str) -> None:
         self._stopping = True
         # Whoever stops an answer may not want to ask what they typed meanwhile.
         self._lines.hold()
@@ -241,7 +241,7 @@ class Terminal:
             prompt_id=asked,
         )
         # Not awaited: without NATS it takes a while, and a second Ctrl-C must leave meanwhile.
-        self._stop = asyncio.create_task(self._published(event, publish))
+        self._stop = asyncio.create_task(self._published(event))
         if not self._interactive:
             self._stop.add_done_callback(lambda _: self.leave(INTERRUPTED))
 

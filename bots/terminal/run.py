@@ -21,7 +21,6 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 from typing_extensions import override
 
-from bots.platform import Publish
 from bots.relay import Relay
 from bots.terminal.history import History
 from bots.terminal.messages import PROMPT, PlainLines
@@ -102,6 +101,7 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
     else:
         screen = PlainScreen(sys.stdout if interactive else sys.stderr)
     terminal = Terminal(
+        publish=partial(bus.publish, patience_s=PATIENCE_S),
         user=user,
         session=secrets.token_hex(4),
         lines=editor or PlainLines(sys.stdin, prompt=PROMPT if interactive else ""),
@@ -118,11 +118,10 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         partials=partials,
         inactive_s=KEPT_S,
     )
-    publish: Publish = partial(bus.publish, patience_s=PATIENCE_S)
     with _signals_to(terminal), _errors_above(screen if editor else None, level):
         _greet(screen, name, interactive=interactive, demo=settings.demo_model)
         await bus.watch(partials, partial(_see_status, terminal))
-        tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen(publish))}
+        tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen())}
         editing = None
         if editor:
             editor.interrupted = terminal.interrupt
