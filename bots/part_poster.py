@@ -178,7 +178,7 @@ class PartPoster:
     async def give_up(self, reply: Reply, reason: str, *, withdrawing: bool = False) -> None:
         """Buries a reply; `withdrawing`: its preview, if there is one, must not stay behind."""
         metrics.post_failed.labels(self._platform.name, "given up").inc()
-        await self._bus.bury(
+        await self._bus.dead_letter(
             subject=names.reply_subject(reply.user, reply.prompt_id),
             data=reply.wire(),
             reason=reason,

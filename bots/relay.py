@@ -124,7 +124,7 @@ class Relay:
         try:
             reply = Reply.model_validate_json(message.data)
         except ValidationError:
-            await self._bus.bury(
+            await self._bus.dead_letter(
                 subject=message.subject,
                 data=message.data,
                 reason="not a reply that this version can read",

@@ -28,7 +28,7 @@ from shared import lifecycle, names, tuning
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE, Refused
 from shared.http_status import CannotListen, serve_status
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.settings import Settings
 from shared.sqlite_errors import is_broken
 
@@ -59,7 +59,7 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
             settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
         )
         store = recovery_store(settings.home, alone=not addresses)
-    except (Held, CannotMake, BrokenInCluster) as error:
+    except (AlreadyRunning, CannotMake, BrokenInCluster) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
 

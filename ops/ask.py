@@ -23,7 +23,7 @@ from bots.terminal.sanitizing import plain
 from shared import names
 from shared.messages import Partial
 from shared.nats_address import EMBEDDED, address_of, without_credentials
-from shared.nats_client import CarefulClient
+from shared.nats_client import NatsClient
 from shared.settings import Settings
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -67,7 +67,7 @@ def main(settings: Settings, user: str, text: str, timeout_s: float) -> int:
 
 async def _ask(url: str, user: str, text: str, timeout_s: float, *, statuses: bool = False) -> int:
     address = address_of(url)
-    client = CarefulClient(address, may_be_guest=True)
+    client = NatsClient(address, may_be_guest=True)
     # A guest hears only where clients hear by default; with credentials guests shall not hear us.
     inbox = "_INBOX" if address.is_anonymous else "_INBOX_ask"
     try:

@@ -13,7 +13,7 @@ from typing import Final
 
 from ops.nats_server import DidNotStart, NatsServer
 from shared import lifecycle, names
-from shared.lock import Held
+from shared.lock import AlreadyRunning
 from shared.private_file import private_file
 from shared.settings import Settings
 
@@ -34,7 +34,7 @@ def main(settings: Settings, *, port: int | None) -> int:
     folder = settings.embedded_nats_url_file.parent
     try:
         server = NatsServer(folder, port=port)
-    except (Held, DidNotStart) as error:
+    except (AlreadyRunning, DidNotStart) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     except OSError as error:

@@ -27,7 +27,7 @@ PIECE_BYTES: Final = 512 << 10
 PIECES_HEADER: Final = "Threadwax-Pieces"
 
 
-class NoRoom(Exception):
+class BlobStoreFull(Exception):
     """The store of files is full, for everybody or for this user: go on without the file."""
 
 
@@ -38,13 +38,13 @@ async def put_blob(bus: Bus, name: str, data: bytes, *, user: str | None = None)
 
     Raises:
         Unavailable: NATS cannot store it now; a repeat is harmless.
-        NoRoom: the store is full, or this user's share of it; a repeat soon will not help.
+        BlobStoreFull: the store is full, or this user's share of it; a repeat soon will not help.
         BadName: the name is not one token that begins with the platform and a hyphen.
     """
     pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)] or [b""]
     subjects = [names.blob_subject(name, number) for number in range(len(pieces))]
-    if user is not None and not bus.blob_shares.take(user, len(data), time.monotonic()):
-        raise NoRoom("this user has stored as many files as one user may for now")
+    if user is not None and not bus.blob_quotas.take(user, len(data), time.monotonic()):
+        raise BlobStoreFull("this user has stored as many files as one user may for now")
     headers = {PIECES_HEADER: str(len(pieces))}
     stored = False
     try:
@@ -56,12 +56,12 @@ async def put_blob(bus: Bus, name: str, data: bytes, *, user: str | None = None)
         if not is_full(error):
             raise Unavailable(f"NATS does not store files now: {error.description}") from error
         await _take_back(bus, subjects[number + 1 :])
-        raise NoRoom("the store of files is full") from error
+        raise BlobStoreFull("the store of files is full") from error
     except TRANSIENT as error:
         raise Unavailable("NATS does not store files now") from error
     finally:
         if user is not None and not stored:
-            bus.blob_shares.give_back(user, len(data), time.monotonic())
+            bus.blob_quotas.give_back(user, len(data), time.monotonic())
 
 
 async def _take_back(bus: Bus, subjects: list[str]) -> None:
@@ -75,17 +75,17 @@ async def _take_back(bus: Bus, subjects: list[str]) -> None:
             await bus.js.publish(subject, b"")
 
 
-class TooLarge(Exception):
+class BlobTooLarge(Exception):
     """The file is larger than the caller has room for."""
 
 
-async def blob(
+async def get_blob(
     bus: Bus, name: str, *, at_most_bytes: int = BLOB_LIMIT_BYTES
 ) -> tuple[bytes, ...] | None:
     """A stored file in its pieces; None when it is gone. Goes on trying while NATS is away.
 
     Raises:
-        TooLarge: it takes more than `at_most_bytes`. Seen from the first piece if it takes much
+        BlobTooLarge: it takes more than `at_most_bytes`. Seen from the first piece if it takes much
             more, and never held as a whole.
     """
 
@@ -108,12 +108,12 @@ async def blob(
     for number in range(1, count):
         # All but the last piece are full.
         if max(size, (count - 1) * PIECE_BYTES) > at_most_bytes:
-            raise TooLarge
+            raise BlobTooLarge
         more = await bus.until_done(partial(piece, number))
         if more is None:
             return None
         whole.append(more[0])
         size += len(more[0])
     if size > at_most_bytes:
-        raise TooLarge
+        raise BlobTooLarge
     return tuple(whole)

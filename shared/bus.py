@@ -22,7 +22,7 @@ from shared.group_commit import GroupCommit
 from shared.log import logger
 from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
-from shared.quota import Shares
+from shared.quota import Quotas
 
 __all__ = ["CUT", "Bus", "OverQuota", "StoreFull", "TooLarge"]
 
@@ -55,9 +55,9 @@ class Bus(Publishing):
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
         self._replies = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
-        self._dead_shares = Shares(quota.DEAD_SHARE_BYTES)
+        self._dead_letter_quotas = Quotas(quota.DEAD_LETTER_QUOTA_BYTES)
         self._no_dead_letters_until_s = 0.0
-        self.blob_shares = Shares(quota.BLOB_SHARE_BYTES)
+        self.blob_quotas = Quotas(quota.BLOB_QUOTA_BYTES)
 
     # --- the journal ------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Bus(Publishing):
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()
 
-    async def bury(
+    async def dead_letter(
         self,
         *,
         subject: str,
@@ -164,7 +164,7 @@ class Bus(Publishing):
         many, only the beginning is kept, so that nobody can push out the dead letters of others.
         """
         data = data[: max(0, self.client.max_payload - _HEADER_ROOM_BYTES)][:limit_bytes]
-        if not self._dead_shares.take(names.sender_of(subject), len(data), time.monotonic()):
+        if not self._dead_letter_quotas.take(names.sender_of(subject), len(data), time.monotonic()):
             data = data[:_DEAD_HEAD_BYTES]
         headers = {"Threadwax-Reason": reason.replace("\r", " ").replace("\n", " ")[:500]}
         if dedupe_id:
@@ -175,7 +175,9 @@ class Bus(Publishing):
 
         await self._buried(once)
         metrics.unreadable.inc()
-        if times := self._seldom.times(f"unreadable {subject.partition('.')[0]}", time.monotonic()):
+        if times := self._throttle.times(
+            f"unreadable {subject.partition('.')[0]}", time.monotonic()
+        ):
             logger().warning(
                 "unreadable: put among the dead letters",
                 subject=subject, reason=reason, times=times,
@@ -204,7 +206,7 @@ class Bus(Publishing):
 
     # --- partials ---------------------------------------------------------------------------
 
-    async def show(self, partial: Partial) -> None:
+    async def show_partial(self, partial: Partial) -> None:
         """Sends an answer's text so far to whoever shows it. Lossy; never waits for the server."""
         if self.connected:
             subject = names.partial_subject(partial.user, partial.prompt_id)

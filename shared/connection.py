@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from shared import metrics, names
 from shared.log import logger
 from shared.nats_address import EMBEDDED, BadAddress, address_of, without_credentials
-from shared.nats_client import CarefulClient
+from shared.nats_client import NatsClient
 from shared.nats_errors import (
     NO_JETSTREAM,
     NOT_RUNNING,
@@ -27,9 +27,9 @@ from shared.nats_errors import (
     fault_of,
     not_allowed,
 )
-from shared.nats_outage_log import Waiting
+from shared.nats_outage_log import OutageLog
 from shared.private_file import private_text
-from shared.retrying import TRANSIENT, Trying
+from shared.retrying import TRANSIENT, Retrying
 
 __all__ = ["TRANSIENT", "Connection", "Refused", "Unavailable", "without_credentials"]
 
@@ -78,7 +78,7 @@ class Connection:
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         self._address = address_of(url)
-        self.client: Client = CarefulClient(self._address)
+        self.client: Client = NatsClient(self._address)
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.missing: Counter[str] = Counter()
         """For each missing stream or consumer, how many readers of this process wait for it."""
@@ -87,7 +87,7 @@ class Connection:
         self._on_closed = on_closed
         self._on_reconnect: set[Callable[[], None]] = set()
         self._closing = False
-        self._trying = Trying(lambda: self.connected)
+        self._retrying = Retrying(lambda: self.connected)
         self._refusals: set[str] = set()
         self._denied = asyncio.Event()
         self._hopeless = asyncio.Event()
@@ -119,7 +119,7 @@ class Connection:
         """
         now = asyncio.get_running_loop().time
         deadline = now() + (float("inf") if wait_s is None else wait_s)
-        waiting = Waiting()
+        waiting = OutageLog()
         while True:
             at = url() if callable(url) else url
             made = await cls._attempt(at, name, on_closed, needs)
@@ -272,8 +272,8 @@ class Connection:
     async def until_done(
         self, once: Callable[[], Awaitable[T]], *, refused_for_s: float | None = None
     ) -> T:
-        """The result of `once`, tried until NATS does it: see `Trying.until_done`."""
-        return await self._trying.until_done(once, refused_for_s=refused_for_s)
+        """The result of `once`, tried until NATS does it: see `Retrying.until_done`."""
+        return await self._retrying.until_done(once, refused_for_s=refused_for_s)
 
 
 async def _ended(*tasks: asyncio.Task[Any]) -> None:

@@ -15,7 +15,7 @@ from nats.js import api
 
 from shared.bus import Bus
 from shared.log import logger
-from shared.pull import Deliver, Pull, Trouble, forever
+from shared.pull import Deliver, Interruption, Pull, forever
 
 INACTIVE_S: Final = 60.0
 """After this the server removes the consumer of a follower that vanished."""
@@ -92,7 +92,7 @@ class _Follower:
         self._consumed = 0
         self._last_sequence = 0
 
-    async def once(self, trouble: Trouble) -> None:
+    async def once(self, interruption: Interruption) -> None:
         """Reads until the pull is stale."""
         info = await self._bus.js.stream_info(self._stream)
         self._last_sequence = info.state.last_seq
@@ -103,7 +103,7 @@ class _Follower:
             if self._to_verify and not consumer.num_pending:
                 self._lose_history()
                 return
-            trouble.over()
+            interruption.over()
             await Pull(self._bus, self._stream, consumer.name, self._take, keep_inbox=False).run()
         finally:
             if self._bus.connected:

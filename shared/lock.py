@@ -11,7 +11,7 @@ from typing import Final
 _READ_BYTES: Final = 128
 
 
-class Held(Exception):
+class AlreadyRunning(Exception):
     """Another process owns it: stop that one, or use another folder. `pid` is 0 if unknown."""
 
     def __init__(self, what: str, path: Path, pid: int) -> None:
@@ -27,7 +27,7 @@ def locked(path: Path, what: str) -> int:
     """Takes the lock and returns its descriptor; closed by every holder of it, it is free again.
 
     Raises:
-        Held: somebody else has it.
+        AlreadyRunning: somebody else has it.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -39,7 +39,7 @@ def locked(path: Path, what: str) -> int:
         os.close(descriptor)
         # What an earlier boot left may name any process of this one.
         known = holder.isdecimal() and boot == f"{_boot()}\n"
-        raise Held(what, path, int(holder) if known else 0) from None
+        raise AlreadyRunning(what, path, int(holder) if known else 0) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()} {_boot()}\n".encode(), 0)
     return descriptor

@@ -9,7 +9,7 @@ from typing import Final
 EVERY_S: Final = 10.0
 
 
-class Seldom:
+class LogThrottle:
     """Decides for each kind of event whether it is logged now."""
 
     def __init__(self, every_s: float = EVERY_S) -> None:

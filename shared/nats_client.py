@@ -12,7 +12,7 @@ from shared.nats_address import Address
 from shared.nats_errors import UnfitServer, unfit
 
 
-class CarefulClient(Client):
+class NatsClient(Client):
     """Reads messages whose subject or headers are not UTF-8, and looks at a server first.
 
     nats-py stops reading at the first such message. It would come again after each reconnect, so

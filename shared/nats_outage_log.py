@@ -11,7 +11,7 @@ CHANGED_S: Final = 3.0
 """Another reason is reported once it has lasted this long: a server that starts has several."""
 
 
-class Waiting:
+class OutageLog:
     """What was said so far in one wait."""
 
     def __init__(self) -> None:

@@ -15,9 +15,9 @@ from shared import metrics, names, quota
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Unavailable
 from shared.group_commit import GroupCommit
 from shared.log import logger
-from shared.log_throttle import Seldom
+from shared.log_throttle import LogThrottle
 from shared.messages import EVENT_LIMIT_BYTES, Deleted, Event, Forget, Reset, Stop
-from shared.quota import Shares
+from shared.quota import Quotas
 
 _NOT_STORED: Final = 10077
 """The store refuses a message; only the description says why. Some reasons pass by themselves."""
@@ -67,17 +67,17 @@ class Publishing(Connection):
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
         self._events = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
-        self._event_shares = Shares(quota.EVENT_SHARE_BYTES)
-        self._reserves = Shares(quota.RESERVE_BYTES)
-        self._seldom = Seldom()
+        self._event_quotas = Quotas(quota.EVENT_QUOTA_BYTES)
+        self._reserved_quotas = Quotas(quota.RESERVE_BYTES)
+        self._throttle = LogThrottle()
 
     async def publish(
-        self, event: Event, *, patience_s: float = 0.0, share_of: str | None = None
+        self, event: Event, *, patience_s: float = 0.0, quota_of: str | None = None
     ) -> bool:
         """Stores an event; True if it is new, False if it was stored before.
 
         Returns when the event is on the server's disk. Tries again for `patience_s` seconds.
-        `share_of` names whose share it uses: by default its user's own.
+        `quota_of` names whose share it uses: by default its user's own.
 
         Raises:
             TooLarge: it will never fit.
@@ -89,11 +89,11 @@ class Publishing(Connection):
             raise TooLarge(len(data), EVENT_LIMIT_BYTES)
         subject = names.prompt_subject(event.user)
         headers = {"Nats-Msg-Id": event.id}
-        holder = share_of or event.user
+        holder = quota_of or event.user
         if isinstance(event, _TAKES_BACK):
-            shares, cost = self._reserves, max(len(data), quota.RESERVE_AT_LEAST_BYTES)
+            shares, cost = self._reserved_quotas, max(len(data), quota.RESERVE_AT_LEAST_BYTES)
         else:
-            shares, cost = self._event_shares, max(len(data), quota.EVENT_AT_LEAST_BYTES)
+            shares, cost = self._event_quotas, max(len(data), quota.EVENT_AT_LEAST_BYTES)
         new = False
         if shares.take(holder, cost, time.monotonic()):
             try:
@@ -154,12 +154,12 @@ class Publishing(Connection):
             raise Unavailable("NATS does not answer now") from error
 
     def _log_full(self) -> None:
-        if times := self._seldom.times("full", time.monotonic()):
+        if times := self._throttle.times("full", time.monotonic()):
             logger().error(
                 "refused: the store of questions is full", times=times,
                 remedy=f"make room in the stream {names.PROMPTS}: see docs/deploy.md, Full streams",
             )  # fmt: skip
 
     def _log_over_quota(self, prompt_id: str) -> None:
-        if times := self._seldom.times("over quota", time.monotonic()):
+        if times := self._throttle.times("over quota", time.monotonic()):
             logger().warning("refused: a user's share is used up", prompt=prompt_id, times=times)

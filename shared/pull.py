@@ -170,7 +170,7 @@ class Pull:
         )
 
 
-class Trouble:
+class Interruption:
     """An interruption of one reader: reported once when it begins, and once when it is over."""
 
     def __init__(self, bus: Bus, what: str, source: str) -> None:
@@ -200,7 +200,7 @@ class Trouble:
                 "cannot read: it is not there", what=self._source, error=str(error), remedy=REMEDY
             )
 
-    def passing(self, error: Exception) -> None:
+    def temporary(self, error: Exception) -> None:
         """The server does not answer, or refuses; a lost connection is reported elsewhere."""
         if self._bus.connected and not self._reported:
             logger().warning("cannot read now: trying again", what=self._what, error=str(error))
@@ -213,8 +213,8 @@ class Trouble:
         self._reported = True
 
 
-Once = Callable[[Trouble], Awaitable[None]]
-"""Reads until it has to start again; calls `Trouble.over` as soon as it reads."""
+Once = Callable[[Interruption], Awaitable[None]]
+"""Reads until it has to start again; calls `Interruption.over` as soon as it reads."""
 
 
 async def forever(bus: Bus, what: str, source: str, once: Once) -> NoReturn:
@@ -222,18 +222,18 @@ async def forever(bus: Bus, what: str, source: str, once: Once) -> NoReturn:
 
     In the log, `what` names this reader and `source` the stream or consumer that it reads.
     """
-    trouble = Trouble(bus, what, source)
+    interruption = Interruption(bus, what, source)
     while True:
         wait_s = AGAIN_AFTER_S
         try:
-            await once(trouble)
+            await once(interruption)
         except nats.js.errors.NotFoundError as error:
-            trouble.missing(error)
+            interruption.missing(error)
             wait_s = MISSING_AGAIN_S
         except (nats.errors.Error, TimeoutError, OSError) as error:
-            trouble.passing(error)
+            interruption.temporary(error)
         except Exception:  # noqa: BLE001  (a defect in one place must not silence the stream)
-            trouble.defect()
+            interruption.defect()
         await asyncio.sleep(wait_s)
 
 
@@ -260,7 +260,7 @@ async def consume(
     now = asyncio.get_running_loop().time
     ensure_from_s = now()
 
-    async def once(trouble: Trouble) -> None:
+    async def once(interruption: Interruption) -> None:
         nonlocal ensure_from_s
         try:
             await bus.js.consumer_info(stream, durable)
@@ -275,7 +275,7 @@ async def consume(
                 raise missing from error
             logger().warning("the consumer was missing: created again", consumer=durable)
         ensure_from_s = now()
-        trouble.over()
+        interruption.over()
         await pull.run()
 
     try:

@@ -11,7 +11,7 @@ DAY_S: Final = 24 * 60 * 60
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 
-EVENT_SHARE_BYTES: Final = 16 * MIB
+EVENT_QUOTA_BYTES: Final = 16 * MIB
 """Events of one user: an eighth of the stream of events, which holds a week and one share more."""
 
 EVENT_AT_LEAST_BYTES: Final = 4 * KIB
@@ -21,15 +21,15 @@ RESERVE_BYTES: Final = MIB
 RESERVE_AT_LEAST_BYTES: Final = KIB
 """A share apart for events that take something back: 1024 a day, however much was asked."""
 
-BLOB_SHARE_BYTES: Final = 32 * MIB
+BLOB_QUOTA_BYTES: Final = 32 * MIB
 """Files of one user: at most a quarter of the stream of files."""
 
-DEAD_SHARE_BYTES: Final = 2 * MIB
+DEAD_LETTER_QUOTA_BYTES: Final = 2 * MIB
 """Dead letters of one user that are kept whole; of later ones only the beginning is."""
 
 KEPT_DAYS: Final = 7
 EVENTS_OF_A_USER: Final = (1 + KEPT_DAYS) * (
-    EVENT_SHARE_BYTES // EVENT_AT_LEAST_BYTES + RESERVE_BYTES // RESERVE_AT_LEAST_BYTES
+    EVENT_QUOTA_BYTES // EVENT_AT_LEAST_BYTES + RESERVE_BYTES // RESERVE_AT_LEAST_BYTES
 )
 """As many events as these shares allow within the days that the stream keeps them: the server's own
 limit, which also holds across restarts and several processes."""
@@ -39,7 +39,7 @@ HOLDERS_LIMIT: Final = 10_000
 time are forgotten, and have a full share again."""
 
 
-class Shares:
+class Quotas:
     """What each holder has used of an equal share."""
 
     def __init__(

@@ -30,7 +30,7 @@ TRANSIENT: Final = (
 )
 
 
-class Trying:
+class Retrying:
     """What is being tried over one connection."""
 
     def __init__(self, connected: Callable[[], bool]) -> None:

@@ -28,7 +28,7 @@ from bots.discord.store import Memory
 from bots.discord.working import Typing
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial, Reply
 from shared.tasks import end
 
@@ -68,7 +68,7 @@ class Discord:
         folder = home / "discord"
         try:
             self._lock = locked(folder / "lock", "the Discord adapter")
-        except Held as error:
+        except AlreadyRunning as error:
             raise Misconfigured(str(error)) from error
         self._memory = Memory(folder / "memory.sqlite")
         self._asking = Asking(settings, store, publish, self._memory, self._clock)

@@ -2,7 +2,7 @@
 
 import discord as library
 
-from bots.adapter import run_adapter
+from bots.adapter import Adapter, run_adapter
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
 from bots.platform import Publish
@@ -17,7 +17,7 @@ def main(settings: Settings, discord: DiscordSettings) -> int:
     library.VoiceClient.warn_nacl = False
     library.VoiceClient.warn_dave = False
 
-    def make(bus: Bus, publish: Publish) -> Discord:
+    async def make(bus: Bus, publish: Publish) -> Adapter:
         async def put(user: str, name: str, data: bytes) -> None:
             await put_blob(bus, name, data, user=user)
 

@@ -34,7 +34,7 @@ def main(settings: Settings, slack: SlackSettings) -> int:
         lifecycle.say(f"SLACK_INSTALLATIONS_URL cannot be used: {fault}")
         return CANNOT_RUN
 
-    def make(bus: Bus, publish: Publish) -> Adapter:
+    async def make(bus: Bus, publish: Publish) -> Adapter:
         return Slack(bus, publish, slack, installations_url=where)
 
     return run_adapter(settings, "slack", make)

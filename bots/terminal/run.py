@@ -29,7 +29,7 @@ from bots.terminal.screen import PlainScreen, Screen
 from shared import lifecycle, log, names
 from shared.bus import Bus
 from shared.connection import Unavailable
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial
 from shared.settings import Settings
 from shared.tasks import end
@@ -204,7 +204,7 @@ def _alone(folder: Path, user: str, name: str) -> Iterator[None]:
     _, token = names.split_user(user)
     try:
         descriptor = locked(folder / f"{token}.lock", f"the chat of {name!r}")
-    except Held as held:
+    except AlreadyRunning as held:
         where = f" in process {held.pid}" if held.pid else ""
         raise AlreadyOpen(
             f"A chat as {name!r} is already open{where}. "
