@@ -100,5 +100,5 @@ class Growing:
         self._opening = ""
         if self._fence and not spaced:
             text = text.removesuffix("\n") + self._fence.closing
-            self._opening = self._fence.again().opening
+            self._opening = self._fence.at_top().opening
         return Piece(text, spaced)

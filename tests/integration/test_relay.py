@@ -692,7 +692,7 @@ async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
     """Once, and only if nothing was heard of it: not by this process, nor by another."""
-    monkeypatch.setattr(no_progress, "SILENCE_S", 0.3)
+    monkeypatch.setattr(no_progress, "NO_PROGRESS_S", 0.3)
     answer = reply("ada", 1, "here")
     ask = Ask(id="ada-1", user=answer.user, place=answer.place, said_at=answer.said_at, text="?")
     relay = Relay(bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS)
@@ -707,7 +707,7 @@ async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
         await Receipts(bus, platform.name).claim("ada-1.0")
     await asyncio.sleep(0.6)
     statuses = [p.status for p in platform.shown if p.status]
-    assert statuses == ([no_progress.SILENT] if sign == "none" else [])
+    assert statuses == ([no_progress.NO_PROGRESS] if sign == "none" else [])
     if sign == "none":
         await bus.show_partial(partial(answer, "he", 1))
         await platform.until(lambda: platform.shown[-1].text == "he")
