@@ -43,8 +43,8 @@ def split_text(text: str, limit: int, *, length: Length = len) -> list[str]:
     Breaks after a paragraph, a line, a sentence or a word, in this order of preference, provided
     that the part is then at least a third full. A cut code fence is closed and then reopened with
     its indentation, quote marks and info string. Blank lines and spaces at a break are dropped,
-    except in code. A fence whose own lines would fill half a part counts as text. Graphemes stay whole
-    unless one exceeds the limit; it is then cut, and a single character may exceed the limit.
+    except in code. A fence whose own lines would fill half a part counts as text. A grapheme is cut
+    only if it is longer than the limit, and a single character may exceed the limit.
 
     Raises:
         ValueError: the limit is not positive.
