@@ -292,7 +292,7 @@ def doctor(*, platform: str | None) -> None:
 
 def main() -> None:
     """The entry point."""
-    lifecycle.end_when_told()
+    lifecycle.exit_on_stop_signal()
     lifecycle.die_with_parent()
     private_file.make_private_by_default()
     threadwax(prog_name="threadwax")

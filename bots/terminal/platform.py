@@ -136,9 +136,8 @@ class Terminal:
             text=line,
         )
         if self._unsent and self._unsent.text == line:
-            event = (
-                self._unsent
-            )  # it may have been stored after all; the same id prevents a duplicate
+            # It may have been stored after all: the same id prevents a duplicate.
+            event = self._unsent
         self._unsent = None
         # Set before publishing: the answer may arrive before the acknowledgement.
         self._asked = event.id

@@ -346,7 +346,7 @@ async def test_adapter_over_its_users_share_knows_what_it_stored(
         asked = ask("slack", "greedy")
         assert await bus.publish(asked)
         assert bus._event_quotas.take(
-            asked.user, quota.EVENT_QUOTA_BYTES - quota.EVENT_AT_LEAST_BYTES, time.monotonic()
+            asked.user, quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic()
         )
         before = await admin.last_sequence(names.PROMPTS)
         assert not await bus.publish(asked)

@@ -268,7 +268,7 @@ async def test_who_has_asked_too_much_is_told_so(
     """In header and body; others are answered, and so is a repeat."""
     assert (await asked(client, body("ada", "one"), Nats_Msg_Id="1")).data == b"echo one"
     shares = gateway._clients._bus._event_quotas
-    rest = quota.EVENT_QUOTA_BYTES - quota.EVENT_AT_LEAST_BYTES
+    rest = quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES
     assert shares.take("gateway:ada", rest, time.monotonic())
     answer = await asked(client, body("ada", "two"))
     assert answer.headers is not None

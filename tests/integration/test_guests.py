@@ -349,9 +349,7 @@ async def test_all_guests_share_one_users_share(
     """Another user_id gives a guest no more; what was stored is still answered."""
     assert (await asked(guest, body("eve", "first"), message_id="1")).data == b"echo first"
     shares = gateway._guests._bus._event_quotas
-    assert shares.take(
-        "gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_AT_LEAST_BYTES, time.monotonic()
-    )
+    assert shares.take("gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic())
     for user in ("eve", "mallory"):
         code, words = refusal(await asked(guest, body(user, "more")))
         assert code == "429"
