@@ -23,7 +23,7 @@ WAIT_LIMIT_S: Final = 600.0
 
 
 def bounded_s(seconds: float) -> float:
-    """Clamps a wait, as requested by a platform, to 0 to `WAIT_LIMIT_S` s; NaN becomes the limit."""
+    """Clamps a platform's requested wait to 0 to `WAIT_LIMIT_S` s; NaN becomes the limit."""
     return min(max(seconds, 0.0), WAIT_LIMIT_S) if math.isfinite(seconds) else WAIT_LIMIT_S
 
 
