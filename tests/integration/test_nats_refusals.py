@@ -48,9 +48,9 @@ async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
     ("greeting", "words", "final"),
     [
         (info(version="2.9.25"), "it is nats-server 2.9.25, and 2.12 is needed", True),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "what listens there is not a NATS server", False),
-        (b"220 mail.example ESMTP\r\n", "what listens there is not a NATS server", False),
-        (b"INFO {\r\n", "what listens there is not a NATS server", False),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "the program on that port is not a NATS server", False),
+        (b"220 mail.example ESMTP\r\n", "the program on that port is not a NATS server", False),
+        (b"INFO {\r\n", "the program on that port is not a NATS server", False),
         (b"", "it does not answer in time", False),
     ],
 )
