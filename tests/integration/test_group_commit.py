@@ -334,4 +334,4 @@ async def test_a_slot_given_to_a_cancelled_sender_is_released(bus: Bus) -> None:
     await asyncio.gather(*first)
     await asyncio.gather(*waiting, return_exceptions=True)
     assert all(task.cancelled() for task in waiting)
-    assert commit._alone == 0
+    assert commit._singles == 0
