@@ -129,11 +129,7 @@ class Terminal:
 
     async def _ask(self, line: str) -> bool:
         event = Ask(
-            id=self._next_id(),
-            user=self._user,
-            place=_PLACE,
-            said_at=datetime.now(UTC),
-            text=line,
+            id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC), text=line
         )
         if self._unsent and self._unsent.text == line:
             # It may have been stored after all: the same id prevents a duplicate.
@@ -236,12 +232,9 @@ class Terminal:
         self._stopping = True
         # A person who stops an answer may no longer want to ask what they typed meanwhile.
         self._lines.unqueue()
+        now = datetime.now(UTC)
         event = Stop(
-            id=f"{asked}-stop",
-            user=self._user,
-            place=_PLACE,
-            said_at=datetime.now(UTC),
-            prompt_id=asked,
+            id=f"{asked}-stop", user=self._user, place=_PLACE, said_at=now, prompt_id=asked
         )
         # Not awaited: without NATS it takes a while, and a second Ctrl-C must still leave at once.
         self._stop = asyncio.create_task(self._published(event))
