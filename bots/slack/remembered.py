@@ -1,25 +1,25 @@
-"""What was asked of Slack, remembered for a while, in little room.
+"""A cache of Slack's responses that takes little memory.
 
-It must never grow past its limit, whatever people do.
+It must never exceed its limit, whatever people do.
 """
 
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 KEPT: Final = 10_000
-"""People, channels or threads at a time: a large workspace's hour, 1.5 to 2.2 MB each."""
+"""Enough people, channels or threads for an hour of a large workspace; up to 2.2 MB."""
 
 FRESH_S: Final = 3600.0
-"""A name, a channel's kind or a guest's state is believed for this long at most."""
+"""How long a name, or whether somebody is a guest, is believed at most."""
 
 T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """The newest entries: for half of `seconds` and half of `keep` at least, for all of it at most.
+    """Keeps at least `keep / 2` entries for `seconds / 2`, and at most `keep` for `seconds`.
 
-    Two tables, the older of which goes as a whole: a time and a place in an order for each entry
-    take more than the entries.
+    It has two tables and drops the older one as a whole, because an age and a position for each
+    entry would take more memory than the entries.
     """
 
     def __init__(
@@ -33,26 +33,26 @@ class Remembered(Generic[T]):
         self._next_at = now() + self._seconds
 
     def get(self, *key: str) -> T | None:
-        """The entry, if it is there and fresh."""
-        self._forget()
+        """The entry; None if there is none, or if it is too old."""
+        self._expire()
         joined = _joined(key)
         return self._newer.get(joined, self._older.get(joined))
 
     def put(self, value: T, *key: str) -> None:
-        """Remembers an entry."""
-        self._forget()
+        """Adds or replaces an entry."""
+        self._expire()
         self._older.pop(_joined(key), None)
         self._newer[_joined(key)] = value
 
     def drop(self, *key: str) -> None:
-        """Forgets an entry."""
+        """Removes an entry."""
         self._newer.pop(_joined(key), None)
         self._older.pop(_joined(key), None)
 
-    def _forget(self) -> None:
+    def _expire(self) -> None:
         now = self._now()
         if now >= self._next_at + self._seconds:
-            self._newer, self._next_at = {}, now  # nothing was read or added in the meantime
+            self._newer, self._next_at = {}, now  # the cache was not used for that long
         if now >= self._next_at or len(self._newer) >= self._keep:
             self._older, self._newer = self._newer, {}
             self._next_at = min(now, self._next_at) + self._seconds
@@ -62,5 +62,5 @@ class Remembered(Generic[T]):
 
 
 def _joined(key: tuple[str, ...]) -> str:
-    """One string takes a third of the room of a tuple of them."""
+    """One string takes a third of the memory of a tuple of strings."""
     return " ".join(key)

@@ -11,6 +11,7 @@ from bots.platform import Forbidden, Gone, Later, Part
 from bots.slack import api
 from bots.slack.answer_blocks import PART_CHARS
 from bots.slack.markup import escaped_length
+from bots.slack.origin import Origin
 from bots.split_text import split_text
 from shared.messages import AnyEvent, Outcome, Partial, Reply
 from tests.contract.worlds.slack import SlackWorld
@@ -37,7 +38,7 @@ async def asked(world: SlackWorld, *, direct: bool = False, text: str = "questio
     send = world.slack.dm if direct else world.slack.mention
     send(text)
     await world.until_heard(count + 1)
-    await world.platform._status.settled()
+    await world.platform._working.settled()
     return world.heard[-1]
 
 
@@ -58,10 +59,9 @@ class Growing:
     async def to(self, text: str, *, attempt: int = 1, soon: bool = False) -> None:
         self.sequence += 1
         ask, platform = self.ask, self.world.platform
-        assert platform._posting is not None
-        live = platform._posting._live.get(ask.id)
-        if live is not None and not soon:
-            live._next = 0.0
+        preview = platform._posting._previews.get(ask.id)
+        if preview is not None and not soon:
+            preview._next = 0.0
         await platform.show_partial(
             Partial(prompt_id=ask.id, user=ask.user, place=ask.place, address=ask.address,
                     text=text, attempt=attempt, sequence=self.sequence)
@@ -496,12 +496,11 @@ async def test_a_status_that_comes_late_is_not_left_behind() -> None:
     async with SlackWorld() as world:
         world.slack.faults["agents.sessions.setStatus"] += [Fault("limit"), Fault("lost")]
         ask = await asked(world)
-        world.platform._status.begin(
-            await world.platform._teams.first(), *where(ask), "another-prompt"
-        )
+        origin = Origin.of(await world.platform._workspaces.first(), ask.address)
+        world.platform._working.begin(origin, "another-prompt")
         await show(world, answer(ask, "hello"))
-        world.platform._status.begin(await world.platform._teams.first(), *where(ask), ask.id)
-        await world.platform._status.settled()
+        world.platform._working.begin(origin, ask.id)
+        await world.platform._working.settled()
         assert world.slack.status(*where(ask)) == ""
 
 

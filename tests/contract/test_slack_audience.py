@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from bots.slack.access import NOT_EXTERNAL, NOT_GUESTS, NOT_HERE
-from bots.slack.context import ELSEWHERE
+from bots.slack.wording import ELSEWHERE, NOT_EXTERNAL, NOT_GUESTS, NOT_HERE
 from shared.messages import AnyEvent, Place
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from slack_sdk.oauth.installation_store.models.installation import Installation
 
 from bots.adapter import Misconfigured
-from bots.slack.installations import STATE_S, States, Store
-from bots.slack.socket_mode import Patience
+from bots.slack.installations import STATE_S, InstallationStore, StateStore
+from bots.slack.socket_mode import WatchdogLimits
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.slack import BOT, ROOM, FakeSlack, Fault
@@ -73,8 +73,8 @@ async def test_a_connection_that_breaks_comes_back() -> None:
 async def test_a_deaf_connection_is_noticed_and_replaced(how: str) -> None:
     """Deaf: no pings are answered. Mute: pings are, but no event comes while another one hears."""
     world = SlackWorld()
-    world.patience = Patience(
-        ping_s=0.2, dead_s=1.0, silent_events=8, quiet_s=600, look_every_s=0.1
+    world.watchdog = WatchdogLimits(
+        ping_s=0.2, dead_s=1.0, silent_events=8, quiet_s=600, check_every_s=0.1
     )
     async with world:
         world.slack.sockets.ack_s = 0.3
@@ -92,7 +92,7 @@ async def test_a_deaf_connection_is_noticed_and_replaced(how: str) -> None:
 async def test_connections_that_hear_nothing_are_made_anew() -> None:
     """Silence is no proof of deafness, but anew is cheap; nothing is lost in between."""
     world = SlackWorld()
-    world.patience = Patience(ping_s=0.5, dead_s=5, quiet_s=0.5, look_every_s=0.1)
+    world.watchdog = WatchdogLimits(ping_s=0.5, dead_s=5, quiet_s=0.5, check_every_s=0.1)
     async with world:
         await world.slack.until(lambda: world.slack.sockets.opened >= 4)
         world.slack.sockets.ack_s = 1.0
@@ -360,7 +360,7 @@ async def test_a_flood_of_visits_stores_nothing(tmp_path: Any) -> None:
 
 async def test_a_workspace_that_installs_again_and_again_takes_one_row(tmp_path: Any) -> None:
     """The newest token counts, and another workspace's stays."""
-    store = Store(f"sqlite:///{tmp_path / 'slack.sqlite3'}", "1.2")
+    store = InstallationStore(f"sqlite:///{tmp_path / 'slack.sqlite3'}", "1.2")
     await store.create()
     for number in range(20):
         for team in ("T1", "T2"):
@@ -386,9 +386,9 @@ async def test_a_workspace_that_installs_again_and_again_takes_one_row(tmp_path:
 async def test_a_state_works_once_and_for_ten_minutes() -> None:
     """Signed by the app's own secret."""
     now = [1_700_000_000.0]
-    states = States("shh", lambda: now[0])
+    states = StateStore("shh", lambda: now[0])
     state = await states.async_issue()
-    assert not await States("other", lambda: now[0]).async_consume(state)
+    assert not await StateStore("other", lambda: now[0]).async_consume(state)
     assert not await states.async_consume(state.replace("1", "2", 1))
     assert await states.async_consume(state)
     assert not await states.async_consume(state)

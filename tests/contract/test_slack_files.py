@@ -9,7 +9,7 @@ import pytest
 
 from bots.adapter import CANNOT_RUN
 from bots.slack import files, run
-from bots.slack.bolt_app import COMMANDS, EVENTS, SCOPES
+from bots.slack.manifest import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import SWAPPED
 from ops.doctor import Finding
@@ -196,7 +196,7 @@ async def test_a_clip_that_slack_is_still_transcribing_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
     """Its event comes first, and nothing tells when the transcription is there."""
-    monkeypatch.setattr(files, "HEARD_EVERY_S", 0.2)
+    monkeypatch.setattr(files, "TRANSCRIPTION_POLL_S", 0.2)
     async with SlackWorld() as world:
         processing = {**CLIP, "transcription": {"status": "processing"}}
         world.slack.shared_files["F1"] = dict(processing)
@@ -221,7 +221,7 @@ async def test_a_voice_clip_is_read_where_slack_transcribed_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Alone it is a question; without a transcription its author learns why."""
-    monkeypatch.setattr(files, "HEARD_WITHIN_S", 0.1)
+    monkeypatch.setattr(files, "TRANSCRIPTION_WAIT_S", 0.1)
     preview = {"content": "when does the office open", "has_more": False}
     async with SlackWorld() as world:
         heard = {"transcription": {"status": "complete", "locale": "en-US", "preview": preview}}

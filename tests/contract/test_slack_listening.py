@@ -6,9 +6,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bots.slack.access import NOT_EXTERNAL, NOT_GUESTS, NOT_HERE, NOT_YOU
-from bots.slack.context import EMPTY, FORGOTTEN, HELP, NOT_NOW
-from bots.slack.events import event_id
+from bots.slack.ids import event_id
+from bots.slack.wording import (
+    EMPTY,
+    FORGOTTEN,
+    HELP,
+    NOT_EXTERNAL,
+    NOT_GUESTS,
+    NOT_HERE,
+    NOT_NOW,
+    NOT_YOU,
+)
 from shared.messages import Ask, Deleted, Edited, Quote, Reset, Stop
 from tests.contract.worlds.slack import SlackWorld
 from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, TEAM, FakeSlack, Fault

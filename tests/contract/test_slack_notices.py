@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bots.slack import working
-from bots.slack.context import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
+from bots.slack.wording import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
 from shared.blobs import NoRoom
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.messages import Ask, Outcome

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bots.slack import deliveries, socket_mode
-from bots.slack.context import NOT_NOW
+from bots.slack.wording import NOT_NOW
 from shared.messages import AnyEvent, Ask
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer

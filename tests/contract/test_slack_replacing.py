@@ -32,10 +32,9 @@ async def waited(
         ask = await asked(world, direct=direct)
         await Growing(world, ask).to("One ")
         world.slack.behind_s = 0.0
-        assert world.platform._posting is not None
-        began_s = world.platform._posting._live[ask.id].began_s
+        began_s = world.platform._posting._previews[ask.id].began_s
         assert began_s is not None
-        world.platform._posting._live[ask.id].began_s = began_s - long_s
+        world.platform._posting._previews[ask.id].began_s = began_s - long_s
         (preview,) = world.slack.bot_messages(*where(ask))
         yield world, ask, preview["ts"]
 
@@ -50,7 +49,7 @@ async def test_a_long_answer_ends_as_a_new_message(direct: bool) -> None:
         assert message["ts"] != before
         assert receipt == f"{where(ask)[0]}/{message['ts']}"
         assert world.slack.buttons(where(ask)[0], message["ts"]) == FINAL_BUTTONS
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert not world.slack.status(*where(ask))
 
 

@@ -29,11 +29,11 @@ async def test_an_answer_that_is_there_at_once_costs_no_call_for_the_status_line
         world.slack.mention("question")
         await world.until_heard(1)
         async with asyncio.timeout(5):
-            while not world.platform._status._setting:
+            while not world.platform._working._setting:
                 await asyncio.sleep(0.01)
         done = answer(world.heard[0], "hello")
         await world.platform.post(Part(done, done.text, 0, 1))
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert SESSIONS not in [method for method, _ in world.slack.calls]
 
 
@@ -55,7 +55,7 @@ async def test_a_workspace_without_the_line_is_asked_once(
         for n in range(4):
             ask = await asked(world)
             await show(world, answer(ask, f"answer {n}"))
-            await world.platform._status.settled()
+            await world.platform._working.settled()
             assert seen(world, ask) == [f"answer {n}"]
         assert [called(world, SESSIONS), called(world, LINES)] == [1, 1]
     assert "status not cleared" not in capsys.readouterr().out
@@ -91,12 +91,12 @@ async def test_the_line_says_why_there_is_no_text_yet(direct: bool, sessions: bo
         assert world.slack.statuses[where(ask)] == BUSY
         assert seen(world, ask) == []
         await Growing(world, ask).to("One ")
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert world.slack.statuses[where(ask)] == ("" if sessions else working.WORDS)
         assert bool(world.slack.status(*where(ask)))
         await show(world, answer(ask, "One two."))
         assert seen(world, ask) == ["One two."]
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert not world.slack.status(*where(ask))
         assert not world.slack.statuses[where(ask)]
 
@@ -149,7 +149,7 @@ async def test_after_a_crash_the_words_do_not_stay() -> None:
         part = Part(done, done.text, 0, 1)
         assert await world.platform.find_posted(part) is None
         await world.platform.post(part)
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert not world.slack.statuses[where(ask)]
         assert seen(world, ask) == ["hello"]
 
@@ -170,5 +170,5 @@ async def test_a_question_behind_another_one_says_so_in_the_line_alone(line: boo
         await Growing(world, second).to("tw")
         await show(world, answer(second, "two"))
         assert seen(world, first) == ["one", "two"]
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert not world.slack.statuses.get(where(first))

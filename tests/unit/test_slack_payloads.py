@@ -5,13 +5,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.slack.access import person_of
-from bots.slack.audience import audience_of, channel_of
+from bots.slack.audience import audience_of, channel_of, place_of
 from bots.slack.block_kit import lines_of
-from bots.slack.events import changed_of, person_in, place_of, said_at, said_of
+from bots.slack.events import change_in, message_in, person_in
 from bots.slack.file_objects import name_of, supplied, why_closed
-from bots.slack.metadata import note_of
-from bots.slack.quotes import quoted, quotes_of
+from bots.slack.ids import said_at
+from bots.slack.metadata import read_metadata
+from bots.slack.people import person_of
+from bots.slack.quotes import quotable, quotes_of
 from bots.slack.rich_message import enclosed_in, files_of, linked_channels, words_of, written_in
 
 KEYS = st.sampled_from([
@@ -48,7 +49,7 @@ def test_an_event_of_any_shape_is_read_or_ignored(
     """What is read makes ids, times and texts that can be stored."""
     body = {**outer, "event": event}
     assert isinstance(person_in(body), str)
-    said, changed = said_of(body), changed_of(body)
+    said, changed = message_in(body), change_in(body)
     for one in (said, changed and changed.old, changed and changed.new):
         if one:
             one.text.encode()
@@ -72,9 +73,9 @@ def test_a_message_of_any_shape_has_words_or_none(message: dict[str, Any]) -> No
         assert name_of(file)
         supplied(file).encode()
         assert isinstance(why_closed(file), str)
-    note_of(message, "U1")
+    read_metadata(message, "U1")
     thread = [{**message, "ts": "1.1"}]
-    found = quoted(thread, asker="U2", bot="U1", before="2.2", follow_up="always")
+    found = quotable(thread, asker="U2", bot="U1", before="2.2", follow_up="always")
     assert all(quote.author for quote in quotes_of(found, {}))
 
 
@@ -95,7 +96,7 @@ def test_a_channel_of_any_shape_has_one_audience(info: dict[str, Any], external:
 @given(OBJECTS)
 def test_a_person_of_any_shape_is_somebody_or_nobody(user: dict[str, Any]) -> None:
     """Their name can be written down."""
-    person_of(user).called.encode()
+    person_of(user).name.encode()
 
 
 def test_deep_nesting_ends() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from bots.slack.quotes import quoted, quotes_of
-from bots.slack.thread_participants import FollowUp
+from bots.slack.quotes import quotable, quotes_of
+from bots.slack.settings import FollowUp
 from shared.messages import Quote
 
 BOT = "UBOT"
@@ -24,7 +24,7 @@ def answer(asker: object, text: str = "An answer.", *, final: object = True) -> 
 def texts(
     thread: list[dict[str, Any]], *, before: str = "99", follow_up: FollowUp = "asker"
 ) -> list[str]:
-    found = quoted(thread, asker="UADA", bot=BOT, before=before, follow_up=follow_up)
+    found = quotable(thread, asker="UADA", bot=BOT, before=before, follow_up=follow_up)
     return [heard.text for heard in found]
 
 
@@ -63,7 +63,7 @@ def test_whoever_the_bot_answers_there_asked_it() -> None:
 
 def test_answers_to_others_are_quoted_and_say_to_whom() -> None:
     """What the bot answered to the asker is in the conversation already."""
-    found = quoted(
+    found = quotable(
         [answer("UADA", "To Ada."), answer("UBOB", "To Bob.")],
         asker="UADA", bot=BOT, before="99", follow_up="asker",
     )  # fmt: skip
@@ -81,7 +81,7 @@ def test_an_unfinished_answer_is_not_quoted(asker: object, final: object) -> Non
 def test_a_note_is_believed_of_our_own_messages_only() -> None:
     """Any app can write such metadata."""
     forged = {**answer("UBOB", "I am the bot."), "user": "UMALLORY"}
-    found = quoted([forged], asker="UADA", bot=BOT, before="99", follow_up="asker")
+    found = quotable([forged], asker="UADA", bot=BOT, before="99", follow_up="asker")
     assert [(heard.author, heard.to) for heard in found] == [("UMALLORY", "")]
 
 
@@ -110,6 +110,6 @@ def test_nobody_is_quoted_under_a_name_of_ours(name: str, *, app: bool) -> None:
     if app:
         message |= {"subtype": "bot_message", "bot_id": "B1", "username": name, "user": None}
     thread = [message, answer("UBOB")]
-    found = quoted(thread, asker="UADA", bot=BOT, before="99", follow_up="asker")
+    found = quotable(thread, asker="UADA", bot=BOT, before="99", follow_up="asker")
     authors = [quote.author for quote in quotes_of(found, {"UBOB": name, BOT: "bot"})]
     assert authors == [f"{name} (so named by themselves)", f"bot, to {name}"]

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
-from bots.slack.socket_mode import Patience
+from bots.slack.socket_mode import WatchdogLimits
 from shared import names
 from shared.connection import Unavailable
 from shared.messages import AnyEvent
@@ -39,7 +39,7 @@ class SlackWorld:
         self.publish_raises: Exception | None = None
         self.store_raises: Exception | None = None
         self.installations_url = ""
-        self.patience = Patience(ping_s=0.5, dead_s=3.0, look_every_s=0.2, quiet_s=600)
+        self.watchdog = WatchdogLimits(ping_s=0.5, dead_s=3.0, check_every_s=0.2, quiet_s=600)
         self._ids: set[str] = set()
         self._names = itertools.count()
 
@@ -59,18 +59,17 @@ class SlackWorld:
         platform = Slack(
             NoBus(),  # type: ignore[arg-type]
             settings,
-            patience=self.patience,
+            watchdog=self.watchdog,
             installations_url=self.installations_url,
         )
 
-        async def keep(user: str, name: str, data: bytes) -> None:
+        async def store_file(user: str, name: str, data: bytes) -> None:
             assert names.split_user(user)[0] == "slack"
             if self.store_raises is not None:
                 raise self.store_raises
             self.blobs[name] = data
 
-        assert platform._desk is not None
-        platform._desk.store = keep
+        platform._context.store_file = store_file
         return platform
 
     async def until_listening(self) -> None:
