@@ -1,4 +1,4 @@
-"""Slack's payloads as nobody foresaw them: read without an exception, whatever is in them."""
+"""Slack's payloads in unexpected shapes: they are read without an exception."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ FEW = settings(max_examples=40)
 def test_an_event_of_any_shape_is_read_or_ignored(
     event: dict[str, Any], outer: dict[str, Any]
 ) -> None:
-    """What is read makes ids, times and texts that can be stored."""
+    """The result has ids, times and texts that can be stored."""
     body = {**outer, "event": event}
     assert isinstance(person_in(body), str)
     said, changed = message_in(body), change_in(body)
@@ -62,8 +62,8 @@ def test_an_event_of_any_shape_is_read_or_ignored(
 
 @FEW
 @given(OBJECTS)
-def test_a_message_of_any_shape_has_words_or_none(message: dict[str, Any]) -> None:
-    """Blocks, attachments and notes are foreign as well."""
+def test_a_message_of_any_shape_is_read(message: dict[str, Any]) -> None:
+    """Blocks, attachments and metadata may have any shape, too."""
     words_of(message).encode()
     words_of(message, own=True).encode()
     written_in(message).encode()
@@ -82,7 +82,7 @@ def test_a_message_of_any_shape_has_words_or_none(message: dict[str, Any]) -> No
 @FEW
 @given(OBJECTS, st.booleans())
 def test_a_channel_of_any_shape_has_one_audience(info: dict[str, Any], external: bool) -> None:
-    """Direct only where Slack names this very person."""
+    """It is direct only if Slack names this person."""
     channel = channel_of(info, "T1", external=external)
     place = place_of("T1", "D1", "", "U1", channel)
     assert (place.audience == "direct") == (info.get("is_im") is True and info.get("user") == "U1")
@@ -94,13 +94,13 @@ def test_a_channel_of_any_shape_has_one_audience(info: dict[str, Any], external:
 
 @FEW
 @given(OBJECTS)
-def test_a_person_of_any_shape_is_somebody_or_nobody(user: dict[str, Any]) -> None:
-    """Their name can be written down."""
+def test_a_person_of_any_shape_is_read(user: dict[str, Any]) -> None:
+    """Their name can be encoded."""
     person_of(user).name.encode()
 
 
 def test_deep_nesting_ends() -> None:
-    """Deeper than any message of Slack's, and than Python would follow."""
+    """The nesting is deeper than Slack's messages and than Python's recursion limit."""
     element: dict[str, Any] = {"type": "text", "text": "deep"}
     for _ in range(100_000):
         element = {"type": "rich_text_list", "elements": [element]}
