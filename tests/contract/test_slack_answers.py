@@ -519,7 +519,7 @@ async def test_an_answer_to_a_slash_command_names_its_question() -> None:
             assert world.slack.thread(channel, None) == ["> how long?\nVery."]
             await world.restart()
             if await world.platform.find_posted(part) is None:
-                await world.platform.post(part)  # looks there before it posts
+                await world.platform.post(part)  # it searches that place first
             assert world.slack.thread(channel, None) == ["> how long?\nVery."]
 
 

@@ -76,7 +76,7 @@ async def test_a_shared_channel_is_another_place_than_before(
     async with SlackWorld() as world:
         before = await place_in(world, ROOM)
         world.slack.share(ROOM, **flags)
-        await world.restart()  # what was believed for an hour is asked for again
+        await world.restart()  # the new process asks Slack again
         after = await place_in(world, ROOM)
         assert before.space != after.space
         assert await place_in(world, ROOM) == after.model_copy(
@@ -100,7 +100,7 @@ async def test_the_first_event_after_a_channel_was_shared_counts() -> None:
         world.slack.share(ROOM, is_ext_shared=True)
         after = await place_in(world, ROOM)
         assert before.space != after.space
-        # A gesture carries no such sign, and still belongs to the same place.
+        # An interaction does not say so, but belongs to the same place.
         await world.slack.command("/ask", "and now?")
         assert world.heard[-1].place.space == after.space
 

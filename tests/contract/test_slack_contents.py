@@ -8,7 +8,7 @@ import pytest
 from bots.slack.messages import ONLY_FORWARDED
 from shared.messages import Ask, Quote
 from tests.contract.test_slack_answers import Growing, asked, show, where
-from tests.contract.test_slack_listening import nothing_more, only
+from tests.contract.test_slack_messages import nothing_more, only
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.slack import BOT, ROOM, FakeSlack
@@ -187,7 +187,7 @@ async def test_a_field_of_another_type_is_answered_or_ignored(
                 delivery = await world.slack.deliver({**event, **change})
                 assert delivery.attempts == 1, (field, value, change)
         assert caplog.records == []
-        if field != "type":  # Bolt itself stumbles over some
+        if field != "type":  # Bolt itself cannot read some
             assert "it cannot be handled" not in capsys.readouterr().out
 
 

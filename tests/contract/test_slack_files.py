@@ -243,7 +243,7 @@ def text(limit: int, least: int = 1) -> dict[str, object]:
 
 
 SCHEMA = {
-    # https://docs.slack.dev/reference/app-manifest: the limits that it states for what we use.
+    # Slack's limits for what we use: https://docs.slack.dev/reference/app-manifest
     "type": "object",
     "additionalProperties": False,
     "required": ["display_information", "features", "oauth_config", "settings"],

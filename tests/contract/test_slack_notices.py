@@ -10,7 +10,7 @@ from shared.blobs import NoRoom
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.messages import Ask, Outcome
 from tests.contract.test_slack_answers import answered, asked, show, where
-from tests.contract.test_slack_listening import nothing_more, prompt
+from tests.contract.test_slack_messages import nothing_more, prompt
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.slack import BOT, ROOM

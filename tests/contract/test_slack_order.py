@@ -64,7 +64,9 @@ async def test_everything_that_one_person_does_stays_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """That holds for messages, Slack's Stop, buttons and reactions, but not for other people's."""
-    monkeypatch.setattr(socket_mode, "CONNECTIONS", 1)  # two may pass one another on the way
+    monkeypatch.setattr(
+        socket_mode, "CONNECTIONS", 1
+    )  # events on two connections may overtake each other
     async with SlackWorld() as world:
         world.slack.mention("first")
         asked = (await world.until_heard())[0]

@@ -22,7 +22,7 @@ ANSWER_S = 40.0
 PROGRAM = """
 import sys
 import bots.relay, shared.streams
-shared.streams.ACK_WAIT_S = 2.0   # what a killed adapter had in hand comes again soon
+shared.streams.ACK_WAIT_S = 2.0   # replies of a killed adapter are redelivered soon
 bots.relay.WORKING_EVERY_S = 0.5
 sys.argv = ["threadwax", "slack"]
 from ops.cli import main
@@ -162,7 +162,7 @@ async def test_the_adapter_down_for_ten_seconds(world: World) -> None:
 async def test_killed_between_post_and_acknowledgement(world: World) -> None:
     """20 seeded rounds of kill -9 at calls that show an answer leave one visible answer each."""
     slack, rng = world.slack, random.Random(4)
-    world.model.pause_s = 0.2  # a second partial, also where the answer before settles late
+    world.model.pause_s = 0.2  # time for a second partial
     asked: list[tuple[str, str, str]] = []
     for number in range(ROUNDS):
         direct = rng.random() < 0.5
@@ -188,7 +188,7 @@ async def test_killed_between_post_and_acknowledgement(world: World) -> None:
         world.adapter.log.write_text("")
         await world.adapter.start().ready()
         await world.until_answered(*asked[-1][:2], expected(text))
-    await asyncio.sleep(3)  # a second post would come with the next redelivery, after 2 s
+    await asyncio.sleep(3)  # a second post would come with the redelivery after 2 s
     wrong = [(c, t, slack.thread(c, t)) for c, t, x in asked if slack.thread(c, t) != [expected(x)]]
     assert wrong == []
     assert all(slack.status(channel, ts) == "" for channel, ts, _ in asked)

@@ -105,5 +105,5 @@ def test_deep_nesting_ends() -> None:
     for _ in range(100_000):
         element = {"type": "rich_text_list", "elements": [element]}
     assert not any(lines_of([{"type": "rich_text", "elements": [element]}]))
-    while "elements" in element:  # taken apart here, since Python would do it in recursion
+    while "elements" in element:  # freed step by step, because Python would recurse
         element = element["elements"].pop()

@@ -426,7 +426,7 @@ def test_a_giant_message_is_cut_with_a_note() -> None:
 
 
 FILES: dict[str, tuple[dict[str, Any], str, str]] = {
-    # what is said in a later question, and why it cannot be read in one of its own
+    # the text in a later question, and why the file cannot be read in its own
     "a file": ({"name": "a.pdf", "mimetype": "application/pdf"}, "[file: a.pdf]", ""),
     "a picture": ({"name": "a.png", "mimetype": "image/png"}, "[picture: a.png]", ""),
     "a snippet": (

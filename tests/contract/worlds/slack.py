@@ -1,4 +1,4 @@
-"""Slack behind the port's contract: the real client against the fake, on a bus in memory."""
+"""Slack for the port's contract: the real client and the fake Slack, with a bus in memory."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ AUTHORS = {"ada": "UADA", "bob": "UBOB"}
 
 
 class NoBus:
-    """Where no test stores anything: the events go to the world's own list."""
+    """Fails if used: events go to the world's own list."""
 
     connected = True
 
@@ -28,7 +28,7 @@ class NoBus:
 
 
 class SlackWorld:
-    """One workspace with the adapter listening in its room."""
+    """One workspace, in which the adapter is listening."""
 
     def __init__(self, *, slack: FakeSlack | None = None, **settings: Any) -> None:
         self.slack = slack or FakeSlack()
@@ -104,7 +104,7 @@ class SlackWorld:
             await self.slack.stop()
 
     async def restart(self) -> None:
-        """The adapter's process ends and another one starts: nothing is carried over."""
+        """Ends the adapter and starts another one, without any state."""
         await self.platform.close()
         await self.listening
         self.platform = self.make()
@@ -112,12 +112,12 @@ class SlackWorld:
         await self.until_listening()
 
     async def until_heard(self, count: int = 1, *, seconds: float = 15.0) -> list[AnyEvent]:
-        """What was published, once there is so much."""
+        """What was published, once it is at least `count` events."""
         await self.slack.until(lambda: len(self.heard) >= count, seconds=seconds)
         return self.heard
 
     async def until_told(self, count: int = 1) -> None:
-        """Slack's events so far are acknowledged, so many at least."""
+        """Waits until at least `count` deliveries are acknowledged."""
         await self.slack.until(
             lambda: sum(d.acked_at is not None for d in self.slack.deliveries) >= count
         )

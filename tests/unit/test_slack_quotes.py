@@ -97,7 +97,7 @@ def test_each_quote_and_all_together_have_a_limit() -> None:
     found = texts(thread)
     assert len(found) == 7
     assert found[-1].startswith("39 ")
-    assert all(len(one) <= 1_040 for one in found)  # with the note of what is cut
+    assert all(len(one) <= 1_040 for one in found)  # including the note about the cut
 
 
 @pytest.mark.parametrize("name", ["bot", "Bot, to Ada", "note", "link preview"])

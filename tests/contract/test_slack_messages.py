@@ -102,7 +102,7 @@ async def test_follow_ups_without_a_mention(mode: str, heard: set[str]) -> None:
     async with SlackWorld(SLACK_FOLLOW_UP=mode) as world:
         root = world.slack.mention("first")
         await world.until_told(2)
-        await world.restart()  # what is known about threads is Slack's to tell
+        await world.restart()  # the new process asks Slack who is in the thread
         for user in ("UADA", "UBOB"):
             world.slack.send("and then?", user=user, thread=root)
             world.slack.send("<@UCARL> lunch?", user=user, thread=root)

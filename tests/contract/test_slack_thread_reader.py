@@ -6,7 +6,7 @@ import pytest
 
 from bots.slack.quotes import QUOTES_CHARS
 from shared.messages import EVENT_LIMIT_BYTES, Ask, Quote
-from tests.contract.test_slack_listening import nothing_more, only
+from tests.contract.test_slack_messages import nothing_more, only
 from tests.contract.worlds.slack import SlackWorld
 from tests.fakes.slack import BOT, ROOM, TEAM
 from tests.fakes.slack_shapes import SECRET_ROOM, channel_info, forwarded
