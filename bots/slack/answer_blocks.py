@@ -11,8 +11,8 @@ from bots.slack.markup import drawable, escaped, escaped_length, fallback
 from bots.slack.metadata import metadata_of, preview_metadata
 
 PART_CHARS: Final = 3_800
-"""Slack refuses to edit a message of more than 4,000 (`msg_too_long`); a cut code block needs some
-characters for its end."""
+"""Slack refuses to edit a message of more than 4,000 characters (`msg_too_long`), and a code block
+that is cut needs some of them for its end."""
 
 SHAPE: Final = Shape(PART_CHARS, parts_limit=20, text_length=escaped_length, prepared=drawable)
 """How an answer is cut into messages."""

@@ -40,8 +40,8 @@ class Channel:
 
 
 UNKNOWN: Final = Channel(sharing="unknown")
-"""Slack does not say, as for a conversation between two people, in which the bot gets nothing but
-slash commands."""
+"""Slack does not describe the channel. An example is a conversation between two people, from which
+the bot gets only slash commands."""
 
 
 def channel_of(info: Mapping[str, Any], team: str, *, external: bool = False) -> Channel:

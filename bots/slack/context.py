@@ -35,12 +35,12 @@ LINK_HOSTS: Final = 50
 """Hosts to remember of one question."""
 
 Stored = Literal["new", "known", "refused"]
-"""Whether an event was stored now, or before, or can never be stored."""
+"""An event was stored now, was stored before, or can never be stored."""
 
 
 @dataclass
 class Context:
-    """The parts of the adapter that everything that listens needs."""
+    """The parts of the adapter that its listeners share."""
 
     settings: SlackSettings
     workspaces: Workspaces
@@ -72,10 +72,10 @@ class Context:
         return await self.workspaces.of(team, text(body, "enterprise_id") or None)
 
     async def refusal(self, origin: Origin, place: Place, user_team: str = "") -> str | None:
-        """Why this person is not answered here, in words for them; None if they are.
+        """The refusal to show to this person; None if they are answered here.
 
         Raises:
-            Unavailable: Slack does not say now who this is.
+            Unavailable: Slack cannot be asked now who this is.
         """
         user, direct = origin.user, place.audience == "direct"
         if (why := self.access.without_profile(place.channel, user, direct=direct)) is not None:
@@ -85,7 +85,7 @@ class Context:
         try:
             person = await self.directory.person(origin.workspace, user)
         except CALL_ERRORS as error:
-            raise Unavailable("Slack does not say now who asks") from error
+            raise Unavailable("Slack cannot be asked now who this is") from error
         if user_team and person is not NOBODY and person.team is None:
             person = replace(person, team=user_team)
         return self.access.with_profile(origin.workspace.id, person)
@@ -97,7 +97,7 @@ class Context:
         another company reads the channel.
 
         Raises:
-            Unavailable: Slack does not say now what kind of channel it is.
+            Unavailable: Slack cannot be asked now what kind of channel this is.
         """
         workspace, channel = origin.workspace, origin.channel
         if direct:
@@ -106,7 +106,7 @@ class Context:
             try:
                 info = await self.directory.channel(workspace, channel, external=external)
             except CALL_ERRORS as error:
-                raise Unavailable("Slack does not say now what channel it is") from error
+                raise Unavailable("Slack cannot be asked now what channel this is") from error
         return place_of(workspace.id, channel, origin.thread, origin.user, info)
 
     def channel_settings(self, place: Place) -> ChannelSettings:
@@ -115,7 +115,7 @@ class Context:
         return self.settings.channels.get(name) or ChannelSettings()
 
     async def store_event(self, event: AnyEvent, origin: Origin, *, about: str = "") -> Stored:
-        """Stores an event. If that is impossible for good, its author gets a notice at `origin`.
+        """Stores an event. If it can never be stored, its author gets a notice at `origin`.
 
         The notice is sent once per `about`, which is the event's id by default.
 

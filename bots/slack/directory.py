@@ -30,7 +30,7 @@ PAGE: Final = 999
 """The most that conversations.history and conversations.replies return in one call."""
 
 PAGES: Final = 3
-"""Pages to read of a thread. The newest messages are on its last page."""
+"""Pages to read of a thread; the newest messages are on its last page."""
 
 NAMES: Final = 50
 """People to look up for one message; nobody mentions more by hand."""
@@ -106,7 +106,7 @@ class Directory:
         return found
 
     def direct(self, origin: Origin) -> Channel:
-        """A channel that is certainly the direct message conversation of its user with the bot."""
+        """The channel of a direct message to the bot, without asking Slack."""
         known = self._channels.get(origin.workspace.id, origin.channel)
         if known is None:
             known = Channel(partner=origin.user)
@@ -143,7 +143,7 @@ class Directory:
         return askers
 
     async def thread(self, origin: Origin, *, oldest: str = "0") -> list[Mapping[str, Any]]:
-        """The messages of a thread in order, with the metadata of ours; its first one always."""
+        """The messages of a thread since `oldest`, in order, and always its first message."""
         found: list[Mapping[str, Any]] = []
         cursor = ""
         for _ in range(PAGES):

@@ -25,7 +25,7 @@ REFUSED_RETRY_S: Final = 30.0
 """The same after Slack refused even the barest form of a message with an unknown code."""
 
 TEXT_REFUSED: Final = frozenset({"msg_too_long", "no_text"})
-"""Codes that refuse the text itself: giving up other arguments does not help."""
+"""Codes that refuse the text itself: leaving out other arguments does not help."""
 
 NO_STREAM: Final = frozenset(
     {"message_not_in_streaming_state", "streaming_state_conflict", "message_not_found",
@@ -98,7 +98,7 @@ _PASSING: Final = frozenset(
 
 
 def is_call_error(error: BaseException) -> bool:
-    """Whether a call to Slack failed, for whatever reason."""
+    """Whether this is the failure of a call to Slack."""
     return isinstance(error, CALL_ERRORS)
 
 
@@ -159,7 +159,7 @@ def post_error(error: BaseException) -> PostError:
     if is_refusal(error):
         return Later(f"Slack refuses it: {code}", REFUSED_RETRY_S, refused=True)
     # An outage, a time-out or a lost response: Slack may have posted the message.
-    return Later(f"Slack does not take it now: {reason_of(error)}", RETRY_S, maybe_posted=True)
+    return Later(f"Slack failed to post it: {reason_of(error)}", RETRY_S, maybe_posted=True)
 
 
 def search_error(error: BaseException) -> Later:

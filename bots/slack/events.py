@@ -41,11 +41,11 @@ class Message:
     mention: bool = False
     files: tuple[Mapping[str, Any], ...] = ()
     enclosed: tuple[Enclosed, ...] = ()
-    """Texts by others that it brings along: forwards, link previews, an app's attachments."""
+    """Texts by others inside it: forwards, link previews, an app's attachments."""
 
     @property
     def id(self) -> str:
-        """The id of its event, the same for a delivery as `message` and as `app_mention`."""
+        """The id of its event, the same for its deliveries as `message` and `app_mention`."""
         return event_id(self.team, self.channel, self.ts)
 
     @property
@@ -110,7 +110,7 @@ def change_in(body: Mapping[str, Any]) -> MessageChange | None:
     stamp = text(event, "ts") or text(event, "event_ts")
     if before is None or not is_ts(stamp) or not _is_written(old):
         return None
-    # Slack replaces a deleted message that has replies by a tombstone.
+    # Slack replaces a deleted message that has replies with a tombstone.
     if kind == "message_deleted" or not new or text(new, "subtype") == "tombstone":
         return MessageChange(before, None, stamp)
     after = _message(body, new, event)

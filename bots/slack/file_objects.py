@@ -77,7 +77,7 @@ def is_being_transcribed(file: Mapping[str, Any]) -> bool:
 
 
 def why_closed(file: Mapping[str, Any]) -> str:
-    """Why the file cannot be opened, in words for its owner; empty if it may be."""
+    """The reason why the file cannot be opened, for its owner to read; empty if it may be."""
     for key in ("mode", "file_access"):
         if why := _CLOSED.get(text(file, key)):
             return why

@@ -40,7 +40,7 @@ DOWNLOAD_S: Final = 20.0
 
 TRANSCRIPTION_POLL_S: Final = 2.0
 TRANSCRIPTION_WAIT_S: Final = 12.0
-"""Slack transcribes a clip within some seconds after sending it, and sends no event then."""
+"""Slack sends a clip some seconds before its transcription, for which there is no event."""
 
 MEGABYTE: Final = 1 << 20
 
@@ -67,7 +67,7 @@ StoreOwnFile = Callable[[str, bytes], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file that could not be read, and why, in words for its owner."""
+    """A file that could not be read, with a reason for its owner to read."""
 
     name: str
     media_type: str
@@ -87,7 +87,7 @@ class Unread:
 
 
 class _NotRead(Exception):  # noqa: N818
-    """Why a file is not read, in words for its owner."""
+    """A file is not read; the text is a reason for its owner to read."""
 
 
 async def read_files(

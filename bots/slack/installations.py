@@ -28,8 +28,8 @@ STATE_S: Final = 600
 """Time limit from the click on "Add to Slack" to its confirmation."""
 
 USED_KEPT: Final = 10_000
-"""Used states to remember, so that each works only once in this process. Slack's code, too, works
-only once."""
+"""Used states to remember: each works only once in this process. Slack's code works only once,
+too."""
 
 
 class StateStore(AsyncOAuthStateStore):
@@ -115,7 +115,7 @@ class InstallationStore(AsyncInstallationStore):
                 enterprise_id=enterprise, team_id=team_id, is_enterprise_install=whole
             )
 
-        # The event names the organization, for which the app may be installed or not.
+        # The event names the organization even if the app is installed only in the workspace.
         found = await asyncio.to_thread(find, enterprise_id, whole=is_enterprise_install)
         if found is None and enterprise_id is not None:
             found = await asyncio.to_thread(find, enterprise_id, whole=True)

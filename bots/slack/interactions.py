@@ -86,7 +86,7 @@ class Interactions:
     async def _command(self, body: Mapping[str, Any], name: str) -> Response:
         context = self._context
         workspace = await context.workspace_of(body)
-        # Outside threads: all that is asked by commands in a channel is one conversation.
+        # Commands have no thread: all of them in a channel belong to one conversation.
         origin = Origin(workspace, text(body, "channel_id"), text(body, "user_id"))
         place = await context.place(origin)
         refusal = await context.refusal(origin, place)
@@ -198,7 +198,7 @@ class Interactions:
         except CALL_ERRORS as error:
             if code_of(error) in NOTHING_THERE:
                 return "", ""
-            raise Unavailable("Slack does not say now what was rated") from error
+            raise Unavailable("Slack cannot be asked now what was rated") from error
         metadata = read_metadata(message or EMPTY, origin.workspace.bot_user)
         if metadata is None or metadata.asker != origin.user:
             return "", ""

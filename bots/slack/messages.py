@@ -31,8 +31,8 @@ from shared.messages import Ask, Deleted, Edited, Place, Reset, Stop
 from shared.recent import Seen
 
 SEEN_KEPT: Final = 2048
-"""Messages to remember. Slack redelivers for up to a day, and the stream drops an id that it has
-for as long; a message that is remembered here costs no call at all."""
+"""Messages to remember. Slack redelivers a message for up to a day; the stream drops duplicates for
+as long, but one that is remembered here costs no call."""
 
 ONLY_FORWARDED: Final = "(What is forwarded here?)"
 """The question that a forwarded message without a comment asks."""
@@ -106,7 +106,7 @@ class Messages:
         """Whether a message is for the bot.
 
         Raises:
-            Unavailable: Slack does not say now whether the bot takes part in the thread.
+            Unavailable: Slack cannot be asked now whether the bot takes part in the thread.
         """
         ours = {workspace.bot_user, workspace.bot_id} - {""}
         if message.by_slack or ours & {message.user, message.bot_id}:
@@ -124,7 +124,7 @@ class Messages:
         except CALL_ERRORS as error:
             if code_of(error) in {"thread_not_found", "missing_scope", "channel_not_found"}:
                 return False
-            raise Unavailable("Slack does not say now who is in the thread") from error
+            raise Unavailable("Slack cannot be asked now who is in the thread") from error
         return is_follow_up(message.text, user, askers, follow_up)
 
     async def _ask(self, origin: Origin, message: Message, place: Place) -> bool:

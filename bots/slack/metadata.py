@@ -1,4 +1,4 @@
-"""The metadata of our messages, by which any process can find them again. Pure: no I/O.
+"""The metadata of our messages, with which any process can find them again. Pure: no I/O.
 
 It is Slack's message metadata, or the id of a block if Slack refuses metadata. Metadata in somebody
 else's message must never be believed.

@@ -1,4 +1,4 @@
-"""Where in Slack something happened and who did it, as one value. Pure: no I/O."""
+"""Where in Slack something happened and who did it, as one value."""
 
 from dataclasses import dataclass, replace
 

@@ -139,7 +139,7 @@ class Slack:
                 await self._socket_mode.close()
 
     def health(self) -> tuple[bool, str]:
-        """Whether Slack's events arrive now, and why not in words."""
+        """Whether Slack's events arrive, and if not, the reason."""
         if not self.listening.is_set():
             return False, "not connected to Slack yet"
         if self._socket_mode is not None and not self._socket_mode.connected():
@@ -171,7 +171,7 @@ class Slack:
         """The receipt of a posted part; None if it is not there.
 
         Raises:
-            Later: Slack does not say now.
+            Later: Slack cannot be asked now.
         """
         return await self._open_posting().find_posted(part)
 

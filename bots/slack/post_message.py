@@ -65,7 +65,7 @@ class MessagePoster:
 
         Raises:
             slack_sdk and aiohttp errors: as the client does.
-            Later: Slack does not say now whether it was posted before.
+            Later: Slack cannot be asked now whether it was posted before.
         """
         first: SlackApiError | None = None
         for destination in destinations_of(part.reply.address):

@@ -38,7 +38,7 @@ class Posting:
     def __init__(
         self, context: Context, now: Callable[[], float], wall: Callable[[], float] = time.time
     ) -> None:
-        """`now` is any clock that only goes forward; `wall` is the time of day in seconds."""
+        """`now` is a monotonic clock, `wall` is Unix time; both in seconds."""
         self._context = context
         self._now = now
         self._wall = wall
@@ -170,7 +170,7 @@ class Posting:
         """The receipt of a posted part; None if it is not there, or if `post` has to finish it.
 
         Raises:
-            Later: Slack does not say now.
+            Later: Slack cannot be asked now.
         """
         address = part.reply.address
         self._context.working.expect_status(part.reply.prompt_id)
@@ -212,7 +212,7 @@ class Posting:
         return next((ts for ts in without_metadata if float(ts) > asked_at), "")
 
     async def _messages(self, origin: Origin, address: Address) -> list[Mapping[str, Any]]:
-        """The messages among which an answer is, in order."""
+        """The messages among which an answer may be, in order."""
         if origin.thread:
             oldest = address.get("ts") or origin.thread
             return await self._context.directory.thread(origin, oldest=oldest)
@@ -238,5 +238,5 @@ class Posting:
 
 
 def _kind(address: Address) -> str:
-    """The kind of conversation for which native streams work or do not: by workspace and type."""
+    """The workspace and the kind of channel, which decide whether native streams work."""
     return f"{address.get('team', '')}/{address.get('channel', '')[:1]}"

@@ -182,12 +182,12 @@ class Preview:
     def _posted(self, response: Any) -> None:
         self.ts = str(response["ts"])
         self.began_s = self._now()
-        # The id of a direct message channel is unknown if it was addressed by a user's id.
+        # If it was addressed to a user, only the response has the channel's id.
         self._channel = str(response.get("channel") or self._channel)
         self.uncertain = False
 
     def shown_for_s(self, wall_s: float) -> float:
-        """How long its message has been there; `wall_s` is the time of day, as in a ts."""
+        """How long its message has been there; `wall_s` is Unix time, as in a ts."""
         if not self.ts:
             return 0.0
         if self.began_s is None:
