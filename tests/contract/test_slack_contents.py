@@ -197,7 +197,7 @@ async def test_interactions_of_any_shape_are_acknowledged(kind: str) -> None:
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 30.0
         for value in FOREIGN:
-            for payload in gestures(kind, value):
+            for payload in interactions(kind, value):
                 what = {"command": "slash_commands", "button": "interactive"}.get(kind)
                 if what is None:
                     delivery = await world.slack.deliver(payload)
@@ -207,7 +207,7 @@ async def test_interactions_of_any_shape_are_acknowledged(kind: str) -> None:
         assert world.heard == [] or kind != "reaction"
 
 
-def gestures(kind: str, value: object) -> list[dict[str, object]]:
+def interactions(kind: str, value: object) -> list[dict[str, object]]:
     """An interaction with each of its fields replaced."""
     whole: dict[str, object] = {
         "command": {
