@@ -21,7 +21,6 @@ from bots.slack.notices import Notices
 from bots.slack.origin import Origin
 from bots.slack.payloads import text
 from bots.slack.people import NOBODY
-from bots.slack.remembered import Remembered
 from bots.slack.settings import DIRECT, ChannelSettings, SlackSettings
 from bots.slack.wording import NOT_NOW, OVER_QUOTA, TOO_LONG
 from bots.slack.working import Working
@@ -30,6 +29,7 @@ from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import AnyEvent, Place
+from shared.recent import FreshMap
 
 LINK_HOSTS: Final = 50
 """Hosts to remember of one question."""
@@ -52,13 +52,13 @@ class Context:
     api_host: str
     now: Callable[[], float]
     access: Access = field(init=False)
-    link_hosts: "Remembered[frozenset[str]]" = field(init=False)
+    link_hosts: "FreshMap[frozenset[str]]" = field(init=False)
     """The hosts that a question links to, by prompt id: its answer may link to them, too."""
     notices: Notices = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access.of(self.settings)
-        self.link_hosts = Remembered(self.now)
+        self.link_hosts = FreshMap(self.now)
         self.notices = Notices(self.now)
 
     def remember_links(self, words: str, prompt_id: str) -> None:
@@ -123,7 +123,7 @@ class Context:
             Unavailable: it cannot be stored now; a repeat is harmless.
         """
         try:
-            return "known" if await self.publish(event) is False else "new"
+            return "new" if await self.publish(event) else "known"
         except TooLarge:
             words = TOO_LONG
         except StoreFull:

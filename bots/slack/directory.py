@@ -16,9 +16,9 @@ from bots.slack.markup import mentioned, unnamed_channels
 from bots.slack.origin import Origin
 from bots.slack.payloads import mapping, mappings, text
 from bots.slack.people import NOBODY, Person, person_of
-from bots.slack.remembered import Remembered
 from bots.slack.thread_participants import asker_of
 from bots.slack.workspaces import Workspace
+from shared.recent import FreshMap
 
 NOT_THERE_S: Final = 30.0
 """A thread or a channel without the bot is asked about again after this."""
@@ -43,11 +43,11 @@ class Directory:
     """Asks Slack once and remembers the response. Raises what the client raises."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._people: Remembered[Person] = Remembered(now)
-        self._channels: Remembered[Channel] = Remembered(now, seconds=CHANNEL_S)
+        self._people: FreshMap[Person] = FreshMap(now)
+        self._channels: FreshMap[Channel] = FreshMap(now, seconds=CHANNEL_S)
         # Tuples, which take half as much memory as sets.
-        self._askers: Remembered[tuple[str, ...]] = Remembered(now)
-        self._not_there: Remembered[bool] = Remembered(now, seconds=NOT_THERE_S)
+        self._askers: FreshMap[tuple[str, ...]] = FreshMap(now)
+        self._not_there: FreshMap[bool] = FreshMap(now, seconds=NOT_THERE_S)
 
     # --- people -----------------------------------------------------------------------------
 

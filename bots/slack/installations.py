@@ -22,7 +22,7 @@ from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 from bots.slack.manifest import SCOPES
 from bots.slack.settings import SlackSettings
 from shared.connection import Unavailable
-from shared.recent import Seen
+from shared.recent import RecentSet
 
 STATE_S: Final = 600
 """Time limit from the click on "Add to Slack" to its confirmation."""
@@ -42,7 +42,7 @@ class StateStore(AsyncOAuthStateStore):
     def __init__(self, secret: str, now: Callable[[], float] = time.time) -> None:
         self._key = secret.encode()
         self._now = now
-        self._used: Seen[str] = Seen(USED_KEPT)
+        self._used: RecentSet[str] = RecentSet(USED_KEPT)
 
     async def async_issue(self, *args: Any, **kwargs: Any) -> str:
         """A state for one installation."""

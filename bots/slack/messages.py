@@ -28,7 +28,7 @@ from bots.slack.workspaces import Workspace
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Ask, Deleted, Edited, Place, Reset, Stop
-from shared.recent import Seen
+from shared.recent import RecentSet
 
 SEEN_KEPT: Final = 2048
 """Messages to remember. Slack redelivers a message for up to a day; the stream drops duplicates for
@@ -46,9 +46,9 @@ class Messages:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._threads = ThreadReader(context.directory, context.settings.follow_up)
-        self._stored: Seen[str] = Seen(SEEN_KEPT)
+        self._stored: RecentSet[str] = RecentSet(SEEN_KEPT)
         """Ids of messages that are stored, or were deleted before they could be."""
-        self._not_stored: Seen[str] = Seen(SEEN_KEPT)
+        self._not_stored: RecentSet[str] = RecentSet(SEEN_KEPT)
         """Ids of messages for the bot that may not be stored yet: an edit of one asks it."""
 
     def register(self, app: AsyncApp) -> None:

@@ -10,8 +10,8 @@ from typing import Final
 
 from bots.slack.errors import CALL_ERRORS, RETRY_S, code_of, reason_of, wait_of
 from bots.slack.origin import Origin
-from bots.slack.remembered import Remembered
 from shared.log import logger
+from shared.recent import FreshMap
 
 REMEMBERED_FOR_S: Final = 48 * 3600.0
 """A notice is remembered for at least half of this: nobody reads the same refusal twice a day."""
@@ -30,7 +30,7 @@ class Notices:
     """Sends the notices of one process."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._sent: Remembered[bool] = Remembered(now, seconds=REMEMBERED_FOR_S)
+        self._sent: FreshMap[bool] = FreshMap(now, seconds=REMEMBERED_FOR_S)
         self._sending: set[asyncio.Task[None]] = set()
 
     async def send(self, origin: Origin, words: str, *, about: str = "") -> None:

@@ -49,6 +49,7 @@ class Slack:
     def __init__(
         self,
         bus: Bus,
+        publish: Publish,
         settings: SlackSettings,
         *,
         installations_url: str = "",
@@ -77,7 +78,7 @@ class Slack:
 
         self._working = Working(now)
         self._context = Context(
-            settings, self._workspaces, Directory(now), self._working, bus.publish, store_file,
+            settings, self._workspaces, Directory(now), self._working, publish, store_file,
             self._session, urlsplit(settings.api_url).netloc, now,
         )  # fmt: skip
         self._posting = Posting(self._context, now)
@@ -86,13 +87,12 @@ class Slack:
         self._closed = asyncio.Event()
         self._posts: set[asyncio.Task[str]] = set()
 
-    async def listen(self, publish: Publish) -> None:
+    async def listen(self) -> None:
         """Turns what people do into events until the platform is closed.
 
         Raises:
             Misconfigured: Slack refuses a token.
         """
-        self._context.publish = publish
         try:
             await self._listen()
         finally:

@@ -4,7 +4,6 @@ It must never post in a second place before it has searched that place: an earli
 posted there.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +29,7 @@ from bots.slack.metadata import read_metadata
 from bots.slack.workspaces import Workspace
 from shared.log import logger
 from shared.messages import Address
+from shared.recent import RecentMap
 
 REFUSED_KEPT: Final = 1024
 """Parts whose refused variants are remembered until they are posted."""
@@ -58,7 +58,7 @@ class MessagePoster:
     def __init__(self, known: frozenset[str]) -> None:
         """`known`: hosts whose links Slack may preview."""
         self._known = known
-        self._refused: OrderedDict[str, set[str]] = OrderedDict()
+        self._refused: RecentMap[str, set[str]] = RecentMap(REFUSED_KEPT)
 
     async def post(self, workspace: Workspace, part: Part) -> str:
         """Posts a part; returns the receipt: the channel and the message's ts.
@@ -91,8 +91,6 @@ class MessagePoster:
         variants = variants_of(part, with_question=not in_own_thread, known=known)
         key = f"{part.key} {destination}"
         refused = self._refused.setdefault(key, set())
-        while len(self._refused) > REFUSED_KEPT:
-            self._refused.popitem(last=False)
         post = partial(
             workspace.client.chat_postMessage,
             channel=destination.channel,
@@ -110,7 +108,7 @@ class MessagePoster:
                     *TEXT_REFUSED,
                 }:
                     raise
-                # Remembered, so that a later rate limit does not start from the first variant.
+                # FreshMap, so that a later rate limit does not start from the first variant.
                 refused.add(variant.without)
             else:
                 if variant.without:

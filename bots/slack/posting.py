@@ -4,7 +4,6 @@ It must never post a part again before it knows the outcome of an earlier attemp
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from bots.slack.post_message import Destination, MessagePoster, messages_at
 from bots.slack.preview import Preview
 from shared.log import logger
 from shared.messages import Address, Partial, Reply
+from shared.recent import RecentMap
 
 PREVIEWS_KEPT: Final = 1024
 """Growing answers at a time, as many as the relay keeps."""
@@ -42,7 +42,7 @@ class Posting:
         self._context = context
         self._now = now
         self._wall = wall
-        self._previews: OrderedDict[str, Preview] = OrderedDict()
+        self._previews: RecentMap[str, Preview] = RecentMap(PREVIEWS_KEPT)
         self._no_native: set[str] = set()
         hosts = context.settings.link_hosts.split(",")
         self._known = frozenset(host.strip().lower() for host in hosts if host)
@@ -105,8 +105,6 @@ class Posting:
 
     def _keep(self, prompt_id: str, preview: Preview) -> None:
         self._previews[prompt_id] = preview
-        while len(self._previews) > PREVIEWS_KEPT:
-            self._previews.popitem(last=False)
 
     # --- parts ------------------------------------------------------------------------------
 

@@ -20,9 +20,8 @@ from bots.slack.errors import (
     wait_of,
 )
 from bots.slack.origin import Origin
-from bots.slack.remembered import Remembered
 from shared.log import logger
-from shared.recent import Seen
+from shared.recent import FreshMap, RecentMap, RecentSet
 
 WORDS: Final = "is thinking..."
 SHOWN_AFTER_S: Final = 0.25
@@ -49,12 +48,12 @@ class Working:
     """The status lines of one process."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._done: Seen[str] = Seen(DONE_KEPT)
+        self._done: RecentSet[str] = RecentSet(DONE_KEPT)
         self._due: set[str] = set()
         self._setting: dict[str, asyncio.Task[None]] = {}
         self._clearing: set[asyncio.Task[None]] = set()
-        self._missing: Remembered[bool] = Remembered(now)
-        self._worded: dict[str, None] = {}
+        self._missing: FreshMap[bool] = FreshMap(now)
+        self._worded: RecentMap[str, None] = RecentMap(WORDED_KEPT)
         """Questions whose line says why there is no text yet, perhaps set by an earlier process."""
 
     def begin(self, origin: Origin, prompt_id: str) -> None:
@@ -108,8 +107,6 @@ class Working:
     def expect_status(self, prompt_id: str) -> None:
         """Notes that an earlier process may have shown why there is no text yet."""
         self._worded[prompt_id] = None
-        if len(self._worded) > WORDED_KEPT:
-            del self._worded[next(iter(self._worded))]
 
     # --- the end ----------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ from bots.adapter import Misconfigured
 from bots.platform import Gone, Later
 from bots.slack.api import client_of
 from bots.slack.errors import CALL_ERRORS, RETRY_S, WRONG_TOKEN, code_of, post_error, wait_of
-from bots.slack.remembered import Remembered
 from shared.connection import Unavailable
 from shared.log import logger
+from shared.recent import FreshMap
 
 REMEMBERED_FOR_S: Final = 600.0
 """A workspace that installs the app again has a new token; one that removes it is forgotten at
@@ -67,9 +67,7 @@ class Workspaces(AsyncAuthorize):
         self._session = session
         self._token = token
         self._installations = installations
-        self._known: Remembered[Workspace] = Remembered(
-            now, keep=REMEMBERED, seconds=REMEMBERED_FOR_S
-        )
+        self._known: FreshMap[Workspace] = FreshMap(now, keep=REMEMBERED, seconds=REMEMBERED_FOR_S)
         self._only: Workspace | None = None
 
     async def first(self) -> Workspace:
