@@ -22,7 +22,7 @@ TOKEN_RETRY_S: Final = 60.0
 """The same after a revoked token or a missing scope, which only a person can fix."""
 
 REFUSED_RETRY_S: Final = 30.0
-"""The same after Slack refused even the barest form of a message with an unknown code."""
+"""The same after Slack refused even the barest variant of a message with an unknown code."""
 
 TEXT_REFUSED: Final = frozenset({"msg_too_long", "no_text"})
 """Codes that refuse the text itself: leaving out other arguments does not help."""

@@ -62,7 +62,7 @@ StoreFile = Callable[[str, str, bytes], Awaitable[None]]
 """Stores a file of a user under a name; raises `Unavailable` or `BlobStoreFull`."""
 
 StoreOwnFile = Callable[[str, bytes], Awaitable[None]]
-"""The same for one user."""
+"""The same, for the files of one user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,9 +128,9 @@ def _check_shape(content_type: str, body: str) -> None:
             and isinstance(inner.get("type"), str)
             and isinstance(payload.get("team_id"), str)
         ):
-            raise _Refused(400, "there is no event in it")
+            raise _Refused(400, "the body has no event")
         if not isinstance(payload.get("type"), str):
-            raise _Refused(400, "it has no type")
+            raise _Refused(400, "the body has no type")
     elif content_type == "application/x-www-form-urlencoded":
         form = parse_qs(body)
         if "payload" in form:

@@ -198,7 +198,7 @@ class Interactions:
         except CALL_ERRORS as error:
             if code_of(error) in NOTHING_THERE:
                 return "", ""
-            raise Unavailable("Slack cannot be asked now what was rated") from error
+            raise Unavailable("Slack cannot be asked now which answer was rated") from error
         metadata = read_metadata(message or EMPTY, origin.workspace.bot_user)
         if metadata is None or metadata.asker != origin.user:
             return "", ""

@@ -98,7 +98,7 @@ class Messages:
         return await self._ask(origin, message, place)
 
     async def _place(self, origin: Origin, message: Message) -> Place:
-        # Slack sends the bot direct messages of its own conversations only.
+        # The bot only gets direct messages of its own conversations.
         is_direct = message.channel_type == "im"
         return await self._context.place(origin, direct=is_direct, external=message.external)
 

@@ -217,7 +217,7 @@ class Preview:
         """Ends the stream with the missing text; False if the message has to be edited instead."""
         whole = escaped(defanged(part.text, self._known))
         fits = self._streamed is not None and whole.startswith(self._streamed)
-        # Not final without the whole text: a crash before the edit leaves half an answer.
+        # Final only with the complete text: after a crash before the edit, half an answer is left.
         ending: dict[str, Any] = {
             "metadata": metadata_of(part, final=fits),
             "session_status": "active",

@@ -93,7 +93,8 @@ class SlackSettings(FromEnvironment):
     signing_secret: Secret | None = Field(
         None,
         alias="SLACK_SIGNING_SECRET",
-        description="Without an app-level token, Slack sends events over HTTP, signed with this.",
+        description="Without an app-level token, Slack sends its events over HTTP and signs them "
+        "with this secret.",
     )
     api_url: WebAddress = Field(
         DEFAULT_API_URL, alias="SLACK_API_URL", description="The base URL of Slack's Web API."
