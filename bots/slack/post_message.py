@@ -26,9 +26,8 @@ from bots.slack.errors import (
 from bots.slack.fallbacks import next_variant, variants_of
 from bots.slack.markup import hosts
 from bots.slack.metadata import read_metadata
-from bots.slack.workspaces import Workspace
+from bots.slack.origin import Origin
 from shared.log import logger
-from shared.messages import Address
 from shared.recent import RecentMap
 
 REFUSED_KEPT: Final = 1024
@@ -43,12 +42,10 @@ class Destination:
     thread: str = ""
 
 
-def destinations_of(address: Address) -> list[Destination]:
+def destinations_of(origin: Origin) -> list[Destination]:
     """Where an answer belongs, and where else its asker can read it, in order."""
-    channel, thread = address.get("channel", ""), address.get("thread_ts", "")
-    found = [
-        Destination(channel, thread), Destination(channel), Destination(address.get("user", ""))
-    ]  # fmt: skip
+    channel = origin.channel
+    found = [Destination(channel, origin.thread), Destination(channel), Destination(origin.user)]
     return list(dict.fromkeys(one for one in found if one.channel))
 
 
@@ -60,7 +57,7 @@ class MessagePoster:
         self._known = known
         self._refused: RecentMap[str, set[str]] = RecentMap(REFUSED_KEPT)
 
-    async def post(self, workspace: Workspace, part: Part) -> str:
+    async def post(self, origin: Origin, part: Part) -> str:
         """Posts a part; returns the receipt: the channel and the message's ts.
 
         Raises:
@@ -68,11 +65,11 @@ class MessagePoster:
             Later: Slack cannot be asked now whether it was posted before.
         """
         first: SlackApiError | None = None
-        for destination in destinations_of(part.reply.address):
-            if first and (found := await self._find_posted(workspace, part, destination)):
+        for destination in destinations_of(origin):
+            if first and (found := await self._find_posted(origin, part, destination)):
                 return found
             try:
-                return await self._post_to(workspace, part, destination)
+                return await self._post_to(origin, part, destination)
             except SlackApiError as error:
                 first = first or error
                 if not is_refusal(error) or code_of(error) in TEXT_REFUSED:
@@ -82,17 +79,16 @@ class MessagePoster:
         assert first is not None  # noqa: S101  (an address has a channel)
         raise first
 
-    async def _post_to(self, workspace: Workspace, part: Part, destination: Destination) -> str:
+    async def _post_to(self, origin: Origin, part: Part, destination: Destination) -> str:
         """Posts as much of a part as Slack takes there."""
-        address = part.reply.address
-        own = destination == Destination(address["channel"], address.get("thread_ts", ""))
+        own = destination == Destination(origin.channel, origin.thread)
         known = self._known | hosts(part.reply.prompt_text)
         in_own_thread = own and bool(destination.thread)
         variants = variants_of(part, with_question=not in_own_thread, known=known)
         key = f"{part.key} {destination}"
         refused = self._refused.setdefault(key, set())
         post = partial(
-            workspace.client.chat_postMessage,
+            origin.workspace.client.chat_postMessage,
             channel=destination.channel,
             thread_ts=destination.thread or None,
         )
@@ -122,35 +118,36 @@ class MessagePoster:
         raise last
 
     async def _find_posted(
-        self, workspace: Workspace, part: Part, destination: Destination
+        self, origin: Origin, part: Part, destination: Destination
     ) -> str | None:
         """The receipt of a part that an earlier process posted in a second place."""
         try:
-            channel, messages = await messages_at(workspace, destination, part.reply.address)
+            oldest = part.reply.address.get("ts") or "0"
+            channel, messages = await messages_at(origin, destination, oldest=oldest)
         except CALL_ERRORS as error:
             if code_of(error) in NOTHING_THERE:
                 return None
             raise search_error(error) from error
         for message in messages:
-            metadata = read_metadata(message, workspace.bot_user)
+            metadata = read_metadata(message, origin.workspace.bot_user)
             if metadata is not None and metadata.key == part.key and metadata.final:
                 return f"{channel}/{message['ts']}"
         return None
 
 
 async def messages_at(
-    workspace: Workspace, destination: Destination, address: Address
+    origin: Origin, destination: Destination, *, oldest: str
 ) -> tuple[str, list[Mapping[str, Any]]]:
-    """The channel's id, and the messages at its top since the question.
+    """The channel's id, and the messages at its top since `oldest`, a ts.
 
     Raises:
         slack_sdk and aiohttp errors: as the client does.
     """
-    channel = destination.channel
-    if channel == address.get("user"):
-        opened = await workspace.client.conversations_open(users=channel)
+    channel, client = destination.channel, origin.workspace.client
+    if channel == origin.user:
+        opened = await client.conversations_open(users=channel)
         channel = str(opened["channel"]["id"])
-    response = await workspace.client.conversations_history(
-        channel=channel, oldest=address.get("ts") or "0", limit=PAGE, include_all_metadata=True
+    response = await client.conversations_history(
+        channel=channel, oldest=oldest, limit=PAGE, include_all_metadata=True
     )
     return channel, messages_in(response)

@@ -72,7 +72,7 @@ class Posting:
         preview = self._preview_of(origin, partial)
         await preview.show(partial.text)
         if preview.no_native:
-            self._no_native.add(_kind(partial.address))
+            self._no_native.add(_kind(origin))
 
     async def _show_status(self, origin: Origin, partial: Partial) -> None:
         """Shows a status in Slack's own line, or else in the message that becomes the answer.
@@ -86,22 +86,21 @@ class Posting:
             await self._preview_of(origin, partial).show_status(partial.status)
 
     def _preview_of(self, origin: Origin, partial: Partial) -> Preview:
-        address = partial.address
         preview = self._previews.get(partial.prompt_id)
         if preview is None:
             linked = self._context.link_hosts.get(partial.prompt_id) or frozenset()
             preview = Preview(
-                origin.workspace.client, partial.prompt_id, address,
-                native=self._is_native(address), known=self._known | linked, now=self._now,
+                origin, partial.prompt_id, native=self._is_native(origin),
+                known=self._known | linked, now=self._now,
             )  # fmt: skip
             self._keep(partial.prompt_id, preview)
         return preview
 
-    def _is_native(self, address: Address) -> bool:
+    def _is_native(self, origin: Origin) -> bool:
         mode = self._context.settings.streaming
-        if _kind(address) in self._no_native or not is_ts(address.get("thread_ts", "")):
+        if _kind(origin) in self._no_native or not is_ts(origin.thread):
             return False
-        return mode == "native" or (mode == "auto" and address.get("channel", "").startswith("D"))
+        return mode == "native" or (mode == "auto" and origin.channel.startswith("D"))
 
     def _keep(self, prompt_id: str, preview: Preview) -> None:
         self._previews[prompt_id] = preview
@@ -156,7 +155,7 @@ class Posting:
             return f"{origin.channel}/{ts}"
         if part.index == 0:
             self._previews.pop(prompt_id, None)
-        return await self._poster.post(origin.workspace, part)
+        return await self._poster.post(origin, part)
 
     def _is_replaced(self, preview: Preview, part: Part) -> bool:
         """Whether the answer ends as a new message, so that Slack notifies its asker."""
@@ -196,8 +195,9 @@ class Posting:
                 unfinished = message["ts"]
         if ts := unfinished or self._stream_in(without_metadata, part):
             native = not unfinished
-            preview = Preview.found(workspace.client, part, ts, native=native, now=self._now)
-            self._keep(part.reply.prompt_id, preview)
+            prompt_id = part.reply.prompt_id
+            preview = Preview.found(origin, prompt_id, ts, native=native, now=self._now)
+            self._keep(prompt_id, preview)
         return None
 
     def _stream_in(self, without_metadata: list[str], part: Part) -> str:
@@ -214,7 +214,8 @@ class Posting:
         if origin.thread:
             oldest = address.get("ts") or origin.thread
             return await self._context.directory.thread(origin, oldest=oldest)
-        _, messages = await messages_at(origin.workspace, Destination(origin.channel), address)
+        oldest = address.get("ts") or "0"
+        _, messages = await messages_at(origin, Destination(origin.channel), oldest=oldest)
         return messages
 
     async def withdraw(self, reply: Reply) -> None:
@@ -235,6 +236,6 @@ class Posting:
             logger().debug("not withdrawn", why=reason_of(error))
 
 
-def _kind(address: Address) -> str:
+def _kind(origin: Origin) -> str:
     """The workspace and the kind of channel, which decide whether native streams work."""
-    return f"{address.get('team', '')}/{address.get('channel', '')[:1]}"
+    return f"{origin.workspace.id}/{origin.channel[:1]}"

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.parts import first_part_of
 from bots.platform import Part
@@ -24,7 +23,7 @@ from bots.slack.errors import (
 )
 from bots.slack.markup import defanged, escaped, escaped_within
 from bots.slack.metadata import metadata_of
-from shared.messages import Address
+from bots.slack.origin import Origin
 
 UPDATE_EVERY_S: Final = 1.2
 """`chat.update` is in Slack's tier 3: 50 calls per minute."""
@@ -45,21 +44,18 @@ class Preview:
 
     def __init__(
         self,
-        client: AsyncWebClient,
+        origin: Origin,
         prompt_id: str,
-        address: Address,
         *,
         native: bool,
         known: frozenset[str],
         now: Callable[[], float],
     ) -> None:
         """`native`: as a stream, in which only links to `known` hosts stay links."""
-        self._client = client
+        self._client = origin.workspace.client
+        self._origin = origin
+        self._channel = origin.channel
         self._prompt_id = prompt_id
-        self._channel = address.get("channel", "")
-        self._thread = address.get("thread_ts", "")
-        self._user = address.get("user", "")
-        self._team = address.get("team", "")
         self._known = known
         self._now = now
         self._next = 0.0
@@ -79,13 +75,10 @@ class Preview:
 
     @classmethod
     def found(
-        cls, client: AsyncWebClient, part: Part, ts: str, *, native: bool, now: Callable[[], float]
+        cls, origin: Origin, prompt_id: str, ts: str, *, native: bool, now: Callable[[], float]
     ) -> "Preview":
         """The unfinished preview of an earlier process, in the message `ts`."""
-        address = part.reply.address
-        preview = cls(
-            client, part.reply.prompt_id, address, native=native, known=frozenset(), now=now
-        )
+        preview = cls(origin, prompt_id, native=native, known=frozenset(), now=now)
         preview.ts = ts
         return preview
 
@@ -137,7 +130,7 @@ class Preview:
         shown = await first_part_of(SHAPE, text, room=PART_CHARS)
         if not shown:
             return
-        message = preview_of(self._prompt_id, shown, self._user)
+        message = preview_of(self._prompt_id, shown, self._origin.user)
         self._next = self._now() + UPDATE_EVERY_S
         if self.ts:
             await self._client.chat_update(channel=self._channel, ts=self.ts, **message)
@@ -145,7 +138,7 @@ class Preview:
         self.uncertain = True
         response = await self._client.chat_postMessage(
             channel=self._channel,
-            thread_ts=self._thread or None,
+            thread_ts=self._origin.thread or None,
             unfurl_links=False,
             unfurl_media=False,
             **message,
@@ -171,10 +164,10 @@ class Preview:
         self.uncertain = True
         response = await self._client.chat_startStream(
             channel=self._channel,
-            thread_ts=self._thread,
+            thread_ts=self._origin.thread,
             markdown_text=whole,
-            recipient_team_id=self._team,
-            recipient_user_id=self._user,
+            recipient_team_id=self._origin.workspace.id,
+            recipient_user_id=self._origin.user,
         )
         self._streamed = whole
         self._posted(response)
