@@ -9,8 +9,9 @@ from typing import Any, Final
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bots.slack.api import CALL_ERRORS, client_of, code_of, new_session
-from bots.slack.bolt_app import COMMANDS, EVENTS, SCOPES
+from bots.slack.api import client_of, new_session
+from bots.slack.errors import CALL_ERRORS, code_of
+from bots.slack.manifest import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import misplaced
 from ops.doctor import Finding

@@ -1,1 +1,1 @@
-"""Slack: Socket Mode or events over HTTP in, answers into the thread out."""
+"""The Slack adapter: events arrive over Socket Mode or HTTP, and answers go into the thread."""

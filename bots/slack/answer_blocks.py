@@ -1,6 +1,6 @@
-"""What a message of ours looks like in Slack: its blocks, fallback text and metadata. Pure.
+"""What an answer looks like in Slack: blocks, buttons and fallback text. Pure: no I/O.
 
-The words that a person reads must stand in the blocks, because blocks hide the text.
+The blocks must hold all that a person reads, because Slack shows the text only without blocks.
 """
 
 from typing import Any, Final
@@ -8,13 +8,11 @@ from typing import Any, Final
 from bots.parts import Shape
 from bots.platform import Part
 from bots.slack.markup import drawable, escaped, escaped_length, fallback
-
-EVENT_TYPE: Final = "threadwax"
-"""Marks our messages, so that they can be found again."""
+from bots.slack.metadata import metadata_of, preview_metadata
 
 PART_CHARS: Final = 3_800
-"""Below 4,000, over which Slack refuses to edit a message (`msg_too_long`), with room for what
-closes a fence."""
+"""Slack refuses to edit a message of more than 4,000 characters (`msg_too_long`), and a code block
+that is cut needs some of them for its end."""
 
 SHAPE: Final = Shape(PART_CHARS, parts_limit=20, text_length=escaped_length, prepared=drawable)
 """How an answer is cut into messages."""
@@ -31,27 +29,27 @@ def message_of(part: Part) -> dict[str, Any]:
     """The arguments of `chat.postMessage` or `chat.update` for one part of a reply."""
     return {
         "text": fallback(part.text),
-        "blocks": [_words(part.text), *buttons_of(part)],
+        "blocks": [_markdown(part.text), *buttons_of(part)],
         "metadata": metadata_of(part),
     }
 
 
 def plain_message_of(part: Part) -> dict[str, Any]:
-    """The same without blocks, for a Slack that refuses them."""
+    """The same without blocks, in case Slack refuses them."""
     return {"text": escaped(part.text), "blocks": [], "metadata": metadata_of(part)}
 
 
 def preview_of(prompt_id: str, text: str, user: str) -> dict[str, Any]:
-    """The arguments for an answer that still grows, with a button to stop it."""
+    """The arguments for an answer that is still growing, with a button to stop it."""
     return {
         "text": fallback(text),
-        "blocks": [_words(text), _actions(_button("Stop", STOP, value_of(user, prompt_id)))],
-        "metadata": _metadata(f"{prompt_id}.0", user, final=False),
+        "blocks": [_markdown(text), _actions(_button("Stop", STOP, value_of(user, prompt_id)))],
+        "metadata": preview_metadata(prompt_id, user),
     }
 
 
 def buttons_of(part: Part) -> list[Block]:
-    """Again and thumbs, below the last part of an answer that the flow remembers."""
+    """Again and the thumbs, below the last part of an answer that the conversation remembers."""
     if part.index != part.count - 1 or part.reply.outcome not in {"answered", "stopped"}:
         return []
     value = value_of(part.reply.address.get("user", ""), part.reply.prompt_id)
@@ -67,22 +65,12 @@ def buttons_of(part: Part) -> list[Block]:
     ]
 
 
-def metadata_of(part: Part, *, final: bool = True) -> dict[str, Any]:
-    """By what a posted part is found again; `final`: it stands there whole."""
-    return _metadata(part.key, part.reply.address.get("user", ""), final=final)
-
-
-def _metadata(key: str, user: str, *, final: bool) -> dict[str, Any]:
-    payload = {"key": key, "final": final, "asker": user}
-    return {"event_type": EVENT_TYPE, "event_payload": payload}
-
-
 def value_of(user: str, prompt_id: str) -> str:
-    """What a button carries: whose question, and which."""
+    """A button's value: who asked, and which question."""
     return f"{user}|{prompt_id}"
 
 
-def _words(text: str) -> Block:
+def _markdown(text: str) -> Block:
     return {"type": "markdown", "text": escaped(text)}
 
 

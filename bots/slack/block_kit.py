@@ -1,8 +1,8 @@
-"""Reads the words in Block Kit blocks, as a person sees them. Pure: no I/O.
+"""Reads Block Kit blocks as a person sees them. Pure: no I/O.
 
-Everything comes out in Slack's own markup, which `text.plain` turns into words. It must never
-raise, whatever the shape, and never read deeper than its limit. A kind of block that this module
-does not know gives the texts in it, or at least its name.
+The result is in Slack's own markup, which `markup.plain` turns into plain text. It must never
+raise, whatever the shape, nor read deeper than its limit. An unknown kind of block yields the texts
+in it, or at least its name.
 
 https://docs.slack.dev/reference/block-kit
 """
@@ -14,13 +14,13 @@ from bots.slack.payloads import mapping, mappings, text, value
 from bots.slack.rich_text import ESCAPES, KIND, named, rich_lines, when
 
 DEPTH: Final = 8
-"""Lists inside quotes inside sections; Slack itself nests half as deep."""
+"""Limit for nested elements; Slack nests half as deep."""
 
 BLOCKS: Final = 100
-"""Slack takes 50 in a message."""
+"""Slack allows 50 in a message."""
 
 OPTIONS: Final = 20
-"""Limit for the choices of one group of radio buttons or check boxes."""
+"""Limit for the options of one group of radio buttons or checkboxes."""
 
 _WORDS: Final = (
     "rich_text_title", "title", "subtitle", "caption", "label", "text", "description", "body",
@@ -36,10 +36,10 @@ _PARTS: Final = (
     "sources",
     "actions",
 )
-"""The keys under which blocks hold texts and further elements, in the order of their display."""
+"""The keys of texts and of further elements in a block, in the order of display."""
 
 _VALUES: Final = ("initial_date", "initial_time", "initial_value")
-"""What a date picker, a time picker or a field of text shows at first."""
+"""The initial values of date pickers, time pickers and text fields."""
 
 _LISTS_OF_CHOICES: Final = frozenset({"radio_buttons", "checkboxes"})
 _SILENT: Final = frozenset({"divider", "feedback_buttons", "plain_text_input"})
@@ -47,7 +47,7 @@ _KNOWN: Final = frozenset(
     {"section", "header", "markdown", "actions", "context_actions", "card", "carousel",
      "container", "plan", "task_card"}
 )  # fmt: skip
-"""Kinds that are left out if there are no words in them; other kinds are named."""
+"""Kinds that are left out if they contain no text; other kinds are then named."""
 
 _BUTTONS: Final = frozenset({"actions", "context_actions"})
 _BRACKETS: Final = str.maketrans({"<": "&lt;", ">": "&gt;"})
@@ -56,9 +56,9 @@ _BRACKETS: Final = str.maketrans({"<": "&lt;", ">": "&gt;"})
 def lines_of(
     blocks: object, *, buttons: bool = True, skip_rich_text: bool = False
 ) -> Iterator[str]:
-    """What people read in blocks, line by line; `buttons` are named by their labels.
+    """The lines that people read in blocks; with `buttons`, also the labels of the buttons.
 
-    `skip_rich_text`: the message's own text has the same words.
+    `skip_rich_text`: leaves out rich text, which the message's own text repeats.
     """
     found = blocks if isinstance(blocks, list) else []
     for block in found[:BLOCKS]:
@@ -71,7 +71,7 @@ def lines_of(
 
 
 def _element(element: object, depth: int) -> Iterable[str]:
-    """A block, an element of one, or a text object."""
+    """The lines of a block, an element of one, or a text object."""
     kind = text(element, "type")
     if not isinstance(element, Mapping) or not depth or kind in _SILENT:
         return ()
@@ -129,7 +129,7 @@ def _button(element: Mapping[str, Any], _: int) -> Iterable[str]:
 
 
 def button_words(label: str, url: str) -> str:
-    """A button by its label and the address that it opens; empty if it shows neither."""
+    """A button by its label and the address that it opens; empty if it has neither."""
     url = url.translate(ESCAPES)
     shown = f"{label} ({url})" if label and url else label or url
     return f"[button: {shown}]" if shown else ""
@@ -149,7 +149,7 @@ def _number(element: Mapping[str, Any], _: int) -> Iterable[str]:
 
 
 def _other(element: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """An element that holds others, or one of a kind that this module does not know."""
+    """An element with inner elements, or one of an unknown kind."""
     kind = text(element, "type")
     if kind in _LISTS_OF_CHOICES:
         chosen = _chosen(element)
@@ -169,7 +169,7 @@ def _other(element: Mapping[str, Any], depth: int) -> Iterator[str]:
 
 
 def _is_menu(kind: str, element: Mapping[str, Any]) -> bool:
-    """Whether people choose or enter something there, and see what is chosen."""
+    """Whether people choose or enter something in it."""
     return "placeholder" in element or kind == "overflow" or any(map(element.__contains__, _VALUES))
 
 
@@ -181,7 +181,7 @@ def _menu(element: Mapping[str, Any]) -> str:
 
 
 def _chosen(element: Mapping[str, Any]) -> list[str]:
-    """The labels and values that are chosen."""
+    """The initial labels and values."""
     options = [mapping(element, "initial_option"), *mappings(element, "initial_options")[:OPTIONS]]
     labels = [_label(option, "text") for option in options]
     at = value(element, "initial_date_time")
@@ -206,16 +206,16 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any], int], Iterable[str]]]] = 
 }  # fmt: skip
 
 
-# --- small things ---------------------------------------------------------------------------------
+# --- texts ----------------------------------------------------------------------------------------
 
 
 def _raw(element: Mapping[str, Any], *keys: str) -> str:
-    """A text without markup. Slack escapes some of these texts and leaves others as they are."""
+    """A text without markup. Slack escapes only some of these texts."""
     return text(element, *keys).translate(_BRACKETS)
 
 
 def _label(element: Mapping[str, Any], key: str) -> str:
-    """The words of a text object, which some blocks have as a plain string."""
+    """The text of a text object, or of the plain string that some blocks have instead."""
     inside = value(element, key)
     if isinstance(inside, str):
         return text(element, key)

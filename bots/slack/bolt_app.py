@@ -1,7 +1,7 @@
-"""Wires Bolt: which of Slack's deliveries goes to which of our listeners.
+"""Makes Bolt's app and decides how deliveries are acknowledged.
 
-Bolt acknowledges a delivery after its listener returned. What may be stored later is answered 500
-and not acknowledged, so that Slack delivers it again; what fails for good must be acknowledged.
+Bolt acknowledges a delivery after its listener returned. A delivery that may be stored later is
+answered with 500, so that Slack sends it again. One that fails for good must be acknowledged.
 """
 
 import contextlib
@@ -14,97 +14,42 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.platform import Gone, PostError
-from bots.slack.api import CALL_ERRORS, quiet_logger
-from bots.slack.context import NOT_UNDERSTOOD, Desk
-from bots.slack.deliveries import FOR_GOOD, line_of
+from bots.slack.api import quiet_logger
+from bots.slack.context import Context
+from bots.slack.deliveries import PERMANENT, line_of
+from bots.slack.errors import CALL_ERRORS
 from bots.slack.events import person_in
-from bots.slack.interactions import Gestures
-from bots.slack.messages import Questions
+from bots.slack.origin import Origin
 from bots.slack.payloads import mapping, text
+from bots.slack.wording import NOT_UNDERSTOOD
 from shared.log import logger
 
-SCOPES: Final = (
-    "app_mentions:read", "assistant:write", "channels:history", "channels:read", "chat:write",
-    "commands", "files:read", "groups:history", "groups:read", "im:history", "im:read", "im:write",
-    "mpim:history", "mpim:read", "reactions:read", "users:read",
-)  # fmt: skip
-"""What the bot token needs; `manifest.json` asks for the same."""
-
-EVENTS: Final = (
-    "agent_session_stopped", "app_home_opened", "app_mention", "app_uninstalled",
-    "message.channels", "message.groups", "message.im", "message.mpim", "reaction_added",
-    "reaction_removed", "tokens_revoked",
-)  # fmt: skip
-"""What the app subscribes to; `manifest.json` has the same."""
-
-COMMANDS: Final = ("/ask", "/reset", "/help")
+_ANYTHING: Final = re.compile(".+")
 
 
-def make_app(  # noqa: C901  (one line a listener)
-    client: AsyncWebClient,
-    desk: Desk,
-    questions: Questions,
-    gestures: Gestures,
-    oauth: AsyncOAuthSettings | None = None,
+def make_app(
+    client: AsyncWebClient, context: Context, oauth: AsyncOAuthSettings | None = None
 ) -> AsyncApp:
-    """Bolt's app with our listeners; `client` has no token, since `desk.teams` knows them."""
+    """Bolt's app without listeners; `client` needs no token, since the workspaces have them."""
     app = AsyncApp(
         client=client,
-        authorize=desk.teams,  # type: ignore[arg-type]  # Bolt takes its own kind, too
+        authorize=context.workspaces,  # type: ignore[arg-type]  # Bolt takes its own kind, too
         oauth_settings=oauth,
         process_before_response=True,
-        # Checked before, with 4xx for what is malformed; Bolt would log the body.
+        # `http_events` has checked the signature already; Bolt would log the body.
         request_verification_enabled=False,
         signing_secret="",
         logger=quiet_logger(),
     )
 
-    async def message(body: dict[str, Any]) -> None:
-        await questions.message(body)
-
-    async def reaction(body: dict[str, Any]) -> None:
-        await gestures.reaction(body)
-
-    async def stopped(body: dict[str, Any]) -> None:
-        await gestures.stopped(body)
-
-    async def opened(body: dict[str, Any]) -> None:
-        await gestures.opened(body)
-
-    async def removed(body: dict[str, Any]) -> None:
-        await gestures.removed(body)
-
-    async def other(body: dict[str, Any]) -> None:
-        """Acknowledged and not of interest."""
-        del body
-
-    for name in ("message", "app_mention"):
-        app.event(name)(message)
-    for name in ("reaction_added", "reaction_removed"):
-        app.event(name)(reaction)
-    for name in ("app_uninstalled", "tokens_revoked"):
-        app.event(name)(removed)
-    app.event("agent_session_stopped")(stopped)
-    app.event("app_home_opened")(opened)
-    app.event(re.compile(".+"))(other)
-
-    @app.command(re.compile("^/"))
-    async def command(ack: Any, body: dict[str, Any]) -> None:
-        await ack(**await gestures.command(body))
-
-    @app.action(re.compile("^threadwax_"))
-    async def button(ack: Any, body: dict[str, Any]) -> None:
-        await gestures.button(body)
-        await ack()
-
     @app.error
     async def failed(error: Exception, body: dict[str, Any]) -> BoltResponse:
-        # Never the error's text: it may hold a message's.
+        # Never log the error's text: it may hold a message's.
         if isinstance(error, Gone):
             logger().info("ignored: the app is not installed there")
-        elif isinstance(error, FOR_GOOD):
+        elif isinstance(error, PERMANENT):
             logger().error("ignored: it cannot be handled", why=line_of(error))
-            await _say_so(desk, body)
+            await _notify_author(context, body)
         else:
             logger().warning("not acknowledged", why=type(error).__name__)
             return BoltResponse(status=500, body="")
@@ -113,7 +58,15 @@ def make_app(  # noqa: C901  (one line a listener)
     return app
 
 
-async def _say_so(desk: Desk, body: dict[str, Any]) -> None:
+def ignore_other_events(app: AsyncApp) -> None:
+    """Acknowledges every event without a listener; call after all listeners are registered."""
+
+    @app.event(_ANYTHING)
+    async def ignore(body: dict[str, Any]) -> None:
+        del body
+
+
+async def _notify_author(context: Context, body: dict[str, Any]) -> None:
     """Tells a person that their message or click could not be handled; best effort."""
     event = mapping(body, "event")
     person = person_in(body)
@@ -124,5 +77,5 @@ async def _say_so(desk: Desk, body: dict[str, Any]) -> None:
     )
     if for_us and person and channel and about:
         with contextlib.suppress(PostError, *CALL_ERRORS):
-            team = await desk.team_of(body)
-            await desk.notices.send(team, channel, person, NOT_UNDERSTOOD, about=about)
+            origin = Origin(await context.workspace_of(body), channel, person)
+            await context.notices.send(origin, NOT_UNDERSTOOD, about=about)

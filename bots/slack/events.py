@@ -1,36 +1,26 @@
-"""Slack's payloads to what a person said or did, and that to our events. Pure: no I/O, no clock.
+"""Turns Slack's payloads into values: messages, edits and deletions. Pure: no I/O.
 
-Foreign dicts stop here. Whatever is malformed or not for us becomes None, never an exception: a
-payload that fails for ever would be delivered again and again.
+Slack's own dicts stop here. A payload that is malformed or not for us becomes None and must never
+raise: Slack would deliver it again and again.
 """
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Final
 
-from bots.slack.access import SLACKBOT
-from bots.slack.audience import Channel, audience_of
+from bots.slack.ids import event_id, is_id, is_ts
 from bots.slack.payloads import mapping, text, value
+from bots.slack.people import SLACKBOT
 from bots.slack.rich_message import Enclosed, enclosed_in, files_of, written_in
-from shared import names
-from shared.messages import Place
 
-PLATFORM: Final = "slack"
-
-_TS: Final = re.compile(r"[0-9]{1,11}\.[0-9]{1,9}")
-_ID: Final = re.compile(r"[A-Z][A-Z0-9_]{0,30}")
-_ANSWERABLE: Final = frozenset({None, "file_share", "thread_broadcast", "bot_message"})
-"""Subtypes of what somebody writes; all others are notes of Slack's own."""
+_WRITTEN: Final = frozenset({None, "file_share", "thread_broadcast", "bot_message"})
+"""Subtypes of messages that somebody wrote; all others are Slack's own notices."""
 
 _CHANGES: Final = frozenset({"message_changed", "message_deleted"})
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Message:
     """One message that somebody wrote."""
 
     team: str
@@ -40,8 +30,8 @@ class Said:
     text: str
     thread_ts: str = ""
     user_team: str = ""
-    kind: str = ""
-    """Slack's `channel_type`: `im`, `mpim`, `group` or `channel`; empty in an `app_mention`."""
+    channel_type: str = ""
+    """`im`, `mpim`, `group` or `channel`; empty in an `app_mention`."""
     external: bool = False
     """Another company reads the channel."""
     by_bot: bool = False
@@ -51,74 +41,41 @@ class Said:
     mention: bool = False
     files: tuple[Mapping[str, Any], ...] = ()
     enclosed: tuple[Enclosed, ...] = ()
-    """What others wrote that came with it: forwards, link previews, an app's attachments."""
+    """Texts by others inside it: forwards, link previews, an app's attachments."""
 
     @property
     def id(self) -> str:
-        """The same for every delivery of this message, as `message` or as `app_mention`."""
+        """The id of its event, the same for its deliveries as `message` and `app_mention`."""
         return event_id(self.team, self.channel, self.ts)
 
     @property
     def version(self) -> str:
-        """Identical for all deliveries of this message with this text."""
+        """The same for every delivery of this message until its text is edited."""
         return f"{self.id}/{hash(self.text):x}"
 
     @property
     def root(self) -> str:
-        """The thread it belongs to; a message at the top is its own."""
+        """The thread it belongs to; a message at the top of a channel begins its own."""
         return self.thread_ts or self.ts
 
     @property
     def direct(self) -> bool:
-        """Whether it was written to the bot directly: Slack sends it no other direct messages."""
-        return self.kind == "im" or (not self.kind and self.channel.startswith("D"))
+        """Whether it was written to the bot: Slack sends the bot no other direct messages."""
+        return self.channel_type == "im" or (not self.channel_type and self.channel.startswith("D"))
 
     @property
     def in_thread(self) -> bool:
-        """Whether it is a reply."""
+        """Whether it is a reply in a thread."""
         return bool(self.thread_ts) and self.thread_ts != self.ts
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """A message was edited, or deleted where `new` is None. `stamp` tells two edits apart."""
+class MessageChange:
+    """A message was edited, or deleted if `new` is None. `stamp` identifies the change."""
 
-    old: Said
-    new: Said | None
+    old: Message
+    new: Message | None
     stamp: str
-
-
-@lru_cache(maxsize=1024)  # asked several times for each delivery
-def event_id(*parts: str) -> str:
-    """An id of ours from Slack's own."""
-    return "-".join((PLATFORM, *(names.encoded(part) for part in parts)))
-
-
-def user_of(team: str, user: str) -> str:
-    """The user of a workspace."""
-    return names.user_of(PLATFORM, f"{team}-{user}")
-
-
-def said_at(ts: str) -> datetime:
-    """When a message was written."""
-    return datetime.fromtimestamp(float(ts), UTC)
-
-
-def place_of(team: str, channel: str, thread: str, user: str, seen: Channel) -> Place:
-    """Where this user said something: one audience per place.
-
-    Every channel is a space of its own, because guests, later members and other companies may read
-    one channel and not another; a channel that is shared with others is yet another space.
-    """
-    audience = audience_of(seen, user)
-    own = "/".join(filter(None, (team, channel, seen.sharing)))
-    return Place(
-        platform=PLATFORM,
-        space=team if audience == "direct" else own,
-        channel=channel,
-        thread=thread,
-        audience=audience,
-    )
 
 
 def person_in(body: Mapping[str, Any]) -> str:
@@ -135,14 +92,14 @@ def person_in(body: Mapping[str, Any]) -> str:
     return ""
 
 
-def said_of(body: Mapping[str, Any]) -> Said | None:
-    """What somebody wrote, from a `message` or `app_mention` event."""
+def message_in(body: Mapping[str, Any]) -> Message | None:
+    """The message in a `message` or `app_mention` event."""
     event = mapping(body, "event")
-    return _message(body, event, event) if _is_answerable(event) else None
+    return _message(body, event, event) if _is_written(event) else None
 
 
-def changed_of(body: Mapping[str, Any]) -> Changed | None:
-    """An edit or a deletion, from a `message` event; None where the words stayed the same."""
+def change_in(body: Mapping[str, Any]) -> MessageChange | None:
+    """The edit or deletion in a `message` event; None if the text is still the same."""
     event = mapping(body, "event")
     kind, old, new = (
         text(event, "subtype"), mapping(event, "previous_message"), mapping(event, "message")
@@ -151,16 +108,16 @@ def changed_of(body: Mapping[str, Any]) -> Changed | None:
         return None
     before = _message(body, old, event)
     stamp = text(event, "ts") or text(event, "event_ts")
-    if before is None or not is_ts(stamp) or not _is_answerable(old):
+    if before is None or not is_ts(stamp) or not _is_written(old):
         return None
-    # A deleted message that has replies is changed into a tombstone.
+    # Slack replaces a deleted message that has replies with a tombstone.
     if kind == "message_deleted" or not new or text(new, "subtype") == "tombstone":
-        return Changed(before, None, stamp)
+        return MessageChange(before, None, stamp)
     after = _message(body, new, event)
-    # Slack reports its own link previews and reply counts as edits, too.
+    # Slack reports link previews and reply counts as edits, too.
     if after is None or after.text == before.text or after.user != before.user:
         return None
-    return Changed(before, after, stamp)
+    return MessageChange(before, after, stamp)
 
 
 def is_change(body: Mapping[str, Any]) -> bool:
@@ -168,24 +125,30 @@ def is_change(body: Mapping[str, Any]) -> bool:
     return text(body, "event", "subtype") in _CHANGES
 
 
-def _is_answerable(message: Mapping[str, Any]) -> bool:
+def has_text(body: Mapping[str, Any]) -> bool:
+    """Whether a `message` or `app_mention` event has a text that somebody wrote."""
+    event = mapping(body, "event")
+    return _is_written(event) and bool(text(event, "text"))
+
+
+def _is_written(message: Mapping[str, Any]) -> bool:
     subtype = value(message, "subtype")
-    return subtype is None or (isinstance(subtype, str) and subtype in _ANSWERABLE)
+    return subtype is None or (isinstance(subtype, str) and subtype in _WRITTEN)
 
 
 def _message(
     body: Mapping[str, Any], message: Mapping[str, Any], event: Mapping[str, Any]
-) -> Said | None:
+) -> Message | None:
     team, channel = text(body, "team_id"), text(event, "channel")
     ts, user, thread = text(message, "ts"), text(message, "user"), text(message, "thread_ts")
     by_bot = bool(message.get("bot_id") or message.get("bot_profile"))
     by_bot = by_bot or message.get("subtype") == "bot_message"
     user = user or text(message, "bot_id")
-    if not all(map(_ID.fullmatch, (team, channel, user))) or not is_ts(ts):
+    if not all(map(is_id, (team, channel, user))) or not is_ts(ts):
         return None
     if thread and not is_ts(thread):
         return None
-    return Said(
+    return Message(
         team=team,
         channel=channel,
         ts=ts,
@@ -193,7 +156,7 @@ def _message(
         text=written_in(message),
         thread_ts=thread,
         user_team=text(message, "user_team") or text(message, "source_team"),
-        kind=text(event, "channel_type"),
+        channel_type=text(event, "channel_type"),
         external=body.get("is_ext_shared_channel") is True,
         by_bot=by_bot,
         bot_id=text(message, "bot_id"),
@@ -205,17 +168,6 @@ def _message(
 
 
 def _is_ours(body: Mapping[str, Any], message: Mapping[str, Any]) -> bool:
-    """Whether this app wrote it, whatever it called itself there."""
+    """Whether this app wrote it, under whatever name."""
     app = text(body, "api_app_id")
     return bool(app) and app in {text(message, "app_id"), text(message, "bot_profile", "app_id")}
-
-
-def is_written(body: Mapping[str, Any]) -> bool:
-    """Whether a `message` or `app_mention` event is what somebody wrote, readable or not."""
-    event = mapping(body, "event")
-    return _is_answerable(event) and bool(text(event, "text"))
-
-
-def is_ts(stamp: str) -> bool:
-    """Whether this is a time stamp as Slack names its messages."""
-    return _TS.fullmatch(stamp) is not None and math.isfinite(float(stamp))

@@ -1,7 +1,7 @@
-"""The forms of one message, from complete to barest, for when Slack refuses a part. Pure: no I/O.
+"""Variants of a message, from complete to barest, in case Slack refuses a part. Pure: no I/O.
 
-Slack may refuse any optional argument with a code that does not say which one. Every form must
-keep the answer's words, notify nobody, and preview no link that the model chose.
+Slack may refuse any optional argument with a code that does not say which one. Every variant must
+keep the answer's text, notify nobody, and preview no link that the model chose.
 """
 
 from collections.abc import Iterable
@@ -11,50 +11,56 @@ from typing import Any, Final
 from bots.platform import Part
 from bots.slack.answer_blocks import Block, message_of, plain_message_of
 from bots.slack.markup import defanged, escaped
-from bots.slack.metadata import marked
+from bots.slack.metadata import with_block_id
 
-NO_PREVIEWS: Final = {"unfurl_links": False, "unfurl_media": False}
-"""A preview of a link is a request to a host that the model chose."""
+NO_LINK_PREVIEWS: Final = {"unfurl_links": False, "unfurl_media": False}
+"""A link preview is a request to a host that the model chose."""
 
 _QUESTION_CHARS: Final = 200
 _ROWS: Final = frozenset({"actions", "context_actions"})
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """One form of a message; `without` names what it leaves out."""
+class Variant:
+    """One variant of a message; `without` names what it leaves out."""
 
     without: str
     message: dict[str, Any]
 
 
-def versions_of(part: Part, *, named: bool, known: frozenset[str]) -> list[Version]:
-    """The arguments of `chat.postMessage` for a part, the whole message first.
+def variants_of(part: Part, *, with_question: bool, known: frozenset[str]) -> list[Variant]:
+    """The arguments of `chat.postMessage` for a part, the complete message first.
 
-    `named`: away from its thread, an answer names its question. Only links to `known` hosts stay
-    links where Slack cannot be kept from previewing them.
+    `with_question`: the message begins with its question, because it is not in the thread. The last
+    variants cannot turn link previews off, so only links to `known` hosts stay links there.
     """
-    whole = _named(part, message_of(part)) if named else message_of(part)
-    plain = _named(part, plain_message_of(part)) if named else plain_message_of(part)
+
+    def questioned(message: dict[str, Any]) -> dict[str, Any]:
+        return _with_question(part, message) if with_question else message
+
+    whole = {**questioned(message_of(part)), **NO_LINK_PREVIEWS}
+    plain = {**questioned(plain_message_of(part)), **NO_LINK_PREVIEWS}
     safe = replace(part, text=defanged(part.text, known))
-    bare = _named(safe, plain_message_of(safe)) if named else plain_message_of(safe)
     blocks: list[Block] = whole["blocks"]
     found = [
-        Version("", {**whole, **NO_PREVIEWS}),
-        Version("feedback", {**whole, **NO_PREVIEWS, "blocks": _others(blocks, "context_actions")}),
-        Version("metadata", _without_metadata({**whole, **NO_PREVIEWS})),
-        Version("buttons", {**whole, **NO_PREVIEWS, "blocks": _others(blocks, *_ROWS)}),
-        Version("blocks", {**plain, **NO_PREVIEWS}),
-        Version("preview flags", _named(safe, message_of(safe)) if named else message_of(safe)),
-        Version("everything", {"text": bare["text"]}),
+        Variant("", whole),
+        Variant("feedback", {**whole, "blocks": _other_blocks(blocks, "context_actions")}),
+        Variant("metadata", _without_metadata(whole)),
+        Variant("buttons", {**whole, "blocks": _other_blocks(blocks, *_ROWS)}),
+        Variant("blocks", plain),
+        Variant("preview flags", questioned(message_of(safe))),
+        Variant("everything", {"text": questioned(plain_message_of(safe))["text"]}),
     ]
     return [one for n, one in enumerate(found) if one.message not in [o.message for o in found[:n]]]
 
 
-def next_version(versions: Iterable[Version], refused: Iterable[str], code: str) -> Version | None:
-    """The version to try after Slack refused some, the last one with `code`; None: no more."""
+def next_variant(variants: Iterable[Variant], refused: Iterable[str], code: str) -> Variant | None:
+    """The variant to try after Slack refused some, the last one with `code`; None if none is left.
+
+    A code that names metadata or blocks decides which variant comes first.
+    """
     tried = set(refused)
-    left = [one for one in versions if one.without not in tried]
+    left = [one for one in variants if one.without not in tried]
     if "metadata" in code:
         hinted = {"metadata"}
     elif "block" in code:
@@ -64,17 +70,17 @@ def next_version(versions: Iterable[Version], refused: Iterable[str], code: str)
     return next((one for one in left if one.without in hinted), next(iter(left), None))
 
 
-def _others(blocks: list[Block], *kinds: str) -> list[Block]:
+def _other_blocks(blocks: list[Block], *kinds: str) -> list[Block]:
     return [block for block in blocks if block["type"] not in kinds]
 
 
 def _without_metadata(message: dict[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in message.items() if key != "metadata"}
-    return {**rest, "blocks": marked(message["blocks"], message["metadata"])}
+    return {**rest, "blocks": with_block_id(message["blocks"], message["metadata"])}
 
 
-def _named(part: Part, message: dict[str, Any]) -> dict[str, Any]:
-    """The message with its question above it."""
+def _with_question(part: Part, message: dict[str, Any]) -> dict[str, Any]:
+    """The message with its question above it, if it is the answer's first part."""
     question = " ".join(part.reply.prompt_text.split())[:_QUESTION_CHARS]
     if not question or part.index:
         return message

@@ -1,4 +1,4 @@
-"""Reads Slack's file objects: name, kind, supplied text, and why a file cannot be opened.
+"""Reads Slack's file objects: name, kind, text from Slack, and why a file cannot be opened.
 
 Pure: no I/O. It must never raise, whatever the shape.
 
@@ -18,7 +18,7 @@ QUOTED_CHARS: Final = 300
 """Limit for the text of a file in an earlier message."""
 
 STUB: Final = "check_file_info"
-"""The `file_access` of a file of another company: only `files.info` knows more."""
+"""The `file_access` of another company's file, about which only `files.info` says more."""
 
 _SERVICES: Final = {
     "gdrive": "Google Drive", "dropbox": "Dropbox", "box": "Box", "onedrive": "OneDrive",
@@ -32,7 +32,7 @@ _CLOSED: Final = {
 }
 _EMAIL_CHARS: Final = 200
 _PAGES: Final = {"canvas": "canvas", "quip": "canvas", "space": "canvas", "list": "list"}
-"""Kinds of page that live in Slack and have no bytes to download."""
+"""Pages inside Slack, which cannot be downloaded."""
 
 _CLIPS: Final = {"slack_audio": "voice clip", "slack_video": "video clip"}
 
@@ -61,7 +61,7 @@ def kind_of(file: Mapping[str, Any]) -> str:
 
 
 def is_stub(file: Mapping[str, Any]) -> bool:
-    """Whether this is only a reference, which `files.info` resolves."""
+    """Whether this is only a reference: `files.info` returns the file object."""
     return text(file, "file_access") == STUB
 
 
@@ -70,14 +70,14 @@ def is_gone(file: Mapping[str, Any]) -> bool:
     return text(file, "mode") in {"tombstone", "hidden_by_limit"}
 
 
-def is_being_heard(file: Mapping[str, Any]) -> bool:
+def is_being_transcribed(file: Mapping[str, Any]) -> bool:
     """Whether Slack is still transcribing a clip."""
     is_clip = text(file, "subtype") in _CLIPS
     return is_clip and text(file, "transcription", "status") == "processing"
 
 
 def why_closed(file: Mapping[str, Any]) -> str:
-    """Why the file cannot be opened, in words for its owner; empty if it may be possible."""
+    """The reason why the file cannot be opened, for its owner to read; empty if it may be."""
     for key in ("mode", "file_access"):
         if why := _CLOSED.get(text(file, key)):
             return why
@@ -88,14 +88,14 @@ def why_closed(file: Mapping[str, Any]) -> str:
     if kind in _PAGES.values():
         return f"I cannot open a {kind}"
     if kind in _CLIPS.values():
-        if is_being_heard(file):
+        if is_being_transcribed(file):
             return "Slack has not finished its transcription; please ask again in a minute"
         return f"I cannot play a {kind}, and Slack has no transcription of it"
     return ""
 
 
 def supplied(file: Mapping[str, Any]) -> str:
-    """The text that Slack supplies with a file: a transcription or an email."""
+    """The text that Slack sends with a file: a transcription or an email."""
     if spoken := text(file, "transcription", "preview", "content"):
         whole = value(file, "transcription", "preview", "has_more") is not True
         found = f"Transcription by Slack{'' if whole else ' (the beginning)'}: {spoken}"
@@ -109,7 +109,7 @@ def supplied(file: Mapping[str, Any]) -> str:
 
 
 def in_brackets(file: Mapping[str, Any]) -> str:
-    """The name of a file in an earlier message, with the beginning of the text that Slack shows."""
+    """A file of an earlier message: its name, and the beginning of the text that Slack shows."""
     why = _CLOSED.get(text(file, "mode"), "")
     name = f": {name_of(file)}" if _name(file) else ""
     named = f"[{kind_of(file)}{name}{f', but {why}' if why else ''}]"

@@ -1,7 +1,7 @@
-"""Files that come with a message: pictures to the object store, texts inline, others by name.
+"""Files of a message: pictures go to the object store, texts into the event, others by name.
 
-It must never send the bot's token to a host that is not Slack's, and never take a login page for
-a file.
+It must never send the bot's token to a host that is not Slack's, nor take a sign-in page for a
+file.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bots.slack.api import CALL_ERRORS, code_of
+from bots.slack.errors import CALL_ERRORS, code_of
 from bots.slack.file_objects import (
-    is_being_heard,
+    is_being_transcribed,
     is_gone,
     is_stub,
     kind_of,
@@ -24,23 +24,23 @@ from bots.slack.file_objects import (
     why_closed,
 )
 from bots.slack.payloads import mapping, text
-from bots.slack.workspaces import Team
+from bots.slack.workspaces import Workspace
 from shared.blobs import BLOB_LIMIT_BYTES, BlobStoreFull
 from shared.messages import Attachment
 
 FILES: Final = 5
-"""Of one message; more are named as not read."""
+"""Files to read of one message; more are listed as not read."""
 
 TEXT_BYTES: Final = 200_000
 TEXT_CHARS: Final = 20_000
-"""One text file: about 5,000 tokens. The event as a whole takes 240 kB."""
+"""Limits for one text file: about 5,000 tokens. The whole event has a limit of 240 kB."""
 
 DOWNLOAD_S: Final = 20.0
-"""All files of one message: what the same person says next waits for them."""
+"""Time limit for all files of one message: the same person's next message waits for them."""
 
-HEARD_EVERY_S: Final = 2.0
-HEARD_WITHIN_S: Final = 12.0
-"""Slack sends a clip at once and its transcription some seconds later, with no event for us."""
+TRANSCRIPTION_POLL_S: Final = 2.0
+TRANSCRIPTION_WAIT_S: Final = 12.0
+"""Slack sends a clip some seconds before its transcription, for which there is no event."""
 
 MEGABYTE: Final = 1 << 20
 
@@ -58,36 +58,36 @@ _TEXTS: Final = frozenset(
 
 SIGN_IN: Final = "Slack asks me to sign in (the app lacks the scope files:read)"
 
-Store = Callable[[str, str, bytes], Awaitable[None]]
+StoreFile = Callable[[str, str, bytes], Awaitable[None]]
 """Stores a file of a user under a name; raises `Unavailable` or `BlobStoreFull`."""
 
-Keep = Callable[[str, bytes], Awaitable[None]]
-"""The same for one user."""
+StoreOwnFile = Callable[[str, bytes], Awaitable[None]]
+"""The same, for the files of one user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file that could not be read, and why in words for its owner."""
+    """A file that could not be read, with a reason for its owner to read."""
 
     name: str
     media_type: str
     why: str
     matters: bool = True
-    """Whether its owner expects it to be read: nobody expects that of a deleted file."""
+    """Whether its owner expects it to be read, which nobody expects of a deleted file."""
 
     @property
     def notice(self) -> str:
-        """What the owner is told."""
+        """The notice for the owner."""
         return f"I could not read {self.name}: {self.why}."
 
     @property
     def attachment(self) -> Attachment:
-        """What the model is told."""
+        """The attachment that tells the model about it."""
         return Attachment(name=self.name, media_type=self.media_type, note=f"{self.why}.")
 
 
 class _NotRead(Exception):
-    """Why, in words for a person."""
+    """A file is not read; the text is a reason for its owner to read."""
 
 
 async def read_files(
@@ -95,17 +95,17 @@ async def read_files(
     *,
     user: str,
     event_id: str,
-    team: Team,
+    workspace: Workspace,
     session: aiohttp.ClientSession,
     api_host: str,
-    store: Store,
+    store: StoreFile,
 ) -> tuple[list[Attachment], list[Unread]]:
-    """The attachments that the files of `user` make, and those that could not be read or kept.
+    """Reads the files of `user`; returns the attachments, and the files that could not be read.
 
     Raises:
         Unavailable: the object store does not answer; a repeat is harmless.
     """
-    keep = partial(store, user)
+    store_own = partial(store, user)
     read: list[Attachment] = []
     unread: list[Unread] = []
     deadline = asyncio.get_running_loop().time() + DOWNLOAD_S
@@ -113,19 +113,21 @@ async def read_files(
         file = given
         try:
             if is_stub(file) and number < FILES:
-                file = await _known(file, team, deadline)
-            if is_being_heard(file) and number < FILES:
-                file = await _heard(file, team, deadline - DOWNLOAD_S + HEARD_WITHIN_S)
+                file = await _resolved(file, workspace, deadline)
+            if is_being_transcribed(file) and number < FILES:
+                file = await _transcribed(
+                    file, workspace, deadline - DOWNLOAD_S + TRANSCRIPTION_WAIT_S
+                )
             words = supplied(file)
             if number >= FILES:
-                why = f"I read {FILES} files of a message"
+                why = f"I only read the first {FILES} files of a message"
             elif words:
                 read.append(Attachment(name=name_of(file), media_type=_kind(file), text=words))
                 continue
             elif not (why := why_closed(file)):
-                data = await _download(file, team, session, api_host, deadline)
+                data = await _download(file, workspace, session, api_host, deadline)
                 blob = f"{event_id}-{number}"
-                read.append(await _attachment(file, name_of(file), data, blob, keep))
+                read.append(await _attachment(file, name_of(file), data, blob, store_own))
                 continue
         except _NotRead as error:
             why = str(error)
@@ -139,11 +141,13 @@ def _kind(file: Mapping[str, Any]) -> str:
     return text(file, "mimetype") or "application/octet-stream"
 
 
-async def _known(file: Mapping[str, Any], team: Team, deadline: float) -> Mapping[str, Any]:
-    """The whole file object, if the event has only an id: docs.slack.dev/apis/slack-connect."""
+async def _resolved(
+    file: Mapping[str, Any], workspace: Workspace, deadline: float
+) -> Mapping[str, Any]:
+    """The complete file object, if the event has only its id: docs.slack.dev/apis/slack-connect."""
     try:
         async with asyncio.timeout_at(deadline):
-            response = await team.client.files_info(file=text(file, "id"))
+            response = await workspace.client.files_info(file=text(file, "id"))
     except CALL_ERRORS as error:
         code = code_of(error)
         if code == "missing_scope":
@@ -157,23 +161,28 @@ async def _known(file: Mapping[str, Any], team: Team, deadline: float) -> Mappin
     return found
 
 
-async def _heard(file: Mapping[str, Any], team: Team, deadline: float) -> Mapping[str, Any]:
-    """A clip with its transcription, if Slack has that in time."""
-    while is_being_heard(file) and deadline > asyncio.get_running_loop().time() + HEARD_EVERY_S:
-        await asyncio.sleep(HEARD_EVERY_S)
+async def _transcribed(
+    file: Mapping[str, Any], workspace: Workspace, deadline: float
+) -> Mapping[str, Any]:
+    """A clip with its transcription, if Slack finishes it in time."""
+    while (
+        is_being_transcribed(file)
+        and deadline > asyncio.get_running_loop().time() + TRANSCRIPTION_POLL_S
+    ):
+        await asyncio.sleep(TRANSCRIPTION_POLL_S)
         try:
-            file = await _known(file, team, deadline)
+            file = await _resolved(file, workspace, deadline)
         except _NotRead:
             break
     return file
 
 
 async def _attachment(
-    file: Mapping[str, Any], name: str, data: bytes, blob: str, keep: Keep
+    file: Mapping[str, Any], name: str, data: bytes, blob: str, store: StoreOwnFile
 ) -> Attachment:
     kind = text(file, "mimetype")
     if (picture := _picture(data)) is not None:
-        await keep(blob, data)
+        await store(blob, data)
         return Attachment(name=name, media_type=picture, blob=blob)
     if _is_text(file, kind):
         try:
@@ -199,7 +208,7 @@ def _picture(data: bytes) -> str | None:
 
 async def _download(
     file: Mapping[str, Any],
-    team: Team,
+    workspace: Workspace,
     session: aiohttp.ClientSession,
     api_host: str,
     deadline: float,
@@ -214,22 +223,22 @@ async def _download(
     if isinstance(size, int) and size > limit:
         raise _NotRead(too_big)
     url = text(file, "url_private_download") or text(file, "url_private")
-    if not _is_slacks(url, api_host):
+    if not _is_on_slack(url, api_host):
         raise _NotRead("it is not stored in Slack")
-    headers = {"Authorization": f"Bearer {team.client.token}"}
+    headers = {"Authorization": f"Bearer {workspace.client.token}"}
     try:
         async with (
             asyncio.timeout_at(deadline),
             session.get(url, headers=headers) as response,
         ):
             if response.status != 200:  # noqa: PLR2004
-                raise _NotRead("Slack does not give it to me")
+                raise _NotRead("Slack does not let me open it")
             data = b""
             async for chunk in response.content.iter_chunked(1 << 16):
                 data += chunk
                 if len(data) > limit:
                     raise _NotRead(too_big)
-            # Without the scope files:read Slack answers 200 and a page to sign in.
+            # Without the scope files:read Slack answers with 200 and a sign-in page.
             page = response.content_type == "text/html" and kind != "text/html"
             if page or (kind == "text/html" and b"<title>Sign in" in data):
                 raise _NotRead(SIGN_IN)
@@ -238,7 +247,7 @@ async def _download(
         raise _NotRead("Slack did not send it; please try again") from error
 
 
-def _is_slacks(url: str, api_host: str) -> bool:
+def _is_on_slack(url: str, api_host: str) -> bool:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -1,7 +1,7 @@
 """Slack's events over HTTP.
 
-Whatever does not come from Slack, or cannot be read, is refused with 4xx before anything else
-looks at it; 500 means that an event could not be stored, and Slack delivers it again. It must never
+A request that is not Slack's, or that cannot be read, is refused with 4xx before anything else
+reads it. 500 means that an event could not be stored, and Slack delivers it again. It must never
 log a body or a signature.
 """
 
@@ -16,14 +16,14 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.signature import SignatureVerifier
 
-from bots.slack.deliveries import Arrivals
+from bots.slack.deliveries import Deliveries
 
 PATH: Final = "/slack/events"
 BODY_LIMIT_BYTES: Final = 1 << 20
-"""Slack's own events take some kB; a message has 40,000 characters at most."""
+"""Slack's events take a few kB; a message has at most 40,000 characters."""
 
 OLD_S: Final = 300
-"""Slack's advice: https://docs.slack.dev/authentication/verifying-requests-from-slack"""
+"""As Slack advises: https://docs.slack.dev/authentication/verifying-requests-from-slack"""
 
 _STAMP: Final = "X-Slack-Request-Timestamp"
 _SIGNATURE: Final = "X-Slack-Signature"
@@ -35,18 +35,18 @@ class _Refused(Exception):
         self.status = status
 
 
-class Http:
-    """The server for Slack's requests, and for installing where there is OAuth."""
+class HttpEvents:
+    """The server for Slack's requests, and with OAuth for the installation page."""
 
-    def __init__(self, app: AsyncApp, arrivals: Arrivals, signing_secret: str) -> None:
+    def __init__(self, app: AsyncApp, deliveries: Deliveries, signing_secret: str) -> None:
         self._app = app
-        self._arrivals = arrivals
+        self._deliveries = deliveries
         self._verifier = SignatureVerifier(signing_secret)
         self._runner: web.AppRunner | None = None
         self.open = False
 
     async def start(self, host: str, port: int) -> str:
-        """Listens; returns the address.
+        """Starts listening; returns the address.
 
         Raises:
             OSError: the port is taken.
@@ -65,7 +65,7 @@ class Http:
         return f"http://{host}:{bound}{PATH}"
 
     async def close(self) -> None:
-        """Takes no more requests; those under way are answered."""
+        """Stops listening, after the requests under way are answered."""
         self.open = False
         if self._runner is not None:
             await self._runner.cleanup()
@@ -80,15 +80,15 @@ class Http:
                 body=body, query=request.query_string, headers=dict(request.headers)
             )
         except (TypeError, ValueError, KeyError, AttributeError):
-            # Bolt looks for ids in it, and not every shape stands that.
+            # Bolt reads ids in the body, which some shapes break.
             return web.json_response({"error": "the body cannot be read"}, status=400)
-        response = await self._arrivals.dispatch(bolt_request)
+        response = await self._deliveries.dispatch(bolt_request)
         return await to_aiohttp_response(response)
 
     async def _checked(self, request: web.Request) -> str:
         stamp, signature = request.headers.get(_STAMP, ""), request.headers.get(_SIGNATURE, "")
         if not stamp.isascii() or not stamp.isdecimal() or len(stamp) > 12:  # noqa: PLR2004
-            raise _Refused(400, f"{_STAMP} is missing or no number")
+            raise _Refused(400, f"{_STAMP} is missing or not a number")
         if abs(time.time() - int(stamp)) > OLD_S:
             raise _Refused(401, "the request is too old")
         try:
@@ -105,7 +105,7 @@ class Http:
 
     async def _install(self, request: web.Request) -> web.Response:
         flow = self._app.oauth_flow
-        assert flow is not None  # noqa: S101  (the route is there only with it)
+        assert flow is not None  # noqa: S101  (the route exists only with OAuth)
         return await to_aiohttp_response(await flow.handle_installation(_get(request)))
 
     async def _installed(self, request: web.Request) -> web.Response:
@@ -119,7 +119,7 @@ def _get(request: web.Request) -> AsyncBoltRequest:
 
 
 def _check_shape(content_type: str, body: str) -> None:
-    """Refuses what Bolt would stumble over."""
+    """Refuses bodies that Bolt cannot read."""
     if content_type == "application/json":
         payload = _object(body)
         inner = payload.get("event")
@@ -128,9 +128,9 @@ def _check_shape(content_type: str, body: str) -> None:
             and isinstance(inner.get("type"), str)
             and isinstance(payload.get("team_id"), str)
         ):
-            raise _Refused(400, "no event in it")
+            raise _Refused(400, "the body has no event")
         if not isinstance(payload.get("type"), str):
-            raise _Refused(400, "it has no type")
+            raise _Refused(400, "the body has no type")
     elif content_type == "application/x-www-form-urlencoded":
         form = parse_qs(body)
         if "payload" in form:
@@ -147,5 +147,5 @@ def _object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _Refused(400, "the body is not JSON") from error
     if not isinstance(payload, dict):
-        raise _Refused(400, "the body is no JSON object")
+        raise _Refused(400, "the body is not a JSON object")
     return payload

@@ -1,7 +1,7 @@
-"""The workspaces that installed the app: the SDK's store on SQLAlchemy, run in threads.
+"""The workspaces that installed the app, in the SDK's SQLAlchemy store, called in threads.
 
-The SDK's asynchronous stores want asynchronous drivers; so its others are used, with any driver. It
-must never log a token, and never store anything for somebody who only looks at the page.
+The SDK's asynchronous store needs an asynchronous driver; this one works with any driver. It must
+never log a token, nor store anything for somebody who only opens the installation page.
 """
 
 import asyncio
@@ -19,22 +19,24 @@ from slack_sdk.oauth.installation_store.models.installation import Installation
 from slack_sdk.oauth.installation_store.sqlalchemy import SQLAlchemyInstallationStore
 from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 
+from bots.slack.manifest import SCOPES
 from bots.slack.settings import SlackSettings
 from shared.connection import Unavailable
 from shared.recent import RecentSet
 
 STATE_S: Final = 600
-"""From the click on "Add to Slack" to its confirmation."""
+"""Time limit from the click on "Add to Slack" to its confirmation."""
 
 USED_KEPT: Final = 10_000
-"""Used states to remember: each one works once in this process, and Slack's own code once."""
+"""Used states to remember: each works only once in this process. Slack's code works only once,
+too."""
 
 
-class States(AsyncOAuthStateStore):
-    """The states of installations under way, signed instead of stored.
+class StateStore(AsyncOAuthStateStore):
+    """The OAuth states of installations under way, which are signed instead of stored.
 
-    Anybody who opens the page gets a state, so anybody could fill a table of them. The signature
-    and Bolt's cookie keep people from forging one for somebody else.
+    Everybody who opens the page gets a state, so anybody could fill a table of them. The signature
+    and Bolt's cookie prevent forgery.
     """
 
     def __init__(self, secret: str, now: Callable[[], float] = time.time) -> None:
@@ -48,7 +50,7 @@ class States(AsyncOAuthStateStore):
         return self._signed(f"{int(self._now()) + STATE_S}.{secrets.token_urlsafe(16)}")
 
     async def async_consume(self, state: str) -> bool:
-        """Whether the state was issued by us, not long ago, and not used before."""
+        """Whether we issued the state recently and it was not used before."""
         issued, _, _ = state.rpartition(".")
         until, _, _ = issued.partition(".")
         if not hmac.compare_digest(self._signed(issued).encode(), state.encode()):
@@ -62,8 +64,8 @@ class States(AsyncOAuthStateStore):
         return f"{issued}.{hmac.digest(self._key, b'state ' + issued.encode(), 'sha256').hex()}"
 
 
-class Store(AsyncInstallationStore):
-    """Tokens by workspace."""
+class InstallationStore(AsyncInstallationStore):
+    """The tokens of the workspaces."""
 
     def __init__(self, url: str, client_id: str) -> None:
         engine = sa.create_engine(url)
@@ -78,11 +80,11 @@ class Store(AsyncInstallationStore):
     # --- the SDK's interface ------------------------------------------------------------------
 
     async def async_save(self, installation: Installation) -> None:
-        """Keeps what an installation brought; it replaces what earlier ones did."""
+        """Stores an installation instead of the workspace's earlier ones."""
         await asyncio.to_thread(self._save, installation)
 
     def _save(self, installation: Installation) -> None:
-        """Deletes older rows after saving: the SDK only adds, which could fill the disk."""
+        """Saves a row and deletes older ones: the SDK only adds rows, which could fill the disk."""
         store = self._installations
         store.save(installation)
         for table in (store.installations, store.bots):
@@ -96,7 +98,7 @@ class Store(AsyncInstallationStore):
                 connection.execute(table.delete().where(same, table.c.id < newest))
 
     async def async_save_bot(self, bot: Bot) -> None:
-        """Keeps a workspace's bot token; the newest counts."""
+        """Stores a workspace's bot token; the newest one counts."""
         await asyncio.to_thread(self._installations.save_bot, bot)
 
     async def async_find_bot(
@@ -106,14 +108,14 @@ class Store(AsyncInstallationStore):
         team_id: str | None,
         is_enterprise_install: bool | None = False,
     ) -> Bot | None:
-        """A workspace's bot, or that of its whole organisation."""
+        """The bot of a workspace, or that of its whole organization."""
 
         def find(enterprise: str | None, *, whole: bool | None) -> Bot | None:
             return self._installations.find_bot(
                 enterprise_id=enterprise, team_id=team_id, is_enterprise_install=whole
             )
 
-        # An event of a workspace names its organisation, under which it may be installed or not.
+        # The event names the organization even if the app is installed only in the workspace.
         found = await asyncio.to_thread(find, enterprise_id, whole=is_enterprise_install)
         if found is None and enterprise_id is not None:
             found = await asyncio.to_thread(find, enterprise_id, whole=True)
@@ -122,7 +124,7 @@ class Store(AsyncInstallationStore):
         return found
 
     async def async_delete_bot(self, *, enterprise_id: str | None, team_id: str | None) -> None:
-        """Forgets a workspace's token."""
+        """Deletes the token of a workspace."""
         await asyncio.to_thread(
             self._installations.delete_bot, enterprise_id=enterprise_id, team_id=team_id
         )
@@ -130,7 +132,7 @@ class Store(AsyncInstallationStore):
     # --- ours -----------------------------------------------------------------------------------
 
     async def token(self, team: str, enterprise: str | None = None) -> str | None:
-        """The bot token of a workspace; None where it is not installed."""
+        """The bot token of a workspace; None if it has not installed the app."""
         try:
             bot = await self.async_find_bot(enterprise_id=enterprise, team_id=team)
         except sa.exc.SQLAlchemyError as error:
@@ -138,7 +140,7 @@ class Store(AsyncInstallationStore):
         return bot.bot_token if bot is not None else None
 
     async def forget(self, team: str, enterprise: str | None = None) -> None:
-        """Removes a workspace that removed the app."""
+        """Deletes everything about a workspace that removed the app."""
         for owner in {enterprise, None}:
             await asyncio.to_thread(
                 self._installations.delete_all, enterprise_id=owner, team_id=team
@@ -146,22 +148,20 @@ class Store(AsyncInstallationStore):
 
 
 def _sync_each_commit(connection: Any, _: Any) -> None:
-    # By default the folder is not synced, so a power cut can undo a commit: a token that was shown
-    # as installed. https://sqlite.org/pragma.html#pragma_synchronous
+    # SQLite's default does not sync the folder, so a power cut could undo the commit of a token.
+    # https://sqlite.org/pragma.html#pragma_synchronous
     connection.execute("PRAGMA synchronous = EXTRA")
 
 
-def oauth_settings(settings: SlackSettings, store: Store) -> AsyncOAuthSettings:
-    """How Bolt installs the app in a workspace."""
-    from bots.slack.bolt_app import SCOPES  # noqa: PLC0415  (it wires what is wired here)
-
+def oauth_settings(settings: SlackSettings, store: InstallationStore) -> AsyncOAuthSettings:
+    """Bolt's settings for installing the app in workspaces."""
     secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
     return AsyncOAuthSettings(
         client_id=settings.client_id,
         client_secret=secret,
         scopes=list(SCOPES),
         installation_store=store,
-        state_store=States(secret),
+        state_store=StateStore(secret),
         state_expiration_seconds=STATE_S,
         installation_store_bot_only=True,
     )

@@ -1,44 +1,41 @@
-"""What people do without words: slash commands, buttons, reactions, Slack's own Stop.
+"""Interactions other than messages: slash commands, buttons, reactions, Slack's own Stop.
 
-Returns only when the event is stored. A button works for the person who asked; it carries whose
-question it belongs to, so that it goes on working after a restart.
+A listener returns only when the event is stored. A button works only for the person who asked. Its
+value names the question, so it keeps working after a restart.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
+from slack_bolt.async_app import AsyncApp
 
 from bots.slack.answer_blocks import AGAIN, DOWN, RATE, STOP, UP
-from bots.slack.api import CALL_ERRORS, NOTHING_THERE, code_of, ignoring
-from bots.slack.context import (
-    ELSEWHERE,
-    FORGOTTEN,
-    HELP,
-    NOT_NOW,
-    NOT_YOURS,
-    OVER_QUOTA,
-    TOO_LONG,
-    Desk,
-)
-from bots.slack.events import event_id, is_ts, said_at
+from bots.slack.api import ignoring_failures
+from bots.slack.context import Context
+from bots.slack.errors import CALL_ERRORS, NOTHING_THERE, code_of
+from bots.slack.ids import is_ts, said_at
 from bots.slack.markup import plain
-from bots.slack.metadata import note_of
+from bots.slack.metadata import read_metadata
+from bots.slack.origin import Origin
 from bots.slack.payloads import EMPTY, mapping, mappings, text, value
-from bots.slack.workspaces import Team
+from bots.slack.wording import ELSEWHERE, FORGOTTEN, HELP, NOT_NOW, NOT_YOURS, OVER_QUOTA, TOO_LONG
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Again, AnyEvent, Ask, Rate, Reset, Stop
 
 Response = dict[str, str]
-"""What a slash command answers: the arguments of Bolt's `ack`."""
+"""The response to a slash command: the arguments of Bolt's `ack`."""
 
 Thumb = Literal["up", "down", "none"]
 
 SUGGESTIONS: Final = 4
-"""More are refused by Slack."""
+"""Slack's limit."""
+
+SUGGESTION_TITLE_CHARS: Final = 75
 
 _THUMBS: Final[dict[str, Thumb]] = {
     "+1": "up",
@@ -48,14 +45,32 @@ _THUMBS: Final[dict[str, Thumb]] = {
 }
 
 
-class Gestures:
-    """The listening to everything else."""
+class Interactions:
+    """Listens to everything that people do except writing messages."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def register(self, app: AsyncApp) -> None:
+        """Registers the listeners with Bolt."""
+        for name in ("reaction_added", "reaction_removed"):
+            app.event(name)(self.reaction)
+        for name in ("app_uninstalled", "tokens_revoked"):
+            app.event(name)(self.removed)
+        app.event("agent_session_stopped")(self.stopped)
+        app.event("app_home_opened")(self.opened)
+
+        @app.command(re.compile("^/"))
+        async def command(ack: Any, body: dict[str, Any]) -> None:
+            await ack(**await self.command(body))
+
+        @app.action(re.compile("^threadwax_"))
+        async def button(ack: Any, body: dict[str, Any]) -> None:
+            await self.button(body)
+            await ack()
 
     async def command(self, body: Mapping[str, Any]) -> Response:
-        """A slash command, whatever its name ends with; it is never delivered twice."""
+        """A slash command, recognized by the end of its name; Slack never redelivers it."""
         name = text(body, "command").lower()
         if name.endswith("help"):
             return {"text": HELP}
@@ -69,34 +84,36 @@ class Gestures:
             return {"text": OVER_QUOTA}
 
     async def _command(self, body: Mapping[str, Any], name: str) -> Response:
-        desk = self._desk
-        channel, user = text(body, "channel_id"), text(body, "user_id")
-        team = await desk.team_of(body)
-        # Outside threads: all that is asked so in a channel belongs together.
-        place = await desk.place(team, channel, "", user)
-        refusal = await desk.refusal(team, place, user)
+        context = self._context
+        workspace = await context.workspace_of(body)
+        # Commands have no thread: all of them in a channel belong to one conversation.
+        origin = Origin(workspace, text(body, "channel_id"), text(body, "user_id"))
+        place = await context.place(origin)
+        refusal = await context.refusal(origin, place)
         if refusal is not None:
             return {"text": refusal}
         common: dict[str, Any] = {
-            "id": event_id(team.id, channel, "command", text(body, "trigger_id")),
-            "user": desk.user(team, user), "place": place, "said_at": datetime.now(UTC),
+            "id": origin.event_id("command", text(body, "trigger_id")),
+            "user": origin.bus_user, "place": place, "said_at": datetime.now(UTC),
         }  # fmt: skip
         if name.endswith("reset"):
-            await desk.publish(Reset(**common))
+            await context.publish(Reset(**common))
             return {"text": FORGOTTEN}
         typed = text(body, "text")
-        words = plain(typed, await desk.lookup.names(team, typed), without=team.bot_user)
+        names = await context.directory.names(workspace, typed)
+        words = plain(typed, names, without=workspace.bot_user)
         if not words:
             return {"text": f"Usage: {name} your question. {HELP}"}
-        own = desk.channel_settings(place)
-        desk.note_links(words, common["id"])
-        address = desk.address(team, channel, "", "", user)
-        await desk.publish(
-            Ask(**common, address=address, text=words, persona=own.persona, model=own.model)
+        own = context.channel_settings(place)
+        context.remember_links(words, common["id"])
+        await context.publish(
+            Ask(
+                **common, address=origin.address(), text=words, persona=own.persona, model=own.model
+            )
         )
-        if channel.startswith("D") and place.audience != "direct":
+        if origin.channel.startswith("D") and place.audience != "direct":
             return {"text": ELSEWHERE}
-        # Shows the command to the channel, as the question that the answer belongs to.
+        # Shows the command in the channel, so that the answer has its question above it.
         return {"response_type": "in_channel"}
 
     async def button(self, body: Mapping[str, Any]) -> None:
@@ -114,37 +131,36 @@ class Gestures:
         owner, _, prompt_id = carried.partition("|")
         if not prompt_id or not channel or not user or not is_ts(stamp) or not is_ts(ts):
             return
-        desk = self._desk
-        team = await desk.team_of(body)
+        context = self._context
+        shown = Origin(await context.workspace_of(body), channel, user, thread)
         if owner != user:
-            await desk.notices.send(team, channel, user, NOT_YOURS, thread)
+            await context.notices.send(shown, NOT_YOURS)
             return
-        # What was asked with a slash command has no thread: its new answer goes below the old one.
-        root = thread or (ts if action == AGAIN else "")
-        place = await desk.place(team, channel, root, user)
-        if (refusal := await desk.refusal(team, place, user)) is not None:
-            await desk.notices.send(team, channel, user, refusal, thread)
+        # The answer to a slash command has no thread: the new answer goes below the old one.
+        origin = shown.with_thread(thread or (ts if action == AGAIN else ""))
+        place = await context.place(origin)
+        if (refusal := await context.refusal(origin, place)) is not None:
+            await context.notices.send(shown, refusal)
             return
         common: dict[str, Any] = {
-            "user": desk.user(team, user), "place": place,
-            "address": desk.address(team, channel, root, ts, user),
+            "user": origin.bus_user, "place": place, "address": origin.address(ts),
             "said_at": said_at(stamp), "prompt_id": prompt_id,
         }  # fmt: skip
         if action == STOP:
-            event: AnyEvent = Stop(id=event_id(team.id, channel, "stop", stamp), **common)
+            event: AnyEvent = Stop(id=origin.event_id("stop", stamp), **common)
         elif action == AGAIN:
-            # Named by the click, not by the message: the first new answer may have failed.
-            event = Again(id=event_id(team.id, channel, "again", stamp), **common)
+            # One event per click, not per message: the first new answer may have failed.
+            event = Again(id=origin.event_id("again", stamp), **common)
         elif action == RATE:
-            event = Rate(id=event_id(team.id, channel, "rate", stamp), thumb=thumb, **common)
+            event = Rate(id=origin.event_id("rate", stamp), thumb=thumb, **common)
         else:
             return
-        new = await desk.stored(team, event, user, thread, about=f"{event.id}/{stamp}")
-        if action == AGAIN and new not in {None, False}:
-            desk.status.begin(team, channel, root, event.id)
+        stored = await context.store_event(event, shown, about=f"{event.id}/{stamp}")
+        if action == AGAIN and stored == "new":
+            context.working.begin(origin, event.id)
 
     async def reaction(self, body: Mapping[str, Any]) -> None:
-        """A thumb as a reaction to an answer, given or taken back."""
+        """A thumb as a reaction to an answer, added or removed."""
         event = mapping(body, "event")
         item, user = mapping(event, "item"), text(event, "user")
         thumb = _THUMBS.get(text(event, "reaction").partition("::")[0])
@@ -153,65 +169,71 @@ class Gestures:
             return
         if not is_ts(stamp) or not is_ts(ts):
             return
-        desk = self._desk
-        team = await desk.team_of(body)
-        if text(event, "item_user") != team.bot_user:
+        context = self._context
+        workspace = await context.workspace_of(body)
+        if text(event, "item_user") != workspace.bot_user:
             return
-        prompt_id, thread = await self._answered(team, channel, ts, user)
+        prompt_id, thread = await self._answered(Origin(workspace, channel, user), ts)
         if not prompt_id:
             return
-        place = await desk.place(team, channel, thread, user)
-        if await desk.refusal(team, place, user) is not None:
+        origin = Origin(workspace, channel, user, thread)
+        place = await context.place(origin)
+        if await context.refusal(origin, place) is not None:
             return
         rate = Rate(
-            id=event_id(team.id, channel, "rate", stamp),
-            user=desk.user(team, user),
+            id=origin.event_id("rate", stamp),
+            user=origin.bus_user,
             place=place,
-            address=desk.address(team, channel, thread, ts, user),
+            address=origin.address(ts),
             said_at=said_at(stamp),
             prompt_id=prompt_id,
             thumb=thumb if event.get("type") == "reaction_added" else "none",
         )
-        await desk.stored(team, rate, user, thread)
+        await context.store_event(rate, origin)
 
-    async def _answered(self, team: Team, channel: str, ts: str, user: str) -> tuple[str, str]:
-        """The question that a message of ours answers, and its thread; empty if not this user's."""
+    async def _answered(self, origin: Origin, ts: str) -> tuple[str, str]:
+        """The question that a message of ours answers, and its thread; empty if another's."""
         try:
-            message = await self._desk.lookup.message(team, channel, ts)
+            message = await self._context.directory.message(origin, ts)
         except CALL_ERRORS as error:
             if code_of(error) in NOTHING_THERE:
                 return "", ""
-            raise Unavailable("Slack does not say now what was rated") from error
-        note = note_of(message or EMPTY, team.bot_user)
-        if note is None or note.asker != user:
+            raise Unavailable("Slack cannot be asked now which answer was rated") from error
+        metadata = read_metadata(message or EMPTY, origin.workspace.bot_user)
+        if metadata is None or metadata.asker != origin.user:
             return "", ""
-        return note.prompt_id, text(message, "thread_ts")
+        return metadata.prompt_id, text(message, "thread_ts")
 
     async def stopped(self, body: Mapping[str, Any]) -> None:
-        """Slack's own Stop button: the session stays "processing" until we leave that state."""
+        """Slack's own Stop button: the session stays "processing" until we change its state."""
         event = mapping(body, "event")
         channel, user = text(event, "channel"), text(event, "user")
         thread, stamp = text(event, "thread_ts"), text(event, "event_ts")
         if not channel or not user or not is_ts(stamp):
             return
-        desk = self._desk
-        team = await desk.team_of(body)
-        name = event_id(team.id, channel, "stopped", stamp)
-        place = await desk.place(team, channel, thread, user)
-        stop = Stop(id=name, user=desk.user(team, user), place=place, said_at=said_at(stamp))
-        await desk.stored(team, stop, user, thread)
-        desk.status.clear(team, channel, thread, name)
+        context = self._context
+        origin = Origin(await context.workspace_of(body), channel, user, thread)
+        stop = Stop(
+            id=origin.event_id("stopped", stamp),
+            user=origin.bus_user,
+            place=await context.place(origin),
+            said_at=said_at(stamp),
+        )
+        await context.store_event(stop, origin)
+        context.working.clear(origin, stop.id)
 
     async def opened(self, body: Mapping[str, Any]) -> None:
-        """Somebody opened the direct message: suggests what can be asked."""
+        """Somebody opened the direct message: suggests prompts."""
         event = mapping(body, "event")
-        suggestions = self._desk.settings.suggestions[:SUGGESTIONS]
+        suggestions = self._context.settings.suggestions[:SUGGESTIONS]
         if text(event, "tab") != "messages" or not suggestions:
             return
-        team = await self._desk.team_of(body)
-        prompts = [{"title": words[:75], "message": words} for words in suggestions]
-        await ignoring(
-            team.client.assistant_threads_setSuggestedPrompts(
+        workspace = await self._context.workspace_of(body)
+        prompts = [
+            {"title": words[:SUGGESTION_TITLE_CHARS], "message": words} for words in suggestions
+        ]
+        await ignoring_failures(
+            workspace.client.assistant_threads_setSuggestedPrompts(
                 channel_id=text(event, "channel"), prompts=prompts
             )
         )
@@ -220,7 +242,7 @@ class Gestures:
         """A workspace removed the app, or revoked its tokens."""
         event = mapping(body, "event")
         if text(event, "type") == "tokens_revoked" and not value(event, "tokens", "bot"):
-            return  # a user's own token, of which we keep none
+            return  # a user's token, which we do not keep
         team = text(body, "team_id")
-        await self._desk.teams.forget(team, text(body, "enterprise_id") or None)
-        logger().warning("a workspace removed the app", team=team)
+        await self._context.workspaces.forget(team, text(body, "enterprise_id") or None)
+        logger().warning("app removed from workspace", team=team)

@@ -1,7 +1,7 @@
-"""Slack's markup to plain words, and a model's words to what Slack may show. Pure: no I/O.
+"""Slack's markup to plain text, and a model's text to what Slack may show. Pure: no I/O.
 
-A model's text must never notify anybody: whatever begins a token of Slack's markup is escaped,
-character by character, so that no token can come together from two chunks of a stream.
+A model's text must never notify anybody: each character that can begin a token of Slack's markup is
+escaped, so that two chunks of a stream cannot form a token together.
 """
 
 import re
@@ -17,20 +17,20 @@ _TOKEN: Final = re.compile(r"<([^<>]*)>")
 
 _USER: Final = re.compile(r"<@([A-Z0-9_]+)(?:\|[^<>]*)?>")
 _CHANNEL: Final = re.compile(r"<#([A-Z0-9_]+)\|?>")
-"""A channel whose name Slack leaves out."""
+"""A mention of a channel without its name."""
 
 _QUOTE: Final = re.compile(r"(?m)^[ \t]{0,3}(?:>[ ]?)+")
 _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _UNSAFE: Final = re.compile(r"[&<>]")
 _ENTITY: Final = re.compile(r"&(amp|lt|gt);")
 _ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">"}
-"""The only three that Slack writes; anything else that looks like one was written by a person."""
+"""Slack writes only these three; a person typed anything else that looks like an entity."""
 
 HOSTS_CHARS: Final = 6_000
-"""A question's text is searched for links as far as this: links after that count as unknown."""
+"""How much of a question is searched for links; later links count as unknown."""
 
 HOST_CHARS: Final = 300
-"""A host's name has at most 253 characters: what goes on for longer names no known host."""
+"""A host name has at most 253 characters, so anything longer is not a known host."""
 
 _LINK_BEGINS: Final = re.compile(
     r"(?<=[a-z0-9+.\-\\]):\\?/\\?/|(?<![\w./@:\-])www\.|\][(:]", re.IGNORECASE | re.ASCII
@@ -52,12 +52,12 @@ SLACK: Final = Dialect(
 """https://docs.slack.dev/reference/block-kit/blocks/markdown-block"""
 
 TEXT_CHARS: Final = 3_900
-"""Of an answer in a message's `text`, all that screen readers and notifications read: Slack refuses
-to edit a message with more than 4,000 (`msg_too_long`)."""
+"""Limit for a message's `text`, which screen readers and notifications use: Slack refuses to edit a
+message with more than 4,000 characters (`msg_too_long`)."""
 
 
 def mentioned(text: str) -> set[str]:
-    """The ids of the users whom a message mentions."""
+    """The ids of the users that a message mentions."""
     return set(_USER.findall(text))
 
 
@@ -67,10 +67,9 @@ def unnamed_channels(text: str) -> set[str]:
 
 
 def plain(text: str, names: Mapping[str, str], *, without: str = "") -> str:
-    """A person's message as words: names for ids, links in full, entities decoded.
+    """A person's message as plain text: names for ids, complete links, entities decoded.
 
-    The user id `without` is the bot's own: its mention says whom the message is for, and is
-    dropped.
+    Mentions of the user id `without`, the bot's own, are removed.
     """
 
     def spoken(match: re.Match[str]) -> str:
@@ -89,7 +88,7 @@ def plain(text: str, names: Mapping[str, str], *, without: str = "") -> str:
 
 
 def _special(inside: str) -> str:
-    """What a person reads for a mention of many, or for a date, that brings no words along."""
+    """A mention of a group, or a date, that has no label."""
     kind, _, rest = inside.partition("^")
     if kind == "date":
         return when(rest.partition("^")[0])
@@ -97,9 +96,9 @@ def _special(inside: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """A model's text with nothing in it that Slack would take for a token of its markup.
+    """A model's text in which nothing is a token of Slack's markup.
 
-    Marks of a quotation at the start of a line stay: they begin no token.
+    Quotation marks (`>`) at the start of a line stay, because they cannot begin a token.
     """
     out: list[str] = []
     end = 0
@@ -111,7 +110,7 @@ def escaped(text: str) -> str:
 
 
 def escaped_within(text: str, limit: int) -> str:
-    """The beginning of `escaped`, at most `limit` characters of it."""
+    """The beginning of `escaped`, of at most `limit` characters."""
     whole = escaped(text[:limit])
     if len(whole) <= limit:
         return whole
@@ -124,12 +123,12 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def escaped_length(text: str) -> int:
-    """Characters of a text in Slack at most; adds up over pieces."""
+    """Upper limit for the length of an escaped text; additive over its pieces."""
     return len(text) + 4 * text.count("&") + 3 * (text.count("<") + text.count(">"))
 
 
 def fallback(text: str) -> str:
-    """What a notification shows and a screen reader reads of an answer: all of it that fits."""
+    """The text for notifications and screen readers: as much of an answer as fits."""
     whole = escaped(text[:TEXT_CHARS])
     if len(text) <= TEXT_CHARS and len(whole) <= TEXT_CHARS:
         return whole
@@ -137,7 +136,7 @@ def fallback(text: str) -> str:
 
 
 def drawable(text: str) -> str:
-    """A model's Markdown with what Slack does not draw, such as formulas, in code."""
+    """A model's Markdown, with whatever Slack does not render, such as formulas, as code."""
     return rendered(text, SLACK)
 
 
@@ -146,9 +145,9 @@ def drawable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """Where a link begins, the host that it leads to, and what makes it none.
+    """The beginning of a link, the host that it leads to, and a text that replaces it.
 
-    `host` is empty if it cannot be one that anybody knows. `decided`: no later word changes this.
+    `host` is empty if it cannot be a known host. `decided`: text that comes later cannot change it.
     """
 
     start: int
@@ -164,10 +163,11 @@ def hosts(text: str) -> frozenset[str]:
 
 
 def defanged(text: str, known: frozenset[str], *, growing: bool = False) -> str:
-    """A text whose links to unknown hosts are no links any more.
+    """A text in which links to unknown hosts are no longer links.
 
-    A link preview is a request to whoever the model chose, with whatever it put into the address.
-    `growing`: it ends where a later word could change what is shown, and before half a link.
+    A link preview is a request to a host that the model chose, with data that it put into the
+    address. `growing`: the result ends before half a link, and before anything that later text
+    could change.
     """
     out: list[str] = []
     last = whole = 0
@@ -202,10 +202,9 @@ def _links(text: str) -> Iterator[_Link]:
 
 
 def _host_at(text: str, at: int) -> tuple[str, bool]:
-    """The host in an address, and whether its end is there.
+    """The host in an address, and whether its end is in the text.
 
-    What browsers and Slack might read in another way is no host: a name must end where every reader
-    ends it.
+    An address that browsers and Slack might read differently has no host.
     """
     authority = _AUTHORITY.match(text, at, at + HOST_CHARS)
     end = authority.end() if authority else at
@@ -216,9 +215,9 @@ def _host_at(text: str, at: int) -> tuple[str, bool]:
 
 
 def _without_scheme(text: str, begin: re.Match[str]) -> Iterator[_Link]:
-    """A Markdown link whose target has no scheme: Slack might complete it.
+    """A Markdown link whose target has no scheme, which Slack might complete.
 
-    With a scheme it is found by that.
+    A link with a scheme is found by its scheme.
     """
     if begin[0] == "]:" and not _defines(text, begin.start()):
         return
@@ -238,6 +237,6 @@ def _without_scheme(text: str, begin: re.Match[str]) -> Iterator[_Link]:
 
 
 def _defines(text: str, at: int) -> bool:
-    """Whether a bracket that closes there is a link's definition, which begins its line."""
+    """Whether the bracket that closes there is a link definition, which begins its line."""
     line = text[max(text.rfind("\n", 0, at) + 1, at - HOST_CHARS) : at]
     return line.lstrip(" \t>*+-").startswith("[")

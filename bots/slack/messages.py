@@ -1,8 +1,8 @@
-"""What people write, to events on the bus: questions, follow-ups, edits, deletions, `!stop`.
+"""Messages that people write, to events on the bus: questions, edits, deletions, `!stop`.
 
-Returns only when the event is stored, so that Slack is acknowledged after that; what cannot be
-decided or stored now raises, and Slack delivers it again. One person's deliveries come one at a
-time (`arrivals.py`). It must never log a text.
+A listener returns only when the event is stored, and Slack's delivery is acknowledged after that.
+What cannot be decided or stored now raises, and Slack delivers it again. It relies on getting one
+person's deliveries one at a time (`deliveries.py`), and must never log a text.
 """
 
 import asyncio
@@ -10,245 +10,264 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
+from slack_bolt.async_app import AsyncApp
 
 from bots.fitting import fitted
-from bots.slack.api import CALL_ERRORS, code_of
-from bots.slack.context import EMPTY, FORGOTTEN, HELP, TOO_LONG, Desk
-from bots.slack.events import (
-    Changed,
-    Said,
-    changed_of,
-    event_id,
-    is_change,
-    is_written,
-    said_at,
-    said_of,
-)
+from bots.slack.context import Context
+from bots.slack.errors import CALL_ERRORS, code_of
+from bots.slack.events import Message, MessageChange, change_in, has_text, is_change, message_in
 from bots.slack.files import read_files
+from bots.slack.ids import said_at
 from bots.slack.markup import mentioned, plain
+from bots.slack.origin import Origin
 from bots.slack.quotes import enclosures
 from bots.slack.thread_participants import is_follow_up
-from bots.slack.thread_reader import context_of
-from bots.slack.workspaces import Team
+from bots.slack.thread_reader import ThreadReader
+from bots.slack.wording import EMPTY, FORGOTTEN, HELP, TOO_LONG
+from bots.slack.workspaces import Workspace
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Ask, Deleted, Edited, Place, Reset, Stop
 from shared.recent import RecentSet
 
 SEEN_KEPT: Final = 2048
-"""Messages that were taken. Slack delivers what it believes lost for a day, and for as long the
-stream knows its id; what is known here costs nothing."""
+"""Messages to remember. Slack redelivers a message for up to a day; the stream drops duplicates for
+as long, but one that is remembered here costs no call."""
 
 ONLY_FORWARDED: Final = "(What is forwarded here?)"
-"""The question that a forwarded message without a comment is."""
+"""The question that a forwarded message without a comment asks."""
 
 _COMMANDS: Final = frozenset({"!stop", "!reset", "!help"})
 
 
-class Questions:
-    """The listening to words."""
+class Messages:
+    """Listens to what people write."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._taken: RecentSet[str] = RecentSet(SEEN_KEPT)
-        """Ids of messages that are stored, or were deleted before they could be stored."""
-        self._untaken: RecentSet[str] = RecentSet(SEEN_KEPT)
-        """Ids of messages for the bot that may not be stored: editing one asks it."""
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._threads = ThreadReader(context.directory, context.settings.follow_up)
+        self._stored: RecentSet[str] = RecentSet(SEEN_KEPT)
+        """Ids of messages that are stored, or were deleted before they could be."""
+        self._not_stored: RecentSet[str] = RecentSet(SEEN_KEPT)
+        """Ids of messages for the bot that may not be stored yet: an edit of one asks it."""
+
+    def register(self, app: AsyncApp) -> None:
+        """Registers the listeners with Bolt."""
+        app.event("message")(self.message)
+        app.event("app_mention")(self.message)
 
     async def message(self, body: Mapping[str, Any]) -> None:
         """A `message` or `app_mention` event."""
         if is_change(body):
-            if (changed := changed_of(body)) is not None:
-                await self._change(body, changed)
-        elif (said := said_of(body)) is not None:
-            await self._take(body, said)
-        elif is_written(body):
+            if (change := change_in(body)) is not None:
+                await self._change(body, change)
+        elif (message := message_in(body)) is not None:
+            await self._handle(body, message)
+        elif has_text(body):
             logger().warning("ignored: its ids or time stamps are not like Slack's")
 
     # --- questions --------------------------------------------------------------------------
 
-    async def _take(self, body: Mapping[str, Any], said: Said) -> None:
-        if said.id in self._taken:
+    async def _handle(self, body: Mapping[str, Any], message: Message) -> None:
+        if message.id in self._stored:
             return
-        team = await self._desk.team_of(body)
-        # Decided for each event by itself: one message comes as two, and only one may say whom it
-        # is for.
-        if not await self._addressed(team, said):
+        workspace = await self._context.workspace_of(body)
+        # One message can come as two events, of which only one says that it is for the bot.
+        if not await self._is_for_bot(workspace, message):
             return
-        self._untaken.add(said.id)
-        if await self._accept(team, said):
-            self._taken.add(said.id)
+        self._not_stored.add(message.id)
+        if await self._accept(workspace, message):
+            self._stored.add(message.id)
 
-    async def _accept(self, team: Team, said: Said) -> bool:
-        """Whether a message for the bot is stored."""
-        desk = self._desk
-        place = await desk.place_of(team, said)
-        refusal = await desk.refusal(team, place, said.user, said.user_team)
+    async def _accept(self, workspace: Workspace, message: Message) -> bool:
+        """Handles a message for the bot; returns whether it is stored."""
+        context = self._context
+        origin = _origin_of(workspace, message)
+        place = await self._place(origin, message)
+        refusal = await context.refusal(origin, place, message.user_team)
         if refusal is not None:
-            logger().info("not allowed", prompt=said.id)
-            await desk.notices.send(team, said.channel, said.user, refusal, said.thread_ts)
+            logger().info("not allowed", prompt=message.id)
+            await context.notices.send(_notice_origin(origin, message), refusal)
             return False
-        words = plain(said.text, {}, without=team.bot_user)
+        words = plain(message.text, {}, without=workspace.bot_user)
         if words.lower() in _COMMANDS:
-            return await self._obey(team, said, place, words.lower())
-        if _is_empty(team, said):
-            await self._tell(team, said, EMPTY)
+            return await self._obey(origin, message, place, words.lower())
+        if _is_empty(workspace, message):
+            await self._notify(origin, message, EMPTY)
             return False
-        return await self._ask(team, said, place)
+        return await self._ask(origin, message, place)
 
-    async def _tell(self, team: Team, said: Said, words: str) -> None:
-        # A notice about a message at the top is seen where there is no thread yet.
-        await self._desk.notices.send(
-            team, said.channel, said.user, words, said.thread_ts, about=said.version
-        )
+    async def _place(self, origin: Origin, message: Message) -> Place:
+        # The bot only gets direct messages of its own conversations.
+        is_direct = message.channel_type == "im"
+        return await self._context.place(origin, direct=is_direct, external=message.external)
 
-    async def _addressed(self, team: Team, said: Said) -> bool:
+    async def _is_for_bot(self, workspace: Workspace, message: Message) -> bool:
         """Whether a message is for the bot.
 
         Raises:
-            Unavailable: Slack does not say now whether the bot takes part in the thread.
+            Unavailable: Slack cannot be asked now whether the bot takes part in the thread.
         """
-        ours = {team.bot_user, team.bot_id} - {""}
-        if said.by_slack or ours & {said.user, said.bot_id}:
+        ours = {workspace.bot_user, workspace.bot_id} - {""}
+        if message.by_slack or ours & {message.user, message.bot_id}:
             return False
-        mention = said.mention or team.bot_user in mentioned(said.text)
-        if said.by_bot:
-            return mention and self._desk.settings.allow_bots
-        if mention or said.direct:
+        mention = message.mention or workspace.bot_user in mentioned(message.text)
+        if message.by_bot:
+            return mention and self._context.settings.allow_bots
+        if mention or message.direct:
             return True
-        follow_up = self._desk.settings.follow_up
-        if not said.in_thread or not is_follow_up(said.text, said.user, {said.user}, follow_up):
-            return False  # whoever asked there
+        follow_up, user = self._context.settings.follow_up, message.user
+        if not message.in_thread or not is_follow_up(message.text, user, {user}, follow_up):
+            return False  # not even if this user asked the bot there
         try:
-            askers = await self._desk.lookup.askers(team, said.channel, said.root)
+            askers = await self._context.directory.askers(_origin_of(workspace, message))
         except CALL_ERRORS as error:
             if code_of(error) in {"thread_not_found", "missing_scope", "channel_not_found"}:
                 return False
-            raise Unavailable("Slack does not say now who is in the thread") from error
-        return is_follow_up(said.text, said.user, askers, follow_up)
+            raise Unavailable("Slack cannot be asked now who is in the thread") from error
+        return is_follow_up(message.text, user, askers, follow_up)
 
-    async def _ask(self, team: Team, said: Said, place: Place) -> bool:
-        desk = self._desk
+    async def _ask(self, origin: Origin, message: Message, place: Place) -> bool:
+        context = self._context
         (read, unread), (quotes, names) = await asyncio.gather(
             read_files(
-                said.files, user=desk.user(team, said.user), event_id=said.id, team=team,
-                session=desk.session, api_host=desk.api_host, store=desk.store,
+                message.files, user=origin.bus_user, event_id=message.id,
+                workspace=origin.workspace, session=context.session, api_host=context.api_host,
+                store=context.store_file,
             ),
-            context_of(desk, team, said, place),
+            self._threads.read(origin, message, place),
         )  # fmt: skip
-        text = plain(said.text, names, without=team.bot_user)
-        if not text and said.enclosed:
+        text = plain(message.text, names, without=origin.workspace.bot_user)
+        if not text and message.enclosed:
             text = ONLY_FORWARDED
-        new: object = None
-        if text or read:
-            own = desk.channel_settings(place)
+        asks = bool(text or read)
+        if asks:
+            own = context.channel_settings(place)
             try:
                 ask = Ask(
-                    id=said.id,
-                    user=desk.user(team, said.user),
+                    id=message.id,
+                    user=origin.bus_user,
                     place=place,
-                    address=desk.address(team, said.channel, said.root, said.ts, said.user),
-                    said_at=said_at(said.ts),
+                    address=origin.address(message.ts),
+                    said_at=said_at(message.ts),
                     text=text,
                     attachments=(*read, *(file.attachment for file in unread)),
-                    quotes=(*quotes, *enclosures(said.enclosed, names)),
+                    quotes=(*quotes, *enclosures(message.enclosed, names)),
                     persona=own.persona,
                     model=own.model,
                 )
-            except ValidationError:  # its text would be in the error's own words
-                await self._tell(team, said, TOO_LONG)
+            except ValidationError:  # never logged: it holds the text
+                await self._notify(origin, message, TOO_LONG)
                 return False
-            desk.note_links(text, said.id)
-            new = await desk.stored(
-                team, fitted(ask), said.user, said.thread_ts, about=said.version
+            context.remember_links(text, message.id)
+            stored = await context.store_event(
+                fitted(ask), _notice_origin(origin, message), about=message.version
             )
-            if new is None:
+            if stored == "refused":
                 return False
-            desk.lookup.asked(team, said.channel, said.root, said.user)
-            if new:
-                desk.status.begin(team, said.channel, said.root, said.id)
-        # Without a question, its author waits for an answer that cannot come.
-        notices = [file.notice for file in unread if file.matters or not (text or read)]
-        await asyncio.gather(*(self._tell(team, said, notice) for notice in notices))
-        return new is not None
+            context.directory.add_asker(origin)
+            if stored == "new":
+                context.working.begin(origin, message.id)
+        # A message with unreadable files alone asks nothing, so each file needs a notice.
+        notices = [file.notice for file in unread if file.matters or not asks]
+        await asyncio.gather(*(self._notify(origin, message, notice) for notice in notices))
+        return asks
 
-    async def _obey(self, team: Team, said: Said, place: Place, command: str) -> bool:
+    async def _obey(self, origin: Origin, message: Message, place: Place, command: str) -> bool:
         """`!stop`, `!reset` and `!help`: slash commands do not work in threads."""
-        desk = self._desk
+        context = self._context
         common: dict[str, Any] = {
-            "id": said.id, "user": desk.user(team, said.user), "place": place,
-            "said_at": said_at(said.ts),
+            "id": message.id, "user": origin.bus_user, "place": place,
+            "said_at": said_at(message.ts),
         }  # fmt: skip
+        notice_origin = _notice_origin(origin, message)
         if command == "!stop":
-            new = await desk.stored(team, Stop(**common), said.user, said.thread_ts)
-            desk.status.clear(team, said.channel, said.root, said.id)
-            return new is not None
+            stored = await context.store_event(Stop(**common), notice_origin)
+            context.working.clear(origin, message.id)
+            return stored != "refused"
         words = HELP
         if command == "!reset":
-            new = await desk.stored(team, Reset(**common), said.user, said.thread_ts)
-            if new is None:
+            stored = await context.store_event(Reset(**common), notice_origin)
+            if stored == "refused":
                 return False
-            words = FORGOTTEN if new else ""
+            words = FORGOTTEN if stored == "new" else ""
         if words:
-            await self._tell(team, said, words)
+            await self._notify(origin, message, words)
         return True
 
     # --- edits and deletions ----------------------------------------------------------------
 
-    async def _change(self, body: Mapping[str, Any], changed: Changed) -> None:
-        desk = self._desk
-        old, new = changed.old, changed.new
-        team = await desk.team_of(body)
-        if not await self._addressed(team, old):
+    async def _change(self, body: Mapping[str, Any], change: MessageChange) -> None:
+        old, new = change.old, change.new
+        workspace = await self._context.workspace_of(body)
+        if not await self._is_for_bot(workspace, old):
             if new is not None:
-                await self._take(body, new)  # maybe only now it is a question
+                await self._handle(body, new)  # perhaps the edit made it a question
             return
         if new is None:
-            await self._delete(team, changed)
-        elif old.id not in self._taken and (old.id in self._untaken or _is_empty(team, old)):
-            await self._take(body, new)  # nothing was asked before
+            await self._delete(workspace, change)
+        elif old.id not in self._stored and (
+            old.id in self._not_stored or _is_empty(workspace, old)
+        ):
+            await self._handle(body, new)  # the old text was never asked
         else:
-            await self._edit(team, changed, new)
+            await self._edit(workspace, change, new)
 
-    async def _delete(self, team: Team, changed: Changed) -> None:
-        if (common := await self._about(team, changed)) is not None:
-            name = event_id(team.id, changed.old.channel, changed.old.ts, "deleted")
-            await self._desk.stored(team, Deleted(id=name, **common), changed.old.user)
-            # Slack may deliver the deleted question once more: it must not be asked then.
-            self._taken.add(changed.old.id)
+    async def _delete(self, workspace: Workspace, change: MessageChange) -> None:
+        old = change.old
+        if (common := await self._common(workspace, change)) is not None:
+            origin = _origin_of(workspace, old)
+            deleted = Deleted(id=origin.event_id(old.ts, "deleted"), **common)
+            await self._context.store_event(deleted, origin.with_thread(""))
+            # Slack may redeliver the deleted question, which must not be asked then.
+            self._stored.add(old.id)
 
-    async def _edit(self, team: Team, changed: Changed, new: Said) -> None:
-        desk, old = self._desk, changed.old
-        if (common := await self._about(team, changed)) is None:
+    async def _edit(self, workspace: Workspace, change: MessageChange, new: Message) -> None:
+        old = change.old
+        if (common := await self._common(workspace, change)) is None:
             return
-        name = event_id(team.id, old.channel, old.ts, "edited", changed.stamp)
-        if _is_empty(team, new):
-            await self._tell(team, new, EMPTY)
+        origin = _origin_of(workspace, new)
+        if _is_empty(workspace, new):
+            await self._notify(origin, new, EMPTY)
             return
-        _, names = await context_of(desk, team, new, common["place"])
-        text = plain(new.text, names, without=team.bot_user)
-        again = desk.settings.edit_asks_again
+        _, names = await self._threads.read(origin, new, common["place"])
+        text = plain(new.text, names, without=workspace.bot_user)
+        event_id = origin.event_id(old.ts, "edited", change.stamp)
+        again = self._context.settings.edit_asks_again
         try:
-            edited = Edited(id=name, text=text, ask_again=again, **common)
+            edited = Edited(id=event_id, text=text, ask_again=again, **common)
         except ValidationError:
-            await self._tell(team, new, TOO_LONG)
+            await self._notify(origin, new, TOO_LONG)
             return
-        await desk.stored(team, edited, old.user, old.thread_ts)
+        await self._context.store_event(edited, _notice_origin(origin, old))
 
-    async def _about(self, team: Team, changed: Changed) -> dict[str, Any] | None:
-        """What every change says of its question; None if its author is not answered."""
-        desk, old = self._desk, changed.old
-        place = await desk.place_of(team, old)
-        if await desk.refusal(team, place, old.user, old.user_team) is not None:
+    async def _common(self, workspace: Workspace, change: MessageChange) -> dict[str, Any] | None:
+        """The fields of an event about a changed question; None if its author is not answered."""
+        old = change.old
+        origin = _origin_of(workspace, old)
+        place = await self._place(origin, old)
+        if await self._context.refusal(origin, place, old.user_team) is not None:
             return None
         return {
-            "user": desk.user(team, old.user), "place": place, "prompt_id": old.id,
-            "address": desk.address(team, old.channel, old.root, old.ts, old.user),
-            "said_at": said_at(changed.stamp),
+            "user": origin.bus_user, "place": place, "prompt_id": old.id,
+            "address": origin.address(old.ts), "said_at": said_at(change.stamp),
         }  # fmt: skip
 
+    async def _notify(self, origin: Origin, message: Message, words: str) -> None:
+        notice_origin = _notice_origin(origin, message)
+        await self._context.notices.send(notice_origin, words, about=message.version)
 
-def _is_empty(team: Team, said: Said) -> bool:
+
+def _origin_of(workspace: Workspace, message: Message) -> Origin:
+    return Origin(workspace, message.channel, message.user, message.root)
+
+
+def _notice_origin(origin: Origin, message: Message) -> Origin:
+    """Where a notice about a message is seen: a message at the top may have no thread yet."""
+    return origin.with_thread(message.thread_ts)
+
+
+def _is_empty(workspace: Workspace, message: Message) -> bool:
     """Whether a message for the bot asks nothing."""
-    words = plain(said.text, {}, without=team.bot_user)
-    return not words and not said.files and not said.enclosed
+    words = plain(message.text, {}, without=workspace.bot_user)
+    return not words and not message.files and not message.enclosed

@@ -1,6 +1,6 @@
-"""What we note in a message of ours, so that any process can find it again. Pure: no I/O.
+"""The metadata of our messages, with which any process can find them again. Pure: no I/O.
 
-The note is Slack's message metadata, or a block's id if Slack refuses metadata. A note in somebody
+It is Slack's message metadata, or the id of a block if Slack refuses metadata. Metadata in somebody
 else's message must never be believed.
 """
 
@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bots.slack.answer_blocks import EVENT_TYPE
+from bots.platform import Part
 from bots.slack.payloads import mapping, mappings, text, value
+
+EVENT_TYPE: Final = "threadwax"
+"""Marks our metadata among that of other apps."""
 
 BLOCK_ID_CHARS: Final = 255
 """Slack's limit."""
@@ -18,11 +21,12 @@ _FINAL, _PREVIEW = "final", "preview"
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """Which part of which answer a message shows."""
+class Metadata:
+    """Which part of which answer a message shows, and for whom."""
 
     key: str
     final: bool
+    """False while the answer is growing."""
     asker: str
 
     @property
@@ -31,25 +35,42 @@ class Note:
         return self.key.rpartition(".")[0]
 
 
-def note_of(message: Mapping[str, Any], bot: str) -> Note | None:
-    """The note in a message of the user `bot`; None if there is none, or none yet."""
+def read_metadata(message: Mapping[str, Any], bot: str) -> Metadata | None:
+    """The metadata of a message by the user `bot`; None if it has none, or none yet."""
     if not bot or message.get("user") != bot:
         return None
     if text(message, "metadata", "event_type") == EVENT_TYPE:
         payload = mapping(message, "metadata", "event_payload")
         final = value(payload, "final") is True
-        return Note(text(payload, "key"), final, text(payload, "asker"))
+        return Metadata(text(payload, "key"), final, text(payload, "asker"))
     for block in mappings(message, "blocks"):
         mark, _, rest = text(block, "block_id").partition("|")
         state, _, rest = rest.partition("|")
         asker, _, key = rest.partition("|")
         if mark == EVENT_TYPE and key:
-            return Note(key, state == _FINAL, asker)
+            return Metadata(key, state == _FINAL, asker)
     return None
 
 
-def marked(blocks: list[dict[str, Any]], metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The blocks with the note of `metadata` as a block's id; adds a thin line if it has to.
+def metadata_of(part: Part, *, final: bool = True) -> dict[str, Any]:
+    """The metadata for a part; `final` if the message shows all of it."""
+    return _metadata(part.key, part.reply.address.get("user", ""), final=final)
+
+
+def preview_metadata(prompt_id: str, user: str) -> dict[str, Any]:
+    """The metadata for a growing answer, which becomes the first part."""
+    return _metadata(f"{prompt_id}.0", user, final=False)
+
+
+def _metadata(key: str, user: str, *, final: bool) -> dict[str, Any]:
+    payload = {"key": key, "final": final, "asker": user}
+    return {"event_type": EVENT_TYPE, "event_payload": payload}
+
+
+def with_block_id(
+    blocks: list[dict[str, Any]], metadata: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The blocks with the metadata as a block's id; adds a divider if there are no buttons.
 
     Slack keeps the id of a row of buttons, but not that of a markdown block.
     """

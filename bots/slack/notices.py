@@ -1,6 +1,6 @@
 """Notices that only one person reads: refusals, and what could not be read or stored.
 
-It must never show a notice to anybody else, or send the same notice about one event twice.
+It must never show a notice to anybody else, nor send the same notice about one event twice.
 """
 
 import asyncio
@@ -8,66 +8,64 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, wait_of
-from bots.slack.workspaces import Team
+from bots.slack.errors import CALL_ERRORS, RETRY_S, code_of, reason_of, wait_of
+from bots.slack.origin import Origin
 from shared.log import logger
 from shared.recent import FreshMap
 
-TOLD_FOR_S: Final = 48 * 3600.0
-"""How long a notice is remembered at most, and half of it at least: a refusal comes once a day."""
+REMEMBERED_FOR_S: Final = 48 * 3600.0
+"""A notice is remembered for at least half of this: nobody reads the same refusal twice a day."""
 
 TRIES: Final = 5
 LONGEST_WAIT_S: Final = 60.0
 
-WAITED_FOR_S: Final = 2.0
-"""An event waits for its notice this long before it is acknowledged: Slack allows 3 s."""
+INLINE_S: Final = 2.0
+"""A notice may delay the acknowledgement of its event for this long: Slack allows 3 s."""
 
-UNDER_WAY: Final = 500
-"""Notices at a time; more are dropped. Only a flood of events makes more."""
+CONCURRENT: Final = 500
+"""Notices to send at a time; only a flood of events makes more, which are dropped."""
 
 
 class Notices:
-    """One process's notices."""
+    """Sends the notices of one process."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._told: FreshMap[bool] = FreshMap(now, seconds=TOLD_FOR_S)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._sent: FreshMap[bool] = FreshMap(now, seconds=REMEMBERED_FOR_S)
+        self._sending: set[asyncio.Task[None]] = set()
 
-    async def send(
-        self, team: Team, channel: str, user: str, words: str, thread: str = "", *, about: str = ""
-    ) -> None:
-        """Sends a notice to one person, once for the event `about`, or once a day without one.
+    async def send(self, origin: Origin, words: str, *, about: str = "") -> None:
+        """Sends a notice to the user of `origin`: once per event `about`, else once per day.
 
-        Best effort. If it takes long, it goes on in the background.
+        Best effort. A notice that takes long is sent in the background.
         """
-        key = (team.id, channel, user, f"{hash(words):x}", about)
-        if self._told.get(*key):
+        key = (origin.workspace.id, origin.channel, origin.user, f"{hash(words):x}", about)
+        if self._sent.get(*key):
             return
-        self._told.put(True, *key)  # noqa: FBT003
-        if len(self._under_way) >= UNDER_WAY:
+        self._sent.put(True, *key)  # noqa: FBT003
+        if len(self._sending) >= CONCURRENT:
             logger().warning("notice dropped", why="too many at a time")
             return
-        task = asyncio.create_task(_send(team, channel, user, words, thread))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        await asyncio.wait({task}, timeout=WAITED_FOR_S)
+        task = asyncio.create_task(_send(origin, words))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        await asyncio.wait({task}, timeout=INLINE_S)
 
     async def settled(self, seconds: float | None = None) -> None:
         """Returns when all notices are sent, or after `seconds`."""
-        if self._under_way:
-            await asyncio.wait(set(self._under_way), timeout=seconds)
+        if self._sending:
+            await asyncio.wait(set(self._sending), timeout=seconds)
 
 
-async def _send(team: Team, channel: str, user: str, words: str, thread: str) -> None:
+async def _send(origin: Origin, words: str) -> None:
     """Sends a notice in the thread, else in the channel, else as a direct message."""
-    client = team.client
+    client, user = origin.workspace.client, origin.user
     ways = [
-        partial(client.chat_postEphemeral, channel=channel, user=user, text=words),
+        partial(client.chat_postEphemeral, channel=origin.channel, user=user, text=words),
         partial(client.chat_postMessage, channel=user, text=words, unfurl_links=False,
                 unfurl_media=False),
     ]  # fmt: skip
-    if thread:
-        ways.insert(0, partial(ways[0], thread_ts=thread))
+    if origin.thread:
+        ways.insert(0, partial(ways[0], thread_ts=origin.thread))
     refusals = []
     for way in ways:
         refusal = await _refusal(way)
@@ -78,18 +76,18 @@ async def _send(team: Team, channel: str, user: str, words: str, thread: str) ->
 
 
 async def _refusal(call: Callable[[], Awaitable[object]]) -> str | None:
-    """Why a call failed for good; None if it succeeded, at once or after Slack's waiting time."""
+    """Makes a call, again after an outage or a rate limit; returns why it failed, or None."""
     why = ""
     for _ in range(TRIES):
         try:
             await call()
         except CALL_ERRORS as error:
-            why = code_of(error) or type(error).__name__
+            why = reason_of(error)
             wait_s = wait_of(error)
             if wait_s is None and code_of(error):
                 return why
-            # A call whose answer is lost may have had its effect: a second notice harms nobody.
-            await asyncio.sleep(min(wait_s or AGAIN_S, LONGEST_WAIT_S))
+            # Slack may have sent it even if its response is lost: a second notice does no harm.
+            await asyncio.sleep(min(wait_s or RETRY_S, LONGEST_WAIT_S))
         else:
             return None
     return why

@@ -1,7 +1,7 @@
-"""Foreign JSON, read without trust. Pure: no I/O.
+"""Reads Slack's JSON without trusting it. Pure: no I/O.
 
-A value of another type than expected counts as missing: reading it must never raise. Text comes
-out repaired, so that half a surrogate pair can stop nothing later.
+A value of an unexpected type counts as missing, and reading it must never raise. Texts are
+repaired, because half a surrogate pair would fail later, when it is encoded.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from shared.text import repaired
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _OBJECTS: Final = (dict, MappingProxyType)
-"""What JSON objects are here: asking for any `Mapping` takes ten times as long."""
+"""The types of JSON objects here. Checking for any `Mapping` takes ten times as long."""
 
 
 def value(source: object, *keys: str) -> object:
-    """What is found under these keys, one inside the other; None if any is missing."""
+    """The value under these nested keys; None if any is missing."""
     for key in keys:
         if not isinstance(source, _OBJECTS):
             return None
@@ -26,25 +26,25 @@ def value(source: object, *keys: str) -> object:
 
 
 def text(source: object, *keys: str) -> str:
-    """The text under these keys, or an empty one."""
+    """The text under these keys; empty if it is missing."""
     found = value(source, *keys)
     return repaired(found) if isinstance(found, str) else ""
 
 
 def mapping(source: object, *keys: str) -> Mapping[str, Any]:
-    """The object under these keys, or an empty one."""
+    """The object under these keys; empty if it is missing."""
     found = value(source, *keys)
     return found if isinstance(found, _OBJECTS) else EMPTY
 
 
 def mappings(source: object, *keys: str) -> list[Mapping[str, Any]]:
-    """The objects in the list under these keys; whatever else is in it is left out."""
+    """The objects in the list under these keys, without its other values."""
     found = value(source, *keys)
     return [one for one in found if isinstance(one, _OBJECTS)] if isinstance(found, list) else []
 
 
 def texts(source: object, *keys: str) -> list[str]:
-    """The texts in the list under these keys; whatever else is in it is left out."""
+    """The texts in the list under these keys, without its other values."""
     found = value(source, *keys)
     return (
         [repaired(one) for one in found if isinstance(one, str)] if isinstance(found, list) else []

@@ -1,7 +1,7 @@
-"""Slack as a chat platform: listens, shows answers, and says how it is.
+"""Slack behind the port: listens, posts answers, and reports its health.
 
-Keeps nothing about questions: a reply carries its return address, and Slack is asked what stands
-there. It must never be the reason why another platform waits.
+It keeps no state about questions: a reply carries its return address, and Slack itself knows what
+is posted. It must never keep another platform waiting.
 """
 
 import asyncio
@@ -12,33 +12,34 @@ from urllib.parse import urlsplit
 
 from bots.platform import Later, Part, Publish
 from bots.slack.answer_blocks import SHAPE
-from bots.slack.api import AGAIN_S, client_of, new_session
-from bots.slack.bolt_app import make_app
-from bots.slack.context import Desk
-from bots.slack.deliveries import Arrivals
-from bots.slack.directory import Lookup
-from bots.slack.events import PLATFORM
-from bots.slack.http_events import Http
-from bots.slack.installations import Store, oauth_settings
-from bots.slack.interactions import Gestures
-from bots.slack.messages import Questions
+from bots.slack.api import client_of, new_session
+from bots.slack.bolt_app import ignore_other_events, make_app
+from bots.slack.context import Context
+from bots.slack.deliveries import Deliveries
+from bots.slack.directory import Directory
+from bots.slack.errors import RETRY_S
+from bots.slack.http_events import HttpEvents
+from bots.slack.ids import PLATFORM
+from bots.slack.installations import InstallationStore, oauth_settings
+from bots.slack.interactions import Interactions
+from bots.slack.messages import Messages
 from bots.slack.posting import Posting
 from bots.slack.settings import SlackSettings
-from bots.slack.socket_mode import Lines, Patience
-from bots.slack.working import Status
-from bots.slack.workspaces import Teams
+from bots.slack.socket_mode import SocketMode, WatchdogLimits
+from bots.slack.working import Working
+from bots.slack.workspaces import Workspaces
 from bots.split_text import Length
 from shared.blobs import put_blob
 from shared.bus import Bus
 from shared.messages import Partial, Reply
 from shared.tasks import end
 
-LAST_WORDS_S: Final = 3.0
-"""What came before a stop is stored and posted within this; `run_adapter` waits longer."""
+SETTLE_S: Final = 3.0
+"""At a stop, events under way are stored within this; `run_adapter` waits longer."""
 
 
 class Slack:
-    """The port's Slack; make it where a loop runs."""
+    """The port's Slack; needs a running loop."""
 
     name: str = PLATFORM
     text_limit_chars: int = SHAPE.text_limit_chars
@@ -52,73 +53,77 @@ class Slack:
         settings: SlackSettings,
         *,
         installations_url: str = "",
-        patience: Patience | None = None,
+        watchdog: WatchdogLimits | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.listening = asyncio.Event()
         self.where = "Slack"
         self._settings = settings
-        self._patience = patience or Patience()
+        self._watchdog = watchdog or WatchdogLimits()
         self._now = now
         self._session = new_session()
-        self._store = (
-            Store(installations_url, settings.client_id or "") if settings.with_oauth else None
+        self._installations = (
+            InstallationStore(installations_url, settings.client_id or "")
+            if settings.with_oauth
+            else None
         )
-        self._teams = Teams(
+        self._workspaces = Workspaces(
             settings.api_url, self._session, now,
             token=settings.bot_token.get_secret_value() if settings.bot_token else None,
-            installations=self._store,
+            installations=self._installations,
         )  # fmt: skip
 
-        async def store(user: str, name: str, data: bytes) -> None:
+        async def store_file(user: str, name: str, data: bytes) -> None:
             await put_blob(bus, name, data, user=user)
 
-        self._desk = Desk(
-            settings, self._teams, Lookup(now), Status(now), publish, store, self._session,
-            urlsplit(settings.api_url).netloc, now,
+        self._working = Working(now)
+        self._context = Context(
+            settings, self._workspaces, Directory(now), self._working, publish, store_file,
+            self._session, urlsplit(settings.api_url).netloc, now,
         )  # fmt: skip
-        self._posting = Posting(self._desk, now)
-        self._lines: Lines | None = None
-        self._http: Http | None = None
+        self._posting = Posting(self._context, now)
+        self._socket_mode: SocketMode | None = None
+        self._http: HttpEvents | None = None
         self._closed = asyncio.Event()
         self._posts: set[asyncio.Task[str]] = set()
 
     async def listen(self) -> None:
-        """Turns what people do into events until it is closed.
+        """Turns what people do into events until the platform is closed.
 
         Raises:
             Misconfigured: Slack refuses a token.
         """
         try:
-            await self._listen(self._desk)
+            await self._listen()
         finally:
             if self._posts:
-                await asyncio.wait(self._posts, timeout=LAST_WORDS_S)
+                await asyncio.wait(self._posts, timeout=SETTLE_S)
             await self._session.close()
 
-    async def _listen(self, desk: Desk) -> None:
-        settings = self._settings
+    async def _listen(self) -> None:
+        settings, context = self._settings, self._context
         oauth = None
         who = ""
-        if self._store is None:
-            who = f" as {(await self._teams.first()).bot_user}"
+        if self._installations is None:
+            who = f" as {(await self._workspaces.first()).bot_user}"
         else:
-            await self._store.create()
-            oauth = oauth_settings(settings, self._store)
-        questions = Questions(desk)
-        client = client_of(None, settings.api_url, self._session)
-        app = make_app(client, desk, questions, Gestures(desk), oauth)
-        arrivals = Arrivals(app)
+            await self._installations.create()
+            oauth = oauth_settings(settings, self._installations)
+        app = make_app(client_of(None, settings.api_url, self._session), context, oauth)
+        Messages(context).register(app)
+        Interactions(context).register(app)
+        ignore_other_events(app)
+        deliveries = Deliveries(app)
         watching: list[asyncio.Task[None]] = []
         if settings.over_http and settings.signing_secret is not None:
-            self._http = Http(app, arrivals, settings.signing_secret.get_secret_value())
+            self._http = HttpEvents(app, deliveries, settings.signing_secret.get_secret_value())
             self.where = await self._http.start(settings.host, settings.port) + who
         elif settings.app_token is not None:
             token = settings.app_token.get_secret_value()
-            self._lines = Lines(app, arrivals, token, self._now, self._patience)
-            await self._lines.open()
-            self.where = f"Slack, {self._lines.connected()} connections{who}"
-            watching.append(asyncio.create_task(self._lines.watch()))
+            self._socket_mode = SocketMode(app, deliveries, token, self._now, self._watchdog)
+            await self._socket_mode.open()
+            self.where = f"Slack, {self._socket_mode.connected()} connections{who}"
+            watching.append(asyncio.create_task(self._socket_mode.watch()))
         self.listening.set()
         closing = asyncio.create_task(self._closed.wait())
         try:
@@ -129,22 +134,22 @@ class Slack:
             await end(closing, *watching)
             if self._http is not None:
                 await self._http.close()
-            await asyncio.gather(arrivals.settled(LAST_WORDS_S), desk.notices.settled(LAST_WORDS_S))
-            if self._lines is not None:
-                await self._lines.close()
+            await asyncio.gather(deliveries.settled(SETTLE_S), context.notices.settled(SETTLE_S))
+            if self._socket_mode is not None:
+                await self._socket_mode.close()
 
     def health(self) -> tuple[bool, str]:
-        """Whether it hears people now."""
+        """Whether Slack's events arrive, and if not, the reason."""
         if not self.listening.is_set():
             return False, "not connected to Slack yet"
-        if self._lines is not None and not self._lines.connected():
+        if self._socket_mode is not None and not self._socket_mode.connected():
             return False, "no connection to Slack"
         if self._http is not None and not self._http.open:
             return False, "the server for Slack's events is closed"
         return True, "ok"
 
     async def close(self) -> None:
-        """Hears nothing any more; `listen` returns when what came is stored."""
+        """Stops listening; `listen` returns once the events under way are stored."""
         self._closed.set()
 
     def prepared(self, text: str) -> str:
@@ -152,34 +157,34 @@ class Slack:
         return SHAPE.prepared(text)
 
     async def post(self, part: Part) -> str:
-        """Shows one part.
+        """Posts one part.
 
         Raises:
             PostError: what the relay does next.
         """
-        posting = asyncio.create_task(self._of_posting().post(part))
-        self._posts.add(posting)
-        posting.add_done_callback(self._posts.discard)
-        return await posting
+        post = asyncio.create_task(self._open_posting().post(part))
+        self._posts.add(post)
+        post.add_done_callback(self._posts.discard)
+        return await post
 
     async def find_posted(self, part: Part) -> str | None:
-        """The receipt of a part that stands there.
+        """The receipt of a posted part; None if it is not there.
 
         Raises:
-            Later: Slack does not say now.
+            Later: Slack cannot be asked now.
         """
-        return await self._of_posting().find_posted(part)
+        return await self._open_posting().find_posted(part)
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows an answer while it grows."""
+        """Shows a growing answer. Best effort."""
         if not self._closed.is_set():
-            await self._of_posting().show_partial(partial)
+            await self._open_posting().show_partial(partial)
 
     async def withdraw(self, reply: Reply) -> None:
-        """Takes away what was shown of an answer."""
-        await self._of_posting().withdraw(reply)
+        """Removes what is shown of an answer. Best effort."""
+        await self._open_posting().withdraw(reply)
 
-    def _of_posting(self) -> Posting:
+    def _open_posting(self) -> Posting:
         if self._session.closed:
-            raise Later("the adapter is closing", AGAIN_S)
+            raise Later("the adapter is closing", RETRY_S)
         return self._posting

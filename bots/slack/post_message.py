@@ -1,4 +1,4 @@
-"""Posts one part as a new message, without what Slack refuses and where Slack lets us post.
+"""Posts one part as a new message, wherever Slack lets us and without what it refuses.
 
 It must never post in a second place before it has searched that place: an earlier process may have
 posted there.
@@ -11,143 +11,143 @@ from typing import Any, Final
 
 from slack_sdk.errors import SlackApiError
 
-from bots.platform import Later, Part
-from bots.slack.api import (
-    AGAIN_S,
+from bots.platform import Part
+from bots.slack.directory import PAGE, messages_in
+from bots.slack.errors import (
     CALL_ERRORS,
     NOTHING_THERE,
     PLACE_REFUSED,
+    TEXT_REFUSED,
     THREAD_REFUSED,
-    TOO_LONG,
     code_of,
     is_refusal,
-    post_error,
+    search_error,
 )
-from bots.slack.directory import PAGE, messages_in
-from bots.slack.fallbacks import next_version, versions_of
+from bots.slack.fallbacks import next_variant, variants_of
 from bots.slack.markup import hosts
-from bots.slack.metadata import note_of
-from bots.slack.workspaces import Team
+from bots.slack.metadata import read_metadata
+from bots.slack.origin import Origin
 from shared.log import logger
-from shared.messages import Address
 from shared.recent import RecentMap
 
-TRIED_KEPT: Final = 1024
-"""Parts whose refused versions are remembered until they are posted."""
+REFUSED_KEPT: Final = 1024
+"""Parts whose refused variants are remembered until they are posted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """Where an answer can be read: a channel, or a user's direct conversation, and a thread."""
+class Destination:
+    """Where an answer can be posted: a channel, or a user for a direct message, and a thread."""
 
     channel: str
     thread: str = ""
 
 
-def spots_of(address: Address) -> list[Spot]:
-    """Where an answer belongs, and where its asker reads it if Slack does not take it there."""
-    channel, thread = address.get("channel", ""), address.get("thread_ts", "")
-    spots = [Spot(channel, thread), Spot(channel), Spot(address.get("user", ""))]
-    return list(dict.fromkeys(spot for spot in spots if spot.channel))
+def destinations_of(origin: Origin) -> list[Destination]:
+    """Where an answer belongs, and where else its asker can read it, in order."""
+    channel = origin.channel
+    found = [Destination(channel, origin.thread), Destination(channel), Destination(origin.user)]
+    return list(dict.fromkeys(one for one in found if one.channel))
 
 
-class NewMessages:
-    """One process's new messages."""
+class MessagePoster:
+    """Posts the new messages of one process."""
 
     def __init__(self, known: frozenset[str]) -> None:
-        """Links to `known` hosts may be previewed."""
+        """`known`: hosts whose links Slack may preview."""
         self._known = known
-        self._refused: RecentMap[str, set[str]] = RecentMap(TRIED_KEPT)
+        self._refused: RecentMap[str, set[str]] = RecentMap(REFUSED_KEPT)
 
-    async def post(self, team: Team, part: Part) -> str:
+    async def post(self, origin: Origin, part: Part) -> str:
         """Posts a part; returns the receipt: the channel and the message's ts.
 
         Raises:
             slack_sdk and aiohttp errors: as the client does.
-            Later: Slack does not say now whether it was posted before.
+            Later: Slack cannot be asked now whether it was posted before.
         """
         first: SlackApiError | None = None
-        for spot in spots_of(part.reply.address):
-            if first is not None and (found := await self._found(team, part, spot)):
+        for destination in destinations_of(origin):
+            if first and (found := await self._find_posted(origin, part, destination)):
                 return found
             try:
-                receipt = await self._post_in(team, part, spot)
+                return await self._post_to(origin, part, destination)
             except SlackApiError as error:
                 first = first or error
-                if not is_refusal(error) or code_of(error) in TOO_LONG:
+                if not is_refusal(error) or code_of(error) in TEXT_REFUSED:
                     raise
                 why = code_of(first)
-                logger().warning("cannot be posted here", prompt=part.reply.prompt_id, why=why)
-            else:
-                return receipt
+                logger().warning("place refused", prompt=part.reply.prompt_id, why=why)
         assert first is not None  # noqa: S101  (an address has a channel)
         raise first
 
-    async def _post_in(self, team: Team, part: Part, spot: Spot) -> str:
-        """Posts a part in one place, as much of it as Slack takes there."""
-        own = spot == Spot(part.reply.address["channel"], part.reply.address.get("thread_ts", ""))
+    async def _post_to(self, origin: Origin, part: Part, destination: Destination) -> str:
+        """Posts as much of a part as Slack takes there."""
+        own = destination == Destination(origin.channel, origin.thread)
         known = self._known | hosts(part.reply.prompt_text)
-        versions = versions_of(part, named=not own or not spot.thread, known=known)
-        refused = self._refused.setdefault(f"{part.key} {spot}", set())
+        in_own_thread = own and bool(destination.thread)
+        variants = variants_of(part, with_question=not in_own_thread, known=known)
+        key = f"{part.key} {destination}"
+        refused = self._refused.setdefault(key, set())
         post = partial(
-            team.client.chat_postMessage, channel=spot.channel, thread_ts=spot.thread or None
+            origin.workspace.client.chat_postMessage,
+            channel=destination.channel,
+            thread_ts=destination.thread or None,
         )
         code, last = "", None
-        while (version := next_version(versions, refused, code)) is not None:
+        while (variant := next_variant(variants, refused, code)) is not None:
             try:
-                response = await post(**version.message)
+                response = await post(**variant.message)
             except SlackApiError as error:
                 code, last = code_of(error), error
-                if not is_refusal(error) or code in {*THREAD_REFUSED, *PLACE_REFUSED, *TOO_LONG}:
+                if not is_refusal(error) or code in {
+                    *THREAD_REFUSED,
+                    *PLACE_REFUSED,
+                    *TEXT_REFUSED,
+                }:
                     raise
-                # Remembered, so that a rate limit in between does not begin it all again.
-                refused.add(version.without)
+                # FreshMap, so that a later rate limit does not start from the first variant.
+                refused.add(variant.without)
             else:
-                if version.without:
+                if variant.without:
                     logger().warning(
-                        "posted with less", prompt=part.reply.prompt_id, without=version.without
+                        "posted incomplete", prompt=part.reply.prompt_id, without=variant.without
                     )
-                self._refused.pop(f"{part.key} {spot}", None)
+                self._refused.pop(key, None)
                 return f"{response['channel']}/{response['ts']}"
         refused.clear()
-        assert last is not None  # noqa: S101  (a version was tried)
+        assert last is not None  # noqa: S101  (a variant was tried)
         raise last
 
-    async def _found(self, team: Team, part: Part, spot: Spot) -> str | None:
-        """The receipt of a part that a process before this one posted in a second place."""
+    async def _find_posted(
+        self, origin: Origin, part: Part, destination: Destination
+    ) -> str | None:
+        """The receipt of a part that an earlier process posted in a second place."""
         try:
-            channel, messages = await messages_of(team, spot, part.reply.address)
+            oldest = part.reply.address.get("ts") or "0"
+            channel, messages = await messages_at(origin, destination, oldest=oldest)
         except CALL_ERRORS as error:
             if code_of(error) in NOTHING_THERE:
                 return None
-            raise cannot_be_asked(error) from error
+            raise search_error(error) from error
         for message in messages:
-            note = note_of(message, team.bot_user)
-            if note is not None and note.key == part.key and note.final:
+            metadata = read_metadata(message, origin.workspace.bot_user)
+            if metadata is not None and metadata.key == part.key and metadata.final:
                 return f"{channel}/{message['ts']}"
         return None
 
 
-async def messages_of(
-    team: Team, spot: Spot, address: Address
+async def messages_at(
+    origin: Origin, destination: Destination, *, oldest: str
 ) -> tuple[str, list[Mapping[str, Any]]]:
-    """The channel and the messages at its top since the question.
+    """The channel's id, and the messages at its top since `oldest`, a ts.
 
     Raises:
         slack_sdk and aiohttp errors: as the client does.
     """
-    channel = spot.channel
-    if channel == address.get("user"):
-        opened = await team.client.conversations_open(users=channel)
+    channel, client = destination.channel, origin.workspace.client
+    if channel == origin.user:
+        opened = await client.conversations_open(users=channel)
         channel = str(opened["channel"]["id"])
-    response = await team.client.conversations_history(
-        channel=channel, oldest=address.get("ts") or "0", limit=PAGE, include_all_metadata=True
+    response = await client.conversations_history(
+        channel=channel, oldest=oldest, limit=PAGE, include_all_metadata=True
     )
     return channel, messages_in(response)
-
-
-def cannot_be_asked(error: BaseException) -> Later:
-    """What the relay does where Slack does not say what was posted."""
-    later = post_error(error)
-    wait_s = later.wait_s if isinstance(later, Later) else AGAIN_S
-    return Later(f"Slack cannot be asked now: {later}", wait_s)

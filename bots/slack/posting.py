@@ -1,6 +1,6 @@
-"""Answers into Slack: previews, parts, and the search for what a process before this one posted.
+"""Posts answers in Slack: previews, parts, and the search for what an earlier process posted.
 
-It must never post a part anew while it does not know what became of an earlier attempt.
+It must never post a part again before it knows the outcome of an earlier attempt.
 """
 
 import time
@@ -9,235 +9,233 @@ from typing import Any, Final
 
 from bots.platform import Forbidden, Gone, Never, Part, PostError
 from bots.replace_preview import is_replaced
-from bots.slack.api import CALL_ERRORS, NOTHING_THERE, code_of, ignoring, post_error
-from bots.slack.context import Desk
-from bots.slack.events import is_ts
-from bots.slack.metadata import note_of
-from bots.slack.post_message import NewMessages, Spot, cannot_be_asked, messages_of
-from bots.slack.preview import Live
-from bots.slack.workspaces import Team
+from bots.slack.api import ignoring_failures
+from bots.slack.context import Context
+from bots.slack.errors import (
+    CALL_ERRORS,
+    NOTHING_THERE,
+    code_of,
+    post_error,
+    reason_of,
+    search_error,
+)
+from bots.slack.ids import is_ts
+from bots.slack.metadata import read_metadata
+from bots.slack.origin import Origin
+from bots.slack.post_message import Destination, MessagePoster, messages_at
+from bots.slack.preview import Preview
 from shared.log import logger
 from shared.messages import Address, Partial, Reply
 from shared.recent import RecentMap
 
-LIVE_KEPT: Final = 1024
-"""Growing answers at a time, as the relay keeps them."""
+PREVIEWS_KEPT: Final = 1024
+"""Growing answers at a time, as many as the relay keeps."""
 
 
 class Posting:
-    """One process's answers. Slack is asked, not this: a restart loses nothing."""
+    """Posts the answers of one process. It can restart at any time: Slack holds the state."""
 
     def __init__(
-        self, desk: Desk, now: Callable[[], float], wall: Callable[[], float] = time.time
+        self, context: Context, now: Callable[[], float], wall: Callable[[], float] = time.time
     ) -> None:
-        """`now` is any clock that only goes forward; `wall` tells Slack's time in seconds."""
-        self._desk = desk
+        """`now` is a monotonic clock, `wall` is Unix time; both in seconds."""
+        self._context = context
         self._now = now
         self._wall = wall
-        self._live: RecentMap[str, Live] = RecentMap(LIVE_KEPT)
+        self._previews: RecentMap[str, Preview] = RecentMap(PREVIEWS_KEPT)
         self._no_native: set[str] = set()
-        self._new_messages = NewMessages(self._known())
+        hosts = context.settings.link_hosts.split(",")
+        self._known = frozenset(host.strip().lower() for host in hosts if host)
+        self._poster = MessagePoster(self._known)
 
     # --- previews ---------------------------------------------------------------------------
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows an answer while it grows, or why it does not; what comes too early is dropped."""
+        """Shows a growing answer, or why there is no text yet. Best effort."""
         address = partial.address
         if not is_ts(address.get("thread_ts", "")):
-            return  # of a slash command: it has no thread to grow in
+            return  # a slash command has no thread in which its answer could grow
         try:
-            team = await self._desk.teams.of(address.get("team", ""))
+            workspace = await self._context.workspaces.of(address.get("team", ""))
+            origin = Origin.of(workspace, address)
             if partial.text.strip():
-                await self._grow(team, partial)
+                await self._show_text(origin, partial)
             elif partial.status:
-                await self._explain(team, partial)
+                await self._show_status(origin, partial)
         except (PostError, *CALL_ERRORS) as error:
-            logger().debug("partial not shown", why=code_of(error) or type(error).__name__)
+            logger().debug("partial not shown", why=reason_of(error))
 
-    async def _grow(self, team: Team, partial: Partial) -> None:
-        channel, thread = partial.address["channel"], partial.address["thread_ts"]
-        self._desk.status.unsay(team, channel, thread, partial.prompt_id)
-        if self._desk.settings.streaming == "off":
+    async def _show_text(self, origin: Origin, partial: Partial) -> None:
+        self._context.working.hide_status(origin, partial.prompt_id)
+        if self._context.settings.streaming == "off":
             return
-        live = self._live_of(team, partial)
-        await live.show(partial.text)
-        if live.no_native:
-            self._no_native.add(_kind(partial.address))
+        preview = self._preview_of(origin, partial)
+        await preview.show(partial.text)
+        if preview.no_native:
+            self._no_native.add(_kind(origin))
 
-    async def _explain(self, team: Team, partial: Partial) -> None:
-        """In Slack's own line, or in the message that becomes the answer.
+    async def _show_status(self, origin: Origin, partial: Partial) -> None:
+        """Shows a status in Slack's own line, or else in the message that becomes the answer.
 
-        That one must not come before an earlier answer, so an early status needs the line.
+        An early status needs the line, because the message must not precede an earlier answer.
         """
-        channel, thread = partial.address["channel"], partial.address["thread_ts"]
-        status, prompt_id = self._desk.status, partial.prompt_id
-        if await status.say(team, channel, thread, prompt_id, partial.status):
+        working, prompt_id = self._context.working, partial.prompt_id
+        if await working.show_status(origin, prompt_id, partial.status):
             return
-        if self._desk.settings.streaming != "off" and not partial.early:
-            await self._live_of(team, partial).explain(partial.status)
+        if self._context.settings.streaming != "off" and not partial.early:
+            await self._preview_of(origin, partial).show_status(partial.status)
 
-    def _live_of(self, team: Team, partial: Partial) -> Live:
-        address = partial.address
-        live = self._live.get(partial.prompt_id)
-        if live is None:
-            allowed = self._desk.link_hosts.get(partial.prompt_id) or frozenset()
-            live = Live(
-                team.client, partial.prompt_id, address, native=self._native(address),
-                known=self._known() | allowed, now=self._now,
+    def _preview_of(self, origin: Origin, partial: Partial) -> Preview:
+        preview = self._previews.get(partial.prompt_id)
+        if preview is None:
+            linked = self._context.link_hosts.get(partial.prompt_id) or frozenset()
+            preview = Preview(
+                origin, partial.prompt_id, native=self._is_native(origin),
+                known=self._known | linked, now=self._now,
             )  # fmt: skip
-            self._keep(partial.prompt_id, live)
-        return live
+            self._keep(partial.prompt_id, preview)
+        return preview
 
-    def _native(self, address: Address) -> bool:
-        mode = self._desk.settings.streaming
-        if _kind(address) in self._no_native or not is_ts(address.get("thread_ts", "")):
+    def _is_native(self, origin: Origin) -> bool:
+        mode = self._context.settings.streaming
+        if _kind(origin) in self._no_native or not is_ts(origin.thread):
             return False
-        return mode == "native" or (mode == "auto" and address.get("channel", "").startswith("D"))
+        return mode == "native" or (mode == "auto" and origin.channel.startswith("D"))
 
-    def _known(self) -> frozenset[str]:
-        return frozenset(h.strip().lower() for h in self._desk.settings.link_hosts.split(",") if h)
-
-    def _keep(self, prompt_id: str, live: Live) -> None:
-        self._live[prompt_id] = live
+    def _keep(self, prompt_id: str, preview: Preview) -> None:
+        self._previews[prompt_id] = preview
 
     # --- parts ------------------------------------------------------------------------------
 
     async def post(self, part: Part) -> str:
-        """Shows one part; the receipt is the channel and the message's ts.
+        """Posts one part; the receipt is the channel and the message's ts.
 
         Raises:
             PostError: what the relay does next.
         """
         address = part.reply.address
         if not address.get("channel"):
-            raise Gone("the reply has no channel to go to")
-        team = await self._desk.teams.of(address.get("team", ""))
+            raise Gone("the reply names no channel")
+        workspace = await self._context.workspaces.of(address.get("team", ""))
+        origin = Origin.of(workspace, address)
         try:
-            receipt = await self._shown(team, part)
+            receipt = await self._post(origin, part)
         except CALL_ERRORS as error:
-            refused = post_error(error)
-            if isinstance(refused, (Gone, Forbidden, Never)):
-                # Nothing more may come of this reply, and the status line must not stay.
-                self._desk.status.clear(
-                    team, address["channel"], address.get("thread_ts", ""), part.reply.prompt_id
-                )
-            raise refused from error
-        await self._ended(team, part)
+            posting_error = post_error(error)
+            if isinstance(posting_error, (Gone, Forbidden, Never)):
+                # The rest of this reply will not be posted, so the status line must go.
+                self._context.working.clear(origin, part.reply.prompt_id)
+            raise posting_error from error
+        await self._clear_status(origin, part)
         return receipt
 
-    async def _ended(self, team: Team, part: Part) -> None:
-        """Clears the status line after the last part, before anybody notes that it was shown.
+    async def _clear_status(self, origin: Origin, part: Part) -> None:
+        """Clears the status line after the last part, before its receipt is recorded.
 
-        Otherwise a crash in between would leave it there: what was noted is not posted again.
+        After the record, a crash would leave the line there: a recorded part is not posted again.
         """
         if part.index == part.count - 1:
-            address = part.reply.address
-            channel, thread = address.get("channel", ""), address.get("thread_ts", "")
-            await self._desk.status.cleared(team, channel, thread, part.reply.prompt_id)
+            await self._context.working.cleared(origin, part.reply.prompt_id)
 
-    async def _shown(self, team: Team, part: Part) -> str:
+    async def _post(self, origin: Origin, part: Part) -> str:
         prompt_id = part.reply.prompt_id
-        live = self._live.get(prompt_id) if part.index == 0 else None
-        if live is not None and live.uncertain:
-            # Its beginning may stand in the thread without our knowing where.
+        preview = self._previews.get(prompt_id) if part.index == 0 else None
+        if preview is not None and preview.uncertain:
+            # Its message may be in the thread, but we do not know its ts.
             if (found := await self.find_posted(part)) is not None:
                 return found
-            live = self._live.get(prompt_id)
-            live = None if live is not None and live.uncertain else live
-        if live is not None and self._is_replaced(live, part) and await live.remove():
-            # Removed first, so that no crash leaves two answers: the next process finds none,
-            # and posts it.
-            live = None
-        if live is not None and (ts := await live.finish(part)) is not None:
-            self._live.pop(prompt_id, None)
-            return f"{part.reply.address['channel']}/{ts}"
+            preview = self._previews.get(prompt_id)
+            preview = None if preview is not None and preview.uncertain else preview
+        if preview and self._is_replaced(preview, part) and await preview.withdraw():
+            # Withdrawn before the answer is posted: a crash in between leaves no second answer,
+            # and the next process posts it.
+            preview = None
+        if preview is not None and (ts := await preview.finish(part)) is not None:
+            self._previews.pop(prompt_id, None)
+            return f"{origin.channel}/{ts}"
         if part.index == 0:
-            self._live.pop(prompt_id, None)
-        return await self._new_messages.post(team, part)
+            self._previews.pop(prompt_id, None)
+        return await self._poster.post(origin, part)
 
-    def _is_replaced(self, live: Live, part: Part) -> bool:
-        shown_for_s = live.shown_for_s(self._wall())
-        after_s = self._desk.settings.new_message_after_s
+    def _is_replaced(self, preview: Preview, part: Part) -> bool:
+        """Whether the answer ends as a new message, so that Slack notifies its asker."""
+        shown_for_s = preview.shown_for_s(self._wall())
+        after_s = self._context.settings.new_message_after_s
         return is_replaced(part, shown_for_s=shown_for_s, after_s=after_s)
 
     async def find_posted(self, part: Part) -> str | None:
-        """The receipt of a part that stands there; an unfinished one is kept for `post`.
+        """The receipt of a posted part; None if it is not there, or if `post` has to finish it.
 
         Raises:
-            Later: Slack does not say now.
+            Later: Slack cannot be asked now.
         """
         address = part.reply.address
-        channel = address.get("channel", "")
-        self._desk.status.doubt(part.reply.prompt_id)
+        self._context.working.expect_status(part.reply.prompt_id)
         try:
-            team = await self._desk.teams.of(address.get("team", ""))
-            messages = await self._messages(team, address)
+            workspace = await self._context.workspaces.of(address.get("team", ""))
+            origin = Origin.of(workspace, address)
+            messages = await self._messages(origin, address)
         except Gone:
             return None
         except CALL_ERRORS as error:
             if code_of(error) in NOTHING_THERE:
                 return None
-            raise cannot_be_asked(error) from error
-        note_less, unfinished = [], ""
+            raise search_error(error) from error
+        without_metadata, unfinished = [], ""
         for message in messages:
-            if message.get("user") != team.bot_user:
+            if message.get("user") != workspace.bot_user:
                 continue
-            note = note_of(message, team.bot_user)
-            if note is None:
-                note_less.append(message["ts"])
-            elif note.key == part.key and note.final:
-                await self._ended(team, part)
-                return f"{channel}/{message['ts']}"
-            elif note.key == part.key:
+            metadata = read_metadata(message, workspace.bot_user)
+            if metadata is None:
+                without_metadata.append(message["ts"])
+            elif metadata.key == part.key and metadata.final:
+                await self._clear_status(origin, part)
+                return f"{origin.channel}/{message['ts']}"
+            elif metadata.key == part.key:
                 unfinished = message["ts"]
-        native = not unfinished
-        if begun := unfinished or self._stream_in(note_less, part):
-            live = Live.found(team.client, part, begun, native=native, now=self._now)
-            self._keep(part.reply.prompt_id, live)
+        if ts := unfinished or self._stream_in(without_metadata, part):
+            native = not unfinished
+            prompt_id = part.reply.prompt_id
+            preview = Preview.found(origin, prompt_id, ts, native=native, now=self._now)
+            self._keep(prompt_id, preview)
         return None
 
-    def _stream_in(self, note_less: list[str], part: Part) -> str:
-        """The message that may be the part's stream, which has no note before its end."""
+    def _stream_in(self, without_metadata: list[str], part: Part) -> str:
+        """The message that may be the part's stream, which gets its metadata only at its end."""
         address = part.reply.address
-        may_be = part.index == 0 and bool(address.get("thread_ts"))
-        if not may_be or self._desk.settings.streaming not in {"auto", "native"}:
+        possible = part.index == 0 and bool(address.get("thread_ts"))
+        if not possible or self._context.settings.streaming not in {"auto", "native"}:
             return ""
-        return next((ts for ts in note_less if is_later(ts, address.get("ts"))), "")
+        asked_at = float(address.get("ts") or 0)
+        return next((ts for ts in without_metadata if float(ts) > asked_at), "")
 
-    async def _messages(self, team: Team, address: Address) -> list[Mapping[str, Any]]:
-        channel, thread = address.get("channel", ""), address.get("thread_ts", "")
-        if thread:
-            oldest = address.get("ts") or thread
-            return await self._desk.lookup.thread(team, channel, thread, oldest=oldest)
-        _, messages = await messages_of(team, Spot(channel), address)
+    async def _messages(self, origin: Origin, address: Address) -> list[Mapping[str, Any]]:
+        """The messages among which an answer may be, in order."""
+        if origin.thread:
+            oldest = address.get("ts") or origin.thread
+            return await self._context.directory.thread(origin, oldest=oldest)
+        oldest = address.get("ts") or "0"
+        _, messages = await messages_at(origin, Destination(origin.channel), oldest=oldest)
         return messages
 
     async def withdraw(self, reply: Reply) -> None:
-        """Takes away what was shown of an answer; best effort."""
+        """Removes what is shown of an answer. Best effort."""
         address = reply.address
-        live = self._live.pop(reply.prompt_id, None)
+        preview = self._previews.pop(reply.prompt_id, None)
         try:
-            team = await self._desk.teams.of(address.get("team", ""))
-            self._desk.status.clear(
-                team, address.get("channel", ""), address.get("thread_ts", ""), reply.prompt_id
-            )
-            if live is not None:
-                await ignoring(live.remove())
-            for message in await self._messages(team, address):
-                note = note_of(message, team.bot_user)
-                if note is not None and note.prompt_id == reply.prompt_id:
-                    await team.client.chat_delete(
-                        channel=address.get("channel", ""), ts=message["ts"]
-                    )
+            workspace = await self._context.workspaces.of(address.get("team", ""))
+            origin = Origin.of(workspace, address)
+            self._context.working.clear(origin, reply.prompt_id)
+            if preview is not None:
+                await ignoring_failures(preview.withdraw())
+            for message in await self._messages(origin, address):
+                metadata = read_metadata(message, workspace.bot_user)
+                if metadata is not None and metadata.prompt_id == reply.prompt_id:
+                    await workspace.client.chat_delete(channel=origin.channel, ts=message["ts"])
         except (PostError, *CALL_ERRORS) as error:
-            logger().debug("not withdrawn", why=code_of(error) or type(error).__name__)
+            logger().debug("not withdrawn", why=reason_of(error))
 
 
-def is_later(ts: str, than: str | None) -> bool:
-    """Whether a message was written after another one."""
-    return float(ts) > float(than or 0)
-
-
-def _kind(address: Address) -> str:
-    """Native streams work, or do not, for direct messages and channels of a workspace."""
-    return f"{address.get('team', '')}/{address.get('channel', '')[:1]}"
+def _kind(origin: Origin) -> str:
+    """The workspace and the kind of channel, which decide whether native streams work."""
+    return f"{origin.workspace.id}/{origin.channel[:1]}"

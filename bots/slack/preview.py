@@ -1,26 +1,18 @@
-"""One growing answer in Slack: a native stream, or a message that is edited.
+"""A growing answer in Slack: a native stream, or a message that is edited.
 
-It becomes the first part of the answer. It must never be left as it is: `finish` completes it, also
-one that a process before this one began. What it shows of a text never exceeds one part.
+It becomes the first part of the answer, and must never stay unfinished: `finish` completes it, even
+if an earlier process began it. It never shows more of a text than fits into one part.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.parts import first_part_of
 from bots.platform import Part
-from bots.slack.answer_blocks import (
-    PART_CHARS,
-    SHAPE,
-    buttons_of,
-    message_of,
-    metadata_of,
-    preview_of,
-)
-from bots.slack.api import (
+from bots.slack.answer_blocks import PART_CHARS, SHAPE, buttons_of, message_of, preview_of
+from bots.slack.errors import (
     CALL_ERRORS,
     NO_STREAM,
     NOT_THERE,
@@ -30,13 +22,14 @@ from bots.slack.api import (
     wait_of,
 )
 from bots.slack.markup import defanged, escaped, escaped_within
-from shared.messages import Address
+from bots.slack.metadata import metadata_of
+from bots.slack.origin import Origin
 
 UPDATE_EVERY_S: Final = 1.2
-"""`chat.update` is in Slack's tier 3: 50 a minute."""
+"""`chat.update` is in Slack's tier 3: 50 calls per minute."""
 
 APPEND_EVERY_S: Final = 0.6
-"""`chat.appendStream` is in tier 4: 100 a minute."""
+"""`chat.appendStream` is in tier 4: 100 calls per minute."""
 
 NO_NATIVE: Final = frozenset(
     {"unknown_method", "missing_recipient_team_id", "missing_recipient_user_id", "not_allowed",
@@ -46,53 +39,51 @@ NO_NATIVE: Final = frozenset(
 """Native streams do not work here: the answer is shown by edits instead."""
 
 
-class Live:
+class Preview:
     """What is shown of one answer so far."""
 
     def __init__(
         self,
-        client: AsyncWebClient,
+        origin: Origin,
         prompt_id: str,
-        address: Address,
         *,
         native: bool,
         known: frozenset[str],
         now: Callable[[], float],
     ) -> None:
-        self._client = client
+        """`native`: as a stream, in which only links to `known` hosts stay links."""
+        self._client = origin.workspace.client
+        self._origin = origin
+        self._channel = origin.channel
         self._prompt_id = prompt_id
-        self._channel = address.get("channel", "")
-        self._thread = address.get("thread_ts", "")
-        self._user = address.get("user", "")
-        self._team = address.get("team", "")
         self._known = known
         self._now = now
         self._next = 0.0
         self.native = native
         self.no_native = False
+        """Slack has refused a native stream in this kind of conversation."""
         self.ts = ""
         self.began_s: float | None = None
-        """When its message was posted, by our own clock; None for one of an earlier process."""
+        """When its message was posted, by our own clock; None if an earlier process posted it."""
         self._has_text = False
         self.uncertain = False
-        """A call was made whose end is not known: a message may stand there."""
+        """A call was made whose outcome is unknown: its message may be there."""
         self.refused = False
-        """Slack does not take it as it is: nothing more is shown before the answer."""
+        """Slack refuses it: nothing more is shown until the answer is posted."""
         self._streamed: str | None = None
-        """What the stream holds, as Slack counts it; None where that is not known."""
+        """The text of the stream, as Slack counts it; None if unknown."""
 
     @classmethod
     def found(
-        cls, client: AsyncWebClient, part: Part, ts: str, *, native: bool, now: Callable[[], float]
-    ) -> "Live":
-        """What a process before this one left unfinished."""
-        address = part.reply.address
-        live = cls(client, part.reply.prompt_id, address, native=native, known=frozenset(), now=now)
-        live.ts = ts
-        return live
+        cls, origin: Origin, prompt_id: str, ts: str, *, native: bool, now: Callable[[], float]
+    ) -> "Preview":
+        """The unfinished preview of an earlier process, in the message `ts`."""
+        preview = cls(origin, prompt_id, native=native, known=frozenset(), now=now)
+        preview.ts = ts
+        return preview
 
     async def show(self, text: str) -> None:
-        """Shows more, unless it is too early for that.
+        """Shows more of the answer, unless Slack's rate limit does not allow that yet.
 
         Raises:
             slack_sdk and aiohttp errors: as the client does.
@@ -102,10 +93,10 @@ class Live:
         self._has_text = True
         await self._show(text)
 
-    async def explain(self, status: str) -> None:
-        """Says why there is no text yet, until there is some. Raises as `show` does.
+    async def show_status(self, status: str) -> None:
+        """Shows why there is no text yet, unless there is some. Raises as `show` does.
 
-        What a stream showed cannot be taken back, so this answer is shown by edits.
+        This answer is then shown by edits, because nothing can be removed from a stream.
         """
         if not self._has_text and not self.uncertain and not self.refused:
             self.native = False
@@ -120,8 +111,8 @@ class Live:
         except CALL_ERRORS as error:
             code, wait_s = code_of(error), wait_of(error)
             if not code and wait_s is None and not lacks_method(error):
-                raise  # leaves `uncertain` as the call set it
-            # Slack said no: nothing happened.
+                raise  # `uncertain` stays as the call set it
+            # Slack refused the call, so nothing happened.
             self.uncertain = False
             if wait_s is not None:
                 self._next = self._now() + wait_s
@@ -129,7 +120,7 @@ class Live:
             if self.native and not self.ts and (code in NO_NATIVE or lacks_method(error)):
                 self.native, self.no_native = False, True
             elif self.native and code in {*NO_STREAM, "msg_too_long"}:
-                self.native = False  # expired, or stopped by its reader: goes on by edits
+                self.native = False  # the stream has expired, or its reader stopped it
                 self._next = self._now() + UPDATE_EVERY_S
             else:
                 self.refused = is_refusal(error)
@@ -139,7 +130,7 @@ class Live:
         shown = await first_part_of(SHAPE, text, room=PART_CHARS)
         if not shown:
             return
-        message = preview_of(self._prompt_id, shown, self._user)
+        message = preview_of(self._prompt_id, shown, self._origin.user)
         self._next = self._now() + UPDATE_EVERY_S
         if self.ts:
             await self._client.chat_update(channel=self._channel, ts=self.ts, **message)
@@ -147,7 +138,7 @@ class Live:
         self.uncertain = True
         response = await self._client.chat_postMessage(
             channel=self._channel,
-            thread_ts=self._thread or None,
+            thread_ts=self._origin.thread or None,
             unfurl_links=False,
             unfurl_media=False,
             **message,
@@ -158,8 +149,8 @@ class Live:
         beginning = defanged(text[:PART_CHARS], self._known, growing=True)
         whole = escaped_within(beginning, PART_CHARS)
         sent = self._streamed or ""
-        # A text that began anew, after a model's failure, cannot be taken back from a stream: it
-        # waits for the end, where the message is edited.
+        # The model may have started over after a failure. Nothing can be removed from a stream, so
+        # the text then waits for the end, when the message is edited.
         if not whole.startswith(sent) or len(whole) == len(sent) or not whole.strip():
             return
         self._next = self._now() + APPEND_EVERY_S
@@ -173,10 +164,10 @@ class Live:
         self.uncertain = True
         response = await self._client.chat_startStream(
             channel=self._channel,
-            thread_ts=self._thread,
+            thread_ts=self._origin.thread,
             markdown_text=whole,
-            recipient_team_id=self._team,
-            recipient_user_id=self._user,
+            recipient_team_id=self._origin.workspace.id,
+            recipient_user_id=self._origin.user,
         )
         self._streamed = whole
         self._posted(response)
@@ -184,12 +175,12 @@ class Live:
     def _posted(self, response: Any) -> None:
         self.ts = str(response["ts"])
         self.began_s = self._now()
-        # Of a direct message that was opened by a user's id, the channel is known only now.
+        # If it was addressed to a user, only the response has the channel's id.
         self._channel = str(response.get("channel") or self._channel)
         self.uncertain = False
 
     def shown_for_s(self, wall_s: float) -> float:
-        """How long its message has been there, at a time by everybody's clock."""
+        """How long its message has been there; `wall_s` is Unix time, as in a ts."""
         if not self.ts:
             return 0.0
         if self.began_s is None:
@@ -197,7 +188,7 @@ class Live:
         return self._now() - self.began_s
 
     async def finish(self, part: Part) -> str | None:
-        """Makes it the answer's first part and returns the ts; None: the answer has to be posted.
+        """Turns it into the answer's first part; returns the ts, or None if `part` must be posted.
 
         A repeat is harmless. Raises as the client does.
         """
@@ -210,16 +201,16 @@ class Live:
         except SlackApiError as error:
             if not is_refusal(error):
                 raise
-            # Half an answer must not stand beside the whole one.
-            await self.remove()
+            # Half an answer must not stay next to the whole one.
+            await self.withdraw()
             return None
         return self.ts
 
     async def _end_stream(self, part: Part) -> bool:
-        """Ends the stream with the rest of the part; False where it has to be edited instead."""
+        """Ends the stream with the missing text; False if the message has to be edited instead."""
         whole = escaped(defanged(part.text, self._known))
         fits = self._streamed is not None and whole.startswith(self._streamed)
-        # Final only with the whole text: a crash before the edit leaves half an answer.
+        # Final only with the complete text: after a crash before the edit, half an answer is left.
         ending: dict[str, Any] = {
             "metadata": metadata_of(part, final=fits),
             "session_status": "active",
@@ -234,13 +225,13 @@ class Live:
                 raise
             fits = False
             if code_of(error) not in NO_STREAM:
-                # It may be for an argument, and a stream that goes on cannot be edited.
+                # Slack may have refused an argument, and an open stream cannot be edited.
                 await self._refusal(self._client.chat_stopStream(channel=self._channel, ts=self.ts))
         self.native = False
         return fits
 
-    async def remove(self) -> bool:
-        """Takes it away; False if Slack refuses that. Raises as the client does in an outage."""
+    async def withdraw(self) -> bool:
+        """Deletes its message; False if Slack refuses. Raises as the client does in an outage."""
         if not self.ts:
             return True
         if self.native:
@@ -253,7 +244,7 @@ class Live:
 
     @staticmethod
     async def _refusal(call: Awaitable[object]) -> str:
-        """Makes a call; the code if Slack refuses it, empty if it did it."""
+        """Makes a call; returns Slack's code if it refuses, empty if it succeeds."""
         try:
             await call
         except SlackApiError as error:

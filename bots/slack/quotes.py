@@ -1,7 +1,7 @@
-"""What others said in a thread, to travel with a question as data. Pure: no I/O.
+"""What others wrote in a thread, as quotes that go with a question. Pure: no I/O.
 
-The bot's answers to others are among it. It must never quote what the asker and the bot said to
-each other, which the conversation knows already.
+That includes the bot's answers to others. It must never quote what the asker and the bot wrote to
+each other, which the conversation holds already.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -9,36 +9,37 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bots.quoted_names import person
-from bots.slack.access import SLACKBOT
 from bots.slack.markup import plain
-from bots.slack.metadata import note_of
+from bots.slack.metadata import read_metadata
 from bots.slack.payloads import text
+from bots.slack.people import SLACKBOT
 from bots.slack.rich_message import ANYWHERE, Enclosed, words_of
-from bots.slack.thread_participants import FollowUp, asker_of, is_follow_up
+from bots.slack.settings import FollowUp
+from bots.slack.thread_participants import asker_of, is_follow_up
 from shared.messages import Quote
 
 QUOTES: Final = 20
 QUOTE_CHARS: Final = 1_000
 ROOT_CHARS: Final = 4_000
-"""Limit for the message that began the thread, which is often an alert."""
+"""Limit for the first message of the thread, which is often an alert."""
 
 QUOTES_CHARS: Final = 8_000
-"""Together about 2,000 tokens: a quarter of a small model's window."""
+"""Limit for all quotes: about 2,000 tokens, a quarter of a small model's context window."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One message of a thread: its author's id and its text in Slack's markup."""
+class ThreadMessage:
+    """One message of a thread: its author's id, and its text in Slack's markup."""
 
     author: str
     text: str
     to: str = ""
-    """Whom the bot answered with it; empty if it is not the bot's."""
+    """Whom the bot answered with it; empty if somebody else wrote it."""
     name: str = ""
-    """The author's name, if the message itself says it."""
+    """The author's name, if the message itself contains it."""
 
 
-def quoted(
+def quotable(
     thread: Iterable[Mapping[str, Any]],
     *,
     asker: str,
@@ -46,15 +47,14 @@ def quoted(
     before: str,
     follow_up: FollowUp,
     readable: Collection[str] = (),
-) -> list[Heard]:
-    """The messages worth quoting, in order: the one that began the thread, and the newest.
+) -> list[ThreadMessage]:
+    """The messages to quote, in order: the first one of the thread, and the newest.
 
-    Linked messages in channels that are not `readable` are quoted only from the asker's own
-    messages.
+    A linked message in a channel that is not `readable` is quoted only if the asker linked it.
     """
     askers: set[str] = set()
-    found: list[Heard] = []
-    root: Heard | None = None
+    found: list[ThreadMessage] = []
+    root: ThreadMessage | None = None
     for number, message in enumerate(thread):
         if float(str(message["ts"])) >= float(before):
             break
@@ -65,23 +65,28 @@ def quoted(
             found += _answer(message, asker=asker, bot=bot)
             continue
         words = words_of(message, readable=ANYWHERE if user == asker else readable)
-        # What the asker said before asking, or to somebody else, is new to the conversation.
+        # The conversation knows what the asker wrote to the bot, but not what they wrote to others.
         known = user == asker and (asked or is_follow_up(words, user, askers, follow_up))
         if not words or known:
             continue
-        heard = Heard(user, words, name=_own_name(message, user))
+        quote = ThreadMessage(user, words, name=_own_name(message, user))
         if number:
-            found.append(heard)
+            found.append(quote)
         else:
-            root = replace(heard, text=_cut(words, ROOT_CHARS))
-    chosen: list[Heard] = []
+            root = replace(quote, text=_cut(words, ROOT_CHARS))
+    return _within_limits(root, found)
+
+
+def _within_limits(root: ThreadMessage | None, found: list[ThreadMessage]) -> list[ThreadMessage]:
+    """The first message, and as many of the newest others as the limits allow."""
+    chosen: list[ThreadMessage] = []
     room = QUOTES_CHARS - (len(root.text) if root else 0)
-    for heard in reversed(found[-QUOTES:]):
-        words = _cut(heard.text, QUOTE_CHARS)
+    for message in reversed(found[-QUOTES:]):
+        words = _cut(message.text, QUOTE_CHARS)
         room -= len(words)
         if room < 0:
             break
-        chosen.append(replace(heard, text=words))
+        chosen.append(replace(message, text=words))
     return [root, *chosen[::-1]] if root else chosen[::-1]
 
 
@@ -92,7 +97,7 @@ def _cut(words: str, limit: int) -> str:
 
 
 def _own_name(message: Mapping[str, Any], user: str) -> str:
-    """What an app calls itself; people's names have to be looked up."""
+    """The name that an app gives itself; people's names have to be looked up."""
     if user == SLACKBOT:
         return "Slackbot"
     if not message.get("bot_id") and message.get("subtype") != "bot_message":
@@ -100,35 +105,35 @@ def _own_name(message: Mapping[str, Any], user: str) -> str:
     return text(message, "username") or text(message, "bot_profile", "name")
 
 
-def _answer(message: Mapping[str, Any], *, asker: str, bot: str) -> list[Heard]:
-    """A finished answer of the bot's to somebody else."""
-    note = note_of(message, bot)
-    if note is None or not note.final or note.asker in {"", asker}:
+def _answer(message: Mapping[str, Any], *, asker: str, bot: str) -> list[ThreadMessage]:
+    """A finished answer of the bot to somebody other than the asker."""
+    metadata = read_metadata(message, bot)
+    if metadata is None or not metadata.final or metadata.asker in {"", asker}:
         return []
     words = words_of(message, own=True)
-    return [Heard(bot, words, note.asker)] if words else []
+    return [ThreadMessage(bot, words, metadata.asker)] if words else []
 
 
-def mentions_in(found: Iterable[Heard]) -> str:
+def mentions_in(found: Iterable[ThreadMessage]) -> str:
     """A text that mentions everybody whose name the quotes need."""
     return " ".join(
         one.text if one.name else f"<@{one.to or one.author}> {one.text}" for one in found
     )
 
 
-def quotes_of(found: Iterable[Heard], names: Mapping[str, str]) -> tuple[Quote, ...]:
-    """The quotes with names for ids."""
+def quotes_of(found: Iterable[ThreadMessage], names: Mapping[str, str]) -> tuple[Quote, ...]:
+    """The quotes, with names instead of ids."""
 
-    def author(heard: Heard) -> str:
-        if heard.to:
-            return f"bot, to {names.get(heard.to, heard.to)}"
-        return person(heard.name or names.get(heard.author, heard.author)) or "somebody"
+    def author(message: ThreadMessage) -> str:
+        if message.to:
+            return f"bot, to {names.get(message.to, message.to)}"
+        return person(message.name or names.get(message.author, message.author)) or "somebody"
 
-    return tuple(Quote(author=author(heard), text=plain(heard.text, names)) for heard in found)
+    return tuple(Quote(author=author(one), text=plain(one.text, names)) for one in found)
 
 
 def enclosures(enclosed: Iterable[Enclosed], names: Mapping[str, str]) -> tuple[Quote, ...]:
-    """The forwards, previews and attachments that come with a question."""
+    """The forwards, previews and attachments of a question, as quotes."""
     return tuple(
         Quote(author=one.by or "attachment", text=plain(one.text, names)) for one in enclosed
     )

@@ -1,8 +1,8 @@
 """Reads a Slack message: its text, blocks, attachments, forwards and files. Pure: no I/O.
 
-Everything comes out in Slack's own markup, which `text.plain` turns into words. It
-must never raise, whatever the shape, never read deeper or longer than its limits, and never give
-the preview of a linked message to somebody who might not be allowed to open it.
+The result is in Slack's own markup, which `markup.plain` turns into plain text. It must never
+raise, whatever the shape, nor exceed its limits, nor show the preview of a linked message to
+somebody who may not be able to open it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from bots.slack.payloads import mapping, mappings, text, value
 from bots.slack.rich_text import when
 
 CHARS: Final = 40_000
-"""As long as Slack's longest message."""
+"""The length of Slack's longest message."""
 
 ENCLOSED: Final = 10
 ENCLOSED_CHARS: Final = 8_000
@@ -26,14 +26,14 @@ FILES: Final = 20
 REACTIONS: Final = 20
 
 NESTED: Final = 3
-"""A forwarded message can hold a forwarded message; Slack shows no more than two levels."""
+"""Limit for forwards inside forwards; Slack shows two levels."""
 
-HIDDEN: Final = "(a link to a message in another conversation, that not everybody here can open)"
+HIDDEN: Final = "(a link to a message in another conversation, which not everybody here can open)"
 ANYWHERE: Final = None
-"""Every linked message may be read: its link was written by the person who asks."""
+"""Every linked message may be quoted, because the asker wrote the link."""
 
 PLACEHOLDERS: Final = frozenset({"This content can't be displayed."})
-"""Texts of Slack's own for messages that have blocks and no text."""
+"""Slack's own texts for messages that have only blocks."""
 
 _FORWARD_FLAGS: Final = ("is_share", "is_msg_unfurl", "is_reply_unfurl")
 _MESSAGE_KEYS: Final = ("message_blocks", "channel_id")
@@ -48,22 +48,21 @@ Readable = Collection[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Enclosed:
-    """Words inside a message that somebody else wrote: a forward, a preview, an attachment."""
+    """A text by somebody else inside a message: a forward, a preview, an attachment."""
 
     by: str
     text: str
 
 
 def written_in(message: Mapping[str, Any]) -> str:
-    """The author's own words: the text of a message, and those of its blocks that say more."""
+    """What the author wrote: the text of a message, and what its blocks add to it."""
     return _lines(_written(message))
 
 
 def words_of(message: Mapping[str, Any], *, readable: Readable = (), own: bool = False) -> str:
     """Everything that people read in a message.
 
-    `own`: it is one of ours, whose text is only a copy of its blocks, and whose buttons say
-    nothing.
+    `own`: it is one of ours, so its text only repeats its blocks, and its buttons do not matter.
     """
     if own:
         shown = _lines(lines_of(value(message, "blocks"), buttons=False))
@@ -77,7 +76,7 @@ def enclosed_in(message: Mapping[str, Any], readable: Readable = ANYWHERE) -> tu
 
 
 def files_of(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """The files of a message and of those that are forwarded in it."""
+    """The files of a message and of the messages that it forwards."""
     inner = (
         file
         for one in mappings(message, "attachments")[:ENCLOSED]
@@ -88,7 +87,7 @@ def files_of(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 
 
 def linked_channels(messages: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The channels of the messages that are linked, and not forwarded, in these messages."""
+    """The channels of the messages that these messages link to; forwards do not count."""
     return {
         text(one, "channel_id")
         for message in messages
@@ -103,11 +102,11 @@ def linked_channels(messages: Iterable[Mapping[str, Any]]) -> set[str]:
 def _written(message: Mapping[str, Any]) -> Iterator[str]:
     said, blocks = text(message, "text"), value(message, "blocks")
     if not message.get("bot_id") and message.get("subtype") != "bot_message" and said:
-        # Slack makes the text of a person's message from its rich text.
+        # Slack derives the text of a person's message from its rich text.
         yield said
         yield from lines_of(blocks, skip_rich_text=True)
         return
-    # An app writes both, and people read the blocks.
+    # An app writes both the text and the blocks, and people read the blocks.
     shown = _lines(lines_of(blocks))
     if not shown or (said not in PLACEHOLDERS and _bare(said) not in _bare(shown)):
         yield said
@@ -143,7 +142,7 @@ def _is_message(attachment: Mapping[str, Any]) -> bool:
 
 
 def _is_link(attachment: Mapping[str, Any]) -> bool:
-    """A linked message is shown only to those who may open it; a forwarded one to everybody."""
+    """Slack shows a linked message only to people who can open it, but a forward to everybody."""
     return _is_message(attachment) and value(attachment, "is_share") is not True
 
 
@@ -167,7 +166,7 @@ def _enclosed(message: Mapping[str, Any], readable: Readable, depth: int) -> Ite
 
 
 def _forward(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[str]:
-    """A message in an attachment."""
+    """The lines of a forwarded or linked message."""
     inner = [mapping(block, "message") for block in mappings(one, "message_blocks")]
     said = text(one, "text")
     found = _lines((
@@ -177,7 +176,7 @@ def _forward(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator
         *lines_of(one.get("blocks"), skip_rich_text=bool(said)),
     ))  # fmt: skip
     nested = [e for m in (one, *inner) for e in _enclosed(m, readable, depth - 1)]
-    # The files of the asker's own message are sent with the question, so they need no mention.
+    # The files that the asker forwards are sent with the question, so they need no mention.
     named = [] if readable is ANYWHERE and depth == NESTED else mappings(one, "files")[:FILES]
     files = [in_brackets(file).translate(_ESCAPES) for file in named]
     yield found
@@ -191,10 +190,10 @@ def _forward(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator
 
 
 def _attachment(one: Mapping[str, Any], readable: Readable, depth: int) -> Iterator[str]:
-    """A legacy attachment or a preview: https://docs.slack.dev/legacy/legacy-messaging."""
+    """The lines of a legacy attachment or a preview: https://docs.slack.dev/legacy/legacy-messaging."""
     found = _lines(_parts_of(one, readable, depth))
     yield found
-    if not found or found.startswith(_IMAGE):  # nothing else says what is in the picture
+    if not found or found.startswith(_IMAGE):  # only the fallback describes the image
         yield text(one, "fallback")
     footer, at = text(one, "footer"), when(value(one, "ts"))
     yield f"{footer} ({at})" if footer and at else footer or at
@@ -235,7 +234,7 @@ def _fields(attachment: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _lines(parts: Iterable[str], limit: int = CHARS) -> str:
-    """The parts that say something, a line each; what does not fit is replaced by a note."""
+    """Joins the parts that are not empty; a note replaces what exceeds the limit."""
     found: list[str] = []
     room = limit
     parts = iter(parts)
@@ -258,5 +257,5 @@ def _inline(enclosed: Enclosed) -> str:
 
 
 def _bare(words: str) -> str:
-    """Letters and digits alone, to compare two forms of the same words."""
+    """Only the letters and digits, to compare two forms of the same text."""
     return "".join(filter(str.isalnum, words)).casefold()

@@ -1,6 +1,6 @@
-"""Reads the elements of a rich text block, as a person sees them. Pure: no I/O.
+"""Reads rich text elements as a person sees them. Pure: no I/O.
 
-Everything comes out in Slack's own markup. It must never raise, whatever the shape.
+The result is in Slack's own markup. It must never raise, whatever the shape.
 
 https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
 """
@@ -13,7 +13,7 @@ from typing import Any, Final
 from bots.slack.payloads import mappings, text, value
 
 INDENT: Final = 8
-"""Lists are shown no further to the right."""
+"""The deepest indentation of a list that is shown."""
 
 _LEAVES: Final = {
     "text": ("text", "", ""),
@@ -24,20 +24,20 @@ _LEAVES: Final = {
     "emoji": ("name", ":", ":"),
     "color": ("value", "", ""),
 }
-"""Elements of rich text that hold no others: the key of their words, and what goes around them."""
+"""Elements without inner elements: the key of their text, and what goes before and after it."""
 
 _CONTAINERS: Final = frozenset(
     {"rich_text_section", "rich_text_list", "rich_text_quote", "rich_text_preformatted"}
 )
 _STYLES: Final = {"code": "`", "strike": "~"}
-"""Styles that change what a text means."""
+"""Styles that change the meaning of a text, and their marks."""
 
 KIND: Final = re.compile(r"[a-z_]{1,30}")
 ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def rich_lines(element: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """An element of rich text as lines."""
+    """The lines of a rich text element; `depth` limits how deep it is read."""
     kind = text(element, "type")
     if not depth:
         return
@@ -64,7 +64,7 @@ def _list(element: Mapping[str, Any], depth: int) -> Iterator[str]:
 
 
 def _inline(element: Mapping[str, Any], depth: int) -> str:
-    """The text of an element and of those in it."""
+    """The text of an element and of its inner elements."""
     kind = text(element, "type")
     inner = mappings(element, "elements")
     if not inner:
@@ -94,7 +94,7 @@ def _leaf(kind: str, element: Mapping[str, Any]) -> str:
 
 
 def when(stamp: object) -> str:
-    """A time in seconds, as Slack sends it, in words; empty if it is none."""
+    """A Unix time from Slack, in words; empty if it is not a time."""
     try:
         return f"{datetime.fromtimestamp(float(str(stamp)), UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError, OSError):
@@ -102,5 +102,5 @@ def when(stamp: object) -> str:
 
 
 def named(kind: str, name: str) -> str:
-    """What is no text, by its kind and its name."""
+    """Something other than text, by its kind and its name."""
     return f"[{kind}: {name}]" if name else f"[{kind}]"

@@ -1,4 +1,4 @@
-"""Starts the Slack adapter as a process; holds no rule of its own."""
+"""Runs the Slack adapter as a process; checks first that its settings are complete."""
 
 from typing import Final
 
@@ -20,9 +20,9 @@ MISSING: Final = (
 
 
 def main(settings: Settings, slack: SlackSettings) -> int:
-    """Runs the adapter until it is told to stop; returns the exit code."""
-    has_way_in = slack.app_token is not None or slack.signing_secret is not None
-    if not has_way_in or (slack.bot_token is None and not slack.with_oauth):
+    """Runs the adapter until a signal stops it; returns the exit code."""
+    can_listen = slack.app_token is not None or slack.signing_secret is not None
+    if not can_listen or (slack.bot_token is None and not slack.with_oauth):
         lifecycle.say(MISSING)
         return CANNOT_RUN
     if wrong := misplaced(slack):
@@ -30,7 +30,7 @@ def main(settings: Settings, slack: SlackSettings) -> int:
         return CANNOT_RUN
     url = slack.installations_url
     where = url.get_secret_value() if url else f"sqlite:///{settings.home / 'slack.sqlite3'}"
-    if slack.with_oauth and (fault := _fault_of_database(where)):
+    if slack.with_oauth and (fault := _database_fault(where)):
         lifecycle.say(f"SLACK_INSTALLATIONS_URL cannot be used: {fault}")
         return CANNOT_RUN
 
@@ -40,8 +40,8 @@ def main(settings: Settings, slack: SlackSettings) -> int:
     return run_adapter(settings, "slack", make)
 
 
-def _fault_of_database(url: str) -> str:
-    """Why no database can be opened by this URL; empty if nothing is known. Opens none."""
+def _database_fault(url: str) -> str:
+    """What is wrong with a database URL, without connecting; empty if nothing is."""
     try:
         sa.create_engine(url)
     except sa.exc.ArgumentError:

@@ -1,6 +1,6 @@
-"""The settings of the Slack adapter, from environment variables or `.env`, read once at its start.
+"""Settings of the Slack adapter, read once at its start from environment variables or `.env`.
 
-It must never show a token: those are secrets, and nothing here is logged.
+Nothing here is logged, because it holds tokens.
 """
 
 import re
@@ -10,7 +10,6 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from bots.slack.thread_participants import FollowUp
 from shared.setting_kinds import (
     AnyCase,
     FromEnvironment,
@@ -24,11 +23,14 @@ from shared.setting_kinds import (
 DEFAULT_API_URL: Final = "https://slack.com/api/"
 
 DIRECT: Final = "dm"
-"""In SLACK_CHANNELS: direct messages."""
+"""The name of direct messages in SLACK_CHANNELS."""
+
+FollowUp = Literal["always", "asker", "mention"]
+"""Whose messages in a thread are for the bot without a mention."""
 
 
 def _ids(letters: str, whose: str, how: str) -> Callable[[str], str]:
-    """A list of Slack's ids. One that is not an id would admit, or refuse, nobody."""
+    """Checks a list of Slack's ids: an entry that is not an id would match nobody."""
     one = re.compile(rf"[{letters}][A-Z0-9]+")
 
     def checked(text: str) -> str:
@@ -53,17 +55,17 @@ Channels = Annotated[
 ]
 
 
-def _voices(voices: dict[str, "ChannelSettings"]) -> dict[str, "ChannelSettings"]:
-    for channel in voices:
+def _by_id(channels: dict[str, "ChannelSettings"]) -> dict[str, "ChannelSettings"]:
+    for channel in channels:
         if channel != DIRECT and re.fullmatch(r"[CGD][A-Z0-9]+", channel) is None:
             raise ValueError(
                 'a name in it is not the id of a channel: write ids like C0123ABCD, or "dm"'
             )
-    return voices
+    return channels
 
 
 class ChannelSettings(BaseModel):
-    """What is special about one channel."""
+    """The persona and the model of one channel; None means the default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,7 +77,7 @@ class SlackSettings(FromEnvironment):
     """Every setting of `threadwax slack`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(
-        # The prefix keeps fields' own names, HOST or TOKEN, from being looked for as variables.
+        # Without a prefix, a variable HOST or TOKEN would be read as well.
         env_prefix="SLACK_",
         populate_by_name=True,
     )
@@ -91,26 +93,27 @@ class SlackSettings(FromEnvironment):
     signing_secret: Secret | None = Field(
         None,
         alias="SLACK_SIGNING_SECRET",
-        description="Without an app-level token: Slack's events come over HTTP, signed with this.",
+        description="Without an app-level token, Slack sends its events over HTTP and signs them "
+        "with this secret.",
     )
     api_url: WebAddress = Field(
         DEFAULT_API_URL, alias="SLACK_API_URL", description="The base URL of Slack's Web API."
     )
     host: Host = Field(
-        "127.0.0.1", alias="SLACK_HTTP_HOST", description="Where Slack's HTTP events are heard."
+        "127.0.0.1", alias="SLACK_HTTP_HOST", description="The address to listen on for them."
     )
     port: int = Field(
         3000,
         alias="SLACK_HTTP_PORT",
         ge=0,
         le=65535,
-        description="The port for them; 0 takes a free one. The path is /slack/events.",
+        description="The port to listen on; 0 takes a free one. The path is /slack/events.",
     )
     client_id: str | None = Field(
         None,
         alias="SLACK_CLIENT_ID",
-        description="With the secret below, in HTTP mode: several workspaces install the app at "
-        "/slack/install, and no bot token is needed.",
+        description="In HTTP mode, with the secret below: several workspaces can install the app "
+        "at /slack/install, and no bot token is needed.",
     )
     client_secret: Secret | None = Field(
         None, alias="SLACK_CLIENT_SECRET", description="The OAuth secret of the Slack app."
@@ -118,32 +121,34 @@ class SlackSettings(FromEnvironment):
     installations_url: SecretStr | None = Field(
         None,
         alias="SLACK_INSTALLATIONS_URL",
-        description="The database of those installations, as SQLAlchemy writes it; by default "
-        "SQLite under the data folder.",
+        description="The database of those installations, as a SQLAlchemy URL; by default SQLite "
+        "in the data folder.",
     )
     config_token: Secret | None = Field(
         None,
         alias="SLACK_CONFIG_TOKEN",
-        description="An app configuration token (xoxe.xoxp-...): `doctor slack` then checks the "
-        "event subscriptions, too. The adapter does not need it.",
+        description="An app configuration token (xoxe.xoxp-...), with which `doctor slack` also "
+        "checks the event subscriptions. The adapter does not need it.",
     )
     allow_users: People = Field(
         "",
         alias="SLACK_ALLOW_USERS",
-        description="Only these user ids are answered in Slack. Without it every full member is; "
-        "it must not be empty.",
+        description="Only these users are answered, by id. If it is not set, every full member of "
+        "the workspace is. It must not be empty.",
     )
     deny_users: People = Field(
-        "", alias="SLACK_DENY_USERS", description="These user ids are not answered in Slack."
+        "", alias="SLACK_DENY_USERS", description="These users are not answered, by id."
     )
     allow_channels: Channels = Field(
         "",
         alias="SLACK_ALLOW_CHANNELS",
-        description="The bot answers in these channel ids only, and in direct messages. Without it "
-        "it answers wherever it is invited; it must not be empty.",
+        description="The bot answers only in these channels, by id, and in direct messages. If it "
+        "is not set, the bot answers wherever it is invited. It must not be empty.",
     )
     deny_channels: Channels = Field(
-        "", alias="SLACK_DENY_CHANNELS", description="The bot does not answer in these channel ids."
+        "",
+        alias="SLACK_DENY_CHANNELS",
+        description="The bot does not answer in these channels, by id.",
     )
     allow_external: bool = Field(
         default=False,
@@ -156,52 +161,55 @@ class SlackSettings(FromEnvironment):
     allow_bots: bool = Field(
         default=False,
         alias="SLACK_ALLOW_BOTS",
-        description="Whether other bots that mention this one are answered: two can talk forever.",
+        description="Whether other bots that mention this one are answered. Two bots may talk "
+        "to each other forever.",
     )
     follow_up: Annotated[FollowUp, AnyCase] = Field(
         "asker",
         alias="SLACK_FOLLOW_UP",
         description="Whose messages in a thread with the bot are for it without a mention: "
-        "everybody's (always), of those who asked it there (asker), nobody's (mention).",
+        "everybody's (always), only those of people who asked it there (asker), or nobody's "
+        "(mention).",
     )
     streaming: Annotated[Literal["auto", "native", "update", "off"], AnyCase] = Field(
         "auto",
         alias="SLACK_STREAMING",
-        description="How a growing answer shows: Slack's own streams (native), a message that is "
-        "edited (update), streams in direct messages and edits elsewhere (auto), or not at all.",
+        description="How a growing answer is shown: as Slack's own stream (native), as a message "
+        "that is edited (update), as a stream in direct messages and edits elsewhere (auto), or "
+        "not at all (off).",
     )
     new_message_after_s: float = Field(
         60.0,
         alias="SLACK_NEW_MESSAGE_AFTER_S",
         ge=0,
         allow_inf_nan=False,
-        description="An answer that has been growing for longer than this many seconds ends as a "
-        "new message, which notifies people as an edit does not; 0: never.",
+        description="An answer that has been growing for more than this many seconds ends as a "
+        "new message, because Slack does not notify anybody of an edit; 0: never.",
     )
     edit_asks_again: bool = Field(
         default=False,
         alias="SLACK_EDIT_ASKS_AGAIN",
-        description="Whether editing an answered question asks it anew.",
+        description="Whether editing an answered question asks it again.",
     )
     link_hosts: str = Field(
         "",
         alias="SLACK_LINK_HOSTS",
-        description="Hosts (and those below them) whose links stay clickable while an answer is "
-        "streamed; others that the user did not write are shown as https[:]//...",
+        description="Hosts whose links, and those of their subdomains, stay clickable while an "
+        "answer is streamed. Other links that the user did not write are shown as https[:]//...",
     )
     channels: Annotated[
-        dict[str, ChannelSettings], NoDecode, BeforeValidator(from_json), AfterValidator(_voices)
+        dict[str, ChannelSettings], NoDecode, BeforeValidator(from_json), AfterValidator(_by_id)
     ] = Field(
         {},
         alias="SLACK_CHANNELS",
-        description="Persona and model by channel id (dm: direct messages), as JSON: "
+        description="Persona and model of a channel, by its id (dm: direct messages), as JSON: "
         '{"C0123": {"persona": "You are terse.", "model": "gpt-x"}}',
     )
     suggestions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(from_json)] = Field(
         (),
         max_length=4,
         alias="SLACK_SUGGESTIONS",
-        description="Up to 4 prompts that an opened direct message suggests, as JSON.",
+        description="Up to 4 prompts to suggest when somebody opens a direct message, as JSON.",
     )
 
     @property
@@ -211,15 +219,15 @@ class SlackSettings(FromEnvironment):
 
     @property
     def with_oauth(self) -> bool:
-        """Whether several workspaces install the app themselves."""
+        """Whether workspaces install the app by themselves."""
         return self.over_http and self.client_id is not None and self.client_secret is not None
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody began to set the adapter up: then it says what else it needs."""
+        """Whether somebody began to set up the adapter, which then says what else it needs."""
         return any((self.bot_token, self.app_token, self.signing_secret, self.client_id))
 
 
 def listed(text: str) -> frozenset[str]:
-    """The entries of a setting that is a list."""
+    """The entries of a list of ids."""
     return frozenset(entries(text))

@@ -1,8 +1,8 @@
-"""Socket Mode: several connections at once, watched.
+"""Socket Mode: several connections at once, with a watchdog.
 
-"Connected" is not "receiving": a connection that answers no pings, that the SDK does not bring
-back, or that stays silent while another one hears, is replaced; the new one is open before the old
-one is closed. It must never acknowledge anything itself.
+"Connected" does not mean "receiving". The watchdog replaces a connection that answers no pings,
+that the SDK does not restore, or that stays silent while another one receives. It opens the new
+connection before it closes the old one, and must never acknowledge anything itself.
 """
 
 import asyncio
@@ -22,26 +22,27 @@ from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bots.adapter import Misconfigured
-from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, quiet_logger, wait_of
-from bots.slack.deliveries import FOR_GOOD, Arrivals, line_of
+from bots.slack.api import quiet_logger
+from bots.slack.deliveries import PERMANENT, Deliveries, line_of
+from bots.slack.errors import CALL_ERRORS, RETRY_S, code_of, wait_of
 from shared.log import logger
 
 CONNECTIONS: Final = 2
-"""While Slack refreshes one, the other hears; up to 10 are allowed."""
+"""While Slack refreshes one, the other receives. Slack allows 10."""
 
 PING_S: Final = 5.0
 DEAD_S: Final = 20.0
-"""Four pings without an answer, as the SDK counts; it does not always act on it."""
+"""Four pings without an answer, which is the SDK's own limit; the SDK does not always act on it."""
 
 SILENT_EVENTS: Final = 25
-"""Each event goes to one connection at random: that another one hears so many in a row while this
-one hears none has a chance of 1 to 2^25."""
+"""Slack sends each event to a random connection. With two connections, the chance that one of them
+gets 25 events in a row is 1 in 2^25."""
 
 QUIET_S: Final = 600.0
-"""When nothing at all comes, the connections are made anew, one after the other: cheap, and the
-only way to find out."""
+"""If nothing is received for this long, the connections are replaced one after the other: no other
+check can tell whether they still receive."""
 
-LOOK_EVERY_S: Final = 1.0
+CHECK_EVERY_S: Final = 1.0
 _WRONG_TOKEN: Final = frozenset(
     {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "not_allowed_token_type",
      "missing_scope"}
@@ -49,70 +50,70 @@ _WRONG_TOKEN: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long the watchdog waits; tests are quicker."""
+class WatchdogLimits:
+    """When the watchdog replaces a connection."""
 
     ping_s: float = PING_S
     dead_s: float = DEAD_S
     silent_events: int = SILENT_EVENTS
     quiet_s: float = QUIET_S
-    look_every_s: float = LOOK_EVERY_S
+    check_every_s: float = CHECK_EVERY_S
 
 
 class _Handler(AsyncSocketModeHandler):
-    """Bolt's handler, with every delivery in its person's queue."""
+    """Bolt's handler, which passes every delivery to its person's queue."""
 
-    def __init__(self, app: AsyncApp, arrivals: Arrivals, token: str, ping_s: float) -> None:
+    def __init__(self, app: AsyncApp, deliveries: Deliveries, token: str, ping_s: float) -> None:
         super().__init__(app, token, logger=quiet_logger(), ping_interval=ping_s)
-        self._arrivals = arrivals
+        self._deliveries = deliveries
 
     async def handle(self, client: AsyncBaseSocketModeClient, req: SocketModeRequest) -> None:
-        """Has a delivery handled, and acknowledges it unless it is to come again."""
+        """Handles a delivery, and acknowledges it unless Slack should send it again."""
         started = time.time()
         try:
             request = AsyncBoltRequest(
                 mode="socket_mode", body=req.payload, headers=build_headers(req)
             )
-        except FOR_GOOD as error:
+        except PERMANENT as error:
             logger().error("ignored: Bolt cannot read it", why=line_of(error))
             response = BoltResponse(status=200)
         else:
-            response = await self._arrivals.dispatch(request)
+            response = await self._deliveries.dispatch(request)
         await send_async_response(client, req, response, started)
 
 
-class _Line:
-    """One connection and what was heard on it."""
+class _Connection:
+    """One connection, and when it received something."""
 
     def __init__(self, handler: AsyncSocketModeHandler, now: float) -> None:
         self.handler = handler
         self.since = now
         self.alive = now
-        self.heard = now
-        self.others_heard = 0
+        self.received = now
+        self.others_received = 0
 
 
-class Lines:
+class SocketMode:
     """The connections of one app."""
 
     def __init__(
         self,
         app: AsyncApp,
-        arrivals: Arrivals,
+        deliveries: Deliveries,
         app_token: str,
         now: Callable[[], float],
-        patience: Patience,
+        limits: WatchdogLimits,
     ) -> None:
         self._app = app
-        self._arrivals = arrivals
+        self._deliveries = deliveries
         self._token = app_token
         self._now = now
-        self._patience = patience
-        self._lines: list[_Line] = []
+        self._limits = limits
+        self._connections: list[_Connection] = []
         self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Connects; goes on trying while Slack does not answer.
+        """Connects; tries again until Slack answers.
 
         Raises:
             Misconfigured: Slack refuses the app-level token.
@@ -127,66 +128,66 @@ class Lines:
                         f"Slack refuses SLACK_APP_TOKEN ({code_of(error)}): make an app-level "
                         "token with connections:write, or ask `threadwax doctor slack`"
                     ) from error
-                await asyncio.sleep(wait_of(error) or AGAIN_S)
+                await asyncio.sleep(wait_of(error) or RETRY_S)
             except CALL_ERRORS:
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_S)
         for _ in range(CONNECTIONS):
-            self._lines.append(await self._new())
+            self._connections.append(await self._new())
 
-    async def _new(self) -> _Line:
-        handler = _Handler(self._app, self._arrivals, self._token, self._patience.ping_s)
-        line = _Line(handler, self._now())
+    async def _new(self) -> _Connection:
+        handler = _Handler(self._app, self._deliveries, self._token, self._limits.ping_s)
+        connection = _Connection(handler, self._now())
 
-        async def hear(message: Any) -> None:
+        async def receive(message: Any) -> None:
             del message
-            line.heard = self._now()
-            for other in self._lines:
-                other.others_heard = 0 if other is line else other.others_heard + 1
+            connection.received = self._now()
+            for other in self._connections:
+                other.others_received = 0 if other is connection else other.others_received + 1
 
-        handler.client.on_message_listeners.append(hear)
+        handler.client.on_message_listeners.append(receive)
         await handler.connect_async()  # type: ignore[no-untyped-call]
-        line.since = line.alive = line.heard = self._now()
-        return line
+        connection.since = connection.alive = connection.received = self._now()
+        return connection
 
     async def watch(self) -> None:
-        """Replaces what is deaf, for ever."""
+        """Replaces connections that no longer receive, until it is cancelled."""
         while True:
-            await asyncio.sleep(self._patience.look_every_s)
-            for number, line in enumerate(tuple(self._lines)):
-                why = await self._complaint(line)
+            await asyncio.sleep(self._limits.check_every_s)
+            for number, connection in enumerate(tuple(self._connections)):
+                why = await self._fault(connection)
                 if why is None:
                     continue
                 logger().warning("slack connection replaced", number=number, why=why)
                 new = await self._new()
-                self._lines[number] = new
-                self._end(line)
+                self._connections[number] = new
+                self._end(connection)
 
-    async def _complaint(self, line: _Line) -> str | None:
-        patience, now, client = self._patience, self._now(), line.handler.client
+    async def _fault(self, connection: _Connection) -> str | None:
+        limits, now, client = self._limits, self._now(), connection.handler.client
         if await client.is_connected():
-            line.alive = now
-        if now - line.alive > patience.dead_s:
+            connection.alive = now
+        if now - connection.alive > limits.dead_s:
             return "not connected"
-        if line.others_heard >= patience.silent_events:
-            return "silent while another one hears"
-        newest = max(other.heard for other in self._lines)
-        if now - max(newest, line.since) > patience.quiet_s:
-            return "nothing heard for long"
+        if connection.others_received >= limits.silent_events:
+            return "silent while another one receives"
+        newest = max(other.received for other in self._connections)
+        if now - max(newest, connection.since) > limits.quiet_s:
+            return "nothing received for too long"
         return None
 
-    def _end(self, line: _Line) -> None:
-        task = asyncio.create_task(line.handler.close_async())  # type: ignore[no-untyped-call]
+    def _end(self, connection: _Connection) -> None:
+        task = asyncio.create_task(connection.handler.close_async())  # type: ignore[no-untyped-call]
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     def connected(self) -> int:
-        """How many connections are open now."""
-        sessions = (line.handler.client.current_session for line in self._lines)
+        """The number of open connections."""
+        sessions = (connection.handler.client.current_session for connection in self._connections)
         return sum(1 for session in sessions if session is not None and not session.closed)
 
     async def close(self) -> None:
-        """Hears nothing any more."""
-        for line in self._lines:
-            self._end(line)
+        """Closes all connections."""
+        for connection in self._connections:
+            self._end(connection)
         if self._closing:
-            await asyncio.wait(self._closing, timeout=AGAIN_S)
+            await asyncio.wait(self._closing, timeout=RETRY_S)

@@ -1,28 +1,27 @@
-"""Who speaks to the bot in a thread. Pure: no I/O.
+"""Who talks to the bot in a thread. Pure: no I/O.
 
-It must never differ between what is answered and what is quoted: both ask here.
+What is answered and what is quoted must never differ in this, so both use these rules.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from bots.slack.markup import mentioned
-from bots.slack.metadata import note_of
+from bots.slack.metadata import read_metadata
 from bots.slack.payloads import text
-
-FollowUp = Literal["always", "asker", "mention"]
+from bots.slack.settings import FollowUp
 
 
 def asker_of(message: Mapping[str, Any], bot: str) -> str:
-    """Who asked the bot by this message, or is answered by it; empty where nobody is."""
+    """Who asks the bot in this message, or is answered by it; empty if nobody."""
     if bot in mentioned(text(message, "text")):
         return text(message, "user")
-    note = note_of(message, bot)
-    return note.asker if note is not None else ""
+    metadata = read_metadata(message, bot)
+    return metadata.asker if metadata is not None else ""
 
 
 def is_follow_up(words: str, user: str, askers: Collection[str], follow_up: FollowUp) -> bool:
-    """Whether a thread's message without a mention is for the bot, which `askers` asked there."""
+    """Whether a message without a mention is for the bot, in a thread where `askers` asked it."""
     if words.startswith("<@") or follow_up == "mention":
-        return False  # the first speaks to somebody else
+        return False  # it begins with somebody else's name
     return bool(askers) if follow_up == "always" else user in askers

@@ -7,63 +7,70 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bots.slack.api import CALL_ERRORS, code_of
-from bots.slack.context import Desk
-from bots.slack.events import Said
-from bots.slack.quotes import mentions_in, quoted, quotes_of
+from bots.slack.directory import Directory
+from bots.slack.errors import CALL_ERRORS, reason_of
+from bots.slack.events import Message
+from bots.slack.origin import Origin
+from bots.slack.quotes import mentions_in, quotable, quotes_of
 from bots.slack.rich_message import linked_channels
-from bots.slack.workspaces import Team
+from bots.slack.settings import FollowUp
 from shared.log import logger
 from shared.messages import Place, Quote
 
-CONTEXT_S: Final = 1.2
-"""For what others said: Slack wants its acknowledgement within 3 s, the publish takes up to 2."""
+THREAD_S: Final = 1.2
+"""Slack wants its acknowledgement within 3 s, of which storing the question may take 2 s."""
 
 LINKED: Final = 5
 """Channels of linked messages to look up for one question."""
 
 
-async def context_of(
-    desk: Desk, team: Team, said: Said, place: Place
-) -> tuple[tuple[Quote, ...], dict[str, str]]:
-    """What others said in the thread, and the names of whom the question mentions."""
-    names: dict[str, str] = {}
-    try:
-        async with asyncio.timeout(CONTEXT_S):
-            mine = " ".join((said.text, *(one.text for one in said.enclosed)))
-            names = await desk.lookup.names(team, mine)
-            if not said.in_thread or place.audience == "direct":
-                return (), names
-            thread = await desk.lookup.thread(team, said.channel, said.root)
-            found = quoted(
-                thread, asker=said.user, bot=team.bot_user, before=said.ts,
-                follow_up=desk.settings.follow_up,
-                readable=await _readable(desk, team, said, thread),
-            )  # fmt: skip
-            named = await desk.lookup.names(team, mentions_in(found))
-            return quotes_of(found, {**named, team.bot_user: "bot"}), names
-    except (*CALL_ERRORS, TimeoutError) as error:
-        why = code_of(error) or type(error).__name__
-        logger().warning("asked without the thread", prompt=said.id, why=why)
-        return (), names
+class ThreadReader:
+    """Reads threads by the same rule of who talks to the bot as the messages are answered."""
 
+    def __init__(self, directory: Directory, follow_up: FollowUp) -> None:
+        self._directory = directory
+        self._follow_up = follow_up
 
-async def _readable(
-    desk: Desk, team: Team, said: Said, thread: list[Mapping[str, Any]]
-) -> set[str]:
-    """The channels whose linked messages the asker may read, of those linked in a thread.
+    async def read(
+        self, origin: Origin, message: Message, place: Place
+    ) -> tuple[tuple[Quote, ...], dict[str, str]]:
+        """What others wrote in the thread, and the names that the question needs."""
+        workspace = origin.workspace
+        names: dict[str, str] = {}
+        try:
+            async with asyncio.timeout(THREAD_S):
+                own = " ".join((message.text, *(one.text for one in message.enclosed)))
+                names = await self._directory.names(workspace, own)
+                if not message.in_thread or place.audience == "direct":
+                    return (), names
+                thread = await self._directory.thread(origin)
+                found = quotable(
+                    thread, asker=message.user, bot=workspace.bot_user, before=message.ts,
+                    follow_up=self._follow_up, readable=await self._readable(origin, thread),
+                )  # fmt: skip
+                quoted_names = await self._directory.names(workspace, mentions_in(found))
+                return quotes_of(found, {**quoted_names, workspace.bot_user: "bot"}), names
+        except (*CALL_ERRORS, TimeoutError) as error:
+            logger().warning("asked without the thread", prompt=message.id, why=reason_of(error))
+            return (), names
 
-    Slack previews a linked message for us if the bot is a member there. The asker may be none.
-    """
-    readable = {said.channel}
-    linked = sorted(linked_channels(thread) - readable)[:LINKED]
-    try:
-        if not linked or (await desk.lookup.person(team, said.user)).reads_own_channels_only:
-            return readable
-        for channel in linked:
-            seen = await desk.lookup.channel(team, channel)
-            if seen.public and not seen.sharing:
-                readable.add(channel)
-    except CALL_ERRORS as error:
-        logger().debug("links not looked up", why=code_of(error) or type(error).__name__)
-    return readable
+    async def _readable(self, origin: Origin, thread: list[Mapping[str, Any]]) -> set[str]:
+        """The channels that the asker can read, of those whose messages are linked in a thread.
+
+        Slack shows the bot a preview if the bot is a member there, even if the asker is not.
+        """
+        readable = {origin.channel}
+        linked = sorted(linked_channels(thread) - readable)[:LINKED]
+        try:
+            if not linked:
+                return readable
+            asker = await self._directory.person(origin.workspace, origin.user)
+            if asker.reads_own_channels_only:
+                return readable
+            for channel in linked:
+                info = await self._directory.channel(origin.workspace, channel)
+                if info.public and not info.sharing:
+                    readable.add(channel)
+        except CALL_ERRORS as error:
+            logger().debug("links not looked up", why=reason_of(error))
+        return readable

@@ -1,6 +1,6 @@
-"""Recognizes misplaced tokens by their prefixes. Pure: it must never show a token.
+"""Recognizes tokens in the wrong setting by their prefixes. Pure: it must never show a token.
 
-A token with an unknown prefix counts as right, because emulators make their own.
+A token with an unknown prefix counts as right, because emulators invent their own.
 """
 
 from typing import Final
@@ -16,12 +16,12 @@ _KINDS: Final = {
 """https://docs.slack.dev/authentication/tokens"""
 
 SWAPPED: Final = (
-    "SLACK_BOT_TOKEN holds the app-level token, and SLACK_APP_TOKEN the bot token: swap the two"
+    "SLACK_BOT_TOKEN holds the app-level token, and SLACK_APP_TOKEN the bot token: swap them"
 )
 
 
 def misplaced(settings: SlackSettings) -> list[str]:
-    """What is wrong with the tokens, and what to do, in words; empty if they may be right."""
+    """What is wrong with the tokens, and what to do about it; empty if they may be right."""
     bot = _kind(settings.bot_token, "xoxb-")
     app = _kind(settings.app_token, "xapp-")
     if (bot, app) == ("xapp-", "xoxb-"):
@@ -35,6 +35,6 @@ def misplaced(settings: SlackSettings) -> list[str]:
 
 
 def _kind(token: SecretStr | None, right: str) -> str:
-    """How a token begins that belongs elsewhere; empty where it may be right."""
+    """The prefix of a token that belongs elsewhere; empty if the token may be right."""
     shown = token.get_secret_value() if token else ""
     return next((kind for kind in _KINDS if kind != right and shown.startswith(kind)), "")

@@ -1,4 +1,4 @@
-"""Which workspace's token speaks: one for all, or one for each that installed the app.
+"""The workspaces that the adapter serves: one for a bot token, or each one that installed the app.
 
 It must never use one workspace's token for another.
 """
@@ -15,42 +15,43 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.adapter import Misconfigured
 from bots.platform import Gone, Later
-from bots.slack.api import AGAIN_S, CALL_ERRORS, client_of, code_of, post_error, wait_of
+from bots.slack.api import client_of
+from bots.slack.errors import CALL_ERRORS, RETRY_S, WRONG_TOKEN, code_of, post_error, wait_of
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.recent import FreshMap
 
-KNOWN_FOR_S: Final = 600.0
-"""A workspace that installs again brings another token; one that leaves is forgotten at once."""
+REMEMBERED_FOR_S: Final = 600.0
+"""A workspace that installs the app again has a new token; one that removes it is forgotten at
+once."""
 
-KNOWN: Final = 2_000
-"""Workspaces whose client is kept, of all that installed the app."""
-
-_WRONG_TOKEN: Final = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked"})
+REMEMBERED: Final = 2_000
+"""Workspaces whose clients are kept."""
 
 
 class Installations(Protocol):
-    """Where the workspaces' tokens are kept; every call may block for the database."""
+    """The stored tokens of the workspaces; every call may wait for the database."""
 
     async def token(self, team: str, enterprise: str | None = None) -> str | None:
-        """The bot token of a workspace; None where it is not installed."""
+        """The bot token of a workspace; None if it has not installed the app."""
 
     async def forget(self, team: str, enterprise: str | None = None) -> None:
-        """Removes a workspace that removed the app."""
+        """Deletes the tokens of a workspace."""
 
 
-class Team:
+class Workspace:
     """One workspace: its client, and who the bot is there."""
 
     def __init__(self, client: AsyncWebClient, who: dict[str, Any]) -> None:
+        """`who` is the response to `auth.test`."""
         self.client = client
         self.id = str(who.get("team_id") or "")
         self.bot_user = str(who.get("user_id") or "")
         self.bot_id = str(who.get("bot_id") or "")
 
 
-class Teams(AsyncAuthorize):
-    """The workspaces that this process serves; also how Bolt learns whose event it has."""
+class Workspaces(AsyncAuthorize):
+    """Finds the workspace of an event, for us and for Bolt."""
 
     def __init__(
         self,
@@ -66,11 +67,11 @@ class Teams(AsyncAuthorize):
         self._session = session
         self._token = token
         self._installations = installations
-        self._known: FreshMap[Team] = FreshMap(now, keep=KNOWN, seconds=KNOWN_FOR_S)
-        self._only: Team | None = None
+        self._known: FreshMap[Workspace] = FreshMap(now, keep=REMEMBERED, seconds=REMEMBERED_FOR_S)
+        self._only: Workspace | None = None
 
-    async def first(self) -> Team:
-        """The one workspace of the bot token, asked for until Slack answers.
+    async def first(self) -> Workspace:
+        """The workspace of the bot token; asks until Slack answers.
 
         Raises:
             Misconfigured: Slack refuses the token.
@@ -78,24 +79,24 @@ class Teams(AsyncAuthorize):
         while self._only is None:
             client = client_of(self._token, self._api_url, self._session)
             try:
-                self._only = Team(client, dict((await client.auth_test()).data))  # type: ignore[arg-type]
+                self._only = Workspace(client, dict((await client.auth_test()).data))  # type: ignore[arg-type]
             except SlackApiError as error:
-                if code_of(error) in _WRONG_TOKEN:
+                if code_of(error) in WRONG_TOKEN:
                     raise Misconfigured(
                         f"Slack refuses SLACK_BOT_TOKEN ({code_of(error)}): copy it again from "
                         "OAuth & Permissions of your app, or ask `threadwax doctor slack`"
                     ) from error
-                await asyncio.sleep(wait_of(error) or AGAIN_S)
+                await asyncio.sleep(wait_of(error) or RETRY_S)
             except CALL_ERRORS as error:
                 logger().warning("waiting for slack", error=type(error).__name__)
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_S)
         return self._only
 
-    async def of(self, team: str, enterprise: str | None = None) -> Team:
-        """A workspace.
+    async def of(self, team: str, enterprise: str | None = None) -> Workspace:
+        """The workspace with this id.
 
         Raises:
-            Gone: it does not have the app (any more).
+            Gone: it does not have the app, or no longer has it.
             PostError: Slack does not answer.
         """
         if self._installations is None:
@@ -105,19 +106,19 @@ class Teams(AsyncAuthorize):
         try:
             token = await self._installations.token(team, enterprise)
         except Unavailable as error:
-            raise Later(str(error), AGAIN_S) from error
+            raise Later(str(error), RETRY_S) from error
         if token is None:
             raise Gone("the app is not installed in that workspace")
         client = client_of(token, self._api_url, self._session)
         try:
-            found = Team(client, dict((await client.auth_test()).data))  # type: ignore[arg-type]
+            found = Workspace(client, dict((await client.auth_test()).data))  # type: ignore[arg-type]
         except CALL_ERRORS as error:
             raise post_error(error) from error
         self._known.put(found, team)
         return found
 
     async def forget(self, team: str, enterprise: str | None = None) -> None:
-        """The workspace removed the app."""
+        """Forgets a workspace that removed the app."""
         self._known.drop(team)
         if self._installations is not None:
             await self._installations.forget(team, enterprise)
@@ -125,15 +126,15 @@ class Teams(AsyncAuthorize):
     async def __call__(
         self, *, team_id: str | None, enterprise_id: str | None, **_: Any
     ) -> AuthorizeResult | None:
-        """Bolt's question: by which token this event may be answered."""
+        """Tells Bolt which token to use for an event."""
         try:
-            team = await self.of(team_id or "", enterprise_id)
+            workspace = await self.of(team_id or "", enterprise_id)
         except Gone:
             return None
         return AuthorizeResult(
             enterprise_id=enterprise_id,
             team_id=team_id,
-            bot_user_id=team.bot_user,
-            bot_id=team.bot_id,
-            bot_token=team.client.token,
+            bot_user_id=workspace.bot_user,
+            bot_id=workspace.bot_id,
+            bot_token=workspace.client.token,
         )

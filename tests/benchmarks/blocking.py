@@ -15,8 +15,8 @@ from typing import Any, Final
 from bots.discord.posting import SHAPE as DISCORD
 from bots.gateway.events import Refused, ask_of
 from bots.parts import Shape, first_part_of, parts_of
+from bots.slack.answer_blocks import SHAPE as SLACK
 from bots.slack.markup import defanged, escaped, fallback, hosts, mentioned, plain
-from bots.slack.preview import SHAPE as SLACK
 from bots.slack.rich_message import enclosed_in, words_of
 from bots.terminal.sanitizing import sanitized
 from dataflow.model.answer_text import ANSWER_LIMIT_CHARS

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from bots.slack.events import event_id
+from bots.slack.ids import event_id
 from tests.chaos.files import DATA
 from tests.chaos.plan import Act
 from tests.chaos.said import Said, Spot

@@ -1,4 +1,4 @@
-"""Answers as a person sees them in Slack: the port's methods, the real client, the fake Slack."""
+"""Answers as a person sees them: the port's methods, the real client and the fake Slack."""
 
 import asyncio
 import re
@@ -11,6 +11,7 @@ from bots.platform import Forbidden, Gone, Later, Part
 from bots.slack import api
 from bots.slack.answer_blocks import PART_CHARS
 from bots.slack.markup import escaped_length
+from bots.slack.origin import Origin
 from bots.split_text import split_text
 from shared.messages import AnyEvent, Outcome, Partial, Reply
 from tests.contract.worlds.slack import SlackWorld
@@ -32,12 +33,12 @@ async def show(world: SlackWorld, reply: Reply) -> list[str]:
 
 
 async def asked(world: SlackWorld, *, direct: bool = False, text: str = "question") -> AnyEvent:
-    """A question that was heard, and whose status line stands."""
+    """A question that was published, and whose status line is shown."""
     count = len(world.heard)
     send = world.slack.dm if direct else world.slack.mention
     send(text)
     await world.until_heard(count + 1)
-    await world.platform._status.settled()
+    await world.platform._working.settled()
     return world.heard[-1]
 
 
@@ -50,7 +51,7 @@ def seen(world: SlackWorld, ask: AnyEvent) -> list[str]:
 
 
 class Growing:
-    """Partials of one answer, each as if enough time had passed since the last one."""
+    """Partials of one answer, as if enough time had passed between them."""
 
     def __init__(self, world: SlackWorld, ask: AnyEvent) -> None:
         self.world, self.ask, self.sequence = world, ask, 0
@@ -58,18 +59,17 @@ class Growing:
     async def to(self, text: str, *, attempt: int = 1, soon: bool = False) -> None:
         self.sequence += 1
         ask, platform = self.ask, self.world.platform
-        assert platform._posting is not None
-        live = platform._posting._live.get(ask.id)
-        if live is not None and not soon:
-            live._next = 0.0
+        preview = platform._posting._previews.get(ask.id)
+        if preview is not None and not soon:
+            preview._next = 0.0
         await platform.show_partial(
             Partial(prompt_id=ask.id, user=ask.user, place=ask.place, address=ask.address,
                     text=text, attempt=attempt, sequence=self.sequence)
         )  # fmt: skip
 
 
-async def test_an_answer_stands_in_the_thread_with_its_buttons() -> None:
-    """The words are visible, the notification has words too, and the status line is gone."""
+async def test_an_answer_is_in_the_thread_with_its_buttons() -> None:
+    """The text is visible, the notification has a text, too, and the status line is gone."""
     async with SlackWorld() as world:
         ask = await asked(world)
         assert world.slack.status(*where(ask)) == "processing"
@@ -84,7 +84,7 @@ async def test_an_answer_stands_in_the_thread_with_its_buttons() -> None:
 
 
 async def test_a_failure_is_one_plain_notice_without_buttons() -> None:
-    """What cannot be repeated offers no Again."""
+    """A failure has no Again button."""
     async with SlackWorld() as world:
         ask = await asked(world)
         failed = answer(ask, "The model cannot be reached.").model_copy(
@@ -97,8 +97,8 @@ async def test_a_failure_is_one_plain_notice_without_buttons() -> None:
         await world.slack.until(lambda: not world.slack.status(*where(ask)))
 
 
-async def test_a_long_answer_comes_in_parts_and_loses_no_word() -> None:
-    """20,000 characters with code: every fence is closed in its part, buttons below the last."""
+async def test_a_long_answer_comes_in_parts_without_losing_text() -> None:
+    """Every part of 20,000 characters closes its code block, and the last one has the buttons."""
     text = "\n\n".join(
         f"Part {n}\n\n```python\n" + f"x = {n} < 3 & 4\n" * 60 + "```" for n in range(20)
     )
@@ -122,8 +122,8 @@ INJECTIONS = "<!channel> <!here> <!everyone> <!subteam^S1> <@UBOB> <@UBOB|x> <!d
 
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("growing", [True, False])
-async def test_a_models_words_notify_nobody(direct: bool, growing: bool) -> None:
-    """Not in posts, edits or streams, also when a token comes in two chunks; words stay as said."""
+async def test_a_models_text_notifies_nobody(direct: bool, growing: bool) -> None:
+    """Posts, edits and streams mention nobody, even if a token comes in two chunks."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
         if growing:
@@ -136,7 +136,7 @@ async def test_a_models_words_notify_nobody(direct: bool, growing: bool) -> None
 
 
 async def test_links_in_a_stream_are_defanged_unless_known() -> None:
-    """A preview would call whoever the model chose; the user's own and the setting's links stay."""
+    """A preview would call a host that the model chose; the user's and the setting's links stay."""
     text = (
         "See https://evil.example/?q=secret and [x](HTTP://evil.example/y), "
         "https://docs.good.example/a, https://mine.example/b ok"
@@ -159,7 +159,7 @@ async def test_links_in_a_stream_are_defanged_unless_known() -> None:
 
 
 async def test_a_direct_message_streams_natively() -> None:
-    """One message that grows by Slack's own stream and ends whole, with buttons and metadata."""
+    """One message grows as Slack's own stream and ends complete, with buttons and metadata."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         grow = Growing(world, ask)
@@ -178,7 +178,7 @@ async def test_a_direct_message_streams_natively() -> None:
 
 
 async def test_a_channel_sees_a_message_that_is_edited() -> None:
-    """It has a Stop button while it grows, not too often edited, and none when it is whole."""
+    """It has a Stop button while it grows and none at the end, and is not edited too often."""
     async with SlackWorld() as world:
         ask = await asked(world)
         grow = Growing(world, ask)
@@ -196,7 +196,7 @@ async def test_a_channel_sees_a_message_that_is_edited() -> None:
 
 
 async def test_a_long_growing_answer_shows_its_first_part_only() -> None:
-    """No limit is hit while it grows, and the parts that follow continue it."""
+    """It stays within the limit while it grows, and further parts continue it."""
     text = "word " * 3000
     async with SlackWorld() as world:
         for direct in (True, False):
@@ -209,7 +209,7 @@ async def test_a_long_growing_answer_shows_its_first_part_only() -> None:
 
 
 async def test_a_very_long_answer_ends_with_a_notice() -> None:
-    """Never more messages than the limit; the buttons are below the last one."""
+    """There are never more messages than the limit, and the last one has the buttons."""
     async with SlackWorld() as world:
         ask = await asked(world)
         await show(world, answer(ask, "word " * 30_000))
@@ -222,7 +222,7 @@ async def test_a_very_long_answer_ends_with_a_notice() -> None:
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_formula_that_grew_ends_as_code(direct: bool) -> None:
-    """Slack draws none. A stream shows it as it comes, and its message is edited at the end."""
+    """Slack does not render formulas. A stream shows them as they come and is edited at the end."""
     text = "So $a_1 = b_1$ holds. "
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
@@ -234,7 +234,7 @@ async def test_a_formula_that_grew_ends_as_code(direct: bool) -> None:
 
 
 async def test_an_escaped_stream_is_not_cut_inside_an_entity() -> None:
-    """What fits of a long text of signs that take five characters each."""
+    """A long text consists of characters that take five characters when escaped."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         await Growing(world, ask).to("&" * 5_000)
@@ -244,8 +244,8 @@ async def test_an_escaped_stream_is_not_cut_inside_an_entity() -> None:
 
 
 @pytest.mark.parametrize("code", ["unknown_method", "not_allowed"])
-async def test_without_native_streams_it_is_edited(code: str) -> None:
-    """The first refusal is enough: later answers do not try again."""
+async def test_without_native_streams_the_answer_is_edited(code: str) -> None:
+    """After the first refusal, later answers do not try a stream."""
     async with SlackWorld() as world:
         world.slack.always["chat.startStream"] = Fault("error", code=code)
         for _ in range(2):
@@ -259,8 +259,8 @@ async def test_without_native_streams_it_is_edited(code: str) -> None:
         assert [m for m, _ in world.slack.calls].count("chat.startStream") == 1
 
 
-async def test_an_expired_stream_goes_on_by_edits() -> None:
-    """Slack ends a stream after minutes: no second copy, and the answer is whole."""
+async def test_an_expired_stream_continues_as_edits() -> None:
+    """Slack ends a stream after some minutes: the answer is complete and appears once."""
     async with SlackWorld() as world:
         world.slack.streams_expire_s = 0.0
         ask = await asked(world, direct=True)
@@ -271,8 +271,8 @@ async def test_an_expired_stream_goes_on_by_edits() -> None:
         assert seen(world, ask) == ["One two three four five."]
 
 
-async def test_a_stream_that_its_reader_stopped_is_whole_at_the_end() -> None:
-    """Slack ended it; what the flow then replies stands there, once."""
+async def test_a_stream_that_its_reader_stopped_is_complete_at_the_end() -> None:
+    """Slack ended the stream, and the dataflow's reply is shown once."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         await Growing(world, ask).to("One two ")
@@ -284,8 +284,8 @@ async def test_a_stream_that_its_reader_stopped_is_whole_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("direct", [True, False])
-async def test_an_answer_that_began_anew_is_what_stands_there(direct: bool) -> None:
-    """The model failed half way and said something else: nothing of the first attempt stays."""
+async def test_an_answer_that_started_over_replaces_the_first_attempt(direct: bool) -> None:
+    """The model failed halfway and started over: nothing of the first attempt stays."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
         grow = Growing(world, ask)
@@ -297,7 +297,7 @@ async def test_an_answer_that_began_anew_is_what_stands_there(direct: bool) -> N
 
 @pytest.mark.parametrize("mode", ["off", "update", "native"])
 async def test_the_streaming_setting(mode: str) -> None:
-    """Off shows nothing before the end; update edits everywhere; native streams in rooms."""
+    """`off` shows nothing before the end, `update` edits everywhere, `native` always streams."""
     async with SlackWorld(SLACK_STREAMING=mode) as world:
         for direct in (True, False):
             ask = await asked(world, direct=direct)
@@ -315,8 +315,8 @@ async def test_the_streaming_setting(mode: str) -> None:
 
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("grown", [0, 1, 2])
-async def test_after_a_crash_the_answer_stands_there_once(direct: bool, grown: int) -> None:
-    """Killed before, after the first and after the second partial: found and completed, once."""
+async def test_after_a_crash_the_answer_is_shown_once(direct: bool, grown: int) -> None:
+    """Killed before or after the first or second partial, it is found and completed once."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
         grow = Growing(world, ask)
@@ -332,8 +332,8 @@ async def test_after_a_crash_the_answer_stands_there_once(direct: bool, grown: i
         assert await world.platform.find_posted(part) == receipt
 
 
-async def test_half_an_answer_is_never_found_as_whole() -> None:
-    """Killed after the stream ended, before its text was set right: it is completed, not kept."""
+async def test_half_an_answer_never_counts_as_posted() -> None:
+    """Killed after the end of the stream and before the final edit, it is completed."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         grow = Growing(world, ask)
@@ -350,7 +350,7 @@ async def test_half_an_answer_is_never_found_as_whole() -> None:
 
 
 async def test_every_part_is_found_by_its_own_key() -> None:
-    """Killed between two parts: the first is there, the second is not."""
+    """Killed between two parts, the first one is found and the second one is not."""
     async with SlackWorld() as world:
         ask = await asked(world)
         one, two, *_ = parts_of(answer(ask, "word " * 2000))
@@ -360,8 +360,8 @@ async def test_every_part_is_found_by_its_own_key() -> None:
         assert await world.platform.find_posted(two) is None
 
 
-async def test_slack_that_cannot_be_asked_is_asked_later() -> None:
-    """Not knowing is not the same as not being there."""
+async def test_a_search_that_slack_does_not_answer_is_repeated_later() -> None:
+    """An answer that cannot be searched for does not count as not posted."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.faults["conversations.replies"].append(Fault("limit", retry_after_s=7))
@@ -370,8 +370,8 @@ async def test_slack_that_cannot_be_asked_is_asked_later() -> None:
         assert later.value.wait_s == 7
 
 
-async def test_a_rate_limit_waits_as_told_and_drops_nothing() -> None:
-    """429 with Retry-After, for a post and for the end of a preview and of a stream."""
+async def test_a_rate_limit_is_waited_for_and_drops_nothing() -> None:
+    """A post and the end of a preview or a stream get 429 with Retry-After."""
     async with SlackWorld() as world:
         for direct, grown, method in (
             (False, False, "chat.postMessage"),
@@ -392,10 +392,10 @@ async def test_a_rate_limit_waits_as_told_and_drops_nothing() -> None:
 
 @pytest.mark.parametrize("fault", [Fault("status"), Fault("lost"), Fault("hang")])
 @pytest.mark.parametrize("method", ["chat.postMessage", "chat.update", "chat.stopStream"])
-async def test_a_call_without_an_answer_ends_in_one_message(
+async def test_a_call_without_a_response_ends_in_one_message(
     fault: Fault, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """500, a response that is lost, a call that hangs: looked for, then shown once."""
+    """After a 500, a lost response or a hanging call, the answer is searched for and shown once."""
     monkeypatch.setattr(api, "CALL_TIMEOUT_S", 0.5)
     async with SlackWorld() as world:
         ask = await asked(world, direct=method == "chat.stopStream")
@@ -415,7 +415,7 @@ async def test_a_call_without_an_answer_ends_in_one_message(
 
 @pytest.mark.parametrize("method", ["chat.postMessage", "chat.startStream"])
 async def test_a_preview_whose_response_is_lost_is_found(method: str) -> None:
-    """Its message stands somewhere: the answer completes it instead of standing beside it."""
+    """The answer completes the message that is in the thread, instead of adding another one."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=method == "chat.startStream")
         world.slack.faults[method].append(Fault("lost"))
@@ -428,7 +428,7 @@ async def test_a_preview_whose_response_is_lost_is_found(method: str) -> None:
 
 @pytest.mark.parametrize("code", ["message_not_found", "edit_window_closed", "msg_too_long"])
 async def test_a_preview_that_cannot_be_completed_is_replaced(code: str) -> None:
-    """Half an answer never stays beside the whole one."""
+    """Half an answer never stays next to the complete one."""
     async with SlackWorld() as world:
         ask = await asked(world)
         await Growing(world, ask).to("Half ")
@@ -438,7 +438,7 @@ async def test_a_preview_that_cannot_be_completed_is_replaced(code: str) -> None
 
 
 async def test_a_slack_without_markdown_blocks_gets_plain_text() -> None:
-    """Better without tables than not at all."""
+    """An answer without tables is better than none."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.faults["chat.postMessage"].append(Fault("error", code="invalid_blocks"))
@@ -454,8 +454,8 @@ async def test_a_slack_without_markdown_blocks_gets_plain_text() -> None:
         ("fatal_error", Later), ("service_unavailable", Later),
     ],
 )  # fmt: skip
-async def test_what_slack_refuses_says_what_to_do_next(code: str, kind: type[Exception]) -> None:
-    """Gone and Forbidden end it; what a person or time can mend is tried again."""
+async def test_a_refusal_decides_what_the_relay_does_next(code: str, kind: type[Exception]) -> None:
+    """Gone and Forbidden are final; whatever a person or time can fix is tried again."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.always["chat.postMessage"] = Fault("error", code=code)
@@ -464,8 +464,8 @@ async def test_what_slack_refuses_says_what_to_do_next(code: str, kind: type[Exc
 
 
 @pytest.mark.parametrize("grown", [True, False])
-async def test_a_withdrawn_answer_is_taken_away(grown: bool) -> None:
-    """Also one that a process before this one began; the status line goes, too."""
+async def test_a_withdrawn_answer_is_removed(grown: bool) -> None:
+    """Even if an earlier process began it; the status line is cleared, too."""
     async with SlackWorld() as world:
         for restarted in (False, True):
             ask = await asked(world)
@@ -481,7 +481,7 @@ async def test_a_withdrawn_answer_is_taken_away(grown: bool) -> None:
 
 
 async def test_the_status_falls_back_and_is_cleared_the_same_way() -> None:
-    """Where sessions are unknown the older line says "is thinking", and goes."""
+    """If there are no sessions, the older line says "is thinking" and is cleared."""
     slack = FakeSlack()
     slack.unknown = {"agents.sessions.setStatus"}
     async with SlackWorld(slack=slack) as world:
@@ -491,22 +491,21 @@ async def test_the_status_falls_back_and_is_cleared_the_same_way() -> None:
         await world.slack.until(lambda: not world.slack.status(*where(ask)))
 
 
-async def test_a_status_that_comes_late_is_not_left_behind() -> None:
-    """The answer is there before Slack took the status: it is cleared all the same."""
+async def test_a_status_that_is_set_late_does_not_stay() -> None:
+    """The answer is posted before Slack takes the status, which is cleared anyway."""
     async with SlackWorld() as world:
         world.slack.faults["agents.sessions.setStatus"] += [Fault("limit"), Fault("lost")]
         ask = await asked(world)
-        world.platform._status.begin(
-            await world.platform._teams.first(), *where(ask), "another-prompt"
-        )
+        origin = Origin.of(await world.platform._workspaces.first(), ask.address)
+        world.platform._working.begin(origin, "another-prompt")
         await show(world, answer(ask, "hello"))
-        world.platform._status.begin(await world.platform._teams.first(), *where(ask), ask.id)
-        await world.platform._status.settled()
+        world.platform._working.begin(origin, ask.id)
+        await world.platform._working.settled()
         assert world.slack.status(*where(ask)) == ""
 
 
 async def test_an_answer_to_a_slash_command_names_its_question() -> None:
-    """It has no thread; where the bot is no member, the asker gets it directly."""
+    """It has no thread; if the bot is not a member, the asker gets a direct message."""
     async with SlackWorld() as world:
         for member in (True, False):
             await world.slack.command("/ask", "how long?")
@@ -520,7 +519,7 @@ async def test_an_answer_to_a_slash_command_names_its_question() -> None:
             assert world.slack.thread(channel, None) == ["> how long?\nVery."]
             await world.restart()
             if await world.platform.find_posted(part) is None:
-                await world.platform.post(part)  # looks there before it posts
+                await world.platform.post(part)  # it searches that place first
             assert world.slack.thread(channel, None) == ["> how long?\nVery."]
 
 
@@ -535,7 +534,7 @@ async def answered(world: SlackWorld, *, direct: bool = False) -> tuple[AnyEvent
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_buttons_work_after_a_restart(direct: bool) -> None:
-    """Again asks anew in the same thread with each click; thumbs are the user's own events."""
+    """Each click on Again asks again in the same thread; a thumb is an event of its user."""
     async with SlackWorld() as world:
         ask, ts = await answered(world, direct=direct)
         channel, thread = where(ask)
@@ -557,7 +556,7 @@ async def test_buttons_work_after_a_restart(direct: bool) -> None:
 
 
 async def test_a_stop_button_stops_its_own_question() -> None:
-    """Below a growing answer, for the one who asked."""
+    """It is below a growing answer, for the person who asked."""
     async with SlackWorld() as world:
         ask = await asked(world)
         await Growing(world, ask).to("Half ")
@@ -571,7 +570,7 @@ async def test_a_stop_button_stops_its_own_question() -> None:
 
 
 async def test_only_the_asker_can_use_the_buttons() -> None:
-    """Somebody else hears why, once, and nothing is published."""
+    """Somebody else is told why, once, and nothing is published."""
     async with SlackWorld() as world:
         _, ts = await answered(world)
         for _ in range(2):
@@ -582,7 +581,7 @@ async def test_only_the_asker_can_use_the_buttons() -> None:
 
 
 async def test_a_thumb_as_a_reaction_is_a_rating() -> None:
-    """By the asker, on our answer, in any skin tone; other reactions and messages are nothing."""
+    """It counts from the asker, on our answer, in any skin tone; others are ignored."""
     async with SlackWorld() as world:
         ask, ts = await answered(world)
         await world.restart()
@@ -596,8 +595,8 @@ async def test_a_thumb_as_a_reaction_is_a_rating() -> None:
         assert len(world.heard) == 2
 
 
-async def test_an_unrated_click_is_told_to_the_person_who_clicked() -> None:
-    """The bus does not store it: no acknowledgement, which Slack shows as a warning."""
+async def test_a_click_that_cannot_be_stored_is_not_acknowledged() -> None:
+    """The click cannot be stored and is not acknowledged, which Slack shows as a warning."""
     async with SlackWorld() as world:
         _, ts = await answered(world)
         world.unavailable = 1
@@ -611,8 +610,8 @@ def outcomes() -> list[Outcome]:
 
 
 @pytest.mark.parametrize("outcome", outcomes())
-async def test_every_outcome_is_what_a_person_reads(outcome: Outcome) -> None:
-    """One text in one place, whatever became of the question."""
+async def test_every_outcome_is_shown(outcome: Outcome) -> None:
+    """Each outcome of a question is one text in one place."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         await Growing(world, ask).to("Some ")

@@ -1,11 +1,10 @@
-"""Places in Slack: each has one audience, and nothing is assumed that Slack does not say."""
+"""Places in Slack: each has one audience, and unknown readers are assumed."""
 
 import asyncio
 
 import pytest
 
-from bots.slack.access import NOT_EXTERNAL, NOT_GUESTS, NOT_HERE
-from bots.slack.context import ELSEWHERE
+from bots.slack.wording import ELSEWHERE, NOT_EXTERNAL, NOT_GUESTS, NOT_HERE
 from shared.messages import AnyEvent, Place
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
@@ -37,7 +36,7 @@ def spot(place: Place) -> tuple[str, str, str]:
 
 
 async def test_every_channel_is_a_space_of_its_own() -> None:
-    """Guests read one channel and not another, and Slack does not say which."""
+    """Guests can read one channel and not another, and Slack does not say which."""
     async with SlackWorld(SLACK_ALLOW_EXTERNAL=True) as world:
         found = {channel: await place_in(world, channel) for channel in ROOMS}
         assert [found[c].audience for c in ROOMS] == [
@@ -51,7 +50,7 @@ async def test_every_channel_is_a_space_of_its_own() -> None:
 
 
 async def test_a_direct_message_is_one_place_of_the_workspace() -> None:
-    """Its words are the person's own, wherever they were said; no call asks who reads it."""
+    """All direct messages of a person share it, and no call asks who reads them."""
     async with SlackWorld() as world:
         world.slack.dm("in private")
         await world.until_heard()
@@ -70,14 +69,14 @@ async def test_a_direct_message_is_one_place_of_the_workspace() -> None:
         {"is_shared": False, "pending_connected_team_ids": ["T2"]},
     ],
 )
-async def test_a_channel_that_is_shared_is_another_place_than_before(
+async def test_a_shared_channel_is_another_place_than_before(
     flags: dict[str, object],
 ) -> None:
-    """What was said before was not said to those who read it now."""
+    """The new readers did not read what was said before."""
     async with SlackWorld() as world:
         before = await place_in(world, ROOM)
         world.slack.share(ROOM, **flags)
-        await world.restart()  # what was believed for an hour is asked for again
+        await world.restart()  # the new process asks Slack again
         after = await place_in(world, ROOM)
         assert before.space != after.space
         assert await place_in(world, ROOM) == after.model_copy(
@@ -85,8 +84,8 @@ async def test_a_channel_that_is_shared_is_another_place_than_before(
         )
 
 
-async def test_another_company_more_is_another_audience() -> None:
-    """Slack names the workspaces that share a channel."""
+async def test_one_more_company_is_another_audience() -> None:
+    """Slack lists the workspaces that share a channel, and one more is another place."""
     async with SlackWorld() as world:
         before = await place_in(world, SHARED_ROOM)
         world.slack.share(SHARED_ROOM, shared_team_ids=[TEAM, "T2", "T3"])
@@ -94,20 +93,20 @@ async def test_another_company_more_is_another_audience() -> None:
         assert (await place_in(world, SHARED_ROOM)).space != before.space
 
 
-async def test_an_event_of_a_channel_that_was_just_shared_counts_at_once() -> None:
-    """Slack says with each message that another company reads the channel."""
+async def test_the_first_event_after_a_channel_was_shared_counts() -> None:
+    """Each message says whether another company reads the channel."""
     async with SlackWorld() as world:
         before = await place_in(world, ROOM)
         world.slack.share(ROOM, is_ext_shared=True)
         after = await place_in(world, ROOM)
         assert before.space != after.space
-        # A gesture carries no such sign, and still belongs to the same place.
+        # An interaction does not say so, but belongs to the same place.
         await world.slack.command("/ask", "and now?")
         assert world.heard[-1].place.space == after.space
 
 
-async def test_all_that_people_do_in_a_channel_names_one_place() -> None:
-    """Mentions alone, commands, buttons, reactions, Slack's Stop: also after a restart."""
+async def test_everything_in_a_channel_happens_in_one_place() -> None:
+    """Mentions, commands, buttons, reactions and Slack's Stop do, even after a restart."""
     async with SlackWorld() as world:
         for channel in (SECRET_ROOM, ORG_ROOM, PENDING_ROOM):
             world.heard.clear()
@@ -144,7 +143,7 @@ def part(ask: AnyEvent) -> object:
 
 
 async def test_a_channel_is_asked_about_once() -> None:
-    """Not for each message, and not for each kind of event."""
+    """One call serves all messages and all kinds of events."""
     async with SlackWorld() as world:
         for _ in range(5):
             await place_in(world, ROOM)
@@ -152,7 +151,7 @@ async def test_a_channel_is_asked_about_once() -> None:
 
 
 async def test_a_command_between_two_people_is_not_direct() -> None:
-    """The other one reads that conversation; the answer reaches its asker alone, and says so."""
+    """Somebody else reads that conversation; the answer reaches the asker alone, and says so."""
     async with SlackWorld() as world:
         channel = world.slack.between("UADA", "UBOB")
         told = await world.slack.command("/ask", "what does Bob earn?", channel=channel)
@@ -165,7 +164,7 @@ async def test_a_command_between_two_people_is_not_direct() -> None:
 
 
 async def test_a_command_in_the_bots_own_direct_message_is_direct() -> None:
-    """Slack says whose conversation it is."""
+    """Slack says whose conversation it is, so it counts as direct."""
     async with SlackWorld() as world:
         channel = world.slack.direct("UADA")
         told = await world.slack.command("/ask", "hello", channel=channel)
@@ -174,8 +173,8 @@ async def test_a_command_in_the_bots_own_direct_message_is_direct() -> None:
 
 
 @pytest.mark.parametrize("missing", ["im:read", "channels:read"])
-async def test_where_slack_does_not_say_nobody_is_assumed_to_be_alone(missing: str) -> None:
-    """Without the scope a command's channel is a place that shares nothing with any other."""
+async def test_if_slack_does_not_say_nobody_is_assumed_to_be_alone(missing: str) -> None:
+    """Without the scope, a command's channel is a place that shares nothing with any other."""
     slack = FakeSlack()
     slack.scopes = {"chat:write", "users:read", "im:read", "channels:read"} - {missing}
     async with SlackWorld(slack=slack) as world:
@@ -184,8 +183,8 @@ async def test_where_slack_does_not_say_nobody_is_assumed_to_be_alone(missing: s
         assert spot(world.heard[0].place) == (f"{TEAM}/{channel}/unknown", channel, "private")
 
 
-async def test_a_conversation_of_two_people_is_no_direct_message_for_the_access_lists() -> None:
-    """SLACK_ALLOW_CHANNELS lets direct messages with the bot through, and no others."""
+async def test_a_conversation_of_two_people_is_not_direct_for_the_access_lists() -> None:
+    """SLACK_ALLOW_CHANNELS admits direct messages to the bot, but no others."""
     async with SlackWorld(SLACK_ALLOW_CHANNELS=ROOM) as world:
         channel = world.slack.between("UADA", "UBOB")
         assert (await world.slack.command("/ask", "x", channel=channel)).response == {
@@ -196,7 +195,7 @@ async def test_a_conversation_of_two_people_is_no_direct_message_for_the_access_
 
 
 async def test_people_of_other_companies_are_still_refused() -> None:
-    """In shared channels and by direct message (Slack Connect); guests as well."""
+    """Slack Connect users and guests are refused in channels and in direct messages."""
     async with SlackWorld() as world:
         world.slack.mention("hello", user="UEXT", channel=SHARED_ROOM)
         world.slack.channels[world.slack.direct("UEXT")] |= {"is_ext_shared": True}
@@ -209,7 +208,7 @@ async def test_people_of_other_companies_are_still_refused() -> None:
 
 
 async def test_a_channel_that_cannot_be_looked_up_now_is_asked_about_later() -> None:
-    """An outage must not make a place where there is none."""
+    """An outage must not turn a channel into another place."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.5
         world.slack.faults["conversations.info"].append(Fault("status"))

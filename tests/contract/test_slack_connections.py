@@ -1,4 +1,4 @@
-"""Slack's ways in: Socket Mode with what goes wrong there, and events over HTTP."""
+"""How Slack's events arrive: over Socket Mode, with its failures, and over HTTP."""
 
 import asyncio
 import io
@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from slack_sdk.oauth.installation_store.models.installation import Installation
 
 from bots.adapter import Misconfigured
-from bots.slack.installations import STATE_S, States, Store
-from bots.slack.socket_mode import Patience
+from bots.slack.installations import STATE_S, InstallationStore, StateStore
+from bots.slack.socket_mode import WatchdogLimits
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.slack import BOT, ROOM, FakeSlack, Fault
@@ -28,8 +28,8 @@ HTTP: dict[str, Any] = {
 # --- Socket Mode ----------------------------------------------------------------------------------
 
 
-async def test_two_connections_and_each_event_on_one_of_them() -> None:
-    """All are acknowledged, whichever connection they come on, and ordered by their time stamp."""
+async def test_each_event_comes_on_one_of_two_connections() -> None:
+    """All events are acknowledged on the connection they come on, and ordered by time stamp."""
     async with SlackWorld() as world:
         assert len(world.slack.sockets.live) == 2
         sent = [world.slack.dm(f"n{n}") for n in range(10)]
@@ -40,7 +40,7 @@ async def test_two_connections_and_each_event_on_one_of_them() -> None:
 
 
 async def test_a_refreshed_connection_loses_nothing() -> None:
-    """Slack ends a connection: the other one hears meanwhile, and there are two again."""
+    """Slack ends a connection: the other one receives meanwhile, and then there are two again."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.5
         world.slack.sockets.retries_s = (0.1, 0.5, 2.0)
@@ -56,7 +56,7 @@ async def test_a_refreshed_connection_loses_nothing() -> None:
 
 
 async def test_a_connection_that_breaks_comes_back() -> None:
-    """Cut without a word, with a question just delivered on it: it comes again, once."""
+    """A question was just delivered on it, is delivered again, and is stored once."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.5
         world.slack.sockets.retries_s = (0.1, 0.5, 2.0)
@@ -70,11 +70,11 @@ async def test_a_connection_that_breaks_comes_back() -> None:
 
 
 @pytest.mark.parametrize("how", ["deaf", "mute"])
-async def test_a_deaf_connection_is_noticed_and_replaced(how: str) -> None:
-    """Deaf: no pings are answered. Mute: pings are, but no event comes while another one hears."""
+async def test_a_connection_that_does_not_receive_is_replaced(how: str) -> None:
+    """Deaf: it answers no pings. Mute: it answers pings, but only another one receives events."""
     world = SlackWorld()
-    world.patience = Patience(
-        ping_s=0.2, dead_s=1.0, silent_events=8, quiet_s=600, look_every_s=0.1
+    world.watchdog = WatchdogLimits(
+        ping_s=0.2, dead_s=1.0, silent_events=8, quiet_s=600, check_every_s=0.1
     )
     async with world:
         world.slack.sockets.ack_s = 0.3
@@ -89,10 +89,10 @@ async def test_a_deaf_connection_is_noticed_and_replaced(how: str) -> None:
         assert len(world.heard) == 20
 
 
-async def test_connections_that_hear_nothing_are_made_anew() -> None:
-    """Silence is no proof of deafness, but anew is cheap; nothing is lost in between."""
+async def test_silent_connections_are_replaced() -> None:
+    """Silence does not prove a failure, but a replacement is cheap and loses nothing."""
     world = SlackWorld()
-    world.patience = Patience(ping_s=0.5, dead_s=5, quiet_s=0.5, look_every_s=0.1)
+    world.watchdog = WatchdogLimits(ping_s=0.5, dead_s=5, quiet_s=0.5, check_every_s=0.1)
     async with world:
         await world.slack.until(lambda: world.slack.sockets.opened >= 4)
         world.slack.sockets.ack_s = 1.0
@@ -100,8 +100,8 @@ async def test_connections_that_hear_nothing_are_made_anew() -> None:
         await world.until_heard(1)
 
 
-async def test_a_lost_acknowledgement_is_no_second_question() -> None:
-    """Slack delivers again what it believes unheard."""
+async def test_a_lost_acknowledgement_makes_no_second_question() -> None:
+    """Slack delivers an event again if it gets no acknowledgement."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.2
         world.slack.sockets.retries_s = (0.05, 0.05, 0.05)
@@ -116,8 +116,8 @@ async def test_a_lost_acknowledgement_is_no_second_question() -> None:
     ("setting", "words"),
     [("SLACK_BOT_TOKEN", "SLACK_BOT_TOKEN"), ("SLACK_APP_TOKEN", "SLACK_APP_TOKEN")],
 )
-async def test_a_wrong_token_is_told_by_its_name(setting: str, words: str) -> None:
-    """Only a person can mend it: the process ends with one clear line, without the token."""
+async def test_a_wrong_token_is_reported_by_its_setting(setting: str, words: str) -> None:
+    """Only a person can fix it: the process ends with one clear line, without the token."""
     slack = FakeSlack()
     world = SlackWorld(slack=slack, **{setting: "xoxb-not-this-one"})
     with pytest.raises(Misconfigured, match=words) as error:
@@ -127,7 +127,7 @@ async def test_a_wrong_token_is_told_by_its_name(setting: str, words: str) -> No
 
 
 async def test_it_waits_for_a_slack_that_is_down() -> None:
-    """An outage at the start is no reason to end."""
+    """An outage at the start does not end the process."""
     slack = FakeSlack()
     slack.faults["auth.test"] += [Fault("status"), Fault("limit")]
     slack.faults["apps.connections.open"] += [Fault("status")]
@@ -136,8 +136,8 @@ async def test_it_waits_for_a_slack_that_is_down() -> None:
         await world.until_heard(1)
 
 
-async def test_a_hundred_events_in_a_second_hold_nothing_up() -> None:
-    """Each is acknowledged in time, so that Slack delivers none again."""
+async def test_a_hundred_events_in_a_second_are_acknowledged_in_time() -> None:
+    """Each is acknowledged in time, so Slack delivers none again."""
     async with SlackWorld() as world:
         for number in range(100):
             world.slack.users[f"U{number:03d}"] = {
@@ -168,7 +168,7 @@ async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
 
 
 async def test_events_commands_and_buttons_over_http() -> None:
-    """On loopback unless told; everything that comes by socket comes by HTTP, too."""
+    """By default on loopback; everything that comes over Socket Mode also comes over HTTP."""
     async with SlackWorld(**HTTP) as world:
         assert http_url(world).startswith("http://127.0.0.1:")
         world.slack.sockets.http_url = http_url(world)
@@ -191,7 +191,7 @@ def _part(world: SlackWorld) -> Any:
 
 
 async def test_over_http_an_event_that_is_not_stored_is_delivered_again() -> None:
-    """500 makes Slack deliver it again."""
+    """A response of 500 makes Slack deliver it again."""
     async with SlackWorld(**HTTP) as world:
         world.slack.sockets.http_url = http_url(world)
         world.slack.sockets.retries_s = (0.05, 0.05)
@@ -224,7 +224,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 async def test_a_signed_request_that_cannot_be_read_is_4xx(
     body: bytes, headers: dict[str, str]
 ) -> None:
-    """Never 500, and nothing is published."""
+    """It is never 500, and nothing is published."""
     async with SlackWorld(**HTTP) as world:
         signed = world.slack.sockets.signed(
             body.decode("latin-1") if b"\xff" in body else body.decode()
@@ -245,7 +245,7 @@ async def test_a_signed_request_that_cannot_be_read_is_4xx(
     ],
 )  # fmt: skip
 async def test_a_request_that_slack_did_not_sign_is_4xx(change: dict[str, str]) -> None:
-    """Wrong or missing signatures, and time stamps that are no numbers."""
+    """Signatures are wrong or missing, or time stamps are not numbers."""
     body = json.dumps(EVENT)
     async with SlackWorld(**HTTP) as world:
         headers = {**JSON, **world.slack.sockets.signed(body), **change}
@@ -256,15 +256,15 @@ async def test_a_request_that_slack_did_not_sign_is_4xx(change: dict[str, str]) 
 
 @pytest.mark.parametrize("off_s", [-301, 301, -86_400])
 async def test_an_old_request_is_refused(off_s: int) -> None:
-    """Somebody who recorded a request cannot send it again later."""
+    """Somebody who recorded a request cannot replay it later."""
     body = json.dumps(EVENT)
     async with SlackWorld(**HTTP) as world:
         headers = {**JSON, **world.slack.sockets.signed(body, at=time.time() + off_s)}
         assert await post(http_url(world), body.encode(), headers) == 401
 
 
-async def test_a_replayed_request_is_no_second_question() -> None:
-    """Within five minutes the same bytes are valid: the message's own id decides."""
+async def test_a_replayed_request_makes_no_second_question() -> None:
+    """For five minutes the same bytes are valid, so the message's id decides."""
     async with SlackWorld(**HTTP) as world:
         ts = world.slack.say("hello", channel=world.slack.direct("UADA"))
         event = world.slack.events_of("DADA", ts)[0]
@@ -276,7 +276,7 @@ async def test_a_replayed_request_is_no_second_question() -> None:
 
 
 async def test_slack_verifies_the_address() -> None:
-    """`url_verification` is answered with its challenge."""
+    """The response to `url_verification` is its challenge."""
     async with SlackWorld(**HTTP) as world:
         body = json.dumps({"type": "url_verification", "challenge": "c0ffee"})
         headers = {**JSON, **world.slack.sockets.signed(body)}
@@ -289,7 +289,7 @@ async def test_slack_verifies_the_address() -> None:
 
 @pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # the SDK's own
 async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
-    """Installed, heard, answered with its own token; after `app_uninstalled` it is a stranger."""
+    """Each is answered with its own token, and forgotten after `app_uninstalled`."""
     settings = {
         **HTTP, "SLACK_BOT_TOKEN": None, "SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "shh",
     }  # fmt: skip
@@ -331,7 +331,7 @@ async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # the SDK's own
 async def test_a_flood_of_visits_stores_nothing(tmp_path: Any) -> None:
-    """Anybody may open the page to install the app: the database stays as it is."""
+    """Anybody can open the installation page, and the database stays unchanged."""
     settings = {
         **HTTP, "SLACK_BOT_TOKEN": None, "SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "shh",
     }  # fmt: skip
@@ -358,9 +358,9 @@ async def test_a_flood_of_visits_stores_nothing(tmp_path: Any) -> None:
         assert "oauth.v2.access" not in [method for method, _ in world.slack.calls]
 
 
-async def test_a_workspace_that_installs_again_and_again_takes_one_row(tmp_path: Any) -> None:
-    """The newest token counts, and another workspace's stays."""
-    store = Store(f"sqlite:///{tmp_path / 'slack.sqlite3'}", "1.2")
+async def test_repeated_installations_of_a_workspace_take_one_row(tmp_path: Any) -> None:
+    """The newest token counts, and other workspaces keep theirs."""
+    store = InstallationStore(f"sqlite:///{tmp_path / 'slack.sqlite3'}", "1.2")
     await store.create()
     for number in range(20):
         for team in ("T1", "T2"):
@@ -384,11 +384,11 @@ async def test_a_workspace_that_installs_again_and_again_takes_one_row(tmp_path:
 
 
 async def test_a_state_works_once_and_for_ten_minutes() -> None:
-    """Signed by the app's own secret."""
+    """It is signed with the app's client secret."""
     now = [1_700_000_000.0]
-    states = States("shh", lambda: now[0])
+    states = StateStore("shh", lambda: now[0])
     state = await states.async_issue()
-    assert not await States("other", lambda: now[0]).async_consume(state)
+    assert not await StateStore("other", lambda: now[0]).async_consume(state)
     assert not await states.async_consume(state.replace("1", "2", 1))
     assert await states.async_consume(state)
     assert not await states.async_consume(state)
@@ -397,8 +397,8 @@ async def test_a_state_works_once_and_for_ten_minutes() -> None:
     assert not await states.async_consume(late)
 
 
-async def test_the_bots_own_name_is_asked_for_once() -> None:
-    """A hundred events do not ask Slack a hundred times who we are."""
+async def test_slack_is_asked_once_who_the_bot_is() -> None:
+    """A hundred events do not make a hundred calls that ask who the bot is."""
     async with SlackWorld() as world:
         for _ in range(20):
             world.slack.mention(f"<@{BOT}> hello")

@@ -1,4 +1,4 @@
-"""What a Slack message holds beside its own words: forwards, the bot's answers, broken text."""
+"""What a Slack message contains besides its own text: forwards, the bot's answers, broken text."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ import pytest
 from bots.slack.messages import ONLY_FORWARDED
 from shared.messages import Ask, Quote
 from tests.contract.test_slack_answers import Growing, asked, show, where
-from tests.contract.test_slack_listening import nothing_more, only
+from tests.contract.test_slack_messages import nothing_more, only
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.slack import BOT, ROOM, FakeSlack
@@ -19,8 +19,8 @@ HALF = "half \ud83d"
 MENDED = "half \ufffd"
 
 
-async def test_the_bots_answer_to_somebody_else_is_what_a_follow_up_is_about() -> None:
-    """Bob asks below the answer to Ada: it is quoted whole, with whom it was for."""
+async def test_the_bots_answer_to_somebody_else_is_quoted() -> None:
+    """Bob asks below the answer to Ada, which is quoted as a whole, with her name."""
     words = "The **deploy** failed & <why>. " * 20
     async with SlackWorld() as world:
         ask = await asked(world, text="what happened?")
@@ -38,8 +38,8 @@ async def test_the_bots_answer_to_somebody_else_is_what_a_follow_up_is_about() -
         assert adas.quotes == (Quote(author="Bob", text="@bot explain that"),)
 
 
-async def test_an_answer_that_still_grows_is_not_quoted() -> None:
-    """Half of it may say the opposite."""
+async def test_a_growing_answer_is_not_quoted() -> None:
+    """The other half may say the opposite."""
     async with SlackWorld(SLACK_STREAMING="native") as world:
         ask = await asked(world)
         await Growing(world, ask).to("It is not ")
@@ -55,7 +55,7 @@ async def test_an_answer_that_still_grows_is_not_quoted() -> None:
 
 
 async def test_a_forwarded_message_alone_is_a_question() -> None:
-    """What is forwarded travels as a quote, with its files."""
+    """The forwarded message goes with it as a quote, with its files."""
     async with SlackWorld() as world:
         file = world.slack.file("a.png", "image/png", PNG)
         attachment = forwarded("Disk &lt;full&gt; on <@UBOB>'s host", files=[file])
@@ -77,7 +77,7 @@ async def test_a_forwarded_message_alone_is_a_question() -> None:
 async def test_a_forwarded_message_is_read_wherever_slack_puts_it(
     fields: dict[str, object],
 ) -> None:
-    """Its text, its blocks, or the summary of both; with a comment, the comment asks."""
+    """It is in the text, the blocks, or the summary of both; a comment is the question."""
     async with SlackWorld() as world:
         world.slack.mention("what now?", attachments=[{**forwarded("Disk full"), **fields}])
         ask = await only(world)
@@ -86,7 +86,7 @@ async def test_a_forwarded_message_is_read_wherever_slack_puts_it(
 
 
 async def test_a_link_preview_is_data_and_not_an_edit() -> None:
-    """Slack adds it as an attachment, and reports it as an edit."""
+    """Slack adds a preview as an attachment, and reports it as an edit."""
     preview = {"title": "A page", "text": "words of a page", "from_url": "https://a.example"}
     async with SlackWorld() as world:
         ts = world.slack.mention("see https://a.example", attachments=[preview])
@@ -102,7 +102,7 @@ async def test_a_link_preview_is_data_and_not_an_edit() -> None:
 
 
 async def test_an_empty_forward_of_somebody_else_in_a_channel_is_not_for_the_bot() -> None:
-    """Without a mention nobody asked anything."""
+    """Nobody asked anything without a mention."""
     async with SlackWorld() as world:
         world.slack.send("", attachments=[forwarded("Disk full")])
         await world.until_told(1)
@@ -110,7 +110,7 @@ async def test_an_empty_forward_of_somebody_else_in_a_channel_is_not_for_the_bot
 
 
 async def test_a_forward_in_a_thread_with_the_bot_is_a_follow_up() -> None:
-    """Of the person who asked there."""
+    """It is for the bot if the person asked there before."""
     async with SlackWorld() as world:
         root = world.slack.mention("hello")
         await world.until_told(2)
@@ -119,8 +119,8 @@ async def test_a_forward_in_a_thread_with_the_bot_is_a_follow_up() -> None:
         assert getattr(ask, "text", "") == ONLY_FORWARDED
 
 
-async def test_half_surrogates_lose_and_block_nothing() -> None:
-    """In texts, names, file names, quotes, forwards, commands, edits: each is repaired."""
+async def test_half_surrogates_are_repaired() -> None:
+    """Texts, names, file names, quotes, forwards, commands and edits are repaired."""
     async with SlackWorld() as world:
         slack: FakeSlack = world.slack
         slack.users["UBOB"]["profile"] = {"display_name": f"Bob {HALF}"}
@@ -165,7 +165,7 @@ FIELDS = (
 async def test_a_field_of_another_type_is_answered_or_ignored(
     field: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Never delivered again, and no defect of ours in the log."""
+    """It is not delivered again, and the log has no unexpected error."""
     caplog.set_level(logging.ERROR)
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 30.0
@@ -187,17 +187,17 @@ async def test_a_field_of_another_type_is_answered_or_ignored(
                 delivery = await world.slack.deliver({**event, **change})
                 assert delivery.attempts == 1, (field, value, change)
         assert caplog.records == []
-        if field != "type":  # Bolt itself stumbles over some
+        if field != "type":  # Bolt itself cannot read some
             assert "it cannot be handled" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["command", "button", "reaction", "stop"])
-async def test_gestures_of_foreign_shapes_are_acknowledged(kind: str) -> None:
-    """Whatever stands in their fields."""
+async def test_interactions_of_any_shape_are_acknowledged(kind: str) -> None:
+    """They are acknowledged, whatever their fields contain."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 30.0
         for value in FOREIGN:
-            for payload in gestures(kind, value):
+            for payload in interactions(kind, value):
                 what = {"command": "slash_commands", "button": "interactive"}.get(kind)
                 if what is None:
                     delivery = await world.slack.deliver(payload)
@@ -207,8 +207,8 @@ async def test_gestures_of_foreign_shapes_are_acknowledged(kind: str) -> None:
         assert world.heard == [] or kind != "reaction"
 
 
-def gestures(kind: str, value: object) -> list[dict[str, object]]:
-    """A gesture with each of its fields replaced."""
+def interactions(kind: str, value: object) -> list[dict[str, object]]:
+    """An interaction with each of its fields replaced."""
     whole: dict[str, object] = {
         "command": {
             "command": "/ask", "text": "x", "user_id": "UADA", "team_id": "T1",

@@ -1,4 +1,4 @@
-"""Files that come with a question in Slack, and what is told about those that cannot be read."""
+"""Files of a question in Slack, and the notices about those that cannot be read."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from bots.adapter import CANNOT_RUN
 from bots.slack import files, run
-from bots.slack.bolt_app import COMMANDS, EVENTS, SCOPES
+from bots.slack.manifest import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import SWAPPED
 from ops.doctor import Finding
@@ -33,7 +33,7 @@ async def asked_with(world: SlackWorld, *files: dict[str, object], text: str = "
 
 
 async def test_a_picture_goes_to_the_object_store() -> None:
-    """By its bytes, whatever Slack calls it; the question carries its name there."""
+    """Its bytes decide its type, whatever Slack says; the question has its name in the store."""
     async with SlackWorld() as world:
         ask = await asked_with(world, world.slack.file("cat.png", "image/png", PNG))
         (picture,) = ask.attachments
@@ -44,14 +44,14 @@ async def test_a_picture_goes_to_the_object_store() -> None:
 
 
 async def test_a_picture_alone_is_a_question() -> None:
-    """No words are needed beside it."""
+    """A picture needs no text."""
     async with SlackWorld() as world:
         ask = await asked_with(world, world.slack.file("a.png", "image/png", PNG), text="")
         assert len(ask.attachments) == 1
 
 
 async def test_text_files_and_snippets_are_inlined_up_to_a_limit() -> None:
-    """A snippet's kind may be anything; a long text says that it is cut."""
+    """A snippet may have any type; a long text ends with a note that it is cut."""
     async with SlackWorld() as world:
         ask = await asked_with(
             world,
@@ -75,10 +75,10 @@ async def test_text_files_and_snippets_are_inlined_up_to_a_limit() -> None:
         ("a.zip", "application/zip", b"PK", "pictures and text files only"),
     ],
 )
-async def test_an_unreadable_file_gets_a_clear_word(
+async def test_an_unreadable_file_gets_a_clear_notice(
     name: str, kind: str, data: bytes, words: str
 ) -> None:
-    """The question is asked all the same, and the model knows what is missing."""
+    """The question is asked anyway, and the model knows what is missing."""
     async with SlackWorld() as world:
         ask = await asked_with(world, world.slack.file(name, kind, data))
         await world.slack.until(lambda: world.slack.told("UADA"))
@@ -90,16 +90,16 @@ async def test_an_unreadable_file_gets_a_clear_word(
         assert world.blobs == {}
 
 
-async def test_a_size_that_slack_does_not_tell_is_measured() -> None:
-    """The limit holds for what arrives, not for what was announced."""
+async def test_an_unknown_size_is_measured() -> None:
+    """The limit applies to the bytes that arrive, not to the announced size."""
     async with SlackWorld() as world:
         file = world.slack.file("log.txt", "text/plain", b"x" * 300_000, size=5)
         ask = await asked_with(world, file)
         assert "larger than" in ask.attachments[0].note
 
 
-async def test_a_login_page_is_no_file() -> None:
-    """Without files:read Slack answers 200 and a page: the user hears which scope is missing."""
+async def test_a_sign_in_page_is_not_a_file() -> None:
+    """Without files:read Slack sends a sign-in page: the notice says which scope is missing."""
     slack = FakeSlack()
     slack.scopes = set(ALL_SCOPES) - {"files:read"}
     async with SlackWorld(slack=slack) as world:
@@ -113,8 +113,8 @@ async def test_a_login_page_is_no_file() -> None:
         assert world.blobs == {}
 
 
-async def test_the_token_goes_to_slack_alone() -> None:
-    """A file that lies elsewhere is not fetched with the bot's token."""
+async def test_the_token_goes_only_to_slack() -> None:
+    """A file on another host is not fetched with the bot's token."""
     async with SlackWorld() as world:
         file = world.slack.file("a.png", "image/png", PNG)
         file |= {"url_private_download": f"http://localhost:{world.slack.port}/files/a.png"}
@@ -124,11 +124,11 @@ async def test_the_token_goes_to_slack_alone() -> None:
 
 STUB = {"id": "F9", "mode": "file_access", "file_access": "check_file_info", "created": 0,
         "timestamp": 0, "user": ""}  # fmt: skip
-"""https://docs.slack.dev/apis/slack-connect: all that an event says of another company's file."""
+"""All that an event says about another company's file: https://docs.slack.dev/apis/slack-connect"""
 
 
 async def test_a_file_of_another_company_is_looked_up() -> None:
-    """The event has its id alone; `files.info` has the rest."""
+    """The event has only its id, and `files.info` has the rest."""
     async with SlackWorld() as world:
         world.slack.shared_files["F9"] = world.slack.file("cat.png", "image/png", PNG)
         ask = await asked_with(world, STUB)
@@ -153,10 +153,10 @@ async def test_a_file_of_another_company_is_looked_up() -> None:
         (None, Fault("limit"), "Slack did not tell me which file it is"),
     ],
 )
-async def test_a_file_that_stays_closed_is_named_to_both(
+async def test_a_file_that_cannot_be_opened_is_named_to_model_and_person(
     found: dict[str, object] | None, fault: Fault | None, words: str
 ) -> None:
-    """The model gets name and reason; the person is told once, for two deliveries."""
+    """The model gets its name and the reason; two deliveries make one notice."""
     async with SlackWorld() as world:
         if found is not None:
             world.slack.shared_files["F9"] = found
@@ -175,8 +175,8 @@ async def test_a_file_that_stays_closed_is_named_to_both(
 
 
 @pytest.mark.parametrize("mode", ["tombstone", "hidden_by_limit"])
-async def test_nobody_is_told_about_a_file_that_is_long_gone(mode: str) -> None:
-    """It came with a forwarded message: only the model needs to know."""
+async def test_a_file_deleted_long_ago_makes_no_notice(mode: str) -> None:
+    """It belongs to a forwarded message, so only the model needs to know."""
     async with SlackWorld() as world:
         gone = {"id": "F1", "mode": mode}
         world.slack.dm("what now?", attachments=[forwarded("see the log", files=[gone])])
@@ -195,8 +195,8 @@ CLIP = {"id": "F1", "name": "audio_message.m4a", "mimetype": "audio/mp4", "subty
 async def test_a_clip_that_slack_is_still_transcribing_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
-    """Its event comes first, and nothing tells when the transcription is there."""
-    monkeypatch.setattr(files, "HEARD_EVERY_S", 0.2)
+    """Its event comes first, and no event says when the transcription is ready."""
+    monkeypatch.setattr(files, "TRANSCRIPTION_POLL_S", 0.2)
     async with SlackWorld() as world:
         processing = {**CLIP, "transcription": {"status": "processing"}}
         world.slack.shared_files["F1"] = dict(processing)
@@ -217,11 +217,11 @@ async def test_a_clip_that_slack_is_still_transcribing_is_waited_for(
             assert "no transcription" in world.slack.told("UADA")[0]
 
 
-async def test_a_voice_clip_is_read_where_slack_transcribed_it(
+async def test_a_voice_clip_is_read_by_its_transcription(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Alone it is a question; without a transcription its author learns why."""
-    monkeypatch.setattr(files, "HEARD_WITHIN_S", 0.1)
+    """It can be a question alone; without a transcription its author is told why."""
+    monkeypatch.setattr(files, "TRANSCRIPTION_WAIT_S", 0.1)
     preview = {"content": "when does the office open", "has_more": False}
     async with SlackWorld() as world:
         heard = {"transcription": {"status": "complete", "locale": "en-US", "preview": preview}}
@@ -243,7 +243,7 @@ def text(limit: int, least: int = 1) -> dict[str, object]:
 
 
 SCHEMA = {
-    # https://docs.slack.dev/reference/app-manifest: the limits that it states for what we use.
+    # Slack's limits for what we use: https://docs.slack.dev/reference/app-manifest
     "type": "object",
     "additionalProperties": False,
     "required": ["display_information", "features", "oauth_config", "settings"],
@@ -298,7 +298,7 @@ SCHEMA = {
 
 
 def test_the_manifest_is_what_the_adapter_needs() -> None:
-    """Scopes, events and commands are those of the code, within the limits that Slack states."""
+    """Its scopes, events and commands are those of the code, within Slack's limits."""
     jsonschema.validate(MANIFEST, SCHEMA)
     assert tuple(MANIFEST["oauth_config"]["scopes"]["bot"]) == SCOPES
     assert tuple(MANIFEST["settings"]["event_subscriptions"]["bot_events"]) == EVENTS
@@ -317,14 +317,14 @@ async def diagnosis(slack: FakeSlack, **changes: str | None) -> list[Finding]:
 
 
 def test_tokens_do_not_show() -> None:
-    """A printed settings object tells none of them."""
+    """A printed settings object does not show them."""
     names = ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET", "CLIENT_SECRET", "CONFIG_TOKEN")
     settings = SlackSettings.model_validate({f"SLACK_{name}": "hush-hush" for name in names})
     assert "hush-hush" not in repr(settings)
 
 
 async def test_the_doctor_names_everything_that_is_missing() -> None:
-    """Well: no complaint. Each missing scope, event, command and switch has a line of its own."""
+    """Each missing scope, event, command and switch has a line; a complete app has none."""
     slack = await FakeSlack().start()
     slack.manifest = json.loads(json.dumps(MANIFEST))
     assert {f.grade for f in await diagnosis(slack)} == {"ok"}
@@ -365,7 +365,7 @@ async def test_the_doctor_names_everything_that_is_missing() -> None:
 async def test_the_doctor_names_what_does_not_work(
     changes: dict[str, str | None], words: str
 ) -> None:
-    """A wrong token is named by its setting, and never shown."""
+    """A wrong token is reported by its setting, and never shown."""
     slack = await FakeSlack().start()
     findings = await diagnosis(slack, **changes)
     said = " ".join(f"{f.what} {f.advice}" for f in findings)
@@ -378,10 +378,8 @@ async def test_the_doctor_names_what_does_not_work(
     await slack.stop()
 
 
-def test_tokens_in_each_others_place_stop_the_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With one line that says what to do, and without a token in it."""
+def test_swapped_tokens_stop_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says what to do, without showing a token."""
     swapped = {"SLACK_BOT_TOKEN": APP_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN}
     settings = Settings.model_validate({"THREADWAX_HOME": tmp_path})
     assert run.main(settings, SlackSettings.model_validate(swapped)) == CANNOT_RUN
@@ -391,7 +389,7 @@ def test_tokens_in_each_others_place_stop_the_start(
 
 
 async def test_the_doctor_does_not_guess() -> None:
-    """Scopes that nobody lists are not missing, and unchecked events are not a fault."""
+    """Unknown scopes are not reported as missing, nor unchecked events as faults."""
     slack = await FakeSlack().start()
     slack.says_scopes = False
     findings = {f.subject: f for f in await diagnosis(slack, SLACK_CONFIG_TOKEN=None)}

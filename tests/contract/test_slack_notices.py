@@ -1,16 +1,16 @@
-"""What cannot become a question in Slack: its author gets a notice, and Slack is acknowledged."""
+"""Messages in Slack that cannot become questions: acknowledged, with a notice to their author."""
 
 import asyncio
 
 import pytest
 
 from bots.slack import working
-from bots.slack.context import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
+from bots.slack.wording import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
 from shared.blobs import BlobStoreFull
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.messages import Ask, Outcome
 from tests.contract.test_slack_answers import answered, asked, show, where
-from tests.contract.test_slack_listening import nothing_more, prompt
+from tests.contract.test_slack_messages import nothing_more, prompt
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.slack import BOT, ROOM
@@ -18,8 +18,8 @@ from tests.fakes.slack import BOT, ROOM
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 100
 
 
-async def test_a_full_store_of_files_costs_the_picture_and_not_the_question() -> None:
-    """Its author hears it, and the model knows that there is a picture that it does not see."""
+async def test_a_full_object_store_loses_the_picture_but_not_the_question() -> None:
+    """Its author gets a notice, and the model knows that there is a picture that it cannot see."""
     async with SlackWorld() as world:
         world.store_raises = BlobStoreFull()
         files = [world.slack.file(f"{n}.png", "image/png", PNG) for n in "ab"]
@@ -35,8 +35,8 @@ async def test_a_full_store_of_files_costs_the_picture_and_not_the_question() ->
         await nothing_more(world)
 
 
-async def test_a_full_store_and_no_words_is_a_notice() -> None:
-    """There is nothing to ask, and no delivery comes again."""
+async def test_a_picture_alone_for_a_full_object_store_is_a_notice() -> None:
+    """There is nothing to ask, and nothing is delivered again."""
     async with SlackWorld() as world:
         world.store_raises = BlobStoreFull()
         file = world.slack.file("a.png", "image/png", PNG)
@@ -51,10 +51,10 @@ async def test_a_full_store_and_no_words_is_a_notice() -> None:
     ("error", "words"),
     [(OverQuota(), OVER_QUOTA), (StoreFull(), NOT_NOW), (TooLarge(2, 1), TOO_LONG)],
 )
-async def test_what_the_bus_refuses_for_good_is_told_once_per_event(
+async def test_a_permanent_refusal_by_the_bus_makes_one_notice_per_event(
     error: Exception, words: str
 ) -> None:
-    """Questions, edits, deletions, commands, buttons, reactions: all are acknowledged."""
+    """Questions, edits, deletions, commands, buttons and reactions are acknowledged."""
     async with SlackWorld() as world:
         ask, posted = await answered(world)
         thread = ask.address["thread_ts"]
@@ -81,8 +81,8 @@ async def test_what_the_bus_refuses_for_good_is_told_once_per_event(
         await world.slack.until(lambda: not world.slack.status(ROOM, thread))
 
 
-async def test_every_empty_mention_is_told_and_each_once() -> None:
-    """Two mentions, four events, and deliveries that come again: two notices."""
+async def test_each_empty_mention_gets_one_notice() -> None:
+    """Two mentions with four events and their redeliveries make two notices."""
     async with SlackWorld() as world:
         for count in (1, 2):
             ts = world.slack.mention("")
@@ -94,7 +94,7 @@ async def test_every_empty_mention_is_told_and_each_once() -> None:
 
 
 async def test_an_empty_mention_that_is_edited_becomes_a_question() -> None:
-    """And the next edit is an edit of it; also after a restart."""
+    """The next edit is an edit of that question, even after a restart."""
     for restarted in (False, True):
         async with SlackWorld() as world:
             ts = world.slack.mention("")
@@ -112,8 +112,8 @@ async def test_an_empty_mention_that_is_edited_becomes_a_question() -> None:
 
 
 @pytest.mark.parametrize("error", [TooLarge(2, 1), OverQuota()])
-async def test_a_refused_question_that_is_edited_is_a_question(error: Exception) -> None:
-    """Shortened: asked. Still too long: told again, since it is another text."""
+async def test_an_edit_of_a_refused_question_asks_it(error: Exception) -> None:
+    """Shortened, it is asked; another text that is too long gets another notice."""
     async with SlackWorld() as world:
         world.publish_raises = error
         ts = world.slack.mention("far too long")
@@ -127,8 +127,8 @@ async def test_a_refused_question_that_is_edited_is_a_question(error: Exception)
         assert (ask.kind, ask.id, getattr(ask, "text", "")) == ("ask", prompt(ROOM, ts), "short")
 
 
-async def test_a_question_that_is_edited_to_nothing_is_told_so() -> None:
-    """The question as it was stays asked."""
+async def test_a_question_that_is_edited_to_nothing_gets_a_notice() -> None:
+    """The original question stays asked."""
     async with SlackWorld() as world:
         ts = world.slack.mention("why?")
         await world.until_told(2)
@@ -138,8 +138,8 @@ async def test_a_question_that_is_edited_to_nothing_is_told_so() -> None:
         await nothing_more(world)
 
 
-async def test_a_refused_person_hears_it_once_a_day_whatever_they_edit() -> None:
-    """An edit is no way around the rules, and no reason for another notice."""
+async def test_a_refused_person_gets_one_notice_a_day_whatever_they_edit() -> None:
+    """An edit does not change the refusal, and makes no other notice."""
     async with SlackWorld() as world:
         ts = world.slack.mention("", user="UGUEST")
         await world.until_told(2)
@@ -154,10 +154,10 @@ OUTCOMES: tuple[Outcome, ...] = ("answered", "failed", "stopped", "refused", "wi
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize("direct", [True, False])
-async def test_nothing_stays_in_processing_after_again(
+async def test_the_session_leaves_processing_after_again(
     outcome: Outcome, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the reply is, also one for a picture without words."""
+    """That holds for every reply, even to a picture without text."""
     monkeypatch.setattr(working, "SHOWN_AFTER_S", 0.0)
     async with SlackWorld() as world:
         ask, posted = await answered(world, direct=direct)
@@ -172,8 +172,8 @@ async def test_nothing_stays_in_processing_after_again(
         await world.slack.until(lambda: not world.slack.status(*where(ask)))
 
 
-async def test_a_stop_that_comes_with_an_answer_leaves_nothing_in_processing() -> None:
-    """Slack's own Stop, pressed for a question that is over."""
+async def test_the_session_leaves_processing_after_a_late_stop() -> None:
+    """Somebody presses Slack's own Stop for a question that is already answered."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         await show(world, answer(ask, "done"))
@@ -183,8 +183,8 @@ async def test_a_stop_that_comes_with_an_answer_leaves_nothing_in_processing() -
         await world.slack.until(lambda: not world.slack.status(*where(ask)))
 
 
-async def test_a_defect_of_ours_is_acknowledged_and_told() -> None:
-    """It would come again and again, and its author would wait; the log has no text of it."""
+async def test_an_unexpected_error_is_acknowledged_with_a_notice() -> None:
+    """Otherwise Slack would deliver it again and again; the log does not contain its text."""
     async with SlackWorld() as world:
         world.publish_raises = KeyError("a secret")
         world.slack.dm("hello")

@@ -1,4 +1,4 @@
-"""What one person does in Slack is stored in the order in which it was done, and once."""
+"""Everything that one person does in Slack is stored once, in its order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bots.slack import deliveries, socket_mode
-from bots.slack.context import NOT_NOW
+from bots.slack.wording import NOT_NOW
 from shared.messages import AnyEvent, Ask
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
@@ -22,7 +22,7 @@ def kinds(world: SlackWorld) -> list[str]:
 
 @asynccontextmanager
 async def image_under_way(world: SlackWorld) -> AsyncIterator[str]:
-    """Ada's question with a picture that Slack sends only after the block; yields its ts."""
+    """Ada's question with a picture that Slack sends only after the block; yields the ts."""
     world.slack.hold_files()
     file = world.slack.file("a.png", "image/png", PNG)
     ts = world.slack.mention("what is this?", files=[file], subtype="file_share")
@@ -36,7 +36,7 @@ async def image_under_way(world: SlackWorld) -> AsyncIterator[str]:
 
 
 async def test_a_question_after_one_with_a_picture_comes_after_it() -> None:
-    """The picture takes its time; the second question is a follow-up in the same thread."""
+    """The picture takes time, and the second question is a follow-up in the same thread."""
     async with SlackWorld() as world:
         async with image_under_way(world) as ts:
             second = world.slack.send("and when?", thread=ts)
@@ -48,7 +48,7 @@ async def test_a_question_after_one_with_a_picture_comes_after_it() -> None:
 
 @pytest.mark.parametrize("what", ["edit", "delete"])
 async def test_a_change_of_a_question_whose_files_are_stored_comes_after_it(what: str) -> None:
-    """Otherwise it would be about a question that nobody knows."""
+    """Otherwise it would change a question that is not stored yet."""
     async with SlackWorld() as world:
         async with image_under_way(world) as ts:
             if what == "edit":
@@ -60,11 +60,13 @@ async def test_a_change_of_a_question_whose_files_are_stored_comes_after_it(what
         assert world.heard[1].prompt_id == world.heard[0].id  # type: ignore[union-attr]
 
 
-async def test_everything_that_one_person_does_waits_its_turn(
+async def test_everything_that_one_person_does_stays_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Words, Slack's Stop, a button and a reaction; what somebody else does waits for nobody."""
-    monkeypatch.setattr(socket_mode, "CONNECTIONS", 1)  # two may pass one another on the way
+    """That holds for messages, Slack's Stop, buttons and reactions, but not for other people's."""
+    monkeypatch.setattr(
+        socket_mode, "CONNECTIONS", 1
+    )  # events on two connections may overtake each other
     async with SlackWorld() as world:
         world.slack.mention("first")
         asked = (await world.until_heard())[0]
@@ -91,8 +93,8 @@ def _part(ask: AnyEvent) -> object:
     return Part(answer(ask, "An answer."), "An answer.", 0, 1)
 
 
-async def test_redeliveries_join_what_is_under_way_and_what_waits() -> None:
-    """Slack gives up waiting for both, delivers them again, and each is stored once, in order."""
+async def test_redeliveries_of_running_and_waiting_events_are_stored_once() -> None:
+    """Slack times out for both and delivers them again; each is stored once, in order."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.2
         world.slack.sockets.retries_s = (0.05, 0.2, 0.4, 0.8, 1.6)
@@ -106,10 +108,10 @@ async def test_redeliveries_join_what_is_under_way_and_what_waits() -> None:
         assert world.slack.files_asked_for == 1
 
 
-async def test_a_command_that_would_wait_too_long_is_refused_in_words(
+async def test_a_command_that_would_wait_too_long_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Slack would show an error after 3 s although the command were stored; nothing is stored."""
+    """Slack would show an error after 3 s for a command that was stored, so it is not stored."""
     monkeypatch.setattr(deliveries, "COMMAND_WAITS_S", 0.1)
     async with SlackWorld() as world:
         async with image_under_way(world):
@@ -121,7 +123,7 @@ async def test_a_command_that_would_wait_too_long_is_refused_in_words(
 
 
 async def test_a_deletion_that_overtakes_its_question_holds() -> None:
-    """The bus was away for the question: what Slack delivers again is not asked any more."""
+    """The bus did not store the question, whose redelivery is then not asked."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.3
         world.slack.sockets.retries_s = (1.0,)
@@ -135,7 +137,7 @@ async def test_a_deletion_that_overtakes_its_question_holds() -> None:
 
 
 async def test_an_edit_of_a_question_that_was_not_stored_asks_it() -> None:
-    """In its new words, once."""
+    """It is asked once, with its new text."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.3
         world.slack.sockets.retries_s = (1.0,)
@@ -149,8 +151,8 @@ async def test_an_edit_of_a_question_that_was_not_stored_asks_it() -> None:
         ]
 
 
-async def test_a_stop_of_the_process_waits_for_what_is_in_the_queue() -> None:
-    """What came is stored and acknowledged before the connections are closed."""
+async def test_the_process_stores_queued_events_before_it_stops() -> None:
+    """Queued events are stored and acknowledged before the connections are closed."""
     slack = FakeSlack()
     async with SlackWorld(slack=slack) as world:
         async with image_under_way(world) as ts:

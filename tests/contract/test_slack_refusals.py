@@ -1,4 +1,4 @@
-"""Slack refuses something that an answer could do without: the answer is shown, once."""
+"""If Slack refuses an optional part of an answer, the answer is shown without it, once."""
 
 import pytest
 
@@ -39,7 +39,7 @@ OPTIONAL = {
     "assistant.threads.setStatus": {"thread_ts": (), "status": ()},
     "chat.delete": {"ts": ("cant_delete_message",)},
 }  # fmt: skip
-"""Every optional argument that we send, and the codes that Slack documents for it."""
+"""Every optional argument that we send, with the codes that Slack documents for it."""
 
 CASES = [
     (method, argument, code)
@@ -56,7 +56,7 @@ def of(ask: AnyEvent, text: str = TEXT) -> Part:
 
 
 def everywhere(world: SlackWorld) -> list[str]:
-    """All that people read of the bot."""
+    """All that people read from the bot."""
     found = []
     for channel in (ROOM, "DADA"):
         threads = {m.get("thread_ts") for m in world.slack.messages[channel].values()}
@@ -67,10 +67,10 @@ def everywhere(world: SlackWorld) -> list[str]:
 
 @pytest.mark.parametrize("grown", [False, True])
 @pytest.mark.parametrize(("method", "argument", "code"), CASES)
-async def test_a_refused_extra_does_not_cost_the_answer(
+async def test_a_refused_extra_does_not_lose_the_answer(
     method: str, argument: str, code: str, grown: bool
 ) -> None:
-    """Whatever the code; nobody is notified, and no link that the model chose is previewed."""
+    """For any code, nobody is notified, and no link that the model chose is previewed."""
     async with SlackWorld() as world:
         world.slack.refuses[method, argument] = code
         ask = await asked(world, direct="Stream" in method)
@@ -92,7 +92,7 @@ async def test_a_refused_extra_does_not_cost_the_answer(
 
 @pytest.mark.parametrize("code", CODES)
 async def test_several_refused_extras_at_once(code: str) -> None:
-    """Only the words are left, and those are shown."""
+    """Only the text is left, and it is shown."""
     async with SlackWorld() as world:
         for argument in ("metadata", "blocks", "unfurl_links", "unfurl_media"):
             world.slack.refuses["chat.postMessage", argument] = code
@@ -104,8 +104,8 @@ async def test_several_refused_extras_at_once(code: str) -> None:
 
 
 @pytest.mark.parametrize("argument", ["blocks.context_actions", "metadata", "blocks.actions"])
-async def test_no_more_is_given_up_than_is_refused(argument: str) -> None:
-    """Without feedback there is still Again, and without metadata there are all buttons."""
+async def test_only_what_slack_refuses_is_left_out(argument: str) -> None:
+    """Without feedback buttons there is still Again; without metadata there are all buttons."""
     expected = {
         "blocks.context_actions": ["Again"], "blocks.actions": [],
         "metadata": ["Again", "Good answer", "Bad answer"],
@@ -118,7 +118,7 @@ async def test_no_more_is_given_up_than_is_refused(argument: str) -> None:
 
 
 async def test_an_answer_without_metadata_is_found_and_works_like_any_other() -> None:
-    """After a crash it is not posted again; buttons, reactions and follow-ups know it."""
+    """It is not posted again after a crash; buttons, reactions and follow-ups work."""
     async with SlackWorld() as world:
         world.slack.refuses["chat.postMessage", "metadata"] = "invalid_metadata_format"
         ask = await asked(world)
@@ -138,8 +138,10 @@ async def test_an_answer_without_metadata_is_found_and_works_like_any_other() ->
      "restricted_action_thread_locked", "restricted_action_non_threadable_channel"],
 )  # fmt: skip
 @pytest.mark.parametrize("crashed", [False, True])
-async def test_an_answer_leaves_a_thread_that_takes_none(code: str, crashed: bool) -> None:
-    """It goes to the top of the channel, names its question, and is there once after a crash."""
+async def test_an_answer_refused_in_its_thread_goes_to_the_channel(
+    code: str, crashed: bool
+) -> None:
+    """It goes to the top of the channel, names its question, and is shown once after a crash."""
     async with SlackWorld() as world:
         world.slack.refuses["chat.postMessage", "thread_ts"] = code
         ask = await asked(world)
@@ -153,8 +155,8 @@ async def test_an_answer_leaves_a_thread_that_takes_none(code: str, crashed: boo
 
 
 @pytest.mark.parametrize("what", ["removed", "private", "archived", "thread only", "read only"])
-async def test_an_answer_leaves_a_channel_that_takes_none(what: str) -> None:
-    """The bot was removed, or the channel closed: its asker reads it directly, and once."""
+async def test_an_answer_refused_in_its_channel_goes_to_the_asker(what: str) -> None:
+    """The bot was removed or the channel closed: its asker gets one direct message."""
     async with SlackWorld() as world:
         ask = await asked(world)
         match what:
@@ -177,8 +179,8 @@ async def test_an_answer_leaves_a_channel_that_takes_none(what: str) -> None:
         assert world.slack.thread("DADA", None) == ["> question\nAn answer."]
 
 
-async def test_a_rate_limit_between_two_versions_does_not_begin_it_all_again() -> None:
-    """What Slack refused stays given up: a limit of one call at a time is enough."""
+async def test_a_rate_limit_between_two_variants_does_not_start_over() -> None:
+    """Refused variants are not tried again, so one call per rate limit is enough."""
     async with SlackWorld() as world:
         world.slack.refuses["chat.postMessage", "metadata"] = "a_code_of_tomorrow"
         ask = await asked(world)
@@ -192,8 +194,8 @@ async def test_a_rate_limit_between_two_versions_does_not_begin_it_all_again() -
         assert len(everywhere(world)) == 1
 
 
-async def test_a_text_that_slack_never_takes_is_said_to_the_relay() -> None:
-    """A refusal in known words ends it; one in unknown words may pass and is tried again."""
+async def test_a_text_that_slack_never_takes_is_reported_to_the_relay() -> None:
+    """A known code is final; an unknown one may pass and is tried again."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.always["chat.postMessage"] = Fault("error", code="a_code_of_tomorrow")
@@ -207,7 +209,7 @@ async def test_a_text_that_slack_never_takes_is_said_to_the_relay() -> None:
 
 @pytest.mark.parametrize("outcome", ["is_archived", "invalid_arguments", "restricted_action"])
 async def test_the_status_line_goes_when_an_answer_can_never_be_shown(outcome: str) -> None:
-    """Nobody is at work any more, whatever became of the answer."""
+    """The bot no longer works on it, whatever the outcome."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.always["chat.postMessage"] = Fault("error", code=outcome)
@@ -218,8 +220,8 @@ async def test_the_status_line_goes_when_an_answer_can_never_be_shown(outcome: s
 
 @pytest.mark.parametrize("code", ["thread_not_found", *CODES])
 @pytest.mark.parametrize("argument", ["thread_ts", "user"])
-async def test_a_notice_is_told_whatever_slack_refuses_of_it(argument: str, code: str) -> None:
-    """Without its thread, or else as a direct message."""
+async def test_a_notice_is_sent_whatever_slack_refuses_of_it(argument: str, code: str) -> None:
+    """It is sent without its thread, or else as a direct message."""
     async with SlackWorld() as world:
         root = world.slack.say("root", user="UBOB")
         world.slack.refuses["chat.postEphemeral", argument] = code
@@ -233,7 +235,7 @@ async def test_a_notice_is_told_whatever_slack_refuses_of_it(argument: str, code
 
 
 async def test_a_notice_waits_for_a_rate_limit() -> None:
-    """A limit is no reason to leave somebody without a word."""
+    """A rate limit must not lose a notice."""
     async with SlackWorld() as world:
         world.slack.faults["chat.postEphemeral"] += [Fault("limit"), Fault("status")]
         world.slack.mention("")

@@ -1,4 +1,4 @@
-"""Slack through real processes: NATS, dataflow and adapter as in production, a fake workspace."""
+"""Slack with real processes: NATS, dataflow and adapter as in production, and a fake workspace."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ ANSWER_S = 40.0
 PROGRAM = """
 import sys
 import bots.relay, shared.streams
-shared.streams.ACK_WAIT_S = 2.0   # what a killed adapter had in hand comes again soon
+shared.streams.ACK_WAIT_S = 2.0   # replies of a killed adapter are redelivered soon
 bots.relay.WORKING_EVERY_S = 0.5
 sys.argv = ["threadwax", "slack"]
 from ops.cli import main
@@ -32,7 +32,7 @@ main()
 
 @dataclass
 class World:
-    """Everything that runs; `adapter` can be killed and started at any time."""
+    """All processes; `adapter` can be killed and started at any time."""
 
     slack: FakeSlack
     model: FakeModel
@@ -40,7 +40,7 @@ class World:
     adapter: Running
 
     async def until_answered(self, channel: str, thread: str, text: str) -> None:
-        """The one visible answer, whole and alone."""
+        """The only visible answer, complete."""
         try:
             await self.slack.until(
                 lambda: self.slack.thread(channel, thread) == [text], seconds=ANSWER_S
@@ -50,7 +50,7 @@ class World:
 
 
 def echo(request: dict[str, Any]) -> str:
-    """Repeats the question, without what was said elsewhere."""
+    """Repeats the question, without quotes."""
     said = str(request["messages"][-1]["content"]).rpartition("</background>\n\n")[2]
     return f"re: {said} " + "and so on " * 12
 
@@ -88,7 +88,7 @@ async def world(nats: Any, tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_one_mention_delivered_eight_times_is_answered_once(world: World) -> None:
-    """Two events, each redelivered three times, over two sockets; no text or token in the log."""
+    """Two events are redelivered three times over two sockets; the log has no text and no token."""
     slack = world.slack
     ts = slack.mention("the secret word is xyzzy")
     events = slack.events_of(ROOM, ts)
@@ -107,8 +107,8 @@ async def test_one_mention_delivered_eight_times_is_answered_once(world: World) 
         assert hidden not in log
 
 
-async def test_private_words_stay_out_of_the_channel(world: World) -> None:
-    """What was said in a direct message is in no request of a channel."""
+async def test_direct_messages_stay_out_of_channels(world: World) -> None:
+    """No request for a channel contains what was said in a direct message."""
     slack = world.slack
     thread = slack.dm("my PIN is 4711")
     await world.until_answered("DADA", thread, expected("my PIN is 4711"))
@@ -123,7 +123,7 @@ async def test_private_words_stay_out_of_the_channel(world: World) -> None:
 @pytest.mark.parametrize("kind", ["limit", "status", "hang", "lost"])
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_slack_that_fails_gets_one_answer(world: World, kind: str, direct: bool) -> None:
-    """429 with Retry-After, 500, a hang, a lost response: at the first and at the last call."""
+    """The first or last call gets 429 with Retry-After, 500, no response, or loses its response."""
     slack = world.slack
     fault = Fault(kind, retry_after_s=2)
     first, last = ("chat.startStream", "chat.stopStream") if direct else (
@@ -139,7 +139,7 @@ async def test_a_slack_that_fails_gets_one_answer(world: World, kind: str, direc
 
 
 async def test_the_adapter_down_for_ten_seconds(world: World) -> None:
-    """Others are answered meanwhile; what Slack delivers again is answered once."""
+    """Others are answered meanwhile; each redelivered question is answered once."""
     slack = world.slack
     await world.adapter.stop()
     asked = [slack.mention(f"while away {n}", user=("UADA", "UBOB", "UCARL")[n]) for n in range(3)]
@@ -160,9 +160,9 @@ async def test_the_adapter_down_for_ten_seconds(world: World) -> None:
 
 @pytest.mark.timeout(400)
 async def test_killed_between_post_and_acknowledgement(world: World) -> None:
-    """20 seeded rounds of kill -9 at calls that show the answer: one visible answer each."""
+    """20 seeded rounds of kill -9 at calls that show an answer leave one visible answer each."""
     slack, rng = world.slack, random.Random(4)
-    world.model.pause_s = 0.2  # a second partial, also where the answer before settles late
+    world.model.pause_s = 0.2  # time for a second partial
     asked: list[tuple[str, str, str]] = []
     for number in range(ROUNDS):
         direct = rng.random() < 0.5
@@ -188,7 +188,7 @@ async def test_killed_between_post_and_acknowledgement(world: World) -> None:
         world.adapter.log.write_text("")
         await world.adapter.start().ready()
         await world.until_answered(*asked[-1][:2], expected(text))
-    await asyncio.sleep(3)  # a second post would come with the next redelivery, after 2 s
+    await asyncio.sleep(3)  # a second post would come with the redelivery after 2 s
     wrong = [(c, t, slack.thread(c, t)) for c, t, x in asked if slack.thread(c, t) != [expected(x)]]
     assert wrong == []
     assert all(slack.status(channel, ts) == "" for channel, ts, _ in asked)
@@ -197,7 +197,7 @@ async def test_killed_between_post_and_acknowledgement(world: World) -> None:
 
 
 async def test_a_hundred_mentions_in_a_second(world: World) -> None:
-    """All acknowledged before Slack delivers again, after they are on the disk; answered once."""
+    """All are stored on disk and acknowledged before Slack redelivers, and are answered once."""
     slack = world.slack
     world.model.piece_chars, world.model.pause_s = 1 << 20, 0
     for number in range(100):
@@ -213,7 +213,7 @@ async def test_a_hundred_mentions_in_a_second(world: World) -> None:
 
 
 async def test_a_picture_reaches_the_model(world: World) -> None:
-    """From Slack's file over the object store into the request; a restart between is no matter."""
+    """It goes from Slack to the object store and the request, even with a restart in between."""
     slack = world.slack
     pixel = b"\x89PNG\r\n\x1a\n" + b"\x00" * 1_000_000
     world.model.reply = lambda _: "A cat."
@@ -226,7 +226,7 @@ async def test_a_picture_reaches_the_model(world: World) -> None:
 
 
 async def test_a_model_that_fails_for_good_is_one_plain_notice(world: World) -> None:
-    """In the same place, with the status line gone and no half answer beside it."""
+    """It is in the same place, without a status line or half an answer."""
     slack = world.slack
     world.model.always = ModelFault(status=400)
     for direct in (True, False):
@@ -240,7 +240,7 @@ async def test_a_model_that_fails_for_good_is_one_plain_notice(world: World) -> 
 
 
 async def test_stop_and_again_through_everything(world: World) -> None:
-    """Stop keeps what was said so far; Again asks the model anew, in the same thread."""
+    """Stop keeps the text so far; Again asks the model again, in the same thread."""
     slack = world.slack
     world.model.reply = lambda _: "word " * 400
     world.model.piece_chars, world.model.pause_s = 5, 0.05

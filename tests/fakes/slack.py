@@ -1,6 +1,6 @@
-"""Slack on loopback: Web API, Socket Mode and events over HTTP, as the real client speaks to them.
+"""A fake Slack on loopback for the real client: Web API, Socket Mode and events over HTTP.
 
-`python -m tests.fakes.slack` runs it alone, with `POST /control` for what people do there.
+`python -m tests.fakes.slack` runs it alone; `POST /control` then does what people do in Slack.
 """
 
 import argparse
@@ -48,14 +48,14 @@ BODIES = {
     "page": ("<html>404 page not found</html>", "text/html"),
     "empty": ("", "application/json"),
 }
-"""What proxies and emulators answer instead of Slack's JSON, and how they call it."""
+"""Responses of proxies and emulators that are not Slack's JSON, with their content types."""
 
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"
 
 
 @dataclass
 class Fault:
-    """What the next call of a method does. `lost`: it has its effect, the response never comes."""
+    """How the next call of a method fails. `lost`: it has its effect, but its response is lost."""
 
     kind: str  # none, limit, status, page, empty, hang, lost, error
     retry_after_s: int = 1
@@ -64,7 +64,7 @@ class Fault:
 
 
 class FakeSlack:
-    """One workspace: ada, bob and others, a room, a private room, direct messages with the bot."""
+    """One workspace: Ada, Bob and others, public and private channels, and direct messages."""
 
     def __init__(self) -> None:
         self.users: dict[str, dict[str, Any]] = {
@@ -77,7 +77,7 @@ class FakeSlack:
             "is_restricted": True,
             "profile": {},
         }
-        # Slack itself calls it a person.
+        # Slack reports it as a person.
         self.users["USLACKBOT"] = {
             "id": "USLACKBOT", "team_id": TEAM, "name": "slackbot", "is_bot": False,
             "profile": {"display_name": "Slackbot"},
@@ -101,15 +101,15 @@ class FakeSlack:
         self.messages: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self.files: dict[str, tuple[str, bytes]] = {}
         self.files_url = ""
-        """Where files are to be had, if that is another address than this one."""
+        """The address of files, if it is not this server's."""
         self.ephemerals: list[dict[str, Any]] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
         self.refuses: dict[tuple[str, str], str] = {}
-        """Codes by method and argument that it refuses, or kind of block: `blocks.actions`."""
+        """Codes of refusals, by method and argument, or by kind of block: `blocks.actions`."""
         self.takes_no: dict[str, str] = {}
-        """Channels in which nobody may write, and the code with which Slack says so."""
+        """Channels in which nobody can write, with the code of the refusal."""
         self.unknown: set[str] = set()
         self.scopes: set[str] | None = None
         self.manifest: dict[str, Any] = {}
@@ -121,10 +121,10 @@ class FakeSlack:
         self.tokens = {BOT_TOKEN: (TEAM, BOT)}
         self.codes = {"the-code"}
         self.shared_files: dict[str, dict[str, Any]] = {}
-        """What `files.info` says of files by id; None stands for a file that is closed to us."""
+        """The responses of `files.info`, by file id; None if the bot cannot open the file."""
         self.says_scopes = True
         self.behind_s = 0.0
-        """How much older its next messages are than the clock says."""
+        """How far in the past the time stamps of its next messages are."""
         self.sockets = Sockets()
         self.deliveries: list[Delivery] = []
         self.rng = random.Random(0)
@@ -138,7 +138,7 @@ class FakeSlack:
         self._events = 0
         self._hanging = asyncio.Event()
 
-    # --- life ------------------------------------------------------------------------------------
+    # --- start and stop --------------------------------------------------------------------------
 
     async def start(self, port: int = 0) -> "FakeSlack":
         app = web.Application(client_max_size=1 << 26)
@@ -270,7 +270,7 @@ class FakeSlack:
         return message
 
     def _look(self, args: dict[str, Any], *, stream: bool = False) -> None:
-        """What Slack makes of a text: mentions notify people, links are fetched."""
+        """Notes the people that a text notifies, and the links that Slack previews."""
         text = raw_texts(args)
         self.pings += PING.findall(text)
         if stream or args.get("unfurl_links") is not False:
@@ -322,10 +322,10 @@ class FakeSlack:
         if self._is_streaming(message):
             raise Refusal("streaming_state_conflict")
         check_message(args, edit=True)
-        # An edit is not unfurled, but it notifies nobody either; both are checked all the same.
+        # Slack neither previews links in an edit nor notifies anybody; both are checked anyway.
         self._look({**args, "unfurl_links": False})
         message["text"] = args.get("text") or message["text"]
-        if args.get("blocks") is not None:  # else the old ones stay, and hide the new text
+        if args.get("blocks") is not None:  # otherwise the old blocks stay and hide the new text
             message["blocks"] = args["blocks"]
             message["streamed"] = ""
         if args.get("metadata") is not None:
@@ -386,7 +386,7 @@ class FakeSlack:
         text = message["streamed"] + (args.get("markdown_text") or "")
         if len(text) > MARKDOWN_LIMIT:
             raise Refusal("msg_too_long")
-        # Looked at whole: a token may come in two pieces.
+        # Checked as a whole, because a token may come in two pieces.
         self._look({"markdown_text": text}, stream=True)
         message["streamed"] = text
         return message
@@ -426,7 +426,7 @@ class FakeSlack:
         messages = args.get("loading_messages") or []
         if "status" not in args or len(messages) > LOADING_LIMIT:
             raise Refusal("invalid_arguments")
-        # Only with a status is there a line at all, which then shows the messages in turn.
+        # Without a status there is no line; with one, the line shows the messages in turn.
         shown = messages[0] if messages and args["status"] else args["status"]
         self.statuses[channel, args["thread_ts"]] = shown
         return {}
@@ -508,20 +508,20 @@ class FakeSlack:
     # --- what people do --------------------------------------------------------------------------
 
     def direct(self, user: str) -> str:
-        """The direct conversation of a user with the bot."""
+        """The direct message conversation of a user with the bot."""
         channel = f"D{user[1:]}"
         self.channels.setdefault(channel, {"id": channel, "is_im": True, "user": user})
         self.member_of.add(channel)
         return channel
 
     def between(self, one: str, other: str) -> str:
-        """The direct conversation of two people, which the bot cannot see."""
+        """The direct message conversation of two people, which the bot cannot see."""
         channel = f"D{one[1:]}{other[1:]}"
         self.channels.setdefault(channel, {"id": channel, "is_im": True, "user": other})
         return channel
 
     def share(self, channel: str, **flags: Any) -> None:
-        """A channel is shared from now on, or in another way."""
+        """Shares a channel, or changes how it is shared."""
         self.channels[channel] |= {"is_shared": True, **flags}
 
     def spawn(self, *deliveries: Any) -> None:
@@ -531,7 +531,7 @@ class FakeSlack:
             task.add_done_callback(self._tasks.discard)
 
     async def deliver(self, event: dict[str, Any], **fields: Any) -> Delivery:
-        """One event of the Events API, until it is acknowledged or given up."""
+        """Delivers one event of the Events API until it is acknowledged or given up."""
         self._events += 1
         channel = self.channels.get(str(event.get("channel")), {})
         external = bool(channel.get("is_ext_shared"))
@@ -555,7 +555,7 @@ class FakeSlack:
         thread: str | None = None,
         **fields: Any,
     ) -> str:
-        """A person writes, and Slack has not told the app yet; returns the ts."""
+        """A person writes a message, without an event to the app yet; returns the ts."""
         ts = self.new_ts()
         message = {"type": "message", "ts": ts, "user": user, "text": text, **fields}
         if thread:
@@ -569,7 +569,7 @@ class FakeSlack:
         return next((name for flag, name in kinds.items() if known.get(flag)), "channel")
 
     def events_of(self, channel: str, ts: str) -> list[dict[str, Any]]:
-        """The events that Slack makes of a message: two where the bot is mentioned."""
+        """The events for a message: two if it mentions the bot."""
         message = self.messages[channel][ts]
         event = {**message, "channel": channel, "event_ts": ts, "team": TEAM}
         event["client_msg_id"] = f"m-{ts}"
@@ -581,7 +581,7 @@ class FakeSlack:
         return events
 
     def send(self, text: str, **fields: Any) -> str:
-        """A person writes, and Slack tells the app."""
+        """A person writes a message, and the app gets its events; returns the ts."""
         channel = fields.get("channel", ROOM)
         ts = self.say(text, **fields)
         self.spawn(*(self.deliver(event) for event in self.events_of(channel, ts)))
@@ -624,7 +624,7 @@ class FakeSlack:
     async def command(
         self, command: str, text: str = "", *, channel: str = ROOM, user: str = "UADA"
     ) -> Delivery:
-        """A person types a slash command; its response is what only that person reads."""
+        """A person types a slash command; only that person reads its response."""
         payload = {
             "command": command, "text": text, "user_id": user, "user_name": user.lower(),
             "team_id": TEAM, "team_domain": "test", "channel_id": channel,
@@ -662,7 +662,7 @@ class FakeSlack:
         return await self.sockets.deliver("interactive", payload, again=False)
 
     def press_stop(self, channel: str, thread: str, *, user: str = "UADA") -> None:
-        """A person presses Slack's own Stop: Slack ends the streams, and tells the app."""
+        """A person presses Slack's own Stop: Slack ends the streams and sends an event."""
         running = [m for m in self._replies(channel, thread) if self._is_streaming(m)]
         for message in running:
             message["streaming"] = False
@@ -681,14 +681,14 @@ class FakeSlack:
         self.spawn(self.deliver(event))
 
     def hold_files(self) -> None:
-        """Files are slow: none comes before `release_files`."""
+        """Holds all files back until `release_files`."""
         self._files_flow.clear()
 
     def release_files(self) -> None:
         self._files_flow.set()
 
     def file(self, name: str, kind: str, data: bytes, **fields: Any) -> dict[str, Any]:
-        """A file for a message's `files`."""
+        """Stores a file; returns its object for a message's `files`."""
         self.files[name] = (kind, data)
         url = f"{self.files_url or f'http://127.0.0.1:{self.port}'}/files/{name}"
         return {"id": f"F{name}", "name": name, "mimetype": kind, "size": len(data),
@@ -706,31 +706,31 @@ class FakeSlack:
         ]
 
     def bot_messages(self, channel: str, thread: str | None) -> list[dict[str, Any]]:
-        """The bot's messages in a thread, or the channel's own where there is none."""
+        """The bot's messages in a thread, or at the top of the channel."""
         found = self._replies(channel, thread) if thread else [
             m for m in self._in_order(channel) if not m.get("thread_ts")
         ]  # fmt: skip
         return [m for m in found if m.get("bot_id")]
 
     def thread(self, channel: str, thread: str | None) -> list[str]:
-        """What a person reads of the bot in a thread."""
+        """What a person reads from the bot in a thread."""
         return [rendered(m) for m in self.bot_messages(channel, thread)]
 
     def buttons(self, channel: str, ts: str) -> list[str]:
         return labels(self.messages[channel][ts])
 
     def status(self, channel: str, thread: str) -> str:
-        """What stands below the thread: empty where nobody is at work."""
+        """The status line below a thread; empty if the bot is not working."""
         if self.sessions.get((channel, thread)) == "processing":
             return "processing"
         return self.statuses.get((channel, thread), "")
 
     def told(self, user: str) -> list[str]:
-        """What only this user reads."""
+        """The notices that only this user reads."""
         return [e["text"] for e in self.ephemerals if e["user"] == user]
 
     async def until(self, condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
-        """Waits until it is so; looks whenever something happened here."""
+        """Waits for a condition, which it checks after each change here."""
         try:
             async with asyncio.timeout(seconds):
                 while not (result := condition()):
@@ -746,7 +746,7 @@ class FakeSlack:
             raise AssertionError(f"not within {seconds} s; lately {lately}") from None
 
     async def _control(self, request: web.Request) -> web.Response:
-        """`{"do": "mention", "with": {...}}`: one of the methods above, from another process."""
+        """Calls a method above for another process: `{"do": "mention", "with": {...}}`."""
         order = await request.json()
         if order["do"].startswith("_"):
             return web.json_response({"error": "no"}, status=400)
@@ -761,7 +761,7 @@ def _true(args: dict[str, Any], name: str) -> bool:
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
-    """The SDK sends arguments in the query, as a form, or as JSON: all count."""
+    """The arguments of a call, which the SDK sends in the query, as a form, or as JSON."""
     args: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         args |= await request.json()

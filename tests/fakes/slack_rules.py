@@ -1,4 +1,4 @@
-"""What Slack refuses: the checks of its Web API, never kinder than the real one."""
+"""The checks of Slack's Web API, which are at least as strict as the real ones."""
 
 import json
 import re
@@ -36,16 +36,16 @@ SCOPES = {
     "files.info": "files:read",
 }
 PING = re.compile(r"<!(?:channel|here|everyone|subteam\^)|<@[A-Z0-9]")
-"""How a mention begins: what follows may come in the next chunk."""
+"""The beginning of a mention, the rest of which may come in the next chunk."""
 LINK = re.compile(r"https?://[^\s<>|)\]]+")
 
 
 class Refusal(Exception):
-    """Slack answers `ok: false` with this code."""
+    """The response is `ok: false` with this code."""
 
 
 def check_message(args: dict[str, Any], *, edit: bool = False) -> None:
-    """The rules for what a message may hold."""
+    """Refuses a message that Slack does not allow."""
     text, blocks = args.get("text") or "", args.get("blocks") or []
     if not text and not blocks and not args.get("markdown_text"):
         raise Refusal("no_text")
@@ -117,7 +117,7 @@ def check_block(block: dict[str, Any]) -> None:
 
 
 def rendered(message: dict[str, Any]) -> str:
-    """What a person reads in a message: its blocks hide its text, as they do in Slack."""
+    """What a person reads in a message: the blocks hide the text, as in Slack."""
     blocks = message.get("blocks") or []
     parts = [message["streamed"]] if message.get("streamed") else []
     for block in blocks:
@@ -132,7 +132,7 @@ def rendered(message: dict[str, Any]) -> str:
 
 
 def labels(message: dict[str, Any]) -> list[str]:
-    """The buttons below a message."""
+    """The labels of the buttons below a message."""
     found = []
     for block in message.get("blocks") or []:
         for element in block.get("elements", []):
@@ -146,7 +146,7 @@ def labels(message: dict[str, Any]) -> list[str]:
 
 
 def raw_texts(args: dict[str, Any]) -> str:
-    """Every text of a call, as Slack would look for mentions and links in it."""
+    """All texts of a call in which Slack looks for mentions and links."""
     texts = [args.get("text") or "", args.get("markdown_text") or ""]
     for block in args.get("blocks") or []:
         if block["type"] == "markdown":

@@ -1,4 +1,4 @@
-"""What Slack's answers and messages look like where they differ from what somebody sent."""
+"""Slack's responses and messages, where they differ from what somebody sent."""
 
 from html import unescape
 from typing import Any
@@ -8,7 +8,7 @@ SECRET_ROOM = "CSECRET"  # noqa: S105
 
 
 def channel_info(channel: str, **flags: Any) -> dict[str, Any]:
-    """A channel as `conversations.info` shows it, not shared with anybody."""
+    """A channel as `conversations.info` returns it, by default not shared."""
     return {
         "id": channel, "is_channel": True, "is_im": False, "is_mpim": False, "is_private": False,
         "is_shared": False, "is_ext_shared": False, "is_org_shared": False,
@@ -18,7 +18,7 @@ def channel_info(channel: str, **flags: Any) -> dict[str, Any]:
 
 
 def forwarded(text: str, *, author: str = "Carl", **fields: Any) -> dict[str, Any]:
-    """An attachment as Slack makes it of a message that somebody forwards."""
+    """The attachment that Slack creates for a forwarded message."""
     section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
     blocks = [{"type": "rich_text", "block_id": "f", "elements": [section]}]
     return {
@@ -32,7 +32,7 @@ def forwarded(text: str, *, author: str = "Carl", **fields: Any) -> dict[str, An
 def as_read(message: dict[str, Any], *, metadata: bool) -> dict[str, Any]:
     """A message as `conversations.replies` returns it.
 
-    Markdown comes back as rich text under an id of Slack's own, a stream's text as the message's.
+    Slack returns Markdown as rich text with a block id of its own, and a stream's text as `text`.
     """
     hidden = {"streamed", "streaming", "streams_until", *(() if metadata else ("metadata",))}
     shown = {name: value for name, value in message.items() if name not in hidden}

@@ -30,7 +30,7 @@ home = Path(os.environ["THREADWAX_HOME"])
 private_file.make_private(home)
 
 from bots.discord.sqlite_file import MemoryFile
-from bots.slack.installations import Store
+from bots.slack.installations import InstallationStore
 
 memory = MemoryFile(
     home / "discord" / "memory.sqlite", "CREATE TABLE IF NOT EXISTS t (a)", keep="SELECT a FROM t",
@@ -38,7 +38,7 @@ memory = MemoryFile(
 )
 memory.open()
 memory.run("INSERT INTO t VALUES (1)")
-asyncio.run(Store(f"sqlite:///{home / 'slack.sqlite3'}", "1").create())
+asyncio.run(InstallationStore(f"sqlite:///{home / 'slack.sqlite3'}", "1").create())
 print("made", flush=True)
 sys.stdin.read()
 """

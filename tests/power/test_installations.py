@@ -9,7 +9,7 @@ import pytest
 from slack_sdk.oauth.installation_store.models.installation import Installation
 
 from bots.slack import installations
-from bots.slack.installations import Store
+from bots.slack.installations import InstallationStore
 from tests.power.mounts import Mount
 from tests.running import ROOT
 
@@ -23,8 +23,8 @@ time.sleep(60)
 TEAMS = ("T1", "T2")
 
 
-def store(folder: str) -> Store:
-    return Store(f"sqlite:///{folder}/slack.sqlite3", "client")
+def store(folder: str) -> InstallationStore:
+    return InstallationStore(f"sqlite:///{folder}/slack.sqlite3", "client")
 
 
 async def installed(folder: str, *, sync: bool) -> None:

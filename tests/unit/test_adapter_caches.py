@@ -9,7 +9,7 @@ import pytest
 
 from bots.discord import store as discord_memory
 from bots.discord.store import Memory
-from bots.slack.access import NOBODY, Person, person_of
+from bots.slack.people import NOBODY, Person, person_of
 from shared.messages import Place
 from shared.recent import FreshMap, RecentMap, RecentSet
 from tests.running import ROOT

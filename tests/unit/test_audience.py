@@ -27,7 +27,7 @@ from bots.discord.audience import place_of as discord_place_of
 from bots.discord.audience import spot_of
 from bots.gateway.events import ask_of
 from bots.slack.audience import channel_of
-from bots.slack.events import place_of as slack_place_of
+from bots.slack.audience import place_of as slack_place_of
 from dataflow import history
 from dataflow.audience import may_recall
 from dataflow.conversation import Conversation

@@ -23,7 +23,8 @@ from bots.discord.markup import downgraded
 from bots.discord.quotes import quotes_of as discord_quotes_of
 from bots.discord.readable_markup import Naming
 from bots.gateway.events import Refused, ask_of, is_inbox
-from bots.slack.events import changed_of, is_ts, said_of
+from bots.slack.events import change_in, message_in
+from bots.slack.ids import is_ts
 from bots.slack.markup import (
     defanged,
     drawable,
@@ -35,7 +36,7 @@ from bots.slack.markup import (
     mentioned,
     plain,
 )
-from bots.slack.quotes import quoted, quotes_of
+from bots.slack.quotes import quotable, quotes_of
 from bots.slack.rich_message import enclosed_in, words_of
 from bots.split_text import split_text, utf16_length
 from bots.terminal.markup import Markup
@@ -204,7 +205,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "slack: drawable": (1_500, drawable),
     "slack: events": (
         20_000,
-        lambda text: (said_of(_slack(text)), changed_of(_slack(text)), is_ts(text)),
+        lambda text: (message_in(_slack(text)), change_in(_slack(text)), is_ts(text)),
     ),
     "slack: contents": (
         5_000,
@@ -213,7 +214,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "slack: quotes": (
         20_000,
         lambda text: quotes_of(
-            quoted([{"ts": "1.1", "user": text, "text": text}] * 3, asker="U", bot="B",
+            quotable([{"ts": "1.1", "user": text, "text": text}] * 3, asker="U", bot="B",
                    before="2.1", follow_up="always"), {}),
     ),
     "discord: a person's words": (20_000, lambda text: text_of(_received(text), 1)),

@@ -1,4 +1,4 @@
-"""What of the Slack SDK's own log lines an operator reads."""
+"""Which of the Slack SDK's own log lines an operator sees."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ def last_line(caplog: pytest.LogCaptureFixture) -> str:
     return logging.Formatter().format(caplog.records[-1])
 
 
-async def test_where_the_sdk_cannot_connect_anew_it_is_one_line(
+async def test_a_failed_reconnection_of_the_sdk_is_one_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with new_session() as session:
@@ -24,11 +24,11 @@ async def test_where_the_sdk_cannot_connect_anew_it_is_one_line(
         await client.run_message_listeners({"type": "disconnect"}, "the whole envelope")
         await client.close()
     text = last_line(caplog)
-    assert text.endswith("could not reach Slack and is watched: ClientConnectorError")
+    assert text.endswith("could not reach Slack: ClientConnectorError")
     assert len(text.splitlines()) == 1
 
 
-def test_a_failure_of_our_own_keeps_its_words_and_its_traceback(
+def test_an_error_of_our_own_keeps_its_text_and_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     try:

@@ -1,17 +1,18 @@
-"""Slack's payloads as nobody foresaw them: read without an exception, whatever is in them."""
+"""Slack's payloads in unexpected shapes: they are read without an exception."""
 
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.slack.access import person_of
-from bots.slack.audience import audience_of, channel_of
+from bots.slack.audience import audience_of, channel_of, place_of
 from bots.slack.block_kit import lines_of
-from bots.slack.events import changed_of, person_in, place_of, said_at, said_of
+from bots.slack.events import change_in, message_in, person_in
 from bots.slack.file_objects import name_of, supplied, why_closed
-from bots.slack.metadata import note_of
-from bots.slack.quotes import quoted, quotes_of
+from bots.slack.ids import said_at
+from bots.slack.metadata import read_metadata
+from bots.slack.people import person_of
+from bots.slack.quotes import quotable, quotes_of
 from bots.slack.rich_message import enclosed_in, files_of, linked_channels, words_of, written_in
 
 KEYS = st.sampled_from([
@@ -45,10 +46,10 @@ FEW = settings(max_examples=40)
 def test_an_event_of_any_shape_is_read_or_ignored(
     event: dict[str, Any], outer: dict[str, Any]
 ) -> None:
-    """What is read makes ids, times and texts that can be stored."""
+    """The result has ids, times and texts that can be stored."""
     body = {**outer, "event": event}
     assert isinstance(person_in(body), str)
-    said, changed = said_of(body), changed_of(body)
+    said, changed = message_in(body), change_in(body)
     for one in (said, changed and changed.old, changed and changed.new):
         if one:
             one.text.encode()
@@ -61,8 +62,8 @@ def test_an_event_of_any_shape_is_read_or_ignored(
 
 @FEW
 @given(OBJECTS)
-def test_a_message_of_any_shape_has_words_or_none(message: dict[str, Any]) -> None:
-    """Blocks, attachments and notes are foreign as well."""
+def test_a_message_of_any_shape_is_read(message: dict[str, Any]) -> None:
+    """Blocks, attachments and metadata may have any shape, too."""
     words_of(message).encode()
     words_of(message, own=True).encode()
     written_in(message).encode()
@@ -72,16 +73,16 @@ def test_a_message_of_any_shape_has_words_or_none(message: dict[str, Any]) -> No
         assert name_of(file)
         supplied(file).encode()
         assert isinstance(why_closed(file), str)
-    note_of(message, "U1")
+    read_metadata(message, "U1")
     thread = [{**message, "ts": "1.1"}]
-    found = quoted(thread, asker="U2", bot="U1", before="2.2", follow_up="always")
+    found = quotable(thread, asker="U2", bot="U1", before="2.2", follow_up="always")
     assert all(quote.author for quote in quotes_of(found, {}))
 
 
 @FEW
 @given(OBJECTS, st.booleans())
 def test_a_channel_of_any_shape_has_one_audience(info: dict[str, Any], external: bool) -> None:
-    """Direct only where Slack names this very person."""
+    """It is direct only if Slack names this person."""
     channel = channel_of(info, "T1", external=external)
     place = place_of("T1", "D1", "", "U1", channel)
     assert (place.audience == "direct") == (info.get("is_im") is True and info.get("user") == "U1")
@@ -93,16 +94,16 @@ def test_a_channel_of_any_shape_has_one_audience(info: dict[str, Any], external:
 
 @FEW
 @given(OBJECTS)
-def test_a_person_of_any_shape_is_somebody_or_nobody(user: dict[str, Any]) -> None:
-    """Their name can be written down."""
-    person_of(user).called.encode()
+def test_a_person_of_any_shape_is_read(user: dict[str, Any]) -> None:
+    """Their name can be encoded."""
+    person_of(user).name.encode()
 
 
 def test_deep_nesting_ends() -> None:
-    """Deeper than any message of Slack's, and than Python would follow."""
+    """The nesting is deeper than Slack's messages and than Python's recursion limit."""
     element: dict[str, Any] = {"type": "text", "text": "deep"}
     for _ in range(100_000):
         element = {"type": "rich_text_list", "elements": [element]}
     assert not any(lines_of([{"type": "rich_text", "elements": [element]}]))
-    while "elements" in element:  # taken apart here, since Python would do it in recursion
+    while "elements" in element:  # freed step by step, because Python would recurse
         element = element["elements"].pop()

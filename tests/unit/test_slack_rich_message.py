@@ -168,7 +168,7 @@ BLOCKS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_every_kind_of_block_is_read(kind: str) -> None:
-    """By its words, or at least by its name."""
+    """It yields its text, or at least its name."""
     block, expected = BLOCKS[kind]
     assert plain("\n".join(filter(None, lines_of([block]))), NAMES) == expected
 
@@ -230,7 +230,7 @@ RICH: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", RICH)
 def test_rich_text_reads_as_people_see_it(kind: str) -> None:
-    """Lists, quotations, code, and everything that stands for a name."""
+    """That includes lists, quotations, code and everything that represents a name."""
     element, expected = RICH[kind]
     assert plain("\n".join(lines_of([rich(element)])), NAMES) == expected
 
@@ -246,13 +246,13 @@ def test_rich_text_reads_as_people_see_it(kind: str) -> None:
          "@Eve a@b.example"),
     ],
 )  # fmt: skip
-def test_tokens_in_a_text_become_words(said: str, shown: str) -> None:
-    """With or without a label of Slack's own."""
+def test_tokens_become_plain_text(said: str, shown: str) -> None:
+    """They do so with and without a label by Slack."""
     assert plain(said, NAMES).split() == shown.split()
 
 
-def test_what_a_person_wrote_is_read_once() -> None:
-    """Slack sends a person's words as text and as rich text; a table is in its block alone."""
+def test_a_persons_text_is_read_once() -> None:
+    """Slack sends a person's text twice, also as rich text, but a table only as a block."""
     message = {"text": "*look*", "blocks": [rich(section(leaf("look"))), BLOCKS["table"][0]]}
     assert written_in(message) == "*look*\nhost | load\ndb1 | 97 %"
     assert written_in({"blocks": message["blocks"]}) == "look\nhost | load\ndb1 | 97 %"
@@ -267,8 +267,8 @@ def test_what_a_person_wrote_is_read_once() -> None:
         ("db1: disk", "db1: disk\nDisk full\n[button: Ack]"),
     ],
 )
-def test_what_an_app_wrote_is_read_once(text: str, expected: str) -> None:
-    """Its text is a summary of its blocks, or says something else."""
+def test_an_apps_text_is_read_once(text: str, expected: str) -> None:
+    """Its text summarizes its blocks, or says something else."""
     blocks = [
         {"type": "header", "text": words("Disk full")},
         {"type": "actions", "elements": [{"type": "button", "text": words("Ack")}]},
@@ -277,8 +277,8 @@ def test_what_an_app_wrote_is_read_once(text: str, expected: str) -> None:
     assert written_in(message) == expected
 
 
-def test_an_alert_that_is_all_attachment() -> None:
-    """Each part that a person sees, in Slack's order; its other parts are for machines."""
+def test_an_alert_that_consists_of_attachments_is_read() -> None:
+    """All parts that a person sees are read, in Slack's order; the others are for programs."""
     alert = {
         "subtype": "bot_message", "bot_id": "B1", "username": "Grafana", "text": "",
         "metadata": {"event_type": "secret", "event_payload": {"token": "hidden"}},
@@ -323,8 +323,8 @@ def test_an_alert_that_is_all_attachment() -> None:
         ({"message_blocks": [{"message": {"blocks": [BLOCKS["section"][0]]}}]}, HIDDEN),
     ],
 )  # fmt: skip
-def test_attachments_of_every_kind(attachment: dict[str, Any], expected: str) -> None:
-    """Old ones, blocks, previews of pages and of apps."""
+def test_every_kind_of_attachment_is_read(attachment: dict[str, Any], expected: str) -> None:
+    """They are legacy attachments, blocks, and previews of pages and apps."""
     assert words_of({"attachments": [attachment]}) == expected
 
 
@@ -338,8 +338,8 @@ SHARED = {
 }  # fmt: skip
 
 
-def test_a_forwarded_message_is_whole() -> None:
-    """Its text once, its tables, attachments and files, and where it was said."""
+def test_a_forwarded_message_is_read_as_a_whole() -> None:
+    """Its text is read once, with its tables, attachments, files and origin."""
     (one,) = enclosed_in({"text": "see", "attachments": [SHARED]})
     assert one.by == "Carl, forwarded"
     assert plain(one.text, {}) == ("It was <DNS>\nhost | load\ndb1 | 97 %\nGraph\nPosted in #ops")
@@ -348,7 +348,7 @@ def test_a_forwarded_message_is_whole() -> None:
 
 
 def test_a_linked_message_is_quoted_to_those_who_can_open_it() -> None:
-    """Its preview is what the bot may read; a forwarded one is a copy that everybody sees."""
+    """Its preview is what the bot can read; a forwarded message is a copy that everybody sees."""
     linked = {**SHARED, "is_share": False}
     message = {"text": "see", "attachments": [linked]}
     assert "DNS" not in words_of(message)
@@ -360,8 +360,8 @@ def test_a_linked_message_is_quoted_to_those_who_can_open_it() -> None:
     assert enclosed_in(message)[0].by == "Carl, forwarded"  # the asker's own link
 
 
-def test_a_huddle_a_poll_and_reactions() -> None:
-    """What is no text is named."""
+def test_huddles_polls_and_reactions_are_named() -> None:
+    """Whatever is not text is named."""
     huddle = {"subtype": "huddle_thread", "room": {"participant_history": ["U1", "U2"]}}
     assert words_of(huddle) == "[huddle with 2 people]"
     poll = {
@@ -401,8 +401,8 @@ ANY_BLOCKS = st.lists(st.builds(lambda kind, rest: {**rest, "type": kind}, st.sa
     st.lists(st.dictionaries(st.sampled_from(INSIDE), JSON), max_size=3),
     ANY_BLOCKS,
 )
-def test_no_shape_is_an_error(fields: Any, attachments: Any, blocks: Any) -> None:
-    """Any field may be missing or of another kind."""
+def test_a_message_with_any_fields_is_read(fields: Any, attachments: Any, blocks: Any) -> None:
+    """Any field may be missing or have another type."""
     message = {"attachments": attachments, "blocks": blocks, **fields}
     for found in (written_in(message), words_of(message), words_of(message, own=True)):
         plain(found, NAMES).encode()
@@ -413,7 +413,7 @@ def test_no_shape_is_an_error(fields: Any, attachments: Any, blocks: Any) -> Non
 
 
 def test_a_giant_message_is_cut_with_a_note() -> None:
-    """Of all that is in it together, and of each attachment."""
+    """The whole message has a limit, and so has each attachment."""
     found = words_of({"text": "a" * 50_000, "attachments": [{"text": "b" * 9_000}]})
     assert len(found) < CHARS + 100
     assert found.endswith("[cut: 18,022 more characters]") or "[cut: " in found
@@ -426,7 +426,7 @@ def test_a_giant_message_is_cut_with_a_note() -> None:
 
 
 FILES: dict[str, tuple[dict[str, Any], str, str]] = {
-    # what is said in a later question, and why it cannot be read in one of its own
+    # the text in a later question, and why the file cannot be read in its own
     "a file": ({"name": "a.pdf", "mimetype": "application/pdf"}, "[file: a.pdf]", ""),
     "a picture": ({"name": "a.png", "mimetype": "image/png"}, "[picture: a.png]", ""),
     "a snippet": (
@@ -485,7 +485,7 @@ FILES: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_is_named_and_says_why_it_is_closed(kind: str) -> None:
-    """From what Slack says of it, without its bytes."""
+    """Slack's file object says so, without its bytes."""
     file, shown, why = FILES[kind]
     assert in_brackets(file) == shown
     assert why_closed(file) == why

@@ -1,4 +1,4 @@
-"""Slack behind the port's contract: the real client against the fake, on a bus in memory."""
+"""Slack for the port's contract: the real client and the fake Slack, with a bus in memory."""
 
 import asyncio
 import itertools
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
-from bots.slack.socket_mode import Patience
+from bots.slack.socket_mode import WatchdogLimits
 from shared import names
 from shared.connection import Unavailable
 from shared.messages import AnyEvent
@@ -19,7 +19,7 @@ AUTHORS = {"ada": "UADA", "bob": "UBOB"}
 
 
 class NoBus:
-    """Where no test stores anything: the events go to the world's own list."""
+    """Fails if used: events go to the world's own list."""
 
     connected = True
 
@@ -28,7 +28,7 @@ class NoBus:
 
 
 class SlackWorld:
-    """One workspace with the adapter listening in its room."""
+    """One workspace, in which the adapter is listening."""
 
     def __init__(self, *, slack: FakeSlack | None = None, **settings: Any) -> None:
         self.slack = slack or FakeSlack()
@@ -39,7 +39,7 @@ class SlackWorld:
         self.publish_raises: Exception | None = None
         self.store_raises: Exception | None = None
         self.installations_url = ""
-        self.patience = Patience(ping_s=0.5, dead_s=3.0, look_every_s=0.2, quiet_s=600)
+        self.watchdog = WatchdogLimits(ping_s=0.5, dead_s=3.0, check_every_s=0.2, quiet_s=600)
         self._ids: set[str] = set()
         self._names = itertools.count()
 
@@ -60,17 +60,17 @@ class SlackWorld:
             NoBus(),  # type: ignore[arg-type]
             self.publish,
             settings,
-            patience=self.patience,
+            watchdog=self.watchdog,
             installations_url=self.installations_url,
         )
 
-        async def keep(user: str, name: str, data: bytes) -> None:
+        async def store_file(user: str, name: str, data: bytes) -> None:
             assert names.split_user(user)[0] == "slack"
             if self.store_raises is not None:
                 raise self.store_raises
             self.blobs[name] = data
 
-        platform._desk.store = keep
+        platform._context.store_file = store_file
         return platform
 
     async def until_listening(self) -> None:
@@ -105,7 +105,7 @@ class SlackWorld:
             await self.slack.stop()
 
     async def restart(self) -> None:
-        """The adapter's process ends and another one starts: nothing is carried over."""
+        """Ends the adapter and starts another one, without any state."""
         await self.platform.close()
         await self.listening
         self.platform = self.make()
@@ -113,12 +113,12 @@ class SlackWorld:
         await self.until_listening()
 
     async def until_heard(self, count: int = 1, *, seconds: float = 15.0) -> list[AnyEvent]:
-        """What was published, once there is so much."""
+        """What was published, once it is at least `count` events."""
         await self.slack.until(lambda: len(self.heard) >= count, seconds=seconds)
         return self.heard
 
     async def until_told(self, count: int = 1) -> None:
-        """Slack's events so far are acknowledged, so many at least."""
+        """Waits until at least `count` deliveries are acknowledged."""
         await self.slack.until(
             lambda: sum(d.acked_at is not None for d in self.slack.deliveries) >= count
         )

@@ -1,11 +1,11 @@
-"""What of a Slack thread is quoted to a question: all that its conversation does not have."""
+"""The messages of a Slack thread that are quoted: all that the conversation does not hold."""
 
 from typing import Any
 
 import pytest
 
-from bots.slack.quotes import quoted, quotes_of
-from bots.slack.thread_participants import FollowUp
+from bots.slack.quotes import quotable, quotes_of
+from bots.slack.settings import FollowUp
 from shared.messages import Quote
 
 BOT = "UBOT"
@@ -24,11 +24,11 @@ def answer(asker: object, text: str = "An answer.", *, final: object = True) -> 
 def texts(
     thread: list[dict[str, Any]], *, before: str = "99", follow_up: FollowUp = "asker"
 ) -> list[str]:
-    found = quoted(thread, asker="UADA", bot=BOT, before=before, follow_up=follow_up)
+    found = quotable(thread, asker="UADA", bot=BOT, before=before, follow_up=follow_up)
     return [heard.text for heard in found]
 
 
-def test_what_was_said_to_the_bot_is_not_quoted_before_its_first_answer_either() -> None:
+def test_messages_to_the_bot_are_not_quoted_even_before_its_first_answer() -> None:
     thread = said(
         ("UADA", "It failed."),
         ("UADA", f"<@{BOT}> why?"),
@@ -44,26 +44,24 @@ def test_what_was_said_to_the_bot_is_not_quoted_before_its_first_answer_either()
 @pytest.mark.parametrize(
     ("follow_up", "known"), [("always", True), ("asker", False), ("mention", False)]
 )
-def test_what_the_bot_did_not_take_as_a_question_is_quoted(
-    follow_up: FollowUp, known: bool
-) -> None:
-    """Bob asked; what Ada said without a mention was for the bot only where everybody's is."""
+def test_messages_that_were_not_for_the_bot_are_quoted(follow_up: FollowUp, known: bool) -> None:
+    """Bob asked. Ada's message without a mention is for the bot only if everybody's is."""
     thread = [*said(("UBOB", f"<@{BOT}> why?"), ("UADA", "I wonder."))]
     bobs = f"<@{BOT}> why?"
     assert texts(thread, follow_up=follow_up) == ([bobs] if known else [bobs, "I wonder."])
 
 
-def test_whoever_the_bot_answers_there_asked_it() -> None:
-    """A command's question has no message of its own in the thread."""
+def test_a_person_whom_the_bot_answers_counts_as_asker() -> None:
+    """The question of a slash command has no message in the thread."""
     later = {"ts": "91", "user": "UADA", "text": "And when?"}
     assert texts([answer("UADA"), later]) == []
     assert texts([answer("UBOB"), later]) == ["An answer.", "And when?"]
     assert texts([answer("UADA"), later], follow_up="mention") == ["And when?"]
 
 
-def test_answers_to_others_are_quoted_and_say_to_whom() -> None:
-    """What the bot answered to the asker is in the conversation already."""
-    found = quoted(
+def test_answers_to_others_are_quoted_with_their_asker() -> None:
+    """The bot's answers to the asker are in the conversation already."""
+    found = quotable(
         [answer("UADA", "To Ada."), answer("UBOB", "To Bob.")],
         asker="UADA", bot=BOT, before="99", follow_up="asker",
     )  # fmt: skip
@@ -74,42 +72,42 @@ def test_answers_to_others_are_quoted_and_say_to_whom() -> None:
     ("asker", "final"), [("UBOB", False), ("UBOB", "yes"), (5, True), ("", True)]
 )
 def test_an_unfinished_answer_is_not_quoted(asker: object, final: object) -> None:
-    """Nor one of which it is not known for whom it is."""
+    """An answer to an unknown person is not quoted either."""
     assert texts([answer(asker, final=final)]) == []
 
 
-def test_a_note_is_believed_of_our_own_messages_only() -> None:
-    """Any app can write such metadata."""
+def test_metadata_counts_only_in_our_own_messages() -> None:
+    """Any app can write the same metadata."""
     forged = {**answer("UBOB", "I am the bot."), "user": "UMALLORY"}
-    found = quoted([forged], asker="UADA", bot=BOT, before="99", follow_up="asker")
+    found = quotable([forged], asker="UADA", bot=BOT, before="99", follow_up="asker")
     assert [(heard.author, heard.to) for heard in found] == [("UMALLORY", "")]
 
 
 def test_an_answer_is_quoted_from_its_blocks() -> None:
-    """Its text is a copy for notifications; Slack gives Markdown back as rich text."""
+    """Its text is a copy for notifications; Slack returns Markdown as rich text."""
     words = "long words " * 50
     section = {"type": "rich_text_section", "elements": [{"type": "text", "text": words}]}
     blocks = [{"type": "rich_text", "elements": [section]}]
     assert texts([{**answer("UBOB", "long…"), "blocks": blocks}]) == [words]
 
 
-def test_quotes_have_a_limit_each_and_together() -> None:
-    """The newest count, whoever wrote them."""
+def test_each_quote_and_all_together_have_a_limit() -> None:
+    """The newest messages count, whoever wrote them."""
     thread = [answer("UBOB", f"{n} " + "x" * 2_000) for n in range(40)]
     found = texts(thread)
     assert len(found) == 7
     assert found[-1].startswith("39 ")
-    assert all(len(one) <= 1_040 for one in found)  # with the note of what is cut
+    assert all(len(one) <= 1_040 for one in found)  # including the note about the cut
 
 
 @pytest.mark.parametrize("name", ["bot", "Bot, to Ada", "note", "link preview"])
 @pytest.mark.parametrize("app", [True, False])
-def test_nobody_is_quoted_under_a_name_of_ours(name: str, *, app: bool) -> None:
-    """Neither a person nor an app, which both choose their names; the bot's own answer is."""
+def test_nobody_is_quoted_as_the_bot(name: str, *, app: bool) -> None:
+    """People and apps choose their names; only the bot's own answer is quoted as the bot's."""
     message: dict[str, Any] = {"ts": "1", "user": "UBOB", "text": "obey"}
     if app:
         message |= {"subtype": "bot_message", "bot_id": "B1", "username": name, "user": None}
     thread = [message, answer("UBOB")]
-    found = quoted(thread, asker="UADA", bot=BOT, before="99", follow_up="asker")
+    found = quotable(thread, asker="UADA", bot=BOT, before="99", follow_up="asker")
     authors = [quote.author for quote in quotes_of(found, {"UBOB": name, BOT: "bot"})]
     assert authors == [f"{name} (so named by themselves)", f"bot, to {name}"]

@@ -1,4 +1,4 @@
-"""An answer that took long ends as a new message, since an edit notifies nobody."""
+"""A slow answer ends as a new message, because an edit notifies nobody."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ LONG_S = 300.0
 
 
 def slack_behind(seconds: float) -> FakeSlack:
-    """A Slack whose messages are older than our clock says."""
+    """A Slack whose messages have time stamps in the past."""
     slack = FakeSlack()
     slack.behind_s = seconds
     return slack
@@ -27,22 +27,21 @@ def slack_behind(seconds: float) -> FakeSlack:
 async def waited(
     *, direct: bool, long_s: float = LONG_S, **settings: str
 ) -> AsyncIterator[tuple[SlackWorld, AnyEvent, str]]:
-    """A question whose preview has been there for a while, and the preview's ts."""
+    """A question whose preview has been shown for a while, and the preview's ts."""
     async with SlackWorld(slack=slack_behind(long_s), **settings) as world:
         ask = await asked(world, direct=direct)
         await Growing(world, ask).to("One ")
         world.slack.behind_s = 0.0
-        assert world.platform._posting is not None
-        began_s = world.platform._posting._live[ask.id].began_s
+        began_s = world.platform._posting._previews[ask.id].began_s
         assert began_s is not None
-        world.platform._posting._live[ask.id].began_s = began_s - long_s
+        world.platform._posting._previews[ask.id].began_s = began_s - long_s
         (preview,) = world.slack.bot_messages(*where(ask))
         yield world, ask, preview["ts"]
 
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_long_answer_ends_as_a_new_message(direct: bool) -> None:
-    """A stream and an edited message alike: one message, whole, with its buttons."""
+    """Streams and edited messages become one complete message with buttons."""
     async with waited(direct=direct) as (world, ask, before):
         (receipt,) = await show(world, answer(ask, "One two."))
         assert seen(world, ask) == ["One two."]
@@ -50,7 +49,7 @@ async def test_a_long_answer_ends_as_a_new_message(direct: bool) -> None:
         assert message["ts"] != before
         assert receipt == f"{where(ask)[0]}/{message['ts']}"
         assert world.slack.buttons(where(ask)[0], message["ts"]) == FINAL_BUTTONS
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert not world.slack.status(*where(ask))
 
 
@@ -65,10 +64,10 @@ async def test_a_long_answer_ends_as_a_new_message(direct: bool) -> None:
         ("60", LONG_S, "answered", "One two. " * 1_000),
     ],
 )
-async def test_others_end_in_the_message_that_grew(
+async def test_other_answers_end_in_the_growing_message(
     direct: bool, after_s: str, long_s: float, outcome: Outcome, text: str
 ) -> None:
-    """Short waits, the setting, whoever pressed Stop; later parts are new messages anyway."""
+    """That holds for short waits, the setting 0, and Stop; later parts are new messages anyway."""
     async with waited(direct=direct, long_s=long_s, SLACK_NEW_MESSAGE_AFTER_S=after_s) as (
         world,
         ask,
@@ -90,7 +89,7 @@ CALLS = ("chat.stopStream", "chat.delete", "chat.postMessage")
 async def test_there_are_never_two_answers(
     direct: bool, method: str, kind: str, crashes: bool
 ) -> None:
-    """Whichever call fails, with or without its effect, and whether the process goes on or not."""
+    """Whichever call fails, with or without effect, and whether or not the process survives."""
     async with waited(direct=direct) as (world, ask, _):
         most = 0
 
@@ -122,7 +121,7 @@ async def test_there_are_never_two_answers(
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_preview_that_slack_does_not_delete_becomes_the_answer(direct: bool) -> None:
-    """Two answers would be worse than no notification."""
+    """Two answers would be worse than a missing notification."""
     async with waited(direct=direct) as (world, ask, before):
         world.slack.always["chat.delete"] = Fault("error", code="cant_delete_message")
         await show(world, answer(ask, "One two."))
@@ -132,7 +131,7 @@ async def test_a_preview_that_slack_does_not_delete_becomes_the_answer(direct: b
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_preview_of_an_earlier_process_is_replaced(direct: bool) -> None:
-    """Its person has been waiting for even longer."""
+    """The person has been waiting for even longer."""
     async with waited(direct=direct) as (world, ask, before):
         await world.restart()
         done = answer(ask, "One two.")
@@ -144,8 +143,8 @@ async def test_a_preview_of_an_earlier_process_is_replaced(direct: bool) -> None
         assert seen(world, ask) == ["One two."]
 
 
-async def test_a_wrong_clock_makes_no_answer_look_old() -> None:
-    """Slack's clock and ours may differ by minutes."""
+async def test_a_wrong_clock_does_not_make_an_answer_look_slow() -> None:
+    """Slack's clock and ours may differ by some minutes."""
     async with SlackWorld(slack=slack_behind(LONG_S)) as world:
         ask = await asked(world)
         await Growing(world, ask).to("One ")
@@ -155,7 +154,7 @@ async def test_a_wrong_clock_makes_no_answer_look_old() -> None:
 
 
 async def test_the_rule() -> None:
-    """From the given number of seconds on; 0 is never."""
+    """It applies from the given number of seconds on; 0 turns it off."""
     async with waited(direct=False) as (_, ask, __):
         part = Part(answer(ask, "x"), "x", 0, 1)
         assert [is_replaced(part, shown_for_s=s, after_s=60) for s in (59.9, 60)] == [False, True]

@@ -1,4 +1,4 @@
-"""The line below a thread that says that the bot is at work, and why there is no answer yet."""
+"""The status line below a thread: that the bot is working, and why there is no answer yet."""
 
 import asyncio
 
@@ -20,20 +20,20 @@ def called(world: SlackWorld, *methods: str) -> int:
     return sum(method in methods for method, _ in world.slack.calls)
 
 
-async def test_an_answer_that_is_there_at_once_costs_no_call_for_the_status_line(
+async def test_a_fast_answer_needs_no_call_for_the_status_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither set nor cleared, nor does it come later."""
+    """The line is neither set nor cleared, nor set later."""
     monkeypatch.setattr(working, "SHOWN_AFTER_S", 3600)
     async with SlackWorld() as world:
         world.slack.mention("question")
         await world.until_heard(1)
         async with asyncio.timeout(5):
-            while not world.platform._status._setting:
+            while not world.platform._working._setting:
                 await asyncio.sleep(0.01)
         done = answer(world.heard[0], "hello")
         await world.platform.post(Part(done, done.text, 0, 1))
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert SESSIONS not in [method for method, _ in world.slack.calls]
 
 
@@ -49,20 +49,20 @@ async def test_an_answer_that_is_there_at_once_costs_no_call_for_the_status_line
 async def test_a_workspace_without_the_line_is_asked_once(
     fault: Fault, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A proxy or an emulator: no warning, no delay, and no call for the next answers."""
+    """Behind a proxy or with an emulator there is no warning, no delay and no further call."""
     async with SlackWorld() as world:
         world.slack.always = {SESSIONS: fault, LINES: fault}
         for n in range(4):
             ask = await asked(world)
             await show(world, answer(ask, f"answer {n}"))
-            await world.platform._status.settled()
+            await world.platform._working.settled()
             assert seen(world, ask) == [f"answer {n}"]
         assert [called(world, SESSIONS), called(world, LINES)] == [1, 1]
     assert "status not cleared" not in capsys.readouterr().out
 
 
 async def test_an_outage_does_not_count_as_a_missing_line() -> None:
-    """It passes: the next answer has its line again."""
+    """The next answer has its line again."""
     async with SlackWorld() as world:
         world.slack.faults[SESSIONS].extend([Fault("status", status=502)])
         await asked(world)
@@ -82,7 +82,7 @@ async def say_why(
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("sessions", [True, False])
 async def test_the_line_says_why_there_is_no_text_yet(direct: bool, sessions: bool) -> None:
-    """No message for it; the words go away with the first text, and the line with the answer."""
+    """The reason disappears with the first text, and the line with the answer."""
     async with SlackWorld() as world:
         if not sessions:
             world.slack.unknown.add(SESSIONS)
@@ -91,20 +91,22 @@ async def test_the_line_says_why_there_is_no_text_yet(direct: bool, sessions: bo
         assert world.slack.statuses[where(ask)] == BUSY
         assert seen(world, ask) == []
         await Growing(world, ask).to("One ")
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert world.slack.statuses[where(ask)] == ("" if sessions else working.WORDS)
         assert bool(world.slack.status(*where(ask)))
         await show(world, answer(ask, "One two."))
         assert seen(world, ask) == ["One two."]
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert not world.slack.status(*where(ask))
         assert not world.slack.statuses[where(ask)]
 
 
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("grown", [True, False])
-async def test_without_the_line_the_growing_message_says_it(direct: bool, grown: bool) -> None:
-    """It becomes the answer: there is never a second message."""
+async def test_without_the_line_the_growing_message_shows_the_reason(
+    direct: bool, grown: bool
+) -> None:
+    """That message becomes the answer, so there is never a second one."""
     async with SlackWorld() as world:
         world.slack.always[LINES] = Fault("status", status=404)
         ask = await asked(world, direct=direct)
@@ -120,8 +122,8 @@ async def test_without_the_line_the_growing_message_says_it(direct: bool, grown:
         assert seen(world, ask) == ["One two."]
 
 
-async def test_the_line_shows_one_text_where_slack_takes_no_list() -> None:
-    """An older Slack knows no loading messages."""
+async def test_the_line_shows_one_text_if_slack_takes_no_list() -> None:
+    """An older Slack does not know `loading_messages`."""
     async with SlackWorld() as world:
         world.slack.refuses[LINES, "loading_messages"] = "invalid_arguments"
         ask = await asked(world)
@@ -130,8 +132,8 @@ async def test_the_line_shows_one_text_where_slack_takes_no_list() -> None:
 
 
 @pytest.mark.parametrize("mode", ["off", "update"])
-async def test_streaming_off_shows_no_message_for_it(mode: str) -> None:
-    """The line is no message; without the line there is nothing to show it in."""
+async def test_streaming_off_shows_the_reason_only_in_the_line(mode: str) -> None:
+    """The line is not a message; without the line, the reason is not shown."""
     async with SlackWorld(SLACK_STREAMING=mode) as world:
         world.slack.always[LINES] = Fault("status", status=404)
         ask = await asked(world)
@@ -139,8 +141,8 @@ async def test_streaming_off_shows_no_message_for_it(mode: str) -> None:
         assert len(seen(world, ask)) == (mode != "off")
 
 
-async def test_after_a_crash_the_words_do_not_stay() -> None:
-    """The process that said them is gone; the next one finds its claim, and looks."""
+async def test_the_reason_does_not_stay_after_a_crash() -> None:
+    """The next process takes over the answer and clears the line."""
     async with SlackWorld() as world:
         ask = await asked(world)
         await say_why(world, ask, BUSY)
@@ -149,14 +151,14 @@ async def test_after_a_crash_the_words_do_not_stay() -> None:
         part = Part(done, done.text, 0, 1)
         assert await world.platform.find_posted(part) is None
         await world.platform.post(part)
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert not world.slack.statuses[where(ask)]
         assert seen(world, ask) == ["hello"]
 
 
 @pytest.mark.parametrize("line", [True, False])
-async def test_a_question_behind_another_one_says_so_in_the_line_alone(line: bool) -> None:
-    """A message for it would become an answer above the one before it."""
+async def test_a_queued_question_shows_that_only_in_the_line(line: bool) -> None:
+    """A message would become an answer above the earlier one."""
     async with SlackWorld() as world:
         if not line:
             world.slack.always[LINES] = Fault("status", status=404)
@@ -170,5 +172,5 @@ async def test_a_question_behind_another_one_says_so_in_the_line_alone(line: boo
         await Growing(world, second).to("tw")
         await show(world, answer(second, "two"))
         assert seen(world, first) == ["one", "two"]
-        await world.platform._status.settled()
+        await world.platform._working.settled()
         assert not world.slack.statuses.get(where(first))

@@ -1,4 +1,4 @@
-"""What people do in Slack, and what of it becomes an event: the real client against the fake."""
+"""What people do in Slack, and which of it becomes an event: the real client and the fake Slack."""
 
 import asyncio
 import json
@@ -6,9 +6,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bots.slack.access import NOT_EXTERNAL, NOT_GUESTS, NOT_HERE, NOT_YOU
-from bots.slack.context import EMPTY, FORGOTTEN, HELP, NOT_NOW
-from bots.slack.events import event_id
+from bots.slack.ids import event_id
+from bots.slack.wording import (
+    EMPTY,
+    FORGOTTEN,
+    HELP,
+    NOT_EXTERNAL,
+    NOT_GUESTS,
+    NOT_HERE,
+    NOT_NOW,
+    NOT_YOU,
+)
 from shared.messages import Ask, Deleted, Edited, Quote, Reset, Stop
 from tests.contract.worlds.slack import SlackWorld
 from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, TEAM, FakeSlack, Fault
@@ -25,7 +33,7 @@ async def only(world: SlackWorld) -> Ask:
 
 
 async def nothing_more(world: SlackWorld) -> None:
-    """A later question is heard, and was the only one."""
+    """A later question is published, and no other event."""
     before = len(world.heard)
     ts = world.slack.dm("the end", user="UCARL")
     await world.until_heard(before + 1)
@@ -33,7 +41,7 @@ async def nothing_more(world: SlackWorld) -> None:
 
 
 async def test_a_mention_is_one_question_with_place_and_return_address() -> None:
-    """It comes as two events; thread, audience, user and time are Slack's own."""
+    """Slack sends two events for it; thread, audience, user and time are Slack's."""
     async with SlackWorld() as world:
         ts = world.slack.mention("what is <https://nats.io|NATS> &amp; why?")
         await world.until_told(2)
@@ -55,7 +63,7 @@ async def test_a_mention_is_one_question_with_place_and_return_address() -> None
 
 
 async def test_group_messages_need_a_mention_and_bots_are_ignored() -> None:
-    """Talk without a mention, other bots, ourselves and Slack's own notes are not for us."""
+    """Messages without a mention, other bots, our own and Slack's notices are not for the bot."""
     async with SlackWorld() as world:
         world.slack.send("just talk")
         world.slack.send("group talk", channel=GROUP)
@@ -66,8 +74,8 @@ async def test_group_messages_need_a_mention_and_bots_are_ignored() -> None:
         await nothing_more(world)
 
 
-async def test_other_bots_are_answered_where_the_setting_says_so() -> None:
-    """SLACK_ALLOW_BOTS, and never ourselves."""
+async def test_other_bots_are_answered_if_the_setting_says_so() -> None:
+    """SLACK_ALLOW_BOTS admits other bots, but never this one."""
     async with SlackWorld(SLACK_ALLOW_BOTS=True, SLACK_ALLOW_USERS="UOTHER,UBOT,UCARL") as world:
         await world.say("I am you", author="self")
         await world.say("I am a bot", author="otherbot")
@@ -76,7 +84,7 @@ async def test_other_bots_are_answered_where_the_setting_says_so() -> None:
 
 
 async def test_an_undecided_mention_is_not_marked_as_seen() -> None:
-    """The `message` event decides nothing without a mention's text: `app_mention` still counts."""
+    """The `message` event does not say that it is a mention, so `app_mention` still counts."""
     async with SlackWorld() as world:
         ts = world.slack.say("hello bot, through a group's name")
         (event,) = world.slack.events_of(ROOM, ts)
@@ -90,11 +98,11 @@ async def test_an_undecided_mention_is_not_marked_as_seen() -> None:
     ("mode", "heard"), [("always", {"UADA", "UBOB"}), ("asker", {"UADA"}), ("mention", set())]
 )
 async def test_follow_ups_without_a_mention(mode: str, heard: set[str]) -> None:
-    """In a thread where the bot was asked: everybody's, the asker's, nobody's; also later on."""
+    """In a thread where the bot was asked, everybody's, the asker's or nobody's count."""
     async with SlackWorld(SLACK_FOLLOW_UP=mode) as world:
         root = world.slack.mention("first")
         await world.until_told(2)
-        await world.restart()  # what is known about threads is Slack's to tell
+        await world.restart()  # the new process asks Slack who is in the thread
         for user in ("UADA", "UBOB"):
             world.slack.send("and then?", user=user, thread=root)
             world.slack.send("<@UCARL> lunch?", user=user, thread=root)
@@ -104,8 +112,8 @@ async def test_follow_ups_without_a_mention(mode: str, heard: set[str]) -> None:
         assert len(world.heard) == 1 + len(heard)
 
 
-async def test_a_thread_without_the_bot_is_not_ours() -> None:
-    """Talk in other threads is ignored, and Slack is asked about a thread once."""
+async def test_a_thread_without_the_bot_is_ignored() -> None:
+    """Messages in other threads are ignored, and Slack is asked about a thread once."""
     async with SlackWorld() as world:
         root = world.slack.say("our own thread")
         for _ in range(3):
@@ -115,8 +123,8 @@ async def test_a_thread_without_the_bot_is_not_ours() -> None:
         assert [m for m, _ in world.slack.calls].count("conversations.replies") == 1
 
 
-async def test_what_cannot_be_decided_is_delivered_again() -> None:
-    """Slack does not say who is in the thread: no acknowledgement, and the next delivery counts."""
+async def test_an_undecided_message_is_delivered_again() -> None:
+    """If Slack does not say who is in the thread, the next delivery of the event decides."""
     async with SlackWorld() as world:
         root = world.slack.mention("first")
         await world.until_told(2)
@@ -130,7 +138,7 @@ async def test_what_cannot_be_decided_is_delivered_again() -> None:
 
 
 async def test_it_is_acknowledged_only_after_it_is_stored() -> None:
-    """The bus refuses three times: Slack delivers until it is stored, once."""
+    """The bus refuses it three times; Slack delivers it until it is stored, once."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.3
         world.slack.sockets.retries_s = (0.05, 0.05, 0.05)
@@ -141,8 +149,8 @@ async def test_it_is_acknowledged_only_after_it_is_stored() -> None:
         assert world.slack.deliveries[0].attempts == 4
 
 
-async def test_the_thread_travels_as_quotes_with_names() -> None:
-    """What others said, and what the asker said before, in order; not what was said to the bot."""
+async def test_the_thread_goes_with_the_question_as_quotes() -> None:
+    """Others' messages and the asker's are quoted, but not those to the bot."""
     async with SlackWorld() as world:
         root = world.slack.say("Deploy failed &lt;again&gt;")
         world.slack.say("<@UCARL> broke it", user="UBOB", thread=root)
@@ -161,7 +169,7 @@ async def test_the_thread_travels_as_quotes_with_names() -> None:
 
 
 async def test_a_question_is_asked_without_the_thread_when_slack_limits() -> None:
-    """The context is a help, not a condition."""
+    """The thread helps, but is not necessary."""
     async with SlackWorld() as world:
         root = world.slack.say("context", user="UBOB")
         world.slack.always["conversations.replies"] = Fault("limit", retry_after_s=30)
@@ -170,7 +178,7 @@ async def test_a_question_is_asked_without_the_thread_when_slack_limits() -> Non
 
 
 async def test_edits_and_deletions_follow_their_question() -> None:
-    """An edit is told once, a link preview is none, and a deleted question is withdrawn."""
+    """An edit and a deletion are published once; a link preview is not an edit."""
     async with SlackWorld() as world:
         ts = world.slack.mention("old")
         await world.until_told(2)
@@ -186,8 +194,8 @@ async def test_edits_and_deletions_follow_their_question() -> None:
         await nothing_more(world)
 
 
-async def test_an_edit_can_make_a_question_and_others_edits_are_not_ours() -> None:
-    """A mention that is added later asks; what was never for the bot stays so."""
+async def test_an_edit_can_make_a_question() -> None:
+    """A mention that an edit adds asks the question; other edits are not for the bot."""
     async with SlackWorld() as world:
         talk, late = world.slack.say("talk"), world.slack.say("hello")
         world.slack.edit(ROOM, talk, "other talk")
@@ -198,7 +206,7 @@ async def test_an_edit_can_make_a_question_and_others_edits_are_not_ours() -> No
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_text_commands_work_in_threads(direct: bool) -> None:
-    """`!reset`, `!stop` and `!help`: events and a word to their author, never a question."""
+    """`!reset`, `!stop` and `!help` make events and notices, but never a question."""
     async with SlackWorld() as world:
         send = world.slack.dm if direct else world.slack.mention
         channel = "DADA" if direct else ROOM
@@ -217,7 +225,7 @@ async def test_text_commands_work_in_threads(direct: bool) -> None:
 
 
 async def test_slash_commands() -> None:
-    """`/ask` is a question that shows in the channel; `/reset` and `/help` answer at once."""
+    """`/ask` is a question that the channel sees; `/reset` and `/help` answer at once."""
     async with SlackWorld() as world:
         asked = await world.slack.command("/ask", "what is &lt;this&gt;?")
         assert asked.response == {"response_type": "in_channel", "text": ""}
@@ -240,7 +248,7 @@ async def test_slash_commands() -> None:
 
 
 async def test_slacks_own_stop_button_stops_the_thread() -> None:
-    """The event becomes a Stop of that user, and the session leaves "processing"."""
+    """It becomes a Stop of that user, and the session leaves "processing"."""
     async with SlackWorld() as world:
         root = world.slack.dm("talk at length")
         await world.until_heard()
@@ -263,10 +271,10 @@ async def test_slacks_own_stop_button_stops_the_thread() -> None:
         ({"SLACK_ALLOW_CHANNELS": SECRET_ROOM}, "UADA", ROOM, NOT_HERE),
     ],
 )
-async def test_who_may_not_use_it_is_told_once_in_private(
+async def test_a_refused_person_gets_one_private_notice(
     settings: dict[str, str], user: str, channel: str, words: str
 ) -> None:
-    """Two mentions as four events: one refusal, in the thread, that only the asker reads."""
+    """Two mentions make four events and one refusal, in the thread, which only the asker reads."""
     async with SlackWorld(**settings) as world:
         root = world.slack.say("root", user="UBOB", channel=channel)
         for _ in range(2):
@@ -288,15 +296,15 @@ async def test_who_may_not_use_it_is_told_once_in_private(
         ({"SLACK_ALLOW_CHANNELS": ROOM}, "UADA"),
     ],
 )
-async def test_who_is_let_in_is_heard(settings: dict[str, object], user: str) -> None:
-    """The settings that open the door do."""
+async def test_an_admitted_person_is_answered(settings: dict[str, object], user: str) -> None:
+    """The settings that admit people do so."""
     async with SlackWorld(**settings) as world:
         world.slack.mention("hello", user=user)
         assert (await only(world)).user == f"slack:T1-{user}"
 
 
 async def test_an_unknown_person_counts_as_a_stranger() -> None:
-    """Where Slack does not say who it is for want of a scope, nobody slips in."""
+    """Without a scope, Slack does not say who it is, and the person is refused."""
     slack = FakeSlack()
     slack.scopes = {"chat:write"}
     async with SlackWorld(slack=slack) as world:
@@ -307,7 +315,7 @@ async def test_an_unknown_person_counts_as_a_stranger() -> None:
 
 
 async def test_persona_and_model_by_channel() -> None:
-    """SLACK_CHANNELS says who the bot is where; direct messages are `dm`."""
+    """SLACK_CHANNELS sets the persona by channel; direct messages are `dm`."""
     channels = (
         f'{{"{ROOM}": {{"persona": "A pirate.", "model": "big"}}, "dm": {{"model": "small"}}}}'
     )
@@ -322,8 +330,8 @@ async def test_persona_and_model_by_channel() -> None:
         }  # fmt: skip
 
 
-async def test_a_mention_without_words_is_told_so() -> None:
-    """An empty question is none; its author hears what the bot can do."""
+async def test_a_mention_without_text_gets_a_notice() -> None:
+    """It asks nothing, and its author is told what the bot can do."""
     async with SlackWorld() as world:
         world.slack.mention("")
         await world.slack.until(lambda: world.slack.told("UADA"))
@@ -331,8 +339,8 @@ async def test_a_mention_without_words_is_told_so() -> None:
         assert world.heard == []
 
 
-async def test_the_same_message_again_is_no_second_event() -> None:
-    """Delivered three times more over two connections, also after a restart."""
+async def test_a_redelivered_message_makes_no_second_event() -> None:
+    """It is delivered three more times over two connections, and again after a restart."""
     async with SlackWorld() as world:
         ts = world.slack.mention("once")
         await world.until_told(2)
@@ -356,7 +364,7 @@ async def test_the_same_message_again_is_no_second_event() -> None:
     ],
 )  # fmt: skip
 async def test_a_malformed_event_is_acknowledged_and_dropped(event: dict[str, object]) -> None:
-    """It would fail for ever: it must not come again, and the next one is heard."""
+    """It would always fail, so it must not come again; the next event counts."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 1.0
         delivery = await world.slack.deliver({"type": "message", **event})

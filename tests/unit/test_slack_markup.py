@@ -1,4 +1,4 @@
-"""A model's words in Slack: nothing notifies, nothing unknown can be clicked, nothing is lost."""
+"""A model's text in Slack: it notifies nobody, links to no unknown host, and loses nothing."""
 
 import re
 from html import unescape
@@ -29,12 +29,12 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 LINK = re.compile(r"(?i)[a-z][a-z0-9+.\-]*://([^\s<>|)\]\"'`]*)")
-"""How a reader that knows no Markdown finds a link."""
+"""How a program that does not parse Markdown finds a link."""
 
 
 @given(TEXTS | st.text())
-def test_nothing_begins_a_token(text: str) -> None:
-    """No `<` or `&` but as an entity, and decoded it is the text again."""
+def test_an_escaped_text_contains_no_token(text: str) -> None:
+    """`<` and `&` appear only as entities, and decoding restores the text."""
     shown = escaped(text)
     assert "<" not in shown
     assert not re.search(r"&(?!(?:amp|lt|gt);)", shown)
@@ -47,7 +47,7 @@ def test_nothing_begins_a_token(text: str) -> None:
 
 @given(TEXTS, st.integers(5, 60))
 def test_an_escaped_text_is_cut_between_characters(text: str, limit: int) -> None:
-    """Never inside an entity, and never too long."""
+    """It is never cut inside an entity, and never too long."""
     shown = escaped_within(text, limit)
     assert len(shown) <= limit
     assert escaped(text).startswith(shown)
@@ -56,7 +56,7 @@ def test_an_escaped_text_is_cut_between_characters(text: str, limit: int) -> Non
 
 @given(TEXTS.map(lambda text: text * 90))
 def test_screen_readers_get_a_whole_part(text: str) -> None:
-    """They read `text` alone. What is cut says so, and Slack takes it in an edit, too."""
+    """They read only `text`. A cut one ends with a mark, and Slack takes it in an edit, too."""
     shown = fallback(text)
     assert len(shown) < EDIT_LIMIT
     assert not PING.search(shown)
@@ -68,7 +68,7 @@ def test_screen_readers_get_a_whole_part(text: str) -> None:
 
 @given(TEXTS)
 def test_no_link_to_an_unknown_host_stays(text: str) -> None:
-    """However it is written; and only the marks of links are changed."""
+    """However the link is written, only its marks are changed."""
     shown = defanged(text, KNOWN)
     for link in LINK.findall(shown):
         host = re.split(r"[/?#:]", link)[0].rstrip("*_.,;!}~@").lower()
@@ -79,16 +79,16 @@ def test_no_link_to_an_unknown_host_stays(text: str) -> None:
 
 
 @given(TEXTS, st.data())
-def test_a_growing_text_is_never_taken_back(text: str, data: st.DataObject) -> None:
-    """What was streamed is the beginning of everything that comes."""
+def test_a_growing_text_is_only_ever_extended(text: str, data: st.DataObject) -> None:
+    """Every later text begins with the streamed text."""
     shorter = text[: data.draw(st.integers(0, len(text)))]
     shown = defanged(shorter, KNOWN, growing=True)
     assert defanged(text, KNOWN, growing=True).startswith(shown)
     assert defanged(text, KNOWN).startswith(shown)
 
 
-def test_a_growing_text_is_not_held_back_by_words() -> None:
-    """Only by what may be the beginning of a link."""
+def test_a_growing_text_is_not_held_back_without_need() -> None:
+    """Only the possible beginning of a link is held back."""
     for text in ("A word", "日本語", "x = a[1", "e.g. Node.js", "now", "<b> & &am"):
         assert defanged(text, KNOWN, growing=True) == text
 
@@ -105,7 +105,7 @@ def test_a_growing_text_is_not_held_back_by_words() -> None:
     ],
 )  # fmt: skip
 def test_a_host_that_readers_could_disagree_about_is_unknown(link: str) -> None:
-    """Look-alikes, user names, escapes and quote marks in the name of a host."""
+    """Host names contain look-alikes, user names, escapes and quotation marks."""
     assert defanged(link, KNOWN) == link.replace("://", "[:]//")
     assert defanged(f"[x]({link})", KNOWN) != f"[x]({link})"
 
@@ -126,12 +126,12 @@ def test_a_host_that_readers_could_disagree_about_is_unknown(link: str) -> None:
     ],
 )
 def test_targets_without_a_scheme_lead_nowhere(text: str, shown: str | None) -> None:
-    """Slack might complete them; known hosts, parts of a page, addresses and code stay."""
+    """Slack might complete them; known hosts, fragments, addresses and code stay."""
     assert defanged(text, KNOWN) == (shown or text)
 
 
 def test_the_hosts_of_a_question_are_known() -> None:
-    """The answer may link to what its question links to."""
+    """An answer can link to the hosts that its question links to."""
     text = "read <https://Mine.example/a|this> and http://b.example:80, not x:// or c.example"
     assert hosts(text) == {"mine.example", "b.example"}
 
@@ -149,6 +149,6 @@ def test_the_hosts_of_a_question_are_known() -> None:
         ("It costs $5 or $6.", None),
     ],
 )
-def test_slack_draws_all_but_formulas_and_breaks(text: str, shown: str | None) -> None:
-    """Tables, headings, rules, tasks and pictures stay as the model wrote them."""
+def test_slack_renders_all_but_formulas_and_breaks(text: str, shown: str | None) -> None:
+    """Tables, headings, rules, tasks and images stay as the model wrote them."""
     assert drawable(text) == (shown or text)

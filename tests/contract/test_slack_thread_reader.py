@@ -1,4 +1,4 @@
-"""What people can read around a question in Slack, the model can read, too."""
+"""The model can read what people can read around a question in Slack."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from bots.slack.quotes import QUOTES_CHARS
 from shared.messages import EVENT_LIMIT_BYTES, Ask, Quote
-from tests.contract.test_slack_listening import nothing_more, only
+from tests.contract.test_slack_messages import nothing_more, only
 from tests.contract.worlds.slack import SlackWorld
 from tests.fakes.slack import BOT, ROOM, TEAM
 from tests.fakes.slack_shapes import SECRET_ROOM, channel_info, forwarded
@@ -20,8 +20,8 @@ ALERT = {
 }  # fmt: skip
 
 
-async def test_an_alert_is_what_a_mention_below_it_is_about() -> None:
-    """It has no text at all, and its author is an app that names itself."""
+async def test_a_mention_below_an_alert_quotes_it() -> None:
+    """It has no text, and its author is an app with a name of its own."""
     async with SlackWorld() as world:
         root = world.slack.say("", user="", **ALERT)
         world.slack.mention("what is wrong?", thread=root)
@@ -31,7 +31,7 @@ async def test_an_alert_is_what_a_mention_below_it_is_about() -> None:
 
 
 async def test_the_beginning_of_a_long_thread_is_never_lost() -> None:
-    """It is quoted at length, and what is cut says so."""
+    """More of it is quoted than of other messages, with a note if it is cut."""
     async with SlackWorld() as world:
         root = world.slack.say("", user="", bot_id="B7", bot_profile={"name": "CI"},
                                attachments=[{"text": "step " * 2_000}])  # fmt: skip
@@ -48,7 +48,7 @@ async def test_the_beginning_of_a_long_thread_is_never_lost() -> None:
 
 
 async def test_everything_in_a_thread_is_read_or_named() -> None:
-    """Files, huddles, polls, reminders, workflows, reactions."""
+    """That includes files, huddles, polls, reminders, workflows and reactions."""
     async with SlackWorld() as world:
         slack = world.slack
         root = slack.say(
@@ -87,7 +87,7 @@ async def test_everything_in_a_thread_is_read_or_named() -> None:
     ],
 )
 async def test_slackbot_and_our_own_copies_get_no_answer(author: dict[str, Any]) -> None:
-    """Not even if other bots are answered: nobody waits for it."""
+    """Nobody waits for one, even if other bots are answered."""
     async with SlackWorld(SLACK_ALLOW_BOTS="true") as world:
         ts = world.slack.say(f"Reminder: <@{BOT}> status?", **author)
         event = {**world.slack.events_of(ROOM, ts)[0], "type": "message", "channel_type": "channel"}
@@ -99,7 +99,7 @@ async def test_slackbot_and_our_own_copies_get_no_answer(author: dict[str, Any])
 
 
 def preview(channel: str) -> dict[str, Any]:
-    """A message that somebody linked, as the bot sees it."""
+    """A linked message, as the bot sees it."""
     return forwarded("salaries", is_share=False, channel_id=channel)
 
 
@@ -113,7 +113,7 @@ def preview(channel: str) -> dict[str, Any]:
 async def test_a_linked_message_is_quoted_to_those_who_can_open_it(
     channel: str, asker: str, seen: bool
 ) -> None:
-    """The bot may be a member where the asker is not; a forwarded message is everybody's."""
+    """The bot may be a member where the asker is not; everybody can read a forwarded message."""
     async with SlackWorld(SLACK_ALLOW_GUESTS="true") as world:
         world.slack.channels["COPEN"] = channel_info("COPEN")
         root = world.slack.say("see", user="UBOB", attachments=[preview(channel)])
@@ -123,8 +123,8 @@ async def test_a_linked_message_is_quoted_to_those_who_can_open_it(
         assert ask.quotes[0].text.startswith("see\n")
 
 
-async def test_a_thread_of_giants_is_still_asked() -> None:
-    """Forwards, files and quotes are cut, with notes, until they fit; the question is not."""
+async def test_a_question_in_a_huge_thread_is_asked() -> None:
+    """Forwards, files and quotes are cut, with notes, until they fit, but not the question."""
     async with SlackWorld() as world:
         slack = world.slack
         giant = "日本" * 6_000
@@ -145,7 +145,7 @@ async def test_a_thread_of_giants_is_still_asked() -> None:
 
 
 async def test_ids_with_an_underscore_are_answered() -> None:
-    """As emulators make them."""
+    """Emulators make such ids."""
     async with SlackWorld() as world:
         world.slack.users["U_EVE"] = {"id": "U_EVE", "team_id": TEAM,
                                       "profile": {"display_name": "Eve"}}  # fmt: skip
@@ -156,7 +156,7 @@ async def test_ids_with_an_underscore_are_answered() -> None:
 
 
 async def test_ids_of_another_shape_are_logged(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without the words; an operator can find out why nothing happens."""
+    """The log does not contain the text, but tells an operator why nothing happens."""
     async with SlackWorld() as world:
         ts = world.slack.say(f"<@{BOT}> secret", user="uada.1")
         await world.slack.deliver(world.slack.events_of(ROOM, ts)[0])
@@ -166,8 +166,8 @@ async def test_ids_of_another_shape_are_logged(capsys: pytest.CaptureFixture[str
     assert "secret" not in out
 
 
-async def test_channels_are_called_by_name_where_everybody_may_know_it() -> None:
-    """Slack leaves the names out; that of a private channel stays unknown to who is not in it."""
+async def test_only_public_channels_are_named() -> None:
+    """Slack leaves names out; that of a private channel stays hidden from people outside it."""
     async with SlackWorld() as world:
         world.slack.channels["COPEN"] = channel_info("COPEN", name="general")
         world.slack.channels[SECRET_ROOM]["name"] = "layoffs"

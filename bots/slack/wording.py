@@ -1,0 +1,31 @@
+"""What the bot says for itself in Slack: refusals, notices and help."""
+
+from typing import Final
+
+HELP: Final = (
+    "Ask me in a direct message, or mention me in a channel; in a thread I keep listening. "
+    "`!stop` stops an answer, `!reset` makes me forget what was said here, `!help` shows this; "
+    "`/ask`, `/reset` and `/help` work outside threads."
+)
+FORGOTTEN: Final = "Done: I no longer know what was said here."
+EMPTY: Final = "You mentioned me without a question. " + HELP
+TOO_LONG: Final = "Your message is too long for me. Please shorten it, or send fewer files."
+NOT_NOW: Final = "I cannot take questions right now. Please try again in a minute."
+OVER_QUOTA: Final = (
+    "You have sent me more than I can store for one person. Please try again later, or ask "
+    "whoever runs this bot."
+)
+ELSEWHERE: Final = (
+    "I cannot write in this conversation, so I will send you my answer as a direct message."
+)
+NOT_UNDERSTOOD: Final = (
+    "I could not read your last message or click. Please try it again in another way."
+)
+
+NOT_YOURS: Final = "Only the person who asked can use this button."
+NOT_YOU: Final = "Sorry, I am not allowed to answer you. Please ask whoever runs this bot."
+NOT_HERE: Final = (
+    "Sorry, I am not allowed to answer in this channel. A direct message to me may work."
+)
+NOT_EXTERNAL: Final = "Sorry, I only answer members of this workspace."
+NOT_GUESTS: Final = "Sorry, I do not answer guests of this workspace."
