@@ -14,7 +14,7 @@ import nats.js.errors
 from pydantic_settings import BaseSettings
 
 from ops.doctor_model import model
-from ops.finding import Check, Finding, Patient
+from ops.finding import Check, CheckContext, Finding
 from ops.folder_check import fault_of
 from ops.settings import faults, settings_place, warnings
 from shared import names, streams
@@ -25,8 +25,6 @@ from shared.settings import Settings
 
 NEEDED_BYTES: Final = 1 << 30
 """Below a gigabyte of free space a busy week of prompts can fill the disk."""
-
-__all__ = ["CHECKS", "Check", "Finding", "Patient", "examine", "main", "model"]
 
 CONNECT_WAIT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 2.0
@@ -54,18 +52,18 @@ def main(settings: Settings, platform: str | None) -> int:
 
 async def examine(settings: Settings, checks: tuple[Check, ...]) -> list[Finding]:
     """The findings of these checks, in their order."""
-    patient = Patient(settings)
+    context = CheckContext(settings)
     findings: list[Finding] = []
     try:
         for check in checks:
-            findings += await check(patient)
+            findings += await check(context)
     finally:
-        if patient.bus is not None:
-            await patient.bus.close()
+        if context.bus is not None:
+            await context.bus.close()
     return findings
 
 
-async def python(_: Patient) -> list[Finding]:
+async def python(_: CheckContext) -> list[Finding]:
     """The interpreter."""
     version = sys.version.split()[0]
     if (3, 11) <= sys.version_info < (3, 13):
@@ -73,7 +71,7 @@ async def python(_: Patient) -> list[Finding]:
     return [Finding("fail", "python", version, "use 3.11 or 3.12: bytewax has no other wheels")]
 
 
-async def settings_read(_: Patient) -> list[Finding]:
+async def settings_read(_: CheckContext) -> list[Finding]:
     """Where the settings come from, and what in them has no effect or is wrong."""
     from bots.discord.settings import DiscordSettings  # noqa: PLC0415
     from bots.slack.settings import SlackSettings  # noqa: PLC0415
@@ -88,9 +86,9 @@ def _wrong(kind: type[BaseSettings]) -> list[Finding]:
     return [Finding("fail", "settings", line, advice) for line in faults(kind)]
 
 
-async def data_folder(patient: Patient) -> list[Finding]:
+async def data_folder(context: CheckContext) -> list[Finding]:
     """The data folder and the room on its disk."""
-    home = patient.settings.home
+    home = context.settings.home
     if fault := fault_of(home):
         what, _, advice = fault.rpartition(": ")
         return [Finding("fail", "data folder", what, advice)]
@@ -103,16 +101,16 @@ async def data_folder(patient: Patient) -> list[Finding]:
     return [Finding("ok", "data folder", text)]
 
 
-async def nats_server(patient: Patient) -> list[Finding]:
+async def nats_server(context: CheckContext) -> list[Finding]:
     """Whether NATS answers and takes our credentials; later checks use the connection."""
-    url = patient.settings.bus_url()
+    url = context.settings.bus_url()
     if url.startswith(EMBEDDED):
         advice = "start `threadwax up` or `threadwax nats`, or set NATS_URL to another server"
         return [Finding("fail", "nats", "no server runs on this data folder", advice)]
     shown = without_credentials(url)
-    whose = "NATS_URL" if patient.settings.nats_url else "embedded"
+    whose = "NATS_URL" if context.settings.nats_url else "embedded"
     try:
-        patient.bus = await Bus.connect(
+        context.bus = await Bus.connect(
             url,
             name="doctor",
             wait_s=CONNECT_WAIT_S,
@@ -124,16 +122,16 @@ async def nats_server(patient: Patient) -> list[Finding]:
     return [Finding("ok", "nats", f"{shown} ({whose}) answers")]
 
 
-async def streams_there(patient: Patient) -> list[Finding]:
+async def streams_there(context: CheckContext) -> list[Finding]:
     """The streams and their partitions."""
-    if patient.bus is None:
+    if context.bus is None:
         return []
     set_up = "`threadwax nats --setup-only` creates what is missing"
     missing, nearly_full = [], []
     for config in streams.stream_configs(1):
         name = config.name or ""
         try:
-            info = await patient.bus.js.stream_info(name)
+            info = await context.bus.js.stream_info(name)
         except nats.js.errors.NotFoundError:
             missing.append(name)
             continue
@@ -155,16 +153,16 @@ async def streams_there(patient: Patient) -> list[Finding]:
     return [Finding("ok", "streams", f"all there, {names.PARTITIONS} partitions")]
 
 
-async def durability(patient: Patient) -> list[Finding]:
+async def durability(context: CheckContext) -> list[Finding]:
     """Whether an acknowledged message is on the disk."""
-    if patient.bus is None:
+    if context.bus is None:
         return []
     advice = "set `sync_interval: always` in its jetstream block, or a power cut loses messages"
-    if patient.settings.nats_url:
+    if context.settings.nats_url:
         text = "not known: only the embedded server's settings can be read"
         return [Finding("warn", "durability", text, f"make sure that you {advice}")]
     try:
-        monitor = patient.settings.embedded_nats_url_file.with_name("monitor").read_text().strip()
+        monitor = context.settings.embedded_nats_url_file.with_name("monitor").read_text().strip()
         always = await asyncio.to_thread(streams.sync_always, monitor)
     except (OSError, streams.NotMonitored) as error:
         return [Finding("warn", "durability", f"not known: {error}")]
@@ -173,12 +171,12 @@ async def durability(patient: Patient) -> list[Finding]:
     return [Finding("fail", "durability", "acknowledged before it is on the disk", advice)]
 
 
-async def dataflow(patient: Patient) -> list[Finding]:
+async def dataflow(context: CheckContext) -> list[Finding]:
     """Whether the dataflow reads the prompts."""
-    if patient.bus is None:
+    if context.bus is None:
         return []
     try:
-        state = (await patient.bus.js.stream_info(names.PROMPTS)).state
+        state = (await context.bus.js.stream_info(names.PROMPTS)).state
     except (nats.errors.Error, TimeoutError):
         return []  # told by the check of the streams
     if state.consumer_count:
@@ -187,12 +185,12 @@ async def dataflow(patient: Patient) -> list[Finding]:
     return [Finding("fail", "dataflow", "nobody reads the prompts", advice)]
 
 
-async def gateway(patient: Patient) -> list[Finding]:
+async def gateway(context: CheckContext) -> list[Finding]:
     """Whether the gateway listens for plain requests."""
-    if patient.bus is None:
+    if context.bus is None:
         return []
     try:
-        await patient.bus.client.request("$SRV.PING", timeout=ANSWER_TIMEOUT_S)
+        await context.bus.client.request("$SRV.PING", timeout=ANSWER_TIMEOUT_S)
     except nats.errors.NoRespondersError:
         text = f"nobody listens on `{names.GATEWAY_SUBJECT}`"
         advice = "start `threadwax up` or `threadwax gateway`; the other adapters do not need it"
@@ -215,7 +213,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 
 
-async def slack(_: Patient) -> list[Finding]:
+async def slack(_: CheckContext) -> list[Finding]:
     """Tokens, scopes and subscriptions of the Slack app."""
     from bots.slack.settings import SlackSettings  # noqa: PLC0415  (only where it is asked for)
     from ops.doctor_slack import slack_findings  # noqa: PLC0415
@@ -223,7 +221,7 @@ async def slack(_: Patient) -> list[Finding]:
     return _wrong(SlackSettings) or await slack_findings()
 
 
-async def discord(_: Patient) -> list[Finding]:
+async def discord(_: CheckContext) -> list[Finding]:
     """Token, intents and permissions of the Discord bot."""
     from bots.discord.settings import DiscordSettings  # noqa: PLC0415  (only where it is asked for)
     from ops.doctor_discord import discord_findings  # noqa: PLC0415

@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 
 from bots.discord.settings import API_URL, DiscordSettings
-from ops.doctor import Finding
+from ops.finding import Finding
 
 PERMISSIONS: Final = {
     "View Channels": 1 << 10,

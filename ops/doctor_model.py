@@ -8,14 +8,14 @@ from typing import Final
 from dataflow.model.check import FALLBACK, FIRST, Named, check
 from dataflow.model.endpoint import Endpoint, endpoint_of, fallback_of
 from dataflow.model.endpoint_name import REAL
-from ops.finding import Finding, Patient
+from ops.finding import CheckContext, Finding
 
 MODEL_TIMEOUT_S: Final = 10.0
 
 
-async def model(patient: Patient) -> list[Finding]:
+async def model(context: CheckContext) -> list[Finding]:
     """Whether each endpoint answers, takes its key and has its model."""
-    settings = patient.settings
+    settings = context.settings
     try:
         first = endpoint_of(settings, to_ask=False)
     except (OSError, ValueError):  # only the demo model's address is read from a file

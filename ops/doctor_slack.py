@@ -13,7 +13,7 @@ from bots.slack.api import CALL_ERRORS, client_of, code_of, new_session
 from bots.slack.bolt_app import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import misplaced
-from ops.doctor import Finding
+from ops.finding import Finding
 
 _TOKENS: Final = (
     "Basic Information and OAuth & Permissions of your app (https://api.slack.com/apps)"
