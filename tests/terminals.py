@@ -61,6 +61,14 @@ class Typed:
             preexec_fn=_own_terminal,  # noqa: PLW1509  (no threads here)
         )
 
+    def cells(self) -> list[list[Any]]:
+        """The rows as pyte's cells: characters with their colors."""
+        rows = [
+            *self._screen.history.top,
+            *(self._screen.buffer[y] for y in range(self._screen.lines)),
+        ]
+        return [[row[column] for column in range(self._screen.columns)] for row in rows]
+
     @property
     def shown(self) -> str:
         """The rows on the screen and those that have scrolled off it."""
