@@ -12,7 +12,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    from ops.cli import main as command  # noqa: PLC0415
+    from ops.cli import main as command
 
     command()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from ops.help import EPILOG, FullHelpGroup
 from shared import lifecycle, private_file
 
 if TYPE_CHECKING:
@@ -23,49 +24,10 @@ NAME_WIDTH: Final = 10
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
-_EPILOG: Final = """\b
-First steps, without an account:
-  threadwax up                      start everything on this machine, and a chat
-  threadwax ask --user ada "hello"  ask one question, from another terminal
-  threadwax doctor                  check everything, and learn how to fix it
-
-\b
-Use a real model instead of the demo model:
-  OPENAI_API_KEY=... threadwax up
-  OPENAI_BASE_URL=http://127.0.0.1:11434/v1 THREADWAX_MODEL=qwen3 threadwax up
-
-Settings are environment variables or lines of a file .env; .env.example lists
-them all. Every start prints which .env it read, and where the data is.
-
-\b
-Exit codes:
-  0   success, or stopped as requested
-  1   failure: no answer, an unusable server, a failed check
-  2   wrong command line or setting
-  75  temporary failure: start it again
-  78  permanent failure: change something before you start it again
-
-\b
-Shell completion (for fish, see docs/getting-started.md):
-  eval "$(_THREADWAX_COMPLETE=bash_source threadwax)"  # in ~/.bashrc
-  eval "$(_THREADWAX_COMPLETE=zsh_source threadwax)"   # in ~/.zshrc
-"""
-
-
-class _Commands(click.Group):
-    """A group that lists the complete first sentence of each command."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the list of commands; Click would truncate it to one line each."""
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, found.get_short_help_str(sys.maxsize)) for name, found in commands if found]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
 
 @click.group(
-    cls=_Commands,
-    epilog=_EPILOG,
+    cls=FullHelpGroup,
+    epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(package_name="threadwax", message="%(prog)s %(version)s")
@@ -95,9 +57,9 @@ def _settings(
     process: str, *, http_port: int | None = None, log_level: str | None = None
 ) -> "Settings":
     """Reads the settings, applies the options of the command line, and sets up logging."""
-    from ops.settings import read  # noqa: PLC0415
-    from shared import log  # noqa: PLC0415
-    from shared.settings import Settings  # noqa: PLC0415
+    from ops.settings import read
+    from shared import log
+    from shared.settings import Settings
 
     settings = read(Settings)
     changes: dict[str, object] = {}
@@ -119,7 +81,7 @@ def _settings_and_data(
     try:
         private_file.make_private(settings.home)
     except OSError as error:
-        from ops.folder_check import ANOTHER, fault_of  # noqa: PLC0415
+        from ops.folder_check import ANOTHER, fault_of
 
         fault = fault_of(settings.home) or f"{settings.home}: {error.strerror or error}: {ANOTHER}"
         lifecycle.say(f"the data folder cannot be used: {fault}")
@@ -131,14 +93,14 @@ def _print_summary(process: str, settings: "Settings") -> None:
     """Prints where the data is and what is used, unless `up` has already done so."""
     if lifecycle.supervised() or (process == "chat" and "THREADWAX_HOME" in os.environ):
         return
-    from ops.startup_summary import new_data, overview  # noqa: PLC0415
+    from ops.startup_summary import new_data, overview
 
     lines = list(new_data(settings) if process == "chat" else overview(settings, process))
     if process in {"up", "chat"} or sys.stderr.isatty():
         for name, text in lines:
             click.echo(f"{name:<{NAME_WIDTH}} {text}", err=True)
     else:
-        from shared.log import logger  # noqa: PLC0415
+        from shared.log import logger
 
         logger().info("starting", **dict(lines))
 
@@ -158,7 +120,7 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     process on standard error, and restarts processes that die. With --http-port N, the parts serve
     their status on N+1, N+2, ...
     """
-    from ops.up import main  # noqa: PLC0415
+    from ops.up import main
 
     with_chat = sys.stdin.isatty() if chat is None else chat
     settings = _settings_and_data("up", http_port=http_port, log_level=log_level)
@@ -181,7 +143,7 @@ def nats(
     *, port: int | None, setup_only: bool, http_port: int | None, log_level: str | None
 ) -> None:
     """Run the embedded NATS server, which syncs messages to disk before it acknowledges them."""
-    from ops.nats import main, set_up_only  # noqa: PLC0415
+    from ops.nats import main, set_up_only
 
     if setup_only:  # needs no data folder
         sys.exit(set_up_only(_settings("nats", http_port=http_port, log_level=log_level)))
@@ -192,7 +154,7 @@ def nats(
 @_long_running
 def model(*, http_port: int | None, log_level: str | None) -> None:
     """Run the demo model: small, offline, often wrong, but enough to try the bot."""
-    from ops.embedded_model import main  # noqa: PLC0415
+    from ops.embedded_model import main
 
     sys.exit(main(_settings_and_data("model", http_port=http_port, log_level=log_level)))
 
@@ -212,8 +174,8 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
     """
     # Rare collections save processor time, but keep broken connections in memory (docs/soak.md).
     with lifecycle.imports(garbage_after=5_000):
-        from dataflow.run import main  # noqa: PLC0415
-        from ops import cluster  # noqa: PLC0415
+        from dataflow.run import main
+        from ops import cluster
 
     settings = _settings_and_data("dataflow", http_port=http_port, log_level=log_level)
     sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))
@@ -224,7 +186,7 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 def gateway(*, http_port: int | None, log_level: str | None) -> None:
     """Run the gateway, which answers plain NATS requests on the subject `prompts`."""
     with lifecycle.imports():
-        from bots.gateway.run import main  # noqa: PLC0415
+        from bots.gateway.run import main
 
     sys.exit(main(_settings_and_data("gateway", http_port=http_port, log_level=log_level)))
 
@@ -234,9 +196,9 @@ def gateway(*, http_port: int | None, log_level: str | None) -> None:
 def slack(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Slack adapter; it needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)."""
     with lifecycle.imports():
-        from bots.slack.run import main  # noqa: PLC0415
-        from bots.slack.settings import SlackSettings  # noqa: PLC0415
-        from ops.settings import read  # noqa: PLC0415
+        from bots.slack.run import main
+        from bots.slack.settings import SlackSettings
+        from ops.settings import read
 
     settings = _settings_and_data("slack", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, read(SlackSettings)))
@@ -247,9 +209,9 @@ def slack(*, http_port: int | None, log_level: str | None) -> None:
 def discord(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Discord adapter; it needs DISCORD_TOKEN (docs/discord.md)."""
     with lifecycle.imports():
-        from bots.discord.run import main  # noqa: PLC0415
-        from bots.discord.settings import DiscordSettings  # noqa: PLC0415
-        from ops.settings import read  # noqa: PLC0415
+        from bots.discord.run import main
+        from bots.discord.settings import DiscordSettings
+        from ops.settings import read
 
     settings = _settings_and_data("discord", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, read(DiscordSettings)))
@@ -260,11 +222,11 @@ def discord(*, http_port: int | None, log_level: str | None) -> None:
 def chat(*, user: str | None) -> None:
     """Chat in this terminal; each line of piped input is a question.
 
-    Exit code 0: every question was answered. 1: a question of piped input was not sent or not
-    answered, or this user already has an open chat. 2: wrong usage. 130, 143: ended by Ctrl-C or
+    Exit code 0: every question was answered. 1: a question of piped input was not sent or
+    failed, or this user already has an open chat. 2: wrong usage. 130, 143: ended by Ctrl-C or
     SIGTERM.
     """
-    from bots.terminal.run import main, user_name  # noqa: PLC0415
+    from bots.terminal.run import main, user_name
 
     sys.exit(main(_settings_and_data("chat"), user or user_name()))
 
@@ -278,10 +240,10 @@ def chat(*, user: str | None) -> None:
 def ask(*, user: str, timeout_s: float, text: str) -> None:
     """Ask one question and print the answer.
 
-    Exit code 0: the question was answered. 1: it was refused, or not answered in time; standard
-    error says why. 2: wrong usage. 130: Ctrl-C.
+    Exit code 0: the question was answered. 1: it was refused, failed, or was not answered in
+    time; standard error says why. 2: wrong usage. 130: Ctrl-C.
     """
-    from ops.ask import main  # noqa: PLC0415
+    from ops.ask import main
 
     sys.exit(main(_settings("ask"), user, text, timeout_s))
 
@@ -293,7 +255,7 @@ def doctor(*, platform: str | None) -> None:
 
     With a platform (slack or discord), check its app: tokens, permissions, subscriptions.
     """
-    from ops.doctor import main  # noqa: PLC0415
+    from ops.doctor import main
 
     sys.exit(main(_settings("doctor"), platform))
 

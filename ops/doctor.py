@@ -77,8 +77,8 @@ async def python(_: CheckContext) -> list[Finding]:
 
 async def settings_read(_: CheckContext) -> list[Finding]:
     """Says where the settings come from, and checks the adapters' settings."""
-    from bots.discord.settings import DiscordSettings  # noqa: PLC0415
-    from bots.slack.settings import SlackSettings  # noqa: PLC0415
+    from bots.discord.settings import DiscordSettings
+    from bots.slack.settings import SlackSettings
 
     wrong = _wrong(SlackSettings) + _wrong(DiscordSettings)
     ignored = [Finding("warn", "settings", line) for line in warnings()]
@@ -234,16 +234,16 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 async def slack(_: CheckContext) -> list[Finding]:
     """Checks tokens, scopes and subscriptions of the Slack app."""
-    from bots.slack.settings import SlackSettings  # noqa: PLC0415  (only on request)
-    from ops.doctor_slack import slack_findings  # noqa: PLC0415
+    from bots.slack.settings import SlackSettings
+    from ops.doctor_slack import slack_findings
 
     return _wrong(SlackSettings) or await slack_findings()
 
 
 async def discord(_: CheckContext) -> list[Finding]:
     """Checks token, intents and permissions of the Discord bot."""
-    from bots.discord.settings import DiscordSettings  # noqa: PLC0415  (only on request)
-    from ops.doctor_discord import discord_findings  # noqa: PLC0415
+    from bots.discord.settings import DiscordSettings
+    from ops.doctor_discord import discord_findings
 
     return _wrong(DiscordSettings) or await discord_findings()
 

@@ -84,7 +84,7 @@ async def _serve(settings: Settings, base_url: str, key: str) -> int:
     runner = None
     where = f"{base_url} (demo model)"
     if settings.http_port is not None:
-        from shared.http_status import serve_status  # noqa: PLC0415  (only if wanted)
+        from shared.http_status import serve_status
 
         runner, bound = await serve_status(
             settings.http_host, settings.http_port, ready=lambda: (True, "ok")

@@ -72,8 +72,8 @@ async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
         shared.streams.OtherPartitions: the existing stream has another number of partitions.
         nats.js.errors.APIError: the server refused a stream.
     """
-    from shared import streams  # noqa: PLC0415  (while the server starts)
-    from shared.bus import Bus  # noqa: PLC0415
+    from shared import streams
+    from shared.bus import Bus
 
     bus = await Bus.connect(
         url, name=CLIENT_NAME, wait_s=wait_s, needs=f"STREAM.INFO.{names.PROMPTS}"
@@ -86,7 +86,7 @@ async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
 
 
 async def _set_up_and_report(url: str) -> int:
-    from shared.connection import without_credentials  # noqa: PLC0415
+    from shared.connection import without_credentials
 
     try:
         made = await set_up_streams(url)
@@ -101,11 +101,11 @@ async def _set_up_and_report(url: str) -> int:
 
 def set_up_fault(url: str, error: Exception) -> str | None:
     """Says why the streams could not be set up; None if the error is a defect of ours."""
-    import nats.errors  # noqa: PLC0415
-    import nats.js.errors  # noqa: PLC0415
+    import nats.errors
+    import nats.js.errors
 
-    from shared.connection import Unavailable, without_credentials  # noqa: PLC0415
-    from shared.streams import OtherPartitions  # noqa: PLC0415
+    from shared.connection import Unavailable, without_credentials
+    from shared.streams import OtherPartitions
 
     if isinstance(error, Unavailable | OtherPartitions):
         return str(error)
@@ -131,7 +131,7 @@ async def _run(server: NatsServer, settings: Settings) -> int:
     runner = None
     where = f"{server.guest_url}; data in {settings.home}"
     if settings.http_port is not None:
-        from shared.http_status import serve_status  # noqa: PLC0415
+        from shared.http_status import serve_status
 
         runner, bound = await serve_status(
             settings.http_host, settings.http_port, ready=watch.ready

@@ -276,11 +276,7 @@ class NatsServer:
 
 
 def binary() -> str:
-    """Returns the server's program, from this environment or the PATH.
-
-    Raises:
-        DidNotStart: there is none.
-    """
+    """Returns the path of the server's program, or raises `DidNotStart` if there is none."""
     own = Path(sys.executable).parent / "nats-server"
     found = str(own) if own.exists() else shutil.which("nats-server")
     if found is None:

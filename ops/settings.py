@@ -191,11 +191,11 @@ def _known(name: str) -> frozenset[str]:
     if name in found or "_" not in name:
         return found
     if name[:1] == "S":
-        from bots.slack.settings import SlackSettings  # noqa: PLC0415
+        from bots.slack.settings import SlackSettings
 
         found |= _names(SlackSettings)
     if name[:2] == "DI":
-        from bots.discord.settings import DiscordSettings  # noqa: PLC0415
+        from bots.discord.settings import DiscordSettings
 
         found |= _names(DiscordSettings)
     return found

@@ -49,9 +49,9 @@ def _always(_: Settings) -> bool:
 
 
 def _has_slack(_: Settings) -> bool:
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from bots.slack.settings import SlackSettings  # noqa: PLC0415  (only for `up`)
+    from bots.slack.settings import SlackSettings
 
     try:
         return SlackSettings().is_wanted
@@ -60,9 +60,9 @@ def _has_slack(_: Settings) -> bool:
 
 
 def _has_discord(_: Settings) -> bool:
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from bots.discord.settings import DiscordSettings  # noqa: PLC0415  (only for `up`)
+    from bots.discord.settings import DiscordSettings
 
     try:
         return DiscordSettings().token is not None
@@ -176,7 +176,7 @@ class _Up:
                 _say("nats", "failed     nothing else can start without NATS")
                 return False
             return True
-        from shared.nats_address import without_credentials  # noqa: PLC0415
+        from shared.nats_address import without_credentials
 
         try:
             await set_up_streams(self._settings.nats_url)
@@ -245,7 +245,7 @@ class _Up:
     async def _status(self) -> "web.AppRunner | None":
         if self._settings.http_port is None:
             return None
-        from shared.http_status import serve_status  # noqa: PLC0415
+        from shared.http_status import serve_status
 
         runner, port = await serve_status(
             self._settings.http_host, self._settings.http_port, ready=self._readiness
