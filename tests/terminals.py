@@ -92,10 +92,10 @@ class Typed:
                 data = data[os.write(self._own, data) :]
             self.read()
 
-    async def until(self, pattern: str) -> None:
+    async def until(self, pattern: str, *, within_s: float = WAIT_S) -> None:
         """Waits until the pattern is shown."""
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(within_s):
                 while not re.search(pattern, self.shown):
                     self.read()
                     await asyncio.sleep(0.01)
