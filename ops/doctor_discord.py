@@ -92,7 +92,7 @@ def _intents(application: dict[str, Any], settings: DiscordSettings) -> Finding:
     if flags & CONTENT_APPROVED:
         return Finding("ok", "intents", "message content is enabled, and approved by Discord")
     if flags & CONTENT_LIMITED:
-        text = "message content is enabled; from 10,000 users on, Discord has to approve it"
+        text = "message content is enabled; with 10,000 users or more, Discord has to approve it"
         return Finding("ok", "intents", text)
     advice = (
         f"enable Message Content Intent at {PORTAL}, Bot, or set DISCORD_MESSAGE_CONTENT=false: "

@@ -31,7 +31,7 @@ START_DEADLINE_S: Final = 30.0
 """A start takes 0.03 s, or long if the server has to read gigabytes of messages first."""
 
 STOP_DEADLINE_S: Final = 10.0
-"""A stop takes 0.02 s; after this deadline, the server hangs and is killed."""
+"""After this time, a server that does not stop is killed. A stop takes 0.02 s."""
 
 HEALTH_TIMEOUT_S: Final = 2.0
 POLL_S: Final = 0.01

@@ -13,7 +13,7 @@ ANSWER_LIMIT_BYTES: Final = 4096
 
 
 def main(path: str) -> int:
-    """Prints the last line of the response, the reason if unhealthy; returns 0 for status 200."""
+    """Prints the last line of the response, which has the reason; returns 0 for status 200."""
     port = os.environ.get("THREADWAX_HTTP_PORT", "")
     if not port.isdecimal():
         print("THREADWAX_HTTP_PORT is not set, so this process serves no status")  # noqa: T201

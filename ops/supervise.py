@@ -21,7 +21,7 @@ HEALTHY_S: Final = 60.0
 """After this uptime, the next crash counts as the first."""
 
 STOP_DEADLINE_S: Final = 10.0
-"""A server stops in a tenth of a second; after this deadline, it hangs and is killed."""
+"""After this time, a process that does not stop is killed. Servers stop in a tenth of a second."""
 
 LOG_LIMIT_BYTES: Final = 10 << 20
 LINE_LIMIT_BYTES: Final = 1 << 20
