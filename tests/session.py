@@ -28,7 +28,7 @@ from tests.terminals import Typed
 ROOT: Final = Path(__file__).parents[1]
 RECORDING: Final = ROOT / "docs" / "session.svg"
 COLUMNS: Final = 96
-UP_COLUMNS: Final = 150  # so that no status line wraps
+UP_COLUMNS: Final = 250  # so that no status line wraps
 ROWS: Final = 24
 START_S: Final = 120.0
 
@@ -67,6 +67,8 @@ async def record() -> None:
             with program("chat", "--user", "ada") as chat:
                 await talk(chat)
                 await up.until("(?s)restarting.*dataflow +ready", within_s=START_S)
+                port = Path(".threadwax/nats/port").read_text().strip()
+                replaced[f"127.0.0.1:{port}"] = "127.0.0.1:4222"
                 console = Console(record=True, width=COLUMNS, file=io.StringIO())
                 show(console, "$ threadwax up", up, replaced)
                 console.print()
@@ -114,7 +116,8 @@ def show(console: Console, command: str, terminal: Typed, replaced: dict[str, st
                 text = text.replace(found, typical)
             line.append(text, style)
         line.rstrip()
-        lines.append(line)
+        if not line.plain.startswith("note "):  # about this machine, such as other data folders
+            lines.append(line)
     while lines and not lines[-1].plain:
         lines.pop()
     for line in lines:
