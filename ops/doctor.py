@@ -1,4 +1,4 @@
-"""`threadwax doctor`: what is configured, what answers, and what to do about what does not.
+"""`threadwax doctor`: checks the settings and every server, and says how to fix what fails.
 
 Changes nothing, and never prints a key, a password or a token.
 """
@@ -14,7 +14,7 @@ import nats.js.errors
 from pydantic_settings import BaseSettings
 
 from ops.doctor_model import model
-from ops.finding import Check, Finding, Patient
+from ops.finding import Check, CheckContext, Finding
 from ops.folder_check import fault_of
 from ops.settings import faults, settings_place, warnings
 from shared import names, streams
@@ -24,9 +24,7 @@ from shared.nats_address import EMBEDDED, without_credentials
 from shared.settings import Settings
 
 NEEDED_BYTES: Final = 1 << 30
-"""Below a gigabyte of free space a busy week of prompts can fill the disk."""
-
-__all__ = ["CHECKS", "Check", "Finding", "Patient", "examine", "main", "model"]
+"""With less free space, the prompts of a busy week can fill the disk."""
 
 CONNECT_WAIT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 2.0
@@ -37,11 +35,11 @@ _SUBJECT_WIDTH: Final = 12
 
 
 def main(settings: Settings, platform: str | None) -> int:
-    """Checks and prints; returns 1 if something essential fails."""
+    """Runs and prints the checks; returns 1 if one of them fails."""
     checks = CHECKS if platform is None else PLATFORM_CHECKS.get(platform)
     if checks is None:
         known = ", ".join(sorted(PLATFORM_CHECKS)) or "none yet"
-        click.echo(f"there are no checks for {platform!r}; there are some for: {known}", err=True)
+        click.echo(f"there are no checks for {platform!r}; available: {known}", err=True)
         return 1
     findings = asyncio.run(examine(settings, checks))
     for finding in findings:
@@ -53,30 +51,34 @@ def main(settings: Settings, platform: str | None) -> int:
 
 
 async def examine(settings: Settings, checks: tuple[Check, ...]) -> list[Finding]:
-    """The findings of these checks, in their order."""
-    patient = Patient(settings)
+    """Returns the findings of these checks, in order."""
+    context = CheckContext(settings)
     findings: list[Finding] = []
     try:
         for check in checks:
-            findings += await check(patient)
+            findings += await check(context)
     finally:
-        if patient.bus is not None:
-            await patient.bus.close()
+        if context.bus is not None:
+            await context.bus.close()
     return findings
 
 
-async def python(_: Patient) -> list[Finding]:
-    """The interpreter."""
+async def python(_: CheckContext) -> list[Finding]:
+    """Checks the Python version."""
     version = sys.version.split()[0]
     if (3, 11) <= sys.version_info < (3, 13):
         return [Finding("ok", "python", version)]
-    return [Finding("fail", "python", version, "use 3.11 or 3.12: bytewax has no other wheels")]
+    return [
+        Finding(
+            "fail", "python", version, "use Python 3.11 or 3.12: bytewax has no wheels for others"
+        )
+    ]
 
 
-async def settings_read(_: Patient) -> list[Finding]:
-    """Where the settings come from, and what in them has no effect or is wrong."""
-    from bots.discord.settings import DiscordSettings  # noqa: PLC0415
-    from bots.slack.settings import SlackSettings  # noqa: PLC0415
+async def settings_read(_: CheckContext) -> list[Finding]:
+    """Says where the settings come from, and checks the adapters' settings."""
+    from bots.discord.settings import DiscordSettings
+    from bots.slack.settings import SlackSettings
 
     wrong = _wrong(SlackSettings) + _wrong(DiscordSettings)
     ignored = [Finding("warn", "settings", line) for line in warnings()]
@@ -84,35 +86,42 @@ async def settings_read(_: Patient) -> list[Finding]:
 
 
 def _wrong(kind: type[BaseSettings]) -> list[Finding]:
-    advice = "the adapter does not start before that is changed"
+    advice = "the adapter does not start until this is fixed"
     return [Finding("fail", "settings", line, advice) for line in faults(kind)]
 
 
-async def data_folder(patient: Patient) -> list[Finding]:
-    """The data folder and the room on its disk."""
-    home = patient.settings.home
+async def data_folder(context: CheckContext) -> list[Finding]:
+    """Checks that the data folder is usable, and the free space on its disk."""
+    home = context.settings.home
     if fault := fault_of(home):
         what, _, advice = fault.rpartition(": ")
         return [Finding("fail", "data folder", what, advice)]
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    new = "" if home.exists() else "does not exist yet; the first start makes it; "
+    new = "" if home.exists() else "does not exist yet; the first start creates it; "
     text = f"{home} ({new}{free >> 20:,} MiB free)"
     if free < NEEDED_BYTES:
-        return [Finding("warn", "data folder", text, "make room: a full disk stops new messages")]
+        return [
+            Finding(
+                "warn",
+                "data folder",
+                text,
+                "free some space: with a full disk, new messages are refused",
+            )
+        ]
     return [Finding("ok", "data folder", text)]
 
 
-async def nats_server(patient: Patient) -> list[Finding]:
-    """Whether NATS answers and takes our credentials; later checks use the connection."""
-    url = patient.settings.bus_url()
+async def nats_server(context: CheckContext) -> list[Finding]:
+    """Checks that NATS accepts our credentials; later checks use the connection."""
+    url = context.settings.bus_url()
     if url.startswith(EMBEDDED):
         advice = "start `threadwax up` or `threadwax nats`, or set NATS_URL to another server"
         return [Finding("fail", "nats", "no server runs on this data folder", advice)]
     shown = without_credentials(url)
-    whose = "NATS_URL" if patient.settings.nats_url else "embedded"
+    whose = "NATS_URL" if context.settings.nats_url else "embedded"
     try:
-        patient.bus = await Bus.connect(
+        context.bus = await Bus.connect(
             url,
             name="doctor",
             wait_s=CONNECT_WAIT_S,
@@ -124,21 +133,21 @@ async def nats_server(patient: Patient) -> list[Finding]:
     return [Finding("ok", "nats", f"{shown} ({whose}) answers")]
 
 
-async def streams_there(patient: Patient) -> list[Finding]:
-    """The streams and their partitions."""
-    if patient.bus is None:
+async def streams_there(context: CheckContext) -> list[Finding]:
+    """Checks that the streams exist, with the right partitions and enough room."""
+    if context.bus is None:
         return []
     set_up = "`threadwax nats --setup-only` creates what is missing"
     missing, nearly_full = [], []
     for config in streams.stream_configs(1):
         name = config.name or ""
         try:
-            info = await patient.bus.js.stream_info(name)
+            info = await context.bus.js.stream_info(name)
         except nats.js.errors.NotFoundError:
             missing.append(name)
             continue
         except (nats.errors.Error, TimeoutError) as error:
-            advice = "is JetStream on, and may this user speak to it ($JS.API.>)?"
+            advice = "enable JetStream, and allow this user to publish $JS.API.>"
             return [Finding("fail", "streams", f"JetStream does not answer: {error!r}", advice)]
         if streams.filled(info) >= streams.NEARLY_FULL:
             nearly_full.append(name)
@@ -152,53 +161,61 @@ async def streams_there(patient: Patient) -> list[Finding]:
     if nearly_full:
         text, advice = f"nearly full: {', '.join(nearly_full)}", "see docs/deploy.md, Full streams"
         return [Finding("warn", "streams", text, advice)]
-    return [Finding("ok", "streams", f"all there, {names.PARTITIONS} partitions")]
+    return [Finding("ok", "streams", f"all exist, with {names.PARTITIONS} partitions")]
 
 
-async def durability(patient: Patient) -> list[Finding]:
-    """Whether an acknowledged message is on the disk."""
-    if patient.bus is None:
+async def durability(context: CheckContext) -> list[Finding]:
+    """Checks that the server syncs messages before it acknowledges them."""
+    if context.bus is None:
         return []
     advice = "set `sync_interval: always` in its jetstream block, or a power cut loses messages"
-    if patient.settings.nats_url:
-        text = "not known: only the embedded server's settings can be read"
-        return [Finding("warn", "durability", text, f"make sure that you {advice}")]
+    if context.settings.nats_url:
+        text = "unknown: only the embedded server's settings can be read"
+        return [Finding("warn", "durability", text, f"check the server's configuration: {advice}")]
     try:
-        monitor = patient.settings.embedded_nats_url_file.with_name("monitor").read_text().strip()
+        monitor = context.settings.embedded_nats_url_file.with_name("monitor").read_text().strip()
         always = await asyncio.to_thread(streams.sync_always, monitor)
     except (OSError, streams.NotMonitored) as error:
-        return [Finding("warn", "durability", f"not known: {error}")]
+        return [Finding("warn", "durability", f"unknown: {error}")]
     if always:
-        return [Finding("ok", "durability", "what is acknowledged is on the disk")]
-    return [Finding("fail", "durability", "acknowledged before it is on the disk", advice)]
+        return [
+            Finding("ok", "durability", "messages are on the disk before they are acknowledged")
+        ]
+    return [
+        Finding(
+            "fail", "durability", "messages are acknowledged before they are on the disk", advice
+        )
+    ]
 
 
-async def dataflow(patient: Patient) -> list[Finding]:
-    """Whether the dataflow reads the prompts."""
-    if patient.bus is None:
+async def dataflow(context: CheckContext) -> list[Finding]:
+    """Checks that a dataflow reads the prompts."""
+    if context.bus is None:
         return []
     try:
-        state = (await patient.bus.js.stream_info(names.PROMPTS)).state
+        state = (await context.bus.js.stream_info(names.PROMPTS)).state
     except (nats.errors.Error, TimeoutError):
-        return []  # told by the check of the streams
+        return []  # the check of the streams reports it
     if state.consumer_count:
         return [Finding("ok", "dataflow", f"reads {state.consumer_count} partitions")]
-    advice = "start `threadwax up` or `threadwax dataflow`; questions wait safely until then"
+    advice = (
+        "start `threadwax up` or `threadwax dataflow`; until then, questions wait in the stream"
+    )
     return [Finding("fail", "dataflow", "nobody reads the prompts", advice)]
 
 
-async def gateway(patient: Patient) -> list[Finding]:
-    """Whether the gateway listens for plain requests."""
-    if patient.bus is None:
+async def gateway(context: CheckContext) -> list[Finding]:
+    """Checks that the gateway listens for plain requests."""
+    if context.bus is None:
         return []
     try:
-        await patient.bus.client.request("$SRV.PING", timeout=ANSWER_TIMEOUT_S)
+        await context.bus.client.request("$SRV.PING", timeout=ANSWER_TIMEOUT_S)
     except nats.errors.NoRespondersError:
         text = f"nobody listens on `{names.GATEWAY_SUBJECT}`"
-        advice = "start `threadwax up` or `threadwax gateway`; the other adapters do not need it"
+        advice = "start `threadwax up` or `threadwax gateway`; other adapters do not need it"
         return [Finding("warn", "gateway", text, advice)]
     except (nats.errors.Error, TimeoutError):
-        return [Finding("warn", "gateway", "does not answer", "look at its log; start it again")]
+        return [Finding("warn", "gateway", "does not answer", "read its log, and restart it")]
     return [Finding("ok", "gateway", f"listens on `{names.GATEWAY_SUBJECT}`")]
 
 
@@ -215,18 +232,18 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 
 
-async def slack(_: Patient) -> list[Finding]:
-    """Tokens, scopes and subscriptions of the Slack app."""
-    from bots.slack.settings import SlackSettings  # noqa: PLC0415  (only where it is asked for)
-    from ops.doctor_slack import slack_findings  # noqa: PLC0415
+async def slack(_: CheckContext) -> list[Finding]:
+    """Checks tokens, scopes and subscriptions of the Slack app."""
+    from bots.slack.settings import SlackSettings
+    from ops.doctor_slack import slack_findings
 
     return _wrong(SlackSettings) or await slack_findings()
 
 
-async def discord(_: Patient) -> list[Finding]:
-    """Token, intents and permissions of the Discord bot."""
-    from bots.discord.settings import DiscordSettings  # noqa: PLC0415  (only where it is asked for)
-    from ops.doctor_discord import discord_findings  # noqa: PLC0415
+async def discord(_: CheckContext) -> list[Finding]:
+    """Checks token, intents and permissions of the Discord bot."""
+    from bots.discord.settings import DiscordSettings
+    from ops.doctor_discord import discord_findings
 
     return _wrong(DiscordSettings) or await discord_findings()
 
@@ -235,4 +252,4 @@ PLATFORM_CHECKS: Final[dict[str, tuple[Check, ...]]] = {
     "discord": (discord,),
     "slack": (slack,),
 }
-"""The checks of each platform, for `doctor <platform>`."""
+"""The checks of `doctor <platform>`."""

@@ -1,6 +1,7 @@
-"""`threadwax doctor discord`: token, intents, permissions on each server, and the invite address.
+"""`threadwax doctor discord`: checks token, intents and the permissions on each server.
 
-Changes nothing on Discord, and never prints the token. It opens no gateway session: those count.
+Changes nothing on Discord, and never prints the token. Opens no gateway session, because the number
+of sessions per day is limited.
 """
 
 from http import HTTPStatus
@@ -9,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 
 from bots.discord.settings import API_URL, DiscordSettings
-from ops.doctor import Finding
+from ops.finding import Finding
 
 PERMISSIONS: Final = {
     "View Channels": 1 << 10,
@@ -21,13 +22,13 @@ PERMISSIONS: Final = {
     "Attach Files": 1 << 15,
     "Add Reactions": 1 << 6,
 }
-"""What the bot needs; never Mention Everyone, never Administrator."""
+"""The permissions that the bot needs. Never add Mention Everyone or Administrator."""
 
 ADMINISTRATOR: Final = 1 << 3
 CONTENT_APPROVED: Final = 1 << 18
 CONTENT_LIMITED: Final = 1 << 19
-"""The application's flags for the message content intent: approved by Discord, or switched on by an
-application that needs no approval because it has fewer than 10,000 users."""
+"""Application flags of the message content intent: approved by Discord, or enabled without approval
+because the application has fewer than 10,000 users."""
 
 TIMEOUT_S: Final = 10.0
 FEW_SESSIONS: Final = 100
@@ -35,7 +36,7 @@ PORTAL: Final = "https://discord.com/developers/applications"
 
 
 def invite_url(application_id: str) -> str:
-    """Where an administrator adds the bot to a server, with the rights it needs and no more."""
+    """Returns the address at which an administrator adds the bot to a server."""
     return (
         f"https://discord.com/oauth2/authorize?client_id={application_id}"
         f"&scope=bot+applications.commands&permissions={sum(PERMISSIONS.values())}"
@@ -43,7 +44,7 @@ def invite_url(application_id: str) -> str:
 
 
 async def discord_findings(settings: DiscordSettings | None = None) -> list[Finding]:
-    """What is right and wrong with the Discord application of these settings."""
+    """Checks the Discord application of these settings."""
     settings = settings or DiscordSettings()
     if settings.token is None:
         advice = f"set DISCORD_TOKEN from {PORTAL}, Bot, Reset Token; docs/discord.md"
@@ -55,7 +56,7 @@ async def discord_findings(settings: DiscordSettings | None = None) -> list[Find
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
             return await _examined(session, base, settings)
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-        advice = "is there a connection to the internet, and is DISCORD_API_URL right?"
+        advice = "check the internet connection, and DISCORD_API_URL if it is set"
         return [Finding("fail", "discord", f"does not answer: {type(error).__name__}", advice)]
 
 
@@ -64,7 +65,7 @@ async def _examined(
 ) -> list[Finding]:
     status, me = await _get(session, f"{base}/users/@me")
     if status == HTTPStatus.UNAUTHORIZED:
-        advice = f"it was reset or mistyped: make a new one at {PORTAL}, Bot, Reset Token"
+        advice = f"it was reset or mistyped: create a new one at {PORTAL}, Bot, Reset Token"
         return [Finding("fail", "token", "Discord refuses DISCORD_TOKEN", advice)]
     findings = [Finding("ok", "token", f"speaks as {me['username']}")]
     _, application = await _get(session, f"{base}/oauth2/applications/@me")
@@ -86,16 +87,16 @@ async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
 def _intents(application: dict[str, Any], settings: DiscordSettings) -> Finding:
     flags = application.get("flags", 0)
     if not settings.message_content:
-        text = "without message content: threads need a mention"
+        text = "without message content: in threads, people have to mention the bot"
         return Finding("ok", "intents", text)
     if flags & CONTENT_APPROVED:
         return Finding("ok", "intents", "message content is enabled, and approved by Discord")
     if flags & CONTENT_LIMITED:
-        text = "message content is enabled; from 10,000 users on, Discord has to approve it"
+        text = "message content is enabled; with 10,000 users or more, Discord has to approve it"
         return Finding("ok", "intents", text)
     advice = (
         f"enable Message Content Intent at {PORTAL}, Bot, or set DISCORD_MESSAGE_CONTENT=false: "
-        "then only follow-ups without a mention are lost"
+        "without it, the bot does not see follow-ups that do not mention it"
     )
     return Finding("fail", "intents", "the message content intent is not enabled", advice)
 
@@ -103,7 +104,7 @@ def _intents(application: dict[str, Any], settings: DiscordSettings) -> Finding:
 def _sessions(remaining: int, shards: int) -> Finding:
     text = f"{remaining} new sessions left today, {shards} shard(s)"
     if remaining < FEW_SESSIONS:
-        return Finding("warn", "gateway", text, "the adapter starts too often: look at its log")
+        return Finding("warn", "gateway", text, "the adapter restarts too often: read its log")
     return Finding("ok", "gateway", text)
 
 
@@ -113,7 +114,7 @@ def _guilds(guilds: list[dict[str, Any]]) -> list[Finding]:
             Finding(
                 "warn",
                 "servers",
-                "the bot is on none",
+                "the bot is not on any server",
                 "open the invite address below and choose a server",
             )
         ]
@@ -122,10 +123,10 @@ def _guilds(guilds: list[dict[str, Any]]) -> list[Finding]:
         granted = int(guild["permissions"])
         missing = [name for name, bit in PERMISSIONS.items() if not granted & bit]
         if granted & ADMINISTRATOR:
-            advice = "it needs far less: invite it anew with the address below"
+            advice = "it needs far fewer permissions: invite it again with the address below"
             findings.append(Finding("warn", "server", f"{guild['name']}: administrator", advice))
         elif missing:
-            advice = "grant it to the bot's role, or invite it anew with the address below"
+            advice = "grant them to the bot's role, or invite it again with the address below"
             what = f"{guild['name']}: missing {', '.join(missing)}"
             findings.append(Finding("fail", "server", what, advice))
         else:

@@ -1,6 +1,6 @@
-"""`threadwax doctor`: whether the model's endpoints answer, take their keys and have the models.
+"""`threadwax doctor`: checks the endpoints of the model, their keys and the names of the models.
 
-Asks for lists of models only, which costs nothing, and never prints a key.
+Requests only the endpoints' lists of models, which is free, and never prints a key.
 """
 
 from typing import Final
@@ -8,23 +8,23 @@ from typing import Final
 from dataflow.model.check import FALLBACK, FIRST, Named, check
 from dataflow.model.endpoint import Endpoint, endpoint_of, fallback_of
 from dataflow.model.endpoint_name import REAL
-from ops.finding import Finding, Patient
+from ops.finding import CheckContext, Finding
 
 MODEL_TIMEOUT_S: Final = 10.0
 
 
-async def model(patient: Patient) -> list[Finding]:
-    """Whether each endpoint answers, takes its key and has its model."""
-    settings = patient.settings
+async def model(context: CheckContext) -> list[Finding]:
+    """Checks that each endpoint answers, accepts its key and has its model."""
+    settings = context.settings
     try:
         first = endpoint_of(settings, to_ask=False)
     except (OSError, ValueError):  # only the demo model's address is read from a file
         advice = f"start `threadwax up` or `threadwax model`; {REAL}"
-        findings = [Finding("fail", "model", "the demo model does not run", advice)]
+        findings = [Finding("fail", "model", "the demo model is not running", advice)]
     else:
         findings = [await _endpoint(first, FIRST)]
         if settings.demo_model and findings[0].grade == "ok":
-            what = "the demo model answers: small, often wrong"
+            what = "the demo model answers; it is small and often wrong"
             findings = [Finding("warn", "model", what, REAL)]
     fallback = fallback_of(settings, to_ask=False)
     if fallback is not None:

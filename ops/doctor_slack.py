@@ -1,4 +1,4 @@
-"""`threadwax doctor slack`: tokens, scopes and subscriptions of the Slack app, each missing one.
+"""`threadwax doctor slack`: checks tokens, scopes and subscriptions of the Slack app.
 
 Changes nothing in Slack, and never prints a token.
 """
@@ -14,7 +14,7 @@ from bots.slack.errors import CALL_ERRORS, code_of
 from bots.slack.manifest import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import misplaced
-from ops.doctor import Finding
+from ops.finding import Finding
 
 _TOKENS: Final = (
     "Basic Information and OAuth & Permissions of your app (https://api.slack.com/apps)"
@@ -23,10 +23,10 @@ _MANIFEST: Final = "paste manifest.json under App Manifest, then reinstall the a
 
 
 async def slack_findings(settings: SlackSettings | None = None) -> list[Finding]:
-    """What is right and wrong with the Slack app of these settings."""
+    """Checks the Slack app of these settings."""
     settings = settings or SlackSettings()
     if wrong := misplaced(settings):
-        # Slack would refuse each call for the same reason.
+        # Every call would fail for this reason.
         halves = (what.split(": ") for what in wrong)
         return [Finding("fail", "tokens", what, f"{advice}; {_TOKENS}") for what, advice in halves]
     session = new_session()
@@ -38,7 +38,7 @@ async def slack_findings(settings: SlackSettings | None = None) -> list[Finding]
         found += await _subscriptions(settings, client, who)
         by_reason: dict[str, Finding] = {}
         for finding in found:
-            by_reason.setdefault(finding.what, finding)  # one cause is one line
+            by_reason.setdefault(finding.what, finding)  # report each cause once
         return list(by_reason.values())
     finally:
         await session.close()
@@ -47,10 +47,10 @@ async def slack_findings(settings: SlackSettings | None = None) -> list[Finding]
 async def _bot(
     settings: SlackSettings, client: AsyncWebClient
 ) -> tuple[AsyncSlackResponse | None, list[Finding]]:
-    """Who the bot is, if Slack says so."""
+    """Returns Slack's description of the bot, if there is one, and the findings about its token."""
     if settings.bot_token is None:
         if settings.with_oauth:
-            text = "each workspace brings its own (/slack/install)"
+            text = "each workspace has its own (/slack/install)"
             return None, [Finding("ok", "bot token", text)]
         advice = f"set SLACK_BOT_TOKEN (xoxb-...) from {_TOKENS}"
         return None, [Finding("fail", "bot token", "SLACK_BOT_TOKEN is not set", advice)]
@@ -65,8 +65,8 @@ async def _bot(
 def _scopes(response: AsyncSlackResponse, url: str) -> list[Finding]:
     headers = {k.lower(): v for k, v in response.headers.items()}
     if "x-oauth-scopes" not in headers:
-        # A proxy may drop the header, and an emulator may not send it.
-        what = f"not known: {url} does not say which are granted"
+        # Proxies can drop the header, and emulators do not send it.
+        what = f"unknown: {url} does not say which are granted"
         return [Finding("warn", "scopes", what, "compare them with manifest.json")]
     granted = {scope.strip() for scope in str(headers["x-oauth-scopes"]).split(",")}
     missing = [scope for scope in SCOPES if scope not in granted]
@@ -81,7 +81,7 @@ def _scopes(response: AsyncSlackResponse, url: str) -> list[Finding]:
 async def _way_in(settings: SlackSettings, client: AsyncWebClient) -> list[Finding]:
     if settings.over_http:
         text = f"HTTP on {settings.host}:{settings.port}, signed"
-        advice = "Slack must reach it over https, and the app's request URLs must point there"
+        advice = "make it reachable over https, and set the app's request URLs to it"
         return [Finding("ok", "way in", text, advice)]
     if settings.app_token is None:
         advice = f"set SLACK_APP_TOKEN (xapp-..., scope connections:write) from {_TOKENS}"
@@ -96,15 +96,15 @@ async def _way_in(settings: SlackSettings, client: AsyncWebClient) -> list[Findi
 async def _subscriptions(
     settings: SlackSettings, client: AsyncWebClient, who: AsyncSlackResponse | None
 ) -> list[Finding]:
-    """The events that Slack sends; only a configuration token may read them."""
+    """Checks the subscriptions, which only a configuration token can read."""
     if settings.config_token is None:
         advice = (
-            "only if the bot does not hear people: compare Event Subscriptions of your app with "
-            "manifest.json, or set SLACK_CONFIG_TOKEN to have them checked here"
+            "if the bot does not receive messages, compare Event Subscriptions of your app with "
+            "manifest.json, or set SLACK_CONFIG_TOKEN to check them here"
         )
-        return [Finding("ok", "events", "not checked: a bot token may not read them", advice)]
+        return [Finding("ok", "events", "not checked: a bot token cannot read them", advice)]
     if who is None:
-        return []  # the app is not known without its bot, and that is reported already
+        return []  # the bot's token fails, which is reported already
     try:
         bot = await client.bots_info(bot=str(who.get("bot_id")))
         exported = await client.apps_manifest_export(
@@ -117,7 +117,7 @@ async def _subscriptions(
 
 
 def manifest_findings(manifest: Mapping[str, Any], *, socket: bool) -> list[Finding]:
-    """What an app's manifest lacks of ours."""
+    """Compares an app's manifest with ours."""
     of_app = manifest.get("settings") or {}
     features = manifest.get("features") or {}
     events = set((of_app.get("event_subscriptions") or {}).get("bot_events") or ())
@@ -145,5 +145,8 @@ def _refused(subject: str, name: str, error: BaseException, url: str) -> Finding
     if code := code_of(error):
         return Finding("fail", subject, f"Slack refuses {name}: {code}", f"copy it from {_TOKENS}")
     return Finding(
-        "fail", subject, f"{url} does not answer: {type(error).__name__}", "is the network up?"
+        "fail",
+        subject,
+        f"{url} does not answer: {type(error).__name__}",
+        "check the network connection",
     )

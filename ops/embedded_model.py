@@ -1,7 +1,6 @@
 """`threadwax model`: the demo model, an OpenAI-compatible server on loopback with its own key.
 
-Runs alone in its process, because a native abort ends that process. Never listens on the network,
-and never reads anything from it.
+Has a process of its own, because an abort in native code ends the process. Never uses the network.
 """
 
 import asyncio
@@ -24,35 +23,33 @@ from shared.settings import Settings
 MODEL_NAME: Final = "demo"
 
 SLOTS: Final = 4
-"""Answers at the same time; more only slow each other down on a laptop's cores."""
+"""Answers at the same time. On the cores of a laptop, more of them only slow each other down."""
 
 CONTEXT_TOKENS: Final = 2048
-"""For each slot. The weights were trained for 8192, which would take four times the memory."""
+"""Per slot. The weights support 8192, which would need four times the memory."""
 
 ANSWER_TOKENS_LIMIT: Final = 512
-"""The small model can ramble without end."""
+"""The small model sometimes never stops."""
 
 THREADS_LIMIT: Final = 4
-"""It does not get faster with more; half of the machine is for the bot.
-
-Its threads wait for each other at every layer: where they do not all have a core to themselves,
-two gave 1 to 11 tokens a second on two shared cores, and one gave 85."""
+"""More threads are not faster. At most half of the cores, because the bot needs the others, and
+because threads that share a core wait for each other at every layer."""
 
 CACHE_RAM_MIB: Final = 128
-"""For prompts seen before; the default of 8192 is more than most laptops can spare."""
+"""The prompt cache. The default of 8192 is more than most laptops can spare."""
 
 KEY_BYTES: Final = 24
 HTTP_THREADS_SPARE: Final = 4
-"""Beside one a slot: for the list of models and for those who wait."""
+"""In addition to one per slot, for the list of models and for queued requests."""
 
 NOTICE: Final = (
-    "the demo model is small and often wrong; for a real one set OPENAI_API_KEY, "
+    "the demo model is small and often wrong; to use a real one, set OPENAI_API_KEY, "
     "or OPENAI_BASE_URL and THREADWAX_MODEL"
 )
 
 
 def main(settings: Settings) -> int:
-    """Serves the model until it is told to stop; returns the exit code."""
+    """Serves the model until a signal stops it; returns the exit code."""
     file = settings.embedded_model_file
     try:
         locked(file.with_name("lock"), "the demo model")
@@ -60,7 +57,7 @@ def main(settings: Settings) -> int:
     except (AlreadyRunning, NoWeights) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
-    file.unlink(missing_ok=True)  # of one that was killed: its port may be another's by now
+    file.unlink(missing_ok=True)  # left by a killed process, whose port can be in use by another
     key = secrets.token_urlsafe(KEY_BYTES)
     server = xllamacpp.Server(_parameters(weights, key))
     try:
@@ -70,24 +67,24 @@ def main(settings: Settings) -> int:
         code = 1
     finally:
         file.unlink(missing_ok=True)
-    # Not by way of its destructor, which hangs at times where the server has only just started.
-    # It holds nothing that would have to be kept.
+    # Skip the server's destructor, which sometimes hangs if the server has just started. There is
+    # nothing to save.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 async def _serve(settings: Settings, base_url: str, key: str) -> int:
-    # First of all: a stop that comes before it would end the process as it stands.
+    # First, because a signal before this would end the process without cleanup.
     stopped = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.sleep(0)
     private_file(settings.embedded_model_file, json.dumps({"base_url": base_url, "api_key": key}))
-    if not lifecycle.supervised():  # `up` says it itself
+    if not lifecycle.supervised():  # `up` prints it
         lifecycle.say(NOTICE)
     runner = None
     where = f"{base_url} (demo model)"
     if settings.http_port is not None:
-        from shared.http_status import serve_status  # noqa: PLC0415  (only where it is wanted)
+        from shared.http_status import serve_status
 
         runner, bound = await serve_status(
             settings.http_host, settings.http_port, ready=lambda: (True, "ok")
@@ -108,17 +105,17 @@ def _parameters(weights: Path, key: str) -> xllamacpp.CommonParams:
     parameters.hostnames = [HOST]
     parameters.port = 0
     parameters.api_keys = [key]
-    parameters.cors_origins = f"http://{HOST}"  # no page of the web may ask it
+    parameters.cors_origins = f"http://{HOST}"  # keep web pages from using it
     parameters.n_parallel = SLOTS
-    parameters.n_ctx = CONTEXT_TOKENS * SLOTS  # it is divided between the slots
+    parameters.n_ctx = CONTEXT_TOKENS * SLOTS  # divided among the slots
     parameters.n_predict = ANSWER_TOKENS_LIMIT
     parameters.cpuparams.n_threads = threads
     parameters.cpuparams_batch.n_threads = threads
-    parameters.cpuparams.poll = 0  # a thread that waits sleeps instead of burning its core
+    parameters.cpuparams.poll = 0  # waiting threads sleep instead of spinning
     parameters.cpuparams_batch.poll = 0
     parameters.n_threads_http = SLOTS + HTTP_THREADS_SPARE
     parameters.cache_ram_mib = CACHE_RAM_MIB
-    parameters.sampling.temp = 0.0  # with the default of 0.8 it is far worse
+    parameters.sampling.temp = 0.0  # the default of 0.8 gives much worse answers
     parameters.offline = True
     parameters.ui = False
     parameters.endpoint_metrics = True

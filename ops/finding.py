@@ -1,4 +1,7 @@
-"""What the checks of `threadwax doctor` look at, and what they find."""
+"""What the checks of `threadwax doctor` take and return.
+
+Contains no check, so that `ops.doctor` and the files of checks can both import it.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -8,11 +11,12 @@ from shared.bus import Bus
 from shared.settings import Settings
 
 Grade = Literal["ok", "warn", "fail"]
+"""`fail` means that people get no answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found. `fail` means that people get no answers; `advice` is what to do."""
+    """The result of one check; `advice` says what to do."""
 
     grade: Grade
     subject: str
@@ -21,11 +25,11 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Patient:
-    """What the checks look at: the settings, and the bus once it was reached."""
+class CheckContext:
+    """The input of every check: the settings, and the bus once a check has connected to it."""
 
     settings: Settings
     bus: Bus | None = field(default=None)
 
 
-Check = Callable[[Patient], Awaitable[list[Finding]]]
+Check = Callable[[CheckContext], Awaitable[list[Finding]]]

@@ -1,6 +1,6 @@
-"""`threadwax nats`: keeps an embedded nats-server running, or sets up the streams on a foreign one.
+"""`threadwax nats`: runs the embedded nats-server, or sets up the streams on another server.
 
-Holds no message and no subscription of its own: killed, it loses nothing.
+Keeps no messages itself, so nothing is lost if it is killed.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from shared.private_file import private_file
 from shared.settings import Settings
 
 WATCH_S: Final = 1.0
-SICK_LIMIT_S: Final = 15.0
-"""Unwell for so long without a reason that we know, it is started again."""
+UNHEALTHY_LIMIT_S: Final = 15.0
+"""The server is restarted after it was unhealthy this long for an unknown reason."""
 
-ROOM_BYTES: Final = 16 << 20
-"""Free space at which a full disk counts as over: two blocks of a stream."""
+FREE_NEEDED_BYTES: Final = 16 << 20
+"""Free space, two blocks of a stream, at which a disk no longer counts as full."""
 
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 30.0
@@ -30,7 +30,7 @@ CLIENT_NAME: Final = "setup"
 
 
 def main(settings: Settings, *, port: int | None) -> int:
-    """Runs the embedded server until it is told to stop; returns the exit code."""
+    """Runs the embedded server until a signal stops it; returns the exit code."""
     folder = settings.embedded_nats_url_file.parent
     try:
         server = NatsServer(folder, port=port)
@@ -38,42 +38,42 @@ def main(settings: Settings, *, port: int | None) -> int:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     except OSError as error:
-        lifecycle.say(_in_words(error, folder))
+        lifecycle.say(_reason_for(error, folder))
         return 1
     try:
-        # Launched before the imports below: it starts while they are read.
+        # Launch it before the imports below, so that it starts meanwhile.
         server.launch()
         return asyncio.run(_run(server, settings))
     except (DidNotStart, OSError) as error:
-        lifecycle.say(_in_words(error, folder))
+        lifecycle.say(_reason_for(error, folder))
         return 1
     finally:
-        # Whoever comes now is told that it does not run, and waits for the next start.
+        # Clients that come now see that no server is running, and wait for the next start.
         settings.embedded_nats_url_file.unlink(missing_ok=True)
         server.close()
 
 
 def set_up_only(settings: Settings) -> int:
-    """Sets up the streams on the server of NATS_URL, says what is there; returns the exit code."""
+    """Sets up the streams on the server of NATS_URL; returns the exit code."""
     if not settings.nats_url:
         lifecycle.say(
-            "--setup-only needs NATS_URL: the server that should get the streams. The embedded "
-            "server gets them whenever it starts."
+            "--setup-only needs NATS_URL, the server that gets the streams. The embedded server "
+            "gets them whenever it starts."
         )
         return lifecycle.CANNOT_START
-    return asyncio.run(_set_up_said(settings.nats_url))
+    return asyncio.run(_set_up_and_report(settings.nats_url))
 
 
 async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
     """Creates or updates the streams; returns their names.
 
     Raises:
-        shared.connection.Unavailable: nobody answers there, or refuses us.
-        shared.streams.OtherPartitions: the live stream is another one.
+        shared.connection.Unavailable: no server answers, or it refuses the connection.
+        shared.streams.OtherPartitions: the existing stream has another number of partitions.
         nats.js.errors.APIError: the server refused a stream.
     """
-    from shared import streams  # noqa: PLC0415  (while the server starts)
-    from shared.bus import Bus  # noqa: PLC0415
+    from shared import streams
+    from shared.bus import Bus
 
     bus = await Bus.connect(
         url, name=CLIENT_NAME, wait_s=wait_s, needs=names.stream_info(names.PROMPTS)
@@ -85,8 +85,8 @@ async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
     return [config.name or "" for config in streams.stream_configs(1)]
 
 
-async def _set_up_said(url: str) -> int:
-    from shared.connection import without_credentials  # noqa: PLC0415
+async def _set_up_and_report(url: str) -> int:
+    from shared.connection import without_credentials
 
     try:
         made = await set_up_streams(url)
@@ -100,38 +100,38 @@ async def _set_up_said(url: str) -> int:
 
 
 def set_up_fault(url: str, error: Exception) -> str | None:
-    """Why the streams could not be set up, in words; None for a defect of ours."""
-    import nats.errors  # noqa: PLC0415
-    import nats.js.errors  # noqa: PLC0415
+    """Says why the streams could not be set up; None if the error is a defect of ours."""
+    import nats.errors
+    import nats.js.errors
 
-    from shared.connection import Unavailable, without_credentials  # noqa: PLC0415
-    from shared.streams import OtherPartitions  # noqa: PLC0415
+    from shared.connection import Unavailable, without_credentials
+    from shared.streams import OtherPartitions
 
     if isinstance(error, Unavailable | OtherPartitions):
         return str(error)
     if not isinstance(error, nats.errors.Error | TimeoutError):
         return None
-    # A denied request is never answered.
+    # The server never answers a request that permissions forbid.
     why = getattr(error, "description", None) or (
         "it does not answer" if isinstance(error, TimeoutError) else str(error)
     )
     return (
-        f"NATS at {without_credentials(url)} refuses the streams: {why}. Does this user have the "
-        "permission to publish $JS.API.>, and is there room (3.3 GiB)?"
+        f"NATS at {without_credentials(url)} refuses the streams: {why}. Allow this user to "
+        "publish $JS.API.>, and make sure that the server has 3.3 GiB for the streams."
     )
 
 
 async def _run(server: NatsServer, settings: Settings) -> int:
     stopping = asyncio.create_task(lifecycle.wait_for_stop())
-    await asyncio.sleep(0)  # from here on a signal stops it cleanly
+    await asyncio.sleep(0)  # from here on, a signal stops the server cleanly
     server.wait_until_ready()
     await set_up_streams(server.url)
     private_file(settings.embedded_nats_url_file, server.address)
-    watch = _Watch(server, settings.home)
+    watch = _Watchdog(server, settings.home)
     runner = None
     where = f"{server.guest_url}; data in {settings.home}"
     if settings.http_port is not None:
-        from shared.http_status import serve_status  # noqa: PLC0415
+        from shared.http_status import serve_status
 
         runner, bound = await serve_status(
             settings.http_host, settings.http_port, ready=watch.ready
@@ -150,82 +150,82 @@ async def _run(server: NatsServer, settings: Settings) -> int:
 
 
 @dataclass
-class _Watch:
-    """Looks after the server: starts it again when it ended, hangs, or has room again."""
+class _Watchdog:
+    """Restarts the server if it ends or hangs, or when a full disk has space again."""
 
     server: NatsServer
     home: Path
-    trouble: str = ""
-    said: set[str] = field(default_factory=set)
+    problem: str = ""
+    reported: set[str] = field(default_factory=set)
     failures: int = 0
-    sick_since: float | None = field(default=None)
+    unhealthy_since: float | None = field(default=None)
 
     def ready(self) -> tuple[bool, str]:
-        return not self.trouble, self.trouble or "ok"
+        return not self.problem, self.problem or "ok"
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(WATCH_S)
-            await self.look()
+            await self.check()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         if (code := self.server.exit_code) is not None:
             wait_s = min(BACKOFF_FIRST_S * 2**self.failures, BACKOFF_LAST_S)
-            self._say_once("ended", f"nats-server ended (exit code {code}); it is started again")
+            self._report_once("ended", f"nats-server ended (exit code {code}) and is restarted")
             await asyncio.sleep(wait_s)
             self._restart()
             return
         health = self.server.health()
         free = shutil.disk_usage(self.home).free
-        if health.well:
-            self._over()
-        elif health.disk_full or free < ROOM_BYTES:
-            # What is stored can still be read, so it runs on until there is room.
-            self._say_once(
+        if health.healthy:
+            self._recovered()
+        elif health.disk_full or free < FREE_NEEDED_BYTES:
+            # Stored messages can still be read, so it keeps running until there is space.
+            self._report_once(
                 "full",
                 f"disk full at {self.home} ({free >> 20} MiB free): new messages are refused; "
-                f"NATS is restarted when {ROOM_BYTES >> 20} MiB are free",
+                f"NATS is restarted when {FREE_NEEDED_BYTES >> 20} MiB are free",
             )
-            if free >= ROOM_BYTES:
+            if free >= FREE_NEEDED_BYTES:
                 self._restart()
         else:
             now = asyncio.get_running_loop().time()
-            self.sick_since = self.sick_since or now
-            if now - self.sick_since > SICK_LIMIT_S:
-                self._say_once(
-                    "unwell", f"nats-server is unwell and is started again: {health.why}"
+            self.unhealthy_since = self.unhealthy_since or now
+            if now - self.unhealthy_since > UNHEALTHY_LIMIT_S:
+                self._report_once(
+                    "unhealthy", f"nats-server is unhealthy and is restarted: {health.why}"
                 )
                 self._restart()
 
     def _restart(self) -> None:
-        self.sick_since = None
+        self.unhealthy_since = None
         self.server.stop()
         try:
             self.server.start()
         except (DidNotStart, OSError) as error:
             self.failures += 1
-            self._say_once("start", _in_words(error, self.home))
+            self._report_once("start", _reason_for(error, self.home))
             return
-        self._over()
+        self._recovered()
 
-    def _say_once(self, kind: str, trouble: str) -> None:
-        if kind not in self.said:
-            self.said.add(kind)
-            lifecycle.say(trouble)
-        self.trouble = trouble
+    def _report_once(self, kind: str, problem: str) -> None:
+        if kind not in self.reported:
+            self.reported.add(kind)
+            lifecycle.say(problem)
+        self.problem = problem
 
-    def _over(self) -> None:
-        self.sick_since = None
+    def _recovered(self) -> None:
+        self.unhealthy_since = None
         self.failures = 0
-        if self.trouble:
-            self.trouble = ""
-            self.said.clear()
-            lifecycle.say("nats-server is well again")
+        if self.problem:
+            self.problem = ""
+            self.reported.clear()
+            lifecycle.say("nats-server is healthy again")
 
 
-def _in_words(error: Exception, folder: Path) -> str:
+def _reason_for(error: Exception, folder: Path) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"disk full at {folder}: make room, then start again"
+        return f"disk full at {folder}: free some space, then start again"
     if isinstance(error, OSError) and not os.access(folder, os.W_OK):
         return (
             f"the data folder {folder} cannot be written: {error.strerror}. Make it writable, or "

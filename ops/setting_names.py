@@ -1,6 +1,6 @@
-"""Which names look like settings of ours and are none, and what was probably meant.
+"""Finds names that look like settings but are not, and guesses which setting was meant.
 
-Pure. A variable that other software reads must never stop a start, unless it is in our own `.env`.
+Pure. Variables of other software must never stop a start, unless they are in our own `.env`.
 """
 
 import difflib
@@ -12,15 +12,15 @@ from typing import Final
 PREFIXES: Final = ("THREADWAX_", "SLACK_", "DISCORD_", "OPENAI_", "NATS_")
 
 BEGINNINGS: Final = tuple(prefix[:2] for prefix in PREFIXES)
-"""Of an environment variable that is looked at. Comparing all of them would take too long."""
+"""Environment variables with other beginnings are ignored: comparing all would take too long."""
 
 NEAR: Final = 0.85
-"""difflib's ratio from which a name counts as a misspelling: one or two letters of a dozen."""
+"""difflib's ratio for a misspelling: one or two wrong letters of a dozen."""
 
 SIMILAR: Final = 0.7
-"""From here on a name is worth suggesting."""
+"""difflib's ratio for a name that is worth suggesting."""
 
-OF_OPENAI: Final = frozenset(
+READ_BY_OPENAI: Final = frozenset(
     {
         "OPENAI_ADMIN_KEY",
         "OPENAI_CUSTOM_HEADERS",
@@ -30,9 +30,9 @@ OF_OPENAI: Final = frozenset(
         "OPENAI_WEBHOOK_SECRET",
     }
 )
-"""Variables that the openai library reads by itself; they are welcome in `.env`, too."""
+"""Variables that the openai library reads itself; they are allowed in `.env`."""
 
-OF_OTHERS: Final = frozenset(
+READ_BY_OTHERS: Final = frozenset(
     {
         "DISCORD_BOT_TOKEN",
         "NATS_CREDS",
@@ -51,7 +51,7 @@ OF_OTHERS: Final = frozenset(
         "SLACK_WEBHOOK_URL",
     }
 )
-"""Variables of other tools: harmless in the environment, but without effect in our `.env`."""
+"""Variables of other tools. They are ignored in the environment, and errors in our `.env`."""
 
 MEANT: Final = {
     "DISCORD_BOT_TOKEN": "DISCORD_TOKEN",
@@ -69,31 +69,31 @@ MEANT: Final = {
     "THREADWAX_DATA": "THREADWAX_HOME",
     "THREADWAX_PORT": "THREADWAX_HTTP_PORT",
 }
-"""What people mean by names that are too different to be guessed."""
+"""Settings by names that people use for them, but that are too different to be guessed."""
 
 _INTERNAL: Final = re.compile(r"THREADWAX_(SUPERVISED|PARENT|NATS_[A-Z_]+)")
-"""Set by `up` for its parts, and read by docker-compose.yml: passwords and the port."""
+"""Variables that `up` sets for its parts, and passwords and ports for docker-compose.yml."""
 
 _KUBERNETES: Final = re.compile(
     r"[A-Z_]+_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
 )
-"""Set in every pod for each service of the namespace, which may be called nats or threadwax."""
+"""Variables in every pod for each service of its namespace, such as one called nats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A name that is no setting. `meant` is the nearest one, or empty."""
+    """A name that is not a setting. `meant` is the most similar one, or empty."""
 
     name: str
     meant: str
     stops: bool
-    """Whether the start must stop, so that a wish is not silently ignored."""
+    """Whether this stops the start, so that a misspelled setting is not silently ignored."""
 
 
 def unknown_in_file(name: str, known: Collection[str]) -> Unknown | None:
-    """The verdict about a name in `.env`: there, everything with our prefixes is meant for us."""
+    """Checks a name in `.env`, where every name with one of our prefixes must be a setting."""
     name = name.upper()
-    if name in known or name in OF_OPENAI or _INTERNAL.fullmatch(name):
+    if name in known or name in READ_BY_OPENAI or _INTERNAL.fullmatch(name):
         return None
     meant, ratio = _nearest(name, known)
     if name.startswith(PREFIXES) or ratio >= NEAR:
@@ -102,16 +102,16 @@ def unknown_in_file(name: str, known: Collection[str]) -> Unknown | None:
 
 
 def unknown_in_environment(name: str, known: Collection[str]) -> Unknown | None:
-    """The verdict about an environment variable: it may well be somebody else's."""
+    """Checks an environment variable, which can belong to other software."""
     name = name.upper()
     if not name.startswith(BEGINNINGS) or name in known or _INTERNAL.fullmatch(name):
         return None
-    if name in OF_OPENAI:
+    if name in READ_BY_OPENAI:
         return None
     if name not in MEANT and _KUBERNETES.fullmatch(name):
         return None
     meant, ratio = _nearest(name, known)
-    if name in OF_OTHERS or name in MEANT:
+    if name in READ_BY_OTHERS or name in MEANT:
         return Unknown(name, meant, stops=False) if name in MEANT else None
     if ratio >= NEAR:
         return Unknown(name, meant, stops=True)
@@ -121,7 +121,6 @@ def unknown_in_environment(name: str, known: Collection[str]) -> Unknown | None:
 def _nearest(name: str, known: Collection[str]) -> tuple[str, float]:
     if (meant := MEANT.get(name)) is not None:
         return meant, 0.0
-    # No name of ours is so short that a start of it would be a whole one.
     found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=SIMILAR)
     if not found:
         return "", 0.0

@@ -1,6 +1,6 @@
-"""Reads settings for a command, or ends the process with one line for each thing that is wrong.
+"""Reads the settings of a command, or ends the process with one line for each error.
 
-Holds no setting of its own, and must never show a value.
+Must never show a value.
 """
 
 import io
@@ -30,20 +30,20 @@ from shared.setting_kinds import new_names
 from shared.settings import Settings
 
 EXIT_CODE: Final = 2
-"""As click's own for a wrong command line."""
+"""The same as Click's for a wrong command line."""
 
-LISTS_OF_THE_ALLOWED: Final = re.compile(r".+_ALLOW_(USERS|CHANNELS|ROLES|GUILDS)")
-"""The names of lists that admit only those who are on them."""
+ALLOW_LISTS: Final = re.compile(r".+_ALLOW_(USERS|CHANNELS|ROLES|GUILDS)")
+"""Settings that admit only the listed people and places."""
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-"""What can be meant for a setting. The library takes everything before an equals sign for a name,
-invisible characters and section headings included."""
+"""A name that can be a setting. python-dotenv accepts everything before an equals sign as a name,
+including invisible characters and section headings."""
 
 Kind = TypeVar("Kind", bound=BaseSettings)
 
 
 def read(kind: type[Kind]) -> Kind:
-    """The settings of one class; anything wrong ends the process."""
+    """Returns the settings of one class, or ends the process if anything is wrong."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def _without_effect() -> list[str]:
 
 
 def faults(kind: type[BaseSettings]) -> list[str]:
-    """What is wrong with the settings of one class, for the doctor."""
+    """Returns the errors in the settings of one class."""
     try:
         kind()
     except ValidationError as error:
@@ -109,7 +109,7 @@ def place_of(name: str) -> str:
 
 
 def _unread(error: SettingsError | OSError) -> str:
-    """What is wrong with the file of a secret."""
+    """Says why the file of a secret cannot be read."""
     cause = error if isinstance(error, OSError) else error.__cause__
     if not isinstance(cause, OSError):
         return str(error)
@@ -132,13 +132,13 @@ def _problems() -> Iterator[str]:
         yield f"{file} cannot be read: {error.strerror}. Make it a readable file, or remove it."
         return
     except UnicodeDecodeError:
-        yield f"{file} is not UTF-8 text: save it as UTF-8, without anything but text in it."
+        yield f"{file} is not UTF-8 text: save it as plain text in UTF-8."
         return
     for key, value, line in entries:
         if not key:
             yield (
-                f"{file}, line {line}: this is not a setting: write NAME=value, and put a value "
-                "that has a # or a line break in it into single quotes"
+                f"{file}, line {line}: this is not a setting: write NAME=value, and put values "
+                "with a # or a line break into single quotes"
             )
         elif (found := unknown_in_file(key, _known(key))) is not None:
             yield (
@@ -157,34 +157,34 @@ def _problems() -> Iterator[str]:
 
 
 def _empty_lists() -> Iterator[str]:
-    """An allow list that was set and is empty: only without it everybody is admitted."""
+    """Yields allow lists that are set but empty, which must not admit everybody."""
     values = {key.upper(): (value or "") for key, value, _ in _entries()}
     values |= {key.upper(): value for key, value in os.environ.items()}
     for name, value in values.items():
-        if LISTS_OF_THE_ALLOWED.fullmatch(name) and name in _known(name) and not value.strip():
+        if ALLOW_LISTS.fullmatch(name) and name in _known(name) and not value.strip():
             yield (
-                f"{name}: it is empty: name somebody, or remove it to admit everybody "
+                f"{name}: it is empty: add an entry, or remove the setting to admit everybody "
                 f"({place_of(name)})"
             )
 
 
 @cache
 def _entries() -> tuple[tuple[str, str | None, int], ...]:
-    """Names, values and line numbers of `.env`; an empty name for a line that cannot be read.
+    """Returns names, values and line numbers of `.env`, with an empty name for unreadable lines.
 
     Raises:
-        OSError: it cannot be read.
-        UnicodeDecodeError: it is not text.
+        OSError: the file cannot be read.
+        UnicodeDecodeError: the file is not text.
     """
     file = folders.settings_file()
     if not file.exists():
         return ()
     text = file.read_text(encoding="utf-8")
-    if "\0" in text:  # UTF-16 without a mark, which PowerShell appends to a file
+    if "\0" in text:  # UTF-16 without a byte order mark, which PowerShell appends to files
         raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "NUL")
     found: list[tuple[str, str | None, int]] = []
     for binding in parse_stream(io.StringIO(text)):
-        # A binding begins with the blank lines before it.
+        # A binding includes the blank lines before it.
         skipped = binding.original.string
         line = binding.original.line + skipped[: len(skipped) - len(skipped.lstrip())].count("\n")
         if binding.error or (binding.key is not None and NAME.fullmatch(binding.key) is None):
@@ -205,9 +205,9 @@ def _set_names() -> set[str]:
 
 
 def _known(name: str) -> frozenset[str]:
-    """Every setting that a variable could be meant for.
+    """Returns all settings that a variable could be.
 
-    Those of a platform are read only if the name begins as theirs do, since that takes time.
+    Imports a platform's settings only if the name begins like theirs, because imports take time.
     """
     name = name.upper().replace("-", "_")
     found: frozenset[str] = frozenset()
@@ -221,11 +221,11 @@ def _known(name: str) -> frozenset[str]:
 def _kinds(name: str) -> Iterator[type[BaseSettings]]:
     yield Settings
     if name.startswith("S") and "_" in name:
-        from bots.slack.settings import SlackSettings  # noqa: PLC0415
+        from bots.slack.settings import SlackSettings
 
         yield SlackSettings
     if name.startswith("DI") and "_" in name:
-        from bots.discord.settings import DiscordSettings  # noqa: PLC0415
+        from bots.discord.settings import DiscordSettings
 
         yield DiscordSettings
 
@@ -249,6 +249,6 @@ def _suggested(found: Unknown) -> str:
 
 
 def settings_place() -> str:
-    """Where settings come from, in words."""
+    """Says where the settings come from."""
     file: Path = folders.settings_file()
     return str(file) if folders.visible(file) else f"environment only ({file} does not exist)"

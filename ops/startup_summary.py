@@ -1,4 +1,4 @@
-"""What a start prints first: where the data is, which model answers, which NATS, what is missing.
+"""The first lines of a start: where the data is, which model and which NATS server are used.
 
 Opens no connection, and never shows a key, a password or a token.
 """
@@ -16,29 +16,29 @@ ASKS_MODEL: Final = frozenset({"up", "dataflow"})
 
 
 def overview(settings: Settings, process: str) -> Iterator[tuple[str, str]]:
-    """Names and lines for the screen, as far as they concern this process."""
+    """Yields the names and lines that concern this process."""
     yield "data", f"{settings.home}{'' if folders.visible(settings.home) else ' (new)'}"
     yield from new_data(settings)
     yield "settings", settings_place()
     if process in ASKS_MODEL:
         yield "model", model_in_words(settings)
     if process not in {"nats", "model"}:
-        yield "nats", nats_in_words(settings)
+        yield "nats", nats_description(settings)
     for warning in warnings():
         yield "note", warning
 
 
 def new_data(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Says that a start makes a data folder although this user has one elsewhere."""
+    """Warns about a new data folder if this user has another one."""
     if folders.visible(settings.home):
         return
     for other in folders.other_data(settings.home):
-        text = f"this start begins with an empty memory; another one is in {other}"
-        yield "note", f"{text} (THREADWAX_HOME={other} uses it)"
+        text = f"this start has no earlier conversations; they are in {other}"
+        yield "note", f"{text} (set THREADWAX_HOME={other} to use them)"
 
 
-def nats_in_words(settings: Settings) -> str:
-    """Which NATS server is used."""
+def nats_description(settings: Settings) -> str:
+    """Says which NATS server is used."""
     if settings.nats_url:
         return f"{without_credentials(settings.nats_url)} (NATS_URL)"
     return "the embedded server of this data folder"

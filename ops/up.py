@@ -1,6 +1,6 @@
-"""`threadwax up`: everything on one machine, and a chat in this terminal if it is wanted.
+"""`threadwax up`: runs everything on one machine, with an optional chat in this terminal.
 
-Starts and stops processes; no message passes through it, so its death loses none.
+Starts and stops processes. No message passes through it, so none is lost if it is killed.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 READY_DEADLINE_S: Final = 60.0
-"""The chat starts without what is not ready by then: its questions wait safely in the stream."""
+"""After this time the chat starts anyway, and its questions wait in the stream."""
 
 DATAFLOW_STOP_S: Final = 25.0
-"""It lets answers under way finish for 20 s."""
+"""The dataflow finishes answers in progress for up to 20 s."""
 
 CHAT_STOP_S: Final = 5.0
 LAST_PORT: Final = 65_535
@@ -34,14 +34,14 @@ LAST_PORT: Final = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One row: a command, and whether these settings want it."""
+    """A command, and whether the settings require it."""
 
     name: str
     wanted: Callable[[Settings], bool]
     needs_nats: bool = True
     stop_s: float = STOP_DEADLINE_S
     how: str = ""
-    """What starts it, for a part that is not wanted."""
+    """How to enable it, for a part that is off."""
 
 
 def _always(_: Settings) -> bool:
@@ -49,25 +49,25 @@ def _always(_: Settings) -> bool:
 
 
 def _has_slack(_: Settings) -> bool:
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from bots.slack.settings import SlackSettings  # noqa: PLC0415  (only what `up` needs)
+    from bots.slack.settings import SlackSettings
 
     try:
         return SlackSettings().is_wanted
     except ValidationError:
-        return True  # its own process says what is wrong
+        return True  # the adapter reports what is wrong
 
 
 def _has_discord(_: Settings) -> bool:
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from bots.discord.settings import DiscordSettings  # noqa: PLC0415  (only what `up` needs)
+    from bots.discord.settings import DiscordSettings
 
     try:
         return DiscordSettings().token is not None
     except ValidationError:
-        return True  # its own process says what is wrong
+        return True  # the adapter reports what is wrong
 
 
 PARTS: Final = (
@@ -78,16 +78,16 @@ PARTS: Final = (
     Part("slack", _has_slack, how="SLACK_BOT_TOKEN and SLACK_APP_TOKEN: docs/slack.md"),
     Part("discord", _has_discord, how="DISCORD_TOKEN: docs/discord.md"),
 )
-"""All parts in the order of their start; they are stopped in the reverse order."""
+"""All parts in the order in which they start; they stop in reverse order."""
 
 _HTTP_PORT_ENV: Final = "THREADWAX_HTTP_PORT"
 
 
 def main(settings: Settings, *, chat: bool) -> int:
-    """Runs until Ctrl-C, SIGTERM or the chat's end; returns the exit code."""
+    """Runs until Ctrl-C, SIGTERM, or the end of the chat; returns the exit code."""
     if settings.http_port and settings.http_port + len(PARTS) > LAST_PORT:
-        _say("up", f"failed     --http-port and the {len(PARTS)} ports after it must exist: "
-             f"give one up to {LAST_PORT - len(PARTS)}")  # fmt: skip
+        _say("up", f"failed     --http-port needs {len(PARTS)} more ports after it: "
+             f"choose {LAST_PORT - len(PARTS)} or less")  # fmt: skip
         return lifecycle.CANNOT_START
     return asyncio.run(_Up(settings, chat=chat).run())
 
@@ -99,10 +99,10 @@ class _Up:
         self._children: list[Child] = []
         self._chat_process: asyncio.subprocess.Process | None = None
         self._interactive = chat and sys.stdin.isatty()
-        self._wanted_at = 0.0
+        self._requested_at = 0.0
 
     async def run(self) -> int:
-        stop = asyncio.create_task(self._stop_wanted())
+        stop = asyncio.create_task(self._stop_requested())
         try:
             runner = await self._status()
         except OSError as error:
@@ -122,32 +122,32 @@ class _Up:
                 await runner.cleanup()
 
     async def _work(self) -> int:
-        """Starts everything; returns the chat's exit code, or why there is nothing to run."""
+        """Starts everything; returns the exit code of the chat, or of a failed start."""
         if owner := running_here(self._settings):
-            runs = f"process {owner} runs everything on this data folder already"
+            runs = f"process {owner} already runs everything on this data folder"
             if self._chat:
                 _say("up", f"joining    {runs}: only a chat is added")
                 return await self._run_chat()
-            _say("up", f"failed     {runs}; `threadwax chat` opens a chat there")
+            _say("up", f"failed     {runs}; `threadwax chat` opens a chat with it")
             return lifecycle.CANNOT_START
         if self._settings.demo_model:
             try:
                 weights_path()
-            except NoWeights as error:  # every question would end in a failure notice
+            except NoWeights as error:  # every question would fail
                 _say("model", f"failed     {error}")
                 return lifecycle.CANNOT_START
         if not await self._started():
             return 1
         if self._chat:
             if self._interactive:
-                # Afterwards, so that no status line falls into the middle of what is typed.
+                # Only now, so that no status line appears while a person types.
                 await self._all_ready()
             return await self._run_chat()
         await asyncio.Event().wait()
         return 0
 
     async def _started(self) -> bool:
-        """Starts every part; False if NATS cannot be had."""
+        """Starts every part; returns False if NATS is unavailable."""
         children = {part: self._child(part) for part in self._wanted()}
         self._children = list(children.values())
         for part, child in children.items():
@@ -161,7 +161,7 @@ class _Up:
         return True
 
     def _wanted(self) -> list[Part]:
-        """The parts that these settings want; says what would start the others."""
+        """Returns the required parts, and says how to enable the others."""
         wanted = [part for part in PARTS if part.wanted(self._settings)]
         for part in PARTS:
             if part.how and part not in wanted:
@@ -172,11 +172,11 @@ class _Up:
         if self._settings.nats_url is None:
             try:
                 await self._children[0].ready()
-            except Ended:  # it said why
-                _say("nats", "failed     nothing else can start without it")
+            except Ended:  # it has printed the reason
+                _say("nats", "failed     nothing else can start without NATS")
                 return False
             return True
-        from shared.nats_address import without_credentials  # noqa: PLC0415
+        from shared.nats_address import without_credentials
 
         try:
             await set_up_streams(self._settings.nats_url)
@@ -196,7 +196,7 @@ class _Up:
                 )
 
     async def _run_chat(self) -> int:
-        # In this process group, because only the terminal's own group may read from it.
+        # In our process group, because only the terminal's foreground group can read from it.
         self._chat_process = await asyncio.create_subprocess_exec(
             *_command("chat"),
             env={
@@ -206,7 +206,9 @@ class _Up:
             },
         )
         code = await self._chat_process.wait()
-        return code if code >= 0 else 128 - code  # ended by a signal, as a shell says it
+        return (
+            code if code >= 0 else 128 - code
+        )  # ended by a signal: the exit code that a shell reports
 
     async def _stop_chat(self) -> None:
         process = self._chat_process
@@ -220,30 +222,30 @@ class _Up:
             process.kill()
             await process.wait()
 
-    async def _stop_wanted(self) -> None:
-        """Returns when a person or the system wants an end."""
+    async def _stop_requested(self) -> None:
+        """Returns when a person or the system requests a stop."""
         loop = asyncio.get_running_loop()
-        wanted = asyncio.Event()
+        requested = asyncio.Event()
         for number in lifecycle.stop_signals():
-            loop.add_signal_handler(number, self._signalled, number, wanted)
-        await wanted.wait()
+            loop.add_signal_handler(number, self._on_signal, number, requested)
+        await requested.wait()
 
-    def _signalled(self, number: signal.Signals, wanted: asyncio.Event) -> None:
+    def _on_signal(self, number: signal.Signals, requested: asyncio.Event) -> None:
         chatting = self._chat_process is not None and self._chat_process.returncode is None
         if number == signal.SIGINT and self._interactive and chatting:
-            return  # Ctrl-C is for the chat: it stops the answer
+            return  # Ctrl-C is for the chat, where it stops an answer
         now = asyncio.get_running_loop().time()
-        if not wanted.is_set():
-            self._wanted_at = now
-        elif now - self._wanted_at > lifecycle.SAME_STOP_S:  # a second time: now
+        if not requested.is_set():
+            self._requested_at = now
+        elif now - self._requested_at > lifecycle.SAME_STOP_S:  # the second signal: stop at once
             for child in self._children:
                 child.kill()
-        wanted.set()
+        requested.set()
 
     async def _status(self) -> "web.AppRunner | None":
         if self._settings.http_port is None:
             return None
-        from shared.http_status import serve_status  # noqa: PLC0415
+        from shared.http_status import serve_status
 
         runner, port = await serve_status(
             self._settings.http_host, self._settings.http_port, ready=self._readiness
@@ -262,7 +264,7 @@ class _Up:
         }
         port = self._settings.http_port
         if port is not None:
-            # One port cannot serve them all: each part has its own, counted from ours.
+            # Each part needs a port of its own, counted from ours.
             environment[_HTTP_PORT_ENV] = str(port and port + 1 + PARTS.index(part))
         log = self._settings.home / "logs" / f"{part.name}.log"
         return Child(Program(part.name, _command(part.name), log, environment, part.stop_s), _say)

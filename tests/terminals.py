@@ -61,6 +61,14 @@ class Typed:
             preexec_fn=_own_terminal,  # noqa: PLW1509  (no threads here)
         )
 
+    def cells(self) -> list[list[Any]]:
+        """The rows as pyte's cells: characters with their colors."""
+        rows = [
+            *self._screen.history.top,
+            *(self._screen.buffer[y] for y in range(self._screen.lines)),
+        ]
+        return [[row[column] for column in range(self._screen.columns)] for row in rows]
+
     @property
     def shown(self) -> str:
         """The rows on the screen and those that have scrolled off it."""
@@ -84,10 +92,10 @@ class Typed:
                 data = data[os.write(self._own, data) :]
             self.read()
 
-    async def until(self, pattern: str) -> None:
+    async def until(self, pattern: str, *, within_s: float = WAIT_S) -> None:
         """Waits until the pattern is shown."""
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(within_s):
                 while not re.search(pattern, self.shown):
                     self.read()
                     await asyncio.sleep(0.01)

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.discord.settings import DiscordSettings
-from ops.doctor import Finding
 from ops.doctor_discord import PERMISSIONS, discord_findings, invite_url
+from ops.finding import Finding
 from tests.fakes.discord import FakeDiscord
 
 

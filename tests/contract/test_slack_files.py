@@ -12,8 +12,8 @@ from bots.slack import files, run
 from bots.slack.manifest import COMMANDS, EVENTS, SCOPES
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import SWAPPED
-from ops.doctor import Finding
 from ops.doctor_slack import slack_findings
+from ops.finding import Finding
 from shared.messages import Ask
 from shared.settings import Settings
 from tests.contract.worlds.slack import SlackWorld

@@ -87,7 +87,7 @@ def test_a_platform_s_wrong_setting_is_one_line(tmp_path: Path) -> None:
 def test_ask_without_a_server_says_what_to_start(tmp_path: Path) -> None:
     ran = run("ask", "--user", "ada", "hello", THREADWAX_HOME=str(tmp_path))
     assert ran.returncode == 1
-    assert ran.stderr.startswith(f"no NATS server runs on the data folder {tmp_path}")
+    assert ran.stderr.startswith(f"no NATS server is running on the data folder {tmp_path}")
 
 
 def test_a_start_elsewhere_says_where_the_data_is(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_start_elsewhere_says_where_the_data_is(tmp_path: Path) -> None:
     )
     assert f"data       {tmp_path}/.threadwax (new)\n" in ran.stderr
     if sys.platform == "linux":
-        assert f"begins with an empty memory; another one is in {data}/threadwax" in ran.stderr
+        assert f"has no earlier conversations; they are in {data}/threadwax" in ran.stderr
     assert f"settings   {tmp_path}/.env\n" in ran.stderr
 
 

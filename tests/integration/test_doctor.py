@@ -7,7 +7,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from ops import doctor
-from ops.doctor import CHECKS, Finding, Patient, examine
+from ops.doctor import CHECKS, examine
+from ops.finding import CheckContext, Finding
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
@@ -59,7 +60,7 @@ async def test_settings_without_effect_or_with_a_fault(
 ) -> None:
     monkeypatch.setenv("DISCORD_BOT_TOKEN", "secret")
     monkeypatch.setenv("SLACK_HTTP_PORT", "70000")
-    found = await doctor.settings_read(Patient(settings(tmp_path)))
+    found = await doctor.settings_read(CheckContext(settings(tmp_path)))
     assert [finding.grade for finding in found] == ["fail", "warn"]
     assert "SLACK_HTTP_PORT: it is too large" in found[0].what
     assert "DISCORD_BOT_TOKEN is not a setting of threadwax and has no effect" in found[1].what
@@ -84,7 +85,7 @@ async def test_running_server(nats: NatsServer, tmp_path: Path) -> None:
     config = (await bus.js.stream_info(names.REPLIES)).config
     await bus.js.update_stream(config.evolve(max_bytes=100_000))
     await bus.js.publish("replies.test.ada.long", b"x" * 95_000)
-    (full,) = await doctor.streams_there(Patient(settings(tmp_path), bus))
+    (full,) = await doctor.streams_there(CheckContext(settings(tmp_path), bus))
     assert (full.grade, full.what) == ("warn", "nearly full: REPLIES")
     await bus.js.delete_stream(names.DLQ)
     findings = await examine(settings(home), CHECKS)
@@ -118,9 +119,9 @@ async def test_model_endpoint(tmp_path: Path, status: int, grade: str, advice: s
         known = settings(
             tmp_path, OPENAI_BASE_URL=base_url, OPENAI_API_KEY="sk-key", THREADWAX_MODEL="good"
         )
-        (finding,) = await doctor.model(Patient(known))
+        (finding,) = await doctor.model(CheckContext(known))
         unknown = known.model_copy(update={"model": "bad"})
-        (other,) = await doctor.model(Patient(unknown))
+        (other,) = await doctor.model(CheckContext(unknown))
     assert (finding.grade, other.grade) == (grade, "fail")
     assert advice in finding.advice
     assert keys == ["Bearer sk-key"] * 2
@@ -130,7 +131,7 @@ async def test_model_endpoint(tmp_path: Path, status: int, grade: str, advice: s
 async def test_model_endpoint_is_not_there(tmp_path: Path) -> None:
     """Nobody listens: it says which variable to look at."""
     nobody = settings(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
-    (finding,) = await doctor.model(Patient(nobody))
+    (finding,) = await doctor.model(CheckContext(nobody))
     assert finding.grade == "fail"
     assert "OPENAI_BASE_URL" in finding.advice
     assert not list(tmp_path.iterdir())
@@ -143,7 +144,7 @@ async def test_the_fallback_is_examined_too(tmp_path: Path) -> None:
         OPENAI_BASE_URL="http://127.0.0.1:9/v1",
         OPENAI_FALLBACK_BASE_URL="http://127.0.0.1:9/v1",
     )
-    first, fallback = await doctor.model(Patient(both))
+    first, fallback = await doctor.model(CheckContext(both))
     assert (first.subject, fallback.subject) == ("model", "fallback")
     assert "OPENAI_FALLBACK_BASE_URL" in fallback.advice
     assert "OPENAI_BASE_URL" in first.advice

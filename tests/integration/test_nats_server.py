@@ -248,8 +248,8 @@ def test_command_restarts_a_dead_server_and_stops_cleanly(tmp_path: Path) -> Non
         pid_file = tmp_path / "nats" / "nats.pid"
         first = int(pid_file.read_text())
         os.kill(first, signal.SIGKILL)
-        line_with(process, "SAY", "started again")
-        line_with(process, "SAY", "well again")
+        line_with(process, "SAY", "is restarted")
+        line_with(process, "SAY", "healthy again")
         second = int(pid_file.read_text())
         assert second != first
         process.send_signal(signal.SIGTERM)
@@ -347,5 +347,5 @@ def test_full_disk_is_told_once_and_survived(small_disk: Path) -> None:
         assert stored > 100
         line_with(process, "SAY disk full at", "MiB free")
         filler.unlink()
-        assert "well again" in line_with(process, "SAY"), "one line a change"
+        assert "healthy again" in line_with(process, "SAY"), "one line a change"
         assert asyncio.run(publish_until_stored()) == stored + 1

@@ -153,7 +153,7 @@ def test_a_folder_with_other_things_in_it_stays_open(tmp_path: Path) -> None:
         (Path.touch, "{0} is not a folder: remove it, or set THREADWAX_HOME to another folder"),
         (
             lambda path: path.symlink_to("/nowhere/there"),
-            "{0} is a link to /nowhere/there, which does not exist: make that folder, or set",
+            "{0} is a link to /nowhere/there, which does not exist: create that folder, or set",
         ),
         (lambda path: path.symlink_to(path), "{0} "),
         (lambda path: path.mkdir(mode=0o500), "{0} is not writable for this user: make it"),
@@ -181,7 +181,7 @@ def test_a_fault_of_the_data_folder_in_words(
         env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ran.stderr == ""
-    because = f"{place / below} cannot be made, because " if below and fault else ""
+    because = f"{place / below} cannot be created, because " if below and fault else ""
     assert ran.stdout.startswith(f"{because}{fault.format(place)}")
     assert bool(ran.stdout.strip()) == bool(fault)
 

@@ -122,7 +122,7 @@ def test_a_crash_right_after_the_rename_loses_nothing(tmp_path: Path) -> None:
     """The next start finds the streams where they belong."""
     older_version(tmp_path, kill=True)
     first = NatsServer(tmp_path, port=0)
-    first._take_over()
+    first._migrate_account()
     first.close()
     second = NatsServer(tmp_path, port=0)
     second.start()
@@ -147,6 +147,6 @@ def test_two_sets_of_streams_are_both_kept(
     server.start()
     used(server, as_it_was)
     server.close()
-    assert "this folder holds messages of an older version" in capsys.readouterr().err
+    assert "this folder has messages of an older version" in capsys.readouterr().err
     (aside,) = (tmp_path / "home").glob("older-version-*")
     assert (aside / "streams" / names.PROMPTS).is_dir()

@@ -434,7 +434,7 @@ def test_http_ports_beyond_the_last_are_one_line(tmp_path: Path) -> None:
     process = up(tmp_path, "--no-chat", "--http-port", "65535")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 78
-    assert "give one up to 65529" in errors
+    assert "choose 65529 or less" in errors
     assert "Traceback" not in errors
 
 
@@ -519,7 +519,7 @@ def test_second_chat_joins_what_runs_already(tmp_path: Path) -> None:
         third = up(tmp_path, "--no-chat")
         _, errors = third.communicate(timeout=60)
         assert third.returncode == 78
-        assert errors.count("runs everything on this data folder already; `threadwax chat`") == 1
+        assert errors.count("already runs everything on this data folder; `threadwax chat`") == 1
         assert "nats       failed" not in errors
         assert processes_of(tmp_path) == before
         assert first.poll() is None
