@@ -8,15 +8,6 @@ ROOT = Path(__file__).parents[2]
 SUBJECT = re.compile(r"(p|prompts|replies|partials|dlq|blobs)\.([^ ]|$)")
 """How our subjects begin, and patterns for them."""
 
-NOT_YET = {
-    "bots/adapter.py",
-    "bots/gateway/run.py",
-    "bots/terminal/run.py",
-    "shared/blobs.py",
-    "shared/streams.py",
-}
-"""Files that still build subjects of their own. Remove a file from here once it uses `names`."""
-
 
 def test_subjects_are_built_in_shared_names_only() -> None:
     """A subject that is put together elsewhere could carry a name that nobody has encoded."""
@@ -30,4 +21,4 @@ def test_subjects_are_built_in_shared_names_only() -> None:
                     and SUBJECT.match(node.value)
                 ):
                     builders.add(str(path.relative_to(ROOT)))
-    assert builders - NOT_YET == {"shared/names.py"}
+    assert builders == {"shared/names.py"}
