@@ -13,7 +13,7 @@ import openai
 from pydantic_core import to_json
 
 from dataflow.model.answer_stream import Chunks
-from dataflow.model.body import Body, Picture
+from dataflow.model.body import Body, Image
 from dataflow.model.complaint import Complaint
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ModelError
@@ -79,7 +79,7 @@ class Calls:
             ModelError: the endpoint failed, or refuses more than what can be left out.
         """
         known = quirks = self._known()
-        if pictures_of(messages) and time.monotonic() < self._blind_until:
+        if images_of(messages) and time.monotonic() < self._blind_until:
             raise ModelError("no pictures", "the endpoint refused pictures before")
         for _ in range(LESSONS_LIMIT):
             if quirks.room_tokens is not None:
@@ -116,7 +116,7 @@ class Calls:
             raise ModelError(
                 "overloaded", "the pause lasts too long", retry_after_s=self.pause.left_s
             ) from error
-        chunks = Chunks(self._client, Body(body) if pictures_of(messages) else to_json(body))
+        chunks = Chunks(self._client, Body(body) if images_of(messages) else to_json(body))
         try:
             await self._taken(chunks)
             await chunks.until_text(lambda: on_wait("thinking"))
@@ -153,19 +153,19 @@ class Calls:
         Raises:
             ModelError: in terms that depend on what was sent.
         """
-        has_pictures = bool(pictures_of(messages))
+        has_images = bool(images_of(messages))
         complaint = error.complaint
-        if error.why == "too long" or (error.why == "too large" and not has_pictures):
+        if error.why == "too long" or (error.why == "too large" and not has_images):
             return self._shorter(quirks, error, messages)
         if complaint is None or not (complaint.is_refusal or complaint.may_be_refusal):
             return None
-        if has_pictures and is_blind(complaint):
+        if has_images and is_blind(complaint):
             self._blind_until = time.monotonic() + BLIND_FOR_S
             raise ModelError("no pictures", str(error)) from error
         learned = lesson(quirks, complaint, body)
         if learned is not None:
             return learned
-        if has_pictures and error.why in {"refused", "error"}:
+        if has_images and error.why in {"refused", "error"}:
             # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
             raise ModelError("no pictures", str(error)) from error
         if error.why == "refused" and says_nothing(complaint):
@@ -244,8 +244,8 @@ def _chars(messages: Messages) -> int:
     return sum(len(m["content"]) for m in messages if isinstance(m["content"], str))
 
 
-def pictures_of(messages: Messages) -> list[Picture]:
-    """The pictures in a request."""
+def images_of(messages: Messages) -> list[Image]:
+    """The images in a request."""
     return [
         part["image_url"]["url"]
         for message in messages

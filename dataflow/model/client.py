@@ -18,7 +18,7 @@ import openai
 from dataflow.model.answer_notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, TOOLS
 from dataflow.model.answer_stream import Chunks
 from dataflow.model.answer_text import AnswerText
-from dataflow.model.calls import Calls, Messages, pictures_of
+from dataflow.model.calls import Calls, Messages, images_of
 from dataflow.model.chunk_fields import is_broken_off
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ELSEWHERE, TRANSIENT, ModelError, Why
@@ -121,8 +121,8 @@ class ModelClient:
         try:
             async with asyncio.timeout(self.give_up_after_s + ANSWER_LIMIT_S):
                 chunks, name, by_fallback = await self._opened(question)
-                for picture in pictures_of(messages):
-                    picture.drop()  # after the first text nothing is sent again
+                for image in images_of(messages):
+                    image.drop()  # after the first text, nothing is sent again
                 if self._complaining:
                     self._complaining = False
                     logger().warning("the model answers again")

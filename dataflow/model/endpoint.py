@@ -19,7 +19,7 @@ from dataflow.model.dialects import (
     dialect_of,
     is_openai,
 )
-from dataflow.request import Window
+from dataflow.tokens import Window
 from shared.private_file import private_file, private_text
 from shared.settings import Settings
 

@@ -16,7 +16,7 @@ import pytest
 
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
-from dataflow.request import Window
+from dataflow.tokens import Window
 from shared.messages import (
     AnyEvent,
     Ask,
@@ -160,7 +160,7 @@ class World:
         self.changed.clear()
 
     def note_ended(self, talks: Iterable[Conversation]) -> None:
-        ends = (p.ask.id for talk in talks for p in talk.pending if p.ends is not None)
+        ends = (p.ask.id for talk in talks for p in talk.pending if p.ending is not None)
         self.ended |= {prompt_id for prompt_id in ends if not self.journal[prompt_id]}
 
     def crash(self) -> None:

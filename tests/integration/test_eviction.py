@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.eviction.store import ASIDE, FILE
+from dataflow.eviction.store import FILE, UNREADABLE_FOLDER
 from dataflow.recovery_store import CACHE_PAGES, PARTITIONS, recovery_store
 from ops.nats_server import NatsServer
 from ops.ports import free_port
@@ -181,7 +181,7 @@ async def test_a_conversation_of_a_later_version_ends_nobody_elses_flow(
     assert len(fake_model.requests[-1]["messages"]) == 2
     assert await answer_to(bus, question("bob", 1, "and me?"))
     assert len(fake_model.requests[-1]["messages"]) == 4
-    (kept,) = (flow.recovery / ASIDE).iterdir()
+    (kept,) = (flow.recovery / UNREADABLE_FOLDER).iterdir()
     assert kept.read_bytes() == later
     assert kept.stat().st_mode & 0o777 == 0o600
     assert "its memory begins again" in flow.running.log.read_text()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dataflow.model.body import Picture
+from dataflow.model.body import Image
 from dataflow.model.dialects import DEMO, DIALECTS, Dialect
 from tests.asking import QUESTION, MakeAsker, Messages, conversation
 from tests.fakes import model_servers as servers
@@ -307,7 +307,7 @@ async def test_more_tokens_than_a_minute_allows_are_a_matter_of_length(
 
 def picture_question() -> Messages:
     """A question with a picture."""
-    picture = Picture("image/png", (b"\x89PNG",), lambda: None)
+    picture = Image("image/png", (b"\x89PNG",), lambda: None)
     parts = [
         {"type": "text", "text": "what is this?"},
         {"type": "image_url", "image_url": {"url": picture}},

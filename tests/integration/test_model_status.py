@@ -12,8 +12,8 @@ from dataflow import answering as answering_module
 from dataflow import draft as draft_module
 from dataflow.answering import Answering
 from dataflow.effects import CallModel, Cancel, Settle, Wait
-from dataflow.images import Pictures
-from dataflow.journal_capacity import JournalRoom
+from dataflow.images import Images
+from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
@@ -34,7 +34,7 @@ class World:
 
     def __init__(self, bus: Bus, model: ModelClient) -> None:
         self.bus = bus
-        self.answering = Answering(bus, model, JournalRoom(bus))
+        self.answering = Answering(bus, model, JournalCapacity(bus))
         self.partials: list[Partial] = []
 
     def ask(self, name: str, **fields: Any) -> "asyncio.Task[Reply]":
@@ -42,7 +42,7 @@ class World:
         request = Request(({"role": "user", "content": "hello"},), 10)
         replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.answering.take(
-            [(ask.user, CallModel(ask, request, replayed=False))],
+            [(ask.user, CallModel(ask, request, check_journal=False))],
             lambda _, journaled: replied.set_result(journaled.reply),
         )
         return asyncio.create_task(_within(replied))
@@ -187,7 +187,7 @@ async def test_a_new_reason_is_a_new_status(world: World, fake_model: FakeModel)
 
 async def test_a_queue_for_pictures_is_mentioned(world: World, fake_model: FakeModel) -> None:
     fake_model.delay_s = 1.5
-    world.answering._pictures = Pictures(world.bus, in_flight_bytes=10, question_bytes=10)
+    world.answering._images = Images(world.bus, in_flight_bytes=10, question_bytes=10)
     await put_blob(world.bus, "test-0", b"12345678")
     picture = Attachment(name="0.png", media_type="image/png", blob="test-0")
     answers = [world.ask(name, attachments=(picture,)) for name in ("ada", "bob")]

@@ -12,8 +12,8 @@ import pytest
 from dataflow import images as pictures_module
 from dataflow.answering import Answering
 from dataflow.effects import CallModel, Cancel
-from dataflow.images import GONE, QUESTION_LIMIT_BYTES, TOO_MANY, UNREADABLE, Pictures
-from dataflow.journal_capacity import JournalRoom
+from dataflow.images import GONE, QUESTION_LIMIT_BYTES, TOO_MANY, UNREADABLE, Images
+from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
@@ -36,10 +36,10 @@ class World:
     def __init__(self, bus: Bus, fake: FakeModel, model: ModelClient) -> None:
         self.bus = bus
         self.fake = fake
-        self.answering = Answering(bus, model, JournalRoom(bus))
+        self.answering = Answering(bus, model, JournalCapacity(bus))
 
     def limit(self, **limits: Any) -> None:
-        self.answering._pictures = Pictures(self.bus, **limits)
+        self.answering._images = Images(self.bus, **limits)
 
     async def store(self, *sizes: int) -> list[bytes]:
         """Pictures 0, 1, ... of these sizes."""
@@ -57,7 +57,7 @@ class World:
         system = {"role": "system", "content": "s"}
         request = Request((system, {"role": "user", "content": WORDS}), 10)
         replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        effect = CallModel(ask, request, replayed=False)
+        effect = CallModel(ask, request, check_journal=False)
         self.answering.take(
             [(ask.user, effect)], lambda _, journaled: replied.set_result(journaled.reply)
         )

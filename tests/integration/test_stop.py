@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.io_thread import DISK_FLOOR_BYTES
 from dataflow.shutdown import END_S
+from dataflow.watchdogs import DISK_FLOOR_BYTES
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names

@@ -10,8 +10,8 @@ from dataflow.data_tags import NO_WORDS
 from dataflow.effects import CallModel, Settle
 from dataflow.model.answer_notes import FALLBACK, LENGTH
 from dataflow.question_queue import WAITING_LIMIT
-from dataflow.request import Window
-from dataflow.snapshot import Saved
+from dataflow.snapshot import Snapshot
+from dataflow.tokens import Window
 from dataflow.turns import Turn
 from shared.messages import Again, Ask, Attachment, Deleted, Edited, Outcome, Place, Quote
 from tests.unit.test_conversation import (
@@ -275,7 +275,7 @@ def test_a_persona_that_changed_meanwhile_counts_for_new_questions() -> None:
 
 def test_a_turn_of_which_no_words_are_left_is_no_empty_message() -> None:
     """Older versions kept a picture's question without the picture."""
-    saved = Saved(
+    saved = Snapshot(
         user=USER, pending=(), turns=(Turn("q1", DM, "", "A cat.", 1, 20),), settled=("q1",),
         next_order=2, ratio=1.3,
     )  # fmt: skip

@@ -32,7 +32,7 @@ from dataflow import history
 from dataflow.audience import may_recall
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect, Settle
-from dataflow.request import Window
+from dataflow.tokens import Window
 from shared.messages import Ask, Journaled, Place, Reply
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

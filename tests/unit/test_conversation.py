@@ -15,10 +15,9 @@ from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
 from dataflow.data_tags import BACKGROUND_HEAD, QUOTES_HEAD
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.question_queue import IN_FLIGHT_LIMIT, WAITING_LIMIT
-from dataflow.request import Window
+from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT
 from dataflow.snapshot import quiet_user
-from dataflow.tokens import estimated_tokens
+from dataflow.tokens import Window, estimated_tokens
 from shared.messages import (
     Again,
     Ask,
@@ -114,16 +113,16 @@ def test_each_question_that_waits_is_named_once_with_its_reason() -> None:
     """An ordinary one is not; one that is stopped, deleted or asked is not any more."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
-    assert list(talk.waits()) == []
+    assert list(talk.announce_waits()) == []
     for number in (2, 3, 4):
         talk.on_event(ask(number), replayed=False)
-    assert [(wait.ask.id, wait.queued) for wait in talk.waits()] == [
+    assert [(wait.ask.id, wait.reason) for wait in talk.announce_waits()] == [
         ("q2", "thread"), ("q3", "thread"), ("q4", "thread"),
     ]  # fmt: skip
     (cancel,) = talk.on_event(event(Deleted, 5, prompt_id="q3"), replayed=False)
     assert cancel == Cancel("q3", "withdrawn")
     assert [effect.ask.id for effect in calls(talk.on_reply(reply(first)))] == ["q2"]
-    assert list(talk.waits()) == []
+    assert list(talk.announce_waits()) == []
     again = Conversation.load(talk.dump(), WINDOW)
     again.resume()
     assert [wait.ask.id for wait in again.waits()] == ["q4"]
@@ -137,14 +136,14 @@ def test_a_question_waits_for_room_once_its_thread_is_free() -> None:
         effects = talk.on_event(ask(number, place=place), replayed=False)
         if number == 2:
             third = effects[0]
-    assert [(wait.ask.id, wait.queued) for wait in talk.waits()] == [
+    assert [(wait.ask.id, wait.reason) for wait in talk.announce_waits()] == [
         ("q3", "share"), ("q4", "thread"),
     ]  # fmt: skip
     assert isinstance(third, CallModel)
-    assert all(wait.after is None for wait in talk.waits())
+    assert all(wait.after is None for wait in talk.announce_waits())
     talk.on_reply(reply(third))
-    (wait,) = talk.waits()
-    assert (wait.ask.id, wait.queued, wait.after) == ("q4", "share", "q2")
+    (wait,) = talk.announce_waits()
+    assert (wait.ask.id, wait.reason, wait.after) == ("q4", "share", "q2")
 
 
 def test_a_flood_of_questions_is_no_flood_of_notes() -> None:
@@ -153,9 +152,9 @@ def test_a_flood_of_questions_is_no_flood_of_notes() -> None:
     (first,) = talk.on_event(ask(1), replayed=False)
     for number in range(2, 20):
         talk.on_event(ask(number), replayed=False)
-    assert [wait.ask.id for wait in talk.waits()] == [f"q{n}" for n in range(2, 7)]
+    assert [wait.ask.id for wait in talk.announce_waits()] == [f"q{n}" for n in range(2, 7)]
     talk.on_reply(reply(first))
-    assert [wait.ask.id for wait in talk.waits()] == ["q7"]
+    assert [wait.ask.id for wait in talk.announce_waits()] == ["q7"]
 
 
 def test_what_waits_is_ordered_by_when_it_was_said() -> None:
@@ -180,7 +179,7 @@ def test_the_same_question_twice_is_asked_once() -> None:
     talk.on_reply(answered := reply(first))
     for restarted in (talk, Conversation.load(talk.dump(), WINDOW)):
         (again,) = calls(restarted.on_event(ask(1), replayed=False))
-        assert again.replayed
+        assert again.check_journal
         assert restarted.on_event(ask(1), replayed=False) == []
         assert restarted.on_reply(answered) == []
         assert len(restarted.turns) == 1
@@ -332,12 +331,12 @@ def test_an_edit_of_an_answer_that_a_person_saw_before_the_flow_heard_of_it(
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
     told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
     (in_vain,) = calls(talk.on_event(told, replayed=False))
-    assert in_vain.replayed, "the journal is asked first"
+    assert in_vain.check_journal, "the journal is asked first"
     if restart:
         talk = Conversation.load(talk.dump(), WINDOW)
         talk.resume()
     (anew,) = calls(talk.on_reply(reply(first, outcome=outcome)))
-    assert (anew.ask.id, anew.ask.text, anew.replayed) == ("e2", "new", True)
+    assert (anew.ask.id, anew.ask.text, anew.check_journal) == ("e2", "new", True)
     talk.on_reply(reply(anew, "better"))
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "better")]
     assert talk.on_event(told, replayed=True) == []
@@ -596,7 +595,7 @@ def test_nothing_is_settled_before_the_reply_in_front_of_it_is_journaled() -> No
 def test_a_question_that_waits_for_room_is_not_passed_in_its_thread() -> None:
     """The limit of calls holds the first one back, so the second one must not be settled."""
     talk = Conversation(WINDOW)
-    threads = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(IN_FLIGHT_LIMIT + 1)]
+    threads = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(IN_PROGRESS_LIMIT + 1)]
     running = [talk.on_event(ask(n, place=p), replayed=False) for n, p in enumerate(threads)]
     assert running[-1] == []
     last = event(Again, 9, threads[-1], prompt_id="q99")
@@ -606,8 +605,8 @@ def test_a_question_that_waits_for_room_is_not_passed_in_its_thread() -> None:
 def test_a_refusal_of_one_question_too_many_is_in_nobodys_way() -> None:
     """It comes at once, and no later reply waits for it."""
     talk = Conversation(WINDOW)
-    started = [talk.on_event(ask(n), replayed=False) for n in range(WAITING_LIMIT)]
-    (refusal,) = talk.on_event(ask(WAITING_LIMIT), replayed=False)
+    started = [talk.on_event(ask(n), replayed=False) for n in range(PENDING_LIMIT)]
+    (refusal,) = talk.on_event(ask(PENDING_LIMIT), replayed=False)
     assert refusal.after is None
     talk.on_reply(reply(refusal, TOO_MANY, "refused"))
     (second,) = talk.on_reply(reply(started[0][0]))
@@ -617,9 +616,9 @@ def test_a_refusal_of_one_question_too_many_is_in_nobodys_way() -> None:
 def test_a_flood_is_refused_in_words() -> None:
     """State stays bounded whatever one user sends."""
     talk = Conversation(WINDOW)
-    for number in range(WAITING_LIMIT):
+    for number in range(PENDING_LIMIT):
         talk.on_event(ask(number), replayed=False)
-    (refusal,) = talk.on_event(ask(WAITING_LIMIT), replayed=False)
+    (refusal,) = talk.on_event(ask(PENDING_LIMIT), replayed=False)
     assert isinstance(refusal, Settle)
     assert (refusal.outcome, refusal.text) == ("refused", TOO_MANY)
 
@@ -661,7 +660,7 @@ def test_after_a_restart_what_was_pending_is_asked_again_as_replayed() -> None:
     talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
     (again,) = Conversation.load(talk.dump(), WINDOW).resume()
-    assert (again.ask.id, again.replayed) == ("q1", True)
+    assert (again.ask.id, again.check_journal) == ("q1", True)
 
 
 def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None:
@@ -855,7 +854,7 @@ class Talk(RuleBasedStateMachine):
             assert all(effect.ask.id != question.id for effect in effects)
             return
         (again,) = calls(effects)
-        assert again.replayed
+        assert again.check_journal
         assert again.ask == question
         assert again.after is None
         self.follow(self.talk.on_reply(self.journal[question.id]))
@@ -910,7 +909,7 @@ class Talk(RuleBasedStateMachine):
         assert {p.ask.id for p in asked} <= set(self.running)
         assert set(self.running) <= {p.ask.id for p in self.talk.pending}
         calling = [p for p in asked if isinstance(self.running[p.ask.id], CallModel)]
-        assert len(calling) <= IN_FLIGHT_LIMIT
+        assert len(calling) <= IN_PROGRESS_LIMIT
         for number, one in enumerate(calling):
             for other in calling[number + 1 :]:
                 assert not same_thread(one.ask.place, other.ask.place)

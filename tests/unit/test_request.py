@@ -12,8 +12,8 @@ from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import Conversation
 from dataflow.data_tags import BACKGROUND_HEAD, FILES_NAMED, NAME_LIMIT_CHARS, as_data
 from dataflow.effects import CallModel, Effect, Settle
-from dataflow.request import TRIM_TO, Request, Window
-from dataflow.tokens import FIRST_RATIO, IMAGE_TOKENS, message_tokens
+from dataflow.request import TRIM_TO, Request
+from dataflow.tokens import FIRST_RATIO, IMAGE_TOKENS, Window, message_tokens
 from dataflow.turns import TOKENS_LIMIT, TURNS_LIMIT, UNANSWERED_LIMIT
 from shared.messages import (
     Again,
