@@ -241,7 +241,7 @@ class QuestionQueue:
             if pending.state not in QUEUED:
                 continue
             thread = thread_key(pending.ask.place)
-            reason: Queued = "thread" if thread in threads else "share"
+            reason: Queued = "thread" if thread in threads else "limit"
             threads.add(thread)
             announced = self._announced.get(pending.ask.id)
             has_room = announced is not None or len(self._announced) < ANNOUNCED_LIMIT

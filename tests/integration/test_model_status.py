@@ -97,7 +97,7 @@ FALLBACK = sentence("fallback", GIVE_UP_S)
 SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, SHARE = (
     sentence(waiting, GIVE_UP_S)
     for waiting in (
-        "slow", "thinking", "overloaded", "unreachable", "pictures", "thread", "share",
+        "slow", "thinking", "overloaded", "unreachable", "pictures", "thread", "limit",
     )
 )  # fmt: skip
 
@@ -242,7 +242,7 @@ async def test_a_question_that_is_queued_says_why(world: World, fake_model: Fake
     fake_model.delay_s = 0.6
     world.queue("ada")
     await world.until(THREAD)
-    world.queue("ada", "share")
+    world.queue("ada", "limit")
     await world.until(SHARE)
     assert [partial.early for partial in world.partials] == [True, False]
     assert (await world.ask("ada")).outcome == "answered"

@@ -137,13 +137,13 @@ def test_a_question_waits_for_room_once_its_thread_is_free() -> None:
         if number == 2:
             third = effects[0]
     assert [(wait.ask.id, wait.reason) for wait in talk.announce_waits()] == [
-        ("q3", "share"), ("q4", "thread"),
+        ("q3", "limit"), ("q4", "thread"),
     ]  # fmt: skip
     assert isinstance(third, CallModel)
     assert all(wait.after is None for wait in talk.announce_waits())
     talk.on_reply(reply(third))
     (wait,) = talk.announce_waits()
-    assert (wait.ask.id, wait.reason, wait.after) == ("q4", "share", "q2")
+    assert (wait.ask.id, wait.reason, wait.after) == ("q4", "limit", "q2")
 
 
 def test_a_flood_of_questions_is_no_flood_of_notes() -> None:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow.model.reasoning import Thoughts
+from dataflow.model.reasoning import ReasoningFilter
 
 
 def shown(pieces: list[str]) -> str:
     """What people see in the end."""
-    thoughts = Thoughts()
+    thoughts = ReasoningFilter()
     text = ""
     for result in [*map(thoughts.add, pieces), thoughts.end()]:
         text = result.text if result.starts_over else text + result.text
@@ -152,17 +152,17 @@ def test_text_without_a_tag_is_unchanged(text: str) -> None:
 
 
 def test_nothing_is_held_back_that_cannot_be_a_marker() -> None:
-    thoughts = Thoughts()
+    thoughts = ReasoningFilter()
     assert thoughts.add("<th").text == ""
     assert thoughts.add("e").text == "<the"
     assert thoughts.add(" <th").text == " <th"
 
 
 def test_thoughts_are_counted() -> None:
-    thoughts = Thoughts()
+    thoughts = ReasoningFilter()
     thoughts.add("<think>12345</think>yes")
     assert thoughts.hidden_chars == 5
-    thoughts = Thoughts()
+    thoughts = ReasoningFilter()
     thoughts.add("12345\n</think>yes")
     assert thoughts.hidden_chars == 6
 
@@ -190,7 +190,7 @@ def test_time_is_linear(unit: str, head: str) -> None:
         return best
 
     def shown_of(pieces: list[str]) -> None:
-        thoughts = Thoughts()
+        thoughts = ReasoningFilter()
         for piece in pieces:
             thoughts.add(piece)
         thoughts.end()
