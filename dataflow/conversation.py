@@ -42,7 +42,7 @@ NOT_REMEMBERED: Final = (
 
 
 class Conversation:
-    """The rules for one user. Not thread-safe; one owner at a time."""
+    """The rules for one user. It is not thread-safe and has one owner at a time."""
 
     def __init__(self, window: Window, user: str = "") -> None:
         self.user = user

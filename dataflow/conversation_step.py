@@ -133,7 +133,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         conversation = self._touched(event.user)
         try:
             return conversation.on_event(event, replayed=arrived.replayed)
-        except Exception:  # noqa: BLE001  (one user's event must not end the dataflow for all)
+        except Exception:  # noqa: BLE001  (one user's event must not end everyone's dataflow)
             logger().exception("defect in a conversation", prompt=event.id)
             effects = list(conversation.resume())
             if isinstance(event, Ask) and all(p.ask.id != event.id for p in conversation.pending):
@@ -169,7 +169,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
     def _loaded(self, snapshot: bytes, user: str) -> Conversation:
         """The conversation in a snapshot. If it cannot be read, it is set aside and begins again.
 
-        For example, a newer version wrote it; that must not end the dataflow for all.
+        A newer version may have written it, which must not end the dataflow for everyone.
         """
         try:
             return Conversation.load(snapshot, self._window)

@@ -17,7 +17,7 @@ PARTIAL_EVERY_S: Final = 0.05
 """The text is sent at most this often, since nobody could see more."""
 
 STATUS_AFTER_S: Final = 10.0
-"""For this long, people wait without wondering what is going on."""
+"""After this time without text, people are told the reason."""
 
 STATUS_EVERY_S: Final = 3.0
 """The reason changes at most this often."""

@@ -1,7 +1,7 @@
 """Callbacks for answers that have not begun within a fixed time, with one timer for all of them.
 
 A timer per answer would cost a tenth of an answer's processor time, and most answers begin in time.
-For one event loop.
+Use it in one event loop.
 """
 
 import asyncio

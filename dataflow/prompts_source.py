@@ -49,7 +49,7 @@ class PromptsSource(FixedPartitionedSource[tuple[str, Arrived], Snapshot]):
         self._bus = bus
 
     def list_parts(self) -> list[str]:
-        """The numbers of the partitions. Fixed, because any change would move users."""
+        """The numbers of the partitions. They are fixed, because any change would move users."""
         return [str(number) for number in range(names.PARTITIONS)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: Snapshot) -> "PromptsPartition":

@@ -40,7 +40,7 @@ EPOCH: Final = timedelta(seconds=1)
 """A crash rewinds at most this much. A second leaves the median latency unchanged."""
 
 DRAIN_S: Final = 20.0
-"""For answers in progress at a stop. Questions that take longer are asked again after the start."""
+"""Time for answers in progress at a stop. Unfinished questions are asked again after the start."""
 
 SWITCH_INTERVAL_S: Final = 0.000_2
 """How long the asyncio thread and a worker let each other wait for the interpreter. Python's own

@@ -16,8 +16,8 @@ from shared import lifecycle
 from shared.log import logger
 
 END_S: Final = 3.0
-"""For the dataflow to write its state after the last answer. The process must end before its
-supervisor kills it (`DATAFLOW_STOP_S` in `ops/up.py`)."""
+"""Time to write the state after the last answer. The process must end before its supervisor kills
+it (`DATAFLOW_STOP_S` in `ops/up.py`)."""
 
 
 def block_signals() -> None:

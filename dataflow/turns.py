@@ -22,8 +22,8 @@ KEPT_SHARE: Final = 0.75
 
 UNANSWERED_LIMIT: Final = 20
 UNANSWERED_TOKENS_LIMIT: Final = 10_000
-"""For failed and refused questions, which can be asked again. An outage of the model must not fill
-the memory with them."""
+"""Limits for failed and refused questions, which are kept to be asked again. An outage of the model
+must not fill the memory with them."""
 
 SHARED_WITH_TURNS: Final = 3
 """A new turn shares its place with one of this many turns before it: people rarely use more threads

@@ -31,7 +31,7 @@ from shared.messages import Usage
 from shared.text import Joining
 
 DRAIN_S: Final = 0.1
-"""For the few bytes after the last record: a connection that is read to its end can be reused."""
+"""Time to read the few bytes after the last record, so that the connection can be reused."""
 
 
 class AnswerStream:

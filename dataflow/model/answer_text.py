@@ -8,7 +8,7 @@ from dataflow.model.reasoning import Shown
 from shared import metrics
 
 ANSWER_LIMIT_CHARS: Final = 200_000
-"""Longer than any model's answer, and short enough for one message of the journal."""
+"""No model writes longer answers, and the journal accepts messages of this length."""
 
 
 class AnswerText:

@@ -36,7 +36,7 @@ ANSWER_LIMIT_S: Final = 600.0
 """An answer that does not end is cut off after this time."""
 
 FALLBACK_FIRST_S: Final = 15.0
-"""For this long after the first endpoint failed, the fallback is asked first."""
+"""The fallback is asked first for this long after the first endpoint failed."""
 
 
 @dataclass(frozen=True, slots=True)

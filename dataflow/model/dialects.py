@@ -44,12 +44,12 @@ DIALECTS: Final[dict[DialectName, Dialect]] = {
 DEMO: Final = Dialect(
     "max_tokens", sampling={"temperature": 0.0, "repeat_penalty": 1.1}, close_connection=True
 )
-"""The server of llama.cpp. These weights ramble at other temperatures and loop without a penalty."""
+"""The server of llama.cpp. Its model rambles at other temperatures and loops without a penalty."""
 
 DEMO_SYSTEM_PROMPT: Final = (
     "You are a helpful assistant. You answer in one sentence, speaking to the user as 'you'."
 )
-"""With this prompt these weights stay on the subject."""
+"""With this prompt the demo model stays on the subject."""
 
 _OPENAI_VERSION: Final = re.compile(r"(?:^|/)gpt-(\d+)(?:\.(\d+))?")
 

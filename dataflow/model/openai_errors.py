@@ -86,7 +86,7 @@ _STATUS_BY_CODE: Final[dict[str, int]] = {
     "overloaded_error": 529,
     "unavailable": 503,
 }
-"""For errors inside a stream, which have no status: OpenAI, Anthropic, Google, vLLM."""
+"""The status of errors inside a stream, which have none: OpenAI, Anthropic, Google, vLLM."""
 
 _WORDS: Final[tuple[tuple[re.Pattern[str], Why], ...]] = (
     (

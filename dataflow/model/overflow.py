@@ -33,7 +33,7 @@ _STRONG: Final = re.compile(
     r"exceed[^.\n]{0,40} context (?:length|window|size)|context (?:length|window|size) exceeded"
     r"|context (?:length|window|size) is \d"
 )
-"""For a status that usually means something else, like the 500 of llama-cpp-python."""
+"""Needed if the status usually means something else, like the 500 of llama-cpp-python."""
 _NOT_ABOUT_LENGTH: Final = re.compile(r"image|picture|pixel|file size|attachment")
 
 _NUMBER: Final = (

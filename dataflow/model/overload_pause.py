@@ -1,7 +1,7 @@
 """One pause for all calls to an endpoint that reports to be overloaded.
 
-For one event loop. After a pause one call goes first, and each call that succeeds lets two others
-follow, so that the endpoint never gets all of them at once. Without a pause, no call waits.
+Use it in one event loop. After a pause one call goes first, and each call that succeeds lets two
+others follow, so that the endpoint never gets all of them at once. Otherwise no call waits.
 """
 
 import asyncio
