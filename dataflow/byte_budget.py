@@ -1,7 +1,7 @@
 """A limit on the bytes that are in memory at once, granted in the order of the requests.
 
-Use it in one event loop. It must never grant more than its limit, nor let a small request overtake a
-large one, which could then wait forever.
+Use it in one event loop. It must never exceed its limit, nor let a small request overtake a large
+one, which could then wait forever.
 """
 
 import asyncio

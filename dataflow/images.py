@@ -19,11 +19,11 @@ from shared.bus import Bus
 from shared.messages import Ask, Attachment
 
 QUESTION_LIMIT_BYTES: Final = 14 << 20
-"""Limit for the images of one question. In base64 this is below 20 MB, the smallest limit for requests among the large
-providers (Gemini 20, Anthropic 32, OpenAI 50 MB)."""
+"""Limit for the images of one question. In base64 this is below 20 MB, the smallest limit for
+requests among the large providers (Gemini 20, Anthropic 32, OpenAI 50 MB)."""
 
 IN_FLIGHT_LIMIT_BYTES: Final = 64 << 20
-"""Limit for all images in memory: those of four of the largest questions, or of a hundred usual ones."""
+"""Limit for all images in memory: those of four large questions, or of a hundred usual ones."""
 
 WAIT_S: Final = 120.0
 """Wait for the budget: longer than the questions that hold it are retried during an outage."""
