@@ -140,7 +140,7 @@ def _addresses(settings: Settings) -> list[str]:
 def _evict_after_s(settings: Settings) -> float | None:
     """When idle conversations are evicted; None: never, since other machines lack the file."""
     hosts = {address.rsplit(":", 1)[0] for address in _addresses(settings)}
-    return settings.rest_after_s if len(hosts) <= 1 else None
+    return settings.evict_after_s if len(hosts) <= 1 else None
 
 
 def _evicted_store(store: Path, *, alone: bool) -> EvictedStore:

@@ -84,7 +84,7 @@ async def test_nothing_is_forgotten_and_nothing_is_answered_twice(
     """At a start with a broken part, and when a broken page shows only as it is read."""
     home = tmp_path / "home"
     store = home / "dataflow" / "recovery"
-    flow = dataflow(home, nats.url, fake_model.base_url, THREADWAX_REST_AFTER_S="2").start()
+    flow = dataflow(home, nats.url, fake_model.base_url, THREADWAX_EVICT_AFTER_S="2").start()
     asked = 0
 
     async def ask() -> None:

@@ -31,7 +31,7 @@ class Flow:
         self.recovery = home / "dataflow" / "recovery"
         self.running: Running = dataflow(
             home, nats.url, model.base_url,
-            THREADWAX_REST_AFTER_S=str(REST_S), THREADWAX_HTTP_PORT=str(self.port),
+            THREADWAX_EVICT_AFTER_S=str(REST_S), THREADWAX_HTTP_PORT=str(self.port),
         )  # fmt: skip
 
     async def start(self) -> None:

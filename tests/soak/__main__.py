@@ -121,7 +121,7 @@ class Soak:
         self._flow_port = free_port()
         flow = {
             **self._model.told, "OPENAI_API_KEY": "test-key", "THREADWAX_MODEL": "fake",
-            "THREADWAX_REST_AFTER_S": str(REST_AFTER_S),
+            "THREADWAX_EVICT_AFTER_S": str(REST_AFTER_S),
             "THREADWAX_HTTP_PORT": str(self._flow_port),
         }  # fmt: skip
         envs = {"dataflow": flow, **{name: town.told for name, town in self.towns.items()}}
