@@ -1,8 +1,8 @@
 """Turns effects into replies: calls the model, shows partials, journals the reply, and reports it.
 
-Runs in the asyncio thread. Each `CallModel` and `Settle` ends in exactly one journaled reply, also
-if anything fails, so that no user's queue can stall. It must never report a reply to a conversation
-that the journal has not returned.
+Runs in the asyncio thread. Each `CallModel` and `Settle` ends in exactly one journaled reply, even
+if something fails, so that no user's queue can stall. It must never report a reply that the journal
+has not returned.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ OnReply = Callable[[str, Journaled], None]
 
 
 class _Result(NamedTuple):
-    """How a question ended, and with which text; the model and its usage if it answered."""
+    """How a question ended, and the text of its reply; model and usage if it was answered."""
 
     outcome: Outcome
     text: str
@@ -131,7 +131,7 @@ class Answering:
 
 
 class _Answer:
-    """One question on its way to its reply."""
+    """One question in progress."""
 
     def __init__(
         self,

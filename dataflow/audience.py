@@ -13,7 +13,7 @@ def may_recall(said_in: Place, here: Place) -> bool:
     The theory: let R(p) be everyone who can read place p. A text from q may be used in p only if
     R(p) is a subset of R(q), now and for everyone who joins later. Platforms do not report R(p): it
     depends on members, guests, roles, overwrites and companies that share a channel, and it changes
-    without notice. In two cases we need not know it:
+    without notice. Two cases do not depend on it:
 
     - **p is a direct message with this user.** R(p) is the user alone, who could read q: the text
       is the user's own, or an answer to the user.

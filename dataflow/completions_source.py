@@ -1,7 +1,7 @@
 """What comes back into the dataflow: journaled replies, and news of idle conversations.
 
-An idle worker sleeps here. Nothing here is recovered after a crash: the journal is, and pending
-questions find their replies there.
+An idle worker sleeps here. Nothing is recovered after a crash: pending questions find their replies
+in the journal.
 """
 
 import time

@@ -93,7 +93,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
                 case Evicted():
                     self._leave(value.version)
         self._set_notify_at()
-        # Once this epoch is closed, the recovery store drops what is discarded.
+        # The recovery store forgets a discarded conversation when this epoch closes.
         is_here = self._conversation is not None or self._unread is not None
         return effects, StatefulBatchLogic.RETAIN if is_here else StatefulBatchLogic.DISCARD
 

@@ -42,7 +42,7 @@ _BRACKETS: Final = str.maketrans("[]", "()")
 
 
 def as_data(text: str) -> str:
-    """The text without any of our tags. All its other markup stays."""
+    """The text with any of our tags escaped. All other markup stays."""
     return _TAG.sub("&lt;", text) if any(map(text.__contains__, _BRACKET)) else text
 
 

@@ -68,7 +68,7 @@ class Draft:
             self.wait("slow")
 
     def _begin(self) -> bool:
-        """Starts the time after which a status is due; returns whether it was started before."""
+        """Starts the time until a status is due; returns whether it had already started."""
         begun, self._begun = self._begun, True
         if not begun:
             self._slow.expect(self._due)

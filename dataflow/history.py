@@ -64,7 +64,7 @@ class History:
     def new_background(self, room: int, *, again: bool = False) -> tuple[int, ...]:
         """The orders of the newest turns from elsewhere that are in no kept turn's background.
 
-        `again`: including those for which there was no room before.
+        `again`: including those that were left out before for lack of room.
         """
         new = self._not_in_background
         if new and not again:
@@ -78,7 +78,7 @@ class History:
         return tuple(turn.order for turn in new[len(new) - fitting :])
 
     def left_out(self, told: Sequence[int]) -> int:
-        """The newest order from elsewhere that is in no background, nor in this one; 0 if none.
+        """The newest order from elsewhere that is in neither a kept background nor this one; 0 if none.
 
         Older turns stay left out, or each question would add some more of them.
         """

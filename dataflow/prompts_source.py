@@ -64,7 +64,7 @@ def position_of(snapshot: Snapshot) -> Position:
 
 
 class _Read(NamedTuple):
-    """How far the partition is read, and the event there, unless there is nothing to hand over."""
+    """A position in the partition, and the event there if there is one to hand over."""
 
     position: Position
     arrived: tuple[str, Arrived] | None = None

@@ -33,8 +33,8 @@ WITHOUT_ANSWER_LIMIT: Final = 16
 """Ids of a user's last refused or failed questions: an edit of one of them is a new attempt."""
 
 THREADS_LIMIT: Final = 64
-"""Threads of a user that are remembered. In any other thread a reply does not name the one before
-it, which would matter only if that one were still not shown after questions in 64 threads."""
+"""Threads of a user whose latest reply is remembered. In an older thread, a reply does not name the
+one before it, which has been shown long before the user asked in 64 other threads."""
 
 NAMED_FOR: Final = timedelta(hours=25)
 """A relay gives up on a reply after a day, so an older one is either shown or a dead letter."""
@@ -77,8 +77,8 @@ class Pending:
     An edit of an ended or settling question is kept in `edit`, and asked after the reply.
 
     A state in which a question waits for a person's approval would come between `waiting` and
-    `calling`. It is not one of `QUEUED`, so the question would hold its thread; and it has to be
-    stored in `snapshot.StoredQuestion`, or a restart would ask for the approval again.
+    `calling`. Not being one of `QUEUED`, it would hold its thread. It would have to be stored in
+    `snapshot.StoredQuestion`, or a restart would ask for the approval again.
     """
 
     ask: Ask
@@ -87,11 +87,11 @@ class Pending:
 
     state: State = "waiting"
     ending: Ending | None = None
-    """Set if and only if the state is `ended` or `settling`. Stored in snapshots: otherwise a crash
+    """Set if and only if the state is `ended` or `settling`. It is stored, since otherwise a crash
     could turn it into an answer."""
 
     order: int = 0
-    """Its place among the user's turns; 0 before its first turn comes."""
+    """Its place among the user's turns; 0 until it has one."""
 
     replaces: str | None = None
     """The id under which the question was first asked, if this answer replaces an older one."""
@@ -106,11 +106,11 @@ class Pending:
     """Whether it is settled at once, so that no later reply names its reply."""
 
     def begin(self) -> None:
-        """Its turn has come."""
+        """Starts the question: its turn has come."""
         self.state = "calling" if self.ending is None else "settling"
 
     def end(self, outcome: Outcome) -> None:
-        """Ends it without an answer, and with it the edits so far."""
+        """Ends the question without an answer, and drops its edit."""
         self.ending = Ending(outcome, self.ending.text if self.ending is not None else "")
         self.state = "ended" if self.state in QUEUED else "settling"
         self.forgotten = self.forgotten or outcome == "withdrawn"
@@ -180,7 +180,7 @@ class QuestionQueue:
         return None
 
     def add(self, new: Pending) -> None:
-        """Adds a question before any that wait and were sent later: platforms deliver unordered."""
+        """Adds a question, before any that wait and were sent later: platforms reorder events."""
         waiting = () if new.out_of_turn else enumerate(self._pending)
         later = (at for at, pending in waiting if _is_later(pending, new))
         self._pending.insert(next(later, len(self._pending)), new)

@@ -87,7 +87,7 @@ def request_of(
     if fixed + used > room:
         stays = _in_full(ask, new) if _stays(ask, new, room) else _by_name(ask)
         passing = system + message_tokens(stays) + used <= room * PASSING
-        # Counted with all quotes, because the turns that contain some of them may be dropped.
+        # All quotes count, because the turns that contain some of them may be dropped.
         left = max(room - system - _tokens(ask, quotes), 0)
         end = history.kept[-1].order + 1 if history.kept else 0
         told = _trimmed(history, told, left, int(room * BACKGROUND_SHARE), passing=passing)

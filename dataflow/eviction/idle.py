@@ -14,7 +14,7 @@ from shared import metrics
 
 TICK_S: Final = 1.0
 DUE_PER_TICK: Final = 1000
-"""At most this many conversations are evicted per second, so that nobody waits for it."""
+"""At most this many conversations are evicted per second, so that evictions delay nobody."""
 
 
 class IdleConversations:

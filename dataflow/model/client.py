@@ -200,7 +200,7 @@ class ModelClient:
     def _calls_for(self, question: _Question, *, by_fallback: bool) -> Calls:
         if by_fallback and self._fallback is not None:
             question.on_wait("fallback")
-            # The model of a place is one of the first endpoint.
+            # A model that is set for a place belongs to the first endpoint.
             endpoint, name = self._fallback, self._fallback.model
         else:
             try:
