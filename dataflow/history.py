@@ -78,7 +78,7 @@ class History:
         return tuple(turn.order for turn in new[len(new) - fitting :])
 
     def left_out(self, told: Sequence[int]) -> int:
-        """The newest order from elsewhere that is in neither a kept background nor this one; 0 if none.
+        """The newest order that is in neither a kept background nor this one; 0 if there is none.
 
         Older turns stay left out, or each question would add some more of them.
         """

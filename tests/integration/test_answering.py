@@ -1,4 +1,4 @@
-"""What becomes of a question that somebody ended before the model was asked."""
+"""Questions that ended before the model was asked, and replies that could not be stored."""
 
 import asyncio
 import random
@@ -78,7 +78,7 @@ async def test_what_was_ended_before_the_call_is_not_asked(
 async def test_what_fails_after_the_model_call_ends_in_a_journaled_notice(
     bus: Bus, model: ModelClient, failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever keeps the answer out of the journal: nothing is told before a notice is stored."""
+    """Whatever the reason, no reply is reported before a notice is stored."""
     monkeypatch.setattr(answering_module, "JOURNAL_AGAIN_S", 0.1)
     journal = Bus.journal
     left = failures

@@ -10,7 +10,7 @@ from shared.tasks import end
 
 
 async def settle() -> None:
-    """Lets everything run that can."""
+    """Runs all tasks that can proceed."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -20,7 +20,7 @@ def take(budget: ByteBudget, size: int) -> "asyncio.Task[int]":
 
 
 async def test_room_is_given_in_the_order_of_asking() -> None:
-    """A small wish does not overtake a large one that waits."""
+    """A small request does not overtake a large one that waits."""
     budget = ByteBudget(10)
     assert await budget.take(6) == 6
     large, small = take(budget, 8), take(budget, 2)
@@ -64,7 +64,7 @@ async def test_who_gives_up_as_the_turn_comes_gives_the_room_back() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_nothing_is_lost_or_given_twice(seed: int) -> None:
-    """Many who take, wait, give up and give back by chance."""
+    """Many tasks take, wait, give up and give back at random."""
     rng = random.Random(seed)
     budget, held, most = ByteBudget(100), 0, 0
 
