@@ -15,7 +15,7 @@ from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
 from dataflow.data_tags import BACKGROUND_HEAD, QUOTES_HEAD
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT
+from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT, QUEUED
 from dataflow.snapshot import quiet_user
 from dataflow.tokens import Window, estimated_tokens
 from shared.messages import (
@@ -110,7 +110,7 @@ def test_threads_are_answered_side_by_side_up_to_the_limit() -> None:
 
 
 def test_each_question_that_waits_is_named_once_with_its_reason() -> None:
-    """A question that is asked at once does not wait; one that is stopped or deleted no longer does."""
+    """A question that is stopped, deleted or asked no longer waits."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     assert list(talk.announce_waits()) == []
@@ -125,7 +125,7 @@ def test_each_question_that_waits_is_named_once_with_its_reason() -> None:
     assert list(talk.announce_waits()) == []
     again = Conversation.load(talk.dump(), WINDOW)
     again.resume()
-    assert [wait.ask.id for wait in again.waits()] == ["q4"]
+    assert [wait.ask.id for wait in again.announce_waits()] == ["q4"]
 
 
 def test_a_question_waits_for_room_once_its_thread_is_free() -> None:
@@ -904,7 +904,9 @@ class Talk(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        asked = [p for p in self.talk.pending if p.asked]
+        for pending in self.talk.pending:
+            assert (pending.ending is not None) == (pending.state in {"ended", "settling"})
+        asked = [p for p in self.talk.pending if p.state not in QUEUED]
         # An edit can put back a question whose older call has not come back yet.
         assert {p.ask.id for p in asked} <= set(self.running)
         assert set(self.running) <= {p.ask.id for p in self.talk.pending}
