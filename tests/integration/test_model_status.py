@@ -1,4 +1,4 @@
-"""A person who waits learns why: a status before the first text, through a real NATS."""
+"""Before the first text, people get a status with the reason, over a real NATS server."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ GIVE_UP_S = 20.0
 
 
 class World:
-    """Answering without a flow before it, and the partials that adapters get."""
+    """Answering without a dataflow, and the partials that adapters get."""
 
     def __init__(self, bus: Bus, model: ModelClient) -> None:
         self.bus = bus
@@ -103,7 +103,7 @@ SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, SHARE = (
 
 
 async def test_a_slow_model_is_mentioned_once(world: World, fake_model: FakeModel) -> None:
-    """The status has no text, comes before it, and is gone with it."""
+    """The status has no text, comes before the text, and ends with it."""
     fake_model.delay_s = 1.5
     fake_model.piece_chars, fake_model.pause_s = 4, 0.1
     reply = await world.ask("ada")
@@ -138,7 +138,7 @@ async def test_a_retried_question_says_why(
 
 
 async def test_a_question_behind_a_pause_says_why(world: World, fake_model: FakeModel) -> None:
-    """It was not even sent."""
+    """The request was not even sent."""
     fake_model.faults.append(Fault(status=429, headers={"Retry-After": "2"}))
     first = world.ask("ada")
     async with asyncio.timeout(20):
@@ -160,7 +160,7 @@ async def test_an_endpoint_that_is_away_is_mentioned(world: World, fake_model: F
 
 
 async def test_a_fallback_that_is_slow_is_mentioned(world: World, fake_model: FakeModel) -> None:
-    """Instead of the first model, which is not waited for any more."""
+    """The status names the fallback, since the first model is no longer waited for."""
     fake_model.delay_s = 1.0
     away = FakeModel()
     await away.start()
@@ -196,7 +196,7 @@ async def test_a_queue_for_pictures_is_mentioned(world: World, fake_model: FakeM
 
 
 async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeModel) -> None:
-    """Not after a stop, either."""
+    """This also holds after a stop."""
     fake_model.delay_s = 30.0
     answer = world.ask("ada")
     await world.until(SLOW)
@@ -210,7 +210,7 @@ async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeMod
 async def test_thoughts_that_are_taken_back_are_not_in_the_next_partial(
     world: World, fake_model: FakeModel
 ) -> None:
-    """It is a new attempt, so that adapters do not expect it to go on."""
+    """The next partial is a new attempt, so adapters do not expect the text to continue."""
     fake_model.piece_chars, fake_model.pause_s = 4, 0.12
     fake_model.reply = lambda _: "hm, hm, hm\n</think>\n\nyes, yes, yes"
     assert (await world.ask("ada")).text == "yes, yes, yes"
@@ -220,7 +220,7 @@ async def test_thoughts_that_are_taken_back_are_not_in_the_next_partial(
 
 
 async def test_counts_become_metrics(world: World, fake_model: FakeModel) -> None:
-    """A count that is not reported leaves its metric alone."""
+    """A count that is not reported does not change its metric."""
 
     def counted() -> tuple[float, float]:
         labels = ("cached", "reasoning")
@@ -238,7 +238,7 @@ async def test_counts_become_metrics(world: World, fake_model: FakeModel) -> Non
 
 
 async def test_a_question_that_is_queued_says_why(world: World, fake_model: FakeModel) -> None:
-    """Once for each reason; then its model call goes on with the same draft."""
+    """It says so once per reason; its model call then continues the same draft."""
     fake_model.delay_s = 0.6
     world.queue("ada")
     await world.until(THREAD)
@@ -253,7 +253,7 @@ async def test_a_question_that_is_queued_says_why(world: World, fake_model: Fake
 
 
 async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel) -> None:
-    """People wait for an answer, not for a model."""
+    """The time begins when people start to wait for an answer."""
     fake_model.delay_s = 0.25
     world.queue("ada")
     await asyncio.sleep(0.25)
@@ -263,7 +263,7 @@ async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel)
 
 @pytest.mark.parametrize("end", ["answer", "stop", "settle"])
 async def test_a_short_queue_is_not_mentioned(world: World, end: str) -> None:
-    """Nor one that is over, however it ends."""
+    """Neither does one that has ended, for whatever reason."""
     world.queue("ada")
     if end == "answer":
         await world.ask("ada")
