@@ -19,7 +19,7 @@ from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ModelError
 from dataflow.model.overload_pause import OverloadPause
 from dataflow.model.quirks import Quirks, confirmed, lesson, shorter, smaller
-from dataflow.model.refusals import is_about_the_form, is_blind, says_nothing
+from dataflow.model.refusals import has_no_vision, is_about_the_form, says_nothing
 from dataflow.model.request_body import Asker, request_body
 from dataflow.model.status import Waiting
 from dataflow.truncation import ChatMessage, request_tokens, shortened
@@ -43,7 +43,7 @@ UNREAD_SHARE: Final = 4
 SHORT_TOKENS: Final = 256
 """No window is smaller, so a refusal of a shorter request is not about length."""
 
-BLIND_FOR_S: Final = 600.0
+NO_VISION_FOR_S: Final = 600.0
 """How long a model that refused images gets none. No later request can confirm this lesson, and the
 server may load another model."""
 
@@ -58,7 +58,7 @@ class Calls:
         self._client = client
         self._answer_tokens = answer_tokens
         self._quirks = Quirks()
-        self._blind_until = 0.0
+        self._no_vision_until = 0.0
         self._length_until = float("inf")
         self._accepted_chars = 0
         self._doubts = DOUBTS_LIMIT
@@ -79,7 +79,7 @@ class Calls:
             ModelError: the endpoint failed, or refuses fields that cannot be left out.
         """
         known = quirks = self._known()
-        if images_of(messages) and time.monotonic() < self._blind_until:
+        if images_of(messages) and time.monotonic() < self._no_vision_until:
             raise ModelError("no pictures", "the endpoint refused pictures before")
         for _ in range(LESSONS_LIMIT):
             if quirks.room_tokens is not None:
@@ -159,8 +159,8 @@ class Calls:
             return self._shorter(quirks, error, messages)
         if complaint is None or not (complaint.is_refusal or complaint.may_be_refusal):
             return None
-        if has_images and is_blind(complaint):
-            self._blind_until = time.monotonic() + BLIND_FOR_S
+        if has_images and has_no_vision(complaint):
+            self._no_vision_until = time.monotonic() + NO_VISION_FOR_S
             raise ModelError("no pictures", str(error)) from error
         learned = lesson(quirks, complaint, body)
         if learned is not None:

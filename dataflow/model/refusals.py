@@ -41,7 +41,7 @@ _TEMPLATE_ROLES: Final = re.compile(
 )
 """Narrower than `_ROLES`, for servers that answer 500 when a chat template fails."""
 
-_BLIND: Final = re.compile(
+_NO_VISION: Final = re.compile(
     r"(?:not|n't|no)\b[^.\n]{0,60}(?:image|vision|multimodal|multi-modal)"
     r"|(?:image|vision|multimodal)[^.\n]{0,40}(?:not|unsupported|only supported)"
     r"|unknown variant `?image_url|mmproj"
@@ -121,6 +121,6 @@ def is_about_the_form(complaint: Complaint) -> bool:
     return complaint.status == UNPROCESSABLE or bool(_REFUSES.search(complaint.text))
 
 
-def is_blind(complaint: Complaint) -> bool:
+def has_no_vision(complaint: Complaint) -> bool:
     """Whether the model takes no images at all, rather than not this one."""
-    return bool(_BLIND.search(complaint.text)) and not _ABOUT_ONE_IMAGE.search(complaint.text)
+    return bool(_NO_VISION.search(complaint.text)) and not _ABOUT_ONE_IMAGE.search(complaint.text)

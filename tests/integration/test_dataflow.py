@@ -323,11 +323,11 @@ async def test_pictures_and_texts_reach_the_model(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 500])
-async def test_a_model_without_eyes_says_so(world: World, status: int) -> None:
+async def test_a_model_without_vision_says_so(world: World, status: int) -> None:
     """llama.cpp answers 500 to a picture: no retry helps."""
     await put_blob(world.bus, "test-cat", PIXEL)
     world.model.always = Fault(status=status)
-    ask = question(f"blind{status}", 1, "what is this?", attachments=(PICTURE,))
+    ask = question(f"vision{status}", 1, "what is this?", attachments=(PICTURE,))
     reply = await answer_to(world.bus, ask)
     assert (reply.outcome, reply.text) == ("failed", NOTICES["no pictures"])
     assert len(world.model.requests) == 1

@@ -315,12 +315,12 @@ def picture_question() -> Messages:
     return ({"role": "system", "content": "s"}, {"role": "user", "content": parts})
 
 
-@pytest.mark.parametrize("name", servers.BLIND)
-async def test_a_blind_model_is_remembered(
+@pytest.mark.parametrize("name", servers.WITHOUT_VISION)
+async def test_a_model_without_vision_is_remembered(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
     """The next picture is not even sent; questions in words are."""
-    fake_model.refuse = servers.blind(servers.BLIND[name])
+    fake_model.refuse = servers.without_vision(servers.WITHOUT_VISION[name])
     one = asker()
     assert await one.failure(messages=picture_question()) == "no pictures"
     assert await one.failure(messages=picture_question()) == "no pictures"
@@ -336,10 +336,10 @@ async def test_a_blind_model_is_remembered(
         Refusal(400, {"error": {"message": "no"}}),
     ],
 )
-async def test_one_refused_picture_does_not_make_a_model_blind(
+async def test_one_refused_picture_does_not_mean_that_a_model_has_no_vision(
     asker: MakeAsker, fake_model: FakeModel, refusal: Refusal
 ) -> None:
-    fake_model.refuse = servers.blind(refusal)
+    fake_model.refuse = servers.without_vision(refusal)
     one = asker()
     assert await one.failure(messages=picture_question()) == "no pictures"
     fake_model.refuse = lambda _: None
