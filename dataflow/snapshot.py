@@ -16,7 +16,7 @@ from dataflow.turns import Turn
 from shared.messages import Ask, Edited, Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would make each of them slower
 class StoredQuestion:
     """A pending question without its state: a restart puts every question back into its queue.
 

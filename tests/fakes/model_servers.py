@@ -288,4 +288,4 @@ WITHOUT_VISION = {
     ),
     "vLLM": Refusal(400, {"message": "fake is not a multimodal model", "code": 400}),
 }  # fmt: skip
-"""Wordings of endpoints without eyes."""
+"""Refusals of endpoints whose model has no vision."""
