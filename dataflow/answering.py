@@ -46,7 +46,7 @@ OnReply = Callable[[str, Journaled], None]
 
 
 class _Result(NamedTuple):
-    """How a question ended, and the text of its reply; model and usage if it was answered."""
+    """The outcome of a question and the text of its reply, with model and usage if answered."""
 
     outcome: Outcome
     text: str

@@ -26,7 +26,7 @@ IN_FLIGHT_LIMIT_BYTES: Final = 64 << 20
 """Limit for all images in memory: those of four large questions, or of a hundred usual ones."""
 
 WAIT_S: Final = 120.0
-"""Wait for the budget. Questions that hold it are retried for a shorter time during an outage."""
+"""Wait for the budget. In an outage, questions that hold it give up sooner than this."""
 
 READ_S: Final = 15.0
 """Wait for one image while NATS answers. Without a limit, a missing stream would block forever."""

@@ -20,7 +20,7 @@ from shared import lifecycle, sqlite_errors
 from shared.private_file import make_folder, sync_folder
 
 PARTITIONS: Final = 4
-"""Files of the recovery store, fixed when it is made. More processes than this share them."""
+"""Files of the recovery store, fixed when it is made. A cluster of more processes shares them."""
 
 CACHE_PAGES: Final = 128
 """Cached pages of 4 KiB per file. SQLite's default of 2 MB makes nothing faster."""

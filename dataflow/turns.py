@@ -165,7 +165,7 @@ def _by_name(turn: Turn) -> Turn:
 
 
 def _without_spare(turn: Turn) -> Turn:
-    """The turn without what is kept only for asking again. Its tokens stay the same."""
+    """The turn without any data that is kept only for asking again. Its tokens stay the same."""
     turn = replace(turn, persona=None)
     if turn.context.in_full:
         return turn

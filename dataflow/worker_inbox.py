@@ -5,8 +5,9 @@ from collections import deque
 from typing import Any, Final
 
 IDLE_STEPS: Final = 1
-"""Idle dataflow steps before a worker sleeps. Without any, an item would wait for a whole sleep on
-its way from source to sink; each further one takes processor time from the asyncio thread."""
+"""Idle dataflow steps before a worker sleeps. With none, an item could be delayed by a whole sleep
+between source and sink. With more, idle workers would take processor time from the asyncio thread.
+"""
 
 SLEEP_S: Final = 0.050
 """Longest sleep of an idle worker, whose steps close the epochs. Anything new wakes it sooner."""

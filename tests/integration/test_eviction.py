@@ -184,4 +184,4 @@ async def test_a_conversation_of_a_later_version_ends_nobody_elses_flow(
     (kept,) = (flow.recovery / UNREADABLE_FOLDER).iterdir()
     assert kept.read_bytes() == later
     assert kept.stat().st_mode & 0o777 == 0o600
-    assert "its memory begins again" in flow.running.log.read_text()
+    assert "was set aside: it begins again" in flow.running.log.read_text()
