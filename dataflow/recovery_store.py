@@ -33,7 +33,7 @@ NEEDED_BYTES: Final = 1 << 20
 empty files take 0.1 MB."""
 
 
-class CannotMake(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+class CannotMake(Exception):
     """The recovery store cannot be made."""
 
     def __init__(self, store: Path, why: object) -> None:
@@ -42,7 +42,7 @@ class CannotMake(Exception):  # noqa: N818  (named by what it is about, as all o
         )
 
 
-class BrokenInCluster(Exception):  # noqa: N818
+class BrokenInCluster(Exception):
     """A store that processes of a cluster share is broken. One of them must not replace it."""
 
     def __init__(self, store: Path, why: str) -> None:

@@ -58,7 +58,7 @@ class Request:
     start: int = 0
 
 
-class TooLong(Exception):  # noqa: N818
+class TooLong(Exception):
     """The question alone is more than the model can read."""
 
 

@@ -7,7 +7,6 @@ import asyncio
 import os
 import random
 import sqlite3
-import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -28,11 +27,11 @@ from dataflow.model.client import ModelClient
 from dataflow.model.endpoint import Endpoint, endpoint_of, fallback_of, window_of
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.shutdown import block_signals, end_on_signal
-from shared import lifecycle, names
+from shared import lifecycle, names, tuning
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE, Refused
 from shared.http_status import CannotListen, serve_status
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.settings import Settings
 from shared.sqlite_errors import is_broken
 
@@ -42,12 +41,7 @@ EPOCH: Final = timedelta(seconds=1)
 DRAIN_S: Final = 20.0
 """Time for answers in progress at a stop. Unfinished questions are asked again after the start."""
 
-SWITCH_INTERVAL_S: Final = 0.000_2
-"""After this the asyncio thread gets its turn from a worker amid its steps, or the other way round.
-With Python's 5 ms replies at p99 took a third longer on a fast machine; with 50 us a tenth of the
-processor's time went into the turns on a slow one."""
-
-NEEDS: Final = f"STREAM.INFO.{names.PROMPTS}"
+NEEDS: Final = names.stream_info(names.PROMPTS)
 """The first request to JetStream, which shows whether it is allowed."""
 
 
@@ -79,7 +73,7 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     block_signals()
     try:
         process = _start(settings, drain_s)
-    except (Held, CannotMake, BrokenInCluster, Refused, CannotListen) as error:
+    except (AlreadyRunning, CannotMake, BrokenInCluster, Refused, CannotListen) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     addresses = _addresses(settings)
@@ -98,7 +92,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     """Starts everything except the workers.
 
     Raises:
-        Held, CannotMake, BrokenInCluster, Refused, CannotListen: the process cannot start.
+        AlreadyRunning, CannotMake, BrokenInCluster, Refused, CannotListen: it cannot start.
     """
     alone = not _addresses(settings)
     lock = locked(
@@ -106,7 +100,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     )
     store = recovery_store(settings.home, alone=alone)
     evicted = _evicted_store(store, alone=alone)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    tuning.take_turns_often()
     io = IoThread(settings.home, clustered=not alone)
     # `answering` exists before the workers take steps, and nothing is drained before that.
     end_on_signal(io, lambda: io.call(answering.stop(drain_s), timeout_s=None), drain_s=drain_s)

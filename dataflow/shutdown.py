@@ -34,7 +34,7 @@ def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) ->
 
     `drain` waits at most `drain_s` seconds for answers in progress. It runs in its own thread, and
     only if the workers take steps, since nothing is in progress before that. A second signal ends
-    the process at once, unless it repeats the first (`lifecycle.SAME_WISH_S`).
+    the process at once, unless it comes within `lifecycle.SAME_STOP_S`.
     """
     signals = lifecycle.stop_signals()
 
@@ -48,7 +48,7 @@ def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) ->
         deadline.start()
         threading.Thread(target=drained, daemon=True, name="drain").start()
         first_at = time.monotonic()
-        while time.monotonic() - first_at <= lifecycle.SAME_WISH_S:
+        while time.monotonic() - first_at <= lifecycle.SAME_STOP_S:
             signal.sigwait(signals)
         _end_now("signalled again")
 

@@ -5,7 +5,6 @@ one queue per person. It must never store one person's events in another order t
 """
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +28,7 @@ from bots.user_queues import UserQueues
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import AnyEvent, Ask, Place, Quote
+from shared.recent import RecentMap
 
 FETCHED_KEPT: Final = 1000
 RETRY_FIRST_S: Final = 0.2
@@ -54,10 +54,15 @@ class Question:
 
 
 class Asking:
-    """`client` is the one that is connected; events go where `start` says."""
+    """`client` is the one that is connected; `publish` stores an event once."""
 
     def __init__(
-        self, settings: DiscordSettings, store: Put, memory: Memory, clock: DiscordClock
+        self,
+        settings: DiscordSettings,
+        store: Put,
+        publish: Publish,
+        memory: Memory,
+        clock: DiscordClock,
     ) -> None:
         self.client: Client | None = None
         self.queues = UserQueues()
@@ -66,12 +71,8 @@ class Asking:
         self._store = store
         self._memory = memory
         self.context = Context(lambda: self.client, memory)
-        self._publish_once: Publish | None = None
-        self._fetched: OrderedDict[int, object] = OrderedDict()
-
-    def start(self, publish: Publish) -> None:
-        """From now on events go there."""
         self._publish_once = publish
+        self._fetched: RecentMap[int, object] = RecentMap(FETCHED_KEPT)
 
     @property
     def me(self) -> int:
@@ -102,14 +103,13 @@ class Asking:
         )
         return fitted(ask), room.full
 
-    async def publish(self, event: AnyEvent) -> object:
+    async def publish(self, event: AnyEvent) -> bool:
         """Stores an event, trying until NATS has it; False if it was stored before.
 
         Raises:
             TooLarge: it will never fit.
             OverQuota: this person has stored as much as one may.
         """
-        assert self._publish_once is not None  # noqa: S101  (set before the client starts)
         wait_s = RETRY_FIRST_S
         while True:
             try:
@@ -160,8 +160,6 @@ class Asking:
                 # its parent, which may become known later.
                 if guild is not None and not isinstance(found, discord.abc.GuildChannel):
                     self._fetched[number] = found
-                while len(self._fetched) > FETCHED_KEPT:
-                    self._fetched.popitem(last=False)
             channel = found
             if guild_id_of(channel, guild) is None:
                 guild = getattr(channel, "guild", None)

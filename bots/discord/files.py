@@ -34,7 +34,7 @@ PICTURES_BYTES: Final = 14 << 20
 """All pictures of a question, by Discord's account of their sizes: the dataflow shows no more."""
 
 Put = Callable[[str, str, bytes], Awaitable[None]]
-"""Stores a file of a user under a name, or raises `Unavailable` or `NoRoom`."""
+"""Stores a file of a user under a name, or raises `Unavailable` or `BlobStoreFull`."""
 
 Keep = Callable[[str, bytes], Awaitable[bool]]
 """Stores a file; False if the question goes on without it."""

@@ -3,11 +3,11 @@
 Pure. It must never hold more than a few messages, nor join messages of two people or two channels.
 """
 
-from collections import OrderedDict
 from typing import Final
 
 from bots.discord.events import Received
 from bots.discord.rich_message import forwards_of
+from shared.recent import RecentMap
 
 TOGETHER_MS: Final = 10_000
 """The comment follows at once; what comes later is something else."""
@@ -20,7 +20,7 @@ class Forwards:
     """The latest forward of each person in each channel."""
 
     def __init__(self) -> None:
-        self._latest: OrderedDict[tuple[int, int], Received] = OrderedDict()
+        self._latest: RecentMap[tuple[int, int], Received] = RecentMap(KEPT)
 
     def note(self, received: Received) -> None:
         """A message that was not for the bot."""
@@ -28,8 +28,6 @@ class Forwards:
         self._latest.pop(key, None)
         if forwards_of(received.raw):
             self._latest[key] = received
-            while len(self._latest) > KEPT:
-                self._latest.popitem(last=False)
 
     def commented_by(self, received: Received) -> Received | None:
         """The forward that its author comments on with this message."""

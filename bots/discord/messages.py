@@ -29,7 +29,7 @@ from bots.discord.wording import not_stored, saying
 from bots.discord.working import Typing
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
-from shared.recent import Seen
+from shared.recent import RecentSet
 from shared.tasks import end
 
 TAKE_AGAIN_S: Final = (1.0, 5.0, 30.0, 120.0)
@@ -57,7 +57,7 @@ class Listening:
     ) -> None:
         self.listening = asyncio.Event()
         self.in_hand = InHand()
-        self.deleted: Seen[int] = Seen(HANDLED_KEPT)
+        self.deleted: RecentSet[int] = RecentSet(HANDLED_KEPT)
         """Messages that are gone, which the history that is being read may still hold."""
         self._settings = settings
         self._asking = asking
@@ -65,7 +65,7 @@ class Listening:
         self._poster = poster
         self._typing = typing
         self._forwards = Forwards()
-        self._handled: Seen[int] = Seen(HANDLED_KEPT)
+        self._handled: RecentSet[int] = RecentSet(HANDLED_KEPT)
         self._held = Held(self.take)
         self._early: dict[int, int] = {}
         self._backfill: asyncio.Task[None] | None = None
@@ -227,7 +227,7 @@ class Listening:
             return
         self._memory.follow(spot.channel, message.id, direct=spot.direct)
         self._asking.asked(message.id, ask.user, ask.place)
-        if new is not False:
+        if new:
             self._typing.start(ask.id, spot.channel)
             if full:
                 await self._say(message.id, spot.channel, "no room")

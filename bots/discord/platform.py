@@ -28,7 +28,7 @@ from bots.discord.store import Memory
 from bots.discord.working import Typing
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial, Reply
 from shared.tasks import end
 
@@ -49,7 +49,7 @@ class Discord:
     text_length: Length = staticmethod(SHAPE.text_length)
     where: str = "discord"
 
-    def __init__(self, settings: DiscordSettings, home: Path, store: Put) -> None:
+    def __init__(self, settings: DiscordSettings, home: Path, store: Put, publish: Publish) -> None:
         self._settings = settings
         self._home = home
         self._client: Client | None = None
@@ -68,10 +68,10 @@ class Discord:
         folder = home / "discord"
         try:
             self._lock = locked(folder / "lock", "the Discord adapter")
-        except Held as error:
+        except AlreadyRunning as error:
             raise Misconfigured(str(error)) from error
         self._memory = Memory(folder / "memory.sqlite")
-        self._asking = Asking(settings, store, self._memory, self._clock)
+        self._asking = Asking(settings, store, publish, self._memory, self._clock)
         self._listening = Listening(
             settings, self._asking, self._memory, self._poster, self._typing
         )
@@ -81,7 +81,7 @@ class Discord:
 
     # --- listening ----------------------------------------------------------------------------
 
-    async def listen(self, publish: Publish) -> None:
+    async def listen(self) -> None:
         """Connects and hears people until it is closed.
 
         Raises:
@@ -90,7 +90,6 @@ class Discord:
         if self._settings.token is None:
             raise Misconfigured("DISCORD_TOKEN is not set: docs/discord.md says where to get one.")
         use_endpoints(self._settings)
-        self._asking.start(publish)
         token = self._settings.token.get_secret_value()
         saving = asyncio.create_task(self._save())
         self._connection = asyncio.create_task(keep_connected(self._make, token, closed=self._left))

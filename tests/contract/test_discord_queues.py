@@ -8,7 +8,7 @@ import pytest
 from bots.discord import acknowledgement, downloads, held_messages, interactions
 from bots.discord.wording import saying
 from bots.platform import Part
-from shared.blobs import NoRoom
+from shared.blobs import BlobStoreFull
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.messages import Again, AnyEvent, Ask, Deleted, Edited, Rate, Reset, Stop
@@ -147,7 +147,7 @@ async def test_what_waits_too_long_is_told(
 
 async def test_a_picture_for_which_there_is_no_room_is_left_out(world: DiscordWorld) -> None:
     """The question is asked, the model is told of the file, and so is the person, once."""
-    world.store_raises = NoRoom("full")
+    world.store_raises = BlobStoreFull("full")
     await world.fake.say("look", mention=True, files=PNG)
     await world.fake.say("and then?", mention=True)
     await world.until_heard(2)
@@ -162,7 +162,7 @@ async def test_a_picture_for_which_there_is_no_room_is_left_out(world: DiscordWo
 async def test_a_command_about_a_picture_without_room_is_asked(world: DiscordWorld) -> None:
     """Its person alone is told that the file was left out."""
     picture = await world.fake.say("a cat", author="bob", files=PNG)
-    world.store_raises = NoRoom("full")
+    world.store_raises = BlobStoreFull("full")
     await world.fake.command("Ask about this", target=picture)
     await world.until_heard(1)
     await world.fake.until(lambda: saying("no room") in world.fake.read(author="ada"))

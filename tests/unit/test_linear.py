@@ -38,9 +38,9 @@ from bots.slack.markup import (
 from bots.slack.quotes import quoted, quotes_of
 from bots.slack.rich_message import enclosed_in, words_of
 from bots.split_text import split_text, utf16_length
-from bots.terminal.markup import Drawing
-from bots.terminal.preview import Growing
-from bots.terminal.sanitizing import plain as plain_on_terminal
+from bots.terminal.markup import Markup
+from bots.terminal.preview import Preview
+from bots.terminal.sanitizing import sanitized
 from dataflow.data_tags import asked_with, background
 from dataflow.model import refusals
 from dataflow.model.chunk_fields import piece_of
@@ -70,7 +70,7 @@ NAMING = Naming(role=lambda _: "<@1>", channel=lambda _: "<#1>")
 
 
 def _discord(text: str) -> dict[str, Any]:
-    """A message with this text wherever there can be text."""
+    """A message with this text in every text field."""
     author = {"id": "7", "username": text, "discriminator": "0", "avatar": None}
     mentions = [{**author, "id": str(k), "global_name": "<@1"} for k in range(20)]
     media = {"url": text, "description": text}
@@ -157,15 +157,15 @@ def _in_pieces(text: str) -> None:
 
 
 def _growing(text: str) -> None:
-    growing = Growing()
+    growing = Preview()
     for end in range(0, len(text), len(text) // 50):
         growing.grow(text[:end])
     growing.end(text)
 
 
 def _drawn(text: str) -> None:
-    """A whole answer as a window draws it; of a growing one it draws one tail at a time."""
-    for piece in Growing().end(text):
+    """A complete answer as a window draws it."""
+    for piece in Preview().end(text):
         DRAWING.markdown(piece.text, 80)
 
 
@@ -181,7 +181,7 @@ def _fence(text: str) -> None:
 
 
 def _complaint(text: str) -> None:
-    """What an endpoint says, of which the beginning is read."""
+    """An endpoint's complaint, of which only the beginning is read."""
     complaint = complaint_of(400, {"error": {"message": text.lower()}})
     is_overflow(complaint)
     window_in(complaint)
@@ -192,7 +192,7 @@ def _complaint(text: str) -> None:
     retry_after_s({}, complaint.text)
 
 
-DRAWING = Drawing()
+DRAWING = Markup()
 KNOWN = frozenset({"a.b"})
 PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "model: complaint": (TEXT_LIMIT_CHARS // 4, _complaint),
@@ -226,7 +226,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "gateway": (20_000, lambda text: (_ask(text), is_inbox(f"_INBOX.{text}"))),
     "names": (20_000, _name),
     "events on the bus": (20_000, _event),
-    "terminal": (20_000, plain_on_terminal),
+    "terminal": (20_000, sanitized),
     "terminal: growing": (20_000, _growing),
     "terminal: drawn": (6_000, _drawn),  # more than one piece
     "pieces of an answer": (20_000, _in_pieces),
@@ -244,7 +244,7 @@ def seconds(work: Callable[[str], object], text: str) -> float:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_four_times_the_text_takes_about_four_times_as_long(parser: str) -> None:
-    """For every hostile text; a pair that looks bad is measured again, since noise goes away."""
+    """For every hostile text. A pair that looks bad is measured again, to exclude noise."""
     chars, work = PARSERS[parser]
     slow = []
     gc.disable()
