@@ -72,7 +72,7 @@ def test_in_a_cluster_a_broken_store_stays_where_it_is(tmp_path: Path) -> None:
     """Other processes may use it, and their stores would no longer match."""
     store = recovery_store(tmp_path)
     FAULTS["missing"](store)
-    with pytest.raises(BrokenInCluster, match=r"part-2.sqlite3: it is missing.*Stop every process"):
+    with pytest.raises(BrokenInCluster, match=r"part-2.sqlite3: it is missing.*Stop all processes"):
         recovery_store(tmp_path, alone=False)
     assert not store.with_name(ASIDE).exists()
 
