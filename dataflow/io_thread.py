@@ -85,7 +85,7 @@ class IoThread:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             # Without its reader, nobody in a partition would get an answer any more.
-            logger().error("defect: exiting, in order to be started again", exc_info=error)
+            logger().error("defect: exiting, to be restarted", exc_info=error)
             os._exit(DEFECT_EXIT_CODE)
 
     def _set_disk_full(self, disk_full: bool) -> None:  # noqa: FBT001  (a callback)

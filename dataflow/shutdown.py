@@ -62,6 +62,8 @@ def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) ->
 
 
 def _end_now(why: str) -> NoReturn:
-    logger().warning("ending at once: what is unanswered is asked after the next start", why=why)
+    logger().warning(
+        "ending at once: unanswered questions are asked again after the next start", why=why
+    )
     # Ends all threads, whatever they wait for. For the recovery store this is a crash.
     os._exit(0)

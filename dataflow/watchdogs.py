@@ -54,7 +54,7 @@ async def watch_clock() -> NoReturn:
         before_s, ahead_s = ahead_s, time.time() - time.monotonic()
         if ahead_s < before_s - SET_BACK_S:
             logger().error(
-                "the clock was set back: exiting, in order to be started again",
+                "the clock was set back: exiting, to be restarted",
                 by_s=round(before_s - ahead_s), exit_code=CLOSED_EXIT_CODE,
             )  # fmt: skip
             os._exit(CLOSED_EXIT_CODE)
