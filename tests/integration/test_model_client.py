@@ -164,7 +164,7 @@ async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
         (Fault(status=400, error={"message": "no", "code": "content_filter"}), "refused"),
     ],
 )
-async def test_what_no_retry_can_mend_fails_at_once(
+async def test_what_no_retry_can_fix_fails_at_once(
     asker: MakeAsker, fake_model: FakeModel, fault: Fault, why: Why
 ) -> None:
     fake_model.always = fault

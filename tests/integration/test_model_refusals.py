@@ -116,7 +116,7 @@ async def test_a_complaint_that_repeats_the_question_teaches_nothing(
     assert {"stream_options", "max_tokens"} <= fake_model.requests[-1].keys()
 
 
-async def test_an_endpoint_that_refuses_everything_is_not_asked_for_ever(
+async def test_an_endpoint_that_refuses_everything_is_not_asked_forever(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     fake_model.refuse = lambda request: servers.error(

@@ -312,7 +312,7 @@ async def test_a_refusal_in_a_whole_completion_is_shown(
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
-async def test_thoughts_in_fields_of_their_own_are_hidden(
+async def test_reasoning_in_fields_of_its_own_is_hidden(
     asker: MakeAsker, fake_model: FakeModel, field: str
 ) -> None:
     """The person gets a status while the model reasons."""
@@ -325,7 +325,7 @@ async def test_thoughts_in_fields_of_their_own_are_hidden(
     assert metrics.thought_chars._value.get() - before == 9
 
 
-async def test_thoughts_in_the_text_are_hidden(asker: MakeAsker, fake_model: FakeModel) -> None:
+async def test_reasoning_in_the_text_is_hidden(asker: MakeAsker, fake_model: FakeModel) -> None:
     fake_model.piece_chars = 2
     fake_model.reply = lambda _: "<think>\nhm, so \ud83d\ude00\n</think>\n\nyes 😀"
     one = asker()
@@ -335,7 +335,7 @@ async def test_thoughts_in_the_text_are_hidden(asker: MakeAsker, fake_model: Fak
     assert set(one.waits) == {"thinking"}
 
 
-async def test_thoughts_without_a_beginning_are_taken_back(
+async def test_reasoning_without_a_beginning_is_taken_back(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     fake_model.piece_chars = 2
@@ -346,7 +346,7 @@ async def test_thoughts_without_a_beginning_are_taken_back(
     assert one.taken_back == 1
 
 
-async def test_an_answer_about_tags_is_not_a_thought(
+async def test_an_answer_about_tags_is_not_reasoning(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     answer = "Write <think> first:\n```\n<think>\nhm\n</think>\n```\n"
@@ -367,7 +367,7 @@ async def test_an_answer_about_tags_is_not_a_thought(
         [chunk({"content": "<|channel|>analysis<|message|>hm"})],
     ],
 )
-async def test_an_answer_of_thoughts_alone_says_where_its_length_went(
+async def test_an_answer_of_reasoning_alone_says_where_its_length_went(
     asker: MakeAsker, fake_model: FakeModel, frames: list[str]
 ) -> None:
     one = asker()
@@ -378,7 +378,7 @@ async def test_an_answer_of_thoughts_alone_says_where_its_length_went(
     assert await one.failure() == "only thoughts"
 
 
-async def test_a_connection_that_breaks_during_thoughts_is_tried_again(
+async def test_a_connection_that_breaks_during_reasoning_is_retried(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     """Nothing was shown yet, so the call can be repeated."""

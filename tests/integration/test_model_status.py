@@ -207,7 +207,7 @@ async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeMod
     assert len(world.partials) == count
 
 
-async def test_thoughts_that_are_taken_back_are_not_in_the_next_partial(
+async def test_reasoning_that_is_taken_back_is_not_in_the_next_partial(
     world: World, fake_model: FakeModel
 ) -> None:
     """The next partial is a new attempt, so adapters do not expect the text to continue."""

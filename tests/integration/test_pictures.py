@@ -213,7 +213,7 @@ async def test_a_failure_makes_room(world: World, fault: Fault) -> None:
     assert (await world.ask("bob", 0)).outcome == "answered"
 
 
-async def test_who_waits_too_long_is_told(world: World) -> None:
+async def test_a_question_that_waits_too_long_gets_a_notice(world: World) -> None:
     """If the model hangs for others, people must not wait without a notice."""
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES, wait_s=0.5)

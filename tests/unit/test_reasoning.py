@@ -105,7 +105,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("text", "answer"), THOUGHTS.items())
-def test_thoughts_are_hidden_however_they_arrive(text: str, answer: str) -> None:
+def test_reasoning_is_hidden_however_it_arrives(text: str, answer: str) -> None:
     """In one piece, in every two pieces, and one character after another."""
     assert shown([text]) == answer
     assert shown(list(text)) == answer
@@ -142,7 +142,7 @@ def test_the_pieces_make_no_difference(text: str, data: st.DataObject) -> None:
 @given(
     text=st.text(alphabet="abc `\n.😀", max_size=200), tag=st.sampled_from(["think", "thinking"])
 )
-def test_an_answer_after_a_thought_is_what_it_is_without_one(text: str, tag: str) -> None:
+def test_an_answer_after_reasoning_is_what_it_is_without(text: str, tag: str) -> None:
     assert shown([f"<{tag}>{text}</{tag}>{text}"]).strip() == text.strip()
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_held_back_that_cannot_be_a_marker() -> None:
     assert thoughts.add(" <th").text == " <th"
 
 
-def test_thoughts_are_counted() -> None:
+def test_reasoning_is_counted() -> None:
     thoughts = ReasoningFilter()
     thoughts.add("<think>12345</think>yes")
     assert thoughts.hidden_chars == 5
