@@ -273,7 +273,10 @@ class Conversation:
 
 
 def _leaves_a_turn(pending: Pending, reply: Reply) -> bool:
-    is_unknown = pending.ending is not None and pending.ending.text == NOT_REMEMBERED
+    # Only the refusal of an unknown question has a text and comes in its turn. The text itself may
+    # be that of another version.
+    ending = pending.ending
+    is_unknown = ending is not None and ending.text != "" and not pending.out_of_turn
     return not (pending.forgotten or is_unknown or reply.outcome == "withdrawn")
 
 

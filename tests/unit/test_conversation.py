@@ -688,6 +688,21 @@ def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None
     ]
 
 
+def test_a_refusal_that_another_version_worded_leaves_no_turn() -> None:
+    """The stored text of the refusal is not compared with that of this version."""
+    talk = Conversation(WINDOW)
+    talk.on_event(ask(1), replayed=False)
+    talk.on_event(event(Again, 2, prompt_id="q9"), replayed=False)
+    other = talk.dump().replace(NOT_REMEMBERED.encode(), b"I do not know that question.")
+    assert other != talk.dump()
+    talk = Conversation.load(other, WINDOW)
+    (first,) = talk.resume()
+    (refusal,) = talk.on_reply(reply(first))
+    assert refusal.text == "I do not know that question."
+    talk.on_reply(reply(refusal, refusal.text, "refused"))
+    assert b"(again)" not in talk.dump()
+
+
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 GOLDEN_SNAPSHOT = SNAPSHOTS / "conversation.v1.json"
 
