@@ -35,7 +35,7 @@ class ByteBudget:
         return size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """Returns bytes, for whoever waits next."""
+        """Returns bytes to the budget, and serves the next request."""
         self._free_bytes += size_bytes
         self._serve()
 

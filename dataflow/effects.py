@@ -1,4 +1,4 @@
-"""What a conversation wants done: values that the asyncio thread carries out.
+"""The effects of a conversation: values that the asyncio thread carries out.
 
 Pure.
 """
@@ -49,8 +49,8 @@ class Cancel:
 class Wait:
     """Tell the person why their question has to wait, if that takes long.
 
-    The wait ends with the `CallModel`, `Settle` or `Cancel` of the same question. `after` is as
-    above, if the reply before this one is in the journal.
+    The wait ends with the `CallModel`, `Settle` or `Cancel` of the same question. `after` is set
+    if the reply before this one is in the journal.
     """
 
     ask: Ask

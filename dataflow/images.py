@@ -32,7 +32,7 @@ READ_S: Final = 15.0
 """Wait for one image while NATS answers. Without a limit, a missing stream would block forever."""
 
 GONE: Final = "(the picture {name} is gone)"
-UNREADABLE: Final = "(the picture {name} cannot be read now)"
+UNREADABLE: Final = "(the picture {name} cannot be read at the moment)"
 TOO_MANY: Final = "(the picture {name} is not shown to you: together the pictures are too large)"
 
 Messages = tuple[dict[str, Any], ...]

@@ -1,4 +1,4 @@
-"""What is remembered of one user, and the requests that are made from it.
+"""The memory of one user: the turns, and the requests that are made from them.
 
 Pure.
 """

@@ -164,8 +164,8 @@ def _newest(quotes: tuple[Quote, ...], room: int) -> tuple[Quote, ...]:
 def _not_shown(quotes: tuple[Quote, ...], kept: list[Turn]) -> tuple[Quote, ...]:
     """The quotes that no kept turn contains: adapters send all quotes of a thread every time.
 
-    The last quote is the message above the question, or the one that it replies to. It is sent
-    again, unless it was also the last one before.
+    The last quote is the message above the question, or the one to which it replies. It is sent
+    again, unless the last quote of the thread so far is the same.
     """
     if not quotes:
         return ()

@@ -18,7 +18,7 @@ TOKENS_LIMIT: Final = 50_000
 """About 200 kB per user, beyond which a summary would serve better."""
 
 KEPT_SHARE: Final = 0.75
-"""If a limit is exceeded, the oldest turns are forgotten down to this part of both limits."""
+"""If a limit is exceeded, old turns are forgotten until this part of both limits is left."""
 
 UNANSWERED_LIMIT: Final = 20
 UNANSWERED_TOKENS_LIMIT: Final = 10_000
@@ -40,7 +40,7 @@ SPARE_CHARS_LIMIT: Final = 40_000
 # Compared by identity, because each snapshot compares the context of each turn with `NO_CONTEXT`.
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What a question was sent with, so that later requests can repeat it.
+    """The context that a question was sent with, so that later requests can repeat it.
 
     `told` are the orders of the turns in its background, and `left_out` is the newest order for
     which the background had no room. `quotes` are other people's messages that were new with it.

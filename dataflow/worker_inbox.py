@@ -21,7 +21,7 @@ class WorkerInbox:
 
     def __init__(self, sleep_s: float) -> None:
         self.results: deque[tuple[str, Any]] = deque()
-        """What came back, in the types of `conversation_step.Heard`."""
+        """Results of the types in `conversation_step.Heard`."""
         self._awake = threading.Event()
         self._idle_steps = 0
         self._sleep_s = sleep_s

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 TEXT_LIMIT_CHARS: Final = 4_000
-"""The reason is at the beginning. What follows may repeat the request."""
+"""The reason is at the beginning. The text after it may repeat the request."""
 
 VALUES_LIMIT: Final = 200
 """Limit of the values that are read in one body."""

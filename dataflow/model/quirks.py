@@ -25,7 +25,7 @@ ANSWER_SHARE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """What is known about one endpoint and model.
+    """The known quirks of one endpoint and model.
 
     `room_tokens` is the estimated size of messages that fit. `guessed`: no complaint mentioned it.
     """

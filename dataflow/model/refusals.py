@@ -1,4 +1,4 @@
-"""What a complaint is about: a field, the roles, images, or something that it does not name.
+"""The subject of a complaint: a field, the roles, images, or something that it does not name.
 
 Pure. These are guesses, since every endpoint words its complaints differently. `quirks.py` acts on
 them, and keeps a guess only once a request that follows it was accepted.
