@@ -21,7 +21,7 @@ class StoredQuestion:
     """A pending question without its state: a restart puts every question back into its queue.
 
     `ends` and `words` are the outcome and the text of its ending. `replayed` is read by older
-    versions only: after a restart the journal is always checked. `at_once` stands for `out_of_turn`.
+    versions only: after a restart the journal is always checked. `at_once` means `out_of_turn`.
     """
 
     ask: Ask
