@@ -1,1 +1,1 @@
-"""Conversations: pure rules, the Bytewax step around them, model client, source and sink."""
+"""Conversations: pure rules, the Bytewax step around them, sources, sink, and the model client."""

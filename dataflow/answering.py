@@ -1,20 +1,20 @@
-"""Effects into replies: calls the model, shows partials, journals, and reports back to the flow.
+"""Turns effects into replies: calls the model, shows partials, journals the reply, and reports it.
 
-Runs in the asyncio thread. Every effect but a cancel ends in exactly one journaled reply; whatever
-goes wrong becomes one too, so that no user's queue can stall. A conversation hears of a reply by
-what the journal returned, and by nothing else.
+Runs in the asyncio thread. Each `CallModel` and `Settle` ends in exactly one journaled reply, even
+if something fails, so that no user's queue can stall. It must never report a reply that the journal
+has not returned.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from dataflow.draft import STATUS_AFTER_S, Draft
 from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle, Wait
-from dataflow.images import Pictures
-from dataflow.journal_capacity import JournalRoom
+from dataflow.images import Images
+from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
@@ -27,23 +27,33 @@ from shared.tuning import GarbageForCalls
 
 BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
 NO_ROOM: Final = (
-    "My store of answers is full, so I cannot answer at the moment. Please tell who runs this bot."
+    "My store of answers is full, so I cannot answer at the moment. "
+    "Please let whoever runs this bot know."
 )
 JOURNAL_AGAIN_S: Final = 5.0
-"""After a defect that kept even a failure notice out of the journal."""
+"""Wait after a defect that kept even a failure notice out of the journal."""
 
-Done = Callable[[str, Journaled], None]
-"""Takes a user's reply back to the worker that keeps this user's conversation."""
+OnReply = Callable[[str, Journaled], None]
+"""Reports a reply to the worker that keeps this user's conversation."""
+
+
+class _Result(NamedTuple):
+    """The outcome of a question and the text of its reply, with model and usage if answered."""
+
+    outcome: Outcome
+    text: str
+    model: str = ""
+    usage: Usage | None = None
 
 
 class Answering:
-    """All answers under way in this process."""
+    """All answers in progress in this process."""
 
-    def __init__(self, bus: Bus, model: ModelClient, room: JournalRoom) -> None:
+    def __init__(self, bus: Bus, model: ModelClient, capacity: JournalCapacity) -> None:
         self._bus = bus
         self._model = model
-        self._room = room
-        self._pictures = Pictures(bus)
+        self._capacity = capacity
+        self._images = Images(bus)
         self._slow = Overdue(STATUS_AFTER_S)
         self._running: dict[str, _Answer] = {}
         self._queued: dict[str, Draft] = {}
@@ -53,11 +63,11 @@ class Answering:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way."""
+        """Whether no answer is in progress."""
         return not self._running
 
-    def take(self, effects: list[tuple[str, Effect]], done: Done) -> None:
-        """Starts what the conversations ask for. Returns at once."""
+    def take(self, effects: list[tuple[str, Effect]], on_reply: OnReply) -> None:
+        """Carries out effects. Returns at once."""
         for user, effect in effects:
             if isinstance(effect, Wait):
                 self._queue(effect)
@@ -67,12 +77,12 @@ class Answering:
                 if (answer := self._running.get(effect.prompt_id)) is not None:
                     answer.cancel(effect.outcome)
             elif not self._stopping:
-                # While stopping, what is not begun stays pending in the recovery store.
-                self._begin(user, effect, done)
+                # After a stop, new questions stay pending in the recovery store.
+                self._begin(user, effect, on_reply)
         self._garbage.in_flight(len(self._running))
 
     async def stop(self, within_s: float) -> None:
-        """Ends within the given time; what is cut off stays pending and is asked again later."""
+        """Ends all answers within this time. Questions that are cut off are asked again later."""
         self._stopping = True
         for draft in self._queued.values():
             draft.close()
@@ -87,19 +97,19 @@ class Answering:
         if draft is None and not self._stopping:
             draft = self._queued[effect.ask.id] = self._draft_of(effect.ask)
         if draft is not None:
-            draft.queue(effect.queued, effect.after)
+            draft.queue(effect.reason, effect.after)
 
     def _draft_of(self, ask: Ask) -> Draft:
         return Draft(self._bus, ask, self._slow, give_up_after_s=self._model.give_up_after_s)
 
-    def _begin(self, user: str, effect: CallModel | Settle, done: Done) -> None:
+    def _begin(self, user: str, effect: CallModel | Settle, on_reply: OnReply) -> None:
         draft = self._queued.pop(effect.ask.id, None) or self._draft_of(effect.ask)
         older = self._running.get(effect.ask.id)
         if older is not None:
             older.cancel(None)
         answer = _Answer(
-            self._bus, self._model, self._room, effect, older,
-            draft=draft, pictures=self._pictures,
+            self._bus, self._model, self._capacity, effect, older,
+            draft=draft, images=self._images,
         )  # fmt: skip
         self._running[effect.ask.id] = answer
 
@@ -107,29 +117,29 @@ class Answering:
             if self._running.get(effect.ask.id) is answer:
                 del self._running[effect.ask.id]
             if not task.cancelled() and (journaled := task.result()) is not None:
-                done(user, journaled)
+                on_reply(user, journaled)
 
         answer.task.add_done_callback(ended)
 
 
 class _Answer:
-    """One question on its way to its reply."""
+    """One question in progress."""
 
     def __init__(
         self,
         bus: Bus,
         model: ModelClient,
-        room: JournalRoom,
+        capacity: JournalCapacity,
         effect: CallModel | Settle,
         older: "_Answer | None",
         *,
         draft: Draft,
-        pictures: Pictures,
+        images: Images,
     ) -> None:
         self._bus = bus
         self._model = model
-        self._room = room
-        self._pictures = pictures
+        self._capacity = capacity
+        self._images = images
         self._effect = effect
         self._older = older
         self._calling = False
@@ -139,25 +149,25 @@ class _Answer:
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def cancel(self, outcome: Outcome | None) -> None:
-        """Ends the model call; None: another call for the same question follows."""
+        """Ends the model call with an outcome; None: another call replaces this one."""
         self._cancelled_as = outcome
         self._superseded = outcome is None
         if self._calling:
-            self._calling = False  # one cancel ends the call; the reply is still to be journaled
+            self._calling = False  # cancel only the call: its reply must still be journaled
             self.task.cancel()
 
     async def _run(self) -> Journaled | None:
-        """The journal's reply; None if another call for the same question follows."""
+        """The reply that the journal returned; None if another call replaces this one."""
         try:
             return await self._journaled()
-        except Exception:  # noqa: BLE001  (a defect: this user's queue goes on)
+        except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
             logger().exception("defect while answering", prompt=self._effect.ask.id)
         finally:
             self._draft.close()
         while True:
             try:
-                return await self._bus.journal(_reply(self._effect, "failed", INTERNAL))
-            except Exception:  # noqa: BLE001  (nothing may be settled without a stored reply)
+                return await self._bus.journal(_reply(self._effect, _Result("failed", INTERNAL)))
+            except Exception:  # noqa: BLE001  (no question is settled without a stored reply)
                 logger().exception("defect while journaling", prompt=self._effect.ask.id)
                 await asyncio.sleep(JOURNAL_AGAIN_S)
 
@@ -169,16 +179,16 @@ class _Answer:
         if self._older is not None:
             self._draft.wait("earlier")
             await asyncio.wait([self._older.task])
-        if isinstance(effect, CallModel) and effect.replayed:
+        if isinstance(effect, CallModel) and effect.check_journal:
             stored = await self._bus.stored_reply(ask.user, ask.id)
             if stored is not None:
                 metrics.answered_before.inc()
                 return stored
-        outcome, text, model, usage = await self._outcome()
+        result = await self._result()
         self._draft.close()
         if self._superseded:
             return None
-        reply = _reply(effect, outcome, text, model=model, usage=usage)
+        reply = _reply(effect, result)
         journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
@@ -190,32 +200,32 @@ class _Answer:
         )
         return journaled
 
-    async def _outcome(self) -> tuple[Outcome, str, str, Usage | None]:
+    async def _result(self) -> _Result:
         effect = self._effect
         if isinstance(effect, Settle):
-            return effect.outcome, effect.text, "", None
+            return _Result(effect.outcome, effect.text)
         if self._cancelled_as is None and not self._superseded:
-            if self._room.nearly_full:
-                return "failed", NO_ROOM, "", None
+            if self._capacity.nearly_full:
+                return _Result("failed", NO_ROOM)
             self._calling = True
             try:
                 return await self._call(effect)
             except asyncio.CancelledError:
                 if self._cancelled_as is None and not self._superseded:
-                    raise  # the process stops: the question stays pending
+                    raise  # the process stops, and the question stays pending
                 self.task.uncancel()
             finally:
                 self._calling = False
         text = "" if self._cancelled_as == "withdrawn" else self._draft.text
-        return self._cancelled_as or "stopped", text, "", None
+        return _Result(self._cancelled_as or "stopped", text)
 
-    async def _call(self, effect: CallModel) -> tuple[Outcome, str, str, Usage | None]:
+    async def _call(self, effect: CallModel) -> _Result:
         ask = effect.ask
         logger().debug("asked", prompt=ask.id, messages=len(effect.request.messages))
         if ask.attachments:
             self._draft.wait("pictures")
         try:
-            async with self._pictures.with_pictures(ask, effect.request.messages) as messages:
+            async with self._images.with_images(ask, effect.request.messages) as messages:
                 self._draft.wait("slow")
                 done = await self._model.answer(
                     messages,
@@ -228,15 +238,15 @@ class _Answer:
         except ModelError as error:
             logger().warning("failed", prompt=ask.id, why=str(error)[:300])
             if self._draft.text.strip():
-                return "failed", self._draft.text + BROKEN_OFF.format(notice=error.notice), "", None
-            return "failed", error.notice, "", None
-        except Exception:  # noqa: BLE001
-            # Whatever it was, this user's queue goes on.
+                notice = BROKEN_OFF.format(notice=error.notice)
+                return _Result("failed", self._draft.text + notice)
+            return _Result("failed", error.notice)
+        except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
             logger().exception("failed", prompt=ask.id)
-            return "failed", INTERNAL, "", None
+            return _Result("failed", INTERNAL)
         if done.usage is not None:
             _count(done.usage)
-        return "answered", done.text, done.model, done.usage
+        return _Result("answered", done.text, done.model, done.usage)
 
 
 def _count(usage: Usage) -> None:
@@ -252,25 +262,18 @@ def _thread(ask: Ask) -> str:
     return f"{ask.place.space}/{ask.place.channel}/{ask.place.thread}"
 
 
-def _reply(
-    effect: CallModel | Settle,
-    outcome: Outcome,
-    text: str,
-    *,
-    model: str = "",
-    usage: Usage | None = None,
-) -> Reply:
+def _reply(effect: CallModel | Settle, result: _Result) -> Reply:
     ask = effect.ask
     return Reply(
         prompt_id=ask.id,
         user=ask.user,
         place=ask.place,
         address=ask.address,
-        outcome=outcome,
-        text=text,
+        outcome=result.outcome,
+        text=result.text,
         prompt_text=ask.text,
-        model=model,
-        usage=usage,
+        model=result.model,
+        usage=result.usage,
         said_at=ask.said_at,
         answered_at=datetime.now(UTC),
         after=effect.after,

@@ -1,31 +1,31 @@
-"""Who may hear what.
+"""Which earlier messages may be used for an answer, depending on who can read it.
 
-Pure, and the only place that decides it. It must never let words reach a reader who could not read
-them where they were written.
+Pure, and the only place that decides this. It must never let a text reach a reader who could not
+read it where it was written.
 """
 
 from shared.messages import Place
 
 
 def may_recall(said_in: Place, here: Place) -> bool:
-    """Whether words of a user's conversation in one place may be used for an answer in another.
+    """Whether a user's conversation in one place may be used for an answer in another.
 
-    The theory: let R(p) be everybody who can read place p. Words that were written in q may be used
-    in p only if R(p) is a subset of R(q), now and for everybody who joins later. Platforms do not
-    report R(p): it depends on members, guests, roles, overwrites and companies that share a
-    channel, and it changes without notice. Two cases need no knowledge of it:
+    The theory: let R(p) be everyone who can read place p. A text from q may be used in p only if
+    R(p) is a subset of R(q), now and for everyone who joins later. Platforms do not report R(p): it
+    depends on members, guests, roles, overwrites and companies that share a channel, and it changes
+    without notice. Two cases do not depend on it:
 
-    - **p is a direct message with this user.** R(p) is the user alone. The words are the user's own
-      or were written to the user, who could read them in q.
-    - **p and q are the same channel**, and so R(p) = R(q): whoever joins a channel can read its
-      history. Adapters make this true. A private thread, or a channel from the moment another
-      company shares it, gets a space or channel of its own; a place whose history is hidden from
-      newcomers is marked `alone`, and each question there stands by itself.
+    - **p is a direct message with this user.** R(p) is the user alone, who could read q: the text
+      is the user's own, or an answer to the user.
+    - **p and q are the same channel**, so R(p) = R(q): anyone who joins a channel can read its
+      history. Adapters make this true. A private thread, or a channel once another company shares
+      it, gets a space or channel of its own. A place whose history is hidden from newcomers is
+      marked `alone`, and each of its questions is answered without any history.
 
-    A channel that was private when the words were written may since have been opened. Platforms
-    then show its history too, but people wrote there in private: such words stay in their thread.
-    Everything else is refused, also from one public channel into another: guests, and members who
-    are locked out of the first channel by an overwrite, can read the second one only.
+    A channel may have been private when the text was written, and public now. Platforms then show
+    its history, but people wrote there in private, so such a text stays in its thread.
+    Everything else is refused, even from one public channel to another: guests, and members whom an
+    overwrite locks out of the first channel, can read only the second.
     """
     if said_in.platform != here.platform:
         return False
@@ -40,10 +40,10 @@ def may_recall(said_in: Place, here: Place) -> bool:
 
 
 def same_thread(one: Place, other: Place) -> bool:
-    """Whether two places are one conversation on the screen.
+    """Whether two places are one thread on the screen.
 
-    `space` may differ: it names the readers, and they change while people go on writing. This says
-    nothing about who may hear what.
+    `space` may differ: it identifies the readers, who change while a thread goes on. So this says
+    nothing about what may be used where.
     """
     return (
         one.thread == other.thread
@@ -53,5 +53,5 @@ def same_thread(one: Place, other: Place) -> bool:
 
 
 def same_channel(one: Place, other: Place) -> bool:
-    """Whether two places are in one channel, whoever could read it at the time."""
+    """Whether two places are in one channel, even if its readers have changed."""
     return one.channel == other.channel and one.platform == other.platform

@@ -1,15 +1,15 @@
-"""Room for so many bytes at once, given out in the order of asking.
+"""A limit on the bytes that are in memory at once, granted in the order of the requests.
 
-Lives in one event loop. It must never give out more than there is, nor let anybody overtake: a
-large wish would wait forever behind small ones.
+Use it in one event loop. It must never exceed its limit, nor let a small request overtake a large
+one, which could then wait forever.
 """
 
 import asyncio
 from collections import deque
 
 
-class ByteRoom:
-    """The room. Nobody may ask for more while holding some: two could wait for each other."""
+class ByteBudget:
+    """The limit. A holder must not take more, because two holders could wait for each other."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -17,7 +17,7 @@ class ByteRoom:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size_bytes: int) -> int:
-        """Waits for its turn and for room; returns how much it got: never more than there is."""
+        """Waits for its turn and for room; returns the size, reduced to the limit if larger."""
         size_bytes = min(size_bytes, self._limit_bytes)
         if not self._waiting and size_bytes <= self._free_bytes:
             self._free_bytes -= size_bytes
@@ -28,14 +28,14 @@ class ByteRoom:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._serve()  # those after it may fit
+                self._serve()  # the next ones may fit
             else:
                 self.give_back(size_bytes)  # its turn came in the same moment
             raise
         return size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """Makes room for those who wait."""
+        """Returns bytes to the budget, and serves the next request."""
         self._free_bytes += size_bytes
         self._serve()
 

@@ -1,6 +1,6 @@
-"""The conversations flow: events in, one journaled reply a question out.
+"""The conversations flow: events in, one journaled reply per question out.
 
-The only place where the parts are put together as a Bytewax dataflow.
+The only place in which its parts are put together as a Bytewax dataflow.
 """
 
 from typing import cast
@@ -12,12 +12,12 @@ from bytewax.operators import KeyedStream
 from dataflow.answering import Answering
 from dataflow.completions_source import CompletionsSource
 from dataflow.conversation_step import ConversationStep, Heard
-from dataflow.eviction.idle import Idle
+from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.io_thread import IoThread
 from dataflow.model_sink import ModelSink
 from dataflow.prompts_source import PromptsSource
-from dataflow.request import Window
+from dataflow.tokens import Window
 from shared.bus import Bus
 
 
@@ -27,16 +27,17 @@ def conversations_flow(
     answering: Answering,
     *,
     window: Window,
-    at_rest: EvictedStore,
-    idle: Idle,
+    evicted: EvictedStore,
+    idle: IdleConversations,
 ) -> Dataflow:
-    """Prompts and completed replies, merged, keyed by user, through each user's conversation."""
+    """Sends prompts and completed replies, keyed by user, through each user's conversation."""
     flow = Dataflow("conversations")
-    # First, since an idle worker sleeps in it: what wakes it is then read in the same step.
+    # Must be the first input: an idle worker sleeps in it, so whatever wakes the worker is read in
+    # the same step.
     completions = op.input("completions", flow, CompletionsSource(io, answering, idle))
     prompts = op.input("prompts", flow, PromptsSource(io, bus))
     heard = cast("KeyedStream[Heard]", op.merge("heard", prompts, completions))
-    step = ConversationStep.builder(window, at_rest, idle)
+    step = ConversationStep.builder(window, evicted, idle)
     effects = op.stateful_batch("conversation", heard, step)
-    op.output("model", effects, ModelSink(io, answering, at_rest))
+    op.output("model", effects, ModelSink(io, answering, evicted))
     return flow

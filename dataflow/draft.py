@@ -1,8 +1,8 @@
-"""A growing answer on its way to people, and before it the reason why there is no text yet.
+"""Shows a growing answer to people, and before that the reason why there is no text yet.
 
-It begins when its question has to wait, or is asked, whichever comes first.
+It begins when its question has to wait or is asked, whichever comes first.
 
-Best effort: a partial can be lost. It must never show anything after the answer is over.
+Best effort: a partial can be lost. It must never send anything after the answer has ended.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from shared.bus import Bus
 from shared.messages import Ask, Partial
 
 PARTIAL_EVERY_S: Final = 0.05
-"""The text is sent at most this often; more would be more than an eye can see."""
+"""The text is sent at most this often, since nobody could see more."""
 
 STATUS_AFTER_S: Final = 10.0
-"""For so long a person waits without asking what is going on."""
+"""After this time without text, people are told the reason."""
 
 STATUS_EVERY_S: Final = 3.0
-"""Reasons change at most this often."""
+"""The reason changes at most this often."""
 
 
 class Draft:
@@ -50,17 +50,17 @@ class Draft:
 
     @property
     def text(self) -> str:
-        """What was said so far."""
+        """The text so far."""
         return "".join(self._pieces)
 
-    def queue(self, queued: Queued, after: str | None) -> None:
-        """The question waits before it is asked."""
+    def queue(self, reason: Queued, after: str | None) -> None:
+        """Records that the question has to wait."""
         self._begin()
-        self._after, self._early = after, queued == "thread"
-        self.wait(queued)
+        self._after, self._early = after, reason == "thread"
+        self.wait(reason)
 
     def ask(self, after: str | None) -> None:
-        """The model is asked; the reply comes after that of the question `after`."""
+        """Records that the model is asked; the reply follows that of the question `after`."""
         self._after, self._early = after, False
         if self._begin():
             # The answer may begin in a moment.
@@ -68,31 +68,31 @@ class Draft:
             self.wait("slow")
 
     def _begin(self) -> bool:
-        """The person waits from now on, unless that began before: then returns True."""
+        """Starts the time until a status is due; returns whether it had already started."""
         begun, self._begun = self._begun, True
         if not begun:
             self._slow.expect(self._due)
         return begun
 
     def wait(self, waiting: Waiting) -> None:
-        """Why there is no text yet."""
+        """Sets the reason why there is no text yet."""
         if waiting != self._waiting:
             self._waiting = waiting
             self._tell_soon()
 
     def add(self, piece: str) -> None:
-        """More of the answer."""
+        """Adds a piece of the answer."""
         self._pieces.append(piece)
         self._send_soon()
 
     def start_over(self) -> None:
-        """Everything that was added is not part of the answer."""
+        """Drops the text so far, which turned out not to be part of the answer."""
         self._pieces.clear()
         self._attempt += 1
         self._send_soon()
 
     def close(self) -> None:
-        """The answer is whole, or over: what is not on its way yet need not go."""
+        """Ends the draft: nothing more is sent."""
         if self._closed:
             return
         self._closed = True
@@ -125,7 +125,7 @@ class Draft:
             loop = asyncio.get_running_loop()
             if self._next_s:
                 self._timer = loop.call_at(self._next_s, self._send)
-            else:  # not at once: the answer may be whole in this same moment
+            else:  # not immediately, because the answer may end in this same step
                 self._timer = loop.call_soon(self._send)
 
     def _send(self) -> None:

@@ -1,4 +1,4 @@
-"""What a conversation wants done: values that the asyncio thread carries out.
+"""The effects of a conversation: values that the asyncio thread carries out.
 
 Pure.
 """
@@ -10,26 +10,26 @@ from dataflow.model.status import Queued
 from dataflow.request import Request
 from shared.messages import Ask, Outcome
 
-INTERNAL: Final = "Something went wrong inside this bot. Please ask again; it has been logged."
+INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
 """The reply to a question that met a defect of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallModel:
-    """Ask the model; `replayed`: the journal may already hold the answer, so look there first.
+    """Ask the model, but if `check_journal`, first look for the reply in the journal.
 
     `after` is the question whose reply comes before this one in the thread.
     """
 
     ask: Ask
     request: Request
-    replayed: bool
+    check_journal: bool
     after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Journal this text as the reply, without a model."""
+    """Journal this text as the reply, without the model."""
 
     ask: Ask
     outcome: Outcome
@@ -39,7 +39,7 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End the wait or the model call of a question; its reply holds what was said so far."""
+    """End the wait or the model call of a question. Its reply keeps the text so far."""
 
     prompt_id: str
     outcome: Outcome
@@ -47,14 +47,14 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Tell the person why their question is not asked yet, if that takes long.
+    """Tell the person why their question has to wait, if that takes long.
 
-    It ends with the `CallModel`, `Settle` or `Cancel` of the same question. `after` is as there, if
-    the reply before this one is in the journal.
+    The wait ends with the `CallModel`, `Settle` or `Cancel` of the same question. `after` is set
+    if the reply before this one is in the journal.
     """
 
     ask: Ask
-    queued: Queued
+    reason: Queued
     after: str | None = None
 
 
@@ -62,15 +62,15 @@ Effect = CallModel | Settle | Cancel | Wait
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """Write this conversation to the disk, so that it may leave memory."""
+class Evict:
+    """Write this snapshot to the disk, so that the conversation can leave memory."""
 
-    saved: bytes
+    snapshot: bytes
     version: int
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Evicted:
     """The conversation is on the disk as it was at this version."""
 
     version: int

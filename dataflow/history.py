@@ -1,6 +1,6 @@
-"""What the request for a question can hold of the past: its thread, and what was said elsewhere.
+"""The earlier messages that a request can hold: those of its thread, and some from elsewhere.
 
-Pure. Words from another place come in only where `audience.may_recall` allows it, which is asked
+Pure. Messages from another place are used only if `audience.may_recall` allows it, which is asked
 again for every request.
 """
 
@@ -14,25 +14,25 @@ from dataflow.turns import Turn
 from shared.messages import Place
 
 BACKGROUND_STEP: Final = 0.4
-"""By this part of its room the beginning of a full background moves at once."""
+"""The beginning of a full background moves by this part of its room at a time."""
 
 BACKGROUND_TOKENS: Final = message_tokens(background([("", "")]))
 """The tags and the sentence around a background."""
 
 
-class Past:
-    """The turns of a thread that are sent, and those of other threads that it is or was told."""
+class History:
+    """The turns of a thread that are sent, and the turns from elsewhere in their backgrounds."""
 
-    def __init__(self, turns: Iterable[Turn], here: Place, cut: int) -> None:
+    def __init__(self, turns: Iterable[Turn], here: Place, start: int) -> None:
         self.kept: list[Turn] = []
-        """The turns of this thread from the order `cut` on."""
+        """The turns of this thread from the order `start` on."""
         self._elsewhere: dict[int, Turn] = {}
         self._sent: set[int] = set()
         place: Place | None = None
         allowed = is_here = False
         for turn in turns:
             if not turn.answer:
-                continue  # it failed: nobody heard anything
+                continue  # it failed: there was no answer
             if turn.place is not place:  # turns in a row mostly share it
                 place = turn.place
                 allowed = may_recall(place, here)
@@ -40,33 +40,33 @@ class Past:
             if not is_here:
                 if allowed:
                     self._elsewhere[turn.order] = turn
-            elif turn.order >= cut:
+            elif turn.order >= start:
                 self.kept.append(turn)
-        self._untold = self._not_told_by_kept()
+        self._not_in_background = self._without_background()
 
     @property
     def tokens(self) -> int:
-        """The estimate for the turns that are kept, each with the background that it came with."""
+        """The estimate for the kept turns, each with its background."""
         return sum(self._costs())
 
     @property
-    def tokens_told(self) -> int:
-        """The part of it that is background."""
+    def background_tokens_kept(self) -> int:
+        """The part of this estimate that is background."""
         return sum(self.background_tokens(turn.context.told) for turn in self.kept)
 
     def keep_newest(self, room: int, *, last: int) -> None:
-        """Keeps the newest turns that fit into `room`, and the last one if it fits into `last`."""
+        """Keeps the newest turns that fit into `room`, or the last one if it fits into `last`."""
         costs = self._costs()
         fitting = newest_that_fit(costs, room) or newest_that_fit(costs[-1:], last)
         del self.kept[: len(costs) - fitting]
-        self._untold = self._not_told_by_kept()
+        self._not_in_background = self._without_background()
 
-    def not_told(self, room: int, *, again: bool = False) -> tuple[int, ...]:
-        """The orders of the newest turns from elsewhere that no kept turn tells.
+    def new_background(self, room: int, *, again: bool = False) -> tuple[int, ...]:
+        """The orders of the newest turns from elsewhere that are in no kept turn's background.
 
-        `again`: also of those that had no room before.
+        `again`: including those that were left out before for lack of room.
         """
-        new = self._untold
+        new = self._not_in_background
         if new and not again:
             after = max((turn.context.left_out for turn in self.kept), default=0)
             new = [turn for turn in new if turn.order > after]
@@ -78,38 +78,40 @@ class Past:
         return tuple(turn.order for turn in new[len(new) - fitting :])
 
     def left_out(self, told: Sequence[int]) -> int:
-        """The newest order that neither a kept turn nor this background tells; 0 if there is none.
+        """The newest order that is in neither a kept background nor this one; 0 if there is none.
 
-        Whatever is older stays untold, or each question would tell some more of it.
+        Older turns stay left out, or each question would add some more of them.
         """
-        if not self._untold:
+        if not self._not_in_background:
             return 0
-        return max((turn.order for turn in self._untold if turn.order not in told), default=0)
+        return max(
+            (turn.order for turn in self._not_in_background if turn.order not in told), default=0
+        )
 
     def background_tokens(self, told: Sequence[int]) -> int:
-        """The estimate for a background. What is no longer stored or allowed takes nothing."""
+        """The estimate for a background, without turns that are no longer stored or allowed."""
         tokens = sum(turn.tokens_elsewhere for turn in self._turns_of(told)) if told else 0
         return tokens and tokens + BACKGROUND_TOKENS
 
     def background(self, told: Sequence[int]) -> str:
-        """The text of a background, made from what is stored and allowed now.
+        """The text of a background, made from the turns that are stored and allowed now.
 
-        Call it for the messages in their order: each turn is told once in a request.
+        Call it for the messages in their order: a request contains each turn only once.
         """
         sent = self._sent
         new = [turn for turn in self._turns_of(told) if turn.order not in sent]
         sent.update(told)
-        return background([(turn.asked_elsewhere, turn.answer) for turn in new]) if new else ""
+        return background([(turn.question_elsewhere, turn.answer) for turn in new]) if new else ""
 
-    def _not_told_by_kept(self) -> list[Turn]:
-        """The turns from elsewhere that no kept turn tells."""
+    def _without_background(self) -> list[Turn]:
+        """The turns from elsewhere that are in no kept turn's background."""
         if not self._elsewhere:
             return []
         told = {order for turn in self.kept for order in turn.context.told}
         return [turn for order, turn in self._elsewhere.items() if order not in told]
 
     def _costs(self) -> list[int]:
-        """The estimate for each turn that is kept."""
+        """The estimate for each kept turn."""
         return [
             turn.tokens + self.background_tokens(told)
             if (told := turn.context.told)

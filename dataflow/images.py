@@ -1,7 +1,7 @@
-"""Pictures of a question, put into the request as the model wants them.
+"""Puts the images of a question into its request.
 
-It reads stored files only, and must never hold more of them than there is room for: a few questions
-with many pictures would end the process. What the model does not see is named to it in words.
+It must never hold more images than its budget allows: a few questions with many images would
+exhaust the memory. Images that cannot be sent are named to the model instead.
 """
 
 import asyncio
@@ -10,36 +10,36 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import Any, Final
 
-from dataflow.byte_budget import ByteRoom
+from dataflow.byte_budget import ByteBudget
 from dataflow.data_tags import name_of
-from dataflow.model.body import Picture
+from dataflow.model.body import Image
 from dataflow.model.errors import ModelError
 from shared.blobs import BLOB_LIMIT_BYTES, BlobTooLarge, get_blob
 from shared.bus import Bus
 from shared.messages import Ask, Attachment
 
 QUESTION_LIMIT_BYTES: Final = 14 << 20
-"""All pictures of one question. In base64 it stays below 20 MB, the smallest request that the large
-providers take (Gemini 20, Anthropic 32, OpenAI 50 MB)."""
+"""Limit for the images of one question. In base64 this is below 20 MB, the smallest limit for
+requests among the large providers (Gemini 20, Anthropic 32, OpenAI 50 MB)."""
 
 IN_FLIGHT_LIMIT_BYTES: Final = 64 << 20
-"""All pictures in this process: four questions of the largest kind, or a hundred usual ones."""
+"""Limit for all images in memory: those of four large questions, or of a hundred usual ones."""
 
 WAIT_S: Final = 120.0
-"""For room. Longer than the calls before it are retried while the model is away."""
+"""Wait for the budget. In an outage, questions that hold it give up sooner than this."""
 
 READ_S: Final = 15.0
-"""For one picture while NATS answers. If their stream is gone, it would be waited for forever."""
+"""Wait for one image while NATS answers. Without a limit, a missing stream would block forever."""
 
 GONE: Final = "(the picture {name} is gone)"
-UNREADABLE: Final = "(the picture {name} cannot be looked at now)"
+UNREADABLE: Final = "(the picture {name} cannot be read at the moment)"
 TOO_MANY: Final = "(the picture {name} is not shown to you: together the pictures are too large)"
 
 Messages = tuple[dict[str, Any], ...]
 
 
-class Pictures:
-    """All pictures under way in this process."""
+class Images:
+    """All images that are being sent by this process."""
 
     def __init__(
         self,
@@ -50,18 +50,18 @@ class Pictures:
         wait_s: float = WAIT_S,
     ) -> None:
         self._bus = bus
-        self._room = ByteRoom(in_flight_bytes)
+        self._budget = ByteBudget(in_flight_bytes)
         self._question_bytes = question_bytes
         self._wait_s = wait_s
 
-    def with_pictures(self, ask: Ask, messages: Messages) -> AbstractAsyncContextManager[Messages]:
-        """The request with the question's pictures in its last message.
+    def with_images(self, ask: Ask, messages: Messages) -> AbstractAsyncContextManager[Messages]:
+        """The request with the question's images in its last message.
 
-        They are held until the model begins to answer, at most as long as the context lasts. A
-        question without pictures never waits.
+        They are held until the model begins to answer, or until the context ends. A question
+        without images never waits.
 
         Raises:
-            ModelError: too many other pictures are under way.
+            ModelError: too many other images are being sent.
         """
         attached = [attachment for attachment in ask.attachments if attachment.blob is not None]
         return self._with(attached, messages) if attached else nullcontext(messages)
@@ -70,43 +70,43 @@ class Pictures:
     async def _with(
         self, attached: list[Attachment], messages: Messages
     ) -> AsyncIterator[Messages]:
-        left = await self._taken(min(len(attached) * BLOB_LIMIT_BYTES, self._question_bytes))
+        left = await self._taken_bytes(min(len(attached) * BLOB_LIMIT_BYTES, self._question_bytes))
         *before, question = messages
         parts: list[dict[str, Any]] = [
             {"type": "text", "text": question["content"] or "(a picture)"}
         ]
-        pictures: list[Picture] = []
+        images: list[Image] = []
         found: tuple[bytes, ...] | str = GONE
         try:
             for attachment in attached:
-                if found != UNREADABLE:  # then the others are not, either
+                if found != UNREADABLE:  # the others would fail in the same way
                     found = await self._read(attachment, at_most_bytes=left)
                 if isinstance(found, str):
                     parts.append({"type": "text", "text": found.format(name=name_of(attachment))})
                     continue
                 size = sum(map(len, found))
                 left -= size
-                give_back = partial(self._room.give_back, size)
-                picture = Picture(attachment.media_type, found, give_back)
-                pictures.append(picture)
-                parts.append({"type": "image_url", "image_url": {"url": picture}})
-            self._room.give_back(left)
+                give_back = partial(self._budget.give_back, size)
+                image = Image(attachment.media_type, found, give_back)
+                images.append(image)
+                parts.append({"type": "image_url", "image_url": {"url": image}})
+            self._budget.give_back(left)
             left = 0
             yield (*before, {**question, "content": parts})
         finally:
-            for picture in pictures:
-                picture.drop()
-            self._room.give_back(left)
+            for image in images:
+                image.drop()
+            self._budget.give_back(left)
 
-    async def _taken(self, size_bytes: int) -> int:
+    async def _taken_bytes(self, size_bytes: int) -> int:
         try:
             async with asyncio.timeout(self._wait_s):
-                return await self._room.take(size_bytes)
+                return await self._budget.take(size_bytes)
         except TimeoutError as error:
             raise ModelError("many pictures", f"no room within {self._wait_s:g} s") from error
 
     async def _read(self, attachment: Attachment, *, at_most_bytes: int) -> tuple[bytes, ...] | str:
-        """A picture's bytes, or in words why there are none."""
+        """The bytes of an image, or the sentence that says why they are missing."""
         while True:
             try:
                 async with asyncio.timeout(READ_S):

@@ -1,7 +1,7 @@
-"""Whether the journal has room for answers. Where it nearly has not, people are told so at once.
+"""Whether the journal has room for answers. If it is nearly full, questions get a notice instead.
 
-A full stream of replies takes nothing more, so that nothing is dropped that somebody has not read.
-Without this, questions would still be accepted and wait for their answers in silence.
+A full stream of replies refuses new ones, so that no unread reply is dropped. Without this check,
+questions would still be accepted, and never be answered.
 """
 
 import asyncio
@@ -13,25 +13,26 @@ from shared.connection import TRANSIENT
 from shared.log import logger
 from shared.streams import NEARLY_FULL, filled
 
-LOOK_EVERY_S: Final = 5.0
-"""Meanwhile 700 answers a second add some 5 MB, of a rest of 100."""
+CHECK_EVERY_S: Final = 5.0
+"""700 answers per second add about 5 MB in this time; `NEARLY_FULL` leaves about 100 MB."""
 
 
-class JournalRoom:
-    """Looks now and then. `nearly_full` is what it saw last."""
+class JournalCapacity:
+    """Checks the stream of replies regularly."""
 
     def __init__(self, bus: Bus) -> None:
         self.nearly_full = False
+        """The result of the last check."""
         self._bus = bus
 
     async def watch(self) -> NoReturn:
-        """Looks for as long as the process lives; each change is told once."""
+        """Checks for as long as the process lives, and logs each change once."""
         while True:
             try:
                 self._note(filled(await self._bus.js.stream_info(names.REPLIES)))
             except TRANSIENT:
-                logger().debug("how full the journal is cannot be asked now")
-            await asyncio.sleep(LOOK_EVERY_S)
+                logger().debug("the state of the stream of replies is not available")
+            await asyncio.sleep(CHECK_EVERY_S)
 
     def _note(self, share: float) -> None:
         metrics.journal_filled.set(share)
@@ -39,7 +40,7 @@ class JournalRoom:
         if nearly_full and not self.nearly_full:
             logger().error(
                 "the stream of replies is nearly full: questions get a notice instead of an "
-                "answer until it has more room, or its oldest replies are gone",
+                "answer until it has more room or its oldest replies expire",
                 stream=names.REPLIES, filled=round(share, 3),
             )  # fmt: skip
         elif self.nearly_full and not nearly_full:

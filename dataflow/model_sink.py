@@ -1,51 +1,51 @@
-"""Effects leaving the flow for the asyncio thread. Never waits."""
+"""Hands the effects of conversations over to the asyncio thread. Never waits."""
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflow.answering import Answering
-from dataflow.effects import Effect, Keep, Kept
+from dataflow.effects import Effect, Evict, Evicted
 from dataflow.eviction.store import EvictedStore
 from dataflow.io_thread import IoThread
 from shared.messages import Journaled
 
 
-class ModelSink(DynamicSink[tuple[str, Effect | Keep]]):
-    """Where conversations send what they want asked."""
+class ModelSink(DynamicSink[tuple[str, Effect | Evict]]):
+    """The sink for model calls, replies without a model, and evictions."""
 
-    def __init__(self, io: IoThread, answering: Answering, at_rest: EvictedStore) -> None:
+    def __init__(self, io: IoThread, answering: Answering, evicted: EvictedStore) -> None:
         self._io = io
         self._answering = answering
-        self._at_rest = at_rest
+        self._evicted = evicted
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> "ModelSinkPartition":
-        """The part of the worker in whose thread this is called."""
+        """The sink of the worker in whose thread this is called."""
         del step_id, worker_index, worker_count
-        return ModelSinkPartition(self._io, self._answering, self._at_rest)
+        return ModelSinkPartition(self._io, self._answering, self._evicted)
 
 
-class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Keep]]):
-    """One worker's way out; replies come back to the same worker's seat."""
+class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Evict]]):
+    """The sink of one worker. Results come back to the inbox of the same worker."""
 
-    def __init__(self, io: IoThread, answering: Answering, at_rest: EvictedStore) -> None:
+    def __init__(self, io: IoThread, answering: Answering, evicted: EvictedStore) -> None:
         self._io = io
         self._answering = answering
-        self._at_rest = at_rest
-        self._seat = io.seat()
+        self._evicted = evicted
+        self._inbox = io.inbox()
 
-    def write_batch(self, items: list[tuple[str, Effect | Keep]]) -> None:
+    def write_batch(self, items: list[tuple[str, Effect | Evict]]) -> None:
         """Hands effects over."""
         effects: list[tuple[str, Effect]] = []
-        keeps: list[tuple[str, Keep]] = []
+        evictions: list[tuple[str, Evict]] = []
         for user, item in items:
-            if isinstance(item, Keep):
-                keeps.append((user, item))
+            if isinstance(item, Evict):
+                evictions.append((user, item))
             else:
                 effects.append((user, item))
         if effects:
-            self._io.soon(self._answering.take, effects, self._done)
-        if keeps:
-            self._io.soon(self._at_rest.take, keeps, self._done)
+            self._io.soon(self._answering.take, effects, self._on_result)
+        if evictions:
+            self._io.soon(self._evicted.write, evictions, self._on_result)
 
-    def _done(self, user: str, news: Journaled | Kept) -> None:
-        self._seat.completions.append((user, news))
-        self._seat.ring()
+    def _on_result(self, user: str, result: Journaled | Evicted) -> None:
+        self._inbox.results.append((user, result))
+        self._inbox.wake()

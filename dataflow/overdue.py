@@ -1,7 +1,7 @@
-"""What has not happened within a fixed time, with one timer for all that is waited for.
+"""Callbacks for answers that have not begun within a fixed time, with one timer for all of them.
 
-A timer for each answer would be a tenth of an answer's work, and nearly all answers begin in time.
-For one event loop.
+A timer per answer would cost a tenth of an answer's processor time, and most answers begin in time.
+Use it in one event loop.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ Late = Callable[[], None]
 
 
 class Overdue:
-    """Callbacks, each called once its time is over. The oldest one is first."""
+    """The callbacks, each called when its time is over. The oldest is first."""
 
     def __init__(self, after_s: float) -> None:
         self._after_s = after_s
@@ -19,14 +19,14 @@ class Overdue:
         self._timer: asyncio.TimerHandle | None = None
 
     def expect(self, late: Late) -> None:
-        """Something should happen in time; `late` is called if it does not."""
+        """Calls `late` unless `happened` is called in time."""
         loop = asyncio.get_running_loop()
         due_s = self._due_s[late] = loop.time() + self._after_s
         if self._timer is None:
             self._timer = loop.call_at(due_s, self._look)
 
     def happened(self, late: Late) -> None:
-        """It happened, or does not matter any more."""
+        """Drops a callback: the event has happened, or no longer matters."""
         self._due_s.pop(late, None)
 
     def _look(self) -> None:

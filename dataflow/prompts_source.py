@@ -1,13 +1,13 @@
-"""The stored events as a Bytewax source: one part per partition of the stream, resumed by position.
+"""The stored events as a Bytewax source: one reader per partition, resumed at its position.
 
-A message that cannot be read goes to the dead letters before anything after it is taken, so that a
-crash in between loses nothing. It must never stop the messages after it.
+An unreadable message is stored as a dead letter before the next message is taken, so that a crash
+loses nothing. It must never stop the messages after it.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from nats.aio.msg import Msg
@@ -20,28 +20,28 @@ from shared.log import logger
 from shared.messages import AnyEvent, Event, Reply, Unreadable, event_of, sender_of
 
 NOW: Final = datetime.fromtimestamp(0, UTC)
-"""A wake time in the past: be asked again at the next step. Without one, Bytewax naps 1 ms."""
+"""A time in the past: Bytewax calls again at the next step. Without one it would sleep for 1 ms."""
 
 BATCH: Final = 2000
-"""Sources at different epochs wait for each other, so a backlog is drained in large steps."""
+"""A backlog is drained in large steps, because sources at different epochs wait for each other."""
 
 UNREADABLE: Final = "Your message could not be read: {reason}."
 DEFECT: Final = "this version has a defect that keeps it from reading the message"
 
-Saved = int | dict[str, Any] | None
-"""The state of a partition in a snapshot: the fields of a `Position`. Older versions saved only the
-sequence."""
+Snapshot = int | dict[str, Any] | None
+"""The fields of a `Position`. Older versions stored only the sequence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An event and whether it was stored before this run, when it may be answered already."""
+    """An event from the stream."""
 
     event: AnyEvent
     replayed: bool
+    """Whether it was stored before this run, so that its reply may be in the journal already."""
 
 
-class PromptsSource(FixedPartitionedSource[tuple[str, Arrived], Saved]):
+class PromptsSource(FixedPartitionedSource[tuple[str, Arrived], Snapshot]):
     """All partitions of the stream of events."""
 
     def __init__(self, io: IoThread, bus: Bus) -> None:
@@ -49,29 +49,35 @@ class PromptsSource(FixedPartitionedSource[tuple[str, Arrived], Saved]):
         self._bus = bus
 
     def list_parts(self) -> list[str]:
-        """The partitions' numbers; fixed, since another number would move users."""
+        """The numbers of the partitions. They are fixed, because any change would move users."""
         return [str(number) for number in range(names.PARTITIONS)]
 
-    def build_part(self, step_id: str, for_part: str, resume_state: Saved) -> "PromptsPartition":
-        """The reader of one partition, from the position in the snapshot on. Does not wait."""
+    def build_part(self, step_id: str, for_part: str, resume_state: Snapshot) -> "PromptsPartition":
+        """The reader of one partition, from the position in the snapshot. Does not wait."""
         del step_id
         return PromptsPartition(self._io, self._bus, int(for_part), position_of(resume_state))
 
 
-def position_of(saved: Saved) -> Position:
+def position_of(snapshot: Snapshot) -> Position:
     """The position in a snapshot of this or an older version."""
-    return Position(**saved) if isinstance(saved, dict) else Position(saved or 0)
+    return Position(**snapshot) if isinstance(snapshot, dict) else Position(snapshot or 0)
 
 
-class PromptsPartition(StatefulSourcePartition[tuple[str, Arrived], Saved]):
-    """One partition: filled by the asyncio thread, drained by the worker."""
+class _Read(NamedTuple):
+    """A position in the partition, and the event there if there is one to hand over."""
+
+    position: Position
+    arrived: tuple[str, Arrived] | None = None
+
+
+class PromptsPartition(StatefulSourcePartition[tuple[str, Arrived], Snapshot]):
+    """One partition, filled by the asyncio thread and drained by the worker."""
 
     def __init__(self, io: IoThread, bus: Bus, partition: int, after: Position) -> None:
         self._io = io
         self._bus = bus
-        self._seat = io.seat()
-        # Without an event: reading has come this far, and there is nothing to hand over.
-        self._queue: deque[tuple[Position, tuple[str, Arrived] | None]] = deque()
+        self._inbox = io.inbox()
+        self._queue: deque[_Read] = deque()
         self._position = after
         self._stream: datetime | None = None
         self._replayed_up_to = 0
@@ -89,7 +95,7 @@ class PromptsPartition(StatefulSourcePartition[tuple[str, Arrived], Saved]):
     def _opened(self, position: Position, last_sequence: int) -> None:
         self._stream = position.stream
         self._replayed_up_to = last_sequence
-        self._queue.append((position, None))
+        self._queue.append(_Read(position))
 
     async def _take(self, message: Msg) -> None:
         metadata = message.metadata
@@ -98,11 +104,11 @@ class PromptsPartition(StatefulSourcePartition[tuple[str, Arrived], Saved]):
             user, event = _read(message)
         except Unreadable as error:
             await self._bury(message, position, error)
-            self._queue.append((position, None))
+            self._queue.append(_Read(position))
             return
         replayed = position.sequence <= self._replayed_up_to
-        self._queue.append((position, (user, Arrived(event, replayed))))
-        self._seat.ring()
+        self._queue.append(_Read(position, (user, Arrived(event, replayed))))
+        self._inbox.wake()
 
     async def _bury(self, message: Msg, position: Position, error: Unreadable) -> None:
         created = position.stream.timestamp() if position.stream else 0
@@ -111,41 +117,41 @@ class PromptsPartition(StatefulSourcePartition[tuple[str, Arrived], Saved]):
                 subject=message.subject,
                 data=message.data,
                 reason=error.reason,
-                # Sequences of another stream mean other messages.
+                # Another stream uses the same sequences for other messages.
                 dedupe_id=f"{names.PROMPTS}-{created:.6f}-{position.sequence}",
             )
             if error.sender is not None:
                 await self._bus.journal(_refusal(error.sender, error.reason))
-        except Exception:  # noqa: BLE001  (those after it must not wait for it; it stays stored)
+        except Exception:  # noqa: BLE001  (it stays stored, and the next messages must not wait)
             logger().exception("an unreadable message was skipped", sequence=position.sequence)
 
     def next_batch(self) -> list[tuple[str, Arrived]]:
         """Events in the order in which they were stored, with their user as key."""
         if self._io.stopping:
-            raise StopIteration  # what is queued was not read as far as the snapshot knows
+            raise StopIteration  # queued events are read again, by the position in the snapshot
         if not self._queue:
             return []
         count = min(len(self._queue), BATCH)
         taken = [self._queue.popleft() for _ in range(count)]
-        self._position = taken[-1][0]
-        self._seat.busy()
-        return [arrived for _, arrived in taken if arrived is not None]
+        self._position = taken[-1].position
+        self._inbox.stay_awake()
+        return [read.arrived for read in taken if read.arrived is not None]
 
     def next_awake(self) -> datetime:
         """At the next step."""
         return NOW
 
-    def snapshot(self) -> Saved:
-        """The position of the last event that the flow has taken."""
-        position = self._position  # not `asdict`: it copies deeply, at the end of each epoch
+    def snapshot(self) -> Snapshot:
+        """The position of the last event that the dataflow has taken."""
+        position = self._position  # `asdict` would make deep copies at the end of each epoch
         return {name: getattr(position, name) for name in Position.__slots__}
 
 
 def _read(message: Msg) -> tuple[str, AnyEvent]:
-    """A stored message's user and event.
+    """The user and the event of a stored message.
 
     Raises:
-        Unreadable: whatever is wrong with it, even if the defect is ours.
+        Unreadable: for any reason, including a defect of ours.
     """
     user = ""
     try:
@@ -163,7 +169,7 @@ def _read(message: Msg) -> tuple[str, AnyEvent]:
 def _sender(data: bytes, user: str) -> Event | None:
     try:
         return sender_of(data, user)
-    except Exception:  # noqa: BLE001  (the defect may be met here as well)
+    except Exception:  # noqa: BLE001  (the same defect may be met here)
         return None
 
 

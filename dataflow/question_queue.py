@@ -1,181 +1,281 @@
-"""One user's unanswered questions: which may be asked now, and whose reply each reply follows.
+"""One user's unanswered questions: the states they go through, and which one is next.
 
-Pure. In a thread one question at a time is asked or settled, and the next one only after the reply
+Pure. In each thread one question at a time is in progress; the next one starts when the reply
 before it is in the journal. So each reply can name its predecessor, predecessors are always older
 in the journal, and no crash or replay can make two replies wait for each other.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import AwareDatetime
 
 from dataflow.audience import same_thread
 from dataflow.effects import Wait
 from dataflow.model.status import Queued
-from dataflow.snapshot import Latest, Pending
-from shared.messages import Place, Reply
+from shared.messages import Ask, Edited, Outcome, Place, Reply
 
-IN_FLIGHT_LIMIT: Final = 3
-"""Questions of one user that are asked at once, in different threads."""
+IN_PROGRESS_LIMIT: Final = 3
+"""Questions of one user that are in progress at the same time, in different threads."""
 
-WAITING_LIMIT: Final = 100
-"""Unanswered questions of one user; more are refused, so that state stays bounded."""
+PENDING_LIMIT: Final = 100
+"""Unanswered questions of one user. Further ones are refused, so that the state stays bounded."""
 
-QUEUED_LIMIT: Final = 5
-"""Questions of one user that say at the same time that they wait: more would tell nobody more."""
+ANNOUNCED_LIMIT: Final = 5
+"""Questions of one user whose wait is announced at the same time; more notices would not help."""
 
 SETTLED_LIMIT: Final = 256
-"""Ids of a user's last settled questions, against a second delivery."""
+"""Ids of a user's last settled questions, which identify a second delivery."""
 
 WITHOUT_ANSWER_LIMIT: Final = 16
-"""Ids of a user's last refused or failed questions: an edit of one of these is a new attempt."""
+"""Ids of a user's last refused or failed questions: an edit of one of them is a new attempt."""
 
 THREADS_LIMIT: Final = 64
-"""Threads of a user in which the next reply names the one before it. In one that is older than
-these, a reply would have to be unshown while the user asked in 64 others."""
+"""Threads of a user whose latest reply is remembered. In an older thread, a reply does not name the
+one before it, which has been shown long before the user asked in 64 other threads."""
 
 NAMED_FOR: Final = timedelta(hours=25)
-"""A relay gives a reply up after a day: an older one is shown by now, or is a dead letter."""
+"""A relay gives up on a reply after a day, so an older one is either shown or a dead letter."""
+
+State = Literal["waiting", "calling", "ended", "settling"]
+
+QUEUED: Final[tuple[State, ...]] = ("waiting", "ended")
+"""The states in which a question waits for its turn. In all others it is in progress."""
 
 
-class Unanswered:
-    """Pending questions in the order in which they are asked. Iterates over all of them."""
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The outcome of a question that ends without the model, and the text of its reply."""
+
+    outcome: Outcome
+    text: str = ""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A question whose reply is not in the journal yet.
+
+        state     what happens                          next state  effect
+        --------  ------------------------------------  ----------  --------------------------
+        (new)     asked, asked again, edited late       waiting
+        (new)     asked again, but it is forgotten      ended
+        (new)     asked, but the queue is full          settling    Settle, out of turn
+        (new)     asked, but it was settled before      calling     CallModel, out of turn
+        waiting   its turn comes                        calling     CallModel, Settle if too long
+        waiting   it is edited                          waiting
+        waiting   it is stopped or deleted              ended       Cancel, if it was announced
+        calling   it is edited                          waiting     its next CallModel replaces this
+        calling   it is stopped or deleted              settling    Cancel
+        ended     its turn comes                        settling    Settle
+        ended     it is stopped or deleted              ended
+        settling  it is stopped or deleted              settling    Cancel
+        any       the journal returns its reply         (gone)
+        any       the process restarts                  ended if it has an ending, else waiting
+
+    An edit of an ended or settling question is kept in `edit`, and asked after the reply.
+
+    A state in which a question waits for a person's approval would come between `waiting` and
+    `calling`. Not being one of `QUEUED`, it would hold its thread. It would have to be stored in
+    `snapshot.StoredQuestion`, or a restart would ask for the approval again.
+    """
+
+    ask: Ask
+    check_journal: bool
+    """Whether its reply may be in the journal already. If so, look there before the model call."""
+
+    state: State = "waiting"
+    ending: Ending | None = None
+    """Set if and only if the state is `ended` or `settling`. It is stored, since otherwise a crash
+    could turn it into an answer."""
+
+    order: int = 0
+    """Its place among the user's turns; 0 until it has one."""
+
+    replaces: str | None = None
+    """The id under which the question was first asked, if this answer replaces an older one."""
+
+    forgotten: bool = False
+    """Whether it leaves no turn."""
+
+    edit: Edited | None = None
+    """The newest edit. The reply in the journal may be older than the edit."""
+
+    out_of_turn: bool = False
+    """Whether it is settled at once, so that no later reply names its reply."""
+
+    def begin(self) -> None:
+        """Starts the question: its turn has come."""
+        self.state = "calling" if self.ending is None else "settling"
+
+    def end(self, outcome: Outcome) -> None:
+        """Ends the question without an answer, and drops its edit."""
+        self.ending = Ending(outcome, self.ending.text if self.ending is not None else "")
+        self.state = "ended" if self.state in QUEUED else "settling"
+        self.forgotten = self.forgotten or outcome == "withdrawn"
+        self.edit = None
+
+    def change_text(self, edit: Edited) -> None:
+        """Asks the edited text instead. If the question has an ending, that comes first."""
+        if self.ending is None:
+            self.edit = edit
+            self.ask = self.ask.model_copy(update={"text": edit.text})
+            self.state, self.check_journal = "waiting", True
+        elif self.ending.outcome != "withdrawn":
+            self.edit = edit
+
+
+@dataclass(frozen=True, slots=True)
+class LatestReply:
+    """The question of a thread whose reply came last into the journal."""
+
+    prompt_id: str
+    answered_at: AwareDatetime
+
+
+class QuestionQueue:
+    """The pending questions of one user, in the order in which they take their turns."""
 
     def __init__(
         self,
         pending: Iterable[Pending] = (),
         *,
         settled: Iterable[str] = (),
-        latest: Mapping[str, Latest] | None = None,
+        latest: Mapping[str, LatestReply] | None = None,
         without_answer: Iterable[str] = (),
         next_order: int = 1,
     ) -> None:
         self._pending = list(pending)
-        # Dicts keep the order in which questions were settled, and find one at once.
+        # Dicts keep the order in which questions were settled, and are quick to search.
         self.settled = dict.fromkeys(settled)
         self.without_answer = dict.fromkeys(without_answer)
-        # By thread, the last question whose reply is in the journal; the newest thread is last.
+        # By thread, the newest thread last.
         self.latest = dict(latest or {})
         self.next_order = next_order
-        # By question, why it waits, as its last `Wait` said.
-        self._queued: dict[str, Queued] = {}
+        # By question, the reason in its last `Wait`.
+        self._announced: dict[str, Queued] = {}
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(self._pending)
 
     @property
     def is_full(self) -> bool:
-        """Whether one more question is one too many."""
-        return len(self._pending) >= WAITING_LIMIT
+        """Whether no further question can be taken."""
+        return len(self._pending) >= PENDING_LIMIT
 
     def find(self, prompt_id: str) -> Pending | None:
-        """The pending question of that id."""
+        """The pending question with this id."""
         for pending in self._pending:
             if pending.ask.id == prompt_id:
                 return pending
         return None
 
-    def newest_about(self, target: str, place: Place) -> Pending | None:
-        """The newest version of a question that is to be remembered, with its place in order."""
+    def find_newest(self, target: str, place: Place) -> Pending | None:
+        """The newest version of a question in this thread, by any of its ids, unless forgotten."""
         for pending in reversed(self._pending):
             is_meant = target in {pending.ask.id, pending.replaces} and not pending.forgotten
             if is_meant and same_thread(pending.ask.place, place):
-                self.put_in_order(pending)
                 return pending
         return None
 
     def add(self, new: Pending) -> None:
-        """Takes a question, sorted among those that wait by when it was said.
-
-        Platforms deliver out of order.
-        """
-        waiting = () if new.at_once else enumerate(self._pending)
-        later = (at for at, pending in waiting if self._is_later(pending, new))
+        """Adds a question, before any that wait and were sent later: platforms reorder events."""
+        waiting = () if new.out_of_turn else enumerate(self._pending)
+        later = (at for at, pending in waiting if _is_later(pending, new))
         self._pending.insert(next(later, len(self._pending)), new)
 
     def settle(self, pending: Pending, reply: Reply) -> None:
-        """The journal has this reply: its question is over."""
+        """Removes a question: the journal has this reply to it."""
         self._pending.remove(pending)
         self.settled[pending.ask.id] = None
         if reply.outcome in {"refused", "failed"} and not pending.forgotten:
             self.without_answer[pending.ask.id] = None
-        if not pending.at_once:
+        if not pending.out_of_turn:
             thread = thread_key(pending.ask.place)
             self.latest.pop(thread, None)
-            self.latest[thread] = Latest(reply.prompt_id, reply.answered_at)
+            self.latest[thread] = LatestReply(reply.prompt_id, reply.answered_at)
         _keep_newest(self.settled, SETTLED_LIMIT)
         _keep_newest(self.without_answer, WITHOUT_ANSWER_LIMIT)
         _keep_newest(self.latest, THREADS_LIMIT)
 
     def ready(self) -> Iterator[Pending]:
-        """What may be asked or settled now: one a thread, in order, and few model calls a user."""
-        waiting = [p for p in self._pending if not p.asked]
-        if not waiting:
+        """The questions whose turn has come: one per thread, and few model calls per user."""
+        queued = [p for p in self._pending if p.state in QUEUED]
+        if not queued:
             return
-        asked = [thread_key(p.ask.place) for p in self._pending if p.asked and not p.at_once]
-        calling, threads = len(asked), set(asked)
-        for pending in waiting:
+        threads = self._threads_in_progress()
+        in_progress, taken = len(threads), set(threads)
+        for pending in queued:
             thread = thread_key(pending.ask.place)
-            if thread in threads:
+            if thread in taken:
                 continue
-            threads.add(thread)  # also if it has to wait: nothing in its thread may pass it
-            if pending.ends is not None:
+            taken.add(thread)  # even if it must wait: no other question of its thread may pass it
+            if pending.ending is not None:
                 yield pending
-            elif calling < IN_FLIGHT_LIMIT:
-                calling += 1
+            elif in_progress < IN_PROGRESS_LIMIT:
+                in_progress += 1
                 yield pending
+
+    def begin(self, pending: Pending) -> str | None:
+        """Starts a question; returns the question whose reply comes before its own."""
+        pending.begin()
+        self._announced.pop(pending.ask.id, None)
+        self.put_in_order(pending)
+        return self._predecessor(pending)
+
+    def put_in_order(self, pending: Pending) -> None:
+        """Gives a question its place among the turns, if it has none."""
+        pending.order = pending.order or self.next_order
+        self.next_order = max(self.next_order, pending.order + 1)
 
     @property
     def may_wait(self) -> bool:
-        """Whether a question may have to wait. One alone is asked."""
+        """Whether any question may have to wait. A single one never does."""
         return len(self._pending) > 1
 
-    def waits(self) -> Iterator[Wait]:
-        """What has begun to wait since the last call, or waits for another reason now."""
-        threads = {thread_key(p.ask.place) for p in self._pending if p.asked and not p.at_once}
+    def announce_waits(self) -> Iterator[Wait]:
+        """Announces each question that has begun to wait, or now waits for another reason."""
+        threads = set(self._threads_in_progress())
         for pending in self._pending:
-            if pending.asked:
+            if pending.state not in QUEUED:
                 continue
             thread = thread_key(pending.ask.place)
-            why: Queued = "thread" if thread in threads else "share"
+            reason: Queued = "thread" if thread in threads else "limit"
             threads.add(thread)
-            told = self._queued.get(pending.ask.id)
-            has_room = told is not None or len(self._queued) < QUEUED_LIMIT
-            if pending.ends is None and told != why and has_room:
-                self._queued[pending.ask.id] = why
-                yield Wait(pending.ask, why, None if why == "thread" else self._after(pending))
+            announced = self._announced.get(pending.ask.id)
+            has_room = announced is not None or len(self._announced) < ANNOUNCED_LIMIT
+            if pending.ending is None and announced != reason and has_room:
+                self._announced[pending.ask.id] = reason
+                after = None if reason == "thread" else self._predecessor(pending)
+                yield Wait(pending.ask, reason, after)
 
-    def was_queued(self, pending: Pending) -> bool:
-        """Whether a `Wait` said that it waits, which is over now."""
-        return self._queued.pop(pending.ask.id, None) is not None
+    def take_back_wait(self, pending: Pending) -> bool:
+        """Forgets that the question's wait was announced; returns whether it was."""
+        return self._announced.pop(pending.ask.id, None) is not None
 
-    def begin(self, pending: Pending) -> str | None:
-        """Counts it as asked from now on; returns the question whose reply comes before its own."""
-        pending.asked = True
-        self._queued.pop(pending.ask.id, None)
-        self.put_in_order(pending)
-        return self._after(pending)
+    def _threads_in_progress(self) -> list[str]:
+        return [
+            thread_key(p.ask.place)
+            for p in self._pending
+            if p.state not in QUEUED and not p.out_of_turn
+        ]
 
-    def _after(self, pending: Pending) -> str | None:
-        if pending.at_once:
+    def _predecessor(self, pending: Pending) -> str | None:
+        if pending.out_of_turn:
             return None
         latest = self.latest.get(thread_key(pending.ask.place))
         if latest is None or pending.ask.said_at - latest.answered_at > NAMED_FOR:
             return None
         return latest.prompt_id
 
-    def put_in_order(self, pending: Pending) -> None:
-        """Gives it its place among the turns."""
-        pending.order = pending.order or self.next_order
-        self.next_order = max(self.next_order, pending.order + 1)
 
-    @staticmethod
-    def _is_later(waiting: Pending, new: Pending) -> bool:
-        return not waiting.asked and waiting.ask.said_at > new.ask.said_at
+def _is_later(queued: Pending, new: Pending) -> bool:
+    return queued.state in QUEUED and queued.ask.said_at > new.ask.said_at
 
 
 def thread_key(place: Place) -> str:
-    """The same for places that are the `same_thread`; a user has one platform."""
+    """A key that is equal for places in the `same_thread`. A user belongs to one platform."""
     return f"{place.channel}/{place.thread}"
 
 

@@ -1,8 +1,8 @@
-"""The recovery store's files: made all together or not at all. Bytewax reads and writes them.
+"""Makes the files of the recovery store, all or none of them. Bytewax reads and writes them.
 
-Bytewax syncs each of its transactions, so a power cut takes at most the last epoch. A store that is
-broken anyway is set aside whole: with some of its files replaced, conversations would be at one
-point of the stream and the place from which it is read at another. A store must never be deleted.
+Bytewax syncs each transaction, so a power cut costs at most the last epoch. A broken store is set
+aside as a whole: if only some files were replaced, conversations would not match the position from
+which the stream is read. A store must never be deleted.
 """
 
 import shutil
@@ -20,49 +20,48 @@ from shared import lifecycle, sqlite_errors
 from shared.private_file import make_folder, sync_folder
 
 PARTITIONS: Final = 4
-"""Files of the recovery store. Fixed at its creation; more processes than this share them."""
+"""Files of the recovery store, fixed when it is made. A cluster of more processes shares them."""
 
 CACHE_PAGES: Final = 128
-"""Of 4 KiB, in memory for each file. SQLite's own 2 MB went on filling for long, and gave no more
-answers: 5000 in flight, four runs each in turns."""
+"""Cached pages of 4 KiB per file. SQLite's default of 2 MB makes nothing faster."""
 
 TABLES: Final = frozenset({"parts", "exs", "fronts", "commits", "snaps"})
-"""Of Bytewax's own, in each file."""
+"""The tables that Bytewax makes in each file."""
 
-ROOM_BYTES: Final = 1 << 20
-"""Four empty files take 0.1 MB. On a full disk Bytewax panics, with some of them made."""
+NEEDED_BYTES: Final = 1 << 20
+"""Free space that is needed: on a full disk Bytewax panics after making some of the files. Four
+empty files take 0.1 MB."""
 
 
 class CannotMake(Exception):
-    """There is no recovery store, and none can be made."""
+    """The recovery store cannot be made."""
 
     def __init__(self, store: Path, why: object) -> None:
         super().__init__(
-            f"{store} cannot be made: {why}. Make room on the disk, and see that this user may "
-            "write there."
+            f"{store} cannot be made: {why}. Make room on the disk, and let this user write there."
         )
 
 
 class BrokenInCluster(Exception):
-    """A store is broken that processes of a cluster share: one of them must not replace it."""
+    """A store that processes of a cluster share is broken. One of them must not replace it."""
 
     def __init__(self, store: Path, why: str) -> None:
         super().__init__(
-            f"{store} is broken ({why}). Stop every process of the cluster, move the recovery "
-            "folders of all of them away and start again: the stream holds what they held, as far "
-            "back as it goes."
+            f"{store} is broken ({why}). Stop all processes of the cluster, move away the recovery "
+            "folder of each, and start again: the conversations are then read from the stream, as "
+            "far back as it goes."
         )
 
 
 def recovery_store(home: Path, *, alone: bool = True) -> Path:
     """The recovery store of a data folder, made on first use.
 
-    One that is broken is set aside, and an empty one made: the flow then reads the stream from its
-    beginning. `alone`: no other process uses the store, as it is in a cluster.
+    A broken store is set aside, and an empty one is made: the dataflow then reads the stream from
+    its beginning. `alone`: no other process of a cluster uses the store.
 
     Raises:
-        CannotMake: for example, the disk is full; nothing of it is left there.
-        BrokenInCluster: it is broken and not used alone.
+        CannotMake: for example, the disk is full. No files are left behind.
+        BrokenInCluster: it is broken, and other processes use it.
     """
     store = home / "dataflow" / "recovery"
     try:
@@ -78,7 +77,7 @@ def recovery_store(home: Path, *, alone: bool = True) -> Path:
 
 
 def set_aside(store: Path, why: str) -> None:
-    """Renames a broken store and says so. Its files may be open: whoever has them must end.
+    """Renames a broken store and reports it. A process that has its files open must then end.
 
     Raises:
         OSError: it cannot be renamed.
@@ -90,25 +89,25 @@ def set_aside(store: Path, why: str) -> None:
     sync_folder(store.parent)
     lifecycle.say(
         f"{store} is broken ({why}): set aside as {aside.name}. The conversations are read again "
-        "from the stream, as far back as it goes; what is older is no longer remembered."
+        "from the stream, as far back as it goes; older messages are no longer remembered."
     )
 
 
 def _fault(store: Path) -> str:
-    """What is wrong with the store; empty if nothing is known."""
+    """The fault of the store; empty if none was found."""
     for number in range(PARTITIONS):
         part = store / f"part-{number}.sqlite3"
         if why := sqlite_errors.fault(part, TABLES):
             return f"{part.name}: {why}"
     evicted = store / EVICTED_FILE
-    # It may hold a million conversations; a fault further in shows when one of them is read.
+    # It may hold a million conversations. Faults elsewhere in it show when one of them is read.
     why = sqlite_errors.fault(evicted, EVICTED_TABLES, whole=False) if evicted.exists() else ""
     return why and f"{evicted.name}: {why}"
 
 
 def _make(store: Path) -> None:
     make_folder(store.parent)
-    if shutil.disk_usage(store.parent).free < ROOM_BYTES:
+    if shutil.disk_usage(store.parent).free < NEEDED_BYTES:
         raise OSError("the disk is full")
     with TemporaryDirectory(dir=store.parent, prefix="recovery-") as folder:
         made = Path(folder)
@@ -118,9 +117,9 @@ def _make(store: Path) -> None:
                 # Deprecated, but the only cache-size setting that is stored in the file. Bytewax
                 # opens the file itself, so we cannot set it per connection.
                 connection.execute(f"PRAGMA default_cache_size = {CACHE_PAGES}")
-        for left_over in (*store.glob(f"{EVICTED_FILE}*"), *store.glob("*.sqlite3-*")):
-            # The stream is read again from its beginning: nothing of an earlier store may remain.
-            left_over.unlink()
+        for old in (*store.glob(f"{EVICTED_FILE}*"), *store.glob("*.sqlite3-*")):
+            # The stream is read again from its beginning, so no older state may remain.
+            old.unlink()
         sync_folder(made)
         made.rename(store)
         sync_folder(store.parent)

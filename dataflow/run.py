@@ -7,21 +7,24 @@ import asyncio
 import os
 import random
 import sqlite3
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, NoReturn
 
+from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from dataflow.answering import Answering
 from dataflow.conversations_flow import conversations_flow
-from dataflow.eviction.idle import Idle
+from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.io_thread import IoThread
-from dataflow.journal_capacity import JournalRoom
+from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.check import checked
 from dataflow.model.client import ModelClient
-from dataflow.model.endpoint import endpoint_of, fallback_of, window_of
+from dataflow.model.endpoint import Endpoint, endpoint_of, fallback_of, window_of
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.shutdown import block_signals, end_on_signal
 from shared import lifecycle, names, tuning
@@ -33,112 +36,152 @@ from shared.settings import Settings
 from shared.sqlite_errors import is_broken
 
 EPOCH: Final = timedelta(seconds=1)
-"""What a crash rewinds at most. Measured: a second leaves the median latency unchanged."""
+"""A crash rewinds at most this much. A second leaves the median latency unchanged."""
 
 DRAIN_S: Final = 20.0
-"""For answers under way at a stop. Questions that take longer are asked again after the start."""
+"""Time for answers in progress at a stop. Unfinished questions are asked again after the start."""
 
 NEEDS: Final = names.stream_info(names.PROMPTS)
-"""What the flow asks JetStream first."""
+"""The first request to JetStream, which shows whether it is allowed."""
 
 
-def _hosts(addresses: list[str]) -> set[str]:
-    """The machines of a cluster. Its processes share what rests only where that is one."""
-    return {address.rsplit(":", 1)[0] for address in addresses}
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """The parts of a process that has started."""
+
+    lock: int
+    store: Path
+    io: IoThread
+    bus: Bus
+    model: ModelClient
+    evicted: EvictedStore
+    flow: Dataflow
+
+    def close(self) -> None:
+        """Closes the parts after the dataflow has ended."""
+        self.io.call(self.evicted.close())
+        self.io.call(self.model.close())
+        self.io.call(self.bus.close())
+        os.close(self.lock)
 
 
 def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     """Runs until it is told to stop; returns the exit code.
 
-    Answers under way then have `drain_s` seconds.
+    Answers in progress then have `drain_s` seconds.
     """
-    addresses = settings.cluster.split(";") if settings.cluster else []
     block_signals()
     try:
-        lock = locked(
-            settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
-        )
-        store = recovery_store(settings.home, alone=not addresses)
-    except (AlreadyRunning, CannotMake, BrokenInCluster) as error:
+        process = _start(settings, drain_s)
+    except (AlreadyRunning, CannotMake, BrokenInCluster, Refused, CannotListen) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
+    addresses = _addresses(settings)
+    cli_main(  # type: ignore[no-untyped-call]
+        process.flow,
+        process_id=settings.process_id if addresses else None,
+        addresses=addresses or None,
+        epoch_interval=EPOCH,
+        recovery_config=RecoveryConfig(str(process.store)),  # type: ignore[no-untyped-call]
+    )
+    process.close()
+    return 0
 
+
+def _start(settings: Settings, drain_s: float) -> _Process:
+    """Starts everything except the workers.
+
+    Raises:
+        AlreadyRunning, CannotMake, BrokenInCluster, Refused, CannotListen: it cannot start.
+    """
+    alone = not _addresses(settings)
+    lock = locked(
+        settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
+    )
+    store = recovery_store(settings.home, alone=alone)
+    evicted = _evicted_store(store, alone=alone)
     tuning.take_turns_often()
+    io = IoThread(settings.home, clustered=not alone)
+    # `answering` exists before the workers take steps, and nothing is drained before that.
+    end_on_signal(io, lambda: io.call(answering.stop(drain_s), timeout_s=None), drain_s=drain_s)
 
-    def unusable(error: sqlite3.Error) -> NoReturn:
-        if is_broken(error) and not addresses:
-            set_aside(store, f"{FILE}: {error}")
-            os._exit(CLOSED_EXIT_CODE)  # started again, it reads everything from the stream
-        lifecycle.say(
-            f"{store / FILE} cannot be used: {error}. Make room on the disk or restore the "
-            "file; moved away, the conversations that rested in it are forgotten."
-        )
-        # As after a crash, which loses nothing: through Bytewax it would be pages of traceback.
-        os._exit(lifecycle.CANNOT_START)
-
-    try:
-        evicted = EvictedStore(store, unusable)
-    except sqlite3.Error as error:
-        unusable(error)
-
-    io = IoThread(settings.home, clustered=bool(addresses))
-
-    def drain() -> None:
-        io.call(answering.stop(drain_s), timeout_s=None)
-
-    end_on_signal(io, drain, drain_s=drain_s)
     fixed = None if settings.demo_model else endpoint_of(settings)
     fallback = fallback_of(settings)
     checking = asyncio.run_coroutine_threadsafe(checked(fixed, fallback), io.loop)
-    try:
-        bus = io.call(
-            Bus.connect(settings.bus_url, name="dataflow", wait_s=None, needs=NEEDS), timeout_s=None
-        )
-    except Refused as error:
-        lifecycle.say(str(error))
-        return lifecycle.CANNOT_START
+    connecting = Bus.connect(settings.bus_url, name="dataflow", wait_s=None, needs=NEEDS)
+    bus = io.call(connecting, timeout_s=None)
     found = checking.result()
     window = window_of(settings, reported_tokens=found.context_tokens)
-    model = ModelClient(
+    model = _model_client(settings, fixed, fallback, answer_tokens=window.answer_tokens)
+    capacity = JournalCapacity(bus)
+    io.spawn(capacity.watch())
+    answering = Answering(bus, model, capacity)
+    idle = IdleConversations(_evict_after_s(settings))
+    flow = conversations_flow(io, bus, answering, window=window, evicted=evicted, idle=idle)
+
+    _serve_status(settings, io, bus)
+    for line in found.complaints:
+        lifecycle.say(line)
+    lifecycle.ready(f"{found.models}; NATS at {bus.server}; data in {settings.home}")
+    return _Process(lock, store, io, bus, model, evicted, flow)
+
+
+def _addresses(settings: Settings) -> list[str]:
+    """The addresses of the processes in a cluster; empty if this process is alone."""
+    return settings.cluster.split(";") if settings.cluster else []
+
+
+def _evict_after_s(settings: Settings) -> float | None:
+    """When idle conversations are evicted; None: never, since other machines lack the file."""
+    hosts = {address.rsplit(":", 1)[0] for address in _addresses(settings)}
+    return settings.evict_after_s if len(hosts) <= 1 else None
+
+
+def _evicted_store(store: Path, *, alone: bool) -> EvictedStore:
+    """The file of evicted conversations. If it cannot be used, now or later, the process ends."""
+
+    def on_unusable(error: sqlite3.Error) -> NoReturn:
+        if is_broken(error) and alone:
+            set_aside(store, f"{FILE}: {error}")
+            os._exit(CLOSED_EXIT_CODE)  # started again, it reads everything from the stream
+        lifecycle.say(
+            f"{store / FILE} cannot be used: {error}. Make room on the disk or restore the file. "
+            "If you move it away, the conversations in it are forgotten."
+        )
+        # This is safe like any crash. An exception would pass through Bytewax, as pages of
+        # traceback.
+        os._exit(lifecycle.CANNOT_START)
+
+    try:
+        return EvictedStore(store, on_unusable)
+    except sqlite3.Error as error:
+        on_unusable(error)
+
+
+def _model_client(
+    settings: Settings, fixed: Endpoint | None, fallback: Endpoint | None, *, answer_tokens: int
+) -> ModelClient:
+    """The client of the model; `fixed` is None for the demo model, whose address can change."""
+    return ModelClient(
         lambda: fixed or endpoint_of(settings),
-        answer_tokens=window.answer_tokens,
+        answer_tokens=answer_tokens,
         give_up_after_s=settings.model_give_up_s,
         silence_s=settings.model_silence_s,
         rng=random.Random(),  # noqa: S311  (jitter, not a secret)
         fallback=fallback,
     )
-    room = JournalRoom(bus)
-    io.spawn(room.watch())
-    answering = Answering(bus, model, room)
-    idle = Idle(settings.rest_after_s if len(_hosts(addresses)) <= 1 else None)
-    flow = conversations_flow(io, bus, answering, window=window, at_rest=evicted, idle=idle)
 
-    if settings.http_port is not None:
-        try:
-            io.call(
-                serve_status(
-                    settings.http_host,
-                    settings.http_port,
-                    ready=lambda: (
-                        bus.connected, "ok" if bus.connected else "NATS does not answer"
-                    ),
-                )
-            )  # fmt: skip
-        except CannotListen as error:
-            lifecycle.say(str(error))
-            return lifecycle.CANNOT_START
-    for line in found.complaints:
-        lifecycle.say(line)
-    lifecycle.ready(f"{found.models}; NATS at {bus.server}; data in {settings.home}")
-    cli_main(  # type: ignore[no-untyped-call]
-        flow,
-        process_id=settings.process_id if addresses else None,
-        addresses=addresses or None,
-        epoch_interval=EPOCH,
-        recovery_config=RecoveryConfig(str(store)),  # type: ignore[no-untyped-call]
-    )
-    io.call(evicted.close())
-    io.call(model.close())
-    io.call(bus.close())
-    os.close(lock)
-    return 0
+
+def _serve_status(settings: Settings, io: IoThread, bus: Bus) -> None:
+    """Serves the status page, if a port is set.
+
+    Raises:
+        CannotListen: the port is taken, or not allowed.
+    """
+    if settings.http_port is None:
+        return
+
+    def ready() -> tuple[bool, str]:
+        return bus.connected, "ok" if bus.connected else "NATS does not answer"
+
+    io.call(serve_status(settings.http_host, settings.http_port, ready=ready))

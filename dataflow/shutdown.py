@@ -1,7 +1,7 @@
-"""The end of a dataflow process after a signal: in good order if it can be, and always in time.
+"""Ends a dataflow process after a signal: in good order if possible, and always in time.
 
-It must never lose a question. Whatever is cut off is pending in the recovery store, or not yet read
-from the stream, so it is asked after the next start, as after a crash.
+It must never lose a question. Unfinished questions are pending in the recovery store, or not yet
+read from the stream, so they are asked after the next start, as after a crash.
 """
 
 import os
@@ -16,24 +16,24 @@ from shared import lifecycle
 from shared.log import logger
 
 END_S: Final = 3.0
-"""For the flow to write its state after the answers under way have ended. The process is gone
-before its supervisor loses patience (`DATAFLOW_STOP_S` in `ops/up.py`)."""
+"""Time to write the state after the last answer. The process must end before its supervisor kills
+it (`DATAFLOW_STOP_S` in `ops/up.py`)."""
 
 
 def block_signals() -> None:
-    """Keeps the signals for `end_on_signal`. Call before any other thread starts.
+    """Blocks the signals, for `end_on_signal`. Call before any other thread starts.
 
-    Bytewax's own handling would end the process at once, and a handler in the main thread waits
+    Bytewax's own handler would end the process at once, and a handler in the main thread would wait
     until that thread runs Python again.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, lifecycle.stop_signals())
 
 
 def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) -> None:
-    """Ends the process after a signal, at the latest `drain_s + END_S` seconds later.
+    """Ends the process at most `drain_s + END_S` seconds after a signal.
 
-    `drain` waits for what is under way, at most `drain_s` seconds. It is called in a thread of its
-    own once the workers take steps; before that there is nothing to wait for. A second signal ends
+    `drain` waits at most `drain_s` seconds for answers in progress. It runs in its own thread, and
+    only if the workers take steps, since nothing is in progress before that. A second signal ends
     the process at once, unless it comes within `lifecycle.SAME_STOP_S`.
     """
     signals = lifecycle.stop_signals()
@@ -55,13 +55,15 @@ def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) ->
     def drained() -> None:
         drain()
         if io.disk_full:
-            _end_now("the disk is full")  # the flow would write its state, and fail
+            _end_now("the disk is full")  # the dataflow would fail to write its state
         io.stop()
 
     threading.Thread(target=wait, daemon=True, name="signals").start()
 
 
 def _end_now(why: str) -> NoReturn:
-    logger().warning("ending at once: what is unanswered is asked after the next start", why=why)
-    # In every thread, whatever each waits for. The recovery store takes it like a crash.
+    logger().warning(
+        "ending at once: unanswered questions are asked again after the next start", why=why
+    )
+    # Ends all threads, whatever they wait for. For the recovery store this is a crash.
     os._exit(0)

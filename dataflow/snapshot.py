@@ -1,33 +1,31 @@
-"""A conversation at rest: what the recovery store holds of a user.
+"""A conversation as it is stored: the JSON of the recovery store and of evicted conversations.
 
-Pure. A store outlives upgrades: a new field needs a default, and `tests/unit/snapshots` pins each
-version.
+Pure. A store outlives upgrades and downgrades. Field names are the keys of the JSON, so none may be
+renamed or removed, and a new one needs a default. `tests/unit/snapshots` pins each version.
 """
 
 import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import TypeAdapter
 
+from dataflow.question_queue import Ending, LatestReply, Pending
+from dataflow.thread_starts import ThreadStart
 from dataflow.turns import Turn
 from shared.messages import Ask, Edited, Outcome
 
 
-@dataclass(slots=True)
-class Pending:
-    """A question without a reply, as its conversation takes it further. `order`: 0 until asked.
+@dataclass(slots=True)  # not frozen, which would make each of them slower
+class StoredQuestion:
+    """A pending question without its state: a restart puts every question back into its queue.
 
-    `replaces` is the question, as asked first, whose answer this one takes the place of;
-    `forgotten` leaves no turn. `ends` is the outcome of one that the model is not to be asked, or
-    not any more, and `words` its text: without them a crash would turn it into an answer. `edit` is
-    the newest one, which its reply may have come before. `at_once`: it is settled out of turn, so
-    that no later reply waits for it.
+    `ends` and `words` are the outcome and the text of its ending. `replayed` is read by older
+    versions only: after a restart the journal is always checked. `at_once` means `out_of_turn`.
     """
 
     ask: Ask
     replayed: bool
-    asked: bool = False
     order: int = 0
     replaces: str | None = None
     forgotten: bool = False
@@ -36,57 +34,72 @@ class Pending:
     edit: Edited | None = None
     at_once: bool = False
 
+    @classmethod
+    def of(cls, pending: Pending) -> "StoredQuestion":
+        """The stored form of a pending question."""
+        ending = pending.ending
+        return cls(
+            pending.ask,
+            pending.check_journal,
+            pending.order,
+            pending.replaces,
+            pending.forgotten,
+            None if ending is None else ending.outcome,
+            "" if ending is None else ending.text,
+            pending.edit,
+            pending.out_of_turn,
+        )
 
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """The last question of a thread whose reply is in the journal."""
-
-    prompt_id: str
-    answered_at: AwareDatetime
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Where the requests of a thread begin: at the turn of the order `first`."""
-
-    first: int
+    def restored(self) -> Pending:
+        """The pending question after a restart: a call that was in progress is made again."""
+        ending = None if self.ends is None else Ending(self.ends, self.words)
+        return Pending(
+            self.ask,
+            check_journal=True,
+            state="waiting" if ending is None else "ended",
+            ending=ending,
+            order=self.order,
+            replaces=self.replaces,
+            forgotten=self.forgotten,
+            edit=self.edit,
+            out_of_turn=self.at_once,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """A conversation at rest: what a snapshot holds. New fields need a default.
+class Snapshot:
+    """A whole conversation, in the order in which it is written: `quiet_user` reads its beginning.
 
-    The order is that in which they are written: `quiet_user` reads the first two. `latest` holds by
-    thread the last question whose reply is in the journal, and `cuts` where its requests begin if
-    that is not its first turn. `unanswered` are the ids of questions that ended without an answer.
+    `settled` are ids of questions that have their reply, and `unanswered` those of them that ended
+    without an answer. `latest` and `cuts` hold the latest reply and the start by thread.
     """
 
     user: str = ""
-    pending: tuple[Pending, ...]
+    pending: tuple[StoredQuestion, ...]
     turns: tuple[Turn, ...]
     settled: tuple[str, ...]
     next_order: int
     ratio: float
-    latest: dict[str, Latest] = field(default_factory=dict)
+    latest: dict[str, LatestReply] = field(default_factory=dict)
     unanswered: tuple[str, ...] = ()
-    cuts: dict[str, Cut] = field(default_factory=dict)
+    cuts: dict[str, ThreadStart] = field(default_factory=dict)
     v: int = 2
-    """Snapshots that leave out what has its default do not say it; those before them say 1."""
+    """Written only by version 1, whose snapshots include default values."""
 
     def dump(self) -> bytes:
-        """The snapshot as JSON. What has its default is left out: most turns are only words."""
-        return SAVED.dump_json(self, exclude_defaults=True)
+        """The JSON without default values: most turns consist of texts only."""
+        return SNAPSHOT.dump_json(self, exclude_defaults=True)
 
 
-SAVED: Final = TypeAdapter(Saved)
+SNAPSHOT: Final = TypeAdapter(Snapshot)
 
 _QUIET: Final = re.compile(rb'\{"user":"([^"\\]+)","pending":\[\],')
 
 
 def quiet_user(snapshot: bytes) -> str | None:
-    """Whose conversation it is, if it begins with the user and says that nothing is pending.
+    """The user of a conversation in which nothing is pending; None if that is not certain.
 
-    So a restart need not read all that 100,000 people ever said before it answers the first.
+    It lets a restart answer the first person before it has read the conversations of all others.
     """
     found = _QUIET.match(snapshot)
     return found and found[1].decode()

@@ -1,39 +1,49 @@
-"""How many tokens a text takes, and what fits into a model's context window.
+"""How many tokens a text takes, and how much fits into a model's context window.
 
-Pure: no tokenizer's tables are loaded, since they would need a network. The estimate is corrected
-by the usage that replies report.
+Pure. It loads no tokenizer, which would have to be downloaded: the estimate is corrected by the
+usage that replies report.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 CHARS_PER_TOKEN: Final = 4
 """English text in common tokenizers; a character outside ASCII counts as a token of its own."""
 
 FIRST_RATIO: Final = 1.3
-"""Margin on the estimate before any usage was reported."""
+"""The ratio of counted to estimated tokens before any usage was reported: a margin."""
 
 RATIO_BOUNDS: Final = (0.5, 4.0)
-"""A reported usage outside these bounds is a provider's mistake, not a fact about the text."""
+"""A reported usage outside these bounds is taken for a provider's mistake."""
 
 RATIO_WEIGHT: Final = 0.3
-"""How far one report moves the ratio."""
+"""How far one report moves the ratio towards its own."""
 
 MESSAGE_OVERHEAD_TOKENS: Final = 8
 """Role and separators of one chat message in common templates."""
 
 IMAGE_TOKENS: Final = 800
-"""A picture in a request: between the 85 and the 1,500 that vision models document."""
+"""An image in a request: vision models document between 85 and 1,500."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A model's context window, and the default persona."""
+
+    context_tokens: int
+    answer_tokens: int
+    system_prompt: str
 
 
 def estimated_tokens(text: str) -> int:
-    """Tokens of a text, before correction by the ratio."""
+    """The tokens of a text, not corrected by the ratio."""
     ascii_chars = len(text) if text.isascii() else sum(c.isascii() for c in text)
     return math.ceil(ascii_chars / CHARS_PER_TOKEN + len(text) - ascii_chars)
 
 
 def message_tokens(text: str) -> int:
-    """The same for a whole chat message."""
+    """The estimated tokens of a chat message with this text."""
     return estimated_tokens(text) + MESSAGE_OVERHEAD_TOKENS
 
 
@@ -47,7 +57,7 @@ def corrected_ratio(ratio: float, *, estimated: int, counted: int) -> float:
 
 
 def newest_that_fit(costs: list[int], room: int) -> int:
-    """How many of the newest (last) costs fit into `room` together, without leaving one out."""
+    """How many of the newest (last) costs fit into `room` together, without a gap."""
     fitting = 0
     for cost in reversed(costs):
         room -= cost
@@ -58,9 +68,9 @@ def newest_that_fit(costs: list[int], room: int) -> int:
 
 
 def newest_in_steps(costs: list[int], room: int, step: int) -> int:
-    """The same, but the first one that is kept changes only once per `step` tokens.
+    """Like `newest_that_fit`, but the first one that is kept changes only once per `step` tokens.
 
-    So a text that begins with it keeps its beginning while more is added at its end.
+    So a text made from them keeps its beginning while it grows at its end.
     """
     over = sum(costs) - room
     if over <= 0:

@@ -25,7 +25,7 @@ def request_tokens(messages: tuple[ChatMessage, ...]) -> int:
 def shortened(messages: tuple[ChatMessage, ...], room_tokens: int) -> tuple[ChatMessage, ...]:
     """The request without its oldest turns, if it takes more than `room_tokens`.
 
-    A question and its answer go together. What is kept can still be larger than the room.
+    A question and its answer are dropped together. The result can still be larger than the room.
     """
     excess = request_tokens(messages) - room_tokens
     if excess <= 0:
@@ -44,7 +44,7 @@ def shortened(messages: tuple[ChatMessage, ...], room_tokens: int) -> tuple[Chat
 
 
 def _first_turn(messages: tuple[ChatMessage, ...]) -> int:
-    """Where the turns begin: after the system message and the summary pair."""
+    """The index of the first turn, after the system message and the summary pair."""
     at = 1 if messages and messages[0]["role"] == "system" else 0
     summary = messages[at]["content"] if at + 2 < len(messages) else None
     if isinstance(summary, str) and summary.startswith(SUMMARY_MARK):

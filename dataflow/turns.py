@@ -1,7 +1,7 @@
-"""What is remembered of one user: questions with their answers, in the order of asking.
+"""A user's turns: questions with their answers, in the order in which they were asked.
 
-Pure. It must never grow without limit, whatever is said, and never let go of one turn at a time:
-each loss changes the beginning of later requests, which then cannot come from the model's cache.
+Pure. They must never grow without limit, and never be forgotten one at a time: each loss changes
+the beginning of later requests, which then cannot come from the endpoint's cache.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,35 +15,36 @@ from shared.messages import Ask, Attachment, Place, Quote
 
 TURNS_LIMIT: Final = 200
 TOKENS_LIMIT: Final = 50_000
-"""What is remembered of one user: about 200 kB, beyond which a summary serves better."""
+"""About 200 kB per user, beyond which a summary would serve better."""
 
 KEPT_SHARE: Final = 0.75
-"""Of both limits, when one is exceeded: old turns are forgotten in steps."""
+"""If a limit is exceeded, old turns are forgotten until this part of both limits is left."""
 
 UNANSWERED_LIMIT: Final = 20
 UNANSWERED_TOKENS_LIMIT: Final = 10_000
-"""Failed and refused questions, which can be asked again. More of them, as in an outage of the
-model, must not push out what was answered."""
+"""Limits for failed and refused questions, which are kept to be asked again. An outage of the model
+must not fill the memory with them."""
 
 SHARED_WITH_TURNS: Final = 3
-"""A person rarely speaks in more threads at the same time."""
+"""A new turn shares its place with one of this many turns before it: people rarely use more threads
+at the same time."""
 
 KEPT_FILE_CHARS: Final = 2_000
 KEPT_QUOTES_CHARS: Final = 8_000
-"""Of one question, for asking it again, if later requests do not show its files and quotes."""
+"""Limits for one question whose files and quotes are kept only for asking it again."""
 
 SPARE_CHARS_LIMIT: Final = 40_000
-"""All that is kept of one user for asking again alone."""
+"""Limit for everything of one user that is kept only for asking again."""
 
 
-# By identity: each snapshot asks for each turn whether it has `NO_CONTEXT`.
+# Compared by identity, because each snapshot compares the context of each turn with `NO_CONTEXT`.
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What the model was shown with a question, so that later requests can show it again.
+    """The context that a question was sent with, so that later requests can repeat it.
 
-    `told` are the orders of the turns from elsewhere in its background, and `left_out` the newest
-    order that had no room in it. `quotes` are the others' messages that were new with it.
-    `in_full`: these and the texts of its files are small enough to stay in later requests.
+    `told` are the orders of the turns in its background, and `left_out` is the newest order for
+    which the background had no room. `quotes` are other people's messages that were new with it.
+    `in_full`: quotes and texts of files are small enough to stay in later requests.
     """
 
     told: tuple[int, ...] = ()
@@ -59,10 +60,10 @@ NO_CONTEXT: Final = Context()
 class Turn:
     """One question and its answer, as the person saw them. `order` sorts a user's turns.
 
-    An empty `answer` is a failure: the question can be asked again, and the model is never shown
-    it. `tokens` is the estimate for both, made once: a request weighs every turn it might hold.
-    `first` is the id of the question as it was asked first, if this answer is a newer one.
-    `files`, `persona` and `model` are those of the question, for asking it again.
+    An empty `answer` is a failure: the question can be asked again, but is not part of requests.
+    `tokens` is the estimate for both, made only once. `first` is the id under which the question
+    was first asked, if this is a newer answer. `files`, `persona` and `model` are kept for asking
+    again.
     """
 
     prompt_id: str
@@ -79,25 +80,25 @@ class Turn:
 
     @property
     def asked(self) -> str:
-        """The question as a later request of its thread shows it, without its background."""
+        """The question as later requests of its thread contain it, without its background."""
         context = self.context
         return asked_with(self.question, self.files, context.quotes, in_full=context.in_full)
 
     @property
-    def asked_elsewhere(self) -> str:
-        """The question as other threads hear of it: others' messages never leave their thread."""
+    def question_elsewhere(self) -> str:
+        """The question in the backgrounds of other threads: quotes never leave their thread."""
         return asked_with(self.question, self.files, in_full=False)
 
     @property
     def tokens_elsewhere(self) -> int:
-        """The estimate for what other threads hear."""
+        """The estimate for this turn in a background."""
         if not self.context.in_full:
             return self.tokens
-        return message_tokens(self.asked_elsewhere) + message_tokens(self.answer)
+        return message_tokens(self.question_elsewhere) + message_tokens(self.answer)
 
     @property
     def spare_chars(self) -> int:
-        """What is kept for asking the question again, and not shown in later requests."""
+        """Characters that are kept only for asking the question again."""
         chars = len(self.persona) if self.persona else 0
         if self.context.in_full or not (self.files or self.context.quotes):
             return chars
@@ -105,7 +106,7 @@ class Turn:
         return chars + sum(len(quote.text) for quote in self.context.quotes)
 
     def is_about(self, prompt_id: str) -> bool:
-        """Whether this is the answer to that question, by whichever of its ids."""
+        """Whether this is the answer to that question, by any of its ids."""
         return prompt_id in {self.prompt_id, self.first}
 
 
@@ -119,7 +120,7 @@ def turn_of(
     first: str | None = None,
     context: Context = NO_CONTEXT,
 ) -> Turn:
-    """A turn, weighed. `question` is the text that was answered."""
+    """A turn with its estimated tokens. `question` is the text that was answered."""
     files = ask.attachments
     if not context.in_full:
         files = tuple(map(_kept_file, files))
@@ -143,7 +144,7 @@ def turn_of(
 
 
 def _kept_file(file: Attachment) -> Attachment:
-    """A file as a turn keeps it for asking again: of a text that is too long, the name alone."""
+    """A file as it is kept for asking again: by its name alone if its text is too long."""
     if file.text is None or len(file.text) <= KEPT_FILE_CHARS:
         return file
     return file.model_copy(update={"text": None})
@@ -157,14 +158,14 @@ def _newest_chars(quotes: tuple[Quote, ...], limit_chars: int) -> tuple[Quote, .
 
 
 def _by_name(turn: Turn) -> Turn:
-    """The turn without others' messages, and with at most short files, for asking it again."""
+    """The turn without quotes and long files."""
     context = replace(turn.context, quotes=(), in_full=False)
     turn = replace(turn, files=tuple(map(_kept_file, turn.files)), context=context)
     return replace(turn, tokens=message_tokens(turn.asked) + message_tokens(turn.answer))
 
 
 def _without_spare(turn: Turn) -> Turn:
-    """The turn as later requests show it, and nothing else. So it weighs the same."""
+    """The turn without any data that is kept only for asking again. Its tokens stay the same."""
     turn = replace(turn, persona=None)
     if turn.context.in_full:
         return turn
@@ -173,7 +174,7 @@ def _without_spare(turn: Turn) -> Turn:
 
 
 class Turns:
-    """A user's turns, of which old ones are gone. Iterates in their order."""
+    """The turns that are remembered. Iterates over them in their order."""
 
     def __init__(self, turns: Iterable[Turn] = ()) -> None:
         self._turns: list[Turn] = []
@@ -184,7 +185,7 @@ class Turns:
         return iter(self._turns)
 
     def add(self, turn: Turn) -> None:
-        """Remembers a turn, in place of an older answer to the same question."""
+        """Adds a turn, which replaces an older answer to the same question."""
         first = turn.first
         if first is not None:
             self.drop(lambda old: old.is_about(first))
@@ -193,17 +194,17 @@ class Turns:
             at -= 1
         self._turns.insert(at, turn)
         if not turn.answer:
-            self._bound_unanswered()
+            self._limit_unanswered()
         if turn.spare_chars:
-            self._bound_spare()
+            self._limit_spare()
         tokens = sum(turn.tokens for turn in self._turns)
         if len(self._turns) > TURNS_LIMIT or tokens > TOKENS_LIMIT:
             self._forget_oldest(tokens)
 
     def shared(self, place: Place) -> Place:
-        """The place of one of the last turns if it is the same one: for the next turn.
+        """The equal place of a recent turn if there is one, so that turns share one object.
 
-        A place takes more room than a short question with its answer.
+        A place takes more memory than a short question with its answer.
         """
         for turn in reversed(self._turns[-SHARED_WITH_TURNS:]):
             if turn.place is place or turn.place == place:
@@ -211,7 +212,7 @@ class Turns:
         return place
 
     def about(self, prompt_id: str, here: Place) -> Turn | None:
-        """The turn of a question, by any of its ids, if its words may be used here."""
+        """The turn of a question, by any of its ids, if it may be used here."""
         for turn in self._turns:
             if turn.is_about(prompt_id):
                 is_here = same_thread(turn.place, here) or may_recall(turn.place, here)
@@ -219,28 +220,25 @@ class Turns:
         return None
 
     def before(self, order: int) -> list[Turn]:
-        """The turns up to a question's place among them."""
+        """The turns before this order."""
         at = len(self._turns)
         while at and self._turns[at - 1].order >= order:
             at -= 1
         return self._turns[:at]
 
     def drop(self, chosen: Callable[[Turn], bool]) -> None:
-        """Forgets turns."""
+        """Drops turns."""
         self._turns = [turn for turn in self._turns if not chosen(turn)]
 
-    def cut(self, place: Place, first: int) -> None:
-        """Requests of this thread begin at the order `first` from now on.
-
-        What others said with the turns before it is forgotten.
-        """
+    def forget_data_before(self, order: int, place: Place) -> None:
+        """Drops quotes and long files of this thread before an order: no request needs them."""
         for at, turn in enumerate(self._turns):
-            if turn.order >= first:
+            if turn.order >= order:
                 break
             has_data = turn.context.in_full or turn.context.quotes
             if has_data and same_thread(turn.place, place):
                 self._turns[at] = _by_name(turn)
-        self._bound_spare()
+        self._limit_spare()
 
     def _forget_oldest(self, tokens: int) -> None:
         at, last = 0, len(self._turns) - 1
@@ -251,8 +249,8 @@ class Turns:
             at += 1
         del self._turns[:at]
 
-    def _bound_unanswered(self) -> None:
-        """The newest one stays, however long it is."""
+    def _limit_unanswered(self) -> None:
+        """Drops old questions without an answer. The newest stays, however long it is."""
         unanswered = [turn for turn in self._turns if not turn.answer]
         count, tokens = 0, 0
         for turn in reversed(unanswered):
@@ -264,7 +262,7 @@ class Turns:
         if gone:
             self.drop(lambda turn: turn.order in gone)
 
-    def _bound_spare(self) -> None:
+    def _limit_spare(self) -> None:
         left = SPARE_CHARS_LIMIT
         for at in range(len(self._turns) - 1, -1, -1):
             turn = self._turns[at]

@@ -5,7 +5,7 @@ Requests only the endpoints' lists of models, which is free, and never prints a 
 
 from typing import Final
 
-from dataflow.model.check import FALLBACK, FIRST, Named, check
+from dataflow.model.check import FALLBACK, FIRST, SettingNames, check
 from dataflow.model.endpoint import Endpoint, endpoint_of, fallback_of
 from dataflow.model.endpoint_name import REAL
 from ops.finding import CheckContext, Finding
@@ -32,9 +32,9 @@ async def model(context: CheckContext) -> list[Finding]:
     return findings
 
 
-async def _endpoint(endpoint: Endpoint, named: Named) -> Finding:
-    subject = "model" if named is FIRST else "fallback"
-    found = await check(endpoint, named, within_s=MODEL_TIMEOUT_S)
+async def _endpoint(endpoint: Endpoint, setting: SettingNames) -> Finding:
+    subject = "model" if setting is FIRST else "fallback"
+    found = await check(endpoint, setting, within_s=MODEL_TIMEOUT_S)
     if not found.fault:
         return Finding("ok", subject, f"{endpoint.address} answers and has {endpoint.model}")
     return Finding("fail", subject, found.fault, found.remedy)

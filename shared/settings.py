@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from shared import folders
 from shared.nats_address import BadAddress, address_of
 from shared.private_file import private_text
-from shared.setting_kinds import AnyCase, FromEnvironment, Host, ModelAddress, Secret
+from shared.setting_kinds import AnyCase, FromEnvironment, Host, ModelAddress, Secret, renamed
 
 DEFAULT_NATS_PORT: Final = 4222
 
@@ -129,13 +129,14 @@ class Settings(FromEnvironment):
         allow_inf_nan=False,
         description="Seconds a model may say nothing before the call counts as stalled.",
     )
-    rest_after_s: float = Field(
+    evict_after_s: float = Field(
         600.0,
-        alias="THREADWAX_REST_AFTER_S",
+        alias="THREADWAX_EVICT_AFTER_S",
+        validation_alias=renamed("THREADWAX_REST_AFTER_S", "THREADWAX_EVICT_AFTER_S"),
         ge=2,
         allow_inf_nan=False,
-        description="Seconds without a word after which a conversation leaves memory for the disk; "
-        "it comes back with the next word. Not in a cluster over several machines.",
+        description="Seconds after which an idle conversation is moved from memory to the disk; "
+        "the next message brings it back. Not used in a cluster of several machines.",
     )
 
     chat_history: int = Field(

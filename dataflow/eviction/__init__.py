@@ -1,1 +1,1 @@
-"""Conversations of users who are away: written to the disk, and dropped from memory."""
+"""Eviction: idle conversations are written to the disk and dropped from memory."""

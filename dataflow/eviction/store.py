@@ -1,7 +1,7 @@
-"""Conversations at rest: those that nobody touched for a while, on disk and out of memory.
+"""The file of evicted conversations: idle ones, which are on the disk and out of memory.
 
-The file lies in the folder of the recovery store and never without it: a conversation is in the
-one, in the other, or in both, and then the recovery store's is the newer.
+The file belongs to the recovery store in whose folder it is. A conversation is in one of them or in
+both. If it is in both, the recovery store has the newer version.
 """
 
 import asyncio
@@ -11,43 +11,47 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
-from dataflow.effects import Keep, Kept
+from dataflow.effects import Evict, Evicted
 from shared.log import logger
 from shared.private_file import make_folder
 from shared.sqlite_errors import is_broken
 
 TABLES: Final = frozenset({"conversations"})
 FILE: Final = "at_rest.db"
-"""Not `.sqlite3`: Bytewax takes each file of that name for one of its own."""
+"""Does not end in `.sqlite3`, because Bytewax takes all such files for its own."""
 
-ASIDE: Final = "unreadable"
+UNREADABLE_FOLDER: Final = "unreadable"
 """The folder for stored conversations that this version cannot read."""
 
 BUSY_S: Final = 30.0
 """Processes of a cluster on one machine write one after the other."""
 
 CACHE_KIB: Final = 256
-"""Of each of the two connections: a conversation is read once, when its user comes back. 2 MB were
-no quicker with 200,000 of them."""
+"""Per connection. Each conversation is read only once, so a larger cache makes nothing quicker."""
 
-Unusable = Callable[[sqlite3.Error], NoReturn]
+OnUnusable = Callable[[sqlite3.Error], NoReturn]
 
-Done = Callable[[str, Kept], None]
-"""Takes the news back to the worker that keeps this user's conversation."""
+OnEvicted = Callable[[str, Evicted], None]
+"""Reports to the worker that keeps this user's conversation."""
+
+
+class _Queued(NamedTuple):
+    evict: Evict
+    on_evicted: OnEvicted
 
 
 class EvictedStore:
-    """The file: read in the worker's thread, written for the asyncio thread in one of its own."""
+    """The file, read in the worker's thread and written in a thread of its own."""
 
-    def __init__(self, store: Path, unusable: Unusable | None = None) -> None:
-        """`unusable` ends the process where a conversation cannot be read.
+    def __init__(self, store: Path, on_unusable: OnUnusable | None = None) -> None:
+        """`on_unusable` ends the process if a conversation cannot be read.
 
         Raises:
             sqlite3.Error: the file cannot be used.
         """
-        self._unusable = unusable
+        self._on_unusable = on_unusable
         self._store = store
         self._writing = _connection(store / FILE)
         with self._writing as connection:
@@ -59,16 +63,16 @@ class EvictedStore:
                 " (user TEXT PRIMARY KEY, saved BLOB NOT NULL) STRICT"
             )
         self._reading = _connection(store / FILE)
-        self._waiting: dict[str, tuple[Keep, Done]] = {}
+        self._queued: dict[str, _Queued] = {}
         self._task: asyncio.Task[None] | None = None
 
     def get(self, user: str) -> bytes | None:
-        """The conversation of a user, if it was put to rest. In the worker's thread.
+        """The snapshot of a user's evicted conversation. Call from the worker's thread.
 
         It stays in the file: after a crash the same event may need it again.
 
         Raises:
-            sqlite3.Error: it cannot be read, and nothing ended the process for that.
+            sqlite3.Error: it cannot be read, and `on_unusable` is not set.
         """
         try:
             with closing(
@@ -76,32 +80,32 @@ class EvictedStore:
             ) as found:
                 row = found.fetchone()
         except sqlite3.Error as error:
-            if self._unusable is not None:
-                self._unusable(error)
+            if self._on_unusable is not None:
+                self._on_unusable(error)
             raise
         return None if row is None else row[0]
 
-    def set_aside(self, user: str, saved: bytes, *, reason: str) -> None:
-        """Keeps a stored conversation that this version cannot read in a file of its own."""
-        folder = self._store / ASIDE
+    def set_aside(self, user: str, snapshot: bytes, *, reason: str) -> None:
+        """Keeps a conversation that this version cannot read in a file of its own."""
+        folder = self._store / UNREADABLE_FOLDER
         make_folder(folder)
-        path = folder / f"{hashlib.sha256(saved).hexdigest()[:16]}.json"
+        path = folder / f"{hashlib.sha256(snapshot).hexdigest()[:16]}.json"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(saved)
+            file.write(snapshot)
         logger().error(
-            "a stored conversation cannot be read: its memory begins again",
+            "a stored conversation cannot be read and was set aside: it begins again, empty",
             user=user, file=str(path), error=reason,
         )  # fmt: skip
 
-    def take(self, keeps: list[tuple[str, Keep]], done: Done) -> None:
+    def write(self, evictions: list[tuple[str, Evict]], on_evicted: OnEvicted) -> None:
         """Has conversations written, many in one transaction. Returns at once."""
-        self._waiting |= {user: (keep, done) for user, keep in keeps}
+        self._queued |= {user: _Queued(evict, on_evicted) for user, evict in evictions}
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._write())
 
     async def close(self) -> None:
-        """Closes the file after what is being written. What is not, stays in memory's snapshot."""
-        self._waiting.clear()
+        """Closes the file once the current transaction is over. Others stay in the snapshots."""
+        self._queued.clear()
         if self._task is not None:
             await self._task
         self._reading.close()
@@ -109,27 +113,27 @@ class EvictedStore:
 
     async def _write(self) -> None:
         try:
-            while self._waiting:
-                taken, self._waiting = self._waiting, {}
-                rows = [(user, keep.saved) for user, (keep, _) in taken.items()]
+            while self._queued:
+                taken, self._queued = self._queued, {}
+                rows = [(user, queued.evict.snapshot) for user, queued in taken.items()]
                 try:
                     await asyncio.to_thread(self.put, rows)
                 except sqlite3.Error as error:
-                    if self._unusable is not None and is_broken(error):
-                        self._unusable(error)
-                    # They stay in memory, and are tried again after as long a rest.
-                    logger().error("conversations cannot be put to rest", error=str(error))
+                    if self._on_unusable is not None and is_broken(error):
+                        self._on_unusable(error)
+                    # They stay in memory until they become due again.
+                    logger().error("idle conversations cannot be evicted", error=str(error))
                     continue
-                for user, (keep, done) in taken.items():
-                    done(user, Kept(keep.version))
+                for user, queued in taken.items():
+                    queued.on_evicted(user, Evicted(queued.evict.version))
         finally:
             self._task = None
 
     def put(self, rows: list[tuple[str, bytes]]) -> None:
-        """Writes conversations; returns when they are on the disk. In one thread at a time.
+        """Writes conversations; returns when they are on the disk. Call from one thread at a time.
 
         Raises:
-            sqlite3.Error: none of them is; for example, the disk is full.
+            sqlite3.Error: none of them was written; for example, the disk is full.
         """
         with self._writing as connection:
             connection.executemany("INSERT OR REPLACE INTO conversations VALUES (?, ?)", rows)

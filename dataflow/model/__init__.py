@@ -1,1 +1,1 @@
-"""The model: one streamed call to any OpenAI-compatible endpoint."""
+"""The model client: one streamed call to any OpenAI-compatible endpoint."""

@@ -1,7 +1,7 @@
-"""Notes in brackets that an answer ends with when there is something to know about it.
+"""Notes in brackets at the end of an answer, for example that it was cut off.
 
-Pure. A note is for people: `without_note` takes it off before the model sees the answer again,
-which would otherwise imitate it.
+Pure. Notes are for people: `without_note` removes them before the model gets the answer again, and
+would imitate them.
 """
 
 import re
@@ -36,7 +36,7 @@ BY_FINISH: Final = {
         TOOLS,
     ),
 }  # fmt: skip
-"""By the reason for which an answer ended, in lower case. Any other reason means that it is whole.
+"""The note by finish reason in lower case. With any other reason the answer is complete.
 
 OpenAI, and in gateways Anthropic, Gemini, Mistral, Cohere, Zhipu, Bedrock and LM Studio."""
 

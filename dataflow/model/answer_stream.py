@@ -1,6 +1,6 @@
 """One streamed answer, from the bytes of an endpoint to the text that people see.
 
-What goes wrong is a `ModelError`. A shape that no endpoint should send is skipped, and never fails.
+Every failure is a `ModelError`. Shapes that no endpoint should send are skipped.
 """
 
 import asyncio
@@ -23,52 +23,52 @@ from dataflow.model.chunk_fields import (
     piece_of,
 )
 from dataflow.model.errors import ModelError
-from dataflow.model.framing import Records, is_done
+from dataflow.model.framing import DocumentDecoder, is_done
 from dataflow.model.openai_errors import RAISED, reported, translated
-from dataflow.model.reasoning import Shown, Thoughts
+from dataflow.model.reasoning import ReasoningFilter, Shown
 from dataflow.model.usage import usage_of
 from shared.messages import Usage
 from shared.text import Joining
 
 DRAIN_S: Final = 0.1
-"""For the few bytes after the last record. Read to its end, a connection can be used again."""
+"""Time to read the few bytes after the last record, so that the connection can be reused."""
 
 
-class Chunks:
-    """One call, up to its last chunk or until it is hung up."""
+class AnswerStream:
+    """One call, until its last chunk or until it is closed."""
 
     def __init__(self, client: openai.AsyncOpenAI, body: bytes | Body) -> None:
         self._client = client
         self._body = body
         self._stream: openai.AsyncStream[object] | None = None
-        self._records = Records()
+        self._documents = DocumentDecoder()
         self._joining = Joining()
-        self._thoughts = Thoughts()
+        self._reasoning = ReasoningFilter()
         self._texts: AsyncGenerator[Shown, None] | None = None
         self._first: Shown | None = None
         self._apart_chars = 0
         self.finish: str | None = None
         """Why the answer ended; None before that."""
         self.other: Other = ""
-        """What the answer holds that cannot be shown."""
+        """The kind of content that cannot be shown."""
         self.usage: Usage | None = None
 
     @property
-    def thought_chars(self) -> int:
-        """Characters of thoughts, which nobody is shown."""
-        return self._apart_chars + self._thoughts.hidden_chars
+    def reasoning_chars(self) -> int:
+        """Characters of reasoning, which is not shown."""
+        return self._apart_chars + self._reasoning.hidden_chars
 
     async def send(self) -> None:
-        """Sends the request and waits until the endpoint takes it.
+        """Sends the request and waits until the endpoint accepts it.
 
         Raises:
             ModelError: it was refused, or did not arrive.
         """
-        # With a length it is not sent in HTTP's chunks, which some servers refuse.
+        # A length prevents chunked transfer encoding, which some servers refuse.
         size = len(self._body) if isinstance(self._body, bytes) else self._body.size_bytes
         try:
-            # The client's own `chat.completions.create` takes 10 ms of CPU for a call with some
-            # history; this is the same request without its checks of every message.
+            # The same request as `chat.completions.create`, without its checks of every message,
+            # which take 10 ms of processor time for a call with some history.
             self._stream = await self._client.post(
                 _chat_completions(self._client.base_url),
                 content=self._body,
@@ -80,15 +80,15 @@ class Chunks:
         except RAISED as error:
             raise translated(error) from error
 
-    async def until_text(self, on_thought: Callable[[], None]) -> None:
-        """Reads up to the first text; `on_thought` is called for thoughts before it.
+    async def until_text(self, on_reasoning: Callable[[], None]) -> None:
+        """Reads up to the first text; calls `on_reasoning` for reasoning before it.
 
         Raises:
-            ModelError: nothing was shown, so another try shows nothing twice.
+            ModelError: the call can be repeated, since nothing was shown yet.
         """
         if self._stream is None:
             return
-        self._texts = self._read(self._stream.response, on_thought)
+        self._texts = self._read(self._stream.response, on_reasoning)
         self._first = await anext(self._texts, None)
         if self._first is None and is_broken_off(self.finish):
             raise ModelError("cut", "the stream ended before its first text")
@@ -101,50 +101,50 @@ class Chunks:
             yield shown
 
     async def aclose(self) -> None:
-        """Hangs up, so that a stopped answer costs nothing more."""
+        """Closes the connection, so that a stopped answer costs nothing more."""
         if self._stream is not None:
             await self._stream.close()
         if self._texts is not None:
             await self._texts.aclose()
 
     async def _read(
-        self, response: httpx2.Response, on_thought: Callable[[], None]
+        self, response: httpx2.Response, on_reasoning: Callable[[], None]
     ) -> AsyncGenerator[Shown, None]:
         try:
             async for chunk in self._chunks(response):
                 self.usage = usage_of(chunk, self.usage)
                 piece = piece_of(chunk)
                 self.other = piece.other or self.other
-                if piece.thoughts:
-                    self._apart_chars += piece.thoughts
-                    on_thought()
+                if piece.reasoning_chars:
+                    self._apart_chars += piece.reasoning_chars
+                    on_reasoning()
                 self.finish = piece.finish or self.finish
                 if piece.text:
-                    shown = self._thoughts.add(self._joining.add(piece.text))
+                    shown = self._reasoning.add(self._joining.add(piece.text))
                     if shown.text or shown.starts_over:
                         yield shown
-                    elif self._thoughts.thinking:
-                        on_thought()
+                    elif self._reasoning.thinking:
+                        on_reasoning()
         except RAISED as error:
             raise translated(error) from error
         if self.finish is None:
             return
-        for last in (self._thoughts.add(self._joining.end()), self._thoughts.end()):
+        for last in (self._reasoning.add(self._joining.end()), self._reasoning.end()):
             if last.text or last.starts_over:
                 yield last
 
     async def _chunks(self, response: httpx2.Response) -> AsyncIterator[Chunk]:
-        """The chunks of the response, up to the record that says it is complete."""
+        """The chunks of the response, up to the record that completes it."""
         pieces = response.aiter_bytes()
         async for piece in pieces:
-            for document in self._records.add(piece):
+            for document in self._documents.add(piece):
                 if is_done(document):
                     self.finish = self.finish or "stop"
                     await _drain(pieces)
                     return
                 for chunk in self._chunks_in(document):
                     yield chunk
-        for document in self._records.end():
+        for document in self._documents.end():
             if is_done(document):
                 self.finish = self.finish or "stop"
                 return
@@ -158,7 +158,7 @@ class Chunks:
             if (error := error_in(chunk)) is not None:
                 raise reported(error)
             if not isinstance(chunk.get("choices"), list) and (
-                self._records.whole or is_of_other_api(chunk)
+                self._documents.is_json or is_of_other_api(chunk)
             ):
                 raise ModelError("not openai", "JSON, but no completion")
         return chunks

@@ -8,7 +8,7 @@ from dataflow.model.reasoning import Shown
 from shared import metrics
 
 ANSWER_LIMIT_CHARS: Final = 200_000
-"""Beyond any model's answer; keeps one reply within what the journal takes."""
+"""No model writes longer answers, and the journal accepts messages of this length."""
 
 
 class AnswerText:
@@ -22,10 +22,10 @@ class AnswerText:
         self._begun = False
         self.length = 0
         self.is_full = False
-        """Whether the answer goes on, but nobody is shown more of it."""
+        """Whether the answer is longer than the limit, so that the remainder is not shown."""
 
     def add(self, shown: Shown) -> None:
-        """Shows what is new."""
+        """Adds a piece and shows it."""
         if not self._begun:
             self._begun = True
             metrics.first_token_s.observe(time.monotonic() - self._started)
@@ -42,5 +42,5 @@ class AnswerText:
 
     @property
     def whole(self) -> str:
-        """All of it so far."""
+        """The text so far."""
         return "".join(self._pieces)

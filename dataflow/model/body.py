@@ -1,6 +1,6 @@
-"""The body of a request to the model: JSON in which pictures stay bytes until they are sent.
+"""The body of a request to the model: JSON in which images stay bytes until they are sent.
 
-It must never hold a second copy of a picture: ten of them, as text, took half a gigabyte.
+It must never hold a second copy of an image: ten images as text would take half a gigabyte.
 """
 
 import base64
@@ -11,10 +11,10 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 
-class Picture:
-    """A picture in a request, in the place of its URL.
+class Image:
+    """An image in a request, in place of its URL.
 
-    It is dropped, which frees its memory, as soon as no other try can need it.
+    It is dropped, which frees its memory, once no further try can need it.
     """
 
     def __init__(
@@ -22,11 +22,11 @@ class Picture:
     ) -> None:
         self.media_type = media_type
         self.pieces = pieces
-        """Its bytes; none once it is dropped."""
+        """Its bytes; empty once it is dropped."""
         self._on_drop: Callable[[], None] | None = on_drop
 
     def drop(self) -> None:
-        """Lets go of the bytes. A body that is being sent keeps hold of them."""
+        """Frees the bytes. A body that is being sent keeps its own reference."""
         self.pieces = ()
         on_drop, self._on_drop = self._on_drop, None
         if on_drop is not None:
@@ -34,32 +34,32 @@ class Picture:
 
 
 class Body:
-    """A request's JSON as a stream of bytes, which can be sent more than once."""
+    """The JSON of a request as a stream of bytes, which can be sent more than once."""
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self._pictures: list[Picture] = []
-        mark = secrets.token_hex(16)  # nobody can write it into a message
+        self._images: list[Image] = []
+        mark = secrets.token_hex(16)  # nobody can guess it and write it into a message
 
         def marked(value: object) -> str:
-            if not isinstance(value, Picture):
+            if not isinstance(value, Image):
                 raise TypeError(f"{type(value).__name__} is not JSON")
-            self._pictures.append(value)
+            self._images.append(value)
             return mark
 
         self._json = to_json(request, fallback=marked).split(f'"{mark}"'.encode())
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes are sent."""
+        """The length of the body in bytes."""
         urls = sum(
-            len(_head(picture)) + 4 * ((sum(map(len, picture.pieces)) + 2) // 3) + len(_TAIL)
-            for picture in self._pictures
+            len(_head(image)) + 4 * ((sum(map(len, image.pieces)) + 2) // 3) + len(_TAIL)
+            for image in self._images
         )
         return sum(map(len, self._json)) + urls
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body, one piece after another."""
-        urls = [(_head(picture), picture.pieces) for picture in self._pictures]
+        """The body, piece by piece."""
+        urls = [(_head(image), image.pieces) for image in self._images]
         yield self._json[0]
         for (head, pieces), after in zip(urls, self._json[1:], strict=True):
             yield head
@@ -71,13 +71,13 @@ class Body:
 _TAIL: Final = b'"'
 
 
-def _head(picture: Picture) -> bytes:
+def _head(image: Image) -> bytes:
     """The beginning of the data URL, as JSON."""
-    return to_json(f"data:{picture.media_type};base64,").removesuffix(_TAIL)
+    return to_json(f"data:{image.media_type};base64,").removesuffix(_TAIL)
 
 
 def _base64(pieces: tuple[bytes, ...]) -> Iterator[bytes]:
-    """The bytes of all pieces together, encoded one piece after another."""
+    """The concatenated pieces in base64, piece by piece."""
     left = b""
     for piece in pieces:
         data = left + piece

@@ -1,6 +1,6 @@
-"""Calls to one endpoint and model: what it refuses is learned, and what overloads it is paced.
+"""Calls to one endpoint and model, which learn what it refuses and pause when it is overloaded.
 
-It must never learn from a complaint alone, which may repeat what somebody wrote: a lesson is kept
+They must never learn from a complaint alone, which may repeat what somebody wrote: a lesson is kept
 once a request that follows it was accepted.
 """
 
@@ -12,14 +12,14 @@ from typing import Any, Final
 import openai
 from pydantic_core import to_json
 
-from dataflow.model.answer_stream import Chunks
-from dataflow.model.body import Body, Picture
+from dataflow.model.answer_stream import AnswerStream
+from dataflow.model.body import Body, Image
 from dataflow.model.complaint import Complaint
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ModelError
-from dataflow.model.overload_pause import Pause
+from dataflow.model.overload_pause import OverloadPause
 from dataflow.model.quirks import Quirks, confirmed, lesson, shorter, smaller
-from dataflow.model.refusals import is_about_the_form, is_blind, says_nothing
+from dataflow.model.refusals import has_no_vision, is_about_the_form, says_nothing
 from dataflow.model.request_body import Asker, request_body
 from dataflow.model.status import Waiting
 from dataflow.truncation import ChatMessage, request_tokens, shortened
@@ -28,24 +28,24 @@ from shared.log import logger
 Messages = tuple[ChatMessage, ...]
 
 LESSONS_LIMIT: Final = 24
-"""Requests for one question that only differ in what they leave out."""
+"""Requests for one question that differ only in what they leave out."""
 
 DOUBTS_LIMIT: Final = 3
-"""After so many refusals in a row, an endpoint may no longer accept what it accepted before."""
+"""After this many refusals in a row, an endpoint may refuse what it accepted before."""
 
 LENGTH_KEPT_FOR_S: Final = 3600.0
-"""A learned length is forgotten then: local servers load models anew with another window, and a
-number in a complaint can mean something else."""
+"""How long a learned length is kept: local servers reload models with another window, and a number
+in a complaint can mean something else."""
 
 UNREAD_SHARE: Final = 4
-"""A refusal that nobody here can read may be about length: a quarter of the request is tried."""
+"""A refusal that is not understood may be about length, so a quarter of the request is tried."""
 
 SHORT_TOKENS: Final = 256
-"""No window is smaller, so that a refusal of less is not about length."""
+"""No window is smaller, so a refusal of a shorter request is not about length."""
 
-BLIND_FOR_S: Final = 600.0
-"""For this long no pictures are sent to a model that takes none. No later request can confirm that
-lesson, and the server may load another model."""
+NO_VISION_FOR_S: Final = 600.0
+"""How long a model that refused images gets none. No later request can confirm this lesson, and the
+server may load another model."""
 
 
 class Calls:
@@ -58,12 +58,12 @@ class Calls:
         self._client = client
         self._answer_tokens = answer_tokens
         self._quirks = Quirks()
-        self._blind_until = 0.0
+        self._no_vision_until = 0.0
         self._length_until = float("inf")
         self._accepted_chars = 0
         self._doubts = DOUBTS_LIMIT
         self.model = model
-        self.pause = Pause()
+        self.pause = OverloadPause()
 
     async def opened(
         self,
@@ -72,14 +72,14 @@ class Calls:
         *,
         ends_at: float,
         on_wait: Callable[[Waiting], None],
-    ) -> Chunks:
-        """A call whose first text has arrived; it is sent before `ends_at`.
+    ) -> AnswerStream:
+        """Opens a call and waits for its first text. It is sent before `ends_at` or not at all.
 
         Raises:
-            ModelError: the endpoint failed, or refuses more than what can be left out.
+            ModelError: the endpoint failed, or refuses fields that cannot be left out.
         """
         known = quirks = self._known()
-        if pictures_of(messages) and time.monotonic() < self._blind_until:
+        if images_of(messages) and time.monotonic() < self._no_vision_until:
             raise ModelError("no pictures", "the endpoint refused pictures before")
         for _ in range(LESSONS_LIMIT):
             if quirks.room_tokens is not None:
@@ -89,7 +89,7 @@ class Calls:
                 answer_tokens=self._answer_tokens, quirks=quirks, asker=asker,
             )  # fmt: skip
             try:
-                chunks = await self._sent(body, messages, ends_at, on_wait)
+                stream = await self._sent(body, messages, ends_at, on_wait)
             except ModelError as error:
                 learned = self._learned(quirks, error, body, messages, before=known)
                 if learned is None:
@@ -98,9 +98,9 @@ class Calls:
             else:
                 self._doubts = 0
                 self._accepted_chars = max(self._accepted_chars, _chars(messages))
-                if quirks is not known:  # otherwise others may have learned more meanwhile
+                if quirks is not known:  # other calls may have learned more in the meantime
                     self._keep(confirmed(quirks, request_tokens(messages)))
-                return chunks
+                return stream
         raise ModelError("refused", "no form of the request was accepted")
 
     async def _sent(
@@ -109,25 +109,25 @@ class Calls:
         messages: Messages,
         ends_at: float,
         on_wait: Callable[[Waiting], None],
-    ) -> Chunks:
+    ) -> AnswerStream:
         try:
             await self.pause.begin(ends_at, lambda: on_wait("overloaded"))
         except TimeoutError as error:
             raise ModelError(
                 "overloaded", "the pause lasts too long", retry_after_s=self.pause.left_s
             ) from error
-        chunks = Chunks(self._client, Body(body) if pictures_of(messages) else to_json(body))
+        stream = AnswerStream(self._client, Body(body) if images_of(messages) else to_json(body))
         try:
-            await self._taken(chunks)
-            await chunks.until_text(lambda: on_wait("thinking"))
+            await self._taken(stream)
+            await stream.until_text(lambda: on_wait("thinking"))
         except BaseException:
-            await chunks.aclose()
+            await stream.aclose()
             raise
-        return chunks
+        return stream
 
-    async def _taken(self, chunks: Chunks) -> None:
+    async def _taken(self, stream: AnswerStream) -> None:
         try:
-            await chunks.send()
+            await stream.send()
         except ModelError as error:
             if error.why == "overloaded":
                 self.pause.fail(error.retry_after_s or 0.0)
@@ -148,25 +148,25 @@ class Calls:
         *,
         before: Quirks,
     ) -> Quirks | None:
-        """How to ask again, differently; None if that cannot help.
+        """The lesson of a failed call; None if another form of the request cannot help.
 
         Raises:
-            ModelError: in terms that depend on what was sent.
+            ModelError: the failure means something else because of what was sent.
         """
-        has_pictures = bool(pictures_of(messages))
+        has_images = bool(images_of(messages))
         complaint = error.complaint
-        if error.why == "too long" or (error.why == "too large" and not has_pictures):
+        if error.why == "too long" or (error.why == "too large" and not has_images):
             return self._shorter(quirks, error, messages)
         if complaint is None or not (complaint.is_refusal or complaint.may_be_refusal):
             return None
-        if has_pictures and is_blind(complaint):
-            self._blind_until = time.monotonic() + BLIND_FOR_S
+        if has_images and has_no_vision(complaint):
+            self._no_vision_until = time.monotonic() + NO_VISION_FOR_S
             raise ModelError("no pictures", str(error)) from error
         learned = lesson(quirks, complaint, body)
         if learned is not None:
             return learned
-        if has_pictures and error.why in {"refused", "error"}:
-            # Endpoints without eyes refuse in many ways; llama.cpp even with a 500.
+        if has_images and error.why in {"refused", "error"}:
+            # Endpoints refuse images in many ways, llama.cpp even with a 500.
             raise ModelError("no pictures", str(error)) from error
         if error.why == "refused" and says_nothing(complaint):
             return self._guessed(quirks, complaint, body, messages, before)
@@ -180,7 +180,7 @@ class Calls:
         messages: Messages,
         before: Quirks,
     ) -> Quirks | None:
-        """What to try after a refusal whose reason nobody here can read."""
+        """The form to try after a refusal whose reason is not understood."""
         accepted_before = self._doubts < DOUBTS_LIMIT
         learned = None
         if not accepted_before or is_about_the_form(complaint):
@@ -192,7 +192,7 @@ class Calls:
         return learned
 
     def _perhaps_shorter(self, before: Quirks, messages: Messages) -> Quirks | None:
-        """What a refusal teaches that may be about length, in words that nobody here can read."""
+        """A shorter form, in case that a refusal which is not understood is about length."""
         sent = request_tokens(messages)
         accepted = self._accepted_tokens(messages)
         if sent <= max(accepted, SHORT_TOKENS):
@@ -208,7 +208,7 @@ class Calls:
         learned = shorter(quirks, error.complaint, sent_tokens=sent, answer_tokens=answer)
         accepted = self._accepted_tokens(messages)
         if learned.room_tokens is not None and learned.room_tokens < accepted < sent:
-            # A complaint can mention a number that is no window.
+            # The number in the complaint was not the window.
             learned = replace(quirks, room_tokens=accepted, guessed=True)
         left = shortened(messages, learned.room_tokens or 0)
         if len(left) == len(messages) and (learned.answer_tokens or answer) >= answer:
@@ -220,7 +220,7 @@ class Calls:
         return request_tokens(messages) * self._accepted_chars // max(_chars(messages), 1)
 
     def _known(self) -> Quirks:
-        """What to leave out of the next request."""
+        """The quirks that are known, without a length that is too old."""
         if time.monotonic() >= self._length_until:
             self._length_until = float("inf")
             self._quirks = replace(self._quirks, room_tokens=None, answer_tokens=None)
@@ -232,7 +232,7 @@ class Calls:
                 self._length_until = time.monotonic() + LENGTH_KEPT_FOR_S
             self._quirks = quirks
             logger().warning(
-                "the model's endpoint does not take everything: from now on it is left out",
+                "the model's endpoint refuses parts of the request: they are left out from now on",
                 model=self.model, without=sorted(quirks.without),
                 system_in_user=quirks.system_in_user, room_tokens=quirks.room_tokens,
                 answer_tokens=quirks.answer_tokens,
@@ -240,12 +240,12 @@ class Calls:
 
 
 def _chars(messages: Messages) -> int:
-    """The characters of a request: quicker to count than its tokens."""
+    """The characters of a request, which are quicker to count than its tokens."""
     return sum(len(m["content"]) for m in messages if isinstance(m["content"], str))
 
 
-def pictures_of(messages: Messages) -> list[Picture]:
-    """The pictures in a request."""
+def images_of(messages: Messages) -> list[Image]:
+    """The images in a request."""
     return [
         part["image_url"]["url"]
         for message in messages

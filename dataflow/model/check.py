@@ -1,6 +1,6 @@
-"""Whether the configured endpoints answer: one cheap request to each at the start.
+"""Checks at the start whether the configured endpoints answer, with one cheap request to each.
 
-It must never fail or hold up the start, ask the model anything, or print a key.
+It must never fail or delay the start, ask the model anything, or print a key.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ _RETRIED: Final = "questions wait and are tried again"
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """The settings that an endpoint comes from."""
+class SettingNames:
+    """The names of the settings for an endpoint."""
 
     base_url: str
     api_key: str
     model: str
 
 
-FIRST: Final = Named("OPENAI_BASE_URL", "OPENAI_API_KEY", "THREADWAX_MODEL")
-FALLBACK: Final = Named(
+FIRST: Final = SettingNames("OPENAI_BASE_URL", "OPENAI_API_KEY", "THREADWAX_MODEL")
+FALLBACK: Final = SettingNames(
     "OPENAI_FALLBACK_BASE_URL", "OPENAI_FALLBACK_API_KEY", "THREADWAX_FALLBACK_MODEL"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What a check found. `fault` is empty if all is well, and `passing` if it may go by itself.
+class CheckResult:
+    """The result of a check. `fault` is empty if there is none; `passing`: it may go away.
 
     `context_tokens` is the model's window, if the endpoint reports it.
     """
@@ -59,15 +59,15 @@ class Checked:
 
     @property
     def complaint(self) -> str:
-        """Fault and remedy in one line."""
+        """The fault and its remedy in one line."""
         if not self.fault:
             return ""
         return f"{self.fault}; {_RETRIED}" if self.passing else f"{self.fault}: {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the checks of all endpoints found: one line for the start, and one per complaint."""
+class StartReport:
+    """The results for all endpoints: one line about the models, and one per fault."""
 
     models: str
     complaints: tuple[str, ...] = ()
@@ -78,26 +78,28 @@ class Found:
 class _Answer:
     status: int
     body: Any
-    """The JSON of the answer; None if it is something else."""
+    """The JSON of the answer; None if it is not JSON."""
     location: str = ""
-    """Where it sends us."""
+    """The target of a redirect."""
 
 
-async def checked(first: Endpoint | None, fallback: Endpoint | None) -> Found:
-    """Checks all endpoints at once; the first one is None for the demo model."""
-    endpoints = [(one, named) for one, named in ((first, FIRST), (fallback, FALLBACK)) if one]
-    results = await asyncio.gather(*(check(one, named) for one, named in endpoints))
+async def checked(first: Endpoint | None, fallback: Endpoint | None) -> StartReport:
+    """Checks all endpoints at the same time. `first` is None for the demo model."""
+    endpoints = [(one, setting) for one, setting in ((first, FIRST), (fallback, FALLBACK)) if one]
+    results = await asyncio.gather(*(check(one, setting) for one, setting in endpoints))
     models = (
         f"model {first.model} at {first.address}" if first else f"{DEMO_MODEL}, on this machine"
     )
     if fallback is not None:
         models += f"; fallback {fallback.model} at {fallback.address}"
     complaints = tuple(result.complaint for result in results if result.complaint)
-    return Found(models, complaints, results[0].context_tokens if first else None)
+    return StartReport(models, complaints, results[0].context_tokens if first else None)
 
 
-async def check(endpoint: Endpoint, named: Named = FIRST, *, within_s: float = CHECK_S) -> Checked:
-    """Asks an endpoint for its models, and says what is wrong, with the settings to change."""
+async def check(
+    endpoint: Endpoint, setting: SettingNames = FIRST, *, within_s: float = CHECK_S
+) -> CheckResult:
+    """Asks an endpoint for its models; reports a fault together with the setting to change."""
     url = (endpoint.base_url or OPENAI_URL).rstrip("/")
     try:
         async with (
@@ -108,19 +110,19 @@ async def check(endpoint: Endpoint, named: Named = FIRST, *, within_s: float = C
             if _entries(answer) is None and not urlsplit(url).path.endswith("/v1"):
                 inner = await _models(session, f"{url}/v1", endpoint.api_key)
                 if _entries(inner) is not None:
-                    return Checked(
+                    return CheckResult(
                         f"{endpoint.address} is not quite right",
-                        f"set {named.base_url} to {endpoint.address.rstrip('/')}/v1",
+                        f"set {setting.base_url} to {endpoint.address.rstrip('/')}/v1",
                     )
     except TimeoutError:
         cause = f"no answer within {within_s:g} s"
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        cause = _cause(error, named)
+        cause = _cause(error, setting)
     else:
-        return _judged(endpoint, named, answer)
-    return Checked(
+        return _judged(endpoint, setting, answer)
+    return CheckResult(
         f"cannot reach {endpoint.address}: {cause}",
-        f"start it, or check {named.base_url}, which usually ends in /v1",
+        f"start it, or check {setting.base_url}, which usually ends in /v1",
         passing=True,
     )
 
@@ -128,7 +130,7 @@ async def check(endpoint: Endpoint, named: Named = FIRST, *, within_s: float = C
 async def _models(session: aiohttp.ClientSession, url: str, key: str) -> _Answer:
     # aiohttp refuses a key together with credentials in the address.
     headers = {} if "@" in urlsplit(url).netloc else {"Authorization": f"Bearer {key}"}
-    # Not followed: questions are not, because another host is not to be told what people say.
+    # Redirects are not followed here, because they are not followed for questions.
     options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
     async with session.get(f"{url}/models", **options) as response:
         body = await response.content.read(BODY_LIMIT_BYTES)
@@ -142,44 +144,44 @@ async def _models(session: aiohttp.ClientSession, url: str, key: str) -> _Answer
 
 
 def _entries(answer: _Answer) -> list[dict[str, Any]] | None:
-    """The list of models; None if it is not one."""
+    """The list of models; None if the answer is something else."""
     data = answer.body.get("data") if isinstance(answer.body, dict) else answer.body
     if answer.status != HTTPStatus.OK or not isinstance(data, list):
         return None
     return [entry for entry in data if isinstance(entry, dict)]
 
 
-def _judged(endpoint: Endpoint, named: Named, answer: _Answer) -> Checked:
+def _judged(endpoint: Endpoint, setting: SettingNames, answer: _Answer) -> CheckResult:
     where, status = endpoint.address, answer.status
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return Checked(f"{where} refuses the key ({status})", f"set another {named.api_key}")
+        return CheckResult(f"{where} refuses the key ({status})", f"set another {setting.api_key}")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         fault = f"{where} is busy or still starting ({status})"
-        return Checked(fault, "try again later", passing=True)
+        return CheckResult(fault, "try again later", passing=True)
     if _REDIRECTS[0] <= status < _REDIRECTS[1]:
         to = _shown(answer.location)
         fault = f"{where} sends us to {to}, and redirects are not followed"
-        return Checked(fault, f"set {named.base_url} to the address that answers itself")
+        return CheckResult(fault, f"set {setting.base_url} to the address that answers itself")
     entries = _entries(answer)
     if entries is None:
-        return Checked(
+        return CheckResult(
             f"{where} has no list of models ({status}), so it may not be an OpenAI-compatible "
             "endpoint",
-            f"check {named.base_url}, which usually ends in /v1",
+            f"check {setting.base_url}, which usually ends in /v1",
         )
     known = {_plain(str(entry.get("id", ""))): entry for entry in entries}
     entry = known.get(_plain(endpoint.model))
     if entry is None and known and endpoint.dialect is not DEMO:
         names = ", ".join(sorted(name for name in known if name.isprintable())[:NAMES_SHOWN])
-        return Checked(
+        return CheckResult(
             f"{where} does not list the model {endpoint.model}",
-            f"set {named.model} to one of its {len(known)} models, for example {names}",
+            f"set {setting.model} to one of its {len(known)} models, for example {names}",
         )
-    return Checked(context_tokens=_window(entry or {}))
+    return CheckResult(context_tokens=_window(entry or {}))
 
 
 def _shown(location: str) -> str:
-    """An address of the endpoint's as it may be shown."""
+    """The target of a redirect, without credentials and query."""
     try:
         parts = urlsplit(location if location.isprintable() else "")
     except ValueError:
@@ -189,7 +191,7 @@ def _shown(location: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A model's name as different parts of one endpoint write it: Gemini's, Ollama's."""
+    """The name of a model without the parts that Gemini and Ollama add in their lists."""
     return name.removeprefix("models/").removesuffix(":latest")
 
 
@@ -198,17 +200,17 @@ def _window(entry: dict[str, Any]) -> int | None:
     return next((v for v in values if isinstance(v, int) and v > 0 and v is not True), None)
 
 
-def _cause(error: Exception, named: Named) -> str:
+def _cause(error: Exception, setting: SettingNames) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its host name is not known"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return "no trusted TLS connection is possible"
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | ValueError):
-        return f"the address in {named.base_url} must begin with http:// or https://"
+        return f"the address in {setting.base_url} must begin with http:// or https://"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return (
         "it does not speak HTTP"
         if isinstance(error, aiohttp.ClientResponseError)
-        else ("the connection broke off")
+        else "the connection broke off"
     )

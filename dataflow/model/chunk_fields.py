@@ -1,6 +1,6 @@
-"""What one chunk of an answer says, in every shape in which endpoints send it.
+"""Reads one chunk of an answer, in every shape in which endpoints send it.
 
-Pure. A shape that no endpoint should send says nothing, and never fails.
+Pure. It ignores shapes that no endpoint should send, and never fails on them.
 """
 
 import re
@@ -15,33 +15,33 @@ _BROKEN_OFF: Final = frozenset(
     {"error", "abort", "aborted", "cancelled", "canceled", "failed", "timeout", "incomplete",
      "insufficient_system_resource", "network_error"}
 )  # fmt: skip
-"""Finish reasons of answers that are not whole: OpenRouter, vLLM, DeepSeek."""
+"""Finish reasons of incomplete answers: OpenRouter, vLLM, DeepSeek."""
 
-_THOUGHTS: Final = (
+_REASONING_FIELDS: Final = (
     "reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks",
 )  # fmt: skip
 """DeepSeek and vLLM; OpenRouter and Groq; Ollama; OpenRouter; LiteLLM."""
 
-_THOUGHT: Final = re.compile(r"think|thought|reason")
-"""In the type of a part."""
+_REASONING_TYPE: Final = re.compile(r"think|thought|reason")
+"""Matches the types of parts that hold reasoning."""
 
 _NO_TEXT: Final = ("images", "audio")
 _TOOLS: Final = ("tool_calls", "function_call")
 
 
 class Piece(NamedTuple):
-    """What one chunk says."""
+    """The contents of one chunk."""
 
     text: str
-    thoughts: int
-    """Characters of thoughts that came apart from the text."""
+    reasoning_chars: int
+    """Characters of reasoning outside the text."""
     finish: str | None
     other: Other = ""
-    """What it holds that cannot be shown."""
+    """The kind of content that cannot be shown."""
 
 
 def error_in(chunk: Chunk) -> object | None:
-    """The error that a chunk reports instead of text: vLLM leaves out the outer object."""
+    """The error that a chunk reports instead of text. vLLM leaves out the outer object."""
     error: object = chunk.get("error")
     if error:
         return error if isinstance(error, dict | list | str) else chunk
@@ -63,9 +63,9 @@ _OLLAMA: Final = frozenset({"message", "response"})
 
 
 def piece_of(chunk: Chunk) -> Piece:
-    """What a chunk says, whatever its shape; the usage chunk has no choices.
+    """The contents of a chunk of any shape. The chunk with the usage has no choices.
 
-    A whole completion has a `message` instead of a `delta`, an older kind of it only a `text`.
+    A complete completion has a `message` instead of a `delta`, and an old one only a `text`.
     """
     choices = chunk.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -85,31 +85,33 @@ def piece_of(chunk: Chunk) -> Piece:
     finish = choice.get("finish_reason")
     text = "".join(said.texts).replace("\0", "")
     # Some endpoints send an empty reason with every chunk.
-    return Piece(text, said.thoughts, safe_code(finish).lower() if finish else None, said.other)
+    return Piece(
+        text, said.reasoning_chars, safe_code(finish).lower() if finish else None, said.other
+    )
 
 
 def is_broken_off(finish: str | None) -> bool:
-    """Whether an answer with this finish reason is not whole."""
+    """Whether an answer with this finish reason is incomplete."""
     return finish is None or finish in _BROKEN_OFF
 
 
 class _Said:
-    """What a delta holds, added up."""
+    """The accumulated contents of a delta."""
 
-    __slots__ = ("other", "texts", "thoughts")
+    __slots__ = ("other", "reasoning_chars", "texts")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        self.thoughts = 0
+        self.reasoning_chars = 0
         self.other: Other = ""
 
     def add_delta(self, delta: dict[str, Any]) -> None:
-        """Its text, or else its refusal, which is the answer when there is one."""
+        """Adds the text, or the refusal, which is the answer if there is one."""
         self._add(delta.get("content"))
         self._add(delta.get("refusal"))
-        for name in _THOUGHTS:
-            if thoughts := delta.get(name):
-                self.thoughts += len(thoughts) if isinstance(thoughts, str) else 1
+        for name in _REASONING_FIELDS:
+            if reasoning := delta.get(name):
+                self.reasoning_chars += len(reasoning) if isinstance(reasoning, str) else 1
                 break
         if any(delta.get(name) for name in _TOOLS):
             self.other = "tools"
@@ -119,7 +121,7 @@ class _Said:
             self._add(audio.get("transcript") if isinstance(audio, dict) else None)
 
     def _add(self, content: object) -> None:
-        """A text, or a list of typed parts, of which some are text."""
+        """Adds a text, or the texts in a list of typed parts."""
         if isinstance(content, str):
             self.texts.append(content)
         elif content is not None:
@@ -133,8 +135,8 @@ class _Said:
             self.texts.append(str(part))
         elif isinstance(part, dict) and part:
             kind = str(part.get("type", "text"))
-            if _THOUGHT.search(kind):
-                self.thoughts += max(1, _length(part))
+            if _REASONING_TYPE.search(kind):
+                self.reasoning_chars += max(1, _length(part))
                 return
             text = part.get("refusal" if kind == "refusal" else "text")
             text = text.get("value") if isinstance(text, dict) else text

@@ -1,7 +1,7 @@
 """One streamed call to the configured model, with one layer of retries and a fallback.
 
-It must never retry after text was shown, ask two endpoints at once, or show a person the text of
-an exception.
+It must never retry after text was shown, ask two endpoints at once, or show people the text of an
+exception.
 """
 
 import asyncio
@@ -9,16 +9,16 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import backoff
 import httpx2
 import openai
 
 from dataflow.model.answer_notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, TOOLS
-from dataflow.model.answer_stream import Chunks
+from dataflow.model.answer_stream import AnswerStream
 from dataflow.model.answer_text import AnswerText
-from dataflow.model.calls import Calls, Messages, pictures_of
+from dataflow.model.calls import Calls, Messages, images_of
 from dataflow.model.chunk_fields import is_broken_off
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ELSEWHERE, TRANSIENT, ModelError, Why
@@ -33,15 +33,15 @@ from shared.text import repaired
 
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 600.0
-"""An answer that never ends is ended after this time."""
+"""An answer that does not end is cut off after this time."""
 
 FALLBACK_FIRST_S: Final = 15.0
-"""For this long after the first endpoint failed, the fallback is asked first."""
+"""The fallback is asked first for this long after the first endpoint failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer. `model` is the one that gave it."""
+    """A complete answer. `model` is the one that gave it."""
 
     text: str
     model: str
@@ -49,12 +49,12 @@ class Completion:
 
 
 def _nothing(*_: object) -> None:
-    """For a caller that does not listen."""
+    """The callback of a caller that needs none."""
 
 
 @dataclass(slots=True)
 class _Question:
-    """One question on its way, and who listens."""
+    """One question, and its callback."""
 
     messages: Messages
     model: str | None
@@ -65,8 +65,16 @@ class _Question:
     """The calls whose endpoint was overloaded in the last try."""
 
 
+class _Opened(NamedTuple):
+    """A call whose first text has arrived."""
+
+    stream: AnswerStream
+    model: str
+    by_fallback: bool
+
+
 class ModelClient:
-    """Calls the model. `endpoint` is read for each try, because the demo model can move."""
+    """Calls the model. `endpoint` is called for each try: the address of the demo model changes."""
 
     def __init__(
         self,
@@ -109,33 +117,33 @@ class ModelClient:
     ) -> Completion:
         """The model's answer.
 
-        `on_text` gets each piece of it as it arrives; `on_start_over` says that everything before
-        was a thought; `on_wait` says why there is no text yet.
+        `on_text` gets each piece of text. `on_start_over` is called if everything so far was
+        reasoning. `on_wait` gets the reason why there is no text yet.
 
         Raises:
-            ModelError: after retries, or at once if another try cannot help.
+            ModelError: after retries, or at once if a retry cannot help.
         """
         ends_at = time.monotonic() + self.give_up_after_s
         text = AnswerText(on_text, on_start_over)
         question = _Question(messages, model, asker, on_wait, ends_at)
         try:
             async with asyncio.timeout(self.give_up_after_s + ANSWER_LIMIT_S):
-                chunks, name, by_fallback = await self._opened(question)
-                for picture in pictures_of(messages):
-                    picture.drop()  # after the first text nothing is sent again
+                stream, name, by_fallback = await self._opened(question)
+                for image in images_of(messages):
+                    image.drop()  # after the first text, nothing is sent again
                 if self._complaining:
                     self._complaining = False
                     logger().warning("the model answers again")
-                finish = await _read(chunks, text)
+                finish = await _read(stream, text)
         except TimeoutError as error:
             raise ModelError("stalled", "the answer took too long") from error
-        metrics.thought_chars.inc(chunks.thought_chars)
+        metrics.thought_chars.inc(stream.reasoning_chars)
         answer, note = text.whole, BY_FINISH.get(finish, "")
         if not answer.strip():
-            raise ModelError(_why_empty(note, chunks), finish)
+            raise ModelError(_why_empty(note, stream), finish)
         if by_fallback:
             note += FALLBACK.format(model=name)
-        return Completion(answer + note, name, chunks.usage)
+        return Completion(answer + note, name, stream.usage)
 
     async def close(self) -> None:
         """Closes the idle connections."""
@@ -150,13 +158,13 @@ class ModelClient:
             client = self._clients[key] = self._new_client(endpoint)
         return client
 
-    async def _opened_once(self, question: _Question) -> tuple[Chunks, str, bool]:
-        """A stream whose first text has arrived, from the first endpoint that gives one."""
+    async def _opened_once(self, question: _Question) -> _Opened:
+        """Opens a call at the first endpoint that gives a text."""
         failed: list[ModelError] = []
         for by_fallback in self._order():
             try:
                 calls = self._calls_for(question, by_fallback=by_fallback)
-                chunks = await self._begun(calls, question)
+                stream = await self._begun(calls, question)
             except ModelError as error:
                 if self._fallback is None or not (by_fallback or error.why in ELSEWHERE):
                     raise
@@ -166,17 +174,17 @@ class ModelClient:
             else:
                 if not by_fallback:
                     self._fallback_first_until = 0.0
-                return chunks, calls.model, by_fallback
+                return _Opened(stream, calls.model, by_fallback)
         raise _most_hopeful(failed)
 
     def _order(self) -> tuple[bool, ...]:
-        """Which endpoints are asked, one after the other; True is the fallback."""
+        """The order in which endpoints are asked; True is the fallback."""
         if self._fallback is None:
             return (False,)
         fallback_first = time.monotonic() < self._fallback_first_until
         return (fallback_first, not fallback_first)
 
-    async def _begun(self, calls: Calls, question: _Question) -> Chunks:
+    async def _begun(self, calls: Calls, question: _Question) -> AnswerStream:
         """A call whose first text has arrived."""
         try:
             return await calls.opened(
@@ -192,7 +200,7 @@ class ModelClient:
     def _calls_for(self, question: _Question, *, by_fallback: bool) -> Calls:
         if by_fallback and self._fallback is not None:
             question.on_wait("fallback")
-            # A place's own model is one of the first endpoint.
+            # A model that is set for a place belongs to the first endpoint.
             endpoint, name = self._fallback, self._fallback.model
         else:
             try:
@@ -212,7 +220,9 @@ class ModelClient:
         url, credentials = without_login(endpoint.base_url)
         headers = {"Connection": "close"} if endpoint.dialect.close_connection else {}
         if credentials is not None:
-            headers["Authorization"] = credentials  # a proxy's: the endpoint gets no key then
+            headers["Authorization"] = (
+                credentials  # those of a proxy; the endpoint gets no key then
+            )
         return openai.AsyncOpenAI(
             base_url=url,
             api_key=endpoint.api_key,
@@ -221,12 +231,11 @@ class ModelClient:
                 self._silence_s, connect=CONNECT_TIMEOUT_S, read=self._silence_s, pool=None
             ),
             default_headers=headers or None,
-            # httpx's own transport looks through all connections for each call. 0: as many as it
-            # needs.
+            # The transport of httpx would search all connections for each call. 0: no limit.
             http_client=HttpClient(
                 verify=self._tls,
                 limits=httpx2.Limits(max_connections=0),
-                follow_redirects=False,  # another host is not to be told what people say
+                follow_redirects=False,  # people's messages must not reach another host
             ),
         )
 
@@ -239,13 +248,13 @@ class ModelClient:
         metrics.model_retries.labels(error.why).inc()
         if not self._complaining:
             self._complaining = True
-            logger().warning("the model does not answer: trying on", why=str(error)[:300])
+            logger().warning("the model does not answer: retrying", why=str(error)[:300])
 
 
-async def _read(chunks: Chunks, text: AnswerText) -> str:
+async def _read(stream: AnswerStream, text: AnswerText) -> str:
     """Reads the answer to its end; returns why it ended."""
     try:
-        async for shown in chunks:
+        async for shown in stream:
             text.add(shown)
             if text.is_full:
                 return "length"
@@ -254,28 +263,28 @@ async def _read(chunks: Chunks, text: AnswerText) -> str:
             raise ModelError("cut", str(error)) from error
         raise
     finally:
-        await chunks.aclose()
-    if chunks.finish is None or is_broken_off(chunks.finish):
-        raise ModelError("cut", f"the stream ended with {chunks.finish or 'no finish reason'}")
-    return chunks.finish
+        await stream.aclose()
+    if stream.finish is None or is_broken_off(stream.finish):
+        raise ModelError("cut", f"the stream ended with {stream.finish or 'no finish reason'}")
+    return stream.finish
 
 
 def _most_hopeful(failed: list[ModelError]) -> ModelError:
-    """The first failure after which another try can help, else the first one."""
+    """The first failure after which a retry can help, or else the first one."""
     try:
         return next((error for error in failed if error.why in TRANSIENT), failed[0])
     finally:
-        failed.clear()  # an error holds the frames, and with them the list that holds the error
+        failed.clear()  # breaks the cycle of an error, its frames, and the list in these
 
 
-def _why_empty(note: str, chunks: Chunks) -> Why:
-    """Why an answer has no text, by the note that it would have and by what else it holds."""
+def _why_empty(note: str, stream: AnswerStream) -> Why:
+    """The reason why an answer has no text."""
     if note == FILTERED:
         return "refused"
-    if note == TOOLS or chunks.other == "tools":
+    if note == TOOLS or stream.other == "tools":
         return "tools"
-    if chunks.other:
+    if stream.other:
         return "not text"
-    if chunks.thought_chars:
+    if stream.reasoning_chars:
         return "thoughts" if note == LENGTH else "only thoughts"
     return "empty"

@@ -1,7 +1,6 @@
-"""What an endpoint says about a request that it does not take.
+"""A complaint: the reason that an endpoint gives for refusing a request.
 
-Pure. Its text can repeat a person's words, so it is only searched: it must never be logged or
-shown.
+Pure. Its text can repeat a person's message, so it must never be logged or shown.
 """
 
 from dataclasses import dataclass
@@ -9,10 +8,10 @@ from http import HTTPStatus
 from typing import Any, Final
 
 TEXT_LIMIT_CHARS: Final = 4_000
-"""The reason is at the beginning; the rest may be a repetition of the request."""
+"""The reason is at the beginning. The text after it may repeat the request."""
 
 VALUES_LIMIT: Final = 200
-"""Values that are looked at in one body."""
+"""Limit of the values that are read in one body."""
 
 _ECHOES: Final = frozenset({"input", "ctx", "body", "request", "user_id", "metadata"})
 """Keys under which pydantic and gateways repeat parts of the request."""
@@ -41,9 +40,9 @@ _RARE_REFUSALS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A refusal: lower case throughout. `status` is None for one inside a stream.
+    """A complaint in lower case. `status` is None if it came inside a stream.
 
-    `fields` are the fields that it names apart from its text.
+    `fields` are the fields that it names outside of its text.
     """
 
     status: int | None
@@ -60,12 +59,12 @@ class Complaint:
 
     @property
     def may_be_refusal(self) -> bool:
-        """Whether the status can say so, but usually means something else."""
+        """Whether the status can mean a refusal, but usually means something else."""
         return (self.status is None or self.status in _RARE_REFUSALS) and not self.web_page
 
 
 def complaint_of(status: int | None, body: object) -> Complaint:
-    """The complaint in the body of an error, whatever its shape."""
+    """The complaint in the body of an error, which may have any shape."""
     codes: set[str] = set()
     fields: set[str] = set()
     texts: list[str] = []

@@ -1,6 +1,6 @@
-"""How each kind of OpenAI-compatible endpoint wants to be spoken to: a table, not code.
+"""The dialects of OpenAI-compatible endpoints: a table, not code.
 
-Pure. Sources are the endpoints' own documentation, read in November 2026.
+Pure. The source is the documentation of each endpoint, as of November 2026.
 """
 
 import re
@@ -18,15 +18,15 @@ DEMO_MODEL: Final = "demo: SmolLM2-135M"
 """The name of the embedded model in the journal."""
 
 FIRST_WITH_BREAKPOINTS: Final = (5, 6)
-"""Since GPT-5.6 a prompt is read from the cache only up to a breakpoint."""
+"""Since GPT-5.6 prompts are cached only up to a breakpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What differs from one endpoint to the next.
+    """The differences between endpoints.
 
-    `sampling` is sent unchanged: OpenAI's newer models refuse any. `close_connection`: the
-    server closes after each streamed reply although it promises to keep the connection.
+    `sampling` is sent unchanged; newer models of OpenAI refuse any. `close_connection`: the server
+    closes each connection after a streamed reply, although it announces to keep it.
     """
 
     max_tokens_field: str
@@ -44,18 +44,18 @@ DIALECTS: Final[dict[DialectName, Dialect]] = {
 DEMO: Final = Dialect(
     "max_tokens", sampling={"temperature": 0.0, "repeat_penalty": 1.1}, close_connection=True
 )
-"""llama.cpp's server; these weights ramble at other temperatures and loop without a penalty."""
+"""The server of llama.cpp. Its model rambles at other temperatures and loops without a penalty."""
 
 DEMO_SYSTEM_PROMPT: Final = (
     "You are a helpful assistant. You answer in one sentence, speaking to the user as 'you'."
 )
-"""Of the dozen that were tried, the one under which these weights stay on the subject."""
+"""With this prompt the demo model stays on the subject."""
 
 _OPENAI_VERSION: Final = re.compile(r"(?:^|/)gpt-(\d+)(?:\.(\d+))?")
 
 
 def dialect_of(base_url: str | None) -> DialectName:
-    """The dialect that an address suggests; without one, OpenAI's own."""
+    """The dialect that an address suggests; without an address it is OpenAI's."""
     if is_openai(base_url) or (urlsplit(base_url or "").hostname or "").endswith("openai.com"):
         return "openai"
     try:
@@ -66,7 +66,7 @@ def dialect_of(base_url: str | None) -> DialectName:
 
 
 def is_openai(base_url: str | None) -> bool:
-    """Whether this is OpenAI's own API, which alone is sent OpenAI's own fields."""
+    """Whether this is OpenAI's own API, the only one that gets OpenAI's own fields."""
     host = urlsplit(base_url or OPENAI_URL).hostname or ""
     return host == "api.openai.com" or host.endswith(".api.openai.com")  # eu.api.openai.com
 

@@ -1,6 +1,6 @@
-"""Which endpoints the settings describe, and which context window.
+"""The endpoints and the context window that the settings describe.
 
-Reads the demo model's file; makes no connection.
+Reads the file of the demo model; opens no connection.
 """
 
 import json
@@ -19,7 +19,7 @@ from dataflow.model.dialects import (
     dialect_of,
     is_openai,
 )
-from dataflow.request import Window
+from dataflow.tokens import Window
 from shared.private_file import private_file, private_text
 from shared.settings import Settings
 
@@ -27,7 +27,7 @@ DEMO_CONTEXT_TOKENS: Final = 2048
 """One slot of the embedded server."""
 
 DEMO_ANSWER_TOKENS: Final = 200
-"""These weights rarely say something new after that, and a person waits for it."""
+"""These weights rarely say anything new after that."""
 
 DEFAULT_SYSTEM_PROMPT: Final = "You are a helpful assistant."
 DEFAULT_CONTEXT_TOKENS: Final = 32_768
@@ -39,9 +39,9 @@ SECRET_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model is and how it is spoken to.
+    """The address of a model and its dialect.
 
-    `secret` turns users into pseudonyms; without it, the endpoint is told nothing about them.
+    `secret` turns users into pseudonyms; without it, the endpoint gets nothing about them.
     """
 
     base_url: str | None
@@ -53,7 +53,7 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """Its address for people, without credentials."""
+        """The address without credentials, for people."""
         scheme, separator, rest = (self.base_url or OPENAI_URL).rpartition("://")
         return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
@@ -75,10 +75,10 @@ def window_of(settings: Settings, *, reported_tokens: int | None = None) -> Wind
 
 
 def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
-    """Where the model is now. If it is not `to_ask` questions, nothing is written.
+    """The current endpoint. Unless it is used `to_ask` questions, nothing is written.
 
     Raises:
-        OSError: it should be the demo model, which is not running, or the secret cannot be kept.
+        OSError: the demo model is not running, or the secret cannot be stored.
     """
     if settings.demo_model:
         left = private_text(settings.embedded_model_file)
@@ -99,12 +99,12 @@ def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
 
 
 def fallback_of(settings: Settings, *, to_ask: bool = True) -> Endpoint | None:
-    """The endpoint for when the first one fails, if there is one; `to_ask` as above.
+    """The endpoint that is asked if the first one fails, if any; `to_ask` as in `endpoint_of`.
 
-    With a model's name alone, it is another model at the first endpoint.
+    If only a model is set, it is another model at the first endpoint.
 
     Raises:
-        OSError: the secret cannot be kept.
+        OSError: the secret cannot be stored.
     """
     key, url = settings.fallback_api_key, settings.fallback_base_url
     if key is None and url is None:
@@ -122,7 +122,7 @@ def fallback_of(settings: Settings, *, to_ask: bool = True) -> Endpoint | None:
 
 
 def _secret(settings: Settings) -> bytes:
-    """The secret behind pseudonyms, made once and kept in the data folder."""
+    """The secret for pseudonyms, made once and stored in the data folder."""
     file = settings.home / "model" / "pseudonyms"
     text = private_text(file)
     if text is None:

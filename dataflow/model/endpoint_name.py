@@ -1,4 +1,4 @@
-"""Which model answers at which address, as a person reads it. Pure; it must never show a key."""
+"""The model and its address in a sentence for people. Pure; it must never show a key."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ REAL: Final = "for a real one set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADW
 
 
 def model_in_words(settings: Settings) -> str:
-    """The model of these settings, and what they leave out."""
+    """The model of these settings, and which settings are missing."""
     if settings.demo_model:
         return f"{DEMO_MODEL}, on this machine: small and often wrong; {REAL}"
     where = without_credentials(settings.openai_base_url or OPENAI_URL)

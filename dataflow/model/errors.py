@@ -1,4 +1,4 @@
-"""How a model call can fail, in the terms of what is done next, and in plain words for a person.
+"""How a model call can fail: reasons that decide what is done next, and a notice for each.
 
 Pure. It must never show or log the text of an exception.
 """
@@ -49,28 +49,28 @@ NOTICES: Final[dict[Why, str]] = {
     "tools": "My language model wanted to use a tool, and I have none for it. Please ask it to "
     "answer in words.",
 }
-"""What a person reads for each way in which a call can fail."""
+"""The notice that people see, by reason."""
 
 TRANSIENT: Final[frozenset[Why]] = frozenset(
     {"unreachable", "stalled", "overloaded", "error", "cut", "corrupt"}
 )
-"""Another try can help."""
+"""Reasons after which a retry can help."""
 
 ELSEWHERE: Final[frozenset[Why]] = TRANSIENT | {"bad key", "quota", "no model", "not openai"}
-"""Another endpoint can help."""
+"""Reasons for which another endpoint can help."""
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def safe_code(value: object) -> str:
-    """A code of the endpoint's as it may be logged: nothing that could be a person's words."""
+    """An endpoint's code for the log, unless it could be part of a person's message."""
     return text if _CODE.fullmatch(text := str(value)) else "(no code)"
 
 
 class ModelError(Exception):
-    """A call that failed, in the terms of what the caller does next.
+    """A failed call. `why` decides what the caller does next.
 
-    `complaint` is what the endpoint said; only `dataflow.model` reads it.
+    `complaint` is the reason that the endpoint gave; only `dataflow.model` reads it.
     """
 
     def __init__(
@@ -88,5 +88,5 @@ class ModelError(Exception):
 
     @property
     def notice(self) -> str:
-        """The same in plain words."""
+        """The notice for people."""
         return NOTICES[self.why]

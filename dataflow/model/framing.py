@@ -1,10 +1,10 @@
-"""Bytes of a response to the JSON documents in it, whatever their framing.
+"""Decodes the bytes of a response into the JSON documents in it, for every framing in use.
 
 Pure: bytes go in, texts of JSON documents come out. It must never take more than linear time, nor
-fail on a byte: text that is not UTF-8 becomes U+FFFD.
+fail on a byte: invalid UTF-8 becomes U+FFFD.
 
-openai's own decoder is not used. It raises on a byte that is not UTF-8, on a blank line after an
-`id:` field, and on records without data, all of which real endpoints send.
+The decoder of openai raises on invalid UTF-8, on a blank line after an `id:` field, and on records
+without data. Real endpoints send all of these.
 """
 
 import codecs
@@ -16,8 +16,7 @@ DONE: Final = "[DONE]"
 """The last record of a complete stream."""
 
 BODY_LIMIT_CHARS: Final = 16_000_000
-"""Longest response that is not a stream, and longest record of a stream: it can hold a picture. A
-longer one is not an answer."""
+"""Longest record of a stream, and longest response without one. Either can hold an image."""
 
 _DONE: Final = frozenset({DONE, '"[DONE]"', "[done]"})
 
@@ -33,11 +32,11 @@ def is_done(document: str) -> bool:
 
 
 class Unframed(Exception):
-    """The response is neither a stream of events nor JSON, or has a record without an end."""
+    """The response is neither a stream of events nor JSON, or a record in it does not end."""
 
 
-class Records:
-    """The documents of one response.
+class DocumentDecoder:
+    """Decodes one response.
 
     A response that begins with a brace or a bracket is JSON, one that begins with `<` is a web
     page, and everything else is a stream of server-sent events. The declared content type is
@@ -54,23 +53,23 @@ class Records:
         self._recognized = False
 
     @property
-    def whole(self) -> bool:
-        """Whether the response is JSON and not a stream of events."""
+    def is_json(self) -> bool:
+        """Whether the response is JSON rather than a stream of events."""
         return self._framing == "json"
 
     def add(self, piece: bytes) -> list[str]:
         """The documents that are complete with these bytes.
 
         Raises:
-            Unframed: it is a web page, or JSON or a record without an end.
+            Unframed: it is a web page, or it is too long.
         """
         return self._add(self._decoder.decode(piece))
 
     def end(self) -> list[str]:
-        """The documents that the end of the response completes.
+        """The documents that are complete with the end of the response.
 
         Raises:
-            Unframed: nothing in it was a record.
+            Unframed: it did not contain any record.
         """
         text = self._decoder.decode(b"", final=True)
         documents = self._add(text)
@@ -123,7 +122,7 @@ class Records:
         return documents
 
     def _line(self, line: str) -> list[str]:
-        """The documents that a whole line completes; an empty line ends a record."""
+        """The documents that are complete with this line; an empty line ends a record."""
         if not line:
             document = "\n".join(self._data)
             self._data.clear()
@@ -133,7 +132,7 @@ class Records:
         if name != "data":
             return []
         value = value.removeprefix(" ")
-        # Some servers leave out the blank line, and a whole document need not wait for it.
+        # Some servers leave out the blank line, so a complete document does not wait for it.
         ending = value.rstrip()
         if not self._data and (ending.endswith("}") or is_done(ending)):
             return [value]

@@ -1,4 +1,4 @@
-"""What the openai client and its transports raise, put into our terms."""
+"""Translates the errors of the openai client and its transports into `ModelError`."""
 
 import re
 import ssl
@@ -19,15 +19,15 @@ from dataflow.model.retry_after import retry_after_s
 
 RAISED: Final = (
     openai.APIError,
-    aiohttp.ClientError,  # not all of its transport's errors are translated
+    aiohttp.ClientError,  # the transport does not translate all of its errors
     httpx2.HTTPError,
     httpx2.StreamError,
     ssl.SSLError,
     Unframed,
-    ValueError,  # no JSON, a number with thousands of digits
+    ValueError,  # invalid JSON, or a number with thousands of digits
     RecursionError,  # JSON that is nested too deeply
 )
-"""Everything that bytes of an endpoint can lead to. A defect of ours is none of these."""
+"""All errors that the bytes of an endpoint can cause. A defect of ours is not one of them."""
 
 _BY_STATUS: Final[dict[int, Why]] = {
     HTTPStatus.UNAUTHORIZED: "bad key",
@@ -46,7 +46,7 @@ _BY_STATUS: Final[dict[int, Why]] = {
     HTTPStatus.FAILED_DEPENDENCY: "error",  # TGI: the generation failed
     498: "overloaded",  # Groq
 }
-"""Other 4xx are refusals. Other 5xx are a server that is busy, or on its way up or down."""
+"""Any other 4xx is a refusal. Any other 5xx is a server that is busy, starting or stopping."""
 
 _BY_CODE: Final[dict[str, Why]] = {
     "insufficient_quota": "quota",
@@ -65,8 +65,8 @@ _BY_CODE: Final[dict[str, Why]] = {
     "invalid_api_key": "bad key",
     "api_key_invalid": "bad key",
 }
-"""Codes that say more than the status. Gemini words its limits per minute like an exhausted budget,
-so that words like "quota" do not count."""
+"""Codes that are more precise than the status. Words like "quota" do not count, because Gemini also
+uses them for its limits per minute."""
 
 _STATUS_BY_CODE: Final[dict[str, int]] = {
     "invalid_request_error": 400,
@@ -86,7 +86,7 @@ _STATUS_BY_CODE: Final[dict[str, int]] = {
     "overloaded_error": 529,
     "unavailable": 503,
 }
-"""For errors inside a stream, which have no status: OpenAI, Anthropic, Google, vLLM."""
+"""The status of errors inside a stream, which have none: OpenAI, Anthropic, Google, vLLM."""
 
 _WORDS: Final[tuple[tuple[re.Pattern[str], Why], ...]] = (
     (
@@ -111,14 +111,14 @@ _WORDS: Final[tuple[tuple[re.Pattern[str], Why], ...]] = (
         "no model",
     ),
 )
-"""What some endpoints say with a status of 400 or 429: xAI, Gemini, DeepSeek, Anthropic."""
+"""Texts that some endpoints send with a status of 400 or 429: xAI, Gemini, DeepSeek, Anthropic."""
 
 _STATUS: Final = re.compile(r"[45]\d\d")
 _WORDED: Final = frozenset({400, 412, 422, 429, None})
 
 
 def translated(error: Exception) -> ModelError:
-    """The same as a `ModelError`; its text holds no words of the endpoint's."""
+    """The error as a `ModelError`, whose text contains nothing that the endpoint wrote."""
     if isinstance(error, Unframed):
         return ModelError("not openai", "neither a stream nor JSON")
     if not isinstance(error, openai.APIStatusError):
@@ -171,7 +171,7 @@ def _why_of_status(complaint: Complaint, status: int | None) -> Why:
     if status == HTTPStatus.FORBIDDEN and is_about_content(complaint):
         return "refused"  # OpenRouter
     if status < HTTPStatus.BAD_REQUEST:
-        return "not openai"  # it sends us elsewhere
+        return "not openai"  # a redirect
     if status > HTTPStatus.INTERNAL_SERVER_ERROR:
         return _BY_STATUS.get(status, "overloaded")
     return _BY_STATUS.get(status, "refused")
@@ -179,16 +179,16 @@ def _why_of_status(complaint: Complaint, status: int | None) -> Why:
 
 def _why_of_transport(error: Exception) -> Why:
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
-        # Its transport calls every failed connection a time-out.
+        # The transport reports every failed connection as a time-out.
         return "stalled" if isinstance(_root(error), TimeoutError) else "unreachable"
     connection = openai.APIConnectionError | httpx2.TransportError | ssl.SSLError
-    if isinstance(error, connection | UnicodeError):  # a host's label over 63 characters
+    if isinstance(error, connection | UnicodeError):  # a part of the host name is too long
         return "unreachable"
     return "error" if isinstance(error, openai.APIError) else "corrupt"
 
 
 def _root(error: BaseException) -> BaseException:
-    """What aiohttp raised, below httpx's and openai's translations of it."""
+    """The error of aiohttp that those of httpx and openai were raised from."""
     while not isinstance(error, aiohttp.ClientError) and error.__cause__ is not None:
         error = error.__cause__
     return error

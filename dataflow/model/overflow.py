@@ -1,6 +1,6 @@
-"""Whether a request was too long for its model, and how long it may be.
+"""Whether a request was too long for its model, and how long a request can be.
 
-Pure. Sources are the messages of the servers and providers named in `tests/unit/test_overflow.py`.
+Pure. The patterns come from messages of the servers and providers in `tests/unit/test_overflow.py`.
 """
 
 import re
@@ -17,7 +17,7 @@ CODES: Final = frozenset(
 SMALLEST_WINDOW_TOKENS: Final = 64
 LARGEST_WINDOW_TOKENS: Final = 100_000_000
 SMALLEST_UNNAMED_TOKENS: Final = 1000
-"""A smaller number that is not called tokens may count anything."""
+"""A smaller number without the word "tokens" may count anything."""
 
 _WORDS: Final = re.compile(
     r"context (?:length|window|size)|(?:maximum|max) (?:model|prompt) length"
@@ -33,7 +33,7 @@ _STRONG: Final = re.compile(
     r"exceed[^.\n]{0,40} context (?:length|window|size)|context (?:length|window|size) exceeded"
     r"|context (?:length|window|size) is \d"
 )
-"""For a status that usually means something else: llama-cpp-python's 500."""
+"""Needed if the status usually means something else, like the 500 of llama-cpp-python."""
 _NOT_ABOUT_LENGTH: Final = re.compile(r"image|picture|pixel|file size|attachment")
 
 _NUMBER: Final = (
@@ -63,13 +63,13 @@ def is_overflow(complaint: Complaint) -> bool:
     if complaint.status in {401, 402, 403, 404}:
         return False
     if complaint.status == 429:  # noqa: PLR2004
-        # OpenAI and Groq: more tokens than one minute allows. No wait makes it fit.
+        # OpenAI and Groq: more tokens than are allowed per minute, which no wait can help.
         return "request too large for" in complaint.text
     if complaint.status == 500:  # noqa: PLR2004
         return bool(_STRONG.search(complaint.text))
     if not _WORDS.search(complaint.text):
         return False
-    # vLLM explains how it counts pictures in every complaint about length.
+    # vLLM explains how it counts images in every complaint about length.
     return not _NOT_ABOUT_LENGTH.search(complaint.text) or "token" in complaint.text
 
 

@@ -1,7 +1,7 @@
-"""One pause for all calls to an endpoint that says it is overloaded.
+"""One pause for all calls to an endpoint that reports to be overloaded.
 
-Lives in one event loop. After a pause one call goes first; each that succeeds lets two others
-follow, so that the endpoint never meets everybody at once. While all is well nothing waits.
+Use it in one event loop. After a pause one call goes first, and each call that succeeds lets two
+others follow, so that the endpoint never gets all of them at once. Otherwise no call waits.
 """
 
 import asyncio
@@ -16,26 +16,26 @@ LONGEST_S: Final = 300.0
 """Some endpoints ask for hours, and are available again before that."""
 
 
-class Pause:
-    """The calls to one endpoint. Each is `begin` and then exactly one of `succeed` and `fail`."""
+class OverloadPause:
+    """The pause of one endpoint. After `begin`, a call ends with `succeed`, `leave` or `fail`."""
 
     def __init__(self) -> None:
         self._ends_at = 0.0
         self._free: int | None = None
-        """How many calls may begin; None: any number."""
+        """How many calls may begin; None: all."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def left_s(self) -> float:
-        """For how long nobody begins."""
+        """Seconds until a call may begin."""
         return max(0.0, self._ends_at - time.monotonic())
 
     async def begin(self, ends_at: float, on_wait: Callable[[], None]) -> None:
-        """Waits until a call may begin; `on_wait` is called if that is not at once.
+        """Waits until a call may begin; calls `on_wait` if it has to wait.
 
         Raises:
-            TimeoutError: that is not before `ends_at` on the monotonic clock.
+            TimeoutError: no call may begin before `ends_at` on the monotonic clock.
         """
         if self._free is None:
             return
@@ -60,27 +60,27 @@ class Pause:
             raise
 
     def succeed(self) -> None:
-        """The endpoint took a call: two others may begin, or everybody if nobody waits."""
+        """Records that the endpoint took a call: two others may begin, or all if none waits."""
         if self._free is None or time.monotonic() < self._ends_at:
-            return  # a call that began before the pause says nothing about it
+            return  # this call began before the pause
         self._free = self._free + 2 if self._waiting else None
         self._serve()
 
     def leave(self) -> None:
-        """A call ended without saying anything about the load."""
+        """Records that a call ended for a reason that has nothing to do with the load."""
         if self._free is not None:
             self._free += 1
             self._serve()
 
     def fail(self, wait_s: float) -> None:
-        """The endpoint is overloaded: nobody begins for that long, then one call does."""
+        """Records an overload: no call begins for this long, and then one does."""
         wait_s = min(max(wait_s, SHORTEST_S), LONGEST_S)
         self._ends_at = max(self._ends_at, time.monotonic() + wait_s)
         self._free = 1
         self._serve()
 
     def _serve(self) -> None:
-        """Lets those begin who may, in the order in which they came."""
+        """Lets waiting calls begin, in the order in which they came."""
         left_s = self._ends_at - time.monotonic()
         if left_s > 0:
             if self._timer is None and self._waiting:

@@ -1,7 +1,7 @@
-"""What one endpoint does not take, as its complaints teach it.
+"""What one endpoint refuses, learned from its complaints.
 
-Pure. A lesson counts for good only once a request that follows it was accepted: a complaint may
-only repeat what somebody wrote.
+Pure. A lesson is kept only once a request that follows it was accepted, because a complaint may
+merely repeat what somebody wrote.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from dataflow.truncation import STEP_SHARE, ChatMessage
 
 REQUIRED: Final = frozenset({"model", "messages"})
 MARK_FIELD: Final = "prompt_cache_breakpoint"
-"""On parts of messages, and not a field of the request itself."""
+"""A field of parts of messages, not of the request itself."""
 
 SMALLEST_ANSWER_TOKENS: Final = 16
 ANSWER_SHARE: Final = 4
@@ -25,10 +25,9 @@ ANSWER_SHARE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """What is known of one endpoint and model.
+    """The known quirks of one endpoint and model.
 
-    `room_tokens` is the estimated size of the messages that still fit; `guessed` if no complaint
-    mentioned it.
+    `room_tokens` is the estimated size of messages that fit. `guessed`: no complaint mentioned it.
     """
 
     without: frozenset[str] = frozenset()
@@ -39,7 +38,7 @@ class Quirks:
 
 
 def lesson(quirks: Quirks, complaint: Complaint, body: Mapping[str, Any]) -> Quirks | None:
-    """What a complaint that names something teaches; None if that is nothing new."""
+    """The lesson of a complaint that names something; None if it is not new."""
     for field in _optional(body):
         if names(complaint, field) and (learned := _without(quirks, field, complaint, body)):
             return learned
@@ -51,7 +50,7 @@ def lesson(quirks: Quirks, complaint: Complaint, body: Mapping[str, Any]) -> Qui
 def smaller(quirks: Quirks, body: Mapping[str, Any], *, before: Quirks) -> Quirks | None:
     """The next form to try after a complaint that names nothing; None if there is no other.
 
-    First the smallest request, then one that is not streamed, then one without the system role.
+    These are the smallest request, one that is not streamed, and one without the system role.
     `before` is what was known before this question.
     """
     optional = frozenset(_optional(body)) - {"stream"}
@@ -67,7 +66,7 @@ def smaller(quirks: Quirks, body: Mapping[str, Any], *, before: Quirks) -> Quirk
 def shorter(
     quirks: Quirks, complaint: Complaint | None, *, sent_tokens: int, answer_tokens: int
 ) -> Quirks:
-    """What an overflow teaches: the window that it mentions, else half of what was sent."""
+    """The lesson of an overflow: the window that it mentions, or else half of what was sent."""
     window = window_in(complaint) if complaint is not None else None
     if window is None:
         allowed = complaint and limit_in(complaint, answer_tokens, SMALLEST_ANSWER_TOKENS)
@@ -82,9 +81,10 @@ def shorter(
 
 
 def confirmed(quirks: Quirks, sent_tokens: int) -> Quirks:
-    """What a request of that size teaches which was accepted.
+    """The lesson of an accepted request of this size.
 
-    A guess becomes what is known to fit, unless a single large turn made that much smaller.
+    A guessed room becomes the size that is known to fit, but shrinks by one step at most: a single
+    large turn may have made the request much smaller.
     """
     if not quirks.guessed or quirks.room_tokens is None:
         return quirks
@@ -122,7 +122,7 @@ def _has_system(body: Mapping[str, Any]) -> bool:
 
 
 def without_system(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
-    """The messages with the system message in the first user message, and roles that alternate."""
+    """The messages with the system message in the first question, and with alternating roles."""
     merged: list[ChatMessage] = []
     for message in messages:
         role = "assistant" if message["role"] == "assistant" else "user"

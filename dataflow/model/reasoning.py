@@ -1,21 +1,21 @@
-"""Separates an answer from the thoughts that a model writes into the same text.
+"""Separates an answer from the reasoning that a model writes into the same text.
 
 Pure, and linear in the length of the text. It must never swallow an answer that only mentions a
 tag.
 
-The rules follow from how the texts come about:
+The rules follow from how these texts are made:
 
-1. A model thinks before it answers. So an opening tag counts only if nothing but blanks and other
-   thoughts precede it; anywhere else, for example in a code block, it is part of the answer. A
-   thought that is never closed lasts to the end.
+1. A model reasons before it answers. So an opening tag counts only if nothing but blanks and other
+   reasoning precedes it; anywhere else, for example in a code block, it is part of the answer.
+   Reasoning that is never closed lasts to the end.
 2. Some chat templates put the opening tag into the prompt. Then only the closing tag arrives, after
-   its thoughts were shown, and everything before it is taken back. Such a tag counts unless it is
-   in code, is mentioned in a sentence, or an opening tag is mentioned before it.
+   the reasoning was shown, and everything before it is taken back. Such a tag counts unless it is
+   in code, is mentioned in a sentence, or follows a mention of an opening tag.
 3. gpt-oss writes messages with channels ("harmony"). The channels `analysis` and `commentary` are
-   thoughts. Some servers drop the markers, but keep the names: `analysis...assistantfinal...`.
-4. Some models put the answer after a thought into tags, too. Those are left out.
+   reasoning. Some servers drop the markers, but keep the names: `analysis...assistantfinal...`.
+4. Some models also put the answer into tags after their reasoning. These tags are left out.
 
-Text is held back only while it can still turn out to be a marker.
+Text is held back only while it can still become a marker.
 """
 
 from typing import Literal, NamedTuple
@@ -38,27 +38,27 @@ from dataflow.model.reasoning_tags import (
     TAIL_CHARS,
     WITH_ATTRIBUTES,
     WRAPPERS,
-    ends_thoughts,
+    ends_reasoning,
 )
 
 _State = Literal["start", "thought", "header", "thought body", "answer body", "answer", "wrapped"]
 
 
 class Shown(NamedTuple):
-    """What people see next. `starts_over`: everything before it was a thought."""
+    """The text that is shown next. `starts_over`: everything before it was reasoning."""
 
     text: str
     starts_over: bool = False
 
 
-class Thoughts:
-    """One answer as it arrives."""
+class ReasoningFilter:
+    """Filters one answer as it arrives."""
 
     def __init__(self) -> None:
         self.hidden_chars = 0
-        """Characters of thoughts so far, without those that a closing tag may still follow."""
+        """Characters of reasoning so far, without any that a closing tag may still follow."""
         self._state: _State = "start"
-        self._thought = False
+        self._has_reasoned = False
         self._blank: list[str] = []
         self._held = ""
         self._closing = CLOSES["<think>"]
@@ -73,11 +73,11 @@ class Thoughts:
 
     @property
     def thinking(self) -> bool:
-        """Whether the text so far ends in a thought."""
+        """Whether the text so far ends in reasoning."""
         return self._state in {"thought", "header", "thought body"}
 
     def add(self, piece: str) -> Shown:
-        """What a piece of the text adds to the answer."""
+        """The part of a piece of text that belongs to the answer."""
         rest: str | None = piece
         pieces: list[str] = []
         starts_over = False
@@ -93,7 +93,7 @@ class Thoughts:
         return Shown("".join(pieces), starts_over)
 
     def end(self) -> Shown:
-        """What the end of the text adds to the answer."""
+        """The part of the answer that was held back until the end of the text."""
         held, self._held = self._held, ""
         if self._state == "answer":
             self._look(self._tail, at_end=True)
@@ -108,7 +108,7 @@ class Thoughts:
         return Shown("")
 
     def _step(self, text: str) -> tuple[str, str | None]:
-        """What is shown of a text, and its rest if another state has to look at that."""
+        """The part of a text that is shown, and the part that the next state must handle."""
         match self._state:
             case "start":
                 return self._start(text)
@@ -124,7 +124,7 @@ class Thoughts:
                 return self._body(text)
 
     def _start(self, text: str) -> tuple[str, str | None]:
-        """Nothing but blanks and thoughts came yet."""
+        """Handles text before which there were only blanks and reasoning."""
         if not self._held:
             stripped = text.lstrip()
             self._blank.append(text[: len(text) - len(stripped)])
@@ -142,19 +142,19 @@ class Thoughts:
                     return "", None
             if (attributes := self._attributes(text)) is not None:
                 return attributes
-        if self._thought and (wrapped := self._wrapper_in(text)) is not None:
+        if self._has_reasoned and (wrapped := self._wrapper_in(text)) is not None:
             return wrapped
         self._state = "answer"
         return self._lead(), text
 
     def _attributes(self, text: str) -> tuple[str, str | None] | None:
-        """An opening tag with attributes, as far as it came; None if it is something else."""
+        """Handles an opening tag with attributes, even if incomplete; None if there is none."""
         if tag := WITH_ATTRIBUTES.match(text):
             opening = f"<{tag[1].lower()}>"
             if opening not in TAGS:
                 return None
             if tag[0].endswith("/>"):
-                self._thought = True
+                self._has_reasoned = True
                 return "", text[tag.end() :]
             return self._open(opening, opening + text[tag.end() :])
         begun = ATTRIBUTES_BEGUN.match(text)
@@ -164,7 +164,7 @@ class Thoughts:
         return None
 
     def _wrapper_in(self, text: str) -> tuple[str, str | None] | None:
-        """The tag around an answer, as far as it came; None if there is none."""
+        """Handles a tag around the answer, even if incomplete; None if there is none."""
         lowered = text[:TAIL_CHARS].lower()
         for opening, closing in WRAPPERS.items():
             if lowered.startswith(opening):
@@ -177,7 +177,7 @@ class Thoughts:
         return None
 
     def _wrapped(self, text: str) -> tuple[str, str | None]:
-        """An answer in tags: what may be the closing one is held back."""
+        """Handles an answer in tags. Text that may be the closing tag is held back."""
         window, self._held = self._held + text, ""
         if not self._in_wrapper:
             window = window.lstrip("\n")
@@ -190,7 +190,7 @@ class Thoughts:
         return window, None
 
     def _open(self, opening: str, text: str) -> tuple[str, str | None]:
-        self._thought = True
+        self._has_reasoned = True
         if opening in TAGS:
             self._state, self._closing = "thought", CLOSES[opening]
             return "", text[len(opening) :]
@@ -198,8 +198,8 @@ class Thoughts:
         return "", text
 
     def _lead(self) -> str:
-        """The blanks before an answer, unless they follow a thought."""
-        lead = "".join(self._blank) if self._length or not self._thought else ""
+        """The blanks before an answer, unless they follow reasoning."""
+        lead = "".join(self._blank) if self._length or not self._has_reasoned else ""
         self._blank.clear()
         return lead
 
@@ -215,7 +215,7 @@ class Thoughts:
         return "", window[end.end() :]
 
     def _header(self, text: str) -> tuple[str, str | None]:
-        """From a marker to the beginning of a message."""
+        """Handles the text between a marker and the beginning of its message."""
         window, self._held = self._held + text, ""
         at = window.find(BODY, 0, HEADER_CHARS)
         if at >= 0:
@@ -228,7 +228,7 @@ class Thoughts:
         return "", None
 
     def _body(self, text: str) -> tuple[str, str | None]:
-        """A message up to its end."""
+        """Handles a message up to its end."""
         window, self._held = self._held + text, ""
         hidden = self._state == "thought body"
         rest: str | None = None
@@ -257,9 +257,9 @@ class Thoughts:
         return text, None
 
     def _look(self, window: str, *, at_end: bool) -> str | None:
-        """Looks for the end of thoughts without a beginning; returns the text after it.
+        """Looks for a closing tag without an opening one; returns the text after it.
 
-        A tag is looked at once the character after it is known.
+        A tag is examined once the character after it is known.
         """
         begins_at = self._length - len(self._tail)
         for tag in LONE.finditer(window, max(0, self._looked_at - begins_at)):
@@ -270,13 +270,13 @@ class Thoughts:
             self._looked_at = begins_at + tag.end()
             whole = "".join(self._shown) + window[len(self._tail) :]
             before = whole[: begins_at + tag.start()]
-            if ends_thoughts(before, tag[0].lower(), after):
+            if ends_reasoning(before, tag[0].lower(), after):
                 return self._start_over(len(before), tag[0].lower(), window[tag.end() :])
         return None
 
     def _start_over(self, hidden_chars: int, tag: str, rest: str) -> str:
         self.hidden_chars += hidden_chars
-        self._starts_over = self._thought = True
+        self._starts_over = self._has_reasoned = True
         self._state = "answer body" if tag == FINAL else "start"
         self._shown.clear()
         self._length = self._looked_at = 0

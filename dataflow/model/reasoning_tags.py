@@ -1,4 +1,4 @@
-"""The tags around thoughts, and whether a lone closing one is such a tag.
+"""The tags around reasoning, and whether a closing tag without an opening one ends reasoning.
 
 Pure.
 """
@@ -56,22 +56,22 @@ NAMED: Final = re.compile(r"\s*analysis\S")
 FENCE: Final = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 
 TAIL_CHARS: Final = 40
-"""Longer than every marker with the character that follows it."""
+"""Longer than any marker together with the character after it."""
 
 HEADER_CHARS: Final = 200
-"""Longest header of a message; text without its end is an answer after all."""
+"""Longest header of a message. A longer one is part of the answer."""
 
 LONE_TRIES: Final = 8
-"""Closing tags that are looked at in one answer. Each look reads the whole text."""
+"""Closing tags that are examined in one answer, each of which reads the whole text."""
 
 HTML_CODE: Final = ("<code>", "<kbd>")
 BEFORE_MENTION: Final = " \t\"'(\u201c\u2018\u00ab\u201e"
 AFTER_MENTION: Final = frozenset(["", *".,;:!?\"')"])
-"""Around a tag that a sentence mentions."""
+"""The characters around a tag that a sentence mentions."""
 
 
-def ends_thoughts(before: str, tag: str, after: str) -> bool:
-    """Whether everything before this lone tag is thoughts."""
+def ends_reasoning(before: str, tag: str, after: str) -> bool:
+    """Whether everything before this closing tag is reasoning."""
     if tag == STRIPPED:
         return bool(NAMED.match(before)) and not before[-1].isspace() and after != ""
     line = before[before.rfind("\n") + 1 :]

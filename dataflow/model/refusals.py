@@ -1,7 +1,7 @@
-"""What a complaint is about: a field, the roles, pictures, or something that it does not name.
+"""The subject of a complaint: a field, the roles, images, or something that it does not name.
 
-Pure. These are guesses from words that every endpoint chooses itself: `dataflow.model.quirks` acts
-on them, and believes a guess only once a request that follows it was accepted.
+Pure. These are guesses, since every endpoint words its complaints differently. `quirks.py` acts on
+them, and keeps a guess only once a request that follows it was accepted.
 """
 
 import re
@@ -18,8 +18,7 @@ _OTHER_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "reasoning_effort": ("reasoning", "thinking"),
     "stream_options": ("include_usage",),
 }
-"""What servers call a field, apart from its name: those that translate it to an API of their own
-complain in the terms of that one."""
+"""Other names of a field, used by servers that translate requests to an API of their own."""
 
 _REFUSES: Final = re.compile(
     r"unsupported|unrecogni[sz]ed|unknown|unexpected|extra (?:inputs?|fields?)|extra_forbidden"
@@ -40,14 +39,14 @@ _TEMPLATE_ROLES: Final = re.compile(
     r"|not support[^.\n]{0,30} system|roles? (?:must|should) alternate"
     r"|(?:start|begin)s? with (?:a |an )?['\"`]?user|roles are supported"
 )
-"""Narrower, for a server that answers 500 when a chat template raises."""
+"""Narrower than `_ROLES`, for servers that answer 500 when a chat template fails."""
 
-_BLIND: Final = re.compile(
+_NO_VISION: Final = re.compile(
     r"(?:not|n't|no)\b[^.\n]{0,60}(?:image|vision|multimodal|multi-modal)"
     r"|(?:image|vision|multimodal)[^.\n]{0,40}(?:not|unsupported|only supported)"
     r"|unknown variant `?image_url|mmproj"
 )
-_ABOUT_ONE_PICTURE: Final = re.compile(
+_ABOUT_ONE_IMAGE: Final = re.compile(
     r"format|size|large|small|corrupt|decode|download|base64|dimension|pixel|invalid image"
 )
 _ABOUT_CONTENT: Final = re.compile(
@@ -79,18 +78,18 @@ def _may_name(complaint: Complaint, field: str) -> bool:
     """Whether a status that usually means something else can still be a refusal of a field."""
     if not complaint.may_be_refusal:
         return False
-    # Simple servers fail on fields that they do not know, and say little more than the name.
+    # Simple servers fail on unknown fields, and report little more than the name.
     is_crash = complaint.status == 500 and "_" in field  # noqa: PLR2004
     return is_crash or bool(_REFUSES.search(complaint.text))
 
 
 def _has_name(text: str, name: str) -> bool:
-    """Whether a text has a name as snake_case, camelCase, or in words."""
+    """Whether a text contains a name in snake_case, in camelCase, or as separate words."""
     return bool(re.search(rf"(?<![a-z0-9]){name.replace('_', '[_ -]?')}(?![a-z0-9])", text))
 
 
 def limit_in(complaint: Complaint, sent: int, smallest: int) -> int | None:
-    """The longest answer that is allowed, if the complaint is about that and mentions it."""
+    """The longest answer that is allowed, if the complaint mentions it."""
     if not _ABOUT_VALUE.search(complaint.text):
         return None
     if not any(_has_name(complaint.text, name) for name in (*LIMIT_FIELDS, *_LIMIT_NAMES)):
@@ -108,20 +107,20 @@ def about_roles(complaint: Complaint) -> bool:
 
 
 def says_nothing(complaint: Complaint) -> bool:
-    """Whether it is a refusal that gives no reason, or one that nobody here understands."""
+    """Whether it is a refusal without a reason, or with one that is not understood."""
     return complaint.is_refusal and not is_about_content(complaint)
 
 
 def is_about_content(complaint: Complaint) -> bool:
-    """Whether what was said is not allowed there."""
+    """Whether the contents of a message are not allowed."""
     return bool(_ABOUT_CONTENT.search(" ".join((complaint.text, *complaint.codes))))
 
 
 def is_about_the_form(complaint: Complaint) -> bool:
-    """Whether a refusal is about the form of the request, and not about what was said."""
+    """Whether a refusal is about the form of the request rather than the contents."""
     return complaint.status == UNPROCESSABLE or bool(_REFUSES.search(complaint.text))
 
 
-def is_blind(complaint: Complaint) -> bool:
-    """Whether the model takes no pictures at all, rather than not this one."""
-    return bool(_BLIND.search(complaint.text)) and not _ABOUT_ONE_PICTURE.search(complaint.text)
+def has_no_vision(complaint: Complaint) -> bool:
+    """Whether the model takes no images at all, rather than not this one."""
+    return bool(_NO_VISION.search(complaint.text)) and not _ABOUT_ONE_IMAGE.search(complaint.text)

@@ -1,7 +1,7 @@
-"""The JSON of one request: what an endpoint is sent, in its dialect and without what it refuses.
+"""The JSON of one request, in the dialect of its endpoint and without the fields that it refuses.
 
-Pure. It must never name a user: OpenAI gets pseudonyms, and other endpoints get nothing. Every
-field that is sent is listed in `docs/models.md`.
+Pure. It must never name a user: OpenAI gets pseudonyms, and other endpoints get nothing. All fields
+are listed in `docs/models.md`.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from dataflow.truncation import ChatMessage
 
 PSEUDONYM_CHARS: Final = 32
 MARKED_QUESTIONS: Final = 2
-"""The newest question, and the one before it, up to which the last request was written."""
+"""The newest question, and the one before it, at which the last request ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, and in which thread: for the fields that only OpenAI is sent."""
+    """The user and the thread of a question, for the fields that only OpenAI gets."""
 
     user: str
     thread: str = ""
@@ -63,17 +63,17 @@ def request_body(
     if not quirks.without:
         return body
     if "stream" in quirks.without:
-        del body["stream_options"]  # it is only allowed together with `stream`
+        del body["stream_options"]  # allowed only together with `stream`
     return {name: value for name, value in body.items() if name not in quirks.without}
 
 
 def pseudonym(secret: bytes, name: str) -> str:
-    """A name that is stable, and that only the holder of the secret can connect to the original."""
+    """A stable name that only the holder of the secret can connect to the original one."""
     return hmac.new(secret, name.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_CHARS]
 
 
 def _marked(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
-    """The messages with breakpoints at the end of the last questions."""
+    """The messages with cache breakpoints at the end of the last questions."""
     marked = list(messages)
     questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
     for at in questions[-MARKED_QUESTIONS:]:

@@ -1,7 +1,7 @@
 """When a failed call is tried again.
 
-Pure, apart from the clock that it is given. A wait must never be shorter than what the endpoint
-asked for.
+Pure, apart from the clock that it is given. A wait must never be shorter than the endpoint asked
+for.
 """
 
 import random
@@ -17,18 +17,18 @@ LAST_LIMIT_S: Final = 16.0
 def waits_s(
     rng: random.Random, give_up_after_s: float, clock: Callable[[], float]
 ) -> Generator[float, Any, None]:
-    """Seconds before each retry, in the form that `backoff` takes. It ends when time is up.
+    """Yields the seconds before each retry, in the form that `backoff` takes, until time is up.
 
-    Each wait is what the endpoint asked for (Retry-After), else a draw from the upper half of a
-    limit that doubles. If the endpoint asks for more time than there is left, the call is given
-    up at once: a try before that would be in vain, and the person would wait for nothing.
-    A first try that took all the time itself, because the endpoint was silent, is repeated once.
+    Each wait is the one that the endpoint asked for (Retry-After), or else a random time in the
+    upper half of a limit that doubles. If the endpoint asks for more time than is left, the call
+    fails at once, because an earlier retry would be in vain. If a silent endpoint used up all the
+    time in the first try, there is one retry.
     """
     ends_at = clock() + give_up_after_s
     limit_s, wait_s, failures = FIRST_LIMIT_S, 0.0, 0
     while True:
-        # The error that is sent gets no name here: this generator is part of its traceback, so it
-        # would keep the whole call in memory until garbage is collected.
+        # The error must not get a name here: this generator is part of its traceback, and the cycle
+        # would keep the whole call in memory.
         asked_s = _asked_s((yield wait_s))
         failures += 1
         left_s = max(ends_at - clock(), 0.0)

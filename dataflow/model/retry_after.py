@@ -1,6 +1,6 @@
-"""The wait that an overloaded endpoint asks for, in every place where endpoints say it.
+"""The wait that an overloaded endpoint asks for, in any of the forms in use.
 
-Pure, apart from the clock for a date.
+Pure, except that it compares dates with the current time.
 """
 
 import re
@@ -21,7 +21,7 @@ _LIMITS: Final = ("requests", "tokens")
 
 
 def retry_after_s(headers: Mapping[str, str], text: str = "") -> float | None:
-    """Seconds to wait by the headers, else by the text of the error, in lower case."""
+    """Seconds to wait according to the headers, or else to the text of the error in lower case."""
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit_s
@@ -31,14 +31,14 @@ def retry_after_s(headers: Mapping[str, str], text: str = "") -> float | None:
             return seconds
     then = _date(headers.get("retry-after"))
     if then is not None:
-        now = _date(headers.get("date")) or datetime.now(UTC)  # its own clock, if it says
+        now = _date(headers.get("date")) or datetime.now(UTC)  # its own clock if possible
         return max(0.0, (then - now).total_seconds())
     said = _SAID.search(text)
     return _seconds(said[1]) if said else _reset_s(headers)
 
 
 def _reset_s(headers: Mapping[str, str]) -> float | None:
-    """When a limit that is used up begins anew."""
+    """Seconds until a used-up limit is reset."""
     waits = [
         wait
         for limit in _LIMITS

@@ -1,4 +1,4 @@
-"""Why a question has no text yet, in one plain sentence for the person who asked.
+"""The sentence that tells people why their question has no answer yet.
 
 Pure.
 """
@@ -7,9 +7,8 @@ from typing import Final, Literal
 
 from dataflow.model.errors import Why
 
-Queued = Literal["thread", "share"]
-"""The question is not asked yet: behind another one of its thread, or behind all that one user may
-have asked at once."""
+Queued = Literal["thread", "limit"]
+"""The question has to wait for an earlier one of its thread, or because of the limit per user."""
 
 Waiting = Why | Queued | Literal["slow", "fallback", "thinking", "pictures", "earlier"]
 
@@ -17,7 +16,7 @@ _KEEP_TRYING: Final = "I keep trying for up to {time}."
 
 _SENTENCES: Final[dict[Waiting, str]] = {
     "thread": "Your question is in the queue. I am still answering the one before it.",
-    "share": "Your question is in the queue. I am still answering your other questions.",
+    "limit": "Your question is in the queue. I am still answering your other questions.",
     "slow": "My language model has not begun to answer yet. I am still waiting for it.",
     "fallback": "My usual language model does not answer. I am waiting for another one.",
     "thinking": "My language model is thinking about its answer.",
@@ -34,13 +33,13 @@ TWO_MINUTES_S: Final = 120
 
 
 def sentence(waiting: Waiting, give_up_after_s: float) -> str:
-    """What the person is told."""
+    """The sentence for a reason."""
     text = _SENTENCES.get(waiting, _OTHERWISE)
     return text.format(time=in_words(give_up_after_s))
 
 
 def in_words(seconds: float) -> str:
-    """A duration as people say it."""
+    """A duration in everyday language."""
     whole = round(seconds)
     if whole == MINUTE_S:
         return "a minute"

@@ -1,6 +1,6 @@
-"""The tokens of a call, from every shape in which endpoints report them.
+"""The tokens of a call, in any of the shapes in which endpoints report them.
 
-Pure. A number that is not reported is None, and never 0.
+Pure. A number that is not reported is None, never 0.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Any, Final
 from shared.messages import Usage
 
 COUNT_LIMIT: Final = 10**9
-"""Tokens of one call; beyond it an endpoint counts something else."""
+"""Largest plausible number of tokens of one call."""
 
 COUNT_DIGITS: Final = 10
 
@@ -33,10 +33,10 @@ Path = tuple[str, ...]
 
 
 def usage_of(chunk: dict[str, Any], before: Usage | None = None) -> Usage | None:
-    """The tokens that the call took, if this chunk reports them, else what was reported `before`.
+    """The tokens of the call that this chunk reports, or else those reported `before`.
 
-    A later report counts; what it leaves out stays, because some gateways report the prompt at the
-    beginning and the answer at the end.
+    A later report replaces an earlier one, but not the numbers that it leaves out: some gateways
+    report the prompt at the beginning and the answer at the end.
     """
     usage = next(_reports(chunk), {})
     timings = chunk.get("timings")
@@ -63,7 +63,7 @@ def usage_of(chunk: dict[str, Any], before: Usage | None = None) -> Usage | None
 
 
 def _reports(chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Where a chunk can hold the counts: on its own, by choice (Moonshot), by vendor (Groq)."""
+    """The counts in a chunk: in its own field, in a choice (Moonshot), or by vendor (Groq)."""
     if usage := chunk.get("usage"):
         if isinstance(usage, dict):
             yield usage
@@ -79,7 +79,7 @@ def _reports(chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _count(usage: dict[str, Any], paths: tuple[Path, ...]) -> int | None:
-    """The first of these numbers that is a number of tokens."""
+    """The first of these values that is a plausible number of tokens."""
     for path in paths:
         value: Any = usage
         for name in path:

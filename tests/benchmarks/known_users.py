@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.recovery_store import recovery_store
-from dataflow.snapshot import SAVED, Saved
+from dataflow.snapshot import SNAPSHOT, Snapshot
 from dataflow.turns import turn_of
 from shared import names
 from tests.benchmarks.figures import Figure, Target, median_ms
@@ -92,11 +92,13 @@ async def _put_to_rest(store: Path, known: int) -> None:
     ask = question("known", 0, "q" * CHARS)
     turn = turn_of(ask, ask.place, ask.text, "a" * CHARS, 1)
     mark = "USER"
-    saved = Saved(user=mark, pending=(), turns=(turn,), settled=(ask.id,), next_order=2, ratio=1.3)
-    template = SAVED.dump_json(saved)
-    at_rest = EvictedStore(store)
+    snapshot = Snapshot(
+        user=mark, pending=(), turns=(turn,), settled=(ask.id,), next_order=2, ratio=1.3
+    )
+    template = SNAPSHOT.dump_json(snapshot)
+    evicted = EvictedStore(store)
     for begin in range(0, known, A_TRANSACTION):
         numbers = range(begin, min(begin + A_TRANSACTION, known))
         users = [names.user_of("test", f"known{number}") for number in numbers]
-        at_rest.put([(user, template.replace(mark.encode(), user.encode())) for user in users])
-    await at_rest.close()
+        evicted.put([(user, template.replace(mark.encode(), user.encode())) for user in users])
+    await evicted.close()

@@ -20,7 +20,7 @@ import openai
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel
 from dataflow.model.dialects import DEMO_SYSTEM_PROMPT
-from dataflow.request import Window
+from dataflow.tokens import Window
 from ops.embedded_model import CONTEXT_TOKENS, MODEL_NAME
 from shared.messages import Ask, Journaled, Place, Quote, Reply, Usage
 from shared.settings import Settings

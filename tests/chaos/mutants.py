@@ -15,10 +15,10 @@ from nats.js import JetStreamContext
 
 from bots.discord import channels
 from bots.thread_order import ThreadOrder
-from dataflow.answering import _Answer, _reply
+from dataflow.answering import _Answer, _reply, _Result
 from dataflow.conversation import Conversation
 from dataflow.effects import INTERNAL, Effect
-from dataflow.snapshot import Pending
+from dataflow.question_queue import Pending
 from shared import names
 from shared.bus import Bus
 from shared.group_commit import GroupCommit
@@ -50,7 +50,7 @@ def settled_without_the_journal(patch: pytest.MonkeyPatch) -> None:
         try:
             return await self._journaled()
         except RuntimeError:
-            return Journaled(_reply(self._effect, "failed", INTERNAL))
+            return Journaled(_reply(self._effect, _Result("failed", INTERNAL)))
 
     patch.setattr(_Answer, "_run", settled)
 
@@ -89,7 +89,7 @@ def without_memory_of_questions(patch: pytest.MonkeyPatch) -> None:
     on_ask = Conversation._on_ask
 
     def forgetful(self: Conversation, new: Pending) -> list[Effect]:
-        self._unanswered.settled.clear()
+        self._queue.settled.clear()
         return on_ask(self, new)
 
     patch.setattr(Conversation, "_on_ask", forgetful)

@@ -16,7 +16,7 @@ import pytest
 
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
-from dataflow.request import Window
+from dataflow.tokens import Window
 from shared.messages import (
     AnyEvent,
     Ask,
@@ -31,7 +31,7 @@ from shared.messages import (
 )
 
 STEPS = int(os.environ.get("SIMULATION_STEPS", "100000"))
-"""In all, over all seeds."""
+"""The total over all seeds."""
 
 SEEDS = range(8)
 STEPS_A_WORLD = (60, 200, 600)
@@ -43,7 +43,7 @@ PLACES = {user: Place(platform="test", channel=user, audience="direct") for user
 
 @dataclass
 class Call:
-    """A model call under way: dies with the process."""
+    """A model call in progress, which dies with the process."""
 
     effect: CallModel | Settle
     ended: Outcome | None = None
@@ -51,7 +51,7 @@ class Call:
 
 @dataclass
 class World:
-    """What survives a crash, what does not, and a scheduler over both."""
+    """The state that survives a crash, the state that does not, and a scheduler."""
 
     rng: random.Random
     with_journal: bool = True
@@ -60,14 +60,14 @@ class World:
     snapshot: tuple[int, dict[str, bytes]] = (0, {})
     asked: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     ended: set[str] = field(default_factory=set)
-    """Stopped or withdrawn without a reply yet, as a snapshot knows."""
+    """Questions that a snapshot contains as stopped or withdrawn, without a reply."""
     crashes: int = 0
 
     def __post_init__(self) -> None:
         self.boot()
 
     def boot(self) -> None:
-        """A process starts from the last snapshot; what the log holds by now is a replay."""
+        """A process starts from the last snapshot; all events in the log are replays."""
         position, states = self.snapshot
         self.position = position
         self.replayed_up_to = len(self.log)
@@ -160,7 +160,7 @@ class World:
         self.changed.clear()
 
     def note_ended(self, talks: Iterable[Conversation]) -> None:
-        ends = (p.ask.id for talk in talks for p in talk.pending if p.ends is not None)
+        ends = (p.ask.id for talk in talks for p in talk.pending if p.ending is not None)
         self.ended |= {prompt_id for prompt_id in ends if not self.journal[prompt_id]}
 
     def crash(self) -> None:
@@ -170,7 +170,7 @@ class World:
     # --- the run ------------------------------------------------------------------------------
 
     def run(self, steps: int) -> int:
-        """Takes so many steps and then all that it needs to come to rest; returns their number."""
+        """Takes this many steps, and then all until nothing is left to do; returns their number."""
         moves = [
             (self.somebody_acts, 10), (self.the_flow_reads, 14), (self.a_call_ends, 12),
             (self.a_completion_arrives, 14), (self.an_epoch_closes, 2), (self.crash, 0.5),
@@ -186,7 +186,7 @@ class World:
         return steps
 
     def remembered(self, user: str) -> list[tuple[str, str]]:
-        """What a user saw and did not take back, read off the log and the journal alone."""
+        """What a user saw and did not delete, according to the log and the journal."""
         kept: list[Ask] = []
         for event in self.log:
             if event.user != user:
@@ -234,7 +234,7 @@ def test_whatever_crashes_when_each_question_is_answered_once_and_remembered(see
 
 
 def test_without_the_journal_the_simulation_fails() -> None:
-    """The checker can tell."""
+    """The checker notices it."""
     worlds = [World(random.Random(f"mutant-{n}"), with_journal=False) for n in range(20)]
     for world in worlds:
         world.run(STEPS_A_WORLD[-1])

@@ -267,12 +267,12 @@ def _has_pictures(request: Request) -> bool:
     )
 
 
-def blind(refusal: Refusal) -> Rule:
+def without_vision(refusal: Refusal) -> Rule:
     """A model that refuses pictures in these words."""
     return lambda request: refusal if _has_pictures(request) else None
 
 
-BLIND = {
+WITHOUT_VISION = {
     "DeepSeek": Refusal(
         400,
         {"error": {"message": "Failed to deserialize the JSON body into the target type: "
@@ -288,4 +288,4 @@ BLIND = {
     ),
     "vLLM": Refusal(400, {"message": "fake is not a multimodal model", "code": 400}),
 }  # fmt: skip
-"""Wordings of endpoints without eyes."""
+"""Refusals of endpoints whose model has no vision."""

@@ -1,4 +1,4 @@
-"""What becomes of a question that somebody ended before the model was asked."""
+"""Questions that ended before the model was asked, and replies that could not be stored."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ import pytest
 from dataflow import answering as answering_module
 from dataflow.answering import NO_ROOM, Answering
 from dataflow.effects import INTERNAL, CallModel, Cancel
-from dataflow.journal_capacity import JournalRoom
+from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
@@ -21,7 +21,7 @@ from tests.fakes.model import FakeModel
 from tests.running import question
 
 ASKED = question("ada", 0, "hello")
-CALL = CallModel(ASKED, Request(({"role": "user", "content": "hello"},), 10), replayed=False)
+CALL = CallModel(ASKED, Request(({"role": "user", "content": "hello"},), 10), check_journal=False)
 
 
 @pytest.fixture
@@ -46,15 +46,15 @@ async def fill_the_journal(bus: Bus) -> None:
 async def test_what_was_ended_before_the_call_is_not_asked(
     bus: Bus, model: ModelClient, fake_model: FakeModel, outcome: Outcome | None, *, full: bool
 ) -> None:
-    """Its reply says so, also where there is no room for answers: a notice would bring it back."""
+    """Its reply says so even if the journal is nearly full: a notice would bring it back."""
     if full:
         await fill_the_journal(bus)
-    room = JournalRoom(bus)
-    watching = asyncio.create_task(room.watch())
+    capacity = JournalCapacity(bus)
+    watching = asyncio.create_task(capacity.watch())
     async with asyncio.timeout(20):
-        while room.nearly_full != full:
+        while capacity.nearly_full != full:
             await asyncio.sleep(0.01)
-    answering = Answering(bus, model, room)
+    answering = Answering(bus, model, capacity)
     replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     effects = [Cancel(ASKED.id, outcome)] if outcome else []
     answering.take(
@@ -78,7 +78,7 @@ async def test_what_was_ended_before_the_call_is_not_asked(
 async def test_what_fails_after_the_model_call_ends_in_a_journaled_notice(
     bus: Bus, model: ModelClient, failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever keeps the answer out of the journal: nothing is told before a notice is stored."""
+    """Whatever the reason, no reply is reported before a notice is stored."""
     monkeypatch.setattr(answering_module, "JOURNAL_AGAIN_S", 0.1)
     journal = Bus.journal
     left = failures
@@ -92,7 +92,7 @@ async def test_what_fails_after_the_model_call_ends_in_a_journaled_notice(
 
     monkeypatch.setattr(Bus, "journal", defective)
     told: asyncio.Future[Journaled] = asyncio.get_running_loop().create_future()
-    answering = Answering(bus, model, JournalRoom(bus))
+    answering = Answering(bus, model, JournalCapacity(bus))
     answering.take([(ASKED.user, CALL)], lambda _, journaled: told.set_result(journaled))
     async with asyncio.timeout(20):
         journaled = await told

@@ -1,4 +1,4 @@
-"""A broken recovery store is set aside, and the flow starts by itself from stream and journal."""
+"""A broken recovery store is set aside, and the dataflow starts from the stream and the journal."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ async def _with_evicted(store: Path) -> None:
 async def test_a_broken_store_is_set_aside_whole(
     tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One message, nothing deleted, and a store that works; a second one gets another name."""
+    """There is one message, nothing is deleted, the new store works, and names are not reused."""
     for number in (1, 2):
         store = recovery_store(tmp_path)
         await _with_evicted(store)
@@ -69,10 +69,10 @@ async def test_a_broken_store_is_set_aside_whole(
 
 
 def test_in_a_cluster_a_broken_store_stays_where_it_is(tmp_path: Path) -> None:
-    """Others may use it, and theirs would no longer fit."""
+    """Other processes may use it, and their stores would no longer match."""
     store = recovery_store(tmp_path)
     FAULTS["missing"](store)
-    with pytest.raises(BrokenInCluster, match=r"part-2.sqlite3: it is missing.*Stop every process"):
+    with pytest.raises(BrokenInCluster, match=r"part-2.sqlite3: it is missing.*Stop all processes"):
         recovery_store(tmp_path, alone=False)
     assert not store.with_name(ASIDE).exists()
 
@@ -81,10 +81,10 @@ def test_in_a_cluster_a_broken_store_stays_where_it_is(tmp_path: Path) -> None:
 async def test_nothing_is_forgotten_and_nothing_is_answered_twice(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """At a start with a broken part, and when a broken page shows only as it is read."""
+    """Either at the start, or when a broken page is found only as it is read."""
     home = tmp_path / "home"
     store = home / "dataflow" / "recovery"
-    flow = dataflow(home, nats.url, fake_model.base_url, THREADWAX_REST_AFTER_S="2").start()
+    flow = dataflow(home, nats.url, fake_model.base_url, THREADWAX_EVICT_AFTER_S="2").start()
     asked = 0
 
     async def ask() -> None:
@@ -136,7 +136,7 @@ def _evicted(store: Path) -> bool:
 
 
 def _break_rows(path: Path) -> None:
-    """Ruins every page behind the first, which holds the names of the tables."""
+    """Ruins every page after the first, which contains the names of the tables."""
     with contextlib.closing(sqlite3.connect(path)) as file:
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     pages = path.stat().st_size // 4096

@@ -93,7 +93,7 @@ def test_ask_without_a_server_says_what_to_start(tmp_path: Path) -> None:
 def test_a_start_elsewhere_says_where_the_data_is(tmp_path: Path) -> None:
     """It does not silently begin from scratch."""
     (tmp_path / ".env").touch()
-    data = tmp_path / "share"
+    data = tmp_path / "limit"
     (data / "threadwax" / "dataflow").mkdir(parents=True)
     ran = run("gateway", "--http-port", "0", cwd=tmp_path, NATS_URL="nats://127.0.0.1:9/x")
     assert ran.returncode == 2

@@ -54,7 +54,7 @@ async def test_another_number_of_processes_keeps_every_conversation(
         flow = dataflow(
             tmp_path / "home", nats.url, fake_model.base_url,
             "dataflow", f"--processes={processes}",
-            THREADWAX_REST_AFTER_S="2",
+            THREADWAX_EVICT_AFTER_S="2",
         )  # fmt: skip
         flow.log = tmp_path / f"flow{number}.log"
         flow.start()

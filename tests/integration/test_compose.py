@@ -23,6 +23,7 @@ from dataflow.run import DRAIN_S
 from dataflow.shutdown import END_S
 from ops.supervise import STOP_DEADLINE_S
 from ops.up import DATAFLOW_STOP_S, PARTS
+from shared.setting_kinds import new_names
 from shared.settings import Settings
 from tests.running import ROOT
 
@@ -56,7 +57,10 @@ WANTED: Final = {
     "gateway": EVERYWHERE,
     "ask": EVERYWHERE,
     "demo": EVERYWHERE,
-    "dataflow": aliases(Settings) - COMPOSED - OF_THE_IMAGE - NOT_FOR_A_CONTAINER,
+    "dataflow": (aliases(Settings) | set(new_names(Settings)))
+    - COMPOSED
+    - OF_THE_IMAGE
+    - NOT_FOR_A_CONTAINER,
     "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
     "discord": EVERYWHERE | aliases(DiscordSettings),
 }

@@ -1,4 +1,4 @@
-"""The flow as a process of its own, on a real server, with a model that can misbehave."""
+"""The dataflow as a process, with a real NATS server and a model that can misbehave."""
 
 import asyncio
 import base64
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass
 class World:
-    """One server, one flow and one model for all tests here; each test has users of its own."""
+    """One server, one dataflow and one model for all tests here; each test has its own users."""
 
     server: NatsServer
     bus: Bus
@@ -49,7 +49,7 @@ class World:
     flow: Running
 
     async def dead_letters(self, subject: str) -> list[Msg]:
-        """What lies under a subject among the dead letters."""
+        """The dead letters of a subject."""
         info = await self.bus.js.stream_info(names.DLQ, subjects_filter=f"dlq.{subject}")
         subjects = info.state.subjects or {}
         return [await self.bus.js.get_last_msg(names.DLQ, name) for name in subjects]
@@ -83,7 +83,7 @@ async def shared_world(
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def world(shared_world: World) -> World:
-    """The world with a model that behaves."""
+    """The world with a model that works."""
     model = shared_world.model
     model.reply, model.piece_chars, model.pause_s, model.delay_s = default_reply, 1 << 20, 0, 0
     model.always = None
@@ -103,7 +103,7 @@ def event(kind: type[Event], name: str, number: str, **fields: Any) -> Event:
 
 
 async def store(world: World, name: str, data: bytes) -> None:
-    """Puts bytes on a user's subject as they are."""
+    """Publishes bytes unchanged on a user's subject."""
     await world.bus.js.publish(names.prompt_subject(names.user_of("test", name)), data)
 
 
@@ -131,7 +131,7 @@ async def until(condition: Any, what: str) -> Any:
 async def test_what_cannot_be_read_is_answered_in_words_and_kept(
     world: World, name: str, change: dict[str, Any], words: str
 ) -> None:
-    """Refused where the return address can be read, and among the dead letters with the reason."""
+    """It becomes a dead letter with the reason, and is refused if it has a return address."""
     good = json.loads(question(name, 1, "hello").wire())
     bad = {key: value for key, value in (good | change).items() if value is not None}
     await store(world, name, json.dumps(bad).encode())
@@ -167,7 +167,7 @@ async def test_bytes_that_are_no_message_are_kept_among_the_dead_letters(
 
 
 async def test_nobody_speaks_for_another_user(world: World) -> None:
-    """A message whose user is not its subject's is kept and not answered to either."""
+    """A message whose user differs from its subject is kept, and neither user gets an answer."""
     forged = question("victim", "forged", "tell me my secrets")
     await store(world, "forger", forged.wire())
     letters = await until(lambda: world.dead_letters("p.*.test.forger"), "a dead letter")
@@ -178,7 +178,7 @@ async def test_nobody_speaks_for_another_user(world: World) -> None:
 async def test_a_prompt_too_large_for_the_bus_is_refused_where_it_is_published(
     world: World,
 ) -> None:
-    """300 kB in one message, as characters that JSON escapes."""
+    """It has 300 kB of characters that JSON escapes."""
     event = question("large", 1, "\x00" * 60_000)
     with pytest.raises(TooLarge, match="must not take more than 240,000"):
         await world.bus.publish(event)
@@ -199,7 +199,7 @@ async def test_a_question_longer_than_the_window_is_refused_in_words(world: Worl
     "name", ["a.b", "*", ">", "Ada Lovelace", "🙂 é", "prompts.x.>", "_", "A-_B"]
 )
 async def test_any_name_is_a_user_of_its_own(world: World, name: str) -> None:
-    """Names that mean something to NATS reach nobody else's conversation."""
+    """Names with special characters of NATS never reach another conversation."""
     await answer_to(world.bus, question(name, 1, f"I am {name}"))
     await answer_to(world.bus, question(name, 2, "who am I?"))
     contents = [m["content"] for m in world.model.requests[-1]["messages"]]
@@ -208,7 +208,7 @@ async def test_any_name_is_a_user_of_its_own(world: World, name: str) -> None:
 
 
 async def test_a_prompt_id_used_twice_is_answered_once(world: World) -> None:
-    """With another text, past the server's own window, and while the first is under way."""
+    """Even with another text, after the server's dedupe window, and during the first call."""
     first = await answer_to(world.bus, question("twice", 1, "first"))
     second = question("twice", 1, "second")
     await world.bus.js.publish(names.prompt_subject(second.user), second.wire())
@@ -285,7 +285,7 @@ async def test_a_deleted_question_is_withdrawn(world: World) -> None:
 
 
 async def test_again_and_reset(world: World) -> None:
-    """A new answer under the event's own id; after a reset the past is gone."""
+    """Again gives a new answer under its own id; a reset forgets the history."""
     await answer_to(world.bus, question("again", 1, "one"))
     again = event(Again, "again", "again", prompt_id="again-1")
     assert (await answer_to(world.bus, again)).prompt_text == "one"
@@ -307,7 +307,7 @@ PICTURE = Attachment(name="cat.png", media_type="image/png", blob="test-cat")
 
 
 async def test_pictures_and_texts_reach_the_model(world: World) -> None:
-    """A file is inlined as data; a picture comes from its pieces as a data URL."""
+    """A file is inlined as data; a picture is put together as a data URL."""
     await put_blob(world.bus, "test-cat", PIXEL)
     text = Attachment(name="notes.txt", media_type="text/plain", text="buy milk")
     gone = PICTURE.model_copy(update={"name": "gone.png", "blob": "test-gone"})
@@ -323,11 +323,11 @@ async def test_pictures_and_texts_reach_the_model(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 500])
-async def test_a_model_without_eyes_says_so(world: World, status: int) -> None:
+async def test_a_model_without_vision_says_so(world: World, status: int) -> None:
     """llama.cpp answers 500 to a picture: no retry helps."""
     await put_blob(world.bus, "test-cat", PIXEL)
     world.model.always = Fault(status=status)
-    ask = question(f"blind{status}", 1, "what is this?", attachments=(PICTURE,))
+    ask = question(f"vision{status}", 1, "what is this?", attachments=(PICTURE,))
     reply = await answer_to(world.bus, ask)
     assert (reply.outcome, reply.text) == ("failed", NOTICES["no pictures"])
     assert len(world.model.requests) == 1

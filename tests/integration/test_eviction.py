@@ -1,4 +1,4 @@
-"""Conversations that nobody touches leave memory for the disk, and come back with the next word."""
+"""Idle conversations are moved from memory to the disk, and come back with the next message."""
 
 import asyncio
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.eviction.store import ASIDE, FILE
+from dataflow.eviction.store import FILE, UNREADABLE_FOLDER
 from dataflow.recovery_store import CACHE_PAGES, PARTITIONS, recovery_store
 from ops.nats_server import NatsServer
 from ops.ports import free_port
@@ -19,19 +19,19 @@ from shared.connection import CLOSED_EXIT_CODE
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, dataflow, question
 
-REST_S = 2
+EVICT_S = 2
 PEOPLE = ("ada", "bob", "eve")
 
 
 class Flow:
-    """A flow whose conversations rest soon, and the counts that it serves."""
+    """A dataflow that evicts conversations soon, and the counts that it serves."""
 
     def __init__(self, nats: NatsServer, home: Path, model: FakeModel) -> None:
         self.port = free_port()
         self.recovery = home / "dataflow" / "recovery"
         self.running: Running = dataflow(
             home, nats.url, model.base_url,
-            THREADWAX_REST_AFTER_S=str(REST_S), THREADWAX_HTTP_PORT=str(self.port),
+            THREADWAX_EVICT_AFTER_S=str(EVICT_S), THREADWAX_HTTP_PORT=str(self.port),
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -64,7 +64,7 @@ async def flow(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> Async
 
 
 async def everybody_says(bus: Bus, model: FakeModel, number: int) -> None:
-    """And each request holds what this user said before."""
+    """Each request contains the user's earlier messages."""
     for name in PEOPLE:
         await answer_to(bus, question(name, number, f"{name} {number}"))
         contents = [message["content"] for message in model.requests[-1]["messages"]]
@@ -74,17 +74,17 @@ async def everybody_says(bus: Bus, model: FakeModel, number: int) -> None:
 async def test_a_conversation_leaves_memory_and_comes_back(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """Twice, so that what rests is renewed."""
+    """This is done twice, so that the file is updated."""
     for number in range(3):
         await everybody_says(bus, fake_model, number)
         await flow.until_all_rest()
     assert await flow.count("conversations_restored_total") == 2 * len(PEOPLE)
 
 
-async def test_what_rests_outlives_a_kill_and_a_restart(
+async def test_evicted_conversations_outlive_a_kill_and_a_restart(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """Killed while all rest, and again just after they came back."""
+    """The process is killed while all are evicted, and again just after they came back."""
     await everybody_says(bus, fake_model, 0)
     await flow.until_all_rest()
     flow.running.kill()
@@ -97,10 +97,10 @@ async def test_what_rests_outlives_a_kill_and_a_restart(
     assert await flow.running.stop() == 0
 
 
-async def test_without_its_recovery_store_what_rests_is_not_used(
+async def test_without_its_recovery_store_the_file_is_not_used(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """Else every event would be read a second time onto what already holds it."""
+    """Otherwise every event would be read a second time into a conversation that contains it."""
     await everybody_says(bus, fake_model, 0)
     await flow.until_all_rest()
     assert await flow.running.stop() == 0
@@ -111,7 +111,7 @@ async def test_without_its_recovery_store_what_rests_is_not_used(
 
 
 async def test_a_lost_data_folder_is_rebuilt(flow: Flow, bus: Bus, fake_model: FakeModel) -> None:
-    """What rested comes back from the stream and the journal."""
+    """Evicted conversations come back from the stream and the journal."""
     await everybody_says(bus, fake_model, 0)
     await flow.until_all_rest()
     assert await flow.running.stop() == 0
@@ -123,7 +123,7 @@ async def test_a_lost_data_folder_is_rebuilt(flow: Flow, bus: Bus, fake_model: F
 async def test_a_damaged_file_is_set_aside_with_its_store(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """One message; then everything is read again from the stream, and nothing is forgotten."""
+    """There is one message; then all is read again from the stream, and nothing is forgotten."""
     await everybody_says(bus, fake_model, 0)
     assert await flow.running.stop() == 0
     (flow.recovery / FILE).write_bytes(b"no database " * 1000)
@@ -137,7 +137,7 @@ async def test_a_damaged_file_is_set_aside_with_its_store(
 async def test_damage_that_is_found_later_ends_the_process_and_loses_nothing(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """The first page is whole, so that it starts; the next process has everything again."""
+    """The first page is intact, so the process starts; the next process has everything again."""
     await everybody_says(bus, fake_model, 0)
     await flow.until_all_rest()
     assert await flow.running.stop() == 0
@@ -158,7 +158,7 @@ async def test_damage_that_is_found_later_ends_the_process_and_loses_nothing(
 
 
 def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None:
-    """Bytewax opens the files, so they have to say so themselves."""
+    """Bytewax opens the files, so the setting must be stored in them."""
     store = recovery_store(tmp_path)
     parts = sorted(store.glob("*.sqlite3"))
     assert len(parts) == PARTITIONS
@@ -171,7 +171,7 @@ def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None
 async def test_a_conversation_of_a_later_version_ends_nobody_elses_flow(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """Its memory begins again, its file is kept, and others are answered as before."""
+    """It begins again, its snapshot is kept in a file, and others are answered as before."""
     await everybody_says(bus, fake_model, 0)
     await flow.until_all_rest()
     later = b'{"v": 2, "memory": "of another shape"}'
@@ -181,7 +181,7 @@ async def test_a_conversation_of_a_later_version_ends_nobody_elses_flow(
     assert len(fake_model.requests[-1]["messages"]) == 2
     assert await answer_to(bus, question("bob", 1, "and me?"))
     assert len(fake_model.requests[-1]["messages"]) == 4
-    (kept,) = (flow.recovery / ASIDE).iterdir()
+    (kept,) = (flow.recovery / UNREADABLE_FOLDER).iterdir()
     assert kept.read_bytes() == later
     assert kept.stat().st_mode & 0o777 == 0o600
-    assert "its memory begins again" in flow.running.log.read_text()
+    assert "was set aside: it begins again" in flow.running.log.read_text()

@@ -34,7 +34,7 @@ async def test_an_answer_streams_and_reports_its_usage(
 async def test_each_dialect_sends_what_its_endpoint_understands(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """One name for the answer's length, a temperature only where it is wanted."""
+    """There is one name for the length of the answer, and a temperature only if it is accepted."""
     dialect = DEMO if name == "demo" else DIALECTS[name]  # type: ignore[index]
     await asker(dialect=dialect).ask()
     (request,), (headers,) = fake_model.requests, fake_model.headers
@@ -97,7 +97,7 @@ async def test_a_stall_before_the_first_word_is_retried(
 async def test_retry_after_is_honoured(
     asker: MakeAsker, fake_model: FakeModel, header: tuple[str, str]
 ) -> None:
-    """The next try comes no sooner than the provider said."""
+    """The next try does not come before the time that the provider asked for."""
     fake_model.faults.append(Fault(status=429, headers=dict([header])))
     await asker().ask()
     first, second = fake_model.times
@@ -135,7 +135,7 @@ async def test_a_retry_after_that_cannot_be_read_is_ignored(
 async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """A try before that would be in vain, and the person would wait for nothing."""
+    """A try before that would be in vain."""
     fake_model.always = Fault(status=429, headers={"Retry-After": "3600"})
     one = asker(give_up_s=20.0)
     started = time.monotonic()
@@ -164,7 +164,7 @@ async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
         (Fault(status=400, error={"message": "no", "code": "content_filter"}), "refused"),
     ],
 )
-async def test_what_no_retry_can_mend_fails_at_once(
+async def test_what_no_retry_can_fix_fails_at_once(
     asker: MakeAsker, fake_model: FakeModel, fault: Fault, why: Why
 ) -> None:
     fake_model.always = fault
@@ -185,7 +185,7 @@ async def test_what_no_retry_can_mend_fails_at_once(
 async def test_after_the_first_word_nothing_is_retried(
     asker: MakeAsker, fake_model: FakeModel, kind: str, why: Why
 ) -> None:
-    """What was shown would be shown twice."""
+    """The text would be shown twice."""
     fake_model.piece_chars = 3
     fake_model.faults.append(Fault(kind=kind, after_chunks=2))
     one = asker(silence_s=0.5)
@@ -205,7 +205,7 @@ async def test_a_model_that_stays_away_is_given_up_in_time(
 async def test_a_model_that_is_not_there_and_comes_back(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """A refused connection is waited out."""
+    """A refused connection is retried."""
     port = fake_model.port
     await fake_model.stop()
     answer = asyncio.create_task(asker().ask())
@@ -221,7 +221,7 @@ async def test_a_model_that_is_not_there_and_comes_back(
     ids=["nobody listens", "hangs up", "no HTTP"],
 )
 async def test_a_server_that_is_none(asker: MakeAsker, answer: bytes | None, why: Why) -> None:
-    """Told apart from one that is slow."""
+    """It is distinguished from one that is slow."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -246,7 +246,7 @@ async def test_a_host_that_does_not_exist(asker: MakeAsker, host: str, scheme: s
 
 
 async def test_a_server_without_tls(asker: MakeAsker, fake_model: FakeModel) -> None:
-    """It is sent nothing."""
+    """It gets no request."""
     address = fake_model.base_url.replace("http://", "https://")
     assert await asker(give_up_s=0.01, base_url=address).failure() == "unreachable"
     assert fake_model.requests == []
@@ -256,7 +256,7 @@ async def test_a_server_without_tls(asker: MakeAsker, fake_model: FakeModel) -> 
 
 
 def frames_of(*contents: Any) -> list[str]:
-    """The events of an answer whose deltas hold these contents."""
+    """The events of an answer whose deltas have these contents."""
     chunks = [{"choices": [{"delta": {"content": content}}]} for content in contents]
     return [*map(json.dumps, chunks), FINISHED, "[DONE]"]
 
@@ -329,7 +329,7 @@ async def test_content_without_words_is_an_empty_answer(
 async def test_what_comes_before_the_first_word_is_not_kept(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """A model can think in tens of thousands of chunks, and many questions are asked at once."""
+    """Reasoning can take tens of thousands of chunks, in many calls at once."""
     thought = json.dumps(
         {"choices": [{"delta": {"content": "", "reasoning_content": "x" * 100}}], "usage": None}
     )
@@ -349,11 +349,11 @@ async def test_what_comes_before_the_first_word_is_not_kept(
 
 
 ODD = [None, True, 0, -1, 1.5, "", "a", "\0", "\ud83d", [], {}, ["a"], {"a": 1}, [[[]]], 10**400]
-"""Values of every JSON type, for a place where they are not expected."""
+"""Values of every JSON type, put where they are not expected."""
 
 
 def odd_chunks(value: Any) -> dict[str, Any]:
-    """A chunk for each place that this value can take."""
+    """One chunk for each place in which this value can be."""
     return {
         "whole": value,
         "choices": {"choices": value},
@@ -372,7 +372,7 @@ def odd_chunks(value: Any) -> dict[str, Any]:
 async def test_a_chunk_of_any_shape_ends_in_text_or_in_a_notice(
     asker: MakeAsker, fake_model: FakeModel, place: str
 ) -> None:
-    """Before the first word and after it."""
+    """Before the first text and after it."""
     one = asker(give_up_s=0.01)
     word = json.dumps({"choices": [{"delta": {"content": "word"}}]})
     for value in ODD:
@@ -411,7 +411,7 @@ async def test_data_that_are_no_chunk_end_in_a_notice(
 async def test_what_an_endpoint_calls_its_error_is_not_logged(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """It may hold a person's words, or characters that no log takes."""
+    """It may contain a person's message, or characters that do not belong in a log."""
     for code in ["my salary is 41000", "\ud83d", {"a": 1}, ["b"], "\0"]:
         fake_model.always = Fault(status=400, error={"message": "m", "code": code, "type": code})
         with pytest.raises(ModelError) as failed:
@@ -427,7 +427,7 @@ async def test_an_empty_answer_is_a_failure(asker: MakeAsker, fake_model: FakeMo
 async def test_an_answer_cut_at_its_length_limit_says_so(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """Half an answer must not look whole."""
+    """Half an answer must not look complete."""
     fake_model.finish = "length"
     assert (await asker().ask()).endswith(LENGTH)
 
@@ -461,7 +461,7 @@ async def test_a_cancelled_call_hangs_up(asker: MakeAsker, slow: FakeModel) -> N
 async def test_a_call_that_was_tried_again_leaves_nothing_behind(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """Failed tries that hold one another would keep all messages until garbage is looked for."""
+    """Reference cycles would keep all messages in memory until garbage is collected."""
     one = asker()
     gc.collect()
     gc.disable()
@@ -488,7 +488,7 @@ class Clock:
 
 
 def waits(give_up_s: float) -> tuple[Callable[[ModelError], float | None], Clock]:
-    """What `backoff` gets from the waits; None once they give up."""
+    """The waits as `backoff` gets them; None once they give up."""
     clock = Clock()
     generator = waits_s(random.Random(1), give_up_s, clock)
     next(generator)

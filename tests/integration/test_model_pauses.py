@@ -11,7 +11,7 @@ from dataflow.model import client as client_module
 from dataflow.model.answer_notes import FALLBACK
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
-from dataflow.model.overload_pause import Pause
+from dataflow.model.overload_pause import OverloadPause
 from tests.asking import Asker, MakeAsker
 from tests.fakes.model import FakeModel, Fault
 
@@ -50,7 +50,7 @@ async def test_an_endpoint_without_retry_after_is_not_hammered(
 
 
 async def test_a_pause_lets_one_go_first_and_then_ever_more() -> None:
-    pause, begun = Pause(), []
+    pause, begun = OverloadPause(), []
     pause.fail(0.5)
 
     async def call(number: int) -> None:
@@ -74,7 +74,7 @@ async def test_a_pause_lets_one_go_first_and_then_ever_more() -> None:
 
 @pytest.mark.parametrize("ending", ["cancelled", "leaves"])
 async def test_a_call_that_ends_in_a_pause_holds_up_nobody(ending: str) -> None:
-    pause = Pause()
+    pause = OverloadPause()
     pause.fail(0.5)
     ends_at = time.monotonic() + 20
     first = asyncio.create_task(pause.begin(ends_at, lambda: None))
@@ -90,7 +90,7 @@ async def test_a_call_that_ends_in_a_pause_holds_up_nobody(ending: str) -> None:
 
 
 async def test_nobody_waits_for_a_pause_that_ends_too_late() -> None:
-    pause = Pause()
+    pause = OverloadPause()
     pause.fail(100)
     with pytest.raises(TimeoutError):
         await pause.begin(time.monotonic() + 5, lambda: None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dataflow.model.body import Picture
+from dataflow.model.body import Image
 from dataflow.model.dialects import DEMO, DIALECTS, Dialect
 from tests.asking import QUESTION, MakeAsker, Messages, conversation
 from tests.fakes import model_servers as servers
@@ -116,7 +116,7 @@ async def test_a_complaint_that_repeats_the_question_teaches_nothing(
     assert {"stream_options", "max_tokens"} <= fake_model.requests[-1].keys()
 
 
-async def test_an_endpoint_that_refuses_everything_is_not_asked_for_ever(
+async def test_an_endpoint_that_refuses_everything_is_not_asked_forever(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     fake_model.refuse = lambda request: servers.error(
@@ -307,7 +307,7 @@ async def test_more_tokens_than_a_minute_allows_are_a_matter_of_length(
 
 def picture_question() -> Messages:
     """A question with a picture."""
-    picture = Picture("image/png", (b"\x89PNG",), lambda: None)
+    picture = Image("image/png", (b"\x89PNG",), lambda: None)
     parts = [
         {"type": "text", "text": "what is this?"},
         {"type": "image_url", "image_url": {"url": picture}},
@@ -315,12 +315,12 @@ def picture_question() -> Messages:
     return ({"role": "system", "content": "s"}, {"role": "user", "content": parts})
 
 
-@pytest.mark.parametrize("name", servers.BLIND)
-async def test_a_blind_model_is_remembered(
+@pytest.mark.parametrize("name", servers.WITHOUT_VISION)
+async def test_a_model_without_vision_is_remembered(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
     """The next picture is not even sent; questions in words are."""
-    fake_model.refuse = servers.blind(servers.BLIND[name])
+    fake_model.refuse = servers.without_vision(servers.WITHOUT_VISION[name])
     one = asker()
     assert await one.failure(messages=picture_question()) == "no pictures"
     assert await one.failure(messages=picture_question()) == "no pictures"
@@ -336,10 +336,10 @@ async def test_a_blind_model_is_remembered(
         Refusal(400, {"error": {"message": "no"}}),
     ],
 )
-async def test_one_refused_picture_does_not_make_a_model_blind(
+async def test_one_refused_picture_does_not_mean_that_a_model_has_no_vision(
     asker: MakeAsker, fake_model: FakeModel, refusal: Refusal
 ) -> None:
-    fake_model.refuse = servers.blind(refusal)
+    fake_model.refuse = servers.without_vision(refusal)
     one = asker()
     assert await one.failure(messages=picture_question()) == "no pictures"
     fake_model.refuse = lambda _: None

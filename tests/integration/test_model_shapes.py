@@ -63,7 +63,7 @@ DONE = b"data: [DONE]\n\n"
 async def test_an_answer_is_read_in_any_framing(
     asker: MakeAsker, fake_model: FakeModel, raw: list[bytes], content_type: str
 ) -> None:
-    """Whatever the declared content type is: proxies change it."""
+    """The declared content type makes no difference, because proxies change it."""
     fake_model.raw, fake_model.content_type = raw, content_type
     assert await asker().ask() == "yes"
     assert len(fake_model.requests) == 1
@@ -106,7 +106,7 @@ async def test_what_is_not_an_answer_is_named(
 
 
 async def test_a_record_without_an_end_is_given_up(asker: MakeAsker, fake_model: FakeModel) -> None:
-    """Before it takes all memory."""
+    """It must not fill the memory."""
     fake_model.raw = [b'data: {"choices": [{"delta": {"content": "', *[b"x" * (1 << 20)] * 40]
     tracemalloc.start()
     try:
@@ -118,7 +118,7 @@ async def test_a_record_without_an_end_is_given_up(asker: MakeAsker, fake_model:
 
 
 async def test_an_answer_in_one_huge_chunk_is_cut(asker: MakeAsker, fake_model: FakeModel) -> None:
-    """The journal takes no message of any length."""
+    """The journal limits the size of a message."""
     fake_model.frames = [chunk({"content": "x" * (10 << 20)}), END, "[DONE]"]
     one = asker()
     answer = await one.ask()
@@ -130,7 +130,7 @@ async def test_an_answer_in_one_huge_chunk_is_cut(asker: MakeAsker, fake_model: 
 async def test_a_redirect_is_not_followed(
     asker: MakeAsker, fake_model: FakeModel, status: int
 ) -> None:
-    """Another host is told neither the key nor what people say."""
+    """Another host gets neither the key nor any message."""
     other = await FakeModel().start()
     to = {"Location": f"{other.base_url}/chat/completions"}
     fake_model.refuse = lambda _: Refusal(status, {}, to)
@@ -144,7 +144,7 @@ async def test_a_redirect_is_not_followed(
 async def test_a_login_in_the_address_is_for_the_proxy_there(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """HTTP has one header for it, so that the endpoint is sent no key."""
+    """HTTP has only one header for both, so the endpoint gets no key."""
     address = fake_model.base_url.replace("://", "://ada:p%40ss@")
     await asker(base_url=address).ask()
     (headers,) = fake_model.headers
@@ -162,7 +162,7 @@ async def test_a_web_page_as_an_error_is_not_an_endpoint(
 
 
 async def test_an_address_without_v1_is_named(asker: MakeAsker, fake_model: FakeModel) -> None:
-    """The notice blames neither the model's name nor the address alone."""
+    """The notice names both possible causes: the model and the address."""
     one = asker(base_url=fake_model.base_url.removesuffix("/v1"))
     assert await one.failure() == "no model"
 
@@ -234,7 +234,7 @@ async def test_a_finish_reason_can_say_that_it_broke_off(
 async def test_an_answer_says_if_it_ended_early(
     asker: MakeAsker, fake_model: FakeModel, reason: str, answer: str, why: Why
 ) -> None:
-    """A note after some text; without text, a notice."""
+    """There is a note after the text, or a notice if there is no text."""
     fake_model.frames = [chunk(YES), chunk({}, reason), "[DONE]"]
     one = asker()
     assert await one.ask() == answer
@@ -259,7 +259,7 @@ async def test_an_answer_says_if_it_ended_early(
 async def test_an_answer_without_text_says_what_it_was(
     asker: MakeAsker, fake_model: FakeModel, delta: dict[str, Any], outcome: Why
 ) -> None:
-    """With a finish reason that does not say so, too."""
+    """This holds even if the finish reason does not say so."""
     fake_model.frames = [chunk(delta), END, "[DONE]"]
     one = asker()
     assert await one.failure() == outcome
@@ -312,10 +312,10 @@ async def test_a_refusal_in_a_whole_completion_is_shown(
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
-async def test_thoughts_in_fields_of_their_own_are_hidden(
+async def test_reasoning_in_fields_of_its_own_is_hidden(
     asker: MakeAsker, fake_model: FakeModel, field: str
 ) -> None:
-    """The person learns that the model thinks."""
+    """The person gets a status while the model reasons."""
     thoughts = [chunk({field: "hm "}), chunk({field: "so yes", "content": None})]
     fake_model.frames = [*thoughts, chunk({field: None, "content": "yes"}), END, "[DONE]"]
     one, before = asker(), metrics.thought_chars._value.get()
@@ -325,7 +325,7 @@ async def test_thoughts_in_fields_of_their_own_are_hidden(
     assert metrics.thought_chars._value.get() - before == 9
 
 
-async def test_thoughts_in_the_text_are_hidden(asker: MakeAsker, fake_model: FakeModel) -> None:
+async def test_reasoning_in_the_text_is_hidden(asker: MakeAsker, fake_model: FakeModel) -> None:
     fake_model.piece_chars = 2
     fake_model.reply = lambda _: "<think>\nhm, so \ud83d\ude00\n</think>\n\nyes 😀"
     one = asker()
@@ -335,7 +335,7 @@ async def test_thoughts_in_the_text_are_hidden(asker: MakeAsker, fake_model: Fak
     assert set(one.waits) == {"thinking"}
 
 
-async def test_thoughts_without_a_beginning_are_taken_back(
+async def test_reasoning_without_a_beginning_is_taken_back(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     fake_model.piece_chars = 2
@@ -346,7 +346,7 @@ async def test_thoughts_without_a_beginning_are_taken_back(
     assert one.taken_back == 1
 
 
-async def test_an_answer_about_tags_is_not_a_thought(
+async def test_an_answer_about_tags_is_not_reasoning(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     answer = "Write <think> first:\n```\n<think>\nhm\n</think>\n```\n"
@@ -367,7 +367,7 @@ async def test_an_answer_about_tags_is_not_a_thought(
         [chunk({"content": "<|channel|>analysis<|message|>hm"})],
     ],
 )
-async def test_an_answer_of_thoughts_alone_says_where_its_length_went(
+async def test_an_answer_of_reasoning_alone_says_where_its_length_went(
     asker: MakeAsker, fake_model: FakeModel, frames: list[str]
 ) -> None:
     one = asker()
@@ -378,10 +378,10 @@ async def test_an_answer_of_thoughts_alone_says_where_its_length_went(
     assert await one.failure() == "only thoughts"
 
 
-async def test_a_connection_that_breaks_during_thoughts_is_tried_again(
+async def test_a_connection_that_breaks_during_reasoning_is_retried(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """Nothing was shown."""
+    """Nothing was shown yet, so the call can be repeated."""
     fake_model.raw = [event({"content": "<think>hm"})]
     one = asker(give_up_s=0.3)
     assert await one.failure() == "cut"

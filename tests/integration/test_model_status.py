@@ -1,4 +1,4 @@
-"""A person who waits learns why: a status before the first text, through a real NATS."""
+"""Before the first text, people get a status with the reason, over a real NATS server."""
 
 import asyncio
 import random
@@ -12,8 +12,8 @@ from dataflow import answering as answering_module
 from dataflow import draft as draft_module
 from dataflow.answering import Answering
 from dataflow.effects import CallModel, Cancel, Settle, Wait
-from dataflow.images import Pictures
-from dataflow.journal_capacity import JournalRoom
+from dataflow.images import Images
+from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
@@ -30,11 +30,11 @@ GIVE_UP_S = 20.0
 
 
 class World:
-    """Answering without a flow before it, and the partials that adapters get."""
+    """Answering without a dataflow, and the partials that adapters get."""
 
     def __init__(self, bus: Bus, model: ModelClient) -> None:
         self.bus = bus
-        self.answering = Answering(bus, model, JournalRoom(bus))
+        self.answering = Answering(bus, model, JournalCapacity(bus))
         self.partials: list[Partial] = []
 
     def ask(self, name: str, **fields: Any) -> "asyncio.Task[Reply]":
@@ -42,7 +42,7 @@ class World:
         request = Request(({"role": "user", "content": "hello"},), 10)
         replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.answering.take(
-            [(ask.user, CallModel(ask, request, replayed=False))],
+            [(ask.user, CallModel(ask, request, check_journal=False))],
             lambda _, journaled: replied.set_result(journaled.reply),
         )
         return asyncio.create_task(_within(replied))
@@ -97,13 +97,13 @@ FALLBACK = sentence("fallback", GIVE_UP_S)
 SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, SHARE = (
     sentence(waiting, GIVE_UP_S)
     for waiting in (
-        "slow", "thinking", "overloaded", "unreachable", "pictures", "thread", "share",
+        "slow", "thinking", "overloaded", "unreachable", "pictures", "thread", "limit",
     )
 )  # fmt: skip
 
 
 async def test_a_slow_model_is_mentioned_once(world: World, fake_model: FakeModel) -> None:
-    """The status has no text, comes before it, and is gone with it."""
+    """The status has no text, comes before the text, and ends with it."""
     fake_model.delay_s = 1.5
     fake_model.piece_chars, fake_model.pause_s = 4, 0.1
     reply = await world.ask("ada")
@@ -138,7 +138,7 @@ async def test_a_retried_question_says_why(
 
 
 async def test_a_question_behind_a_pause_says_why(world: World, fake_model: FakeModel) -> None:
-    """It was not even sent."""
+    """The request was not even sent."""
     fake_model.faults.append(Fault(status=429, headers={"Retry-After": "2"}))
     first = world.ask("ada")
     async with asyncio.timeout(20):
@@ -160,7 +160,7 @@ async def test_an_endpoint_that_is_away_is_mentioned(world: World, fake_model: F
 
 
 async def test_a_fallback_that_is_slow_is_mentioned(world: World, fake_model: FakeModel) -> None:
-    """Instead of the first model, which is not waited for any more."""
+    """The status names the fallback, since the first model is no longer waited for."""
     fake_model.delay_s = 1.0
     away = FakeModel()
     await away.start()
@@ -187,7 +187,7 @@ async def test_a_new_reason_is_a_new_status(world: World, fake_model: FakeModel)
 
 async def test_a_queue_for_pictures_is_mentioned(world: World, fake_model: FakeModel) -> None:
     fake_model.delay_s = 1.5
-    world.answering._pictures = Pictures(world.bus, in_flight_bytes=10, question_bytes=10)
+    world.answering._images = Images(world.bus, in_flight_bytes=10, question_bytes=10)
     await put_blob(world.bus, "test-0", b"12345678")
     picture = Attachment(name="0.png", media_type="image/png", blob="test-0")
     answers = [world.ask(name, attachments=(picture,)) for name in ("ada", "bob")]
@@ -196,7 +196,7 @@ async def test_a_queue_for_pictures_is_mentioned(world: World, fake_model: FakeM
 
 
 async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeModel) -> None:
-    """Not after a stop, either."""
+    """This also holds after a stop."""
     fake_model.delay_s = 30.0
     answer = world.ask("ada")
     await world.until(SLOW)
@@ -207,10 +207,10 @@ async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeMod
     assert len(world.partials) == count
 
 
-async def test_thoughts_that_are_taken_back_are_not_in_the_next_partial(
+async def test_reasoning_that_is_taken_back_is_not_in_the_next_partial(
     world: World, fake_model: FakeModel
 ) -> None:
-    """It is a new attempt, so that adapters do not expect it to go on."""
+    """The next partial is a new attempt, so adapters do not expect the text to continue."""
     fake_model.piece_chars, fake_model.pause_s = 4, 0.12
     fake_model.reply = lambda _: "hm, hm, hm\n</think>\n\nyes, yes, yes"
     assert (await world.ask("ada")).text == "yes, yes, yes"
@@ -220,7 +220,7 @@ async def test_thoughts_that_are_taken_back_are_not_in_the_next_partial(
 
 
 async def test_counts_become_metrics(world: World, fake_model: FakeModel) -> None:
-    """A count that is not reported leaves its metric alone."""
+    """A count that is not reported does not change its metric."""
 
     def counted() -> tuple[float, float]:
         labels = ("cached", "reasoning")
@@ -238,11 +238,11 @@ async def test_counts_become_metrics(world: World, fake_model: FakeModel) -> Non
 
 
 async def test_a_question_that_is_queued_says_why(world: World, fake_model: FakeModel) -> None:
-    """Once for each reason; then its model call goes on with the same draft."""
+    """It says so once per reason; its model call then continues the same draft."""
     fake_model.delay_s = 0.6
     world.queue("ada")
     await world.until(THREAD)
-    world.queue("ada", "share")
+    world.queue("ada", "limit")
     await world.until(SHARE)
     assert [partial.early for partial in world.partials] == [True, False]
     assert (await world.ask("ada")).outcome == "answered"
@@ -253,7 +253,7 @@ async def test_a_question_that_is_queued_says_why(world: World, fake_model: Fake
 
 
 async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel) -> None:
-    """People wait for an answer, not for a model."""
+    """The time begins when people start to wait for an answer."""
     fake_model.delay_s = 0.25
     world.queue("ada")
     await asyncio.sleep(0.25)
@@ -263,7 +263,7 @@ async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel)
 
 @pytest.mark.parametrize("end", ["answer", "stop", "settle"])
 async def test_a_short_queue_is_not_mentioned(world: World, end: str) -> None:
-    """Nor one that is over, however it ends."""
+    """Neither does one that has ended, for whatever reason."""
     world.queue("ada")
     if end == "answer":
         await world.ask("ada")

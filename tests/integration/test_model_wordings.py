@@ -1,4 +1,4 @@
-"""Refusals in the words of many endpoints: what a complaint is about is guessed, then proven."""
+"""Refusals as many endpoints word them: their meaning is guessed, and then confirmed."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def without_system(refusal: Refusal) -> Rule:
 async def test_a_field_is_recognized_in_what_endpoints_say(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """Only that field is left out, and from then on nothing is refused."""
+    """Only that field is left out, and nothing is refused after that."""
     field, refusal = wordings.FIELDS[name]
     fake_model.refuse = without(field, refusal)
     one = asker(dialect=EVERYTHING, reasoning_effort="low")
@@ -58,7 +58,7 @@ async def test_a_complaint_without_a_reason_leads_to_the_smallest_request(
 async def test_a_complaint_without_a_reason_is_about_the_message_once_others_were_accepted(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """One refused message costs one request, until several in a row are refused."""
+    """A refused message costs one request, unless several in a row are refused."""
     one = asker()
     await one.ask()
     fake_model.requests.clear()
@@ -90,7 +90,7 @@ async def test_a_refused_system_message_is_recognized(
 async def test_the_longest_answer_is_taken_from_the_complaint(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """Without dropping a turn."""
+    """No turn is dropped."""
 
     def too_long(request: dict[str, Any]) -> Refusal | None:
         sent = request.get("max_tokens", 0)
@@ -104,7 +104,7 @@ async def test_the_longest_answer_is_taken_from_the_complaint(
 
 
 def overflow(status: int, text: str) -> Rule:
-    """An endpoint with a window of 4,096 tokens that says so in these words."""
+    """An endpoint with a window of 4,096 tokens and this wording."""
 
     def rule(request: dict[str, Any]) -> Refusal | None:
         tokens = tokens_of(request)
@@ -120,7 +120,7 @@ def overflow(status: int, text: str) -> Rule:
 async def test_an_overflow_is_recognized_in_what_endpoints_say(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """Much of the conversation stays, and the length is remembered, apart from everything else."""
+    """Much of the conversation is kept, and only the length is remembered."""
     fake_model.refuse = overflow(*wordings.WINDOWS[name])
     one = asker()
     await one.ask(messages=conversation(100, chars=400))
@@ -164,7 +164,7 @@ async def test_a_learned_length_is_forgotten_after_a_while(
 async def test_a_complaint_can_mean_something_else_than_its_status(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """The notice blames what has to be changed, at once."""
+    """The notice comes at once, and names the cause."""
     status, body, why = wordings.MEANINGS[name]
     fake_model.refuse = lambda _: Refusal(status, body)
     assert await asker().failure() == why
@@ -175,7 +175,7 @@ async def test_a_complaint_can_mean_something_else_than_its_status(
 async def test_a_field_can_be_refused_inside_a_stream(
     asker: MakeAsker, fake_model: FakeModel, code: Any
 ) -> None:
-    """Gateways begin their answer before the server behind them takes the request."""
+    """Gateways begin their answer before their server has accepted the request."""
     refusal = {"error": {"message": "Unsupported parameter: stream_options", "code": code}}
     fake_model.refuse = without("stream_options", Refusal(200, refusal))
     one = asker()

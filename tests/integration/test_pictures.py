@@ -1,4 +1,4 @@
-"""Pictures on their way from the stream of files to the model: whole, limited and in turn."""
+"""Pictures get from the stream of files to the model: complete, limited, and in order."""
 
 import asyncio
 import base64
@@ -12,8 +12,8 @@ import pytest
 from dataflow import images as pictures_module
 from dataflow.answering import Answering
 from dataflow.effects import CallModel, Cancel
-from dataflow.images import GONE, QUESTION_LIMIT_BYTES, TOO_MANY, UNREADABLE, Pictures
-from dataflow.journal_capacity import JournalRoom
+from dataflow.images import GONE, QUESTION_LIMIT_BYTES, TOO_MANY, UNREADABLE, Images
+from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
 from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
@@ -31,15 +31,15 @@ WORDS = "what is this?"
 
 
 class World:
-    """Answers to questions with pictures, without a flow before them."""
+    """Answers to questions with pictures, without a dataflow."""
 
     def __init__(self, bus: Bus, fake: FakeModel, model: ModelClient) -> None:
         self.bus = bus
         self.fake = fake
-        self.answering = Answering(bus, model, JournalRoom(bus))
+        self.answering = Answering(bus, model, JournalCapacity(bus))
 
     def limit(self, **limits: Any) -> None:
-        self.answering._pictures = Pictures(self.bus, **limits)
+        self.answering._images = Images(self.bus, **limits)
 
     async def store(self, *sizes: int) -> list[bytes]:
         """Pictures 0, 1, ... of these sizes."""
@@ -49,7 +49,7 @@ class World:
         return stored
 
     def ask(self, name: str, *numbers: int) -> "asyncio.Task[Reply]":
-        """Asks about these pictures; done with the reply."""
+        """Asks about these pictures; returns with the reply."""
         attachments = tuple(
             Attachment(name=f"{n}.png", media_type="image/png", blob=f"test-{n}") for n in numbers
         )
@@ -57,7 +57,7 @@ class World:
         system = {"role": "system", "content": "s"}
         request = Request((system, {"role": "user", "content": WORDS}), 10)
         replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        effect = CallModel(ask, request, replayed=False)
+        effect = CallModel(ask, request, check_journal=False)
         self.answering.take(
             [(ask.user, effect)], lambda _, journaled: replied.set_result(journaled.reply)
         )
@@ -68,7 +68,7 @@ class World:
         self.answering.take([(ask.user, Cancel(ask.id, "stopped"))], lambda *_: None)
 
     def seen(self, request: int = -1) -> list[bytes | str]:
-        """What the model was shown: pictures as bytes, and words."""
+        """The pictures, as bytes, and the texts that the model got."""
         content = self.fake.requests[request]["messages"][-1]["content"]
         return [_part(part) for part in content]
 
@@ -111,7 +111,7 @@ async def world(bus: Bus, fake_model: FakeModel) -> AsyncIterator[World]:
     ids=str,
 )  # fmt: skip
 async def test_pictures_arrive_as_they_were_stored(world: World, sizes: list[int]) -> None:
-    """Encoded piece by piece, and sent with a length, which every server understands."""
+    """They are encoded piece by piece and sent with a length, which every server accepts."""
     stored = await world.store(*sizes)
     assert (await world.ask("ada", *range(len(sizes)))).text == "a cat"
     assert world.seen() == [WORDS, *stored]
@@ -120,7 +120,7 @@ async def test_pictures_arrive_as_they_were_stored(world: World, sizes: list[int
 
 
 async def test_another_try_shows_the_same_pictures(world: World) -> None:
-    """After a fault, and when the request was too long."""
+    """This holds after a fault, and after a request that was too long."""
     (stored,) = await world.store(PIECE_BYTES + 5)
     world.fake.faults += [Fault(status=503), Fault(kind="cut")]
     assert (await world.ask("ada", 0)).outcome == "answered"
@@ -128,7 +128,7 @@ async def test_another_try_shows_the_same_pictures(world: World) -> None:
 
 
 async def test_the_first_pictures_that_fit_are_shown(world: World) -> None:
-    """The others are named in their places, and a small one behind a large one still fits."""
+    """The others are named in their places, and a small one after a large one still fits."""
     first, second, _, small = await world.store(7 * MIB, 6 * MIB, 2 * MIB, MIB)
     assert (await world.ask("ada", 0, 1, 2, 3)).outcome == "answered"
     assert world.seen() == [WORDS, first, second, TOO_MANY.format(name="2.png"), small]
@@ -136,7 +136,7 @@ async def test_the_first_pictures_that_fit_are_shown(world: World) -> None:
 
 
 async def test_ten_large_pictures_fit_every_provider(world: World) -> None:
-    """The smallest request that the large providers take has 20 MB."""
+    """The smallest limit for requests among the large providers is 20 MB."""
     await world.store(*[BLOB_LIMIT_BYTES] * 10)
     assert (await world.ask("ada", *range(10))).outcome == "answered"
     assert int(world.fake.headers[-1]["Content-Length"]) < 20_000_000
@@ -144,7 +144,7 @@ async def test_ten_large_pictures_fit_every_provider(world: World) -> None:
 
 
 async def test_a_blob_that_says_more_than_it_has_is_not_read_on(world: World) -> None:
-    """Its pieces may come from another process than ours."""
+    """Another program may have stored its pieces."""
     for name, count in [("test-0", "999999"), ("test-1", "many"), ("test-2", "-3")]:
         headers = {PIECES_HEADER: count}
         await world.bus.js.publish(f"blobs.test.{name}.0", b"x", headers=headers)
@@ -155,7 +155,7 @@ async def test_a_blob_that_says_more_than_it_has_is_not_read_on(world: World) ->
 async def test_what_cannot_be_read_is_said_in_words(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gone after a week; or their stream was deleted, which must not hold up the question."""
+    """It expired after a week, or its stream was deleted, which must not block the question."""
     (stored,) = await world.store(10)
     assert (await world.ask("ada", 5, 0)).outcome == "answered"
     assert world.seen() == [WORDS, GONE.format(name="5.png"), stored]
@@ -169,7 +169,7 @@ async def test_what_cannot_be_read_is_said_in_words(
 
 
 async def test_pictures_wait_for_room_and_words_do_not(world: World) -> None:
-    """In the order of asking; one that is stopped meanwhile waits no more."""
+    """They wait in order; a question that is stopped no longer waits."""
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
     world.fake.always = Fault(kind="stall")  # it has read the request and says nothing
@@ -190,7 +190,7 @@ async def test_pictures_wait_for_room_and_words_do_not(world: World) -> None:
 
 
 async def test_pictures_make_room_when_the_model_begins_to_answer(world: World) -> None:
-    """No try follows the first word; a long answer must not keep others waiting."""
+    """Nothing is sent again after the first text, so a long answer does not block others."""
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
     world.fake.reply = lambda _: "word " * (200 if len(world.fake.requests) == 1 else 1)
@@ -213,8 +213,8 @@ async def test_a_failure_makes_room(world: World, fault: Fault) -> None:
     assert (await world.ask("bob", 0)).outcome == "answered"
 
 
-async def test_who_waits_too_long_is_told(world: World) -> None:
-    """A model that hangs for others must not keep a person waiting in silence."""
+async def test_a_question_that_waits_too_long_gets_a_notice(world: World) -> None:
+    """If the model hangs for others, people must not wait without a notice."""
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES, wait_s=0.5)
     world.fake.always = Fault(kind="stall")

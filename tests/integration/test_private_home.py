@@ -58,7 +58,7 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS", "THREADWAX"))
     }
-    return {**kept, "THREADWAX_HOME": str(home), "THREADWAX_REST_AFTER_S": "2", **extra}
+    return {**kept, "THREADWAX_HOME": str(home), "THREADWAX_EVICT_AFTER_S": "2", **extra}
 
 
 async def started(home: Path, **extra: str) -> asyncio.subprocess.Process:

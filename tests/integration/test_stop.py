@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.io_thread import DISK_FLOOR_BYTES
 from dataflow.shutdown import END_S
+from dataflow.watchdogs import DISK_FLOOR_BYTES
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names
@@ -25,7 +25,7 @@ from tests.running import ROOT, START_S, Running, answer_to, dataflow, question
 
 DRAIN_S = 1.5
 SLACK_S = 8.0
-"""For a loaded machine; without a deadline the states below last for minutes or forever."""
+"""Enough for a loaded machine; without a deadline the states below last for minutes or forever."""
 
 FIRST_PROCESS = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
 
@@ -99,7 +99,7 @@ def told(flow: Running, words: str) -> int:
 
 
 async def under_way(bus: Bus, model: FakeModel, name: str = "ada") -> Ask:
-    """A question that the model was asked and has not answered."""
+    """A question that the model has not answered yet."""
     before = len(model.requests)
     ask = question(name, len(model.requests), "hello")
     await bus.publish(ask)
@@ -110,7 +110,7 @@ async def under_way(bus: Bus, model: FakeModel, name: str = "ada") -> Ask:
 
 
 async def answered_after_a_start(flow: Running, bus: Bus, model: FakeModel, ask: Ask) -> None:
-    """What was cut off is asked again."""
+    """Questions that were cut off are asked again."""
     model.delay_s = 0
     flow.start()
     reply = await bus.reply_when_stored(ask.user, ask.id, timeout_s=30)
@@ -120,7 +120,7 @@ async def answered_after_a_start(flow: Running, bus: Bus, model: FakeModel, ask:
 
 
 async def test_nats_allows_nothing(tmp_path: Path, fake_model: FakeModel) -> None:
-    """Its permissions are taken away while it runs: it goes on trying, and ends when told to."""
+    """Its permissions are revoked while it runs: it keeps trying, and ends after a signal."""
     with restricted_nats(tmp_path / "restricted") as server:
         await set_up_streams(server.operator_url)
         flow = await stopping(tmp_path / "home", server.url, fake_model).ready()
@@ -137,7 +137,7 @@ async def test_nats_allows_nothing(tmp_path: Path, fake_model: FakeModel) -> Non
 async def test_nats_was_never_there(
     tmp_path: Path, fake_model: FakeModel, command: str, number: signal.Signals
 ) -> None:
-    """Whatever waits for the first connection ends at once, and without a traceback."""
+    """A process that waits for the first connection ends at once, without a traceback."""
     tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "DISCORD_TOKEN": "x"}
     own = {name: value for name, value in tokens.items() if name.lower().startswith(command)}
     nobody = "nats://127.0.0.1:9"
@@ -150,7 +150,7 @@ async def test_nats_was_never_there(
 
 
 async def test_nats_denies_the_journal_while_it_runs(tmp_path: Path, fake_model: FakeModel) -> None:
-    """An answer under way cannot be stored."""
+    """An answer in progress cannot be stored."""
     with restricted_nats(tmp_path / "restricted") as server:
         await set_up_streams(server.operator_url)
         bus = await Bus.connect(server.operator_url, name="test")
@@ -171,7 +171,7 @@ async def test_nats_denies_the_journal_while_it_runs(tmp_path: Path, fake_model:
 async def test_nats_is_away(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """With an answer under way."""
+    """An answer is in progress."""
     flow = await stopping(tmp_path / "home", nats.url, fake_model).ready()
     fake_model.delay_s = 0.5
     ask = await under_way(bus, fake_model)
@@ -214,7 +214,7 @@ async def test_the_model_hangs(
 async def test_a_thread_is_stuck(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel, program: str
 ) -> None:
-    """The deadline is kept by a thread that waits for nobody."""
+    """The deadline is enforced by a thread that waits for nothing else."""
     flow = await stopping(tmp_path / "home", nats.url, fake_model, program).ready()
     fake_model.delay_s = 3600
     ask = await under_way(bus, fake_model)
@@ -227,7 +227,7 @@ async def test_a_thread_is_stuck(
 async def test_a_second_signal_does_not_wait(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Whoever presses Ctrl-C twice means it; what `timeout` sends at once is one wish."""
+    """Ctrl-C pressed twice ends the process at once; two signals of `timeout` count as one."""
     flow = await stopping(tmp_path / "home", nats.url, fake_model, LONG_DRAIN).ready()
     fake_model.delay_s = 3600
     ask = await under_way(bus, fake_model)
@@ -248,7 +248,7 @@ async def test_a_second_signal_does_not_wait(
 async def test_as_soon_as_it_is_ready(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """While it resumes: with a question that is to be asked again."""
+    """It is resuming, with a question that must be asked again."""
     flow = await stopping(tmp_path / "home", nats.url, fake_model).ready()
     fake_model.delay_s = 3600
     ask = await under_way(bus, fake_model)
@@ -263,7 +263,7 @@ async def test_as_soon_as_it_is_ready(
 async def test_the_disk_is_full(
     nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
 ) -> None:
-    """Nothing is written at the end, and what was not asked is asked after the next start."""
+    """Nothing is written at the end, and open questions are asked after the next start."""
     flow = await stopping(small_disk / "home", nats.url, fake_model).ready()
     await answer_to(bus, question("ada", "first", "hello"))
     ballast = small_disk / "ballast"
@@ -286,7 +286,7 @@ async def test_the_disk_is_full(
 async def test_the_first_process_of_a_container_ends_before_it_can_stop_in_order(
     tmp_path: Path,
 ) -> None:
-    """The kernel ends process 1 by no signal that it does not handle."""
+    """The kernel does not deliver a signal to process 1 unless it is handled."""
     environment = {**os.environ, "THREADWAX_HOME": str(tmp_path)}
     async with Greeter(b"") as silent:
         environment["NATS_URL"] = f"nats://127.0.0.1:{silent.port}"

@@ -97,7 +97,7 @@ class Machines(System):
     def _env(self, name: str) -> dict[str, str]:
         env = super()._env(name)
         env["THREADWAX_HOME"] = str(self._data(name))
-        env["THREADWAX_REST_AFTER_S"] = str(EVICTED_AFTER_S)
+        env["THREADWAX_EVICT_AFTER_S"] = str(EVICTED_AFTER_S)
         if self.layout == "one machine":
             del env["NATS_URL"]  # it reads the file that nats leaves
         return env

@@ -38,7 +38,7 @@ PEOPLE: Final = {"slack": 260, "discord": 190, "gateway": 150}
 """At a time; together they say 24 messages a second."""
 
 RESTARTED: Final = ("dataflow", "slack", "discord", "gateway", "nats-server")
-REST_AFTER_S: Final = 12
+EVICT_AFTER_S: Final = 12
 STREAMS_KEEP_S: Final = 400.0
 """In place of seven days, so that they are as full as they get long before growth is judged. More
 than the six minutes within which Slack delivers again."""
@@ -121,7 +121,7 @@ class Soak:
         self._flow_port = free_port()
         flow = {
             **self._model.told, "OPENAI_API_KEY": "test-key", "THREADWAX_MODEL": "fake",
-            "THREADWAX_REST_AFTER_S": str(REST_AFTER_S),
+            "THREADWAX_EVICT_AFTER_S": str(EVICT_AFTER_S),
             "THREADWAX_HTTP_PORT": str(self._flow_port),
         }  # fmt: skip
         envs = {"dataflow": flow, **{name: town.told for name, town in self.towns.items()}}

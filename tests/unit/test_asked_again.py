@@ -1,4 +1,4 @@
-"""Again, and edits that ask again: the question keeps all that it had, whatever happened since."""
+"""Again, and edits that ask again: the question keeps everything that it came with."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversati
 from dataflow.data_tags import NO_WORDS
 from dataflow.effects import CallModel, Settle
 from dataflow.model.answer_notes import FALLBACK, LENGTH
-from dataflow.question_queue import WAITING_LIMIT
-from dataflow.request import Window
-from dataflow.snapshot import Saved
+from dataflow.question_queue import PENDING_LIMIT
+from dataflow.snapshot import Snapshot
+from dataflow.tokens import Window
 from dataflow.turns import Turn
 from shared.messages import Again, Ask, Attachment, Deleted, Edited, Outcome, Place, Quote
 from tests.unit.test_conversation import (
@@ -40,7 +40,7 @@ FULL = Ask(
 
 
 def had_everything(call: CallModel, text: str = "What is this?") -> None:
-    """All that belongs to the question above, with this text."""
+    """Everything that belongs to the question above, with this text."""
     assert call.ask.text == text
     assert call.ask.attachments == FULL.attachments
     assert (call.ask.persona, call.ask.model) == (FULL.persona, FULL.model)
@@ -69,7 +69,7 @@ def asked(talk: Conversation, question: Ask = FULL, outcome: Outcome = "answered
 def test_a_question_keeps_its_files_quotes_persona_and_model(
     outcome: Outcome, *, restart: bool
 ) -> None:
-    """Again and an edit, whatever became of the first answer, also after a restart."""
+    """Again and an edit, whatever happened to the first answer, even after a restart."""
     for words in (None, "And that?"):
         talk = Conversation(WINDOW)
         asked(talk, outcome=outcome)
@@ -80,7 +80,7 @@ def test_a_question_keeps_its_files_quotes_persona_and_model(
 
 
 def test_again_of_an_again_keeps_them() -> None:
-    """By the id of the first question and by that of the newer one."""
+    """Either the id of the first question or that of the newer one can be used."""
     talk = Conversation(WINDOW)
     asked(talk)
     for number, target in ((2, "q1"), (3, "e2"), (4, "q1")):
@@ -91,7 +91,7 @@ def test_again_of_an_again_keeps_them() -> None:
 
 
 def test_large_quotes_and_files_are_kept_for_asking_again() -> None:
-    """Later requests show them by name only."""
+    """Later requests contain only their names."""
     talk = Conversation(Window(2048, 200, "Be kind."))
     quotes = tuple(Quote(author="Bob", text=f"{number} " + "word " * 90) for number in range(5))
     asked(talk, FULL.model_copy(update={"quotes": quotes}))
@@ -121,7 +121,7 @@ def test_a_file_that_is_not_kept_says_so_when_it_is_asked_again() -> None:
     ],
 )
 def test_quotes_come_again_only_to_those_who_could_read_them(there: Place, *, kept: bool) -> None:
-    """Another company may have come into the channel since, or its history may be closed now."""
+    """Another company may have joined the channel, or its history may be hidden now."""
     talk = Conversation(WINDOW)
     asked(talk, FULL.model_copy(update={"place": ROOM}))
     found = talk.on_event(event(Again, 2, there, prompt_id="q1"), replayed=False)
@@ -129,7 +129,7 @@ def test_quotes_come_again_only_to_those_who_could_read_them(there: Place, *, ke
 
 
 def test_what_is_kept_for_asking_again_is_bounded_over_all_questions() -> None:
-    """Long personas and files of 200 short questions; the newest one keeps them, and its words."""
+    """With long personas and files of 200 short questions, the newest question keeps its own."""
     text, persona = "milk " * 400, "You are a pirate. " * 200
     files = tuple(
         Attachment(name=f"{number}.txt", media_type="text/plain", text=text) for number in range(10)
@@ -147,7 +147,7 @@ def test_what_is_kept_for_asking_again_is_bounded_over_all_questions() -> None:
 
 
 def test_notes_at_the_end_of_an_answer_are_not_remembered() -> None:
-    """They are for people: a model that reads them writes some of its own."""
+    """Notes are for people: a model that reads them would imitate them."""
     talk = Conversation(WINDOW)
     (call,) = calls(talk.on_event(ask(1), replayed=False))
     talk.on_reply(reply(call, f"Aye.{LENGTH}{FALLBACK.format(model='small')}"))
@@ -156,7 +156,7 @@ def test_notes_at_the_end_of_an_answer_are_not_remembered() -> None:
 
 
 def test_a_picture_without_words_is_never_an_empty_message() -> None:
-    """Asked, remembered, asked again, and edited to have words and to have none again."""
+    """It is asked, remembered, asked again, and edited to have a text and then none again."""
     talk = Conversation(WINDOW)
     asked(talk, FULL.model_copy(update={"text": "", "attachments": (PICTURE,), "quotes": ()}))
     (after,) = calls(talk.on_event(ask(9), replayed=False))
@@ -172,7 +172,7 @@ def test_a_picture_without_words_is_never_an_empty_message() -> None:
 
 
 def test_an_edit_to_nothing_is_ignored_where_nothing_else_is_left() -> None:
-    """Answered, waiting, or never heard of."""
+    """Whether the question is answered, waiting, or unknown."""
     talk = Conversation(WINDOW)
     assert edited(talk, " ") == []
     (call,) = calls(talk.on_event(ask(1), replayed=False))
@@ -201,7 +201,7 @@ def test_the_newest_words_are_asked_again_while_an_edit_is_on_its_way() -> None:
 
 
 def test_an_edit_back_to_the_first_words_is_asked_too() -> None:
-    """While the edit before it is on its way, the remembered question still has those words."""
+    """While the previous edit is in progress, the remembered question still has the old text."""
     talk = Conversation(WINDOW)
     asked(talk)
     (newer,) = calls(edited(talk, "And that?"))
@@ -211,7 +211,7 @@ def test_an_edit_back_to_the_first_words_is_asked_too() -> None:
 
 
 def test_an_edit_of_a_forgotten_question_is_asked_with_what_it_has() -> None:
-    """The place's usual persona and model answer the words of the edit."""
+    """The default persona and model of the place answer the text of the edit."""
     talk = Conversation(WINDOW)
     asked(talk)
     talk.on_event(event(Deleted, 2, prompt_id="q1"), replayed=False)
@@ -221,10 +221,10 @@ def test_an_edit_of_a_forgotten_question_is_asked_with_what_it_has() -> None:
 
 
 def test_a_question_that_was_one_too_many_can_be_asked_again() -> None:
-    """With all that it had, once there is room."""
+    """It is asked with everything that it came with, once there is room."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(100), replayed=False)
-    for number in range(101, 100 + WAITING_LIMIT):
+    for number in range(101, 100 + PENDING_LIMIT):
         talk.on_event(ask(number), replayed=False)
     (refusal,) = talk.on_event(FULL, replayed=False)
     talk.on_reply(reply(refusal, TOO_MANY, "refused"))
@@ -236,7 +236,7 @@ def test_a_question_that_was_one_too_many_can_be_asked_again() -> None:
 
 
 def test_a_question_that_was_too_long_can_be_edited() -> None:
-    """Its files and its place's voice belong to the shorter one, too."""
+    """The shorter question keeps its files and persona."""
     talk = Conversation(WINDOW)
     (refusal,) = talk.on_event(FULL.model_copy(update={"text": "word " * 9_000}), replayed=False)
     assert isinstance(refusal, Settle)
@@ -249,7 +249,7 @@ def test_a_question_that_was_too_long_can_be_edited() -> None:
 
 
 def test_a_refusal_to_ask_again_is_no_question() -> None:
-    """Again on that refusal is refused, too."""
+    """Again on that refusal is also refused."""
     talk = Conversation(WINDOW)
     for number, target in ((2, "q9"), (3, "e2"), (4, "q9")):
         (refusal,) = again(talk, number, target)
@@ -259,7 +259,7 @@ def test_a_refusal_to_ask_again_is_no_question() -> None:
 
 
 def test_a_persona_that_changed_meanwhile_counts_for_new_questions() -> None:
-    """Asked again, a question has the one that it was asked with; the default is the present."""
+    """A question that is asked again keeps its persona; the default is the current one."""
     talk = Conversation(WINDOW)
     asked(talk)
     asked(talk, ask(2).model_copy(update={"persona": "You are a nurse."}))
@@ -274,8 +274,8 @@ def test_a_persona_that_changed_meanwhile_counts_for_new_questions() -> None:
 
 
 def test_a_turn_of_which_no_words_are_left_is_no_empty_message() -> None:
-    """Older versions kept a picture's question without the picture."""
-    saved = Saved(
+    """Older versions stored a question with a picture without the picture."""
+    saved = Snapshot(
         user=USER, pending=(), turns=(Turn("q1", DM, "", "A cat.", 1, 20),), settled=("q1",),
         next_order=2, ratio=1.3,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""No request holds words that a reader of its place could not read where they were written.
+"""No request contains a text that a reader of its place could not read where it was written.
 
 Worlds with people, guests, other companies, private threads and permissions that change are drawn
 for every platform. Who can read what is worked out here anew, from the platform's rules; the places
@@ -32,7 +32,7 @@ from dataflow import history
 from dataflow.audience import may_recall
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect, Settle
-from dataflow.request import Window
+from dataflow.tokens import Window
 from shared.messages import Ask, Journaled, Place, Reply
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,24 +43,24 @@ VIEW, HISTORY = 1 << 10, 1 << 16
 
 
 class Town:
-    """One platform: who can read what now, and the places that its adapter names."""
+    """One platform: who can read which room now, and the places that its adapter reports."""
 
     def rooms(self) -> list[str]:
         raise NotImplementedError
 
     def reads(self, person: str, room: str) -> bool:
-        """Whether this person can see what is written there from now on."""
+        """Whether this person can see new messages there."""
         raise NotImplementedError
 
     def reads_past(self, person: str, room: str) -> bool:
-        """Whether this person can scroll back there."""
+        """Whether this person can read the history there."""
         return self.reads(person, room)
 
     def place(self, person: str, room: str, number: int) -> Place:
         raise NotImplementedError
 
     def changes(self, draw: "st.DrawFn | Any") -> None:
-        """Members come and go, and what a room is changes."""
+        """Members come and go, and rooms change their kind."""
         raise NotImplementedError
 
 
@@ -127,7 +127,7 @@ class DiscordTown(Town):
         return [*self.overwrites, *self.threads, *(f"D{person}" for person in PEOPLE)]
 
     def _permissions(self, person: str, room: str) -> int:
-        """As https://docs.discord.com/developers/topics/permissions works them out."""
+        """Computed as in https://docs.discord.com/developers/topics/permissions."""
         staff = person in self.staff
         allowed = self.everyone | (self.staff_permissions if staff else 0)
         overwrites = self.overwrites[room]
@@ -231,14 +231,14 @@ class GatewayTown(Town):
 
 @dataclass
 class Written:
-    """Words, where they were written, and who could read them then."""
+    """A text, where it was written, and who could read it then."""
 
     room: str
     readers: set[str]
 
 
 class Audience(RuleBasedStateMachine):
-    """Everybody asks everywhere while the town changes."""
+    """Everyone asks everywhere while the town changes."""
 
     make: type[Town]
 
@@ -287,7 +287,7 @@ class Audience(RuleBasedStateMachine):
         )  # fmt: skip
 
     def check(self, request: str, room: str) -> None:
-        """Whoever can read this room could read each of these words where they were written."""
+        """Everyone who can read this room could read each of these texts where it was written."""
         for words, written in self.written.items():
             if words not in request:
                 continue
@@ -338,7 +338,7 @@ def test_nobody_reads_words_that_they_could_not_read_before(machine: type[Audien
 
 
 def from_public_channels(said_in: Place, here: Place) -> bool:
-    """The former rule: words of a public channel may be used everywhere in the same space."""
+    """The former rule: messages of a public channel may be used everywhere in the same space."""
     public = (
         said_in.audience == "public" and said_in.space.split("/")[0] == here.space.split("/")[0]
     )

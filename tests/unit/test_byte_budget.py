@@ -5,45 +5,45 @@ import random
 
 import pytest
 
-from dataflow.byte_budget import ByteRoom
+from dataflow.byte_budget import ByteBudget
 from shared.tasks import end
 
 
 async def settle() -> None:
-    """Lets everything run that can."""
+    """Runs all tasks that can proceed."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-def take(room: ByteRoom, size: int) -> "asyncio.Task[int]":
-    return asyncio.create_task(room.take(size))
+def take(budget: ByteBudget, size: int) -> "asyncio.Task[int]":
+    return asyncio.create_task(budget.take(size))
 
 
 async def test_room_is_given_in_the_order_of_asking() -> None:
-    """A small wish does not overtake a large one that waits."""
-    room = ByteRoom(10)
-    assert await room.take(6) == 6
-    large, small = take(room, 8), take(room, 2)
+    """A small request does not overtake a large one that waits."""
+    budget = ByteBudget(10)
+    assert await budget.take(6) == 6
+    large, small = take(budget, 8), take(budget, 2)
     await settle()
     assert not large.done()
     assert not small.done()
-    room.give_back(6)
+    budget.give_back(6)
     await settle()
     assert large.done()
     assert small.done()
 
 
 async def test_more_than_there_is_gets_all_of_it() -> None:
-    room = ByteRoom(10)
-    assert await room.take(1000) == 10
-    room.give_back(10)
-    assert await room.take(10) == 10
+    budget = ByteBudget(10)
+    assert await budget.take(1000) == 10
+    budget.give_back(10)
+    assert await budget.take(10) == 10
 
 
 async def test_who_gives_up_lets_the_next_one_in() -> None:
-    room = ByteRoom(10)
-    await room.take(5)
-    large, small = take(room, 8), take(room, 5)
+    budget = ByteBudget(10)
+    await budget.take(5)
+    large, small = take(budget, 8), take(budget, 5)
     await settle()
     assert not small.done()
     await end(large)
@@ -52,11 +52,11 @@ async def test_who_gives_up_lets_the_next_one_in() -> None:
 
 
 async def test_who_gives_up_as_the_turn_comes_gives_the_room_back() -> None:
-    room = ByteRoom(10)
-    await room.take(10)
-    first, second = take(room, 10), take(room, 10)
+    budget = ByteBudget(10)
+    await budget.take(10)
+    first, second = take(budget, 10), take(budget, 10)
     await settle()
-    room.give_back(10)
+    budget.give_back(10)
     await end(first)
     await settle()
     assert second.done()
@@ -64,13 +64,13 @@ async def test_who_gives_up_as_the_turn_comes_gives_the_room_back() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_nothing_is_lost_or_given_twice(seed: int) -> None:
-    """Many who take, wait, give up and give back by chance."""
+    """Many tasks take, wait, give up and give back at random."""
     rng = random.Random(seed)
-    room, held, most = ByteRoom(100), 0, 0
+    budget, held, most = ByteBudget(100), 0, 0
 
     async def use(size: int) -> None:
         nonlocal held, most
-        got = await room.take(size)
+        got = await budget.take(size)
         held += got
         most = max(most, held)
         try:
@@ -78,7 +78,7 @@ async def test_nothing_is_lost_or_given_twice(seed: int) -> None:
                 await asyncio.sleep(0)
         finally:
             held -= got
-            room.give_back(got)
+            budget.give_back(got)
 
     tasks = [asyncio.create_task(use(rng.randint(0, 120))) for _ in range(200)]
     while any(not task.done() for task in tasks):
@@ -87,4 +87,4 @@ async def test_nothing_is_lost_or_given_twice(seed: int) -> None:
             rng.choice(tasks).cancel()
     assert most <= 100
     assert held == 0
-    assert await room.take(100) == 100
+    assert await budget.take(100) == 100

@@ -1,4 +1,4 @@
-"""The conversation's rules, also as a state machine that tries to break them."""
+"""The rules of a conversation, including a state machine that tries to break them."""
 
 import json
 from dataclasses import asdict
@@ -15,10 +15,9 @@ from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
 from dataflow.data_tags import BACKGROUND_HEAD, QUOTES_HEAD
 from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.question_queue import IN_FLIGHT_LIMIT, WAITING_LIMIT
-from dataflow.request import Window
+from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT, QUEUED
 from dataflow.snapshot import quiet_user
-from dataflow.tokens import estimated_tokens
+from dataflow.tokens import Window, estimated_tokens
 from shared.messages import (
     Again,
     Ask,
@@ -92,7 +91,7 @@ def contents(call: CallModel) -> list[str]:
 
 
 def test_a_thread_is_answered_one_question_at_a_time_and_remembered() -> None:
-    """The second question waits, and its request holds the first turn in full."""
+    """The second question waits, and its request contains the first turn in full."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "My name is Ada."), replayed=False)
     assert talk.on_event(ask(2, "What is my name?"), replayed=False) == []
@@ -101,7 +100,7 @@ def test_a_thread_is_answered_one_question_at_a_time_and_remembered() -> None:
 
 
 def test_threads_are_answered_side_by_side_up_to_the_limit() -> None:
-    """Three threads at once; the fourth starts when one is done."""
+    """Three threads are in progress at once; the fourth starts when one of them is done."""
     talk = Conversation(WINDOW)
     places = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(4)]
     started = [talk.on_event(ask(n, place=place), replayed=False) for n, place in enumerate(places)]
@@ -111,55 +110,55 @@ def test_threads_are_answered_side_by_side_up_to_the_limit() -> None:
 
 
 def test_each_question_that_waits_is_named_once_with_its_reason() -> None:
-    """An ordinary one is not; one that is stopped, deleted or asked is not any more."""
+    """A question that is stopped, deleted or asked no longer waits."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
-    assert list(talk.waits()) == []
+    assert list(talk.announce_waits()) == []
     for number in (2, 3, 4):
         talk.on_event(ask(number), replayed=False)
-    assert [(wait.ask.id, wait.queued) for wait in talk.waits()] == [
+    assert [(wait.ask.id, wait.reason) for wait in talk.announce_waits()] == [
         ("q2", "thread"), ("q3", "thread"), ("q4", "thread"),
     ]  # fmt: skip
     (cancel,) = talk.on_event(event(Deleted, 5, prompt_id="q3"), replayed=False)
     assert cancel == Cancel("q3", "withdrawn")
     assert [effect.ask.id for effect in calls(talk.on_reply(reply(first)))] == ["q2"]
-    assert list(talk.waits()) == []
+    assert list(talk.announce_waits()) == []
     again = Conversation.load(talk.dump(), WINDOW)
     again.resume()
-    assert [wait.ask.id for wait in again.waits()] == ["q4"]
+    assert [wait.ask.id for wait in again.announce_waits()] == ["q4"]
 
 
 def test_a_question_waits_for_room_once_its_thread_is_free() -> None:
-    """Three others are asked; its thread's earlier one is one of them."""
+    """Three others are in progress, one of them in the same thread."""
     talk = Conversation(WINDOW)
     places = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in (0, 1, 2, 3, 2)]
     for number, place in enumerate(places):
         effects = talk.on_event(ask(number, place=place), replayed=False)
         if number == 2:
             third = effects[0]
-    assert [(wait.ask.id, wait.queued) for wait in talk.waits()] == [
-        ("q3", "share"), ("q4", "thread"),
+    assert [(wait.ask.id, wait.reason) for wait in talk.announce_waits()] == [
+        ("q3", "limit"), ("q4", "thread"),
     ]  # fmt: skip
     assert isinstance(third, CallModel)
-    assert all(wait.after is None for wait in talk.waits())
+    assert all(wait.after is None for wait in talk.announce_waits())
     talk.on_reply(reply(third))
-    (wait,) = talk.waits()
-    assert (wait.ask.id, wait.queued, wait.after) == ("q4", "share", "q2")
+    (wait,) = talk.announce_waits()
+    assert (wait.ask.id, wait.reason, wait.after) == ("q4", "limit", "q2")
 
 
 def test_a_flood_of_questions_is_no_flood_of_notes() -> None:
-    """Some say that they wait; the next one does when one of these is asked."""
+    """Only some waits are announced; another one is when one of these is over."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     for number in range(2, 20):
         talk.on_event(ask(number), replayed=False)
-    assert [wait.ask.id for wait in talk.waits()] == [f"q{n}" for n in range(2, 7)]
+    assert [wait.ask.id for wait in talk.announce_waits()] == [f"q{n}" for n in range(2, 7)]
     talk.on_reply(reply(first))
-    assert [wait.ask.id for wait in talk.waits()] == ["q7"]
+    assert [wait.ask.id for wait in talk.announce_waits()] == ["q7"]
 
 
 def test_what_waits_is_ordered_by_when_it_was_said() -> None:
-    """A question that a platform delivered late goes before younger ones that still wait."""
+    """A question that a platform delivered late comes before newer ones that still wait."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(0), replayed=False)
     for number in (3, 1, 2):
@@ -173,21 +172,21 @@ def test_what_waits_is_ordered_by_when_it_was_said() -> None:
 
 
 def test_the_same_question_twice_is_asked_once() -> None:
-    """Before its answer nothing follows; after it, and after a restart, the journal is asked."""
+    """Nothing happens before its answer; after it, and after a restart, the journal is checked."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     assert talk.on_event(ask(1), replayed=False) == []
     talk.on_reply(answered := reply(first))
     for restarted in (talk, Conversation.load(talk.dump(), WINDOW)):
         (again,) = calls(restarted.on_event(ask(1), replayed=False))
-        assert again.replayed
+        assert again.check_journal
         assert restarted.on_event(ask(1), replayed=False) == []
         assert restarted.on_reply(answered) == []
         assert len(restarted.turns) == 1
 
 
 def test_a_reply_that_was_found_again_says_nothing_about_tokens() -> None:
-    """Its usage is that of another request than the one that was estimated now."""
+    """Its usage belongs to another request than the one that was estimated."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     talk.on_reply(answered := reply(first, usage=20))
@@ -198,7 +197,7 @@ def test_a_reply_that_was_found_again_says_nothing_about_tokens() -> None:
 
 
 def test_a_question_whose_reply_is_lost_is_answered_but_not_remembered_again() -> None:
-    """It may have been forgotten since, and no later reply names it."""
+    """It may have been deleted since, and no later reply names it."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     talk.on_reply(reply(first))
@@ -239,7 +238,7 @@ def test_a_question_whose_reply_is_lost_is_answered_but_not_remembered_again() -
     ],
 )
 def test_nobody_hears_what_was_not_said_to_them(said_in: Place, here: Place, allowed: bool) -> None:
-    """Words pass only within a channel, or into a direct message with their author."""
+    """Messages are used only in the same channel, or in a direct message with their author."""
     assert may_recall(said_in, here) is allowed
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "SECRET", said_in), replayed=False)
@@ -249,7 +248,7 @@ def test_nobody_hears_what_was_not_said_to_them(said_in: Place, here: Place, all
 
 
 def test_what_was_said_elsewhere_is_marked_as_background() -> None:
-    """It is part of the question that it came with, and never of the system message."""
+    """It is part of the question that it was sent with, and never of the system message."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "I like tea.", ROOM), replayed=False)
     talk.on_reply(reply(first, "Good."))
@@ -260,7 +259,7 @@ def test_what_was_said_elsewhere_is_marked_as_background() -> None:
 
 
 def test_stop_ends_what_runs_and_what_waits_in_this_thread() -> None:
-    """The running call is cancelled, the waiting one settled, another thread untouched."""
+    """The call is cancelled, the waiting question is settled, and other threads go on."""
     talk = Conversation(WINDOW)
     (running,) = talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -274,7 +273,7 @@ def test_stop_ends_what_runs_and_what_waits_in_this_thread() -> None:
 
 
 def test_a_stop_that_names_a_question_leaves_the_others() -> None:
-    """As the Stop button below an answer does."""
+    """The Stop button below an answer does this."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -284,7 +283,7 @@ def test_a_stop_that_names_a_question_leaves_the_others() -> None:
 
 
 def test_reset_forgets_what_could_be_recalled_here() -> None:
-    """In a channel it leaves what was said in private; answers under way leave no turn."""
+    """A reset in a channel keeps private messages; answers in progress leave no turn."""
     talk = Conversation(WINDOW)
     for number, place in ((1, DM), (2, ROOM)):
         (call,) = talk.on_event(ask(number, place=place), replayed=False)
@@ -298,7 +297,7 @@ def test_reset_forgets_what_could_be_recalled_here() -> None:
 
 
 def test_an_edit_replaces_a_question_that_waits_or_runs() -> None:
-    """The running call is made anew with the new text under the same id."""
+    """The call in progress is repeated with the new text under the same id."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1, "old"), replayed=False)
     talk.on_event(ask(2, "older"), replayed=False)
@@ -310,7 +309,7 @@ def test_an_edit_replaces_a_question_that_waits_or_runs() -> None:
 
 
 def test_an_edit_of_an_answered_question_asks_anew_only_when_told() -> None:
-    """The new answer takes the old one's place in what is remembered."""
+    """The new answer replaces the old one in memory."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "old"), replayed=False)
     talk.on_reply(reply(first))
@@ -327,24 +326,24 @@ def test_an_edit_of_an_answered_question_asks_anew_only_when_told() -> None:
 def test_an_edit_of_an_answer_that_a_person_saw_before_the_flow_heard_of_it(
     outcome: Outcome, *, restart: bool
 ) -> None:
-    """The journal has the answer to the old words, and that stands: the new ones are asked anew."""
+    """The journal has the final answer to the old text: the new text is asked separately."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
     told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
     (in_vain,) = calls(talk.on_event(told, replayed=False))
-    assert in_vain.replayed, "the journal is asked first"
+    assert in_vain.check_journal, "the journal is asked first"
     if restart:
         talk = Conversation.load(talk.dump(), WINDOW)
         talk.resume()
     (anew,) = calls(talk.on_reply(reply(first, outcome=outcome)))
-    assert (anew.ask.id, anew.ask.text, anew.replayed) == ("e2", "new", True)
+    assert (anew.ask.id, anew.ask.text, anew.check_journal) == ("e2", "new", True)
     talk.on_reply(reply(anew, "better"))
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "better")]
     assert talk.on_event(told, replayed=True) == []
 
 
 def test_an_edit_that_only_replaces_is_not_asked_after_the_answer() -> None:
-    """As the same edit a moment later would not be."""
+    """The same edit would not be asked if it came after the answer."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
     talk.on_event(event(Edited, 2, prompt_id="q1", text="new"), replayed=False)
@@ -353,7 +352,7 @@ def test_an_edit_that_only_replaces_is_not_asked_after_the_answer() -> None:
 
 
 def test_an_edit_that_was_answered_is_not_answered_again_when_it_is_read_again() -> None:
-    """After a crash the question's reply may be found in the journal before the edit is read."""
+    """After a crash, the reply may be found in the journal before the edit is read."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1, "old"), replayed=False)
     before_the_edit = talk.dump()
@@ -367,7 +366,7 @@ def test_an_edit_that_was_answered_is_not_answered_again_when_it_is_read_again()
 
 
 def test_an_edit_of_what_is_just_being_stopped_is_asked_after_that() -> None:
-    """What stands so far stays the stopped question's own."""
+    """The text so far remains the answer to the stopped question."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
     talk.on_event(event(Stop, 2), replayed=False)
@@ -378,7 +377,7 @@ def test_an_edit_of_what_is_just_being_stopped_is_asked_after_that() -> None:
 
 
 def test_a_stop_after_an_edit_ends_that_too() -> None:
-    """Also where the answer to the old words was in the journal already."""
+    """Even if the answer to the old text was in the journal already."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
     told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
@@ -396,7 +395,7 @@ def test_an_edit_of_what_is_withdrawn_is_not_asked() -> None:
 
 
 def test_turns_of_one_thread_hold_one_place_between_them() -> None:
-    """Each question on the wire has one of its own, which takes more room than its words."""
+    """Each event has its own copy of the place, which takes more memory than a short text."""
     conversation = Conversation(WINDOW)
     for number, place in enumerate((ROOM, ROOM, OTHER_ROOM, OTHER_ROOM)):
         own = place.model_copy()
@@ -409,7 +408,7 @@ def test_turns_of_one_thread_hold_one_place_between_them() -> None:
 
 
 def test_again_answers_from_the_same_place_in_the_conversation() -> None:
-    """The request holds what came before that question only; the turn is replaced."""
+    """The request contains only turns before that question; its turn is replaced."""
     talk = Conversation(WINDOW)
     for number in (1, 2, 3):
         (call,) = talk.on_event(ask(number), replayed=False)
@@ -423,7 +422,7 @@ def test_again_answers_from_the_same_place_in_the_conversation() -> None:
 
 @pytest.mark.parametrize("in_flight", [True, False])
 def test_again_twice_leaves_the_last_answer_where_the_first_was(*, in_flight: bool) -> None:
-    """Whether the second comes before or after the first one's answer, as a crash may have it."""
+    """Whether the second one comes before or after the answer to the first, as after a crash."""
     talk = Conversation(WINDOW)
     for number in (1, 2):
         (call,) = talk.on_event(ask(number), replayed=False)
@@ -474,7 +473,7 @@ def test_again_for_a_question_nobody_remembers_is_refused_in_words() -> None:
 
 
 def test_a_deleted_question_is_withdrawn_and_its_turn_forgotten() -> None:
-    """Answered, running or waiting: its words are in no later request."""
+    """Whether it is answered, in progress or waiting: its text is in no later request."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "ONE"), replayed=False)
     talk.on_reply(reply(first))
@@ -488,7 +487,7 @@ def test_a_deleted_question_is_withdrawn_and_its_turn_forgotten() -> None:
 
 
 def test_a_failed_answer_leaves_no_turn_and_can_be_asked_again() -> None:
-    """The model is not shown the failure; Again and an edit know the question."""
+    """Requests do not contain it, but Again and an edit find the question."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1), replayed=False))
     talk.on_reply(reply(first, "Sorry.", "failed"))
@@ -506,7 +505,7 @@ PICTURE = Attachment(name="cat.png", media_type="image/png", blob="blob-1")
 
 
 def test_questions_without_a_shared_past_are_still_answered_in_order() -> None:
-    """Nothing of the first one is in the second one's request; its reply comes after it."""
+    """The second request contains nothing of the first question; its reply names the first one."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "SECRET", LONELY), replayed=False))
     assert talk.on_event(ask(2, "And?", LONELY), replayed=False) == []
@@ -516,7 +515,7 @@ def test_questions_without_a_shared_past_are_still_answered_in_order() -> None:
 
 
 def test_a_picture_without_words_can_be_asked_again() -> None:
-    """With the picture, the persona and the model of its place."""
+    """It keeps the picture, the persona and the model of its place."""
     talk = Conversation(WINDOW)
     asked = Ask(
         id="q1", user=USER, place=DM, said_at=START, text="", attachments=(PICTURE,),
@@ -533,7 +532,7 @@ def test_a_picture_without_words_can_be_asked_again() -> None:
 
 
 def test_a_text_file_is_kept_for_asking_again_unless_it_is_long() -> None:
-    """A later request has the names of both, which together are large."""
+    """Later requests contain only the names of both, which together are large."""
     talk = Conversation(WINDOW)
     files = [
         Attachment(name=name, media_type="text/plain", text=text)
@@ -565,7 +564,7 @@ def test_an_edit_of_a_question_nobody_remembers_asks_its_own_words() -> None:
 
 
 def test_a_reply_names_the_one_before_it_in_its_thread() -> None:
-    """In each thread by itself, also across a restart."""
+    """This holds for each thread separately, and across a restart."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -581,7 +580,7 @@ def test_a_reply_names_the_one_before_it_in_its_thread() -> None:
 
 
 def test_nothing_is_settled_before_the_reply_in_front_of_it_is_journaled() -> None:
-    """A refusal, a stop or a withdrawal must not pass an answer that is under way."""
+    """A refusal, a stop or a withdrawal must not overtake an answer in progress."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     assert talk.on_event(event(Again, 2, prompt_id="q9"), replayed=False) == []
@@ -594,9 +593,9 @@ def test_nothing_is_settled_before_the_reply_in_front_of_it_is_journaled() -> No
 
 
 def test_a_question_that_waits_for_room_is_not_passed_in_its_thread() -> None:
-    """The limit of calls holds the first one back, so the second one must not be settled."""
+    """The first one waits because of the limit, so the second one must not be settled."""
     talk = Conversation(WINDOW)
-    threads = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(IN_FLIGHT_LIMIT + 1)]
+    threads = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(IN_PROGRESS_LIMIT + 1)]
     running = [talk.on_event(ask(n, place=p), replayed=False) for n, p in enumerate(threads)]
     assert running[-1] == []
     last = event(Again, 9, threads[-1], prompt_id="q99")
@@ -604,10 +603,10 @@ def test_a_question_that_waits_for_room_is_not_passed_in_its_thread() -> None:
 
 
 def test_a_refusal_of_one_question_too_many_is_in_nobodys_way() -> None:
-    """It comes at once, and no later reply waits for it."""
+    """The refusal comes at once, and no later reply waits for it."""
     talk = Conversation(WINDOW)
-    started = [talk.on_event(ask(n), replayed=False) for n in range(WAITING_LIMIT)]
-    (refusal,) = talk.on_event(ask(WAITING_LIMIT), replayed=False)
+    started = [talk.on_event(ask(n), replayed=False) for n in range(PENDING_LIMIT)]
+    (refusal,) = talk.on_event(ask(PENDING_LIMIT), replayed=False)
     assert refusal.after is None
     talk.on_reply(reply(refusal, TOO_MANY, "refused"))
     (second,) = talk.on_reply(reply(started[0][0]))
@@ -615,11 +614,11 @@ def test_a_refusal_of_one_question_too_many_is_in_nobodys_way() -> None:
 
 
 def test_a_flood_is_refused_in_words() -> None:
-    """State stays bounded whatever one user sends."""
+    """The state stays bounded, whatever one user sends."""
     talk = Conversation(WINDOW)
-    for number in range(WAITING_LIMIT):
+    for number in range(PENDING_LIMIT):
         talk.on_event(ask(number), replayed=False)
-    (refusal,) = talk.on_event(ask(WAITING_LIMIT), replayed=False)
+    (refusal,) = talk.on_event(ask(PENDING_LIMIT), replayed=False)
     assert isinstance(refusal, Settle)
     assert (refusal.outcome, refusal.text) == ("refused", TOO_MANY)
 
@@ -632,7 +631,7 @@ def test_a_question_longer_than_the_window_is_refused_in_words() -> None:
 
 
 def test_the_window_keeps_the_newest_turns() -> None:
-    """The oldest are left out first, and the question always stays."""
+    """The oldest turns are left out first, and the question is always kept."""
     talk = Conversation(WINDOW)
     for number in range(20):
         (call,) = talk.on_event(ask(number, f"{number} " + "word " * 200), replayed=False)
@@ -644,7 +643,7 @@ def test_the_window_keeps_the_newest_turns() -> None:
 
 
 def test_reported_usage_corrects_the_estimate() -> None:
-    """A model that counts three times the estimate gets shorter requests, which then fit."""
+    """A model that counts three times the estimate gets shorter requests, which fit."""
     sizes = {}
     for factor in (1, 3):
         talk = Conversation(WINDOW)
@@ -661,11 +660,11 @@ def test_after_a_restart_what_was_pending_is_asked_again_as_replayed() -> None:
     talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
     (again,) = Conversation.load(talk.dump(), WINDOW).resume()
-    assert (again.ask.id, again.replayed) == ("q1", True)
+    assert (again.ask.id, again.check_journal) == ("q1", True)
 
 
 def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None:
-    """Stopped, withdrawn or refused, and the process ended before the journal had it."""
+    """The process ended before the journal had the stopped, withdrawn or refused question."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -689,12 +688,27 @@ def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None
     ]
 
 
+def test_a_refusal_that_another_version_worded_leaves_no_turn() -> None:
+    """The stored text of the refusal is not compared with that of this version."""
+    talk = Conversation(WINDOW)
+    talk.on_event(ask(1), replayed=False)
+    talk.on_event(event(Again, 2, prompt_id="q9"), replayed=False)
+    other = talk.dump().replace(NOT_REMEMBERED.encode(), b"I do not know that question.")
+    assert other != talk.dump()
+    talk = Conversation.load(other, WINDOW)
+    (first,) = talk.resume()
+    (refusal,) = talk.on_reply(reply(first))
+    assert refusal.text == "I do not know that question."
+    talk.on_reply(reply(refusal, refusal.text, "refused"))
+    assert b"(again)" not in talk.dump()
+
+
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 GOLDEN_SNAPSHOT = SNAPSHOTS / "conversation.v1.json"
 
 
 def test_a_question_that_comes_late_is_answered_before_a_younger_one_of_its_thread() -> None:
-    """Also if a question of another thread, between the two, is being asked."""
+    """Even if a question of another thread between the two is in progress."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(5, at=5), replayed=False)
     assert talk.on_event(ask(9, at=9), replayed=False) == []
@@ -706,7 +720,7 @@ def test_a_question_that_comes_late_is_answered_before_a_younger_one_of_its_thre
 
 
 def test_a_thread_stays_one_when_its_channel_is_shared() -> None:
-    """Its space changes with its readers: order and Stop follow the thread on the screen."""
+    """Its space changes with its readers, but order and Stop follow the thread on the screen."""
     talk = Conversation(WINDOW)
     shared = ROOM_THREAD.model_copy(update={"space": "S-shared"})
     (first,) = talk.on_event(ask(1, place=ROOM_THREAD), replayed=False)
@@ -723,7 +737,7 @@ def test_a_thread_stays_one_when_its_channel_is_shared() -> None:
 def test_an_edit_of_a_question_without_an_answer_asks_it(
     outcome: Outcome, *, restarted: bool
 ) -> None:
-    """People shorten a message when they are asked to, whatever the setting for edits is."""
+    """People shorten a message when asked to, so this does not depend on the setting for edits."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "x" * 50_000 if outcome == "refused" else ""), replayed=False)
     assert isinstance(first, Settle) == (outcome == "refused")
@@ -739,7 +753,7 @@ def test_an_edit_of_a_question_without_an_answer_asks_it(
 
 @pytest.mark.parametrize("place", [LONELY, CLOSED])
 def test_a_reset_forgets_what_was_said_in_that_channel(place: Place) -> None:
-    """Also what could not be recalled there: a direct message would still use it."""
+    """Including messages that could not be used there: a direct message would still use them."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "[secret]", place=place), replayed=False)
     talk.on_reply(reply(first))
@@ -749,7 +763,7 @@ def test_a_reset_forgets_what_was_said_in_that_channel(place: Place) -> None:
 
 
 def test_a_snapshot_of_an_older_version_can_be_read() -> None:
-    """A recovery store outlives an upgrade: what was pending and remembered is still there."""
+    """A recovery store outlives an upgrade: pending and remembered questions are still there."""
     talk = Conversation.load(GOLDEN_SNAPSHOT.read_bytes(), WINDOW)
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("My name is Ada.", "Hello.")]
     assert [pending.ask.text for pending in talk.pending] == ["What is my name?"]
@@ -758,7 +772,7 @@ def test_a_snapshot_of_an_older_version_can_be_read() -> None:
 
 
 def test_a_snapshot_keeps_what_questions_came_with() -> None:
-    """Background, quotes, files and cut of version 2, which leaves out what has its default."""
+    """Version 2 stores background, quotes, files and thread start, without default values."""
     window = Window(2048, 200, "Be kind.")
     talk = Conversation.load((SNAPSHOTS / "conversation.v2.json").read_bytes(), window)
     (call,) = calls(list(talk.resume()))
@@ -774,12 +788,12 @@ def test_a_snapshot_keeps_what_questions_came_with() -> None:
 
 
 def fields(talk: Conversation) -> list[dict[str, object]]:
-    """What is remembered, to be compared by value."""
+    """The remembered turns, in a form that is compared by value."""
     return list(map(asdict, talk.turns))
 
 
 def test_a_snapshot_of_plain_questions_holds_little_but_their_words() -> None:
-    """Fifty of them: 200 bytes each for ids, place and order."""
+    """Fifty questions take 200 bytes each for ids, place and order."""
     talk = Conversation(WINDOW, USER)
     for number in range(50):
         (call,) = calls(talk.on_event(ask(number, "word " * 10), replayed=False))
@@ -855,7 +869,7 @@ class Talk(RuleBasedStateMachine):
             assert all(effect.ask.id != question.id for effect in effects)
             return
         (again,) = calls(effects)
-        assert again.replayed
+        assert again.check_journal
         assert again.ask == question
         assert again.after is None
         self.follow(self.talk.on_reply(self.journal[question.id]))
@@ -895,7 +909,7 @@ class Talk(RuleBasedStateMachine):
 
     @rule()
     def crashes(self) -> None:
-        """A restart from the snapshot asks what was pending again, and changes nothing else."""
+        """A restart from the snapshot asks pending questions again, and changes nothing else."""
         restarted = Conversation.load(self.talk.dump(), WINDOW)
         assert fields(restarted) == fields(self.talk)
         assert [p.ask for p in restarted.pending] == [p.ask for p in self.talk.pending]
@@ -905,12 +919,14 @@ class Talk(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        asked = [p for p in self.talk.pending if p.asked]
+        for pending in self.talk.pending:
+            assert (pending.ending is not None) == (pending.state in {"ended", "settling"})
+        asked = [p for p in self.talk.pending if p.state not in QUEUED]
         # An edit can put back a question whose older call has not come back yet.
         assert {p.ask.id for p in asked} <= set(self.running)
         assert set(self.running) <= {p.ask.id for p in self.talk.pending}
         calling = [p for p in asked if isinstance(self.running[p.ask.id], CallModel)]
-        assert len(calling) <= IN_FLIGHT_LIMIT
+        assert len(calling) <= IN_PROGRESS_LIMIT
         for number, one in enumerate(calling):
             for other in calling[number + 1 :]:
                 assert not same_thread(one.ask.place, other.ask.place)
@@ -920,7 +936,7 @@ class Talk(RuleBasedStateMachine):
         assert orders == sorted(orders)
 
     def teardown(self) -> None:
-        """In the end everybody is answered."""
+        """In the end every question is answered."""
         while self.running:
             _, effect = self.running.popitem()
             self.settled.append(effect.ask.id)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.conversation_step import WAITS_AFTER, ConversationStep
+from dataflow.conversation_step import ANNOUNCE_WAITS_AFTER, ConversationStep
 from dataflow.effects import CallModel, Wait
-from dataflow.eviction.idle import Idle
+from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import NOW, Arrived
-from dataflow.request import Window
+from dataflow.tokens import Window
 from shared.messages import Ask, Journaled, Reply
 from tests.running import question
 
@@ -23,7 +23,7 @@ def step(tmp_path: Path) -> ConversationStep:
 
 
 def built(folder: Path, snapshot: bytes | None) -> ConversationStep:
-    return ConversationStep(snapshot, WINDOW, EvictedStore(folder), Idle(None))
+    return ConversationStep(snapshot, WINDOW, EvictedStore(folder), IdleConversations(None))
 
 
 def asked(number: int) -> Arrived:
@@ -50,7 +50,7 @@ def test_a_wait_is_told_once_it_has_lasted(step: ConversationStep) -> None:
     assert [type(effect) for effect in effects] == [CallModel]
     due = step.notify_at()
     assert due is not None
-    assert before + WAITS_AFTER <= due <= datetime.now(UTC) + WAITS_AFTER
+    assert before + ANNOUNCE_WAITS_AFTER <= due <= datetime.now(UTC) + ANNOUNCE_WAITS_AFTER
     step.on_batch([asked(3)])
     assert step.notify_at() == due, "somebody who goes on asking must not put it off"
     effects, _ = step.on_notify()

@@ -47,10 +47,10 @@ def test_an_installed_program_uses_the_user_s_own_folders(
 ) -> None:
     """As is usual on the platform; on Linux, the XDG folders."""
     monkeypatch.setattr(folders, "_PROGRAM", here)
-    monkeypatch.setenv("XDG_DATA_HOME", str(here / "share"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(here / "limit"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(here / "config"))
     if sys.platform == "linux":
-        assert Settings().home == here / "share" / "threadwax"
+        assert Settings().home == here / "limit" / "threadwax"
         assert folders.settings_file() == here / "config" / "threadwax" / ".env"
     assert Settings().home.is_absolute()
 
@@ -72,7 +72,7 @@ def test_data_in_another_folder_is_reported(here: Path, monkeypatch: pytest.Monk
     older = here / "older"
     (older / ".threadwax" / "nats").mkdir(parents=True)
     monkeypatch.setattr(folders, "_PROGRAM", older)
-    monkeypatch.setenv("XDG_DATA_HOME", str(here / "share"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(here / "limit"))
     assert folders.other_data(Settings().home) == [older / ".threadwax"]
     assert folders.other_data(older / ".threadwax") == []
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow.model.framing import DONE, Records, Unframed
+from dataflow.model.framing import DONE, DocumentDecoder, Unframed
 
 
 def documents(*pieces: bytes) -> list[str]:
     """All documents of a response."""
-    records = Records()
-    return [d for piece in pieces for d in records.add(piece)] + records.end()
+    decoder = DocumentDecoder()
+    return [d for piece in pieces for d in decoder.add(piece)] + decoder.end()
 
 
 A, B = '{"a": 1}', '{"b": "\u2028 é"}'

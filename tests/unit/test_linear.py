@@ -188,7 +188,7 @@ def _complaint(text: str) -> None:
     window_in(complaint)
     refusals.limit_in(complaint, 8192, 16)
     refusals.about_roles(complaint)
-    refusals.is_blind(complaint)
+    refusals.has_no_vision(complaint)
     refusals.names(complaint, "stream_options")
     retry_after_s({}, complaint.text)
 

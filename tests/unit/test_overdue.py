@@ -1,4 +1,4 @@
-"""What has not happened in time: each callback once, in order, and none for what happened."""
+"""Each overdue callback is called once and in order, and no others are."""
 
 import asyncio
 import itertools

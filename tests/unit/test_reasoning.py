@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow.model.reasoning import Thoughts
+from dataflow.model.reasoning import ReasoningFilter
 
 
 def shown(pieces: list[str]) -> str:
     """What people see in the end."""
-    thoughts = Thoughts()
+    thoughts = ReasoningFilter()
     text = ""
     for result in [*map(thoughts.add, pieces), thoughts.end()]:
         text = result.text if result.starts_over else text + result.text
@@ -105,7 +105,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("text", "answer"), THOUGHTS.items())
-def test_thoughts_are_hidden_however_they_arrive(text: str, answer: str) -> None:
+def test_reasoning_is_hidden_however_it_arrives(text: str, answer: str) -> None:
     """In one piece, in every two pieces, and one character after another."""
     assert shown([text]) == answer
     assert shown(list(text)) == answer
@@ -142,7 +142,7 @@ def test_the_pieces_make_no_difference(text: str, data: st.DataObject) -> None:
 @given(
     text=st.text(alphabet="abc `\n.😀", max_size=200), tag=st.sampled_from(["think", "thinking"])
 )
-def test_an_answer_after_a_thought_is_what_it_is_without_one(text: str, tag: str) -> None:
+def test_an_answer_after_reasoning_is_what_it_is_without(text: str, tag: str) -> None:
     assert shown([f"<{tag}>{text}</{tag}>{text}"]).strip() == text.strip()
 
 
@@ -152,17 +152,17 @@ def test_text_without_a_tag_is_unchanged(text: str) -> None:
 
 
 def test_nothing_is_held_back_that_cannot_be_a_marker() -> None:
-    thoughts = Thoughts()
+    thoughts = ReasoningFilter()
     assert thoughts.add("<th").text == ""
     assert thoughts.add("e").text == "<the"
     assert thoughts.add(" <th").text == " <th"
 
 
-def test_thoughts_are_counted() -> None:
-    thoughts = Thoughts()
+def test_reasoning_is_counted() -> None:
+    thoughts = ReasoningFilter()
     thoughts.add("<think>12345</think>yes")
     assert thoughts.hidden_chars == 5
-    thoughts = Thoughts()
+    thoughts = ReasoningFilter()
     thoughts.add("12345\n</think>yes")
     assert thoughts.hidden_chars == 6
 
@@ -190,7 +190,7 @@ def test_time_is_linear(unit: str, head: str) -> None:
         return best
 
     def shown_of(pieces: list[str]) -> None:
-        thoughts = Thoughts()
+        thoughts = ReasoningFilter()
         for piece in pieces:
             thoughts.add(piece)
         thoughts.end()

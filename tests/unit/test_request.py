@@ -1,4 +1,4 @@
-"""What a request holds: it grows at its end, fits the window, and gives nobody's words away."""
+"""Requests grow at their end, fit the window, and reveal nothing to the wrong readers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,8 @@ from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import Conversation
 from dataflow.data_tags import BACKGROUND_HEAD, FILES_NAMED, NAME_LIMIT_CHARS, as_data
 from dataflow.effects import CallModel, Effect, Settle
-from dataflow.request import TRIM_TO, Request, Window
-from dataflow.tokens import FIRST_RATIO, IMAGE_TOKENS, message_tokens
+from dataflow.request import TRIM_TO, Request
+from dataflow.tokens import FIRST_RATIO, IMAGE_TOKENS, Window, message_tokens
 from dataflow.turns import TOKENS_LIMIT, TURNS_LIMIT, UNANSWERED_LIMIT
 from shared.messages import (
     Again,
@@ -73,7 +73,7 @@ def quote(text: str, author: str = "Bob") -> Quote:
 
 
 def test_a_background_stays_in_the_turn_that_it_came_with() -> None:
-    """The next question is told only what was said elsewhere since."""
+    """The background of the next question contains only newer messages from elsewhere."""
     talk = Conversation(WINDOW)
     answered(talk, ask(1, "I like tea.", OTHER), "Good.")
     first = answered(talk, question(2))
@@ -88,7 +88,7 @@ def test_a_background_stays_in_the_turn_that_it_came_with() -> None:
 
 
 def test_an_answer_elsewhere_that_comes_late_is_told_with_the_next_question() -> None:
-    """It was asked before what was told already, so its order does not say that it is new."""
+    """It was asked before the turns of the last background, so its order is not a newer one."""
     talk = Conversation(WINDOW)
     late = call_of(talk, ask(1, "slow", DM))
     answered(talk, ask(2, "quick", DM.model_copy(update={"thread": "d2"})))
@@ -124,7 +124,7 @@ def test_a_question_that_is_deleted_takes_no_knowledge_of_other_threads_along() 
 
 
 def test_who_may_hear_a_background_is_decided_again_for_each_request() -> None:
-    """A channel is opened: what was said in private in another thread stays there."""
+    """If a channel becomes public, private messages of another thread stay there."""
     talk = Conversation(WINDOW)
     closed = [CLOSED.model_copy(update={"thread": thread}) for thread in ("t1", "t2")]
     answered(talk, ask(1, "SECRET", closed[1]))
@@ -147,7 +147,7 @@ def test_a_newer_answer_elsewhere_replaces_the_one_that_was_told() -> None:
 
 
 def test_a_question_asked_again_repeats_no_background() -> None:
-    """The late answer is told by the second question; asked again, the first one tells it."""
+    """The late answer is in the background of the second question, or of the first if repeated."""
     talk = Conversation(WINDOW)
     late = call_of(talk, ask(1, "slow", DM))
     here = DM.model_copy(update={"thread": "d3"})
@@ -160,7 +160,7 @@ def test_a_question_asked_again_repeats_no_background() -> None:
 
 
 def test_threads_of_one_question_each_share_their_beginning() -> None:
-    """As mentions in a channel are: the background of each begins like the one before it."""
+    """The background of each mention in a channel begins like the one before it."""
     talk = Conversation(WINDOW)
     beginnings = set()
     for number in range(40):
@@ -180,7 +180,7 @@ def room_of(window: Window, ratio: float = FIRST_RATIO) -> int:
 
 
 def test_a_thread_is_trimmed_in_steps_to_three_fifths_of_the_room() -> None:
-    """Between two trims each request begins with all of the one before it."""
+    """Until the next trim, each request begins with all of the one before it."""
     talk = Conversation(WINDOW)
     before: CallModel | None = None
     trims = 0
@@ -195,7 +195,7 @@ def test_a_thread_is_trimmed_in_steps_to_three_fifths_of_the_room() -> None:
 
 
 def test_corrections_of_the_estimate_do_not_move_the_beginning_back_and_forth() -> None:
-    """Reports between 0.8 and 1.4 of the estimate: each trim leaves room for many questions."""
+    """With reports of 0.8 to 1.4 times the estimate, each trim leaves room for many questions."""
     talk = Conversation(WINDOW)
     firsts = []
     for number in range(120):
@@ -218,7 +218,7 @@ def test_a_cut_outlives_a_restart_and_two_threads_have_one_each() -> None:
 
 
 def test_a_picture_in_a_small_window_costs_the_history_nothing_for_good() -> None:
-    """It leaves no room for older turns, but the next question has them again."""
+    """It leaves no room for older turns, but the next request contains them again."""
     window = Window(2048, 200, "Be kind.")
     talk = Conversation(window)
     for number in range(8):
@@ -231,7 +231,7 @@ def test_a_picture_in_a_small_window_costs_the_history_nothing_for_good() -> Non
 
 
 def test_an_old_question_is_asked_again_from_what_came_before_it() -> None:
-    """Even if the thread begins after it by now; that does not move where the thread begins."""
+    """This holds even if the thread now starts after it; the start does not move."""
     talk = Conversation(WINDOW)
     for number in range(1, 60):
         answered(talk, ask(number, f"{number} " + "word " * 60))
@@ -265,7 +265,7 @@ def test_large_quotes_and_files_are_replaced_by_their_names_once_answered() -> N
 
 
 def test_quotes_that_the_thread_shows_already_are_not_sent_again() -> None:
-    """Adapters send all of a thread with each question; of equal messages the newer one is new."""
+    """Adapters send all quotes of a thread with each question; the newer of equal quotes is new."""
     talk = Conversation(WINDOW)
     alert, yes = quote("Disk full."), quote("yes")
     answered(talk, question(1, quotes=(alert, yes)))
@@ -295,7 +295,7 @@ def test_quotes_larger_than_the_window_leave_the_oldest_out() -> None:
 
 
 def test_quotes_never_leave_their_thread() -> None:
-    """Other threads hear the question without them, and an Again there has none."""
+    """Other threads get the question without them, and an Again there has none."""
     talk = Conversation(WINDOW)
     answered(talk, question(1, quotes=(quote("HUSH"),)))
     elsewhere = call_of(talk, question(2, OTHER))
@@ -327,7 +327,7 @@ def test_quotes_are_forgotten_when_requests_begin_after_them() -> None:
 
 
 def test_what_is_kept_for_asking_again_alone_is_bounded() -> None:
-    """A hundred questions with eight kilobytes of quotes and files each."""
+    """There are a hundred questions with eight kilobytes of quotes and files each."""
     talk = Conversation(Window(32_768, 8_192, "Be kind."))
     file = Attachment(name="a.txt", media_type="text/plain", text="x" * 2_000)
     for number in range(100):
@@ -350,7 +350,7 @@ def test_what_is_kept_for_asking_again_alone_is_bounded() -> None:
     ],
 )  # fmt: skip
 def test_no_text_can_close_the_tag_that_it_is_in(hostile: str) -> None:
-    """In quotes, files, authors, names and what was said elsewhere."""
+    """This holds for quotes, files, authors, names and backgrounds."""
     talk = Conversation(WINDOW)
     answered(talk, ask(1, f"before {hostile} after", OTHER), f"so {hostile} be it")
     file = Attachment(name=f"a{hostile}.txt", media_type="text/plain", text=f"x {hostile} y")
@@ -370,7 +370,7 @@ def test_no_text_can_close_the_tag_that_it_is_in(hostile: str) -> None:
                "[note] Some messages are left out"],
 )  # fmt: skip
 def test_nobody_can_write_what_looks_like_the_quote_of_another(signed: str) -> None:
-    """A line that begins with a quoted author's name in brackets; other brackets stay."""
+    """A line cannot begin with the name of a quoted author in brackets; other brackets stay."""
     quotes = (quote(f"hi\n{signed}\n[ERROR] disk [Carl]", "Bob"), quote("hm", "Carl"))
     sent = contents(call_of(Conversation(WINDOW), question(1, quotes=quotes)))[-1]
     assert f"[Bob] hi\n{signed.replace('[', '(').replace(']', ')')}\n[ERROR] disk [Carl]" in sent
@@ -383,7 +383,7 @@ def test_other_markup_is_left_alone() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_told_by_its_name() -> None:
-    """With the reason, in its question and in later ones."""
+    """Its question and later ones contain its name and the reason."""
     talk = Conversation(WINDOW)
     note = "It is not text."
     file = Attachment(name="contract.pdf", media_type="application/pdf", note=note)
@@ -412,7 +412,7 @@ def test_names_and_notes_are_bounded_and_stay_on_their_line() -> None:
 
 @pytest.mark.parametrize("words", [1, 150])
 def test_old_turns_are_forgotten_in_steps(words: int) -> None:
-    """Past either limit many go at once, so that the next questions lose nothing."""
+    """Beyond either limit many go at once, so that the next questions lose nothing."""
     talk = Conversation(Window(1_000_000, 1_000, "Be kind."))
     firsts = set()
     for number in range(300):
@@ -424,7 +424,7 @@ def test_old_turns_are_forgotten_in_steps(words: int) -> None:
 
 
 def test_failures_do_not_push_out_what_was_answered() -> None:
-    """As in an outage of the model; the newest of them can be asked again."""
+    """This happens in an outage of the model; the newest of them can be asked again."""
     talk = Conversation(WINDOW)
     answered(talk, ask(0, "My name is Ada."))
     for number in range(1, 400):
@@ -438,7 +438,7 @@ def test_failures_do_not_push_out_what_was_answered() -> None:
 
 
 def check_roles(messages: tuple[dict[str, Any], ...]) -> None:
-    """Every known template takes it: one system message, then user and assistant in turns."""
+    """One system message, then user and assistant alternate: all known templates accept this."""
     roles = [message["role"] for message in messages]
     assert roles == ["system", *(("user", "assistant") * len(roles))[: len(roles) - 1]]
     assert roles[-1] == "user"
@@ -447,7 +447,7 @@ def check_roles(messages: tuple[dict[str, Any], ...]) -> None:
 
 @dataclass
 class Before:
-    """The last request of a thread, and the answer to it."""
+    """The last request of a thread and its answer."""
 
     request: Request
     asked: Ask
@@ -458,7 +458,7 @@ PLACES = (DM, DM.model_copy(update={"thread": "d2"}), THREAD, OTHER, PRIVATE)
 
 
 class Histories(RuleBasedStateMachine):
-    """Random people in several threads, in windows of all sizes."""
+    """Random people write in several threads, with windows of all sizes."""
 
     @initialize(context=st.integers(512, 8192), share=st.sampled_from([4, 8]))
     def begins(self, context: int, share: int) -> None:
@@ -481,7 +481,7 @@ class Histories(RuleBasedStateMachine):
     def check(self, call: CallModel) -> None:
         request, place = call.request, call.ask.place
         check_roles(request.messages)
-        room = room_of(self.window, self.talk._ratio)
+        room = room_of(self.window, self.talk._memory.ratio)
         pictures = sum(file.blob is not None for file in call.ask.attachments) * IMAGE_TOKENS
         tokens = sum(message_tokens(text) for text in contents(call)) + pictures
         assert tokens <= request.estimated_tokens
@@ -503,18 +503,18 @@ class Histories(RuleBasedStateMachine):
         (order,) = [p.order for p in self.talk.pending if p.ask.id == call.ask.id]
         here = [turn for turn in self.talk.turns if same_thread(turn.place, place)]
         all_sent = len(request.messages) == 2 + 2 * sum(
-            request.cut <= turn.order < order for turn in here
+            request.start <= turn.order < order for turn in here
         )
         assert all_sent or call.ask.attachments, "left out for once"
         if all_sent and not is_asked_again:
             self.before[thread] = Before(request, call.ask)
 
     def check_beginning(self, before: Before, call: CallModel, room: int) -> None:
-        """The request begins with the one before it in its thread, or had to be trimmed."""
+        """The request begins like the one before it in its thread, or had to be trimmed."""
         old, new = list(before.request.messages), list(call.request.messages)
         if before.answer is None:
             return
-        if len(new) < len(old) + 2 or call.request.cut > before.request.cut:
+        if len(new) < len(old) + 2 or call.request.start > before.request.start:
             question = message_tokens(contents(call)[-1]) + IMAGE_TOKENS * len(call.ask.attachments)
             needed = before.request.estimated_tokens + message_tokens(before.answer) + question
             assert needed + room // 4 + 8 > room, "trimmed without need"

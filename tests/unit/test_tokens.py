@@ -24,7 +24,7 @@ def test_an_estimate_counts_four_letters_or_one_other_character(text: str, token
 
 @given(st.text(), st.text())
 def test_an_estimate_grows_with_the_text(one: str, other: str) -> None:
-    """Never less than its parts need together, but for the rounding of one of them."""
+    """It is at least the sum of the parts, except for the rounding of one of them."""
     both = estimated_tokens(one + other)
     assert max(estimated_tokens(one), estimated_tokens(other)) <= both
     assert both <= estimated_tokens(one) + estimated_tokens(other) <= both + 1
@@ -34,7 +34,7 @@ def test_an_estimate_grows_with_the_text(one: str, other: str) -> None:
 def test_a_ratio_moves_towards_what_was_counted_and_stays_in_bounds(
     ratio: float, estimated: int, counted: int
 ) -> None:
-    """A provider that counts nonsense cannot carry it away."""
+    """A provider that counts nonsense cannot change the ratio much."""
     low, high = RATIO_BOUNDS
     seen = min(max(counted / estimated, low), high)
     new = corrected_ratio(ratio, estimated=estimated, counted=counted)
@@ -75,7 +75,7 @@ def test_the_newest_are_kept_without_leaving_one_out(
 
 @given(st.lists(st.integers(0, 100)), st.integers(0, 1000))
 def test_as_many_as_possible_are_kept(costs: list[int], room: int) -> None:
-    """What is kept fits, and one more would not."""
+    """The kept costs fit, and one more would not."""
     fitting = newest_that_fit(costs, room)
     assert sum(costs[len(costs) - fitting :]) <= room
     if fitting < len(costs):
@@ -84,7 +84,7 @@ def test_as_many_as_possible_are_kept(costs: list[int], room: int) -> None:
 
 @given(st.lists(st.integers(1, 100)), st.integers(0, 1000), st.integers(1, 500))
 def test_what_is_kept_in_steps_fits(costs: list[int], room: int, step: int) -> None:
-    """At most a step and one cost less than would fit; all of it if it does; some if one does."""
+    """It keeps all if they fit, some if one fits, and at most a step and one cost less than fit."""
     fitting, most = newest_in_steps(costs, room, step), newest_that_fit(costs, room)
     kept = sum(costs[len(costs) - fitting :])
     assert kept <= room
@@ -95,7 +95,7 @@ def test_what_is_kept_in_steps_fits(costs: list[int], room: int, step: int) -> N
 
 @given(st.lists(st.integers(5, 20), min_size=200, max_size=200), st.integers(100, 500))
 def test_the_first_one_kept_moves_once_a_step(costs: list[int], room: int) -> None:
-    """While one after another is added at the end."""
+    """This holds while costs are added one by one at the end."""
     step = room // 2
     firsts = [n - newest_in_steps(costs[:n], room, step) for n in range(1, len(costs) + 1)]
     assert firsts == sorted(firsts)

@@ -52,7 +52,7 @@ WRONG: list[tuple[type[BaseSettings], str, str, str]] = [
     (Settings, "THREADWAX_MODEL_GIVE_UP_S", "0", "too small: set it to a number above 0"),
     (Settings, "THREADWAX_MODEL_GIVE_UP_S", "nan", "not a finite number"),
     (Settings, "THREADWAX_MODEL_SILENCE_S", "inf", "not a finite number"),
-    (Settings, "THREADWAX_REST_AFTER_S", "soon", "it is not a number: set it to a number from 2"),
+    (Settings, "THREADWAX_EVICT_AFTER_S", "soon", "it is not a number: set it to a number from 2"),
     (Settings, "THREADWAX_CLUSTER", "host-a", "each entry must be host:port"),
     (Settings, "THREADWAX_CLUSTER", "a:1,b:2", "each entry must be host:port"),
     (Settings, "THREADWAX_CLUSTER", "a:1;b:99999", "each entry must be host:port"),

@@ -1,4 +1,4 @@
-"""Conversations that rest, under the same scheduler: through the real step and into a real file."""
+"""Idle conversations under the same scheduler: the real step evicts them into a real file."""
 
 import asyncio
 import random
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dataflow.conversation import Conversation
-from dataflow.conversation_step import ConversationStep, Heard, Rest
-from dataflow.effects import Keep, Kept
-from dataflow.eviction.idle import TICK_S, Idle
+from dataflow.conversation_step import BecameIdle, ConversationStep, Heard
+from dataflow.effects import Evict, Evicted
+from dataflow.eviction.idle import TICK_S, IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import Arrived
 from shared.messages import Journaled, Reply
@@ -20,23 +20,23 @@ from tests.chaos.test_simulation import USERS, WINDOW, World
 
 WORLDS = 40
 STEPS_A_WORLD = 600
-REST_AFTER_S = 2
+EVICT_AFTER_S = 2
 QUIET = 0.85
-"""How often a second passes in which nobody says anything."""
+"""The probability that a second passes in which nobody writes."""
 NOTIFIED = 0.3
-"""How often a step that asked for it is notified before anything else happens."""
+"""The probability that a step which asked for it is notified before anything else happens."""
 
 
 @dataclass
-class RestingWorld(World):
-    """A world in which Bytewax keeps a step a user, and drops those that rest."""
+class EvictingWorld(World):
+    """A world in which Bytewax keeps one step per user, and drops those that are evicted."""
 
     folder: Path = Path()
-    rested: int = 0
+    evictions_done: int = 0
     came_back: int = 0
 
     def __post_init__(self) -> None:
-        self.at_rest = EvictedStore(self.folder)
+        self.evicted = EvictedStore(self.folder)
         self.now = 0.0
         super().__post_init__()
 
@@ -47,10 +47,10 @@ class RestingWorld(World):
         self.calls = {}
         self.completions: list[Reply] = []
         self.changed = set()
-        self.keeps: list[tuple[str, Keep]] = []
+        self.evictions: list[tuple[str, Evict]] = []
         self.news: list[tuple[str, Heard]] = []
-        self.idle = Idle(REST_AFTER_S, lambda: self.now)
-        self.build = ConversationStep.builder(WINDOW, self.at_rest, self.idle)
+        self.idle = IdleConversations(EVICT_AFTER_S, lambda: self.now)
+        self.build = ConversationStep.builder(WINDOW, self.evicted, self.idle)
         self.steps = {user: self.build(state) for user, state in states.items()}
         for user, step in self.steps.items():
             if step.notify_at() is not None:
@@ -58,20 +58,20 @@ class RestingWorld(World):
 
     def carry_out(self, user: str, effects: object) -> None:
         assert isinstance(effects, list)
-        self.keeps += [(user, effect) for effect in effects if isinstance(effect, Keep)]
-        self.follow([effect for effect in effects if not isinstance(effect, Keep)])
+        self.evictions += [(user, effect) for effect in effects if isinstance(effect, Evict)]
+        self.follow([effect for effect in effects if not isinstance(effect, Evict)])
 
     def feed(self, user: str, value: Heard) -> None:
         step = self.steps.get(user)
         if step is None:
-            self.came_back += self.at_rest.get(user) is not None
+            self.came_back += self.evicted.get(user) is not None
             step = self.build(None)
         effects, dropped = step.on_batch([value])
         self.steps[user] = step
         self.changed.add(user)
         if dropped:
             del self.steps[user]
-            self.rested += isinstance(value, Kept)
+            self.evictions_done += isinstance(value, Evicted)
         self.carry_out(user, effects)
         if not dropped and step.notify_at() is not None and self.rng.random() < NOTIFIED:
             self.carry_out(user, step.on_notify()[0])
@@ -93,10 +93,10 @@ class RestingWorld(World):
         if self.completions:
             reply = self.completions.pop(self.rng.randrange(len(self.completions)))
             self.feed(reply.user, Journaled(reply))
-        if self.keeps and self.rng.random() < 0.5:
-            user, keep = self.keeps.pop(0)  # one after the other, as they are written
-            self.at_rest.put([(user, keep.saved)])
-            self.news.append((user, Kept(keep.version)))
+        if self.evictions and self.rng.random() < 0.5:
+            user, evict = self.evictions.pop(0)  # one after the other, as they are written
+            self.evicted.put([(user, evict.snapshot)])
+            self.news.append((user, Evicted(evict.version)))
         if self.news and self.rng.random() < 0.5:
             self.feed(*self.news.pop(self.rng.randrange(len(self.news))))
 
@@ -110,53 +110,53 @@ class RestingWorld(World):
         self.snapshot = (self.position, states)
         self.changed.clear()
         self.now += TICK_S
-        self.news += [(user, Rest()) for user in self.idle.due()]
+        self.news += [(user, BecameIdle()) for user in self.idle.due()]
 
     def violations(self) -> list[str]:
         self.talks = {}
         for user in USERS:
             step = self.steps.get(user)
-            saved = self.at_rest.get(user) if step is None else step.snapshot()
-            if saved is not None:
-                self.talks[user] = Conversation.load(saved, WINDOW)
+            snapshot = self.evicted.get(user) if step is None else step.snapshot()
+            if snapshot is not None:
+                self.talks[user] = Conversation.load(snapshot, WINDOW)
         return super().violations()
 
 
 @contextmanager
-def worlds(folder: Path, prefix: str) -> Iterator[Iterator[RestingWorld]]:
-    made: list[RestingWorld] = []
+def worlds(folder: Path, prefix: str) -> Iterator[Iterator[EvictingWorld]]:
+    made: list[EvictingWorld] = []
 
-    def make() -> Iterator[RestingWorld]:
+    def make() -> Iterator[EvictingWorld]:
         for number in range(WORLDS):
             (folder / str(number)).mkdir()
             rng = random.Random(f"{prefix}-{number}")
-            made.append(RestingWorld(rng, folder=folder / str(number)))
+            made.append(EvictingWorld(rng, folder=folder / str(number)))
             yield made[-1]
 
     try:
         yield make()
     finally:
         for world in made:
-            asyncio.run(world.at_rest.close())
+            asyncio.run(world.evicted.close())
 
 
-def test_whoever_rests_when_nothing_is_lost_twice_or_forgotten(tmp_path: Path) -> None:
-    """Crashes before, between and after each step of going to rest and coming back."""
-    rested = came_back = crashes = 0
+def test_no_eviction_loses_repeats_or_forgets_a_message(tmp_path: Path) -> None:
+    """Crashes before, between and after each step of an eviction and of the way back."""
+    evictions = came_back = crashes = 0
     with worlds(tmp_path, "rest") as made:
         for world in made:
             world.run(STEPS_A_WORLD)
             assert world.violations() == [], world.folder.name
-            rested += world.rested
+            evictions += world.evictions_done
             came_back += world.came_back
             crashes += world.crashes
-    assert min(rested, came_back, crashes) > WORLDS
+    assert min(evictions, came_back, crashes) > WORLDS
 
 
-def test_a_file_without_what_was_said_last_is_noticed(
+def test_a_file_without_the_last_messages_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step that leaves whatever was said since it was written."""
+    """A step that drops the messages since its snapshot was written."""
     leave = ConversationStep._leave
 
     def hasty(step: ConversationStep, version: int) -> None:

@@ -1,0 +1,81 @@
+"""The memory of one user: the turns, and the requests that are made from them.
+
+Pure.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from dataflow.model.answer_notes import without_note
+from dataflow.question_queue import Pending
+from dataflow.request import Request, request_of
+from dataflow.thread_starts import ThreadStart, ThreadStarts
+from dataflow.tokens import FIRST_RATIO, Window, corrected_ratio
+from dataflow.turns import Context, Turn, Turns, turn_of
+from shared.messages import Ask, Reply
+
+NOT_ASKED: Final = Request((), 0)
+"""The request of a question that this run did not ask the model."""
+
+_NO_STARTS: Final[Mapping[str, ThreadStart]] = MappingProxyType({})
+
+
+class Memory:
+    """The turns, the start of each thread, and how many tokens the model counts for a text."""
+
+    def __init__(
+        self,
+        window: Window,
+        turns: Iterable[Turn] = (),
+        starts: Mapping[str, ThreadStart] = _NO_STARTS,
+        ratio: float = FIRST_RATIO,
+    ) -> None:
+        self._window = window
+        self.turns = Turns(turns)
+        self.starts = ThreadStarts(starts)
+        self.ratio = ratio
+
+    def request_for(self, ask: Ask, order: int) -> Request:
+        """The request for a question with its place among the turns.
+
+        Raises:
+            TooLong: the question alone does not fit into the window.
+        """
+        turns = self.turns.before(order)
+        start = self.starts.first_in(ask.place)
+        if is_older := order <= start:
+            start = 0  # asked again, with the turns that came before it
+        request = request_of(ask, turns, self._window, self.ratio, start=start)
+        if request.start > start and not is_older:
+            self.turns.forget_data_before(request.start, ask.place)
+            self.starts.move(ask.place, request.start)
+        return request
+
+    def remember(self, pending: Pending, reply: Reply, request: Request) -> None:
+        """Keeps a turn. A question without an answer is kept so that it can be asked again."""
+        is_heard = reply.outcome in {"answered", "stopped"} and reply.text.strip()
+        answer = without_note(reply.text) if is_heard else ""
+        ask = pending.ask
+        place = self.turns.shared(ask.place)
+        question = reply.prompt_text or ask.text
+        context = request.context
+        if request is NOT_ASKED and ask.quotes:
+            context = Context(quotes=ask.quotes)  # no request has chosen among them
+        self.turns.add(
+            turn_of(
+                ask, place, question, answer, pending.order,
+                first=pending.replaces, context=context,
+            )
+        )  # fmt: skip
+
+    def correct_ratio(self, request: Request, counted_tokens: int) -> None:
+        """Corrects the estimate of later requests by the tokens that the model counted."""
+        self.ratio = corrected_ratio(
+            self.ratio, estimated=request.estimated_tokens, counted=counted_tokens
+        )
+
+    def forget(self, chosen: Callable[[Turn], bool]) -> None:
+        """Drops turns."""
+        self.turns.drop(chosen)
+        self.starts.keep(turn.place for turn in self.turns)
