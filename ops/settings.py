@@ -26,6 +26,7 @@ from ops.setting_names import (
     unknown_in_file,
 )
 from shared import folders
+from shared.setting_kinds import new_names
 from shared.settings import Settings
 
 EXIT_CODE: Final = 2
@@ -58,7 +59,23 @@ def read(kind: type[Kind]) -> Kind:
 
 
 def warnings() -> list[str]:
-    """Environment variables that look like settings, have no effect, and may be somebody else's."""
+    """What does not stop a start: old names of settings, and variables that have no effect.
+
+    The latter look like settings of ours, but may be those of another program.
+    """
+    return [*_renamed(), *_without_effect()]
+
+
+def _renamed() -> Iterator[str]:
+    for name in sorted(key.upper() for key in _set_names()):
+        if name.startswith(BEGINNINGS) and (new := _new_name(name)):
+            yield (
+                f"{name} is now called {new}: rename it, since the next release no longer reads "
+                f"the old name ({place_of(name)})"
+            )
+
+
+def _without_effect() -> list[str]:
     return [
         f"{found.name} is not a setting of threadwax and has no effect{_suggested(found)}"
         for found in _unknown_in_environment()
@@ -79,7 +96,12 @@ def faults(kind: type[BaseSettings]) -> list[str]:
 
 
 def place_of(name: str) -> str:
-    """Where a variable was set, in words."""
+    """Where a variable was set, in words; under its old name if only that is set."""
+    if name.lower() not in _set_names():
+        for kind in _kinds(name.upper()):
+            for old, new in new_names(kind).items():
+                if new == name.upper() and old.lower() in _set_names():
+                    return f"set as {old}, its old name: {place_of(old)}"
     if name.lower() in {variable.lower() for variable in os.environ}:
         return "set in the environment"
     lines = [line for key, _, line in _entries() if key.lower() == name.lower()]
@@ -187,27 +209,43 @@ def _known(name: str) -> frozenset[str]:
 
     Those of a platform are read only if the name begins as theirs do, since that takes time.
     """
-    found, name = _names(Settings), name.upper().replace("-", "_")
-    if name in found or "_" not in name:
-        return found
-    if name[:1] == "S":
+    name = name.upper().replace("-", "_")
+    found: frozenset[str] = frozenset()
+    for kind in _kinds(name):
+        found |= _names(kind)
+        if name in found:
+            break
+    return found
+
+
+def _kinds(name: str) -> Iterator[type[BaseSettings]]:
+    yield Settings
+    if name.startswith("S") and "_" in name:
         from bots.slack.settings import SlackSettings  # noqa: PLC0415
 
-        found |= _names(SlackSettings)
-    if name[:2] == "DI":
+        yield SlackSettings
+    if name.startswith("DI") and "_" in name:
         from bots.discord.settings import DiscordSettings  # noqa: PLC0415
 
-        found |= _names(DiscordSettings)
-    return found
+        yield DiscordSettings
 
 
 @cache
 def _names(kind: type[BaseSettings]) -> frozenset[str]:
-    return frozenset(str(field.alias) for field in kind.model_fields.values())
+    """The names that are read, the old ones of renamed settings included."""
+    return frozenset(str(field.alias) for field in kind.model_fields.values()) | set(
+        new_names(kind)
+    )
+
+
+def _new_name(name: str) -> str:
+    """The new name of a setting, if this is its old one; empty otherwise."""
+    return next(filter(None, (new_names(kind).get(name) for kind in _kinds(name))), "")
 
 
 def _suggested(found: Unknown) -> str:
-    return f": did you mean {found.meant}?" if found.meant else "."
+    meant = _new_name(found.meant) or found.meant
+    return f": did you mean {meant}?" if meant else "."
 
 
 def settings_place() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, SecretStr
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -129,6 +129,25 @@ def _in_lower_case(value: Any) -> Any:
 
 AnyCase = BeforeValidator(_in_lower_case)
 """A name from a list, in capitals or not."""
+
+
+def renamed(old: str, new: str) -> AliasChoices:
+    """The `validation_alias` of a setting that has a new name; the old one is still read.
+
+    `alias` is the new name. Remove this one release later: ops/settings.py warns until then.
+    """
+    return AliasChoices(new, old)
+
+
+def new_names(kind: type[BaseSettings]) -> dict[str, str]:
+    """The old names that are still read, and the new name of each."""
+    return {
+        old: str(field.alias)
+        for field in kind.model_fields.values()
+        if isinstance(field.validation_alias, AliasChoices)
+        for old in field.validation_alias.choices
+        if isinstance(old, str) and old != field.alias
+    }
 
 
 def entries(text: str) -> tuple[str, ...]:

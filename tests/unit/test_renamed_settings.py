@@ -1,0 +1,33 @@
+"""Settings whose names changed: the old name is still read, with a warning that gives the new."""
+
+import pytest
+from pydantic import Field
+
+from shared.setting_kinds import FromEnvironment, new_names, renamed
+
+
+class Renamed(FromEnvironment):
+    """One setting that was called SLACK_OLD_NAME."""
+
+    limit: int = Field(
+        1, alias="SLACK_NEW_NAME", validation_alias=renamed("SLACK_OLD_NAME", "SLACK_NEW_NAME")
+    )
+
+
+@pytest.mark.parametrize("name", ["SLACK_OLD_NAME", "SLACK_NEW_NAME"])
+def test_both_names_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has not renamed a setting yet loses nothing by an upgrade."""
+    monkeypatch.setenv(name, "2")
+    assert Renamed().limit == 2
+
+
+def test_the_new_name_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leftover old name does not undo a change made under the new one."""
+    monkeypatch.setenv("SLACK_OLD_NAME", "2")
+    monkeypatch.setenv("SLACK_NEW_NAME", "3")
+    assert Renamed().limit == 3
+
+
+def test_the_old_name_leads_to_the_new_one() -> None:
+    """The warning at the start needs both names."""
+    assert new_names(Renamed) == {"SLACK_OLD_NAME": "SLACK_NEW_NAME"}
