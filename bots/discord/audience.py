@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import discord
 
-from bots.discord.permissions import past_is_shared
+from bots.discord.permissions import history_is_open
 from shared.messages import Address, Place
 
 PLATFORM: Final = "discord"
@@ -28,24 +28,24 @@ _WITH_GUESTS: Final = (discord.VoiceChannel, discord.StageChannel)
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Location:
     """A channel as far as answers care.
 
     `parent` is the channel of a thread, for permissions and personas; elsewhere the channel itself.
-    `room` is the channel whose readers are the readers here: the parent of a public thread, else
-    the channel itself. `shared_past`: everybody who can see it can read what was said before.
+    `audience_channel` is the channel whose readers are the readers here: the parent of a public
+    the channel itself. `history_is_open`: everybody who can see it can read what was said before.
     """
 
     guild: int | None
     channel: int
     parent: int
-    room: int
+    audience_channel: int
     direct: bool = False
     in_thread: bool = False
     own_thread: bool = False
     can_open_thread: bool = False
     public: bool = False
-    shared_past: bool = False
+    history_is_open: bool = False
     title: str = ""
     """What people called their thread or forum post."""
 
@@ -70,42 +70,44 @@ def guild_id_of(channel: object, guild: discord.Guild | None) -> int | None:
     return known
 
 
-def spot_of(channel: object, guild: discord.Guild | None, channel_id: int, me: int) -> Spot:
+def location_of(channel: object, guild: discord.Guild | None, channel_id: int, me: int) -> Location:
     """A place by its channel. What is not known counts as private and as a place of its own."""
     guild_id = guild_id_of(channel, guild)
-    alone = Spot(guild_id, channel_id, channel_id, channel_id)
+    alone = Location(guild_id, channel_id, channel_id, channel_id)
     if guild_id is None:
         # Not a group of people, nor somebody else's direct messages: only the bot's own.
         direct = isinstance(channel, discord.DMChannel)
-        return Spot(None, channel_id, channel_id, channel_id, direct=direct, shared_past=direct)
+        return Location(
+            None, channel_id, channel_id, channel_id, direct=direct, history_is_open=direct
+        )
     if isinstance(channel, discord.Thread):
         return _thread(channel, guild_id, me)
     if isinstance(channel, discord.abc.GuildChannel):
-        return Spot(
+        return Location(
             guild=guild_id,
             channel=channel.id,
             parent=channel.id,
-            room=channel.id,
+            audience_channel=channel.id,
             can_open_thread=channel.type in _THREADED,
             public=everyone_sees(channel) and not isinstance(channel, _WITH_GUESTS),
-            shared_past=past_is_shared(channel),
+            history_is_open=history_is_open(channel),
         )
     return alone
 
 
-def _thread(thread: discord.Thread, guild_id: int, me: int) -> Spot:
+def _thread(thread: discord.Thread, guild_id: int, me: int) -> Location:
     parent = thread.parent
     # Its members alone read a private thread, and nothing says who reads one of an unknown parent.
     as_parent = parent is not None and thread.type is not discord.ChannelType.private_thread
-    return Spot(
+    return Location(
         guild=guild_id,
         channel=thread.id,
         parent=thread.parent_id,
-        room=thread.parent_id if as_parent else thread.id,
+        audience_channel=thread.parent_id if as_parent else thread.id,
         in_thread=True,
         own_thread=thread.owner_id == me,
         public=as_parent and parent is not None and everyone_sees(parent),
-        shared_past=parent is not None and past_is_shared(parent),
+        history_is_open=parent is not None and history_is_open(parent),
         # The bot calls its own threads by their first question.
         title="" if thread.owner_id == me else thread.name,
         tags=tuple(tag.name for tag in thread.applied_tags),
@@ -118,42 +120,42 @@ def everyone_sees(channel: discord.abc.GuildChannel) -> bool:
     return everyone is not None and channel.permissions_for(everyone).view_channel
 
 
-def place_of(spot: Spot, source: int, answer_in: str) -> Place:
+def place_of(location: Location, source: int, answer_in: str) -> Place:
     """The place of a question; a thread to be opened on it is named by it already.
 
     `source` is the message or interaction that asks. If people can be present without the right to
     read what was said before they came, each question stands alone.
     """
-    opens = spot.can_open_thread and answer_in == "thread"
-    thread = spot.channel if spot.in_thread else source if opens else None
+    opens = location.can_open_thread and answer_in == "thread"
+    thread = location.channel if location.in_thread else source if opens else None
     return Place(
         platform=PLATFORM,
-        space=str(spot.guild or ""),
-        channel=str(spot.room),
+        space=str(location.guild or ""),
+        channel=str(location.audience_channel),
         thread=str(thread or ""),
-        audience=spot.audience,
-        alone=not spot.shared_past,
+        audience=location.audience,
+        alone=not location.history_is_open,
     )
 
 
-def place_now(known: Place | None, spot: Spot, source: int, answer_in: str) -> Place:
-    """The place of an event about an earlier question, with the audience that the spot has now.
+def current_place_of(known: Place | None, location: Location, source: int, answer_in: str) -> Place:
+    """The place of an event about an earlier question, with the audience that the location has now.
 
     `known` is the question's own place, whose thread is kept: a channel may have been opened,
     hidden, or closed to newcomers since.
     """
-    now = place_of(spot, source, answer_in)
+    now = place_of(location, source, answer_in)
     if known is not None and (known.space, known.channel) == (now.space, now.channel):
         return now.model_copy(update={"thread": known.thread})
     return now
 
 
-def address_of(spot: Spot, message: int, answer_in: str, title: str = "") -> Address:
+def address_of(location: Location, message: int, answer_in: str, title: str = "") -> Address:
     """What an answer needs: see `bots.discord.posting`."""
-    address = {"channel": str(spot.channel), "message": str(message)}
-    if spot.can_open_thread and answer_in == "thread":
+    address = {"channel": str(location.channel), "message": str(message)}
+    if location.can_open_thread and answer_in == "thread":
         address |= {"open": "1", "title": title_of(title)}
-    elif answer_in == "reply" and spot.guild is not None:
+    elif answer_in == "reply" and location.guild is not None:
         address["reply"] = "1"
     return address
 

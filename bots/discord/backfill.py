@@ -14,8 +14,8 @@ import discord
 from bots.discord.clock import DiscordClock, snowflake_at
 from bots.discord.errors import FAILURES, post_error
 from bots.discord.events import Received
-from bots.discord.payloads import Json, author_of, id_of, referred_by
-from bots.discord.store import Memory
+from bots.discord.payloads import Json, author_of, id_of, referenced_id
+from bots.discord.store import Store
 from bots.platform import Later
 from shared.log import logger
 
@@ -57,21 +57,21 @@ class Takes(Protocol):
 
 
 def missed_from(
-    client: discord.Client, memory: Memory, clock: DiscordClock, early: Mapping[int, int]
+    client: discord.Client, store: Store, clock: DiscordClock, early: Mapping[int, int]
 ) -> dict[int, int]:
     """The channels to read, each with the message after which to read it.
 
     `early` are the first messages by channel that came before the servers were known.
     """
-    after = start_of(memory, clock)
-    channels = _worth_reading(client, memory, early, after)
+    after = start_of(store, clock)
+    channels = _worth_reading(client, store, early, after)
     if len(channels) > CHANNELS:
         logger().warning("too many channels to read back", left_out=len(channels) - CHANNELS)
     return _starts(channels[:CHANNELS], early, after)
 
 
 async def read_channels(
-    client: discord.Client, memory: Memory, starts: Mapping[int, int], takes: Takes
+    client: discord.Client, store: Store, starts: Mapping[int, int], takes: Takes
 ) -> list[int]:
     """Reads channels, each from after a message on; returns those that Discord did not give now."""
     gate = asyncio.Semaphore(AT_ONCE)
@@ -79,7 +79,7 @@ async def read_channels(
 
     async def read(channel: int, after: int) -> int | None:
         async with gate:
-            count = await _read(client, memory, channel, after, takes)
+            count = await _read(client, store, channel, after, takes)
             await takes.channel_read(channel)
             return count
 
@@ -93,12 +93,12 @@ async def read_channels(
     return [channel for channel, count in zip(starts, counts, strict=True) if count is None]
 
 
-def start_of(memory: Memory, clock: DiscordClock) -> int | None:
+def start_of(store: Store, clock: DiscordClock) -> int | None:
     """The message after which to read; None at the very first start, when nothing was missed."""
     bound = snowflake_at(clock.now() - BACK_S)
-    if memory.mark:
-        return max(bound, memory.mark - (OVERLAP_MS << 22))
-    return bound if memory.lost else None
+    if store.watermark:
+        return max(bound, store.watermark - (OVERLAP_MS << 22))
+    return bound if store.lost else None
 
 
 def newest_known(client: discord.Client, clock: DiscordClock, early: Mapping[int, int]) -> int:
@@ -119,7 +119,7 @@ def _starts(channels: Iterable[int], early: Mapping[int, int], after: int | None
 
 
 def _worth_reading(
-    client: discord.Client, memory: Memory, early: Iterable[int], after: int | None
+    client: discord.Client, store: Store, early: Iterable[int], after: int | None
 ) -> list[int]:
     """Channels in the order of what would be lost with them.
 
@@ -130,7 +130,7 @@ def _worth_reading(
         return list(early)
     last = _last_messages(client)
     news = [c for c, message in sorted(last.items(), key=_newest_first) if message > after]
-    followed = memory.followed()
+    followed = store.followed()
     first = [c for c in followed if last.get(c, 0) > after]
     unknown = [c for c in followed if c not in last]
     return list(dict.fromkeys([*early, *first, *unknown, *news]))
@@ -155,7 +155,7 @@ def _last_messages(client: discord.Client) -> dict[int, int]:
 
 
 async def _read(
-    client: discord.Client, memory: Memory, channel: int, after: int, takes: Takes
+    client: discord.Client, store: Store, channel: int, after: int, takes: Takes
 ) -> int | None:
     """Reads one channel; the number of its messages, None if Discord does not give them now."""
     for attempt in range(TRIES):
@@ -166,7 +166,7 @@ async def _read(
             if isinstance(error, discord.HTTPException):
                 for_good = for_good and not isinstance(post_error(error), Later)
             if isinstance(error, discord.NotFound) and for_good:
-                memory.forget_channel(channel)
+                store.forget_channel(channel)
             if for_good:
                 logger().warning(
                     "channel not readable", channel=channel, error=type(error).__name__
@@ -212,4 +212,4 @@ async def _take_one(
 
 def _replied_to(page: Iterable[Json], me: discord.ClientUser | None) -> set[int]:
     """The messages that this bot replied to: what it had to say to those, it has said."""
-    return {referred_by(raw) for raw in page if me is not None and author_of(raw) == me.id}
+    return {referenced_id(raw) for raw in page if me is not None and author_of(raw) == me.id}

@@ -63,7 +63,7 @@ def final_row(owner: int, prompt_id: str, outcome: Outcome) -> list[Json]:
             return []
 
 
-class Mark(NamedTuple):
+class AnswerButtonId(NamedTuple):
     """What the id of one of our buttons says."""
 
     kind: str
@@ -71,23 +71,23 @@ class Mark(NamedTuple):
     prompt: str
 
 
-def marks_on(message: Json) -> list[Mark]:
+def buttons_on(message: Json) -> list[AnswerButtonId]:
     """Our buttons on a message, as Discord's history tells it."""
-    return _marks(ids_on(message))
+    return _parsed(custom_ids_on(message))
 
 
-def marks_shown(message: discord.Message) -> list[Mark]:
+def marks_shown(message: discord.Message) -> list[AnswerButtonId]:
     """Our buttons on a message, as the library tells it."""
-    return _marks(getattr(button, "custom_id", None) or "" for button in _shown(message))
+    return _parsed(getattr(button, "custom_id", None) or "" for button in _shown(message))
 
 
-def ids_on(message: Json) -> list[str]:
+def custom_ids_on(message: Json) -> list[str]:
     """The ids of all buttons on a message."""
     rows = message.get("components") or ()
     return [b.get("custom_id") or "" for row in rows for b in row.get("components") or ()]
 
 
-def chosen_on(message: discord.Message) -> str:
+def thumb_on(message: discord.Message) -> str:
     """The thumb that is shown as given."""
     for button in _shown(message):
         match = _ID.fullmatch(getattr(button, "custom_id", None) or "")
@@ -96,9 +96,9 @@ def chosen_on(message: discord.Message) -> str:
     return ""
 
 
-def _marks(ids: Iterable[str]) -> list[Mark]:
+def _parsed(ids: Iterable[str]) -> list[AnswerButtonId]:
     found = (_ID.fullmatch(one) for one in ids)
-    return [Mark(m["kind"], int(m["owner"]), m["prompt"]) for m in found if m]
+    return [AnswerButtonId(m["kind"], int(m["owner"]), m["prompt"]) for m in found if m]
 
 
 def _shown(message: discord.Message) -> list[Any]:

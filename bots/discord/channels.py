@@ -43,7 +43,7 @@ _SUPPRESS_EMBEDS: Final = 1 << 2
 _ABOUT_THE_TITLE: Final = FILTERED | {INVALID_FORM}
 
 
-class Refusals:
+class RecentRefusals:
     """Channels that refused something a moment ago."""
 
     def __init__(self) -> None:
@@ -66,18 +66,20 @@ class Channels:
         self._http = http
         self._me = me
         self._threads: OrderedDict[int, int] = OrderedDict()
-        self._no_previews = Refusals()
-        self._no_threads = Refusals()
-        self._no_references = Refusals()
+        self._no_previews = RecentRefusals()
+        self._no_threads = RecentRefusals()
+        self._no_references = RecentRefusals()
 
-    async def place(self, address: Address) -> int:
+    async def channel_for(self, address: Address) -> int:
         """The channel of an answer: its thread, opened now if it is to be and can be."""
         channel = int(address["channel"])
         if address.get("open") != "1":
             return channel
         message = int(address["message"])
         if message not in self._threads:
-            self._threads[message] = await self._opened(channel, message, address.get("title", ""))
+            self._threads[message] = await self._open_thread(
+                channel, message, address.get("title", "")
+            )
             while len(self._threads) > THREADS_KEPT:
                 self._threads.popitem(last=False)
         return self._threads[message]
@@ -86,7 +88,7 @@ class Channels:
         """From now on the answer belongs in the channel, below its question."""
         self._threads[int(address["message"])] = int(address["channel"])
 
-    async def _opened(self, channel: int, message: int, title: str) -> int:
+    async def _open_thread(self, channel: int, message: int, title: str) -> int:
         """A thread on the message; the channel itself if Discord refuses one for any reason."""
         if channel in self._no_threads:
             return channel
@@ -113,7 +115,7 @@ class Channels:
 
     # --- reading ------------------------------------------------------------------------------
 
-    async def below(self, address: Address) -> list[tuple[int, list[Json]]]:
+    async def messages_since(self, address: Address) -> list[tuple[int, list[Json]]]:
         """The messages since the question, in order, of each channel where the answer may be.
 
         With those just before it, which tell who else may be waiting for an answer there.
@@ -127,21 +129,21 @@ class Channels:
         found.append((channel, before + await self._since(channel, since - 1)))
         return found
 
-    async def direct_below(self, user: int, address: Address) -> tuple[int, list[Json]]:
+    async def direct_messages_since(self, user: int, address: Address) -> tuple[int, list[Json]]:
         """The same of the direct messages with a person; nothing if there can be none."""
         try:
-            channel = await self.direct_with(user)
+            channel = await self.direct_channel_of(user)
         except discord.HTTPException as error:
             if isinstance(post_error(error), Later):
                 raise
             return 0, []
         return channel, await self._since(channel, int(address["message"]) - 1)
 
-    async def own_below(self, address: Address) -> list[Json]:
+    async def own_messages_since(self, address: Address) -> list[Json]:
         """This bot's messages since the question, wherever the answer may be."""
         return [
             message
-            for _, messages in await self.below(address)
+            for _, messages in await self.messages_since(address)
             for message in messages
             if author_of(message) == self._me() and id_of(message) > int(address["message"])
         ]
@@ -203,17 +205,17 @@ class Channels:
         body = {**body, "nonce": nonce_of(key), "enforce_nonce": True}
         return await self.send(channel, body, preview=preview)
 
-    def refuses(self, channel: int) -> bool:
+    def refused_lately(self, channel: int) -> bool:
         """Whether a channel refused a message, or its history, a moment ago."""
         return channel in self._no_previews
 
-    async def direct_with(self, user: int) -> int:
+    async def direct_channel_of(self, user: int) -> int:
         """The channel of direct messages with a person."""
         route = Route("POST", "/users/@me/channels")
         return int((await self._http().request(route, json={"recipient_id": user}))["id"])
 
     async def edit(self, channel: int, message: int, body: Json) -> None:
-        """Changes a message of this bot's."""
+        """Edits a message of this bot's."""
         path = "/channels/{channel_id}/messages/{message_id}"
         route = Route("PATCH", path, channel_id=channel, message_id=message)
         await self.request(route, edit_of(body), channel)

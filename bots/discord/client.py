@@ -26,8 +26,8 @@ from bots.discord.errors import LONGEST_WAIT_S
 from bots.discord.events import Received
 from bots.discord.payloads import Json
 from bots.discord.settings import DiscordSettings
-from bots.discord.store import Memory
-from bots.discord.wording import Names
+from bots.discord.store import Store
+from bots.discord.wording import CommandNames
 from shared.log import logger
 
 IDENTIFIES_A_DAY: Final = 900
@@ -91,7 +91,7 @@ class Client(discord.AutoShardedClient):
         self,
         settings: DiscordSettings,
         listener: Listener,
-        memory: Memory,
+        store: Store,
         clock: DiscordClock,
         add_commands: Callable[[app_commands.CommandTree[Any]], None],
     ) -> None:
@@ -108,7 +108,7 @@ class Client(discord.AutoShardedClient):
             enable_debug_events=True,  # only for the time of the last frame: see `dispatch`
         )
         self._listener = listener
-        self._memory = memory
+        self._store = store
         self._clock = clock
         self._reading: set[asyncio.Task[None]] = set()
         self._parsed: Any = None
@@ -117,7 +117,7 @@ class Client(discord.AutoShardedClient):
         parsers = self._connection.parsers
         parsers.update({event: self._guarded(event, parse) for event, parse in parsers.items()})
         self.heard_at = time.monotonic()
-        self.settled = False
+        self.guilds_known = False
         self.tree = app_commands.CommandTree(self)
         add_commands(self.tree)
 
@@ -172,13 +172,13 @@ class Client(discord.AutoShardedClient):
     async def setup_hook(self) -> None:
         """Before the first connection: buttons of earlier runs; commands if they changed."""
         self.add_dynamic_items(AnswerButton)
-        await self.tree.set_translator(Names())
+        await self.tree.set_translator(CommandNames())
         await self._sync_commands()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Counts, and waits where a crash loop would cost the token."""
         await super().before_identify_hook(shard_id, initial=initial)
-        count = self._memory.identified(self._clock.now())
+        count = self._store.identified(self._clock.now())
         if count > IDENTIFIES_A_DAY:
             logger().error("too many new sessions in a day: waiting", count=count)
             await asyncio.sleep(IDENTIFY_WAIT_S)
@@ -192,7 +192,7 @@ class Client(discord.AutoShardedClient):
         ]
         told = json.dumps([self.application_id, payload], sort_keys=True, default=str)
         digest = hashlib.sha256(told.encode()).hexdigest()
-        if self._memory.fact(COMMANDS_FACT) == digest:
+        if self._store.fact(COMMANDS_FACT) == digest:
             return
         try:
             await self.tree.sync()
@@ -200,20 +200,20 @@ class Client(discord.AutoShardedClient):
             # Mentions and buttons work without; the next start tries again.
             logger().error("commands not synced", error=type(err).__name__)
         else:
-            self._memory.remember(COMMANDS_FACT, digest)
+            self._store.remember(COMMANDS_FACT, digest)
 
     # --- events: names are discord.py's ---------------------------------------------------------
 
     async def on_shard_connect(self, shard_id: int) -> None:
         """A new session (a resumed one is not told here)."""
         del shard_id
-        self.settled = False
+        self.guilds_known = False
         await self._listener.on_gap()
 
     async def on_ready(self) -> None:
         """All servers are there."""
         await self._listener.on_ready(self)
-        self.settled = True
+        self.guilds_known = True
 
     async def on_message(self, message: discord.Message, raw: Json) -> None:
         """A message was written."""
@@ -248,7 +248,7 @@ class Client(discord.AutoShardedClient):
     def health(self) -> tuple[bool, str]:
         """Whether events come in now, and why not in words."""
         shards = self.shards.values()
-        if not self.settled or not shards:
+        if not self.guilds_known or not shards:
             return False, "not connected to Discord's gateway"
         if any(shard.is_closed() for shard in shards):
             return False, "connecting to Discord's gateway anew"

@@ -1,7 +1,7 @@
 """The connection to Discord's gateway, kept for as long as the process lives.
 
 If a client ends, a new one takes over after a growing wait. It must never run two clients, nor ask
-again where asking cannot help.
+again where context cannot help.
 """
 
 import asyncio

@@ -13,16 +13,16 @@ import discord
 
 from bots.discord import events
 from bots.discord.access import Asker, Refusal, refusal
-from bots.discord.audience import Spot, address_of, guild_id_of, place_of, spot_of
+from bots.discord.audience import Location, address_of, guild_id_of, location_of, place_of
 from bots.discord.client import Client
 from bots.discord.clock import DiscordClock
-from bots.discord.downloads import Room, files_with
+from bots.discord.downloads import UserFiles, files_with
 from bots.discord.errors import FAILURES, post_error
 from bots.discord.files import Put
-from bots.discord.readable_markup import NO_NAMES, Naming
+from bots.discord.markup import NO_NAMES, MentionNames
 from bots.discord.settings import DiscordSettings
-from bots.discord.store import Memory
-from bots.discord.thread_reader import Context
+from bots.discord.store import Store
+from bots.discord.thread_reader import ThreadReader
 from bots.fitting import fitted
 from bots.platform import Later, Publish
 from bots.user_queues import UserQueues
@@ -43,29 +43,29 @@ class Question:
     source: int
     event_id: str
     author: int
-    spot: Spot
+    location: Location
     text: str
     quotes: tuple[Quote, ...] = ()
     files: tuple[discord.Message, ...] = ()
     """Messages whose files go with it."""
 
     quoted: int = 0
-    naming: Naming = NO_NAMES
+    mention_names: MentionNames = NO_NAMES
 
 
-class Asking:
+class Context:
     """`client` is the one that is connected; events go where `start` says."""
 
     def __init__(
-        self, settings: DiscordSettings, store: Put, memory: Memory, clock: DiscordClock
+        self, settings: DiscordSettings, put: Put, store: Store, clock: DiscordClock
     ) -> None:
         self.client: Client | None = None
         self.queues = UserQueues()
         self.clock = clock
         self._settings = settings
+        self._put = put
         self._store = store
-        self._memory = memory
-        self.context = Context(lambda: self.client, memory)
+        self.threads = ThreadReader(lambda: self.client, store)
         self._publish_once: Publish | None = None
         self._fetched: OrderedDict[int, object] = OrderedDict()
 
@@ -82,25 +82,29 @@ class Asking:
 
     async def ask(self, question: Question, answer_in: str) -> tuple[Ask, bool]:
         """The question as an event, its files stored; and whether a file found no room."""
-        spot = question.spot
-        voice = self._settings.voice(spot.channel, spot.parent, spot.guild)
-        room = Room(self._store, events.user_of(question.author))
-        thread = await self.context.of_thread(
-            spot, question.source, question.author, question.naming, leave_out=question.quoted
+        location = question.location
+        voice = self._settings.voice(location.channel, location.parent, location.guild)
+        stored = UserFiles(self._put, events.user_of(question.author))
+        thread = await self.threads.quotes_of_thread(
+            location,
+            question.source,
+            question.author,
+            question.mention_names,
+            leave_out=question.quoted,
         )
         ask = Ask(
             id=question.event_id,
             user=events.user_of(question.author),
-            place=place_of(spot, question.source, answer_in),
-            address=address_of(spot, question.source, answer_in, question.text),
+            place=place_of(location, question.source, answer_in),
+            address=address_of(location, question.source, answer_in, question.text),
             said_at=discord.utils.snowflake_time(question.source),
             text=question.text,
             quotes=(*thread, *question.quotes),
-            attachments=await files_with(question.files, question.event_id, room.keep),
+            attachments=await files_with(question.files, question.event_id, stored.keep),
             persona=voice.persona,
             model=voice.model,
         )
-        return fitted(ask), room.full
+        return fitted(ask), stored.full
 
     async def publish(self, event: AnyEvent) -> object:
         """Stores an event, trying until NATS has it; False if it was stored before.
@@ -118,22 +122,22 @@ class Asking:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_LAST_S)
 
-    def asked(self, source: int, user: str, place: Place) -> None:
+    def remember_question(self, source: int, user: str, place: Place) -> None:
         """Remembers who asked with a message, a command or a button."""
-        self._memory.asked(source, user, place)
+        self._store.remember_question(source, user, place)
 
-    def asker(self, source: int) -> tuple[str, Place] | None:
+    def asker_of(self, source: int) -> tuple[str, Place] | None:
         """Who asked with it, and where; None if nobody did, or long ago."""
-        return self._memory.asker(source)
+        return self._store.asker_of(source)
 
-    async def refusal(self, author: discord.abc.User, spot: Spot) -> Refusal | None:
+    async def refusal(self, author: discord.abc.User, location: Location) -> Refusal | None:
         """Why this person may not ask there."""
-        if spot.guild is None and not spot.direct:
+        if location.guild is None and not location.direct:
             return "place"  # a group's conversation, or other people's
         roles: tuple[int, ...] = ()
-        if spot.guild is not None and (self._settings.allow_roles or self._settings.deny_roles):
-            roles = await self._roles(author, spot.guild)
-        return refusal(self._settings, Asker(author.id, spot.guild, spot.ids, roles))
+        if location.guild is not None and (self._settings.allow_roles or self._settings.deny_roles):
+            roles = await self._roles(author, location.guild)
+        return refusal(self._settings, Asker(author.id, location.guild, location.ids, roles))
 
     async def _roles(self, author: discord.abc.User, guild_id: int) -> tuple[int, ...]:
         if isinstance(author, discord.Member) and author.guild.id == guild_id:
@@ -146,7 +150,7 @@ class Asking:
             member = await guild.fetch_member(author.id)
         return tuple(role.id for role in member.roles)
 
-    async def spot_of(self, channel: object, guild: discord.Guild | None) -> Spot:
+    async def location_of(self, channel: object, guild: discord.Guild | None) -> Location:
         """The place of a channel; asks Discord about one that is not known, an old thread say.
 
         A channel that Discord does not show is a private place of its own.
@@ -165,7 +169,7 @@ class Asking:
             channel = found
             if guild_id_of(channel, guild) is None:
                 guild = getattr(channel, "guild", None)
-        return spot_of(channel, guild, number, self.me)
+        return location_of(channel, guild, number, self.me)
 
 
 async def _fetched(client: Client, channel: int) -> object:

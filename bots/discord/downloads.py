@@ -24,11 +24,11 @@ STORE_WITHIN_S: Final = 300.0
 """If the pictures of a question cannot be stored for this long, they are left out."""
 
 
-class Room:
+class UserFiles:
     """Stores one user's files; `full` once one of them found no room."""
 
-    def __init__(self, store: Put, user: str) -> None:
-        self._store = store
+    def __init__(self, put: Put, user: str) -> None:
+        self._put = put
         self._user = user
         self._deadline = asyncio.get_running_loop().time() + STORE_WITHIN_S
         self.full = False
@@ -38,7 +38,7 @@ class Room:
         wait_s = RETRY_FIRST_S
         while True:
             try:
-                await self._store(self._user, blob, data)
+                await self._put(self._user, blob, data)
             except Unavailable:
                 if asyncio.get_running_loop().time() >= self._deadline:
                     break

@@ -43,7 +43,7 @@ RETRY_S: Final = 1.0
 
 OUTAGE_S: Final = 5.0
 BANNED_S: Final = 60.0
-"""A 429 without `Via` comes from the proxy in front of Discord: asking on prolongs it."""
+"""A 429 without `Via` comes from the proxy in front of Discord; more requests prolong the ban."""
 
 LONGEST_WAIT_S: Final = 600.0
 """Whatever Discord asks for, a reply is tried again within this."""

@@ -10,11 +10,11 @@ from typing import Final
 
 import discord
 
-from bots.discord.audience import PLATFORM, Spot
-from bots.discord.mention_names import naming_in
+from bots.discord.audience import PLATFORM, Location
+from bots.discord.markup import MentionNames
+from bots.discord.mention_names import mention_names_in
 from bots.discord.message_parts import dict_in
 from bots.discord.payloads import SPOKEN, Json
-from bots.discord.readable_markup import Naming
 from bots.discord.rich_message import forwards_of, own_text
 from shared import names
 
@@ -34,12 +34,12 @@ class Received:
     raw: Json
 
     @property
-    def naming(self) -> Naming:
+    def mention_names(self) -> MentionNames:
         """The names of roles and channels in it."""
-        return naming_in(self.message.channel, self.message.guild)
+        return mention_names_in(self.message.channel, self.message.guild)
 
 
-def from_person(received: Received, me: int) -> bool:
+def is_from_person(received: Received, me: int) -> bool:
     """Whether a person wrote it: not a bot, a webhook, nor an account of Discord's own."""
     message = received.message
     # The library loses this mark of a server's members.
@@ -53,21 +53,21 @@ def from_person(received: Received, me: int) -> bool:
     )
 
 
-def speaks_to_bot(message: discord.Message, spot: Spot, me: int) -> bool:
+def is_for_bot(message: discord.Message, location: Location, me: int) -> bool:
     """Whether it is for the bot: direct, by name or role, in answer to it, or in its thread."""
-    if spot.direct or any(user.id == me for user in message.mentions):
+    if location.direct or any(user.id == me for user in message.mentions):
         return True
     own_role = message.guild.self_role if message.guild else None
     if own_role is not None and own_role.id in message.raw_role_mentions:
         return True
-    answered = original_of(message)
+    answered = referenced_message(message)
     if answered is not None and answered.author.id == me:
         return True
     # In the bot's own thread people talk to the bot, unless they name somebody else.
-    return spot.own_thread and not message.raw_mentions and not message.raw_role_mentions
+    return location.own_thread and not message.raw_mentions and not message.raw_role_mentions
 
 
-def original_of(message: discord.Message) -> discord.Message | None:
+def referenced_message(message: discord.Message) -> discord.Message | None:
     """The message that this one answers."""
     found = message.reference.resolved if message.reference else None
     return found if isinstance(found, discord.Message) else None
@@ -80,14 +80,14 @@ def text_of(received: Received, me: int) -> str:
     own_role = message.guild.self_role if message.guild else None
     if own_role is not None:
         own = own.replace(f"<@&{own_role.id}>", "")
-    text = own_text({**raw, "content": own}, received.naming)
+    text = own_text({**raw, "content": own}, received.mention_names)
     if text:
         return text
     if forwards_of(raw):
         return FORWARDED
     if message.attachments:
         return LOOK
-    return ABOUT_THAT if message.content and original_of(message) else ""
+    return ABOUT_THAT if message.content and referenced_message(message) else ""
 
 
 def files_of(message: discord.Message) -> list[discord.Attachment]:

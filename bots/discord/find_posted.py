@@ -19,8 +19,8 @@ one out.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from bots.discord.buttons import UNFINISHED, marks_on
-from bots.discord.payloads import Json, author_of, id_of, referred_by
+from bots.discord.buttons import UNFINISHED, buttons_on
+from bots.discord.payloads import Json, author_of, id_of, referenced_id
 
 _SYSTEM: Final = frozenset({18, 21})
 """What Discord says in the name of whoever opens a thread."""
@@ -29,7 +29,7 @@ Whose = Literal["ours", "another's", "open"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedPart:
     """A part that is looked for: the reply's prompt, its asker, its question, all its parts."""
 
     prompt: str
@@ -40,7 +40,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class _Own:
+class _OwnMessage:
     """A message of the bot; `number` is the part of the reply that it shows, if that is known."""
 
     message: Json
@@ -51,7 +51,7 @@ class _Own:
     number: int | None = None
 
 
-def found_in(messages: list[Json], wanted: Wanted, me: int) -> Json | None:
+def find_part(messages: list[Json], wanted: WantedPart, me: int) -> Json | None:
     """The message of a part in one channel; `messages` also holds what was there before."""
     own = _own(messages, wanted, me)
     for at, one in enumerate(own):
@@ -63,8 +63,8 @@ def found_in(messages: list[Json], wanted: Wanted, me: int) -> Json | None:
     return next((one.message for one in own if one.number == wanted.index), None)
 
 
-def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
-    found: list[_Own] = []
+def _own(messages: list[Json], wanted: WantedPart, me: int) -> list[_OwnMessage]:
+    found: list[_OwnMessage] = []
     alone = True
     for message in messages:
         author = author_of(message)
@@ -73,13 +73,13 @@ def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
             continue
         if id_of(message) <= wanted.question or message.get("type") in _SYSTEM:
             continue
-        marks = marks_on(message)
-        refers = referred_by(message)
-        one = _Own(message, "open", bool(marks), refers != 0, alone)
-        if marks:
-            ours = any(mark.prompt == wanted.prompt for mark in marks)
+        buttons = buttons_on(message)
+        refers = referenced_id(message)
+        one = _OwnMessage(message, "open", bool(buttons), refers != 0, alone)
+        if buttons:
+            ours = any(button.prompt == wanted.prompt for button in buttons)
             one.whose = "ours" if ours else "another's"
-            growing = any(mark.kind in UNFINISHED for mark in marks)
+            growing = any(button.kind in UNFINISHED for button in buttons)
             one.number = len(wanted.texts) - 1 if ours and not growing else None
         elif refers:
             one.whose = "ours" if refers == wanted.question else "another's"
@@ -89,7 +89,7 @@ def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
     return found
 
 
-def _is_free(own: list[_Own], at: int) -> bool:
+def _is_free(own: list[_OwnMessage], at: int) -> bool:
     """Whether no neighbour says that a message without buttons belongs to another reply."""
     after = next((one for one in own[at + 1 :] if one.whose != "open"), None)
     if after is not None and after.whose == "another's" and after.with_buttons and not after.refers:
@@ -99,19 +99,19 @@ def _is_free(own: list[_Own], at: int) -> bool:
     return before is None or before.whose == "ours" or before.with_buttons
 
 
-def _next_with(own: list[_Own], text: str, texts: tuple[str, ...]) -> int | None:
+def _next_with(own: list[_OwnMessage], text: str, texts: tuple[str, ...]) -> int | None:
     """The first part with this text that no message shows yet."""
     taken = {one.number for one in own}
     found = (n for n, part in enumerate(texts) if part and part == text and n not in taken)
     return next(found, None)
 
 
-def _follow(own: list[_Own], at: int, step: int, texts: tuple[str, ...]) -> None:
-    """Numbers the message beside one whose number is known, if it is the part beside it."""
-    number, beside = own[at].number, at + step
-    if number is None or not 0 <= beside < len(own) or not 0 <= number + step < len(texts):
+def _follow(own: list[_OwnMessage], at: int, step: int, texts: tuple[str, ...]) -> None:
+    """Number the message next to a numbered one if it shows the neighbouring part."""
+    number, neighbour_at = own[at].number, at + step
+    if number is None or not 0 <= neighbour_at < len(own) or not 0 <= number + step < len(texts):
         return
-    neighbour = own[beside]
+    neighbour = own[neighbour_at]
     if neighbour.whose == "open" and _text(neighbour.message) == texts[number + step]:
         neighbour.number = number + step
 

@@ -16,7 +16,7 @@ HELD_S: Final = 60.0
 """Discord's outages are mostly shorter, and so is the reading of 300 messages."""
 
 
-class Held:
+class HeldMessages:
     """`take` takes a message; it enters its author's queue before it waits for anything."""
 
     def __init__(self, take: Callable[[Received], Coroutine[Any, Any, None]]) -> None:

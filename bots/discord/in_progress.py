@@ -1,6 +1,6 @@
 """What is being handled just now: how much, and whose question each message is.
 
-A question is known to `Memory` only once it is stored. Until then this says who asks with it, so
+A question is known to `Store` only once it is stored. Until then this says who asks with it, so
 that an edit or a deletion that comes meanwhile waits in the same person's queue.
 """
 
@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 
 
-class InHand:
+class InProgress:
     """Counts what is handled, and knows the author of each message in it."""
 
     def __init__(self) -> None:
@@ -18,13 +18,13 @@ class InHand:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def user(self, message: int) -> str | None:
+    def author_of(self, message: int) -> str | None:
         """Who wrote a message that is in hand."""
         users = self._users.get(message)
         return users[0] if users else None
 
     @contextlib.contextmanager
-    def holding(self, message: int = 0, user: str = "") -> Iterator[None]:
+    def handling(self, message: int = 0, user: str = "") -> Iterator[None]:
         """Something is handled within this: a message of this user, or anything else."""
         self._count += 1
         self._idle.clear()
@@ -41,6 +41,6 @@ class InHand:
             if not self._count:
                 self._idle.set()
 
-    async def settled(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Returns when nothing is in hand any more."""
         await self._idle.wait()

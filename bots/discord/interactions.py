@@ -16,19 +16,19 @@ import discord
 from discord.http import HTTPClient
 
 from bots.discord import events
-from bots.discord.acknowledgement import Acknowledging, Decided, Interaction, whisper
-from bots.discord.audience import Spot, address_of, place_now, place_of
-from bots.discord.buttons import UNFINISHED, chosen_on, row_of
-from bots.discord.context import Asking, Question
-from bots.discord.deferred import Waiting
+from bots.discord.acknowledgement import Acknowledgements, Decided, Interaction, send_privately
+from bots.discord.audience import Location, address_of, current_place_of, place_of
+from bots.discord.buttons import UNFINISHED, row_of, thumb_on
+from bots.discord.context import Context, Question
+from bots.discord.deferred import Placeholders
 from bots.discord.errors import FAILURES
-from bots.discord.mention_names import naming_in
+from bots.discord.mention_names import mention_names_in
 from bots.discord.message_parts import dict_in
 from bots.discord.payloads import Json
 from bots.discord.quotes import quote_of
 from bots.discord.rich_message import own_text
-from bots.discord.wording import not_stored, saying
-from bots.discord.working import Typing
+from bots.discord.wording import not_stored, notice_text
+from bots.discord.working import TypingIndicator
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
 from shared.messages import Again, AnyEvent, Place, Quote, Rate, Reset, Stop
@@ -41,20 +41,20 @@ _SOURCE: Final = re.compile(r"discord-(?:i-)?(\d{1,20})(?:-|$)", re.ASCII)
 TAKEN: Final = ""
 
 
-class Using:
+class Interactions:
     """What commands and buttons do."""
 
     def __init__(
         self,
-        asking: Asking,
-        waiting: Waiting,
-        typing: Typing,
+        context: Context,
+        placeholders: Placeholders,
+        typing: TypingIndicator,
         http: Callable[[], HTTPClient],
     ) -> None:
-        self._asking = asking
-        self._waiting = waiting
+        self._context = context
+        self._placeholders = placeholders
         self._typing = typing
-        self._acknowledging = Acknowledging(waiting, http)
+        self._acknowledgements = Acknowledgements(placeholders, http)
 
     # --- commands -----------------------------------------------------------------------------
 
@@ -62,41 +62,43 @@ class Using:
         self, interaction: Interaction, text: str, about: discord.Message | None = None
     ) -> None:
         """A question by command: answered where Discord shows a placeholder."""
-        self._waiting.expect(interaction)
+        self._placeholders.expect(interaction)
         notes: list[str] = []
         ask = partial(self._ask, interaction, text, about, notes)
-        await self._do(interaction, ask, self._acknowledging.placeholder)
+        await self._do(interaction, ask, self._acknowledgements.show_placeholder)
         for key in notes:
             with suppress(*FAILURES):
-                await interaction.followup.send(saying(key, interaction.locale), ephemeral=True)
+                await interaction.followup.send(
+                    notice_text(key, interaction.locale), ephemeral=True
+                )
 
     async def _ask(
         self, interaction: Interaction, text: str, about: discord.Message | None, notes: list[str]
     ) -> str:
-        spot = await self._spot(interaction)
-        if why := await self._why_not(interaction, spot):
+        location = await self._location(interaction)
+        if why := await self._why_not(interaction, location):
             return why
-        naming = naming_in(interaction.channel, interaction.guild)
+        mention_names = mention_names_in(interaction.channel, interaction.guild)
         quotes: tuple[Quote, ...] = ()
         if about is not None:
-            quotes = (quote_of(_payload(interaction, about.id), naming, self._asking.me),)
+            quotes = (quote_of(_payload(interaction, about.id), mention_names, self._context.me),)
         question = Question(
             interaction.id,
             f"discord-i-{interaction.id}",
             interaction.user.id,
-            spot,
-            own_text({"content": text}, naming),
+            location,
+            own_text({"content": text}, mention_names),
             quotes=quotes,
             files=(about,) if about is not None else (),
             quoted=about.id if about is not None else 0,
-            naming=naming,
+            mention_names=mention_names,
         )
         # What is used in a channel opens no thread.
-        ask, full = await self._asking.ask(question, "place")
-        address = self._waiting.address(interaction, ask.address)
+        ask, full = await self._context.ask(question, "place")
+        address = self._placeholders.address_for(interaction, ask.address)
         ask = ask.model_copy(update={"address": address})
-        await self._asking.publish(ask)
-        self._asking.asked(interaction.id, ask.user, ask.place)
+        await self._context.publish(ask)
+        self._context.remember_question(interaction.id, ask.user, ask.place)
         if full:
             notes.append("no room")
         return TAKEN
@@ -105,22 +107,24 @@ class Using:
         """Forgets what could be recalled here."""
 
         async def reset() -> str:
-            spot = await self._spot(interaction)
-            if why := await self._why_not(interaction, spot):
+            location = await self._location(interaction)
+            if why := await self._why_not(interaction, location):
                 return why
-            place = place_of(spot, interaction.id, "place")
-            await self._asking.publish(Reset(**_head(interaction, spot, place)))
+            place = place_of(location, interaction.id, "place")
+            await self._context.publish(Reset(**_head(interaction, location, place)))
             return TAKEN
 
-        await self._do(interaction, reset, partial(self._acknowledging.alone, "reset"))
+        await self._do(interaction, reset, partial(self._acknowledgements.reply_privately, "reset"))
 
     async def on_help(self, interaction: Interaction) -> None:
         """Says what can be done."""
 
         async def allowed() -> str:
-            return await self._why_not(interaction, await self._spot(interaction))
+            return await self._why_not(interaction, await self._location(interaction))
 
-        await self._do(interaction, allowed, partial(self._acknowledging.alone, "help"))
+        await self._do(
+            interaction, allowed, partial(self._acknowledgements.reply_privately, "help")
+        )
 
     # --- buttons ------------------------------------------------------------------------------
 
@@ -129,36 +133,36 @@ class Using:
     ) -> None:
         """Obeys the person who asked."""
         if interaction.user.id != owner:
-            await whisper(interaction, "not yours")
+            await send_privately(interaction, "not yours")
             return
         chosen = ""
         if kind in {"up", "down"}:
-            before = chosen_on(interaction.message) if interaction.message else ""
+            before = thumb_on(interaction.message) if interaction.message else ""
             chosen = "" if before == kind else kind
 
         async def press() -> str:
-            spot = await self._spot(interaction)
-            if why := await self._why_not(interaction, spot):
+            location = await self._location(interaction)
+            if why := await self._why_not(interaction, location):
                 return why
-            place = self._place_of(prompt_id, spot)
-            event = _pressed(kind, chosen, prompt_id, _head(interaction, spot, place))
-            await self._asking.publish(event)
+            place = self._place_of(prompt_id, location)
+            event = _pressed(kind, chosen, prompt_id, _head(interaction, location, place))
+            await self._context.publish(event)
             if kind == "again":
-                self._asking.asked(interaction.id, event.user, place)
-                self._typing.start(event.id, spot.channel)
+                self._context.remember_question(interaction.id, event.user, place)
+                self._typing.start(event.id, location.channel)
             return TAKEN
 
         row = None
         if kind in {"up", "down"}:
             row = row_of(owner, prompt_id, "again", "up", "down", chosen=chosen)
-        await self._do(interaction, press, partial(self._acknowledging.press, row))
+        await self._do(interaction, press, partial(self._acknowledgements.update_buttons, row))
 
-    def _place_of(self, prompt_id: str, spot: Spot) -> Place:
+    def _place_of(self, prompt_id: str, location: Location) -> Place:
         """The place of the question whose answer has the button, with the audience of now."""
         match = _SOURCE.match(prompt_id)
         source = int(match[1]) if match else 0
-        known = self._asking.asker(source)
-        return place_now(known[1] if known else None, spot, source, "place")
+        known = self._context.asker_of(source)
+        return current_place_of(known[1] if known else None, location, source, "place")
 
     # --- both ---------------------------------------------------------------------------------
 
@@ -171,10 +175,10 @@ class Using:
         """Does something in its person's queue, and acknowledges it in time meanwhile."""
         decided: Decided = asyncio.get_running_loop().create_future()
         acknowledging = asyncio.ensure_future(acknowledge(interaction, decided))
-        self._asking.clock.saw_id(interaction.id)
+        self._context.clock.saw_id(interaction.id)
         try:
             # Entered before anything is waited for: who comes first is stored first.
-            queue = self._asking.queues.of(events.user_of(interaction.user.id))
+            queue = self._context.queues.of(events.user_of(interaction.user.id))
             async with asyncio.timeout(GIVE_UP_AFTER_S), queue:
                 decided.set_result(await work())
         except (TooLarge, OverQuota) as error:
@@ -187,23 +191,25 @@ class Using:
             decided.set_result("not taken")
         await acknowledging
 
-    async def _spot(self, interaction: Interaction) -> Spot:
+    async def _location(self, interaction: Interaction) -> Location:
         channel: Any = interaction.channel
         if channel is None and interaction.message is not None:
             channel = interaction.message.channel
-        spot = await self._asking.spot_of(channel, interaction.guild)
-        if interaction.guild_id is not None and spot.guild is None:
-            return replace(spot, guild=interaction.guild_id, direct=False, shared_past=False)
-        if spot.direct and not interaction.context.dm_channel:
+        location = await self._context.location_of(channel, interaction.guild)
+        if interaction.guild_id is not None and location.guild is None:
+            return replace(
+                location, guild=interaction.guild_id, direct=False, history_is_open=False
+            )
+        if location.direct and not interaction.context.dm_channel:
             # Somebody else's direct messages, in which the app was used by its own user alone.
-            return replace(spot, direct=False, shared_past=False)
-        return spot
+            return replace(location, direct=False, history_is_open=False)
+        return location
 
-    async def _why_not(self, interaction: Interaction, spot: Spot) -> str:
+    async def _why_not(self, interaction: Interaction, location: Location) -> str:
         """Why this person may not ask there; empty: may."""
-        if not spot.channel:
+        if not location.channel:
             return "not taken"  # Discord did not say where
-        return await self._asking.refusal(interaction.user, spot) or ""
+        return await self._context.refusal(interaction.user, location) or ""
 
 
 def _payload(interaction: Interaction, message: int) -> Json:
@@ -221,11 +227,11 @@ def _pressed(kind: str, chosen: str, prompt_id: str, head: dict[str, Any]) -> An
     return Rate(**head, prompt_id=prompt_id, thumb=thumb)
 
 
-def _head(interaction: Interaction, spot: Spot, place: Place) -> dict[str, Any]:
+def _head(interaction: Interaction, location: Location, place: Place) -> dict[str, Any]:
     return {
         "id": f"discord-i-{interaction.id}",
         "user": events.user_of(interaction.user.id),
         "place": place,
-        "address": address_of(spot, interaction.id, "place"),
+        "address": address_of(location, interaction.id, "place"),
         "said_at": interaction.created_at,
     }

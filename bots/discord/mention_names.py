@@ -7,10 +7,10 @@ Discord shows them "No Access" instead, and an answer here would tell them.
 import discord
 
 from bots.discord.audience import everyone_sees
-from bots.discord.readable_markup import NO_NAMES, Naming
+from bots.discord.markup import NO_NAMES, MentionNames
 
 
-def naming_in(channel: object, guild: discord.Guild | None) -> Naming:
+def mention_names_in(channel: object, guild: discord.Guild | None) -> MentionNames:
     """The names for a message in this channel."""
     if guild is None:
         return NO_NAMES
@@ -26,7 +26,7 @@ def naming_in(channel: object, guild: discord.Guild | None) -> Naming:
             return None
         return found.name
 
-    return Naming(role, named)
+    return MentionNames(role, named)
 
 
 def _governing(channel: object) -> discord.abc.GuildChannel | None:

@@ -33,12 +33,12 @@ _STEPS: Final = (
 )
 """What is left out in turn where Discord does not say what it refuses, the likeliest first."""
 
-EXTRAS: Final = frozenset().union(*_STEPS)
+OPTIONAL_FIELDS: Final = frozenset().union(*_STEPS)
 
 _ABOUT_THE_CHANNEL: Final = frozenset(
     {NO_ACCESS, NO_PERMISSION, THREAD_ARCHIVED, THREAD_LOCKED, UNKNOWN_CHANNEL, *CLOSED_TO_BOTS}
 )
-_NOT_ABOUT_EXTRAS: Final = _ABOUT_THE_CHANNEL | FILTERED | {TEXT_REFUSED}
+_NOT_ABOUT_OPTIONAL_FIELDS: Final = _ABOUT_THE_CHANNEL | FILTERED | {TEXT_REFUSED}
 _AT: Final = "@"
 _HARMLESS_AT: Final = "＠"  # noqa: RUF001  (of the same length, and no longer a mention)
 
@@ -58,9 +58,9 @@ def without_refused(body: Json, error: discord.HTTPException) -> Json | None:
 
 def _refused(body: Json, error: discord.HTTPException) -> frozenset[str]:
     """The keys of the body that are left out because of a refusal."""
-    if error.code in _NOT_ABOUT_EXTRAS or isinstance(post_error(error), Later):
+    if error.code in _NOT_ABOUT_OPTIONAL_FIELDS or isinstance(post_error(error), Later):
         return frozenset()
-    here = EXTRAS & body.keys()
+    here = OPTIONAL_FIELDS & body.keys()
     if error.code == CANNOT_REPLY or error.status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return here & {REFERENCE}  # may not read the history, or the message is gone
     if error.status != HTTPStatus.BAD_REQUEST:

@@ -25,12 +25,12 @@ def author_of(raw: Json) -> int:
     return _number(raw.get("author"), "id")
 
 
-def referred_by(raw: Json) -> int:
+def referenced_id(raw: Json) -> int:
     """The message that it refers to; 0: none."""
     return _number(raw.get("message_reference"), "message_id")
 
 
-def referred_channel(raw: Json) -> int:
+def referenced_channel_id(raw: Json) -> int:
     """The channel of the message that it refers to; 0: not said."""
     return _number(raw.get("message_reference"), "channel_id")
 

@@ -35,7 +35,7 @@ class Personal(NamedTuple):
     read: bool | None = None
 
 
-def past_is_shared(channel: discord.abc.GuildChannel) -> bool:
+def history_is_open(channel: discord.abc.GuildChannel) -> bool:
     """Whether nobody can see a channel without reading its history.
 
     The owner and administrators may do everything. A category's overwrites count only as far as
@@ -64,10 +64,10 @@ def past_is_shared(channel: discord.abc.GuildChannel) -> bool:
         else:
             personal.add(Personal(pair.view_channel, pair.read_message_history))
     for_all = _rights(everyone.permissions, pairs.get(everyone.id, none))
-    return not someone_sees_without_past(for_all, roles, personal)
+    return not someone_sees_without_history(for_all, roles, personal)
 
 
-def someone_sees_without_past(
+def someone_sees_without_history(
     everyone: Rights, roles: Collection[Rights], personal: Iterable[Personal]
 ) -> bool:
     """Whether a member with any of these roles could see the channel and not read its history.

@@ -16,16 +16,16 @@ from bots.discord.client import Client, use_endpoints
 from bots.discord.clock import DiscordClock
 from bots.discord.commands import add_commands
 from bots.discord.connection import keep_connected
-from bots.discord.context import Asking
-from bots.discord.deferred import Waiting
-from bots.discord.edits import Changes
+from bots.discord.context import Context
+from bots.discord.deferred import Placeholders
+from bots.discord.edits import Edits
 from bots.discord.files import Put
-from bots.discord.interactions import Using
-from bots.discord.messages import Listening
+from bots.discord.interactions import Interactions
+from bots.discord.messages import Messages
 from bots.discord.posting import SHAPE, Poster
 from bots.discord.settings import DiscordSettings
-from bots.discord.store import Memory
-from bots.discord.working import Typing
+from bots.discord.store import Store
+from bots.discord.working import TypingIndicator
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
 from shared.lock import Held, locked
@@ -49,18 +49,18 @@ class Discord:
     text_length: Length = staticmethod(SHAPE.text_length)
     where: str = "discord"
 
-    def __init__(self, settings: DiscordSettings, home: Path, store: Put) -> None:
+    def __init__(self, settings: DiscordSettings, home: Path, put: Put) -> None:
         self._settings = settings
         self._home = home
         self._client: Client | None = None
         self._connection: asyncio.Task[None] | None = None
         self._clock = DiscordClock()
-        self._waiting = Waiting(self._clock)
-        self._typing = Typing(self._show_typing)
+        self._placeholders = Placeholders(self._clock)
+        self._typing = TypingIndicator(self._show_typing)
         self._poster = Poster(
             self._http,
             self._me,
-            self._waiting,
+            self._placeholders,
             self._typing,
             self._clock,
             new_message_after_s=settings.new_message_after_s,
@@ -70,14 +70,14 @@ class Discord:
             self._lock = locked(folder / "lock", "the Discord adapter")
         except Held as error:
             raise Misconfigured(str(error)) from error
-        self._memory = Memory(folder / "memory.sqlite")
-        self._asking = Asking(settings, store, self._memory, self._clock)
-        self._listening = Listening(
-            settings, self._asking, self._memory, self._poster, self._typing
+        self._store = Store(folder / "memory.sqlite")
+        self._context = Context(settings, put, self._store, self._clock)
+        self._messages = Messages(settings, self._context, self._store, self._poster, self._typing)
+        self._edits = Edits(settings, self._context, self._messages, self._poster)
+        self._interactions = Interactions(
+            self._context, self._placeholders, self._typing, self._http
         )
-        self._changes = Changes(settings, self._asking, self._listening, self._poster)
-        self._using = Using(self._asking, self._waiting, self._typing, self._http)
-        self.listening = self._listening.listening
+        self.listening = self._messages.listening
 
     # --- listening ----------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class Discord:
         if self._settings.token is None:
             raise Misconfigured("DISCORD_TOKEN is not set: docs/discord.md says where to get one.")
         use_endpoints(self._settings)
-        self._asking.start(publish)
+        self._context.start(publish)
         token = self._settings.token.get_secret_value()
         saving = asyncio.create_task(self._save())
         self._connection = asyncio.create_task(keep_connected(self._make, token, closed=self._left))
@@ -101,18 +101,18 @@ class Discord:
         finally:
             try:
                 await end(saving, self._connection)
-                self._waiting.close()
+                self._placeholders.close()
                 await self._typing.close()
-                await self._listening.close()
+                await self._messages.close()
             finally:  # also for one who cannot wait: the next process wants them
-                self._memory.close()
+                self._store.close()
                 os.close(self._lock)
 
     async def close(self) -> None:
         """Stops listening; what was heard is stored first, if NATS takes it in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
-                await self._listening.in_hand.settled()
+                await self._messages.in_progress.wait_until_idle()
         if self._connection is not None:
             await end(self._connection)
 
@@ -123,25 +123,25 @@ class Discord:
         return self._client.health()
 
     def _make(self) -> Client:
-        listener = _Told(self._listening, self._changes, self._using)
+        listener = _Told(self._messages, self._edits, self._interactions)
         self._client = Client(
             self._settings,
             listener,
-            self._memory,
+            self._store,
             self._clock,
-            lambda tree: add_commands(tree, self._using),
+            lambda tree: add_commands(tree, self._interactions),
         )
-        self._asking.client = self._client
+        self._context.client = self._client
         return self._client
 
     async def _left(self) -> None:
-        await self._listening.close()
+        await self._messages.close()
         await self._typing.close()
 
     async def _save(self) -> None:
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
-            self._memory.save()
+            self._store.save()
 
     # --- answering ----------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Discord:
 
     async def find_posted(self, part: Part) -> str | None:
         """The message of a part that was posted before a crash."""
-        return await self._poster.find(part)
+        return await self._poster.find_posted(part)
 
     async def show_partial(self, partial: Partial) -> None:
         """Shows an answer while it grows."""
@@ -185,11 +185,11 @@ class Discord:
 class _Told:
     """What a client tells, by who handles it."""
 
-    def __init__(self, listening: Listening, changes: Changes, using: Using) -> None:
+    def __init__(self, listening: Messages, edits: Edits, interactions: Interactions) -> None:
         self.on_gap = listening.on_gap
         self.on_ready = listening.on_ready
         self.on_message = listening.on_message
         self.on_unreadable = listening.take_unreadable
-        self.on_edit = changes.on_edit
-        self.on_delete = changes.on_delete
-        self.on_press = using.on_press
+        self.on_edit = edits.on_edit
+        self.on_delete = edits.on_delete
+        self.on_press = interactions.on_press

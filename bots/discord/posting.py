@@ -18,10 +18,10 @@ from discord.http import HTTPClient
 
 from bots.discord import request_bodies
 from bots.discord.audience import can_be_answered
-from bots.discord.buttons import STOP, UNQUEUE, marks_on, row_of
+from bots.discord.buttons import STOP, UNQUEUE, buttons_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
 from bots.discord.clock import DiscordClock
-from bots.discord.deferred import Waiting
+from bots.discord.deferred import Placeholders
 from bots.discord.errors import (
     FAILURES,
     INTERACTION_OVER,
@@ -29,12 +29,12 @@ from bots.discord.errors import (
     post_error,
 )
 from bots.discord.events import user_id_of
-from bots.discord.find_posted import Wanted, found_in
+from bots.discord.find_posted import WantedPart, find_part
 from bots.discord.markup import downgraded
 from bots.discord.payloads import Json
 from bots.discord.preview import Previews, is_preview
-from bots.discord.wording import saying
-from bots.discord.working import Typing
+from bots.discord.wording import notice_text
+from bots.discord.working import TypingIndicator
 from bots.parts import Shape, first_part_of, parts_of
 from bots.platform import Forbidden, Gone, Later, Part, PostError
 from bots.split_text import utf16_length
@@ -63,8 +63,8 @@ class Poster:
         self,
         http: Callable[[], HTTPClient],
         me: Callable[[], int],
-        waiting: Waiting,
-        typing: Typing,
+        placeholders: Placeholders,
+        typing: TypingIndicator,
         clock: DiscordClock,
         *,
         new_message_after_s: float,
@@ -73,7 +73,7 @@ class Poster:
         self._me = me
         self._clock = clock
         self._channels = Channels(http, me)
-        self._waiting = waiting
+        self._placeholders = placeholders
         self._typing = typing
         self._previews = Previews(self._channels, clock, new_message_after_s)
 
@@ -87,11 +87,11 @@ class Poster:
             raise Gone("the reply has no address")
         try:
             async with asyncio.timeout(POST_WITHIN_S):
-                receipt = await self._post_or_tell(part)
+                receipt = await self._post_or_send_directly(part)
         except FAILURES as error:
             raise post_error(error) from error
         if part.index == part.count - 1:
-            self._previews.drop(reply.prompt_id)
+            self._previews.forget(reply.prompt_id)
         return receipt
 
     async def show_partial(self, partial: Partial) -> None:
@@ -106,7 +106,11 @@ class Poster:
         if preview is not None and time.monotonic() - preview.at < EDIT_EVERY_S:
             return
         room = SHAPE.text_limit_chars - len(f"\n{CURSOR}")
-        if not (shown := await first_part_of(SHAPE, partial.text or partial.status, room=room)):
+        if not (
+            shown := await first_part_of(
+                SHAPE, partial.text or partial.status, room=room
+            )
+        ):
             return
         text = shown + ("\n" if shown.endswith("`") else "") + CURSOR
         if preview is not None and preview.text == text:
@@ -117,25 +121,25 @@ class Poster:
         with suppress(*FAILURES, PostError):
             async with asyncio.timeout(PREVIEW_WITHIN_S):
                 if not is_early:
-                    preview = await self._previews.begun(partial.prompt_id)
+                    preview = await self._previews.begin(partial.prompt_id)
                 if preview is None:
                     await self._open_preview(partial, body)
                 else:
                     preview.text, preview.at = text, time.monotonic()
                     await self._channels.edit(preview.channel, preview.message, body)
 
-    async def find(self, part: Part) -> str | None:
+    async def find_posted(self, part: Part) -> str | None:
         """The message of a part that may have been posted; remembers an unfinished preview."""
         reply = part.reply
         if not can_be_answered(reply.address):
             return None
         try:
-            channels = await self._channels.below(reply.address)
-            if request_bodies.is_elsewhere(reply) and self._channels.refuses(
+            channels = await self._channels.messages_since(reply.address)
+            if request_bodies.is_outside_direct(reply) and self._channels.refused_lately(
                 int(reply.address["channel"])
             ):
                 asker = user_id_of(reply.user)
-                channels.append(await self._channels.direct_below(asker, reply.address))
+                channels.append(await self._channels.direct_messages_since(asker, reply.address))
         except FAILURES as error:
             told = post_error(error)
             raise told if isinstance(told, Later) else Later(str(told), 1.0) from error
@@ -143,14 +147,14 @@ class Poster:
         for _, messages in channels:
             preview = next((m for m in messages if is_preview(m, reply.prompt_id)), None)
             if preview is not None and part.index == 0:
-                self._previews.keep(reply.prompt_id, preview)
-            found = found_in(messages, wanted, self._me())
+                self._previews.remember(reply.prompt_id, preview)
+            found = find_part(messages, wanted, self._me())
             if found is not None:
                 # Posting again finds a young one by its nonce, which is exact.
-                if self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S and not marks_on(found):
+                if self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S and not buttons_on(found):
                     return None
                 if part.index == 0:
-                    await self._previews.remove(reply.prompt_id)
+                    await self._previews.delete(reply.prompt_id)
                 return str(found["id"])
         return None
 
@@ -161,17 +165,17 @@ class Poster:
             return
         with suppress(*FAILURES, PostError):
             if self._previews.get(reply.prompt_id) is None:
-                for message in await self._channels.own_below(reply.address):
-                    if any(mark.prompt == reply.prompt_id for mark in marks_on(message)):
-                        self._previews.keep(reply.prompt_id, message)
+                for message in await self._channels.own_messages_since(reply.address):
+                    if any(button.prompt == reply.prompt_id for button in buttons_on(message)):
+                        self._previews.remember(reply.prompt_id, message)
             preview = self._previews.get(reply.prompt_id)
-            self._previews.drop(reply.prompt_id)
+            self._previews.forget(reply.prompt_id)
             if preview is not None:
                 await self._channels.delete(preview.channel, preview.message)
-            elif await self._waiting.open(reply.address):
-                await self._http().request(self._waiting.original("DELETE", reply.address))
+            elif await self._placeholders.is_open(reply.address):
+                await self._http().request(self._placeholders.route("DELETE", reply.address))
 
-    async def say(self, address: Address, text: str, key: str) -> None:
+    async def post_notice(self, address: Address, text: str, key: str) -> None:
         """Replies to a message with a sentence of the bot's own. Best effort."""
         body = body_of(text, []) | request_bodies.reference_to(address)
         with suppress(*FAILURES, PostError):
@@ -179,23 +183,25 @@ class Poster:
 
     # --- one part -----------------------------------------------------------------------------
 
-    async def _post_or_tell(self, part: Part) -> str:
+    async def _post_or_send_directly(self, part: Part) -> str:
         """Posts a part where it belongs; if the bot may not write there, to its asker directly."""
         try:
             return await self._post(part)
         except discord.Forbidden as error:
             reply = part.reply
-            if not isinstance(post_error(error), Forbidden) or not request_bodies.is_elsewhere(
+            if not isinstance(post_error(error), Forbidden) or not request_bodies.is_outside_direct(
                 reply
             ):
                 raise
             logger().warning("posted directly", prompt=reply.prompt_id, code=error.code)
             try:
-                channel = await self._channels.direct_with(user_id_of(reply.user))
+                channel = await self._channels.direct_channel_of(user_id_of(reply.user))
                 if part.index == 0:
                     here = {**reply.address, "channel": str(channel)}
-                    await self.say(here, saying("elsewhere"), f"{reply.prompt_id}-elsewhere")
-                return await self._posted(
+                    await self.post_notice(
+                        here, notice_text("elsewhere"), f"{reply.prompt_id}-elsewhere"
+                    )
+                return await self._post_in(
                     channel, request_bodies.body_of_part(part), part.key, part
                 )
             except discord.HTTPException as second:
@@ -208,16 +214,16 @@ class Poster:
         body = request_bodies.body_of_part(part)
         key = part.key
         if part.index == 0:
-            if await self._previews.begun(reply.prompt_id) is not None:
-                if (receipt := await self._completed(part, body)) is not None:
+            if await self._previews.begin(reply.prompt_id) is not None:
+                if (receipt := await self._complete_preview(part, body)) is not None:
                     return receipt
                 key += "!"
             elif (sent := await self._edit_original(reply.address, body)) is not None:
                 return str(sent["id"])
-        channel = await self._channels.place(reply.address)
+        channel = await self._channels.channel_for(reply.address)
         try:
-            return await self._posted(
-                channel, request_bodies.referring(body, part, channel), key, part
+            return await self._post_in(
+                channel, request_bodies.with_reference(body, part, channel), key, part
             )
         except discord.NotFound as error:
             own = int(reply.address["channel"])
@@ -225,11 +231,11 @@ class Poster:
                 raise
             # The thread was deleted, and with it what its nonce could find.
             self._channels.thread_is_gone(reply.address)
-            return await self._posted(
-                own, request_bodies.referring(body, part, own), f"{key}!", part
+            return await self._post_in(
+                own, request_bodies.with_reference(body, part, own), f"{key}!", part
             )
 
-    async def _completed(self, part: Part, body: Json) -> str | None:
+    async def _complete_preview(self, part: Part, body: Json) -> str | None:
         """The answer in the place of its preview; None if somebody deleted that.
 
         The preview's nonce would then only find the deleted message again.
@@ -239,16 +245,16 @@ class Poster:
             reference = request_bodies.reference(reply.address)
             with suppress(discord.NotFound):
                 return await self._previews.complete(preview, part, body, reference)
-        self._previews.drop(reply.prompt_id)
+        self._previews.forget(reply.prompt_id)
         return None
 
-    async def _posted(self, channel: int, body: Json, key: str, part: Part) -> str:
+    async def _post_in(self, channel: int, body: Json, key: str, part: Part) -> str:
         sent = await self._channels.send_once(channel, body, key)
         if request_bodies.is_shown(sent, body):
             return str(sent["id"])
         if is_preview(sent, part.reply.prompt_id):  # posted before a crash
-            self._previews.keep(part.reply.prompt_id, sent)
-            if (receipt := await self._completed(part, body)) is not None:
+            self._previews.remember(part.reply.prompt_id, sent)
+            if (receipt := await self._complete_preview(part, body)) is not None:
                 return receipt
         else:
             with suppress(discord.NotFound):
@@ -261,47 +267,47 @@ class Poster:
         if sent is None:
             if partial.early and "token" in partial.address:
                 return  # its placeholder is over
-            channel = await self._channels.place(partial.address)
+            channel = await self._channels.channel_for(partial.address)
             if channel == int(partial.address["channel"]):
                 body = {**body, **request_bodies.reference(partial.address)}
             if partial.early:
                 self._previews.expect_early(partial.prompt_id, partial.address)
             key = f"{partial.prompt_id}.{'early' if partial.early else 0}"
             sent = await self._channels.send_once(channel, body, key, preview=True)
-        self._previews.keep(partial.prompt_id, sent)
+        self._previews.remember(partial.prompt_id, sent)
         self._typing.stop(partial.prompt_id)
 
     # --- commands ------------------------------------------------------------------------------
 
     async def _edit_original(self, address: Address, body: Json) -> Json | None:
         """Fills an interaction's placeholder; None where there is none, or it is too late."""
-        if not await self._waiting.open(address):
+        if not await self._placeholders.is_open(address):
             return None
         try:
-            route = self._waiting.original("PATCH", address)
+            route = self._placeholders.route("PATCH", address)
             sent = await self._channels.request(route, edit_of(body), int(address["channel"]))
         except discord.HTTPException as error:
             if error.code in INTERACTION_OVER or error.status == HTTPStatus.NOT_FOUND:
                 await self._drop_placeholder(address)
                 return None
             raise
-        self._waiting.filled(address["token"])
+        self._placeholders.mark_filled(address["token"])
         return sent
 
     async def _drop_placeholder(self, address: Address) -> None:
-        placeholder = self._waiting.placeholder(address)
+        placeholder = self._placeholders.message_of(address)
         if placeholder is not None:
             with suppress(*FAILURES):
                 await self._channels.delete(int(address["channel"]), placeholder)
 
 
-async def _wanted(part: Part) -> Wanted:
+async def _wanted(part: Part) -> WantedPart:
     reply = part.reply
     pieces = await parts_of(SHAPE, reply.text)
     # The relay may have split it otherwise; an empty text is never found.
     texts = [*(piece.strip() for piece in pieces), *[""] * part.count][: part.count]
     texts[part.index] = part.text.strip()
-    return Wanted(
+    return WantedPart(
         reply.prompt_id,
         user_id_of(reply.user),
         int(reply.address["message"]),

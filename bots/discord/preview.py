@@ -1,7 +1,7 @@
 """Messages that show growing answers, and how the answer takes the place of each.
 
 An answer ends as an edit of its preview, or as a new message if the preview is an old one: an edit
-gives no notification and no unread mark. It must never leave an answer together with its preview:
+gives no notification and no unread button. It must never leave an answer together with its preview:
 the new message has a nonce of its own, and whoever finds both after a crash removes the preview.
 """
 
@@ -12,7 +12,7 @@ from typing import Final
 
 import discord
 
-from bots.discord.buttons import UNFINISHED, UNQUEUE, marks_on
+from bots.discord.buttons import UNFINISHED, UNQUEUE, buttons_on
 from bots.discord.channels import Channels
 from bots.discord.clock import DiscordClock
 from bots.discord.errors import FAILURES, post_error
@@ -50,7 +50,7 @@ class Previews:
         self._new_message_after_s = new_message_after_s
         self._known: OrderedDict[str, Preview] = OrderedDict()
         self._early: OrderedDict[str, Address] = OrderedDict()
-        """Answers with an early message that Discord may have taken without saying so."""
+        """Answers with an early message that Discord may have taken without notice_text so."""
 
     def get(self, prompt_id: str) -> Preview | None:
         """The preview of an answer."""
@@ -62,9 +62,9 @@ class Previews:
         while len(self._early) > PREVIEWS_KEPT:
             self._early.popitem(last=False)
 
-    def keep(self, prompt_id: str, sent: Json) -> None:
+    def remember(self, prompt_id: str, sent: Json) -> None:
         """Remembers the message that is one."""
-        early = any(mark.kind == UNQUEUE for mark in marks_on(sent))
+        early = any(button.kind == UNQUEUE for button in buttons_on(sent))
         self._known[prompt_id] = Preview(
             int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic(), early
         )
@@ -72,7 +72,7 @@ class Previews:
         while len(self._known) > PREVIEWS_KEPT:
             self._known.popitem(last=False)
 
-    async def begun(self, prompt_id: str) -> Preview | None:
+    async def begin(self, prompt_id: str) -> Preview | None:
         """The preview of an answer that may begin now: an early one is deleted.
 
         Raises:
@@ -80,16 +80,16 @@ class Previews:
             discord.DiscordException: Discord does not say what it has taken.
         """
         if (address := self._early.get(prompt_id)) is not None:
-            for message in await self._channels.own_below(address):
+            for message in await self._channels.own_messages_since(address):
                 if is_preview(message, prompt_id):
-                    self.keep(prompt_id, message)
+                    self.remember(prompt_id, message)
             self._early.pop(prompt_id, None)
         preview = self._known.get(prompt_id)
         if preview is not None and preview.early:
-            await self.remove(prompt_id)
+            await self.delete(prompt_id)
         return self._known.get(prompt_id)
 
-    def drop(self, prompt_id: str) -> None:
+    def forget(self, prompt_id: str) -> None:
         """Forgets it."""
         self._known.pop(prompt_id, None)
 
@@ -112,7 +112,7 @@ class Previews:
         if not preview.replaced_by:
             await self._channels.edit(preview.channel, preview.message, body)
             return str(preview.message)
-        await self.remove(reply.prompt_id)
+        await self.delete(reply.prompt_id)
         return preview.replaced_by
 
     async def _posted(self, channel: int, key: str, body: Json) -> str:
@@ -126,7 +126,7 @@ class Previews:
             logger().warning("the answer stays in its preview", why=str(told))
             return ""
 
-    async def remove(self, prompt_id: str) -> None:
+    async def delete(self, prompt_id: str) -> None:
         """Deletes a preview whose answer is another message.
 
         Raises:
@@ -145,9 +145,11 @@ class Previews:
                 # Not "maybe posted": nothing is wrong with the answer, which is there.
                 raise Later(f"the preview is not deleted: {told}", told.wait_s) from error
             logger().warning("a preview is out of reach", why=str(told))
-        self.drop(prompt_id)
+        self.forget(prompt_id)
 
 
 def is_preview(message: Json, prompt_id: str) -> bool:
     """Whether a message shows an answer that is not complete."""
-    return any(mark.prompt == prompt_id and mark.kind in UNFINISHED for mark in marks_on(message))
+    return any(
+        button.prompt == prompt_id and button.kind in UNFINISHED for button in buttons_on(message)
+    )

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bots.discord.buttons import UNFINISHED, marks_on
+from bots.discord.buttons import UNFINISHED, buttons_on
+from bots.discord.markup import MentionNames
 from bots.discord.message_parts import dict_in, number_in
 from bots.discord.payloads import Json, author_of, id_of
-from bots.discord.readable_markup import Naming
 from bots.discord.rich_message import (
     MESSAGE_CHARS,
     REPLY,
     forwards_of,
-    is_worded,
+    is_written_by_author,
     name_of,
     previews_text,
     rich_text,
@@ -46,7 +46,7 @@ LEFT_OUT: Final = Quote(author=NOTE, text="Some messages of this thread are left
 NOTHING_TO_READ: Final = "[a message without anything that can be read]"
 
 
-def quotes_of(raw: Json, naming: Naming, me: int) -> tuple[Quote, ...]:
+def quotes_of(raw: Json, mention_names: MentionNames, me: int) -> tuple[Quote, ...]:
     """The message that a question answers, what it forwards, and previews of its links.
 
     The bot's answer to the asker is left out, since the conversation holds it; its answer to
@@ -55,24 +55,26 @@ def quotes_of(raw: Json, naming: Naming, me: int) -> tuple[Quote, ...]:
     quotes = []
     answered = dict_in(raw.get("referenced_message"))
     if answered:
-        marks = marks_on(answered) if author_of(answered) == me else []
-        if not any(mark.owner == author_of(raw) for mark in marks):
-            quotes.append(quote_of(answered, naming, me))
+        buttons = buttons_on(answered) if author_of(answered) == me else []
+        if not any(button.owner == author_of(raw) for button in buttons):
+            quotes.append(quote_of(answered, mention_names, me))
     elif number_in(raw.get("type")) == REPLY:
         quotes.append(DELETED if "referenced_message" in raw else NOT_LOADED)
     for forwarded in forwards_of(raw):
-        text = rich_text(forwarded, naming) or NOTHING_TO_READ
+        text = rich_text(forwarded, mention_names) or NOTHING_TO_READ
         quotes.append(Quote(author="forwarded", text=text))
-    if previews := previews_text(raw, naming):
+    if previews := previews_text(raw, mention_names):
         quotes.append(Quote(author="previews of links", text=previews))
     return tuple(quotes)
 
 
-def quote_of(message: Json, naming: Naming, me: int, limit: int = MESSAGE_CHARS) -> Quote:
+def quote_of(
+    message: Json, mention_names: MentionNames, me: int, limit: int = MESSAGE_CHARS
+) -> Quote:
     """A message as a quotation; an answer of the bot's own without its buttons."""
     message = started_by(message)
     is_own = author_of(message) == me
-    text = rich_text(message, naming, limit=limit, bare=is_own)
+    text = rich_text(message, mention_names, limit=limit, bare=is_own)
     name = name_of(dict_in(message.get("author")))
     return Quote(author=name if is_own else person(name), text=text or NOTHING_TO_READ)
 
@@ -86,7 +88,7 @@ def title_quote(title: str, tags: tuple[str, ...]) -> tuple[Quote, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class ThreadFilter:
     """Who asks in a thread, and what is not quoted: `asked` says which messages were questions.
 
     `leave_out` is a message that is quoted anyway; 0: none.
@@ -105,10 +107,14 @@ class Reader:
             number, author = id_of(message), author_of(message)
             if author == self.me:
                 # Only an answer's last part has buttons; the parts before it are the same person's.
-                marks = marks_on(message)
-                owner = marks[0].owner if marks else owner
-                growing = any(mark.kind in UNFINISHED for mark in marks)
-                wanted = owner not in {None, self.asker} and not growing and is_worded(message)
+                buttons = buttons_on(message)
+                owner = buttons[0].owner if buttons else owner
+                growing = any(button.kind in UNFINISHED for button in buttons)
+                wanted = (
+                    owner not in {None, self.asker}
+                    and not growing
+                    and is_written_by_author(message)
+                )
             else:
                 owner = None
                 wanted = author != self.asker or not self.asked(number)
@@ -117,7 +123,12 @@ class Reader:
 
 
 def thread_quotes(
-    latest: Iterable[Json], reader: Reader, naming: Naming, *, start: Json | None, left_out: bool
+    latest: Iterable[Json],
+    thread_filter: ThreadFilter,
+    mention_names: MentionNames,
+    *,
+    start: Json | None,
+    left_out: bool,
 ) -> tuple[Quote, ...]:
     """The beginning of a thread and its latest messages, in order; `latest` is in any order.
 
@@ -126,16 +137,16 @@ def thread_quotes(
     """
     found: list[Quote] = []
     room = THREAD_CHARS
-    for message in reader.wanted(sorted(latest, key=id_of, reverse=True)):
-        quote = quote_of(message, naming, reader.me, THREAD_QUOTE_CHARS)
+    for message in thread_filter.wanted(sorted(latest, key=id_of, reverse=True)):
+        quote = quote_of(message, mention_names, thread_filter.me, THREAD_QUOTE_CHARS)
         room -= len(quote.text)
         if room < 0:
             left_out = True
             break
         found.append(quote)
     beginning = [
-        quote_of(message, naming, reader.me, START_CHARS) if message else NO_START
-        for message in reader.wanted([start] if start is not None else [])
+        quote_of(message, mention_names, thread_filter.me, START_CHARS) if message else NO_START
+        for message in thread_filter.wanted([start] if start is not None else [])
     ]
     gap = (LEFT_OUT,) if left_out else ()
     return (*beginning, *gap, *reversed(found))

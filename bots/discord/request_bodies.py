@@ -3,7 +3,7 @@
 Pure: no I/O. It must never refer to a question from another channel than its own.
 """
 
-from bots.discord.buttons import final_row, ids_on
+from bots.discord.buttons import custom_ids_on, final_row
 from bots.discord.channels import body_of
 from bots.discord.events import user_id_of
 from bots.discord.payloads import Json
@@ -19,12 +19,12 @@ def body_of_part(part: Part) -> Json:
     return body_of(part.text, final_row(owner, reply.prompt_id, reply.outcome) if last else [])
 
 
-def is_elsewhere(reply: Reply) -> bool:
+def is_outside_direct(reply: Reply) -> bool:
     """Whether an answer belongs in another place than the direct messages with its asker."""
     return reply.place.audience != "direct"
 
 
-def referring(body: Json, part: Part, channel: int) -> Json:
+def with_reference(body: Json, part: Part, channel: int) -> Json:
     """A message with its reference, if it is the first part and in its question's channel."""
     address = part.reply.address
     if part.index or channel != int(address["channel"]):
@@ -50,4 +50,4 @@ def reference_to(address: Address) -> Json:
 def is_shown(sent: Json, body: Json) -> bool:
     """Whether a message shows just this."""
     same_text: bool = sent["content"].strip() == body["content"].strip()
-    return same_text and ids_on(sent) == ids_on(body)
+    return same_text and custom_ids_on(sent) == custom_ids_on(body)

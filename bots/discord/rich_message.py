@@ -1,12 +1,13 @@
 """A message as a person reads it, in plain text: words, embeds, polls, files, what it forwards.
 
 Pure: it reads Discord's payload, in linear time. It must never raise, whatever the shape; it must
-never give more characters than its limit, nor cut without saying so.
+never give more characters than its limit, nor cut without notice_text so.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from bots.discord.markup import MentionNames, readable
 from bots.discord.message_parts import (
     component_lines,
     dict_in,
@@ -18,7 +19,6 @@ from bots.discord.message_parts import (
     text_in,
 )
 from bots.discord.payloads import Json
-from bots.discord.readable_markup import Naming, readable
 
 MESSAGE_CHARS: Final = 12_000
 """What people can write has 4,000 characters, all embeds of a message have 6,000."""
@@ -28,7 +28,7 @@ REPLY_CHARS: Final = 100
 
 CUT: Final = "(… {:,} more characters are not shown)"
 DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND = 0, 19, 20, 21, 23
-WORDED: Final = frozenset({DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND})
+WRITTEN_BY_AUTHOR: Final = frozenset({DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND})
 """Messages whose content is what somebody wrote; in all others it is a detail of a notice."""
 
 _NO_EMBEDS: Final = 1 << 2
@@ -70,7 +70,7 @@ _ACTIVITIES: Final = {1: "invites to join", 2: "invites to watch", 3: "invites t
 
 
 def rich_text(
-    message: Json, naming: Naming, *, limit: int = MESSAGE_CHARS, bare: bool = False
+    message: Json, mention_names: MentionNames, *, limit: int = MESSAGE_CHARS, bare: bool = False
 ) -> str:
     """All that a message shows; empty if it shows nothing.
 
@@ -78,7 +78,9 @@ def rich_text(
     """
     message = started_by(message)
     lines = _body(message, bare=bare)
-    return bounded(lines if bare else (*_head(message), *lines), users_in(message), naming, limit)
+    return bounded(
+        lines if bare else (*_head(message), *lines), mentioned_users(message), mention_names, limit
+    )
 
 
 def started_by(message: Json) -> Json:
@@ -98,22 +100,26 @@ def _body(message: Json, *, bare: bool = False) -> Iterator[str]:
         yield from files_named(one)
 
 
-def own_text(message: Json, naming: Naming) -> str:
+def own_text(message: Json, mention_names: MentionNames) -> str:
     """What somebody says with a message: without files, forwards and previews of links."""
-    return bounded((_words(message), *_extras(message)), users_in(message), naming, MESSAGE_CHARS)
+    return bounded(
+        (_words(message), *_extras(message)), mentioned_users(message), mention_names, MESSAGE_CHARS
+    )
 
 
-def previews_text(message: Json, naming: Naming) -> str:
+def previews_text(message: Json, mention_names: MentionNames) -> str:
     """The previews of the links in a message: words of others, which its author did not write."""
     lines = (line for embed in _embeds(message) for line in embed_lines(embed))
-    return bounded(lines, users_in(message), naming, MESSAGE_CHARS)
+    return bounded(lines, mentioned_users(message), mention_names, MESSAGE_CHARS)
 
 
-def bounded(lines: Iterable[str], users: dict[str, str], naming: Naming, limit: int) -> str:
+def bounded(
+    lines: Iterable[str], users: dict[str, str], mention_names: MentionNames, limit: int
+) -> str:
     """The lines as readable text of at most `limit` characters, and a note of what was cut."""
     text = "\n".join(line for line in lines if line)
     # Cut again once names stand for ids, since a name can be longer than its id.
-    shown = readable(text[:limit], users, naming)
+    shown = readable(text[:limit], users, mention_names)
     left_out = max(0, len(text) - limit) + max(0, len(shown) - limit)
     return f"{shown[:limit]}\n{CUT.format(left_out)}" if left_out else shown
 
@@ -124,16 +130,16 @@ def forwards_of(message: Json) -> list[Json]:
     return [found for shot in snapshots if (found := dict_in(shot.get("message")))]
 
 
-def users_in(message: Json) -> dict[str, str]:
+def mentioned_users(message: Json) -> dict[str, str]:
     """The names of those who are mentioned in a message or in what it forwards, by their ids."""
     mentioned = [user for one in (message, *forwards_of(message))
                  for user in dicts_in(one.get("mentions"))]  # fmt: skip
     return {str(user.get("id")): name_of(user) for user in mentioned}
 
 
-def is_worded(message: Json) -> bool:
+def is_written_by_author(message: Json) -> bool:
     """Whether somebody wrote it, and not Discord in somebody's name."""
-    return number_in(message.get("type")) in WORDED
+    return number_in(message.get("type")) in WRITTEN_BY_AUTHOR
 
 
 def name_of(user: Json) -> str:
@@ -165,7 +171,7 @@ def _words(message: Json) -> str:
     content = text_in(message.get("content"))
     if _flags(message) & _LOADING:
         return "[an answer that is not ready yet]"
-    if is_worded(message):
+    if is_written_by_author(message):
         return content
     kind = number_in(message.get("type"))
     named = ", ".join(name_of(user) for user in dicts_in(message.get("mentions")))

@@ -38,7 +38,7 @@ def _ids(value: object) -> object:
 Ids = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_ids)]
 
 
-class Voice(BaseModel):
+class ChannelSettings(BaseModel):
     """How the bot speaks in one place."""
 
     model_config = ConfigDict(extra="forbid")
@@ -119,7 +119,7 @@ class DiscordSettings(FromEnvironment):
         "everybody is answered; no such list may be empty.",
     )
     deny_users: Ids = Field((), alias="DISCORD_DENY_USERS", description="Not these users.")
-    voices: Annotated[dict[int, Voice], NoDecode, BeforeValidator(from_json)] = Field(
+    voices: Annotated[dict[int, ChannelSettings], NoDecode, BeforeValidator(from_json)] = Field(
         {},
         alias="DISCORD_PERSONAS",
         description="Persona and model by the id of a channel or server, as JSON: "
@@ -136,10 +136,10 @@ class DiscordSettings(FromEnvironment):
             self.direct_messages = "allowed"
         return self
 
-    def voice(self, *places: int | None) -> Voice:
+    def voice(self, *places: int | None) -> ChannelSettings:
         """What holds in the first of these places that has something, for each part of it."""
         found = [self.voices[place] for place in places if place in self.voices]
-        return Voice(
+        return ChannelSettings(
             persona=next((v.persona for v in found if v.persona), None),
             model=next((v.model for v in found if v.model), None),
         )

@@ -13,7 +13,7 @@ from typing import Any, Final
 from shared.log import logger
 
 CACHE_KIB: Final = 256
-"""The file is small and mostly written at its end: SQLite would keep 2 MB of it in memory."""
+"""The file is small and mostly written at its end: SQLite would keep 2 MB of it in store."""
 
 _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _CUT_SHORT: Final = sqlite3.SQLITE_IOERR_SHORT_READ
@@ -23,7 +23,7 @@ _PRIMARY: Final = 0xFF
 Row = tuple[Any, ...]
 
 
-class MemoryFile:
+class SqliteFile:
     """An open file with the tables of `schema`.
 
     `start_over` is called whenever an empty file takes the place of one that held something, with

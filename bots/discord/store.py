@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bots.discord.sqlite_file import MemoryFile, Row
+from bots.discord.sqlite_file import Row, SqliteFile
 from shared.messages import Place
 
 ASKED_KEPT: Final = 20_000
@@ -27,25 +27,25 @@ CREATE TABLE IF NOT EXISTS asked (
     message INTEGER PRIMARY KEY, user TEXT NOT NULL, place TEXT NOT NULL);
 """
 _KEEP: Final = "SELECT id, last FROM channels"
-_MARK: Final = "mark"
+_WATERMARK: Final = "mark"
 _LOST: Final = "lost"
 
 
-class Memory:
+class Store:
     """The file. `mark` is the snowflake up to which everything was handled; 0: not known.
 
     While `frozen`, the mark is not written: what is before it is still being read.
     """
 
     def __init__(self, path: Path) -> None:
-        self.mark = 0
+        self.watermark = 0
         self.frozen = True
         self._handling: set[int] = set()
         self._highest = 0
-        self._file = MemoryFile(path, _SCHEMA, keep=_KEEP, start_over=self._start_over)
+        self._file = SqliteFile(path, _SCHEMA, keep=_KEEP, start_over=self._start_over)
         self._file.open()
         with suppress(ValueError):
-            self.mark = int(self.fact(_MARK) or 0)
+            self.watermark = int(self.fact(_WATERMARK) or 0)
 
     def _start_over(self, channels: list[Row]) -> None:
         """Begins an empty file with what is still known."""
@@ -53,14 +53,14 @@ class Memory:
             if isinstance(channel, int) and isinstance(last, int):
                 self.follow(channel, last)
         # Synced, and with them all that was written before: direct channels are among those.
-        if self.mark:
-            self.remember(_MARK, str(self.mark))
+        if self.watermark:
+            self.remember(_WATERMARK, str(self.watermark))
         self.remember(_LOST, "1")
 
     @property
     def lost(self) -> bool:
         """Whether a mark was lost with an earlier file, so that this is not the first start."""
-        return not self.mark and self.fact(_LOST) is not None
+        return not self.watermark and self.fact(_LOST) is not None
 
     def close(self) -> None:
         """Writes what is known and closes the file."""
@@ -95,15 +95,15 @@ class Memory:
         """Moves the mark and writes it, unless there is a gap before it."""
         if self.frozen or not self._highest:
             return
-        mark = min([self._highest, *(message - 1 for message in self._handling)])
-        if mark > self.mark:
-            self.mark = mark
-            self.remember(_MARK, str(mark))
+        watermark = min([self._highest, *(message - 1 for message in self._handling)])
+        if watermark > self.watermark:
+            self.watermark = watermark
+            self.remember(_WATERMARK, str(watermark))
 
-    def distrust_mark_after(self, newest: int) -> None:
+    def distrust_watermark_after(self, newest: int) -> None:
         """Counts the mark as lost if it is beyond the newest message that there can be."""
-        if self.mark > newest:
-            self.mark = 0
+        if self.watermark > newest:
+            self.watermark = 0
             self.remember(_LOST, "1")
 
     # --- channels -----------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Memory:
 
     # --- questions ----------------------------------------------------------------------------
 
-    def asked(self, source: int, user: str, place: Place) -> None:
+    def remember_question(self, source: int, user: str, place: Place) -> None:
         """Somebody asked with this message, command or button."""
         self._file.run(
             "INSERT OR REPLACE INTO asked VALUES (?, ?, ?)",
@@ -146,7 +146,7 @@ class Memory:
                 (ASKED_KEPT,),
             )
 
-    def asker(self, source: int) -> tuple[str, Place] | None:
+    def asker_of(self, source: int) -> tuple[str, Place] | None:
         """Who asked with this message, command or button, and where."""
         rows = self._file.run("SELECT user, place FROM asked WHERE message = ?", (source,))
         with suppress(ValueError):

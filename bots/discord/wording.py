@@ -12,7 +12,7 @@ from shared.bus import OverQuota, StoreFull, TooLarge
 
 LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
 
-NAMES: Final[dict[str, tuple[str, str, str, str]]] = {
+COMMAND_TEXTS: Final[dict[str, tuple[str, str, str, str]]] = {
     "ask": ("fragen", "demander", "preguntar", "質問"),
     "reset": ("zurücksetzen", "réinitialiser", "restablecer", "リセット"),
     "help": ("hilfe", "aide", "ayuda", "ヘルプ"),
@@ -45,7 +45,7 @@ NAMES: Final[dict[str, tuple[str, str, str, str]]] = {
 }
 """Names and descriptions of commands: English, then German, French, Spanish, Japanese."""
 
-SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
+NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
     "place": (
         "I may not answer here. Please ask whoever runs this bot.",
         "Hier darf ich nicht antworten. Bitte frag, wer diesen Bot betreibt.",
@@ -195,12 +195,12 @@ def not_stored(error: OverQuota | TooLarge) -> str:
     return "not taken" if isinstance(error, StoreFull) else "over quota"
 
 
-def saying(key: str, locale: object = "en") -> str:
+def notice_text(key: str, locale: object = "en") -> str:
     """A sentence of the bot's own."""
-    return SAYINGS[key][language_of(locale)]
+    return NOTICES[key][language_of(locale)]
 
 
-class Names(app_commands.Translator):
+class CommandNames(app_commands.Translator):
     """What commands are called in each language of Discord's clients."""
 
     async def translate(
@@ -211,5 +211,5 @@ class Names(app_commands.Translator):
     ) -> str | None:
         """The translation; None where there is none, and English stays."""
         language = language_of(locale)
-        known = NAMES.get(string.message)
+        known = COMMAND_TEXTS.get(string.message)
         return known[language - 1] if known and language else None

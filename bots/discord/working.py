@@ -20,7 +20,7 @@ GIVE_UP_AFTER_S: Final = 180.0
 """Longer than a model is given; a bot that types for ever is a common complaint."""
 
 
-class Typing:
+class TypingIndicator:
     """Who waits where."""
 
     def __init__(self, show: Callable[[int], Awaitable[None]]) -> None:

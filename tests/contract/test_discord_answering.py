@@ -10,7 +10,7 @@ import pytest
 
 from bots.discord import client, deferred, posting, working
 from bots.discord.errors import RETRY_S, bounded_wait
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from bots.parts import parts_of
 from bots.platform import Forbidden, Gone, Later, Never, Part
 from shared.messages import AnyEvent, Outcome, Partial, Reply
@@ -385,7 +385,7 @@ async def test_where_the_bot_may_not_write_the_asker_is_told_directly(
     parts = [part(event, letter * 1990, n, 2, whole=whole) for n, letter in enumerate("ab")]
     receipts = [await world.platform.post(one) for one in parts]
     direct = await fake.direct()
-    assert fake.read(direct) == [saying("elsewhere"), "a" * 1990, "b" * 1990]
+    assert fake.read(direct) == [notice_text("elsewhere"), "a" * 1990, "b" * 1990]
     assert fake.read() == []
     fake.nonce_window_s = 0.0
     assert [await world.platform.find_posted(one) for one in parts][1] == receipts[1]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from bots.platform import Part
 from dataflow.audience import may_recall
 from shared.messages import Again, Ask, Place
@@ -324,7 +324,7 @@ async def test_other_peoples_conversations_are_never_direct(
     group = world.fake.group(*members)
     await world.fake.command("ask", channel=group, context=2, question="what did I tell you?")
     await world.fake.until(lambda: world.fake.read(group, author="ada"))
-    assert world.fake.read(group, author="ada") == [saying("place")]
+    assert world.fake.read(group, author="ada") == [notice_text("place")]
     assert world.heard == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bots.discord import client as client_module
 from bots.discord.clock import DiscordClock, seconds_of, snowflake_at
-from bots.discord.store import Memory
+from bots.discord.store import Store
 from bots.platform import Part
 from shared.messages import Ask
 from tests.contract.worlds.discord import DiscordWorld
@@ -156,7 +156,7 @@ async def test_a_mark_of_the_future_counts_as_lost(world: DiscordWorld) -> None:
     await fake.say("before", mention=True)
     await world.until_heard(1)
     await world.disconnect()
-    memory = Memory(Path(world._folder.name) / "discord" / "memory.sqlite")
+    memory = Store(Path(world._folder.name) / "discord" / "memory.sqlite")
     memory.remember("mark", str(snowflake_at(fake.now() + 1e9)))
     memory.close()
     await fake.say("missed", mention=True)

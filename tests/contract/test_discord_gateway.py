@@ -10,7 +10,7 @@ import pytest
 from bots.adapter import CANNOT_RUN, Misconfigured
 from bots.discord import backfill
 from bots.discord import client as client_module
-from bots.discord.store import Memory
+from bots.discord.store import Store
 from ops.nats_server import NatsServer
 from shared.messages import Ask
 from tests.contract.test_discord_answering import part
@@ -185,11 +185,11 @@ async def test_silence_shows_in_the_readiness(
 def test_identifies_are_counted_over_restarts(tmp_path: Path) -> None:
     """Near the day's limit the count is what the next process goes by."""
     now = 1_000_000.0
-    memory = Memory(tmp_path / "m")
+    memory = Store(tmp_path / "m")
     for second in range(5):
         memory.identified(now + second)
     memory.close()
-    memory = Memory(tmp_path / "m")
+    memory = Store(tmp_path / "m")
     assert memory.identified(now + 10) == 6
     assert memory.identified(now + 86_405) == 2
     memory.close()
@@ -209,7 +209,7 @@ async def test_too_many_new_sessions_wait(
 
 def test_the_mark_stays_below_what_is_in_hand(tmp_path: Path) -> None:
     """A message that is not stored yet is read again after a crash, whatever came later."""
-    memory = Memory(tmp_path / "m")
+    memory = Store(tmp_path / "m")
     memory.frozen = False
     memory.begin(10)
     memory.begin(20)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bots.discord.store import Memory
-from bots.discord.wording import saying
+from bots.discord.store import Store
+from bots.discord.wording import notice_text
 from shared.messages import Ask, Place
 from tests.contract.worlds.discord import DiscordWorld
 
@@ -68,7 +68,7 @@ BREAKS: list[Callable[[Path], None]] = [
 
 def full_memory(path: Path) -> None:
     """With many rows in each table, and all of it in the one file."""
-    memory = Memory(path)
+    memory = Store(path)
     memory.frozen = False
     memory.remember("commands", "abc")
     for number in range(1, 300):
@@ -89,14 +89,14 @@ def test_a_broken_file_is_set_aside(
         full_memory(path)
         broken(path)
         before = path.read_bytes()
-        memory = Memory(path)
+        memory = Store(path)
         assert memory.mark == 0
         assert memory.lost
         assert memory.asker(7) is None
         memory.asked(7, "discord:1", PLACE)
         assert memory.asker(7) == ("discord:1", PLACE)
         memory.close()
-        memory = Memory(path)
+        memory = Store(path)
         assert memory.lost  # until there is a mark again
         memory.close()
         if broken in {empty, one_byte}:
@@ -118,7 +118,7 @@ def test_what_can_still_be_read_of_the_channels_is_kept(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[(root - 1) * 4096 : root * 4096] = bytes(4096)
     path.write_bytes(bytes(data))
-    memory = Memory(path)
+    memory = Store(path)
     assert memory.lost
     assert memory.followed()[:3] == [299, 298, 297]
     memory.close()
@@ -128,7 +128,7 @@ def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None
     """Nobody who remembers something meets an error, and the mark is kept."""
     path = tmp_path / "memory.sqlite"
     full_memory(path)
-    memory = Memory(path)
+    memory = Store(path)
     assert memory.mark == 1000
     noise(path)
     Path(f"{path}-wal").unlink(missing_ok=True)
@@ -137,7 +137,7 @@ def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None
         memory.follow(number, number)
     assert memory.asker(2099) == ("discord:1", PLACE)
     memory.close()
-    memory = Memory(path)
+    memory = Store(path)
     assert memory.mark == 1000
     memory.close()
 
@@ -145,7 +145,7 @@ def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None
 def test_a_full_disk_stops_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It is logged once; what is not remembered is read again after a restart."""
     path = tmp_path / "memory.sqlite"
-    memory = Memory(path)
+    memory = Store(path)
     memory._file.run("PRAGMA max_page_count=1")
     for number in range(1, 2000):
         memory.asked(number, "discord:1", PLACE)
@@ -158,11 +158,11 @@ def test_a_full_disk_stops_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 def test_it_survives_power_cuts(tmp_path: Path) -> None:
     """The setting under which SQLite promises an intact file."""
-    memory = Memory(tmp_path / "memory.sqlite")
+    memory = Store(tmp_path / "memory.sqlite")
     assert memory._file.run("PRAGMA synchronous") == [(1,)]
     assert memory._file.run("PRAGMA journal_mode") == [("wal",)]
     memory.close()
-    assert not Memory(tmp_path / "new" / "memory.sqlite").lost
+    assert not Store(tmp_path / "new" / "memory.sqlite").lost
 
 
 # --- the adapter ----------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ async def test_what_was_said_while_it_was_down_is_found(
     await fake.say("in private", mention=True, channel=private)
     await fake.say("", mention=True)
     await world.until_heard(2)
-    await fake.until(lambda: saying("help") in fake.read())
+    await fake.until(lambda: notice_text("help") in fake.read())
     await world.disconnect()
     await fake.say("missed", mention=True)
     await fake.say("missed in private", mention=True, channel=private)
@@ -196,7 +196,7 @@ async def test_what_was_said_while_it_was_down_is_found(
     await world.until_heard(4)
     await asyncio.sleep(QUIET_S)
     assert texts(world) == ["before", "in private", "missed", "missed in private"]
-    assert fake.read().count(saying("help")) == 1
+    assert fake.read().count(notice_text("help")) == 1
 
 
 async def test_a_first_start_is_no_loss(world: DiscordWorld) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.discord import acknowledgement, downloads, held_messages, interactions
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from bots.platform import Part
 from shared.blobs import NoRoom
 from shared.bus import OverQuota, StoreFull, TooLarge
@@ -138,8 +138,10 @@ async def test_what_waits_too_long_is_told(
     world.publish_raises = Unavailable("away")
     await world.fake.command("ask", question="wax?")
     await world.fake.command("reset")
-    await world.fake.until(lambda: saying("not taken") in world.fake.read())
-    await world.fake.until(lambda: world.fake.read(author="ada").count(saying("not taken")) == 2)
+    await world.fake.until(lambda: notice_text("not taken") in world.fake.read())
+    await world.fake.until(
+        lambda: world.fake.read(author="ada").count(notice_text("not taken")) == 2
+    )
 
 
 # --- when something is full -----------------------------------------------------------------------
@@ -156,7 +158,7 @@ async def test_a_picture_for_which_there_is_no_room_is_left_out(world: DiscordWo
     assert [(file.name, file.blob) for file in first.attachments] == [("cat.png", None)]
     assert first.attachments[0].note == "there is no room for files now"
     await world.fake.until(world.fake.read)
-    assert world.fake.read() == [saying("no room")]
+    assert world.fake.read() == [notice_text("no room")]
 
 
 async def test_a_command_about_a_picture_without_room_is_asked(world: DiscordWorld) -> None:
@@ -165,8 +167,8 @@ async def test_a_command_about_a_picture_without_room_is_asked(world: DiscordWor
     world.store_raises = NoRoom("full")
     await world.fake.command("Ask about this", target=picture)
     await world.until_heard(1)
-    await world.fake.until(lambda: saying("no room") in world.fake.read(author="ada"))
-    assert saying("no room") not in world.fake.read()
+    await world.fake.until(lambda: notice_text("no room") in world.fake.read(author="ada"))
+    assert notice_text("no room") not in world.fake.read()
 
 
 async def test_a_store_that_is_away_for_long_holds_nobody_up_for_ever(
@@ -178,7 +180,7 @@ async def test_a_store_that_is_away_for_long_holds_nobody_up_for_ever(
     await world.fake.say("look", mention=True, files=PNG)
     await world.until_heard(1)
     await world.fake.until(world.fake.read)
-    assert world.fake.read() == [saying("no room")]
+    assert world.fake.read() == [notice_text("no room")]
 
 
 async def test_a_store_that_comes_back_keeps_the_picture(world: DiscordWorld) -> None:
@@ -210,15 +212,15 @@ async def test_what_is_not_taken_is_told_once_and_the_next_one_is_heard(
     await fake.click(int(posted), "again")
     if isinstance(error, OverQuota):
         await fake.delete(edited)
-    await fake.until(lambda: fake.read(author="ada").count(saying(key)) == 3)
-    await fake.until(lambda: saying(key) in fake.read(edited, author="ada"))
+    await fake.until(lambda: fake.read(author="ada").count(notice_text(key)) == 3)
+    await fake.until(lambda: notice_text(key) in fake.read(edited, author="ada"))
     world.publish_raises = None
     await fake.say("five", mention=True)
     await world.until_heard(2)
     assert isinstance(world.heard[1], Ask)
     assert world.heard[1].text == "five"
     await asyncio.sleep(QUIET_S)
-    assert fake.read(author="ada").count(saying(key)) == 3
+    assert fake.read(author="ada").count(notice_text(key)) == 3
 
 
 async def test_a_stop_comes_after_its_question(world: DiscordWorld) -> None:

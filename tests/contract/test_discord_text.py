@@ -11,7 +11,7 @@ from bots.discord.audience import title_of
 from bots.discord.channels import nonce_of
 from bots.discord.markup import downgraded
 from bots.discord.settings import DiscordSettings
-from bots.discord.wording import LANGUAGES, NAMES, SAYINGS
+from bots.discord.wording import COMMAND_TEXTS, LANGUAGES, NOTICES
 from bots.split_text import split_text, utf16_length
 
 LINES = st.sampled_from(
@@ -94,11 +94,11 @@ def test_a_thread_always_has_a_name(text: str) -> None:
 
 def test_every_saying_has_every_language() -> None:
     """No empty one among them."""
-    for sayings in SAYINGS.values():
+    for sayings in NOTICES.values():
         assert len(sayings) == len(LANGUAGES)
         assert all(sayings)
     for name in ("ask", "reset", "help"):
-        for translated in NAMES[name]:
+        for translated in COMMAND_TEXTS[name]:
             assert re.fullmatch(r"[-\w]{1,32}", translated)
             assert translated == translated.lower()
 

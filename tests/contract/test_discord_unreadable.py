@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from bots.platform import Part
 from shared.messages import Ask
 from tests.contract.worlds.discord import DiscordWorld
@@ -72,7 +72,7 @@ async def test_a_person_is_told_and_the_session_goes_on(world: DiscordWorld, whe
         before = fake.read(channel)
         await fake.say("lost", channel=channel, mention=mention, spoilt=fields)
         await fake.until(lambda known=before: fake.read(channel) != known)
-    assert fake.read(channel) == [saying("unreadable")] * len(SPOILT)
+    assert fake.read(channel) == [notice_text("unreadable")] * len(SPOILT)
     await fake.say("heard", channel=channel, mention=mention)
     await world.until_heard(1)
     assert texts(world) == ["heard"]
@@ -117,7 +117,7 @@ async def test_the_history_is_read_around_them(world: DiscordWorld) -> None:
             *(f"{where} {n}" for where in ("channel", "direct") for n in range(count)),
         ]
     )
-    assert set(fake.read()) == {saying("unreadable")}
+    assert set(fake.read()) == {notice_text("unreadable")}
     assert len(fake.read()) == len(SPOILT)
 
 
@@ -257,7 +257,7 @@ async def test_what_is_not_understood_is_told(
     async with asyncio.timeout(20):
         while not fake.read(direct) and len(world.heard) == heard:
             await asyncio.sleep(0.05)
-    assert (fake.read(direct) == [saying("unreadable")]) is (len(world.heard) == heard)
+    assert (fake.read(direct) == [notice_text("unreadable")]) is (len(world.heard) == heard)
     assert "Traceback" not in "".join(capfd.readouterr())
     count = len(world.heard)
     await fake.say("after", channel=direct)
@@ -274,7 +274,7 @@ async def test_strangers_are_not_told_what_is_not_understood() -> None:
         await world.fake.say("heard", mention=True)
         await world.until_heard(1)
         await asyncio.sleep(QUIET_S)
-        assert world.fake.read(direct) == [saying("direct")]
+        assert world.fake.read(direct) == [notice_text("direct")]
         assert world.fake.read() == []
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from ops.nats_server import NatsServer
 from tests.end_to_end.discord_system import System
 from tests.fakes.model import FakeModel
@@ -38,7 +38,7 @@ async def test_who_is_denied_is_refused_once_and_not_asked_for(
         await system.answered(refused)
         allowed = await system.fake.say("hello", mention=True)
         await system.answered(allowed)
-        assert system.finished(refused) == [saying("person")]
+        assert system.finished(refused) == [notice_text("person")]
     (request,) = fake_model.requests
     assert request["model"] == "bigger"
     assert request["messages"][0]["content"] == "You are terse."
@@ -77,7 +77,7 @@ async def test_every_way_to_ask_is_answered_in_its_place(
 
         outsider = await fake.say("I have no role", author="bob", mention=True)
         await system.answered(outsider)
-        assert system.finished(outsider) == [saying("person")]
+        assert system.finished(outsider) == [notice_text("person")]
     asked = [request["messages"][-1]["content"] for request in fake_model.requests]
     assert [text for text in asked if "no role" in text] == []
     (menu,) = [text for text in asked if "Lorem ipsum" in text]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bots.discord.store import Memory
+from bots.discord.store import Store
 from tests.power.mounts import Mount
 from tests.running import ROOT
 
 REMEMBERS = """
 import sys, time
 from pathlib import Path
-from bots.discord.store import Memory
-memory = Memory(Path(sys.argv[1]) / "discord.sqlite3")
+from bots.discord.store import Store
+memory = Store(Path(sys.argv[1]) / "discord.sqlite3")
 memory.frozen = False
 memory.begin(1000); memory.done(1000); memory.save()
 memory.follow(7, 1000, direct=True)
@@ -38,7 +38,7 @@ def test_the_first_mark_and_each_direct_channel_outlive_a_cut(lossy: Mount, seed
     program.wait()
     program.stdout.close()
     lossy.restore()
-    memory = Memory(Path(lossy.folder) / "discord.sqlite3")
+    memory = Store(Path(lossy.folder) / "discord.sqlite3")
     assert memory.mark >= 1000
     assert memory.followed() == [7]
     memory.close()

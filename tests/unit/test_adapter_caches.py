@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bots.discord import store as discord_memory
-from bots.discord.store import Memory
+from bots.discord.store import Store
 from bots.slack.access import NOBODY, Person, person_of
 from bots.slack.remembered import Remembered
 from shared.messages import Place
@@ -87,7 +87,7 @@ def test_of_a_person_only_what_is_used_is_kept() -> None:
 def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are those that may be deleted or edited."""
     monkeypatch.setattr(discord_memory, "ASKED_KEPT", 100)
-    memory = Memory(tmp_path / "memory.sqlite")
+    memory = Store(tmp_path / "memory.sqlite")
     place = Place(platform="discord", channel="1", audience="public")
     for message in range(1, 641):
         memory.asked(message, "discord:1", place)

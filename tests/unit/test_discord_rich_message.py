@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots.discord.markup import NO_NAMES, MentionNames, readable
 from bots.discord.message_parts import component_lines
 from bots.discord.quotes import NOTHING_TO_READ, quote_of, quotes_of
-from bots.discord.readable_markup import NO_NAMES, Naming, readable
 from bots.discord.rich_message import MESSAGE_CHARS, own_text, previews_text, rich_text
 
 Json = dict[str, Any]
-NAMING = Naming(role={5: "staff"}.get, channel={6: "general"}.get)
+NAMING = MentionNames(role={5: "staff"}.get, channel={6: "general"}.get)
 BOB = {"id": "2", "username": "bob", "global_name": "Bob"}
 
 
