@@ -11,6 +11,7 @@ from typing import Final, Literal
 import discord
 
 from bots.discord.permissions import history_is_open
+from shared import names
 from shared.messages import Address, Place
 
 PLATFORM: Final = "discord"
@@ -25,6 +26,17 @@ _THREADED: Final = frozenset({discord.ChannelType.text, discord.ChannelType.news
 
 _WITH_GUESTS: Final = (discord.VoiceChannel, discord.StageChannel)
 """Guests who are no members of the server can be invited to these alone."""
+
+
+def user_of(user_id: int) -> str:
+    """Our name of a person."""
+    return names.user_of(PLATFORM, str(user_id))
+
+
+def user_id_of(user: str) -> int:
+    """Discord's id of a person."""
+    _, token = names.split_user(user)
+    return int(names.decoded(token))
 
 
 @dataclass(frozen=True, slots=True)

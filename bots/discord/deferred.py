@@ -1,7 +1,7 @@
-"""Commands that wait for their answer: Discord shows a placeholder, for 15 minutes at most.
+"""Placeholders: Discord shows one for a command that waits for its answer, for up to 15 minutes.
 
-It must never leave a placeholder behind in silence: shortly before its time is over it says that
-the answer comes as a message of its own.
+It must never leave a placeholder without a message: shortly before its token expires, it says that
+the answer will come as a new message.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ TOKEN_LIFE_S: Final = 15 * 60.0
 """https://docs.discord.com/developers/interactions/receiving-and-responding"""
 
 SAFE_S: Final = 30.0
-"""An edit may have to wait for a rate limit."""
+"""Time left for an edit that has to wait for a rate limit."""
 
 NOTICE_BEFORE_S: Final = 60.0
 DEFERRED_WITHIN_S: Final = 5.0
@@ -35,19 +35,22 @@ class _Placeholder:
 
 
 class Placeholders:
-    """The placeholders of this process; an answer after a restart finds its own by the token."""
+    """The placeholders that this process showed.
+
+    After a restart, the token in a question's address is enough to replace an older one.
+    """
 
     def __init__(self, clock: DiscordClock) -> None:
         self._clock = clock
         self._by_token: dict[str, _Placeholder] = {}
 
     def expect(self, interaction: Any) -> None:
-        """Notes a command before it is published."""
+        """Register a command before its question is published."""
         self._by_token[interaction.token] = _Placeholder()
 
     @staticmethod
     def address_for(interaction: Any, address: Address) -> Address:
-        """The address of an answer to a command, which holds for as long as its token."""
+        """The address of an answer to a command; valid for as long as the command's token."""
         expires = int(interaction.created_at.timestamp() + TOKEN_LIFE_S)
         return {
             **address,
@@ -57,20 +60,20 @@ class Placeholders:
         }
 
     def mark_failed(self, token: str) -> None:
-        """There will be no placeholder."""
+        """No placeholder will be shown."""
         placeholder = self._by_token.get(token)
         if placeholder is None:
             return
         placeholder.failed = True
         placeholder.shown.set()
-        # Nobody fills it; and once its token is over, nobody asks for it.
+        # No answer will remove it; after the token has expired, nothing looks it up.
         asyncio.get_running_loop().call_later(TOKEN_LIFE_S, self._by_token.pop, token, None)
 
     def mark_shown(self, interaction: Any, message: int | None) -> None:
-        """The placeholder is shown."""
+        """The placeholder is shown; `message` is its id if that is known."""
         placeholder = self._by_token.get(interaction.token)
         if placeholder is None:
-            return  # filled already
+            return  # already replaced by its answer
         placeholder.message = message
         placeholder.shown.set()
         delay = self._announce_delay(
@@ -79,7 +82,7 @@ class Placeholders:
         placeholder.notice = asyncio.create_task(delay)
 
     async def is_open(self, address: Address) -> bool:
-        """Whether an answer can go into the placeholder; waits until that is there."""
+        """Whether an answer can still replace the placeholder; waits until it is shown."""
         token = address.get("token")
         if token is None:
             return False
@@ -93,18 +96,18 @@ class Placeholders:
         return self._clock.now() < float(address["expires"]) - SAFE_S
 
     def message_of(self, address: Address) -> int | None:
-        """The placeholder's message, where this process showed it."""
+        """The placeholder's message id, if this process showed it."""
         known = self._by_token.get(address.get("token", ""))
         return known.message if known else None
 
     def mark_filled(self, token: str) -> None:
-        """The answer is there."""
+        """The answer has replaced the placeholder."""
         known = self._by_token.pop(token, None)
         if known is not None and known.notice is not None:
             known.notice.cancel()
 
     def route(self, method: str, address: Address) -> Route:
-        """The request for the placeholder itself."""
+        """A request for the placeholder itself."""
         return Route(
             method,
             "/webhooks/{webhook_id}/{webhook_token}/messages/@original",
@@ -113,7 +116,7 @@ class Placeholders:
         )
 
     def close(self) -> None:
-        """Ends the waiting."""
+        """Cancel all pending notices."""
         for placeholder in self._by_token.values():
             if placeholder.notice is not None:
                 placeholder.notice.cancel()
@@ -124,5 +127,5 @@ class Placeholders:
         body = {"content": notice_text("takes longer", locale), "allowed_mentions": {"parse": []}}
         with suppress(*FAILURES):
             await http.request(self.route("PATCH", address), json=body)
-        # It is a message by itself now: an answer in its last minute may still replace it.
+        # The notice stays as a message; an answer in the token's last minute may still replace it.
         self._by_token.pop(address["token"], None)

@@ -9,7 +9,6 @@ from typing import Final
 
 import discord
 
-from bots.discord import events
 from bots.discord.errors import FAILURES
 from bots.discord.files import Keep, Put, attached
 from shared import names
@@ -22,6 +21,12 @@ RETRY_LAST_S: Final = 5.0
 FETCH_WITHIN_S: Final = 60.0
 STORE_WITHIN_S: Final = 300.0
 """If the pictures of a question cannot be stored for this long, they are left out."""
+
+
+def files_of(message: discord.Message) -> list[discord.Attachment]:
+    """What is attached to a message or to what it forwards."""
+    forwarded = [file for shot in message.message_snapshots for file in shot.attachments]
+    return [*message.attachments, *forwarded]
 
 
 class UserFiles:
@@ -59,7 +64,7 @@ async def files_with(
     owners: dict[int, discord.Message] = {}
     files: dict[int, discord.Attachment] = {}
     for message in messages:
-        for file in events.files_of(message):
+        for file in files_of(message):
             owners.setdefault(file.id, message)
             files.setdefault(file.id, file)
     if not files:
@@ -83,7 +88,7 @@ async def _bytes_of(file: discord.Attachment, message: discord.Message) -> bytes
     try:
         async with asyncio.timeout(FETCH_WITHIN_S):
             fresh = await message.channel.fetch_message(message.id)
-            renewed = next(f for f in events.files_of(fresh) if f.id == file.id)
+            renewed = next(f for f in files_of(fresh) if f.id == file.id)
             return await renewed.read()
     except (*FAILURES, StopIteration):
         return None

@@ -10,13 +10,11 @@ from typing import Final
 
 import discord
 
-from bots.discord.audience import PLATFORM, Location
+from bots.discord.audience import Location
 from bots.discord.markup import MentionNames
 from bots.discord.mention_names import mention_names_in
-from bots.discord.message_parts import dict_in
-from bots.discord.payloads import SPOKEN, Json
+from bots.discord.payloads import SPOKEN, Json, dict_in
 from bots.discord.rich_message import forwards_of, own_text
-from shared import names
 
 FORWARDED: Final = "(What is forwarded here?)"
 """The question of somebody who forwards a message and says nothing."""
@@ -88,20 +86,3 @@ def text_of(received: Received, me: int) -> str:
     if message.attachments:
         return LOOK
     return ABOUT_THAT if message.content and referenced_message(message) else ""
-
-
-def files_of(message: discord.Message) -> list[discord.Attachment]:
-    """What is attached to a message or to what it forwards."""
-    forwarded = [file for shot in message.message_snapshots for file in shot.attachments]
-    return [*message.attachments, *forwarded]
-
-
-def user_of(user_id: int) -> str:
-    """Our name of a person."""
-    return names.user_of(PLATFORM, str(user_id))
-
-
-def user_id_of(user: str) -> int:
-    """Discord's id of a person."""
-    _, token = names.split_user(user)
-    return int(names.decoded(token))

@@ -7,7 +7,7 @@ into nested components than Discord allows. What is cut is the caller's business
 from collections.abc import Iterator
 from typing import Final
 
-from bots.discord.payloads import Json
+from bots.discord.payloads import Json, dict_in, dicts_in, number_in, text_in
 
 DEPTH: Final = 6
 """Components nest four deep today: container, section, action row, select menu."""
@@ -19,26 +19,6 @@ _SPOILER_FLAG: Final = 1 << 3
 _BUTTON, _TEXT_INPUT, _FILE = 2, 4, 13
 _SELECTS: Final = frozenset({3, 5, 6, 7, 8})
 _MEDIA: Final = frozenset({11, 12})
-
-
-def text_in(value: object) -> str:
-    """A field's text; empty if it is no text."""
-    return value.strip() if isinstance(value, str) else ""
-
-
-def dict_in(value: object) -> Json:
-    """A field's object; empty if it is none."""
-    return value if isinstance(value, dict) else {}
-
-
-def dicts_in(value: object) -> list[Json]:
-    """The objects in a field's list."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def number_in(value: object) -> int:
-    """A field's whole number; 0 if it is none."""
-    return value if isinstance(value, int) else 0
 
 
 def embed_lines(embed: Json) -> Iterator[str]:

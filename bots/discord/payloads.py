@@ -3,7 +3,7 @@
 Pure. It must never raise on what it is given.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import discord
 
@@ -13,6 +13,26 @@ SPOKEN: Final = frozenset({discord.MessageType.default, discord.MessageType.repl
 """What people write; all other kinds are Discord's own."""
 
 _SPOKEN_KINDS: Final = frozenset(kind.value for kind in SPOKEN)
+
+
+def text_in(value: object) -> str:
+    """A field's text; empty if it is no text."""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def dict_in(value: object) -> Json:
+    """A field's object; empty if it is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def dicts_in(value: object) -> list[Json]:
+    """The objects in a field's list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def number_in(value: object) -> int:
+    """A field's whole number; 0 if it is none."""
+    return value if isinstance(value, int) else 0
 
 
 def id_of(raw: Json) -> int:
@@ -35,7 +55,15 @@ def referenced_channel_id(raw: Json) -> int:
     return _number(raw.get("message_reference"), "channel_id")
 
 
-def addressed(raw: Json, me: int) -> tuple[int, int, int] | None:
+class Addressed(NamedTuple):
+    """Who wrote to the bot, and where; `guild` is None in a direct message."""
+
+    author: int
+    guild: int | None
+    channel: int
+
+
+def addressed_to_bot(raw: Json, me: int) -> Addressed | None:
     """Author, server (0: direct) and channel of a message that the library cannot read.
 
     None unless its payload alone shows that a person wrote it to the bot.
@@ -50,8 +78,8 @@ def addressed(raw: Json, me: int) -> tuple[int, int, int] | None:
         return None
     if raw.get("guild_id") is not None:
         named = f"<@{me}>" in str(raw.get("content")) or me in _mentioned(raw)
-        return (author, _number(raw, "guild_id"), channel) if named else None
-    return author, 0, channel
+        return Addressed(author, _number(raw, "guild_id") or None, channel) if named else None
+    return Addressed(author, None, channel)
 
 
 def _mentioned(raw: Json) -> set[int]:

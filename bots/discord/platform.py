@@ -1,6 +1,6 @@
-"""Discord as a chat platform: wires client, listening, commands and posting together.
+"""Discord as a chat platform: wires the client, messages, interactions and posting together.
 
-Holds no rule of its own. It must never run twice on one data folder: both would hear everything.
+Holds no rules. It must never run twice on one data folder: both would take every message.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from typing import Final
 from discord.http import HTTPClient
 
 from bots.adapter import Misconfigured
+from bots.discord.backfill import Backfill
 from bots.discord.client import Client, use_endpoints
 from bots.discord.clock import DiscordClock
-from bots.discord.commands import add_commands
 from bots.discord.connection import keep_connected
 from bots.discord.context import Context
 from bots.discord.deferred import Placeholders
@@ -25,6 +25,7 @@ from bots.discord.messages import Messages
 from bots.discord.posting import SHAPE, Poster
 from bots.discord.settings import DiscordSettings
 from bots.discord.store import Store
+from bots.discord.thread_reader import ThreadReader
 from bots.discord.working import TypingIndicator
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
@@ -34,14 +35,14 @@ from shared.tasks import end
 
 SAVE_EVERY_S: Final = 1.0
 LAST_WORDS_S: Final = 3.0
-"""What came before a stop is stored within this."""
+"""Time limit at shutdown for storing the messages in progress."""
 
 CONNECTING_S: Final = 0.5
-"""A reply that comes before the first connection waits so long at a time."""
+"""Wait before a reply is tried again while the first connection is being made."""
 
 
 class Discord:
-    """The adapter; `store` keeps a picture, and its data folder is below `home`."""
+    """The adapter; `put` stores a picture, and its data folder is below `home`."""
 
     name: str = "discord"
     text_limit_chars: int = SHAPE.text_limit_chars
@@ -51,7 +52,6 @@ class Discord:
 
     def __init__(self, settings: DiscordSettings, home: Path, put: Put) -> None:
         self._settings = settings
-        self._home = home
         self._client: Client | None = None
         self._connection: asyncio.Task[None] | None = None
         self._clock = DiscordClock()
@@ -70,19 +70,21 @@ class Discord:
             self._lock = locked(folder / "lock", "the Discord adapter")
         except Held as error:
             raise Misconfigured(str(error)) from error
-        self._store = Store(folder / "memory.sqlite")
-        self._context = Context(settings, put, self._store, self._clock)
-        self._messages = Messages(settings, self._context, self._store, self._poster, self._typing)
-        self._edits = Edits(settings, self._context, self._messages, self._poster)
+        store = self._store = Store(folder / "memory.sqlite")
+        context = self._context = Context(settings, put, store, self._clock)
+        threads = ThreadReader(lambda: context.client, store)
+        self._messages = Messages(context, threads, self._poster, self._typing)
+        self._backfill = Backfill(context, self._messages)
+        self._edits = Edits(context, self._messages, self._poster)
         self._interactions = Interactions(
-            self._context, self._placeholders, self._typing, self._http
+            context, threads, self._placeholders, self._typing, self._http
         )
-        self.listening = self._messages.listening
+        self.listening = self._backfill.listening
 
     # --- listening ----------------------------------------------------------------------------
 
     async def listen(self, publish: Publish) -> None:
-        """Connects and hears people until it is closed.
+        """Connect, and publish what people do until the adapter is closed.
 
         Raises:
             Misconfigured: the token or the intents are missing or refused.
@@ -93,7 +95,9 @@ class Discord:
         self._context.start(publish)
         token = self._settings.token.get_secret_value()
         saving = asyncio.create_task(self._save())
-        self._connection = asyncio.create_task(keep_connected(self._make, token, closed=self._left))
+        self._connection = asyncio.create_task(
+            keep_connected(self._new_client, token, closed=self._on_disconnect)
+        )
         try:
             await asyncio.wait({self._connection})
             if not self._connection.cancelled():
@@ -103,13 +107,13 @@ class Discord:
                 await end(saving, self._connection)
                 self._placeholders.close()
                 await self._typing.close()
-                await self._messages.close()
-            finally:  # also for one who cannot wait: the next process wants them
+                await self._backfill.close()
+            finally:  # even if this is cancelled: the next process needs both
                 self._store.close()
                 os.close(self._lock)
 
     async def close(self) -> None:
-        """Stops listening; what was heard is stored first, if NATS takes it in time."""
+        """Stop listening; messages in progress are stored first if NATS takes them in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._messages.in_progress.wait_until_idle()
@@ -117,25 +121,20 @@ class Discord:
             await end(self._connection)
 
     def health(self) -> tuple[bool, str]:
-        """Whether events come in now, and why not in words."""
+        """Whether events are coming in, and the reason if they are not."""
         if self._client is None:
             return False, "not connected to Discord"
         return self._client.health()
 
-    def _make(self) -> Client:
-        listener = _Told(self._messages, self._edits, self._interactions)
+    def _new_client(self) -> Client:
         self._client = Client(
-            self._settings,
-            listener,
-            self._store,
-            self._clock,
-            lambda tree: add_commands(tree, self._interactions),
+            self._context, self._backfill, self._messages, self._edits, self._interactions
         )
-        self._context.client = self._client
+        self._context.connect(self._client)
         return self._client
 
-    async def _left(self) -> None:
-        await self._messages.close()
+    async def _on_disconnect(self) -> None:
+        await self._backfill.close()
         await self._typing.close()
 
     async def _save(self) -> None:
@@ -150,19 +149,19 @@ class Discord:
         return SHAPE.prepared(text)
 
     async def post(self, part: Part) -> str:
-        """Shows one part."""
+        """Post one part."""
         return await self._poster.post(part)
 
     async def find_posted(self, part: Part) -> str | None:
-        """The message of a part that was posted before a crash."""
+        """Find the message of a part that was posted before a crash."""
         return await self._poster.find_posted(part)
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows an answer while it grows."""
+        """Show an answer while it grows."""
         await self._poster.show_partial(partial)
 
     async def withdraw(self, reply: Reply) -> None:
-        """Deletes the preview of an answer to a question that was deleted."""
+        """Delete the preview of an answer to a question that was deleted."""
         await self._poster.withdraw(reply)
 
     async def _show_typing(self, channel: int) -> None:
@@ -180,16 +179,3 @@ class Discord:
         if client is None or client.user is None:
             raise Later("not connected to Discord", CONNECTING_S)
         return client.user.id
-
-
-class _Told:
-    """What a client tells, by who handles it."""
-
-    def __init__(self, listening: Messages, edits: Edits, interactions: Interactions) -> None:
-        self.on_gap = listening.on_gap
-        self.on_ready = listening.on_ready
-        self.on_message = listening.on_message
-        self.on_unreadable = listening.take_unreadable
-        self.on_edit = edits.on_edit
-        self.on_delete = edits.on_delete
-        self.on_press = interactions.on_press

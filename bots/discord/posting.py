@@ -17,7 +17,7 @@ import discord
 from discord.http import HTTPClient
 
 from bots.discord import request_bodies
-from bots.discord.audience import can_be_answered
+from bots.discord.audience import can_be_answered, user_id_of
 from bots.discord.buttons import STOP, UNQUEUE, buttons_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
 from bots.discord.clock import DiscordClock
@@ -28,7 +28,6 @@ from bots.discord.errors import (
     UNKNOWN_CHANNEL,
     post_error,
 )
-from bots.discord.events import user_id_of
 from bots.discord.find_posted import WantedPart, find_part
 from bots.discord.markup import downgraded
 from bots.discord.payloads import Json
@@ -106,11 +105,7 @@ class Poster:
         if preview is not None and time.monotonic() - preview.at < EDIT_EVERY_S:
             return
         room = SHAPE.text_limit_chars - len(f"\n{CURSOR}")
-        if not (
-            shown := await first_part_of(
-                SHAPE, partial.text or partial.status, room=room
-            )
-        ):
+        if not (shown := await first_part_of(SHAPE, partial.text or partial.status, room=room)):
             return
         text = shown + ("\n" if shown.endswith("`") else "") + CURSOR
         if preview is not None and preview.text == text:

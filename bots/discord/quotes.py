@@ -11,8 +11,7 @@ from typing import Final
 
 from bots.discord.buttons import UNFINISHED, buttons_on
 from bots.discord.markup import MentionNames
-from bots.discord.message_parts import dict_in, number_in
-from bots.discord.payloads import Json, author_of, id_of
+from bots.discord.payloads import Json, author_of, dict_in, id_of, number_in
 from bots.discord.rich_message import (
     MESSAGE_CHARS,
     REPLY,

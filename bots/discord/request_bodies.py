@@ -3,9 +3,9 @@
 Pure: no I/O. It must never refer to a question from another channel than its own.
 """
 
+from bots.discord.audience import user_id_of
 from bots.discord.buttons import custom_ids_on, final_row
 from bots.discord.channels import body_of
-from bots.discord.events import user_id_of
 from bots.discord.payloads import Json
 from bots.platform import Part
 from shared.messages import Address, Reply

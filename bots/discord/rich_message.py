@@ -8,17 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from bots.discord.markup import MentionNames, readable
-from bots.discord.message_parts import (
-    component_lines,
-    dict_in,
-    dicts_in,
-    embed_lines,
-    file_line,
-    number_in,
-    poll_lines,
-    text_in,
-)
-from bots.discord.payloads import Json
+from bots.discord.message_parts import component_lines, embed_lines, file_line, poll_lines
+from bots.discord.payloads import Json, dict_in, dicts_in, number_in, text_in
 
 MESSAGE_CHARS: Final = 12_000
 """What people can write has 4,000 characters, all embeds of a message have 6,000."""

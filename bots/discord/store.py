@@ -8,7 +8,7 @@ has; only direct messages of people whose channel the file alone knew are not fo
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bots.discord.sqlite_file import Row, SqliteFile
 from shared.messages import Place
@@ -29,6 +29,13 @@ CREATE TABLE IF NOT EXISTS asked (
 _KEEP: Final = "SELECT id, last FROM channels"
 _WATERMARK: Final = "mark"
 _LOST: Final = "lost"
+
+
+class KnownQuestion(NamedTuple):
+    """Who asked a question, and where."""
+
+    user: str
+    place: Place
 
 
 class Store:
@@ -146,11 +153,12 @@ class Store:
                 (ASKED_KEPT,),
             )
 
-    def asker_of(self, source: int) -> tuple[str, Place] | None:
+    def question(self, source: int) -> KnownQuestion | None:
         """Who asked with this message, command or button, and where."""
         rows = self._file.run("SELECT user, place FROM asked WHERE message = ?", (source,))
         with suppress(ValueError):
-            return (rows[0][0], Place.model_validate_json(rows[0][1])) if rows else None
+            if rows:
+                return KnownQuestion(rows[0][0], Place.model_validate_json(rows[0][1]))
         return None
 
     # --- IDENTIFY -----------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from bots.discord.audience import Location
-from bots.discord.client import Client
-from bots.discord.events import user_of
+import discord
+
+from bots.discord.audience import Location, user_of
 from bots.discord.markup import MentionNames
 from bots.discord.payloads import Json, id_of, referenced_channel_id, referenced_id
 from bots.discord.quotes import THREAD_MESSAGES, ThreadFilter, thread_quotes, title_quote
@@ -24,7 +24,7 @@ READ_WITHIN_S: Final = 3.0
 class ThreadReader:
     """`client` gives the one that is connected; `memory` knows which messages were questions."""
 
-    def __init__(self, client: Callable[[], Client | None], store: Store) -> None:
+    def __init__(self, client: Callable[[], discord.Client | None], store: Store) -> None:
         self._client = client
         self._store = store
 
@@ -71,7 +71,7 @@ class ThreadReader:
         return sorted(read, key=id_of)
 
     def _was_asked(self, message: int) -> bool:
-        return self._store.asker_of(message) is not None
+        return self._store.question(message) is not None
 
     async def _start(
         self, location: Location, asker: int, history: list[Json]
@@ -80,8 +80,10 @@ class ThreadReader:
 
         None if the asker's conversation began with it.
         """
-        begun_by = self._store.asker_of(location.channel)  # a thread has the id of its message
-        if begun_by is not None and begun_by[0] == user_of(asker):
+        first_question = self._store.question(
+            location.channel
+        )  # a thread has the id of its message
+        if first_question is not None and first_question.user == user_of(asker):
             return None, True
         first = await self._messages(location.channel, 2, after=location.channel - 1)
         if not first:

@@ -212,7 +212,7 @@ EVENTS = ("again", "up", "stop", "edit", "delete", "ask", "reset")
 async def test_every_event_has_the_audience_of_now(event: str, change_to: str) -> None:
     """The channel was changed after the question: by a press, an edit, a deletion, a command."""
     hide = {"deny": VIEW_CHANNEL}
-    async with DiscordWorld(DISCORD_ANSWER_EDITS=True) as world:
+    async with DiscordWorld(DISCORD_EDIT_ASKS_AGAIN=True) as world:
         fake = world.fake
         here = fake.general
         if change_to == "opened":

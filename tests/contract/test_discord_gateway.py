@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bots.adapter import CANNOT_RUN, Misconfigured
-from bots.discord import backfill
+from bots.discord import backfill_plan
 from bots.discord import client as client_module
 from bots.discord.store import Store
 from ops.nats_server import NatsServer
@@ -100,8 +100,8 @@ async def test_a_thread_with_news_is_read_however_many_are_followed(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those in which nothing was said since cost no request."""
-    monkeypatch.setattr(backfill, "CHANNELS", 2)
-    monkeypatch.setattr(backfill, "OVERLAP_MS", 0)
+    monkeypatch.setattr(backfill_plan, "CHANNELS", 2)
+    monkeypatch.setattr(backfill_plan, "OVERLAP_MS", 0)
     threads = []
     for number in range(6):
         threads.append(await world.fake.say("hello", mention=True))
@@ -155,7 +155,7 @@ async def test_a_fatal_close_code_is_not_tried_again(world: DiscordWorld, code: 
 async def test_a_wrong_token_ends_at_once() -> None:
     """One request, no connection."""
     world = DiscordWorld(DISCORD_TOKEN="wrong")  # noqa: S106
-    with pytest.raises(Misconfigured, match="DISCORD_TOKEN is refused"):
+    with pytest.raises(Misconfigured, match="Discord refuses DISCORD_TOKEN"):
         async with world:
             pass
     assert world.fake.gateway.identifies == []
@@ -215,14 +215,14 @@ def test_the_mark_stays_below_what_is_in_hand(tmp_path: Path) -> None:
     memory.begin(20)
     memory.done(20)
     memory.save()
-    assert memory.mark == 9
+    assert memory.watermark == 9
     memory.done(10)
     memory.frozen = True
     memory.save()
-    assert memory.mark == 9
+    assert memory.watermark == 9
     memory.frozen = False
     memory.save()
-    assert memory.mark == 20
+    assert memory.watermark == 20
     memory.close()
 
 

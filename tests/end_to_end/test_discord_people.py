@@ -32,7 +32,7 @@ async def test_who_is_denied_is_refused_once_and_not_asked_for(
     system = System(nats, fake_model, tmp_path)
     denied = system.fake.users["bob"]["id"]
     voice = {str(system.fake.general): {"persona": "You are terse.", "model": "bigger"}}
-    system._env = {"DISCORD_DENY_USERS": denied, "DISCORD_PERSONAS": json.dumps(voice)}
+    system._env = {"DISCORD_DENY_USERS": denied, "DISCORD_CHANNELS": json.dumps(voice)}
     async with system:
         refused = await system.fake.say("let me in", author="bob", mention=True)
         await system.answered(refused)
@@ -53,7 +53,7 @@ async def test_every_way_to_ask_is_answered_in_its_place(
     system = System(nats, fake_model, tmp_path)
     role = str(system.fake.staff_role_id)
     system.fake.roles_of["ada"] = [role]
-    system._env = {"DISCORD_ALLOW_ROLES": role, "DISCORD_ANSWER_EDITS": "true"}
+    system._env = {"DISCORD_ALLOW_ROLES": role, "DISCORD_EDIT_ASKS_AGAIN": "true"}
     async with system:
         fake = system.fake
 

@@ -23,6 +23,7 @@ from dataflow.run import DRAIN_S
 from dataflow.shutdown import END_S
 from ops.supervise import STOP_DEADLINE_S
 from ops.up import DATAFLOW_STOP_S, PARTS
+from shared.setting_kinds import new_names
 from shared.settings import Settings
 from tests.running import ROOT
 
@@ -58,7 +59,7 @@ WANTED: Final = {
     "demo": EVERYWHERE,
     "dataflow": aliases(Settings) - COMPOSED - OF_THE_IMAGE - NOT_FOR_A_CONTAINER,
     "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
-    "discord": EVERYWHERE | aliases(DiscordSettings),
+    "discord": EVERYWHERE | aliases(DiscordSettings) | set(new_names(DiscordSettings)),
 }
 """The settings that each container is given from `.env`. A new setting of `Settings` is the
 dataflow's, unless a list above says otherwise."""

@@ -90,8 +90,8 @@ def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
     memory = Store(tmp_path / "memory.sqlite")
     place = Place(platform="discord", channel="1", audience="public")
     for message in range(1, 641):
-        memory.asked(message, "discord:1", place)
-    known = [message for message in range(1, 641) if memory.asker(message) is not None]
+        memory.remember_question(message, "discord:1", place)
+    known = [message for message in range(1, 641) if memory.question(message) is not None]
     assert known == list(range(541, 641))
     memory.close()
 

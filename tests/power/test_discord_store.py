@@ -15,14 +15,14 @@ REMEMBERS = """
 import sys, time
 from pathlib import Path
 from bots.discord.store import Store
-memory = Store(Path(sys.argv[1]) / "discord.sqlite3")
-memory.frozen = False
-memory.begin(1000); memory.done(1000); memory.save()
-memory.follow(7, 1000, direct=True)
+store = Store(Path(sys.argv[1]) / "discord.sqlite3")
+store.frozen = False
+store.begin(1000); store.done(1000); store.save()
+store.follow(7, 1000, direct=True)
 print("written", flush=True)
 for message in range(1001, 1 << 40):
-    memory.begin(message); memory.done(message); memory.save()
-    memory.follow(7, message, direct=True)
+    store.begin(message); store.done(message); store.save()
+    store.follow(7, message, direct=True)
 """
 
 
@@ -38,7 +38,7 @@ def test_the_first_mark_and_each_direct_channel_outlive_a_cut(lossy: Mount, seed
     program.wait()
     program.stdout.close()
     lossy.restore()
-    memory = Store(Path(lossy.folder) / "discord.sqlite3")
-    assert memory.mark >= 1000
-    assert memory.followed() == [7]
-    memory.close()
+    store = Store(Path(lossy.folder) / "discord.sqlite3")
+    assert store.watermark >= 1000
+    assert store.followed() == [7]
+    store.close()

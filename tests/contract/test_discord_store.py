@@ -72,7 +72,7 @@ def full_memory(path: Path) -> None:
     memory.frozen = False
     memory.remember("commands", "abc")
     for number in range(1, 300):
-        memory.asked(number, "discord:1", PLACE)
+        memory.remember_question(number, "discord:1", PLACE)
         memory.follow(number, number)
     memory.done(1000)
     memory.close()
@@ -90,11 +90,11 @@ def test_a_broken_file_is_set_aside(
         broken(path)
         before = path.read_bytes()
         memory = Store(path)
-        assert memory.mark == 0
+        assert memory.watermark == 0
         assert memory.lost
-        assert memory.asker(7) is None
-        memory.asked(7, "discord:1", PLACE)
-        assert memory.asker(7) == ("discord:1", PLACE)
+        assert memory.question(7) is None
+        memory.remember_question(7, "discord:1", PLACE)
+        assert memory.question(7) == ("discord:1", PLACE)
         memory.close()
         memory = Store(path)
         assert memory.lost  # until there is a mark again
@@ -129,16 +129,16 @@ def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None
     path = tmp_path / "memory.sqlite"
     full_memory(path)
     memory = Store(path)
-    assert memory.mark == 1000
+    assert memory.watermark == 1000
     noise(path)
     Path(f"{path}-wal").unlink(missing_ok=True)
     for number in range(2000, 2100):
-        memory.asked(number, "discord:1", PLACE)
+        memory.remember_question(number, "discord:1", PLACE)
         memory.follow(number, number)
-    assert memory.asker(2099) == ("discord:1", PLACE)
+    assert memory.question(2099) == ("discord:1", PLACE)
     memory.close()
     memory = Store(path)
-    assert memory.mark == 1000
+    assert memory.watermark == 1000
     memory.close()
 
 
@@ -148,7 +148,7 @@ def test_a_full_disk_stops_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[s
     memory = Store(path)
     memory._file.run("PRAGMA max_page_count=1")
     for number in range(1, 2000):
-        memory.asked(number, "discord:1", PLACE)
+        memory.remember_question(number, "discord:1", PLACE)
     memory.frozen = False
     memory.done(5)
     memory.save()
@@ -212,11 +212,11 @@ async def test_a_channel_that_discord_does_not_give_now_is_read_later(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until then the mark stays, so that another restart does not lose it."""
-    from bots.discord import backfill, messages  # noqa: PLC0415
+    from bots.discord import backfill  # noqa: PLC0415
 
     monkeypatch.setattr(backfill, "RETRY_S", 0.0)
     monkeypatch.setattr(backfill, "TRIES", 1)
-    monkeypatch.setattr(messages, "READ_AGAIN_S", (0.3,))
+    monkeypatch.setattr(backfill, "READ_AGAIN_S", (0.3,))
     fake = world.fake
     await world.disconnect()
     await fake.say("missed", mention=True)

@@ -363,7 +363,7 @@ async def test_persona_and_model_go_with_the_place() -> None:
         str(fake.guild_id): {"persona": "You are a clerk.", "model": "big"},
         str(fake.general): {"persona": "You are a pirate."},
     }
-    async with a_world(fake=fake, DISCORD_PERSONAS=json.dumps(voices)) as world:
+    async with a_world(fake=fake, DISCORD_CHANNELS=json.dumps(voices)) as world:
         await world.fake.say("who are you?", mention=True)
         ask = await asked(world)
     assert (ask.persona, ask.model) == ("You are a pirate.", "big")
