@@ -151,9 +151,7 @@ class Client(discord.AutoShardedClient):
         return parsed
 
     async def setup_hook(self) -> None:
-        """Register the buttons, and sync the commands if they changed; runs before the first
-        connection.
-        """
+        """Before the first connection: register the buttons, and sync commands that changed."""
         self.add_dynamic_items(AnswerButton)
         await self.tree.set_translator(CommandNames())
         await self._sync_commands()

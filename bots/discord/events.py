@@ -1,7 +1,7 @@
-"""Discord's messages as our events: who is spoken to, by whom, what was said.
+"""Discord's messages as events: who is addressed, who wrote it, and what was said.
 
-Pure: no I/O. Names, quotes and what was forwarded are data; it must never take a bot's, a
-webhook's or the system's message for a person's.
+Pure: no I/O. Names, quotes and forwards are data. It must never mistake a message of a bot, a
+webhook or Discord itself for a person's.
 """
 
 import re
@@ -17,30 +17,30 @@ from bots.discord.payloads import SPOKEN, Json, dict_in
 from bots.discord.rich_message import forwards_of, own_text
 
 FORWARDED: Final = "(What is forwarded here?)"
-"""The question of somebody who forwards a message and says nothing."""
+"""The question of somebody who forwards a message without a comment."""
 
 LOOK: Final = "(Look at what is attached.)"
 ABOUT_THAT: Final = "(What do you say to the message that this one answers?)"
-"""The question of somebody who answers a message with nothing but the bot's name."""
+"""The question of somebody who replies to a message with nothing but the bot's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as the library has it, and as Discord sent it: the library leaves things out."""
+    """A message as the library parsed it and as Discord sent it; the library drops some fields."""
 
     message: discord.Message
     raw: Json
 
     @property
     def mention_names(self) -> MentionNames:
-        """The names of roles and channels in it."""
+        """The names of roles and channels that may appear in it."""
         return mention_names_in(self.message.channel, self.message.guild)
 
 
 def is_from_person(received: Received, me: int) -> bool:
-    """Whether a person wrote it: not a bot, a webhook, nor an account of Discord's own."""
+    """Whether a person wrote it, and not a bot, a webhook or an account of Discord's own."""
     message = received.message
-    # The library loses this mark of a server's members.
+    # The library drops this field for members of a server.
     of_discord = dict_in(received.raw.get("author")).get("system")
     return (
         message.author.id != me
@@ -52,7 +52,7 @@ def is_from_person(received: Received, me: int) -> bool:
 
 
 def is_for_bot(message: discord.Message, location: Location, me: int) -> bool:
-    """Whether it is for the bot: direct, by name or role, in answer to it, or in its thread."""
+    """Whether it is for the bot: direct, by mention or role, a reply to it, or in its thread."""
     if location.direct or any(user.id == me for user in message.mentions):
         return True
     own_role = message.guild.self_role if message.guild else None
@@ -61,18 +61,18 @@ def is_for_bot(message: discord.Message, location: Location, me: int) -> bool:
     answered = referenced_message(message)
     if answered is not None and answered.author.id == me:
         return True
-    # In the bot's own thread people talk to the bot, unless they name somebody else.
+    # In the bot's own thread people talk to the bot, unless they mention somebody else.
     return location.own_thread and not message.raw_mentions and not message.raw_role_mentions
 
 
 def referenced_message(message: discord.Message) -> discord.Message | None:
-    """The message that this one answers."""
+    """The message that this one replies to."""
     found = message.reference.resolved if message.reference else None
     return found if isinstance(found, discord.Message) else None
 
 
 def text_of(received: Received, me: int) -> str:
-    """What was said, without the bot's own name; other names in words."""
+    """The text without the bot's own mention; other mentions by name."""
     message, raw = received.message, received.raw
     own = re.sub(rf"<@!?{me}>", "", message.content)
     own_role = message.guild.self_role if message.guild else None

@@ -1,19 +1,18 @@
-"""Which message shows a part of a reply, after a crash between its post and its receipt.
+"""Finds the message of a reply's part after a crash between its post and its receipt.
 
-Pure: no I/O. A wrong match would leave a person without that part for ever, a missed one shows it
-twice: so it must never take a message that may belong to another reply.
+Pure: no I/O. A wrong match would leave a person without that part forever, a missed one shows it
+twice. So it must never accept a message that may belong to another reply.
 
-The last part of a reply carries buttons that name it, and the first one refers to its question if
-both are in the same channel. A part without either counts as found only
+The last part of a reply has buttons that name it, and the first part refers to its question if both
+are in the same channel. A part with neither counts as found only if
 
-- directly before or after a part of the same reply that was found, or
-- if nobody but the asker had written there, and no later button says that it is another reply's.
+- it is directly before or after a part of the same reply that was found, or
+- nobody but the asker had written there, and no later button shows that it is another reply's.
 
-Two faults remain possible. A part without buttons that was posted just before a crash, in a place
-where others write, is shown twice if the adapter comes back after Discord has forgotten its nonce.
-And if Discord refused the buttons of two replies with the same text to the same person, and the
-first of them was shown after the second question, a crash before the second is shown leaves that
-one out.
+Two faults remain possible. A part without buttons that was posted just before a crash, in a channel
+where others write, is shown twice if the adapter returns after Discord has forgotten its nonce. And
+if Discord refused the buttons of two replies with the same text to the same person, and the first
+of them was shown after the second question, a crash before the second is shown loses that one.
 """
 
 from dataclasses import dataclass
@@ -23,14 +22,14 @@ from bots.discord.buttons import UNFINISHED, buttons_on
 from bots.discord.payloads import Json, author_of, id_of, referenced_id
 
 _SYSTEM: Final = frozenset({18, 21})
-"""What Discord says in the name of whoever opens a thread."""
+"""Messages that Discord posts in the name of a person who opens a thread."""
 
 Whose = Literal["ours", "another's", "open"]
 
 
 @dataclass(frozen=True, slots=True)
 class WantedPart:
-    """A part that is looked for: the reply's prompt, its asker, its question, all its parts."""
+    """The part to find: the reply's prompt, its asker, its question, and all its parts."""
 
     prompt: str
     owner: int
@@ -41,7 +40,10 @@ class WantedPart:
 
 @dataclass(slots=True)
 class _OwnMessage:
-    """A message of the bot; `number` is the part of the reply that it shows, if that is known."""
+    """One of the bot's messages; `number` is the part of the reply that it shows, if that is known.
+
+    `alone`: nobody but the asker had written there before it.
+    """
 
     message: Json
     whose: Whose
@@ -52,7 +54,7 @@ class _OwnMessage:
 
 
 def find_part(messages: list[Json], wanted: WantedPart, me: int) -> Json | None:
-    """The message of a part in one channel; `messages` also holds what was there before."""
+    """The message of a part in one channel; `messages` also has those from before the question."""
     own = _own(messages, wanted, me)
     for at, one in enumerate(own):
         if one.whose == "open" and one.alone and _is_free(own, at):
@@ -90,7 +92,7 @@ def _own(messages: list[Json], wanted: WantedPart, me: int) -> list[_OwnMessage]
 
 
 def _is_free(own: list[_OwnMessage], at: int) -> bool:
-    """Whether no neighbour says that a message without buttons belongs to another reply."""
+    """Whether no neighbour shows that a message without buttons belongs to another reply."""
     after = next((one for one in own[at + 1 :] if one.whose != "open"), None)
     if after is not None and after.whose == "another's" and after.with_buttons and not after.refers:
         return False  # the last part of another reply, whose parts come before it

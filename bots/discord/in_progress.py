@@ -1,7 +1,7 @@
-"""What is being handled just now: how much, and whose question each message is.
+"""The messages that are being handled, and their authors.
 
-A question is known to `Store` only once it is stored. Until then this says who asks with it, so
-that an edit or a deletion that comes meanwhile waits in the same person's queue.
+`Store` knows a question only once its event is stored. Until then this says who is asking, so that
+an edit or a deletion that arrives meanwhile waits in the same person's queue.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class InProgress:
-    """Counts what is handled, and knows the author of each message in it."""
+    """Counts what is being handled, and knows the author of each message."""
 
     def __init__(self) -> None:
         self._users: dict[int, list[str]] = {}
@@ -19,17 +19,17 @@ class InProgress:
         self._idle.set()
 
     def author_of(self, message: int) -> str | None:
-        """Who wrote a message that is in hand."""
+        """The author of a message that is being handled; None if it is not."""
         users = self._users.get(message)
         return users[0] if users else None
 
     @contextlib.contextmanager
     def handling(self, message: int = 0, user: str = "") -> Iterator[None]:
-        """Something is handled within this: a message of this user, or anything else."""
+        """Within this context a message of this user, or another event, is being handled."""
         self._count += 1
         self._idle.clear()
         if message:
-            self._users.setdefault(message, []).append(user)  # a message and its edits
+            self._users.setdefault(message, []).append(user)  # the message and its edits
         try:
             yield
         finally:
@@ -42,5 +42,5 @@ class InProgress:
                 self._idle.set()
 
     async def wait_until_idle(self) -> None:
-        """Returns when nothing is in hand any more."""
+        """Return when nothing is being handled any more."""
         await self._idle.wait()

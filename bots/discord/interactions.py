@@ -44,7 +44,7 @@ TAKEN: Final = ""
 
 
 class Interactions:
-    """Publishes what people do with commands and buttons; `http` returns the connected REST side."""
+    """Publishes what people do with commands and buttons; `http` returns the REST client."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Interactions:
     async def on_ask(
         self, interaction: Interaction, text: str, about: discord.Message | None = None
     ) -> None:
-        """Take a question from a command; its answer replaces the placeholder that Discord shows."""
+        """Take a question from a command; the answer replaces Discord's placeholder."""
         self._placeholders.expect(interaction)
         notes: list[str] = []
         ask = partial(self._ask, interaction, text, about, notes)

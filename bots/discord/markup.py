@@ -1,7 +1,8 @@
-"""Discord's markup as people see it: names instead of ids, dates, emoji and commands by name.
+"""Discord's markup: answers as Discord can draw them, and messages as people see them.
 
-Pure, and linear in the length of the text. It must never change code, in which Discord shows the
-markup itself. An id without a known name stays as it is.
+In messages, ids become names, and dates, emoji and commands become words; an id without a known
+name stays as it is. Pure, and linear in the length of the text. It must never change code, in which
+Discord shows the markup itself, nor lose a word of an answer.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Final
 from bots.rendering import Dialect, rendered
 
 DISCORD: Final = Dialect(draws=())
-"""Discord draws none of them (see docs/discord.md)."""
+"""Discord draws none of the optional elements: see docs/discord.md."""
 
 _FENCE: Final = "```"
 
@@ -39,7 +40,7 @@ def _unknown(_: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MentionNames:
-    """The names of a server's roles and channels by id; None where a name is not to be given."""
+    """The names of a server's roles and channels by id; None for a name that must not be shown."""
 
     role: Callable[[int], str | None] = _unknown
     channel: Callable[[int], str | None] = _unknown
@@ -49,12 +50,12 @@ NO_NAMES: Final = MentionNames()
 
 
 def downgraded(text: str) -> str:
-    """The same text as Discord can show it; code stays as it is."""
+    """Replace what Discord does not draw: tables, LaTeX, pictures, deep headings."""
     return rendered(text, DISCORD)
 
 
 def readable(text: str, users: Mapping[str, str], mention_names: MentionNames) -> str:
-    """A text as Discord draws it; `users` has people's names by their ids."""
+    """A message's text as Discord shows it; `users` maps ids to people's names."""
 
     def named(match: "re.Match[str]") -> str:
         return _named(match, users, mention_names) or match[0]
@@ -91,5 +92,5 @@ def _prefixed(sign: str, name: str | None) -> str | None:
 def _date(seconds: int) -> str | None:
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-    except (OverflowError, OSError, ValueError):  # Discord takes years that Python does not know
+    except (OverflowError, OSError, ValueError):  # Discord accepts years that Python does not
         return None

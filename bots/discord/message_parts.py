@@ -1,7 +1,7 @@
-"""The parts of a rich message: embeds, polls, components, files. One line of text for each thing.
+"""The parts of a rich message: embeds, polls, components, files; one line of text for each item.
 
-Pure. Any field may be missing or of another shape, so it must never raise; it must never go deeper
-into nested components than Discord allows. What is cut is the caller's business.
+Pure. It must never raise, since any field may be missing or malformed, and never descend further
+into nested components than Discord allows. The caller limits the length.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _MEDIA: Final = frozenset({11, 12})
 
 
 def embed_lines(embed: Json) -> Iterator[str]:
-    """What an embed shows (https://docs.discord.com/developers/resources/message#embed-object)."""
+    """The text of an embed (https://docs.discord.com/developers/resources/message#embed-object)."""
     is_result = text_in(embed.get("type")) == "poll_result"
     lines = [line for line in (_poll_result if is_result else _embed)(embed) if line]
     if lines:
@@ -60,13 +60,13 @@ def _poll_result(embed: Json) -> Iterator[str]:
 
 
 def media_line(kind: str, media: Json) -> str:
-    """A picture or video by its alternative text, or by its file's name; empty if there is none."""
+    """A picture or video by its alternative text or file name; empty if it has neither."""
     seen = text_in(media.get("description")) or _file_in(text_in(media.get("url")))
     return f"[{kind}: {seen}]" if seen else ""
 
 
 def _file_in(address: str) -> str:
-    """The last part of an address's path."""
+    """The last path segment of a URL."""
     return address.partition("?")[0].rpartition("/")[2]
 
 
@@ -102,7 +102,7 @@ def poll_lines(poll: Json) -> Iterator[str]:
 
 
 def component_lines(components: object, depth: int = DEPTH) -> Iterator[str]:
-    """Texts, pictures, files, buttons and menus of a message, in their order on the screen."""
+    """The texts, pictures, files, buttons and menus of a message, in the order shown."""
     for part in dicts_in(components) if depth else ():
         kind = number_in(part.get("type"))
         if kind == _BUTTON:
@@ -128,7 +128,7 @@ def component_lines(components: object, depth: int = DEPTH) -> Iterator[str]:
 
 
 def _hidden(line: str, part: Json) -> str:
-    """Says so if people have to click to see it."""
+    """Add that people have to click to see it, if that is so."""
     return f"{line[:-1]}, hidden as a spoiler]" if line and part.get("spoiler") is True else line
 
 
@@ -167,7 +167,7 @@ def file_line(file: Json, *, voice: bool = False) -> str:
 
 
 def duration(seconds: object) -> str:
-    """Minutes and seconds; empty if it is no number."""
+    """Minutes and seconds; empty if `seconds` is not a number."""
     if not isinstance(seconds, int | float) or not 0 <= seconds < 1e6:  # noqa: PLR2004
         return ""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02} min"

@@ -1,6 +1,6 @@
-"""Messages as Discord sends them, read with care: any field may be missing or of another shape.
+"""Reads messages as Discord sends them: any field may be missing or malformed.
 
-Pure. It must never raise on what it is given.
+Pure. It must never raise, whatever it is given.
 """
 
 from typing import Any, Final, NamedTuple
@@ -10,48 +10,48 @@ import discord
 Json = dict[str, Any]
 
 SPOKEN: Final = frozenset({discord.MessageType.default, discord.MessageType.reply})
-"""What people write; all other kinds are Discord's own."""
+"""Messages that people write; all other types are Discord's own."""
 
 _SPOKEN_KINDS: Final = frozenset(kind.value for kind in SPOKEN)
 
 
 def text_in(value: object) -> str:
-    """A field's text; empty if it is no text."""
+    """A field's text; empty if it is not a string."""
     return value.strip() if isinstance(value, str) else ""
 
 
 def dict_in(value: object) -> Json:
-    """A field's object; empty if it is none."""
+    """A field's object; empty if it is not an object."""
     return value if isinstance(value, dict) else {}
 
 
 def dicts_in(value: object) -> list[Json]:
-    """The objects in a field's list."""
+    """The objects in a field's list; empty if it is not a list."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def number_in(value: object) -> int:
-    """A field's whole number; 0 if it is none."""
+    """A field's integer; 0 if it is not an integer."""
     return value if isinstance(value, int) else 0
 
 
 def id_of(raw: Json) -> int:
-    """A message's id; 0 if it has none that can be read."""
+    """A message's id; 0 if it has no readable one."""
     return _number(raw, "id")
 
 
 def author_of(raw: Json) -> int:
-    """Its author's id; 0 if there is none that can be read."""
+    """The id of a message's author; 0 if it has no readable one."""
     return _number(raw.get("author"), "id")
 
 
 def referenced_id(raw: Json) -> int:
-    """The message that it refers to; 0: none."""
+    """The id of the message that it refers to; 0 if there is none."""
     return _number(raw.get("message_reference"), "message_id")
 
 
 def referenced_channel_id(raw: Json) -> int:
-    """The channel of the message that it refers to; 0: not said."""
+    """The channel of the message that it refers to; 0 if it is not given."""
     return _number(raw.get("message_reference"), "channel_id")
 
 
@@ -64,9 +64,9 @@ class Addressed(NamedTuple):
 
 
 def addressed_to_bot(raw: Json, me: int) -> Addressed | None:
-    """Author, server (0: direct) and channel of a message that the library cannot read.
+    """Who wrote a message that the library cannot read, and where.
 
-    None unless its payload alone shows that a person wrote it to the bot.
+    None unless the payload alone shows that a person wrote it to the bot.
     """
     author, channel = author_of(raw), _number(raw, "channel_id")
     if not author or not channel or author == me:

@@ -1,9 +1,9 @@
-"""Shows replies on Discord: where they belong, whole, once.
+"""Posts replies on Discord: whole, once, and where they belong.
 
-A part is posted with a nonce made from its key, which Discord dedupes for some minutes; after that
-it is looked for in the channel (`find_posted.py`). It must never ping anybody, nor leave half
-an answer that looks whole: a preview carries a cursor and a Stop button until it is completed
-(`bots.discord.preview`).
+A part is posted with a nonce derived from its key, by which Discord deduplicates for some minutes;
+later the part is looked for in the channel (`find_posted.py`). It must never ping anybody, nor
+leave half an answer that looks complete: a preview has a cursor and a Stop button until it is
+complete (`preview.py`).
 """
 
 import asyncio
@@ -41,22 +41,23 @@ from shared.log import logger
 from shared.messages import Address, Partial, Reply
 
 SHAPE: Final = Shape(2000, parts_limit=20, text_length=utf16_length, prepared=downgraded)
-"""How an answer is cut into messages."""
+"""How an answer is split into messages."""
 
 EDIT_EVERY_S: Final = 1.2
-"""Between two edits of a preview: 600 deltas in 6 s then cost 5; Discord allows about 5 in 5 s."""
+"""Between two edits of a preview; Discord allows about 5 edits in 5 s."""
 
 CURSOR: Final = " ▌"
 PREVIEW_WITHIN_S: Final = 5.0
 POST_WITHIN_S: Final = 60.0
-"""discord.py itself waits up to 30 s for a rate limit, and tries a 500 five times."""
+"""discord.py itself waits up to 30 s for a rate limit, and tries five times after a 500."""
 
 NONCE_HOLDS_S: Final = 90.0
-"""Discord says "a few minutes"; within this a repeated post is surely the same message."""
+"""Discord says "a few minutes"; within this time a repeated post certainly returns the same
+message."""
 
 
 class Poster:
-    """`http` gives the connected client's REST side, or raises Later."""
+    """`http` returns the connected client's REST side, or raises Later; `me` is the bot's id."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Poster:
     # --- the port -----------------------------------------------------------------------------
 
     async def post(self, part: Part) -> str:
-        """Shows one part and returns its message's id."""
+        """Post one part, and return its message's id."""
         reply = part.reply
         self._typing.stop(reply.prompt_id)
         if not can_be_answered(reply.address):
@@ -94,10 +95,10 @@ class Poster:
         return receipt
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows a growing answer's first part, or why there is no text yet.
+        """Show the first part of a growing answer, or a status while there is no text yet.
 
-        What comes too soon after an edit is left out. An early status has a message of its own,
-        which is deleted before the answer begins; or it has a command's placeholder.
+        Updates that follow an edit too soon are skipped. An early status is a message of its own,
+        which is deleted before the answer begins; for a command it is shown in the placeholder.
         """
         preview = self._previews.get(partial.prompt_id)
         if not can_be_answered(partial.address):
@@ -124,7 +125,7 @@ class Poster:
                     await self._channels.edit(preview.channel, preview.message, body)
 
     async def find_posted(self, part: Part) -> str | None:
-        """The message of a part that may have been posted; remembers an unfinished preview."""
+        """Find the message of a part that may have been posted; remember an unfinished preview."""
         reply = part.reply
         if not can_be_answered(reply.address):
             return None
@@ -136,8 +137,8 @@ class Poster:
                 asker = user_id_of(reply.user)
                 channels.append(await self._channels.direct_messages_since(asker, reply.address))
         except FAILURES as error:
-            told = post_error(error)
-            raise told if isinstance(told, Later) else Later(str(told), 1.0) from error
+            reason = post_error(error)
+            raise reason if isinstance(reason, Later) else Later(str(reason), 1.0) from error
         wanted = await _wanted(part)
         for _, messages in channels:
             preview = next((m for m in messages if is_preview(m, reply.prompt_id)), None)
@@ -145,7 +146,7 @@ class Poster:
                 self._previews.remember(reply.prompt_id, preview)
             found = find_part(messages, wanted, self._me())
             if found is not None:
-                # Posting again finds a young one by its nonce, which is exact.
+                # Posting a recent part again returns it by its nonce, which is exact.
                 if self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S and not buttons_on(found):
                     return None
                 if part.index == 0:
@@ -154,7 +155,7 @@ class Poster:
         return None
 
     async def withdraw(self, reply: Reply) -> None:
-        """Deletes the preview of an answer that nobody waits for any more."""
+        """Delete the preview of an answer that nobody waits for any more."""
         self._typing.stop(reply.prompt_id)
         if not can_be_answered(reply.address):
             return
@@ -171,7 +172,7 @@ class Poster:
                 await self._http().request(self._placeholders.route("DELETE", reply.address))
 
     async def post_notice(self, address: Address, text: str, key: str) -> None:
-        """Replies to a message with a sentence of the bot's own. Best effort."""
+        """Reply to a message with one of the bot's notices. Best effort."""
         body = body_of(text, []) | request_bodies.reference_to(address)
         with suppress(*FAILURES, PostError):
             await self._channels.send_once(int(address["channel"]), body, key)
@@ -179,7 +180,7 @@ class Poster:
     # --- one part -----------------------------------------------------------------------------
 
     async def _post_or_send_directly(self, part: Part) -> str:
-        """Posts a part where it belongs; if the bot may not write there, to its asker directly."""
+        """Post a part where it belongs; if that is forbidden, as a direct message to its asker."""
         try:
             return await self._post(part)
         except discord.Forbidden as error:
@@ -188,7 +189,7 @@ class Poster:
                 reply
             ):
                 raise
-            logger().warning("posted directly", prompt=reply.prompt_id, code=error.code)
+            logger().warning("posted as a direct message", prompt=reply.prompt_id, code=error.code)
             try:
                 channel = await self._channels.direct_channel_of(user_id_of(reply.user))
                 if part.index == 0:
@@ -201,7 +202,7 @@ class Poster:
                 )
             except discord.HTTPException as second:
                 if isinstance(post_error(second), Gone | Forbidden):
-                    raise error from second  # the person takes no direct messages
+                    raise error from second  # the person does not accept direct messages
                 raise
 
     async def _post(self, part: Part) -> str:
@@ -224,16 +225,16 @@ class Poster:
             own = int(reply.address["channel"])
             if error.code != UNKNOWN_CHANNEL or channel == own:
                 raise
-            # The thread was deleted, and with it what its nonce could find.
+            # The thread was deleted, and with it the message that its nonce would return.
             self._channels.thread_is_gone(reply.address)
             return await self._post_in(
                 own, request_bodies.with_reference(body, part, own), f"{key}!", part
             )
 
     async def _complete_preview(self, part: Part, body: Json) -> str | None:
-        """The answer in the place of its preview; None if somebody deleted that.
+        """Turn the preview into the answer; None if somebody deleted the preview.
 
-        The preview's nonce would then only find the deleted message again.
+        The preview's nonce would then only return the deleted message.
         """
         reply = part.reply
         if (preview := self._previews.get(reply.prompt_id)) is not None:
@@ -261,7 +262,7 @@ class Poster:
         sent = await self._edit_original(partial.address, body)
         if sent is None:
             if partial.early and "token" in partial.address:
-                return  # its placeholder is over
+                return  # the placeholder's token has expired
             channel = await self._channels.channel_for(partial.address)
             if channel == int(partial.address["channel"]):
                 body = {**body, **request_bodies.reference(partial.address)}
@@ -275,7 +276,7 @@ class Poster:
     # --- commands ------------------------------------------------------------------------------
 
     async def _edit_original(self, address: Address, body: Json) -> Json | None:
-        """Fills an interaction's placeholder; None where there is none, or it is too late."""
+        """Replace a command's placeholder; None if there is none, or if it is too late."""
         if not await self._placeholders.is_open(address):
             return None
         try:
@@ -299,7 +300,7 @@ class Poster:
 async def _wanted(part: Part) -> WantedPart:
     reply = part.reply
     pieces = await parts_of(SHAPE, reply.text)
-    # The relay may have split it otherwise; an empty text is never found.
+    # The relay may have split it differently; an empty text is never found.
     texts = [*(piece.strip() for piece in pieces), *[""] * part.count][: part.count]
     texts[part.index] = part.text.strip()
     return WantedPart(

@@ -1,8 +1,8 @@
-"""Other people's words that travel with a question: data, never instructions. Pure: no I/O.
+"""Other people's messages that accompany a question: data, never instructions. Pure: no I/O.
 
-They are the message that is answered, what is forwarded, previews of links, and in a thread its
-beginning and the latest messages. It must never quote what the conversation of the asker holds
-already, nor without a limit.
+They are the message that is replied to, forwarded messages, link previews, and the beginning of a
+thread with its latest messages. It must never quote what the asker's conversation contains already,
+nor quote without a limit.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,13 +28,13 @@ from shared.messages import Quote
 THREAD_MESSAGES: Final = 20
 THREAD_QUOTE_CHARS: Final = 1000
 THREAD_CHARS: Final = 8000
-"""Together about 2,000 tokens: a quarter of a small model's window."""
+"""About 2,000 tokens: a quarter of a small model's context window."""
 
 START_CHARS: Final = 4000
-"""Of the message with which a thread begins, in addition: it says what the thread is about."""
+"""Additional limit for a thread's first message, which says what the thread is about."""
 
 NOTE: Final = "note"
-"""The author of what the bot itself says about quotes."""
+"""The author of the bot's own remarks about quotes."""
 
 DELETED: Final = Quote(author=NOTE, text="This answers a message that was deleted.")
 NOT_LOADED: Final = Quote(author=NOTE, text="This answers a message that could not be loaded.")
@@ -46,10 +46,10 @@ NOTHING_TO_READ: Final = "[a message without anything that can be read]"
 
 
 def quotes_of(raw: Json, mention_names: MentionNames, me: int) -> tuple[Quote, ...]:
-    """The message that a question answers, what it forwards, and previews of its links.
+    """The message that a question replies to, the messages that it forwards, and its link previews.
 
-    The bot's answer to the asker is left out, since the conversation holds it; its answer to
-    somebody else, which the asker reads as everybody does, is not.
+    If the asker replies to the bot's answer to them, that is left out, because their conversation
+    contains it. An answer to somebody else is quoted.
     """
     quotes = []
     answered = dict_in(raw.get("referenced_message"))
@@ -70,7 +70,7 @@ def quotes_of(raw: Json, mention_names: MentionNames, me: int) -> tuple[Quote, .
 def quote_of(
     message: Json, mention_names: MentionNames, me: int, limit: int = MESSAGE_CHARS
 ) -> Quote:
-    """A message as a quotation; an answer of the bot's own without its buttons."""
+    """A message as a quote; one of the bot's answers without its buttons."""
     message = started_by(message)
     is_own = author_of(message) == me
     text = rich_text(message, mention_names, limit=limit, bare=is_own)
@@ -79,7 +79,7 @@ def quote_of(
 
 
 def title_quote(title: str, tags: tuple[str, ...]) -> tuple[Quote, ...]:
-    """What people called a thread or a forum post."""
+    """The title and tags of a thread or a forum post."""
     if not title:
         return ()
     tagged = f"\nTags: {', '.join(tags)}" if tags else ""
@@ -88,9 +88,10 @@ def title_quote(title: str, tags: tuple[str, ...]) -> tuple[Quote, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ThreadFilter:
-    """Who asks in a thread, and what is not quoted: `asked` says which messages were questions.
+    """Selects the messages of a thread that are new to the asker's conversation.
 
-    `leave_out` is a message that is quoted anyway; 0: none.
+    `asked` says whether a message was a question. `leave_out` is a message that is quoted anyway; 0
+    if there is none.
     """
 
     asker: int
@@ -99,13 +100,14 @@ class ThreadFilter:
     leave_out: int = 0
 
     def wanted(self, newest_first: Iterable[Json]) -> Iterator[Json]:
-        """The messages that are news to the conversation of the asker."""
+        """The messages that are new to the asker's conversation."""
         owner: int | None = None
         for raw in newest_first:
             message = started_by(raw)
             number, author = id_of(message), author_of(message)
             if author == self.me:
-                # Only an answer's last part has buttons; the parts before it are the same person's.
+                # Only the last part of an answer has buttons; the parts before it are for the same
+                # person.
                 buttons = buttons_on(message)
                 owner = buttons[0].owner if buttons else owner
                 growing = any(button.kind in UNFINISHED for button in buttons)
@@ -131,8 +133,8 @@ def thread_quotes(
 ) -> tuple[Quote, ...]:
     """The beginning of a thread and its latest messages, in order; `latest` is in any order.
 
-    `start` is the thread's first message, if it is known and no part of the latest ones;
-    `left_out`: there are others between the two.
+    `start` is the thread's first message, if it is known and not among the latest ones; `left_out`:
+    there are others between the two.
     """
     found: list[Quote] = []
     room = THREAD_CHARS

@@ -1,7 +1,7 @@
-"""A message as a person reads it, in plain text: words, embeds, polls, files, what it forwards.
+"""A message as a person reads it, in plain text: content, embeds, polls, files, forwards.
 
-Pure: it reads Discord's payload, in linear time. It must never raise, whatever the shape; it must
-never give more characters than its limit, nor cut without notice_text so.
+Pure: it reads Discord's payload in linear time. It must never raise, whatever the payload's shape,
+never return more characters than its limit, and never cut without saying so.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,15 +12,15 @@ from bots.discord.message_parts import component_lines, embed_lines, file_line, 
 from bots.discord.payloads import Json, dict_in, dicts_in, number_in, text_in
 
 MESSAGE_CHARS: Final = 12_000
-"""What people can write has 4,000 characters, all embeds of a message have 6,000."""
+"""People can write 4,000 characters; all embeds of a message have up to 6,000."""
 
 REPLY_CHARS: Final = 100
-"""Of the message that a message in a thread answers: it is mostly quoted, too."""
+"""Limit for the replied-to message in the line above a reply: it is usually quoted as well."""
 
 CUT: Final = "(… {:,} more characters are not shown)"
 DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND = 0, 19, 20, 21, 23
 WRITTEN_BY_AUTHOR: Final = frozenset({DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND})
-"""Messages whose content is what somebody wrote; in all others it is a detail of a notice."""
+"""Message types whose content was written by the author; in others it is a detail of a notice."""
 
 _NO_EMBEDS: Final = 1 << 2
 _LOADING: Final = 1 << 7
@@ -63,9 +63,9 @@ _ACTIVITIES: Final = {1: "invites to join", 2: "invites to watch", 3: "invites t
 def rich_text(
     message: Json, mention_names: MentionNames, *, limit: int = MESSAGE_CHARS, bare: bool = False
 ) -> str:
-    """All that a message shows; empty if it shows nothing.
+    """Everything that a message shows; empty if it shows nothing.
 
-    `bare` leaves out what it answers and its buttons, for the bot's own answers.
+    `bare` leaves out the replied-to message and the buttons, for the bot's own answers.
     """
     message = started_by(message)
     lines = _body(message, bare=bare)
@@ -75,13 +75,13 @@ def rich_text(
 
 
 def started_by(message: Json) -> Json:
-    """The message on which a thread was opened, for the one that stands for it in the thread."""
+    """Replace the message that represents a thread's starter by the starter itself."""
     is_starter = number_in(message.get("type")) == STARTER
     return dict_in(message.get("referenced_message")) if is_starter else message
 
 
 def _body(message: Json, *, bare: bool = False) -> Iterator[str]:
-    """What a message and those that it forwards say, without the line above them."""
+    """A message and those that it forwards, without the line above them."""
     for number, one in enumerate((message, *forwards_of(message))):
         yield "[forwarded message]" if number else ""
         yield _words(one)
@@ -92,14 +92,14 @@ def _body(message: Json, *, bare: bool = False) -> Iterator[str]:
 
 
 def own_text(message: Json, mention_names: MentionNames) -> str:
-    """What somebody says with a message: without files, forwards and previews of links."""
+    """The text that an author wrote: without files, forwards and link previews."""
     return bounded(
         (_words(message), *_extras(message)), mentioned_users(message), mention_names, MESSAGE_CHARS
     )
 
 
 def previews_text(message: Json, mention_names: MentionNames) -> str:
-    """The previews of the links in a message: words of others, which its author did not write."""
+    """The link previews of a message, which its author did not write."""
     lines = (line for embed in _embeds(message) for line in embed_lines(embed))
     return bounded(lines, mentioned_users(message), mention_names, MESSAGE_CHARS)
 
@@ -107,47 +107,47 @@ def previews_text(message: Json, mention_names: MentionNames) -> str:
 def bounded(
     lines: Iterable[str], users: dict[str, str], mention_names: MentionNames, limit: int
 ) -> str:
-    """The lines as readable text of at most `limit` characters, and a note of what was cut."""
+    """The lines as readable text of up to `limit` characters, plus a note if something was cut."""
     text = "\n".join(line for line in lines if line)
-    # Cut again once names stand for ids, since a name can be longer than its id.
+    # Cut again after replacing ids by names, because a name can be longer than its id.
     shown = readable(text[:limit], users, mention_names)
     left_out = max(0, len(text) - limit) + max(0, len(shown) - limit)
     return f"{shown[:limit]}\n{CUT.format(left_out)}" if left_out else shown
 
 
 def forwards_of(message: Json) -> list[Json]:
-    """The messages that a message forwards, as they were then; nobody says who wrote them."""
+    """The messages that a message forwards, as they were then; Discord omits their authors."""
     snapshots = dicts_in(message.get("message_snapshots"))
     return [found for shot in snapshots if (found := dict_in(shot.get("message")))]
 
 
 def mentioned_users(message: Json) -> dict[str, str]:
-    """The names of those who are mentioned in a message or in what it forwards, by their ids."""
+    """The names of people who are mentioned in a message or in its forwards, by id."""
     mentioned = [user for one in (message, *forwards_of(message))
                  for user in dicts_in(one.get("mentions"))]  # fmt: skip
     return {str(user.get("id")): name_of(user) for user in mentioned}
 
 
 def is_written_by_author(message: Json) -> bool:
-    """Whether somebody wrote it, and not Discord in somebody's name."""
+    """Whether the author wrote the message; if not, it is a notice of Discord's in their name."""
     return number_in(message.get("type")) in WRITTEN_BY_AUTHOR
 
 
 def name_of(user: Json) -> str:
-    """Somebody's name as it is shown."""
+    """A user's display name."""
     nick = text_in(dict_in(user.get("member")).get("nick"))
     known = nick or text_in(user.get("global_name")) or text_in(user.get("username"))
     return known or "somebody"
 
 
 def files_named(message: Json) -> list[str]:
-    """The files of a message by their names."""
+    """The files of a message by name."""
     voice = bool(_flags(message) & _VOICE)
     return [file_line(file, voice=voice) for file in dicts_in(message.get("attachments"))]
 
 
 def _head(message: Json) -> Iterator[str]:
-    """The line above a message: what it answers, or the command that it is a result of."""
+    """The line above a message: what it replies to, or the command that it results from."""
     answered = dict_in(message.get("referenced_message"))
     if number_in(message.get("type")) == REPLY and answered:
         said = " ".join(line for line in _body(started_by(answered)) if line != "[embed]")

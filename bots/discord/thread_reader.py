@@ -1,6 +1,6 @@
-"""Reads on Discord what a question refers to: its thread, and the message that it answers.
+"""Reads from Discord what a question refers to: its thread, and the message that it replies to.
 
-It must never read a place that the asker cannot read, nor hold up a question for long.
+It must never read a channel that the asker cannot read, nor delay a question for long.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from shared.log import logger
 from shared.messages import Quote
 
 READ_WITHIN_S: Final = 3.0
-"""What others said helps the model, but a question does not wait longer for it."""
+"""Other people's messages help the model, but a question does not wait longer for them."""
 
 
 class ThreadReader:
-    """`client` gives the one that is connected; `memory` knows which messages were questions."""
+    """`client` returns the connected client; `store` knows which messages were questions."""
 
     def __init__(self, client: Callable[[], discord.Client | None], store: Store) -> None:
         self._client = client
@@ -37,7 +37,10 @@ class ThreadReader:
         *,
         leave_out: int,
     ) -> tuple[Quote, ...]:
-        """What others said in a thread before the question `source`, and what the bot answered."""
+        """Other people's messages in a thread before the question `source`, and the bot's answers.
+
+        `leave_out` is the id of a message that is quoted anyway; 0 if there is none.
+        """
         title = title_quote(location.title, location.tags)
         client = self._client()
         if (
@@ -47,7 +50,7 @@ class ThreadReader:
             or client.user is None
         ):
             return title
-        filtered = ThreadFilter(asker, client.user.id, self._was_asked, leave_out)
+        thread_filter = ThreadFilter(asker, client.user.id, self._was_asked, leave_out)
         try:
             async with asyncio.timeout(READ_WITHIN_S):
                 history: list[Json] = await self._messages(
@@ -58,7 +61,7 @@ class ThreadReader:
                     start, left_out = await self._start(location, asker, history)
             latest = [m for m in history if start is None or id_of(m) != id_of(start)]
             return title + thread_quotes(
-                latest, filtered, mention_names, start=start, left_out=left_out
+                latest, thread_filter, mention_names, start=start, left_out=left_out
             )
         except Exception as error:  # noqa: BLE001  (one bad message must not cost the question)
             logger().warning("a thread is not quoted", error=type(error).__name__)
@@ -66,7 +69,7 @@ class ThreadReader:
 
     async def _messages(self, channel: int, limit: int, **where: int) -> list[Json]:
         client = self._client()
-        assert client is not None  # noqa: S101  (the caller looked)
+        assert client is not None  # noqa: S101  (checked by the caller)
         read: Any = await client.http.logs_from(channel, limit, **where)
         return sorted(read, key=id_of)
 
@@ -76,9 +79,9 @@ class ThreadReader:
     async def _start(
         self, location: Location, asker: int, history: list[Json]
     ) -> tuple[Json | None, bool]:
-        """The first message of a long thread, and whether others follow that are not in `history`.
+        """The first message of a long thread, and whether others follow that `history` lacks.
 
-        None if the asker's conversation began with it.
+        None if the asker's conversation began with that message.
         """
         first_question = self._store.question(
             location.channel
@@ -91,9 +94,9 @@ class ThreadReader:
         return first[0], id_of(first[-1]) < id_of(history[0])
 
     async def with_referenced(self, raw: Json, location: Location) -> Json:
-        """The payload of a message, with the message that it answers if Discord left that out.
+        """Add the message that a reply refers to, if Discord left it out of the payload.
 
-        Only in the same channel, and where everybody who sees the channel can read its past.
+        Only from the same channel, and only if everybody who sees the channel can read its history.
         """
         number, client = referenced_id(raw), self._client()
         known = "referenced_message" in raw or "message_snapshots" in raw
@@ -104,6 +107,8 @@ class ThreadReader:
             async with asyncio.timeout(READ_WITHIN_S):
                 found: Any = await client.http.get_message(location.channel, number)
         except Exception as error:  # noqa: BLE001  (the question goes on without it)
-            logger().warning("an answered message is not quoted", error=type(error).__name__)
+            logger().warning(
+                "a message that was replied to is not quoted", error=type(error).__name__
+            )
             return raw
         return {**raw, "referenced_message": found}

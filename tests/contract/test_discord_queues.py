@@ -156,7 +156,7 @@ async def test_a_picture_for_which_there_is_no_room_is_left_out(world: DiscordWo
     first = world.heard[0]
     assert isinstance(first, Ask)
     assert [(file.name, file.blob) for file in first.attachments] == [("cat.png", None)]
-    assert first.attachments[0].note == "there is no room for files now"
+    assert first.attachments[0].note == "there is no room for files at the moment"
     await world.fake.until(world.fake.read)
     assert world.fake.read() == [notice_text("no room")]
 

@@ -153,7 +153,7 @@ def test_a_full_disk_stops_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[s
     memory.done(5)
     memory.save()
     memory.close()
-    assert "".join(capfd.readouterr()).count("nothing is remembered now") == 1
+    assert "".join(capfd.readouterr()).count("store not writable") == 1
 
 
 def test_it_survives_power_cuts(tmp_path: Path) -> None:
