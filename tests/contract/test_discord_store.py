@@ -1,4 +1,4 @@
-"""The adapter's memory breaks: it is set aside, and what people said meanwhile is found."""
+"""The adapter's store breaks: it is set aside, and messages sent meanwhile are found."""
 
 import asyncio
 import sqlite3
@@ -82,7 +82,7 @@ def full_memory(path: Path) -> None:
 def test_a_broken_file_is_set_aside(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], broken: Callable[[Path], None]
 ) -> None:
-    """Under a clear name, with one line in the log, and the next start finds an empty one."""
+    """Under a clear name and with one log line; the next start finds an empty file."""
     path = tmp_path / "memory.sqlite"
     for number in (1, 2):
         path.unlink(missing_ok=True)
@@ -108,8 +108,8 @@ def test_a_broken_file_is_set_aside(
         assert str(aside) in said
 
 
-def test_what_can_still_be_read_of_the_channels_is_kept(tmp_path: Path) -> None:
-    """Nothing but the file knows which direct messages to look into."""
+def test_readable_channels_of_a_broken_file_are_kept(tmp_path: Path) -> None:
+    """Only the file knows which direct messages to read."""
     path = tmp_path / "memory.sqlite"
     full_memory(path)
     db = sqlite3.connect(path)
@@ -125,7 +125,7 @@ def test_what_can_still_be_read_of_the_channels_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None:
-    """Nobody who remembers something meets an error, and the mark is kept."""
+    """No caller sees an error, and the watermark is kept."""
     path = tmp_path / "memory.sqlite"
     full_memory(path)
     memory = Store(path)
@@ -142,8 +142,8 @@ def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None
     memory.close()
 
 
-def test_a_full_disk_stops_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """It is logged once; what is not remembered is read again after a restart."""
+def test_a_full_disk_stops_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is logged once; more messages are read again after a restart."""
     path = tmp_path / "memory.sqlite"
     memory = Store(path)
     memory._file.run("PRAGMA max_page_count=1")
@@ -156,7 +156,7 @@ def test_a_full_disk_stops_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert "".join(capfd.readouterr()).count("store not writable") == 1
 
 
-def test_it_survives_power_cuts(tmp_path: Path) -> None:
+def test_sqlite_is_set_up_to_survive_power_cuts(tmp_path: Path) -> None:
     """The setting under which SQLite promises an intact file."""
     memory = Store(tmp_path / "memory.sqlite")
     assert memory._file.run("PRAGMA synchronous") == [(1,)]
@@ -177,10 +177,10 @@ def file_of(world: DiscordWorld) -> Path:
 
 
 @pytest.mark.parametrize("broken", [noise, zeroed, empty])
-async def test_what_was_said_while_it_was_down_is_found(
+async def test_messages_during_downtime_are_found(
     world: DiscordWorld, broken: Callable[[Path], None]
 ) -> None:
-    """In channels, in threads that the bot opened, in private threads; nothing is said twice."""
+    """In channels, in threads that the bot opened, in private threads; nothing is asked twice."""
     fake = world.fake
     private = await fake.private_thread("plans", "ada", "self")
     await fake.say("before", mention=True)
@@ -199,8 +199,8 @@ async def test_what_was_said_while_it_was_down_is_found(
     assert fake.read().count(notice_text("help")) == 1
 
 
-async def test_a_first_start_is_no_loss(world: DiscordWorld) -> None:
-    """Its mark is kept at once, so that a quiet server's first question is not missed."""
+async def test_a_first_start_sets_the_watermark(world: DiscordWorld) -> None:
+    """The watermark is kept at once, so that a quiet server's first question is not missed."""
     await world.disconnect()
     await world.fake.say("missed", mention=True)
     await world.connect()
@@ -208,10 +208,10 @@ async def test_a_first_start_is_no_loss(world: DiscordWorld) -> None:
     assert texts(world) == ["missed"]
 
 
-async def test_a_channel_that_discord_does_not_give_now_is_read_later(
+async def test_a_channel_that_cannot_be_read_is_read_later(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until then the mark stays, so that another restart does not lose it."""
+    """The watermark stays until then, so that another restart loses nothing."""
     from bots.discord import backfill  # noqa: PLC0415
 
     monkeypatch.setattr(backfill, "RETRY_S", 0.0)

@@ -1,4 +1,4 @@
-"""Files, who may ask, and the voice of a place on Discord, through real processes."""
+"""Files, access, and a channel's persona on Discord, through real processes."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ PIXEL = b"\x89PNG\r\n\x1a\n" + b"\x00" * 700_000
 async def test_files_reach_the_model(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """A picture goes through NATS in pieces and arrives whole; a text is read along."""
+    """A picture goes through NATS in chunks and arrives whole; a text file is included."""
     async with System(nats, fake_model, tmp_path) as system:
         files = {"cat.png": PIXEL, "notes.txt": b"buy milk"}
         message = await system.fake.say("what is this?", mention=True, files=files)
@@ -25,10 +25,10 @@ async def test_files_reach_the_model(
     assert len(content[1]["image_url"]["url"]) > len(PIXEL) * 4 // 3
 
 
-async def test_who_is_denied_is_refused_once_and_not_asked_for(
+async def test_a_denied_person_gets_one_notice_and_no_answer(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """A clear word to the denied person; the others are answered in the place's own voice."""
+    """The denied person gets a clear notice; others get answers with the channel's persona."""
     system = System(nats, fake_model, tmp_path)
     denied = system.fake.users["bob"]["id"]
     voice = {str(system.fake.general): {"persona": "You are terse.", "model": "bigger"}}
@@ -48,7 +48,7 @@ async def test_who_is_denied_is_refused_once_and_not_asked_for(
 async def test_every_way_to_ask_is_answered_in_its_place(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """A forum's post, an edit, a menu, a forward and a role, each through the whole system."""
+    """A forum post, an edit, a menu, a forward and a role, each through the whole system."""
     fake_model.delay_s = 0.3
     system = System(nats, fake_model, tmp_path)
     role = str(system.fake.staff_role_id)

@@ -1,4 +1,4 @@
-"""What the Discord adapter must know after a power cut to read what was said meanwhile."""
+"""What the Discord adapter must remember after a power cut, to read messages sent meanwhile."""
 
 import random
 import subprocess
@@ -27,8 +27,10 @@ for message in range(1001, 1 << 40):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_first_mark_and_each_direct_channel_outlive_a_cut(lossy: Mount, seed: int) -> None:
-    """Without a mark a start counts as the first; Discord lists no direct channels."""
+def test_the_first_watermark_and_direct_channels_survive_a_power_cut(
+    lossy: Mount, seed: int
+) -> None:
+    """Without a watermark a start counts as the first; Discord does not list direct channels."""
     program = subprocess.Popen(
         [sys.executable, "-c", REMEMBERS, str(lossy.folder)], cwd=ROOT, stdout=subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""Who can see a channel without its past: our rule against Discord's, by brute force."""
+"""Who can see a channel without its history: our rule against Discord's, by brute force."""
 
 import random
 from itertools import combinations, product
@@ -25,8 +25,8 @@ OVERWRITES = tuple(product((None, True, False), repeat=2))
 SERVERS = 1500
 
 
-def test_two_roles_are_enough_to_look_at() -> None:
-    """With every pair of roles, and a third one, all subsets lead to the same answer."""
+def test_pairs_of_roles_are_enough() -> None:
+    """With every pair of roles and a third one, all subsets lead to the same answer."""
     draw = random.Random(1)
     for granted in product((True, False), repeat=2):
         for pair in OVERWRITES:
@@ -68,7 +68,7 @@ def seen(everyone: Rights, held: tuple[Rights, ...], person: Personal) -> bool:
     return may[0] and not may[1]
 
 
-# --- whole servers, as the library has them -------------------------------------------------------
+# --- whole servers, as the library represents them ------------------------------------------------
 
 
 class Server:
@@ -125,8 +125,8 @@ async def state() -> Any:
     return discord.Client(intents=discord.Intents.none())._connection
 
 
-async def test_every_member_who_sees_a_shared_channel_reads_its_past(state: Any) -> None:
-    """And if no member could see it without its past, the channel is not closed for nothing."""
+async def test_every_member_who_sees_an_open_channel_reads_its_history(state: Any) -> None:
+    """And a channel is closed only if some member could see it without its history."""
     draw = random.Random(2)
     shared = 0
     for _ in range(SERVERS):
@@ -137,8 +137,8 @@ async def test_every_member_who_sees_a_shared_channel_reads_its_past(state: Any)
     assert SERVERS / 10 < shared < SERVERS * 9 / 10
 
 
-async def test_an_overwrite_of_a_role_that_is_not_known_counts_at_its_worst(state: Any) -> None:
-    """It may grant the sight of the channel, and belong to somebody who reads no history."""
+async def test_an_unknown_roles_overwrite_counts_as_the_worst_case(state: Any) -> None:
+    """The role may let somebody see the channel who cannot read its history."""
     draw = random.Random(3)
     server = Server(draw, state)
     everything = VIEW_CHANNEL | READ_HISTORY
