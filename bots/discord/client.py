@@ -38,7 +38,7 @@ IDENTIFIES_A_DAY: Final = 900
 """Discord resets the token after 1000 in 24 hours."""
 
 IDENTIFY_WAIT_S: Final = 300.0
-"""Above that number: at most 288 more per day."""
+"""Wait before each further session: at most 288 per day."""
 
 HEARTBEAT_TIMEOUT_S: Final = 60.0
 """The gateway answers a heartbeat every 41 s. After this long without a single frame, discord.py

@@ -19,8 +19,8 @@ from bots.discord.rich_message import forwards_of, own_text
 FORWARDED: Final = "(What is forwarded here?)"
 """The question of somebody who forwards a message without a comment."""
 
-LOOK: Final = "(Look at what is attached.)"
-ABOUT_THAT: Final = "(What do you say to the message that this one answers?)"
+LOOK: Final = "(Look at the attached files.)"
+ABOUT_THAT: Final = "(What do you say about the message that this one replies to?)"
 """The question of somebody who replies to a message with nothing but the bot's name."""
 
 

@@ -128,7 +128,7 @@ def component_lines(components: object, depth: int = DEPTH) -> Iterator[str]:
 
 
 def _hidden(line: str, part: Json) -> str:
-    """Add that people have to click to see it, if that is so."""
+    """Mark the line if people have to click to see the item."""
     return f"{line[:-1]}, hidden as a spoiler]" if line and part.get("spoiler") is True else line
 
 

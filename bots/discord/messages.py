@@ -154,7 +154,7 @@ class Messages:
                 await self._notify(message.id, location.channel, "no room")
 
     async def take_unreadable(self, raw: Json) -> None:
-        """Ask the author of a message to the bot that the library cannot read to send it again."""
+        """If a message that the library cannot read is for the bot, ask its author to resend it."""
         found = addressed_to_bot(raw, self._context.me)
         number = id_of(raw)
         if found is None or not number or number in self._handled:
@@ -165,7 +165,7 @@ class Messages:
             await self._notify(number, found.channel, "unreadable")
 
     async def notify_unreadable(self, message: discord.Message) -> None:
-        """Ask the author of a message to the bot to send it again as plain text."""
+        """If this message is for the bot, ask its author to send it again as plain text."""
         guild = guild_id_of(message.channel, message.guild)
         if guild is not None and not self._is_mentioned(message):
             return

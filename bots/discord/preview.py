@@ -78,7 +78,7 @@ class Previews:
 
         Raises:
             Later: it is not certain that the early status is deleted.
-            discord.DiscordException: Discord does not return the messages that were posted.
+            discord.DiscordException: the channel's messages cannot be read.
         """
         if (address := self._early.get(prompt_id)) is not None:
             for message in await self._channels.own_messages_since(address):

@@ -36,20 +36,22 @@ START_CHARS: Final = 4000
 NOTE: Final = "note"
 """The author of the bot's own remarks about quotes."""
 
-DELETED: Final = Quote(author=NOTE, text="This answers a message that was deleted.")
-NOT_LOADED: Final = Quote(author=NOTE, text="This answers a message that could not be loaded.")
+DELETED: Final = Quote(author=NOTE, text="This is a reply to a message that was deleted.")
+NOT_LOADED: Final = Quote(
+    author=NOTE, text="This is a reply to a message that could not be loaded."
+)
 NO_START: Final = Quote(
     author=NOTE, text="The message on which this thread was opened was deleted or is not readable."
 )
-LEFT_OUT: Final = Quote(author=NOTE, text="Some messages of this thread are left out here.")
-NOTHING_TO_READ: Final = "[a message without anything that can be read]"
+LEFT_OUT: Final = Quote(author=NOTE, text="Some messages of this thread are omitted here.")
+NOTHING_TO_READ: Final = "[a message without readable content]"
 
 
 def quotes_of(raw: Json, mention_names: MentionNames, me: int) -> tuple[Quote, ...]:
     """The message that a question replies to, the messages that it forwards, and its link previews.
 
-    If the asker replies to the bot's answer to them, that is left out, because their conversation
-    contains it. An answer to somebody else is quoted.
+    The bot's answer to the asker is left out, because the asker's conversation contains it; the
+    bot's answer to somebody else is quoted.
     """
     quotes = []
     answered = dict_in(raw.get("referenced_message"))

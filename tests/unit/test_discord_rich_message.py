@@ -196,8 +196,8 @@ def test_an_authors_own_text_is_kept_apart_from_quotes() -> None:
     [
         ({"referenced_message": message(embeds=[ALERT])}, "db1 is at 97 %"),
         ({"referenced_message": message()}, NOTHING_TO_READ),
-        ({"referenced_message": None}, "This answers a message that was deleted."),
-        ({}, "This answers a message that could not be loaded."),
+        ({"referenced_message": None}, "This is a reply to a message that was deleted."),
+        ({}, "This is a reply to a message that could not be loaded."),
     ],
 )
 def test_a_replied_to_message_is_quoted_or_at_least_mentioned(fields: Json, quoted: str) -> None:
