@@ -185,14 +185,14 @@ async def test_a_silent_gateway_is_not_ready(
 def test_new_sessions_are_counted_across_restarts(tmp_path: Path) -> None:
     """The next process has to know how close it is to the day's limit."""
     now = 1_000_000.0
-    memory = Store(tmp_path / "m")
+    store = Store(tmp_path / "m")
     for second in range(5):
-        memory.identified(now + second)
-    memory.close()
-    memory = Store(tmp_path / "m")
-    assert memory.identified(now + 10) == 6
-    assert memory.identified(now + 86_405) == 2
-    memory.close()
+        store.identified(now + second)
+    store.close()
+    store = Store(tmp_path / "m")
+    assert store.identified(now + 10) == 6
+    assert store.identified(now + 86_405) == 2
+    store.close()
 
 
 async def test_too_many_new_sessions_wait(
@@ -209,21 +209,21 @@ async def test_too_many_new_sessions_wait(
 
 def test_the_watermark_stays_below_messages_in_progress(tmp_path: Path) -> None:
     """A message that is not stored yet is read again after a crash, whatever came later."""
-    memory = Store(tmp_path / "m")
-    memory.frozen = False
-    memory.begin(10)
-    memory.begin(20)
-    memory.done(20)
-    memory.save()
-    assert memory.watermark == 9
-    memory.done(10)
-    memory.frozen = True
-    memory.save()
-    assert memory.watermark == 9
-    memory.frozen = False
-    memory.save()
-    assert memory.watermark == 20
-    memory.close()
+    store = Store(tmp_path / "m")
+    store.frozen = False
+    store.begin(10)
+    store.begin(20)
+    store.done(20)
+    store.save()
+    assert store.watermark == 9
+    store.done(10)
+    store.frozen = True
+    store.save()
+    assert store.watermark == 9
+    store.frozen = False
+    store.save()
+    assert store.watermark == 20
+    store.close()
 
 
 async def test_a_second_adapter_on_the_same_data_is_refused(world: DiscordWorld) -> None:

@@ -68,14 +68,14 @@ BREAKS: list[Callable[[Path], None]] = [
 
 def full_memory(path: Path) -> None:
     """With many rows in each table, and all of it in the one file."""
-    memory = Store(path)
-    memory.frozen = False
-    memory.remember("commands", "abc")
+    store = Store(path)
+    store.frozen = False
+    store.remember("commands", "abc")
     for number in range(1, 300):
-        memory.remember_question(number, "discord:1", PLACE)
-        memory.follow(number, number)
-    memory.done(1000)
-    memory.close()
+        store.remember_question(number, "discord:1", PLACE)
+        store.follow(number, number)
+    store.done(1000)
+    store.close()
 
 
 @pytest.mark.parametrize("broken", BREAKS)
@@ -89,16 +89,16 @@ def test_a_broken_file_is_set_aside(
         full_memory(path)
         broken(path)
         before = path.read_bytes()
-        memory = Store(path)
-        assert memory.watermark == 0
-        assert memory.lost
-        assert memory.question(7) is None
-        memory.remember_question(7, "discord:1", PLACE)
-        assert memory.question(7) == ("discord:1", PLACE)
-        memory.close()
-        memory = Store(path)
-        assert memory.lost  # until there is a mark again
-        memory.close()
+        store = Store(path)
+        assert store.watermark == 0
+        assert store.lost
+        assert store.question(7) is None
+        store.remember_question(7, "discord:1", PLACE)
+        assert store.question(7) == ("discord:1", PLACE)
+        store.close()
+        store = Store(path)
+        assert store.lost  # until there is a watermark again
+        store.close()
         if broken in {empty, one_byte}:
             continue  # SQLite takes it for a new one
         aside = tmp_path / f"memory.sqlite.broken-{number}"
@@ -118,50 +118,50 @@ def test_readable_channels_of_a_broken_file_are_kept(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[(root - 1) * 4096 : root * 4096] = bytes(4096)
     path.write_bytes(bytes(data))
-    memory = Store(path)
-    assert memory.lost
-    assert memory.followed()[:3] == [299, 298, 297]
-    memory.close()
+    store = Store(path)
+    assert store.lost
+    assert store.followed()[:3] == [299, 298, 297]
+    store.close()
 
 
 def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None:
     """No caller sees an error, and the watermark is kept."""
     path = tmp_path / "memory.sqlite"
     full_memory(path)
-    memory = Store(path)
-    assert memory.watermark == 1000
+    store = Store(path)
+    assert store.watermark == 1000
     noise(path)
     Path(f"{path}-wal").unlink(missing_ok=True)
     for number in range(2000, 2100):
-        memory.remember_question(number, "discord:1", PLACE)
-        memory.follow(number, number)
-    assert memory.question(2099) == ("discord:1", PLACE)
-    memory.close()
-    memory = Store(path)
-    assert memory.watermark == 1000
-    memory.close()
+        store.remember_question(number, "discord:1", PLACE)
+        store.follow(number, number)
+    assert store.question(2099) == ("discord:1", PLACE)
+    store.close()
+    store = Store(path)
+    assert store.watermark == 1000
+    store.close()
 
 
 def test_a_full_disk_stops_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It is logged once; more messages are read again after a restart."""
     path = tmp_path / "memory.sqlite"
-    memory = Store(path)
-    memory._file.run("PRAGMA max_page_count=1")
+    store = Store(path)
+    store._file.run("PRAGMA max_page_count=1")
     for number in range(1, 2000):
-        memory.remember_question(number, "discord:1", PLACE)
-    memory.frozen = False
-    memory.done(5)
-    memory.save()
-    memory.close()
+        store.remember_question(number, "discord:1", PLACE)
+    store.frozen = False
+    store.done(5)
+    store.save()
+    store.close()
     assert "".join(capfd.readouterr()).count("store not writable") == 1
 
 
 def test_sqlite_is_set_up_to_survive_power_cuts(tmp_path: Path) -> None:
     """The setting under which SQLite promises an intact file."""
-    memory = Store(tmp_path / "memory.sqlite")
-    assert memory._file.run("PRAGMA synchronous") == [(1,)]
-    assert memory._file.run("PRAGMA journal_mode") == [("wal",)]
-    memory.close()
+    store = Store(tmp_path / "memory.sqlite")
+    assert store._file.run("PRAGMA synchronous") == [(1,)]
+    assert store._file.run("PRAGMA journal_mode") == [("wal",)]
+    store.close()
     assert not Store(tmp_path / "new" / "memory.sqlite").lost
 
 
