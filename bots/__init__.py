@@ -1,1 +1,1 @@
-"""The port, the relay and one folder a platform."""
+"""The port to chat platforms, the relay, and one folder per platform."""

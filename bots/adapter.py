@@ -1,13 +1,13 @@
-"""Runs one platform as a process: bus, relay, listening, status and a clean end.
+"""Runs one platform as a process: its bus, relay, status page and shutdown.
 
-Knows no platform. Another adapter may be up or down: nothing here depends on it.
+Knows no platform. It must never depend on another adapter's being up.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
-from bots.platform import ChatPlatform
+from bots.platform import ChatPlatform, Publish
 from bots.relay import Relay
 from shared import lifecycle, log, names
 from shared.bus import Bus
@@ -18,18 +18,18 @@ from shared.settings import Settings
 from shared.tasks import end
 
 CANNOT_RUN: Final = lifecycle.CANNOT_START
-LAST_WORDS_S: Final = 5.0
-"""What came before a stop is stored and acknowledged within this; the supervisor waits longer."""
+SHUTDOWN_S: Final = 5.0
+"""How long a stopping adapter may take to store what it has accepted; the supervisor waits
+longer."""
 
 PUBLISH_PATIENCE_S: Final = 2.0
-"""Platforms want their acknowledgement within 3 s, and deliver again what got none."""
+"""Platforms want an acknowledgement within 3 s and redeliver an event that got none."""
 
 PREVIEWS_AFTER_S: Final = 0.25
-"""A first word alone says little, and a preview is a call that a platform's limit counts: what is
-whole so soon is posted at once."""
+"""An answer that is complete this soon is posted without a preview, which would cost a call."""
 
 
-class Misconfigured(Exception):  # noqa: N818
+class Misconfigured(Exception):
     """A token or a permission that only a person can fix; the text says how."""
 
 
@@ -37,24 +37,29 @@ class Adapter(ChatPlatform, Protocol):
     """A platform that runs as a process of its own."""
 
     listening: asyncio.Event
-    """Set once it hears people."""
+    """Set once it receives what people write."""
 
     where: str
-    """What it is connected to, in words for the status line."""
+    """What it is connected to, for the status line."""
 
     def health(self) -> tuple[bool, str]:
-        """Whether it can do its work now, and why not in words."""
+        """Whether it can work now; if not, the reason in plain words."""
 
 
-def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -> int:
-    """Runs until it is told to stop; returns the exit code.
+Make = Callable[[Bus, Publish], Coroutine[Any, Any, Adapter]]
+"""Makes the adapter, which publishes its events with the given function."""
 
-    `CANNOT_RUN` means that starting again will not help before a person changes something.
+
+def run_adapter(settings: Settings, name: str, make: Make, *, previews: bool = True) -> int:
+    """Runs an adapter until it is stopped; returns the exit code.
+
+    `CANNOT_RUN` means that a restart cannot help until a person changes something. `previews`:
+    whether the platform shows answers while they grow.
     """
     lifecycle.die_with_parent()
     log.set_up(settings.log_level, process=name)
     try:
-        asyncio.run(_run(settings, name, make))
+        asyncio.run(_run(settings, name, make, previews=previews))
     except lifecycle.Stopped:
         return 0
     except (Misconfigured, Refused, CannotListen) as error:
@@ -66,45 +71,48 @@ def run_adapter(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -
     return 0
 
 
-async def _run(settings: Settings, name: str, make: Callable[[Bus], Adapter]) -> None:
+async def _run(settings: Settings, name: str, make: Make, *, previews: bool) -> None:
     stop = asyncio.create_task(lifecycle.wait_for_stop())
+    needs = names.consumer_info(names.REPLIES, name)
     bus = await lifecycle.unless_stopped(
-        stop,
-        Bus.connect(
-            settings.bus_url, name=name, wait_s=None, needs=f"CONSUMER.INFO.{names.REPLIES}.{name}"
-        ),
+        stop, Bus.connect(settings.bus_url, name=name, wait_s=None, needs=needs)
     )
-    adapter = make(bus)
+
+    async def publish(event: AnyEvent) -> bool:
+        new = await bus.publish(event, patience_s=PUBLISH_PATIENCE_S)
+        if new:
+            relay.asked(event)
+        return new
+
+    adapter = await lifecycle.unless_stopped(stop, make(bus, publish))
     relay = Relay(
-        bus, adapter, consumer=name, subject=f"replies.{name}.>", partials=f"partials.{name}.>",
+        bus,
+        adapter,
+        consumer=name,
+        subject=names.replies_to_platform(name),
+        partials=names.partials_to_platform(name) if previews else None,
         previews_after_s=PREVIEWS_AFTER_S,
-    )  # fmt: skip
+    )
 
     def ready() -> tuple[bool, str]:
         return adapter.health() if bus.connected else (False, "NATS does not answer")
 
-    status = None
+    status, status_at = None, ""
     if settings.http_port is not None:
-        status, _ = await serve_status(settings.http_host, settings.http_port, ready=ready)
-
-    async def publish(event: AnyEvent) -> object:
-        stored = await bus.publish(event, patience_s=PUBLISH_PATIENCE_S)
-        if stored is not False:  # it was stored before
-            relay.asked(event)
-        return stored
-
-    listening = asyncio.create_task(adapter.listen(publish))
+        status, port = await serve_status(settings.http_host, settings.http_port, ready=ready)
+        status_at = f", status at http://{settings.http_host}:{port}"
+    listening = asyncio.create_task(adapter.listen())
     works = {stop, listening, asyncio.create_task(relay.run())}
     try:
         started = asyncio.create_task(adapter.listening.wait())
         await asyncio.wait({started, *works}, return_when=asyncio.FIRST_COMPLETED)
         if adapter.listening.is_set():
-            lifecycle.ready(adapter.where)
+            lifecycle.ready(adapter.where + status_at)
         done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
         await adapter.close()
-        await asyncio.wait({listening}, timeout=LAST_WORDS_S)
+        await asyncio.wait({listening}, timeout=SHUTDOWN_S)
     finally:
         await end(*works)
         if status is not None:

@@ -1,6 +1,6 @@
-"""Code fences of Markdown as chat platforms read them: what opens one, holds it and closes it.
+"""Code fences of Markdown: which lines open, continue and close one on chat platforms.
 
-Pure. It must never take a line for a closing one that CommonMark would not.
+Pure. A line must never count as closing if it does not in CommonMark.
 """
 
 import re
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 _INFO_LIMIT_CHARS: Final = 20
-"""A longer info string is not repeated when a fence is opened again: it is no language's name."""
+"""A longer info string is not a language's name; it is left out when a fence is reopened."""
 
 _INDENT_LIMIT_CHARS: Final = 3
-"""CommonMark: with four spaces a fence would be indented code."""
+"""In CommonMark, four spaces would make it indented code."""
 
-# Possessive throughout: `> > > ...` would otherwise be tried in exponentially many ways.
+# Possessive quantifiers: otherwise `> > > ...` has exponentially many ways to match.
 _QUOTE: Final = re.compile(r"(?: {0,3}+> ?+)*+")
 _FENCE: Final = re.compile(
     r"(?P<quote>(?: {0,3}+> ?+)*+)(?P<indent> *+(?:(?:[-*+]|\d{1,9}+[.)]) ++)*+)"
@@ -23,7 +23,7 @@ _FENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """An open code fence: what opens it again, and what closes it."""
+    """An open code fence: how to reopen it, and how to close it."""
 
     quote: str
     indent: int
@@ -32,36 +32,36 @@ class Fence:
 
     @property
     def opening(self) -> str:
-        """The line that opens it, with its line end."""
+        """The opening line, with its line end."""
         return f"{self.quote}{' ' * self.indent}{self.marker}{self.info}\n"
 
     @property
     def closing(self) -> str:
-        """The line that closes it, with the line end before."""
+        """The closing line, with the line end before it."""
         return f"\n{self.quote}{' ' * self.indent}{self.marker}"
 
-    def again(self) -> "Fence":
-        """As it stands at the top of a part, where no list item holds it."""
+    def at_top(self) -> "Fence":
+        """The same fence at the top of a part, outside any list item."""
         return replace(self, indent=min(self.indent, _INDENT_LIMIT_CHARS))
 
     def unnamed(self) -> "Fence":
-        """The same without its info string."""
+        """The same fence without its info string."""
         return replace(self, info="")
 
     def holds(self, line: str) -> bool:
-        """Whether the line still belongs to the quotation around the fence.
+        """Whether the line is still inside the quotation around the fence.
 
-        A list item ends by indentation as well, but models under-indent code in lists, and the
-        chat platforms go by the markers.
+        In CommonMark, less indentation also ends a list item with its fence. Models often indent
+        code in lists too little, and chat platforms look at the markers alone.
         """
         return quote_of(line).count(">") >= self.quote.count(">")
 
     def may_close(self, line: str) -> bool:
-        """Whether the line, still growing, could become the closing one."""
+        """Whether the line could become the closing one as it grows."""
         return not line.strip(f"> \t\r\n{self.marker[0]}")
 
     def closes(self, line: str) -> bool:
-        """A closing line has the same marker, at least as long, with nothing after it."""
+        """Whether the line has the same marker, at least as long, and nothing after it."""
         rest = line[len(quote_of(line)) :].rstrip()
         marker = rest.lstrip(" ")
         return (
@@ -72,19 +72,19 @@ class Fence:
 
 
 def opened_by(line: str, *, growing: bool = False) -> Fence | None:
-    """The fence that the line opens; `growing`: that it could open when more of it comes."""
+    """The fence that the line opens; with `growing`, one that it could open as it grows."""
     match = _FENCE.match(line)
     if not match:
         return None
     marker, info = match["marker"], match["info"].strip()
     if marker[0] == "`" and "`" in info and not growing:
-        return None  # CommonMark: that is code within a line
+        return None  # in CommonMark, code within a line
     if len(info) > _INFO_LIMIT_CHARS:
         info = ""
     return Fence(match["quote"], len(match["indent"]), marker, info)
 
 
 def quote_of(line: str) -> str:
-    """The quote marks at the start of a line."""
+    """The quote marks at the beginning of a line."""
     match = _QUOTE.match(line)
     return match[0] if match else ""

@@ -1,6 +1,6 @@
-"""Shortens the files and quotes of a question until the event fits on the wire. Pure: no I/O.
+"""Shortens the files and quotes of a question until the event fits into a message. Pure: no I/O.
 
-It must never shorten the question itself, nor leave out words without saying so.
+It must never shorten the question itself, nor leave out text without a note.
 """
 
 import json
@@ -13,9 +13,9 @@ NOTE_BYTES: Final = 60
 
 
 def fitted(ask: Ask, limit: int = EVENT_LIMIT_BYTES) -> Ask:
-    """The same question with the longest files and quotes cut, if it is too large without that.
+    """The same question; if it is too large, its longest files and quotes are cut.
 
-    A question that is too large by itself stays so.
+    A question that is too large without them remains too large.
     """
     if not ask.quotes and not ask.attachments:
         return ask
@@ -25,8 +25,8 @@ def fitted(ask: Ask, limit: int = EVENT_LIMIT_BYTES) -> Ask:
     texts = [quote.text for quote in ask.quotes]
     texts += [attachment.text or "" for attachment in ask.attachments]
     sizes = sorted(map(_size, texts))
-    share = _share(sizes, sum(sizes) - excess)
-    shorter = iter([_cut(text, share) for text in texts])
+    size_limit = _size_limit(sizes, sum(sizes) - excess)
+    shorter = iter([_cut(text, size_limit) for text in texts])
     quotes = tuple(quote.model_copy(update={"text": next(shorter)}) for quote in ask.quotes)
     attachments = tuple(
         one.model_copy(update={"text": cut if one.text is not None else None})
@@ -35,8 +35,8 @@ def fitted(ask: Ask, limit: int = EVENT_LIMIT_BYTES) -> Ask:
     return ask.model_copy(update={"quotes": quotes, "attachments": attachments})
 
 
-def _share(sizes: list[int], room: int) -> int:
-    """The size that each may have at most, so that all together fit into the room."""
+def _size_limit(sizes: list[int], room: int) -> int:
+    """The largest size for each text with which all of them fit into `room`."""
     left = len(sizes)
     for size in sizes:
         if size * left > room:
@@ -47,7 +47,7 @@ def _share(sizes: list[int], room: int) -> int:
 
 
 def _cut(text: str, size: int) -> str:
-    """A text of at most `size` bytes, with a note of what is missing."""
+    """The text cut to `size` bytes, with a note of how much is missing."""
     if _size(text) <= size:
         return text
     room = max(size - NOTE_BYTES, 0)
@@ -58,5 +58,5 @@ def _cut(text: str, size: int) -> str:
 
 
 def _size(text: str) -> int:
-    """Bytes of a text on the wire, without its quotation marks."""
+    """The bytes of a text as JSON, without its quotation marks."""
     return len(json.dumps(text, ensure_ascii=False).encode()) - 2

@@ -1,13 +1,13 @@
-"""Where a text may be cut without breaking what a person sees as one character.
+"""Finds places to cut a text without breaking what people see as one character.
 
-Pure. It must never look further back than a run of flags goes.
+Pure. It must never look back further than the beginning of a run of flags.
 """
 
 import unicodedata
 
 
 def grapheme_ends(text: str, at: int) -> bool:
-    """Whether the text may be cut before the character `at`: not inside what looks like one."""
+    """Whether a visible character ends before the character at `at`, so that a cut is safe."""
     if not 0 < at < len(text):
         return True
     left, right = text[at - 1], text[at]

@@ -1,7 +1,7 @@
-"""Finds within a block of Markdown what some chat platform does not draw as it is.
+"""Finds inline Markdown that some chat platforms cannot draw: images, links, formulas, breaks.
 
-Pure. It must never take more than linear time, so it gives up on what no person writes; whatever it
-does not find, its caller leaves as the model wrote it.
+Pure. It must never take more than linear time, so it ignores text that nobody would write by hand.
+The caller leaves everything that is not found as the model wrote it.
 """
 
 import re
@@ -13,16 +13,16 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline, image, link
 
 LABEL_NESTING_LIMIT: Final = 4
-"""Brackets in brackets: an image in a link takes two. The parser's time grows with this."""
+"""Brackets in brackets: an image in a link needs two. The parser's time grows with this."""
 
 BRACKETS_LIMIT: Final = 100
-"""A block with more than this has no links or images to us: brackets are what costs most time."""
+"""Links and images are not looked for in a block with more: brackets cost the most time."""
 
 BLOCK_CHARS: Final = 8_000
-"""A longer paragraph is left as it is: no person wrote it, and each part of it would be a token."""
+"""A longer paragraph is left as it is: every piece of it would become a token."""
 
 FORMULA_CHARS: Final = 1_000
-"""A formula within a line is at most this long."""
+"""The longest formula within a line."""
 
 _BREAK: Final = re.compile(r"<br[ ]?/?>", re.IGNORECASE)
 
@@ -31,9 +31,9 @@ _Rule = Callable[[StateInline, bool], bool]
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """Something within a block's text, and its place there: `image`, `link`, `formula`, `break`.
+    """An `image`, `link`, `formula` or `break`, and where it is in the text of its block.
 
-    `label` and `target` are what a link or image shows and where it leads; a formula is in `label`.
+    `label` is what a link or image shows and `target` where it leads; a formula is in `label`.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Inline:
 
 
 def inlines_of(content: str) -> list[Inline]:
-    """What is within the text of one block, outside code; a link comes before the images in it."""
+    """All of them in the text of one block, outside code; a link comes before its images."""
     if len(content) > BLOCK_CHARS:
         return []
     parser = _INLINE if content.count("[") <= BRACKETS_LIMIT else _INLINE_WITHOUT_LINKS
@@ -53,7 +53,7 @@ def inlines_of(content: str) -> list[Inline]:
 
 
 def _spanned(kind: str, rule: _Rule) -> _Rule:
-    """A rule of the library that also notes the place of what it found."""
+    """Wraps a rule of the library so that it records where it found something."""
 
     def spanned(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
         start, first = state.pos, len(state.tokens) + bool(state.pending)
@@ -68,7 +68,7 @@ def _spanned(kind: str, rule: _Rule) -> _Rule:
 
 
 def _label_and_target(state: StateInline, start: int) -> tuple[str, str]:
-    """As they are written: the library gives an address as HTML needs it."""
+    """Label and target as written; the library would escape an address for HTML."""
     opening = start + state.src.startswith("!", start)
     end = state.md.helpers.parseLinkLabel(state, opening)
     written = state.src[end + 2 : state.pos - 1].strip()
@@ -79,7 +79,7 @@ def _label_and_target(state: StateInline, start: int) -> tuple[str, str]:
 def _formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
     r"""A formula within a line: `\(x\)`, `$$x$$`, or `$x_1$` if it looks like one.
 
-    Prices have dollars as well, so a single one needs a character of formulas before the next one.
+    Prices have dollar signs, too, so `$` needs a character that only formulas have.
     """
     src, start = state.src, state.pos
     opening = next((mark for mark in ("\\(", "$$", "$") if src.startswith(mark, start)), None)

@@ -1,9 +1,9 @@
-"""Finds in a model's Markdown the blocks that some chat platform does not draw as they are.
+"""Finds blocks of Markdown that some chat platforms cannot draw.
 
-Pure. It reports places in the text and nothing else: whatever it does not find or does not
-understand, its caller leaves as the model wrote it, so that no text can be lost here. It must never
-look into fenced code, whose ends `code_fence.py` decides: chat platforms go by the markers, while
-CommonMark also ends a fence with the list item around it.
+Pure. It only reports where they are. The caller leaves everything else as the model wrote it, so
+that no text can be lost here. It must never look into fenced code. `code_fence.py` decides where
+that ends: chat platforms look at the markers alone, whereas in CommonMark a fence also ends with
+the list item around it.
 """
 
 import re
@@ -21,15 +21,19 @@ from bots.code_fence import Fence, opened_by
 Span = tuple[int, int]
 
 NESTING_LIMIT: Final = 12
-"""Quotes and lists deeper than this, a list counting twice, are left as they are. The parser looks
-at each line once for every level."""
+"""Deeper quotes and lists are left as they are; a list counts twice.
+
+The parser looks at each line once per level.
+"""
 
 PIECE_CHARS: Final = 2_000
-"""A text is parsed in pieces of at least this length that end with an empty line: the tokens of a
-long one are never all in memory."""
+"""A text is parsed in pieces of at least this length, each ending with an empty line.
+
+Thus the tokens of a long text are never all in memory.
+"""
 
 PIECE_LIMIT_CHARS: Final = 16_000
-"""A piece without an empty line ends with the line after so many characters."""
+"""A piece without an empty line ends with the first line that exceeds this."""
 
 _FORMULA_ON_A_LINE: Final = re.compile(r"(?:\$\$([^$]+)\$\$|\\\[(.+?)\\\])[ \t]*")
 _FORMULA_ENDS: Final = {"$$": "$$", "\\[": "\\]"}
@@ -37,9 +41,9 @@ _FORMULA_ENDS: Final = {"$$": "$$", "\\[": "\\]"}
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block; `lines` are the places of its lines, without the marks of quotes and lists.
+    """A block; `lines` says where its lines are, without the marks of quotes and lists.
 
-    Kinds: `paragraph`, `heading`, `underlined` (a heading by the line below it), `rule`, `table`,
+    Kinds: `paragraph`, `heading`, `underlined` (a heading with a line below it), `rule`, `table`,
     `formula`. `in_item`: it begins a list item.
     """
 
@@ -50,9 +54,9 @@ class Block:
 
 
 def blocks_of(text: str, *, indented_code: bool) -> Iterator[Block]:
-    """The blocks outside code, in order; the line ends of the text are line feeds.
+    """The blocks outside code, in order. Lines must end with line feeds.
 
-    `indented_code`: lines that are indented by four spaces are code.
+    `indented_code`: lines indented by four spaces are code.
     """
     parser = _WITH_INDENTED_CODE if indented_code else _WITHOUT_INDENTED_CODE
     for start, end in _pieces_outside_fences(text):
@@ -69,7 +73,7 @@ def blocks_of(text: str, *, indented_code: bool) -> Iterator[Block]:
 
 
 def _pieces_outside_fences(text: str) -> Iterator[Span]:
-    """Stretches of whole lines, without fenced code."""
+    """Runs of whole lines outside fenced code."""
     fence: Fence | None = None
     start = at = 0
     while at < len(text):
@@ -96,7 +100,7 @@ _BlockRule = Callable[[StateBlock, int, int, bool], bool]
 
 
 def _placed(kind: str, rule: _BlockRule) -> _BlockRule:
-    """A rule of the library that also notes where the lines of its block are."""
+    """Wraps a rule of the library so that it records where the lines of its block are."""
 
     def placed(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001
         first = len(state.tokens)
@@ -122,11 +126,11 @@ def _content_of(state: StateBlock, line: int) -> Span:
 
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001
-    """A table, with rows as long as they are.
+    """A table whose rows keep the number of cells they have.
 
-    The library decides where a table begins. It would drop the cells of a row that are more than
-    the header has, and fill short rows up, which a hostile table makes expensive. A line without
-    a bar ends the table, since models often forget the empty line after it.
+    The library decides where a table begins. Its own rows would lose cells beyond the header's and
+    gain cells up to it, which a hostile table makes expensive. A line without a bar ends the table,
+    because models often forget the empty line after it.
     """
     if not table_rule(state, start, end, True):  # noqa: FBT003
         return False
@@ -177,7 +181,7 @@ def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
 
 
 def _closing_line(state: StateBlock, start: int, end: int, closing: str) -> int | None:
-    # What was searched in vain is remembered: a text of openings only would take quadratic time.
+    # Remember a search without success: a text of many openings would take quadratic time.
     if state.env.get(closing, -1) >= start:
         return None
     for line in range(start, end):
@@ -191,7 +195,7 @@ def _closing_line(state: StateBlock, start: int, end: int, closing: str) -> int 
 def _block_parser(*rules: str) -> MarkdownIt:
     parser = MarkdownIt("zero", {"maxNesting": NESTING_LIMIT})
     ruler = parser.block.ruler
-    # `alt` has the blocks that end where such a block begins; as the library has it.
+    # `alt` lists the blocks that such a block interrupts, as in the library.
     ruler.at("table", _table, {"alt": ["paragraph"]})
     ruler.at("hr", _placed("rule", hr), {"alt": ["paragraph", "blockquote", "list"]})
     ruler.at("heading", _placed("heading", heading), {"alt": ["paragraph", "blockquote"]})

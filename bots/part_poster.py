@@ -1,7 +1,7 @@
-"""Posts one part of a reply exactly once: claimed before, recorded after, looked for when in doubt.
+"""Posts one part of a reply exactly once: claimed before, recorded after, looked up when in doubt.
 
-Platform-neutral. It must never post a part again while it may be there already, and never let a
-text that the platform cannot take hold up the replies behind it.
+Platform-neutral. It must never post a part again that may already be visible, and a text that the
+platform cannot take must never hold up later replies.
 """
 
 import asyncio
@@ -20,99 +20,125 @@ from shared.messages import Reply
 from shared.receipts import Claim, Posted, Receipts
 
 GIVE_UP_AFTER_S: Final = 24 * 3600.0
-"""A reply that is a day old goes to the dead letters, but only after it was tried for a while."""
+"""A reply older than this becomes a dead letter, but only after `TRIED_FOR_S` of trying."""
 
 TRIED_FOR_S: Final = 3600.0
-"""That while: a reply may be old because this adapter was away, or because a clock is wrong."""
+"""A reply may be old because this adapter was down, or because a clock is wrong."""
 
 POISON_TRIES: Final = 6
 POISON_AFTER_S: Final = 120.0
-"""A part that fails this often, for at least this long, may have a text that the platform cannot
-take. The same place is then offered the notice: if it takes that, it is not an outage."""
+"""When a part has failed this often and for this long, its text may be the reason.
+
+The notice is then tried in its place. If the platform takes that, there is no outage.
+"""
 
 LATER_AT_LEAST_S: Final = 0.1
-"""Before a part is tried again, whatever the platform says."""
+"""The shortest wait before a part is tried again, whatever the platform says."""
 
 NOT_POSTED: Final = "refused"
-"""The receipt of a part that the platform refused after the notice was shown for another one."""
+"""The receipt of a refused part if an earlier part already shows the notice."""
 
 NOT_SHOWABLE: Final = "I have an answer, but it cannot be shown here. Please ask in another way."
 
 
-class PartEnd(Enum):
+class PartOutcome(Enum):
     """What became of a part."""
 
     SHOWN = auto()
     REFUSED = auto()
-    """The platform refuses its text; the notice stands in its place, or in an earlier part's."""
+    """The platform refuses its text; the notice is shown here or in an earlier part's place."""
     GIVEN_UP = auto()
-    """A dead letter: nothing more of this reply can be shown."""
+    """The reply is a dead letter: no further part of it can be shown."""
 
 
-class _TooOld(Exception):  # noqa: N818
-    """No platform took a part for a day."""
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A part that needs no further try: shown, or replaced by the notice."""
+
+    receipt: str
+    outcome: PartOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Impossible:
+    """A part that can never be shown. `withdraw`: remove its preview, too."""
+
+    reason: str
+    withdraw: bool = False
+
+
+class _TooOld(Exception):
+    """The platform has not taken a part for a day."""
 
 
 @dataclass(slots=True)
-class _Tries:
-    """The failures of one part."""
+class _Failures:
+    """The failed tries of one part."""
 
     since_s: float
     count: int = 0
 
     def add(self, error: Later) -> None:
-        """Counts a failure for which the text can be the reason: a rate limit says nothing."""
+        """Counts a failure that the text may have caused; a rate limit does not count."""
         self.count += error.maybe_posted or error.refused
 
     def may_be_poison(self, now_s: float) -> bool:
-        """Whether it is time to find out if the text is at fault."""
+        """Whether it is time to check if the text is the cause."""
         return self.count >= POISON_TRIES and now_s - self.since_s >= POISON_AFTER_S
 
-    def is_enough(self, now_s: float) -> bool:
-        """Whether an old reply was tried for long enough."""
+    def are_enough(self, now_s: float) -> bool:
+        """Whether an old reply has been tried for long enough."""
         return now_s - self.since_s >= TRIED_FOR_S
 
 
 class PartPoster:
-    """The way of each part to one platform."""
+    """Posts the parts of replies to one platform."""
 
     def __init__(self, bus: Bus, platform: ChatPlatform, receipts: Receipts) -> None:
         self._bus = bus
         self._platform = platform
         self._receipts = receipts
 
-    async def post(self, part: Part, claim: Claim | Posted, *, notice_shown: bool) -> PartEnd:
-        """Shows one part once, or a notice if the platform refuses its text."""
+    async def post(self, part: Part, claim: Claim | Posted, *, notice_shown: bool) -> PartOutcome:
+        """Shows one part once, or a notice if the platform refuses its text.
+
+        `notice_shown`: an earlier part of this reply already shows the notice.
+        """
         if isinstance(claim, Posted):
             metrics.posted_before.labels(self._platform.name).inc()
-            return PartEnd.SHOWN
-        look_first = claim is Claim.TRIED
+            return PartOutcome.SHOWN
+        end = await self._end_of(part, look_first=claim is Claim.TRIED, notice_shown=notice_shown)
+        if isinstance(end, _Impossible):
+            await self.give_up(part.reply, end.reason, withdraw=end.withdraw)
+            return PartOutcome.GIVEN_UP
+        await self._receipts.record(part.key, end.receipt, finished=part.count == 1)
+        return end.outcome
+
+    async def _end_of(
+        self, part: Part, *, look_first: bool, notice_shown: bool
+    ) -> _Settled | _Impossible:
+        """Tries a part, then the notice in its place, until it is settled or impossible."""
         try:
-            receipt, ended = await self._ended(
+            return await self._part_or_notice(
                 part, look_first=look_first, notice_shown=notice_shown
             )
         except Never as error:
             reason = f"the platform refuses it: {error}"
-            await self.give_up(part.reply, reason, withdrawing=part.index == 0)
-            return PartEnd.GIVEN_UP
+            return _Impossible(reason, withdraw=part.index == 0)
         except (Gone, Forbidden) as error:
-            await self.give_up(part.reply, f"{type(error).__name__.lower()}: {error}")
-            return PartEnd.GIVEN_UP
+            return _Impossible(f"{type(error).__name__.lower()}: {error}")
         except _TooOld as error:
-            await self.give_up(part.reply, str(error))
-            return PartEnd.GIVEN_UP
-        await self._receipts.record(part.key, receipt, finished=part.count == 1)
-        return ended
+            return _Impossible(str(error))
 
-    async def _ended(
+    async def _part_or_notice(
         self, part: Part, *, look_first: bool, notice_shown: bool
-    ) -> tuple[str, PartEnd]:
-        """The receipt of a part, or that of the notice in its place.
+    ) -> _Settled:
+        """The part as the platform takes it, or the notice in its place.
 
         Raises:
-            Never: the platform refuses the notice as well.
-            Gone, Forbidden: as the platform says.
-            _TooOld: nobody took it for a day.
+            Never: the platform refuses the notice, too.
+            Gone, Forbidden: the platform says so.
+            _TooOld: the platform has not taken it for a day.
         """
         is_notice = part.text == NOT_SHOWABLE
         notice = None if notice_shown or is_notice else replace(part, text=NOT_SHOWABLE)
@@ -123,37 +149,37 @@ class PartPoster:
                 raise
             logger().error("refused by the platform", prompt=part.reply.prompt_id, why=str(error))
         if notice is None:
-            return NOT_POSTED, PartEnd.REFUSED
-        receipt, _ = await self._taken(notice, look_first=look_first, notice=None)
-        return receipt, PartEnd.REFUSED
+            return _Settled(NOT_POSTED, PartOutcome.REFUSED)
+        taken = await self._taken(notice, look_first=look_first, notice=None)
+        return _Settled(taken.receipt, PartOutcome.REFUSED)
 
-    async def _taken(
-        self, part: Part, *, look_first: bool, notice: Part | None
-    ) -> tuple[str, PartEnd]:
-        """Tries until the platform takes the part, or says that it never will.
+    async def _taken(self, part: Part, *, look_first: bool, notice: Part | None) -> _Settled:
+        """Tries until the platform takes the part, or refuses it for good.
 
-        A text on which it always fails is replaced by the `notice`, once its place takes that.
+        A text that keeps failing is replaced by `notice` as soon as the platform takes that.
         """
-        tries = _Tries(time.monotonic())
+        failures = _Failures(time.monotonic())
         while True:
             try:
-                return await self._shown(part, look_first=look_first), PartEnd.SHOWN
+                receipt = await self._shown(part, look_first=look_first)
+                return _Settled(receipt, PartOutcome.SHOWN)
             except Later as error:
                 later = error
             now_s = time.monotonic()
             metrics.post_failed.labels(self._platform.name, "later").inc()
             look_first = look_first or later.maybe_posted
-            tries.add(later)
-            if tries.is_enough(now_s) and _age_s(part.reply) > GIVE_UP_AFTER_S:
+            failures.add(later)
+            if failures.are_enough(now_s) and _age_s(part.reply) > GIVE_UP_AFTER_S:
                 raise _TooOld(f"not shown within a day: {later}") from later
-            if tries.may_be_poison(now_s) and part.text != NOT_SHOWABLE:
+            if failures.may_be_poison(now_s) and part.text != NOT_SHOWABLE:
                 if notice is None:
                     raise Never(f"it fails again and again: {later}") from later
                 with contextlib.suppress(Later):
                     receipt = await self._shown(notice, look_first=look_first)
-                    logger().error("fails again and again", prompt=part.reply.prompt_id,
-                                   why=str(later))  # fmt: skip
-                    return receipt, PartEnd.REFUSED
+                    logger().error(
+                        "fails again and again", prompt=part.reply.prompt_id, why=str(later)
+                    )
+                    return _Settled(receipt, PartOutcome.REFUSED)
             await self._wait(part, later)
 
     async def _wait(self, part: Part, error: Later) -> None:
@@ -166,7 +192,7 @@ class PartPoster:
         await asyncio.sleep(max(error.wait_s, LATER_AT_LEAST_S))
 
     async def _shown(self, part: Part, *, look_first: bool) -> str:
-        """The receipt of a part, posted now unless the platform has it."""
+        """The receipt of a part, which is posted unless the platform has it already."""
         name = self._platform.name
         if look_first and (receipt := await self._platform.find_posted(part)) is not None:
             metrics.posted_before.labels(name).inc()
@@ -175,16 +201,16 @@ class PartPoster:
         metrics.posted.labels(name).inc()
         return receipt
 
-    async def give_up(self, reply: Reply, reason: str, *, withdrawing: bool = False) -> None:
-        """Buries a reply; `withdrawing`: its preview, if there is one, must not stay behind."""
+    async def give_up(self, reply: Reply, reason: str, *, withdraw: bool = False) -> None:
+        """Makes a reply a dead letter; `withdraw`: its preview, if there is one, is removed."""
         metrics.post_failed.labels(self._platform.name, "given up").inc()
-        await self._bus.bury(
+        await self._bus.dead_letter(
             subject=names.reply_subject(reply.user, reply.prompt_id),
             data=reply.wire(),
             reason=reason,
             dedupe_id=f"{names.REPLIES}-{reply.prompt_id}-unshown",
         )
-        if withdrawing:
+        if withdraw:
             await self._platform.withdraw(reply)
         await self._receipts.finish(reply.prompt_id)
 

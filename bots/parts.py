@@ -1,7 +1,7 @@
 """Turns an answer into the parts that a platform shows: prepared, split, limited in number.
 
-It must never hold up the event loop: a long text is worked on in a thread. It must never give more
-parts than the platform allows, nor leave out text without saying so.
+A long text is processed in a thread, so that it never blocks the event loop. There must never be
+more parts than the platform allows, and no text may be left out without a notice.
 """
 
 import asyncio
@@ -14,12 +14,10 @@ from typing import Final, Protocol, TypeVar
 from bots.split_text import Length, pieces
 
 INLINE_CHARS: Final = 1_000
-"""Up to this length a text is worked on at once; longer ones could hold up the loop for too long.
-docs/architecture.md has the measurement."""
+"""A longer text is processed in a thread: it could block the loop (docs/architecture.md)."""
 
 READ_FACTOR: Final = 2
-"""How many times the characters that can be shown are read. A prepared text may be shorter than the
-answer, but reading all of a long one for its beginning would be wasted work."""
+"""Characters to read for each one that can be shown: preparing a text may shorten it."""
 
 NOT_SHOWN: Final = (
     "({:,} more characters of this answer are not shown here. "
@@ -28,31 +26,31 @@ NOT_SHOWN: Final = (
 NOT_SHOWN_BRIEF: Final = "({:,} more characters are not shown.)"
 
 _WORKER: Final = ThreadPoolExecutor(1, thread_name_prefix="parts")
-"""One thread: the loop then waits for the interpreter lock behind at most one other thread."""
+"""One thread, so that the loop competes with at most one other for the interpreter lock."""
 
 
 _Result = TypeVar("_Result")
 
 
 class Splitting(Protocol):
-    """What this module needs of a platform; `Preparing` is asked for as well."""
+    """What this module needs from a platform; it uses `Preparing`, too, if there is one."""
 
     @property
     def text_limit_chars(self) -> int:
-        """A part's limit, in the platform's unit."""
+        """The longest part, in the platform's unit."""
 
     @property
     def parts_limit(self) -> int:
-        """Parts of one answer at most."""
+        """The most parts of one answer."""
 
     @property
     def text_length(self) -> Length:
-        """A text's length in the unit of the limit."""
+        """The length of a text in the unit of the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A `Splitting` on its own, for the parts of a platform that need no more of it."""
+    """A `Splitting` without a platform around it."""
 
     text_limit_chars: int
     parts_limit: int
@@ -61,18 +59,18 @@ class Shape:
 
 
 async def parts_of(platform: Splitting, text: str) -> list[str]:
-    """An answer's parts, the same for the same text; none for a blank one.
+    """The parts of an answer, always the same for the same text; none for a blank text.
 
-    If they would be more than the platform allows, the last one ends with a notice of how much is
-    missing.
+    If there are more parts than the platform allows, the last one ends with a notice that says how
+    much is missing.
     """
-    return await _off_the_loop(len(text), lambda: _limited(platform, text))
+    return await _in_thread_if_long(len(text), lambda: _limited(platform, text))
 
 
 async def first_part_of(platform: Splitting, text: str, *, room: int) -> str:
-    """A growing answer's first part of at most `room`, empty for a blank text.
+    """The first part of a growing answer, at most `room` long; empty for a blank text.
 
-    It reads only the beginning of the text, so that each of many previews costs the same.
+    Reads only the beginning of the text, so that every preview costs the same.
     """
     beginning = text[: READ_FACTOR * room]
 
@@ -80,17 +78,17 @@ async def first_part_of(platform: Splitting, text: str, *, room: int) -> str:
         found = pieces(_prepared(platform, beginning), room, length=platform.text_length)
         return next((piece.text for piece in found), "")
 
-    return await _off_the_loop(len(beginning), first)
+    return await _in_thread_if_long(len(beginning), first)
 
 
-async def _off_the_loop(chars: int, work: Callable[[], _Result]) -> _Result:
+async def _in_thread_if_long(chars: int, work: Callable[[], _Result]) -> _Result:
     if chars <= INLINE_CHARS:
         return work()
     return await asyncio.get_running_loop().run_in_executor(_WORKER, work)
 
 
 def _prepared(platform: Splitting, text: str) -> str:
-    # Not `isinstance`: a protocol is compared member by member, which takes as long as the rest.
+    # Not `isinstance`: checking a protocol member by member takes as long as the rest.
     prepare: Callable[[str], str] | None = getattr(platform, "prepared", None)
     return text if prepare is None else prepare(text)
 
@@ -102,10 +100,10 @@ def _limited(platform: Splitting, text: str) -> list[str]:
         text = text.lstrip()
     beginning = text[:most_read]
     rest = text[most_read:]
-    missing = len(rest) if rest.strip() else 0  # nobody misses blank lines
+    missing = len(rest) if rest.strip() else 0  # missing blank lines do not matter
     shown = _prepared(platform, beginning)
     if not shown.strip():
-        shown = beginning  # `<br>` alone: an answer that is not blank must not vanish
+        shown = beginning  # `<br>` alone, for example: a text must not vanish
     found = list(islice(pieces(shown, limit, length=length), most + 1))
     parts = [piece.text for piece in found[:most]]
     if len(found) > most:
@@ -116,7 +114,7 @@ def _limited(platform: Splitting, text: str) -> list[str]:
 
 
 def _with_notice(part: str, missing: int, limit: int, length: Length) -> str:
-    """The part, cut to leave room for a notice of the `missing` characters and of those cut."""
+    """The part, shortened and with a notice of all characters that are missing then."""
     most = len(part) + missing
     wanted = (f"\n\n{notice}" for notice in (NOT_SHOWN, NOT_SHOWN_BRIEF))
     notice = next((n for n in wanted if 2 * length(n.format(most)) <= limit), "…")

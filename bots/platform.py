@@ -1,8 +1,8 @@
-"""The port: what the relay needs of a chat platform, and the errors by what the relay does next.
+"""The port: what the relay needs from a chat platform, and the errors it can handle.
 
-A platform is one folder beside this file. Foreign shapes stop there: towards the rest it speaks
-events, parts and receipts only. It keeps no state about questions, since every reply carries its
-return address.
+A platform is a folder next to this file. Its own data types stay inside that folder; the rest of
+the program sees events, parts and receipts only. A platform keeps no state about questions, because
+every reply carries its return address.
 """
 
 import math
@@ -12,22 +12,24 @@ from typing import Final, Protocol
 
 from shared.messages import AnyEvent, Partial, Reply
 
-Publish = Callable[[AnyEvent], Awaitable[object]]
-"""Stores an event; returns when it is on disk. Raises `bus.Unavailable` or `bus.TooLarge`."""
+Publish = Callable[[AnyEvent], Awaitable[bool]]
+"""Stores an event on disk: True if it is new, False if it was stored before.
 
+Raises `Unavailable`, `TooLarge` or `OverQuota`, as `Bus.publish` does.
+"""
 
 WAIT_LIMIT_S: Final = 600.0
-"""A platform that asks for a longer wait is asked again after this."""
+"""The longest wait for a platform, even if it asks for more."""
 
 
 def bounded_s(seconds: float) -> float:
-    """A wait that a platform asks for: at least 0 and at most `WAIT_LIMIT_S`, also for NaN."""
+    """Limits a wait that a platform asks for to 0 to `WAIT_LIMIT_S` seconds; NaN is the limit."""
     return min(max(seconds, 0.0), WAIT_LIMIT_S) if math.isfinite(seconds) else WAIT_LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of a reply, short enough for the platform; `count` pieces make the whole."""
+    """One piece of a reply, short enough for the platform; `count` pieces make up the reply."""
 
     reply: Reply
     text: str
@@ -36,19 +38,19 @@ class Part:
 
     @property
     def key(self) -> str:
-        """Names this part for ever: `<prompt id>.<index>`."""
+        """Identifies this part forever: `<prompt id>.<index>`."""
         return f"{self.reply.prompt_id}.{self.index}"
 
 
 class PostError(Exception):
-    """A part could not be posted."""
+    """A part could not be posted; the subclass says what the relay does next."""
 
 
-class Later(PostError):  # noqa: N818  (named by what the caller does next)
-    """Try again after `wait_s` seconds: a rate limit, an outage, a response that never came.
+class Later(PostError):
+    """Try again after `wait_s` seconds: a rate limit, an outage, a missing response.
 
-    `maybe_posted`: the platform may have taken the part anyway, so look before posting it again.
-    `refused`: it understood the call and refused it for a reason that we do not know.
+    `maybe_posted`: the platform may have posted the part, so look for it before posting it again.
+    `refused`: the platform understood the call and refused it for an unknown reason.
     """
 
     def __init__(
@@ -60,63 +62,63 @@ class Later(PostError):  # noqa: N818  (named by what the caller does next)
         self.refused = refused
 
 
-class Never(PostError):  # noqa: N818  (named by what the caller does next)
-    """The platform refuses this text itself: say so once in plain words instead."""
+class Never(PostError):
+    """The platform refuses this text: post a notice in its place."""
 
 
-class Gone(PostError):  # noqa: N818  (named by what the caller does next)
-    """The place or the person is no longer there: nobody can be told."""
+class Gone(PostError):
+    """The place or the person no longer exists: there is nobody left to tell."""
 
 
-class Forbidden(PostError):  # noqa: N818  (named by what the caller does next)
-    """The bot may not speak there: tell the operator, not the user."""
+class Forbidden(PostError):
+    """The bot is not allowed to post there: tell the operator, not the user."""
 
 
 class ChatPlatform(Protocol):
-    """One chat platform. Every method may be called concurrently for different users."""
+    """One chat platform. Its methods may be called concurrently for different users."""
 
     name: str
     text_limit_chars: int
     parts_limit: int
-    """Parts of one answer at most; what does not fit is replaced by a notice."""
+    """The most parts of one answer; a notice replaces the text that does not fit."""
 
     def text_length(self, text: str) -> int:
-        """A text's length in the unit of `text_limit_chars`, as the platform counts it."""
+        """The length of a text in the unit of `text_limit_chars`, as the platform counts it."""
 
-    async def listen(self, publish: Publish) -> None:
-        """Turns what people do into events until the platform is closed."""
+    async def listen(self) -> None:
+        """Publishes what people do as events, until the platform is closed."""
 
     async def post(self, part: Part) -> str:
         """Shows one part and returns the platform's receipt (its message id).
 
-        Must itself hand the platform the part's key where the platform can dedupe by it. A live
-        preview of the answer becomes the first part.
+        If the platform can deduplicate, this must send `part.key` along. If the answer has a
+        preview, the preview becomes the first part.
 
         Raises:
-            PostError: one of its four kinds.
+            PostError: one of its four subclasses.
         """
 
     async def find_posted(self, part: Part) -> str | None:
-        """The receipt of a part that may have been posted before a crash; None where it was not.
+        """The receipt of a part that may have been posted before a crash; None if it was not.
 
-        An unfinished preview that is found counts as not posted, and becomes what `post` completes.
+        An unfinished preview counts as not posted; `post` then completes it.
 
         Raises:
             Later: the platform cannot be asked now.
         """
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows an answer while it grows. Best effort: never raises, never holds up a post."""
+        """Shows an answer while it grows. Best effort: never raises, never delays a post."""
 
     async def withdraw(self, reply: Reply) -> None:
-        """Removes what was shown of an answer to a question that was deleted. Best effort."""
+        """Removes what was shown of an answer whose question was deleted. Best effort."""
 
     async def close(self) -> None:
-        """Stops listening; what was accepted is already stored."""
+        """Stops listening. Everything accepted so far is already stored."""
 
 
 class Preparing(Protocol):
-    """A platform that cannot show every text as a model writes it."""
+    """A platform that has to rewrite some texts before it can show them."""
 
     def prepared(self, text: str) -> str:
-        """A whole reply's text as it is to be split and posted."""
+        """A reply's whole text, ready to be split and posted."""

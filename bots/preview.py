@@ -1,49 +1,52 @@
-"""Growing answers on their way to a platform: of each the newest text, one call at a time.
+"""Shows answers while they grow: always the newest text, with one call to the platform at a time.
 
-Best effort: whatever a platform does here, the answer itself comes, and nothing is shown after it.
+Best effort: whatever a platform does here, the answer itself comes, and no preview is shown after
+it.
 """
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from typing import Final
 
 from bots.platform import ChatPlatform
 from shared.log import logger
 from shared.messages import Partial
 from shared.receipts import Claim, Receipts
-from shared.recent import Seen
+from shared.recent import RecentMap, RecentSet
 
 PREVIEW_ENDS_WITHIN_S: Final = 10.0
-"""A call that shows a partial is given up after this: the answer is what matters."""
+"""A call that shows a partial is cancelled after this: the answer matters more."""
 
 PREVIEWS_KEPT: Final = 1024
-"""Growing answers at a time; the reply of one may have gone to another process of ours."""
+"""Growing answers at a time; some of their replies may go to another process of ours."""
 
 FINISHED_KEPT: Final = 2048
-"""Ids of replies that were shown, so that a partial on its way then does not open them again; the
-claim of their first part would stop it, too."""
+"""Replies that were shown, so that a late partial does not open a preview again.
+
+The claim of the first part would stop that, too.
+"""
 
 
 class Preview:
-    """One growing answer: always the newest text, one call to the platform at a time."""
+    """One growing answer."""
 
     def __init__(self, platform: ChatPlatform, receipts: Receipts, *, after_s: float = 0.0) -> None:
-        """Nothing is shown in the first `after_s` seconds: the answer may be whole by then."""
+        """Shows nothing for `after_s` seconds: the answer may be complete by then."""
         self._platform = platform
         self._receipts = receipts
         self._after_s = after_s
         self._newest: Partial | None = None
         self._shown = (0, 0)
         self._ended = False
-        self._settling = asyncio.Event()
+        self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.owned = False
+        """Whether this process has claimed the first part for the preview."""
         self.begun = False
-        """More was let through than an early status."""
+        """Whether more than an early status was let through."""
 
-    def see(self, partial: Partial) -> None:
-        """Shows a partial unless a newer one was seen."""
+    def show_partial(self, partial: Partial) -> None:
+        """Shows a partial, unless a newer one came before."""
         version = (partial.attempt, partial.sequence)
         if version <= self._shown or self._ended:
             return
@@ -52,16 +55,16 @@ class Preview:
         if self._task is None:
             self._task = asyncio.create_task(self._show())
 
-    async def settled(self) -> None:
-        """No partial is shown from here on."""
+    async def end(self) -> None:
+        """Returns once no partial can be shown any more."""
         self._ended = True
-        self._settling.set()
+        self._ending.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=PREVIEW_ENDS_WITHIN_S)
         self.cancel()
 
     def cancel(self) -> None:
-        """Ends a call to the platform that goes on."""
+        """Cancels the call to the platform that is in progress."""
         self._ended = True
         if self._task is not None:
             self._task.cancel()
@@ -71,19 +74,19 @@ class Preview:
             if self._after_s:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._after_s):
-                        await self._settling.wait()
+                        await self._ending.wait()
                 self._after_s = 0.0
             while self._newest is not None and not self._ended:
                 partial, self._newest = self._newest, None
                 if not self.owned:
-                    # A preview becomes the first part, so it is claimed as such: after a crash
+                    # A preview becomes the first part, so it needs that part's claim: after a crash
                     # the next process looks for it and completes it.
                     if await self._receipts.claim(f"{partial.prompt_id}.0") is not Claim.NEW:
-                        self._ended = True  # somebody else's may stand there: one is enough
+                        self._ended = True  # another process may show one already
                         return
                     self.owned = True
                 await self._platform.show_partial(partial)
-        except Exception:  # noqa: BLE001  (whatever a platform does: the answer itself comes)
+        except Exception:  # noqa: BLE001  (a defect of a platform must not stop the answer)
             self._ended = True
             logger().exception("partial not shown")
         finally:
@@ -91,18 +94,18 @@ class Preview:
 
 
 class Previews:
-    """Those of one relay, by the id of their question."""
+    """All growing answers of one relay, by prompt id."""
 
     def __init__(self, platform: ChatPlatform, receipts: Receipts, *, after_s: float) -> None:
-        """Of an answer that is whole within `after_s` seconds nothing is shown before it."""
+        """An answer that is complete within `after_s` seconds gets no preview."""
         self._platform = platform
         self._receipts = receipts
         self._after_s = after_s
-        self._open: OrderedDict[str, Preview] = OrderedDict()
-        self._finished: Seen[str] = Seen(FINISHED_KEPT)
+        self._open: RecentMap[str, Preview] = RecentMap(PREVIEWS_KEPT, dropped=Preview.cancel)
+        self._finished: RecentSet[str] = RecentSet(FINISHED_KEPT)
 
-    def see(self, partial: Partial, *, may_open: bool) -> None:
-        """Shows a partial of an answer that grows, or of a new one where that `may_open`."""
+    def show_partial(self, partial: Partial, *, may_open: bool) -> None:
+        """Shows a partial in the preview of its answer; opens one if `may_open`."""
         preview = self._open.get(partial.prompt_id)
         if not may_open and (preview is None or not preview.begun):
             return
@@ -112,22 +115,19 @@ class Previews:
             preview = self._open[partial.prompt_id] = Preview(
                 self._platform, self._receipts, after_s=self._after_s
             )
-            while len(self._open) > PREVIEWS_KEPT:
-                _, oldest = self._open.popitem(last=False)
-                oldest.cancel()
         preview.begun = preview.begun or not partial.early
-        preview.see(partial)
+        preview.show_partial(partial)
 
     async def finish(self, prompt_id: str) -> bool:
-        """Shows no more partials of an answer; whether its first part was claimed for them."""
+        """Ends the preview of an answer; returns whether the first part was claimed for it."""
         self._finished.add(prompt_id)
         preview = self._open.pop(prompt_id, None)
         if preview is None:
             return False
-        await preview.settled()
+        await preview.end()
         return preview.owned
 
     def cancel(self) -> None:
-        """Ends the calls to the platform that go on."""
+        """Cancels all calls to the platform that are in progress."""
         for preview in self._open.values():
             preview.cancel()

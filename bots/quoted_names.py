@@ -1,7 +1,7 @@
-"""Names of people in quotes. Pure.
+"""The names of people in quotes. Pure.
 
-The model is told by name who said what. Anybody can choose their own name, so none may be one that
-adapters use for the bot, for its remarks, or for what nobody in particular said.
+The model reads who said what by name. People choose their own names, so none may look like a name
+that adapters use themselves: for the bot, for notes, or for text without an author.
 """
 
 from typing import Final
@@ -14,6 +14,6 @@ _TO: Final = "bot, to "
 
 
 def person(name: str) -> str:
-    """A name that people or apps gave themselves, marked if it could be taken for another."""
+    """The name of a person or an app, marked if it looks like one of our own names."""
     plain = " ".join(name.casefold().split())
     return f"{name} (so named by themselves)" if plain in OWN or plain.startswith(_TO) else name

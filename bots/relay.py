@@ -1,7 +1,7 @@
-"""The relay: takes replies from the journal and has a platform show each exactly once.
+"""The relay: takes replies from the journal and has a platform show each one exactly once.
 
-Platform-neutral. It acknowledges a reply only after every part was shown or can never be, shows the
-replies of a thread in order, and must never hold up one thread's replies for another's.
+Platform-neutral. It acknowledges a reply only after each part was shown or can never be, shows the
+replies of a thread in order, and must never let one thread delay another.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ import nats.errors
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from bots.no_progress import Silence
-from bots.part_poster import NOT_SHOWABLE, PartEnd, PartPoster
+from bots.no_progress import NoProgress
+from bots.part_poster import NOT_SHOWABLE, PartOutcome, PartPoster
 from bots.parts import parts_of
 from bots.platform import ChatPlatform, Part
 from bots.preview import Previews
-from bots.thread_order import Held, Queue, Thread, ThreadOrder, thread_of
+from bots.thread_order import Delivery, Thread, ThreadOrder, ThreadQueue, thread_of
 from shared import metrics, names
 from shared.bus import Bus
 from shared.log import logger
@@ -30,17 +30,19 @@ from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 from shared.tasks import end
 
 WORKING_EVERY_S: Final = ACK_WAIT_S / 3
-"""How often the server is told that a reply is still being worked on."""
+"""How often the relay tells the server that it is still working on a reply."""
 
 DEFECTS_LIMIT: Final = 3
-"""Defects of an adapter with one reply, after which its person gets a notice instead. After as many
-with the notice, the reply is a dead letter."""
+"""After this many defects with one reply its person gets a notice instead.
+
+After as many with the notice, the reply becomes a dead letter.
+"""
 
 STOPPED: Final = "(stopped)"
 
 
 class Relay:
-    """One platform's way from the journal to the people."""
+    """Brings the replies of one platform from the journal to the people."""
 
     def __init__(
         self,
@@ -55,9 +57,10 @@ class Relay:
     ) -> None:
         """Wires a relay; `run` starts it.
 
-        `consumer` is the durable consumer of replies on `subject`, which the server forgets after
-        `inactive_s` seconds without a reader (None: never). `partials` is a core subject; an answer
-        that is whole within `previews_after_s` seconds of its first partial is shown without one.
+        `consumer` is the durable consumer of the replies on `subject`; the server removes it after
+        `inactive_s` seconds without a reader (None: never). `partials` is the subject of growing
+        answers (None: the platform does not show them). An answer that is complete within
+        `previews_after_s` seconds after its first partial gets no preview.
         """
         self._bus = bus
         self._platform = platform
@@ -66,23 +69,23 @@ class Relay:
         self._partials = partials
         self._inactive_s = inactive_s
         self._receipts = Receipts(bus, platform.name)
-        self._queues: dict[Thread, Queue] = {}
-        self._in_hand: dict[str, Msg] = {}
-        self._order = ThreadOrder(self._receipts, self._in_hand, self._unacknowledged)
+        self._queues: dict[Thread, ThreadQueue] = {}
+        self._in_progress: dict[str, Msg] = {}
+        self._order = ThreadOrder(self._receipts, self._in_progress, self._unacknowledged)
         self._previews = Previews(platform, self._receipts, after_s=previews_after_s)
-        self._silence = Silence(self._show_partial)
+        self._no_progress = NoProgress(self._show_partial)
         self._tasks: set[asyncio.Task[None]] = set()
         self._parts = PartPoster(bus, platform, self._receipts)
         self._defects: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Shows replies for ever; partials too if there is a subject for them."""
+        """Shows replies, and growing answers if they have a subject, until it is cancelled."""
         await self._bus.until_done(self._ensure_consumer)
         partials = None
-        working = asyncio.create_task(self._say_working())
+        working = asyncio.create_task(self._report_working())
         try:
             if self._partials is not None:
-                partials = await self._bus.watch(self._partials, self._see_partial)
+                partials = await self._bus.watch(self._partials, self._take_partial)
             await consume(
                 self._bus,
                 names.REPLIES,
@@ -94,13 +97,13 @@ class Relay:
             if partials is not None:
                 with contextlib.suppress(nats.errors.Error):
                     await partials.unsubscribe()
-            self._silence.close()
+            self._no_progress.close()
             self._previews.cancel()
             await end(working, *self._tasks, *self._order.tasks)
 
     def asked(self, event: AnyEvent) -> None:
-        """An event of this platform was stored: its person is told if nobody works on it."""
-        self._silence.asked(event)
+        """Watches an event that was stored: its person is notified if nothing happens."""
+        self._no_progress.asked(event)
 
     async def _ensure_consumer(self) -> None:
         await ensure_reply_consumer(
@@ -108,13 +111,13 @@ class Relay:
         )
 
     async def _unacknowledged(self) -> int:
-        """Replies that the server waits for and that are not in our hands."""
+        """How many replies the server waits for, apart from those in progress here."""
 
         async def once() -> int:
-            before = set(self._in_hand)
+            before = set(self._in_progress)
             info = await self._bus.js.consumer_info(names.REPLIES, self._consumer)
-            # Those were surely counted; what came or went meanwhile may have been.
-            return (info.num_ack_pending or 0) - len(before & self._in_hand.keys())
+            # Only these were certainly in the server's count: others came or went meanwhile.
+            return (info.num_ack_pending or 0) - len(before & self._in_progress.keys())
 
         return await self._bus.until_done(once)
 
@@ -124,7 +127,7 @@ class Relay:
         try:
             reply = Reply.model_validate_json(message.data)
         except ValidationError:
-            await self._bus.bury(
+            await self._bus.dead_letter(
                 subject=message.subject,
                 data=message.data,
                 reason="not a reply that this version can read",
@@ -132,53 +135,53 @@ class Relay:
             )
             await message.ack()
             return
-        if reply.prompt_id in self._in_hand:
-            return  # delivered again while it is being shown
-        self._in_hand[reply.prompt_id] = message
-        self._silence.heard(reply.prompt_id)
+        if reply.prompt_id in self._in_progress:
+            return  # redelivered while it is being shown
+        self._in_progress[reply.prompt_id] = message
+        self._no_progress.reported(reply.prompt_id)
         thread = thread_of(reply.user, reply.place)
         queue = self._queues.get(thread)
         if queue is None:
-            queue = self._queues[thread] = Queue()
+            queue = self._queues[thread] = ThreadQueue()
             task = asyncio.create_task(self._drive(thread, queue))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        queue.add(Held(reply, message))
+        queue.add(Delivery(reply, message))
 
-    async def _drive(self, thread: Thread, queue: Queue) -> None:
+    async def _drive(self, thread: Thread, queue: ThreadQueue) -> None:
         """Shows the replies of one thread one after the other."""
-        while queue.held:
-            held = await self._order.next_of(queue)
-            prompt_id = held.reply.prompt_id
-            shown = False
+        while queue.deliveries:
+            delivery = await self._order.next_in(queue)
+            prompt_id = delivery.reply.prompt_id
+            finished = False
             try:
                 if self._defects[prompt_id] >= 2 * DEFECTS_LIMIT:
-                    await self._parts.give_up(held.reply, "the adapter has a defect with it")
+                    await self._parts.give_up(delivery.reply, "the adapter has a defect with it")
                 else:
-                    await self._show(held.reply)
-                shown = True
-            except Exception:  # noqa: BLE001  (whatever a platform does)
-                # A defect in a platform must not end the others' replies. Not acknowledged, so
-                # the server delivers it again.
+                    await self._show(delivery.reply)
+                finished = True
+            except Exception:  # noqa: BLE001  (a platform's defect must not stop other replies)
+                # Not acknowledged, so the server delivers the reply again.
                 logger().exception("not shown", prompt=prompt_id)
                 metrics.post_failed.labels(self._platform.name, "defect").inc()
                 self._defects[prompt_id] += 1
-            if shown:
+            if finished:
                 self._order.finish(prompt_id)
                 self._defects.pop(prompt_id, None)
-            # First this: what is in hand counts as not acknowledged.
-            self._in_hand.pop(prompt_id, None)
-            if shown:
-                with contextlib.suppress(nats.errors.Error):  # delivered again, and known then
-                    await held.message.ack()
+            # Before the acknowledgement: `_unacknowledged` assumes that the server still waits for
+            # whatever is in progress.
+            self._in_progress.pop(prompt_id, None)
+            if finished:
+                with contextlib.suppress(nats.errors.Error):  # if lost, it is redelivered and known
+                    await delivery.message.ack()
         del self._queues[thread]
 
     async def _show(self, reply: Reply) -> None:
-        """Returns when the reply is finished: each part has its receipt, or it is a dead letter."""
+        """Returns when the reply is finished: all parts have receipts, or it is a dead letter."""
         started = time.monotonic()
         previewed = await self._previews.finish(reply.prompt_id)
         if reply.outcome == "withdrawn":
-            # Claimed, so that no late partial opens a preview in the process after this one.
+            # Claimed, so that a late partial cannot open a preview in the next process.
             await self._receipts.claim(f"{reply.prompt_id}.0")
             await self._platform.withdraw(reply)
             await self._receipts.finish(reply.prompt_id)
@@ -193,10 +196,10 @@ class Relay:
             part = Part(reply, piece, index, len(pieces))
             if index:
                 claim = await self._receipts.claim(part.key)
-            ended = await self._parts.post(part, claim, notice_shown=notice_shown)
-            if ended is PartEnd.GIVEN_UP:
+            outcome = await self._parts.post(part, claim, notice_shown=notice_shown)
+            if outcome is PartOutcome.GIVEN_UP:
                 return
-            notice_shown = notice_shown or ended is PartEnd.REFUSED
+            notice_shown = notice_shown or outcome is PartOutcome.REFUSED
         if len(pieces) > 1:
             await self._receipts.finish(reply.prompt_id)
         logger().info(
@@ -212,31 +215,31 @@ class Relay:
             return [NOT_SHOWABLE]
         return await parts_of(self._platform, reply.text if reply.text.strip() else STOPPED)
 
-    async def _say_working(self) -> None:
+    async def _report_working(self) -> None:
         while True:
             await asyncio.sleep(WORKING_EVERY_S)
             if self._bus.connected:
-                for message in tuple(self._in_hand.values()):
+                for message in tuple(self._in_progress.values()):
                     with contextlib.suppress(nats.errors.Error):
                         await message.in_progress()
 
     # --- partials ---------------------------------------------------------------------------
 
-    async def _see_partial(self, message: Msg) -> None:
+    async def _take_partial(self, message: Msg) -> None:
         try:
             partial = Partial.model_validate_json(message.data)
         except ValidationError:
-            return  # lossy by design
-        self._silence.heard(partial.prompt_id)
+            return  # partials are lossy by design
+        self._no_progress.reported(partial.prompt_id)
         self._show_partial(partial)
 
     def _show_partial(self, partial: Partial) -> None:
-        if partial.prompt_id in self._in_hand:
+        if partial.prompt_id in self._in_progress:
             return
-        # Otherwise it would appear above an older answer that is still to be shown. An early status
-        # may: the platform takes it away before the answer begins.
+        # A preview must not appear above an older answer that is still to be shown. An early status
+        # may: the platform removes it before its own answer begins.
         thread = thread_of(partial.user, partial.place)
         may_open = thread not in self._queues and (
             partial.early or self._order.allows_preview(partial.after)
         )
-        self._previews.see(partial, may_open=may_open)
+        self._previews.show_partial(partial, may_open=may_open)

@@ -1,7 +1,7 @@
-"""Shows a model's Markdown to a platform that draws only some of it.
+"""Rewrites a model's Markdown for a platform that draws only some of it.
 
-Pure. It replaces what the platform does not draw and leaves everything else as the model wrote it.
-It must never touch code, nor lose a word that people would read.
+Pure. It replaces what the platform cannot draw and leaves everything else as the model wrote it. It
+must never change code, nor lose a word that people would read.
 """
 
 import re
@@ -17,19 +17,18 @@ from bots.markdown import Block, Span, blocks_of
 from bots.tables import cells_of, columns, listed
 
 Drawn = Literal["table", "deep heading", "rule", "task", "image", "link", "indented code"]
-"""What some platform draws by itself; formulas and `<br>` are drawn by none."""
+"""What at least one platform can draw; none of them draws formulas or `<br>`."""
 
 RULE: Final = "─" * 12
 
 CELL_BREAK: Final = " / "
-"""A line break within a table's cell."""
+"""Replaces a line break in a table cell."""
 
 QUOTE_LIMIT_CHARS: Final = 8
-"""The marks of four quotes in each other; longer ones are not repeated before each line of what is
-replaced in them."""
+"""Four nested quotes; longer marks are not repeated before each line of a replaced block."""
 
 _DEEP: Final = 4
-"""Discord draws headings up to level 3; this is the first level that it shows as plain text."""
+"""The first heading level that Discord does not draw."""
 
 _BLOCK_HINT: Final = re.compile(
     r"\||\$\$|\\\[|\[[ xX]\]|####|==|-[ \t]*-|\*[ \t]*\*[ \t]*\*|_[ \t]*_[ \t]*_"
@@ -39,18 +38,18 @@ _TASK: Final = re.compile(r"\[([ xX])\] ")
 _BACKTICKS: Final = re.compile(r"`+")
 
 Edit = tuple[int, int, str]
-"""A place in the text, and what is shown there instead."""
+"""Start and end of a place in the text, and its replacement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a platform draws by itself."""
+    """What a platform can draw."""
 
     draws: Collection[Drawn]
 
 
 def rendered(text: str, dialect: Dialect) -> str:
-    """The same text as the platform can show it."""
+    """The text with replacements for whatever the platform cannot draw."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not _INLINE_HINT.search(text) and not _BLOCK_HINT.search(text):
         return text
@@ -64,7 +63,7 @@ def _edited(text: str, edits: Sequence[Edit]) -> str:
     out: list[str] = []
     last = 0
     for start, end, shown in edits:
-        if start >= last:  # not in something that was replaced as a whole
+        if start >= last:  # not inside something that was replaced as a whole
             out += text[last:start], shown
             last = end
     return "".join([*out, text[last:]])
@@ -98,7 +97,7 @@ def _block_edits(text: str, block: Block, dialect: Dialect) -> Iterator[Edit]:
 
 
 def _quote_before(text: str, start: int) -> str:
-    """The marks of the quote in which a block begins."""
+    """The quote marks before a block."""
     quote = quote_of(text[text.rfind("\n", 0, start) + 1 : start])
     return quote if len(quote) <= QUOTE_LIMIT_CHARS else ""
 
@@ -111,7 +110,7 @@ def _formula_lines(lines: list[str]) -> list[str]:
 
 
 def _title_of(heading: str) -> str:
-    """The words of a heading, without the marks before and after them."""
+    """The text of a heading, without the marks before and after it."""
     title = heading.lstrip("#").strip()
     words = title.rstrip("#")
     return title if words and words == words.rstrip() else words.rstrip()
@@ -167,7 +166,7 @@ def _inline_edits(
 
 
 def _shown(inline: Inline, dialect: Dialect, line_break: str) -> str | None:
-    """What is shown instead; None if it stays as it is."""
+    """The replacement; None if it stays as it is."""
     label, target = inline.label, inline.target
     if inline.kind == "break":
         return line_break

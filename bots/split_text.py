@@ -1,10 +1,10 @@
-"""Splits an answer into parts that a chat platform takes, without breaking code, words or emoji.
+"""Splits an answer into parts that fit a chat platform, without breaking code, words or emoji.
 
-Pure, and prefix-stable: all but the last part of a growing text never change again, so a streamed
-answer never rewrites what was already shown. It must never lose a word.
+Pure. As a text grows, all parts but the last stay the same, so a streamed answer never rewrites
+what people have seen. It must never lose a word.
 
-Time and memory are linear in the text: a part looks back over at most its own length, and a part
-that could have been longer than a third of the limit is at least that long.
+Time and memory are linear in the text: a part looks back over at most its own length, and every
+part that can be a third of the limit long is at least that long.
 """
 
 import re
@@ -17,32 +17,34 @@ from bots.code_fence import Fence, opened_by, quote_of
 from bots.graphemes import grapheme_ends
 
 Length = Callable[[str], int]
-"""Counts text in a platform's unit: adds up over pieces, at least 1 for each character."""
+"""The length of a text in a platform's unit: additive, and at least 1 per character."""
 
 _GUARD: Final = "\u200b"
-"""Zero-width space: stands before the rest of a cut line that would now read as a fence."""
+"""Zero-width space, put before the rest of a cut line that would otherwise open a fence."""
 
 _PARAGRAPH, _LINE, _INSIDE, _BAD = range(4)
-"""Places to break, best first: after a blank line, a line, inside code or a table, after a title or
-the opening of a fence."""
+"""Places to break, best first.
+
+After a blank line, after a line, inside code or a table, after a title or an opening fence.
+"""
 
 _LINES: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _SENTENCE: Final = re.compile(r"[.!?…][\"'”\u2019)\]*_]*\s|[。\uff01\uff1f]")
 
 
 def utf16_length(text: str) -> int:
-    """UTF-16 code units, which Discord counts: an emoji takes two."""
+    """UTF-16 code units, which Discord counts: most emoji take two or more."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def split_text(text: str, limit: int, *, length: Length = len) -> list[str]:
     """Parts of at most `limit`, each with its code fences closed; none for a blank text.
 
-    It breaks at a paragraph, else a line, a sentence, a word, each only if the part is then a third
-    full, and never inside a grapheme. A fence that is cut is closed and opened again with its
-    indentation, quote marks and info string. Blank lines and spaces at a break are dropped outside
-    code. A single grapheme wider than the limit is cut, a single character then exceeds it, and a
-    fence whose own lines would fill half a part counts as text.
+    Breaks after a paragraph, a line, a sentence or a word, in this order of preference, provided
+    that the part is then at least a third full. A cut code fence is closed and then reopened with
+    its indentation, quote marks and info string. Blank lines and spaces at a break are dropped,
+    except in code. A fence whose own lines would fill half a part counts as text. A grapheme is cut
+    only if it is longer than the limit, and a single character may exceed the limit.
 
     Raises:
         ValueError: the limit is not positive.
@@ -52,14 +54,14 @@ def split_text(text: str, limit: int, *, length: Length = len) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One part, and where in the text it ends: everything before `end` is in it or before it."""
+    """One part, and where it ends: all text before `end` is in this part or an earlier one."""
 
     text: str
     end: int
 
 
 def pieces(text: str, limit: int, *, length: Length = len) -> Iterator[Piece]:
-    """The parts of `split_text`, one by one: a caller who needs the first few pays for those only.
+    """The parts of `split_text`, made one at a time as they are needed.
 
     Raises:
         ValueError: the limit is not positive.
@@ -71,7 +73,7 @@ def pieces(text: str, limit: int, *, length: Length = len) -> Iterator[Piece]:
 
 @dataclass(frozen=True, slots=True)
 class _Break:
-    """A place where the part could end: before the line at `start`."""
+    """A place where the part could end, before the line at `start`."""
 
     start: int
     fence: Fence | None
@@ -80,10 +82,10 @@ class _Break:
 
 
 class _Split:
-    """One text on its way into parts.
+    """The state of splitting one text.
 
-    `_start` is where the part under way begins, `_fence` what is open where it ends now, `_before`
-    its last line, and `_cut` says that it begins in the middle of a line.
+    `_start` is where the current part begins, and `_cut` whether that is in the middle of a line.
+    `_fence` is the fence that is open at its end so far, and `_before` its last line so far.
     """
 
     def __init__(self, text: str, limit: int, length: Length) -> None:
@@ -98,7 +100,7 @@ class _Split:
         self, start: int, fence: Fence | None, *, carry: str = "", cut: bool = False
     ) -> None:
         self._start = start
-        self._fence = fence.again() if fence else None
+        self._fence = fence.at_top() if fence else None
         self._carry = carry
         self._head = (self._fence.opening if self._fence else "") + carry
         self._cut = cut
@@ -112,7 +114,7 @@ class _Split:
         while number < len(self._lines):
             line_start, end = self._lines[number]
             start = max(line_start, self._start)
-            # More than this is over the limit anyway; looking no further keeps it linear.
+            # A longer line exceeds the limit anyway; reading no further keeps the time linear.
             line = self._text[start : min(end, start + self._limit + 1)]
             whole = start + len(line) == end
             if not line.strip() and self._fence is None and not self._before:
@@ -135,11 +137,11 @@ class _Split:
         yield from self._ready
 
     def _is_rest(self, start: int) -> bool:
-        """Whether what starts there is the rest of a cut line, which is never a fence's line."""
+        """Whether the rest of a cut line starts there; it never opens or closes a fence."""
         return self._cut and start == self._start
 
     def _around(self, start: int, line: str) -> Fence | None:
-        """The fence whose code the line is."""
+        """The fence around the line, if it is code."""
         held = self._fence and (self._is_rest(start) or self._fence.holds(line))
         return self._fence if held else None
 
@@ -150,10 +152,10 @@ class _Split:
             self._breaks[self._rank(line, around)] = place
 
     def _takes(self, start: int, line: str) -> bool:
-        """Adds a whole line to the part, unless it does not fit."""
+        """Adds a whole line to the part if it fits; returns whether it did."""
         around = self._around(start, line)
         if line.strip() or (around and not around.quote):
-            # Before a closing line nothing is trimmed but the line's own end.
+            # Spaces at the end of a line of code stay; only the line end is dropped at a break.
             code = around or opened_by(line, growing=True)
             content = line.rstrip("\r\n") if code else line.rstrip()
             if self._used + self._length(content) + self._reserve(line) > self._limit:
@@ -167,11 +169,11 @@ class _Split:
         return True
 
     def _reserve(self, line: str) -> int:
-        """Room to keep for closing a fence after this line.
+        """The length to reserve for closing a fence after this line.
 
-        It must never shrink as the line grows, or a part would be sealed that a moment later turns
-        out to have had room: so it goes by what the line could still become. Code leaves room for
-        two closing lines, so that the real one stands in the same part.
+        It must never shrink as the line grows, or a part could end that later turns out to have had
+        room. So it considers what the line could still become. Code reserves two closing lines, so
+        that the real one fits into the same part.
         """
         room = 0
         if self._fence:
@@ -179,13 +181,13 @@ class _Split:
             room = closing if self._fence.may_close(line) else 2 * closing
         if self._fence is None or not self._fence.holds(line):
             fence = opened_by(line, growing=True)
-            # What takes more than a quarter is no fence to us: see `_opener`.
+            # A fence with a longer closing line counts as text: see `_opener`.
             most = self._limit // 4
             room = max(room, min(self._length(fence.closing), most) if fence else 0)
         return room
 
     def _opener(self, start: int, line: str) -> Fence | None:
-        """The fence that the line opens, where its own lines leave room for code."""
+        """The fence that the line opens, unless its own lines leave too little room for code."""
         fence = None if self._is_rest(start) else opened_by(line)
         for named in (fence, fence.unnamed()) if fence else ():
             width = self._length(named.opening) + 2 * self._length(named.closing)
@@ -194,7 +196,7 @@ class _Split:
         return None
 
     def _rank(self, line: str, fence: Fence | None) -> int:
-        """How good a place is for a break between the previous line and this one."""
+        """How good the place between the previous line and this one is for a break."""
         if self._opened:
             return _BAD
         if fence:
@@ -207,7 +209,7 @@ class _Split:
         return _LINE if before else _PARAGRAPH
 
     def _seal(self, start: int, line: str) -> None:
-        """Ends the part at the best place up to the line at `start`, which it cannot take whole."""
+        """Ends the part at the best place, since the line at `start` does not fit as a whole."""
         third = self._limit / 3
         for rank in (_PARAGRAPH, _LINE, _INSIDE):
             place = self._breaks.get(rank)
@@ -230,7 +232,7 @@ class _Split:
         self._begin(place.start, place.fence_after)
 
     def _cut_at(self, start: int, line: str, at: int) -> None:
-        """Ends the part inside a line; what its head alone opens or closes counts for this part."""
+        """Ends the part inside a line, whose beginning alone may open or close a fence here."""
         around = self._around(start, line)
         end = start + at
         if around:
@@ -249,12 +251,12 @@ class _Split:
         self._begin(end, around, carry=carry, cut=True)
 
     def _cut_of(self, line: str, room: int, *, code: bool) -> tuple[int, bool]:
-        """Where to cut a line into `room`, 0 for nowhere; and whether between words."""
+        """Where to cut a line to fit into `room` (0: nowhere); whether it is between words."""
         if room < 1:
             return 0, False
         span = range(1, min(len(line), room) + 1)
         most = bisect_right(span, room, key=lambda k: self._length(line[:k]))
-        # A space at the cut itself costs nothing: it is dropped.
+        # A space right at the cut does not count, because it is dropped.
         window = line[:most] if code else line[: most + 1]
         sentence = max(
             (m.end() for m in _SENTENCE.finditer(window) if m.end() <= most or m[0][-1].isspace()),
@@ -274,14 +276,14 @@ class _Split:
         return at or most, False
 
     def _emit(self, end: int, fence: Fence | None) -> None:
-        """Makes the part of the text up to `end`; `fence` is open there."""
+        """Makes a part of the text up to `end`, where `fence` is open."""
         body = self._text[self._start : end]
         if self._cut and opened_by(body, growing=True):
             body = _GUARD + body
         if fence is None:
             body = body.rstrip()
             if not body:
-                return  # it was only the spaces before a long word
+                return  # only the spaces before a long word
         else:
             body = re.sub(r"(?:\r\n|\r|\n)\Z", "", body) + fence.closing
         self._ready.append(Piece(self._head + body, end))

@@ -1,7 +1,7 @@
-"""Lays out a table for a platform that draws none: as columns in code, or as a list.
+"""Lays out a table for a platform without tables: as columns in a code block, or as a list.
 
-Pure. It must never lose a cell, nor give a text out of all proportion to the table: padding and
-repeated headers are limited by what the table itself holds.
+Pure. It must never lose a cell, nor produce far more text than the table has: padding and repeated
+headers are limited by the length of the cells.
 """
 
 import re
@@ -11,13 +11,13 @@ from typing import Final
 from rich.cells import cell_len
 
 WIDTH_LIMIT: Final = 60
-"""Columns of code that a narrow window shows without wrapping."""
+"""The widest line that a narrow window shows without wrapping."""
 
 PADDING_LIMIT: Final = 3
-"""Columns take at most this many times the characters of their cells, beyond the free ones."""
+"""Columns may take this many times the characters of their cells, plus the free ones."""
 
 PADDING_FREE_CHARS: Final = 200
-"""A small table may have any padding."""
+"""A table with fewer characters may have any padding."""
 
 GAP: Final = "  "
 
@@ -27,7 +27,7 @@ Row = Sequence[str]
 
 
 def cells_of(row: str) -> list[str]:
-    """The cells of a row as it is written."""
+    """The cells of a row of Markdown."""
     row = row.strip().removeprefix("|")
     if row.endswith("|") and not row.endswith("\\|"):
         row = row[:-1]
@@ -35,7 +35,7 @@ def cells_of(row: str) -> list[str]:
 
 
 def columns(head: Row, body: Sequence[Row]) -> list[str] | None:
-    """Lines with aligned columns, for code; None if they would be wide or mostly blank."""
+    """Lines with aligned columns, for a code block; None if they would be wide or mostly blank."""
     widths: list[int] = []
     for row in (head, *body):
         widths += [0] * (len(row) - len(widths))
@@ -56,9 +56,9 @@ def _padded(cell: str, width: int) -> str:
 
 
 def listed(head: Row, body: Sequence[Row]) -> list[str]:
-    """A list with an item for each row, of `Header: cell` pairs.
+    """A list with one item per row, made of `Header: cell` pairs.
 
-    Headers that are longer than the cells, or that no cell would show, are a row of their own.
+    The header becomes a row of its own if it is longer than the cells, or if a column is empty.
     """
     repeated = sum(len(name) for row in body for name, cell in zip(head, row, strict=False) if cell)
     content = sum(len(cell) for row in body for cell in row)

@@ -1,6 +1,6 @@
-"""One queue per user: what a person does is stored in the order in which it came.
+"""One queue per user: events of a person are stored in the order in which they arrived.
 
-Enter the queue before the first `await` that an event needs, or a younger event may pass.
+Enter the queue before the first `await` that handles an event, or a later event may overtake it.
 """
 
 import asyncio
@@ -8,15 +8,15 @@ import weakref
 
 
 class UserQueues:
-    """Queues by user; one exists only while somebody is in it."""
+    """Queues by user; a queue exists only while it is in use."""
 
     def __init__(self) -> None:
         self._queues: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def of(self, user: str) -> asyncio.Lock:
-        """The queue of a user: `async with` it waits for everything that came before."""
+        """The queue of a user; `async with` waits for everyone who entered before."""
         queue = self._queues.get(user)
         if queue is None:
-            # asyncio's lock wakes its waiters first come, first served.
+            # asyncio's lock wakes its waiters in the order in which they came.
             queue = self._queues[user] = asyncio.Lock()
         return queue

@@ -6,7 +6,6 @@ what the journal returned, and by nothing else.
 """
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,14 +23,7 @@ from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Ask, Journaled, Outcome, Reply, Usage
-
-OBJECTS_A_CALL: Final = 100
-"""New objects for each call under way, after which garbage is looked for later.
-
-Calls come and go in waves, and each wave was looked through: with 5000 of them a tenth of the
-process's time, every thread held for 50 to 170 ms, and nothing to be found: 14,000 answers left 540
-objects in cycles. With few calls under way the process keeps the limit that it was started with.
-"""
+from shared.tuning import GarbageForCalls
 
 BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
 NO_ROOM: Final = (
@@ -56,7 +48,7 @@ class Answering:
         self._running: dict[str, _Answer] = {}
         self._queued: dict[str, Draft] = {}
         self._stopping = False
-        self._garbage_after = gc.get_threshold()[0]
+        self._garbage = GarbageForCalls()
         metrics.in_flight.set_function(lambda: len(self._running))
 
     @property
@@ -77,7 +69,7 @@ class Answering:
             elif not self._stopping:
                 # While stopping, what is not begun stays pending in the recovery store.
                 self._begin(user, effect, done)
-        gc.set_threshold(self._garbage_after + OBJECTS_A_CALL * len(self._running))
+        self._garbage.in_flight(len(self._running))
 
     async def stop(self, within_s: float) -> None:
         """Ends within the given time; what is cut off stays pending and is asked again later."""

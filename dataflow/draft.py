@@ -154,4 +154,4 @@ class Draft:
             status=status,
             early=self._early,
         )
-        await self._bus.show(partial)
+        await self._bus.show_partial(partial)

@@ -14,7 +14,7 @@ from dataflow.byte_budget import ByteRoom
 from dataflow.data_tags import name_of
 from dataflow.model.body import Picture
 from dataflow.model.errors import ModelError
-from shared.blobs import BLOB_LIMIT_BYTES, TooLarge, blob
+from shared.blobs import BLOB_LIMIT_BYTES, BlobTooLarge, get_blob
 from shared.bus import Bus
 from shared.messages import Ask, Attachment
 
@@ -110,10 +110,10 @@ class Pictures:
         while True:
             try:
                 async with asyncio.timeout(READ_S):
-                    found = await blob(
+                    found = await get_blob(
                         self._bus, attachment.blob or "", at_most_bytes=at_most_bytes
                     )
-            except TooLarge:
+            except BlobTooLarge:
                 return TOO_MANY
             except TimeoutError:
                 if self._bus.connected:

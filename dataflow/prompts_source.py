@@ -107,7 +107,7 @@ class PromptsPartition(StatefulSourcePartition[tuple[str, Arrived], Saved]):
     async def _bury(self, message: Msg, position: Position, error: Unreadable) -> None:
         created = position.stream.timestamp() if position.stream else 0
         try:
-            await self._bus.bury(
+            await self._bus.dead_letter(
                 subject=message.subject,
                 data=message.data,
                 reason=error.reason,

@@ -33,7 +33,7 @@ ROOM_BYTES: Final = 1 << 20
 """Four empty files take 0.1 MB. On a full disk Bytewax panics, with some of them made."""
 
 
-class CannotMake(Exception):  # noqa: N818  (named by what it is about, as all our errors)
+class CannotMake(Exception):
     """There is no recovery store, and none can be made."""
 
     def __init__(self, store: Path, why: object) -> None:
@@ -43,7 +43,7 @@ class CannotMake(Exception):  # noqa: N818  (named by what it is about, as all o
         )
 
 
-class BrokenInCluster(Exception):  # noqa: N818
+class BrokenInCluster(Exception):
     """A store is broken that processes of a cluster share: one of them must not replace it."""
 
     def __init__(self, store: Path, why: str) -> None:

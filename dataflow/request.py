@@ -66,7 +66,7 @@ class Request:
     cut: int = 0
 
 
-class TooLong(Exception):  # noqa: N818
+class TooLong(Exception):
     """The question alone is more than the model can read."""
 
 

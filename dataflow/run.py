@@ -7,7 +7,6 @@ import asyncio
 import os
 import random
 import sqlite3
-import sys
 from datetime import timedelta
 from typing import Final, NoReturn
 
@@ -25,11 +24,11 @@ from dataflow.model.client import ModelClient
 from dataflow.model.endpoint import endpoint_of, fallback_of, window_of
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.shutdown import block_signals, end_on_signal
-from shared import lifecycle, names
+from shared import lifecycle, names, tuning
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE, Refused
 from shared.http_status import CannotListen, serve_status
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.settings import Settings
 from shared.sqlite_errors import is_broken
 
@@ -39,12 +38,7 @@ EPOCH: Final = timedelta(seconds=1)
 DRAIN_S: Final = 20.0
 """For answers under way at a stop. Questions that take longer are asked again after the start."""
 
-SWITCH_INTERVAL_S: Final = 0.000_2
-"""After this the asyncio thread gets its turn from a worker amid its steps, or the other way round.
-With Python's 5 ms replies at p99 took a third longer on a fast machine; with 50 us a tenth of the
-processor's time went into the turns on a slow one."""
-
-NEEDS: Final = f"STREAM.INFO.{names.PROMPTS}"
+NEEDS: Final = names.stream_info(names.PROMPTS)
 """What the flow asks JetStream first."""
 
 
@@ -65,11 +59,11 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
             settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
         )
         store = recovery_store(settings.home, alone=not addresses)
-    except (Held, CannotMake, BrokenInCluster) as error:
+    except (AlreadyRunning, CannotMake, BrokenInCluster) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
 
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    tuning.take_turns_often()
 
     def unusable(error: sqlite3.Error) -> NoReturn:
         if is_broken(error) and not addresses:

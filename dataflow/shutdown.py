@@ -34,7 +34,7 @@ def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) ->
 
     `drain` waits for what is under way, at most `drain_s` seconds. It is called in a thread of its
     own once the workers take steps; before that there is nothing to wait for. A second signal ends
-    the process at once, unless it is the same wish (`lifecycle.SAME_WISH_S`).
+    the process at once, unless it comes within `lifecycle.SAME_STOP_S`.
     """
     signals = lifecycle.stop_signals()
 
@@ -48,7 +48,7 @@ def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) ->
         deadline.start()
         threading.Thread(target=drained, daemon=True, name="drain").start()
         first_at = time.monotonic()
-        while time.monotonic() - first_at <= lifecycle.SAME_WISH_S:
+        while time.monotonic() - first_at <= lifecycle.SAME_STOP_S:
             signal.sigwait(signals)
         _end_now("signalled again")
 

@@ -19,11 +19,11 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from bots.gateway.events import MESSAGE_ID, PLATFORM, prompt_id_of
-from bots.terminal.sanitizing import plain
+from bots.terminal.sanitizing import sanitized
 from shared import names
 from shared.messages import Partial
 from shared.nats_address import EMBEDDED, address_of, without_credentials
-from shared.nats_client import CarefulClient
+from shared.nats_client import NatsClient
 from shared.settings import Settings
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -67,7 +67,7 @@ def main(settings: Settings, user: str, text: str, timeout_s: float) -> int:
 
 async def _ask(url: str, user: str, text: str, timeout_s: float, *, statuses: bool = False) -> int:
     address = address_of(url)
-    client = CarefulClient(address, may_be_guest=True)
+    client = NatsClient(address, may_be_guest=True)
     # A guest hears only where clients hear by default; with credentials guests shall not hear us.
     inbox = "_INBOX" if address.is_anonymous else "_INBOX_ask"
     try:
@@ -112,7 +112,7 @@ async def _ask(url: str, user: str, text: str, timeout_s: float, *, statuses: bo
         await client.close()
     if refusal := (answer.headers or {}).get(ERROR_HEADER):
         return _failed(refusal)
-    print(plain(answer.data.decode(errors="replace")))  # noqa: T201  (it is what the person asked)
+    print(sanitized(answer.data.decode(errors="replace")))  # noqa: T201  (it is what the person asked)
     return 0
 
 
@@ -146,7 +146,7 @@ class _Waiting:
     def _show(self, text: str) -> None:
         if text != self._shown:
             self._shown = text
-            print(plain(text), file=sys.stderr, flush=True)  # noqa: T201  (a person reads it)
+            print(sanitized(text), file=sys.stderr, flush=True)  # noqa: T201  (a person reads it)
 
     def end(self) -> None:
         """Ends the wait for a first sign of the answer."""
@@ -159,5 +159,5 @@ async def _silent(_: Exception) -> None:
 
 
 def _failed(message: str) -> int:
-    print(plain(message), file=sys.stderr)  # noqa: T201  (it is what the person reads)
+    print(sanitized(message), file=sys.stderr)  # noqa: T201  (it is what the person reads)
     return 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from shared import lifecycle, private_file
+from shared import lifecycle, private_file, tuning
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -208,9 +208,7 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 
     On several machines: THREADWAX_CLUSTER (the same everywhere) and THREADWAX_PROCESS_ID.
     """
-    # With 700, Python's own, a call of the model takes a sixth more processor time. With 50,000
-    # what broken connections leave in cycles grew for half an hour at a time: sockets, tracebacks.
-    with lifecycle.imports(garbage_after=5_000):
+    with tuning.imports(garbage_after=tuning.DATAFLOW_GARBAGE_AFTER):
         from dataflow.run import main  # noqa: PLC0415
         from ops import cluster  # noqa: PLC0415
 
@@ -222,7 +220,7 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 @_long_running
 def gateway(*, http_port: int | None, log_level: str | None) -> None:
     """Answer plain NATS requests on the subject `prompts`."""
-    with lifecycle.imports():
+    with tuning.imports():
         from bots.gateway.run import main  # noqa: PLC0415
 
     sys.exit(main(_with_data("gateway", http_port=http_port, log_level=log_level)))
@@ -232,7 +230,7 @@ def gateway(*, http_port: int | None, log_level: str | None) -> None:
 @_long_running
 def slack(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Slack adapter; needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)."""
-    with lifecycle.imports():
+    with tuning.imports():
         from bots.slack.run import main  # noqa: PLC0415
         from bots.slack.settings import SlackSettings  # noqa: PLC0415
         from ops.settings import read  # noqa: PLC0415
@@ -245,7 +243,7 @@ def slack(*, http_port: int | None, log_level: str | None) -> None:
 @_long_running
 def discord(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Discord adapter; needs DISCORD_TOKEN."""
-    with lifecycle.imports():
+    with tuning.imports():
         from bots.discord.run import main  # noqa: PLC0415
         from bots.discord.settings import DiscordSettings  # noqa: PLC0415
         from ops.settings import read  # noqa: PLC0415
@@ -294,7 +292,7 @@ def doctor(*, platform: str | None) -> None:
 
 def main() -> None:
     """The entry point."""
-    lifecycle.end_when_told()
+    lifecycle.exit_on_stop_signal()
     lifecycle.die_with_parent()
     private_file.make_private_by_default()
     threadwax(prog_name="threadwax")

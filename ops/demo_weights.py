@@ -13,7 +13,7 @@ NO_WEIGHTS: Final = (
 )
 
 
-class NoWeights(Exception):  # noqa: N818
+class NoWeights(Exception):
     """The demo model's weights are not installed."""
 
 

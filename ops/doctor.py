@@ -117,7 +117,7 @@ async def nats_server(patient: Patient) -> list[Finding]:
             name="doctor",
             wait_s=CONNECT_WAIT_S,
             on_closed=lambda: None,
-            needs=f"STREAM.INFO.{names.PROMPTS}",
+            needs=names.stream_info(names.PROMPTS),
         )
     except Unavailable as error:
         return [Finding("fail", "nats", f"{shown} ({whose}): not usable", str(error))]

@@ -17,7 +17,7 @@ import xllamacpp
 from ops.demo_weights import NoWeights, weights_path
 from ops.ports import HOST
 from shared import lifecycle
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.private_file import private_file
 from shared.settings import Settings
 
@@ -57,7 +57,7 @@ def main(settings: Settings) -> int:
     try:
         locked(file.with_name("lock"), "the demo model")
         weights = weights_path()
-    except (Held, NoWeights) as error:
+    except (AlreadyRunning, NoWeights) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     file.unlink(missing_ok=True)  # of one that was killed: its port may be another's by now

@@ -13,7 +13,7 @@ from typing import Final
 
 from ops.nats_server import DidNotStart, NatsServer
 from shared import lifecycle, names
-from shared.lock import Held
+from shared.lock import AlreadyRunning
 from shared.private_file import private_file
 from shared.settings import Settings
 
@@ -34,7 +34,7 @@ def main(settings: Settings, *, port: int | None) -> int:
     folder = settings.embedded_nats_url_file.parent
     try:
         server = NatsServer(folder, port=port)
-    except (Held, DidNotStart) as error:
+    except (AlreadyRunning, DidNotStart) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     except OSError as error:
@@ -76,7 +76,7 @@ async def set_up_streams(url: str, *, wait_s: float = 5.0) -> list[str]:
     from shared.bus import Bus  # noqa: PLC0415
 
     bus = await Bus.connect(
-        url, name=CLIENT_NAME, wait_s=wait_s, needs=f"STREAM.INFO.{names.PROMPTS}"
+        url, name=CLIENT_NAME, wait_s=wait_s, needs=names.stream_info(names.PROMPTS)
     )
     try:
         await streams.set_up(bus.js)

@@ -21,7 +21,7 @@ from typing import Final
 from ops import nats_config
 from ops.ports import HOST, free_port, is_free
 from shared import lifecycle, streams
-from shared.lock import Held, locked, running
+from shared.lock import AlreadyRunning, locked, running
 from shared.private_file import private_file, private_text
 from shared.settings import DEFAULT_NATS_PORT
 
@@ -38,7 +38,7 @@ POLL_S: Final = 0.01
 ORPHAN_DEADLINE_S: Final = 5.0
 
 
-class DidNotStart(Exception):  # noqa: N818
+class DidNotStart(Exception):
     """The server ended or hung at its start; the text says what it logged last."""
 
 
@@ -69,7 +69,7 @@ class NatsServer:
         one is used again if it is free, because clients come back to it.
 
         Raises:
-            Held: another process has the folder.
+            AlreadyRunning: another process has the folder.
             DidNotStart: the port that was given is taken.
             OSError: the folder cannot be written, or no port is free.
         """
@@ -292,7 +292,7 @@ def _lock_of(folder: Path) -> int:
     while True:
         try:
             return locked(folder / "lock", "a NATS server")
-        except Held as held:
+        except AlreadyRunning as held:
             if not held.pid or running(held.pid) or time.monotonic() > deadline:
                 raise
             # The lock's owner is gone: only its server, which inherited the lock, can hold it.

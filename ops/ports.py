@@ -13,7 +13,7 @@ FREE_PORTS: Final = range(20_000, 32_000)
 """Below the ephemeral ports, so that no outgoing connection takes it while the server restarts."""
 
 
-class NoFreePort(OSError):  # noqa: N818  (named by what it is about, as all our errors)
+class NoFreePort(OSError):
     """Every port that we may take is taken."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.lock import Held, locked, running
+from shared.lock import AlreadyRunning, locked, running
 from shared.settings import Settings
 
 
@@ -30,7 +30,7 @@ def _owners(locks: Iterator[Path]) -> Iterator[int]:
             continue
         try:
             os.close(locked(path, ""))
-        except Held as held:
+        except AlreadyRunning as held:
             if held.pid and running(held.pid):
                 yield held.pid
         except OSError:  # whoever needs the folder says what is wrong with it

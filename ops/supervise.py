@@ -39,7 +39,7 @@ Say = Callable[[str, str], None]
 """Shows a process's name and one line about it to a person."""
 
 
-class Ended(Exception):  # noqa: N818
+class Ended(Exception):
     """A process ended before it was ready, or will not be started again; the text is its last."""
 
 

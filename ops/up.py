@@ -235,7 +235,7 @@ class _Up:
         now = asyncio.get_running_loop().time()
         if not wanted.is_set():
             self._wanted_at = now
-        elif now - self._wanted_at > lifecycle.SAME_WISH_S:  # a second time: now
+        elif now - self._wanted_at > lifecycle.SAME_STOP_S:  # a second time: now
             for child in self._children:
                 child.kill()
         wanted.set()

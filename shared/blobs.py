@@ -1,8 +1,8 @@
-"""Files that come with a question, in pieces on a stream: too large for a message.
+"""Stores files that come with a question in pieces on a stream: they are too large for a message.
 
-A blob is named `<platform>-...` after its question and its place in it, so that a repeat stores the
-same again. A platform can write its own only, and nobody but the dataflow needs to read them. One
-user's files must never take the room of everybody's.
+A blob's name begins with `<platform>-` and is derived from its question, so that a retry stores the
+same blob again. Each platform can write only its own blobs; only the dataflow reads them. One
+user's files must never fill the store for everybody.
 """
 
 import contextlib
@@ -17,93 +17,86 @@ from shared import names
 from shared.bus import Bus
 from shared.connection import TRANSIENT, Unavailable
 from shared.publishing import is_full
-from shared.streams import BLOBS
 
 BLOB_LIMIT_BYTES: Final = 10 << 20
-"""One file; platforms take about as much, and a model's request grows by a third of it more."""
+"""The largest file. Platforms allow about as much; base64 adds a third in the model's request."""
 
 PIECE_BYTES: Final = 512 << 10
-"""Half of what the server takes in one message."""
+"""Half of the largest message that the server accepts."""
 
 PIECES_HEADER: Final = "Threadwax-Pieces"
 
 
-class NoRoom(Exception):  # noqa: N818
-    """The store of files is full, for everybody or for this user: go on without the file."""
-
-
-def _subject(name: str, piece: int) -> str:
-    platform, _, _ = name.partition("-")
-    if not names.is_token(platform) or not names.is_token(name):
-        raise names.BadName(f"not a blob's name: {name[:40]!r}")
-    return f"blobs.{platform}.{name}.{piece}"
+class BlobStoreFull(Exception):
+    """The store of files is full, or this user's quota of it: go on without the file."""
 
 
 async def put_blob(bus: Bus, name: str, data: bytes, *, user: str | None = None) -> None:
-    """Stores a file of at most `BLOB_LIMIT_BYTES`.
-
-    It uses the share of `user`; without one, only the room of the whole store limits it.
+    """Stores a file of at most `BLOB_LIMIT_BYTES`; counts it against the quota of `user`, if given.
 
     Raises:
-        Unavailable: NATS cannot store it now; a repeat is harmless.
-        NoRoom: the store is full, or this user's share of it; a repeat soon will not help.
+        Unavailable: NATS cannot store it now; a retry is harmless.
+        BlobStoreFull: the store or this user's quota is full; an early retry will not help.
         BadName: the name is not one token that begins with the platform and a hyphen.
     """
     pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)] or [b""]
-    subjects = [_subject(name, number) for number in range(len(pieces))]
-    if user is not None and not bus.blob_shares.take(user, len(data), time.monotonic()):
-        raise NoRoom("this user has stored as many files as one user may for now")
+    subjects = [names.blob_subject(name, number) for number in range(len(pieces))]
+    if user is not None and not bus.blob_quotas.take(user, len(data), time.monotonic()):
+        raise BlobStoreFull("this user has stored as many files as one user may for now")
     headers = {PIECES_HEADER: str(len(pieces))}
     stored = False
     try:
-        # The first piece last: it says how many there are, so a half-stored file is no file.
+        # The first piece goes last: it says how many there are, so a half-stored file does not
+        # exist.
         for number in reversed(range(len(pieces))):
             await bus.js.publish(subjects[number], pieces[number], headers=headers)
         stored = True
     except nats.js.errors.APIError as error:
         if not is_full(error):
             raise Unavailable(f"NATS does not store files now: {error.description}") from error
-        await _take_back(bus, subjects[number + 1 :])
-        raise NoRoom("the store of files is full") from error
+        await _empty(bus, subjects[number + 1 :])
+        raise BlobStoreFull("the store of files is full") from error
     except TRANSIENT as error:
         raise Unavailable("NATS does not store files now") from error
     finally:
         if user is not None and not stored:
-            bus.blob_shares.give_back(user, len(data), time.monotonic())
+            bus.blob_quotas.give_back(user, len(data), time.monotonic())
 
 
-async def _take_back(bus: Bus, subjects: list[str]) -> None:
-    """Empties the pieces of a file that found no room. Best effort: the stream's age limit helps.
+async def _empty(bus: Bus, subjects: list[str]) -> None:
+    """Empties the stored pieces of a file that did not fit. Best effort: they also expire.
 
-    An adapter may not delete; but the newest message of a subject replaces the one before it, and
-    a full stream takes one that is smaller than what it replaces.
+    An adapter is not allowed to delete. But the newest message of a subject replaces the one before
+    it, and a full stream accepts a message that is smaller than the one it replaces.
     """
     with contextlib.suppress(*TRANSIENT):
         for subject in subjects:
             await bus.js.publish(subject, b"")
 
 
-class TooLarge(Exception):  # noqa: N818
-    """The file is larger than the caller has room for."""
+class BlobTooLarge(Exception):
+    """The file is larger than the caller accepts."""
 
 
-async def blob(
+async def get_blob(
     bus: Bus, name: str, *, at_most_bytes: int = BLOB_LIMIT_BYTES
 ) -> tuple[bytes, ...] | None:
-    """A stored file in its pieces; None when it is gone. Goes on trying while NATS is away.
+    """The pieces of a stored file; None if it is gone. Retries while NATS is away.
 
     Raises:
-        TooLarge: it takes more than `at_most_bytes`. Seen from the first piece if it takes much
-            more, and never held as a whole.
+        BlobTooLarge: it exceeds `at_most_bytes`. The first piece shows that if it is much larger,
+            so the whole file is never in memory.
     """
 
     async def piece(number: int) -> tuple[bytes, int] | None:
         try:
-            message = await bus.js.get_last_msg(BLOBS, _subject(name, number), direct=True)
+            message = await bus.js.get_last_msg(
+                names.BLOBS, names.blob_subject(name, number), direct=True
+            )
         except nats.js.errors.NotFoundError:
             return None
-        told = (message.headers or {}).get(PIECES_HEADER, "")
-        return message.data or b"", int(told) if told.isdecimal() else 1
+        count = (message.headers or {}).get(PIECES_HEADER, "")
+        return message.data or b"", int(count) if count.isdecimal() else 1
 
     first = await bus.until_done(partial(piece, 0))
     if first is None:
@@ -112,14 +105,14 @@ async def blob(
     whole = [data]
     size = len(data)
     for number in range(1, count):
-        # All but the last piece are full.
+        # All pieces but the last are full.
         if max(size, (count - 1) * PIECE_BYTES) > at_most_bytes:
-            raise TooLarge
+            raise BlobTooLarge
         more = await bus.until_done(partial(piece, number))
         if more is None:
             return None
         whole.append(more[0])
         size += len(more[0])
     if size > at_most_bytes:
-        raise TooLarge
+        raise BlobTooLarge
     return tuple(whole)

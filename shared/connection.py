@@ -1,4 +1,4 @@
-"""One connection to NATS, kept for as long as the process lives.
+"""The process's connection to NATS, which reconnects for as long as the process lives.
 
 It must never log the credentials in a URL.
 """
@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import nats.errors
 from nats.aio.client import Client
 
-from shared import metrics
+from shared import metrics, names
 from shared.log import logger
 from shared.nats_address import EMBEDDED, BadAddress, address_of, without_credentials
-from shared.nats_client import CarefulClient
+from shared.nats_client import NatsClient
 from shared.nats_errors import (
     NO_JETSTREAM,
     NOT_RUNNING,
@@ -27,72 +27,71 @@ from shared.nats_errors import (
     fault_of,
     not_allowed,
 )
-from shared.nats_outage_log import Waiting
+from shared.nats_outage_log import OutageLog
 from shared.private_file import private_text
-from shared.retrying import TRANSIENT, Trying
+from shared.retrying import TRANSIENT, Retrying
+from shared.tasks import end
 
 __all__ = ["TRANSIENT", "Connection", "Refused", "Unavailable", "without_credentials"]
 
 T = TypeVar("T")
 
 CLOSED_EXIT_CODE: Final = 75
-"""EX_TEMPFAIL of sysexits.h: the supervisor starts the process again."""
+"""EX_TEMPFAIL of sysexits.h: the supervisor restarts the process."""
 
 REQUEST_TIMEOUT_S: Final = 5.0
-"""For one answer of the server; a disk that syncs under load has taken 1 s."""
+"""The wait for one response; a server whose disk syncs under load has taken 1 s."""
 
 RECONNECT_WAIT_S: Final = 0.25
 
 PING_INTERVAL_S: Final = 2
-"""With two outstanding pings a hung server is noticed after 6 s."""
+"""With two outstanding pings, a server that hangs is noticed after 6 s."""
 
 REFUSALS_LIMIT: Final = 100
-"""How many different refusals of one connection are logged, each once: who asks again every few
-seconds is refused every few seconds."""
+"""The most different refusals logged per connection, each once: retries are refused again."""
 
 PENDING_BYTES: Final = 16 << 20
-"""Room for what is written during a reconnect; the default of 2 MiB fills in a burst."""
+"""Buffer for writes during a reconnect; a burst fills the default of 2 MiB."""
 
 _CONNECT_S: Final = 2
-_CANCEL_AGAIN_S: Final = 0.5
 
 
-class Unavailable(Exception):  # noqa: N818
-    """NATS cannot do it now. Try later: the same id makes a repeat harmless."""
+class Unavailable(Exception):
+    """NATS cannot do it now. Try later: the same id makes a retry harmless."""
 
 
 class Refused(Unavailable):
-    """NATS will not do it before a person changes something: end the process."""
+    """NATS refuses until a person changes something: end the process."""
 
 
 def _exit_when_closed() -> None:
     logger().error(
-        "nats client closed for good: exiting, so that the process is started afresh",
+        "nats client closed for good: exiting, to be restarted",
         exit_code=CLOSED_EXIT_CODE,
     )
     os._exit(CLOSED_EXIT_CODE)
 
 
 class Connection:
-    """One connection. Make it with `connect`; it reconnects by itself for as long as it lives."""
+    """A connection, made with `connect`, that reconnects by itself."""
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         self._address = address_of(url)
-        self.client: Client = CarefulClient(self._address)
+        self.client: Client = NatsClient(self._address)
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.missing: Counter[str] = Counter()
-        """For each missing stream or consumer, how many readers of this process wait for it."""
+        """How many readers of this process wait for each missing stream or consumer."""
         self.server = self._address.shown
-        """The address that was given, as it may be shown."""
+        """The given address without credentials."""
         self._on_closed = on_closed
         self._on_reconnect: set[Callable[[], None]] = set()
         self._closing = False
-        self._trying = Trying(lambda: self.connected)
+        self._retrying = Retrying(lambda: self.connected)
         self._refusals: set[str] = set()
         self._denied = asyncio.Event()
         self._hopeless = asyncio.Event()
         self._refusing: set[str] = set()
-        """The servers of a list that cannot be used before a person changes something."""
+        """The listed servers that cannot be used until a person changes something."""
         self._last_error: BaseException | None = None
 
     @classmethod
@@ -105,36 +104,36 @@ class Connection:
         on_closed: Callable[[], None] = _exit_when_closed,
         needs: str = "",
     ) -> Self:
-        """Connects, trying for `wait_s` seconds (None: forever, saying why it waits).
+        """Connects within `wait_s` seconds (None: waits forever and reports why).
 
-        `url` is called before each attempt, because an embedded server that is started meanwhile
-        leaves its address then. `name` labels the connection and its inboxes. `needs` is the part
-        of JetStream's API that this process uses first: whether it is allowed is known at once.
-        `on_closed` is called when the client gives up for good, which ends the process by default:
-        nats-py never recovers from that state.
+        A callable `url` is called before each attempt, because an embedded server writes its
+        address when it starts. `name` labels the connection and its inboxes. `needs` is a call of
+        JetStream's API that this process needs: a missing permission is then noticed at once.
+        `on_closed` is called when nats-py gives up, from which it never recovers; by default the
+        process exits.
 
         Raises:
-            Unavailable: nobody answered in time.
-            Refused: waiting cannot help, for example if the server refuses the credentials.
+            Unavailable: no server answered in time.
+            Refused: waiting cannot help, for example because the server refuses the credentials.
         """
         now = asyncio.get_running_loop().time
         deadline = now() + (float("inf") if wait_s is None else wait_s)
-        waiting = Waiting()
+        outage = OutageLog()
         while True:
             at = url() if callable(url) else url
             made = await cls._attempt(at, name, on_closed, needs)
             if not isinstance(made, Fault):
-                waiting.over(made.server)
+                outage.over(made.server)
                 metrics.connected.set(1)
                 return made
             server = without_credentials(at)
-            words = f"NATS at {server} cannot be used: {made.why}. {made.remedy}"
+            text = f"NATS at {server} cannot be used: {made.why}. {made.remedy}"
             if made.final:
-                raise Refused(words)
+                raise Refused(text)
             if now() >= deadline:
-                raise Unavailable(words)
+                raise Unavailable(text)
             if wait_s is None:
-                waiting.on(server, made)
+                outage.waiting(server, made)
             await asyncio.sleep(RECONNECT_WAIT_S)
 
     @classmethod
@@ -142,10 +141,10 @@ class Connection:
         cls, url: str, name: str, on_closed: Callable[[], None], needs: str
     ) -> Self | Fault:
         if url.startswith(EMBEDDED):
-            left = private_text(Path(url.removeprefix(EMBEDDED)))
-            if left is None:
+            address = private_text(Path(url.removeprefix(EMBEDDED)))
+            if address is None:
                 return NOT_RUNNING
-            url = left
+            url = address
         try:
             made = cls(url, on_closed)
         except BadAddress as error:
@@ -159,12 +158,12 @@ class Connection:
         return fault
 
     async def _connected_within(self, seconds: float, name: str) -> Fault | None:
-        """Why there is no connection; None: there is one."""
+        """None if it is connected within this time, otherwise the reason."""
         connecting = asyncio.create_task(
             self.client.connect(
                 **self._address.options(),
                 name=name,
-                inbox_prefix=f"_INBOX_{name}".encode(),
+                inbox_prefix=names.inbox_prefix(name).encode(),
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
                 connect_timeout=_CONNECT_S,
@@ -182,13 +181,13 @@ class Connection:
         try:
             await asyncio.wait(
                 {connecting, hopeless},
-                timeout=seconds * len(self._address.servers),  # one may hang
+                timeout=seconds * len(self._address.servers),  # each of them may hang
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if connecting.done():
                 error = connecting.exception()
         finally:
-            await _ended(connecting, hopeless)
+            await end(connecting, hopeless)
         if error is None or isinstance(error, TRANSIENT):
             if error is None:
                 return None
@@ -197,12 +196,12 @@ class Connection:
         raise error
 
     async def _denied_of(self, needs: str) -> Fault | None:
-        """Why the process could do nothing here; None if it can, or if that is not known."""
-        subject = f"$JS.API.{needs}"
-        asking = asyncio.create_task(self.client.request(subject, timeout=REQUEST_TIMEOUT_S))
+        """Why this process cannot work with the server; None if it can, or if that is unknown."""
+        call = self.client.request(names.api_subject(needs), timeout=REQUEST_TIMEOUT_S)
+        asking = asyncio.create_task(call)
         denied = asyncio.create_task(self._denied.wait())
         await asyncio.wait({asking, denied}, return_when=asyncio.FIRST_COMPLETED)
-        await _ended(asking, denied)
+        await end(asking, denied)
         if self._denied.is_set():
             return not_allowed(str(self._last_error), self._address)
         nobody = not asking.cancelled() and isinstance(
@@ -213,7 +212,7 @@ class Connection:
     async def _lost(self) -> None:
         metrics.connected.set(0)
         if not self._closing:
-            logger().warning("nats lost: waiting for it", server=self.server)
+            logger().warning("nats lost: reconnecting", server=self.server)
 
     async def _back(self) -> None:
         self._refusals.clear()
@@ -227,7 +226,7 @@ class Connection:
             self._on_closed()
 
     async def _failed(self, error: Exception) -> None:
-        # A lost connection is reported by `_lost`; what comes here is a refusal, or repeats that.
+        # `_lost` reports a lost connection; other errors here are refusals.
         text = str(error).lower()
         self._last_error = error
         fault = fault_of(error, self._address)
@@ -255,31 +254,22 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        """Whether the server can be reached now."""
+        """Whether the connection is up."""
         return self.client.is_connected
 
     async def close(self) -> None:
-        """Closes the connection after writing what is buffered. Without a server, that is lost."""
+        """Writes buffered messages, unless the server is gone, and closes the connection."""
         self._closing = True
         with contextlib.suppress(*TRANSIENT):
             await self.client.close()
 
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Has `call` called after each reconnect; returns what takes it back."""
+        """Calls `call` after each reconnect; returns a function that undoes this."""
         self._on_reconnect.add(call)
         return lambda: self._on_reconnect.discard(call)
 
     async def until_done(
         self, once: Callable[[], Awaitable[T]], *, refused_for_s: float | None = None
     ) -> T:
-        """The result of `once`, tried until NATS does it: see `Trying.until_done`."""
-        return await self._trying.until_done(once, refused_for_s=refused_for_s)
-
-
-async def _ended(*tasks: asyncio.Task[Any]) -> None:
-    """Cancels tasks until all have ended: one cancel can get lost (cpython issue 86296)."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+        """Retries `once` until NATS does it: see `Retrying.until_done`."""
+        return await self._retrying.until_done(once, refused_for_s=refused_for_s)

@@ -1,7 +1,7 @@
-"""Where the data folder and `.env` are, unless THREADWAX_HOME says otherwise.
+"""Finds the data folder and `.env`, unless THREADWAX_HOME names a folder.
 
-The order is short enough to remember (docs/decisions/0012-where-data-lives.md). It must never make
-a folder, and never depend on anything but the current folder and the program's own place.
+The search order is in docs/decisions/0012-where-data-lives.md. It must never create a folder, and
+never depend on anything but the current folder and the location of the program.
 """
 
 from pathlib import Path
@@ -12,16 +12,16 @@ DATA: Final = ".threadwax"
 SETTINGS: Final = ".env"
 
 _NO_HOME: Final = Path("/nonexistent")
-"""What Debian calls the home of a user who has none."""
+"""Debian's home for users without one."""
 
 _PROGRAM: Final = Path(__file__).resolve().parent.parent
 
 
 def project() -> Path | None:
-    """The folder with `.threadwax` and `.env` in it; None: the user's own folders are used.
+    """The folder that holds `.threadwax` and `.env`; None if the user's own folders are used.
 
-    It is the current folder if one of the two is there already or if it is a checkout, otherwise
-    the checkout that this program runs from.
+    That is the current folder if it has one of the two or is a checkout, otherwise the checkout
+    that this program runs from.
     """
     here = Path.cwd()
     if visible(here / DATA) or visible(here / SETTINGS) or _is_checkout(here):
@@ -30,30 +30,30 @@ def project() -> Path | None:
 
 
 def data_folder() -> Path:
-    """The data folder without THREADWAX_HOME."""
+    """The data folder if THREADWAX_HOME is not set."""
     if (folder := project()) is not None:
         return folder / DATA
     return _users("data")
 
 
 def settings_file() -> Path:
-    """The file of settings, whether it exists or not."""
+    """The settings file, whether or not it exists."""
     if (folder := project()) is not None:
         return folder / SETTINGS
     return _users("config") / SETTINGS
 
 
 def other_data(home: Path) -> list[Path]:
-    """Data folders of this user that a start in another folder would use, other than `home`."""
+    """Other data folders of this user, which a start in another folder would use."""
     candidates = (_PROGRAM / DATA, _users("data"))
     return [folder for folder in candidates if folder != home and _holds_data(folder)]
 
 
 def visible(path: Path) -> bool:
-    """Whether there is something of this name that this user can find."""
+    """Whether the path exists and this user can see it."""
     try:
         return path.exists()
-    except PermissionError:  # after `su`, the current folder can be one of somebody else
+    except PermissionError:  # after `su`, the current folder can belong to another user
         return False
 
 
@@ -66,10 +66,10 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def _users(kind: str) -> Path:
-    # Imported late: most starts have a folder of their own.
+    # Imported here, because most starts do not need it.
     from platformdirs import user_config_path, user_data_path  # noqa: PLC0415
 
     try:
         return (user_data_path if kind == "data" else user_config_path)(APP, appauthor=False)
-    except RuntimeError:  # neither HOME nor an entry for this user, as in some containers
+    except RuntimeError:  # no HOME and no passwd entry, as in some containers
         return _NO_HOME / APP

@@ -1,7 +1,7 @@
-"""Following a stream: every message past a position, in order and once, across reconnects.
+"""Follows a stream: every message after a position, in order and once, across reconnects.
 
-A position belongs to one history of one stream. It must never be applied to another: messages at or
-below it would be skipped, and their senders would wait in silence.
+A position belongs to one history of one stream. It must never be applied to another one: messages
+up to it would be skipped, and their senders would wait forever.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from nats.js import api
 
 from shared.bus import Bus
 from shared.log import logger
-from shared.pull import Deliver, Pull, Trouble, forever
+from shared.pull import Deliver, Interruption, Pull, forever
 
 INACTIVE_S: Final = 60.0
-"""After this the server removes the consumer of a follower that vanished."""
+"""The server removes the consumer of a dead follower after this."""
 
 OTHER_STREAM: Final = "the stream is another one than before: reading it from its start"
 OTHER_HISTORY: Final = "the stream lost its end: reading what was stored since the last message"
@@ -27,10 +27,10 @@ GAP: Final = "older messages are gone; some may be of this partition and unread"
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The last message that was read, by its sequence; 0 before the first.
+    """The sequence of the last message that was read; 0 before the first.
 
-    `stream` is when that stream was created and `stored_at` when the server stored that message.
-    Both tell whether the sequence still means the same message. None if they are not known.
+    `stream` is when the stream was created, and `stored_at` when the message was stored. They show
+    whether the sequence still belongs to the same message. None if they are unknown.
     """
 
     sequence: int = 0
@@ -39,9 +39,9 @@ class Position:
 
 
 Opened = Callable[[Position, int], None]
-"""Is told where reading starts, and the last sequence that the stream holds at that moment.
+"""Called with the position where reading starts, and the stream's last sequence at that moment.
 
-Called again when the stream turns out to be another one, or to have another history.
+Called again if the stream turns out to be another one, or to have another history.
 """
 
 
@@ -54,19 +54,18 @@ async def follow(
     deliver: Deliver,
     opened: Opened | None = None,
 ) -> NoReturn:
-    """Hands over, in order and once, each message past `after`.
+    """Delivers each message after `after`, in order and once.
 
-    Another stream of that name is read from its start. A stream that was restored from a backup is
-    read from the first message stored after the one at `after`. A gap, where the stream no longer
-    holds the next messages, is reported and skipped. If `deliver` raises, the same message comes
-    again.
+    A new stream of the same name is read from its start. A stream that was restored from a backup
+    is read from the first message stored after the one at `after`. If the next messages have been
+    removed, the gap is reported and skipped. If `deliver` raises, the message is delivered again.
     """
     follower = _Follower(bus, stream, filter_subject, after=after, deliver=deliver, opened=opened)
     await forever(bus, f"{stream} {filter_subject}", f"stream {stream}", follower.once)
 
 
 class _Follower:
-    """One reader: its position, and whether the server still has the history that led to it."""
+    """The position of one reader, and whether the server still has the history before it."""
 
     def __init__(
         self,
@@ -86,46 +85,47 @@ class _Follower:
         self._opened = opened
         self._is_open = False
         self._by_time = False
-        """Sequences up to the position mean other messages now: only the time counts."""
+        """Whether to read by time, because sequences up to the position belong to other messages
+        now."""
         self._to_verify = False
-        """The first message should be the one at the position."""
+        """Whether the first message must be the one at the position."""
         self._consumed = 0
         self._last_sequence = 0
 
-    async def once(self, trouble: Trouble) -> None:
-        """Reads until the pull is stale."""
+    async def once(self, interruption: Interruption) -> None:
+        """Reads until the pull becomes stale."""
         info = await self._bus.js.stream_info(self._stream)
         self._last_sequence = info.state.last_seq
-        self._find_place(info)
+        self._choose_start(info)
         consumer = await self._bus.js.add_consumer(self._stream, self._consumer())
         self._consumed = 0
         try:
             if self._to_verify and not consumer.num_pending:
                 self._lose_history()
                 return
-            trouble.over()
+            interruption.over()
             await Pull(self._bus, self._stream, consumer.name, self._take, keep_inbox=False).run()
         finally:
             if self._bus.connected:
                 try:
                     await self._bus.js.delete_consumer(self._stream, consumer.name)
                 except (nats.errors.Error, TimeoutError):
-                    logger().debug("the consumer is left for the server to remove")
+                    logger().debug("consumer not deleted: the server removes it later")
 
-    def _find_place(self, info: api.StreamInfo) -> None:
-        """Decides where to read on, from what is known about the stream."""
+    def _choose_start(self, info: api.StreamInfo) -> None:
+        """Decides where to continue, given the state of the stream."""
         at, state = self._position, info.state
         is_other = at.stream is not None and at.stream != info.created
         is_beyond = at.sequence > state.last_seq
         if is_other or (is_beyond and at.stored_at is None):
             if at.sequence:
-                self._say(OTHER_STREAM)
+                self._log(OTHER_STREAM)
             self._by_time = False
             self._open(Position(stream=info.created))
         elif is_beyond and not self._by_time:
             self._lose_history()
         elif at.sequence and at.sequence + 1 < state.first_seq and not self._by_time:
-            self._say(GAP, first_missing=at.sequence + 1, last_missing=state.first_seq - 1)
+            self._log(GAP, first_missing=at.sequence + 1, last_missing=state.first_seq - 1)
             self._open(Position(state.first_seq - 1, info.created))
         elif not self._is_open or at.stream is None:
             self._open(replace(at, stream=info.created))
@@ -136,7 +136,7 @@ class _Follower:
         )
 
     def _lose_history(self) -> None:
-        self._say(OTHER_HISTORY)
+        self._log(OTHER_HISTORY)
         self._by_time = True
         self._open(self._position)
 
@@ -146,7 +146,7 @@ class _Follower:
         if self._opened is not None:
             self._opened(position, self._last_sequence)
 
-    def _say(self, event: str, **details: int) -> None:
+    def _log(self, event: str, **details: int) -> None:
         logger().error(
             event, stream=self._stream, filter=self._filter_subject,
             expected_sequence=self._position.sequence, last_sequence=self._last_sequence,
@@ -167,20 +167,20 @@ class _Follower:
             )
         return config.evolve(
             deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
-            # Read the last message again to check that it is still the same one.
+            # Read the last message again to verify that it is still the same.
             opt_start_seq=self._position.sequence + (0 if self._to_verify else 1),
         )
 
     async def _take(self, message: Msg) -> None:
         metadata = message.metadata
         if metadata.sequence.consumer != self._consumed + 1:
-            raise nats.errors.Error("a message went missing on the way")  # fetched again
+            raise nats.errors.Error("a message was lost on the way")  # it is fetched again
         here = Position(metadata.sequence.stream, self._position.stream, metadata.timestamp)
         if self._to_verify:
             self._to_verify = False
             if here != self._position:
                 self._lose_history()
-                raise nats.errors.Error("the stream has another history")  # read from there
+                raise nats.errors.Error("the stream has another history")  # read on from there
             self._consumed += 1
             return
         if not self._by_time or not self._is_known(here):

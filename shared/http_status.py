@@ -1,4 +1,4 @@
-"""Health for orchestrators and figures for Prometheus, on loopback unless told otherwise."""
+"""Serves health checks for orchestrators and metrics for Prometheus, by default on loopback."""
 
 import os
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 
-class CannotListen(OSError):  # noqa: N818  (named by what it is about, as all our errors)
-    """The status cannot be served at this address; the text says what to do."""
+class CannotListen(OSError):
+    """The status page cannot be served at this address; the text says what to do."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
-        # asyncio puts the address into the text again.
-        number = error.errno or 0  # negative: the host's name is not known
+        # asyncio's own text repeats the address.
+        number = error.errno or 0  # negative: the host name is unknown
         why = os.strerror(number) if number > 0 else error.strerror
         super().__init__(
             f"the status cannot be served on {host}:{port}: {why}. Set THREADWAX_HTTP_PORT to "
@@ -24,12 +24,12 @@ class CannotListen(OSError):  # noqa: N818  (named by what it is about, as all o
 async def serve_status(
     host: str, port: int, *, ready: Callable[[], tuple[bool, str]]
 ) -> tuple[web.AppRunner, int]:
-    """Serves `/healthz`, `/readyz` and `/metrics`; returns the runner, to clean up, and the port.
+    """Serves `/healthz`, `/readyz` and `/metrics`; returns the runner, for cleanup, and the port.
 
-    `ready` says whether the process can do its work now, and why not in words.
+    `ready` returns whether the process can work now and, if not, the reason in plain words.
 
     Raises:
-        CannotListen: the port is taken, or the address is not one of this machine's.
+        CannotListen: the port is taken, or the address does not belong to this machine.
     """
 
     async def healthz(_: web.Request) -> web.Response:

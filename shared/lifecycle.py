@@ -1,19 +1,18 @@
-"""How a process starts and ends: what it tells its supervisor, and when it has to go.
+"""How a process starts and stops, and how it talks to its supervisor.
 
-The protocol is lines on standard output: `READY <where>` once it can do its work, `SAY <words>` for
-what a person should see. It must never leave a process behind whose supervisor is gone.
+The protocol is lines on standard output: `READY <where>` once the process can work, and
+`SAY <text>` for what a person should see. A process must never outlive its supervisor.
 """
 
 import asyncio
 import contextlib
 import ctypes
-import gc
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -25,35 +24,16 @@ READY: Final = "READY"
 SAY: Final = "SAY"
 
 CANNOT_START: Final = 78
-"""EX_CONFIG of sysexits.h: starting again will not help before a person changes something."""
+"""EX_CONFIG of sysexits.h: a restart cannot help until a person changes something."""
 
-SAME_WISH_S: Final = 0.5
-"""A signal that comes this soon after the first is the same wish to stop: `timeout` sends one to a
-process, then one to its group."""
+SAME_STOP_S: Final = 0.5
+"""Stop signals within this time count as one: `timeout` signals a process, then its group."""
 
 _BY_SIGNAL: Final = 128
-"""A shell's exit code for a process that a signal ended, without the signal's number."""
+"""A shell adds the number of the signal to this for a process that a signal ended."""
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-_M_MMAP_THRESHOLD: Final = -3  # glibc's malloc.h
-_LARGE_BYTES: Final = 128 * 1024
 _ORPHAN_POLL_S: Final = 1.0
-
-
-@contextlib.contextmanager
-def imports(*, garbage_after: int = 2000) -> Iterator[None]:
-    """Around a service's imports, which garbage collection makes slower by a fifteenth.
-
-    What they leave lives as long as the process and is not looked through any more: that held every
-    thread for 100 to 300 ms now and then. Objects in cycles are looked for after so many new ones;
-    20,000 of them are some 2 MB of an adapter's, strewn over what stays.
-    """
-    _large_buffers_apart()
-    gc.disable()
-    yield
-    gc.freeze()
-    gc.set_threshold(garbage_after, *gc.get_threshold()[1:])
-    gc.enable()
 
 
 def supervised() -> bool:
@@ -62,36 +42,36 @@ def supervised() -> bool:
 
 
 def child_environment() -> dict[str, str]:
-    """What a child is told so that `die_with_parent` works in it: to add to its environment."""
+    """Environment variables that a child needs for `die_with_parent`."""
     return {SUPERVISED_ENV: "1", PARENT_ENV: str(os.getpid())}
 
 
 def ready(text: str) -> None:
-    """Tells that the process can do its work now; `text` says where it can be found."""
+    """Reports that the process can work now; `text` says where it can be reached."""
     if supervised():
-        _tell(READY, text)
+        _print(READY, text)
     else:
-        # Imported late: this module is the first that a process reads, before it has a supervisor.
+        # Imported here: a process imports this module first, and logging takes longer.
         from shared.log import logger  # noqa: PLC0415
 
         logger().info("ready", at=text)
 
 
 def say(text: str) -> None:
-    """Tells a person in one line what is wrong, or over; call it once for each change."""
+    """Shows a person one line about a problem, or its end. Call it once per change."""
     if supervised():
-        _tell(SAY, text)
+        _print(SAY, text)
     print(text, file=sys.stderr, flush=True)  # noqa: T201  (the log file or the terminal)
 
 
-def tell(text: str) -> None:
-    """Tells the supervisor, if there is one, what a person should see; the caller logs it."""
+def say_if_supervised(text: str) -> None:
+    """Has the supervisor, if there is one, show a line to a person; the caller also logs it."""
     if supervised():
-        _tell(SAY, text)
+        _print(SAY, text)
 
 
 def die_with_parent() -> None:
-    """Has this process stopped with SIGTERM when its supervisor is gone; call it first of all.
+    """Stops this process with SIGTERM when its supervisor is gone. Call it first.
 
     Does nothing in a process that a person started.
     """
@@ -100,28 +80,28 @@ def die_with_parent() -> None:
         return
     if sys.platform == "linux":
         die_with_parent_signal()
-        if os.getppid() != parent:  # it went before the line above
+        if os.getppid() != parent:  # the parent ended before the line above
             sys.exit(0)
     else:
         threading.Thread(target=_stop_as_orphan, args=(parent,), daemon=True).start()
 
 
 def die_with_parent_signal() -> None:
-    """Linux: the kernel sends SIGTERM when the *thread* that started this process ends."""
+    """Has Linux send SIGTERM when the *thread* that started this process ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_signals() -> list[signal.Signals]:
-    """The signals that end this process: not SIGHUP under `nohup`, which has it ignored."""
+    """The signals that stop this process, without SIGHUP under `nohup`, which ignores it."""
     hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGTERM, signal.SIGINT, *hung_up]
 
 
-def end_when_told() -> None:
-    """Has the first process of a container end at SIGTERM until it does more about it.
+def exit_on_stop_signal() -> None:
+    """Lets the first process of a container exit at SIGTERM until other handlers are set.
 
-    The kernel drops signals for process 1 that have no handler, so that a container that is
-    stopped while it starts, or that only waits, would be killed after its grace period.
+    The kernel drops signals to process 1 that have no handler. Without one, stopping a container
+    that is starting or waiting would take the whole grace period.
     """
     if os.getpid() == 1:
         for number in stop_signals():
@@ -129,9 +109,9 @@ def end_when_told() -> None:
 
 
 async def wait_for_stop() -> str:
-    """Returns with the name of the first SIGTERM, SIGINT or SIGHUP; call it in the main thread.
+    """Waits for SIGTERM, SIGINT or SIGHUP and returns its name. Call it in the main thread.
 
-    A later signal ends the process at once, unless it is the same wish (`SAME_WISH_S`).
+    A later signal ends the process at once, unless it comes within `SAME_STOP_S`.
     """
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[str] = loop.create_future()
@@ -140,13 +120,13 @@ async def wait_for_stop() -> str:
     def stop(name: str) -> None:
         if not stopped.done():
             stopped.set_result(name)
-            loop.call_later(SAME_WISH_S, listen_no_more)
+            loop.call_later(SAME_STOP_S, listen_no_more)
 
     def listen_no_more() -> None:
         for number in signals:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)  # asyncio has SIGINT raise KeyboardInterrupt
-        end_when_told()
+        exit_on_stop_signal()
 
     for number in signals:
         loop.add_signal_handler(number, stop, number.name)
@@ -157,12 +137,12 @@ async def wait_for_stop() -> str:
         raise
 
 
-class Stopped(Exception):  # noqa: N818
-    """The process was told to stop before it could do its work."""
+class Stopped(Exception):
+    """A signal stopped the process before it could work."""
 
 
 async def unless_stopped(stop: asyncio.Task[str], work: Coroutine[Any, Any, T]) -> T:
-    """The result of work that may take forever, such as waiting for a server.
+    """Awaits work that may take forever, such as waiting for a server.
 
     Raises:
         Stopped: a signal came first.
@@ -176,18 +156,8 @@ async def unless_stopped(stop: asyncio.Task[str], work: Coroutine[Any, Any, T]) 
     return working.result()
 
 
-def _large_buffers_apart() -> None:
-    """Fixes glibc's threshold above which a buffer never lies in the heap, at its own default.
-
-    Else the first large one that is freed raises it, asyncio's 256 KiB for each read then come from
-    the heap, and what lives longer is strewn over it: an adapter grew by 5 MB an hour.
-    """
-    with contextlib.suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-
-
-def _tell(kind: str, text: str) -> None:
-    with contextlib.suppress(OSError):  # the supervisor is gone; the signal is on its way
+def _print(kind: str, text: str) -> None:
+    with contextlib.suppress(OSError):  # the supervisor is gone, so a signal is on its way
         print(kind, " ".join(text.split()), flush=True)  # noqa: T201  (the protocol)
 
 

@@ -1,6 +1,6 @@
-"""One owner for a data folder, for as long as the owner's process lives.
+"""Locks a data folder for one owner while the owner's process lives.
 
-Never waits for the owner to go, and never trusts a file that merely exists: the kernel locks.
+Never waits for the owner to exit, and never trusts a file that merely exists: the kernel locks.
 """
 
 import fcntl
@@ -11,8 +11,8 @@ from typing import Final
 _READ_BYTES: Final = 128
 
 
-class Held(Exception):  # noqa: N818  (named by what it is about, as all our errors)
-    """Another process owns it: stop that one, or use another folder. `pid` is 0 if unknown."""
+class AlreadyRunning(Exception):
+    """Another process holds the lock: stop it, or use another folder. `pid` is 0 if unknown."""
 
     def __init__(self, what: str, path: Path, pid: int) -> None:
         who = f"process {pid}" if pid else "another process"
@@ -24,10 +24,10 @@ class Held(Exception):  # noqa: N818  (named by what it is about, as all our err
 
 
 def locked(path: Path, what: str) -> int:
-    """Takes the lock and returns its descriptor; closed by every holder of it, it is free again.
+    """Takes the lock; returns its descriptor. Closing that, and each inherited copy, releases it.
 
     Raises:
-        Held: somebody else has it.
+        AlreadyRunning: another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -37,16 +37,16 @@ def locked(path: Path, what: str) -> int:
         left = os.pread(descriptor, _READ_BYTES, 0).decode("ascii", "replace")
         holder, _, boot = left.partition(" ")
         os.close(descriptor)
-        # What an earlier boot left may name any process of this one.
+        # A process id of an earlier boot can belong to any process now.
         known = holder.isdecimal() and boot == f"{_boot()}\n"
-        raise Held(what, path, int(holder) if known else 0) from None
+        raise AlreadyRunning(what, path, int(holder) if known else 0) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()} {_boot()}\n".encode(), 0)
     return descriptor
 
 
 def _boot() -> str:
-    """Names this boot of the machine; empty where the kernel does not say."""
+    """Identifies this boot of the machine; empty if the kernel does not tell."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -54,7 +54,7 @@ def _boot() -> str:
 
 
 def running(pid: int) -> bool:
-    """Whether there is a process of this number."""
+    """Whether a process with this id exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

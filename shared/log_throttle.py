@@ -1,7 +1,7 @@
-"""A log line that foreign people can cause: written at once, then at most once in a while.
+"""Limits log lines that outsiders can cause: the first is written at once, then few.
 
-Pure: the clock is passed in. The caller names what happened from a fixed set, never from outside,
-so that memory stays bounded.
+Pure: the clock is passed in. To keep memory bounded, the caller must choose the kind of event from
+a fixed set, never from input.
 """
 
 from typing import Final
@@ -9,8 +9,8 @@ from typing import Final
 EVERY_S: Final = 10.0
 
 
-class Seldom:
-    """Decides for each kind of event whether it is logged now."""
+class LogThrottle:
+    """Decides for each kind of event whether to log it now."""
 
     def __init__(self, every_s: float = EVERY_S) -> None:
         self._every_s = every_s
@@ -18,7 +18,7 @@ class Seldom:
         self._since: dict[str, int] = {}
 
     def times(self, kind: str, now: float) -> int:
-        """How often it happened since its last line, this time included; 0: do not log it now."""
+        """How often the event has happened since it was last logged; 0 means: do not log it now."""
         count = self._since.get(kind, 0) + 1
         logged_at = self._logged_at.get(kind)
         if logged_at is not None and now - logged_at < self._every_s:

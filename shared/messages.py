@@ -1,6 +1,6 @@
-"""The contracts between adapters and dataflow: what a person does, and what is answered.
+"""The messages between adapters and dataflow: what people do, and what they get as answers.
 
-Every message is JSON with a version `v`; unknown fields are ignored, so that each side can be
+Every message is JSON with a version `v`. Unknown fields are ignored, so that each side can be
 upgraded alone. The golden files in `tests/contract/golden` pin every version. Pure: no I/O.
 """
 
@@ -22,13 +22,13 @@ from shared import names
 from shared.text import Text
 
 TEXT_LIMIT_CHARS: Final = 100_000
-"""Longest text in one question. More is refused where it is typed, with a clear word."""
+"""The longest text of a question. Adapters refuse a longer one with a clear message."""
 
 EVENT_LIMIT_BYTES: Final = 240_000
-"""Largest event on the wire: the stream takes 256 KiB with subject and headers."""
+"""The largest event as JSON: the stream accepts 256 KiB with subject and headers."""
 
 REPLY_LIMIT_BYTES: Final = 500_000
-"""Largest reply on the wire: the stream takes 512 KiB with subject and headers."""
+"""The largest reply as JSON: the stream accepts 512 KiB with subject and headers."""
 
 NOTE_LIMIT_CHARS: Final = 500
 
@@ -41,11 +41,11 @@ def _user(value: str) -> str:
 UserId = Annotated[str, AfterValidator(_user)]
 PromptId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
 Address = dict[str, Text]
-"""Where the answer goes, in the platform's own words: only its adapter reads it."""
+"""Where the answer goes, in the platform's own terms: only its adapter reads it."""
 
 
 class Message(BaseModel):
-    """A frozen value on the wire."""
+    """An immutable message or a part of one."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float")
 
@@ -55,11 +55,11 @@ class Message(BaseModel):
 
 
 class Place(Message):
-    """Where something was said: one spot in one platform, and who can hear it there.
+    """Where something was said, and who can read it there.
 
-    `space` is the workspace or guild (empty where a platform has none), `channel` the
-    conversation in it, `thread` the thread in that (empty outside threads). `alone`: people who
-    come later cannot read what was said before, so nothing said here is used in a later answer.
+    `space` is the workspace or guild (empty if the platform has none), `channel` the conversation
+    in it, and `thread` the thread in that (empty outside threads). `alone`: people who join later
+    cannot read earlier messages, so nothing said here is used in a later answer.
     """
 
     platform: str
@@ -71,16 +71,16 @@ class Place(Message):
 
 
 class Quote(Message):
-    """Somebody else's words that travel with a question: data, never instructions."""
+    """Another person's words that come with a question: data, never instructions."""
 
     author: Text
     text: Text
 
 
 class Attachment(Message):
-    """A file that came with a question: `text` inline, or `blob`, its name for `blobs.py`.
+    """A file that came with a question, as inline `text` or as the name of a `blob` (`blobs.py`).
 
-    With neither, the model is told the file's name, and in `note` why it cannot read the file.
+    With neither, the model gets the file's name and a `note` that says why it cannot read the file.
     """
 
     name: Text
@@ -91,10 +91,10 @@ class Attachment(Message):
 
 
 class Event(Message):
-    """What a person did, in that person's one ordered stream.
+    """What a person did.
 
-    `id` is derived from the platform's own, so that the same event has the same id however often
-    it is delivered. `said_at` is the platform's time stamp, which orders a user's questions.
+    `id` is derived from the platform's own id, so that a redelivered event has the same id.
+    `said_at` is the platform's timestamp, which orders a user's questions.
     """
 
     v: Literal[1] = 1
@@ -106,7 +106,7 @@ class Event(Message):
 
 
 class Ask(Event):
-    """A question. `persona` replaces the system prompt and `model` the model for this place."""
+    """A question. `persona` replaces the system prompt, and `model` the model, in this place."""
 
     kind: Literal["ask"] = "ask"
     text: Text = Field(max_length=TEXT_LIMIT_CHARS)
@@ -123,20 +123,20 @@ class Ask(Event):
 
 
 class Stop(Event):
-    """Stop answering: the named question, or all that is unanswered in this thread."""
+    """Stop answering one question, or all open questions of this thread."""
 
     kind: Literal["stop"] = "stop"
     prompt_id: PromptId | None = None
 
 
 class Reset(Event):
-    """Forget what could be recalled in this place."""
+    """Forget everything that could be recalled in this place."""
 
     kind: Literal["reset"] = "reset"
 
 
 class Rate(Event):
-    """A thumb on an answer; `none` takes it back."""
+    """Rates an answer; `none` removes the rating."""
 
     kind: Literal["rate"] = "rate"
     prompt_id: PromptId
@@ -144,14 +144,14 @@ class Rate(Event):
 
 
 class Again(Event):
-    """Answer a question anew; the new answer has this event's id."""
+    """Answer a question again; the new answer has this event's id."""
 
     kind: Literal["again"] = "again"
     prompt_id: PromptId
 
 
 class Edited(Event):
-    """A question has another text now. `ask_again`: an answered one is answered anew."""
+    """The text of a question has changed. `ask_again`: answer it again if it has an answer."""
 
     kind: Literal["edited"] = "edited"
     prompt_id: PromptId
@@ -160,20 +160,20 @@ class Edited(Event):
 
 
 class Deleted(Event):
-    """A question was withdrawn."""
+    """A question was deleted."""
 
     kind: Literal["deleted"] = "deleted"
     prompt_id: PromptId
 
 
 class Forget(Event):
-    """Erase all that is known of this user."""
+    """Erase everything that is known about this user."""
 
     kind: Literal["forget"] = "forget"
 
 
 class Configure(Event):
-    """A user's own settings."""
+    """Change a user's own settings."""
 
     kind: Literal["configure"] = "configure"
     settings: dict[str, Text] = Field(default_factory=dict)
@@ -185,10 +185,10 @@ Outcome = Literal["answered", "failed", "stopped", "refused", "withdrawn"]
 
 
 class Usage(Message):
-    """Tokens that the model counted. None: its endpoint does not report that number.
+    """Tokens as the model counted them. None: the endpoint does not report that number.
 
-    `cached_tokens` are those of the prompt that came from the endpoint's cache; `reasoning_tokens`
-    those of the completion that nobody is shown.
+    `cached_tokens` are the prompt tokens read from the endpoint's cache; `reasoning_tokens` are the
+    completion tokens that are not shown.
     """
 
     prompt_tokens: int = 0
@@ -197,15 +197,14 @@ class Usage(Message):
     reasoning_tokens: int | None = None
 
 
-# Whoever parses replies keeps none of their strings: by default pydantic itself would, the latest
-# 16,384 short ones of the process, in 1.1 MB.
+# By default pydantic would cache 16,384 short strings of parsed replies, in 1.1 MB.
 class Reply(Message, cache_strings="keys"):
-    """The one answer to one prompt, as it stands in the journal.
+    """The one reply to one prompt, as the journal stores it.
 
-    `text` is what the person reads: the answer, what was said before a stop, or the notice in
-    plain words. `prompt_text` is the question as it was answered. `after` is the question of the
-    same user whose reply comes before this one in the same thread; its reply is in the journal
-    already. None for the first one, and in replies of older versions.
+    `text` is what the person reads: the answer, its beginning if it was stopped, or a notice.
+    `prompt_text` is the question as it was answered. `after` is the prompt id of the previous reply
+    of the same user in the same thread, which is in the journal already. It is None for the first
+    reply, and in replies of older versions.
     """
 
     v: Literal[1] = 1
@@ -225,20 +224,21 @@ class Reply(Message, cache_strings="keys"):
 
 @dataclass(frozen=True, slots=True)
 class Journaled:
-    """A reply as the journal has it: only `shared.bus` makes one, from what the journal said.
+    """A reply that is certainly in the journal: only `shared.bus` makes this value.
 
-    Code that takes one cannot be handed a reply that is not stored.
+    Code that takes one can never get a reply that is not stored.
     """
 
     reply: Reply
 
 
 class Partial(Message, cache_strings="keys"):
-    """An answer while it grows: all its text so far. Lossy; the highest sequence counts.
+    """A growing answer: all of its text so far. Lossy; the highest attempt and sequence count.
 
-    `after` is that of its reply. `status` says, in one plain sentence, why there is no text yet:
-    the question is queued, or its model call is being retried. It is empty once there is text.
-    `early`: another answer of the thread comes before this one, so this one must not begin here.
+    `attempt` grows when the model begins the answer again. `after` is the same as in the reply.
+    `status` says in one plain sentence why there is no text yet, for example because the question
+    is queued; it is empty once there is text. `early`: another answer of the thread comes before
+    this one, so its text must not be shown yet.
     """
 
     v: Literal[1] = 1
@@ -264,8 +264,8 @@ _FIELDS: Final = frozenset(
 )  # fmt: skip
 
 
-class Unreadable(Exception):  # noqa: N818
-    """A stored message that is not an event. `sender` is where to say so, if that could be read."""
+class Unreadable(Exception):
+    """A stored message that is not an event. `sender` says whom to tell, if that is known."""
 
     def __init__(self, reason: str, sender: Event | None = None) -> None:
         super().__init__(reason)
@@ -274,7 +274,7 @@ class Unreadable(Exception):  # noqa: N818
 
 
 class _Head(BaseModel):
-    """The two fields that say how to read the rest."""
+    """The two fields that say how to read the others."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     v: int
@@ -288,7 +288,7 @@ def event_of(data: bytes, user: str) -> AnyEvent:
     """The event in a stored message on the subject of `user`.
 
     Raises:
-        Unreadable: with the reason in words for a person, and the sender when there is one.
+        Unreadable: with a reason for a person and, if possible, the sender.
     """
     try:
         event = _EVENT.validate_json(data)
@@ -296,7 +296,7 @@ def event_of(data: bytes, user: str) -> AnyEvent:
         reason = _version_complaint(data) or _complaint(error)
         raise Unreadable(reason, sender_of(data, user)) from None
     if event.user != user:
-        # Whoever may publish on one user's subject must not speak for another.
+        # A client that may publish on one user's subject must not speak for another user.
         raise Unreadable("the message names another user than its subject")
     return event
 
@@ -315,21 +315,21 @@ def _version_complaint(data: bytes) -> str | None:
 
 
 def _complaint(error: ValidationError) -> str:
-    """What is wrong, without a word of the message: the reason is logged and sent back."""
+    """What is wrong, without any text of the message: the reason is logged and sent back."""
     if error.error_count() > COMPLAINTS_READ:
         return "too many fields are wrong"  # reading all of them would take too long
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "union_tag_invalid":
-        return "kind: it is none that this version knows"
+        return "kind: this version does not know it"
     where = ".".join(str(part) for part in first["loc"] if part in _FIELDS or part.__class__ is int)
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def sender_of(data: bytes, user: str) -> Event | None:
-    """Where to answer a message of that user that cannot be read as an event, if that is known."""
+    """Where to answer an unreadable message of this user, if that is known."""
 
     class Sender(Event):
-        v: int = 1  # type: ignore[assignment]  # of any version, only to be told so
+        v: int = 1  # type: ignore[assignment]  # any version: it only gets a notice
 
     try:
         sender = Sender.model_validate_json(data)

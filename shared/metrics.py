@@ -1,4 +1,4 @@
-"""What every process counts, for Prometheus."""
+"""The Prometheus metrics of all processes."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -7,7 +7,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 published = Counter("threadwax_published", "Events stored by adapters", ["platform", "kind"])
 answered = Counter("threadwax_answered", "Replies journaled", ["platform", "outcome"])
 answered_before = Counter(
-    "threadwax_answered_before", "Second answers prevented: the journal held one already"
+    "threadwax_answered_before", "Second answers prevented: the journal had one already"
 )
 posted = Counter("threadwax_posted", "Parts of replies shown to people", ["platform"])
 posted_before = Counter(
@@ -16,18 +16,16 @@ posted_before = Counter(
     ["platform"],
 )
 post_failed = Counter("threadwax_post_failed", "Parts not posted", ["platform", "why"])
-unreadable = Counter("threadwax_unreadable", "Messages sent to the dead letters")
-model_retries = Counter("threadwax_model_retries", "Model calls tried again", ["why"])
-in_memory = Gauge("threadwax_conversations_in_memory", "Conversations that are not at rest")
-restored = Counter("threadwax_conversations_restored", "Conversations back from their rest")
-in_flight = Gauge("threadwax_in_flight", "Model calls under way")
-journal_filled = Gauge("threadwax_journal_filled", "Share of its room that the journal uses")
+unreadable = Counter("threadwax_unreadable", "Messages moved to the dead letters")
+model_retries = Counter("threadwax_model_retries", "Model calls retried", ["why"])
+in_memory = Gauge("threadwax_conversations_in_memory", "Conversations that are not evicted")
+restored = Counter("threadwax_conversations_restored", "Evicted conversations read back")
+in_flight = Gauge("threadwax_in_flight", "Model calls in progress")
+journal_filled = Gauge("threadwax_journal_filled", "Used fraction of the journal's limit")
 first_token_s = Histogram(
     "threadwax_first_token_seconds", "Model call to its first text", buckets=_SECONDS
 )
 answer_s = Histogram("threadwax_answer_seconds", "Model call to journaled reply", buckets=_SECONDS)
-thought_chars = Counter(
-    "threadwax_thought_chars", "Characters of reasoning that models sent and nobody was shown"
-)
+thought_chars = Counter("threadwax_thought_chars", "Characters of reasoning, which is not shown")
 tokens = Counter("threadwax_tokens", "Tokens as the model counted them", ["direction"])
 connected = Gauge("threadwax_nats_connected", "1 while NATS answers")

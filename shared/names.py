@@ -1,7 +1,7 @@
-"""Subject names and the tokens in them.
+"""Builds every subject, stream and bucket name, and encodes the tokens in them.
 
-Pure. A subject is built here and nowhere else, so that no user's name can ever become a wildcard
-or another user's subject.
+Pure. Subjects are built here and nowhere else, so that no user's name can become a wildcard or
+another user's subject.
 """
 
 import re
@@ -11,19 +11,56 @@ TOKEN_LENGTH_LIMIT: Final = 200
 """Characters in one encoded token: far below the server's 4 KB control line."""
 
 PARTITIONS: Final = 16
-"""Partitions of the prompt stream. Fixed for ever: another number would move users between them."""
+"""Partitions of the prompt stream. Never change it: that would move users between partitions."""
+
+# --- streams and buckets ---------------------------------------------------------------------
 
 PROMPTS: Final = "PROMPTS"
 REPLIES: Final = "REPLIES"
 DLQ: Final = "DLQ"
 ADVISORIES: Final = "ADVISORIES"
 
+BLOBS: Final = "BLOBS"
+"""The stream of files that are too large for a message (`blobs.py`)."""
+
+RECEIPTS: Final = "RECEIPTS"
+"""The key-value bucket in which relays record what they posted."""
+
+RECEIPTS_STREAM: Final = f"KV_{RECEIPTS}"
+RECEIPTS_PREFIX: Final = f"$KV.{RECEIPTS}."
+"""A bucket's stream and subjects, as NATS's ADR-8 names them."""
+
+# --- what the streams take -------------------------------------------------------------------
+
+PROMPT_SUBJECTS: Final = "prompts.*.*"
+REPLY_SUBJECTS: Final = "replies.*.*.*"
+DEAD_LETTER_SUBJECTS: Final = "dlq.>"
+BLOB_SUBJECTS: Final = "blobs.*.*.*"
+ADVISORY_SUBJECTS: Final = (
+    "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
+    "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+)
+
+PARTITION_TRANSFORM: Final = (
+    f"p.{{{{partition({PARTITIONS})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
+)
+"""Adds the partition to a prompt's subject when the server stores it.
+
+Without token numbers the whole subject is hashed. The server refuses `.>` with this source (10156).
+"""
+
 GATEWAY_SUBJECT: Final = "prompts"
-"""Where any NATS client asks, by plain request and reply."""
+"""Where any NATS client can ask a question, by plain request and reply."""
 
 GUESTS_SUBJECT: Final = "prompts.guest"
-"""Where the server itself puts the requests of clients without credentials. No client may publish
-there, so what arrives is attested. Two tokens: the stream of events takes three."""
+"""Where the server puts requests of clients without credentials.
+
+No client may publish here, so whatever arrives really comes from a guest. The subject has two
+tokens and the prompt stream takes three, so the stream does not store it.
+"""
+
+INBOX_PREFIX: Final = "_INBOX"
+"""The start of an inbox's first token: clients use `_INBOX`, roles use `_INBOX_<role>`."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9-]")
 _TOKEN: Final = re.compile(rf"(?:[A-Za-z0-9-]|_[0-9A-F]{{2}}){{1,{TOKEN_LENGTH_LIMIT}}}")
@@ -33,18 +70,21 @@ _USER: Final = re.compile(rf"({_PLATFORM.pattern}):({_TOKEN.pattern})")
 _TOO_LONG: Final = f"a name must not take more than {TOKEN_LENGTH_LIMIT} encoded characters"
 
 
-class BadName(ValueError):  # noqa: N818  (named by what it is about, as all our errors)
-    """A name that no subject can carry."""
+class BadName(ValueError):
+    """A name that cannot be part of a subject."""
+
+
+# --- tokens and users ------------------------------------------------------------------------
 
 
 def encoded(name: str) -> str:
-    """One subject token of `[A-Za-z0-9_-]` for any name; `decoded` gives the name back.
+    """One subject token of `[A-Za-z0-9_-]` for any name; `decoded` returns the name.
 
     A character outside `[A-Za-z0-9-]` becomes `_` and two hexadecimal digits for each of its
     UTF-8 bytes.
 
     Raises:
-        BadName: the name is empty, too long, or no valid Unicode.
+        BadName: the name is empty, too long, or not valid Unicode.
     """
     if not name:
         raise BadName("a name must not be empty")
@@ -65,7 +105,7 @@ def decoded(token: str) -> str:
     """The name that `encoded` turned into this token.
 
     Raises:
-        BadName: the token is not one that `encoded` makes.
+        BadName: `encoded` never returns this token.
     """
     if not is_token(token):
         raise BadName(f"not an encoded name: {token[:40]!r}")
@@ -80,12 +120,12 @@ def decoded(token: str) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Whether the text can stand as one token of a subject and be decoded."""
+    """Whether the text can be one encoded token of a subject."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def user_of(platform: str, name: str) -> str:
-    """The user `<platform>:<token>` for the platform's own name of a person.
+    """The user `<platform>:<token>` for a platform's own name of a person.
 
     Raises:
         BadName: the platform or the name cannot be part of a subject.
@@ -107,6 +147,9 @@ def split_user(user: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+# --- subjects --------------------------------------------------------------------------------
+
+
 def prompt_subject(user: str) -> str:
     """Where an adapter publishes a user's events."""
     platform, token = split_user(user)
@@ -122,7 +165,7 @@ def user_of_stored(subject: str) -> str:
     """The user of a stored event's subject `p.<n>.<platform>.<token>`.
 
     Raises:
-        BadName: the subject is not of that form.
+        BadName: the subject does not have that form.
     """
     parts = subject.split(".")
     if len(parts) != 4 or parts[0] != "p":  # noqa: PLR2004
@@ -133,23 +176,83 @@ def user_of_stored(subject: str) -> str:
 
 
 def reply_subject(user: str, prompt_id: str) -> str:
-    """The one subject of one answer, which the journal fills once."""
+    """The subject of one reply; the journal stores at most one message on it."""
     platform, token = split_user(user)
     return f"replies.{platform}.{token}.{prompt_id}"
 
 
+def replies_to_platform(platform: str) -> str:
+    """The filter for all replies to a platform's users."""
+    return f"replies.{platform}.>"
+
+
+def replies_to_user(user: str) -> str:
+    """The filter for all replies to one user."""
+    return reply_subject(user, "*")
+
+
 def partial_subject(user: str, prompt_id: str) -> str:
-    """Where an answer shows while it grows."""
+    """Where an answer is sent while it grows."""
     platform, token = split_user(user)
     return f"partials.{platform}.{token}.{prompt_id}"
 
 
+def partials_to_platform(platform: str) -> str:
+    """The filter for growing answers to a platform's users."""
+    return f"partials.{platform}.>"
+
+
+def partials_to_user(user: str) -> str:
+    """The filter for growing answers to one user."""
+    return partial_subject(user, "*")
+
+
+def blob_subject(name: str, piece: int) -> str:
+    """Where one piece of a file is stored.
+
+    Raises:
+        BadName: the name is not one token that begins with the platform and a hyphen.
+    """
+    platform, _, _ = name.partition("-")
+    if not is_token(platform) or not is_token(name):
+        raise BadName(f"not a blob's name: {name[:40]!r}")
+    return f"blobs.{platform}.{name}.{piece}"
+
+
 def sender_of(subject: str) -> str:
-    """Whose message came on this subject: the part up to the user's token, without a prompt id."""
+    """The sender's part of a subject: everything up to the user's token."""
     tokens = subject.split(".")
     return ".".join(tokens[: 4 if tokens[0] == "p" else 3])
 
 
 def dead_letter_subject(subject: str) -> str:
-    """Where a message goes that nobody can read, by the subject on which it came."""
+    """Where an unreadable message goes, given the subject on which it came."""
     return f"dlq.{subject}"
+
+
+# --- the server's own subjects ---------------------------------------------------------------
+
+
+def api_subject(call: str) -> str:
+    """The subject of a call to JetStream's API, such as `STREAM.INFO.PROMPTS`."""
+    return f"$JS.API.{call}"
+
+
+def stream_info(stream: str) -> str:
+    """The API call that describes a stream."""
+    return f"STREAM.INFO.{stream}"
+
+
+def consumer_info(stream: str, consumer: str) -> str:
+    """The API call that describes a consumer."""
+    return f"CONSUMER.INFO.{stream}.{consumer}"
+
+
+def next_messages(stream: str, consumer: str) -> str:
+    """The API call that asks for a consumer's next messages."""
+    return f"CONSUMER.MSG.NEXT.{stream}.{consumer}"
+
+
+def inbox_prefix(role: str) -> str:
+    """How the inboxes of a role begin."""
+    return f"{INBOX_PREFIX}_{role}"

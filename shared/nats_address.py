@@ -1,6 +1,6 @@
-"""What NATS_URL says: servers, credentials, and how both may be shown.
+"""Parses NATS_URL into servers and credentials, and into a form that is safe to show.
 
-Pure. It must never put a password into a text: `shown` is what people and logs get.
+Pure. It must never put a password into a text: people and logs get `shown`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 PORT: Final = 4222
 EMBEDDED: Final = "embedded:"
-"""In front of the file in which an embedded server leaves its address once it runs."""
+"""The prefix of a file name; a running embedded server writes its address to that file."""
 
 UNREADABLE: Final = "an address that cannot be read"
 
@@ -21,13 +21,13 @@ _HINT: Final = (
 )
 
 
-class BadAddress(ValueError):  # noqa: N818  (named by what it is about, as all our errors)
-    """The address cannot be used; the text says why, without the address."""
+class BadAddress(ValueError):
+    """The address cannot be used; the text says why without quoting it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One NATS server, or several of one cluster, and who we are there."""
+    """One NATS server, or several of a cluster, and our credentials there."""
 
     servers: tuple[str, ...]
     """Without credentials."""
@@ -36,15 +36,15 @@ class Address:
     password: str | None = None
     token: str | None = None
     name: str = ""
-    """What the server must call itself, for an embedded one; empty: any name."""
+    """The name that an embedded server must have; empty: any name."""
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the server is not told who we are."""
+        """Whether there are no credentials."""
         return self.user is None and self.token is None
 
     def options(self) -> dict[str, Any]:
-        """For nats-py's `connect`, which would take a password as it is encoded in the URL."""
+        """Arguments for nats-py's `connect`, which does not decode a password in a URL."""
         return {
             "servers": list(self.servers),
             "user": self.user,
@@ -54,7 +54,7 @@ class Address:
 
 
 def address_of(url: str) -> Address:
-    """The address in a NATS_URL: servers are separated by commas and share their credentials.
+    """Parses a NATS_URL, whose servers are separated by commas and share their credentials.
 
     Raises:
         BadAddress: it cannot be read.
@@ -85,7 +85,7 @@ def address_of(url: str) -> Address:
 
 
 def without_credentials(url: str) -> str:
-    """An address as it may be shown."""
+    """An address in a form that is safe to show."""
     if url.startswith(EMBEDDED):
         return f"the server of {Path(url.removeprefix(EMBEDDED)).parent.parent}"
     try:
@@ -100,7 +100,7 @@ def _split(server: str) -> SplitResult:
     try:
         parts = urlsplit(server if "://" in server else f"nats://{server}")
         port, host = parts.port, parts.hostname
-    except ValueError:  # a slash in a password, for example, makes the rest of it a port
+    except ValueError:  # for example, a slash in the password makes the rest of it look like a port
         raise BadAddress(f"it cannot be read: {_HINT}") from None
     if parts.scheme not in _SCHEMES:
         raise BadAddress(f"it does not begin with nats:// (or tls://, ws://, wss://): {_HINT}")

@@ -1,6 +1,6 @@
-"""nats-py's client, made to read bytes that are not UTF-8 and to be careful with credentials.
+"""nats-py's client, extended to survive bytes that are not UTF-8 and to protect credentials.
 
-It must never send credentials to a server that is not the one they are for.
+It must never send credentials to a server that they are not meant for.
 """
 
 import asyncio
@@ -12,15 +12,15 @@ from shared.nats_address import Address
 from shared.nats_errors import UnfitServer, unfit
 
 
-class CarefulClient(Client):
-    """Reads messages whose subject or headers are not UTF-8, and looks at a server first.
+class NatsClient(Client):
+    """Reads messages whose subject or headers are not UTF-8, and checks the server first.
 
-    nats-py stops reading at the first such message. It would come again after each reconnect, so
-    one message could silence a process forever.
+    nats-py stops reading at such a message. It would come again after each reconnect, so that one
+    message could silence a process forever.
     """
 
     def __init__(self, address: Address, *, may_be_guest: bool = False) -> None:
-        """`may_be_guest`: without credentials there is nothing to be careful with."""
+        """`may_be_guest`: without credentials, any server is acceptable."""
         super().__init__()
         self._address = address
         self._is_guest = may_be_guest and address.is_anonymous
@@ -34,8 +34,8 @@ class CarefulClient(Client):
         return super()._connect_command()
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        # nats-py writes the ping first: `flush` could return before the server has read the rest.
-        # What is pending while there is no connection waits for the next one.
+        # nats-py writes the ping before pending messages, so `flush` could return before the server
+        # has read those. Without a connection they stay pending.
         if self._pending and self.is_connected and self._transport is not None:
             self._transport.writelines(self._pending[:])
             self._pending.clear()
@@ -57,5 +57,5 @@ class CarefulClient(Client):
             return None
         try:
             return await super()._process_headers(headers)
-        except (ValueError, IndexError):  # the server's own are well formed
+        except (ValueError, IndexError):  # the server's own headers are well formed
             return None

@@ -1,4 +1,4 @@
-"""Why a NATS server cannot be used, in plain words, and whether waiting can help.
+"""Explains why a NATS server cannot be used, in plain words, and whether waiting can help.
 
 Pure. It must never show credentials.
 """
@@ -11,10 +11,10 @@ from typing import Any, Final
 from shared.nats_address import Address
 
 OLDEST: Final = (2, 12)
-"""The first version with atomic batches, by which many messages share one sync."""
+"""The first version with atomic batches (`group_commit.py`)."""
 
 EMBEDDED_NAME: Final = "threadwax-"
-"""How the name of an embedded server begins. Older versions named all of them as below."""
+"""The beginning of an embedded server's name; older versions used `_OLD_NAME` for all."""
 
 _OLD_NAME: Final = "threadwax"
 
@@ -28,15 +28,18 @@ _REFUSALS: Final = ("authorization violation", "authentication expired", "authen
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`final`: it stays so until a person changes something, so the process should end."""
+    """Why a server cannot be used, and what to do.
+
+    `final`: waiting cannot help until a person changes something, so the process should end.
+    """
 
     why: str
     remedy: str
     final: bool = False
 
 
-class UnfitServer(OSError):  # noqa: N818  (named by what it is about, as all our errors)
-    """A server that must not be used; raised before any credentials are sent to it."""
+class UnfitServer(OSError):
+    """A server that must not be used. Raised before any credentials are sent to it."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.why)
@@ -44,24 +47,24 @@ class UnfitServer(OSError):  # noqa: N818  (named by what it is about, as all ou
 
 
 def unfit(info: dict[str, Any], address: Address, scheme: str) -> Fault | None:
-    """Why the server that introduced itself so must not get our credentials; None: it may."""
+    """Why a server that sent this INFO must not get our credentials; None if it may."""
     name = str(info.get("server_name", ""))
     if address.name and name not in {address.name, _OLD_NAME}:
         return Fault(
-            "another server has taken the port of this data folder's own",
+            "another server has taken the port of this data folder's server",
             "Start that one again with `threadwax up` or `threadwax nats`: it takes a free port.",
         )
     if scheme == "tls" and not info.get("tls_required"):
         return Fault(
-            "NATS_URL begins with tls:// and this server offers no TLS",
-            "Turn TLS on in the server, or write nats:// if the way to it is private.",
+            "NATS_URL begins with tls:// but this server does not offer TLS",
+            "Enable TLS in the server, or use nats:// if the network is private.",
             final=True,
         )
     if address.is_anonymous and name.startswith(EMBEDDED_NAME):
         return Fault(
             "it is the embedded server of a data folder, and NATS_URL lacks its password",
             "Remove NATS_URL to use the server of your own data folder, or set it to the line in "
-            "the file nats/url of that folder, which has the password.",
+            "the file nats/url of that folder, which includes the password.",
             final=True,
         )
     version = str(info.get("version", "")).lstrip("v").split(".")
@@ -75,7 +78,7 @@ def unfit(info: dict[str, Any], address: Address, scheme: str) -> Fault | None:
 
 
 def fault_of(error: BaseException, address: Address) -> Fault:  # noqa: PLR0911  (a table)
-    """What an attempt to connect came to."""
+    """Why an attempt to connect failed."""
     text = str(error).lower()
     if isinstance(error, UnfitServer):
         return error.fault
@@ -84,35 +87,34 @@ def fault_of(error: BaseException, address: Address) -> Fault:  # noqa: PLR0911 
     if isinstance(error, ssl.SSLError):
         return _tls(error)
     if isinstance(error, socket.gaierror | UnicodeError):  # a label over 63 characters
-        return Fault("its name is not known", "Is the host in NATS_URL spelled correctly?")
+        return Fault("its host name is unknown", "Is the host in NATS_URL spelled correctly?")
     if isinstance(error, TimeoutError):
         return Fault(
             "it does not answer in time",
-            "Does that machine run, does a firewall let you through, and is this the port for NATS "
-            "clients (4222 by default)?",
+            "Is that machine running, does a firewall let you through, and is this the port for "
+            "NATS clients (4222 by default)?",
         )
     if "info" in text:
         return Fault(
-            "what listens there is not a NATS server, or is only just starting",
+            "the program on that port is not a NATS server, or is just starting",
             "Is this NATS's client port (4222 by default)?",
         )
     if "maximum" in text and "connections" in text:
-        return Fault("it takes no more connections", "Raise its limit, or end other clients.")
-    refused = (
-        isinstance(error, ConnectionError) or "connect call failed" in text
-    )  # of all addresses
+        return Fault("it accepts no more connections", "Raise its limit, or stop other clients.")
+    # asyncio reports failures at several addresses as one OSError with this text.
+    refused = isinstance(error, ConnectionError) or "connect call failed" in text
     if isinstance(error, OSError) and not refused:
         return Fault(f"it cannot be reached ({error.strerror or error})", "Is the network up?")
     return Fault("nobody answers there", _START)
 
 
 def not_allowed(error: str, address: Address) -> Fault:
-    """The server denies what every process of this kind does first; `error` is its own text."""
+    """The server denies what every process of this role needs; `error` is its own text."""
     whose = f"the user {address.user!r}" if address.user else "this client"
     return Fault(
-        f"it denies {whose} what this process needs ({error.removeprefix('nats: ')})",
+        f"it denies {whose} a permission that this process needs ({error.removeprefix('nats: ')})",
         "Allow it in the server's configuration (deploy/nats-server.conf shows what each role "
-        "needs), or put another user into NATS_URL.",
+        "needs), or use another user in NATS_URL.",
         final=True,
     )
 
@@ -131,11 +133,11 @@ NO_JETSTREAM: Final = Fault(
 def _credentials_refused(address: Address) -> Fault:
     if address.is_anonymous:
         return Fault(
-            "it wants a user and a password, and NATS_URL has none", _CREDENTIALS, final=True
+            "it requires a user and a password, but NATS_URL has none", _CREDENTIALS, final=True
         )
     if address.name:
         return Fault(
-            "it refuses the user and password that are kept in this data folder",
+            "it refuses the user and password stored in this data folder",
             "Start `threadwax up` or `threadwax nats` on this data folder again.",
         )
     return Fault("it refuses the user and password", _CREDENTIALS, final=True)
@@ -145,8 +147,8 @@ def _tls(error: ssl.SSLError) -> Fault:
     if isinstance(error, ssl.SSLCertVerificationError):
         return Fault(
             f"its certificate is not trusted ({error.verify_message})",
-            "Use the host name that the certificate is for, and let SSL_CERT_FILE name the file of "
-            "the authority that issued it.",
+            "Use the host name in the certificate, and set SSL_CERT_FILE to the certificate of the "
+            "authority that issued it.",
             final=True,
         )
     return Fault(f"TLS with it fails ({error.reason})", "Is TLS set up in the server?", final=True)

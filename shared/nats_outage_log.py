@@ -1,4 +1,4 @@
-"""Says why a process waits for NATS: each reason once, and once that it is over."""
+"""Reports why a process waits for NATS, each reason once, and when the wait is over."""
 
 import time
 from typing import Final
@@ -8,28 +8,28 @@ from shared.log import logger
 from shared.nats_errors import Fault
 
 CHANGED_S: Final = 3.0
-"""Another reason is reported once it has lasted this long: a server that starts has several."""
+"""A new reason is reported once it has lasted this long: a starting server has several."""
 
 
-class Waiting:
-    """What was said so far in one wait."""
+class OutageLog:
+    """The reports about one wait."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._since: dict[str, float] = {}
 
-    def on(self, server: str, fault: Fault) -> None:
-        """Reports the reason, unless it was reported before or only just came up."""
+    def waiting(self, server: str, fault: Fault) -> None:
+        """Reports the reason, unless it is already reported or is too recent."""
         now = time.monotonic()
         lasted_s = now - self._since.setdefault(fault.why, now)
-        if fault.why in self._said or (self._said and lasted_s < CHANGED_S):
+        if fault.why in self._reported or (self._reported and lasted_s < CHANGED_S):
             return
-        self._said.add(fault.why)
+        self._reported.add(fault.why)
         logger().warning("waiting for nats", server=server, why=fault.why, remedy=fault.remedy)
-        lifecycle.tell(f"waiting for NATS at {server}: {fault.why}. {fault.remedy}")
+        lifecycle.say_if_supervised(f"waiting for NATS at {server}: {fault.why}. {fault.remedy}")
 
     def over(self, server: str) -> None:
-        """Reports that the server is there, if the wait was reported."""
-        if self._said:
-            logger().warning("nats is there", server=server)
-            lifecycle.tell(f"NATS at {server} is there")
+        """Reports that the server is available, if the wait was reported."""
+        if self._reported:
+            logger().warning("nats is available", server=server)
+            lifecycle.say_if_supervised(f"NATS at {server} is available")

@@ -1,7 +1,7 @@
-"""Files and folders that only their owner can read: addresses, passwords, conversations.
+"""Writes files and folders that only their owner can read: addresses, passwords, conversations.
 
-A small file is written whole and durably or not at all. One that a power cut left empty or
-unfinished must never be believed.
+A small file is written durably as a whole, or not at all. A file that a power cut left empty or
+unfinished must never be trusted.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ OURS: Final = frozenset({"dataflow", "discord", "logs", "model", "nats", "termin
 """The folders in a data folder."""
 
 _OTHERS: Final = 0o077
-"""The bits of a mode that let anybody but the owner in."""
+"""The mode bits that give access to anyone but the owner."""
 
 END: Final = "\n"
-"""Ends every file, so that an unfinished one can be recognized."""
+"""Ends every file, so that an unfinished file can be recognized."""
 
 
 def private_file(path: Path, text: str) -> None:
-    """Writes a file; returns when it survives a power cut. The folder is made if it is missing.
+    """Writes a file, in a new folder if necessary; returns when it would survive a power cut.
 
     Raises:
-        OSError: it cannot be written, and what was there before is unchanged.
+        OSError: it cannot be written; an earlier version is unchanged.
     """
     make_folder(path.parent)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -34,43 +34,43 @@ def private_file(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text.removesuffix(END) + END)
         file.flush()
-        # Without this, the name can become durable before the contents: an empty file.
+        # Without this, a power cut could leave the new name with empty contents.
         _sync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
 
 
 def private_text(path: Path) -> str | None:
-    """What `private_file` wrote there; None if the file is missing, unreadable or not whole."""
+    """The text that `private_file` wrote; None if the file is missing, unreadable or incomplete."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError):
         return None
-    # A file system may extend a file before it writes the contents: they read as zeros.
+    # A file system may extend a file before it writes the contents, which then read as zeros.
     if not text.endswith(END) or "\0" in text:
         return None
     return text.removesuffix(END) or None
 
 
 def make_private_by_default() -> None:
-    """From now on what this process and its children create is for its owner only.
+    """Makes all files that this process and its children create private to their owner.
 
-    That includes the files that libraries create, such as SQLite's -wal and -shm.
+    That includes files that libraries create, such as SQLite's -wal and -shm.
     """
     os.umask(_OTHERS)
 
 
 def make_private(home: Path) -> None:
-    """Makes a data folder, or tightens one that others can read; also what is in it.
+    """Creates a data folder, or makes an existing one and our files in it private.
 
-    Only what is ours: the folder may be one in which a person keeps other things.
+    Other files are left alone: the folder may be one that a person also uses for other things.
 
     Raises:
-        OSError: it cannot be made or written.
+        OSError: it cannot be created or written.
     """
     make_folder(home)
     if not os.access(home, os.W_OK | os.X_OK):
-        raise PermissionError(None, "it is not writable for this user")
+        raise PermissionError(None, "this user cannot write to it")
     entries = list(os.scandir(home))
     ours = [
         entry for entry in entries if entry.name in OURS or entry.name.startswith("slack.sqlite3")
@@ -94,13 +94,13 @@ def _all_in(entry: "os.DirEntry[str]") -> Iterator["os.DirEntry[str]"]:
 
 def _tighten(status: os.stat_result, path: Path) -> None:
     mode = stat.S_IMODE(status.st_mode)
-    # Somebody else's file cannot be changed, and a link has no mode of its own.
+    # Another user's file cannot be changed, and a link has no mode of its own.
     if mode & _OTHERS and status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode):
         path.chmod(mode & ~_OTHERS)
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder durably, with its parents, for its owner only."""
+    """Durably creates a folder and its parents, private to their owner."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for made in missing:
@@ -108,7 +108,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable: what was created, renamed or removed there."""
+    """Makes the entries of a folder durable: files created, renamed or removed there."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _sync(descriptor)
@@ -117,7 +117,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _sync(descriptor: int) -> None:
-    # On macOS fsync leaves data in the disk's cache, which a power cut empties.
+    # On macOS, fsync leaves data in the disk's cache, which is lost in a power cut.
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
         fcntl.fcntl(descriptor, full)

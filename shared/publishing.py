@@ -1,6 +1,6 @@
-"""Events on their way into the stream: each stored once, and within its user's share.
+"""Stores events in the stream, each once and within its user's quota.
 
-Returns only when the server has an event on its disk. It must never log a message's text.
+Returns only after the server has an event on disk. It must never log the text of a message.
 """
 
 import asyncio
@@ -15,37 +15,37 @@ from shared import metrics, names, quota
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Unavailable
 from shared.group_commit import GroupCommit
 from shared.log import logger
-from shared.log_throttle import Seldom
+from shared.log_throttle import LogThrottle
 from shared.messages import EVENT_LIMIT_BYTES, Deleted, Event, Forget, Reset, Stop
-from shared.quota import Shares
+from shared.quota import Quotas
 
 _NOT_STORED: Final = 10077
-"""The store refuses a message; only the description says why. Some reasons pass by themselves."""
+"""The stream refuses a message; only the description says why, and some reasons pass."""
 
 _STREAM_FULL: Final = "maximum bytes exceeded"
 _SUBJECT_FULL: Final = "maximum messages per subject exceeded"
 
 _OUT_OF_RESOURCES: Final = frozenset({10002, 10023, 10047})
-"""The account, the server's memory or its `max_file` is used up."""
+"""The limits of the account, of the server's memory or of its `max_file` are reached."""
 
 _MESSAGE_TOO_LARGE: Final = 10054
 _WRONG_LAST_MESSAGE_ID: Final = 10070
 _RETRY_S: Final = 0.1
 
-_TAKES_BACK: Final = (Stop, Deleted, Reset, Forget)
-"""Events with a share apart: they must pass however much the user has asked."""
+_ON_RESERVE: Final = (Stop, Deleted, Reset, Forget)
+"""Events with a quota of their own: they must pass even if the user has asked too much."""
 
 
 def is_full(error: nats.js.errors.APIError) -> bool:
-    """Whether there is no room for anybody's messages until a person makes some."""
+    """Whether nobody's messages can be stored until a person frees some space."""
     reason = error.description or ""
     return error.err_code in _OUT_OF_RESOURCES or (
         error.err_code == _NOT_STORED and _STREAM_FULL in reason
     )
 
 
-class TooLarge(Exception):  # noqa: N818
-    """The message will never fit."""
+class TooLarge(Exception):
+    """The message is too large and will never fit."""
 
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
@@ -53,55 +53,55 @@ class TooLarge(Exception):  # noqa: N818
         )
 
 
-class OverQuota(Exception):  # noqa: N818
-    """This user has stored as much as one user may: tell them; trying again soon will not help."""
+class OverQuota(Exception):
+    """This user's quota is used up: tell them; an early retry will not help."""
 
 
 class StoreFull(OverQuota):
-    """Nobody's message can be stored until a person makes room: tell this user to come back."""
+    """The store is full until a person frees some space: tell the user to come back later."""
 
 
 class Publishing(Connection):
-    """A connection over which events are stored."""
+    """A connection that can store events."""
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
         self._events = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
-        self._event_shares = Shares(quota.EVENT_SHARE_BYTES)
-        self._reserves = Shares(quota.RESERVE_BYTES)
-        self._seldom = Seldom()
+        self._event_quotas = Quotas(quota.EVENT_QUOTA_BYTES)
+        self._reserved_quotas = Quotas(quota.RESERVE_BYTES)
+        self._throttle = LogThrottle()
 
     async def publish(
-        self, event: Event, *, patience_s: float = 0.0, share_of: str | None = None
+        self, event: Event, *, patience_s: float = 0.0, quota_of: str | None = None
     ) -> bool:
-        """Stores an event; True if it is new, False if it was stored before.
+        """Stores an event; returns True if it is new, False if it was stored before.
 
-        Returns when the event is on the server's disk. Tries again for `patience_s` seconds.
-        `share_of` names whose share it uses: by default its user's own.
+        Returns once the event is on the server's disk. Retries for `patience_s` seconds. The event
+        counts against the quota of `quota_of`, by default its user's own.
 
         Raises:
             TooLarge: it will never fit.
-            OverQuota: it is new, and the share is used up, or there is no room (`StoreFull`).
-            Unavailable: NATS could not store it in time; a later repeat is safe.
+            OverQuota: it is new and the quota is used up, or the stream is full (`StoreFull`).
+            Unavailable: NATS could not store it in time; a later retry is safe.
         """
         data = event.wire()
         if len(data) > EVENT_LIMIT_BYTES:
             raise TooLarge(len(data), EVENT_LIMIT_BYTES)
         subject = names.prompt_subject(event.user)
         headers = {"Nats-Msg-Id": event.id}
-        holder = share_of or event.user
-        if isinstance(event, _TAKES_BACK):
-            shares, cost = self._reserves, max(len(data), quota.RESERVE_AT_LEAST_BYTES)
+        holder = quota_of or event.user
+        if isinstance(event, _ON_RESERVE):
+            quotas, cost = self._reserved_quotas, max(len(data), quota.RESERVE_MIN_BYTES)
         else:
-            shares, cost = self._event_shares, max(len(data), quota.EVENT_AT_LEAST_BYTES)
+            quotas, cost = self._event_quotas, max(len(data), quota.EVENT_MIN_BYTES)
         new = False
-        if shares.take(holder, cost, time.monotonic()):
+        if quotas.take(holder, cost, time.monotonic()):
             try:
                 new = await self._stored(subject, data, headers, patience_s)
             finally:
                 if not new:
-                    shares.give_back(holder, cost, time.monotonic())
-        elif not await self._known(subject, headers):
+                    quotas.give_back(holder, cost, time.monotonic())
+        elif not await self._is_stored(subject, headers):
             self._log_over_quota(event.id)
             raise OverQuota("this user has stored as much as one user may for now")
         platform, _ = names.split_user(event.user)
@@ -140,9 +140,9 @@ class Publishing(Connection):
         except TRANSIENT as error:
             raise Unavailable("NATS does not answer now") from error
 
-    async def _known(self, subject: str, headers: dict[str, str]) -> bool:
-        """Whether the server has a message of this id; asks without storing anything."""
-        # No message meets this condition, and the server looks for duplicates before it.
+    async def _is_stored(self, subject: str, headers: dict[str, str]) -> bool:
+        """Asks whether the server has a message with this id, without storing anything."""
+        # No message meets this condition, but the server checks for duplicates first.
         impossible = {"Nats-Expected-Last-Msg-Id": "-"}
         try:
             return bool((await self.js.publish(subject, headers=headers | impossible)).duplicate)
@@ -154,12 +154,12 @@ class Publishing(Connection):
             raise Unavailable("NATS does not answer now") from error
 
     def _log_full(self) -> None:
-        if times := self._seldom.times("full", time.monotonic()):
+        if times := self._throttle.times("full", time.monotonic()):
             logger().error(
                 "refused: the store of questions is full", times=times,
                 remedy=f"make room in the stream {names.PROMPTS}: see docs/deploy.md, Full streams",
             )  # fmt: skip
 
     def _log_over_quota(self, prompt_id: str) -> None:
-        if times := self._seldom.times("over quota", time.monotonic()):
-            logger().warning("refused: a user's share is used up", prompt=prompt_id, times=times)
+        if times := self._throttle.times("over quota", time.monotonic()):
+            logger().warning("refused: a user's quota is used up", prompt=prompt_id, times=times)

@@ -1,8 +1,8 @@
-"""Lingering pulls: the messages of a durable consumer, across reconnects and restarts.
+"""Pulls the messages of a durable consumer, across reconnects and restarts.
 
-nats-py's own `fetch` stalls at times (its issues #933, #986), so a pull here is one long request
-with heartbeats that is renewed at half. It must never give up: when the server, the stream or the
-consumer goes away, it starts again as soon as they are back.
+nats-py's own `fetch` sometimes stalls (its issues #933, #986). Here a pull is one long request with
+heartbeats, renewed when half of its messages have come. It must never give up: it starts again as
+soon as the server, the stream and the consumer are back.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import nats.js.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from shared import names
 from shared.bus import Bus
 from shared.log import logger
 
@@ -23,24 +24,24 @@ BATCH: Final = 256
 EXPIRES_S: Final = 30.0
 HEARTBEAT_S: Final = 5.0
 MISSED_AFTER_S: Final = 2 * HEARTBEAT_S + 1
-"""Two heartbeats missed: the pull is gone."""
+"""Two missed heartbeats: the pull no longer works."""
 
-AGAIN_AFTER_S: Final = 0.2
-MISSING_AGAIN_S: Final = 1.0
+RETRY_S: Final = 0.2
+MISSING_RETRY_S: Final = 1.0
 """How often a missing stream or consumer is looked for."""
 
 ENSURE_EVERY_S: Final = 60.0
-"""How often a missing consumer is created, if the server refuses that: it logs each refusal."""
+"""The wait before creating a missing consumer again: the server logs each refusal."""
 
 REMEDY: Final = (
-    "run `threadwax nats --setup-only` with NATS_URL of a user who may create streams, or start "
-    "the embedded server again; reading then goes on by itself"
+    "run `threadwax nats --setup-only` with NATS_URL of a user that may create streams, or restart "
+    "the embedded server; reading then continues by itself"
 )
 
 _HEARTBEAT: Final = "100"
 _NO_RESPONDERS: Final = "503"
-_REQUEST_ENDED: Final = frozenset({"404", "408"})  # no messages, or expired: ask again
-_USUAL_ENDS: Final = ("consumer deleted", "server shutdown", "leadership change")
+_REQUEST_ENDED: Final = frozenset({"404", "408"})  # no messages, or expired
+_EXPECTED_ENDS: Final = ("consumer deleted", "server shutdown", "leadership change")
 
 Deliver = Callable[[Msg], Awaitable[None]]
 
@@ -48,55 +49,56 @@ Deliver = Callable[[Msg], Awaitable[None]]
 class Pull:
     """One inbox and the requests that fill it.
 
-    It becomes stale when its requests cannot be trusted any more; `run` then returns. With
-    `keep_inbox` messages that still arrive are handed over anyway, and `run` can be called again.
+    When its requests can no longer be trusted, a pull becomes stale and `run` returns. With
+    `keep_inbox`, messages that still arrive are delivered, and `run` can be called again.
     """
 
     def __init__(
         self, bus: Bus, stream: str, consumer: str, deliver: Deliver, *, keep_inbox: bool
     ) -> None:
         self._bus = bus
-        self._request = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._request = names.api_subject(names.next_messages(stream, consumer))
         self._deliver = deliver
         self._keep_inbox = keep_inbox
         self._inbox = bus.client.new_inbox()
         self._subscription: Subscription | None = None
         self._outstanding = 0
-        self._heard = 0.0
+        self._heard_at = 0.0
         self._stale = asyncio.Event()
         self._delivering = asyncio.Lock()
         self._failure: Exception | None = None
         self._clock = asyncio.get_running_loop().time
 
     async def run(self) -> None:
-        """Hands messages over until the pull is stale.
+        """Delivers messages until the pull becomes stale.
 
         Raises:
-            nats.errors.Error: the server refuses to go on, with its words.
-            Exception: what `deliver` raised.
+            nats.errors.Error: the server ended the pull for the given reason.
+            Exception: whatever `deliver` raised.
         """
-        self._heard = self._clock()
+        self._heard_at = self._clock()
         self._outstanding = 0
         self._failure = None
         self._stale.clear()
-        forget = self._bus.on_reconnect(self._stale.set)
+        remove_callback = self._bus.on_reconnect(self._stale.set)
         try:
             if self._subscription is None:
                 self._subscription = await self._bus.client.subscribe(
                     self._inbox,
                     cb=self._on_message,
-                    # No limits on our side: little more than a batch is outstanding.
+                    # No limits here: the server never sends much more than a batch.
                     pending_msgs_limit=-1,
                     pending_bytes_limit=-1,
                 )
             await self._refill()
             await self._until_stale()
-            # Ending the subscription would cut off what is being handed over, and fetch it again.
-            # Nor is a pull lost whose heartbeats wait behind a long hand-over.
+            # Wait for the current delivery: ending the subscription would cancel and repeat it. A
+            # long
+            # delivery also delays heartbeats, although the pull still works.
             async with self._delivering:
                 pass
         finally:
-            forget()
+            remove_callback()
             self._stale.set()
             if not self._keep_inbox:
                 await self.end()
@@ -104,57 +106,56 @@ class Pull:
             raise self._failure
 
     async def end(self) -> None:
-        """Takes nothing any more."""
+        """Ends the subscription."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             try:
                 await subscription.unsubscribe()
             except nats.errors.Error:
-                logger().debug("unsubscribed while away")
+                logger().debug("unsubscribed while disconnected")
 
     async def _until_stale(self) -> None:
         while not self._stale.is_set():
-            left = self._heard + MISSED_AFTER_S - self._clock()
+            left = self._heard_at + MISSED_AFTER_S - self._clock()
             if left <= 0:
                 return
-            # Not wait_for: before Python 3.12 that can lose a cancel (cpython issue 86296).
+            # Not wait_for, which can lose a cancel before Python 3.12 (cpython issue 86296).
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._stale.wait()
 
     async def _on_message(self, message: Msg) -> None:
         if self._stale.is_set() and not self._keep_inbox:
-            return  # another pull fetches this one again
-        self._heard = self._clock()
+            return  # another pull fetches it again
+        self._heard_at = self._clock()
         try:
-            # Only what is stored can be acknowledged. A stored message may have a header "Status"
-            # too, whatever its author wanted with it.
+            # Only stored messages have a reply subject. Their authors may have set "Status", too.
             if message.reply:
                 self._outstanding = max(0, self._outstanding - 1)
                 async with self._delivering:
                     await self._deliver(message)
-                self._heard = self._clock()
+                self._heard_at = self._clock()
             else:
-                self._obey(message.headers or {})
+                self._handle_status(message.headers or {})
             if not self._stale.is_set() and self._outstanding <= BATCH // 2:
                 await self._refill()
-        except Exception as error:  # noqa: BLE001  (`run` raises it: nobody hears it here)
+        except Exception as error:  # noqa: BLE001  (`run` raises it)
             self._failure = error
             self._stale.set()
 
-    def _obey(self, headers: dict[str, str]) -> None:
+    def _handle_status(self, headers: dict[str, str]) -> None:
         status = headers.get("Status")
         if status == _HEARTBEAT:
             return
         if status in _REQUEST_ENDED:
-            # Of this request so many do not come any more; of another one they may.
+            # This request will not deliver these; other requests still may.
             undelivered = int(headers.get("Nats-Pending-Messages") or self._outstanding)
             self._outstanding = max(0, self._outstanding - undelivered)
             return
         self._stale.set()
-        words = headers.get("Description", "")
-        if status != _NO_RESPONDERS and words.lower() not in _USUAL_ENDS:
-            raise nats.errors.Error(f"{status} {words}")
+        reason = headers.get("Description", "")
+        if status != _NO_RESPONDERS and reason.lower() not in _EXPECTED_ENDS:
+            raise nats.errors.Error(f"{status} {reason}")
 
     async def _refill(self) -> None:
         wanted = BATCH - self._outstanding
@@ -169,8 +170,8 @@ class Pull:
         )
 
 
-class Trouble:
-    """An interruption of one reader: reported once when it begins, and once when it is over."""
+class Interruption:
+    """An interruption of one reader, reported once when it begins and once when it is over."""
 
     def __init__(self, bus: Bus, what: str, source: str) -> None:
         self._bus = bus
@@ -180,59 +181,59 @@ class Trouble:
         self._missing = False
 
     def over(self) -> None:
-        """Reading goes on."""
+        """Reading continues."""
         if self._missing:
             self._missing = False
             self._bus.missing[self._source] -= 1
             if not self._bus.missing[self._source]:
-                logger().warning("it is there again: reading goes on", what=self._source)
+                logger().warning("available again: reading continues", what=self._source)
         self._reported = False
 
     def missing(self, error: Exception) -> None:
-        """The stream or the consumer does not exist: only a person can bring it back."""
+        """The stream or the consumer does not exist; only a person can restore it."""
         if self._missing:
             return
         self._missing = True
         self._bus.missing[self._source] += 1
-        if self._bus.missing[self._source] == 1:  # the readers of all partitions miss it at once
+        if self._bus.missing[self._source] == 1:  # not once per partition
             logger().error(
-                "cannot read: it is not there", what=self._source, error=str(error), remedy=REMEDY
+                "cannot read: it does not exist", what=self._source, error=str(error), remedy=REMEDY
             )
 
-    def passing(self, error: Exception) -> None:
-        """The server does not answer, or refuses; a lost connection is reported elsewhere."""
+    def temporary(self, error: Exception) -> None:
+        """The server refuses or does not answer. The connection itself reports when it is lost."""
         if self._bus.connected and not self._reported:
-            logger().warning("cannot read now: trying again", what=self._what, error=str(error))
+            logger().warning("cannot read now: retrying", what=self._what, error=str(error))
             self._reported = True
 
     def defect(self) -> None:
-        """What was read cannot be handed over. Call it while the exception is handled."""
+        """A message could not be delivered. Call this in an exception handler."""
         if not self._reported:
-            logger().exception("what was read cannot be handed over", what=self._what)
+            logger().exception("message not delivered", what=self._what)
         self._reported = True
 
 
-Once = Callable[[Trouble], Awaitable[None]]
-"""Reads until it has to start again; calls `Trouble.over` as soon as it reads."""
+Once = Callable[[Interruption], Awaitable[None]]
+"""Reads until it has to be called again; calls `Interruption.over` as soon as it reads."""
 
 
 async def forever(bus: Bus, what: str, source: str, once: Once) -> NoReturn:
     """Calls `once` again whenever it returns or fails.
 
-    In the log, `what` names this reader and `source` the stream or consumer that it reads.
+    In the log, `what` is this reader and `source` is the stream or consumer that it reads.
     """
-    trouble = Trouble(bus, what, source)
+    interruption = Interruption(bus, what, source)
     while True:
-        wait_s = AGAIN_AFTER_S
+        wait_s = RETRY_S
         try:
-            await once(trouble)
+            await once(interruption)
         except nats.js.errors.NotFoundError as error:
-            trouble.missing(error)
-            wait_s = MISSING_AGAIN_S
+            interruption.missing(error)
+            wait_s = MISSING_RETRY_S
         except (nats.errors.Error, TimeoutError, OSError) as error:
-            trouble.passing(error)
-        except Exception:  # noqa: BLE001  (a defect in one place must not silence the stream)
-            trouble.defect()
+            interruption.temporary(error)
+        except Exception:  # noqa: BLE001  (a defect must not stop the reader)
+            interruption.defect()
         await asyncio.sleep(wait_s)
 
 
@@ -244,22 +245,22 @@ async def consume(
     *,
     ensure: Callable[[], Awaitable[None]] | None = None,
 ) -> NoReturn:
-    """Hands over each message of a durable consumer; `deliver` has to see to its acknowledgement.
+    """Delivers each message of a durable consumer; `deliver` must have it acknowledged.
 
-    `deliver` is awaited one message at a time, so it should only put the work somewhere. If it
-    raises, the message comes again after the consumer's acknowledgement wait.
+    Messages are delivered one at a time, so `deliver` should only queue the work. If it raises, the
+    message is redelivered after the consumer's acknowledgement wait.
 
-    `ensure` creates the consumer, and is called when it is missing. Where the server refuses that,
-    or without `ensure`, the consumer is waited for. A new one delivers every reply in the stream
-    again, so `deliver` has to know which ones were handled.
+    `ensure` creates a missing consumer. Without it, or if the server refuses it, this waits for the
+    consumer. A new consumer delivers all messages of the stream again, so `deliver` must know which
+    ones were handled.
     """
-    # One inbox forever: messages sent to a former one would come again only after the consumer's
-    # acknowledgement wait, after newer messages.
+    # The same inbox forever: messages sent to an earlier inbox would be redelivered only after the
+    # acknowledgement wait, and so after newer ones.
     pull = Pull(bus, stream, durable, deliver, keep_inbox=True)
     now = asyncio.get_running_loop().time
     ensure_from_s = now()
 
-    async def once(trouble: Trouble) -> None:
+    async def once(interruption: Interruption) -> None:
         nonlocal ensure_from_s
         try:
             await bus.js.consumer_info(stream, durable)
@@ -272,9 +273,9 @@ async def consume(
             except (nats.errors.Error, TimeoutError) as error:
                 logger().debug("the consumer cannot be created", error=str(error))
                 raise missing from error
-            logger().warning("the consumer was missing: created again", consumer=durable)
+            logger().warning("missing consumer created again", consumer=durable)
         ensure_from_s = now()
-        trouble.over()
+        interruption.over()
         await pull.run()
 
     try:

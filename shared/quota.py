@@ -1,7 +1,7 @@
-"""How much one user may store: a share that becomes free again over a day.
+"""Limits how much one user may store: a quota that becomes free again over a day.
 
 Pure: the clock is passed in, and memory is bounded. It must never count one user's messages against
-another's share. It lives in the process that publishes, so a restart gives everybody a full share.
+another's quota. The publishing process holds it, so a restart resets all quotas.
 """
 
 from collections import OrderedDict
@@ -11,61 +11,62 @@ DAY_S: Final = 24 * 60 * 60
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 
-EVENT_SHARE_BYTES: Final = 16 * MIB
-"""Events of one user: an eighth of the stream of events, which holds a week and one share more."""
+EVENT_QUOTA_BYTES: Final = 16 * MIB
+"""Events of one user. The prompt stream has room for eight times as much: a week and a day."""
 
-EVENT_AT_LEAST_BYTES: Final = 4 * KIB
-"""A short question counts as this much, because its answer takes room too: 4096 a day."""
+EVENT_MIN_BYTES: Final = 4 * KIB
+"""A shorter question counts as this much, because of its answer: at most 4096 per day."""
 
 RESERVE_BYTES: Final = MIB
-RESERVE_AT_LEAST_BYTES: Final = KIB
-"""A share apart for events that take something back: 1024 a day, however much was asked."""
+RESERVE_MIN_BYTES: Final = KIB
+"""A separate quota for events such as Stop and Deleted: at most 1024 per day."""
 
-BLOB_SHARE_BYTES: Final = 32 * MIB
-"""Files of one user: at most a quarter of the stream of files."""
+BLOB_QUOTA_BYTES: Final = 32 * MIB
+"""Files of one user: at most a quarter of the blob stream in a week."""
 
-DEAD_SHARE_BYTES: Final = 2 * MIB
-"""Dead letters of one user that are kept whole; of later ones only the beginning is."""
+DEAD_LETTER_QUOTA_BYTES: Final = 2 * MIB
+"""Dead letters of one user that are kept whole; later ones are cut."""
 
 KEPT_DAYS: Final = 7
 EVENTS_OF_A_USER: Final = (1 + KEPT_DAYS) * (
-    EVENT_SHARE_BYTES // EVENT_AT_LEAST_BYTES + RESERVE_BYTES // RESERVE_AT_LEAST_BYTES
+    EVENT_QUOTA_BYTES // EVENT_MIN_BYTES + RESERVE_BYTES // RESERVE_MIN_BYTES
 )
-"""As many events as these shares allow within the days that the stream keeps them: the server's own
-limit, which also holds across restarts and several processes."""
+"""The most events that these quotas allow within the retention time of the stream.
+
+The server enforces this limit, too, across restarts and several processes.
+"""
 
 HOLDERS_LIMIT: Final = 10_000
-"""Users whose use is remembered, in some 2 MB. Of more, those who stored nothing for the longest
-time are forgotten, and have a full share again."""
+"""Users who are remembered, in some 2 MB. Those who have been idle longest are forgotten first."""
 
 
-class Shares:
-    """What each holder has used of an equal share."""
+class Quotas:
+    """How much of its quota each holder has used; all quotas are equal."""
 
     def __init__(
-        self, share: int, *, refill_s: float = DAY_S, holders_limit: int = HOLDERS_LIMIT
+        self, quota: int, *, refill_s: float = DAY_S, holders_limit: int = HOLDERS_LIMIT
     ) -> None:
-        """`share` in any unit; what was taken is free again evenly, all of it after `refill_s`."""
-        self._share = share
-        self._per_s = share / refill_s
+        """`quota` is in any unit; it refills evenly, completely within `refill_s` seconds."""
+        self._quota = quota
+        self._per_s = quota / refill_s
         self._holders_limit = holders_limit
         self._used: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """What a holder had used, and when that was; the most recent last."""
+        """What each holder had used, and when; the most recent last."""
 
     def __len__(self) -> int:
-        """Holders that are remembered."""
+        """The number of holders that are remembered."""
         return len(self._used)
 
     def take(self, holder: str, amount: int, now: float) -> bool:
-        """Takes this much of the share; False, and takes nothing, if that much is not left."""
+        """Uses this much of the quota; returns False, and uses nothing, if less is left."""
         used = self._used_by(holder, now) + amount
-        if used > self._share:
+        if used > self._quota:
             return False
         self._keep(holder, used, now)
         return True
 
     def give_back(self, holder: str, amount: int, now: float) -> None:
-        """Undoes a `take` of what was not stored after all."""
+        """Undoes `take` for something that was not stored after all."""
         self._keep(holder, self._used_by(holder, now) - amount, now)
 
     def _used_by(self, holder: str, now: float) -> float:

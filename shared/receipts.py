@@ -1,8 +1,8 @@
-"""What was posted to a platform, so that nothing is posted twice or out of order after a crash.
+"""Records what was posted to a platform, so that a crash repeats and reorders nothing.
 
-A part is claimed before it is posted and recorded after. A claim without a receipt means: it may
-have been posted, so ask the platform. The receipt of the first part also says when the whole reply
-is finished. Nothing is deleted here: the bucket's age limit does that.
+A part is claimed before it is posted and recorded after. A claim without a receipt means that the
+part may have been posted, so the platform is asked. The receipt of the first part also says whether
+the whole reply is finished. Nothing is deleted here: old receipts expire.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,18 @@ from typing import Final
 import nats.js.errors
 from nats.js.kv import KeyValue
 
+from shared import names
 from shared.bus import Bus
 
-BUCKET: Final = "RECEIPTS"
-
-NOTHING: Final = "-"
-"""The receipt of a reply of which nothing was posted: withdrawn, or a dead letter."""
+NOTHING_POSTED: Final = "-"
+"""The receipt of a reply that was never posted: withdrawn, or a dead letter."""
 
 _FINISHED: Final = "\n"
-"""Ends the first part's receipt once the reply is finished. It is in no platform's ids."""
+"""Ends the first part's receipt once the reply is finished. No platform has it in its ids."""
 
 
 class Claim(Enum):
-    """What is known of a part before it is posted."""
+    """What is known about a part before it is posted."""
 
     NEW = "nobody tried before"
     TRIED = "somebody tried; whether it was posted is not known"
@@ -34,7 +33,7 @@ class Claim(Enum):
 class Posted:
     """The part was posted; `receipt` is the platform's id for it.
 
-    `finished`, of a first part: nothing of the whole reply is left to do.
+    `finished`: the whole reply is done; only the first part's receipt says so.
     """
 
     receipt: str
@@ -42,19 +41,24 @@ class Posted:
 
 
 class Receipts:
-    """One platform's receipts. Every call goes on until NATS does it."""
+    """The receipts of one platform. Every call retries until NATS does it."""
 
     def __init__(self, bus: Bus, platform: str) -> None:
         self._bus = bus
         self._platform = platform
-        # Not through `js.key_value`, which reads the stream's state: an adapter with that right
-        # could list the keys of the others.
+        # Not through `js.key_value`, which needs permission to read the stream's state: with that,
+        # an
+        # adapter could list the keys of others.
         self._bucket = KeyValue(
-            name=BUCKET, stream=f"KV_{BUCKET}", pre=f"$KV.{BUCKET}.", js=bus.js, direct=True
+            name=names.RECEIPTS,
+            stream=names.RECEIPTS_STREAM,
+            pre=names.RECEIPTS_PREFIX,
+            js=bus.js,
+            direct=True,
         )
 
     async def claim(self, key: str) -> Claim | Posted:
-        """Claims a part for posting, and says what was known of it."""
+        """Claims a part for posting; returns what was known about it."""
 
         async def once() -> Claim | Posted:
             name = f"{self._platform}.{key}"
@@ -69,20 +73,20 @@ class Receipts:
         return await self._bus.until_done(once)
 
     async def record(self, key: str, receipt: str, *, finished: bool = False) -> None:
-        """Notes that a claimed part was posted; `finished`: it was all of its reply."""
-        value = (receipt or NOTHING) + (_FINISHED if finished else "")
+        """Records that a claimed part was posted; `finished`: its whole reply is done."""
+        value = (receipt or NOTHING_POSTED) + (_FINISHED if finished else "")
 
         async def once() -> None:
             await self._bucket.put(f"{self._platform}.{key}", value.encode())
 
         await self._bus.until_done(once)
 
-    async def finish(self, prompt_id: str, first_receipt: str = NOTHING) -> None:
-        """Notes that nothing of a reply is left to do: it was posted, withdrawn or given up."""
+    async def finish(self, prompt_id: str, first_receipt: str = NOTHING_POSTED) -> None:
+        """Records that a reply is done: posted, withdrawn or given up."""
         await self.record(f"{prompt_id}.0", first_receipt, finished=True)
 
     async def is_finished(self, prompt_id: str) -> bool:
-        """Whether `finish` was noted for a reply, by whichever process."""
+        """Whether any process has recorded that a reply is done."""
 
         async def once() -> bool:
             try:

@@ -1,6 +1,6 @@
-"""Tries an operation until NATS does it, and says once that it tries, whoever tries what.
+"""Retries operations until NATS does them, and reports that once for all of them.
 
-By default it never gives up: most of what is tried here is promised to a person.
+By default it never gives up: most operations here fulfil a promise to a person.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ T = TypeVar("T")
 
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_LAST_S: Final = 2.0
-_STARTS_S: Final = 1.5  # a server that is back takes so long until its streams answer
+_STARTS_S: Final = 1.5  # a server that came back needs this long until its streams answer
 
 _NO_STREAM: Final = (
-    "is a stream missing? `threadwax nats --setup-only` with NATS_URL of a user who may create "
-    "streams brings it back, and so does a new start of the embedded server"
+    "is a stream missing? Run `threadwax nats --setup-only` with NATS_URL of a user that may "
+    "create streams, or restart the embedded server"
 )
 
 TRANSIENT: Final = (
-    nats.errors.Error,  # disconnected, no responders, buffers full, time-outs
+    nats.errors.Error,  # disconnected, no responders, buffers full, timeouts
     TimeoutError,
     OSError,
 )
 
 
-class Trying:
-    """What is being tried over one connection."""
+class Retrying:
+    """The retries over one connection."""
 
     def __init__(self, connected: Callable[[], bool]) -> None:
         self._connected = connected
@@ -40,10 +40,10 @@ class Trying:
     async def until_done(
         self, once: Callable[[], Awaitable[T]], *, refused_for_s: float | None = None
     ) -> T:
-        """The result of `once`, tried until NATS does it; reported once, and once when over.
+        """Retries `once` until NATS does it; returns the result.
 
-        After `refused_for_s` seconds in which the server was there and did not do it, the last
-        error is raised; by default never.
+        Reports once that it is retrying, and once that this is over. After `refused_for_s` seconds
+        with a connection but without success, it raises the last error; by default never.
         """
         now = asyncio.get_running_loop().time
         wait_s = _RETRY_FIRST_S
@@ -54,8 +54,9 @@ class Trying:
                 try:
                     return await once()
                 except TRANSIENT as error:
-                    # While it is away the connection has reported that, and just after that the
-                    # server opens its files.
+                    # Not reported while disconnected, which the connection reports, nor right after
+                    # a
+                    # reconnect, while the server opens its files.
                     refused_since = (refused_since or now()) if self._connected() else None
                     refused_s = now() - refused_since if refused_since else 0.0
                     if refused_for_s is not None and refused_s >= refused_for_s:
@@ -73,17 +74,17 @@ class Trying:
         self._struggling += 1
         if self._struggling == 1:
             logger().error(
-                "nats does not store: trying until it does",
+                "nats does not store: retrying until it does",
                 error=str(error), remedy=_NO_STREAM if _says_no_stream(error) else "",
             )  # fmt: skip
 
     def _struggle_over(self) -> None:
-        # Counted: one that gets through must not speak for those that do not.
+        # One success does not mean that the other operations succeed.
         self._struggling -= 1
         if self._struggling == 0:
             logger().warning("nats stores again")
 
 
 def _says_no_stream(error: Exception) -> bool:
-    """Whether nobody listens on the subject of a stream, or on its API."""
+    """Whether no stream listens on the subject."""
     return isinstance(error, nats.errors.NoRespondersError | nats.js.errors.NoStreamResponseError)

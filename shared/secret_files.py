@@ -1,7 +1,7 @@
-"""Settings from files: secrets that a container or a service is given, one file per setting.
+"""Finds folders of secret files, which containers and services use for settings, one file each.
 
-A file is named like its setting, and an environment variable or a line of `.env` wins over it. This
-module must never read a file itself: pydantic-settings does, and only the files it has names for.
+A file has the name of its setting; environment variables and `.env` take precedence. This module
+must never read a file: pydantic-settings does, and reads only those whose names are settings.
 """
 
 import os
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 CONTAINER: Final = "/run/secrets"
-"""Where Docker and Podman put them: https://docs.docker.com/compose/how-tos/use-secrets/"""
+"""Docker and Podman put them here: https://docs.docker.com/compose/how-tos/use-secrets/"""
 
 SERVICE_ENV: Final = "CREDENTIALS_DIRECTORY"
-"""Where systemd puts a unit's: https://systemd.io/CREDENTIALS/"""
+"""systemd names a unit's folder in this variable: https://systemd.io/CREDENTIALS/"""
 
 
 def secrets_dirs() -> list[Path]:
-    """The folders of secrets that exist here; a file of the last one wins."""
+    """The folders of secrets that exist here; the last one takes precedence."""
     named = (CONTAINER, os.environ.get(SERVICE_ENV, ""))
     return [Path(name) for name in named if os.path.isdir(name)]  # noqa: PTH112  (never raises)

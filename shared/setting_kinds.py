@@ -1,7 +1,7 @@
-"""Kinds of settings, and what a value of each has to look like.
+"""The kinds of settings, and how their values are validated.
 
-Pure. An error's text says what is wrong and what to do, and must never hold the value itself: a
-secret may be in the wrong variable.
+Pure. An error says what is wrong and what to do. It must never contain the value: a secret may be
+in the wrong variable.
 """
 
 import json
@@ -24,7 +24,7 @@ from shared.secret_files import secrets_dirs
 _QUOTES: Final = "\"'\u2018\u2019\u201c\u201d"
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 _NAME_OF_HOST: Final = re.compile(r"(?!-)[\w-]+(\.(?!-)[\w-]+)*\.?|[0-9a-f:]+(%\w+)?")
-"""Letters of every alphabet in a host's name, or an IPv6 number."""
+"""A host name with letters of any alphabet, or an IPv6 address."""
 
 _PATHS_OF_CALLS: Final = re.compile(r"/(chat/completions|completions|models|responses)/*$")
 
@@ -45,7 +45,7 @@ class FromEnvironment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Looks for `.env` when the settings are read, not when this module is imported."""
+        """Finds `.env` when the settings are read, not when this module is imported."""
         del dotenv_settings
         file = DotEnvSettingsSource(
             settings_cls, env_file=folders.settings_file(), env_file_encoding="utf-8"
@@ -63,12 +63,12 @@ def _unquoted(text: str) -> str:
 def _secret(value: SecretStr) -> SecretStr:
     text = _unquoted(value.get_secret_value())
     if not all(" " < character <= "~" for character in text):
-        raise ValueError("it has a character that no key or token has: copy it again, whole")
+        raise ValueError("it has a character that no key or token has: copy all of it again")
     return SecretStr(text)
 
 
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
-"""A key or a token: it becomes part of a request's header."""
+"""A key or a token, which becomes part of a request header."""
 
 
 def _address(*schemes: str) -> Callable[[str], str]:
@@ -77,7 +77,7 @@ def _address(*schemes: str) -> Callable[[str], str]:
     def checked(value: str) -> str:
         value = _unquoted(value)
         if any(character.isspace() for character in value):
-            raise ValueError("it has a blank in it: remove that")
+            raise ValueError("it contains a blank: remove that")
         try:
             parts = urlsplit(value)
             port = parts.port
@@ -91,7 +91,7 @@ def _address(*schemes: str) -> Callable[[str], str]:
         if not parts.hostname or port == 0 or not _NAME_OF_HOST.fullmatch(parts.hostname):
             raise ValueError(f"it names no host: write it as {schemes[0]}://host:port")
         if parts.query or parts.fragment:
-            raise ValueError("it goes on after the path: remove the ? or # and what follows it")
+            raise ValueError("it has a ? or # after the path: remove that and everything after it")
         return value
 
     return checked
@@ -113,7 +113,7 @@ SocketAddress = Annotated[str, AfterValidator(_address("wss", "ws"))]
 def _host(value: str) -> str:
     if not _HOST.fullmatch(value):
         raise ValueError(
-            "it is not the name or number of a host: use 127.0.0.1 for this machine alone, or "
+            "it is not a host name or address: use 127.0.0.1 for this machine alone, or "
             "0.0.0.0 for every network"
         )
     return value
@@ -128,7 +128,7 @@ def _in_lower_case(value: Any) -> Any:
 
 
 AnyCase = BeforeValidator(_in_lower_case)
-"""A name from a list, in capitals or not."""
+"""Makes the names of a list case-insensitive."""
 
 
 def renamed(old: str, new: str) -> AliasChoices:
@@ -151,12 +151,12 @@ def new_names(kind: type[BaseSettings]) -> dict[str, str]:
 
 
 def entries(text: str) -> tuple[str, ...]:
-    """The entries of a list, separated by commas or white space."""
+    """Splits a list at commas and white space."""
     return tuple(text.replace(",", " ").split())
 
 
 def from_json(value: Any) -> Any:
-    """An object from its JSON."""
+    """Parses JSON, if the value is a text."""
     if not isinstance(value, str):
         return value
     try:

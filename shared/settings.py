@@ -1,6 +1,6 @@
-"""All settings, from environment variables or `.env`, read once at the start of a process.
+"""All settings, read once when a process starts, from environment variables or `.env`.
 
-It must never open a connection, nor make a folder.
+It must never open a connection, nor create a folder.
 """
 
 import os
@@ -22,9 +22,9 @@ _PROCESS: Final = re.compile(r"[^\s:;,]+:(\d{1,5})")
 
 
 class Settings(FromEnvironment):
-    """Every setting of every command; a field's alias is its environment variable.
+    """The settings of all commands; a field's alias is its environment variable.
 
-    Aliases only: by its field's name `home` would be taken from HOME, a person's own folder.
+    Field names are not used, or `home` would be read from HOME, the person's own folder.
     """
 
     nats_url: str | None = Field(
@@ -173,18 +173,18 @@ class Settings(FromEnvironment):
         try:
             wanted = Path(home).expanduser()
         except RuntimeError:
-            raise ValueError("there is no such user: write the folder out in full") from None
+            raise ValueError("there is no such user: write the path out in full") from None
         if "\0" in str(home):
             raise ValueError("no folder can have this name: choose another")
         if wanted.parts[:1] and wanted.parts[0].startswith("$"):
             raise ValueError(
-                "a variable such as $HOME is not replaced here: write the folder out in full, or "
-                "begin it with ~ for your own"
+                "a variable such as $HOME is not replaced here: write the path out in full, or "
+                "start it with ~ for your home folder"
             )
         if not wanted.is_absolute() and "THREADWAX_HOME" not in os.environ:
             wanted = (
                 folders.settings_file().parent / wanted
-            )  # as the one who wrote it there sees it
+            )  # a relative path in `.env` starts there
         return wanted.absolute()
 
     @field_validator("cluster")
@@ -206,7 +206,7 @@ class Settings(FromEnvironment):
     def _own_place(self) -> "Settings":
         processes = len(self.cluster.split(";")) if self.cluster else 1
         if self.process_id >= processes:
-            # Raised for the whole: ops/setting_errors.py takes the name from the text.
+            # Raised for all settings: ops/setting_errors.py takes the name from the text.
             raise ValueError(
                 "THREADWAX_PROCESS_ID: it names no process of THREADWAX_CLUSTER: set it to a "
                 f"whole number from 0 to {processes - 1}"
@@ -220,22 +220,21 @@ class Settings(FromEnvironment):
 
     @property
     def embedded_nats_url_file(self) -> Path:
-        """Where a running embedded server leaves its address; readable by its owner only."""
+        """The file with the address of the running embedded server; only its owner can read it."""
         return self.home / "nats" / "url"
 
     @property
     def embedded_model_file(self) -> Path:
-        """Where a running demo model leaves its address and key; readable by its owner only."""
+        """The file with the running demo model's address and key; only its owner can read it."""
         return self.home / "model" / "endpoint.json"
 
     def bus_url(self) -> str:
-        """The NATS server to use: the configured one, else the embedded one of the data folder.
+        """The NATS server to use: the configured one, or the data folder's embedded one.
 
-        Never a server that merely listens on the usual port. If the embedded one has not been
-        started yet this is a place to look, which `Connection.connect` understands.
+        Never a server that merely listens on the usual port. If the embedded server has not been
+        started yet, this names its file, which `Connection.connect` understands.
         """
         if self.nats_url:
             return self.nats_url
-        # Only a whole one: see `shared.private_file`.
-        left = private_text(self.embedded_nats_url_file)
-        return left or f"embedded:{self.embedded_nats_url_file}"
+        address = private_text(self.embedded_nats_url_file)
+        return address or f"embedded:{self.embedded_nats_url_file}"

@@ -1,6 +1,6 @@
-"""Tells a broken SQLite file from one that cannot be used now, on a full disk for example.
+"""Distinguishes a damaged SQLite file from one that cannot be used now, as on a full disk.
 
-A file must never count as broken for a reason that goes away.
+A file must never count as damaged because of a temporary problem.
 """
 
 import sqlite3
@@ -11,19 +11,19 @@ from typing import Final
 _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _CUT_SHORT: Final = sqlite3.SQLITE_IOERR_SHORT_READ
 _PRIMARY: Final = 0xFF
-"""The bits of an error code without its details: https://sqlite.org/rescode.html"""
+"""Masks the primary code of an extended error code: https://sqlite.org/rescode.html"""
 
 
 def is_broken(error: sqlite3.Error) -> bool:
-    """Whether the error means that the file itself is damaged."""
+    """Whether the error means that the file is damaged."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and (code == _CUT_SHORT or code & _PRIMARY in _BROKEN)
 
 
 def fault(path: Path, tables: frozenset[str], *, whole: bool = True) -> str:
-    """What is wrong with a file that should hold these tables; empty if nothing is known.
+    """What is wrong with a file that should have these tables; empty if it seems fine.
 
-    `whole`: reads the whole file; otherwise only its beginning.
+    `whole`: reads all of the file, otherwise only its beginning.
     """
     if not path.exists():
         return "it is missing"

@@ -1,6 +1,6 @@
-"""The streams, buckets and consumers on NATS, created or brought up to date at the start.
+"""Creates and updates the streams, buckets and consumers on NATS at the start.
 
-Never deletes anything, and never changes what decides to which partition a user belongs.
+It must never delete anything, nor change which partition a user belongs to.
 """
 
 import asyncio
@@ -16,24 +16,18 @@ from nats.js.errors import NotFoundError
 from shared import names, quota
 from shared.config_drift import changes_of, may_limit
 
-RECEIPTS: Final = "RECEIPTS"
-"""The key-value bucket in which the relays note what they posted."""
-
-BLOBS: Final = "BLOBS"
-"""The stream of files too large for a message, in pieces (`blobs.py`)."""
-
 DAY_S: Final = quota.DAY_S
 MIB: Final = quota.MIB
 GIB: Final = 1 << 30
 
 KEPT_S: Final = quota.KEPT_DAYS * DAY_S
-"""How far the dataflow can rewind, and how long a platform may be down: a long weekend and more."""
+"""How far the dataflow can rewind, and how long a platform may be down."""
 
 DEAD_KEPT_S: Final = 30 * DAY_S
-"""Dead letters wait for a person, not for a process."""
+"""Dead letters are kept longer, because they wait for a person."""
 
 DUPLICATES_S: Final = DAY_S
-"""Platforms deliver an event again within hours; the table of ids is held in memory."""
+"""Platforms redeliver an event within hours; the server keeps all ids in memory."""
 
 PROMPT_BYTES: Final = 256 * 1024
 REPLY_BYTES: Final = 512 * 1024
@@ -42,39 +36,40 @@ DLQ_BYTES: Final = 256 * MIB
 ADVISORY_BYTES: Final = 16 * MIB
 
 DEAD_LETTERS_OF_A_SUBJECT: Final = 1000
-"""The newest ones: requests that nobody can answer all come on one subject."""
+"""The newest ones are kept: all requests that cannot be answered have the same subject."""
 
 NEARLY_FULL: Final = 0.9
-"""From here on somebody has to do something. Of the journal, the rest is for notices that there is
-no room: a hundred thousand of them."""
+"""Above this fraction, an operator has to act.
+
+The rest of the journal is reserved for some 100,000 notices that say so to people.
+"""
 
 ACK_WAIT_S: Final = 3.0
-"""What a dead relay held comes again after this; a living one says so three times meanwhile."""
+"""Replies of a dead relay are redelivered after this; a live relay reports three times as often."""
 
 MAX_ACK_PENDING: Final = 1000
-"""Replies in the hands of one relay: one that waits for a rate limit must not hold up the rest."""
+"""Replies in progress in one relay: those that wait for a rate limit must not block others."""
 
 ADAPTERS: Final = ("slack", "discord", "gateway")
-"""Whose consumers of replies are made at the set-up: a platform's own user may make none, because
-who makes a consumer says where its messages are delivered."""
+"""Platforms whose consumers of replies are created at set-up.
+
+A platform's own NATS user is not allowed to create consumers: their creator decides where messages
+are delivered.
+"""
 
 MONITOR_TIMEOUT_S: Final = 2.0
 
 PARTITION_METADATA: Final = "partitions"
-PARTITION_TRANSFORM: Final = (
-    f"p.{{{{partition({names.PARTITIONS})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
-)
-"""Without token numbers the whole subject is hashed. `.>` is refused with this source (10156)."""
 
 
-class OtherPartitions(Exception):  # noqa: N818  (named by what it is about, as all our errors)
-    """The live prompt stream partitions its users in another way: a person has to decide."""
+class OtherPartitions(Exception):
+    """The live prompt stream partitions its users differently: a person has to decide."""
 
     def __init__(self, live: int | None, transform: str) -> None:
         super().__init__(
             f"the stream {names.PROMPTS} on this server has "
             f"{'no' if live is None else live} partitions (transform {transform or 'none'!r}), "
-            f"this version needs {names.PARTITIONS} ({PARTITION_TRANSFORM!r}). "
+            f"this version needs {names.PARTITIONS} ({names.PARTITION_TRANSFORM!r}). "
             "Changing a live stream would move users between partitions and split their "
             "conversations: use another server or account, or let the stream run empty and "
             f"delete it with `nats stream rm {names.PROMPTS}`."
@@ -82,19 +77,19 @@ class OtherPartitions(Exception):  # noqa: N818  (named by what it is about, as 
         self.live = live
 
 
-class NotMonitored(Exception):  # noqa: N818
-    """The server's monitoring does not answer: nothing is known about its durability."""
+class NotMonitored(Exception):
+    """The server's monitoring does not answer, so its durability is unknown."""
 
 
 async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
     """Creates what is missing and updates what differs; a second call changes nothing.
 
-    Fields of which we say nothing stay as the operator set them; `replicas`, the room of a stream
-    and the messages of one subject only ever grow, since the server deletes what exceeds a limit.
+    Fields that we do not set keep the operator's values. `replicas` and the limits of size and of
+    messages per subject only ever grow, because the server deletes messages that exceed a limit.
 
     Raises:
-        OtherPartitions: before anything was changed.
-        nats.js.errors.APIError: the server refused, for example for want of storage.
+        OtherPartitions: nothing was changed.
+        nats.js.errors.APIError: the server refused, for example for lack of storage.
     """
     wanted = stream_configs(replicas)
     live = await asyncio.gather(*(_live_stream(js, config) for config in wanted))
@@ -109,13 +104,13 @@ async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
                 changes.pop("max_bytes", None)
             if "max_msgs_per_subject" in changes and not await may_limit(js, config, current):
                 changes.pop("max_msgs_per_subject")
-                if current.max_msgs_per_subject <= 0:  # else the server refuses the pair
+                if current.max_msgs_per_subject <= 0:  # the server allows it only with a limit
                     changes.pop("discard_new_per_subject", None)
             updated = current.evolve(**changes)
             if updated != current:
                 await js.update_stream(updated)
     for name in ADAPTERS:
-        await ensure_reply_consumer(js, name, f"replies.{name}.>")
+        await ensure_reply_consumer(js, name, names.replies_to_platform(name))
 
 
 async def ensure_reply_consumer(
@@ -125,16 +120,16 @@ async def ensure_reply_consumer(
     *,
     inactive_s: float | None = None,
 ) -> None:
-    """Creates the durable consumer of an adapter's replies, or updates it where it differs.
+    """Creates the durable consumer of an adapter's replies, or updates it if it differs.
 
-    Needs no permission to create where it exists as it should, as `set_up` leaves it.
+    Needs no permission to create if the consumer is as `set_up` leaves it.
 
-    A reply is never dropped for the number of its deliveries: a platform may be down for an hour,
-    and the relay decides by age. `inactive_s`: the server removes it after so long without a
-    reader; by default it stays.
+    The number of deliveries is not limited: a platform may be down for an hour, and the relay
+    decides by age. The server removes the consumer after `inactive_s` seconds without a reader
+    (None: never).
     """
     wanted = api.ConsumerConfig(
-        # With a name the request's subject holds the filter, which permissions can limit.
+        # With a name, the request's subject contains the filter, which permissions can restrict.
         name=name,
         durable_name=name,
         filter_subject=filter_subject,
@@ -155,27 +150,29 @@ async def ensure_reply_consumer(
 
 
 def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
-    """All streams, PROMPTS first; the buckets as the streams which they are underneath."""
+    """The configurations of all streams, PROMPTS first; a bucket is a stream, too."""
     return (
         _stream(
             names.PROMPTS,
-            "prompts.*.*",
+            names.PROMPT_SUBJECTS,
             replicas=replicas,
             max_bytes=STREAM_BYTES,
             max_msg_size=PROMPT_BYTES,
-            # A full stream refuses new questions loudly instead of dropping accepted ones.
+            # A full stream refuses new questions instead of dropping accepted ones.
             discard=api.DiscardPolicy.NEW,
-            # A subject is a user: one must not fill the stream for all.
+            # A subject is a user, who must not fill the stream for everybody.
             max_msgs_per_subject=quota.EVENTS_OF_A_USER,
             discard_new_per_subject=True,
             duplicate_window=DUPLICATES_S,
-            subject_transform=api.SubjectTransform(src="prompts.*.*", dest=PARTITION_TRANSFORM),
+            subject_transform=api.SubjectTransform(
+                src=names.PROMPT_SUBJECTS, dest=names.PARTITION_TRANSFORM
+            ),
             metadata={PARTITION_METADATA: str(names.PARTITIONS)},
             allow_atomic=True,
         ),
         _stream(
             names.REPLIES,
-            "replies.*.*.*",
+            names.REPLY_SUBJECTS,
             replicas=replicas,
             max_bytes=STREAM_BYTES,
             max_msg_size=REPLY_BYTES,
@@ -186,7 +183,7 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
         ),
         _stream(
             names.DLQ,
-            "dlq.>",
+            names.DEAD_LETTER_SUBJECTS,
             replicas=replicas,
             max_age=DEAD_KEPT_S,
             max_bytes=DLQ_BYTES,
@@ -194,30 +191,28 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
         ),
         _stream(
             names.ADVISORIES,
-            "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
-            "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+            *names.ADVISORY_SUBJECTS,
             replicas=replicas,
             max_age=DEAD_KEPT_S,
             max_bytes=ADVISORY_BYTES,
         ),
-        # As NATS's ADR-8 lays a key-value bucket out; no limit of bytes, because a receipt that
-        # cannot be written means a reply that is posted twice.
+        # A key-value bucket as in NATS's ADR-8. No size limit, because a reply whose receipt cannot
+        # be
+        # written may be posted twice.
         _stream(
-            f"KV_{RECEIPTS}",
-            f"$KV.{RECEIPTS}.>",
+            names.RECEIPTS_STREAM,
+            f"{names.RECEIPTS_PREFIX}>",
             replicas=replicas,
             discard=api.DiscardPolicy.NEW,
             max_msgs_per_subject=1,
             allow_direct=True,
-            # No rollup, though ADR-8 has it: one header on one platform's receipt would erase those
-            # of all. No receipt is ever purged.
+            # Unlike in ADR-8, no rollup: with one header, a platform could erase all receipts.
             deny_delete=True,
         ),
-        # Not an object store of NATS's: that one needs rollup, by which one adapter could erase the
-        # files of all.
+        # Not a NATS object store: that needs rollup, so one adapter could erase everybody's files.
         _stream(
-            BLOBS,
-            "blobs.*.*.*",
+            names.BLOBS,
+            names.BLOB_SUBJECTS,
             replicas=replicas,
             max_bytes=STREAM_BYTES,
             discard=api.DiscardPolicy.NEW,
@@ -228,7 +223,7 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
 
 
 def same_partitions(live: api.StreamConfig | None) -> None:
-    """Checks that a live prompt stream, if there is one, partitions users as we do.
+    """Checks that a live prompt stream, if there is one, partitions users as this version does.
 
     Raises:
         OtherPartitions: it does not.
@@ -236,27 +231,27 @@ def same_partitions(live: api.StreamConfig | None) -> None:
     if live is None:
         return
     transform = live.subject_transform.dest if live.subject_transform else ""
-    if transform == PARTITION_TRANSFORM:
+    if transform == names.PARTITION_TRANSFORM:
         return
-    told = (live.metadata or {}).get(PARTITION_METADATA, "")
+    recorded = (live.metadata or {}).get(PARTITION_METADATA, "")
     found = re.search(r"partition\((\d+)", transform)
     raise OtherPartitions(
-        int(found[1]) if found else int(told) if told.isdecimal() else None, transform
+        int(found[1]) if found else int(recorded) if recorded.isdecimal() else None, transform
     )
 
 
 def filled(info: api.StreamInfo) -> float:
-    """How much of its room a stream uses: 0 to 1. 0 where it never refuses anything."""
+    """The used fraction of a stream's limit, 0 to 1; always 0 if it never refuses messages."""
     limit = info.config.max_bytes or 0
     refuses = limit > 0 and info.config.discard == api.DiscardPolicy.NEW
     return info.state.bytes / limit if refuses else 0.0
 
 
 def sync_always(monitor_url: str) -> bool:
-    """Whether the server acknowledges only what is on the disk; blocks for seconds at most.
+    """Whether the server syncs before it acknowledges. May block for `MONITOR_TIMEOUT_S`.
 
     Raises:
-        NotMonitored: the monitoring at this address does not answer, or JetStream is off.
+        NotMonitored: monitoring does not answer at this address, or JetStream is off.
     """
     parts = urlsplit(monitor_url)
     connection = http.client.HTTPConnection(
@@ -267,7 +262,7 @@ def sync_always(monitor_url: str) -> bool:
         varz = json.loads(connection.getresponse().read())
         return varz["jetstream"]["config"].get("sync_always") is True
     except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        raise NotMonitored(f"{monitor_url}/varz does not tell: {error!r}") from error
+        raise NotMonitored(f"{monitor_url}/varz does not say: {error!r}") from error
     finally:
         connection.close()
 
@@ -277,7 +272,7 @@ def _stream(name: str, *subjects: str, replicas: int, **limits: object) -> api.S
         name=name,
         subjects=list(subjects),
         storage=api.StorageType.FILE,
-        # Not a work queue: the dataflow must be able to rewind.
+        # Not a work queue, because the dataflow must be able to rewind.
         retention=api.RetentionPolicy.LIMITS,
         discard=api.DiscardPolicy.OLD,
         num_replicas=replicas,

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.gateway.discovery import be_discovered
-from bots.gateway.messages import QUEUE_GROUP
 from bots.gateway.platform import Gateway
 from bots.relay import Relay
 from ops.nats_server import NatsServer
@@ -34,8 +32,7 @@ async def gateway(nats: NatsServer, flow: FakeFlow) -> AsyncIterator[Gateway]:
     guests_bus = await Bus.connect(nats.url, name="gateway")
     gateway = Gateway(bus, guests_bus)
     relay = Relay(bus, gateway, consumer="gateway", subject="replies.gateway.>")
-    await be_discovered(bus, QUEUE_GROUP, gateway.counts)
-    listening = asyncio.create_task(gateway.listen(bus.publish))
+    listening = asyncio.create_task(gateway.listen())
     relaying = asyncio.create_task(relay.run())
     async with asyncio.timeout(DEADLINE_S):
         await gateway.listening.wait()

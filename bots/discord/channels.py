@@ -6,7 +6,6 @@ refuses an optional field of it.
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +27,7 @@ from bots.discord.payloads import Json, author_of, id_of
 from bots.platform import Forbidden, Later
 from shared.log import logger
 from shared.messages import Address
+from shared.recent import RecentMap
 
 THREADS_KEPT: Final = 4096
 PAGES_READ: Final = 5
@@ -65,7 +65,7 @@ class Channels:
     def __init__(self, http: Callable[[], HTTPClient], me: Callable[[], int]) -> None:
         self._http = http
         self._me = me
-        self._threads: OrderedDict[int, int] = OrderedDict()
+        self._threads: RecentMap[int, int] = RecentMap(THREADS_KEPT)
         self._no_previews = RecentRefusals()
         self._no_threads = RecentRefusals()
         self._no_references = RecentRefusals()
@@ -80,8 +80,6 @@ class Channels:
             self._threads[message] = await self._open_thread(
                 channel, message, address.get("title", "")
             )
-            while len(self._threads) > THREADS_KEPT:
-                self._threads.popitem(last=False)
         return self._threads[message]
 
     def thread_is_gone(self, address: Address) -> None:

@@ -5,7 +5,6 @@ store one person's events in another order than they came.
 """
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -25,6 +24,7 @@ from bots.user_queues import UserQueues
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import AnyEvent, Ask, Quote
+from shared.recent import RecentMap
 
 FETCHED_KEPT: Final = 1000
 RETRY_FIRST_S: Final = 0.2
@@ -54,10 +54,15 @@ class Prepared(NamedTuple):
 
 
 class Context:
-    """Shared by everything that handles events; `put` stores a file."""
+    """Shared by everything that handles events; `put` stores a file, `publish` an event."""
 
     def __init__(
-        self, settings: DiscordSettings, put: Put, store: Store, clock: DiscordClock
+        self,
+        settings: DiscordSettings,
+        put: Put,
+        publish: Publish,
+        store: Store,
+        clock: DiscordClock,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -68,12 +73,8 @@ class Context:
         """Whether the session has received its servers; nobody's audience is known before that."""
 
         self._put = put
-        self._publish_once: Publish | None = None
-        self._fetched: OrderedDict[int, object] = OrderedDict()
-
-    def start(self, publish: Publish) -> None:
-        """Set where events are stored."""
         self._publish_once = publish
+        self._fetched: RecentMap[int, object] = RecentMap(FETCHED_KEPT)
 
     def connect(self, client: discord.Client) -> None:
         """Set the client from which events come."""
@@ -106,14 +107,13 @@ class Context:
         )
         return Prepared(fitted(ask), files.full)
 
-    async def publish(self, event: AnyEvent) -> object:
+    async def publish(self, event: AnyEvent) -> bool:
         """Store an event, retrying until NATS has it; False if it was already stored.
 
         Raises:
             TooLarge: it will never fit.
             OverQuota: this person has stored as much as one person may.
         """
-        assert self._publish_once is not None  # noqa: S101  (set before the client starts)
         wait_s = RETRY_FIRST_S
         while True:
             try:
@@ -156,8 +156,6 @@ class Context:
                 # cached: a thread looks up its parent each time.
                 if guild is not None and not isinstance(found, discord.abc.GuildChannel):
                     self._fetched[number] = found
-                while len(self._fetched) > FETCHED_KEPT:
-                    self._fetched.popitem(last=False)
             channel = found
             if guild_id_of(channel, guild) is None:
                 guild = getattr(channel, "guild", None)

@@ -12,7 +12,7 @@ import discord
 from bots.discord.errors import FAILURES
 from bots.discord.files import Keep, Put, attached
 from shared import names
-from shared.blobs import NoRoom
+from shared.blobs import BlobStoreFull
 from shared.connection import Unavailable
 from shared.messages import Attachment
 
@@ -49,7 +49,7 @@ class UserFiles:
                     break
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_LAST_S)
-            except (NoRoom, names.BadName):
+            except (BlobStoreFull, names.BadName):
                 break
             else:
                 return True

@@ -35,7 +35,7 @@ PICTURES_BYTES: Final = 14 << 20
 """For all pictures of a question, by the sizes that Discord reports; the dataflow sends no more."""
 
 Put = Callable[[str, str, bytes], Awaitable[None]]
-"""Stores a user's file under a name, or raises `Unavailable` or `NoRoom`."""
+"""Stores a user's file under a name, or raises `Unavailable` or `BlobStoreFull`."""
 
 Keep = Callable[[str, bytes], Awaitable[bool]]
 """Stores a file; False if the question has to go on without it."""

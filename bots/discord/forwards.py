@@ -4,11 +4,11 @@ Pure. It must never keep more than a few messages, nor combine messages from dif
 channels.
 """
 
-from collections import OrderedDict
 from typing import Final
 
 from bots.discord.events import Received
 from bots.discord.rich_message import forwards_of
+from shared.recent import RecentMap
 
 TOGETHER_MS: Final = 10_000
 """The comment follows at once; a later message is something else."""
@@ -21,7 +21,7 @@ class Forwards:
     """The latest forward of each person in each channel."""
 
     def __init__(self) -> None:
-        self._latest: OrderedDict[tuple[int, int], Received] = OrderedDict()
+        self._latest: RecentMap[tuple[int, int], Received] = RecentMap(KEPT)
 
     def note(self, received: Received) -> None:
         """Remember a message that was not for the bot, if it is a forward."""
@@ -29,8 +29,6 @@ class Forwards:
         self._latest.pop(key, None)
         if forwards_of(received.raw):
             self._latest[key] = received
-            while len(self._latest) > KEPT:
-                self._latest.popitem(last=False)
 
     def commented_by(self, received: Received) -> Received | None:
         """The forward that its author comments on with this message."""

@@ -25,7 +25,7 @@ from bots.discord.wording import not_stored, notice_text
 from bots.discord.working import TypingIndicator
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
-from shared.recent import Seen
+from shared.recent import RecentSet
 
 TAKE_AGAIN_S: Final = (1.0, 5.0, 30.0, 120.0)
 """Waits between tries to find out from Discord where a message was written, or by whom. Most
@@ -43,7 +43,7 @@ class Messages:
         self, context: Context, threads: ThreadReader, poster: Poster, typing: TypingIndicator
     ) -> None:
         self.in_progress = InProgress()
-        self.deleted: Seen[int] = Seen(HANDLED_KEPT)
+        self.deleted: RecentSet[int] = RecentSet(HANDLED_KEPT)
         """Messages that were deleted but may still be in the history that is being read."""
 
         self._context = context
@@ -51,7 +51,7 @@ class Messages:
         self._poster = poster
         self._typing = typing
         self._forwards = Forwards()
-        self._handled: Seen[int] = Seen(HANDLED_KEPT)
+        self._handled: RecentSet[int] = RecentSet(HANDLED_KEPT)
 
     async def take(self, received: Received, *, noticed: bool = False) -> None:
         """Handle a message once, however often and by whichever way it arrives.
@@ -148,7 +148,7 @@ class Messages:
             return
         context.store.follow(location.channel, message.id, direct=location.direct)
         context.store.remember_question(message.id, ask.user, ask.place)
-        if new is not False:
+        if new:
             self._typing.start(ask.id, location.channel)
             if prepared.files_left_out:
                 await self._notify(message.id, location.channel, "no room")

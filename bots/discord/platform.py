@@ -29,7 +29,7 @@ from bots.discord.thread_reader import ThreadReader
 from bots.discord.working import TypingIndicator
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial, Reply
 from shared.tasks import end
 
@@ -42,7 +42,7 @@ CONNECTING_S: Final = 0.5
 
 
 class Discord:
-    """The adapter; `put` stores a picture, and its data folder is below `home`."""
+    """The adapter; `put` stores a picture, `publish` an event; its data folder is below `home`."""
 
     name: str = "discord"
     text_limit_chars: int = SHAPE.text_limit_chars
@@ -50,7 +50,7 @@ class Discord:
     text_length: Length = staticmethod(SHAPE.text_length)
     where: str = "discord"
 
-    def __init__(self, settings: DiscordSettings, home: Path, put: Put) -> None:
+    def __init__(self, settings: DiscordSettings, home: Path, put: Put, publish: Publish) -> None:
         self._settings = settings
         self._client: Client | None = None
         self._connection: asyncio.Task[None] | None = None
@@ -68,10 +68,10 @@ class Discord:
         folder = home / "discord"
         try:
             self._lock = locked(folder / "lock", "the Discord adapter")
-        except Held as error:
+        except AlreadyRunning as error:
             raise Misconfigured(str(error)) from error
         store = self._store = Store(folder / "memory.sqlite")
-        context = self._context = Context(settings, put, store, self._clock)
+        context = self._context = Context(settings, put, publish, store, self._clock)
         threads = ThreadReader(lambda: context.client, store)
         self._messages = Messages(context, threads, self._poster, self._typing)
         self._backfill = Backfill(context, self._messages)
@@ -83,7 +83,7 @@ class Discord:
 
     # --- listening ----------------------------------------------------------------------------
 
-    async def listen(self, publish: Publish) -> None:
+    async def listen(self) -> None:
         """Connect, and publish what people do until the adapter is closed.
 
         Raises:
@@ -92,7 +92,6 @@ class Discord:
         if self._settings.token is None:
             raise Misconfigured("DISCORD_TOKEN is not set: docs/discord.md says where to get one.")
         use_endpoints(self._settings)
-        self._context.start(publish)
         token = self._settings.token.get_secret_value()
         saving = asyncio.create_task(self._save())
         self._connection = asyncio.create_task(

@@ -6,7 +6,6 @@ nonce of its own, and a restart that finds both after a crash deletes the previe
 """
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +20,7 @@ from bots.platform import Later, Part, PostError
 from bots.replace_preview import is_replaced
 from shared.log import logger
 from shared.messages import Address
+from shared.recent import RecentMap
 
 PREVIEWS_KEPT: Final = 2048
 
@@ -49,8 +49,8 @@ class Previews:
         self._channels = channels
         self._clock = clock
         self._new_message_after_s = new_message_after_s
-        self._known: OrderedDict[str, Preview] = OrderedDict()
-        self._early: OrderedDict[str, Address] = OrderedDict()
+        self._known: RecentMap[str, Preview] = RecentMap(PREVIEWS_KEPT)
+        self._early: RecentMap[str, Address] = RecentMap(PREVIEWS_KEPT)
         """Answers whose early status may have been posted although no response arrived."""
 
     def get(self, prompt_id: str) -> Preview | None:
@@ -60,8 +60,6 @@ class Previews:
     def expect_early(self, prompt_id: str, address: Address) -> None:
         """An early status is about to be posted."""
         self._early[prompt_id] = address
-        while len(self._early) > PREVIEWS_KEPT:
-            self._early.popitem(last=False)
 
     def remember(self, prompt_id: str, sent: Json) -> None:
         """Remember that a message is the preview of an answer."""
@@ -70,8 +68,6 @@ class Previews:
             int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic(), early
         )
         self._early.pop(prompt_id, None)
-        while len(self._known) > PREVIEWS_KEPT:
-            self._known.popitem(last=False)
 
     async def begin(self, prompt_id: str) -> Preview | None:
         """The preview in which an answer can begin; deletes an early status first.

@@ -2,9 +2,10 @@
 
 import discord as library
 
-from bots.adapter import run_adapter
+from bots.adapter import Adapter, run_adapter
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
+from bots.platform import Publish
 from shared.blobs import put_blob
 from shared.bus import Bus
 from shared.settings import Settings
@@ -16,10 +17,10 @@ def main(settings: Settings, discord: DiscordSettings) -> int:
     library.VoiceClient.warn_nacl = False
     library.VoiceClient.warn_dave = False
 
-    def make(bus: Bus) -> Discord:
+    async def make(bus: Bus, publish: Publish) -> Adapter:
         async def put(user: str, name: str, data: bytes) -> None:
             await put_blob(bus, name, data, user=user)
 
-        return Discord(discord, settings.home, put)
+        return Discord(discord, settings.home, put, publish)
 
     return run_adapter(settings, "discord", make)

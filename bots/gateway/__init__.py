@@ -1,1 +1,1 @@
-"""The gateway: plain NATS request and reply for any client."""
+"""The gateway: any NATS client asks a question by plain request and reply."""

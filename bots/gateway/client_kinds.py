@@ -1,7 +1,7 @@
-"""The two kinds of asker, with what each may have under way at once.
+"""The two kinds of client, with and without credentials, and the limits of each.
 
-Guests choose their user_ids freely, so limits for each of them would limit nothing: all of them
-together have about as much as one other user.
+Guests choose their user_ids freely, so a limit per user_id would not hold them back: all guests
+together get about as much as one other user.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from typing import Final
 
 from shared import names
 
-BUSY: Final = "too many questions are under way; try again in a moment"
+BUSY: Final = "too many questions are in progress; try again in a moment"
 GUESTS_BUSY: Final = (
-    "clients without credentials have too many questions under way; "
+    "clients without credentials have too many questions in progress; "
     "try again in a moment, or ask with the password of this server"
 )
 OVER_QUOTA: Final = "this user_id has asked as much as one user may within a day; try again later"
@@ -22,34 +22,48 @@ GUESTS_OVER_QUOTA: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """What distinguishes the two kinds of asker."""
+class ClientKind:
+    """How one kind of client is treated. Each limit counts what is in progress at one moment."""
 
     subject: str
     guest: bool
-    storing: int
-    """Requests at once between their arrival and their storage."""
+    storing_limit: int
+    """Requests that arrived and are not stored yet."""
 
-    storing_of_one: int
-    """Of one user, who must not keep all others waiting."""
+    storing_limit_per_user: int
+    """The same for one user, who must not keep all others waiting."""
 
-    repeats: int
-    """Requests at once that wait for the answer to a question which was asked before."""
+    repeats_limit: int
+    """Repeated requests that wait for the answer to the first one."""
 
-    repeats_of_one: int
-    unanswered: int | None
-    """Questions at once that the model has still to answer; None: any number."""
+    repeats_limit_per_user: int
+    open_limit: int | None
+    """Stored questions without an answer; None: no limit."""
 
     busy: str
     over_quota: str
 
 
-CLIENTS: Final = Asker(
-    subject=names.GATEWAY_SUBJECT, guest=False, storing=1000, storing_of_one=500,
-    repeats=500, repeats_of_one=100, unanswered=None, busy=BUSY, over_quota=OVER_QUOTA,
-)  # fmt: skip
+CLIENTS: Final = ClientKind(
+    subject=names.GATEWAY_SUBJECT,
+    guest=False,
+    storing_limit=1000,
+    storing_limit_per_user=500,
+    repeats_limit=500,
+    repeats_limit_per_user=100,
+    open_limit=None,
+    busy=BUSY,
+    over_quota=OVER_QUOTA,
+)
 
-GUESTS: Final = Asker(
-    subject=names.GUESTS_SUBJECT, guest=True, storing=32, storing_of_one=32,
-    repeats=32, repeats_of_one=32, unanswered=32, busy=GUESTS_BUSY, over_quota=GUESTS_OVER_QUOTA,
-)  # fmt: skip
+GUESTS: Final = ClientKind(
+    subject=names.GUESTS_SUBJECT,
+    guest=True,
+    storing_limit=32,
+    storing_limit_per_user=32,
+    repeats_limit=32,
+    repeats_limit_per_user=32,
+    open_limit=32,
+    busy=GUESTS_BUSY,
+    over_quota=GUESTS_OVER_QUOTA,
+)

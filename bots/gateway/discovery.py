@@ -1,7 +1,7 @@
 """Answers PING, INFO and STATS of the `nats` command, as NATS micro services do (ADR-32).
 
-Not by nats-py's own `nats.micro`: that answers to any reply subject, and so lets anyone who may ask
-publish where only this process may. This must never answer to anything but an inbox.
+It must never answer to a subject that is not an inbox. nats-py's own `nats.micro` answers to any
+reply subject, so a client could have it publish where only this process is allowed to.
 """
 
 import json
@@ -21,8 +21,10 @@ SERVICE: Final = "threadwax-gateway"
 _TYPE: Final = "io.nats.micro.v1."
 
 
-async def be_discovered(bus: Bus, queue_group: str, counts: Callable[[], tuple[int, int]]) -> None:
-    """Answers for as long as the bus lives; `counts` gives requests taken and refused."""
+async def answer_discovery(
+    bus: Bus, queue_group: str, counts: Callable[[], tuple[int, int]]
+) -> None:
+    """Answers while the bus is open; `counts` returns requests received and refused."""
     started = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     own = {
         "name": SERVICE,
@@ -60,8 +62,8 @@ async def _answer(
 ) -> None:
     async def answer(message: Msg) -> None:
         if is_inbox(message.reply):
-            words = {"type": f"{_TYPE}{verb}_response", **own, **details()}
-            await bus.client.publish(message.reply, json.dumps(words).encode())
+            body = {"type": f"{_TYPE}{verb}_response", **own, **details()}
+            await bus.client.publish(message.reply, json.dumps(body).encode())
 
     subject = f"$SRV.{verb.upper()}"
     for name in (subject, f"{subject}.{SERVICE}", f"{subject}.{SERVICE}.{own['id']}"):

@@ -1,7 +1,7 @@
-"""What a plain NATS request asks: foreign bytes in, an event or a refusal in plain words out.
+"""Turns a plain NATS request into an event, or refuses it in plain words.
 
-Pure. Nothing that comes in may decide to which subject anything is published, except for the
-asker's own inbox, and no asker may become another kind of user than the server says.
+Pure. A request must never decide where anything is published, apart from the client's own inbox,
+and no guest may pass for a user with credentials.
 """
 
 import hashlib
@@ -20,41 +20,40 @@ from shared.text import repaired
 PLATFORM: Final = "gateway"
 
 GUEST_PREFIX: Final = "guest/"
-"""How the names of users begin that have no credentials; nobody else's name may begin so."""
+"""Starts the name of every user without credentials; no other name is allowed to start with it."""
 
 BAD_REQUEST: Final = "400"
 TOO_LARGE: Final = "413"
 TOO_MANY: Final = "429"
 UNAVAILABLE: Final = "503"
-"""HTTP's codes, as NATS micro services use them."""
-
-INBOX_PREFIX: Final = "_INBOX"
-"""How the first token of an inbox begins: clients ask with `_INBOX`, roles with `_INBOX_<role>`.
-
-The server does not check reply subjects: any other one could be a stream's or the server's own, to
-which we may publish and the asker may not.
-"""
+"""HTTP status codes, as NATS micro services use them."""
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 
 REQUEST_LIMIT_BYTES: Final = 512_000
-"""More than the longest prompt takes as JSON, unless it is escaped throughout."""
+"""More than the longest prompt takes as JSON, unless most of it is escaped."""
 
 GUEST_LIMIT_BYTES: Final = 64_000
-"""Reading a request takes processor time, and a guest need not say who pays for it."""
+"""Parsing a request takes processor time, and a guest's user_id says nothing about who asks."""
 
 _ID_CHARS: Final = 200
-"""Of a prompt id, as `messages.PromptId` has it."""
+"""The longest prompt id, as in `messages.PromptId`."""
 
-_INBOX: Final = re.compile(rf"{INBOX_PREFIX}[A-Za-z0-9_-]*(?:\.[^\s.*>]+)+")
+_INBOX: Final = re.compile(rf"{names.INBOX_PREFIX}[A-Za-z0-9_-]*(?:\.[^\s.*>]+)+")
+"""The only subjects that an answer may go to.
+
+The server does not check reply subjects: another one could belong to a stream or to the server
+itself, and we may publish there although the client may not.
+"""
+
 _GUESTS_INBOX: Final = re.compile(r"_R_(?:\.[A-Za-z0-9]+)+")
-"""By which the server brings an answer to another account. No client can name one itself."""
+"""The server uses these to deliver an answer to another account; no client can use one itself."""
 
 _GUESTS_TOKEN: Final = names.encoded(GUEST_PREFIX)
 
 
-class Refused(Exception):  # noqa: N818  (named by what it is about, as all our errors)
-    """The request cannot be answered: tell the asker why, with this code."""
+class Refused(Exception):
+    """The request is refused: tell the client why, with this code."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -63,7 +62,7 @@ class Refused(Exception):  # noqa: N818  (named by what it is about, as all our 
 
 
 def is_inbox(subject: str, *, guest: bool = False) -> bool:
-    """Whether an answer may be published there; a guest's goes where the server says."""
+    """Whether an answer may be published there; for a guest, the server names the inbox."""
     return (_GUESTS_INBOX if guest else _INBOX).fullmatch(subject) is not None
 
 
@@ -81,12 +80,12 @@ def ask_of(
     now: datetime,
     fresh_id: str,
 ) -> Ask:
-    """The question in a request; `fresh_id` names it where the asker brings no `Nats-Msg-Id`.
+    """The question in a request; `fresh_id` identifies it if the client sent no `Nats-Msg-Id`.
 
-    `guest`: the asker has no credentials, and so becomes a user apart from those that have.
+    `guest`: the client has no credentials and so becomes a user with the guest prefix.
 
     Raises:
-        Refused: with the reason in words for the asker.
+        Refused: with the reason in words for the client.
     """
     body = _body(data, GUEST_LIMIT_BYTES if guest else REQUEST_LIMIT_BYTES)
     name = _user_id(body)
@@ -95,7 +94,7 @@ def ask_of(
     elif name.startswith(GUEST_PREFIX):
         raise Refused(
             BAD_REQUEST,
-            f'user_id must not begin with "{GUEST_PREFIX}": that names users without credentials',
+            f'user_id must not begin with "{GUEST_PREFIX}": it marks clients without credentials',
         )
     text = _prompt(body)
     try:
@@ -114,7 +113,7 @@ def ask_of(
 
 
 class _Body(BaseModel):
-    """What is used of a request; the rest is read over, without a Python object for each value."""
+    """The fields of a request that are used; the parser skips all others."""
 
     user_id: Any = None
     prompt: Any = None
@@ -123,7 +122,7 @@ class _Body(BaseModel):
 def _body(data: bytes, limit_bytes: int) -> _Body:
     if len(data) > limit_bytes:
         raise Refused(
-            TOO_LARGE, f"the request has {len(data):,} bytes and may have {limit_bytes:,}"
+            TOO_LARGE, f"the request has {len(data):,} bytes; at most {limit_bytes:,} are allowed"
         )
     try:
         return _Body.model_validate_json(data)
@@ -132,7 +131,7 @@ def _body(data: bytes, limit_bytes: int) -> _Body:
             raise Refused(
                 BAD_REQUEST, "the request is not a JSON object with user_id and prompt"
             ) from error
-    # Stricter than Python: half of a surrogate pair, for one, is repaired here.
+    # Pydantic refuses half of a surrogate pair, for example; Python accepts it, and we repair it.
     try:
         return _Body.model_validate(json.loads(data.decode()))
     except UnicodeDecodeError as error:
@@ -148,7 +147,7 @@ def _user_id(body: _Body) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise Refused(BAD_REQUEST, "user_id is missing or no text")
+        raise Refused(BAD_REQUEST, "user_id is missing or not text")
     if not value.strip():
         raise Refused(BAD_REQUEST, "user_id is empty")
     return value
@@ -157,25 +156,25 @@ def _user_id(body: _Body) -> str:
 def _prompt(body: _Body) -> str:
     value = body.prompt
     if not isinstance(value, str):
-        raise Refused(BAD_REQUEST, "prompt is missing or no text")
+        raise Refused(BAD_REQUEST, "prompt is missing or not text")
     value = repaired(value)  # JSON can escape half of a surrogate pair
     if not value.strip():
         raise Refused(BAD_REQUEST, "prompt is empty")
     if len(value) > TEXT_LIMIT_CHARS:
         raise Refused(
             TOO_LARGE,
-            f"prompt has {len(value):,} characters and may have {TEXT_LIMIT_CHARS:,}",
+            f"prompt has {len(value):,} characters; at most {TEXT_LIMIT_CHARS:,} are allowed",
         )
     return value
 
 
 def prompt_id_of(token: str, message_id: str) -> str:
-    """The id of a question with that `Nats-Msg-Id`; another user's has another id."""
+    """The id of a question with this `Nats-Msg-Id`, different for each user."""
     try:
         readable = f"{PLATFORM}-{token}-{names.encoded(message_id)}"
     except names.BadName:
         readable = ""
-    # A token may hold hyphens: `a-b` asking `c` must not be `a` asking `b-c`.
+    # With a hyphen in the token, user `a-b` with id `c` would collide with user `a` and id `b-c`.
     if readable and len(readable) <= _ID_CHARS and "-" not in token:
         return readable
     whole = json.dumps([token, message_id])

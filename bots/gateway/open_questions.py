@@ -1,18 +1,18 @@
-"""Questions that are stored and not answered yet, counted so that there are never too many.
+"""Counts questions that are stored but not answered yet, to keep their number limited.
 
-Pure: the clock is passed in. It is a bound and not a record: a new process begins at zero, and then
-more questions than that may be under way for a while.
+Pure: the clock is passed in. The count is a bound, not a record: a new process starts at zero, so
+for a while more questions can be open than the limit allows.
 """
 
 from collections import OrderedDict
 from typing import Final
 
 FORGOTTEN_AFTER_S: Final = 900.0
-"""Another gateway may deliver an answer, of which this one does not hear."""
+"""If another gateway delivers an answer, this one does not notice."""
 
 
-class Unanswered:
-    """At most `limit` questions; None: any number, and none is counted."""
+class OpenQuestions:
+    """At most `limit` questions; with None, nothing is counted and nothing refused."""
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
@@ -22,7 +22,7 @@ class Unanswered:
         return prompt_id in self._since
 
     def add(self, prompt_id: str, now: float) -> bool:
-        """Counts a question; False if there are too many already."""
+        """Counts a question; returns False if there are too many already."""
         if self._limit is None:
             return True
         while self._since and now - next(iter(self._since.values())) > FORGOTTEN_AFTER_S:
@@ -33,5 +33,5 @@ class Unanswered:
         return True
 
     def remove(self, prompt_id: str) -> None:
-        """Stops counting a question: it is answered, or was not stored after all."""
+        """Stops counting a question that is answered, or that could not be stored."""
         self._since.pop(prompt_id, None)

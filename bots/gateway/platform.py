@@ -1,7 +1,7 @@
-"""The gateway as a chat platform: a request on `prompts` is a question, its inbox gets the answer.
+"""The gateway as a chat platform: a request is a question, and its inbox receives the answer.
 
-It must never publish anything to a subject that is not an inbox, nor a guest's answer to anybody
-but a guest.
+It must never publish to a subject that is not an inbox, nor send a guest's answer to anyone but a
+guest.
 """
 
 import asyncio
@@ -10,58 +10,66 @@ from typing import Final
 import nats.errors
 
 from bots.gateway.client_kinds import CLIENTS, GUESTS
+from bots.gateway.discovery import answer_discovery
 from bots.gateway.events import PLATFORM, is_guest, is_inbox
-from bots.gateway.messages import Intake, send
-from bots.platform import Gone, Later, Part, Publish
+from bots.gateway.messages import QUEUE_GROUP, Requests, send
+from bots.platform import Gone, Later, Part
 from bots.split_text import Length
+from shared import names
 from shared.bus import Bus
 from shared.messages import Partial, Reply
 
-POST_AGAIN_S: Final = 1.0
+RETRY_S: Final = 1.0
 
 
 class Gateway:
-    """Bridges plain requests to stored events; keeps no record of them."""
+    """Turns plain requests into stored events; keeps no record of them."""
 
     name: str = PLATFORM
+    where: str = f"takes NATS requests on `{names.GATEWAY_SUBJECT}`"
     parts_limit: int = 1
     text_limit_chars: int = 10_000_000
-    """A reply fits one message, so one answer is one message."""
+    """No limit: a reply fits into one NATS message, so an answer is always one part."""
     text_length: Length = staticmethod(len)
 
     def __init__(self, bus: Bus, guests_bus: Bus) -> None:
-        """Takes two connections: what guests send must not delay what others do."""
+        """Takes two connections, so that guests cannot delay other clients; closes `guests_bus`."""
         self._bus = bus
-        self._guests = Intake(guests_bus, GUESTS)
-        self._clients = Intake(bus, CLIENTS)
+        self._guests_bus = guests_bus
+        self._guests = Requests(guests_bus, GUESTS)
+        self._clients = Requests(bus, CLIENTS)
         self._closed = asyncio.Event()
         self.listening = asyncio.Event()
 
-    async def listen(self, publish: Publish) -> None:
-        """Takes requests until it is closed; returns when all that came are stored.
-
-        Asks through the bus itself: only that tells whether a question is a repeated one.
-        """
-        del publish
-        guests_too = asyncio.Event()
-        async with asyncio.TaskGroup() as intakes:
-            intakes.create_task(self._guests.run(self._closed, guests_too))
-            await guests_too.wait()
-            intakes.create_task(self._clients.run(self._closed, self.listening))
+    async def listen(self) -> None:
+        """Takes requests until it is closed; returns once all that arrived are stored."""
+        await answer_discovery(self._bus, QUEUE_GROUP, self.counts)
+        guests_listening = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._guests.run(self._closed, guests_listening))
+                await guests_listening.wait()
+                both.create_task(self._clients.run(self._closed, self.listening))
+        finally:
+            await self._guests_bus.close()
 
     def counts(self) -> tuple[int, int]:
-        """Requests taken and refused since the start."""
-        intakes = (self._clients, self._guests)
-        return sum(i.requests for i in intakes), sum(i.refused for i in intakes)
+        """Requests received and refused since the start."""
+        both = (self._clients, self._guests)
+        return sum(r.received for r in both), sum(r.refused for r in both)
+
+    def health(self) -> tuple[bool, str]:
+        """Whether it takes requests now; if not, the reason in plain words."""
+        return (True, "ok") if self.listening.is_set() else (False, "not listening yet")
 
     async def post(self, part: Part) -> str:
-        """Publishes an answer to its asker's inbox, which is the receipt.
+        """Publishes an answer to the inbox of its request; the inbox is the receipt.
 
         Raises:
             Gone: the reply has no inbox.
             Later: NATS cannot be reached.
         """
-        self._guests.unanswered.remove(part.reply.prompt_id)
+        self._guests.open_questions.remove(part.reply.prompt_id)
         inbox = part.reply.address.get("inbox", "")
         if not is_inbox(inbox, guest=is_guest(part.reply.user)):
             raise Gone("the reply has no inbox to go to")
@@ -69,21 +77,21 @@ class Gateway:
         try:
             await send(self._bus, inbox, text, part.reply)
         except nats.errors.Error as error:
-            raise Later("NATS does not take it now", POST_AGAIN_S) from error
+            raise Later("NATS does not take it now", RETRY_S) from error
         return inbox
 
     async def find_posted(self, part: Part) -> str | None:
-        """None: an inbox cannot be asked, and an asker takes the first answer only."""
+        """Always None: an inbox cannot be asked, and a client ignores a second answer."""
         del part
         return None
 
     async def show_partial(self, partial: Partial) -> None:
-        """Nothing: a request has one answer."""
+        """Does nothing: a request has one answer."""
 
     async def withdraw(self, reply: Reply) -> None:
-        """Nothing: what was sent is with the asker."""
-        self._guests.unanswered.remove(reply.prompt_id)
+        """Removes nothing: an answer that was sent cannot be taken back."""
+        self._guests.open_questions.remove(reply.prompt_id)
 
     async def close(self) -> None:
-        """Takes no more requests; returns at once, `listen` returns when all are stored."""
+        """Takes no more requests. Returns at once; `listen` returns when all are stored."""
         self._closed.set()

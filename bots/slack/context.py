@@ -19,7 +19,6 @@ from bots.slack.files import Store
 from bots.slack.markup import hosts
 from bots.slack.notices import Notices
 from bots.slack.payloads import text
-from bots.slack.remembered import Remembered
 from bots.slack.settings import ChannelSettings, SlackSettings
 from bots.slack.working import Status
 from bots.slack.workspaces import Team, Teams
@@ -27,6 +26,7 @@ from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Address, AnyEvent, Place
+from shared.recent import FreshMap
 
 DIRECT: Final = "dm"
 """Names all direct messages in the settings of channels."""
@@ -70,12 +70,12 @@ class Desk:
     api_host: str
     now: Callable[[], float]
     access: Access = field(init=False)
-    link_hosts: "Remembered[frozenset[str]]" = field(init=False)
+    link_hosts: "FreshMap[frozenset[str]]" = field(init=False)
     notices: Notices = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access.of(self.settings)
-        self.link_hosts = Remembered(self.now)
+        self.link_hosts = FreshMap(self.now)
         self.notices = Notices(self.now)
 
     def note_links(self, words: str, prompt_id: str) -> None:

@@ -15,9 +15,9 @@ from bots.slack.audience import UNKNOWN, Channel, channel_of
 from bots.slack.events import is_ts
 from bots.slack.markup import mentioned, unnamed_channels
 from bots.slack.payloads import mapping, mappings, text
-from bots.slack.remembered import Remembered
 from bots.slack.thread_participants import asker_of
 from bots.slack.workspaces import Team
+from shared.recent import FreshMap
 
 NOT_THERE_S: Final = 30.0
 """A thread or a channel without the bot is believed to be so for this long at most."""
@@ -43,10 +43,10 @@ class Lookup:
     """Asks Slack once, and remembers. Raises what the client raises."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._people: Remembered[Person] = Remembered(now)
-        self._channels: Remembered[Channel] = Remembered(now, seconds=CHANNEL_S)
-        self._askers: Remembered[tuple[str, ...]] = Remembered(now)  # half of a set's room
-        self._not_there: Remembered[bool] = Remembered(now, seconds=NOT_THERE_S)
+        self._people: FreshMap[Person] = FreshMap(now)
+        self._channels: FreshMap[Channel] = FreshMap(now, seconds=CHANNEL_S)
+        self._askers: FreshMap[tuple[str, ...]] = FreshMap(now)  # half of a set's room
+        self._not_there: FreshMap[bool] = FreshMap(now, seconds=NOT_THERE_S)
 
     async def person(self, team: Team, user: str) -> Person:
         """Who this is; `NOBODY` where Slack knows nobody or may not say."""

@@ -25,7 +25,7 @@ from bots.slack.file_objects import (
 )
 from bots.slack.payloads import mapping, text
 from bots.slack.workspaces import Team
-from shared.blobs import BLOB_LIMIT_BYTES, NoRoom
+from shared.blobs import BLOB_LIMIT_BYTES, BlobStoreFull
 from shared.messages import Attachment
 
 FILES: Final = 5
@@ -59,7 +59,7 @@ _TEXTS: Final = frozenset(
 SIGN_IN: Final = "Slack asks me to sign in (the app lacks the scope files:read)"
 
 Store = Callable[[str, str, bytes], Awaitable[None]]
-"""Stores a file of a user under a name; raises `Unavailable` or `NoRoom`."""
+"""Stores a file of a user under a name; raises `Unavailable` or `BlobStoreFull`."""
 
 Keep = Callable[[str, bytes], Awaitable[None]]
 """The same for one user."""
@@ -86,7 +86,7 @@ class Unread:
         return Attachment(name=self.name, media_type=self.media_type, note=f"{self.why}.")
 
 
-class _NotRead(Exception):  # noqa: N818
+class _NotRead(Exception):
     """Why, in words for a person."""
 
 
@@ -129,7 +129,7 @@ async def read_files(
                 continue
         except _NotRead as error:
             why = str(error)
-        except NoRoom:
+        except BlobStoreFull:
             why = "there is no room for more files at the moment"
         unread.append(Unread(name_of(file), _kind(file), why, not is_gone(file)))
     return read, unread

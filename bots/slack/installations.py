@@ -21,7 +21,7 @@ from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 
 from bots.slack.settings import SlackSettings
 from shared.connection import Unavailable
-from shared.recent import Seen
+from shared.recent import RecentSet
 
 STATE_S: Final = 600
 """From the click on "Add to Slack" to its confirmation."""
@@ -40,7 +40,7 @@ class States(AsyncOAuthStateStore):
     def __init__(self, secret: str, now: Callable[[], float] = time.time) -> None:
         self._key = secret.encode()
         self._now = now
-        self._used: Seen[str] = Seen(USED_KEPT)
+        self._used: RecentSet[str] = RecentSet(USED_KEPT)
 
     async def async_issue(self, *args: Any, **kwargs: Any) -> str:
         """A state for one installation."""

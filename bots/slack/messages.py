@@ -33,7 +33,7 @@ from bots.slack.workspaces import Team
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Ask, Deleted, Edited, Place, Reset, Stop
-from shared.recent import Seen
+from shared.recent import RecentSet
 
 SEEN_KEPT: Final = 2048
 """Messages that were taken. Slack delivers what it believes lost for a day, and for as long the
@@ -50,9 +50,9 @@ class Questions:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._taken: Seen[str] = Seen(SEEN_KEPT)
+        self._taken: RecentSet[str] = RecentSet(SEEN_KEPT)
         """Ids of messages that are stored, or were deleted before they could be stored."""
-        self._untaken: Seen[str] = Seen(SEEN_KEPT)
+        self._untaken: RecentSet[str] = RecentSet(SEEN_KEPT)
         """Ids of messages for the bot that may not be stored: editing one asks it."""
 
     async def message(self, body: Mapping[str, Any]) -> None:
@@ -165,7 +165,7 @@ class Questions:
             if new is None:
                 return False
             desk.lookup.asked(team, said.channel, said.root, said.user)
-            if new is not False:
+            if new:
                 desk.status.begin(team, said.channel, said.root, said.id)
         # Without a question, its author waits for an answer that cannot come.
         notices = [file.notice for file in unread if file.matters or not (text or read)]
@@ -188,7 +188,7 @@ class Questions:
             new = await desk.stored(team, Reset(**common), said.user, said.thread_ts)
             if new is None:
                 return False
-            words = FORGOTTEN if new is not False else ""
+            words = FORGOTTEN if new else ""
         if words:
             await self._tell(team, said, words)
         return True

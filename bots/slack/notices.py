@@ -9,9 +9,9 @@ from functools import partial
 from typing import Final
 
 from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, wait_of
-from bots.slack.remembered import Remembered
 from bots.slack.workspaces import Team
 from shared.log import logger
+from shared.recent import FreshMap
 
 TOLD_FOR_S: Final = 48 * 3600.0
 """How long a notice is remembered at most, and half of it at least: a refusal comes once a day."""
@@ -30,7 +30,7 @@ class Notices:
     """One process's notices."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._told: Remembered[bool] = Remembered(now, seconds=TOLD_FOR_S)
+        self._told: FreshMap[bool] = FreshMap(now, seconds=TOLD_FOR_S)
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def send(

@@ -48,6 +48,7 @@ class Slack:
     def __init__(
         self,
         bus: Bus,
+        publish: Publish,
         settings: SlackSettings,
         *,
         installations_url: str = "",
@@ -72,36 +73,24 @@ class Slack:
         async def store(user: str, name: str, data: bytes) -> None:
             await put_blob(bus, name, data, user=user)
 
-        self._status = Status(now)
-        self._bus = bus
-        self._keep = store
-        self._desk: Desk | None = None
-        self._posting: Posting | None = None
+        self._desk = Desk(
+            settings, self._teams, Lookup(now), Status(now), publish, store, self._session,
+            urlsplit(settings.api_url).netloc, now,
+        )  # fmt: skip
+        self._posting = Posting(self._desk, now)
         self._lines: Lines | None = None
         self._http: Http | None = None
         self._closed = asyncio.Event()
         self._posts: set[asyncio.Task[str]] = set()
-        self._make_desk(bus.publish)
 
-    def _make_desk(self, publish: Publish) -> Desk:
-        if self._desk is None:
-            self._desk = Desk(
-                self._settings, self._teams, Lookup(self._now), self._status, publish, self._keep,
-                self._session, urlsplit(self._settings.api_url).netloc, self._now,
-            )  # fmt: skip
-            self._posting = Posting(self._desk, self._now)
-        self._desk.publish = publish
-        return self._desk
-
-    async def listen(self, publish: Publish) -> None:
+    async def listen(self) -> None:
         """Turns what people do into events until it is closed.
 
         Raises:
             Misconfigured: Slack refuses a token.
         """
-        desk = self._make_desk(publish)
         try:
-            await self._listen(desk)
+            await self._listen(self._desk)
         finally:
             if self._posts:
                 await asyncio.wait(self._posts, timeout=LAST_WORDS_S)
@@ -191,6 +180,6 @@ class Slack:
         await self._of_posting().withdraw(reply)
 
     def _of_posting(self) -> Posting:
-        if self._posting is None or self._session.closed:
+        if self._session.closed:
             raise Later("the adapter is closing", AGAIN_S)
         return self._posting

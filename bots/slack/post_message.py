@@ -4,7 +4,6 @@ It must never post in a second place before it has searched that place: an earli
 posted there.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +30,7 @@ from bots.slack.metadata import note_of
 from bots.slack.workspaces import Team
 from shared.log import logger
 from shared.messages import Address
+from shared.recent import RecentMap
 
 TRIED_KEPT: Final = 1024
 """Parts whose refused versions are remembered until they are posted."""
@@ -57,7 +57,7 @@ class NewMessages:
     def __init__(self, known: frozenset[str]) -> None:
         """Links to `known` hosts may be previewed."""
         self._known = known
-        self._refused: OrderedDict[str, set[str]] = OrderedDict()
+        self._refused: RecentMap[str, set[str]] = RecentMap(TRIED_KEPT)
 
     async def post(self, team: Team, part: Part) -> str:
         """Posts a part; returns the receipt: the channel and the message's ts.
@@ -89,8 +89,6 @@ class NewMessages:
         known = self._known | hosts(part.reply.prompt_text)
         versions = versions_of(part, named=not own or not spot.thread, known=known)
         refused = self._refused.setdefault(f"{part.key} {spot}", set())
-        while len(self._refused) > TRIED_KEPT:
-            self._refused.popitem(last=False)
         post = partial(
             team.client.chat_postMessage, channel=spot.channel, thread_ts=spot.thread or None
         )

@@ -4,7 +4,6 @@ It must never post a part anew while it does not know what became of an earlier 
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from bots.slack.preview import Live
 from bots.slack.workspaces import Team
 from shared.log import logger
 from shared.messages import Address, Partial, Reply
+from shared.recent import RecentMap
 
 LIVE_KEPT: Final = 1024
 """Growing answers at a time, as the relay keeps them."""
@@ -34,7 +34,7 @@ class Posting:
         self._desk = desk
         self._now = now
         self._wall = wall
-        self._live: OrderedDict[str, Live] = OrderedDict()
+        self._live: RecentMap[str, Live] = RecentMap(LIVE_KEPT)
         self._no_native: set[str] = set()
         self._new_messages = NewMessages(self._known())
 
@@ -99,8 +99,6 @@ class Posting:
 
     def _keep(self, prompt_id: str, live: Live) -> None:
         self._live[prompt_id] = live
-        while len(self._live) > LIVE_KEPT:
-            self._live.popitem(last=False)
 
     # --- parts ------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from bots.adapter import CANNOT_RUN, Adapter, run_adapter
+from bots.platform import Publish
 from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
 from bots.slack.tokens import misplaced
@@ -33,8 +34,8 @@ def main(settings: Settings, slack: SlackSettings) -> int:
         lifecycle.say(f"SLACK_INSTALLATIONS_URL cannot be used: {fault}")
         return CANNOT_RUN
 
-    def make(bus: Bus) -> Adapter:
-        return Slack(bus, slack, installations_url=where)
+    async def make(bus: Bus, publish: Publish) -> Adapter:
+        return Slack(bus, publish, slack, installations_url=where)
 
     return run_adapter(settings, "slack", make)
 

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 from bots.slack.api import AGAIN_S, CALL_ERRORS, code_of, is_call_error, lacks_method, wait_of
-from bots.slack.remembered import Remembered
 from bots.slack.workspaces import Team
 from shared.log import logger
-from shared.recent import Seen
+from shared.recent import FreshMap, RecentMap, RecentSet
 
 WORDS: Final = "is thinking..."
 SHOWN_AFTER_S: Final = 0.25
@@ -40,12 +39,12 @@ class Status:
     """One process's hand on the status lines."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._done: Seen[str] = Seen(DONE_KEPT)
+        self._done: RecentSet[str] = RecentSet(DONE_KEPT)
         self._due: set[str] = set()
         self._setting: dict[str, asyncio.Task[None]] = {}
         self._clearing: set[asyncio.Task[None]] = set()
-        self._lacking: Remembered[bool] = Remembered(now)
-        self._worded: dict[str, None] = {}
+        self._lacking: FreshMap[bool] = FreshMap(now)
+        self._worded: RecentMap[str, None] = RecentMap(SAID_KEPT)
         """Questions whose line has words of its own, or may have some of an earlier process."""
 
     def begin(self, team: Team, channel: str, root: str, prompt_id: str) -> None:
@@ -97,8 +96,6 @@ class Status:
     def doubt(self, prompt_id: str) -> None:
         """The line may have words about this question, perhaps of an earlier process."""
         self._worded[prompt_id] = None
-        if len(self._worded) > SAID_KEPT:
-            del self._worded[next(iter(self._worded))]
 
     # --- the end ----------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots.adapter import Misconfigured
 from bots.platform import Gone, Later
 from bots.slack.api import AGAIN_S, CALL_ERRORS, client_of, code_of, post_error, wait_of
-from bots.slack.remembered import Remembered
 from shared.connection import Unavailable
 from shared.log import logger
+from shared.recent import FreshMap
 
 KNOWN_FOR_S: Final = 600.0
 """A workspace that installs again brings another token; one that leaves is forgotten at once."""
@@ -66,7 +66,7 @@ class Teams(AsyncAuthorize):
         self._session = session
         self._token = token
         self._installations = installations
-        self._known: Remembered[Team] = Remembered(now, keep=KNOWN, seconds=KNOWN_FOR_S)
+        self._known: FreshMap[Team] = FreshMap(now, keep=KNOWN, seconds=KNOWN_FOR_S)
         self._only: Team | None = None
 
     async def first(self) -> Team:

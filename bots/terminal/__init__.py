@@ -1,1 +1,1 @@
-"""The terminal: a chat on standard input and output."""
+"""The terminal: a chat on standard input and output, with a line editor if possible."""

@@ -1,7 +1,7 @@
-"""A chat on a terminal that a person types in: what was said, above the line of an editor.
+"""A chat on a terminal with a line editor: questions and answers above the line being typed.
 
-Finished parts of an answer are printed once and left to the terminal's own scrolling. Only the last
-rows are drawn again and again: the end of a growing answer, and why one waits.
+Finished parts of an answer are printed once and scroll like any output. Only the last rows are
+redrawn: the end of a growing answer, and the reason for a wait.
 """
 
 import asyncio
@@ -11,31 +11,31 @@ from typing import Final
 from typing_extensions import override
 
 from bots.terminal.editor import Editor
-from bots.terminal.preview import Growing, Piece
+from bots.terminal.preview import Piece, Preview
 from bots.terminal.screen import Screen, late_heading
 
 _REDRAW_S: Final = 1 / 12
-"""Smooth for the eye, cheap for a remote terminal."""
+"""Looks smooth and is cheap on a remote terminal."""
 
 _HINT_S: Final = 3.0
 _TAIL_ROWS: Final = 12
-"""Rows of a block that is still growing; fewer in a low window."""
+"""The most rows of a block that is still growing; fewer in a low window."""
 
 _STATUS_ROWS: Final = 4
 _QUEUED_ROWS: Final = 3
 _SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class Window(Screen):
-    """One chat's terminal."""
+class ChatWindow(Screen):
+    """The screen of one chat."""
 
     def __init__(self, editor: Editor) -> None:
-        """Shows a chat above the line of `editor`, which somebody else runs."""
+        """Shows a chat above the line of `editor`, which the caller runs."""
         self._editor = editor
-        self._drawing = editor.drawing
+        self._markup = editor.markup
         self._waiting = ""
         self._hint = ""
-        self._growing: Growing | None = None
+        self._preview: Preview | None = None
         self._newest = ""
         self._tail: tuple[str, int, list[str]] = ("", 0, [])
         self._tick: asyncio.TimerHandle | None = None
@@ -49,7 +49,7 @@ class Window(Screen):
 
     @override
     def note(self, text: str) -> None:
-        self._editor.print(self._drawing.dim(text, self._columns))
+        self._editor.print(self._markup.dim(text, self._columns))
 
     @override
     def hint(self, text: str) -> None:
@@ -61,7 +61,7 @@ class Window(Screen):
 
     @override
     def waiting(self) -> None:
-        self._growing = None
+        self._preview = None
         self._newest = ""
         self.status("thinking, Ctrl-C stops")
 
@@ -72,21 +72,21 @@ class Window(Screen):
         self._redraw()
 
     @override
-    def growing(self, text: str) -> None:
-        # Drawn with the next tick: a partial that comes before it replaces this one.
+    def show_partial(self, text: str) -> None:
+        # Drawn at the next tick, unless a newer partial replaces it first.
         self._newest = text
         self._start_ticking()
 
     @override
     def answer(self, text: str) -> None:
-        growing = self._continued(text)
-        self.unanswered()
-        self._editor.print(self._drawn(growing.end(text)))
+        preview = self._continued(text)
+        self.stop_waiting()
+        self._editor.print(self._drawn(preview.end(text)))
 
     @override
-    def unanswered(self) -> None:
+    def stop_waiting(self) -> None:
         self._waiting = self._newest = ""
-        self._growing = None
+        self._preview = None
         if self._tick:
             self._tick.cancel()
             self._tick = None
@@ -94,15 +94,15 @@ class Window(Screen):
 
     @override
     def late_answer(self, question: str, text: str) -> None:
-        heading = self._drawing.dim(late_heading(question), self._columns)
-        self._editor.print(heading + self._drawn(Growing().end(text)))
+        heading = self._markup.dim(late_heading(question), self._columns)
+        self._editor.print(heading + self._drawn(Preview().end(text)))
 
     @override
     def close(self) -> None:
-        self.unanswered()
+        self.stop_waiting()
         self._editor.close()
 
-    # --- what is drawn again ------------------------------------------------------------------
+    # --- redrawn rows -------------------------------------------------------------------------
 
     def _start_ticking(self) -> None:
         if self._tick is None:
@@ -124,17 +124,17 @@ class Window(Screen):
         self._hint = ""
         self._redraw()
 
-    def _continued(self, text: str) -> Growing:
-        """The answer whose beginning is on the screen, or a new one if this text has another."""
-        if self._growing and not self._growing.continues(text):
-            self._growing = None
+    def _continued(self, text: str) -> Preview:
+        """The preview on the screen, or a new one if this text begins differently."""
+        if self._preview and not self._preview.continues(text):
+            self._preview = None
             self.note("The answer begins again:")
-        self._growing = self._growing or Growing()
-        return self._growing
+        self._preview = self._preview or Preview()
+        return self._preview
 
     def _drawn(self, pieces: Iterable[Piece]) -> str:
         return "".join(
-            self._drawing.markdown(piece.text, self._columns) + "\n" * piece.spaced
+            self._markup.markdown(piece.text, self._columns) + "\n" * piece.spaced
             for piece in pieces
         )
 
@@ -142,10 +142,10 @@ class Window(Screen):
         self._editor.show([*self._tail_rows(), *self._status_rows(), *self._queued_rows()])
 
     def _tail_rows(self) -> list[str]:
-        text = self._growing.tail if self._growing else ""
+        text = self._preview.tail if self._preview else ""
         size = self._editor.size
         if (text, size.columns) != self._tail[:2]:
-            drawn = self._drawing.markdown(text, size.columns) if text.strip() else ""
+            drawn = self._markup.markdown(text, size.columns) if text.strip() else ""
             self._tail = (text, size.columns, drawn.splitlines())
         return self._tail[2][-max(1, min(_TAIL_ROWS, size.rows // 2)) :]
 
@@ -154,7 +154,7 @@ class Window(Screen):
         if not status and self._waiting:
             after = "; leaving after this answer" if self._editor.leaving else ""
             status = f"{_SPINNER[self._frame % len(_SPINNER)]} {self._waiting}{after}"
-        rows = self._drawing.dim(status, self._columns).splitlines() if status else []
+        rows = self._markup.dim(status, self._columns).splitlines() if status else []
         return rows[:_STATUS_ROWS]
 
     def _queued_rows(self) -> list[str]:
@@ -163,4 +163,4 @@ class Window(Screen):
         queued = [f"next: {text}" for text in self._editor.queued]
         if len(queued) > _QUEUED_ROWS:
             queued[_QUEUED_ROWS:] = [f"and {len(queued) - _QUEUED_ROWS} more"]
-        return [self._drawing.dim_line(text, self._columns) for text in queued]
+        return [self._markup.dim_line(text, self._columns) for text in queued]

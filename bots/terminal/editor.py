@@ -1,7 +1,7 @@
-"""The line at the bottom of a terminal that a person types in, and the few rows above it.
+"""Edits the line at the bottom of a terminal, and redraws a few rows above it.
 
-Everything else on the terminal is printed above these rows, for good. While the editor runs, nobody
-else may write to the terminal, and no key may be lost.
+Everything else is printed above these rows for good. While the editor runs, nothing else may write
+to the terminal, and no key may be lost.
 """
 
 import asyncio
@@ -28,64 +28,64 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from typing_extensions import override
 
 from bots.terminal.history import History
-from bots.terminal.markup import Drawing
+from bots.terminal.markup import Markup
 from bots.terminal.messages import PROMPT, Lines
-from bots.terminal.reflow import wraps_again
+from bots.terminal.reflow import rewraps
 from bots.terminal.resizing import Resizing, size_of_terminal
-from bots.terminal.sanitizing import plain
+from bots.terminal.sanitizing import sanitized
 from shared.text import repaired
 
 _TYPED_AHEAD_BYTES: Final = 1 << 16
-"""More than a terminal keeps."""
+"""More than a terminal's input buffer holds."""
 
 _CONTINUATION: Final = " " * len(PROMPT)
 
 
 class Editor(Lines):
-    """One terminal's line editor: `run` it, and set `interrupted` and `changed` before."""
+    """The line editor of a terminal. Set `interrupted` and `changed` before calling `run`."""
 
     def __init__(self, history: History, environment: Mapping[str, str] = os.environ) -> None:
-        """Takes the earlier questions, and the environment, which describes the terminal."""
-        self.drawing = Drawing()
+        """`history` holds earlier questions; `environment` describes the terminal."""
+        self.markup = Markup()
         self.interrupted: Callable[[], None] = lambda: None
-        """Called for Ctrl-C."""
+        """Called when the person presses Ctrl-C."""
         self.changed: Callable[[], None] = lambda: None
-        """Called when the terminal has another size, or `queued` or `leaving` has changed."""
+        """Called when the terminal's size, `queued` or `leaving` has changed."""
         self.queued: deque[str] = deque()
-        """Questions that were typed ahead."""
+        """Questions typed ahead, to be asked after the current one."""
         self.leaving = False
-        """Whether the person leaves once these are answered."""
+        """Whether the chat ends once these are answered."""
         self._history = history
         self._input = Vt100Input(sys.stdin)
         self._output = Vt100_Output(
             sys.stdout,
             size_of_terminal,
             term=environment.get("TERM"),
-            enable_cpr=False,  # its answer could arrive in the shell after us
+            enable_cpr=False,  # the terminal's response could end up in the shell after us
         )
         self._message: StyleAndTextTuples = [("", PROMPT)]
         self._unprinted = ""
         self._session = self._new_session()
         self._app = self._session.app
         self._resizing = Resizing(
-            self._app, wraps_again=wraps_again(environment), settled=self._size_settled
+            self._app, rewraps=rewraps(environment), settled=self._size_settled
         )
         self._line = self._session.default_buffer
         self._arrived = asyncio.Event()
         self._closed = False
 
     async def run(self) -> None:
-        """Edits lines until the editor is closed or the terminal is gone."""
+        """Edits lines until the editor or the terminal is closed."""
         history = InMemoryHistory(self._history.load())
         self._session.history = self._line.history = history
-        self._complain_of_history()
+        self._report_history_trouble()
         try:
             with self._input.raw_mode():
                 self._take_typed_ahead()
-                # Signals are for the process, and exceptions for whoever awaits this.
+                # The process handles signals, and the caller handles exceptions.
                 await self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
         except (EOFError, OSError):
-            pass  # closed, or a terminal that is gone
+            pass  # the editor or the terminal was closed
         finally:
             self.close()
 
@@ -111,7 +111,7 @@ class Editor(Lines):
         return True
 
     @override
-    def hold(self) -> None:
+    def unqueue(self) -> None:
         self.leaving = False
         if self.queued:
             self.give_back("\n".join(self.queued))
@@ -125,14 +125,14 @@ class Editor(Lines):
 
     @override
     def close(self) -> None:
-        """Ends the lines and gives the terminal back; questions that were typed are shown."""
+        """Ends the input and restores the terminal; prints questions that were not asked."""
         if self._closed:
             return
         self._closed = True
         self._arrived.set()
         self._resizing.end()
         for text in filter(str.strip, (*self.queued, repaired(self._line.text))):
-            self.print(self.drawing.dim(f"Not asked: {text}", self.size.columns))
+            self.print(self.markup.dim(f"Not asked: {text}", self.size.columns))
         if self._app.is_running and not self._app.is_done:
             self._app.exit(result="")
 
@@ -140,17 +140,17 @@ class Editor(Lines):
 
     @property
     def size(self) -> Size:
-        """The terminal's rows and columns."""
+        """The size of the terminal."""
         return self._output.get_size()
 
     def print(self, rows: str) -> None:
-        """Prints rows above the editor, for good."""
+        """Prints rows above the editor for good."""
         self._unprinted += rows
-        if not self._resizing.goes_on():
+        if not self._resizing.in_progress():
             self._print_now()
 
     def show(self, above: Sequence[str]) -> None:
-        """Draws these rows above the line, in place of the last ones; as many as there is room."""
+        """Draws rows directly above the line, as far as they fit, replacing the previous ones."""
         room = max(0, self.size.rows - 2)
         shown = above[len(above) - room :] if len(above) > room else above
         self._message = to_formatted_text(ANSI("\n".join([*shown, PROMPT])))
@@ -176,7 +176,7 @@ class Editor(Lines):
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
-        editing = has_focus(DEFAULT_BUFFER)  # not while the history is searched
+        editing = has_focus(DEFAULT_BUFFER)  # not during a search in the history
         on_empty_line = editing & Condition(lambda: not self._line.text)
 
         @keys.add("enter", filter=editing)
@@ -194,7 +194,7 @@ class Editor(Lines):
 
         @keys.add("c-d", filter=on_empty_line)
         def _(_: KeyPressEvent) -> None:
-            # What was typed before it is still asked and answered.
+            # Questions typed before it are still asked and answered.
             self.leaving = True
             self._arrived.set()
             self.changed()
@@ -205,18 +205,18 @@ class Editor(Lines):
         text = repaired(line.text)
         if text.strip():
             self._history.add(text)
-            self._complain_of_history()
+            self._report_history_trouble()
             self.queued.append(text)
             self._arrived.set()
             self.changed()
-        return False  # and the line is cleared
+        return False  # tells prompt_toolkit to clear the line
 
-    def _complain_of_history(self) -> None:
+    def _report_history_trouble(self) -> None:
         if trouble := self._history.take_trouble():
-            self.print(self.drawing.dim(trouble, self.size.columns))
+            self.print(self.markup.dim(trouble, self.size.columns))
 
     def _take_typed_ahead(self) -> None:
-        """Reads what was typed before the editor ran, when the terminal made Enter a line feed."""
+        """Reads keys typed before the editor ran; Enter was a line feed then."""
         keys: list[KeyPress] = []
         typed = self._input.stdin_reader.read(_TYPED_AHEAD_BYTES)
         Vt100Parser(keys.append).feed(typed.replace("\n", "\r"))
@@ -230,7 +230,7 @@ class Editor(Lines):
         rows, self._unprinted = self._unprinted, ""
         if not rows:
             return
-        with contextlib.suppress(OSError):  # a terminal that is gone shows nothing
+        with contextlib.suppress(OSError):  # the terminal may be gone
             if self._app.is_running:
                 self._app.renderer.erase()
             self._output.write_raw(rows.replace("\n", "\r\n"))
@@ -239,5 +239,5 @@ class Editor(Lines):
 
 
 def _echo(text: str) -> str:
-    """A question as it stays on the screen."""
-    return PROMPT + plain(text).replace("\n", f"\n{_CONTINUATION}") + "\n"
+    """A question as it remains on the screen."""
+    return PROMPT + sanitized(text).replace("\n", f"\n{_CONTINUATION}") + "\n"

@@ -1,6 +1,6 @@
-"""What a person typed in earlier chats, in one private file of limited size.
+"""Stores the questions of earlier chats in one private file of limited size.
 
-A convenience: it must never stop a chat, whatever is the matter with the file.
+A convenience: whatever is wrong with the file, the chat must go on.
 """
 
 import json
@@ -11,26 +11,26 @@ from typing import Final
 from shared.private_file import private_file
 
 FILE_LIMIT_BYTES: Final = 1 << 20
-"""Half of it is kept when it is reached."""
+"""When the file reaches this size, the newer half is kept."""
 
 
 class History:
-    """The last entries of one file; each is one line of JSON, so it may have several lines."""
+    """The newest entries of one file, as JSON strings, one per line."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        """Keeps up to `limit` entries in `path`; with 0 it neither reads nor writes the file."""
+        """Keeps up to `limit` entries in `path`; with 0, the file is neither read nor written."""
         self._path = path
         self._limit = limit
         self._broken = False
         self._trouble = ""
 
     def take_trouble(self) -> str:
-        """Why entries are not stored, in words for a person; only once, else empty."""
+        """Why entries are not stored, in plain words, or an empty text. Reported only once."""
         trouble, self._trouble = self._trouble, ""
         return trouble
 
     def load(self) -> list[str]:
-        """The entries, the oldest first."""
+        """The entries, oldest first."""
         if not self._limit:
             return []
         try:
@@ -47,7 +47,7 @@ class History:
         return entries
 
     def add(self, entry: str) -> None:
-        """Stores an entry; what begins with a space is not stored, as in shells."""
+        """Stores an entry, unless it begins with a space, as in shells."""
         if not self._limit or entry[:1].isspace() or self._broken:
             return
         line = json.dumps(entry).encode() + b"\n"
@@ -73,7 +73,7 @@ class History:
 
 
 def _newest(lines: list[bytes], limit: int) -> list[bytes]:
-    """The last lines, as many as are allowed by their number and their bytes."""
+    """The last lines, within the limits of number and size."""
     room, first = FILE_LIMIT_BYTES // 2, len(lines)
     while first and len(lines) - first < limit and len(lines[first - 1]) <= room:
         first -= 1
@@ -82,7 +82,7 @@ def _newest(lines: list[bytes], limit: int) -> list[bytes]:
 
 
 def _entry_of(line: bytes) -> str | None:
-    """The entry in a line; None if a crash left it unfinished or somebody edited it."""
+    """The entry in a line; None if a crash or an edit has damaged it."""
     try:
         entry = json.loads(line)
     except ValueError:

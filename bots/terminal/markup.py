@@ -1,7 +1,7 @@
-"""Markdown and notes as rows of a terminal: strings with the escape sequences that style them.
+"""Renders Markdown and notes for a terminal: strings with escape sequences that style them.
 
-Draws strings only: it must never write to the terminal, and never let a control sequence through
-that stands in the text.
+It only returns strings, and must never write to the terminal. It must never let a control sequence
+in the text through.
 """
 
 import io
@@ -15,29 +15,29 @@ from rich.text import Text
 from rich.theme import Theme
 from typing_extensions import override
 
-from bots.terminal.sanitizing import plain
+from bots.terminal.sanitizing import sanitized
 
 _CODE_THEME: Final = "ansi_dark"
-"""The terminal's own colours on its own background, so that code is readable on any."""
+"""Uses the terminal's own colours, so that code is readable on any background."""
 
 _CELLS_LIMIT: Final = 5_000
-"""A short text can be a table of a million empty cells: such a one is shown as it is written."""
+"""A larger table is shown as plain text: a short text can have a million empty cells."""
 
 _THEME: Final = Theme({"markdown.code": "cyan", "markdown.code_block": "cyan"})
 
 
-class Drawing:
-    """Draws for one terminal, whose colours the environment names (TERM, COLORTERM, NO_COLOR)."""
+class Markup:
+    """Renders for one terminal, with the colours that TERM, COLORTERM and NO_COLOR allow."""
 
     def __init__(self) -> None:
-        # Markup and highlighting would change what the text says.
+        # Rich's own markup and highlighting would change the text.
         self._console = Console(
             file=io.StringIO(), force_terminal=True, markup=False, highlight=False, theme=_THEME
         )
 
     def markdown(self, text: str, columns: int) -> str:
-        """An answer's Markdown in rows, each with its line end."""
-        text = plain(text)
+        """Renders the Markdown of an answer as rows, each with its line end."""
+        text = sanitized(text)
         whole: RenderableType = Text(text)
         if _cells(text) <= _CELLS_LIMIT:
             whole = _Answer(text, code_theme=_CODE_THEME, hyperlinks=False)
@@ -45,12 +45,12 @@ class Drawing:
         return f"{rows}\n" if rows else ""
 
     def dim(self, text: str, columns: int) -> str:
-        """Words of the program itself in rows, each with its line end."""
-        return self._rows(Text(plain(text), style="dim"), columns)
+        """Renders a message of the program itself as rows, each with its line end."""
+        return self._rows(Text(sanitized(text), style="dim"), columns)
 
     def dim_line(self, text: str, columns: int) -> str:
-        """The same in one row, cut with an ellipsis, without its line end."""
-        line = Text(" ".join(plain(text).split()), style="dim", no_wrap=True)
+        """Renders it as one row without a line end, cut with an ellipsis."""
+        line = Text(" ".join(sanitized(text).split()), style="dim", no_wrap=True)
         line.truncate(max(1, columns), overflow="ellipsis")
         return self._rows(line, columns).removesuffix("\n")
 
@@ -61,13 +61,13 @@ class Drawing:
 
 
 def _cells(text: str) -> int:
-    """Cells at most if the text is one table: its rows are as wide as its head."""
+    """The most table cells that the text can contain: every row gets as many as the widest."""
     lines = text.splitlines()
     return len(lines) * max((line.count("|") for line in lines), default=0)
 
 
 class _Code(CodeBlock):
-    """Code without a background: it is copied and rewrapped without the blanks that fill one."""
+    """Code without a background, whose padding would be copied along with the code."""
 
     @override
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -76,7 +76,7 @@ class _Code(CodeBlock):
 
 
 class _Answer(Markdown):
-    """Markdown in which a link's address is shown, since the model is not trusted."""
+    """Markdown that shows the addresses of links, because the model is not trusted."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -86,7 +86,7 @@ class _Answer(Markdown):
 
 
 class _Trimmed:
-    """Rows without the blanks at their ends: these would become rows in a narrower window."""
+    """Rows without trailing blanks, which would wrap in a narrower window."""
 
     def __init__(self, whole: RenderableType) -> None:
         self._whole = whole
@@ -107,6 +107,6 @@ def _trimmed(row: list[Segment]) -> list[Segment]:
 
 
 def _is_drawn(segment: Segment) -> bool:
-    """Whether blanks of this style can be seen."""
+    """Whether blanks in this style are visible."""
     style = segment.style
     return bool(style and (style.bgcolor or style.underline or style.reverse))

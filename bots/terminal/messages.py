@@ -1,6 +1,6 @@
-"""What a person types or a pipe brings, one question at a time.
+"""Reads questions from a terminal, a pipe or a file, one at a time.
 
-It must never lose what was typed: a line that is too long is reported, not cut silently.
+It must never lose what was typed: a line that is too long is reported, not silently cut.
 """
 
 import asyncio
@@ -16,48 +16,48 @@ from shared.text import repaired
 PROMPT: Final = "you> "
 
 _LONGEST_LINE_BYTES: Final = 4 * TEXT_LIMIT_CHARS + 2
-"""A character takes at most four bytes, the line's end two: a longer line is certainly too long."""
+"""Four bytes per character, and two for the line end: a longer line is certainly too long."""
 
 _READ_BYTES: Final = 1 << 16
 
 
-class TooLong(Exception):  # noqa: N818  (named by what it is about, as all our errors)
-    """A line of which no more was kept than shows that it is too long."""
+class TooLong(Exception):
+    """A line is longer than any question may be."""
 
 
 class Lines(Protocol):
     """Where questions come from."""
 
     async def next(self) -> str | None:
-        """The next question, waited for; None when there are no more.
+        """Waits for the next question; None if there are no more.
 
         Raises:
-            TooLong: it was longer than any question may be.
+            TooLong: it is longer than any question may be.
         """
 
     def clear(self) -> bool:
-        """Clears what is being typed; False if there was nothing."""
+        """Clears the line being typed; returns False if it was empty."""
 
-    def hold(self) -> None:
-        """Puts questions that were typed ahead back into the line, to be looked at again."""
+    def unqueue(self) -> None:
+        """Puts questions typed ahead back into the line, to be checked again."""
 
     def give_back(self, text: str) -> None:
-        """Puts a question that could not be sent back into the line, if there is one."""
+        """Puts a question that could not be sent back into the line."""
 
     def close(self) -> None:
-        """Ends the lines, also for the one who waits for the next."""
+        """Ends the input; a pending `next` returns None."""
 
 
 class PlainLines(Lines):
-    """Lines of a pipe, a file, or a terminal that can only print; read when they are asked for.
+    """Lines of a pipe, a file, or a terminal without cursor movement; read on demand.
 
-    A thread reads, because files and pipes cannot be waited for in one way. It uses the descriptor
-    itself: a buffered stream that a thread waits in makes the interpreter abort at its end. It is
-    a daemon, so that a read that never ends does not hold up the end of the program.
+    A thread reads, because asyncio cannot wait for files. It reads the descriptor directly: the
+    interpreter aborts at exit if a thread is blocked in a buffered stream. The thread is a daemon,
+    so that a pending read does not keep the program from ending.
     """
 
     def __init__(self, source: TextIO | None, *, prompt: str = "") -> None:
-        """Reads `source` (None: a closed standard input); `prompt` is printed before each line."""
+        """Reads `source` (None: standard input is closed) and prints `prompt` before each line."""
         self._descriptor = source.fileno() if source else None
         self._prompt = prompt
         self._wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -69,7 +69,7 @@ class PlainLines(Lines):
         threading.Thread(target=self._read_on, daemon=True, name="stdin").start()
 
     async def next(self) -> str | None:
-        """The next line without its end."""
+        """The next line, without its line end."""
         if self._closed:
             return None
         self._next = self._loop.create_future()
@@ -84,17 +84,17 @@ class PlainLines(Lines):
             self._next = None
 
     def clear(self) -> bool:
-        """False: the terminal itself clears the line when Ctrl-C is pressed."""
+        """Always False: at Ctrl-C the terminal itself clears the line."""
         return False
 
-    def hold(self) -> None:
-        """Nothing: what is typed ahead is in the terminal's hands."""
+    def unqueue(self) -> None:
+        """Does nothing: the terminal holds what was typed ahead."""
 
     def give_back(self, text: str) -> None:
-        """Nothing: a pipe has no line that could be edited."""
+        """Does nothing: there is no line that could be edited."""
 
     def close(self) -> None:
-        """Ends the lines, also for the one who waits for the next."""
+        """Ends the input; a pending `next` returns None."""
         self._closed = True
         if self._next and not self._next.done():
             self._next.set_result(None)
@@ -107,9 +107,9 @@ class PlainLines(Lines):
                 result = self._line()
             except TooLong as error:
                 result = error
-            except OSError:  # a terminal that is gone, or whose foreground is another process
+            except OSError:  # the terminal is gone, or another process is in its foreground
                 result = None
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for this
                 self._loop.call_soon_threadsafe(self._take, result)
 
     def _take(self, result: str | TooLong | None) -> None:
@@ -128,7 +128,7 @@ class PlainLines(Lines):
         return repaired(line.decode("utf-8", "replace")).rstrip("\r\n") if line else None
 
     def _until_line_end(self) -> bytes:
-        """A line with its end; of a too long one the first bytes. Empty at the end of input."""
+        """A line with its end, or the beginning of one that is too long; empty at end of input."""
         kept = bytearray()
         while True:
             line, end, self._read = self._read.partition(b"\n")

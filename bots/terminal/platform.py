@@ -1,6 +1,6 @@
 """The terminal as a chat platform: a line is a question, and its answer is printed below it.
 
-It must never lose an answer: one that comes after its chat was closed is shown in the next one.
+It must never lose an answer: the next chat shows one that came after its chat was closed.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from bots.platform import Part, Publish
 from bots.split_text import Length
 from bots.terminal.messages import Lines, TooLong
 from bots.terminal.screen import Screen
-from bots.terminal.wording import DISCONNECTED, EXIT_WORDS, HELP, LEFT_UNANSWERED, SILENT
+from bots.terminal.wording import DISCONNECTED, EXIT_WORDS, HELP, LEFT_UNANSWERED, NO_PROGRESS
 from shared import names
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
@@ -25,32 +25,34 @@ NOTHING_PUBLISHED: Final = 1
 INTERRUPTED: Final = 130
 """A shell's exit code for a program that Ctrl-C ended: 128 + SIGINT."""
 
-SILENCE_S: Final = 15.0
-"""Without any sign of the answer for this long, it is said which process gives none. The dataflow
-reports after 10 s why a question waits.
+NO_PROGRESS_S: Final = 15.0
+"""If nothing happens for this long, the person is told which process does not respond.
+
+A running dataflow reports the reason for a wait after 10 s.
 """
 
 LEAVE_WITHIN_S: Final = 3.0
-"""A second Ctrl-C within this time leaves."""
+"""A second Ctrl-C within this time ends the chat."""
 
 _TOKEN_CHARS: Final = 120
-"""Of a prompt id's 200, so that session and number fit after the user."""
+"""A longer token is hashed, so that user, session and number fit into a prompt id."""
 
 _PLACE: Final = Place(platform="terminal", channel="terminal", audience="direct")
 
 
 class Terminal:
-    """One person's chat. `listen` returns at the end of input; `exit_code` is then set."""
+    """One person's chat. After `listen` has returned, `exit_code` has the result."""
 
     name: str = "terminal"
     text_limit_chars: int = 10_000_000
     parts_limit: int = 1
-    """No terminal has a limit: this only keeps an answer in one part."""
+    """Terminals have no limit: an answer is always one part."""
     text_length: Length = staticmethod(len)
 
     def __init__(
         self,
         *,
+        publish: Publish,
         user: str,
         session: str,
         lines: Lines,
@@ -58,13 +60,15 @@ class Terminal:
         interactive: bool,
         connected: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Wires a chat of `user`; `session` is random, since a terminal numbers no lines itself.
+        """Wires a chat of `user`.
 
-        `connected` returns whether NATS answers now.
+        `session` is random and makes prompt ids unique: a terminal has no message ids. `connected`
+        returns whether NATS can be reached now.
         """
         _, token = names.split_user(user)
         if len(token) > _TOKEN_CHARS:
             token = hashlib.sha256(token.encode()).hexdigest()[:32]
+        self._publish = publish
         self._user = user
         self._prefix = f"terminal-{token}-{session}-"
         self._lines = lines
@@ -78,19 +82,17 @@ class Terminal:
         self._stopping = False
         self._stop: asyncio.Task[bool] | None = None
         self._warned_at = -LEAVE_WITHIN_S
-        self._publish: Publish | None = None
         self._unsent: Ask | None = None
         self._failed = False
         self._exit_code = 0
 
     @property
     def exit_code(self) -> int:
-        """0 if each question has its answer, 1 if one has none; else what ended the chat."""
+        """0 if each question was answered, 1 if one was not, or the code that ended the chat."""
         return self._exit_code or (NOTHING_PUBLISHED if self._failed else 0)
 
-    async def listen(self, publish: Publish) -> None:
-        """Asks each line and waits for its answer, until there are no more lines."""
-        self._publish = publish
+    async def listen(self) -> None:
+        """Asks each line as a question and waits for its answer, until there are no more lines."""
         try:
             while True:
                 try:
@@ -98,13 +100,13 @@ class Terminal:
                 except TooLong:
                     self._refuse_length()
                     continue
-                if line is None or not await self._take(line, publish):
+                if line is None or not await self._take(line):
                     return
         finally:
             self._screen.close()
 
-    async def _take(self, line: str, publish: Publish) -> bool:
-        """Does what the line says; False ends the chat."""
+    async def _take(self, line: str) -> bool:
+        """Handles one line; returns False to end the chat."""
         words = line.strip()
         if words == "/quit":
             return False
@@ -114,7 +116,7 @@ class Terminal:
         if words == "/help":
             self._show_own(HELP)
         elif words == "/reset":
-            return await self._reset(publish)
+            return await self._reset()
         elif words.startswith("/") and len(words.split()) == 1 and words.count("/") == 1:
             self._failed = not self._interactive
             self._show_own(f"There is no command {words[:40]}. /help lists them.")
@@ -122,10 +124,10 @@ class Terminal:
             self._refuse_length(len(line))
             self._lines.give_back(line)
         elif words:
-            return await self._ask(line, publish)
+            return await self._ask(line)
         return True
 
-    async def _ask(self, line: str, publish: Publish) -> bool:
+    async def _ask(self, line: str) -> bool:
         event = Ask(
             id=self._next_id(),
             user=self._user,
@@ -134,31 +136,32 @@ class Terminal:
             text=line,
         )
         if self._unsent and self._unsent.text == line:
-            event = self._unsent  # it may have been stored after all: the same id stores it once
+            # It may have been stored after all: the same id prevents a duplicate.
+            event = self._unsent
         self._unsent = None
-        # Known before it is published: the answer may be there before the acknowledgement.
+        # Set before publishing: the answer may arrive before the acknowledgement.
         self._asked = event.id
         self._stopping = False
         self._answered.clear()
         self._heard.clear()
         self._screen.waiting()
-        silence = asyncio.create_task(self._break_silence())
+        watching = asyncio.create_task(self._report_no_progress())
         try:
-            if await self._published(event, publish):
+            if await self._published(event):
                 await self._answered.wait()
             else:
-                self._screen.unanswered()
+                self._screen.stop_waiting()
                 self._unsent = event
-                self._lines.hold()
+                self._lines.unqueue()
                 self._lines.give_back(line)
         finally:
-            silence.cancel()
+            watching.cancel()
             self._asked = None
         return not self._exit_code
 
-    async def _published(self, event: Ask | Reset | Stop, publish: Publish) -> bool:
+    async def _published(self, event: Ask | Reset | Stop) -> bool:
         try:
-            await publish(event)
+            await self._publish(event)
         except Unavailable as error:
             self._screen.note(f"Not sent: {error}.")
             if not self._interactive:
@@ -174,19 +177,19 @@ class Terminal:
             return False
         return True
 
-    async def _reset(self, publish: Publish) -> bool:
+    async def _reset(self) -> bool:
         event = Reset(id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC))
-        if await self._published(event, publish):
+        if await self._published(event):
             self._show_own("A new conversation begins.")
         return not self._exit_code
 
-    async def _break_silence(self) -> None:
+    async def _report_no_progress(self) -> None:
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(NO_PROGRESS_S):
                 await self._heard.wait()
         except TimeoutError:
             show = self._screen.status if self._interactive else self._screen.note
-            show(SILENT if self._connected() else DISCONNECTED)
+            show(NO_PROGRESS if self._connected() else DISCONNECTED)
 
     def _next_id(self) -> str:
         self._number += 1
@@ -196,12 +199,12 @@ class Terminal:
         self._failed = not self._interactive
         has = f"{length:,}" if length else f"more than {TEXT_LIMIT_CHARS:,}"
         self._show_own(
-            f"Not sent: the line has {has} characters, and a question may have "
+            f"Not sent: the line has {has} characters, and a question may have at most "
             f"{TEXT_LIMIT_CHARS:,}. Please send it in pieces."
         )
 
     def _show_own(self, text: str) -> None:
-        """Shows words of the program that answer a line: in a pipe, where its answer would be."""
+        """Shows the program's response to a line; in a pipe it replaces the answer."""
         if self._interactive:
             self._screen.note(text)
         else:
@@ -210,12 +213,12 @@ class Terminal:
     # --- Ctrl-C ------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
-        """Does what Ctrl-C means now: stop the answer, clear the line, or leave.
+        """Handles Ctrl-C: stops the answer, clears the line, or leaves.
 
-        At once, so that what is typed after it is not cleared with the line.
+        Synchronous, so that keys pressed after it are not cleared with the line.
         """
-        if self._asked and self._publish and not self._stopping:
-            self._stop_answer(self._asked, self._publish)
+        if self._asked and not self._stopping:
+            self._stop_answer(self._asked)
         elif self._lines.clear():
             self._warned_at = -LEAVE_WITHIN_S
         elif self._asked:
@@ -229,10 +232,10 @@ class Terminal:
             self._warned_at = time.monotonic()
             self._screen.hint("Ctrl-C again leaves, and so does Ctrl-D.")
 
-    def _stop_answer(self, asked: str, publish: Publish) -> None:
+    def _stop_answer(self, asked: str) -> None:
         self._stopping = True
-        # Whoever stops an answer may not want to ask what they typed meanwhile.
-        self._lines.hold()
+        # A person who stops an answer may no longer want to ask what they typed meanwhile.
+        self._lines.unqueue()
         event = Stop(
             id=f"{asked}-stop",
             user=self._user,
@@ -240,13 +243,13 @@ class Terminal:
             said_at=datetime.now(UTC),
             prompt_id=asked,
         )
-        # Not awaited: without NATS it takes a while, and a second Ctrl-C must leave meanwhile.
-        self._stop = asyncio.create_task(self._published(event, publish))
+        # Not awaited: without NATS it takes a while, and a second Ctrl-C must still leave at once.
+        self._stop = asyncio.create_task(self._published(event))
         if not self._interactive:
             self._stop.add_done_callback(lambda _: self.leave(INTERRUPTED))
 
     def leave(self, exit_code: int = 0) -> None:
-        """Ends the chat now; an answer that is still to come is shown in the next one."""
+        """Ends the chat now; the next chat shows an answer that is still to come."""
         self._exit_code = exit_code or self._exit_code
         self._lines.close()
         self._answered.set()
@@ -254,9 +257,9 @@ class Terminal:
     # --- answers -----------------------------------------------------------------------------
 
     async def post(self, part: Part) -> str:
-        """Prints an answer: below its question, or as a late one to an earlier chat's."""
+        """Prints an answer below its question, or as a late one to an earlier chat's question."""
         reply = part.reply
-        # The one part of a text without limit may lack its last line ends; the text does not.
+        # Splitting strips trailing line ends, so a single part shows the reply's own text.
         text = reply.text if part.count == 1 and reply.text.strip() else part.text
         if reply.prompt_id == self._asked:
             self._heard.set()
@@ -273,31 +276,31 @@ class Terminal:
         return reply.prompt_id
 
     async def find_posted(self, part: Part) -> str | None:
-        """None: nobody can tell what was read on a screen, and twice is better than never."""
+        """Always None: a screen cannot be asked, and showing it twice is better than never."""
         del part
         return None
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows the answer to the question that is waited for while it grows."""
+        """Shows the answer to the current question while it grows."""
         if partial.prompt_id != self._asked:
             return
         self._heard.set()
         if partial.text:
-            self._screen.growing(partial.text)
+            self._screen.show_partial(partial.text)
         else:
             self.show_status(partial)
 
     def show_status(self, partial: Partial) -> None:
         """Shows why there is no text yet.
 
-        Unlike a growing answer this may be shown while an earlier answer is still to come.
+        Unlike text, this may be shown while an earlier answer is still to come.
         """
         if partial.prompt_id == self._asked and partial.status:
             self._heard.set()
             self._screen.status(partial.status)
 
     async def withdraw(self, reply: Reply) -> None:
-        """Nothing: nobody can delete a line in a terminal."""
+        """Does nothing: a printed line cannot be deleted."""
 
     async def close(self) -> None:
         """Ends the chat."""

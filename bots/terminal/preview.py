@@ -1,7 +1,7 @@
-"""An answer while it grows: each finished block once, and the end of it that may still change.
+"""An answer while it grows: each finished block once, and the end that may still change.
 
-Pure. It reads every line once and hands out pieces of limited length, so that showing an answer
-takes time in proportion to its length, however often it grows.
+Pure. It reads every line once and returns pieces of limited length, so that the time to show an
+answer is proportional to its length, however often it grows.
 """
 
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from typing import Final
 from bots.code_fence import Fence, opened_by
 
 PIECE_CHARS: Final = 3_000
-"""Longest piece. Markdown parsers need quadratic time for some texts: not more than for these."""
+"""The longest piece: Markdown parsers need quadratic time for some texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Markdown that does not change any more; `spaced`: a block ends here."""
+    """Markdown that no longer changes; `spaced`: a block ends here."""
 
     text: str
     spaced: bool
 
 
-class Growing:
-    """One answer. Give it the whole text so far each time; a text that begins anew is noticed."""
+class Preview:
+    """One growing answer. Each call takes the whole text so far."""
 
     def __init__(self) -> None:
         self._text = ""
         self._done = 0
         self._opening = ""
-        """Opens the fence again in which the finished part ends."""
+        """Reopens the fence in which the finished part ends."""
         self._scanned = 0
         self._fence: Fence | None = None
         self._after_blank = False
@@ -39,12 +39,12 @@ class Growing:
         return self._opening + self._text[self._done :]
 
     def continues(self, text: str) -> bool:
-        """Whether the pieces handed out so far are the beginning of this text, too."""
+        """Whether this text begins with the pieces returned so far."""
         return text.startswith(self._text[: self._done])
 
     def grow(self, text: str) -> list[Piece]:
-        """The pieces that are finished with this text, which must continue what was handed out."""
-        if not text.startswith(self._text):  # the tail has changed: it is read again
+        """The pieces that this text completes; it must begin with those returned so far."""
+        if not text.startswith(self._text):  # the tail has changed: read it again
             self._scanned = self._done
             self._fence = opened_by(self._opening) if self._opening else None
             self._after_blank = False
@@ -59,7 +59,7 @@ class Growing:
         return pieces
 
     def end(self, text: str) -> list[Piece]:
-        """All pieces that are left of the whole text."""
+        """All remaining pieces of the complete text."""
         pieces = self.grow(text)
         if text[self._done :].strip():
             pieces.append(self._piece(len(text), spaced=True))
@@ -79,14 +79,14 @@ class Growing:
             self._fence = opened_by(line)
 
     def _end_block(self, line: str, pieces: list[Piece]) -> None:
-        """Ends the block above a line that begins another, of which the first letter is enough."""
+        """Ends the block above `line` if that begins another one; its first character is enough."""
         # An indented line may belong to the list item before the blank line.
         begins = self._after_blank and not (line[:1] or " ").isspace()
         if begins and self._scanned > self._done:
             pieces.append(self._piece(self._scanned, spaced=True))
 
     def _cut_long(self, end: int, pieces: list[Piece]) -> None:
-        """Cuts before the line that ends here, and within it, if all would be too long a piece."""
+        """Cuts a long piece before the line that ends at `end`, and within it if necessary."""
         if end - self._done > PIECE_CHARS and self._scanned > self._done:
             pieces.append(self._piece(self._scanned, spaced=False))
         while end - self._done > PIECE_CHARS:
@@ -100,5 +100,5 @@ class Growing:
         self._opening = ""
         if self._fence and not spaced:
             text = text.removesuffix("\n") + self._fence.closing
-            self._opening = self._fence.again().opening
+            self._opening = self._fence.at_top().opening
         return Piece(text, spaced)

@@ -1,28 +1,28 @@
-"""How far rows move when a window gets narrower: most terminals wrap long rows, a few cut them.
+"""Calculates how rows move when a window gets narrower: most terminals rewrap, a few cut them.
 
-Pure. Whoever redraws rows needs to know how many there are now, or leaves copies of them.
+Pure. Redrawing needs to know how many rows there are now, or copies of old rows remain.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 _CUTTING: Final = ("linux", "screen", "vt", "ansi", "dumb")
-"""How TERM begins where rows are cut: the Linux console, GNU screen, hardware."""
+"""The beginnings of TERM on terminals that cut rows: Linux console, GNU screen, hardware."""
 
 
-def wraps_again(environment: Mapping[str, str]) -> bool:
-    """Whether the terminal wraps rows that no longer fit, as far as its environment tells."""
+def rewraps(environment: Mapping[str, str]) -> bool:
+    """Whether the terminal rewraps rows that no longer fit, judging by its environment."""
     if environment.get("TMUX"):
-        return True  # its TERM may begin with `screen`
+        return True  # its TERM can begin with `screen`
     if environment.get("XTERM_VERSION"):
-        return False  # only xterm itself sets this one
+        return False  # set by xterm alone
     return not environment.get("TERM", "").startswith(_CUTTING)
 
 
 def rows_added(widths: Sequence[int], cursor_column: int, columns: int) -> int:
-    """Rows that wrapping adds above a cursor.
+    """The number of rows that rewrapping adds above a cursor.
 
-    `widths` are those of the rows above the cursor's own, in columns of the terminal.
+    `widths` are the widths, in columns, of the rows above the cursor's own row.
     """
     wrapped = sum((width - 1) // columns for width in widths if width)
     return wrapped + cursor_column // columns

@@ -1,7 +1,6 @@
-"""A terminal's window while it changes its size: nothing is drawn, and then all of it is found.
+"""Pauses drawing while a terminal window changes its size, then finds the drawn rows again.
 
-Rows that were drawn for a width that the terminal no longer has cannot be found again, so it must
-never draw before the size has settled.
+It must never draw before the size has settled: rows drawn for another width could not be found.
 """
 
 import asyncio
@@ -17,41 +16,41 @@ from prompt_toolkit.layout.screen import Char
 from bots.terminal.reflow import rows_added
 
 _SETTLED_S: Final = 0.5
-"""A window has its size if it keeps it for this long. tmux reports sizes up to 0.25 s late."""
+"""A size counts as settled after this. tmux reports sizes up to 0.25 s late."""
 
 
 class Resizing:
-    """Watches the size of one application's window."""
+    """Watches the window size of one application."""
 
     def __init__(
-        self, app: Application[str], *, wraps_again: bool, settled: Callable[[], None]
+        self, app: Application[str], *, rewraps: bool, settled: Callable[[], None]
     ) -> None:
-        """Takes over the drawing of `app`; `settled` is called before it draws again."""
+        """Takes over the drawing of `app`; calls `settled` before drawing resumes."""
         self._app = app
-        self._wraps_again = wraps_again
+        self._wraps_again = rewraps
         self._settled = settled
         self._drawn_for: Size | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._draw, self._resized = app.renderer.render, app._on_resize  # noqa: SLF001
         app.renderer.render = self._render  # type: ignore[method-assign]
-        # Private, but there is no other way to act before it erases what it has drawn.
+        # Private, but the only way to act before prompt_toolkit erases what it has drawn.
         app._on_resize = self._on_resize  # type: ignore[method-assign]  # noqa: SLF001
         app.terminal_size_polling_interval = None  # the signal is enough
 
-    def goes_on(self) -> bool:
-        """Whether the window is changing its size, which may be seen before the signal comes."""
+    def in_progress(self) -> bool:
+        """Whether the window is changing its size; it can notice that before the signal arrives."""
         if not self._timer and self._drawn_for not in {None, self._app.output.get_size()}:
             self._on_resize()
         return self._timer is not None
 
     def end(self) -> None:
-        """Takes the size that the window has now for the last one."""
+        """Treats the current size as settled."""
         if self._timer:
             self._timer.cancel()
             self._settle()
 
     def _render(self, *arguments: Any, **how: Any) -> None:
-        if how.get("is_done") or not self.goes_on():
+        if how.get("is_done") or not self.in_progress():
             self._drawn_for = self._app.output.get_size()
             self._draw(*arguments, **how)
 
@@ -68,7 +67,7 @@ class Resizing:
         self._resized()
 
     def _account_for_wrapping(self) -> None:
-        """Goes up by the rows that a narrower window has added to those that are drawn."""
+        """Moves the cursor up by the rows that rewrapping has added."""
         screen = self._app.renderer.last_rendered_screen
         if screen is None or not self._wraps_again:
             return
@@ -79,7 +78,7 @@ class Resizing:
 
 
 def size_of_terminal() -> Size:
-    """The size of the terminal on standard output; what is usual if it does not say."""
+    """The size of the terminal on standard output, 24 rows and 80 columns if unknown."""
     try:
         size = os.get_terminal_size(sys.stdout.fileno())
     except OSError:
@@ -88,5 +87,5 @@ def size_of_terminal() -> Size:
 
 
 def _width_of(row: Mapping[int, Char]) -> int:
-    """The columns that a drawn row takes, without the blanks at its end."""
+    """The columns of a drawn row, without trailing blanks."""
     return max((x + cell.width for x, cell in row.items() if cell.char.strip()), default=0)

@@ -1,6 +1,6 @@
-"""Wires the terminal: who chats, the bus, the relay, and signals.
+"""Starts a chat in the terminal: its user, bus, relay and signals.
 
-Two chats of one user on one data folder must never run: they would take each other's answers.
+Two chats of one user on one data folder must never run: each would take the other's answers.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 from typing_extensions import override
 
-from bots.platform import Publish
 from bots.relay import Relay
 from bots.terminal.history import History
 from bots.terminal.messages import PROMPT, PlainLines
@@ -30,7 +29,7 @@ from bots.terminal.screen import PlainScreen, Screen
 from shared import lifecycle, log, names
 from shared.bus import Bus
 from shared.connection import Unavailable
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial
 from shared.settings import Settings
 from shared.tasks import end
@@ -38,30 +37,30 @@ from shared.tasks import end
 USAGE: Final = 2
 
 PATIENCE_S: Final = 10.0
-"""A restart of NATS is over by then; a person is told after that."""
+"""A restart of NATS takes less; after this the person is told."""
 
 KEPT_S: Final = 30 * 24 * 3600.0
-"""A chat that was not opened for a month: the replies are gone long before."""
+"""The consumer of an unused chat is removed after this; its replies expire long before."""
 
 DUMB: Final = frozenset({"", "dumb", "unknown"})
 """Values of TERM for a terminal that cannot move its cursor."""
 
 DEMO: Final = (
-    "A small demo model answers, and often wrongly. For a real one set OPENAI_API_KEY, "
+    "A small demo model answers, and is often wrong. For a real one set OPENAI_API_KEY, "
     "or OPENAI_BASE_URL and THREADWAX_MODEL."
 )
 
 
-class AlreadyOpen(Exception):  # noqa: N818  (named by what it is about, as all our errors)
-    """Another process chats as this user."""
+class AlreadyOpen(Exception):
+    """Another process already chats as this user."""
 
 
 def main(settings: Settings, user: str) -> int:
     """Runs a chat on standard input and output; returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not None, as it is where it was closed
+        if isinstance(stream, io.TextIOWrapper):  # None if it was closed
             stream.reconfigure(errors="replace")
-    # A line for each hop would appear within the chat.
+    # At INFO, a line for each hop would appear in the chat.
     level = "warning" if settings.log_level == "info" else settings.log_level
     log.set_up(level, process="terminal")
     try:
@@ -73,13 +72,13 @@ def main(settings: Settings, user: str) -> int:
     except (AlreadyOpen, Unavailable) as error:
         return _failed(str(error), NOTHING_PUBLISHED)
     except BrokenPipeError:
-        # Whoever read the answers has gone; Python must not complain at its exit either.
+        # The reader of the answers is gone; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOTHING_PUBLISHED
 
 
 def user_name() -> str:
-    """What this machine calls the person."""
+    """The person's user name on this machine."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # no entry for this user, as in some containers
@@ -92,16 +91,17 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
     bus = await Bus.connect(settings.bus_url, name="terminal")
     editor = None
     if interactive and os.environ.get("TERM", "") not in DUMB:
-        # Imported late: a pipe needs no line editor.
-        from bots.terminal.chat_window import Window  # noqa: PLC0415
+        # Imported here, because a pipe needs no line editor.
+        from bots.terminal.chat_window import ChatWindow  # noqa: PLC0415
         from bots.terminal.editor import Editor  # noqa: PLC0415
 
         path = settings.home / "terminal" / f"{token}.history"
         editor = Editor(History(path, settings.chat_history))
-        screen: Screen = Window(editor)
+        screen: Screen = ChatWindow(editor)
     else:
         screen = PlainScreen(sys.stdout if interactive else sys.stderr)
     terminal = Terminal(
+        publish=partial(bus.publish, patience_s=PATIENCE_S),
         user=user,
         session=secrets.token_hex(4),
         lines=editor or PlainLines(sys.stdin, prompt=PROMPT if interactive else ""),
@@ -109,20 +109,19 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         interactive=interactive,
         connected=lambda: bus.connected,
     )
-    partials = f"partials.terminal.{token}.*"
+    partials = names.partials_to_user(user)
     relay = Relay(
         bus,
         terminal,
         consumer=f"terminal-{token}",
-        subject=f"replies.terminal.{token}.*",
+        subject=names.replies_to_user(user),
         partials=partials,
         inactive_s=KEPT_S,
     )
-    publish: Publish = partial(bus.publish, patience_s=PATIENCE_S)
     with _signals_to(terminal), _errors_above(screen if editor else None, level):
         _greet(screen, name, interactive=interactive, demo=settings.demo_model)
         await bus.watch(partials, partial(_see_status, terminal))
-        tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen(publish))}
+        tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen())}
         editing = None
         if editor:
             editor.interrupted = terminal.interrupt
@@ -134,14 +133,14 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         finally:
             screen.close()
             if editing:
-                await editing  # it gives the terminal back
+                await editing  # restores the terminal
             await end(*tasks)
             await bus.close()
     return terminal.exit_code
 
 
 async def _see_status(terminal: Terminal, message: Msg) -> None:
-    """Shows why an answer does not come; the relay holds this back while an earlier one waits."""
+    """Shows why an answer is delayed, even while the relay holds it back for an earlier one."""
     if b'"status"' in message.data:
         with contextlib.suppress(ValidationError):
             terminal.show_status(Partial.model_validate_json(message.data))
@@ -169,7 +168,7 @@ def _signals_to(terminal: Terminal) -> Iterator[None]:
 
 
 class _Above(io.TextIOBase):
-    """A standard error whose lines appear above the line that is being typed."""
+    """A standard error whose lines appear above the line being typed."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
@@ -187,7 +186,7 @@ class _Above(io.TextIOBase):
 
 @contextlib.contextmanager
 def _errors_above(window: Screen | None, level: str) -> Iterator[None]:
-    """Has the log printed by the window, which alone may write to the terminal."""
+    """Sends log lines to the window, which alone may write to the terminal."""
     if window is None:
         yield
         return
@@ -201,11 +200,11 @@ def _errors_above(window: Screen | None, level: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alone(folder: Path, user: str, name: str) -> Iterator[None]:
-    """Holds the user's lock on this data folder; the kernel gives it back whatever happens."""
+    """Holds the user's lock on this data folder; the kernel releases it whatever happens."""
     _, token = names.split_user(user)
     try:
         descriptor = locked(folder / f"{token}.lock", f"the chat of {name!r}")
-    except Held as held:
+    except AlreadyRunning as held:
         where = f" in process {held.pid}" if held.pid else ""
         raise AlreadyOpen(
             f"A chat as {name!r} is already open{where}. "
@@ -214,7 +213,7 @@ def _alone(folder: Path, user: str, name: str) -> Iterator[None]:
     except OSError as error:
         raise Unavailable(
             f"The data folder {folder.parent} cannot be written to ({error.strerror}). "
-            "Set THREADWAX_HOME to a folder that you may write to."
+            "Set THREADWAX_HOME to a folder that you can write to."
         ) from None
     try:
         yield
@@ -223,7 +222,7 @@ def _alone(folder: Path, user: str, name: str) -> Iterator[None]:
 
 
 def _command() -> str:
-    """What starts us in this shell: `make chat` puts no command into the path."""
+    """The command that starts us: `make chat` does not add one to the path."""
     here = Path(sys.executable).with_name("threadwax")
     if shutil.which("threadwax") or not here.exists():
         return "threadwax"

@@ -1,54 +1,54 @@
-"""Where a chat is shown, and the plainest kind of it: answers as they are, one after the other.
+"""Where a chat is shown, and the simplest screen: answers as they are, one after the other.
 
-A model's text is not trusted: it must never reach a terminal with its control characters.
+The model's text is not trusted: its control characters must never reach a terminal.
 """
 
 from typing import Final, Protocol, TextIO
 
 from typing_extensions import override
 
-from bots.terminal.sanitizing import plain
+from bots.terminal.sanitizing import sanitized
 
 _QUESTION_CHARS: Final = 60
-"""As much of an earlier question as fits into a line with the words around it."""
+"""As much of an earlier question as fits into one line of a heading."""
 
 
 class Screen(Protocol):
-    """Where a chat is shown. Between `waiting` and the answer one question is unanswered."""
+    """Where a chat is shown. One question is open between `waiting` and its answer."""
 
     def note(self, text: str) -> None:
-        """Shows words of the program itself."""
+        """Shows a message of the program itself."""
 
     def hint(self, text: str) -> None:
-        """Shows words of the program that soon lose their meaning."""
+        """Shows a message of the program that matters for a few seconds only."""
 
     def waiting(self) -> None:
-        """A question is on its way."""
+        """Shows that a question was sent."""
 
     def status(self, text: str) -> None:
-        """Shows why there is no answer yet, in place of the last such words, until text comes."""
+        """Shows why there is no text yet, replacing the previous reason, until text comes."""
 
-    def growing(self, text: str) -> None:
+    def show_partial(self, text: str) -> None:
         """Shows the answer so far."""
 
     def answer(self, text: str) -> None:
-        """Shows the whole answer, of which a part may be shown already."""
+        """Shows the complete answer, part of which may be visible already."""
 
-    def unanswered(self) -> None:
-        """The question is not waited for any more."""
+    def stop_waiting(self) -> None:
+        """Shows that the question is no longer waited for."""
 
     def late_answer(self, question: str, text: str) -> None:
-        """Shows an answer that nobody waits for, perhaps while the person types."""
+        """Shows an answer to an earlier question, possibly while the person types."""
 
     def close(self) -> None:
-        """Leaves the terminal as it was."""
+        """Restores the terminal."""
 
 
 class PlainScreen(Screen):
-    """Answers go to standard output as they are. Everything else goes to `notes`."""
+    """Prints answers to standard output and everything else to `notes`."""
 
     def __init__(self, notes: TextIO | None) -> None:
-        """With None, notes are not shown."""
+        """`notes` is a stream; with None, nothing but answers is shown."""
         self._notes = notes
         self._status = ""
 
@@ -59,7 +59,7 @@ class PlainScreen(Screen):
 
     @override
     def hint(self, text: str) -> None:
-        self.note(f"\n{text}")  # the line that is being typed has not ended
+        self.note(f"\n{text}")  # the line being typed has not ended
 
     @override
     def waiting(self) -> None:
@@ -67,35 +67,35 @@ class PlainScreen(Screen):
 
     @override
     def status(self, text: str) -> None:
-        # In a log it would only say that somebody had to wait.
+        # Only on a terminal: a log does not need it.
         if self._notes and self._notes.isatty() and text != self._status:
             self._status = text
-            self.note(plain(text))
+            self.note(sanitized(text))
 
     @override
-    def growing(self, text: str) -> None:
-        """Nothing: an answer that was printed cannot be taken back."""
+    def show_partial(self, text: str) -> None:
+        """Does nothing: a printed answer could not be taken back."""
 
     @override
     def answer(self, text: str) -> None:
-        print(plain(text), flush=True)  # noqa: T201  (what the person asked for)
+        print(sanitized(text), flush=True)  # noqa: T201  (what the person asked for)
 
     @override
-    def unanswered(self) -> None:
-        """Nothing was shown of it."""
+    def stop_waiting(self) -> None:
+        """Does nothing: no part of it was shown."""
 
     @override
     def late_answer(self, question: str, text: str) -> None:
-        self.note(f"{late_heading(question)}\n{plain(text)}")
+        self.note(f"{late_heading(question)}\n{sanitized(text)}")
 
     @override
     def close(self) -> None:
-        """Nothing: everything is written."""
+        """Does nothing: everything is written."""
 
 
 def late_heading(question: str) -> str:
-    """The words above an answer to a question of an earlier chat."""
-    words = " ".join(plain(question).split())
+    """The heading of an answer to a question of an earlier chat."""
+    words = " ".join(sanitized(question).split())
     if len(words) > _QUESTION_CHARS:
         words = words[: _QUESTION_CHARS - 1] + "…"
     return f"Answer to your earlier question «{words}»:"

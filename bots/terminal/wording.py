@@ -1,9 +1,9 @@
-"""What the chat itself says to the person, and the words that it takes for commands."""
+"""The chat's own messages, and the words that it treats as commands."""
 
 from typing import Final
 
 EXIT_WORDS: Final = frozenset({"exit", "quit", ":q", ":q!", ":wq", "exit()", "quit()"})
-"""What people type to leave other programs; each only as the whole line."""
+"""What people type to leave other programs; each counts only as a whole line."""
 
 HELP: Final = (
     "Write a question and press Enter; the answer appears below.\n"
@@ -14,12 +14,12 @@ HELP: Final = (
     "/help               this text\n"
     "/quit               leave, as Ctrl-D on an empty line does"
 )
-SILENT: Final = (
-    "The dataflow has not reported on your question for 15 s: it may not be running. Your question "
-    "is stored. `threadwax up` starts everything, `threadwax doctor` says what is missing."
+NO_PROGRESS: Final = (
+    "Your question is stored, but the dataflow has not reported on it for 15 s and may not be "
+    "running. `threadwax up` starts everything, and `threadwax doctor` says what is missing."
 )
 DISCONNECTED: Final = (
-    "NATS does not answer. The chat goes on when it is back; `threadwax doctor` says what is "
+    "NATS does not answer. The chat continues when it is back; `threadwax doctor` says what is "
     "missing."
 )
 LEFT_UNANSWERED: Final = "Leaving. The answer will be shown in your next chat."

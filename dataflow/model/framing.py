@@ -32,7 +32,7 @@ def is_done(document: str) -> bool:
     return document.strip() in _DONE
 
 
-class Unframed(Exception):  # noqa: N818
+class Unframed(Exception):
     """The response is neither a stream of events nor JSON, or has a record without an end."""
 
 

@@ -18,7 +18,7 @@ from bots.parts import Shape, first_part_of, parts_of
 from bots.slack.markup import defanged, escaped, fallback, hosts, mentioned, plain
 from bots.slack.preview import SHAPE as SLACK
 from bots.slack.rich_message import enclosed_in, words_of
-from bots.terminal.sanitizing import plain as plain_on_terminal
+from bots.terminal.sanitizing import sanitized
 from dataflow.model.answer_text import ANSWER_LIMIT_CHARS
 from shared.messages import TEXT_LIMIT_CHARS, Unreadable, event_of
 from tests.benchmarks.figures import Figure, Target
@@ -89,7 +89,7 @@ CASES: Final[dict[str, Case]] = {
     "an event in the stream": Case(
         TEXT_LIMIT_CHARS, _event, lambda t: json.dumps({"kind": "ask", "text": t}).encode()
     ),
-    "an answer in the terminal": Case(ANSWER_LIMIT_CHARS, plain_on_terminal),
+    "an answer in the terminal": Case(ANSWER_LIMIT_CHARS, sanitized),
 }
 
 

@@ -125,10 +125,10 @@ def a_claim_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
 
 
 def nobody_waits_for_previews(patch: pytest.MonkeyPatch) -> None:
-    async def settled(_: Preview) -> None:
+    async def end_at_once(_: Preview) -> None:
         pass
 
-    patch.setattr(Preview, "settled", settled)
+    patch.setattr(Preview, "end", end_at_once)
 
 
 def acknowledged_first(patch: pytest.MonkeyPatch) -> None:

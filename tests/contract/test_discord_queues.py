@@ -8,7 +8,7 @@ import pytest
 from bots.discord import acknowledgement, downloads, held_messages, interactions
 from bots.discord.wording import notice_text
 from bots.platform import Part
-from shared.blobs import NoRoom
+from shared.blobs import BlobStoreFull
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.messages import Again, AnyEvent, Ask, Deleted, Edited, Rate, Reset, Stop
@@ -149,7 +149,7 @@ async def test_a_command_that_waits_too_long_gets_a_notice(
 
 async def test_a_picture_without_room_is_left_out(world: DiscordWorld) -> None:
     """The question is asked; the model is told of the file, and its person is notified once."""
-    world.store_raises = NoRoom("full")
+    world.store_raises = BlobStoreFull("full")
     await world.fake.say("look", mention=True, files=PNG)
     await world.fake.say("and then?", mention=True)
     await world.until_heard(2)
@@ -164,7 +164,7 @@ async def test_a_picture_without_room_is_left_out(world: DiscordWorld) -> None:
 async def test_a_command_about_a_picture_without_room_is_asked(world: DiscordWorld) -> None:
     """Its person is told privately that the file was left out."""
     picture = await world.fake.say("a cat", author="bob", files=PNG)
-    world.store_raises = NoRoom("full")
+    world.store_raises = BlobStoreFull("full")
     await world.fake.command("Ask about this", target=picture)
     await world.until_heard(1)
     await world.fake.until(lambda: notice_text("no room") in world.fake.read(author="ada"))

@@ -184,7 +184,7 @@ def test_an_event_of_an_unknown_version_is_refused_in_words(kind: str) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"kind": "SECRET"}, "kind: it is none that this version knows"),
+        ({"kind": "SECRET"}, "kind: this version does not know it"),
         ({"address": {"SECRET": 5}}, "address: "),
         ({"attachments": [{"name": n} for n in range(200)]}, "too many fields"),
         ({"attachments": [{"SECRET": "SECRET"}]}, "attachments.0.name: "),

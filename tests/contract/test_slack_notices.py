@@ -6,7 +6,7 @@ import pytest
 
 from bots.slack import working
 from bots.slack.context import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
-from shared.blobs import NoRoom
+from shared.blobs import BlobStoreFull
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.messages import Ask, Outcome
 from tests.contract.test_slack_answers import answered, asked, show, where
@@ -21,7 +21,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 100
 async def test_a_full_store_of_files_costs_the_picture_and_not_the_question() -> None:
     """Its author hears it, and the model knows that there is a picture that it does not see."""
     async with SlackWorld() as world:
-        world.store_raises = NoRoom()
+        world.store_raises = BlobStoreFull()
         files = [world.slack.file(f"{n}.png", "image/png", PNG) for n in "ab"]
         world.slack.mention("what is this?", files=files, subtype="file_share")
         (ask,) = await world.until_heard()
@@ -38,7 +38,7 @@ async def test_a_full_store_of_files_costs_the_picture_and_not_the_question() ->
 async def test_a_full_store_and_no_words_is_a_notice() -> None:
     """There is nothing to ask, and no delivery comes again."""
     async with SlackWorld() as world:
-        world.store_raises = NoRoom()
+        world.store_raises = BlobStoreFull()
         file = world.slack.file("a.png", "image/png", PNG)
         world.slack.dm("", files=[file], subtype="file_share")
         await world.until_told(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bots.no_progress import SILENT
+from bots.no_progress import NO_PROGRESS
 from ops.nats_server import NatsServer
 from tests.end_to_end.discord_system import System
 from tests.fakes.discord_shapes import THINKING
@@ -200,7 +200,7 @@ async def test_while_the_dataflow_is_down_people_learn_that_their_questions_are_
     for word in ("one", "two"):
         await fake.say(f"{word}?", channel=direct)
     await fake.until(lambda: len(fake.read(direct)) == 2, seconds=60)
-    assert all(SILENT in text for text in fake.read(direct))
+    assert all(NO_PROGRESS in text for text in fake.read(direct))
     system.flow.start()
     await fake.until(lambda: not any("▌" in text for text in fake.read(direct)), seconds=60)
     await fake.until(lambda: len(fake.read(direct)) == 2, seconds=60)

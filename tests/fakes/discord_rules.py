@@ -17,7 +17,7 @@ ROW_LIMIT = 5
 GLOBAL_PER_S = 50
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A response with an error code."""
 
     def __init__(self, status: int, code: int, message: str, fields: tuple[str, ...] = ()) -> None:

@@ -132,7 +132,7 @@ class FakeFlow:
 
     async def _show(self, ask: Ask, text: str, *, status: str = "") -> None:
         self._sequence += 1
-        await self._bus.show(
+        await self._bus.show_partial(
             Partial(
                 prompt_id=ask.id,
                 user=ask.user,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from bots.platform import Later, Part, Publish
+from bots.platform import Later, Part
 from shared.messages import Partial, Reply
 
 
@@ -53,8 +53,8 @@ class FakePlatform:
     def text_length(self, text: str) -> int:
         return len(text)
 
-    async def listen(self, publish: Publish) -> None:
-        del publish
+    async def listen(self) -> None:
+        return
 
     async def close(self) -> None:
         pass

@@ -40,7 +40,7 @@ PING = re.compile(r"<!(?:channel|here|everyone|subteam\^)|<@[A-Z0-9]")
 LINK = re.compile(r"https?://[^\s<>|)\]]+")
 
 
-class Refusal(Exception):  # noqa: N818
+class Refusal(Exception):
     """Slack answers `ok: false` with this code."""
 
 

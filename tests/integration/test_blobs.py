@@ -4,26 +4,26 @@ import os
 
 import pytest
 
-from shared import names, streams
-from shared.blobs import PIECE_BYTES, NoRoom, blob, put_blob
+from shared import names
+from shared.blobs import PIECE_BYTES, BlobStoreFull, get_blob, put_blob
 from shared.bus import Bus
 from shared.connection import Unavailable
-from shared.quota import Shares
+from shared.quota import Quotas
 
 
 async def with_room(bus: Bus, room_bytes: int) -> None:
     """A smaller store of files."""
-    live = (await bus.js.stream_info(streams.BLOBS)).config
+    live = (await bus.js.stream_info(names.BLOBS)).config
     await bus.js.update_stream(live.evolve(max_bytes=room_bytes))
 
 
 async def stored(bus: Bus, name: str) -> bytes | None:
-    pieces = await blob(bus, name)
+    pieces = await get_blob(bus, name)
     return None if pieces is None else b"".join(pieces)
 
 
 async def used_bytes(bus: Bus) -> int:
-    return (await bus.js.stream_info(streams.BLOBS)).state.bytes
+    return (await bus.js.stream_info(names.BLOBS)).state.bytes
 
 
 async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
@@ -31,9 +31,9 @@ async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
     for name, data in (("test-0", b""), ("test-1", b"x"), ("test-2", os.urandom(2_000_000))):
         await put_blob(bus, name, data)
         assert await stored(bus, name) == data
-    assert await blob(bus, "test-unknown") is None
-    await bus.js.purge_stream(streams.BLOBS, subject="blobs.test.test-2.1")
-    assert await blob(bus, "test-2") is None
+    assert await get_blob(bus, "test-unknown") is None
+    await bus.js.purge_stream(names.BLOBS, subject="blobs.test.test-2.1")
+    assert await get_blob(bus, "test-2") is None
     with pytest.raises(names.BadName):
         await put_blob(bus, "test.*", b"x")
 
@@ -43,10 +43,10 @@ async def test_a_full_store_is_told_and_half_a_file_takes_no_room(bus: Bus) -> N
     await with_room(bus, 4 * PIECE_BYTES)
     await put_blob(bus, "test-1", b"x" * PIECE_BYTES)
     before = await used_bytes(bus)
-    with pytest.raises(NoRoom, match="full"):
+    with pytest.raises(BlobStoreFull, match="full"):
         await put_blob(bus, "test-2", b"y" * 4 * PIECE_BYTES)
     assert await used_bytes(bus) < before + 4096
-    assert await blob(bus, "test-2") is None
+    assert await get_blob(bus, "test-2") is None
     await put_blob(bus, "test-3", b"z" * PIECE_BYTES)
     assert await stored(bus, "test-1") == b"x" * PIECE_BYTES
     assert await stored(bus, "test-3") == b"z" * PIECE_BYTES
@@ -57,7 +57,7 @@ async def test_a_file_that_is_stored_already_can_be_stored_again_in_a_full_store
     await with_room(bus, 3 * PIECE_BYTES)
     data = b"x" * 2 * PIECE_BYTES
     await put_blob(bus, "test-1", data)
-    with pytest.raises(NoRoom):
+    with pytest.raises(BlobStoreFull):
         await put_blob(bus, "test-2", data)
     await put_blob(bus, "test-1", data)
     assert await stored(bus, "test-1") == data
@@ -65,18 +65,18 @@ async def test_a_file_that_is_stored_already_can_be_stored_again_in_a_full_store
 
 async def test_a_refusal_that_passes_by_itself_is_not_a_full_store(bus: Bus) -> None:
     """The caller tries such a file again instead of leaving it out."""
-    await bus.js.delete_stream(streams.BLOBS)
+    await bus.js.delete_stream(names.BLOBS)
     with pytest.raises(Unavailable):
         await put_blob(bus, "test-1", b"x")
 
 
 async def test_one_users_files_do_not_take_everybodys_room(bus: Bus) -> None:
     """The share is one user's own, and what was refused did not use it."""
-    bus.blob_shares = Shares(15)
+    bus.blob_quotas = Quotas(15)
     await put_blob(bus, "test-1", b"x" * 10, user="test:ada")
-    with pytest.raises(NoRoom, match="this user"):
+    with pytest.raises(BlobStoreFull, match="this user"):
         await put_blob(bus, "test-2", b"x" * 10, user="test:ada")
-    assert await blob(bus, "test-2") is None
+    assert await get_blob(bus, "test-2") is None
     await put_blob(bus, "test-3", b"x" * 5, user="test:ada")
     await put_blob(bus, "test-4", b"x" * 15, user="test:bob")
     await put_blob(bus, "test-5", b"x" * 100)
@@ -85,7 +85,7 @@ async def test_one_users_files_do_not_take_everybodys_room(bus: Bus) -> None:
 async def test_what_found_no_room_does_not_count(bus: Bus) -> None:
     """Else a full store would use up the shares of all who try."""
     await with_room(bus, PIECE_BYTES)
-    bus.blob_shares = Shares(2 * PIECE_BYTES)
-    with pytest.raises(NoRoom, match="full"):
+    bus.blob_quotas = Quotas(2 * PIECE_BYTES)
+    with pytest.raises(BlobStoreFull, match="full"):
         await put_blob(bus, "test-1", b"x" * 2 * PIECE_BYTES, user="test:ada")
     await put_blob(bus, "test-1", b"x" * 1000, user="test:ada")

@@ -23,13 +23,13 @@ from shared.connection import REQUEST_TIMEOUT_S, Unavailable
 from shared.follow import Position, follow
 from shared.messages import REPLY_LIMIT_BYTES, Deleted, Forget, Reply, Reset, Stop
 from shared.pull import consume
-from shared.quota import Shares
+from shared.quota import Quotas
 from shared.streams import ensure_reply_consumer
 from shared.tasks import end
 from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct, question
 
-LOST = "nats lost: waiting for it"
+LOST = "nats lost: reconnecting"
 BACK = "nats is back"
 
 
@@ -245,7 +245,7 @@ async def test_a_message_that_cannot_be_handed_over_comes_again(
         await put(bus, "0", "1")
         await reader.until_seen("1")
     assert reader.seen == ["0", "1"]
-    assert told(logged) == ["what was read cannot be handed over"]
+    assert told(logged) == ["message not delivered"]
 
 
 async def test_who_takes_long_is_not_interrupted(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +316,7 @@ async def test_a_stream_made_anew_under_a_follower_is_read_from_its_start(
         await put(bus, "0", "1", "2")
         await reader.until_seen("2")
         await bus.js.delete_stream(names.DLQ)
-        await until(lambda: "cannot read: it is not there" in told(logged))
+        await until(lambda: "cannot read: it does not exist" in told(logged))
         await streams.set_up(bus.js)
         await put(bus, "new")
         await reader.until_seen("new")
@@ -346,12 +346,12 @@ async def test_a_consumer_goes_on_when_it_is_deleted_and_made_again(
         await bus.journal(reply(1))
         await until(lambda: len(reader.seen) == 1)
         await bus.js.delete_consumer(names.REPLIES, "test")
-        await until(lambda: "cannot read: it is not there" in told(logged))
+        await until(lambda: "cannot read: it does not exist" in told(logged))
         await asyncio.sleep(0.5)  # several more looks
         await ensure_reply_consumer(bus.js, "test", "replies.test.>")
         await bus.journal(reply(2))
         await until(lambda: any("ada-2" in text for text in reader.seen))
-    assert told(logged).count("cannot read: it is not there") == 1
+    assert told(logged).count("cannot read: it does not exist") == 1
 
 
 async def test_what_a_consumer_was_sent_before_a_cut_is_still_taken(
@@ -406,8 +406,8 @@ async def test_patience_outlasts_a_restart(nats: NatsServer, bus: Bus) -> None:
 
 def spent(bus: Bus, user: str = "test:ada") -> None:
     """Uses up what a user may store within a day."""
-    rest = quota.EVENT_SHARE_BYTES - bus._event_shares._used_by(user, time.monotonic())
-    assert bus._event_shares.take(user, int(rest), time.monotonic())
+    rest = quota.EVENT_QUOTA_BYTES - bus._event_quotas._used_by(user, time.monotonic())
+    assert bus._event_quotas.take(user, int(rest), time.monotonic())
 
 
 async def test_one_user_cannot_store_more_than_a_share(bus: Bus) -> None:
@@ -438,8 +438,8 @@ async def test_who_is_over_the_share_can_take_back(bus: Bus, kind: Any) -> None:
     spent(bus)
     head = question("ada", 1, "x").model_dump(exclude={"kind", "text"})
     assert await bus.publish(kind(**head, prompt_id="ada-0"))
-    assert bus._reserves.take(
-        "test:ada", quota.RESERVE_BYTES - quota.RESERVE_AT_LEAST_BYTES, time.monotonic()
+    assert bus._reserved_quotas.take(
+        "test:ada", quota.RESERVE_BYTES - quota.RESERVE_MIN_BYTES, time.monotonic()
     )
     assert not await bus.publish(kind(**head, prompt_id="ada-0"))
     with pytest.raises(OverQuota):
@@ -450,14 +450,14 @@ async def test_repeats_and_refusals_do_not_use_the_share(nats: NatsServer, bus: 
     """Only what is stored counts."""
     ask = question("ada", 1, "hello")
     assert await bus.publish(ask)
-    used = bus._event_shares._used_by("test:ada", time.monotonic())
+    used = bus._event_quotas._used_by("test:ada", time.monotonic())
     for _ in range(5):
         assert not await bus.publish(ask)
     nats.kill()
     await until(lambda: not bus.connected)
     with pytest.raises(Unavailable):
         await bus.publish(question("ada", 2, "hello"))
-    assert bus._event_shares._used_by("test:ada", time.monotonic()) <= used
+    assert bus._event_quotas._used_by("test:ada", time.monotonic()) <= used
     nats.start()
     await until(lambda: bus.connected)
 
@@ -548,9 +548,11 @@ async def test_a_server_without_dead_letters_holds_up_one_message_only(
     await bus.js.delete_stream(names.DLQ)
     async with asyncio.timeout(20):
         for number in range(50):
-            await bus.bury(subject=f"replies.test.ada.{number}", data=b"x", reason="unreadable")
+            await bus.dead_letter(
+                subject=f"replies.test.ada.{number}", data=b"x", reason="unreadable"
+            )
     lines = [line["event"] for line in logged]
-    assert lines.count("nats takes no dead letters: they stay in their stream") == 1
+    assert lines.count("nats refuses dead letters: they stay in their stream") == 1
 
 
 async def test_the_question_is_left_out_before_the_answer_is_cut(bus: Bus) -> None:
@@ -603,7 +605,7 @@ async def test_a_reply_stored_while_we_are_away_is_found(
 async def test_a_dead_letter_of_any_size_is_kept(bus: Bus, logged: list[Any]) -> None:
     """One byte over the server's limit would close the connection for good: it is cut."""
     data = b"x" * bus.client.max_payload
-    await asyncio.wait_for(bus.bury(subject="prompts", data=data, reason="no\nreply"), 10)
+    await asyncio.wait_for(bus.dead_letter(subject="prompts", data=data, reason="no\nreply"), 10)
     letter = await bus.js.get_last_msg(names.DLQ, "dlq.prompts")
     assert len(letter.data or b"") > len(data) - 10_000
     assert (letter.headers or {})["Threadwax-Reason"] == "no reply"
@@ -611,17 +613,17 @@ async def test_a_dead_letter_of_any_size_is_kept(bus: Bus, logged: list[Any]) ->
 
 
 async def test_a_dead_letter_can_be_cut(bus: Bus) -> None:
-    await bus.bury(subject="prompts", data=b"x" * 5000, reason="no reply", limit_bytes=10)
+    await bus.dead_letter(subject="prompts", data=b"x" * 5000, reason="no reply", limit_bytes=10)
     assert (await bus.js.get_last_msg(names.DLQ, "dlq.prompts")).data == b"x" * 10
 
 
 async def test_one_users_dead_letters_do_not_push_out_the_others(bus: Bus) -> None:
     """Of those that come after a share only the beginning is kept, and nothing is lost."""
-    bus._dead_shares = Shares(3000)
+    bus._dead_letter_quotas = Quotas(3000)
     for number in range(3):
         subject = f"replies.slack.T1.slack-{number}"
-        await bus.bury(subject=subject, data=b"x" * 2000, reason="gone")
-    await bus.bury(subject="replies.slack.T2.slack-9", data=b"x" * 2000, reason="gone")
+        await bus.dead_letter(subject=subject, data=b"x" * 2000, reason="gone")
+    await bus.dead_letter(subject="replies.slack.T2.slack-9", data=b"x" * 2000, reason="gone")
     sizes = {
         subject: len(
             (await bus.js.get_last_msg(names.DLQ, f"dlq.replies.slack.{subject}")).data or b""
@@ -636,9 +638,9 @@ async def test_dead_letters_of_one_subject_are_limited_in_number(bus: Bus) -> No
     live = (await bus.js.stream_info(names.DLQ)).config
     assert live.max_msgs_per_subject == streams.DEAD_LETTERS_OF_A_SUBJECT
     await bus.js.update_stream(live.evolve(max_msgs_per_subject=3))
-    await bus.bury(subject="p.0.slack.T1", data=b"kept", reason="unreadable")
+    await bus.dead_letter(subject="p.0.slack.T1", data=b"kept", reason="unreadable")
     for number in range(10):
-        await bus.bury(subject="prompts", data=f"{number}".encode(), reason="no reply")
+        await bus.dead_letter(subject="prompts", data=f"{number}".encode(), reason="no reply")
     assert await stored(bus, names.DLQ) == 4
     assert (await bus.js.get_msg(names.DLQ, 1)).data == b"kept"
     assert (await bus.js.get_last_msg(names.DLQ, "dlq.prompts")).data == b"9"
@@ -707,7 +709,7 @@ async def test_trouble_of_one_is_not_told_over_by_another(bus: Bus, logged: list
     for n in range(5):
         await bus.journal(reply(n))
     await asyncio.sleep(1)  # several more tries
-    assert told(logged) == ["nats does not store: trying until it does"]
+    assert told(logged) == ["nats does not store: retrying until it does"]
     trying.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await trying
@@ -757,7 +759,7 @@ async def test_who_waits_for_ever_comes_in_when_the_server_does(
     nats.start()
     bus = await asyncio.wait_for(connecting, 10)
     await bus.close()
-    assert told(logged) == ["waiting for nats", "nats is there"]
+    assert told(logged) == ["waiting for nats", "nats is available"]
 
 
 async def test_a_connection_that_the_client_gives_up_is_told_to_the_owner(
@@ -790,7 +792,7 @@ async def test_a_partial_is_never_waited_for(nats: NatsServer, bus: Bus) -> None
     shown = Partial(
         prompt_id="ada-1", user="test:ada", place=direct("ada"), text="x", attempt=1, sequence=1
     )
-    await asyncio.wait_for(bus.show(shown), 0.5)
+    await asyncio.wait_for(bus.show_partial(shown), 0.5)
     assert bus.client.pending_data_size == 0
 
 

@@ -24,7 +24,7 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
-from bots.platform import Part, Publish
+from bots.platform import Part
 from bots.relay import Relay
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
@@ -75,8 +75,8 @@ class Pinboard:
     def text_length(self, text: str) -> int:
         return len(text)
 
-    async def listen(self, publish: Publish) -> None:
-        del publish
+    async def listen(self) -> None:
+        return
 
     async def post(self, part: Part) -> str:
         assert part.key not in self.posted, "posted twice"
@@ -328,7 +328,9 @@ async def test_adapter_finds_its_receipts_and_buries_what_it_cannot_show(
             assert await receipts.claim("crashed.0") is Claim.TRIED
             await receipts.record("crashed.0", "ts")
             assert await receipts.claim("crashed.0") == Posted("ts")
-            await bus.bury(subject="replies.slack.ada.crashed", data=b"{", reason="for the test")
+            await bus.dead_letter(
+                subject="replies.slack.ada.crashed", data=b"{", reason="for the test"
+            )
         buried = await admin.js.get_last_msg(names.DLQ, "dlq.replies.slack.ada.crashed")
         assert buried.data == b"{"
     finally:
@@ -343,8 +345,8 @@ async def test_adapter_over_its_users_share_knows_what_it_stored(
     try:
         asked = ask("slack", "greedy")
         assert await bus.publish(asked)
-        assert bus._event_shares.take(
-            asked.user, quota.EVENT_SHARE_BYTES - quota.EVENT_AT_LEAST_BYTES, time.monotonic()
+        assert bus._event_quotas.take(
+            asked.user, quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic()
         )
         before = await admin.last_sequence(names.PROMPTS)
         assert not await bus.publish(asked)

@@ -174,7 +174,7 @@ async def test_a_reply_subject_that_is_no_inbox_gets_nothing(
     await client.publish("prompts", body("eve", "take over"), reply=reply)
     letter = await dead_letter(client)
     assert letter.data == body("eve", "take over")
-    assert (letter.headers or {})["Threadwax-Reason"] == "the reply subject is no inbox"
+    assert (letter.headers or {})["Threadwax-Reason"] == "the reply subject is not an inbox"
     with pytest.raises(TimeoutError):
         await seen.next_msg(timeout=QUIET_S)
     assert flow.events == []
@@ -185,7 +185,7 @@ async def test_a_wildcard_is_no_inbox(client: Client, flow: FakeFlow, reply: str
     """An answer never goes to a literal wildcard subject."""
     await client.publish("prompts", body("eve", "everywhere"), reply=reply)
     letter = await dead_letter(client)
-    assert (letter.headers or {})["Threadwax-Reason"] == "the reply subject is no inbox"
+    assert (letter.headers or {})["Threadwax-Reason"] == "the reply subject is not an inbox"
     assert flow.events == []
 
 
@@ -267,8 +267,8 @@ async def test_who_has_asked_too_much_is_told_so(
 ) -> None:
     """In header and body; others are answered, and so is a repeat."""
     assert (await asked(client, body("ada", "one"), Nats_Msg_Id="1")).data == b"echo one"
-    shares = gateway._clients._bus._event_shares
-    rest = quota.EVENT_SHARE_BYTES - quota.EVENT_AT_LEAST_BYTES
+    shares = gateway._clients._bus._event_quotas
+    rest = quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES
     assert shares.take("gateway:ada", rest, time.monotonic())
     answer = await asked(client, body("ada", "two"))
     assert answer.headers is not None
@@ -284,7 +284,7 @@ async def test_one_users_repeats_leave_room_for_others(client: Client, flow: Fak
     """A retry storm is refused from some number on; another's repeat is still answered."""
     storm = [
         asyncio.create_task(asked(client, body("ada", "wait"), Nats_Msg_Id="1"))
-        for _ in range(CLIENTS.repeats_of_one + 20)
+        for _ in range(CLIENTS.repeats_limit_per_user + 20)
     ]
     other = [
         asyncio.create_task(asked(client, body("bob", "wait too"), Nats_Msg_Id="1"))
@@ -297,7 +297,7 @@ async def test_one_users_repeats_leave_room_for_others(client: Client, flow: Fak
     flow.release()
     assert {(await task).data for task in other} == {b"echo wait too"}
     answers = [(await task).data for task in storm]
-    assert answers.count(b"echo wait") > CLIENTS.repeats_of_one // 2
+    assert answers.count(b"echo wait") > CLIENTS.repeats_limit_per_user // 2
 
 
 async def test_many_are_answered_side_by_side(client: Client) -> None:

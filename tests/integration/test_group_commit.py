@@ -14,17 +14,16 @@ from shared import names
 from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.group_commit import (
-    ALONE_AT_ONCE,
     BATCH_COMMIT,
     BATCH_FROM,
     BATCH_ID,
     BATCH_MESSAGES,
     BATCH_SEQUENCE,
     BATCHES_AT_ONCE,
+    SINGLES_LIMIT,
     GroupCommit,
 )
 from shared.messages import Ask, Reply
-from shared.streams import BLOBS
 from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct, question
 
@@ -66,13 +65,13 @@ async def test_many_at_once_are_stored_once_each_in_order_and_mostly_in_batches(
     messages = await stored(bus)
     assert [json.loads(m.data)["id"] for m in messages] == [event.id for event in events]
     batched = [m for m in messages if BATCH_ID in (m.headers or {})]
-    assert len(batched) >= MANY - ALONE_AT_ONCE - BATCH_FROM
+    assert len(batched) >= MANY - SINGLES_LIMIT - BATCH_FROM
     assert all((m.headers or {})["Nats-Msg-Id"] for m in messages)
 
 
 async def test_a_few_go_one_by_one(bus: Bus) -> None:
     """A batch has a price of its own."""
-    await publish_all(bus, asks(ALONE_AT_ONCE + BATCH_FROM - 1))
+    await publish_all(bus, asks(SINGLES_LIMIT + BATCH_FROM - 1))
     assert not [m for m in await stored(bus) if BATCH_ID in (m.headers or {})]
 
 
@@ -156,8 +155,8 @@ async def test_a_stream_that_takes_no_batches_gets_all_one_by_one(bus: Bus) -> N
             *(commit.store(f"blobs.test.ada.{burst}-{number}", b"x", {}) for number in range(MANY))
         )
         assert all(found)
-    assert (await bus.js.stream_info(BLOBS)).state.messages == 2 * MANY
-    assert not any(BATCH_ID in (m.headers or {}) for m in await stored(bus, BLOBS))
+    assert (await bus.js.stream_info(names.BLOBS)).state.messages == 2 * MANY
+    assert not any(BATCH_ID in (m.headers or {}) for m in await stored(bus, names.BLOBS))
 
 
 async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus: Bus) -> None:
@@ -198,7 +197,7 @@ async def test_full_batches_follow_before_the_first_is_acknowledged(bus: Bus) ->
 
     await bus.client.subscribe("slow.>", cb=answer)
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
-    count = ALONE_AT_ONCE + BATCHES_AT_ONCE * BATCH_MESSAGES
+    count = SINGLES_LIMIT + BATCHES_AT_ONCE * BATCH_MESSAGES
     assert all(
         await asyncio.gather(*(commit.store(f"slow.{number}", b"x", {}) for number in range(count)))
     )
@@ -228,7 +227,7 @@ async def test_two_messages_of_a_subject_are_never_in_two_batches_at_once(bus: B
 
     await bus.client.subscribe("slow.>", cb=answer)
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
-    subjects = [f"slow.{number}" for number in range(ALONE_AT_ONCE + BATCH_MESSAGES)]
+    subjects = [f"slow.{number}" for number in range(SINGLES_LIMIT + BATCH_MESSAGES)]
     again = subjects[-1]
     subjects += [again, *(f"slow.next-{number}" for number in range(BATCH_MESSAGES - 1))]
     assert all(await asyncio.gather(*(commit.store(subject, b"x", {}) for subject in subjects)))
@@ -326,7 +325,7 @@ async def test_a_place_given_to_one_who_gives_up_in_that_moment_is_given_back(bu
         for task in waiting:  # this message's place has just become one of theirs
             task.cancel()
 
-    first = [asyncio.create_task(store(number)) for number in range(ALONE_AT_ONCE)]
+    first = [asyncio.create_task(store(number)) for number in range(SINGLES_LIMIT)]
     await asyncio.sleep(0)
     waiting += [
         asyncio.create_task(commit.store(f"replies.test.eve.{number}", b"x", {}))

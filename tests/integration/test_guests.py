@@ -232,13 +232,13 @@ async def test_a_guest_cannot_push_out_the_dead_letters(
     bus: Bus, guest: Client, gateway: Gateway
 ) -> None:
     """A request without a reply subject is counted, and logged once in a while."""
-    await bus.bury(subject="p.0.slack.T1", data=b"kept", reason="for the test")
+    await bus.dead_letter(subject="p.0.slack.T1", data=b"kept", reason="for the test")
     with capture_logs() as logged:
         for number in range(100):
             await guest.publish("prompts", body("eve", f"{number}" * 1000))
         assert (await asked(guest, b"no JSON")).headers is not None
     assert gateway.counts() == (101, 101)
-    lines = [line for line in logged if line["event"] == "not asked"]
+    lines = [line for line in logged if line["event"] == "request without an inbox"]
     assert [(line["reason"], line["guest"]) for line in lines] == [("no reply subject", True)]
     assert (await bus.js.stream_info(names.DLQ)).state.messages == 1
 
@@ -307,7 +307,7 @@ async def test_guests_do_not_keep_the_model_from_others(
     guest: Client, owner: Client, flow: FakeFlow
 ) -> None:
     """Of all guests together a few questions are under way; answered ones make room."""
-    limit = GUESTS.unanswered
+    limit = GUESTS.open_limit
     assert limit is not None
     asking = [asyncio.create_task(asked(guest, body("eve", f"wait {n}"))) for n in range(limit)]
     for number in range(limit):
@@ -331,12 +331,12 @@ async def test_repeats_of_guests_are_limited(
     await flow.until_asked("wait")
     repeats = [
         asyncio.create_task(asked(guest, body("eve", "wait"), message_id="1"))
-        for _ in range(GUESTS.repeats + 10)
+        for _ in range(GUESTS.repeats_limit + 10)
     ]
     done, _ = await asyncio.wait(repeats, return_when=asyncio.FIRST_COMPLETED)
     assert refusal(done.pop().result())[0] == "429"
     assert (await asked(owner, body("ada", "hello"))).data == b"echo hello"
-    assert len(gateway._guests._repeats) <= GUESTS.repeats
+    assert len(gateway._guests._repeats) <= GUESTS.repeats_limit
     flow.release()
     answers = [task.result().data for task in (await asyncio.wait([first, *repeats]))[0]]
     assert answers.count(b"echo wait") >= 2
@@ -348,10 +348,8 @@ async def test_all_guests_share_one_users_share(
 ) -> None:
     """Another user_id gives a guest no more; what was stored is still answered."""
     assert (await asked(guest, body("eve", "first"), message_id="1")).data == b"echo first"
-    shares = gateway._guests._bus._event_shares
-    assert shares.take(
-        "gateway", quota.EVENT_SHARE_BYTES - quota.EVENT_AT_LEAST_BYTES, time.monotonic()
-    )
+    shares = gateway._guests._bus._event_quotas
+    assert shares.take("gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic())
     for user in ("eve", "mallory"):
         code, words = refusal(await asked(guest, body(user, "more")))
         assert code == "429"

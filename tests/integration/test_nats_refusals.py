@@ -69,7 +69,7 @@ async def test_tls_that_is_not_offered_is_not_done_without() -> None:
     async with Greeter(info()) as server:
         url = f"tls://me:{quote(SECRET, safe='')}@127.0.0.1:{server.port}"
         error = await refusal_of(url)
-        assert "this server offers no TLS" in str(error)
+        assert "this server does not offer TLS" in str(error)
         assert isinstance(error, Refused)
         assert server.heard == b""
 
@@ -78,7 +78,7 @@ async def test_a_server_without_room_is_waited_for() -> None:
     answer = b"-ERR 'maximum connections exceeded'\r\n"
     async with Greeter(info(), answer=answer) as server:
         error = await refusal_of(f"nats://127.0.0.1:{server.port}")
-        assert "it takes no more connections" in str(error)
+        assert "it accepts no more connections" in str(error)
         assert not isinstance(error, Refused)
 
 
@@ -87,14 +87,14 @@ async def test_a_connection_that_is_closed_at_once_is_waited_for() -> None:
     async with Greeter(b"", hang_up=True) as server:
         error = await refusal_of(f"nats://127.0.0.1:{server.port}")
         assert not isinstance(error, Refused)
-        assert "only just starting" in str(error)
+        assert "is just starting" in str(error)
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
         ("nats://127.0.0.1:9", "nobody answers there"),
-        ("nats://nowhere.invalid:4222", "its name is not known"),
+        ("nats://nowhere.invalid:4222", "its host name is unknown"),
         ("embedded:/nowhere/nats/url", "it has not been started yet"),
     ],
 )
@@ -149,7 +149,7 @@ async def test_encoded_credentials_and_a_list_of_servers(tmp_path: Path) -> None
         assert "it refuses the user and password" in str(wrong)
         assert isinstance(wrong, Refused)
         anonymous = await refusal_of(f"nats://127.0.0.1:{port}")
-        assert "it wants a user and a password, and NATS_URL has none" in str(anonymous)
+        assert "it requires a user and a password, but NATS_URL has none" in str(anonymous)
         assert isinstance(anonymous, Refused)
         bus = await Bus.connect(url, name="test", wait_s=20)
         await bus.close()
@@ -204,7 +204,7 @@ async def test_a_permission_that_is_missing(tmp_path: Path) -> None:
         await set_up_streams(limited.operator_url)
         error = await refusal_of(limited.url, needs=NEEDS)
         assert isinstance(error, Refused)
-        assert "it denies the user 'limited' what this process needs" in str(error)
+        assert "it denies the user 'limited' a permission that this process needs" in str(error)
         assert "$js.api.stream.info.prompts" in str(error).lower()
 
 

@@ -21,7 +21,7 @@ from ops.ports import is_free
 from shared import lifecycle, names
 from shared.bus import Bus
 from shared.connection import Unavailable
-from shared.lock import Held, running
+from shared.lock import AlreadyRunning, running
 from shared.settings import Settings
 
 DEADLINE_S = 30
@@ -72,7 +72,7 @@ def stopped(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 def test_second_owner_of_a_folder_is_told_who_holds_it(nats: NatsServer, tmp_path: Path) -> None:
     """Two servers on one folder would destroy it: the second names the first and ends."""
     assert nats.pid
-    with pytest.raises(Held, match=str(os.getpid())):
+    with pytest.raises(AlreadyRunning, match=str(os.getpid())):
         NatsServer(tmp_path / "nats-home" / "nats", port=0)
     second = command("nats", home=tmp_path / "nats-home")
     _, errors = second.communicate(timeout=DEADLINE_S)

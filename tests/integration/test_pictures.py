@@ -19,10 +19,10 @@ from dataflow.model.dialects import DIALECTS
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import NOTICES
 from dataflow.request import Request
+from shared import names
 from shared.blobs import BLOB_LIMIT_BYTES, PIECE_BYTES, PIECES_HEADER, put_blob
 from shared.bus import Bus
 from shared.messages import Attachment, Reply
-from shared.streams import BLOBS
 from tests.fakes.model import FakeModel, Fault
 from tests.running import question
 
@@ -160,7 +160,7 @@ async def test_what_cannot_be_read_is_said_in_words(
     assert (await world.ask("ada", 5, 0)).outcome == "answered"
     assert world.seen() == [WORDS, GONE.format(name="5.png"), stored]
     monkeypatch.setattr(pictures_module, "READ_S", 1.0)
-    await world.bus.js.delete_stream(BLOBS)
+    await world.bus.js.delete_stream(names.BLOBS)
     assert (await world.ask("bob", 0, 5)).outcome == "answered"
     assert world.seen() == [WORDS, *(UNREADABLE.format(name=f"{n}.png") for n in (0, 5))]
 

@@ -49,7 +49,7 @@ async def test_an_answer_that_is_whole_soon_has_no_preview_and_waits_for_none(
             seen.set()
 
         await bus.watch(names.partial_subject(quick.user, quick.prompt_id), see)
-        await bus.show(partial(quick, "one", 1))
+        await bus.show_partial(partial(quick, "one", 1))
         await seen.wait()
         await bus.journal(quick)
         await platform.until_posts(2)
@@ -65,7 +65,7 @@ async def test_the_first_preview_has_all_words_so_far(nats: NatsServer) -> None:
     shown: list[Partial] = platform.shown
     async with relaying(nats, platform, after_s=1.0) as bus:
         for number, words in enumerate(("one", "one two", "one two three"), 1):
-            await bus.show(partial(slow, words, number))
+            await bus.show_partial(partial(slow, words, number))
         await platform.until(lambda: bool(shown))
         await bus.journal(slow)
         await platform.until_posts(2)

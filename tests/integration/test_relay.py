@@ -596,20 +596,20 @@ async def test_the_latest_partial_wins_and_none_comes_after_the_answer(
     answer = reply("ada", 1, "one two three")
     async with relaying(bus, platform):
         await ready_for_partials(bus, platform)
-        await bus.show(partial(answer, "x", 1))
+        await bus.show_partial(partial(answer, "x", 1))
         await platform.until(lambda: len(platform.shown) == 1)
         for number in range(2, 31):
-            await bus.show(partial(answer, "x" * number, number))
+            await bus.show_partial(partial(answer, "x" * number, number))
         await platform.until(lambda: len(platform.shown) == 2)
-        await bus.show(partial(answer, "older", 3))
+        await bus.show_partial(partial(answer, "older", 3))
         await asyncio.sleep(3 * platform.partial_s)  # in which it would be shown
         platform.partial_s = 2.0
-        await bus.show(partial(answer, "y" * 31, 31))
+        await bus.show_partial(partial(answer, "y" * 31, 31))
         await platform.until(lambda: len(platform.shown) == 3)
-        await bus.show(partial(answer, "never shown", 32))
+        await bus.show_partial(partial(answer, "never shown", 32))
         await bus.journal(answer)
         await until_acknowledged(bus, 2)
-        await bus.show(partial(answer, "too late", 99))
+        await bus.show_partial(partial(answer, "too late", 99))
         await bus.client.flush()
         await bus.journal(reply("ada", 2, "after"))
         await until_acknowledged(bus, 3)
@@ -626,12 +626,12 @@ async def test_the_preview_of_a_relay_that_died_is_looked_for_and_completed(
     answer = reply("ada", 1, "one two")
     async with relaying(bus, platform):
         await ready_for_partials(bus, platform)
-        await bus.show(partial(answer, "one", 1))
+        await bus.show_partial(partial(answer, "one", 1))
         await platform.until(lambda: bool(platform.previews))
     async with relaying(bus, platform):
         await bus.journal(reply("bob", 1, "ready"))
         await platform.until_posts(1)
-        await bus.show(partial(answer, "one t", 2))
+        await bus.show_partial(partial(answer, "one t", 2))
         await bus.client.flush()
         await bus.journal(answer)
         await until_acknowledged(bus, 3)
@@ -651,8 +651,8 @@ async def test_a_younger_answer_does_not_grow_before_an_older_one_that_waits(
         await ready_for_partials(bus, platform)
         await bus.journal(older)
         await platform.until(lambda: "ada-1.0" in platform.tries)
-        await bus.show(partial(younger, "you", 1))
-        await bus.show(partial(reply("bob", 1, "x"), "nobody waits for ada", 1))
+        await bus.show_partial(partial(younger, "you", 1))
+        await bus.show_partial(partial(reply("bob", 1, "x"), "nobody waits for ada", 1))
         await platform.until(lambda: bool(platform.shown))
         assert [p.text for p in platform.shown] == ["nobody waits for ada"]
         await platform.until_posts(1)
@@ -670,15 +670,15 @@ async def test_an_early_status_is_shown_and_the_answer_after_it_waits_for_its_tu
     async with relaying(bus, platform):
         await ready_for_partials(bus, platform)
         queued = partial(younger, "", 1).model_copy(update={"status": "queued", "early": True})
-        await bus.show(queued)
+        await bus.show_partial(queued)
         await platform.until(lambda: bool(platform.shown))
-        await bus.show(growing)
-        await bus.show(partial(reply("bob", 1, "x"), "nobody waits for ada", 1))
+        await bus.show_partial(growing)
+        await bus.show_partial(partial(reply("bob", 1, "x"), "nobody waits for ada", 1))
         await platform.until(lambda: len(platform.shown) == 2)
         assert [p.text for p in platform.shown] == ["", "nobody waits for ada"]
         await bus.journal(older)
         await until_acknowledged(bus, 2)
-        await bus.show(growing.model_copy(update={"sequence": 3}))
+        await bus.show_partial(growing.model_copy(update={"sequence": 3}))
         await platform.until(lambda: len(platform.shown) == 3)
         await bus.journal(younger)
         await until_acknowledged(bus, 3)
@@ -692,7 +692,7 @@ async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
     """Once, and only if nothing was heard of it: not by this process, nor by another."""
-    monkeypatch.setattr(no_progress, "SILENCE_S", 0.3)
+    monkeypatch.setattr(no_progress, "NO_PROGRESS_S", 0.3)
     answer = reply("ada", 1, "here")
     ask = Ask(id="ada-1", user=answer.user, place=answer.place, said_at=answer.said_at, text="?")
     relay = Relay(bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS)
@@ -700,16 +700,16 @@ async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
     await ready_for_partials(bus, platform)
     relay.asked(ask)
     if sign == "partial":
-        await bus.show(partial(answer, "he", 1))
+        await bus.show_partial(partial(answer, "he", 1))
     elif sign == "reply":
         await bus.journal(answer)
     elif sign == "reply elsewhere":
         await Receipts(bus, platform.name).claim("ada-1.0")
     await asyncio.sleep(0.6)
     statuses = [p.status for p in platform.shown if p.status]
-    assert statuses == ([no_progress.SILENT] if sign == "none" else [])
+    assert statuses == ([no_progress.NO_PROGRESS] if sign == "none" else [])
     if sign == "none":
-        await bus.show(partial(answer, "he", 1))
+        await bus.show_partial(partial(answer, "he", 1))
         await platform.until(lambda: platform.shown[-1].text == "he")
     await end(task)
 
@@ -725,8 +725,8 @@ async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_res
     async with relaying(bus, platform):
         await bus.journal(reply("bob", 1, "ready"))
         await platform.until_posts(1)
-        await bus.show(partial(withdrawn, "late", 1))
-        await bus.show(partial(reply("eve", 1, "x"), "in time", 1))
+        await bus.show_partial(partial(withdrawn, "late", 1))
+        await bus.show_partial(partial(reply("eve", 1, "x"), "in time", 1))
         await platform.until(lambda: bool(platform.shown))
     assert [p.text for p in platform.shown] == ["in time"]
 
@@ -739,7 +739,7 @@ async def test_the_preview_of_an_answer_that_is_never_shown_is_taken_away(
     platform.always["ada-1.0"] = Never("nothing at all")
     async with relaying(bus, platform):
         await ready_for_partials(bus, platform)
-        await bus.show(partial(answer, "ref", 1))
+        await bus.show_partial(partial(answer, "ref", 1))
         await platform.until(lambda: bool(platform.previews))
         await bus.journal(answer)
         await until_acknowledged(bus, 2)
@@ -755,10 +755,10 @@ async def test_a_partial_that_hangs_or_breaks_does_not_keep_the_answer(
     hanging, broken = reply("ada", 1, "hung"), reply("bob", 1, "broke")
     async with relaying(bus, platform):
         await ready_for_partials(bus, platform)
-        await bus.show(partial(hanging, "h", 1))
+        await bus.show_partial(partial(hanging, "h", 1))
         await platform.until(lambda: bool(platform.shown))
         platform.partial_raises = True
-        await bus.show(partial(broken, "b", 1))
+        await bus.show_partial(partial(broken, "b", 1))
         await bus.journal(hanging)
         await bus.journal(broken)
         await platform.until_posts(2, seconds=5)
@@ -770,7 +770,7 @@ async def test_a_partial_that_hangs_or_breaks_does_not_keep_the_answer(
 async def test_a_relay_that_ended_shows_no_partial(bus: Bus, platform: FakePlatform) -> None:
     async with relaying(bus, platform):
         await ready_for_partials(bus, platform)
-    await bus.show(partial(reply("ada", 1, "x"), "x", 1))
+    await bus.show_partial(partial(reply("ada", 1, "x"), "x", 1))
     await bus.client.flush()
     await asyncio.sleep(0.3)  # in which it would be shown
     assert platform.shown == []

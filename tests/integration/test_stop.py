@@ -16,7 +16,7 @@ from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
-from shared.lifecycle import SAME_WISH_S
+from shared.lifecycle import SAME_STOP_S
 from shared.messages import Ask
 from tests.fakes.greeter import Greeter
 from tests.fakes.model import FakeModel
@@ -237,7 +237,7 @@ async def test_a_second_signal_does_not_wait(
             await asyncio.sleep(0.02)
     assert flow.process is not None
     flow.signal(signal.SIGTERM)
-    await asyncio.sleep(SAME_WISH_S + 0.1)
+    await asyncio.sleep(SAME_STOP_S + 0.1)
     assert flow.process.poll() is None
     assert await ended(flow, within_s=0) == 0
     assert told(flow, "signalled again") == 1

@@ -191,7 +191,7 @@ async def test_same_id_is_stored_once(js: JetStreamContext) -> None:
 
 async def test_receipts_work_as_a_bucket(js: JetStreamContext) -> None:
     """The client's own bucket type reads and writes what was set up."""
-    receipts = await js.key_value(streams.RECEIPTS)
+    receipts = await js.key_value(names.RECEIPTS)
     await receipts.create("prompt.0", b"ts")
     with pytest.raises(APIError):
         await receipts.create("prompt.0", b"again")

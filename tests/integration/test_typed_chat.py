@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bots.terminal.wording import SILENT
+from bots.terminal.wording import NO_PROGRESS
 from shared.messages import Ask, Reset, Stop
 from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
@@ -392,7 +392,8 @@ async def test_the_reason_is_shown_while_an_earlier_answer_is_still_to_come(
 
 
 QUICK = (
-    "import bots.terminal.platform as p, bots.terminal.run as r; p.SILENCE_S = r.PATIENCE_S = 0.5"
+    "import bots.terminal.platform as p, bots.terminal.run as r; "
+    "p.NO_PROGRESS_S = r.PATIENCE_S = 0.5"
 )
 
 
@@ -403,7 +404,7 @@ async def test_a_dataflow_that_reports_nothing_is_named(
     with chat(chat_environment, set_up=QUICK) as typed:
         await typed.until("you>")
         typed.type("wait\r")
-        words = "\\s+".join(map(re.escape, SILENT.split()))
+        words = "\\s+".join(map(re.escape, NO_PROGRESS.split()))
         await typed.until(words)
         flow.release()
         await typed.until("echo wait\n\nyou>$")

@@ -108,13 +108,13 @@ async def test_a_stream_is_deleted_under_the_dataflow(bus: Bus, flow: Running, s
         assert await all_ask(bus, number) == ALL_ANSWERED
     await bus.js.delete_stream(stream)
     if stream == names.PROMPTS:
-        await until(lambda: told(flow, "cannot read: it is not there"))
+        await until(lambda: told(flow, "cannot read: it does not exist"))
     await streams.set_up(bus.js)
     for number in range(2, 5):
         assert await all_ask(bus, number) == ALL_ANSWERED
     if stream == names.PROMPTS:
-        assert told(flow, "cannot read: it is not there") == 1
-        assert told(flow, "it is there again") == 1
+        assert told(flow, "cannot read: it does not exist") == 1
+        assert told(flow, "available again") == 1
 
 
 async def test_replies_wait_for_their_stream(bus: Bus, flow: Running) -> None:
@@ -232,7 +232,7 @@ def said(logged: list[Any], words: str) -> int:
     return sum(words in line["event"] for line in logged)
 
 
-@pytest.mark.parametrize("stream", [None, names.REPLIES, f"KV_{streams.RECEIPTS}"])
+@pytest.mark.parametrize("stream", [None, names.REPLIES, names.RECEIPTS_STREAM])
 async def test_what_a_relay_needs_is_deleted_while_it_runs(bus: Bus, stream: str | None) -> None:
     """Its consumer, the replies or the receipts: set up again, they serve it without a start."""
     platform = FakePlatform()
@@ -308,7 +308,7 @@ async def test_a_consumer_that_only_an_operator_may_create_is_waited_for(
                 await until(lambda n=round_number: said(logged, "cannot read") == n)
                 await ensure_reply_consumer(operator.js, RELAY, "replies.test.>")
                 await until(lambda n=round_number: len(taker.seen) == n)
-                await until(lambda n=round_number: said(logged, "it is there again") == n)
+                await until(lambda n=round_number: said(logged, "available again") == n)
                 await operator.js.delete_consumer(names.REPLIES, RELAY)
             await until(lambda: said(logged, "cannot read") == 3)
     (line, *_) = [line for line in logged if line["event"].startswith("cannot read")]

@@ -28,7 +28,7 @@ from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared import log, names
 from shared.bus import Bus
-from shared.streams import ADAPTERS, RECEIPTS
+from shared.streams import ADAPTERS
 from tests.benchmarks.figures import COLUMNS, figure_of
 from tests.soak.figures import figures
 from tests.soak.processes import Beside, Part, Server, beside, file_sizes, used_by
@@ -136,7 +136,7 @@ class Soak:
     async def _keep_less(self) -> None:
         bus = await Bus.connect(self._url, name="soak")
         try:
-            for name in (names.PROMPTS, names.REPLIES, f"KV_{RECEIPTS}"):
+            for name in (names.PROMPTS, names.REPLIES, names.RECEIPTS_STREAM):
                 config = (await bus.js.stream_info(name)).config
                 window_s = min(config.duplicate_window or STREAMS_KEEP_S, STREAMS_KEEP_S)
                 await bus.js.update_stream(

@@ -10,15 +10,14 @@ import pytest
 from bots.discord import store as discord_memory
 from bots.discord.store import Store
 from bots.slack.access import NOBODY, Person, person_of
-from bots.slack.remembered import Remembered
 from shared.messages import Place
-from shared.recent import Seen
+from shared.recent import FreshMap, RecentMap, RecentSet
 from tests.running import ROOT
 
 
 def test_the_newest_ids_are_known_and_at_most_twice_as_many() -> None:
     """Whatever the number that came before."""
-    seen: Seen[int] = Seen(100)
+    seen: RecentSet[int] = RecentSet(100)
     for number in range(1000):
         seen.add(number)
         newest = range(max(0, number - 99), number + 1)
@@ -29,15 +28,27 @@ def test_the_newest_ids_are_known_and_at_most_twice_as_many() -> None:
 
 def test_an_id_that_comes_again_is_a_new_one() -> None:
     """Otherwise it would go with those that it came with first."""
-    seen: Seen[str] = Seen(2)
+    seen: RecentSet[str] = RecentSet(2)
     for name in ("a", "b", "a", "c", "d"):
         seen.add(name)
     assert "a" in seen
 
 
+def test_a_map_holds_the_entries_that_were_set_last() -> None:
+    """The others are handed to whoever has to end them."""
+    dropped: list[int] = []
+    newest: RecentMap[str, int] = RecentMap(2, dropped=dropped.append)
+    newest["a"] = 1
+    newest["b"] = 2
+    newest["a"] = 3
+    assert newest.setdefault("c", 4) == 4
+    assert dict(newest) == {"a": 3, "c": 4}
+    assert dropped == [2]
+
+
 def test_what_slack_said_goes_when_there_is_too_much() -> None:
     """The newest half is always there."""
-    remembered: Remembered[int] = Remembered(lambda: 0.0, keep=10)
+    remembered: FreshMap[int] = FreshMap(lambda: 0.0, keep=10)
     for number in range(100):
         remembered.put(number, "T1", str(number))
         assert len(remembered) <= 10
@@ -52,7 +63,7 @@ def test_what_slack_said_is_believed_for_a_while(
 ) -> None:
     """At least for half of the time and never longer, whoever looks meanwhile."""
     clock = [0.0]
-    remembered: Remembered[int] = Remembered(lambda: clock[0], seconds=20.0)
+    remembered: FreshMap[int] = FreshMap(lambda: clock[0], seconds=20.0)
     clock[0] = put_at_s
     remembered.put(1, "T1", "U1")
     for after_s in (*looked_after_s, 9.9):
@@ -66,7 +77,7 @@ def test_what_slack_said_is_believed_for_a_while(
 def test_what_slack_says_anew_counts() -> None:
     """Also of what was remembered long before."""
     now = 0.0
-    remembered: Remembered[int] = Remembered(lambda: now, seconds=20.0)
+    remembered: FreshMap[int] = FreshMap(lambda: now, seconds=20.0)
     remembered.put(1, "T1", "U1")
     now = 11.0
     remembered.put(2, "T1", "U1")
@@ -98,7 +109,7 @@ def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
 
 MAPPED_APART = """
 import ctypes
-from shared import lifecycle
+from shared import tuning
 
 class Mallinfo2(ctypes.Structure):
     _fields_ = [
@@ -109,7 +120,7 @@ class Mallinfo2(ctypes.Structure):
 
 libc = ctypes.CDLL(None)
 libc.mallinfo2.restype = Mallinfo2
-with lifecycle.imports():
+with tuning.imports():
     pass
 large = bytes(4 << 20)
 del large  # from here on glibc would take what is smaller from the heap

@@ -37,9 +37,9 @@ from bots.slack.markup import (
 from bots.slack.quotes import quoted, quotes_of
 from bots.slack.rich_message import enclosed_in, words_of
 from bots.split_text import split_text, utf16_length
-from bots.terminal.markup import Drawing
-from bots.terminal.preview import Growing
-from bots.terminal.sanitizing import plain as plain_on_terminal
+from bots.terminal.markup import Markup
+from bots.terminal.preview import Preview
+from bots.terminal.sanitizing import sanitized
 from dataflow.data_tags import asked_with, background
 from dataflow.model import refusals
 from dataflow.model.chunk_fields import piece_of
@@ -156,7 +156,7 @@ def _in_pieces(text: str) -> None:
 
 
 def _growing(text: str) -> None:
-    growing = Growing()
+    growing = Preview()
     for end in range(0, len(text), len(text) // 50):
         growing.grow(text[:end])
     growing.end(text)
@@ -164,7 +164,7 @@ def _growing(text: str) -> None:
 
 def _drawn(text: str) -> None:
     """A whole answer as a window draws it; of a growing one it draws one tail at a time."""
-    for piece in Growing().end(text):
+    for piece in Preview().end(text):
         DRAWING.markdown(piece.text, 80)
 
 
@@ -191,7 +191,7 @@ def _complaint(text: str) -> None:
     retry_after_s({}, complaint.text)
 
 
-DRAWING = Drawing()
+DRAWING = Markup()
 KNOWN = frozenset({"a.b"})
 PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "model: complaint": (TEXT_LIMIT_CHARS // 4, _complaint),
@@ -225,7 +225,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "gateway": (20_000, lambda text: (_ask(text), is_inbox(f"_INBOX.{text}"))),
     "names": (20_000, _name),
     "events on the bus": (20_000, _event),
-    "terminal": (20_000, plain_on_terminal),
+    "terminal": (20_000, sanitized),
     "terminal: growing": (20_000, _growing),
     "terminal: drawn": (6_000, _drawn),  # more than one piece
     "pieces of an answer": (20_000, _in_pieces),

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.lock import Held, locked
+from shared.lock import AlreadyRunning, locked
 
 
 def test_a_lock_names_its_owner(tmp_path: Path) -> None:
     """The person is told which process to stop."""
     descriptor = locked(tmp_path / "lock", "a part")
-    with pytest.raises(Held, match=f"process {os.getpid()} already runs a part") as held:
+    with pytest.raises(AlreadyRunning, match=f"process {os.getpid()} already runs a part") as held:
         locked(tmp_path / "lock", "a part")
     assert held.value.pid == os.getpid()
     os.close(descriptor)
@@ -27,7 +27,7 @@ def test_what_a_power_cut_left_names_nobody(tmp_path: Path, left: bytes) -> None
     path = tmp_path / "lock"
     descriptor = locked(path, "a part")
     path.write_bytes(left)
-    with pytest.raises(Held, match="another process already runs") as held:
+    with pytest.raises(AlreadyRunning, match="another process already runs") as held:
         locked(path, "a part")
     assert held.value.pid == 0
     os.close(descriptor)

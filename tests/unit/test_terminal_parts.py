@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bots.terminal.history import FILE_LIMIT_BYTES, History
-from bots.terminal.markup import Drawing
-from bots.terminal.preview import PIECE_CHARS, Growing, Piece
-from bots.terminal.reflow import rows_added, wraps_again
-from bots.terminal.sanitizing import plain
+from bots.terminal.markup import Markup
+from bots.terminal.preview import PIECE_CHARS, Piece, Preview
+from bots.terminal.reflow import rewraps, rows_added
+from bots.terminal.sanitizing import sanitized
 from tests.fakes.flow import grown
 from tests.unit.test_linear import HOSTILE
 
@@ -35,7 +35,7 @@ from tests.unit.test_linear import HOSTILE
 )  # fmt: skip
 def test_plain_text_has_no_control_over_a_terminal(text: str, shown: str) -> None:
     """Sequences go as a whole; letters, joiners, directional marks, tabs and line ends stay."""
-    assert plain(text) == shown
+    assert sanitized(text) == shown
 
 
 # --- growing ----------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def test_plain_text_has_no_control_over_a_terminal(text: str, shown: str) -> Non
 
 def shown_of(text: str, step: int) -> tuple[list[Piece], list[str]]:
     """The pieces of a text that grows by `step` characters, and the tails in between."""
-    growing, pieces, tails = Growing(), [], []
+    growing, pieces, tails = Preview(), [], []
     for end in range(0, len(text), step):
         pieces += growing.grow(text[:end])
         tails.append(growing.tail)
@@ -113,7 +113,7 @@ def test_no_piece_is_long_and_no_text_is_lost(name: str) -> None:
 
 def test_a_text_that_does_not_continue_is_noticed() -> None:
     """Only what was handed out counts: the tail may change."""
-    growing = Growing()
+    growing = Preview()
     assert growing.grow("a\n\nb\n\nc") == [Piece("a\n\n", spaced=True), Piece("b\n\n", spaced=True)]
     assert growing.continues("a\n\nb\n\n```")
     assert not growing.continues("a\n\nB\n\nc")
@@ -128,8 +128,8 @@ def test_a_text_that_does_not_continue_is_noticed() -> None:
 @pytest.mark.parametrize("columns", [10, 20, 40, 80])
 def test_drawn_rows_fit_and_have_no_blanks_at_their_ends(columns: int) -> None:
     """Blanks would become rows of their own when the window gets narrower."""
-    drawn = Drawing().markdown(grown(14), columns)
-    rows = plain(drawn).splitlines()
+    drawn = Markup().markdown(grown(14), columns)
+    rows = sanitized(drawn).splitlines()
     assert rows
     assert [row for row in rows if row != row.rstrip()] == []
     assert max(map(len, rows)) <= columns
@@ -137,8 +137,8 @@ def test_drawn_rows_fit_and_have_no_blanks_at_their_ends(columns: int) -> None:
 
 def test_a_link_shows_where_it_leads() -> None:
     """A model could hide any address behind its words, or in an escape sequence."""
-    drawn = Drawing().markdown("[my bank](https://evil.example) \x1b]8;;https://x.example\x07x", 80)
-    assert "https://evil.example" in plain(drawn)
+    drawn = Markup().markdown("[my bank](https://evil.example) \x1b]8;;https://x.example\x07x", 80)
+    assert "https://evil.example" in sanitized(drawn)
     assert "\x1b]8" not in drawn
     assert "x.example" not in drawn
 
@@ -174,7 +174,7 @@ def test_rows_that_wrapping_adds(widths: list[int], cursor: int, columns: int, a
 )
 def test_terminals_that_wrap_again(environment: dict[str, str], wraps: bool) -> None:
     """Most do; those that are known not to are told by their environment."""
-    assert wraps_again(environment) is wraps
+    assert rewraps(environment) is wraps
 
 
 # --- history ----------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ class DiscordWorld:
     async def connect(self) -> None:
         """Start the adapter on its data folder, as after a restart."""
         settings = DiscordSettings.model_validate({**self.fake.env, **self._settings})
-        self.platform = Discord(settings, Path(self._folder.name), self._store)
-        self._listening = asyncio.create_task(self.platform.listen(self._publish))
+        self.platform = Discord(settings, Path(self._folder.name), self._store, self._publish)
+        self._listening = asyncio.create_task(self.platform.listen())
         async with asyncio.timeout(STARTS_WITHIN_S):
             started = asyncio.create_task(self.platform.listening.wait())
             await asyncio.wait({started, self._listening}, return_when="FIRST_COMPLETED")

@@ -46,7 +46,7 @@ class SlackWorld:
     async def __aenter__(self) -> Self:
         await self.slack.start()
         self.platform = self.make()
-        self.listening = asyncio.create_task(self.platform.listen(self.publish))
+        self.listening = asyncio.create_task(self.platform.listen())
         await self.until_listening()
         return self
 
@@ -58,6 +58,7 @@ class SlackWorld:
         settings = SlackSettings.model_validate({k: v for k, v in values.items() if v is not None})
         platform = Slack(
             NoBus(),  # type: ignore[arg-type]
+            self.publish,
             settings,
             patience=self.patience,
             installations_url=self.installations_url,
@@ -69,7 +70,6 @@ class SlackWorld:
                 raise self.store_raises
             self.blobs[name] = data
 
-        assert platform._desk is not None
         platform._desk.store = keep
         return platform
 
@@ -109,7 +109,7 @@ class SlackWorld:
         await self.platform.close()
         await self.listening
         self.platform = self.make()
-        self.listening = asyncio.create_task(self.platform.listen(self.publish))
+        self.listening = asyncio.create_task(self.platform.listen())
         await self.until_listening()
 
     async def until_heard(self, count: int = 1, *, seconds: float = 15.0) -> list[AnyEvent]:

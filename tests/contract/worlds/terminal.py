@@ -57,20 +57,22 @@ class TerminalWorld:
         self._lines = TypedLines()
         self._screen = SeenScreen()
         self.platform = Terminal(
+            publish=self._publish,
             user="terminal:ada", session="s1", lines=self._lines, screen=self._screen,
             interactive=True,
         )  # fmt: skip
-        self._listening = asyncio.create_task(self.platform.listen(self._publish))
+        self._listening = asyncio.create_task(self.platform.listen())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.platform.close()
         await end(self._listening)
 
-    async def _publish(self, event: AnyEvent) -> None:
+    async def _publish(self, event: AnyEvent) -> bool:
         self._screen.asked = event.id
         self.heard.append(event)
         self._changed.set()
+        return True
 
     async def say(self, text: str, *, author: str = "ada") -> str:
         assert author == "ada", "a terminal has one person"
