@@ -76,8 +76,8 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "help": (
         (
-            "Mention me, reply to me or send me a direct message, and I will answer. In threads that "
-            "I open, you do not need to mention me.\n"
+            "Mention me, reply to me or send me a direct message, and I will answer. In "
+            "threads that I open, you do not need to mention me.\n"
             "`/ask` asks me a question, `/reset` makes me forget this conversation."
         ),
         (
