@@ -47,21 +47,21 @@ COMMAND_TEXTS: Final[dict[str, tuple[str, str, str, str]]] = {
 
 NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
     "place": (
-        "I'm not allowed to answer here. Please contact whoever runs this bot.",
+        "I am not allowed to answer here. Please ask whoever runs this bot.",
         "Hier darf ich nicht antworten. Bitte frag, wer diesen Bot betreibt.",
         "Je n'ai pas le droit de répondre ici. Adresse-toi à qui gère ce bot.",
         "No puedo responder aquí. Pregunta a quien administra este bot.",
         "ここでは回答できません。このボットの管理者に問い合わせてください。",
     ),
     "person": (
-        "I'm not allowed to answer you. Please contact whoever runs this bot.",
+        "I am not allowed to answer you. Please ask whoever runs this bot.",
         "Dir darf ich nicht antworten. Bitte frag, wer diesen Bot betreibt.",
         "Je n'ai pas le droit de te répondre. Adresse-toi à qui gère ce bot.",
         "No puedo responderte. Pregunta a quien administra este bot.",
         "あなたには回答できません。このボットの管理者に問い合わせてください。",
     ),
     "direct": (
-        "I don't answer direct messages. Please ask me on a server.",
+        "I do not answer direct messages. Please ask me on a server.",
         "Direktnachrichten beantworte ich nicht. Bitte frag mich auf einem Server.",
         "Je ne réponds pas aux messages privés. Pose ta question sur un serveur.",
         "No respondo mensajes directos. Pregúntame en un servidor.",
@@ -76,8 +76,8 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "help": (
         (
-            "Mention me, reply to me or send me a direct message, and I'll answer. In threads that "
-            "I open, you don't need to mention me.\n"
+            "Mention me, reply to me or send me a direct message, and I will answer. In "
+            "threads that I open, you do not need to mention me.\n"
             "`/ask` asks me a question, `/reset` makes me forget this conversation."
         ),
         (
@@ -107,7 +107,7 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "質問した本人だけが操作できます。",
     ),
     "not taken": (
-        "I couldn't accept this just now. Please try again in a minute.",
+        "I could not accept this just now. Please try again in a minute.",
         "Das konnte ich gerade nicht annehmen. Bitte versuch es gleich noch einmal.",
         "Je n'ai pas pu le prendre en compte. Réessaie dans une minute.",
         "No pude recibirlo ahora. Inténtalo de nuevo en un minuto.",
@@ -141,7 +141,7 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "no room": (
         (
-            "I have no room for files right now, so I'll answer without yours. "
+            "I have no room for files right now, so I will answer without yours. "
             "Please send it again later."
         ),
         (
@@ -159,21 +159,21 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "現在ファイルを保存する空きがないため、ファイルなしで回答します。後でもう一度送ってください。",
     ),
     "unreadable": (
-        "I can't read this message. Please send it again as plain text.",
+        "I cannot read this message. Please send it again as plain text.",
         "Diese Nachricht kann ich nicht lesen. Bitte schick sie noch einmal als einfachen Text.",
         "Je n'arrive pas à lire ce message. Renvoie-le en texte simple.",
         "No puedo leer este mensaje. Envíalo de nuevo como texto sin formato.",
         "このメッセージを読み取れません。プレーンテキストでもう一度送ってください。",
     ),
     "elsewhere": (
-        "I'm not allowed to post where you asked, so I'm answering you here.",
+        "I am not allowed to post where you asked, so I am answering you here.",
         "Wo du gefragt hast, darf ich nicht schreiben; deshalb antworte ich dir hier.",
         "Je n'ai pas le droit d'écrire là où tu as posé ta question : je te réponds ici.",
         "No puedo escribir donde preguntaste, así que te respondo aquí.",
         "質問された場所には書き込めないため、こちらで回答します。",
     ),
     "takes longer": (
-        "This is taking longer than usual. I'll post the answer as a new message.",
+        "This is taking longer than usual. I will post the answer as a new message.",
         "Das dauert länger als sonst. Die Antwort kommt als eigene Nachricht.",
         "Cela prend plus de temps que d'habitude. La réponse viendra dans un autre message.",
         "Esto tarda más de lo normal. La respuesta llegará en otro mensaje.",

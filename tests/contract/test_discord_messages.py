@@ -324,7 +324,7 @@ async def test_a_denied_person_is_notified() -> None:
     fake = FakeDiscord()
     async with a_world(fake=fake, DISCORD_DENY_USERS=fake.users["ada"]["id"]) as other:
         await other.fake.say("hello", mention=True)
-        await refused(other, "may not answer you")
+        await refused(other, "not allowed to answer you")
         await other.fake.command("ask", question="please?")
         await other.fake.until(lambda: len(other.fake.read(author="ada")) > 1)
         assert len(other.fake.read()) == 1
@@ -341,7 +341,7 @@ async def test_roles_count_only_in_their_server() -> None:
     ) as world:
         world.fake.roles_of["bob"] = [str(role)]
         await world.fake.say("no role", mention=True)
-        await refused(world, "may not answer you")
+        await refused(world, "not allowed to answer you")
         direct = await world.fake.direct("bob")
         await world.fake.say("I am staff elsewhere", channel=direct, author="bob")
         await world.fake.until(lambda: world.fake.read(direct))
