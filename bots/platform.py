@@ -23,7 +23,7 @@ WAIT_LIMIT_S: Final = 600.0
 
 
 def bounded_s(seconds: float) -> float:
-    """Limits a wait that a platform asks for to 0 to `WAIT_LIMIT_S` seconds; NaN is the limit."""
+    """Clamps a platform's requested wait to 0 to `WAIT_LIMIT_S` s; NaN becomes the limit."""
     return min(max(seconds, 0.0), WAIT_LIMIT_S) if math.isfinite(seconds) else WAIT_LIMIT_S
 
 

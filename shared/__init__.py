@@ -1,1 +1,43 @@
-"""What both sides speak: message contracts, the bus, settings, logging, metrics."""
+"""What adapters and dataflow share: messages, the bus, settings, logging and metrics.
+
+All exceptions of the project, each with what its caller does next. They are named after that or
+after their reason, without the suffix `Error`.
+
+* Exception
+  * connection.Unavailable: try again later; the same id prevents a duplicate
+    * connection.Refused: end the process, because waiting cannot help
+  * publishing.TooLarge: tell the person that the message will never fit
+  * publishing.OverQuota: tell the person to come back later
+    * publishing.StoreFull: the same; the operator must free some space
+  * blobs.BlobStoreFull: go on without the file
+  * blobs.BlobTooLarge: go on without the file
+  * messages.Unreadable: move the message to the dead letters, and tell its sender
+  * lock.AlreadyRunning: end the process, or join the other one
+  * lifecycle.Stopped: end the process
+  * streams.OtherPartitions: end the set-up, because a person has to decide
+  * streams.NotMonitored: warn that the server's durability is unknown
+  * bots.platform.PostError: what the relay does with a part
+    * bots.platform.Later: try again after `wait_s` seconds
+    * bots.platform.Never: post a notice in its place
+    * bots.platform.Gone: make the reply a dead letter
+    * bots.platform.Forbidden: make the reply a dead letter; the operator must act
+  * bots.adapter.Misconfigured: end the process, because a person has to fix a setting
+  * bots.gateway.events.Refused: answer the request with the reason
+  * bots.terminal.messages.TooLong: refuse the line
+  * bots.terminal.run.AlreadyOpen: end the process
+  * dataflow.model.errors.ModelError: retry, ask the fallback, or answer with a notice, by its `why`
+  * dataflow.model.framing.Unframed: treat the response as corrupt
+  * dataflow.request.TooLong: answer with a notice
+  * dataflow.recovery_store.CannotMake: end the process
+  * dataflow.recovery_store.BrokenInCluster: end the process
+  * ops.supervise.Ended: report that a part ended before it was ready
+  * ops.nats_server.DidNotStart: end the process
+  * ops.demo_weights.NoWeights: end the process with the command that installs them
+* ValueError
+  * names.BadName: refuse the name
+  * nats_address.BadAddress: end the process, because NATS_URL is wrong
+* OSError
+  * nats_errors.UnfitServer: try another server, or end the process
+  * http_status.CannotListen: end the process
+  * ops.ports.NoFreePort: end the process
+"""

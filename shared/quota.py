@@ -12,7 +12,7 @@ KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 
 EVENT_QUOTA_BYTES: Final = 16 * MIB
-"""Events of one user. The prompt stream has room for eight times as much: a week and a day."""
+"""Events of one user. A week and a day of them fill an eighth of the prompt stream."""
 
 EVENT_MIN_BYTES: Final = 4 * KIB
 """A shorter question counts as this much, because of its answer: at most 4096 per day."""
@@ -22,7 +22,7 @@ RESERVE_MIN_BYTES: Final = KIB
 """A separate quota for events such as Stop and Deleted: at most 1024 per day."""
 
 BLOB_QUOTA_BYTES: Final = 32 * MIB
-"""Files of one user: at most a quarter of the blob stream in a week."""
+"""Files of one user. A week and a day of them fill a quarter of the blob stream."""
 
 DEAD_LETTER_QUOTA_BYTES: Final = 2 * MIB
 """Dead letters of one user that are kept whole; later ones are cut."""

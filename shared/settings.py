@@ -30,7 +30,7 @@ class Settings(FromEnvironment):
     nats_url: str | None = Field(
         None,
         alias="NATS_URL",
-        description="The NATS server, with user and password where it wants them: "
+        description="The NATS server, with user and password if it requires them: "
         "nats://user:password@host:port, or several of one cluster, separated by commas. In the "
         "password, %40 means @, %2F means / and %25 means %. Without it: the one that "
         "`threadwax up` or `threadwax nats` runs on this data folder.",
@@ -95,7 +95,7 @@ class Settings(FromEnvironment):
     fallback_base_url: ModelAddress | None = Field(
         None,
         alias="OPENAI_FALLBACK_BASE_URL",
-        description="A second endpoint, asked if the first one fails before it has begun to "
+        description="A second endpoint, used if the first one fails before it has begun to "
         "answer. The answer says which model gave it.",
     )
     fallback_api_key: Secret | None = Field(
@@ -112,7 +112,7 @@ class Settings(FromEnvironment):
     system_prompt: str | None = Field(
         None,
         alias="THREADWAX_SYSTEM_PROMPT",
-        description="Who the bot is, where a place has no persona of its own; "
+        description="Who the bot is, unless a place has a persona of its own; "
         "by default a helpful assistant.",
     )
     model_give_up_s: float = Field(

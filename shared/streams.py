@@ -160,7 +160,7 @@ def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             max_msg_size=PROMPT_BYTES,
             # A full stream refuses new questions instead of dropping accepted ones.
             discard=api.DiscardPolicy.NEW,
-            # A subject is a user, who must not fill the stream for everybody.
+            # One subject per user: no user can fill the stream for everybody.
             max_msgs_per_subject=quota.EVENTS_OF_A_USER,
             discard_new_per_subject=True,
             duplicate_window=DUPLICATES_S,

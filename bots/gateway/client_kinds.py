@@ -31,7 +31,7 @@ class ClientKind:
     """Requests that arrived and are not stored yet."""
 
     storing_limit_per_user: int
-    """The same for one user, who must not keep all others waiting."""
+    """The same for one user, so that nobody can keep all others waiting."""
 
     repeats_limit: int
     """Repeated requests that wait for the answer to the first one."""

@@ -1,4 +1,4 @@
-"""The one contract that every platform keeps, seen by a person in front of it."""
+"""The contract of every platform, as a person sees it."""
 
 import asyncio
 import time
@@ -15,12 +15,12 @@ from tests.contract.worlds.world import World, answer
 
 WITHIN_S = 15.0
 QUIET_S = 0.4
-"""For what must not come: an event takes a tenth of this."""
+"""How long to wait for something that must not happen; an event takes a tenth of this."""
 
 LIMIT_S = 1.0
 
 WORLDS = {"discord": DiscordWorld, "slack": SlackWorld, "terminal": TerminalWorld}
-"""A new platform is a line here; docs/add-a-platform.md has the other places."""
+"""A new platform is one entry here; docs/add-a-platform.md lists the other places."""
 
 
 @pytest.fixture(params=sorted(WORLDS))
@@ -50,7 +50,7 @@ async def shown(world: World, message: str, count: int = 1) -> list[str]:
 
 
 async def post(world: World, reply: Reply, *texts: str) -> None:
-    """Posts a reply's parts as the relay does: in order, waiting where it is told to."""
+    """Posts the parts of a reply as the relay does: in order, with the waits that it is told."""
     for index, text in enumerate(texts):
         while True:
             try:
@@ -63,7 +63,7 @@ async def post(world: World, reply: Reply, *texts: str) -> None:
 
 class TestEveryPlatform:
     async def test_a_message_arrives_once_with_an_aware_time(self, world: World) -> None:
-        """What a person says is one question with its text, its author and a time in UTC."""
+        """A message is one question with its text, its author and a time in UTC."""
         await world.say("what is wax?")
         (ask,) = await heard(world)
         await asyncio.sleep(QUIET_S)
@@ -77,7 +77,7 @@ class TestEveryPlatform:
         assert abs(time.time() - ask.said_at.timestamp()) < WITHIN_S
 
     async def test_two_people_are_two_users(self, world: World) -> None:
-        """Nobody's words are taken for another's."""
+        """No message is attributed to another person."""
         needs(world, "bots")
         await world.say("I am Ada")
         await world.say("I am Bob", author="bob")
@@ -86,7 +86,7 @@ class TestEveryPlatform:
 
     @pytest.mark.parametrize("author", ["self", "otherbot"])
     async def test_bots_are_ignored(self, world: World, author: str) -> None:
-        """Neither the bot's own words nor another bot's become a question."""
+        """Neither the bot's own messages nor those of other bots become questions."""
         needs(world, "bots")
         await world.say("bots talking", author=author)
         await world.say("a person talking")
@@ -94,16 +94,16 @@ class TestEveryPlatform:
         await asyncio.sleep(QUIET_S)
         assert [e.text for e in events if isinstance(e, Ask)] == ["a person talking"]
 
-    async def test_a_reply_lands_below_its_question(self, world: World) -> None:
-        """All parts are read in order where the question was asked, and nowhere else."""
+    async def test_a_reply_appears_below_its_question(self, world: World) -> None:
+        """All parts appear in order where the question was asked, and nowhere else."""
         first = await world.say("first")
         (ask,) = await heard(world)
         await post(world, answer(ask, "one\n\ntwo"), "one", "two")
         texts = await shown(world, first, 2)
         assert [text.strip() for text in texts] == ["one", "two"]
 
-    async def test_a_part_that_is_posted_twice_is_read_once(self, world: World) -> None:
-        """A repeat after a lost answer of the platform shows nothing more."""
+    async def test_a_part_that_is_posted_twice_appears_once(self, world: World) -> None:
+        """A retry after a lost response of the platform shows nothing new."""
         needs(world, "redelivery")
         message = await world.say("twice?")
         (ask,) = await heard(world)
@@ -115,7 +115,7 @@ class TestEveryPlatform:
         assert await world.replies_to(message) == ["once"]
 
     async def test_a_redelivery_keeps_its_id(self, world: World) -> None:
-        """The same message again is no second question."""
+        """The same message is not a second question."""
         needs(world, "redelivery")
         message = await world.say("hello")
         await heard(world)
@@ -124,7 +124,7 @@ class TestEveryPlatform:
         assert len({event.id for event in world.heard}) == 1
 
     async def test_a_limit_becomes_a_wait(self, world: World) -> None:
-        """A rate limit delays a reply and loses nothing of it."""
+        """A rate limit delays a reply but loses nothing."""
         needs(world, "limits")
         message = await world.say("slowly")
         (ask,) = await heard(world)

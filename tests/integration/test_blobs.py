@@ -1,4 +1,4 @@
-"""Files that come with a question: in pieces, within a user's share and the store's room."""
+"""Files of questions are stored in pieces, within the user's quota and the limit of the store."""
 
 import os
 
@@ -12,7 +12,7 @@ from shared.quota import Quotas
 
 
 async def with_room(bus: Bus, room_bytes: int) -> None:
-    """A smaller store of files."""
+    """A small store of files."""
     live = (await bus.js.stream_info(names.BLOBS)).config
     await bus.js.update_stream(live.evolve(max_bytes=room_bytes))
 
@@ -27,7 +27,7 @@ async def used_bytes(bus: Bus) -> int:
 
 
 async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
-    """Empty, small, and larger than one message; half a file is no file."""
+    """Empty, small, and larger than one message; half a file does not exist."""
     for name, data in (("test-0", b""), ("test-1", b"x"), ("test-2", os.urandom(2_000_000))):
         await put_blob(bus, name, data)
         assert await stored(bus, name) == data
@@ -38,8 +38,8 @@ async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
         await put_blob(bus, "test.*", b"x")
 
 
-async def test_a_full_store_is_told_and_half_a_file_takes_no_room(bus: Bus) -> None:
-    """What was stored of it is emptied, so that a smaller file still fits."""
+async def test_a_full_store_is_reported_and_half_a_file_takes_no_space(bus: Bus) -> None:
+    """Its stored pieces are emptied, so that a smaller file still fits."""
     await with_room(bus, 4 * PIECE_BYTES)
     await put_blob(bus, "test-1", b"x" * PIECE_BYTES)
     before = await used_bytes(bus)
@@ -52,8 +52,8 @@ async def test_a_full_store_is_told_and_half_a_file_takes_no_room(bus: Bus) -> N
     assert await stored(bus, "test-3") == b"z" * PIECE_BYTES
 
 
-async def test_a_file_that_is_stored_already_can_be_stored_again_in_a_full_store(bus: Bus) -> None:
-    """A repeat replaces the same pieces by the same."""
+async def test_a_stored_file_can_be_stored_again_in_a_full_store(bus: Bus) -> None:
+    """A retry replaces its pieces by the same ones."""
     await with_room(bus, 3 * PIECE_BYTES)
     data = b"x" * 2 * PIECE_BYTES
     await put_blob(bus, "test-1", data)
@@ -63,15 +63,15 @@ async def test_a_file_that_is_stored_already_can_be_stored_again_in_a_full_store
     assert await stored(bus, "test-1") == data
 
 
-async def test_a_refusal_that_passes_by_itself_is_not_a_full_store(bus: Bus) -> None:
-    """The caller tries such a file again instead of leaving it out."""
+async def test_a_temporary_refusal_is_not_a_full_store(bus: Bus) -> None:
+    """The caller then retries instead of leaving out the file."""
     await bus.js.delete_stream(names.BLOBS)
     with pytest.raises(Unavailable):
         await put_blob(bus, "test-1", b"x")
 
 
-async def test_one_users_files_do_not_take_everybodys_room(bus: Bus) -> None:
-    """The share is one user's own, and what was refused did not use it."""
+async def test_one_users_files_do_not_fill_the_store(bus: Bus) -> None:
+    """Each user has a quota, and a refused file does not use it."""
     bus.blob_quotas = Quotas(15)
     await put_blob(bus, "test-1", b"x" * 10, user="test:ada")
     with pytest.raises(BlobStoreFull, match="this user"):
@@ -82,8 +82,8 @@ async def test_one_users_files_do_not_take_everybodys_room(bus: Bus) -> None:
     await put_blob(bus, "test-5", b"x" * 100)
 
 
-async def test_what_found_no_room_does_not_count(bus: Bus) -> None:
-    """Else a full store would use up the shares of all who try."""
+async def test_a_file_that_did_not_fit_does_not_count(bus: Bus) -> None:
+    """Otherwise a full store would use up the quota of every user who tries."""
     await with_room(bus, PIECE_BYTES)
     bus.blob_quotas = Quotas(2 * PIECE_BYTES)
     with pytest.raises(BlobStoreFull, match="full"):

@@ -1,4 +1,4 @@
-"""The bus and its pulls against a real server that is killed, stopped, hung and cut off."""
+"""The bus and its pulls with a real server that is killed, suspended and cut off."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ def logged() -> Iterator[list[Any]]:
 
 
 def told(logged: list[Any]) -> list[str]:
-    """What was said at warning and above."""
+    """The events logged at warning level and above."""
     return [line["event"] for line in logged if line["log_level"] in {"warning", "error"}]
 
 
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None
 
 
 class Reader:
-    """Texts of what a pull handed over, in order."""
+    """The texts that a pull delivered, in order."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -119,7 +119,7 @@ async def consuming(bus: Bus, reader: Reader) -> AsyncIterator[None]:
 
 
 async def put(bus: Bus, *texts: str, **headers: str) -> None:
-    """Stores texts on a stream that a follower reads."""
+    """Stores texts in the stream that a follower reads."""
     for text in texts:
         await bus.until_done(
             lambda text=text: bus.js.publish("dlq.x", text.encode(), headers=dict(headers) or None)
@@ -146,7 +146,7 @@ async def stored(bus: Bus, stream: str) -> int:
 
 
 async def test_a_follower_gets_each_message_once_and_in_order(bus: Bus) -> None:
-    """More than two batches, some of them there before it comes."""
+    """More than two batches, some of them stored before it starts."""
     reader = Reader()
     await put(bus, *numbered(0, 300))
     async with following(bus, reader):
@@ -156,7 +156,7 @@ async def test_a_follower_gets_each_message_once_and_in_order(bus: Bus) -> None:
     assert await bus.js.consumers_info(names.DLQ) == []
 
 
-async def test_a_follower_begins_behind_what_it_has(bus: Bus) -> None:
+async def test_a_follower_starts_after_its_position(bus: Bus) -> None:
     reader = Reader()
     await put(bus, *numbered(0, 10))
     async with following(bus, reader, after=7):
@@ -165,7 +165,7 @@ async def test_a_follower_begins_behind_what_it_has(bus: Bus) -> None:
 
 
 async def test_a_follower_goes_on_across_kills_of_the_server(nats: NatsServer, bus: Bus) -> None:
-    """Three times kill -9 in the middle of what is published: nothing twice, nothing left out."""
+    """Three times `kill -9` during publishing: nothing is repeated or skipped."""
     reader = Reader()
     async with following(bus, reader):
         for kill in range(3):
@@ -183,7 +183,7 @@ async def test_a_follower_goes_on_across_kills_of_the_server(nats: NatsServer, b
 async def test_a_follower_goes_on_across_cut_connections(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
-    """The server lives on and holds the former consumer: still nothing twice."""
+    """The server still has the old consumer, but nothing is repeated."""
     reader = Reader()
     reader.wait_s = 0.001
     async with following(far, reader):
@@ -199,7 +199,7 @@ async def test_a_follower_goes_on_across_cut_connections(
 async def test_a_follower_goes_on_after_a_half_open_connection(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
-    """Nothing comes and nothing is closed: noticed by the pings, within 6 s and a little."""
+    """Nothing arrives and nothing is closed: pings notice it after some 6 s."""
     reader = Reader()
     async with following(far, reader):
         await put(bus, "0")
@@ -222,8 +222,8 @@ async def test_a_slow_network_only_slows(bus: Bus, far: Bus, proxy: TcpProxy) ->
     assert proxy.connections == 1
 
 
-async def test_a_follower_whose_consumer_is_deleted_makes_another(bus: Bus) -> None:
-    """As the server does with one that was inactive."""
+async def test_a_follower_replaces_its_deleted_consumer(bus: Bus) -> None:
+    """The server deletes inactive ones."""
     reader = Reader()
     async with following(bus, reader):
         await put(bus, "0")
@@ -235,10 +235,8 @@ async def test_a_follower_whose_consumer_is_deleted_makes_another(bus: Bus) -> N
     assert reader.seen == ["0", "1"]
 
 
-async def test_a_message_that_cannot_be_handed_over_comes_again(
-    bus: Bus, logged: list[Any]
-) -> None:
-    """In its order, and the defect is told with its trace."""
+async def test_a_failed_delivery_is_repeated(bus: Bus, logged: list[Any]) -> None:
+    """In order, and the defect is logged with its traceback."""
     reader = Reader()
     reader.fail = RuntimeError("a defect")
     async with following(bus, reader):
@@ -248,8 +246,10 @@ async def test_a_message_that_cannot_be_handed_over_comes_again(
     assert told(logged) == ["message not delivered"]
 
 
-async def test_who_takes_long_is_not_interrupted(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heartbeats that wait behind a message in hand are not missed ones."""
+async def test_a_long_delivery_is_not_interrupted(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heartbeats that wait for it do not count as missed."""
     monkeypatch.setattr("shared.pull.MISSED_AFTER_S", 0.5)
     monkeypatch.setattr("shared.pull.HEARTBEAT_S", 0.2)
     reader = Reader()
@@ -260,10 +260,10 @@ async def test_who_takes_long_is_not_interrupted(bus: Bus, monkeypatch: pytest.M
     assert reader.tries == reader.seen == ["0", "1"]
 
 
-async def test_a_reconnect_does_not_interrupt_a_hand_over(
+async def test_a_reconnect_does_not_interrupt_a_delivery(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
-    """What is being handed over is finished, and not handed over again."""
+    """The delivery is finished and not repeated."""
     reader = Reader()
     reader.wait_s = 1.0
     async with following(far, reader):
@@ -275,8 +275,8 @@ async def test_a_reconnect_does_not_interrupt_a_hand_over(
 
 
 @pytest.mark.parametrize("status", ["100", "404", "408", "409", "503"])
-async def test_a_stored_header_cannot_pass_for_a_word_of_the_server(bus: Bus, status: str) -> None:
-    """Whoever may publish could otherwise hide a message, or have it read for ever."""
+async def test_a_stored_header_cannot_pass_for_a_server_status(bus: Bus, status: str) -> None:
+    """Otherwise a publisher could hide a message, or have it read forever."""
     reader = Reader()
     async with following(bus, reader):
         await put(bus, "0", Status=status, Description="Consumer Deleted")
@@ -285,7 +285,7 @@ async def test_a_stored_header_cannot_pass_for_a_word_of_the_server(bus: Bus, st
     assert reader.tries == ["0", "1"]
 
 
-async def test_a_gap_is_told_and_read_over(bus: Bus, logged: list[Any]) -> None:
+async def test_a_gap_is_reported_and_skipped(bus: Bus, logged: list[Any]) -> None:
     await put(bus, *numbered(0, 10))
     await bus.js.purge_stream(names.DLQ, seq=8)
     reader = Reader()
@@ -296,7 +296,7 @@ async def test_a_gap_is_told_and_read_over(bus: Bus, logged: list[Any]) -> None:
     assert (line["first_missing"], line["last_missing"]) == (4, 7)
 
 
-async def test_another_stream_than_before_is_told_and_read_from_its_start(
+async def test_a_new_stream_is_reported_and_read_from_its_start(
     bus: Bus, logged: list[Any]
 ) -> None:
     await put(bus, "0", "1")
@@ -308,7 +308,7 @@ async def test_another_stream_than_before_is_told_and_read_from_its_start(
     assert "the stream is another one than before: reading it from its start" in told(logged)
 
 
-async def test_a_stream_made_anew_under_a_follower_is_read_from_its_start(
+async def test_a_stream_recreated_under_a_follower_is_read_from_its_start(
     bus: Bus, logged: list[Any]
 ) -> None:
     reader = Reader()
@@ -340,7 +340,7 @@ async def test_a_consumer_goes_on_after_a_kill_of_the_server(nats: NatsServer, b
 async def test_a_consumer_goes_on_when_it_is_deleted_and_made_again(
     bus: Bus, logged: list[Any]
 ) -> None:
-    """Told once while it is not there."""
+    """Reported once while it is missing."""
     reader = Reader()
     async with consuming(bus, reader):
         await bus.journal(reply(1))
@@ -354,10 +354,10 @@ async def test_a_consumer_goes_on_when_it_is_deleted_and_made_again(
     assert told(logged).count("cannot read: it does not exist") == 1
 
 
-async def test_what_a_consumer_was_sent_before_a_cut_is_still_taken(
+async def test_messages_sent_before_a_cut_are_still_delivered(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
-    """Not left to the server's acknowledgement wait, which would bring it behind newer ones."""
+    """Otherwise they would be redelivered after newer ones."""
     reader = Reader()
     reader.wait_s = 0.1
     for number in range(20):
@@ -383,7 +383,7 @@ async def test_an_event_is_stored_once_however_often_it_is_published(bus: Bus) -
 async def test_a_publish_whose_acknowledgement_was_lost_is_stored_once(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
-    """The caller is told to try later, and the repeat finds it stored."""
+    """The caller gets Unavailable, and the retry finds it stored."""
     ask = question("ada", 1, "hello")
     await far.publish(question("ada", 0, "warm"))
     proxy.lose(Way.DOWN)
@@ -405,13 +405,13 @@ async def test_patience_outlasts_a_restart(nats: NatsServer, bus: Bus) -> None:
 
 
 def spent(bus: Bus, user: str = "test:ada") -> None:
-    """Uses up what a user may store within a day."""
+    """Uses up a user's quota."""
     rest = quota.EVENT_QUOTA_BYTES - bus._event_quotas._used_by(user, time.monotonic())
     assert bus._event_quotas.take(user, int(rest), time.monotonic())
 
 
-async def test_one_user_cannot_store_more_than_a_share(bus: Bus) -> None:
-    """Nothing is stored, others go on, and what was stored before is still known."""
+async def test_one_user_cannot_exceed_the_quota(bus: Bus) -> None:
+    """Nothing is stored, others are not affected, and stored events are still recognized."""
     first = question("ada", 1, "hello")
     assert await bus.publish(first)
     spent(bus)
@@ -424,8 +424,8 @@ async def test_one_user_cannot_store_more_than_a_share(bus: Bus) -> None:
         await bus.publish(question("ada", 2, "more"))
 
 
-async def test_the_first_message_of_a_stream_can_be_over_the_share(bus: Bus) -> None:
-    """Asking whether it is known works on an empty stream, too."""
+async def test_the_first_message_of_a_stream_can_exceed_the_quota(bus: Bus) -> None:
+    """The check for a stored id works with an empty stream, too."""
     spent(bus)
     with pytest.raises(OverQuota):
         await bus.publish(question("ada", 1, "hello"))
@@ -433,8 +433,8 @@ async def test_the_first_message_of_a_stream_can_be_over_the_share(bus: Bus) -> 
 
 
 @pytest.mark.parametrize("kind", [Stop, Deleted, Reset, Forget])
-async def test_who_is_over_the_share_can_take_back(bus: Bus, kind: Any) -> None:
-    """These events have a share of their own, which has its end as well."""
+async def test_a_user_over_quota_can_still_stop_and_delete(bus: Bus, kind: Any) -> None:
+    """These events have a quota of their own."""
     spent(bus)
     head = question("ada", 1, "x").model_dump(exclude={"kind", "text"})
     assert await bus.publish(kind(**head, prompt_id="ada-0"))
@@ -446,8 +446,8 @@ async def test_who_is_over_the_share_can_take_back(bus: Bus, kind: Any) -> None:
         await bus.publish(kind(**{**head, "id": "ada-2"}, prompt_id="ada-0"))
 
 
-async def test_repeats_and_refusals_do_not_use_the_share(nats: NatsServer, bus: Bus) -> None:
-    """Only what is stored counts."""
+async def test_repeats_and_refusals_do_not_use_the_quota(nats: NatsServer, bus: Bus) -> None:
+    """Only stored events count."""
     ask = question("ada", 1, "hello")
     assert await bus.publish(ask)
     used = bus._event_quotas._used_by("test:ada", time.monotonic())
@@ -462,8 +462,8 @@ async def test_repeats_and_refusals_do_not_use_the_share(nats: NatsServer, bus: 
     await until(lambda: bus.connected)
 
 
-async def test_the_server_has_a_limit_for_one_user_as_well(bus: Bus) -> None:
-    """Whatever a restarted adapter has forgotten of its users' shares; others are not concerned."""
+async def test_the_server_also_limits_each_user(bus: Bus) -> None:
+    """Even if an adapter has forgotten its quotas in a restart; others are not affected."""
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_msgs_per_subject=2))
     asks = [question("ada", number, "hello") for number in range(3)]
@@ -479,8 +479,8 @@ async def test_the_server_has_a_limit_for_one_user_as_well(bus: Bus) -> None:
     assert isinstance(results[-1], OverQuota)
 
 
-async def test_a_full_stream_is_not_one_users_doing(bus: Bus, logged: list[Any]) -> None:
-    """The person is asked to come back, and the operator, once, to make room."""
+async def test_a_full_stream_is_not_reported_as_a_users_fault(bus: Bus, logged: list[Any]) -> None:
+    """The person is asked to come back, and the operator to make room."""
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_bytes=1000))
     assert await bus.publish(question("ada", 1, "hello"))
@@ -492,7 +492,7 @@ async def test_a_full_stream_is_not_one_users_doing(bus: Bus, logged: list[Any])
 
 
 async def test_the_first_reply_stands(nats: NatsServer, bus: Bus) -> None:
-    """Whoever comes second gets the first one's words, at the same moment too."""
+    """A second caller gets the first reply, even at the same moment."""
     other = await Bus.connect(nats.url, name="other")
     results = await asyncio.gather(
         *(b.journal(reply(1, f"text {n}")) for n, b in enumerate([bus, other] * 10))
@@ -525,7 +525,7 @@ async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
     ids=["plain", "escaped first", "escaped last", "emoji first"],
 )  # fmt: skip
 async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
-    """However unevenly its text takes room."""
+    """However unevenly its characters take bytes."""
     journaled = await asyncio.wait_for(bus.journal(reply(1, text, prompt_text="why?")), 10)
     kept = journaled.reply
     assert kept.text.endswith(CUT)
@@ -535,14 +535,14 @@ async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
 
 
 async def test_a_stored_reply_that_nobody_can_read_settles_its_question(bus: Bus) -> None:
-    """Nothing can be stored in its place: the user's queue must go on."""
+    """Nothing can replace it, and the user's queue must continue."""
     await bus.js.publish(names.reply_subject("test:ada", "ada-p1"), b"of another shape")
     assert await bus.stored_reply("test:ada", "ada-p1") is None
     mine = reply("p1", "mine")
     assert (await bus.journal(mine)).reply == mine
 
 
-async def test_a_server_without_dead_letters_holds_up_one_message_only(
+async def test_a_server_without_dead_letters_delays_one_message_only(
     bus: Bus, logged: list[Any]
 ) -> None:
     await bus.js.delete_stream(names.DLQ)
@@ -555,13 +555,13 @@ async def test_a_server_without_dead_letters_holds_up_one_message_only(
     assert lines.count("nats refuses dead letters: they stay in their stream") == 1
 
 
-async def test_the_question_is_left_out_before_the_answer_is_cut(bus: Bus) -> None:
+async def test_the_question_is_dropped_before_the_answer_is_cut(bus: Bus) -> None:
     kept = (await bus.journal(reply(1, "x" * 400_000, prompt_text="y" * 100_000))).reply
     assert (kept.text, kept.prompt_text) == ("x" * 400_000, "")
 
 
 async def test_a_reply_is_waited_for(bus: Bus) -> None:
-    """None when the time is over; at once when it comes."""
+    """It is returned as soon as it is stored, or None after the timeout."""
     assert await bus.reply_when_stored("test:ada", "ada-1", timeout_s=0.2) is None
     waiting = asyncio.create_task(bus.reply_when_stored("test:ada", "ada-1", timeout_s=30))
     await bus.client.flush()
@@ -571,8 +571,8 @@ async def test_a_reply_is_waited_for(bus: Bus) -> None:
     assert found.prompt_id == "ada-1"
 
 
-async def test_a_reply_that_the_journal_refused_is_not_taken_for_the_answer(bus: Bus) -> None:
-    """A publish is heard on its subject before, and even where, the server does not store it."""
+async def test_a_reply_that_the_journal_refused_is_not_returned(bus: Bus) -> None:
+    """Subscribers receive a publish even if the server does not store it."""
     subject = names.reply_subject("test:ada", "ada-1")
     waiting = asyncio.create_task(bus.reply_when_stored("test:ada", "ada-1", timeout_s=30))
     await until(lambda: any(s.subject == subject for s in bus.client._subs.values()))
@@ -634,7 +634,7 @@ async def test_one_users_dead_letters_do_not_push_out_the_others(bus: Bus) -> No
 
 
 async def test_dead_letters_of_one_subject_are_limited_in_number(bus: Bus) -> None:
-    """Requests that nobody can answer have one subject: the newest remain, and all of others."""
+    """Unanswerable requests have one subject: only the newest remain."""
     live = (await bus.js.stream_info(names.DLQ)).config
     assert live.max_msgs_per_subject == streams.DEAD_LETTERS_OF_A_SUBJECT
     await bus.js.update_stream(live.evolve(max_msgs_per_subject=3))
@@ -649,10 +649,10 @@ async def test_dead_letters_of_one_subject_are_limited_in_number(bus: Bus) -> No
 # --- outages --------------------------------------------------------------------------------------
 
 
-async def test_an_outage_is_told_once_and_its_end_once(
+async def test_an_outage_and_its_end_are_each_reported_once(
     nats: NatsServer, bus: Bus, logged: list[Any]
 ) -> None:
-    """Three seconds, with readers and writers that all keep trying."""
+    """Three seconds, with readers and writers that keep retrying."""
     reader = Reader()
     async with following(bus, reader), consuming(bus, reader):
         await put(bus, "0")
@@ -675,7 +675,7 @@ async def test_an_outage_is_told_once_and_its_end_once(
 async def test_a_hung_server_is_noticed_and_survived(
     nats: NatsServer, bus: Bus, logged: list[Any]
 ) -> None:
-    """SIGSTOP for 10 s: it neither answers nor closes anything."""
+    """With SIGSTOP for 10 s it neither answers nor closes anything."""
     reader = Reader()
     async with following(bus, reader):
         await put(bus, "0")
@@ -698,8 +698,8 @@ async def test_a_hung_server_is_noticed_and_survived(
     gc.collect()  # in this test, which expects it
 
 
-async def test_trouble_of_one_is_not_told_over_by_another(bus: Bus, logged: list[Any]) -> None:
-    """What cannot be stored is told once, although all else can be."""
+async def test_one_success_does_not_hide_another_failure(bus: Bus, logged: list[Any]) -> None:
+    """The failure is reported once, although everything else succeeds."""
 
     async def impossible() -> None:
         await bus.js.publish("dlq.x", b"", headers={"Nats-Expected-Stream": "another"})
@@ -727,21 +727,21 @@ async def test_wrong_credentials_are_named_without_the_password(nats: NatsServer
 
 
 @pytest.mark.parametrize("password", ["s3cret/word", "s3cret#word", "s3cret?word"])
-async def test_an_address_that_cannot_be_read_shows_no_part_of_the_password(password: str) -> None:
+async def test_an_invalid_address_shows_no_part_of_the_password(password: str) -> None:
     with pytest.raises(Unavailable) as raised:
         await Bus.connect(f"nats://user:{password}@127.0.0.1:4222", name="test", wait_s=0)
     assert "s3cret" not in str(raised.value)
     assert "word" not in str(raised.value).replace("password", "")
 
 
-async def test_nobody_there_is_told_within_seconds() -> None:
+async def test_a_missing_server_is_reported_within_seconds() -> None:
     with pytest.raises(Unavailable, match="nobody answers there"):
         await asyncio.wait_for(
             Bus.connect("nats://user:s3cret@127.0.0.1:1", name="test", wait_s=1), 6
         )
 
 
-async def test_one_that_accepts_and_says_nothing_is_told_within_seconds(
+async def test_a_silent_server_is_reported_within_seconds(
     nats: NatsServer, proxy: TcpProxy
 ) -> None:
     proxy.pause()
@@ -749,10 +749,10 @@ async def test_one_that_accepts_and_says_nothing_is_told_within_seconds(
         await asyncio.wait_for(Bus.connect(proxy.url(nats.url), name="test", wait_s=1), 8)
 
 
-async def test_who_waits_for_ever_comes_in_when_the_server_does(
+async def test_a_waiting_process_connects_when_the_server_starts(
     nats: NatsServer, logged: list[Any]
 ) -> None:
-    """Told once that it waits, and once that it is over."""
+    """The wait and its end are each reported once."""
     nats.stop()
     connecting = asyncio.create_task(Bus.connect(nats.url, name="test", wait_s=None))
     await until(lambda: bool(told(logged)))
@@ -762,10 +762,10 @@ async def test_who_waits_for_ever_comes_in_when_the_server_does(
     assert told(logged) == ["waiting for nats", "nats is available"]
 
 
-async def test_a_connection_that_the_client_gives_up_is_told_to_the_owner(
+async def test_the_owner_learns_that_the_client_gave_up(
     nats: NatsServer,
 ) -> None:
-    """Payload and headers together over the limit: the client never comes back from that."""
+    """Payload and headers together exceed the limit; nats-py never recovers from that."""
     closed = asyncio.Event()
     bus = await Bus.connect(nats.url, name="test", on_closed=closed.set)
     await bus.client.publish(
@@ -775,7 +775,7 @@ async def test_a_connection_that_the_client_gives_up_is_told_to_the_owner(
     await bus.close()
 
 
-async def test_a_close_of_our_own_is_no_alarm(nats: NatsServer, logged: list[Any]) -> None:
+async def test_our_own_close_is_not_reported(nats: NatsServer, logged: list[Any]) -> None:
     called: list[bool] = []
     bus = await Bus.connect(nats.url, name="test", on_closed=lambda: called.append(True))
     await bus.close()
@@ -783,8 +783,8 @@ async def test_a_close_of_our_own_is_no_alarm(nats: NatsServer, logged: list[Any
     assert told(logged) == []
 
 
-async def test_a_partial_is_never_waited_for(nats: NatsServer, bus: Bus) -> None:
-    """Not while the server is away either, and it is not kept until it is back."""
+async def test_sending_a_partial_never_waits(nats: NatsServer, bus: Bus) -> None:
+    """Not even without a server; the partial is then dropped."""
     from shared.messages import Partial  # noqa: PLC0415
 
     nats.kill()
@@ -796,8 +796,8 @@ async def test_a_partial_is_never_waited_for(nats: NatsServer, bus: Bus) -> None
     assert bus.client.pending_data_size == 0
 
 
-async def test_a_flush_comes_after_what_is_pending(bus: Bus) -> None:
-    """A subscription counts for everybody once it is flushed, however busy the machine is."""
+async def test_a_flush_comes_after_pending_messages(bus: Bus) -> None:
+    """After a flush, the server knows a subscription, however busy the machine is."""
     transport = bus.client._transport
     written: list[bytes] = []
     write, write_lines = transport.write, transport.writelines

@@ -1,4 +1,4 @@
-"""A position in a stream, after the stream was replaced, restored, purged or thinned out."""
+"""Positions in a stream that was replaced, restored, purged or thinned out."""
 
 import asyncio
 import shutil
@@ -81,14 +81,14 @@ def logged() -> Iterator[list[Any]]:
 
 
 def said(logged: list[Any]) -> list[str]:
-    """What is wrong with the stream, as reported."""
+    """The reported problems with the stream."""
     events = {GAP, OTHER_HISTORY, OTHER_STREAM}
     return [line["event"] for line in logged if line["event"] in events]
 
 
 @pytest.fixture
 async def read(bus: Bus) -> Reader:
-    """A reader that has read `a`, `b` and `c` of five messages, and has ended."""
+    """A reader that ended after `a`, `b` and `c` of five messages."""
     reader = Reader()
     await put(bus, "a", "b")
     await put(bus, "x", "y", subject=ELSEWHERE)
@@ -98,8 +98,8 @@ async def read(bus: Bus) -> Reader:
     return reader
 
 
-async def test_the_same_stream_is_read_on(bus: Bus, read: Reader, logged: list[Any]) -> None:
-    """Nothing again, and nothing said."""
+async def test_reading_the_same_stream_continues(bus: Bus, read: Reader, logged: list[Any]) -> None:
+    """Nothing is repeated or reported."""
     await put(bus, "d")
     async with following(bus, read):
         await read.until_seen("d")
@@ -111,7 +111,7 @@ async def test_the_same_stream_is_read_on(bus: Bus, read: Reader, logged: list[A
 async def test_another_stream_is_read_from_its_start(
     bus: Bus, read: Reader, logged: list[Any], count: int
 ) -> None:
-    """Whatever its sequences are, and all that it holds counts as stored before."""
+    """Whatever its sequences are; all of its messages count as stored before."""
     await replace_stream(bus)
     new = [f"new {number}" for number in range(count)]
     await put(bus, *new)
@@ -137,7 +137,7 @@ async def test_a_stream_is_replaced_under_a_follower(bus: Bus, read: Reader, cou
 async def test_the_data_of_the_server_are_replaced_under_a_follower(
     nats: NatsServer, bus: Bus, tmp_path: Path, read: Reader
 ) -> None:
-    """The connection only breaks and comes back, and the server knows nothing of before."""
+    """The connection only breaks and returns, but the server has lost everything."""
     new = [f"new {number}" for number in range(7)]
     async with following(bus, read):
         nats.stop()
@@ -170,10 +170,10 @@ class Backup:
 
 @pytest.mark.parametrize("count", [1, 2, 6], ids=["below", "at", "beyond"])
 @pytest.mark.parametrize("running", [False, True], ids=["ended", "running"])
-async def test_a_restored_backup_is_read_from_what_it_lacked(
+async def test_a_restored_backup_is_read_from_the_first_new_message(
     nats: NatsServer, bus: Bus, tmp_path: Path, *, running: bool, count: int
 ) -> None:
-    """It was created when the stream was, and its sequences mean other messages from some on."""
+    """It has the same creation time, but some sequences now belong to other messages."""
     new = [f"new {number}" for number in range(count)]
     reader = Reader()
     await put(bus, "a", "b")
@@ -194,10 +194,10 @@ async def test_a_restored_backup_is_read_from_what_it_lacked(
     assert reader.position.sequence == 2 + count
 
 
-async def test_others_alone_have_written_since_a_backup_was_restored(
+async def test_only_other_users_have_written_since_a_backup_was_restored(
     nats: NatsServer, bus: Bus, tmp_path: Path, logged: list[Any]
 ) -> None:
-    """The stream is longer than the position, and this reader has nothing at or past it."""
+    """The stream is longer than the position, but has no message for this reader there."""
     reader = Reader()
     backup = Backup(nats, tmp_path)
     await put(bus, "a", "b", "c")
@@ -215,7 +215,7 @@ async def test_others_alone_have_written_since_a_backup_was_restored(
 
 
 async def test_the_last_message_was_deleted(bus: Bus, read: Reader) -> None:
-    """As an operator does who erases a person's words: nothing is read again."""
+    """An operator may erase a person's words; nothing is read again."""
     await bus.js.purge_stream(names.DLQ, subject=HERE)
     await put(bus, "d")
     async with following(bus, read):
@@ -228,7 +228,7 @@ async def test_the_last_message_was_deleted(bus: Bus, read: Reader) -> None:
     assert read.seen == ["a", "b", "c", "d", "e"]
 
 
-async def test_a_purged_stream_is_read_on(bus: Bus, read: Reader, logged: list[Any]) -> None:
+async def test_reading_a_purged_stream_continues(bus: Bus, read: Reader, logged: list[Any]) -> None:
     await bus.js.purge_stream(names.DLQ)
     await put(bus, "d")
     async with following(bus, read):
@@ -249,7 +249,7 @@ async def test_messages_that_were_purged_unread_are_reported(
 
 
 async def test_a_position_of_an_older_version_learns_its_stream(bus: Bus, read: Reader) -> None:
-    """It is only a sequence; from the first look on it belongs to a stream."""
+    """It is only a sequence, which is then tied to the stream."""
     read.position = position_of(3)
     await put(bus, "d")
     async with following(bus, read):
@@ -260,7 +260,7 @@ async def test_a_position_of_an_older_version_learns_its_stream(bus: Bus, read: 
 
 
 def test_a_position_outlives_a_snapshot() -> None:
-    """In the form of today, in that of older versions, and where there is none."""
+    """In the present form, in older forms, and if there is none."""
     reader = Reader(Position(5))
     assert position_of(asdict(reader.position)) == reader.position
     assert (position_of(7), position_of(None)) == (Position(7), Position())

@@ -1,4 +1,4 @@
-"""The gateway over a real NATS: what any client may ask, and what nobody can make it do."""
+"""The gateway over a real NATS: what clients can ask, and what no client can make it do."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ async def asked(client: Client, data: bytes, **headers: str) -> Msg:
 
 
 async def dead_letter(client: Client) -> Msg:
-    """The newest dead letter of the gateway, waited for."""
+    """Waits for the newest dead letter of the gateway."""
     js = client.jetstream()
     async with asyncio.timeout(ANSWER_S):
         while True:
@@ -80,7 +80,7 @@ async def test_a_request_is_answered_with_the_text_alone(client: Client) -> None
 
 
 async def test_unknown_fields_are_ignored(client: Client) -> None:
-    """A newer client may send more."""
+    """A newer client may send more fields."""
     data = json.dumps({"user_id": "ada", "prompt": "hi", "temperature": 1}).encode()
     assert (await asked(client, data)).data == b"echo hi"
 
@@ -93,7 +93,7 @@ async def test_a_number_is_a_user_too(client: Client, flow: FakeFlow) -> None:
 
 
 @pytest.mark.parametrize("name", [".", "*", ">", "a b", "😀", "$JS.API", "a.b.>", "-", "_2E"])
-async def test_any_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, name: str) -> None:
+async def test_every_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, name: str) -> None:
     """No name becomes a wildcard or another user's subject."""
     assert (await asked(client, body(name, f"hello {name}"))).data.decode() == f"echo hello {name}"
     assert flow.asked(names.user_of("gateway", name)) == {f"hello {name}": 1}
@@ -122,7 +122,7 @@ async def test_any_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, nam
 async def test_bad_input_is_refused_at_once(
     client: Client, flow: FakeFlow, data: bytes, words: str
 ) -> None:
-    """Whatever cannot be a question is told so in plain words, and nothing is stored."""
+    """Anything that cannot be a question is refused in plain words, and nothing is stored."""
     answer = await asked(client, data)
     assert answer.headers is not None
     assert words in answer.headers[ERROR]
@@ -132,8 +132,8 @@ async def test_bad_input_is_refused_at_once(
 
 
 @pytest.mark.parametrize("prompt", ["x" * 300_000, "\u65e5" * 99_000], ids=["chars", "bytes"])
-async def test_a_too_long_prompt_is_refused_as_too_large(client: Client, prompt: str) -> None:
-    """Too many characters, or too many bytes for the stream: code 413, and the next one works."""
+async def test_a_prompt_that_is_too_long_is_refused(client: Client, prompt: str) -> None:
+    """Too many characters, or too many bytes for the stream: code 413. The next one works."""
     answer = await asked(client, body("ada", prompt))
     assert answer.headers is not None
     assert answer.headers[CODE] == "413"
@@ -141,8 +141,8 @@ async def test_a_too_long_prompt_is_refused_as_too_large(client: Client, prompt:
 
 
 @pytest.mark.parametrize("guest", [True, False])
-def test_no_request_is_read_that_is_larger_than_any_question(*, guest: bool) -> None:
-    """Reading it would take the processor from everybody."""
+def test_a_request_larger_than_any_question_is_not_parsed(*, guest: bool) -> None:
+    """Parsing it would take processor time from everybody."""
 
     def asked_as(data: bytes) -> Ask:
         return ask_of(data, {}, "_INBOX.x", guest=guest, now=datetime.now(UTC), fresh_id="1")
@@ -156,8 +156,8 @@ def test_no_request_is_read_that_is_larger_than_any_question(*, guest: bool) -> 
     assert f"{limit:,}" in error.value.reason
 
 
-async def test_a_failure_has_its_words_in_body_and_header(client: Client) -> None:
-    """A client that knows no headers reads the notice as the answer."""
+async def test_a_failure_notice_is_in_body_and_header(client: Client) -> None:
+    """A client that ignores headers reads the notice as the answer."""
     answer = await asked(client, body("ada", "fail please"))
     assert answer.data == b"The model cannot be reached."
     assert answer.headers == {ERROR: "The model cannot be reached.", CODE: "503"}
@@ -166,10 +166,10 @@ async def test_a_failure_has_its_words_in_body_and_header(client: Client) -> Non
 @pytest.mark.parametrize(
     "reply", ["prompts.slack.x", "$JS.API.INFO", "_INBOX", "replies.slack.x.y", "x._INBOX.y"]
 )
-async def test_a_reply_subject_that_is_no_inbox_gets_nothing(
+async def test_a_reply_subject_that_is_not_an_inbox_gets_nothing(
     client: Client, flow: FakeFlow, reply: str
 ) -> None:
-    """Nobody can make the gateway publish to a stream or to the server: it is a dead letter."""
+    """The request becomes a dead letter: nobody can make the gateway publish to a stream."""
     seen = await client.subscribe(reply)
     await client.publish("prompts", body("eve", "take over"), reply=reply)
     letter = await dead_letter(client)
@@ -181,8 +181,8 @@ async def test_a_reply_subject_that_is_no_inbox_gets_nothing(
 
 
 @pytest.mark.parametrize("reply", ["_INBOX.*", "_INBOX.>", "_INBOX.a.*"])
-async def test_a_wildcard_is_no_inbox(client: Client, flow: FakeFlow, reply: str) -> None:
-    """An answer never goes to a literal wildcard subject."""
+async def test_a_wildcard_is_not_an_inbox(client: Client, flow: FakeFlow, reply: str) -> None:
+    """No answer goes to a literal wildcard subject."""
     await client.publish("prompts", body("eve", "everywhere"), reply=reply)
     letter = await dead_letter(client)
     assert (letter.headers or {})["Threadwax-Reason"] == "the reply subject is not an inbox"
@@ -190,7 +190,7 @@ async def test_a_wildcard_is_no_inbox(client: Client, flow: FakeFlow, reply: str
 
 
 async def test_a_plain_publish_is_a_dead_letter(client: Client, flow: FakeFlow) -> None:
-    """Without a reply subject nobody could be answered, so the model is not asked."""
+    """Without a reply subject nobody would get the answer, so the model is not asked."""
     await client.publish("prompts", body("eve", "nobody listens"))
     letter = await dead_letter(client)
     assert (letter.headers or {})["Threadwax-Reason"] == "no reply subject"
@@ -198,7 +198,7 @@ async def test_a_plain_publish_is_a_dead_letter(client: Client, flow: FakeFlow) 
 
 
 async def test_a_repeated_request_gets_the_same_answer(client: Client, flow: FakeFlow) -> None:
-    """The same message id is asked once and answered every time, each to its own inbox."""
+    """A message id is asked once; every request with it is answered to its own inbox."""
     for _ in range(3):
         answer = await asked(client, body("ada", "once"), Nats_Msg_Id="order 66")
         assert answer.data == b"echo once"
@@ -206,7 +206,7 @@ async def test_a_repeated_request_gets_the_same_answer(client: Client, flow: Fak
 
 
 async def test_a_repeat_before_the_answer_waits_for_it(client: Client, flow: FakeFlow) -> None:
-    """Who asks again while the model still works gets the answer when it is there."""
+    """A client that repeats a request while the model is working gets the answer, too."""
     first = asyncio.create_task(asked(client, body("ada", "wait"), Nats_Msg_Id="1"))
     await flow.until_asked("wait")
     second = asyncio.create_task(asked(client, body("ada", "wait"), Nats_Msg_Id="1"))
@@ -217,14 +217,14 @@ async def test_a_repeat_before_the_answer_waits_for_it(client: Client, flow: Fak
 
 
 async def test_a_message_id_belongs_to_its_user(client: Client) -> None:
-    """The same message id of two users names two questions, also when they could be confused."""
+    """The same message id of two users means two questions, even with confusable names."""
     one = await asked(client, body("a", "one"), Nats_Msg_Id="b-c")
     two = await asked(client, body("a-b", "two"), Nats_Msg_Id="c")
     assert [one.data, two.data] == [b"echo one", b"echo two"]
 
 
 async def test_a_long_message_id_still_dedupes(client: Client, flow: FakeFlow) -> None:
-    """An id longer than any of ours is shortened, and names the same question again."""
+    """An id longer than ours is hashed, and still identifies the question."""
     for _ in range(2):
         answer = await asked(client, body("ada", "long id"), Nats_Msg_Id="é" * 500)
         assert answer.data == b"echo long id"
@@ -234,7 +234,7 @@ async def test_a_long_message_id_still_dedupes(client: Client, flow: FakeFlow) -
 async def test_one_users_questions_are_stored_in_their_order(
     client: Client, flow: FakeFlow
 ) -> None:
-    """However many come at once, and from however many connections' inboxes."""
+    """No matter how many come at once, and from how many inboxes."""
     prompts = [f"question {number}" for number in range(200)]
     await asyncio.gather(*(asked(client, body("ada", prompt)) for prompt in prompts))
     assert list(flow.asked("gateway:ada")) == prompts
@@ -248,24 +248,24 @@ async def test_one_users_questions_are_stored_in_their_order(
 async def test_half_a_surrogate_pair_in_a_prompt_is_replaced(
     client: Client, escaped: str, repaired: str
 ) -> None:
-    """It costs a character and not the question; JSON may hold halves that UTF-8 may not."""
+    """Only that character is lost. JSON can contain such halves, but UTF-8 cannot."""
     data = f'{{"user_id": "ada", "prompt": "{escaped}"}}'.encode()
     assert (await asked(client, data)).data.decode() == f"echo {repaired}"
 
 
-async def test_a_request_that_nobody_can_be_told_about_is_kept_small(
+async def test_only_the_beginning_of_an_unanswerable_request_is_kept(
     client: Client, flow: FakeFlow
 ) -> None:
-    """Of many, the dead letters have the beginning each."""
+    """Each of many has only its beginning in the dead letters."""
     await client.publish("prompts", body("eve", "x" * 100_000))
     assert (await dead_letter(client)).data == body("eve", "x" * 100_000)[:4096]
     assert flow.events == []
 
 
-async def test_who_has_asked_too_much_is_told_so(
+async def test_a_user_over_quota_is_told_so(
     client: Client, gateway: Gateway, flow: FakeFlow
 ) -> None:
-    """In header and body; others are answered, and so is a repeat."""
+    """In header and body. Others are answered, and so is a repeated request."""
     assert (await asked(client, body("ada", "one"), Nats_Msg_Id="1")).data == b"echo one"
     shares = gateway._clients._bus._event_quotas
     rest = quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES
@@ -281,7 +281,7 @@ async def test_who_has_asked_too_much_is_told_so(
 
 
 async def test_one_users_repeats_leave_room_for_others(client: Client, flow: FakeFlow) -> None:
-    """A retry storm is refused from some number on; another's repeat is still answered."""
+    """A retry storm is refused above a limit; another user's repeat is still answered."""
     storm = [
         asyncio.create_task(asked(client, body("ada", "wait"), Nats_Msg_Id="1"))
         for _ in range(CLIENTS.repeats_limit_per_user + 20)
@@ -300,16 +300,16 @@ async def test_one_users_repeats_leave_room_for_others(client: Client, flow: Fak
     assert answers.count(b"echo wait") > CLIENTS.repeats_limit_per_user // 2
 
 
-async def test_many_are_answered_side_by_side(client: Client) -> None:
-    """Two hundred users asking at once all get their own answer."""
+async def test_many_users_are_answered_at_the_same_time(client: Client) -> None:
+    """Each of two hundred users gets their own answer."""
     answers = await asyncio.gather(
         *(asked(client, body(f"user{n}", f"question {n}")) for n in range(200))
     )
     assert [a.data.decode() for a in answers] == [f"echo question {n}" for n in range(200)]
 
 
-async def test_one_who_waits_holds_nobody_up(client: Client, flow: FakeFlow) -> None:
-    """A question whose answer takes long does not delay another user's."""
+async def test_a_slow_answer_delays_nobody_else(client: Client, flow: FakeFlow) -> None:
+    """Another user's question is answered meanwhile."""
     slow = asyncio.create_task(asked(client, body("slow", "wait here")))
     await flow.until_asked("wait here")
     assert (await asked(client, body("quick", "now"))).data == b"echo now"
@@ -330,10 +330,10 @@ async def test_the_nats_command_finds_the_gateway(client: Client, verb: str) -> 
         await seen.next_msg(timeout=QUIET_S)
 
 
-async def test_the_process_tells_when_it_is_ready_and_stops_cleanly(
+async def test_the_process_reports_when_it_is_ready_and_stops_cleanly(
     nats: Any, flow: FakeFlow
 ) -> None:
-    """It says where it listens, serves its status, answers, and ends with 0 on SIGTERM."""
+    """It says where it listens, serves its status, answers, and exits with 0 on SIGTERM."""
     del flow
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM),

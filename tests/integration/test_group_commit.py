@@ -1,4 +1,4 @@
-"""Many messages at once against a real server: stored once each, in order, refused one by one."""
+"""Many messages at once with a real server: each is stored once, in order, and refused alone."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def publish_all(bus: Bus, events: list[Ask], *, patience_s: float = 60.0) 
 
 
 async def stored(bus: Bus, stream: str = names.PROMPTS) -> list[Msg]:
-    """All that is in a stream, in its order."""
+    """All messages of a stream, in order."""
     last = (await bus.js.stream_info(stream)).state.last_seq
     return [
         await bus.js.get_msg(stream, sequence)  # type: ignore[misc]
@@ -59,7 +59,7 @@ async def ids_stored(bus: Bus) -> list[str]:
 
 
 async def test_many_at_once_are_stored_once_each_in_order_and_mostly_in_batches(bus: Bus) -> None:
-    """So that they share the disk's syncs."""
+    """So they share the disk's syncs."""
     events = asks(MANY)
     assert all(await publish_all(bus, events))
     messages = await stored(bus)
@@ -70,13 +70,13 @@ async def test_many_at_once_are_stored_once_each_in_order_and_mostly_in_batches(
 
 
 async def test_a_few_go_one_by_one(bus: Bus) -> None:
-    """A batch has a price of its own."""
+    """A batch also has a cost."""
     await publish_all(bus, asks(SINGLES_LIMIT + BATCH_FROM - 1))
     assert not [m for m in await stored(bus) if BATCH_ID in (m.headers or {})]
 
 
 async def test_what_is_stored_already_does_not_keep_the_others_out(bus: Bus) -> None:
-    """The server refuses a batch with a repeat in it as a whole."""
+    """The server refuses a whole batch that contains a repeat."""
     events = asks(MANY)
     before = events[100:103]
     await publish_all(bus, before)
@@ -85,7 +85,7 @@ async def test_what_is_stored_already_does_not_keep_the_others_out(bus: Bus) -> 
     assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
 
 
-async def test_the_same_event_often_in_one_moment_is_stored_once(bus: Bus) -> None:
+async def test_an_event_repeated_at_the_same_moment_is_stored_once(bus: Bus) -> None:
     events = asks(100)
     new = await publish_all(bus, events * 4)
     assert sum(new) == len(events)
@@ -103,7 +103,7 @@ async def test_the_first_reply_stands_among_many(bus: Bus) -> None:
 
 
 async def test_two_that_answer_the_same_questions_at_once_agree(nats: NatsServer, bus: Bus) -> None:
-    """Two flows by mistake: each question has one reply, and both know which."""
+    """Two dataflows by mistake: each question has one reply, and both know it."""
     other = await Bus.connect(nats.url, name="other")
     try:
         events = asks(200)
@@ -117,7 +117,7 @@ async def test_two_that_answer_the_same_questions_at_once_agree(nats: NatsServer
         await other.close()
 
 
-async def test_one_that_fits_no_message_is_refused_alone(bus: Bus) -> None:
+async def test_only_the_message_that_is_too_large_is_refused(bus: Bus) -> None:
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     sizes = [10] * 200
     sizes[120] = bus.client.max_payload + 1  # the client refuses it
@@ -135,7 +135,7 @@ async def test_one_that_fits_no_message_is_refused_alone(bus: Bus) -> None:
 
 
 async def test_a_full_stream_refuses_each_of_many(bus: Bus) -> None:
-    """And none of those that it refuses is in it."""
+    """And stores none of those that it refuses."""
     config = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(config.evolve(max_msgs=100))
     found = await asyncio.gather(
@@ -147,8 +147,8 @@ async def test_a_full_stream_refuses_each_of_many(bus: Bus) -> None:
     assert len(await ids_stored(bus)) == found.count(True) == 100
 
 
-async def test_a_stream_that_takes_no_batches_gets_all_one_by_one(bus: Bus) -> None:
-    """One of an older version, until somebody brings it up to date."""
+async def test_a_stream_without_batches_gets_messages_one_by_one(bus: Bus) -> None:
+    """A stream of an older version, until it is updated."""
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     for burst in range(2):
         found = await asyncio.gather(
@@ -159,8 +159,8 @@ async def test_a_stream_that_takes_no_batches_gets_all_one_by_one(bus: Bus) -> N
     assert not any(BATCH_ID in (m.headers or {}) for m in await stored(bus, names.BLOBS))
 
 
-async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus: Bus) -> None:
-    """It takes the last one for an ordinary message and acknowledges that alone."""
+async def test_with_a_server_without_batches_each_message_is_acknowledged(bus: Bus) -> None:
+    """It treats the last one as an ordinary message and acknowledges only that."""
     seen: list[str] = []
 
     async def answer(message: Msg) -> None:
@@ -178,7 +178,7 @@ async def test_a_server_that_knows_no_batches_is_believed_message_by_message(bus
 
 
 async def test_full_batches_follow_before_the_first_is_acknowledged(bus: Bus) -> None:
-    """The server answers none of them before it has all."""
+    """The server acknowledges none of them before it has all."""
     held: list[tuple[Msg, bytes]] = []
 
     async def answer(message: Msg) -> None:
@@ -205,7 +205,7 @@ async def test_full_batches_follow_before_the_first_is_acknowledged(bus: Bus) ->
 
 
 async def test_two_messages_of_a_subject_are_never_in_two_batches_at_once(bus: Bus) -> None:
-    """A refused batch goes one by one, behind the next: somebody's words would change places."""
+    """A refused batch is sent again after the next one: a user's events would change order."""
     seen: list[tuple[str, str]] = []
     refused_s = 0.3
 
@@ -238,8 +238,8 @@ async def test_two_messages_of_a_subject_are_never_in_two_batches_at_once(bus: B
     assert len(of_it) == 2
 
 
-async def test_somebody_who_opens_all_batches_cannot_keep_others_out(bus: Bus) -> None:
-    """The server takes 50 unfinished ones a stream."""
+async def test_a_client_that_opens_all_batches_cannot_block_others(bus: Bus) -> None:
+    """The server allows 50 unfinished batches per stream."""
     for number in range(50):
         headers = {BATCH_ID: f"open-{number}", BATCH_SEQUENCE: "1"}
         await bus.client.publish("prompts.test.eve", b"{}", headers=headers)
@@ -251,8 +251,8 @@ async def test_somebody_who_opens_all_batches_cannot_keep_others_out(bus: Bus) -
 
 
 @pytest.mark.parametrize("way", list(Way))
-async def test_what_gets_lost_amid_many_is_stored_once(nats: NatsServer, way: Way) -> None:
-    """Whether the messages were lost or their acknowledgements."""
+async def test_messages_lost_among_many_are_stored_once(nats: NatsServer, way: Way) -> None:
+    """Whether the messages or their acknowledgements were lost."""
     proxy = await TcpProxy.start(nats.url)
     far = await Bus.connect(proxy.url(nats.url), name="far")
     near = await Bus.connect(nats.url, name="near")
@@ -273,10 +273,10 @@ async def test_what_gets_lost_amid_many_is_stored_once(nats: NatsServer, way: Wa
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_a_server_killed_amid_batches_keeps_what_it_acknowledged(
+async def test_a_server_killed_during_batches_keeps_what_it_acknowledged(
     nats: NatsServer, bus: Bus, seed: int
 ) -> None:
-    """And what it did not is stored by a later repeat, once."""
+    """Later retries store the others, once."""
     rng = random.Random(seed)
     acknowledged: list[str] = []
 
@@ -301,8 +301,8 @@ async def test_a_server_killed_amid_batches_keeps_what_it_acknowledged(
     assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
 
 
-async def test_those_who_give_up_take_nobodys_place(bus: Bus) -> None:
-    """Cancelled while they wait, in a batch, or in the moment of their turn."""
+async def test_cancelled_senders_leave_no_slot_taken(bus: Bus) -> None:
+    """They are cancelled while waiting, in a batch, or when they get their slot."""
     for burst, pause_s in enumerate((0, 0, 0.001, 0.002, 0.005, 0.01)):
         tasks = [asyncio.create_task(bus.publish(event)) for event in asks(200, f"gone{burst}")]
         await asyncio.sleep(pause_s)
@@ -315,8 +315,8 @@ async def test_those_who_give_up_take_nobodys_place(bus: Bus) -> None:
         assert all(await publish_all(bus, asks(MANY)))
 
 
-async def test_a_place_given_to_one_who_gives_up_in_that_moment_is_given_back(bus: Bus) -> None:
-    """Else, by and by, there would be none."""
+async def test_a_slot_given_to_a_cancelled_sender_is_released(bus: Bus) -> None:
+    """Otherwise there would be no slots left in the end."""
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     waiting: list[asyncio.Task[bool]] = []
 

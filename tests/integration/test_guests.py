@@ -1,4 +1,4 @@
-"""Clients without credentials: what they can have the gateway do, and what they never can."""
+"""Clients without credentials: what they can and what they can never do."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ async def asked(client: Client, data: bytes, *, message_id: str = "") -> Msg:
 
 
 async def asked_until_heard(client: Client, data: bytes, message_id: str) -> Msg:
-    """Asks again and again while the gateway does not listen, or takes no more."""
+    """Repeats a request until the gateway listens and accepts it."""
     async with asyncio.timeout(ANSWER_S):
         while True:
             try:
@@ -50,14 +50,14 @@ async def asked_until_heard(client: Client, data: bytes, message_id: str) -> Msg
 
 
 def refusal(answer: Msg) -> tuple[str, str]:
-    """Code and words; the body has the same words as the header."""
+    """Code and reason; the body has the same reason as the header."""
     assert answer.headers is not None
     assert answer.data.decode() == answer.headers[ERROR_HEADER]
     return answer.headers[ERROR_CODE_HEADER], answer.headers[ERROR_HEADER]
 
 
 async def silent(_: Exception) -> None:
-    """For clients that provoke refusals."""
+    """An error callback for clients that provoke refusals."""
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def connected(url: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def guest(nats: NatsServer, gateway: Gateway) -> AsyncIterator[Client]:
-    """Somebody on this machine who does not have the password."""
+    """A client on this machine without the password."""
     del gateway
     async with connected(nats.guest_url) as client:
         yield client
@@ -79,7 +79,7 @@ async def guest(nats: NatsServer, gateway: Gateway) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def owner(nats: NatsServer, gateway: Gateway) -> AsyncIterator[Client]:
-    """Somebody with the password."""
+    """A client with the password."""
     del gateway
     async with connected(nats.url) as client:
         yield client
@@ -92,7 +92,7 @@ async def owner(nats: NatsServer, gateway: Gateway) -> AsyncIterator[Client]:
 async def test_a_guest_is_never_the_user_of_that_name(
     guest: Client, owner: Client, flow: FakeFlow, name: str
 ) -> None:
-    """The server says who is a guest, so a guest's name cannot."""
+    """The server decides who is a guest, not the name."""
     assert (await asked(guest, body(name, "mine"))).data == b"echo mine"
     assert flow.asked(names.user_of("gateway", f"guest/{name}")) == {"mine": 1}
     assert flow.asked(names.user_of("gateway", name)) == {}
@@ -102,10 +102,10 @@ async def test_a_guest_is_never_the_user_of_that_name(
 
 
 @pytest.mark.parametrize("name", ["guest/ada", "guest/", "guest//", "guest/guest/ada"])
-async def test_a_client_with_the_password_is_no_guest(
+async def test_a_client_with_the_password_is_not_a_guest(
     owner: Client, flow: FakeFlow, name: str
 ) -> None:
-    """Else it could read what a guest said, and a guest could be mistaken for it."""
+    """Otherwise it could read a guest's words, and a guest could be mistaken for it."""
     code, words = refusal(await asked(owner, body(name, "hello")))
     assert code == "400"
     assert 'must not begin with "guest/"' in words
@@ -118,7 +118,7 @@ async def test_a_client_with_the_password_is_no_guest(
 async def test_names_that_look_like_a_guests_are_users_of_their_own(
     owner: Client, guest: Client, flow: FakeFlow, name: str
 ) -> None:
-    """Only the exact prefix is a guest's, and no encoding of another name leads to it."""
+    """Only the exact prefix marks a guest, and no other name is encoded like it."""
     assert (await asked(owner, body(name, "with password"))).data == b"echo with password"
     assert (await asked(guest, body("ada", "without"))).data == b"echo without"
     assert flow.asked(names.user_of("gateway", name)) == {"with password": 1}
@@ -129,7 +129,7 @@ async def test_names_that_look_like_a_guests_are_users_of_their_own(
 async def test_a_guest_cannot_fetch_an_answer_by_another_users_message_id(
     owner: Client, guest: Client, flow: FakeFlow, user: str
 ) -> None:
-    """The same user_id and message id with and without the password name two questions."""
+    """The same user_id and message id mean two questions, with and without the password."""
     await asked(owner, body(user, "secret"), message_id="1")
     assert (await asked(guest, body(user, "what?"), message_id="1")).data == b"echo what?"
     assert len({event.id for event in flow.events}) == 2
@@ -138,7 +138,7 @@ async def test_a_guest_cannot_fetch_an_answer_by_another_users_message_id(
 
 
 async def test_a_forged_attestation_is_ignored(owner: Client, flow: FakeFlow) -> None:
-    """The server's header that names the account counts for nothing: the subject decides."""
+    """The header with the account is ignored: the subject decides."""
     headers = {"Nats-Request-Info": '{"acc":"GUEST"}'}
     answer = await owner.request("prompts", body("ada", "hi"), timeout=ANSWER_S, headers=headers)
     assert answer.data == b"echo hi"
@@ -154,10 +154,10 @@ ELSEWHERE = (
 
 
 @pytest.mark.parametrize("reply", ELSEWHERE)
-async def test_a_guests_reply_subject_leads_nowhere_else(
+async def test_a_guests_reply_subject_stays_in_the_guests_account(
     bus: Bus, guest: Client, flow: FakeFlow, reply: str
 ) -> None:
-    """The server delivers it in the guests' account, where there is nothing."""
+    """The server delivers it there, and nothing else is in that account."""
     before = {i.config.name: i.state.messages for i in await bus.js.streams_info()}
     heard: list[bytes] = []
 
@@ -179,7 +179,7 @@ async def test_a_guests_reply_subject_leads_nowhere_else(
 async def test_nobody_can_name_a_reply_subject_of_the_server(
     bus: Bus, owner: Client, guest: Client, flow: FakeFlow
 ) -> None:
-    """With such a subject one could answer another's request; the server takes none."""
+    """It would let a client answer another's request; the server refuses it."""
     await guest.publish("prompts", body("eve", "one"), reply="_R_.abcdef.ghijkl")
     await guest.publish("_R_.abcdef.ghijkl", b"forged")
     await owner.publish("prompts", body("eve", "two"), reply="_R_.abcdef.ghijkl")
@@ -189,10 +189,10 @@ async def test_nobody_can_name_a_reply_subject_of_the_server(
     assert (await bus.js.stream_info(names.DLQ)).state.messages == 0
 
 
-async def test_guests_reach_no_stream_and_hear_nobody_else(
+async def test_guests_reach_no_stream_and_receive_nothing_of_others(
     bus: Bus, guest: Client, owner: Client
 ) -> None:
-    """Neither JetStream, nor questions, nor the inboxes of clients with the password."""
+    """They have no access to JetStream, questions, or other clients' inboxes."""
     heard = await guest.subscribe("_INBOX.>")
     await guest.flush()
     assert (await asked(owner, body("ada", "secret"))).data == b"echo secret"
@@ -213,7 +213,7 @@ async def test_guests_reach_no_stream_and_hear_nobody_else(
 
 
 async def test_a_guest_may_have_a_few_subscriptions_and_connections(nats: NatsServer) -> None:
-    """However many guests come, others can connect."""
+    """Others can connect, no matter how many guests there are."""
     async with AsyncExitStack() as stack:
         for _ in range(nats_config.GUEST_CONNECTIONS):
             await stack.enter_async_context(connected(nats.guest_url))
@@ -231,7 +231,7 @@ async def test_a_guest_may_have_a_few_subscriptions_and_connections(nats: NatsSe
 async def test_a_guest_cannot_push_out_the_dead_letters(
     bus: Bus, guest: Client, gateway: Gateway
 ) -> None:
-    """A request without a reply subject is counted, and logged once in a while."""
+    """A request without a reply subject is only counted, and rarely logged."""
     await bus.dead_letter(subject="p.0.slack.T1", data=b"kept", reason="for the test")
     with capture_logs() as logged:
         for number in range(100):
@@ -249,7 +249,7 @@ async def test_a_guest_cannot_push_out_the_dead_letters(
 async def test_a_guest_is_answered_after_a_restart_of_the_gateways_connection(
     guest: Client, gateway: Gateway, flow: FakeFlow
 ) -> None:
-    """The server knows where the answer goes, however often the gateway reconnects."""
+    """The server remembers where the answer goes."""
     asking = asyncio.create_task(asked(guest, body("ada", "wait")))
     await flow.until_asked("wait")
     for intake_bus in (gateway._guests._bus, gateway._bus):
@@ -262,7 +262,7 @@ async def test_a_guest_is_answered_after_a_restart_of_the_gateways_connection(
 async def test_after_a_restart_of_the_server_a_guest_asks_again(
     nats: NatsServer, guest: Client, flow: FakeFlow
 ) -> None:
-    """The server forgets where a guest's answer goes; the same message id still leads to it."""
+    """The restarted server has forgotten the inbox; the same message id still finds the answer."""
     asking = asyncio.create_task(
         guest.request("prompts", body("ada", "wait"), timeout=6, headers={"Nats-Msg-Id": "1"})
     )
@@ -279,7 +279,7 @@ async def test_after_a_restart_of_the_server_a_guest_asks_again(
 async def test_the_server_keeps_a_guests_way_back_as_long_as_it_is_told(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The setting works: with a second, a later answer is lost. In fact it is a quarter hour."""
+    """With a limit of one second, a later answer is lost. The default is 15 minutes."""
     assert nats_config.GUEST_WAITS == "15m"
     for waits, expected in (("1s", False), ("1m", True)):
         monkeypatch.setattr(nats_config, "GUEST_WAITS", waits)
@@ -303,10 +303,10 @@ async def test_the_server_keeps_a_guests_way_back_as_long_as_it_is_told(
         server.close()
 
 
-async def test_guests_do_not_keep_the_model_from_others(
+async def test_guests_do_not_keep_others_from_the_model(
     guest: Client, owner: Client, flow: FakeFlow
 ) -> None:
-    """Of all guests together a few questions are under way; answered ones make room."""
+    """All guests together have a few open questions; answers make room for more."""
     limit = GUESTS.open_limit
     assert limit is not None
     asking = [asyncio.create_task(asked(guest, body("eve", f"wait {n}"))) for n in range(limit)]
@@ -326,7 +326,7 @@ async def test_guests_do_not_keep_the_model_from_others(
 async def test_repeats_of_guests_are_limited(
     guest: Client, owner: Client, flow: FakeFlow, gateway: Gateway
 ) -> None:
-    """Those too many are refused at once; the others wait for the one answer."""
+    """Excess repeats are refused at once; the others wait for the one answer."""
     first = asyncio.create_task(asked(guest, body("eve", "wait"), message_id="1"))
     await flow.until_asked("wait")
     repeats = [
@@ -343,10 +343,10 @@ async def test_repeats_of_guests_are_limited(
     assert flow.asked("gateway:guest_2Feve") == {"wait": 1}
 
 
-async def test_all_guests_share_one_users_share(
+async def test_all_guests_share_one_users_quota(
     guest: Client, owner: Client, gateway: Gateway, flow: FakeFlow
 ) -> None:
-    """Another user_id gives a guest no more; what was stored is still answered."""
+    """Another user_id does not help; stored questions are still answered."""
     assert (await asked(guest, body("eve", "first"), message_id="1")).data == b"echo first"
     shares = gateway._guests._bus._event_quotas
     assert shares.take("gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic())
@@ -363,7 +363,7 @@ async def test_all_guests_share_one_users_share(
 async def test_a_flood_of_guests_does_not_keep_others_waiting(
     nats: NatsServer, owner: Client, flow: FakeFlow, reply: bool
 ) -> None:
-    """Every question with the password is answered meanwhile, and guests are afterwards."""
+    """Questions with the password are answered meanwhile, and guests afterwards."""
     stop = asyncio.Event()
     sent = 0
 

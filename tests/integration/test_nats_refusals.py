@@ -1,4 +1,4 @@
-"""What each kind of unusable NATS server is called, and that no password reaches a wrong one."""
+"""How unusable NATS servers are reported; no password is sent to a wrong one."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ NEEDS = f"STREAM.INFO.{names.PROMPTS}"
 
 
 async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
-    """How a process with one try is refused; a process that waits ends only if that is final."""
+    """The refusal of a process with one try; a waiting process exits only if it is final."""
     for _ in range(3):
         with pytest.raises(Unavailable) as raised:
             await asyncio.wait_for(Bus.connect(url, name="test", wait_s=0, needs=needs), 20)
@@ -55,7 +55,7 @@ async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
     ],
 )
 async def test_other_servers(greeting: bytes, words: str, final: bool) -> None:
-    """None of them is sent the credentials."""
+    """None of them gets the credentials."""
     async with Greeter(greeting) as server:
         url = f"nats://me:{quote(SECRET, safe='')}@127.0.0.1:{server.port}"
         error = await refusal_of(url)
@@ -64,8 +64,8 @@ async def test_other_servers(greeting: bytes, words: str, final: bool) -> None:
         assert b"pass" not in server.heard
 
 
-async def test_tls_that_is_not_offered_is_not_done_without() -> None:
-    """nats-py would send the password in clear text."""
+async def test_without_tls_no_password_is_sent() -> None:
+    """nats-py itself would send the password in clear text."""
     async with Greeter(info()) as server:
         url = f"tls://me:{quote(SECRET, safe='')}@127.0.0.1:{server.port}"
         error = await refusal_of(url)
@@ -74,7 +74,7 @@ async def test_tls_that_is_not_offered_is_not_done_without() -> None:
         assert server.heard == b""
 
 
-async def test_a_server_without_room_is_waited_for() -> None:
+async def test_a_server_without_free_connections_is_waited_for() -> None:
     answer = b"-ERR 'maximum connections exceeded'\r\n"
     async with Greeter(info(), answer=answer) as server:
         error = await refusal_of(f"nats://127.0.0.1:{server.port}")
@@ -83,7 +83,7 @@ async def test_a_server_without_room_is_waited_for() -> None:
 
 
 async def test_a_connection_that_is_closed_at_once_is_waited_for() -> None:
-    """As by Docker's proxy while the server behind it starts."""
+    """Docker's proxy does that while the server behind it starts."""
     async with Greeter(b"", hang_up=True) as server:
         error = await refusal_of(f"nats://127.0.0.1:{server.port}")
         assert not isinstance(error, Refused)
@@ -105,17 +105,17 @@ async def test_unreachable_is_waited_for(url: str, words: str) -> None:
 
 
 async def test_the_embedded_server_without_its_password(nats: NatsServer) -> None:
-    """As with the address that `threadwax nats` prints."""
+    """The address that `threadwax nats` prints has no password."""
     error = await refusal_of(nats.guest_url)
     assert isinstance(error, Refused)
     assert "NATS_URL lacks its password" in str(error)
     assert "nats/url" in str(error)
 
 
-async def test_another_server_on_the_port_of_the_folder_s_own(
+async def test_another_server_on_the_port_of_the_embedded_one(
     nats: NatsServer, tmp_path: Path
 ) -> None:
-    """Its password is not sent there, and the process waits for the right one."""
+    """The password is not sent there, and the process waits for the right server."""
     home = tmp_path / "home"
     settings = Settings.model_validate({"THREADWAX_HOME": home})
     async with Greeter(info(server_name="somebody-else")) as other:
@@ -135,7 +135,7 @@ async def test_another_server_on_the_port_of_the_folder_s_own(
 
 
 async def test_encoded_credentials_and_a_list_of_servers(tmp_path: Path) -> None:
-    """The password has every character that a URL cannot hold; the first server is not there."""
+    """The password has every character that a URL cannot contain; the first server is down."""
     (tmp_path / "conf").write_text(
         json.dumps({"authorization": {"users": [{"user": "a b", "password": SECRET}]}})
     )
@@ -160,10 +160,10 @@ async def test_encoded_credentials_and_a_list_of_servers(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("first", ["hangs", "refuses", "too old", "is no NATS"])
-async def test_a_list_is_used_although_its_first_server_cannot_be(
+async def test_a_list_is_used_although_its_first_server_is_unusable(
     tmp_path: Path, first: str
 ) -> None:
-    """Whichever is tried first, within the time for one attempt."""
+    """Whichever is tried first, and within the time of one attempt."""
     user = {"user": "me", "password": SECRET}
     (tmp_path / "conf").write_text(json.dumps({"authorization": {"users": [user]}}))
     greetings = {
@@ -198,8 +198,8 @@ async def test_a_token(tmp_path: Path) -> None:
         await bus.close()
 
 
-async def test_a_permission_that_is_missing(tmp_path: Path) -> None:
-    """It is named, and known before the process says that it is ready."""
+async def test_a_missing_permission(tmp_path: Path) -> None:
+    """It is named before the process reports that it is ready."""
     with restricted_nats(tmp_path / "restricted", "$JS.API.>") as limited:
         await set_up_streams(limited.operator_url)
         error = await refusal_of(limited.url, needs=NEEDS)
@@ -212,7 +212,7 @@ async def test_a_permission_that_is_missing(tmp_path: Path) -> None:
 async def test_every_process_ends_in_one_line(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel, command: str
 ) -> None:
-    """The supervisor learns that starting it again does not help."""
+    """The supervisor learns that a restart does not help."""
     tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "DISCORD_TOKEN": "x"}
     own = {name: value for name, value in tokens.items() if name.lower().startswith(command)}
     flow = dataflow(tmp_path / "home", nats.guest_url, fake_model.base_url, command, **own).start()
@@ -254,7 +254,7 @@ async def exit_code(run: Running) -> int:
 
 @contextmanager
 def server(conf: Path) -> Iterator[int]:
-    """A nats-server with a configuration of a test's own; gives its port."""
+    """Starts a nats-server with a test's own configuration; yields its port."""
     port = free_port()
     process = subprocess.Popen(
         [binary(), "-c", str(conf), "-a", HOST, "-p", str(port)],

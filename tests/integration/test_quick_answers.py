@@ -1,4 +1,4 @@
-"""An answer that is whole soon after its first words is posted at once, without a preview."""
+"""An answer that is complete soon after its first text is posted without a preview."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from tests.integration.test_relay import CONSUMER, PARTIALS, SUBJECT, partial, r
 
 @asynccontextmanager
 async def relaying(nats: NatsServer, platform: FakePlatform, after_s: float) -> AsyncIterator[Bus]:
-    """A relay that has subscribed, whose previews wait so long."""
+    """A subscribed relay whose previews wait for this long."""
     bus = await Bus.connect(nats.url, name="test")
     relay = Relay(
         bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS,
@@ -35,10 +35,10 @@ async def relaying(nats: NatsServer, platform: FakePlatform, after_s: float) -> 
         await bus.close()
 
 
-async def test_an_answer_that_is_whole_soon_has_no_preview_and_waits_for_none(
+async def test_a_quick_answer_has_no_preview_and_waits_for_none(
     nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits to be shown as a preview does not hold up the answer."""
+    """A pending preview does not delay the answer."""
     monkeypatch.setattr(preview, "PREVIEW_ENDS_WITHIN_S", 3600)
     platform = FakePlatform()
     quick = reply("ada", 1, "one two")
@@ -58,8 +58,8 @@ async def test_an_answer_that_is_whole_soon_has_no_preview_and_waits_for_none(
     assert platform.texts() == ["ready", "one two"]
 
 
-async def test_the_first_preview_has_all_words_so_far(nats: NatsServer) -> None:
-    """What came while it waited is in it, and it is the only one."""
+async def test_the_first_preview_has_all_text_so_far(nats: NatsServer) -> None:
+    """It includes partials that came while it waited, and is the only preview."""
     platform = FakePlatform()
     slow = reply("ada", 1, "one two three four")
     shown: list[Partial] = platform.shown

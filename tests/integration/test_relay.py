@@ -1,4 +1,4 @@
-"""The relay between a real journal and a platform that fails as it is told."""
+"""The relay between a real journal and a platform that fails on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,7 +34,7 @@ Journal = Callable[..., Awaitable[Reply]]
 
 @pytest.fixture(autouse=True)
 def quick_redelivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a relay that died had in hand comes again soon."""
+    """Replies of a dead relay are redelivered soon."""
     monkeypatch.setattr(streams, "ACK_WAIT_S", ACK_WAIT_S)
     monkeypatch.setattr(relay_module, "WORKING_EVERY_S", ACK_WAIT_S / 4)
 
@@ -46,7 +46,7 @@ def platform() -> FakePlatform:
 
 @asynccontextmanager
 async def relaying(bus: Bus, platform: FakePlatform) -> AsyncIterator["asyncio.Task[None]"]:
-    """A relay that runs; leaving it is its crash."""
+    """A running relay; leaving the context is its crash."""
     relay = Relay(bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS)
     task = asyncio.create_task(relay.run())
     try:
@@ -77,7 +77,7 @@ def partial(of: Reply, text: str, sequence: int) -> Partial:
 
 
 async def until_acknowledged(bus: Bus, count: int, *, seconds: float = 15.0) -> None:
-    """Waits until the consumer has nothing left of so many replies."""
+    """Waits until the consumer has delivered this many replies and waits for none."""
     async with asyncio.timeout(seconds):
         while True:
             try:
@@ -91,7 +91,7 @@ async def until_acknowledged(bus: Bus, count: int, *, seconds: float = 15.0) -> 
 
 
 async def dead_letters(bus: Bus) -> list[tuple[str, str]]:
-    """Subject and reason of what lies among the dead letters."""
+    """Subject and reason of each dead letter."""
     info = await bus.js.stream_info(names.DLQ, subjects_filter="dlq.>")
     letters = [await bus.js.get_last_msg(names.DLQ, s) for s in info.state.subjects or {}]
     return [(m.subject or "", (m.headers or {})["Threadwax-Reason"]) for m in letters]
@@ -103,7 +103,7 @@ async def dead_letters(bus: Bus) -> list[tuple[str, str]]:
 async def test_each_reply_is_posted_once_and_in_order_for_its_user(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """A hundred replies of five users, half of them stored before the relay came."""
+    """A hundred replies of five users, half of them stored before the relay started."""
     wanted = [reply(f"u{n % 5}", n, f"text {n}") for n in range(100)]
     for each in wanted[:50]:
         await bus.journal(each)
@@ -116,7 +116,7 @@ async def test_each_reply_is_posted_once_and_in_order_for_its_user(
 
 
 async def test_parts_are_posted_in_order(bus: Bus, platform: FakePlatform) -> None:
-    """One part fails in between, and the ones behind it wait for it."""
+    """One part fails in between, and later parts wait for it."""
     text = " ".join(f"word{n}" for n in range(100))
     platform.orders["ada-1.2"].append(Later("busy", 0.2))
     await bus.journal(reply("ada", 1, text))
@@ -127,8 +127,8 @@ async def test_parts_are_posted_in_order(bus: Bus, platform: FakePlatform) -> No
     assert " ".join(t.strip() for t in platform.texts()) == text
 
 
-async def test_one_users_wait_holds_up_nobody_else(bus: Bus, platform: FakePlatform) -> None:
-    """A rate limit of a minute for one; another is answered at once."""
+async def test_one_users_wait_delays_nobody_else(bus: Bus, platform: FakePlatform) -> None:
+    """One user has a rate limit of a minute; another is answered at once."""
     platform.orders["slow-1.0"].append(Later("rate limit", 60))
     await bus.journal(reply("slow", 1, "later"))
     async with relaying(bus, platform):
@@ -156,7 +156,7 @@ async def test_a_users_later_reply_waits_for_the_earlier_one(
 async def test_a_crash_between_post_and_receipt_posts_nothing_twice(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The next relay finds the claim and asks the platform, which has it."""
+    """The next relay finds the claim and asks the platform, which has the part."""
     platform.orders["ada-1.0"].append(Order.HANG_AFTER)
     await bus.journal(reply("ada", 1, "once"))
     async with relaying(bus, platform):
@@ -169,7 +169,7 @@ async def test_a_crash_between_post_and_receipt_posts_nothing_twice(
 
 
 async def test_a_crash_before_the_post_posts_it_after_all(bus: Bus, platform: FakePlatform) -> None:
-    """Claimed and never shown: the platform does not know it, so it is shown."""
+    """The part is claimed, but the platform does not have it, so it is posted."""
     platform.orders["ada-1.0"].append(Order.HANG_BEFORE)
     await bus.journal(reply("ada", 1, "shown"))
     async with relaying(bus, platform):
@@ -183,7 +183,7 @@ async def test_a_crash_before_the_post_posts_it_after_all(bus: Bus, platform: Fa
 async def test_a_crash_between_receipt_and_acknowledgement_posts_nothing_twice(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The first part has its receipt when the relay dies; the platform is not even asked for it."""
+    """The first part has its receipt when the relay dies, so the platform is not even asked."""
     platform.can_find = False
     platform.orders["ada-1.1"].append(Order.HANG_BEFORE)
     await bus.journal(reply("ada", 1, "word " * 30))
@@ -198,7 +198,7 @@ async def test_a_crash_between_receipt_and_acknowledgement_posts_nothing_twice(
 async def test_after_a_crash_a_younger_reply_does_not_overtake(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """What the dead relay had in hand comes again later than what is new, and is shown first."""
+    """Replies of the dead relay are redelivered after newer ones, and still shown first."""
     platform.orders["ada-1.0"].append(Later("busy", 60))
     await bus.journal(reply("ada", 1, "first"))
     async with relaying(bus, platform):
@@ -212,7 +212,7 @@ async def test_after_a_crash_a_younger_reply_does_not_overtake(
 async def test_after_a_broken_connection_a_younger_reply_does_not_overtake(
     nats: NatsServer, bus: Bus, platform: FakePlatform
 ) -> None:
-    """What was on its way comes again later than what is new, and is shown first."""
+    """Lost deliveries are redelivered after newer ones, and still shown first."""
     proxy = await TcpProxy.start(nats.url)
     far = await Bus.connect(proxy.url(nats.url), name="far")
     async with relaying(far, platform):
@@ -235,7 +235,7 @@ async def test_after_a_broken_connection_a_younger_reply_does_not_overtake(
 async def test_after_a_defect_a_younger_reply_does_not_overtake(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """It is not acknowledged and comes again; the one behind it waits for that."""
+    """The reply is not acknowledged and redelivered; the next one waits for it."""
     platform.orders["ada-1.0"].append(RuntimeError("a defect, as ordered"))
     await bus.journal(reply("ada", 1, "first"))
     await bus.journal(reply("ada", 2, "second", after="ada-1"))
@@ -244,10 +244,10 @@ async def test_after_a_defect_a_younger_reply_does_not_overtake(
     assert platform.texts() == ["first", "second"]
 
 
-async def test_nobody_looks_for_the_one_before_where_this_process_showed_it(
+async def test_receipts_are_not_read_for_a_predecessor_shown_by_this_process(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ordinary case costs no round trip."""
+    """The usual case needs no round trip."""
     asked: list[str] = []
     is_finished = Receipts.is_finished
 
@@ -265,10 +265,10 @@ async def test_nobody_looks_for_the_one_before_where_this_process_showed_it(
 
 
 @pytest.mark.parametrize("first", ["short", "word " * 50, "gone", "withdrawn"])
-async def test_the_next_process_knows_that_the_one_before_is_finished(
+async def test_the_next_process_knows_that_the_predecessor_is_finished(
     bus: Bus, platform: FakePlatform, first: str
 ) -> None:
-    """By its receipts alone: shown in one part or in several, a dead letter, or withdrawn."""
+    """By its receipts alone, whether it was shown in one or more parts, given up or withdrawn."""
     outcome: Outcome = "withdrawn" if first == "withdrawn" else "answered"
     if first == "gone":
         platform.always["ada-1.0"] = Gone("nobody is there")
@@ -280,10 +280,8 @@ async def test_the_next_process_knows_that_the_one_before_is_finished(
         await platform.until(lambda: "second" in platform.texts(), seconds=5)
 
 
-async def test_a_reply_before_it_that_nobody_knows_any_more_holds_nothing_up(
-    bus: Bus, platform: FakePlatform
-) -> None:
-    """Its receipts are gone, or of a version that noted no end; the consumer has nothing left."""
+async def test_an_unknown_predecessor_delays_nothing(bus: Bus, platform: FakePlatform) -> None:
+    """Its receipts are gone or too old to say; the consumer waits for no reply."""
     await bus.journal(reply("ada", 2, "second", after="ada-1"))
     async with relaying(bus, platform):
         await until_acknowledged(bus, 1)
@@ -291,7 +289,7 @@ async def test_a_reply_before_it_that_nobody_knows_any_more_holds_nothing_up(
 
 
 async def test_a_thread_waits_for_itself_alone(bus: Bus, platform: FakePlatform) -> None:
-    """The same user is answered in another thread meanwhile."""
+    """Meanwhile the same user gets answers in another thread."""
     other = direct("ada").model_copy(update={"thread": "other"})
     platform.orders["ada-1.0"].append(Later("rate limit", 60))
     await bus.journal(reply("ada", 1, "later"))
@@ -303,10 +301,10 @@ async def test_a_thread_waits_for_itself_alone(bus: Bus, platform: FakePlatform)
     assert platform.texts() == ["elsewhere"]
 
 
-async def test_a_reply_that_was_given_up_is_not_tried_when_it_comes_again(
+async def test_a_reply_that_was_given_up_is_not_tried_after_a_redelivery(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Its acknowledgement was lost: it is a dead letter, and no later part of it is shown."""
+    """Its acknowledgement was lost. It is a dead letter, and no later part of it is shown."""
     platform.orders["ada-1.0"].append(Gone("nobody is there"))
     text = "word " * 50
     await bus.journal(reply("ada", 1, text))
@@ -321,7 +319,7 @@ async def test_a_reply_that_was_given_up_is_not_tried_when_it_comes_again(
 async def test_what_was_posted_and_not_acknowledged_is_not_posted_again(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Every receipt is there, the acknowledgement is not."""
+    """All receipts exist, but the acknowledgement was lost."""
     platform.can_find = False
     await bus.journal(reply("ada", 1, "before"))
     receipts = Receipts(bus, "test")
@@ -332,10 +330,10 @@ async def test_what_was_posted_and_not_acknowledged_is_not_posted_again(
     assert platform.tries == []
 
 
-async def test_a_reply_posted_for_longer_than_the_wait_is_not_posted_by_another_relay(
+async def test_a_reply_that_takes_longer_than_the_wait_is_not_given_to_another_relay(
     nats: NatsServer, bus: Bus, platform: FakePlatform
 ) -> None:
-    """The server hears that it is worked on, so that it does not give it to anybody else."""
+    """The relay tells the server that it is still working on it."""
     platform.can_find = False
     platform.slow_s = 3 * ACK_WAIT_S
     other = await Bus.connect(nats.url, name="other")
@@ -349,7 +347,7 @@ async def test_a_reply_posted_for_longer_than_the_wait_is_not_posted_by_another_
 async def test_a_restart_of_the_server_loses_and_repeats_nothing(
     nats: NatsServer, bus: Bus, platform: FakePlatform
 ) -> None:
-    """With kill -9 while replies are being posted."""
+    """It is killed with `kill -9` while replies are being posted."""
     platform.slow_s = 0.05
     async with relaying(bus, platform):
         for n in range(10):
@@ -366,7 +364,9 @@ async def test_a_restart_of_the_server_loses_and_repeats_nothing(
 # --- failures -------------------------------------------------------------------------------------
 
 
-async def test_a_response_that_was_lost_is_asked_for(bus: Bus, platform: FakePlatform) -> None:
+async def test_after_a_lost_response_the_platform_is_asked(
+    bus: Bus, platform: FakePlatform
+) -> None:
     platform.orders["ada-1.0"].append(Order.LOST)
     await bus.journal(reply("ada", 1, "once"))
     async with relaying(bus, platform):
@@ -376,7 +376,7 @@ async def test_a_response_that_was_lost_is_asked_for(bus: Bus, platform: FakePla
 
 
 async def test_later_waits_and_goes_on(bus: Bus, platform: FakePlatform) -> None:
-    """Nothing may have been posted, so the platform is not asked either."""
+    """Nothing can have been posted, so the platform is not asked."""
     platform.orders["ada-1.0"] += [Later("busy", 0.3), Later("busy", 0)]
     await bus.journal(reply("ada", 1, "text"))
     started = asyncio.get_running_loop().time()
@@ -387,7 +387,7 @@ async def test_later_waits_and_goes_on(bus: Bus, platform: FakePlatform) -> None
     assert platform.finds == []
 
 
-async def test_what_no_platform_took_for_a_day_is_given_up(
+async def test_a_reply_that_the_platform_did_not_take_for_a_day_is_given_up(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(part_poster, "TRIED_FOR_S", 0.3)
@@ -404,7 +404,7 @@ async def test_what_no_platform_took_for_a_day_is_given_up(
 async def test_an_old_reply_is_tried_before_it_is_given_up(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The adapter was away for a weekend, and its platform is not connected in the first moment."""
+    """The adapter was down for a weekend, and its platform is not connected at first."""
     platform.orders["ada-1.0"].append(Later("not connected", 0.1))
     old = datetime.now(UTC) - timedelta(hours=60)
     await bus.journal(reply("ada", 1, "old", answered_at=old))
@@ -418,10 +418,10 @@ async def test_an_old_reply_is_tried_before_it_is_given_up(
     [Later("HTTP 500", 0.1, maybe_posted=True), Later("a_new_code", 0.1, refused=True)],
     ids=["fails", "refuses"],
 )
-async def test_a_text_on_which_the_platform_fails_gets_the_plain_notice(
+async def test_a_text_that_always_fails_is_replaced_by_the_notice(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, error: Later
 ) -> None:
-    """The same place takes the notice, so it is not down; nothing waits for a day behind it."""
+    """The same place takes the notice, so it is not down, and later replies need not wait."""
     monkeypatch.setattr(part_poster, "POISON_AFTER_S", 0.5)
     platform.always_texts["poison"] = error
     await bus.journal(reply("ada", 1, "poison"))
@@ -437,7 +437,7 @@ async def test_a_text_on_which_the_platform_fails_gets_the_plain_notice(
 async def test_a_place_that_is_down_gets_the_text_when_it_is_back(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, *, limit: bool
 ) -> None:
-    """It takes no notice either, whatever other places take meanwhile."""
+    """It does not take the notice either, even if other places do."""
     monkeypatch.setattr(part_poster, "POISON_AFTER_S", 0.2)
     down = Later("HTTP 503", 0.05, maybe_posted=not limit)
     platform.always_texts |= {"one": down, NOT_SHOWABLE: down}
@@ -452,14 +452,14 @@ async def test_a_place_that_is_down_gets_the_text_when_it_is_back(
 
 
 @pytest.mark.parametrize("wait_s", [float("inf"), float("nan"), 1e9, -1.0])
-def test_no_platform_decides_how_long_a_thread_stands_still(wait_s: float) -> None:
+def test_a_platform_cannot_make_a_thread_wait_forever(wait_s: float) -> None:
     assert 0 <= Later("rate limited", wait_s).wait_s <= WAIT_LIMIT_S
 
 
 async def test_an_adapters_defect_with_every_text_ends_in_a_dead_letter(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Also with the notice: what comes after it in the thread is shown."""
+    """With the notice, too. Later replies of the thread are shown."""
     platform.always["ada-1.0"] = KeyError("channel")
     await bus.journal(reply("ada", 1, "lost"))
     await bus.journal(reply("ada", 2, "next", after="ada-1"))
@@ -469,10 +469,10 @@ async def test_an_adapters_defect_with_every_text_ends_in_a_dead_letter(
     assert [subject for subject, _ in await dead_letters(bus)] == ["dlq.replies.test.ada.ada-1"]
 
 
-async def test_what_cannot_be_read_holds_nobody_up_without_dead_letters(
+async def test_an_unreadable_reply_delays_nobody_without_dead_letters(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Somebody deleted their stream: the message stays in the journal, and reading goes on."""
+    """Their stream was deleted: the message stays in the journal, and reading continues."""
     await bus.js.delete_stream(names.DLQ)
     for n in range(3):
         await bus.js.publish(f"replies.test.eve.x{n}", b"garbage")
@@ -482,7 +482,7 @@ async def test_what_cannot_be_read_holds_nobody_up_without_dead_letters(
     assert platform.texts() == ["the answer"]
 
 
-async def test_an_adapters_defect_with_one_text_ends_in_the_plain_notice(
+async def test_an_adapters_defect_with_one_text_ends_in_the_notice(
     bus: Bus, platform: FakePlatform
 ) -> None:
     platform.always_texts["breaks it"] = RuntimeError("a defect, as ordered")
@@ -493,8 +493,10 @@ async def test_an_adapters_defect_with_one_text_ends_in_the_plain_notice(
     assert platform.texts() == [NOT_SHOWABLE, "next"]
 
 
-async def test_a_refused_text_gets_the_plain_notice_once(bus: Bus, platform: FakePlatform) -> None:
-    """Two of three parts are refused: one notice, and the third part is shown."""
+async def test_a_refused_text_is_replaced_by_the_notice_once(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """Two of three parts are refused: one notice and the third part are shown."""
     platform.orders["ada-1.0"].append(Never("bad words"))
     platform.orders["ada-1.1"].append(Never("bad words"))
     await bus.journal(reply("ada", 1, "word " * 50))
@@ -505,7 +507,7 @@ async def test_a_refused_text_gets_the_plain_notice_once(bus: Bus, platform: Fak
     assert await dead_letters(bus) == []
 
 
-async def test_where_even_the_notice_is_refused_it_is_a_dead_letter(
+async def test_if_even_the_notice_is_refused_the_reply_is_a_dead_letter(
     bus: Bus, platform: FakePlatform
 ) -> None:
     platform.always["ada-1.0"] = Never("nothing at all")
@@ -521,7 +523,7 @@ async def test_where_even_the_notice_is_refused_it_is_a_dead_letter(
 async def test_gone_and_forbidden_are_dead_letters_and_acknowledged(
     bus: Bus, platform: FakePlatform, error: Exception
 ) -> None:
-    """Tried once, kept with the reason, and the user's next reply is shown."""
+    """They are tried once and kept with the reason; the user's next reply is shown."""
     platform.always["ada-1.0"] = error
     await bus.journal(reply("ada", 1, "word " * 50))
     await bus.journal(reply("ada", 2, "next"))
@@ -532,7 +534,7 @@ async def test_gone_and_forbidden_are_dead_letters_and_acknowledged(
     assert await dead_letters(bus) == [("dlq.replies.test.ada.ada-1", reason)]
 
 
-async def test_a_defect_of_a_platform_is_tried_again_and_stops_nobody(
+async def test_after_a_defect_the_reply_is_retried_and_nobody_waits(
     bus: Bus, platform: FakePlatform
 ) -> None:
     platform.orders["ada-1.0"].append(RuntimeError("a defect"))
@@ -582,7 +584,7 @@ async def test_a_stop_before_the_first_word_is_visible(bus: Bus, platform: FakeP
 
 
 async def ready_for_partials(bus: Bus, platform: FakePlatform) -> None:
-    """The relay has subscribed when it posts what was journaled."""
+    """Once the relay posts a journaled reply, it has subscribed to partials."""
     await bus.journal(reply("first", 0, "ready"))
     await platform.until_posts(1)
     platform.posts.clear()
@@ -591,7 +593,7 @@ async def ready_for_partials(bus: Bus, platform: FakePlatform) -> None:
 async def test_the_latest_partial_wins_and_none_comes_after_the_answer(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """One call at a time, what is overtaken is left out, and the answer is what stands."""
+    """One call at a time; outdated partials are skipped, and the answer remains."""
     platform.partial_s = 0.2
     answer = reply("ada", 1, "one two three")
     async with relaying(bus, platform):
@@ -619,10 +621,10 @@ async def test_the_latest_partial_wins_and_none_comes_after_the_answer(
     assert platform.finds == []  # its own preview need not be looked for
 
 
-async def test_the_preview_of_a_relay_that_died_is_looked_for_and_completed(
+async def test_the_preview_of_a_dead_relay_is_found_and_completed(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The next one shows no second preview beside it."""
+    """The next relay shows no second preview."""
     answer = reply("ada", 1, "one two")
     async with relaying(bus, platform):
         await ready_for_partials(bus, platform)
@@ -641,10 +643,10 @@ async def test_the_preview_of_a_relay_that_died_is_looked_for_and_completed(
     assert platform.previews == {}
 
 
-async def test_a_younger_answer_does_not_grow_before_an_older_one_that_waits(
+async def test_a_newer_answer_does_not_grow_above_an_older_one_that_waits(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The platform refuses the first for a while; what grows meanwhile must not stand before it."""
+    """The platform refuses the older one for a while; the newer one must not appear above it."""
     older, younger = reply("ada", 1, "older"), reply("ada", 2, "younger")
     platform.orders["ada-1.0"].append(Later("a rate limit", 0.5))
     async with relaying(bus, platform):
@@ -664,7 +666,7 @@ async def test_a_younger_answer_does_not_grow_before_an_older_one_that_waits(
 async def test_an_early_status_is_shown_and_the_answer_after_it_waits_for_its_turn(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The person learns that the question waits, but its text stays behind the older answer."""
+    """The person learns that the question waits, but its answer comes after the older one."""
     older, younger = reply("ada", 1, "older"), reply("ada", 2, "younger", after="ada-1")
     growing = partial(younger, "you", 2).model_copy(update={"after": "ada-1"})
     async with relaying(bus, platform):
@@ -688,10 +690,10 @@ async def test_an_early_status_is_shown_and_the_answer_after_it_waits_for_its_tu
 
 
 @pytest.mark.parametrize("sign", ["none", "partial", "reply", "reply elsewhere"])
-async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
+async def test_a_person_is_told_that_a_question_without_progress_is_stored(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
-    """Once, and only if nothing was heard of it: not by this process, nor by another."""
+    """Once, and only if no process has reported on it."""
     monkeypatch.setattr(no_progress, "NO_PROGRESS_S", 0.3)
     answer = reply("ada", 1, "here")
     ask = Ask(id="ada-1", user=answer.user, place=answer.place, said_at=answer.said_at, text="?")
@@ -717,7 +719,7 @@ async def test_a_question_that_nobody_works_on_is_said_to_be_stored(
 async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_restart(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Nothing was posted, so only its claim tells the next relay that it is over."""
+    """Nothing was posted, so only the claim tells the next relay that the answer is finished."""
     withdrawn = reply("ada", 1, "", "withdrawn")
     await bus.journal(withdrawn)
     async with relaying(bus, platform):
@@ -731,10 +733,10 @@ async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_res
     assert [p.text for p in platform.shown] == ["in time"]
 
 
-async def test_the_preview_of_an_answer_that_is_never_shown_is_taken_away(
+async def test_the_preview_of_an_answer_that_is_never_shown_is_removed(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The platform takes neither the answer nor the notice, so the half answer goes too."""
+    """The platform takes neither the answer nor the notice, so its preview is removed."""
     answer = reply("ada", 1, "refused")
     platform.always["ada-1.0"] = Never("nothing at all")
     async with relaying(bus, platform):
@@ -746,10 +748,10 @@ async def test_the_preview_of_an_answer_that_is_never_shown_is_taken_away(
     assert [r.prompt_id for r in platform.withdrawn] == ["ada-1"]
 
 
-async def test_a_partial_that_hangs_or_breaks_does_not_keep_the_answer(
+async def test_a_partial_that_hangs_or_fails_does_not_delay_the_answer(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Best effort: the answer is posted all the same, and soon."""
+    """Partials are best effort: the answer is posted soon anyway."""
     monkeypatch.setattr(preview, "PREVIEW_ENDS_WITHIN_S", 0.3)
     platform.partial_s = 3600
     hanging, broken = reply("ada", 1, "hung"), reply("bob", 1, "broke")

@@ -1,4 +1,4 @@
-"""The streams as the server really keeps them."""
+"""The streams on a real server."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ async def test_prompt_is_stored_under_its_partition(js: JetStreamContext) -> Non
 
 
 async def test_users_spread_over_all_partitions(js: JetStreamContext) -> None:
-    """No partition is left out by 400 users."""
+    """400 users use all partitions."""
     spread: Counter[str] = Counter()
     for number in range(400):
         ack = await js.publish(f"prompts.slack.T{number}", b"x")
@@ -42,13 +42,13 @@ async def test_users_spread_over_all_partitions(js: JetStreamContext) -> None:
 
 
 async def test_plain_requests_are_not_stored(js: JetStreamContext) -> None:
-    """The gateway's own subject `prompts` is no subject of any stream."""
+    """The gateway's subject `prompts` does not belong to any stream."""
     with pytest.raises(Exception, match="no response from stream"):
         await js.publish(names.GATEWAY_SUBJECT, b"x", timeout=1)
 
 
 async def test_second_set_up_changes_nothing(js: JetStreamContext) -> None:
-    """Set up again, no stream is touched: the server would tell by an advisory."""
+    """The second time no stream is updated: the server would send an advisory."""
     subscription = await js._nc.subscribe("$JS.EVENT.ADVISORY.STREAM.>")
     await js._nc.flush()
     before = [info.config for info in await js.streams_info()]
@@ -59,7 +59,7 @@ async def test_second_set_up_changes_nothing(js: JetStreamContext) -> None:
 
 
 async def test_set_up_updates_what_differs_and_keeps_the_rest(js: JetStreamContext) -> None:
-    """A changed limit is put right; what the operator set besides, and the messages, stay."""
+    """A changed limit is corrected; other settings of the operator, and messages, stay."""
     await js.publish("replies.slack.T1.x", b"kept")
     live = (await js.stream_info(names.REPLIES)).config
     await js.update_stream(
@@ -77,7 +77,7 @@ async def test_set_up_updates_what_differs_and_keeps_the_rest(js: JetStreamConte
 
 
 async def without_limits(js: JetStreamContext) -> None:
-    """The streams as older versions made them."""
+    """The streams as older versions created them."""
     for name in (names.PROMPTS, names.DLQ):
         live = (await js.stream_info(name)).config
         await js.update_stream(
@@ -86,7 +86,7 @@ async def without_limits(js: JetStreamContext) -> None:
 
 
 async def test_set_up_limits_the_streams_of_an_older_version(js: JetStreamContext) -> None:
-    """What one user may store has its bound after an upgrade, and all messages are there."""
+    """After an upgrade users have a limit, and all messages are kept."""
     await without_limits(js)
     await js.publish("prompts.slack.T1", b"kept")
     await streams.set_up(js)
@@ -102,7 +102,7 @@ async def test_set_up_limits_the_streams_of_an_older_version(js: JetStreamContex
 async def test_set_up_deletes_nothing_for_a_limit(
     js: JetStreamContext, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
-    """The server would delete what one subject has above a new limit: then there is none yet."""
+    """The server would delete messages above a new limit, so it is not set yet."""
     await without_limits(js)
     monkeypatch.setattr(quota, "EVENTS_OF_A_USER", 3)
     for number in range(4):
@@ -124,7 +124,7 @@ async def test_set_up_deletes_nothing_for_a_limit(
 async def test_set_up_limits_a_stream_of_many_users(
     js: JetStreamContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More messages than one user may have are no reason, if no user has that many."""
+    """The limit is set if no single user has more messages."""
     await without_limits(js)
     monkeypatch.setattr(quota, "EVENTS_OF_A_USER", 3)
     for number in range(5):
@@ -134,7 +134,7 @@ async def test_set_up_limits_a_stream_of_many_users(
 
 
 async def test_set_up_keeps_a_larger_limit_of_the_operators(js: JetStreamContext) -> None:
-    """As with the room of a stream."""
+    """As with the size of a stream."""
     live = (await js.stream_info(names.PROMPTS)).config
     await js.update_stream(live.evolve(max_msgs_per_subject=2 * quota.EVENTS_OF_A_USER))
     await streams.set_up(js)
@@ -164,7 +164,7 @@ async def test_set_up_keeps_a_larger_limit_of_the_operators(js: JetStreamContext
 async def test_other_partitions_are_refused(
     js: JetStreamContext, transform: api.SubjectTransform | None, live: int | None
 ) -> None:
-    """A live stream that partitions otherwise is explained and left alone."""
+    """A live stream that partitions differently is explained and left alone."""
     await js.delete_stream(names.PROMPTS)
     await js.delete_stream(names.DLQ)
     await js.add_stream(
@@ -177,20 +177,20 @@ async def test_other_partitions_are_refused(
 
 
 async def test_prompt_over_the_limit_is_refused(js: JetStreamContext) -> None:
-    """What exceeds 256 KiB is refused with an error, not cut."""
+    """A prompt over 256 KiB is refused with an error, not cut."""
     with pytest.raises(APIError):
         await js.publish("prompts.slack.T1", b"x" * (streams.PROMPT_BYTES + 1))
 
 
 async def test_same_id_is_stored_once(js: JetStreamContext) -> None:
-    """The server knows an id again."""
+    """The server recognizes an id."""
     headers = {"Nats-Msg-Id": "slack-1"}
     assert not (await js.publish("prompts.slack.T1", b"x", headers=headers)).duplicate
     assert (await js.publish("prompts.slack.T1", b"x", headers=headers)).duplicate
 
 
 async def test_receipts_work_as_a_bucket(js: JetStreamContext) -> None:
-    """The client's own bucket type reads and writes what was set up."""
+    """nats-py's own bucket type can read and write it."""
     receipts = await js.key_value(names.RECEIPTS)
     await receipts.create("prompt.0", b"ts")
     with pytest.raises(APIError):
@@ -198,8 +198,8 @@ async def test_receipts_work_as_a_bucket(js: JetStreamContext) -> None:
     assert (await receipts.get("prompt.0")).value == b"ts"
 
 
-async def test_reply_consumer_is_made_once_and_updated(js: JetStreamContext) -> None:
-    """It never gives a reply up, and a second call changes only what differs."""
+async def test_reply_consumer_is_created_once_and_updated(js: JetStreamContext) -> None:
+    """It never gives up a reply, and a second call changes only differences."""
     await streams.ensure_reply_consumer(js, "slack", "replies.slack.>")
     made = await js.consumer_info(names.REPLIES, "slack")
     assert made.config.max_deliver == -1
@@ -211,8 +211,8 @@ async def test_reply_consumer_is_made_once_and_updated(js: JetStreamContext) -> 
     assert updated.created == made.created
 
 
-def test_durability_is_told_by_the_monitoring(nats: NatsServer) -> None:
-    """The embedded server syncs always; a server that does not answer is not called durable."""
+def test_monitoring_shows_the_durability(nats: NatsServer) -> None:
+    """The embedded server always syncs; one that does not answer is not called durable."""
     assert streams.sync_always(nats.monitor_url)
     nats.stop()
     with pytest.raises(streams.NotMonitored):

@@ -1,4 +1,4 @@
-"""The terminal chat as a process of its own, through pipes. Typing is in `test_typed_chat.py`."""
+"""The terminal chat as a process with pipes. `test_typed_chat.py` covers typing."""
 
 import asyncio
 import signal
@@ -37,7 +37,7 @@ async def piped(
 async def test_each_line_is_answered_in_its_turn(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Only answers stand on standard output; empty lines are skipped; the end of input ends it."""
+    """Standard output has only answers; empty lines are skipped; the end of input ends the chat."""
     code, out, err = await piped(chat_environment, b"one\n\n  \ntwo\r\nthree")
     assert (code, out, err) == (0, "echo one\necho two\necho three\n", "")
     asks = [event for event in flow.events if isinstance(event, Ask)]
@@ -47,7 +47,7 @@ async def test_each_line_is_answered_in_its_turn(
 
 
 async def test_commands_work_in_a_pipe(chat_environment: dict[str, str], flow: FakeFlow) -> None:
-    """A command is answered where an answer would stand; what follows /quit is not read."""
+    """Its result takes the place of an answer; lines after /quit are not read."""
     code, out, _ = await piped(chat_environment, b"/help\n/nope\n/reset\nhi\n/quit\nnever\n")
     assert code == 1  # for the one that does not exist
     assert "/reset  " in out
@@ -56,17 +56,17 @@ async def test_commands_work_in_a_pipe(chat_environment: dict[str, str], flow: F
     assert any(isinstance(event, Reset) for event in flow.events)
 
 
-async def test_words_that_leave_other_programs_are_questions_in_a_pipe(
+async def test_the_exit_words_of_other_programs_are_questions_in_a_pipe(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """A file's lines are questions; only commands with a slash are commands."""
+    """Only lines with a slash are commands."""
     del flow
     code, out, _ = await piped(chat_environment, b"exit\nhi\n")
     assert (code, out) == (0, "echo exit\necho hi\n")
 
 
 async def test_a_path_is_a_question(chat_environment: dict[str, str], flow: FakeFlow) -> None:
-    """What begins with a slash and is no word is asked."""
+    """Text that starts with a slash but is not a single word is asked."""
     del flow
     _, out, _ = await piped(chat_environment, b"/etc/hosts is what?\n")
     assert out == "echo /etc/hosts is what?\n"
@@ -75,7 +75,7 @@ async def test_a_path_is_a_question(chat_environment: dict[str, str], flow: Fake
 async def test_a_failure_notice_is_an_answer(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """It reads in plain words, the next line is asked, and the exit code says that one failed."""
+    """The next line is asked, and the exit code says that one failed."""
     del flow
     code, out, _ = await piped(chat_environment, b"fail\nnext\n")
     assert (code, out) == (1, "The model cannot be reached.\necho next\n")
@@ -84,16 +84,16 @@ async def test_a_failure_notice_is_an_answer(
 async def test_escape_sequences_never_come_through(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """A model cannot write control sequences to who reads the answers."""
+    """The model's control sequences never reach the reader of the output."""
     del flow
     _, out, _ = await piped(chat_environment, b"raw\n")
     assert out == FakeFlow.RAW_SHOWN + "\n"
 
 
-async def test_a_too_long_line_is_refused_in_words(
+async def test_a_line_that_is_too_long_is_refused(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """It is told and not asked, however long it is; the next line is asked."""
+    """Whatever its length, it is reported and not asked; the next line is asked."""
     lines = b"x" * (LIMIT + 1) + b"\n" + b"y" * 1_000_000 + b"\nnext\n"
     code, out, _ = await piped(chat_environment, lines)
     first, second, third, _ = out.split("\n")
@@ -104,27 +104,27 @@ async def test_a_too_long_line_is_refused_in_words(
     assert flow.asked("terminal:ada") == {"next": 1}
 
 
-async def test_bytes_that_are_no_text_are_asked_all_the_same(
+async def test_bytes_that_are_not_text_are_asked_anyway(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Invalid UTF-8 is replaced, not a crash."""
+    """Invalid UTF-8 is replaced and causes no crash."""
     del flow
     code, out, _ = await piped(chat_environment, b"caf\xe9\n")
     assert (code, out) == (0, "echo caf\ufffd\n")
 
 
 async def test_without_nats_it_says_so(chat_environment: dict[str, str]) -> None:
-    """Nothing could be published: exit code 1 and one clear line."""
+    """Nothing can be published: exit code 1 and one clear line."""
     code, out, err = await piped({**chat_environment, "NATS_URL": "nats://127.0.0.1:1"}, b"hi\n")
     assert (code, out) == (1, "")
     assert "NATS at 127.0.0.1:1 cannot be used" in err
     assert "Traceback" not in err
 
 
-async def test_the_demo_model_is_told_on_standard_error(
+async def test_the_demo_model_is_announced_on_standard_error(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Without a configured model one line says so, and not among the answers."""
+    """Without a configured model a line says so, but not among the answers."""
     del flow
     chat_environment = {**chat_environment, "OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
     code, out, err = await piped(chat_environment, b"hi\n")
@@ -135,7 +135,7 @@ async def test_the_demo_model_is_told_on_standard_error(
 
 @pytest.mark.parametrize("user", ["", "u" * 300])
 async def test_an_unusable_user_is_refused(chat_environment: dict[str, str], user: str) -> None:
-    """A name that no subject can carry is told, with the exit code of wrong usage."""
+    """An impossible name is reported with the exit code of wrong usage."""
     code, _, err = await piped(chat_environment, b"hi\n", user)
     assert code == 2
     assert "--user" in err
@@ -145,16 +145,16 @@ async def test_an_unusable_user_is_refused(chat_environment: dict[str, str], use
 async def test_any_user_can_chat(
     chat_environment: dict[str, str], flow: FakeFlow, user: str
 ) -> None:
-    """Odd and long names are users like others."""
+    """Odd and long names work like others."""
     del flow
     code, out, _ = await piped(chat_environment, b"hi\n", user)
     assert (code, out) == (0, "echo hi\n")
 
 
-async def test_an_answer_of_an_earlier_chat_is_told_apart(
+async def test_an_answer_to_an_earlier_chat_is_marked(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """What the last chat did not wait for is shown in the next, not as that one's answer."""
+    """The next chat shows it, but not as the answer to its own question."""
     with chat(chat_environment) as typed:
         await typed.until("you>")
         typed.type("wait for me\r")
@@ -172,7 +172,7 @@ async def test_an_answer_of_an_earlier_chat_is_told_apart(
 async def test_sigterm_ends_a_chat_whose_input_stays_open(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """A read that waits for input does not make the interpreter abort at its end."""
+    """A pending read does not make the interpreter abort at exit."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "ada"],
         env=chat_environment,
@@ -198,7 +198,7 @@ async def test_sigterm_ends_a_chat_whose_input_stays_open(
 async def test_closed_standard_streams_are_no_defect(
     chat_environment: dict[str, str], flow: FakeFlow, closed: str
 ) -> None:
-    """A chat that some supervisor started without them ends as at the end of input."""
+    """A chat started without them ends as at the end of input."""
     del flow
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", f'printf "hi\n" | ("$0" -c "$1" ada {closed})', sys.executable, PROGRAM),
@@ -215,7 +215,7 @@ async def test_closed_standard_streams_are_no_defect(
 async def test_a_data_folder_that_cannot_be_written_is_named(
     chat_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """It says which folder, why, and what to do; no traceback."""
+    """The message says which folder, why, and what to do, without a traceback."""
     (tmp_path / "file").write_text("")
     home = tmp_path / "file" / "home"
     code, out, err = await piped({**chat_environment, "THREADWAX_HOME": str(home)}, b"hi\n")
@@ -225,10 +225,10 @@ async def test_a_data_folder_that_cannot_be_written_is_named(
     assert err.count("\n") == 1
 
 
-async def test_a_second_chat_of_the_same_user_is_offered_another_name(
+async def test_a_second_chat_of_a_user_is_told_to_use_another_name(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Two would take each other's answers; another user chats at the same time."""
+    """Two chats would take each other's answers; another user can chat meanwhile."""
     del flow
     with chat(chat_environment) as typed:
         await typed.until("you>")
@@ -243,7 +243,7 @@ async def test_a_second_chat_of_the_same_user_is_offered_another_name(
 async def test_files_of_the_chat_are_private(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Nobody else on the machine reads who chats here."""
+    """Nobody else on the machine can see who chats here."""
     del flow
     await piped(chat_environment, b"hi\n")
     folder = Path(chat_environment["THREADWAX_HOME"]) / "terminal"

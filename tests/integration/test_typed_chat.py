@@ -27,7 +27,7 @@ CTRL_C, CTRL_D, CTRL_J, CTRL_R = "\x03", "\x04", "\n", "\x12"
 
 @pytest.fixture
 def typed(chat_environment: Environment, flow: FakeFlow) -> Iterator[Typed]:
-    """A chat that a person types in."""
+    """A chat in which a person types."""
     del flow
     with chat(chat_environment) as typed:
         yield typed
@@ -38,7 +38,7 @@ def asked(flow: FakeFlow) -> list[str]:
 
 
 async def test_a_person_chats(typed: Typed) -> None:
-    """A greeting, a prompt, an answer that is shown once, and Ctrl-D leaves a tidy terminal."""
+    """A greeting, a prompt, an answer shown once; Ctrl-D leaves a tidy terminal."""
     await typed.until("/help lists the commands(?s:.*)you>")
     typed.type("good day\r")
     await typed.until("you> good day\necho good day\n\nyou>$")
@@ -53,7 +53,7 @@ async def test_a_person_chats(typed: Typed) -> None:
 
 @pytest.mark.parametrize("key", [ALT_ENTER, CTRL_J])
 async def test_a_question_can_have_several_lines(typed: Typed, flow: FakeFlow, key: str) -> None:
-    """Two keys begin a new line, and Enter sends all of it."""
+    """Two keys start a new line; Enter sends all lines."""
     await typed.until("you>")
     typed.type(f"one{key}two")
     await typed.until("you> one\n     two")
@@ -65,7 +65,7 @@ async def test_a_question_can_have_several_lines(typed: Typed, flow: FakeFlow, k
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 async def test_pasted_lines_are_one_question(typed: Typed, flow: FakeFlow, end: str) -> None:
-    """They wait in the line until Enter is pressed; tabs and control characters are harmless."""
+    """They wait for Enter; tabs and control characters are harmless."""
     await typed.until("you>")
     typed.type(PASTE.format(f"if x:{end}\treturn 1{end}"))
     await typed.until("if x:")
@@ -89,17 +89,17 @@ async def test_lines_pasted_without_brackets_are_asked_in_turn(
     ]
 
 
-async def test_what_is_typed_before_the_prompt_is_there_is_asked(
+async def test_a_question_typed_before_the_prompt_is_asked(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """Until the line editor runs the terminal makes Enter a line feed: it is Enter nevertheless."""
+    """Until the editor runs, the terminal turns Enter into a line feed, which counts as Enter."""
     with chat(chat_environment, typed_ahead="early\rbird") as typed:
         await typed.until("echo early(?s:.*)you> bird$")
         assert asked(flow) == ["early"]
 
 
 async def test_a_large_paste_is_one_question(typed: Typed, flow: FakeFlow) -> None:
-    """As much as one question may have, and no character of it is lost."""
+    """It has the most characters that a question may have, and none is lost."""
     text = "\n".join(f"line {number} of a large file, 日本語 😀" for number in range(2000))
     await typed.until("you>")
     typed.type(PASTE.format(text))
@@ -109,8 +109,10 @@ async def test_a_large_paste_is_one_question(typed: Typed, flow: FakeFlow) -> No
     await flow.until_asked(text)
 
 
-async def test_a_question_that_is_too_long_comes_back(typed: Typed, flow: FakeFlow) -> None:
-    """It is refused in words and stays in the line, so that it can be shortened."""
+async def test_a_question_that_is_too_long_returns_to_the_line(
+    typed: Typed, flow: FakeFlow
+) -> None:
+    """It is refused with a reason and can then be shortened."""
     await typed.until("you>")
     typed.type(PASTE.format("x" * 100_001))
     typed.type("\r")
@@ -121,17 +123,17 @@ async def test_a_question_that_is_too_long_comes_back(typed: Typed, flow: FakeFl
 
 
 async def test_bytes_that_are_not_text_are_asked(typed: Typed, flow: FakeFlow) -> None:
-    """They become U+FFFD, which every message can carry."""
+    """They become U+FFFD, which every message can contain."""
     await typed.until("you>")
     typed.type("caf\udce9\r")
     await flow.until_asked("caf\ufffd")
 
 
 @pytest.mark.parametrize("word", ["exit", "quit", ":q", " exit() "])
-async def test_words_that_leave_other_programs_leave(
+async def test_the_exit_words_of_other_programs_leave(
     typed: Typed, flow: FakeFlow, word: str
 ) -> None:
-    """Alone on the line they are not sent to the model, and a line says how to ask about them."""
+    """If they are alone on the line, they are not asked; a note says how to ask about them."""
     await typed.until("you>")
     typed.type("how do I exit vim?\r")
     await typed.until("echo how do I exit vim")
@@ -142,7 +144,7 @@ async def test_words_that_leave_other_programs_leave(
 
 
 async def test_commands(typed: Typed, flow: FakeFlow) -> None:
-    """A command is not asked; one that does not exist is named."""
+    """Commands are not asked, and an unknown one is reported."""
     await typed.until("you>")
     typed.type("/help\r/nope\r/reset\r")
     await typed.until("no command /nope(?s:.*)A new conversation begins")
@@ -155,7 +157,7 @@ async def test_commands(typed: Typed, flow: FakeFlow) -> None:
 
 
 async def test_ctrl_c_clears_the_line(typed: Typed, flow: FakeFlow) -> None:
-    """As in a shell: the line stays above, and the next one is empty."""
+    """As in a shell, the line remains above an empty one."""
     await typed.until("you>")
     typed.type("never mind")
     await typed.until("never mind")
@@ -168,7 +170,7 @@ async def test_ctrl_c_clears_the_line(typed: Typed, flow: FakeFlow) -> None:
 
 @pytest.mark.parametrize("by_signal", [False, True])
 async def test_ctrl_c_twice_on_an_empty_line_leaves(typed: Typed, by_signal: bool) -> None:
-    """The first one only says how to leave."""
+    """The first one shows how to leave."""
     await typed.until("you>")
     for shown in ("Ctrl-C again leaves", ""):
         if by_signal:
@@ -184,7 +186,7 @@ async def test_ctrl_c_twice_on_an_empty_line_leaves(typed: Typed, by_signal: boo
 async def test_a_second_ctrl_c_much_later_only_warns_again(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """The hint goes away, and with it what it said."""
+    """The hint has disappeared and no longer counts."""
     del flow
     quick = (
         "import bots.terminal.platform as p, bots.terminal.chat_window as w;"
@@ -199,8 +201,8 @@ async def test_a_second_ctrl_c_much_later_only_warns_again(
         assert typed.process.poll() is None
 
 
-async def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(typed: Typed, flow: FakeFlow) -> None:
-    """What was said so far shows while it grows; Ctrl-C asks for its end and keeps the chat."""
+async def test_ctrl_c_stops_the_answer_and_the_chat_continues(typed: Typed, flow: FakeFlow) -> None:
+    """The text so far is shown; Ctrl-C stops the answer but not the chat."""
     await typed.until("you>")
     typed.type("stoppable\r")
     await typed.until("said so far")
@@ -214,7 +216,7 @@ async def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(typed: Typed, flow: 
 
 
 async def test_ctrl_c_twice_leaves_an_answer_that_does_not_come(typed: Typed) -> None:
-    """Nobody is locked in with a dataflow that is down."""
+    """A dataflow that is down does not keep anyone in the chat."""
     await typed.until("you>")
     typed.type("wait\r")
     await typed.until("thinking")
@@ -236,7 +238,7 @@ async def test_ctrl_d_leaves_only_on_an_empty_line(typed: Typed, flow: FakeFlow)
 
 
 async def test_ctrl_d_during_an_answer_leaves_after_it(typed: Typed, flow: FakeFlow) -> None:
-    """What was typed before it is still asked, as in a shell."""
+    """Questions typed before it are still asked, as in a shell."""
     await typed.until("you>")
     typed.type(f"wait\rnext\r{CTRL_D}")
     await typed.until("leaving after this answer")
@@ -248,8 +250,8 @@ async def test_ctrl_d_during_an_answer_leaves_after_it(typed: Typed, flow: FakeF
 # --- while an answer grows --------------------------------------------------------------------
 
 
-async def test_what_is_typed_during_an_answer_stays_and_waits(typed: Typed, flow: FakeFlow) -> None:
-    """Text stays in the line; Enter queues a question, which is asked after the answer."""
+async def test_text_typed_during_an_answer_stays_and_waits(typed: Typed, flow: FakeFlow) -> None:
+    """Text stays in the line; Enter queues a question until the answer is complete."""
     await typed.until("you>")
     typed.type("wait\r")
     await typed.until("thinking")
@@ -260,10 +262,8 @@ async def test_what_is_typed_during_an_answer_stays_and_waits(typed: Typed, flow
     await typed.until("you> wait\necho wait\n\nyou> second\necho second\n\nyou> thi$")
 
 
-async def test_a_stop_brings_queued_questions_back_to_the_line(
-    typed: Typed, flow: FakeFlow
-) -> None:
-    """Who stops an answer may no longer want to ask what they typed: it is not sent, nor lost."""
+async def test_a_stop_returns_queued_questions_to_the_line(typed: Typed, flow: FakeFlow) -> None:
+    """A person who stops an answer may no longer want to ask them; they are not lost either."""
     await typed.until("you>")
     typed.type("stoppable\r")
     await typed.until("said so far")
@@ -278,7 +278,7 @@ async def test_a_stop_brings_queued_questions_back_to_the_line(
 async def test_a_growing_answer_is_shown_once(
     chat_environment: Environment, flow: FakeFlow, columns: int
 ) -> None:
-    """Every paragraph, item and line of code is there once, in order, scrolled off or not."""
+    """Every paragraph, item and line of code appears once, in order, even if scrolled off."""
     del flow
     with chat(chat_environment, columns=columns) as typed:
         await typed.until("you>")
@@ -290,14 +290,14 @@ async def test_a_growing_answer_is_shown_once(
 
 
 async def test_an_answer_that_begins_again_says_so(typed: Typed) -> None:
-    """A retried call of the model writes another text: what was shown cannot be taken back."""
+    """A retried model call writes another text, and printed text cannot be taken back."""
     await typed.until("you>")
     typed.type("retried\r")
     await typed.until("First try\\.\n\nThe answer begins again:\nSecond try\\.\n\nyou>$")
 
 
 async def test_escape_sequences_never_reach_a_terminal(typed: Typed) -> None:
-    """Neither while it grows nor formatted does a model's control sequence come through."""
+    """Neither while an answer grows nor when it is complete."""
     await typed.until("you>")
     typed.type("raw\r")
     await typed.until("plain red end")
@@ -309,7 +309,7 @@ async def test_escape_sequences_never_reach_a_terminal(typed: Typed) -> None:
 async def test_a_late_answer_keeps_what_is_being_typed(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """It is shown above the line, with the question that it answers."""
+    """It is shown above the line, together with its question."""
     with chat(chat_environment) as typed:
         await typed.until("you>")
         typed.type("wait for me\r")
@@ -329,7 +329,7 @@ async def test_a_late_answer_keeps_what_is_being_typed(
 async def test_a_window_that_changes_its_size_repeats_nothing(
     chat_environment: Environment, flow: FakeFlow, tmp_path: Path
 ) -> None:
-    """Neither what has been said, nor what grows, nor what is being typed, at any pace."""
+    """Neither finished text, nor growing text, nor the line, at any speed."""
     del flow
     command = [sys.executable, "-c", PROGRAM, "ada"]
     with Tmux(tmp_path / "socket", command, chat_environment) as tmux:
@@ -362,7 +362,7 @@ async def test_a_window_that_changes_its_size_repeats_nothing(
 async def test_the_reason_for_a_wait_is_one_line_that_text_replaces(
     typed: Typed, flow: FakeFlow
 ) -> None:
-    """It is what the dataflow says, and the next one takes its place."""
+    """It comes from the dataflow, and a newer reason replaces it."""
     await typed.until("you>")
     typed.type("slow\r")
     await typed.until(FakeFlow.REASONS[0])
@@ -376,7 +376,7 @@ async def test_the_reason_for_a_wait_is_one_line_that_text_replaces(
 async def test_the_reason_is_shown_while_an_earlier_answer_is_still_to_come(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """Otherwise it would look as if the dataflow were silent."""
+    """Otherwise the dataflow would seem to be down."""
     with chat(chat_environment) as typed:
         await typed.until("you>")
         typed.type("wait\r")
@@ -400,7 +400,7 @@ QUICK = (
 async def test_a_dataflow_that_reports_nothing_is_named(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """It says which process gives no sign, what becomes of the question, and what to do."""
+    """The message says what happens to the question, and what to do."""
     with chat(chat_environment, set_up=QUICK) as typed:
         await typed.until("you>")
         typed.type("wait\r")
@@ -411,10 +411,10 @@ async def test_a_dataflow_that_reports_nothing_is_named(
         assert not re.search(words, typed.shown)
 
 
-async def test_a_question_that_nats_does_not_take_comes_back(
+async def test_a_question_that_nats_does_not_take_returns_to_the_line(
     chat_environment: Environment, flow: FakeFlow, nats: Any
 ) -> None:
-    """It is in the line again, so that Enter is all that is needed when NATS is back."""
+    """When NATS is back, pressing Enter is enough."""
     with chat(chat_environment, set_up=QUICK) as typed:
         await typed.until("you>")
         nats.stop()
@@ -430,10 +430,10 @@ async def test_a_question_that_nats_does_not_take_comes_back(
 # --- history ----------------------------------------------------------------------------------
 
 
-async def test_questions_are_remembered_in_a_private_file(
+async def test_questions_are_stored_in_a_private_file(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """The next chat finds them, with their lines; one that begins with a space is not stored."""
+    """The next chat finds them; a question that starts with a space is not stored."""
     del flow
     with chat(chat_environment) as typed:
         await typed.until("you>")
@@ -460,10 +460,8 @@ async def test_questions_are_remembered_in_a_private_file(
         await typed.until("echo plain")
 
 
-async def test_no_history_is_kept_if_none_is_wanted(
-    chat_environment: Environment, flow: FakeFlow
-) -> None:
-    """THREADWAX_CHAT_HISTORY=0 leaves no file; the Up key knows this chat's own questions."""
+async def test_the_history_can_be_turned_off(chat_environment: Environment, flow: FakeFlow) -> None:
+    """THREADWAX_CHAT_HISTORY=0 creates no file; Up still finds questions of this chat."""
     del flow
     with chat({**chat_environment, "THREADWAX_CHAT_HISTORY": "0"}) as typed:
         await typed.until("you>")
@@ -479,7 +477,7 @@ async def test_no_history_is_kept_if_none_is_wanted(
 
 
 async def test_sigterm_leaves_at_once_and_loses_no_text(typed: Typed) -> None:
-    """What was typed is still to be read, and the terminal is as it was."""
+    """The typed text is still visible, and the terminal is restored."""
     await typed.until("you>")
     typed.type("wait\rqueued\rin the line")
     await typed.until("next: queued\nyou> in the line$")
@@ -501,7 +499,7 @@ async def test_a_closed_window_ends_the_chat(typed: Typed) -> None:
 async def test_a_terminal_that_can_only_print(
     chat_environment: Environment, flow: FakeFlow, terminal: str
 ) -> None:
-    """Lines come and go without any escape sequence."""
+    """Lines are read and printed without escape sequences."""
     del flow
     with chat({**chat_environment, "TERM": terminal}) as typed:
         await typed.until("you>")

@@ -1,4 +1,4 @@
-"""Streams and consumers that are deleted, replaced or emptied, before a start and while we run."""
+"""Streams and consumers that are deleted, replaced or emptied, before a start and at run time."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ async def flow(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> Async
 
 
 async def all_ask(bus: Bus, number: int) -> list[str]:
-    """Everybody asks one question; returns the outcomes."""
+    """Each user asks one question; returns the outcomes."""
     asked = [answer_to(bus, question(user, number, f"question {number}")) for user in USERS]
     return [reply.outcome for reply in await asyncio.gather(*asked)]
 
@@ -60,7 +60,7 @@ async def connected(url: str, name: str = "test") -> AsyncIterator[Bus]:
 
 
 def told(flow: Running, words: str) -> int:
-    """How often the log says something."""
+    """How often the log contains a text."""
     return flow.log.read_text(errors="replace").count(words)
 
 
@@ -76,7 +76,7 @@ async def until(condition: Callable[[], Any], *, seconds: float = 20.0) -> None:
 async def test_nats_loses_its_data_and_the_dataflow_keeps_its_own(
     nats: NatsServer, tmp_path: Path, flow: Running
 ) -> None:
-    """Positions of before mean nothing in the new stream, and everybody is answered."""
+    """Old positions do not count in the new stream, and everybody is answered."""
     async with connected(nats.url) as bus:
         for user in USERS:
             assert (await answer_to(bus, question(user, 0, "hello"))).outcome == "answered"
@@ -103,7 +103,7 @@ async def test_nats_loses_its_data_and_the_dataflow_keeps_its_own(
 
 @pytest.mark.parametrize("stream", [names.PROMPTS, names.REPLIES])
 async def test_a_stream_is_deleted_under_the_dataflow(bus: Bus, flow: Running, stream: str) -> None:
-    """It is answered again as soon as somebody has run the set-up, without a new start."""
+    """Questions are answered as soon as the set-up was run, without a restart."""
     for number in range(2):
         assert await all_ask(bus, number) == ALL_ANSWERED
     await bus.js.delete_stream(stream)
@@ -118,7 +118,7 @@ async def test_a_stream_is_deleted_under_the_dataflow(bus: Bus, flow: Running, s
 
 
 async def test_replies_wait_for_their_stream(bus: Bus, flow: Running) -> None:
-    """Questions that were asked while it was gone are answered once it is there."""
+    """Questions asked while it was missing are answered once it is back."""
     await bus.js.delete_stream(names.REPLIES)
     asked = [question(user, 0, "hello") for user in USERS]
     for ask in asked:
@@ -135,7 +135,7 @@ async def test_replies_wait_for_their_stream(bus: Bus, flow: Running) -> None:
 async def test_an_empty_journal_after_its_stream_was_replaced(
     bus: Bus, flow: Running, fake_model: FakeModel
 ) -> None:
-    """Conversations remember what was said, though the journal does not."""
+    """Conversations remember answers that the journal has lost."""
     assert await all_ask(bus, 0) == ALL_ANSWERED
     await bus.js.delete_stream(names.REPLIES)
     await streams.set_up(bus.js)
@@ -146,7 +146,7 @@ async def test_an_empty_journal_after_its_stream_was_replaced(
 
 
 async def test_dead_letters_wait_for_their_stream(bus: Bus, flow: Running) -> None:
-    """Nothing is dropped meanwhile, and the stream of questions is read on afterwards."""
+    """Nothing is dropped, and reading the prompt stream continues afterwards."""
     await bus.js.delete_stream(names.DLQ)
     unreadable = question("ada", 0, "hello")
     await bus.js.publish(names.prompt_subject(unreadable.user), b"{")
@@ -161,7 +161,7 @@ async def test_dead_letters_wait_for_their_stream(bus: Bus, flow: Running) -> No
 
 
 def published(headers: bytes) -> bytes:
-    """A message with these headers, on the wire."""
+    """A message with these headers in the NATS protocol."""
     return b"HPUB prompts.test.ada %d %d\r\n%b{\r\n" % (len(headers), len(headers) + 1, headers)
 
 
@@ -177,7 +177,7 @@ def published(headers: bytes) -> bytes:
 async def test_no_bytes_on_the_wire_stop_the_reading(
     nats: NatsServer, bus: Bus, flow: Running, hostile: bytes
 ) -> None:
-    """nats-py's own reader ends at the first subject or status line that is not UTF-8."""
+    """nats-py's reader stops at the first subject or status line that is not UTF-8."""
     await asyncio.to_thread(write_raw, nats.url, hostile)
     async with asyncio.timeout(20):
         while not (await bus.js.stream_info(names.DLQ)).state.messages:
@@ -234,7 +234,7 @@ def said(logged: list[Any], words: str) -> int:
 
 @pytest.mark.parametrize("stream", [None, names.REPLIES, names.RECEIPTS_STREAM])
 async def test_what_a_relay_needs_is_deleted_while_it_runs(bus: Bus, stream: str | None) -> None:
-    """Its consumer, the replies or the receipts: set up again, they serve it without a start."""
+    """Its consumer, the replies or the receipts: after a set-up it works without a restart."""
     platform = FakePlatform()
     async with relaying(bus, platform):
         await bus.journal(reply(1))
@@ -278,7 +278,7 @@ async def consuming(bus: Bus, taker: Taker) -> AsyncIterator[None]:
 async def test_a_consumer_that_this_process_may_create_is_created_again(
     bus: Bus, logged: list[Any]
 ) -> None:
-    """Each time, at once and by itself; nothing in the stream is left out."""
+    """Each time, at once and automatically; no message of the stream is skipped."""
     taker = Taker()
     async with consuming(bus, taker):
         for number in range(3):
@@ -292,7 +292,7 @@ async def test_a_consumer_that_this_process_may_create_is_created_again(
 async def test_a_consumer_that_only_an_operator_may_create_is_waited_for(
     tmp_path: Path, logged: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The remedy is said once; reading goes on as soon as the set-up was run."""
+    """The log says once what to do; reading continues as soon as the set-up was run."""
     monkeypatch.setattr("shared.pull.ENSURE_EVERY_S", 1.0)
     taker = Taker()
     denied = "$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.DURABLE.>"
@@ -323,7 +323,7 @@ async def test_a_consumer_that_only_an_operator_may_create_is_waited_for(
 async def test_no_headers_on_the_wire_end_a_subscription(
     nats: NatsServer, bus: Bus, headers: bytes
 ) -> None:
-    """As on the gateway's subject, where anybody may publish."""
+    """Anybody may publish on the gateway's subject."""
     seen: list[bytes] = []
 
     async def see(message: Msg) -> None:

@@ -1,4 +1,4 @@
-"""What an adapter remembers has a limit in number or in time, and the newest is never forgotten."""
+"""Every cache of an adapter is limited in size or time, and never forgets its newest entries."""
 
 import ctypes
 import subprocess
@@ -15,8 +15,8 @@ from shared.recent import FreshMap, RecentMap, RecentSet
 from tests.running import ROOT
 
 
-def test_the_newest_ids_are_known_and_at_most_twice_as_many() -> None:
-    """Whatever the number that came before."""
+def test_a_set_holds_the_newest_items_and_at_most_twice_as_many() -> None:
+    """No matter how many were added before."""
     seen: RecentSet[int] = RecentSet(100)
     for number in range(1000):
         seen.add(number)
@@ -26,8 +26,8 @@ def test_the_newest_ids_are_known_and_at_most_twice_as_many() -> None:
         assert len(seen) <= 200
 
 
-def test_an_id_that_comes_again_is_a_new_one() -> None:
-    """Otherwise it would go with those that it came with first."""
+def test_an_item_added_again_counts_as_new() -> None:
+    """Otherwise it would be dropped together with its first neighbours."""
     seen: RecentSet[str] = RecentSet(2)
     for name in ("a", "b", "a", "c", "d"):
         seen.add(name)
@@ -35,7 +35,7 @@ def test_an_id_that_comes_again_is_a_new_one() -> None:
 
 
 def test_a_map_holds_the_entries_that_were_set_last() -> None:
-    """The others are handed to whoever has to end them."""
+    """Dropped values are passed to the callback."""
     dropped: list[int] = []
     newest: RecentMap[str, int] = RecentMap(2, dropped=dropped.append)
     newest["a"] = 1
@@ -46,8 +46,8 @@ def test_a_map_holds_the_entries_that_were_set_last() -> None:
     assert dropped == [2]
 
 
-def test_what_slack_said_goes_when_there_is_too_much() -> None:
-    """The newest half is always there."""
+def test_a_fresh_map_drops_old_entries_when_it_is_full() -> None:
+    """The newest half always stays."""
     remembered: FreshMap[int] = FreshMap(lambda: 0.0, keep=10)
     for number in range(100):
         remembered.put(number, "T1", str(number))
@@ -58,10 +58,10 @@ def test_what_slack_said_goes_when_there_is_too_much() -> None:
 
 @pytest.mark.parametrize("looked_after_s", [(), (5.0,), (0.2, 5.0)])
 @pytest.mark.parametrize("put_at_s", [0.0, 5.0, 9.9, 35.0])
-def test_what_slack_said_is_believed_for_a_while(
+def test_a_fresh_map_drops_entries_after_a_while(
     put_at_s: float, looked_after_s: tuple[float, ...]
 ) -> None:
-    """At least for half of the time and never longer, whoever looks meanwhile."""
+    """They stay for at least half of the time and never longer, even if they are read."""
     clock = [0.0]
     remembered: FreshMap[int] = FreshMap(lambda: clock[0], seconds=20.0)
     clock[0] = put_at_s
@@ -74,8 +74,8 @@ def test_what_slack_said_is_believed_for_a_while(
     assert len(remembered) == 0
 
 
-def test_what_slack_says_anew_counts() -> None:
-    """Also of what was remembered long before."""
+def test_a_fresh_map_returns_the_newest_value() -> None:
+    """Even if the old value is in the older table."""
     now = 0.0
     remembered: FreshMap[int] = FreshMap(lambda: now, seconds=20.0)
     remembered.put(1, "T1", "U1")

@@ -1,4 +1,4 @@
-"""What comes with a question is cut until it fits on the wire, and the question is not."""
+"""Files and quotes are cut until an event fits into a message; the question is not."""
 
 from datetime import UTC, datetime
 
@@ -26,7 +26,7 @@ def ask(text: str, quotes: list[str], files: list[str | None]) -> Ask:
 
 @given(st.lists(TEXTS, max_size=6), st.lists(TEXTS | st.none(), max_size=4), st.integers(0, 3_000))
 def test_it_fits_whatever_is_in_it(quotes: list[str], files: list[str | None], spare: int) -> None:
-    """Signs take one byte to six on the wire; names, notes and the question stay whole."""
+    """Characters take one to six bytes as JSON; names, notes and the question stay whole."""
     whole = ask("why?", quotes, files)
     bare = ask("why?", ["" for _ in quotes], ["" if one else None for one in files])
     limit = len(bare.wire()) + 100 * (len(quotes) + len(files)) + spare
@@ -38,7 +38,7 @@ def test_it_fits_whatever_is_in_it(quotes: list[str], files: list[str | None], s
 
 
 def test_the_longest_are_cut_first() -> None:
-    """A short quote stays whole beside a giant one, and the note says how much is missing."""
+    """A short quote stays whole next to a huge one, and a note says how much is missing."""
     found = fitted(ask("why?", ["short", "x" * 5_000], ["y" * 100, None]), 2_000)
     assert found.quotes[0].text == "short"
     assert found.attachments[0].text == "y" * 100
@@ -48,8 +48,8 @@ def test_the_longest_are_cut_first() -> None:
 
 
 @pytest.mark.parametrize("limit", [10, 400])
-def test_a_question_that_is_too_long_by_itself_stays_so(limit: int) -> None:
-    """Its author gets a notice then."""
+def test_a_question_that_is_too_long_by_itself_is_not_cut(limit: int) -> None:
+    """Its author gets a notice instead."""
     found = fitted(ask("w" * 1_000, ["x" * 1_000], []), limit)
     assert found.text == "w" * 1_000
     assert len(found.wire()) > limit
@@ -72,7 +72,7 @@ def of_one_sign(limit: int) -> st.SearchStrategy[str]:
 def test_other_peoples_words_never_cost_a_question(
     text: str, quotes: list[str], files: list[str]
 ) -> None:
-    """With all that a platform may bring along, whatever a sign takes on the wire."""
+    """With as much as a platform can add, however many bytes its characters take."""
     whole = ask(text or "?", quotes, list(files))
     found = fitted(whole)
     assert len(found.wire()) <= EVENT_LIMIT_BYTES
@@ -80,7 +80,7 @@ def test_other_peoples_words_never_cost_a_question(
     assert [file.name for file in found.attachments] == [file.name for file in whole.attachments]
 
 
-def test_what_fits_is_not_touched() -> None:
+def test_an_event_that_fits_is_unchanged() -> None:
     """Quotes and files are cut only if they have to be."""
     whole = ask("?", ["x" * 12_000] * 3, ["y" * 150_000])
     assert fitted(whole) == whole

@@ -36,8 +36,8 @@ def test_a_folder_with_data_or_settings_is_used(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_elsewhere_a_checkout_keeps_its_data() -> None:
-    """`.venv/bin/threadwax` of a checkout starts nowhere from scratch."""
+def test_a_checkout_keeps_its_data_wherever_it_is_called() -> None:
+    """A checkout's `.venv/bin/threadwax` always finds the checkout's own data."""
     assert Settings().home == CHECKOUT / ".threadwax"
     assert folders.settings_file() == CHECKOUT / ".env"
 
@@ -45,7 +45,7 @@ def test_elsewhere_a_checkout_keeps_its_data() -> None:
 def test_an_installed_program_uses_the_user_s_own_folders(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the platform has them; on Linux XDG's."""
+    """As is usual on the platform; on Linux, the XDG folders."""
     monkeypatch.setattr(folders, "_PROGRAM", here)
     monkeypatch.setenv("XDG_DATA_HOME", str(here / "share"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(here / "config"))
@@ -66,8 +66,8 @@ def test_threadwax_home_wins(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert Settings().home == Path.home() / "deep"
 
 
-def test_data_elsewhere_is_pointed_out(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start that begins with an empty memory says where the other one is."""
+def test_data_in_another_folder_is_reported(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start with an empty memory says where the existing data is."""
     (here / ".env").touch()
     older = here / "older"
     (older / ".threadwax" / "nats").mkdir(parents=True)
@@ -77,7 +77,7 @@ def test_data_elsewhere_is_pointed_out(here: Path, monkeypatch: pytest.MonkeyPat
     assert folders.other_data(older / ".threadwax") == []
 
 
-def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+def test_a_deleted_current_folder_is_reported_in_one_line(tmp_path: Path) -> None:
     """The shell is still in it."""
     folder = tmp_path / "gone"
     folder.mkdir()
@@ -113,8 +113,8 @@ def test_a_user_without_an_entry_needs_no_home(here: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("command", ["doctor", "nats"])
-def test_a_current_folder_that_lets_us_not_in_counts_as_empty(tmp_path: Path, command: str) -> None:
-    """After `su`, it is often one of the user before."""
+def test_an_inaccessible_current_folder_counts_as_empty(tmp_path: Path, command: str) -> None:
+    """After `su`, it often belongs to the previous user."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     user = "setpriv --bounding-set -all --inh-caps -all" if os.geteuid() == 0 else ""

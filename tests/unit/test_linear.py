@@ -69,7 +69,7 @@ NAMING = MentionNames(role=lambda _: "<@1>", channel=lambda _: "<#1>")
 
 
 def _discord(text: str) -> dict[str, Any]:
-    """A message with this text wherever there can be text."""
+    """A message with this text in every text field."""
     author = {"id": "7", "username": text, "discriminator": "0", "avatar": None}
     mentions = [{**author, "id": str(k), "global_name": "<@1"} for k in range(20)]
     media = {"url": text, "description": text}
@@ -163,7 +163,7 @@ def _growing(text: str) -> None:
 
 
 def _drawn(text: str) -> None:
-    """A whole answer as a window draws it; of a growing one it draws one tail at a time."""
+    """A complete answer as a window draws it."""
     for piece in Preview().end(text):
         DRAWING.markdown(piece.text, 80)
 
@@ -180,7 +180,7 @@ def _fence(text: str) -> None:
 
 
 def _complaint(text: str) -> None:
-    """What an endpoint says, of which the beginning is read."""
+    """An endpoint's complaint, of which only the beginning is read."""
     complaint = complaint_of(400, {"error": {"message": text.lower()}})
     is_overflow(complaint)
     window_in(complaint)
@@ -243,7 +243,7 @@ def seconds(work: Callable[[str], object], text: str) -> float:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_four_times_the_text_takes_about_four_times_as_long(parser: str) -> None:
-    """For every hostile text; a pair that looks bad is measured again, since noise goes away."""
+    """For every hostile text. A pair that looks bad is measured again, to exclude noise."""
     chars, work = PARSERS[parser]
     slow = []
     gc.disable()

@@ -22,8 +22,8 @@ def test_a_lock_names_its_owner(tmp_path: Path) -> None:
     [b"", b"1234\n", b"1234 another-boot\n", bytes(16), b"\xff\xfe 1", b"12"],
     ids=["empty", "older version", "another boot", "zeros", "garbage", "cut short"],
 )
-def test_what_a_power_cut_left_names_nobody(tmp_path: Path, left: bytes) -> None:
-    """By that number somebody else's process would be taken for the owner, and even be ended."""
+def test_a_file_from_before_a_power_cut_names_no_owner(tmp_path: Path, left: bytes) -> None:
+    """Its process id may belong to an unrelated process, which must not be stopped."""
     path = tmp_path / "lock"
     descriptor = locked(path, "a part")
     path.write_bytes(left)

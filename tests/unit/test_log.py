@@ -1,4 +1,4 @@
-"""A line of the log is JSON, whatever is in it."""
+"""Every log line is valid JSON, whatever it contains."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from shared.log import _json
     ],
 )
 def test_whatever_is_logged_is_one_line_of_json(value: Any, written: Any) -> None:
-    """Also half a character, or bytes, that the quick serialiser refuses."""
+    """Including lone surrogates and bytes, which the fast serializer refuses."""
     line = _json({"event": "posted", "value": value})
     assert b"\n" not in line
     assert not any(control in line for control in (b"\x1b", "\x9b".encode()))
@@ -47,8 +47,8 @@ except ValueError:
 """
 
 
-def test_what_others_wrote_moves_no_cursor_and_begins_no_line() -> None:
-    """On a terminal, where lines have colours of their own."""
+def test_foreign_text_moves_no_cursor_and_starts_no_line() -> None:
+    """On a terminal, where log lines are coloured."""
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", FOREIGN], stderr=theirs, check=True)
     os.close(theirs)

@@ -1,4 +1,4 @@
-"""Subjects and the tokens in them: any name in, never a wildcard or another one's subject out."""
+"""Subjects: no name ever becomes a wildcard or another user's subject."""
 
 import re
 
@@ -17,7 +17,7 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def token_of(name: str) -> str:
-    """The name's token; names whose encoding is too long are another test's."""
+    """The name's token; another test covers names whose encoding is too long."""
     assume(len(name.encode()) * 3 <= names.TOKEN_LENGTH_LIMIT)
     return names.encoded(name)
 
@@ -45,8 +45,8 @@ def test_a_plain_name_is_its_own_token(name: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_what_decodes_was_encoded(token: str) -> None:
-    """A token that is read is one that `encoded` could have made of valid text, or is refused."""
+def test_only_tokens_that_encoded_returns_are_decoded(token: str) -> None:
+    """`decoded` refuses every other token."""
     try:
         name = names.decoded(token)
     except names.BadName:
@@ -65,7 +65,7 @@ def test_what_decodes_was_encoded(token: str) -> None:
         ("a\udfffb", "Unicode"),
     ],
 )
-def test_what_no_subject_can_carry_is_refused_in_words(name: str, words: str) -> None:
+def test_a_name_that_no_subject_can_carry_is_refused_with_a_reason(name: str, words: str) -> None:
     with pytest.raises(names.BadName, match=words):
         names.encoded(name)
 
@@ -80,13 +80,13 @@ def test_the_longest_name_fits() -> None:
     "token",
     ["", "_", "_2", "_2e", "_GG", "a.b", "*", ">", "a b", "é", "_FF", "_C3", "a\n", "x" * 201],
 )
-def test_what_is_no_token_is_refused(token: str) -> None:
+def test_an_invalid_token_is_refused(token: str) -> None:
     with pytest.raises(names.BadName, match="not an encoded name"):
         names.decoded(token)
 
 
 @pytest.mark.parametrize("platform", ["", "Slack", "1st", "a.b", "*", ">", "a-b", "x" * 33, "a\n"])
-def test_what_is_no_platform_is_refused(platform: str) -> None:
+def test_an_invalid_platform_is_refused(platform: str) -> None:
     with pytest.raises(names.BadName, match="platform"):
         names.user_of(platform, "ada")
     with pytest.raises(names.BadName):
@@ -96,7 +96,7 @@ def test_what_is_no_platform_is_refused(platform: str) -> None:
 @pytest.mark.parametrize(
     "user", ["", ":", "slack", "slack:", ":ada", "slack:a:b", "slack:a.b", "slack:*", "slack:a\n"]
 )
-def test_what_is_no_user_is_refused_by_every_subject(user: str) -> None:
+def test_an_invalid_user_is_refused_by_every_subject(user: str) -> None:
     for subject in (
         lambda: names.prompt_subject(user),
         lambda: names.reply_subject(user, "p"),
@@ -107,7 +107,7 @@ def test_what_is_no_user_is_refused_by_every_subject(user: str) -> None:
 
 
 @given(PLATFORMS, UNICODE, PROMPT_IDS)
-def test_subjects_hold_no_wildcard_and_no_dot_too_many(
+def test_subjects_have_no_wildcards_and_no_extra_dots(
     platform: str, name: str, prompt_id: str
 ) -> None:
     token_of(name)
@@ -134,7 +134,7 @@ def test_a_stored_subject_names_its_user(platform: str, name: str, partition: in
 @pytest.mark.parametrize(
     "subject", ["", "p.1.slack", "p.1.slack.a.b", "q.1.slack.ada", "p.1.Slack.ada", "p.1.slack._"]
 )
-def test_what_is_no_stored_subject_is_refused(subject: str) -> None:
+def test_an_invalid_stored_subject_is_refused(subject: str) -> None:
     with pytest.raises(names.BadName):
         names.user_of_stored(subject)
 
@@ -147,6 +147,6 @@ def test_what_is_no_stored_subject_is_refused(subject: str) -> None:
         ("replies.slack.T1.slack-1", "replies.slack.T1"),
     ],
 )
-def test_a_subject_says_whose_message_it_is(subject: str, sender: str) -> None:
-    """Without what differs from message to message."""
+def test_a_subject_identifies_the_sender(subject: str, sender: str) -> None:
+    """Without the part that differs between messages."""
     assert names.sender_of(subject) == sender

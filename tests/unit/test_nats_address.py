@@ -1,4 +1,4 @@
-"""What NATS_URL may say, and that no password shows."""
+"""Which values NATS_URL can have; passwords are never shown."""
 
 import pytest
 from nats.aio.client import Client
@@ -32,7 +32,7 @@ PARTS = ("s3cret", "wo", "rd")
 def test_readable(
     url: str, servers: tuple[str, ...], user: str | None, password: str | None, token: str | None
 ) -> None:
-    """Credentials are decoded, servers are listed, and nats-py reads what we hand it."""
+    """Credentials are decoded, servers are listed, and nats-py accepts the result."""
     address = address_of(url)
     assert address == Address(servers, address.shown, user, password, token)
     for server in servers:

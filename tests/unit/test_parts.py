@@ -1,4 +1,4 @@
-"""The parts of an answer: the platform's limits hold, and nothing is left out in silence."""
+"""The parts of an answer respect the platform's limits, and nothing is silently left out."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ TEXTS = st.lists(
 def test_there_are_never_more_or_longer_parts_than_allowed(
     text: str, limit: int, most: int
 ) -> None:
-    """Not with the notice either, in the unit that the platform counts."""
+    """With the notice included, in the platform's own unit."""
     parts = asyncio.run(parts_of(shape(limit, most, utf16_length), text))
     assert len(parts) <= most
     assert all(utf16_length(part) <= limit for part in parts)
@@ -34,8 +34,8 @@ def test_there_are_never_more_or_longer_parts_than_allowed(
 
 @example(text="word " + "\n" * 8, limit=2)
 @given(text=TEXTS, limit=st.integers(2, 200))
-def test_an_answer_that_fits_is_split_and_nothing_else(text: str, limit: int) -> None:
-    """No notice, whatever the text."""
+def test_an_answer_that_fits_is_only_split(text: str, limit: int) -> None:
+    """Without a notice, whatever the text."""
     whole = split_text(text, limit)
     assert asyncio.run(parts_of(shape(limit, max(1, len(whole))), text)) == whole
 
@@ -52,7 +52,7 @@ async def test_the_last_part_says_how_much_is_missing() -> None:
 
 
 async def test_code_that_goes_on_is_closed_before_the_notice() -> None:
-    """The notice is no code."""
+    """The notice is not code."""
     _, last = await parts_of(shape(1_000, 2), "```py\n" + "x = 1\n" * 2_000 + "```")
     code, _, notice = last.rpartition("\n\n(")
     assert code.startswith("```py\n")
@@ -61,8 +61,8 @@ async def test_code_that_goes_on_is_closed_before_the_notice() -> None:
 
 
 @pytest.mark.parametrize("chars", [INLINE_CHARS, INLINE_CHARS + 1])
-async def test_a_long_text_is_worked_on_in_a_thread(chars: int) -> None:
-    """The loop goes on meanwhile."""
+async def test_a_long_text_is_processed_in_a_thread(chars: int) -> None:
+    """The event loop runs meanwhile."""
     threads = set()
 
     def prepared(text: str) -> str:
@@ -75,7 +75,7 @@ async def test_a_long_text_is_worked_on_in_a_thread(chars: int) -> None:
 
 
 async def test_a_preview_reads_the_beginning_only() -> None:
-    """Each of many previews of a long answer costs the same."""
+    """Every preview of a long answer costs the same."""
     lengths = []
 
     def prepared(text: str) -> str:
@@ -92,14 +92,14 @@ async def test_a_preview_reads_the_beginning_only() -> None:
 
 @pytest.mark.parametrize("text", ["<br>" * 30, "\n" * 5_000 + "word", " " * 5_000 + "word"])
 async def test_an_answer_that_is_not_blank_has_a_part(text: str) -> None:
-    """Else a question would end in silence."""
+    """Otherwise its question would seem to have no answer."""
     platform = Shape(100, 20, len, downgraded)
     assert await parts_of(platform, text)
     assert await parts_of(platform, " \n") == []
 
 
 async def test_the_end_of_a_very_long_answer_is_not_even_read() -> None:
-    """What could never be shown costs nothing, and is counted."""
+    """Text that cannot be shown costs nothing, but is counted."""
     lengths = []
 
     def prepared(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What is not whole is never believed. tests/power shows what a power cut leaves."""
+"""Incomplete files are never trusted. tests/power shows what a power cut leaves."""
 
 import stat
 from pathlib import Path
@@ -16,7 +16,7 @@ UNFINISHED = {
 
 
 def test_only_the_owner_reads_it(tmp_path: Path) -> None:
-    """The file and the folders that were made for it."""
+    """The file and the folders created for it."""
     path = tmp_path / "home" / "nats" / "password"
     private_file(path, "secret")
     assert private_text(path) == "secret"
@@ -26,13 +26,13 @@ def test_only_the_owner_reads_it(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_none(tmp_path: Path) -> None:
-    """As one that was never written."""
+    """As if it had never been written."""
     assert private_text(tmp_path / "none") is None
 
 
 @pytest.mark.parametrize("left", UNFINISHED.values(), ids=UNFINISHED.keys())
-def test_what_is_not_whole_is_not_believed(tmp_path: Path, left: bytes) -> None:
-    """Neither an address, nor a password, nor a port."""
+def test_an_incomplete_file_is_not_trusted(tmp_path: Path, left: bytes) -> None:
+    """Be it an address, a password or a port."""
     settings = Settings.model_validate({"THREADWAX_HOME": tmp_path})
     path = settings.embedded_nats_url_file
     path.parent.mkdir(parents=True)
@@ -46,8 +46,8 @@ def test_what_is_not_whole_is_not_believed(tmp_path: Path, left: bytes) -> None:
     server.close()
 
 
-def test_a_port_that_no_server_can_have_is_not_believed(tmp_path: Path) -> None:
-    """A number, but no port."""
+def test_an_impossible_port_is_not_trusted(tmp_path: Path) -> None:
+    """It is a number, but not a port."""
     private_file(tmp_path / "nats" / "port", "99999")
     server = NatsServer(tmp_path / "nats", port=0)
     assert 1 <= server.port <= 65_535

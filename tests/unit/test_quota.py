@@ -1,4 +1,4 @@
-"""Quotas: what one holder uses never counts against another, and comes back over a day."""
+"""Quotas: one holder's use never counts against another's, and refills over a day."""
 
 import pytest
 from hypothesis import given
@@ -13,44 +13,44 @@ TAKES = st.lists(
 )
 
 
-def test_a_share_is_used_up_and_comes_back_evenly() -> None:
-    shares = Quotas(100, refill_s=10)
-    assert shares.take("ada", 100, 0.0)
-    assert not shares.take("ada", 1, 0.0)
-    assert shares.take("ada", 10, 1.0)
-    assert not shares.take("ada", 1, 1.0)
-    assert shares.take("ada", 100, 11.0)
+def test_a_quota_is_used_up_and_refills_evenly() -> None:
+    quotas = Quotas(100, refill_s=10)
+    assert quotas.take("ada", 100, 0.0)
+    assert not quotas.take("ada", 1, 0.0)
+    assert quotas.take("ada", 10, 1.0)
+    assert not quotas.take("ada", 1, 1.0)
+    assert quotas.take("ada", 100, 11.0)
 
 
-def test_what_does_not_fit_takes_nothing() -> None:
-    shares = Quotas(100)
-    assert not shares.take("ada", 101, 0.0)
-    assert shares.take("ada", 100, 0.0)
+def test_an_amount_that_does_not_fit_uses_nothing() -> None:
+    quotas = Quotas(100)
+    assert not quotas.take("ada", 101, 0.0)
+    assert quotas.take("ada", 100, 0.0)
 
 
-def test_what_was_not_stored_is_given_back() -> None:
-    shares = Quotas(100)
-    assert shares.take("ada", 100, 0.0)
-    shares.give_back("ada", 100, 0.0)
-    assert shares.take("ada", 100, 0.0)
-    shares.give_back("ada", 1000, 0.0)
-    assert not shares.take("ada", 101, 0.0), "never more than a share"
+def test_an_amount_that_was_not_stored_is_given_back() -> None:
+    quotas = Quotas(100)
+    assert quotas.take("ada", 100, 0.0)
+    quotas.give_back("ada", 100, 0.0)
+    assert quotas.take("ada", 100, 0.0)
+    quotas.give_back("ada", 1000, 0.0)
+    assert not quotas.take("ada", 101, 0.0), "never more than a quota"
 
 
 @given(TAKES)
-def test_nobody_gets_more_than_a_share_and_what_came_back(
+def test_nobody_gets_more_than_the_quota_and_its_refill(
     takes: list[tuple[str, int, float]],
 ) -> None:
-    shares, now, taken = Quotas(100, refill_s=10), 0.0, dict.fromkeys("abc", 0)
+    quotas, now, taken = Quotas(100, refill_s=10), 0.0, dict.fromkeys("abc", 0)
     for holder, amount, passed in takes:
         now += passed
-        if shares.take(holder, amount, now):
+        if quotas.take(holder, amount, now):
             taken[holder] += amount
     assert all(amount <= 100 + now * 10 + 1e-6 for amount in taken.values())
 
 
 @given(TAKES)
-def test_others_do_not_matter(takes: list[tuple[str, int, float]]) -> None:
+def test_other_holders_do_not_matter(takes: list[tuple[str, int, float]]) -> None:
     alone, together, now = Quotas(100, refill_s=10), Quotas(100, refill_s=10), 0.0
     for holder, amount, passed in takes:
         now += passed
@@ -59,32 +59,32 @@ def test_others_do_not_matter(takes: list[tuple[str, int, float]]) -> None:
             assert granted == alone.take(holder, amount, now)
 
 
-def test_memory_is_bounded_and_forgets_whoever_was_quiet_longest() -> None:
-    shares = Quotas(100, holders_limit=3)
+def test_memory_is_bounded_and_forgets_the_holder_idle_longest() -> None:
+    quotas = Quotas(100, holders_limit=3)
     for holder in "abcd":
-        assert shares.take(holder, 100, 0.0)
-    assert len(shares) == 3
-    assert shares.take("a", 100, 0.0)
-    assert not shares.take("d", 1, 0.0)
+        assert quotas.take(holder, 100, 0.0)
+    assert len(quotas) == 3
+    assert quotas.take("a", 100, 0.0)
+    assert not quotas.take("d", 1, 0.0)
 
 
-def test_holders_with_a_full_share_are_not_remembered() -> None:
-    shares = Quotas(100, refill_s=10)
+def test_holders_with_a_full_quota_are_not_remembered() -> None:
+    quotas = Quotas(100, refill_s=10)
     for number in range(100):
-        assert shares.take(str(number), 1, float(number))
-    assert len(shares) <= 2
+        assert quotas.take(str(number), 1, float(number))
+    assert len(quotas) <= 2
 
 
 def test_one_user_gets_an_eighth_of_the_events_and_a_quarter_of_the_files() -> None:
-    """The shares as the documentation states them, over the days that the streams keep."""
+    """The quotas as the documentation states them, over the days that the streams keep."""
     weeks = 1 + quota.KEPT_DAYS
     assert weeks * quota.EVENT_QUOTA_BYTES == streams.STREAM_BYTES // 8
     assert weeks * quota.BLOB_QUOTA_BYTES == streams.STREAM_BYTES // 4
 
 
 @pytest.mark.parametrize("times", [1, 5])
-def test_a_line_is_written_at_once_and_then_seldom(times: int) -> None:
-    """Each kind by itself, and the next line says how often it happened."""
+def test_a_line_is_logged_at_once_and_then_rarely(times: int) -> None:
+    """Each kind separately; the next line says how often it happened."""
     throttle = LogThrottle(10.0)
     assert throttle.times("a", 0.0) == 1
     assert [throttle.times("a", 1.0) for _ in range(times)] == [0] * times

@@ -1,4 +1,4 @@
-"""What a platform does not draw is replaced; everything else is as the model wrote it."""
+"""Markup that a platform cannot draw is replaced; everything else stays as the model wrote it."""
 
 import re
 from collections import Counter
@@ -20,21 +20,21 @@ TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 
 def letters(text: str) -> Counter[str]:
-    """What a person reads, without what is markup to some reader; a task's `x` becomes its tick."""
+    """The letters that a person reads, without markup; a task's `x` becomes its tick."""
     return Counter(re.sub(r"<br>|latex|\"t\"|\[[xX]\] |[\W_]", "", text))
 
 
 @given(TEXTS)
 @settings(max_examples=600)
 def test_no_letter_is_lost_whatever_the_markup(text: str) -> None:
-    """Half tables, formulas that never end, brackets in brackets."""
+    """With incomplete tables, unclosed formulas, and nested brackets."""
     assert not letters(text) - letters(downgraded(text))
 
 
 @given(TEXTS)
 @settings(max_examples=400)
 def test_fenced_code_is_untouched(text: str) -> None:
-    """Every fenced block of the text is in what is shown, letter by letter and in its order."""
+    """Every fenced block appears in the result unchanged and in order."""
     shown = downgraded(text)
     at = 0
     for block in fenced(text.replace("\r\n", "\n").replace("\r", "\n")):
@@ -43,7 +43,7 @@ def test_fenced_code_is_untouched(text: str) -> None:
 
 
 def fenced(text: str) -> list[str]:
-    """The fenced blocks of a text, by the rules of the platforms."""
+    """The fenced blocks of a text by the platforms' rules."""
     found: list[list[str]] = []
     fence = None
     for line in text.split("\n"):
@@ -85,8 +85,8 @@ def fenced(text: str) -> list[str]:
         "$$\nnever closed",
     ],
 )
-def test_what_is_drawn_stays_as_it_is(text: str) -> None:
-    """Code, prices, shell variables, real links, and everything that is cut off."""
+def test_markup_that_the_platform_draws_is_unchanged(text: str) -> None:
+    """So are code, prices, shell variables, links, and anything cut off."""
     assert downgraded(text) == text
 
 
@@ -112,20 +112,20 @@ def test_what_is_drawn_stays_as_it_is(text: str) -> None:
         ("$" + "a" * 2_000 + "_$ $x_1$", "$" + "a" * 2_000 + "_$ `x_1`"),
     ],
 )
-def test_what_is_not_drawn_is_replaced_in_its_place(text: str, shown: str) -> None:
-    """In quotes, in lists, within a line; marks of the quote stay before each line."""
+def test_other_markup_is_replaced_in_place(text: str, shown: str) -> None:
+    """In quotes, in lists and within a line; quote marks stay before each line."""
     assert downgraded(text) == shown
 
 
 def test_a_long_answer_is_shown_like_a_short_one() -> None:
-    """It is parsed in pieces, which nobody sees."""
+    """It is parsed in pieces, but that is not visible."""
     block = "## Title\n\n- [ ] $x_1$\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```py\nx = 1\n```\n\n"
     assert downgraded(block * 200) == downgraded(block) * 200
 
 
 @pytest.mark.parametrize("letters", [7_000, 9_000])
-def test_a_paragraph_that_nobody_would_write_is_left_alone(letters: int) -> None:
-    """So is a block of brackets; what comes after them is not."""
+def test_an_absurd_paragraph_is_left_alone(letters: int) -> None:
+    """So is a block of brackets, but not the text after it."""
     long = f"$x_1$ {'a' * letters}"
     shown = downgraded(f"{long}\n\n{'[' * 200}![a](b)\n\n$y_1$")
     assert shown.endswith(f"{'[' * 200}![a](b)\n\n`y_1`")

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shown(folder: Path, cwd: Path, **env: str) -> list[str]:
-    """The settings of a process that is given this folder."""
+    """The settings of a process with this folder."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SHOW],
@@ -42,7 +42,7 @@ def shown(folder: Path, cwd: Path, **env: str) -> list[str]:
 
 
 def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
-    """In every settings class; the end of its line is not part of it; case does not matter."""
+    """In every settings class. Its line end is not part of the value, and case does not matter."""
     (folder / "OPENAI_API_KEY").write_text("sk-1\n")
     (folder / "slack_bot_token").write_text("xoxb-1")
     (folder / "DISCORD_TOKEN").write_text("d-1\r\n")
@@ -54,8 +54,8 @@ def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_an_environment_variable_and_a_line_of_dot_env_win(folder: Path, tmp_path: Path) -> None:
-    """But an empty variable, as Compose may pass it, does not."""
+def test_environment_variables_and_dot_env_take_precedence(folder: Path, tmp_path: Path) -> None:
+    """But not an empty variable, which Compose may pass."""
     for name in ("OPENAI_API_KEY", "SLACK_BOT_TOKEN", "DISCORD_TOKEN"):
         (folder / name).write_text("of-the-file")
     (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=of-the-line\n")
@@ -63,15 +63,15 @@ def test_an_environment_variable_and_a_line_of_dot_env_win(folder: Path, tmp_pat
     assert shown(folder, tmp_path, **env)[:3] == ["of-the-variable", "of-the-line", "of-the-file"]
 
 
-def test_a_folder_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
-    """Neither is the usual one outside a container, nor a file in its place."""
+def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
+    """So is the default one outside a container, and a file in its place."""
     assert shown(tmp_path / "missing", tmp_path)[:3] == ["None"] * 3
     (tmp_path / "file").write_text("x")
     assert shown(tmp_path / "file", tmp_path)[:3] == ["None"] * 3
 
 
-def test_a_file_that_cannot_be_read_is_one_clear_line(folder: Path) -> None:
-    """A secret keeps the mode it has on the machine, and the container's user is another one."""
+def test_an_unreadable_file_is_reported_in_one_line(folder: Path) -> None:
+    """A secret keeps its mode from the host, where the container's user is unknown."""
     (folder / "OPENAI_API_KEY").write_text("sk-1")
     (folder / "OPENAI_API_KEY").chmod(0)
     # As in the container: without the capability to read every file.

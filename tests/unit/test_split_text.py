@@ -1,4 +1,4 @@
-"""The splitter: nothing lost, nothing too long, nothing broken, nothing rewritten."""
+"""Splitting a text loses, breaks and rewrites nothing, and no part is too long."""
 
 import unicodedata
 from itertools import pairwise
@@ -77,7 +77,7 @@ documents = st.lists(blocks(), max_size=8).map("\n\n".join)
 
 
 def rejoins(text: str, parts: list[str]) -> bool:
-    """Whether the parts, without added lines and marks, give the text but for trimmed ends."""
+    """Whether the parts without added lines and marks make up the text, apart from trimmed ends."""
     reached = {0}
     for part in parts:
         lines = part.split("\n")
@@ -99,7 +99,7 @@ def rejoins(text: str, parts: list[str]) -> bool:
 
 
 def starts_after(text: str, at: int) -> list[int]:
-    """Every place from there on with nothing but white space before it."""
+    """Every place from there that has only white space before it."""
     places = [at]
     while places[-1] < len(text) and text[places[-1]].isspace():
         places.append(places[-1] + 1)
@@ -120,7 +120,7 @@ def code_lines(markdown: str) -> list[tuple[str, str]]:
 
 
 def fences_left_open(markdown: str) -> int:
-    """How many fences CommonMark closes only because the text ends."""
+    """How many fences only the end of the text closes."""
     lines = markdown.split("\n")
     return sum(
         1
@@ -138,14 +138,14 @@ def fences_left_open(markdown: str) -> int:
 @given(text=wild_texts, limit=limits, length=lengths)
 @settings(max_examples=600)
 def test_nothing_is_lost(text: str, limit: int, length: Length) -> None:
-    """Parts without what was added to them give the text, but for white space at breaks."""
+    """Without additions, the parts make up the text, apart from white space at breaks."""
     assert rejoins(text, split_text(text, limit, length=length))
 
 
 @given(text=wild_texts, limit=st.integers(2, 120), length=lengths)
 @settings(max_examples=600)
 def test_no_part_is_over_the_limit(text: str, limit: int, length: Length) -> None:
-    """Every part fits, in the unit that the platform counts, and says something."""
+    """Every part fits in the platform's unit and is not blank."""
     for part in split_text(text, limit, length=length):
         assert length(part) <= limit
         assert part.strip()
@@ -200,31 +200,31 @@ def test_a_grapheme_is_never_cut(grapheme: str) -> None:
 
 
 def test_it_breaks_at_a_paragraph_first() -> None:
-    """A paragraph's end wins over a later line's, sentence's or word's."""
+    """It prefers that to a later line, sentence or word."""
     text = f"{'a ' * 20}\n\n{'b ' * 10}\n{'c. ' * 10}"
     assert split_text(text, 80)[0] == ("a " * 20).strip()
 
 
 def test_it_breaks_at_a_line_next() -> None:
-    """Without a paragraph's end, a line's."""
+    """If there is no end of a paragraph."""
     assert split_text(f"{'a ' * 20}\n{'b. ' * 20}", 80)[0] == ("a " * 20).strip()
 
 
 def test_it_breaks_at_a_sentence_next() -> None:
-    """Without a line's end, a sentence's."""
+    """If there is no end of a line."""
     assert split_text("One two three. Four five six seven", 24)[0] == "One two three."
 
 
 def test_it_breaks_at_a_word_next() -> None:
-    """Without a sentence's end, a word's."""
+    """If there is no end of a sentence."""
     assert split_text("one two three four five six seven", 20) == [
         "one two three four",
         "five six seven",
     ]
 
 
-def test_a_short_first_paragraph_does_not_stand_alone() -> None:
-    """A part is at least a third full where it can be."""
+def test_a_short_first_paragraph_is_not_a_part_of_its_own() -> None:
+    """A part is at least a third full if possible."""
     parts = split_text(f"Yes.\n\n{'This is a sentence. ' * 20}", 100)
     assert parts[0].startswith("Yes.\n\nThis is a sentence.")
 
@@ -235,8 +235,8 @@ def test_a_title_stays_with_its_text() -> None:
     assert parts[1].startswith("## Title\nb b")
 
 
-def test_a_fence_is_closed_and_opened_again() -> None:
-    """Code longer than a part goes on in the next with its language."""
+def test_a_cut_fence_is_closed_and_reopened() -> None:
+    """Code longer than a part continues in the next one with its language."""
     code = "\n".join(f"line {n}" for n in range(40))
     parts = split_text(f"Look:\n\n```python\n{code}\n```\nDone.", 120)
     assert len(parts) > 3
@@ -247,7 +247,7 @@ def test_a_fence_is_closed_and_opened_again() -> None:
 
 
 def test_a_fence_that_does_not_fit_begins_a_part() -> None:
-    """Code that fits one part is not cut when prose stands before it."""
+    """Code that fits into one part is not cut because of the prose before it."""
     code = "```\n" + "x\n" * 30 + "```"
     assert split_text(f"{'word ' * 12}\n\n{code}", 100) == [("word " * 12).strip(), code]
 
@@ -273,7 +273,7 @@ def test_a_code_line_longer_than_a_part_is_cut_inside_the_fence() -> None:
 
 
 def test_windows_line_ends_are_line_ends() -> None:
-    """A carriage return neither hides a closing fence nor is parted from its line feed."""
+    """A carriage return neither hides a closing fence nor is separated from its line feed."""
     parts = split_text("```py\r\n" + "code\r\n" * 40 + "```\r\nprose " * 2, 90)
     assert all(not a.endswith("\r") and not b.startswith("\n") for a, b in pairwise(parts))
     assert fences_left_open(parts[-1].replace("\r", "")) == 0
@@ -282,19 +282,19 @@ def test_windows_line_ends_are_line_ends() -> None:
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\n", "\t\r\n " * 3000])
 def test_a_blank_text_has_no_parts(blank: str) -> None:
-    """Nothing is posted for nothing."""
+    """Nothing is posted for it."""
     assert split_text(blank, 100) == []
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_must_be_positive(limit: int) -> None:
-    """A limit that nothing can meet is the caller's mistake."""
+    """Other limits are a mistake of the caller."""
     with pytest.raises(ValueError, match="positive"):
         split_text("text", limit)
 
 
 def test_a_limit_of_one_still_ends() -> None:
-    """Every character stands alone, even one that is wider than the limit."""
+    """Every character is a part, even one that exceeds the limit."""
     assert split_text("ab 😀", 1, length=utf16_length) == ["a", "b", "😀"]
 
 
@@ -314,8 +314,8 @@ def test_a_limit_of_one_still_ends() -> None:
     ],
     ids=lambda text: repr(text[:6]),
 )
-def test_absurd_texts_are_split_all_the_same(text: str) -> None:
-    """No text loops, loses letters or explodes into thousands of parts."""
+def test_absurd_texts_are_split_too(text: str) -> None:
+    """No text causes a loop, lost letters or thousands of parts."""
     parts = split_text(text, 2000, length=utf16_length)
     assert len(parts) < 80
     assert all(utf16_length(part) <= 2000 for part in parts)

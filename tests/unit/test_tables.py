@@ -1,4 +1,4 @@
-"""Tables where none can be drawn: readable, whole, and not out of proportion."""
+"""Tables on platforms without tables: readable, complete, and not much longer than written."""
 
 import re
 
@@ -23,27 +23,27 @@ def words(text: str) -> list[str]:
 
 
 def test_a_narrow_table_has_columns() -> None:
-    """Below each other, also where a character takes two columns."""
+    """They are aligned, even if a character takes two columns."""
     assert downgraded(table(["a", "b"], ["日本", "1"], ["x", "2"])) == (
         "```\na     b\n----  -\n日本  1\nx     2\n```"
     )
 
 
 def test_a_wide_table_is_a_list() -> None:
-    """A row for each item, with the header before each cell; empty cells are left out."""
+    """One item per row, with the header before each cell; empty cells are left out."""
     long = "a sentence that goes on for a while " * 3
     shown = downgraded(table(["Name", "What it does"], ["grep", long], ["cat", ""]))
     assert shown == f"- Name: grep; What it does: {long.strip()}\n- Name: cat"
 
 
 def test_a_wide_table_shows_the_rest_of_its_markdown() -> None:
-    """A list is no code: emphasis is drawn, and a picture is a link."""
+    """A list is not code: emphasis is drawn, and an image is a link."""
     shown = downgraded(table(["a", "b"], ["**x**<br>y", "![cat](https://x.y/c.png)" + "z" * 60]))
     assert shown == f"- a: **x** / y; b: cat: <https://x.y/c.png>{'z' * 60}"
 
 
 def test_one_long_cell_does_not_pad_every_row() -> None:
-    """The table that became eight messages, 88 % of them blanks."""
+    """Otherwise a table became eight messages that were 88 % blanks."""
     text = table(["k", "v"], *([str(n), "x"] for n in range(60)), ["long", "y" * 800])
     (part,) = split_text(downgraded(text), 2_000, length=utf16_length)
     assert part.count(" ") < len(part) / 4
@@ -74,13 +74,13 @@ def test_headers_that_are_longer_than_the_cells_are_shown_once() -> None:
     ids=["columns", "rows", "cell", "header", "bars", "padding", "row", "quoted", "tables"],
 )
 def test_a_hostile_table_stays_in_proportion(text: str) -> None:
-    """Whatever its shape, what is shown is at most a few times as long as what was written."""
+    """Whatever its shape, the result is at most a few times as long as the table."""
     assert len(downgraded(text)) < 3 * len(text)
 
 
 @given(head=ROWS, body=st.lists(ROWS, max_size=5))
 def test_no_cell_is_lost(head: list[str], body: list[list[str]]) -> None:
-    """Not in rows that are longer than the header either."""
+    """Not even in rows that are longer than the header."""
     text = table(head, *body)
     missing = list(words(text))
     for word in words(downgraded(text)):

@@ -1,4 +1,4 @@
-"""What the terminal's window is made of: text made plain, growing answers, history, wrapping."""
+"""The parts of the terminal: sanitized text, growing answers, history, wrapping."""
 
 import random
 import stat
@@ -33,8 +33,8 @@ from tests.unit.test_linear import HOSTILE
         ("👩\u200d👧 🇩🇪 e\u0301 日本語\ttab\nline", "👩\u200d👧 🇩🇪 e\u0301 日本語\ttab\nline"),
     ],
 )  # fmt: skip
-def test_plain_text_has_no_control_over_a_terminal(text: str, shown: str) -> None:
-    """Sequences go as a whole; letters, joiners, directional marks, tabs and line ends stay."""
+def test_sanitized_text_cannot_control_a_terminal(text: str, shown: str) -> None:
+    """Whole sequences are removed; letters, joiners, directional marks, tabs and line ends stay."""
     assert sanitized(text) == shown
 
 
@@ -42,7 +42,7 @@ def test_plain_text_has_no_control_over_a_terminal(text: str, shown: str) -> Non
 
 
 def shown_of(text: str, step: int) -> tuple[list[Piece], list[str]]:
-    """The pieces of a text that grows by `step` characters, and the tails in between."""
+    """The pieces of a text that grows by `step` characters, and its tails."""
     growing, pieces, tails = Preview(), [], []
     for end in range(0, len(text), step):
         pieces += growing.grow(text[:end])
@@ -51,8 +51,8 @@ def shown_of(text: str, step: int) -> tuple[list[Piece], list[str]]:
 
 
 @pytest.mark.parametrize("step", [1, 7, 1000, 100_000])
-def test_pieces_make_the_whole_however_an_answer_grows(step: int) -> None:
-    """The same pieces, without a gap or a repetition, and no block cut in two."""
+def test_the_pieces_make_up_the_answer_however_it_grows(step: int) -> None:
+    """The same pieces, without gaps or repetitions, and no block is cut."""
     text = grown(40)
     pieces, _ = shown_of(text, step)
     assert "".join(piece.text for piece in pieces) == text
@@ -78,12 +78,12 @@ def test_pieces_make_the_whole_however_an_answer_grows(step: int) -> None:
     ],
 )
 def test_a_block_is_finished_when_the_next_one_begins(text: str, pieces: list[str]) -> None:
-    """What is indented may belong to the item before; code in a fence is one block."""
+    """An indented line may belong to the item before; fenced code is one block."""
     assert [piece.text for piece in shown_of(text, 1)[0]] == pieces
 
 
-def test_what_is_too_long_for_a_piece_is_cut_at_a_line_or_a_space() -> None:
-    """Nothing is lost; code goes on in a fence of the same language."""
+def test_a_long_piece_is_cut_at_a_line_or_a_space() -> None:
+    """Nothing is lost; code continues in a fence of the same language."""
     words = "word " * 3000
     pieces, tails = shown_of(words, 50)
     assert "".join(piece.text for piece in pieces) == words
@@ -101,7 +101,7 @@ def test_what_is_too_long_for_a_piece_is_cut_at_a_line_or_a_space() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_piece_is_long_and_no_text_is_lost(name: str) -> None:
-    """Whatever the text: what is drawn again and again has a limit."""
+    """Whatever the text, the part that is redrawn is limited."""
     text = HOSTILE[name](10_000)
     pieces, tails = shown_of(text, 499)
     most = PIECE_CHARS + 200  # a fence that is closed and opened again
@@ -111,8 +111,8 @@ def test_no_piece_is_long_and_no_text_is_lost(name: str) -> None:
         assert "".join(piece.text for piece in pieces).strip() == text.strip()
 
 
-def test_a_text_that_does_not_continue_is_noticed() -> None:
-    """Only what was handed out counts: the tail may change."""
+def test_a_text_that_begins_differently_is_noticed() -> None:
+    """Only finished pieces count: the tail can change."""
     growing = Preview()
     assert growing.grow("a\n\nb\n\nc") == [Piece("a\n\n", spaced=True), Piece("b\n\n", spaced=True)]
     assert growing.continues("a\n\nb\n\n```")
@@ -126,8 +126,8 @@ def test_a_text_that_does_not_continue_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("columns", [10, 20, 40, 80])
-def test_drawn_rows_fit_and_have_no_blanks_at_their_ends(columns: int) -> None:
-    """Blanks would become rows of their own when the window gets narrower."""
+def test_drawn_rows_fit_and_have_no_trailing_blanks(columns: int) -> None:
+    """In a narrower window, trailing blanks would become rows."""
     drawn = Markup().markdown(grown(14), columns)
     rows = sanitized(drawn).splitlines()
     assert rows
@@ -136,7 +136,7 @@ def test_drawn_rows_fit_and_have_no_blanks_at_their_ends(columns: int) -> None:
 
 
 def test_a_link_shows_where_it_leads() -> None:
-    """A model could hide any address behind its words, or in an escape sequence."""
+    """A model could hide an address behind a label or in an escape sequence."""
     drawn = Markup().markdown("[my bank](https://evil.example) \x1b]8;;https://x.example\x07x", 80)
     assert "https://evil.example" in sanitized(drawn)
     assert "\x1b]8" not in drawn
@@ -157,8 +157,8 @@ def test_a_link_shows_where_it_leads() -> None:
         ([3], 5, 2, 3),
     ],
 )
-def test_rows_that_wrapping_adds(widths: list[int], cursor: int, columns: int, added: int) -> None:
-    """Rows above the cursor that are too wide now, and the cursor's own."""
+def test_rows_added_by_rewrapping(widths: list[int], cursor: int, columns: int, added: int) -> None:
+    """Rows above the cursor that are too wide now, and the cursor's row."""
     assert rows_added(widths, cursor, columns) == added
 
 
@@ -172,8 +172,8 @@ def test_rows_that_wrapping_adds(widths: list[int], cursor: int, columns: int, a
         ({"TERM": "linux"}, False),
     ],
 )
-def test_terminals_that_wrap_again(environment: dict[str, str], wraps: bool) -> None:
-    """Most do; those that are known not to are told by their environment."""
+def test_which_terminals_rewrap(environment: dict[str, str], wraps: bool) -> None:
+    """Most do; the environment identifies those that do not."""
     assert rewraps(environment) is wraps
 
 
@@ -181,7 +181,7 @@ def test_terminals_that_wrap_again(environment: dict[str, str], wraps: bool) -> 
 
 
 def test_history_keeps_the_newest_entries(tmp_path: Path) -> None:
-    """By number and by bytes, in a private file that does not grow without limit."""
+    """Limited in number and bytes, in a private file."""
     path = tmp_path / "made" / "ada.history"
     history = History(path, 3)
     assert history.load() == []
@@ -201,8 +201,8 @@ def test_history_keeps_the_newest_entries(tmp_path: Path) -> None:
     assert history.take_trouble() == large.take_trouble() == ""
 
 
-def test_a_damaged_history_is_no_obstacle(tmp_path: Path) -> None:
-    """A crash may leave half a line, and an editor anything."""
+def test_a_damaged_history_is_tolerated(tmp_path: Path) -> None:
+    """A crash can leave half a line, and an editor anything."""
     path = tmp_path / "ada.history"
     noise = random.Random(1).randbytes(200).replace(b"\n", b"")
     path.write_bytes(b'"good"\n7\n[]\n""\n' + noise + b'\n"also good"\n"half')
@@ -212,8 +212,8 @@ def test_a_damaged_history_is_no_obstacle(tmp_path: Path) -> None:
     assert history.take_trouble() == ""
 
 
-def test_a_history_that_cannot_be_kept_says_why(tmp_path: Path) -> None:
-    """Once, and in words; the chat goes on."""
+def test_a_history_that_cannot_be_stored_says_why(tmp_path: Path) -> None:
+    """Once, in plain words; the chat continues."""
     (tmp_path / "file").write_text("")
     history = History(tmp_path / "file" / "ada.history", 100)
     assert history.load() == []

@@ -1,4 +1,4 @@
-"""Text is repaired wherever it enters, and a pair that was split is joined."""
+"""Text from outside is repaired, and split surrogate pairs are joined."""
 
 from datetime import UTC, datetime
 
@@ -34,21 +34,21 @@ def test_halves_are_joined_and_a_lone_one_is_replaced(text: str, expected: str) 
 
 
 @given(ANY_TEXT)
-def test_what_is_repaired_can_be_written_and_stays_as_it_is(text: str) -> None:
+def test_repaired_text_can_be_encoded_and_stays_unchanged(text: str) -> None:
     once = repaired(text)
     assert once.encode().decode() == once == repaired(once)
 
 
 @given(st.lists(ANY_TEXT))
-def test_in_pieces_it_is_the_same_text(pieces: list[str]) -> None:
-    """However it is cut; and each piece by itself can be written."""
+def test_repairing_in_pieces_gives_the_same_text(pieces: list[str]) -> None:
+    """However it is cut; and each piece can be encoded."""
     joining = Joining()
     out = [joining.add(piece) for piece in pieces] + [joining.end()]
     assert all(piece.encode().decode() == piece for piece in out)
     assert "".join(out) == repaired("".join(pieces))
 
 
-def test_a_message_repairs_what_comes_in() -> None:
+def test_a_message_repairs_its_texts() -> None:
     ask = Ask(id="q", user="test:ada", place=PLACE, said_at=NOW, text="hi \ud83d")
     assert ask.text == "hi \ufffd"
     reply = Reply(
