@@ -15,11 +15,14 @@ if Discord refused the buttons of two replies with the same text to the same per
 of them was shown after the second question, a crash before the second is shown loses that one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from bots.discord.audience import user_id_of
 from bots.discord.buttons import UNFINISHED, buttons_on
 from bots.discord.payloads import Json, author_of, id_of, referenced_id
+from bots.platform import Part
 
 _SYSTEM: Final = frozenset({18, 21})
 """Messages that Discord posts in the name of a person who opens a thread."""
@@ -36,6 +39,21 @@ class WantedPart:
     question: int
     texts: tuple[str, ...]
     index: int
+
+
+def wanted_part(part: Part, pieces: Sequence[str]) -> WantedPart:
+    """The part to find; `pieces` are the texts of all parts, as they are split now."""
+    reply = part.reply
+    # The relay may have split it differently; an empty text is never found.
+    texts = [*(piece.strip() for piece in pieces), *[""] * part.count][: part.count]
+    texts[part.index] = part.text.strip()
+    return WantedPart(
+        reply.prompt_id,
+        user_id_of(reply.user),
+        int(reply.address["message"]),
+        tuple(texts),
+        part.index,
+    )
 
 
 @dataclass(slots=True)

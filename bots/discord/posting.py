@@ -16,7 +16,6 @@ from typing import Final
 import discord
 from discord.http import HTTPClient
 
-from bots.discord import request_bodies
 from bots.discord.audience import can_be_answered, user_id_of
 from bots.discord.buttons import STOP, UNQUEUE, buttons_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
@@ -28,10 +27,18 @@ from bots.discord.errors import (
     UNKNOWN_CHANNEL,
     post_error,
 )
-from bots.discord.find_posted import WantedPart, find_part
+from bots.discord.find_posted import find_part, wanted_part
 from bots.discord.markup import downgraded
 from bots.discord.payloads import Json
 from bots.discord.preview import Previews, is_preview
+from bots.discord.request_bodies import (
+    body_of_part,
+    is_outside_direct,
+    is_shown,
+    reference,
+    reference_to,
+    with_reference,
+)
 from bots.discord.wording import notice_text
 from bots.discord.working import TypingIndicator
 from bots.parts import Shape, first_part_of, parts_of
@@ -131,7 +138,7 @@ class Poster:
             return None
         try:
             channels = await self._channels.messages_since(reply.address)
-            if request_bodies.is_outside_direct(reply) and self._channels.refused_lately(
+            if is_outside_direct(reply) and self._channels.refused_lately(
                 int(reply.address["channel"])
             ):
                 asker = user_id_of(reply.user)
@@ -139,7 +146,7 @@ class Poster:
         except FAILURES as error:
             reason = post_error(error)
             raise reason if isinstance(reason, Later) else Later(str(reason), 1.0) from error
-        wanted = await _wanted(part)
+        wanted = wanted_part(part, await parts_of(SHAPE, reply.text))
         for _, messages in channels:
             preview = next((m for m in messages if is_preview(m, reply.prompt_id)), None)
             if preview is not None and part.index == 0:
@@ -173,7 +180,7 @@ class Poster:
 
     async def post_notice(self, address: Address, text: str, key: str) -> None:
         """Reply to a message with one of the bot's notices. Best effort."""
-        body = body_of(text, []) | request_bodies.reference_to(address)
+        body = body_of(text, []) | reference_to(address)
         with suppress(*FAILURES, PostError):
             await self._channels.send_once(int(address["channel"]), body, key)
 
@@ -185,9 +192,7 @@ class Poster:
             return await self._post(part)
         except discord.Forbidden as error:
             reply = part.reply
-            if not isinstance(post_error(error), Forbidden) or not request_bodies.is_outside_direct(
-                reply
-            ):
+            if not isinstance(post_error(error), Forbidden) or not is_outside_direct(reply):
                 raise
             logger().warning("posted as a direct message", prompt=reply.prompt_id, code=error.code)
             try:
@@ -197,9 +202,7 @@ class Poster:
                     await self.post_notice(
                         here, notice_text("elsewhere"), f"{reply.prompt_id}-elsewhere"
                     )
-                return await self._post_in(
-                    channel, request_bodies.body_of_part(part), part.key, part
-                )
+                return await self._post_in(channel, body_of_part(part), part.key, part)
             except discord.HTTPException as second:
                 if isinstance(post_error(second), Gone | Forbidden):
                     raise error from second  # the person does not accept direct messages
@@ -207,7 +210,7 @@ class Poster:
 
     async def _post(self, part: Part) -> str:
         reply = part.reply
-        body = request_bodies.body_of_part(part)
+        body = body_of_part(part)
         key = part.key
         if part.index == 0:
             if await self._previews.begin(reply.prompt_id) is not None:
@@ -218,18 +221,14 @@ class Poster:
                 return str(sent["id"])
         channel = await self._channels.channel_for(reply.address)
         try:
-            return await self._post_in(
-                channel, request_bodies.with_reference(body, part, channel), key, part
-            )
+            return await self._post_in(channel, with_reference(body, part, channel), key, part)
         except discord.NotFound as error:
             own = int(reply.address["channel"])
             if error.code != UNKNOWN_CHANNEL or channel == own:
                 raise
             # The thread was deleted, and with it the message that its nonce would return.
             self._channels.thread_is_gone(reply.address)
-            return await self._post_in(
-                own, request_bodies.with_reference(body, part, own), f"{key}!", part
-            )
+            return await self._post_in(own, with_reference(body, part, own), f"{key}!", part)
 
     async def _complete_preview(self, part: Part, body: Json) -> str | None:
         """Turn the preview into the answer; None if somebody deleted the preview.
@@ -238,15 +237,14 @@ class Poster:
         """
         reply = part.reply
         if (preview := self._previews.get(reply.prompt_id)) is not None:
-            reference = request_bodies.reference(reply.address)
             with suppress(discord.NotFound):
-                return await self._previews.complete(preview, part, body, reference)
+                return await self._previews.complete(preview, part, body, reference(reply.address))
         self._previews.forget(reply.prompt_id)
         return None
 
     async def _post_in(self, channel: int, body: Json, key: str, part: Part) -> str:
         sent = await self._channels.send_once(channel, body, key)
-        if request_bodies.is_shown(sent, body):
+        if is_shown(sent, body):
             return str(sent["id"])
         if is_preview(sent, part.reply.prompt_id):  # posted before a crash
             self._previews.remember(part.reply.prompt_id, sent)
@@ -265,7 +263,7 @@ class Poster:
                 return  # the placeholder's token has expired
             channel = await self._channels.channel_for(partial.address)
             if channel == int(partial.address["channel"]):
-                body = {**body, **request_bodies.reference(partial.address)}
+                body = {**body, **reference(partial.address)}
             if partial.early:
                 self._previews.expect_early(partial.prompt_id, partial.address)
             key = f"{partial.prompt_id}.{'early' if partial.early else 0}"
@@ -295,18 +293,3 @@ class Poster:
         if placeholder is not None:
             with suppress(*FAILURES):
                 await self._channels.delete(int(address["channel"]), placeholder)
-
-
-async def _wanted(part: Part) -> WantedPart:
-    reply = part.reply
-    pieces = await parts_of(SHAPE, reply.text)
-    # The relay may have split it differently; an empty text is never found.
-    texts = [*(piece.strip() for piece in pieces), *[""] * part.count][: part.count]
-    texts[part.index] = part.text.strip()
-    return WantedPart(
-        reply.prompt_id,
-        user_id_of(reply.user),
-        int(reply.address["message"]),
-        tuple(texts),
-        part.index,
-    )
