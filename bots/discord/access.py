@@ -1,6 +1,6 @@
-"""Who may ask the bot, and where.
+"""Decides who is allowed to ask the bot, and where.
 
-Pure. Roles count only from the server in which something was said: never in a direct message.
+Pure. Roles only count in the server in which something was said, never in a direct message.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,10 @@ Refusal = Literal["place", "person", "direct"]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who speaks where; `guild` is None in a direct message, `channels` are thread and parent."""
+    """Who asks, and where.
+
+    `guild` is None in a direct message; `channels` are a thread and its parent.
+    """
 
     user: int
     guild: int | None
@@ -23,7 +26,7 @@ class Asker:
 
 
 def refusal(settings: DiscordSettings, asker: Asker) -> Refusal | None:
-    """Why this person may not ask here; None: may. A denial outranks every permission."""
+    """Why this person is not allowed to ask here, or None. A denial outranks any permission."""
     if asker.user in settings.deny_users:
         return "person"
     if asker.guild is None:

@@ -1,7 +1,7 @@
-"""Where something was said on Discord, and whose eyes it reached.
+"""Where something was said on Discord, and who can read it.
 
-Pure: no I/O. `Place.space` and `Place.channel` name exactly one audience, so a place whose readers
-differ from its parent's must never be named by the parent.
+Pure: no I/O. `Place.space` and `Place.channel` identify exactly one audience, so a channel whose
+readers differ from its parent's must never be identified by the parent.
 """
 
 import re
@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 import discord
 
-from bots.discord.permissions import past_is_shared
+from bots.discord.permissions import history_is_open
+from shared import names
 from shared.messages import Address, Place
 
 PLATFORM: Final = "discord"
@@ -18,48 +19,60 @@ PLATFORM: Final = "discord"
 Audience = Literal["direct", "private", "public"]
 
 TITLE_CHARS: Final = 90
-"""A thread's name may have 100 characters."""
+"""A thread's name can have 100 characters."""
 
 _THREADED: Final = frozenset({discord.ChannelType.text, discord.ChannelType.news})
-"""Where a thread can be opened on a message; in a forum every post is a thread already."""
+"""Channels in which a thread can be opened on a message; every forum post is a thread already."""
 
 _WITH_GUESTS: Final = (discord.VoiceChannel, discord.StageChannel)
-"""Guests who are no members of the server can be invited to these alone."""
+"""People who are not members of the server can be invited to these channels only."""
+
+
+def user_of(user_id: int) -> str:
+    """Our id of a person."""
+    return names.user_of(PLATFORM, str(user_id))
+
+
+def user_id_of(user: str) -> int:
+    """Discord's id of a person."""
+    _, token = names.split_user(user)
+    return int(names.decoded(token))
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """A channel as far as answers care.
+class Location:
+    """A channel, reduced to what matters for access, audience and answers.
 
-    `parent` is the channel of a thread, for permissions and personas; elsewhere the channel itself.
-    `room` is the channel whose readers are the readers here: the parent of a public thread, else
-    the channel itself. `shared_past`: everybody who can see it can read what was said before.
+    `parent` is the channel of a thread, for permissions and settings; otherwise the channel itself.
+    `audience_channel` has the same readers as this channel: for a public thread its parent,
+    otherwise the channel itself. `history_is_open`: everybody who sees the channel can read its
+    history.
     """
 
     guild: int | None
     channel: int
     parent: int
-    room: int
+    audience_channel: int
     direct: bool = False
     in_thread: bool = False
     own_thread: bool = False
     can_open_thread: bool = False
     public: bool = False
-    shared_past: bool = False
+    history_is_open: bool = False
     title: str = ""
-    """What people called their thread or forum post."""
+    """The name that people gave their thread or forum post."""
 
     tags: tuple[str, ...] = ()
-    """Those of a forum post."""
+    """The tags of a forum post."""
 
     @property
     def audience(self) -> Audience:
-        """Who hears what is said here."""
+        """Who can read what is said here."""
         return "direct" if self.direct else "public" if self.public else "private"
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Channel and parent."""
+        """The ids of the channel and its parent."""
         return (self.channel, self.parent)
 
 
@@ -70,43 +83,46 @@ def guild_id_of(channel: object, guild: discord.Guild | None) -> int | None:
     return known
 
 
-def spot_of(channel: object, guild: discord.Guild | None, channel_id: int, me: int) -> Spot:
-    """A place by its channel. What is not known counts as private and as a place of its own."""
+def location_of(channel: object, guild: discord.Guild | None, channel_id: int, me: int) -> Location:
+    """The location of a channel; an unknown one counts as private and as its own audience."""
     guild_id = guild_id_of(channel, guild)
-    alone = Spot(guild_id, channel_id, channel_id, channel_id)
+    alone = Location(guild_id, channel_id, channel_id, channel_id)
     if guild_id is None:
-        # Not a group of people, nor somebody else's direct messages: only the bot's own.
+        # Only the bot's own direct messages; not a group, nor other people's direct messages.
         direct = isinstance(channel, discord.DMChannel)
-        return Spot(None, channel_id, channel_id, channel_id, direct=direct, shared_past=direct)
+        return Location(
+            None, channel_id, channel_id, channel_id, direct=direct, history_is_open=direct
+        )
     if isinstance(channel, discord.Thread):
         return _thread(channel, guild_id, me)
     if isinstance(channel, discord.abc.GuildChannel):
-        return Spot(
+        return Location(
             guild=guild_id,
             channel=channel.id,
             parent=channel.id,
-            room=channel.id,
+            audience_channel=channel.id,
             can_open_thread=channel.type in _THREADED,
             public=everyone_sees(channel) and not isinstance(channel, _WITH_GUESTS),
-            shared_past=past_is_shared(channel),
+            history_is_open=history_is_open(channel),
         )
     return alone
 
 
-def _thread(thread: discord.Thread, guild_id: int, me: int) -> Spot:
+def _thread(thread: discord.Thread, guild_id: int, me: int) -> Location:
     parent = thread.parent
-    # Its members alone read a private thread, and nothing says who reads one of an unknown parent.
+    # Only its members read a private thread, and it is unknown who reads one whose parent is
+    # unknown.
     as_parent = parent is not None and thread.type is not discord.ChannelType.private_thread
-    return Spot(
+    return Location(
         guild=guild_id,
         channel=thread.id,
         parent=thread.parent_id,
-        room=thread.parent_id if as_parent else thread.id,
+        audience_channel=thread.parent_id if as_parent else thread.id,
         in_thread=True,
         own_thread=thread.owner_id == me,
         public=as_parent and parent is not None and everyone_sees(parent),
-        shared_past=parent is not None and past_is_shared(parent),
-        # The bot calls its own threads by their first question.
+        history_is_open=parent is not None and history_is_open(parent),
+        # The bot names its own threads after their first question.
         title="" if thread.owner_id == me else thread.name,
         tags=tuple(tag.name for tag in thread.applied_tags),
     )
@@ -114,46 +130,46 @@ def _thread(thread: discord.Thread, guild_id: int, me: int) -> Spot:
 
 def everyone_sees(channel: discord.abc.GuildChannel) -> bool:
     """Whether every member of the server sees a channel."""
-    everyone = channel.guild.get_role(channel.guild.id)  # missing while the server is not known yet
+    everyone = channel.guild.get_role(channel.guild.id)  # None while the server is not known yet
     return everyone is not None and channel.permissions_for(everyone).view_channel
 
 
-def place_of(spot: Spot, source: int, answer_in: str) -> Place:
-    """The place of a question; a thread to be opened on it is named by it already.
+def place_of(location: Location, source: int, answer_in: str) -> Place:
+    """The place of a question; names the thread even before it is opened on the question.
 
-    `source` is the message or interaction that asks. If people can be present without the right to
-    read what was said before they came, each question stands alone.
+    `source` is the message or interaction that asks. If people could be present who cannot read
+    what was said before they came, each question stands alone.
     """
-    opens = spot.can_open_thread and answer_in == "thread"
-    thread = spot.channel if spot.in_thread else source if opens else None
+    opens = location.can_open_thread and answer_in == "thread"
+    thread = location.channel if location.in_thread else source if opens else None
     return Place(
         platform=PLATFORM,
-        space=str(spot.guild or ""),
-        channel=str(spot.room),
+        space=str(location.guild or ""),
+        channel=str(location.audience_channel),
         thread=str(thread or ""),
-        audience=spot.audience,
-        alone=not spot.shared_past,
+        audience=location.audience,
+        alone=not location.history_is_open,
     )
 
 
-def place_now(known: Place | None, spot: Spot, source: int, answer_in: str) -> Place:
-    """The place of an event about an earlier question, with the audience that the spot has now.
+def current_place_of(known: Place | None, location: Location, source: int, answer_in: str) -> Place:
+    """The place of an event about an earlier question, with the audience that it has now.
 
-    `known` is the question's own place, whose thread is kept: a channel may have been opened,
-    hidden, or closed to newcomers since.
+    `known` is the question's own place, whose thread is kept. Since then, its channel may have been
+    opened, hidden, or closed to newcomers.
     """
-    now = place_of(spot, source, answer_in)
+    now = place_of(location, source, answer_in)
     if known is not None and (known.space, known.channel) == (now.space, now.channel):
         return now.model_copy(update={"thread": known.thread})
     return now
 
 
-def address_of(spot: Spot, message: int, answer_in: str, title: str = "") -> Address:
-    """What an answer needs: see `bots.discord.posting`."""
-    address = {"channel": str(spot.channel), "message": str(message)}
-    if spot.can_open_thread and answer_in == "thread":
+def address_of(location: Location, message: int, answer_in: str, title: str = "") -> Address:
+    """The return address of an answer, as `bots.discord.posting` reads it."""
+    address = {"channel": str(location.channel), "message": str(message)}
+    if location.can_open_thread and answer_in == "thread":
         address |= {"open": "1", "title": title_of(title)}
-    elif answer_in == "reply" and spot.guild is not None:
+    elif answer_in == "reply" and location.guild is not None:
         address["reply"] = "1"
     return address
 
@@ -167,7 +183,7 @@ def can_be_answered(address: Address) -> bool:
 
 
 def title_of(text: str) -> str:
-    """A thread's name: the first words of its question, in one line."""
+    """A thread's name: the beginning of its question, on one line."""
     words = " ".join(re.sub(r"<[@#:][^<>]*>", " ", text).split())
     if len(words) > TITLE_CHARS:
         words = words[:TITLE_CHARS].rsplit(" ", 1)[0] + "…"

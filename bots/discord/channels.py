@@ -1,7 +1,7 @@
-"""What the adapter does in Discord's channels: one method per request, and where an answer belongs.
+"""Requests about channels and messages, and where in Discord an answer belongs.
 
 It must never open a second thread on a message, ping anybody, nor lose an answer because Discord
-refuses something that the answer can do without.
+refuses an optional field of it.
 """
 
 import hashlib
@@ -36,21 +36,21 @@ ARCHIVE_AFTER_MIN: Final = 1440
 NEUTRAL_TITLE: Final = "…"
 
 LEFT_ALONE_S: Final = 300.0
-"""For this long a channel is not asked again for what an answer can do without: 10,000 refusals in
-10 minutes are a ban."""
+"""A channel that refused something optional is not asked for it again within this time: Discord
+bans a bot after 10,000 refusals in 10 minutes."""
 
 _SUPPRESS_EMBEDS: Final = 1 << 2
 _ABOUT_THE_TITLE: Final = FILTERED | {INVALID_FORM}
 
 
-class Refusals:
-    """Channels that refused something a moment ago."""
+class RecentRefusals:
+    """Channels that recently refused something."""
 
     def __init__(self) -> None:
         self._until: dict[int, float] = {}
 
     def add(self, channel: int) -> None:
-        """It was refused there."""
+        """The channel refused it just now."""
         now = time.monotonic()
         self._until = {where: until for where, until in self._until.items() if until > now}
         self._until[channel] = now + LEFT_ALONE_S
@@ -60,32 +60,34 @@ class Refusals:
 
 
 class Channels:
-    """`http` gives the connected client's REST side, or raises Later; `me` the bot's id."""
+    """`http` returns the connected client's REST side, or raises Later; `me` is the bot's id."""
 
     def __init__(self, http: Callable[[], HTTPClient], me: Callable[[], int]) -> None:
         self._http = http
         self._me = me
         self._threads: RecentMap[int, int] = RecentMap(THREADS_KEPT)
-        self._no_previews = Refusals()
-        self._no_threads = Refusals()
-        self._no_references = Refusals()
+        self._no_previews = RecentRefusals()
+        self._no_threads = RecentRefusals()
+        self._no_references = RecentRefusals()
 
-    async def place(self, address: Address) -> int:
-        """The channel of an answer: its thread, opened now if it is to be and can be."""
+    async def channel_for(self, address: Address) -> int:
+        """The channel in which an answer belongs; opens its thread if there should be one."""
         channel = int(address["channel"])
         if address.get("open") != "1":
             return channel
         message = int(address["message"])
         if message not in self._threads:
-            self._threads[message] = await self._opened(channel, message, address.get("title", ""))
+            self._threads[message] = await self._open_thread(
+                channel, message, address.get("title", "")
+            )
         return self._threads[message]
 
     def thread_is_gone(self, address: Address) -> None:
         """From now on the answer belongs in the channel, below its question."""
         self._threads[int(address["message"])] = int(address["channel"])
 
-    async def _opened(self, channel: int, message: int, title: str) -> int:
-        """A thread on the message; the channel itself if Discord refuses one for any reason."""
+    async def _open_thread(self, channel: int, message: int, title: str) -> int:
+        """Open a thread on the message; returns the channel itself if Discord refuses."""
         if channel in self._no_threads:
             return channel
         path = "/channels/{channel_id}/messages/{message_id}/threads"
@@ -95,7 +97,7 @@ class Channels:
             try:
                 return int((await self._http().request(route, json=body))["id"])
             except discord.RateLimited:
-                return channel  # it can take many minutes: the answer does not wait for a thread
+                return channel  # the limit can last many minutes: the answer does not wait for it
             except discord.HTTPException as error:
                 if error.code == THREAD_EXISTS:
                     return message
@@ -111,10 +113,11 @@ class Channels:
 
     # --- reading ------------------------------------------------------------------------------
 
-    async def below(self, address: Address) -> list[tuple[int, list[Json]]]:
-        """The messages since the question, in order, of each channel where the answer may be.
+    async def messages_since(self, address: Address) -> list[tuple[int, list[Json]]]:
+        """The messages since the question, in order, from each channel where the answer may be.
 
-        With those just before it, which tell who else may be waiting for an answer there.
+        Includes those just before the question: they show who else may be waiting for an answer
+        there.
         """
         since = int(address["message"])
         channel = int(address["channel"])
@@ -125,21 +128,21 @@ class Channels:
         found.append((channel, before + await self._since(channel, since - 1)))
         return found
 
-    async def direct_below(self, user: int, address: Address) -> tuple[int, list[Json]]:
-        """The same of the direct messages with a person; nothing if there can be none."""
+    async def direct_messages_since(self, user: int, address: Address) -> tuple[int, list[Json]]:
+        """The same for the direct messages with a person; empty if there cannot be any."""
         try:
-            channel = await self.direct_with(user)
+            channel = await self.direct_channel_of(user)
         except discord.HTTPException as error:
             if isinstance(post_error(error), Later):
                 raise
             return 0, []
         return channel, await self._since(channel, int(address["message"]) - 1)
 
-    async def own_below(self, address: Address) -> list[Json]:
-        """This bot's messages since the question, wherever the answer may be."""
+    async def own_messages_since(self, address: Address) -> list[Json]:
+        """The bot's messages since the question, wherever the answer may be."""
         return [
             message
-            for _, messages in await self.below(address)
+            for _, messages in await self.messages_since(address)
             for message in messages
             if author_of(message) == self._me() and id_of(message) > int(address["message"])
         ]
@@ -163,22 +166,22 @@ class Channels:
                 raise
             if isinstance(error, discord.Forbidden):
                 self._no_previews.add(channel)
-            return []  # no such thread; `post` says what is wrong with the place itself
+            return []  # there is no such thread; if the channel itself is gone, `post` reports it
         return sorted((m for m in page if id_of(m)), key=id_of)
 
     # --- writing ------------------------------------------------------------------------------
 
     async def send(self, channel: int, body: Json, *, preview: bool = False) -> Json:
-        """Posts a message; wakes its thread if that was archived.
+        """Post a message; unarchive its thread if necessary.
 
-        A preview is not tried in a channel that refused a message a moment ago; every other
-        message is, since a refusal of one says little about the next.
+        A preview is not posted in a channel that recently refused a message. Other messages are
+        always tried, because one refusal says little about the next message.
 
         Raises:
-            Forbidden: of a preview, the channel refused a message a moment ago.
+            Forbidden: only for a preview, if the channel recently refused a message.
         """
         if preview and channel in self._no_previews:
-            raise Forbidden("refused a moment ago")
+            raise Forbidden("refused recently")
         if channel in self._no_references:
             body = {key: value for key, value in body.items() if key != REFERENCE}
         route = Route("POST", "/channels/{channel_id}/messages", channel_id=channel)
@@ -197,27 +200,27 @@ class Channels:
             raise
 
     async def send_once(self, channel: int, body: Json, key: str, *, preview: bool = False) -> Json:
-        """Posts a message that this key names; what was posted by it a moment ago is returned."""
+        """Post a message under a key; if one with this key was posted recently, return that one."""
         body = {**body, "nonce": nonce_of(key), "enforce_nonce": True}
         return await self.send(channel, body, preview=preview)
 
-    def refuses(self, channel: int) -> bool:
-        """Whether a channel refused a message, or its history, a moment ago."""
+    def refused_lately(self, channel: int) -> bool:
+        """Whether a channel recently refused a message, or access to its history."""
         return channel in self._no_previews
 
-    async def direct_with(self, user: int) -> int:
-        """The channel of direct messages with a person."""
+    async def direct_channel_of(self, user: int) -> int:
+        """The channel of the direct messages with a person."""
         route = Route("POST", "/users/@me/channels")
         return int((await self._http().request(route, json={"recipient_id": user}))["id"])
 
     async def edit(self, channel: int, message: int, body: Json) -> None:
-        """Changes a message of this bot's."""
+        """Edit one of the bot's messages."""
         path = "/channels/{channel_id}/messages/{message_id}"
         route = Route("PATCH", path, channel_id=channel, message_id=message)
         await self.request(route, edit_of(body), channel)
 
     async def request(self, route: Route, body: Json, channel: int) -> Json:
-        """Posts or changes a message, without the extras that Discord refuses."""
+        """Post or edit a message, without the optional fields that Discord refuses."""
         while True:
             try:
                 sent: Json = await self._http().request(route, json=body)
@@ -234,14 +237,14 @@ class Channels:
                 return sent
 
     async def delete(self, channel: int, message: int) -> None:
-        """Deletes a message of this bot's."""
+        """Delete one of the bot's messages."""
         path = "/channels/{channel_id}/messages/{message_id}"
         route = Route("DELETE", path, channel_id=channel, message_id=message)
         await self._http().request(route)
 
 
 def body_of(text: str, components: list[Json]) -> Json:
-    """A message that pings nobody and unfolds no link."""
+    """A message that pings nobody and shows no link previews."""
     return {
         "content": text,
         "components": components,
@@ -251,11 +254,11 @@ def body_of(text: str, components: list[Json]) -> Json:
 
 
 def nonce_of(key: str) -> str:
-    """A message's nonce: the same for the same key, at most 25 characters."""
+    """The nonce for a key; Discord allows at most 25 characters."""
     return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
 def edit_of(body: Json) -> Json:
-    """What of it an edit takes."""
-    left = ("nonce", "enforce_nonce", REFERENCE)
-    return {key: value for key, value in body.items() if key not in left}
+    """The fields that an edit accepts."""
+    only_when_posted = ("nonce", "enforce_nonce", REFERENCE)
+    return {key: value for key, value in body.items() if key not in only_when_posted}

@@ -1,7 +1,7 @@
-"""Discord's own time, for everything that is compared with Discord's ids.
+"""Discord's time, for everything that is compared with Discord's ids.
 
-An id holds the time at which Discord made it, so this machine's clock, which may be minutes off, is
-never compared with one. Pure but for the monotonic clock that it is given.
+An id contains the time at which Discord created it. This machine's clock may be minutes off, so it
+is never compared with an id. Pure apart from the clocks passed in.
 """
 
 import time
@@ -18,12 +18,12 @@ https://docs.discord.com/developers/reference#snowflakes"""
 
 
 AHEAD_S: Final = 10.0
-"""An id may be so far ahead of the last `Date`: a date has whole seconds, and its response took a
-while. An id beyond is not one that Discord has made now."""
+"""How far an id may be ahead of the last `Date` header, which has whole seconds and arrives
+late. An id further ahead was not created now."""
 
 
 class DiscordClock:
-    """The time by the `Date` of Discord's last response, and never before the newest id seen."""
+    """Discord's time by the last `Date` header, and never before the newest id seen."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class DiscordClock:
         self._by_id: float | None = None
 
     def saw_date(self, header: str | None) -> None:
-        """Takes the `Date` of a response that has just come."""
+        """Take the `Date` header of a response that has just arrived."""
         if header == self._date:
-            return  # the same second: its first response tells the time best
+            return  # the first response of a second tells the time best
         try:
             then = parsedate_to_datetime(header or "")
         except ValueError:
@@ -48,7 +48,7 @@ class DiscordClock:
         self._by_date = then.replace(tzinfo=then.tzinfo or UTC).timestamp() - self._monotonic()
 
     def saw_id(self, snowflake: int) -> None:
-        """Takes an id that Discord has made; one of the future says nothing about the time."""
+        """Take an id that Discord has created; ids from the future are ignored."""
         offset = seconds_of(snowflake) - self._monotonic()
         dated = self._by_date
         if offset > (self._local() - self._monotonic() if dated is None else dated) + AHEAD_S:
@@ -58,29 +58,29 @@ class DiscordClock:
     def now(self) -> float:
         """Seconds since 1970, at most about a second and a round trip behind Discord's clock.
 
-        This machine's own time only before Discord has said anything at all.
+        Falls back to this machine's clock before the first response from Discord.
         """
         known = [offset for offset in (self._by_date, self._by_id) if offset is not None]
         return max(known) + self._monotonic() if known else self._local()
 
     def utcnow(self) -> datetime:
-        """The same as a date."""
+        """The same as a datetime."""
         return datetime.fromtimestamp(self.now(), UTC)
 
     def newest(self) -> int:
-        """No message up to now has a higher id than this."""
+        """An upper bound for the ids of all messages until now."""
         return snowflake_at(self.now() + 1.0)
 
     def age_s(self, snowflake: int) -> float:
-        """How long ago Discord made an id."""
+        """Seconds since Discord created an id."""
         return self.now() - seconds_of(snowflake)
 
 
 def seconds_of(snowflake: int) -> float:
-    """The time in an id, in seconds since 1970."""
+    """The creation time in an id, in seconds since 1970."""
     return ((snowflake >> _TIME_SHIFT) + DISCORD_EPOCH) / 1000
 
 
 def snowflake_at(seconds: float) -> int:
-    """The first id of a moment; 0 for one before Discord."""
+    """The lowest id that can be created at this time; 0 for times before Discord."""
     return max(0, int(seconds * 1000) - DISCORD_EPOCH) << _TIME_SHIFT

@@ -1,54 +1,38 @@
-"""The slash commands and the message menu: they translate a use into a call of the listener.
+"""Declares the slash commands and the message menu.
 
-Holds no rule: who may ask, and what is published, is the listener's business.
+Holds no rules: `Interactions` decides who is allowed to ask, and what is published.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import discord
 from discord import app_commands
 from discord.app_commands import locale_str
 
+from bots.discord.interactions import Interactions
+
 QUESTION_CHARS = 4000
-"""As long as a message may be; Discord allows 6000."""
-
-
-class Commands(Protocol):
-    """What the commands do."""
-
-    async def on_ask(
-        self,
-        interaction: "discord.Interaction[Any]",
-        text: str,
-        about: discord.Message | None = None,
-    ) -> None:
-        """A question, possibly about a message."""
-
-    async def on_reset(self, interaction: "discord.Interaction[Any]") -> None:
-        """Forget what was said here."""
-
-    async def on_help(self, interaction: "discord.Interaction[Any]") -> None:
-        """What can be done."""
+"""As long as a message can be; Discord would allow 6000."""
 
 
 ABOUT = "Please explain this message."
-"""The question of the message menu, which has no room for one."""
+"""The question of the message menu, which has no text field."""
 
 
-def add_commands(tree: app_commands.CommandTree[Any], commands: Commands) -> None:
-    """Declares all commands: in servers that installed the bot, and in its direct messages."""
+def add_commands(tree: app_commands.CommandTree[Any], interactions: Interactions) -> None:
+    """Declare all commands, for servers that installed the bot and for its direct messages."""
 
     async def ask(interaction: "discord.Interaction[Any]", question: str) -> None:
-        await commands.on_ask(interaction, question)
+        await interactions.on_ask(interaction, question)
 
     async def reset(interaction: "discord.Interaction[Any]") -> None:
-        await commands.on_reset(interaction)
+        await interactions.on_reset(interaction)
 
     async def help_(interaction: "discord.Interaction[Any]") -> None:
-        await commands.on_help(interaction)
+        await interactions.on_help(interaction)
 
     async def about(interaction: "discord.Interaction[Any]", message: discord.Message) -> None:
-        await commands.on_ask(interaction, ABOUT, message)
+        await interactions.on_ask(interaction, ABOUT, message)
 
     described = app_commands.describe(question=locale_str("What you want to know"))
     renamed = app_commands.rename(question=locale_str("question"))
@@ -69,7 +53,7 @@ def add_commands(tree: app_commands.CommandTree[Any], commands: Commands) -> Non
     )
     menu: Any = app_commands.ContextMenu(name=locale_str("Ask about this"), callback=about)
     for command in (ask_command, reset_command, help_command, menu):
-        # Installed by a user alone, the bot could not answer after 15 minutes.
+        # If only a user had installed the app, the bot could not post the answer after 15 minutes.
         command.allowed_installs = app_commands.AppInstallationType(guild=True, user=False)
         command.allowed_contexts = app_commands.AppCommandContext(
             guild=True, dm_channel=True, private_channel=False

@@ -1,7 +1,7 @@
-"""The connection to Discord's gateway, kept for as long as the process lives.
+"""Keeps a connection to Discord's gateway for as long as the process lives.
 
-If a client ends, a new one takes over after a growing wait. It must never run two clients, nor ask
-again where asking cannot help.
+If a client ends, a new one takes over after a growing wait. It must never run two clients at once,
+nor reconnect if that cannot help.
 """
 
 import asyncio
@@ -13,24 +13,23 @@ from typing import Final
 import discord
 
 from bots.adapter import Misconfigured
-from bots.discord.client import Client
 from shared.log import logger
 
 FATAL_CODES: Final = frozenset({4004, 4010, 4011, 4012, 4013, 4014})
-"""Close codes that a new connection would only meet again: token, shard, version, intents."""
+"""Close codes that a new connection would receive again: token, shard, version, intents."""
 
 FIRST_WAIT_S: Final = 1.0
 LAST_WAIT_S: Final = 60.0
 LIVED_S: Final = 120.0
-"""A client that lived so long was well: the next wait is the first one again."""
+"""A client that ran for this long was healthy, so the wait starts over."""
 
 CLOSE_WITHIN_S: Final = 10.0
 
 
 async def keep_connected(
-    make: Callable[[], Client], token: str, *, closed: Callable[[], Awaitable[None]]
+    make: Callable[[], discord.Client], token: str, *, closed: Callable[[], Awaitable[None]]
 ) -> None:
-    """Runs one client after the other for ever; `closed` is called after each.
+    """Run one client after another forever; `closed` is called after each.
 
     Raises:
         Misconfigured: the token or the intents are refused.
@@ -44,7 +43,7 @@ async def keep_connected(
             why = "closed"
         except discord.LoginFailure as error:
             raise Misconfigured(
-                "DISCORD_TOKEN is refused: reset it under Bot at "
+                "Discord refuses DISCORD_TOKEN: reset it under Bot at "
                 "https://discord.com/developers/applications and set the new one."
             ) from error
         except discord.PrivilegedIntentsRequired as error:
@@ -55,14 +54,14 @@ async def keep_connected(
         except discord.ConnectionClosed as error:
             if error.code in FATAL_CODES:
                 raise Misconfigured(
-                    f"Discord's gateway closed with {error.code}, which no retry mends: "
-                    "is DISCORD_TOKEN still good? `threadwax doctor discord` tells."
+                    f"Discord's gateway closed the connection with code {error.code}, and a retry "
+                    "would not help. Run `threadwax doctor discord` to check DISCORD_TOKEN."
                 ) from error
             why = f"close code {error.code}"
-        except Exception as error:  # noqa: BLE001  (a malformed event ends discord.py's client)
+        except Exception as error:  # noqa: BLE001  (a malformed event can end discord.py's client)
             why = type(error).__name__
         finally:
-            await _closed(client)
+            await _close(client)
             await closed()
         if time.monotonic() - started > LIVED_S:
             wait_s = FIRST_WAIT_S
@@ -71,8 +70,8 @@ async def keep_connected(
         wait_s = min(wait_s * 2, LAST_WAIT_S)
 
 
-async def _closed(client: Client) -> None:
-    # AttributeError: a client that never got as far as its own queue.
+async def _close(client: discord.Client) -> None:
+    # AttributeError: a client that failed before it had its own queue.
     with suppress(Exception):
         async with asyncio.timeout(CLOSE_WITHIN_S):
             await client.close()

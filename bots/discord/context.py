@@ -1,33 +1,29 @@
-"""One person's question on its way into the stream, by whichever way it was asked.
+"""The state that messages, commands and buttons share, and a question's way into the stream.
 
-Messages, commands and buttons share it: who may ask where, what a place is, files and quotes, and
-one queue per person. It must never store one person's events in another order than they came.
+It checks access, finds out where something was said, and keeps one queue per person. It must never
+store one person's events in another order than they came.
 """
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import discord
 
-from bots.discord import events
 from bots.discord.access import Asker, Refusal, refusal
-from bots.discord.audience import Spot, address_of, guild_id_of, place_of, spot_of
-from bots.discord.client import Client
+from bots.discord.audience import Location, address_of, guild_id_of, location_of, place_of, user_of
 from bots.discord.clock import DiscordClock
-from bots.discord.downloads import Room, files_with
+from bots.discord.downloads import UserFiles, files_with
 from bots.discord.errors import FAILURES, post_error
 from bots.discord.files import Put
-from bots.discord.readable_markup import NO_NAMES, Naming
 from bots.discord.settings import DiscordSettings
-from bots.discord.store import Memory
-from bots.discord.thread_reader import Context
+from bots.discord.store import Store
 from bots.fitting import fitted
 from bots.platform import Later, Publish
 from bots.user_queues import UserQueues
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import AnyEvent, Ask, Place, Quote
+from shared.messages import AnyEvent, Ask, Quote
 from shared.recent import RecentMap
 
 FETCHED_KEPT: Final = 1000
@@ -38,77 +34,85 @@ ROLES_WITHIN_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What somebody asks with a message or a command; `source` is its id."""
+    """A question from a message or a command; `source` is the id of that message or command."""
 
     source: int
     event_id: str
     author: int
-    spot: Spot
+    location: Location
     text: str
     quotes: tuple[Quote, ...] = ()
     files: tuple[discord.Message, ...] = ()
-    """Messages whose files go with it."""
-
-    quoted: int = 0
-    naming: Naming = NO_NAMES
+    """The messages whose attachments belong to the question."""
 
 
-class Asking:
-    """`client` is the one that is connected; `publish` stores an event once."""
+class Prepared(NamedTuple):
+    """A question as an event; `files_left_out`: at least one file could not be stored."""
+
+    ask: Ask
+    files_left_out: bool
+
+
+class Context:
+    """Shared by everything that handles events; `put` stores a file, `publish` an event."""
 
     def __init__(
         self,
         settings: DiscordSettings,
-        store: Put,
+        put: Put,
         publish: Publish,
-        memory: Memory,
+        store: Store,
         clock: DiscordClock,
     ) -> None:
-        self.client: Client | None = None
-        self.queues = UserQueues()
+        self.settings = settings
+        self.store = store
         self.clock = clock
-        self._settings = settings
-        self._store = store
-        self._memory = memory
-        self.context = Context(lambda: self.client, memory)
+        self.queues = UserQueues()
+        self.client: discord.Client | None = None
+        self.guilds_known = False
+        """Whether the session has received its servers; nobody's audience is known before that."""
+
+        self._put = put
         self._publish_once = publish
         self._fetched: RecentMap[int, object] = RecentMap(FETCHED_KEPT)
 
+    def connect(self, client: discord.Client) -> None:
+        """Set the client from which events come."""
+        self.client = client
+        self.guilds_known = False
+
     @property
     def me(self) -> int:
-        """The bot's own id."""
+        """The bot's own user id."""
         assert self.client is not None  # noqa: S101  (events come from a client)
         assert self.client.user is not None  # noqa: S101
         return self.client.user.id
 
-    async def ask(self, question: Question, answer_in: str) -> tuple[Ask, bool]:
-        """The question as an event, its files stored; and whether a file found no room."""
-        spot = question.spot
-        voice = self._settings.voice(spot.channel, spot.parent, spot.guild)
-        room = Room(self._store, events.user_of(question.author))
-        thread = await self.context.of_thread(
-            spot, question.source, question.author, question.naming, leave_out=question.quoted
-        )
+    async def prepare(self, question: Question, answer_in: str) -> Prepared:
+        """Turn a question into an event, and store its files."""
+        location = question.location
+        channel = self.settings.channel_settings(location.channel, location.parent, location.guild)
+        files = UserFiles(self._put, user_of(question.author))
         ask = Ask(
             id=question.event_id,
-            user=events.user_of(question.author),
-            place=place_of(spot, question.source, answer_in),
-            address=address_of(spot, question.source, answer_in, question.text),
+            user=user_of(question.author),
+            place=place_of(location, question.source, answer_in),
+            address=address_of(location, question.source, answer_in, question.text),
             said_at=discord.utils.snowflake_time(question.source),
             text=question.text,
-            quotes=(*thread, *question.quotes),
-            attachments=await files_with(question.files, question.event_id, room.keep),
-            persona=voice.persona,
-            model=voice.model,
+            quotes=question.quotes,
+            attachments=await files_with(question.files, question.event_id, files.keep),
+            persona=channel.persona,
+            model=channel.model,
         )
-        return fitted(ask), room.full
+        return Prepared(fitted(ask), files.full)
 
     async def publish(self, event: AnyEvent) -> bool:
-        """Stores an event, trying until NATS has it; False if it was stored before.
+        """Store an event, retrying until NATS has it; False if it was already stored.
 
         Raises:
             TooLarge: it will never fit.
-            OverQuota: this person has stored as much as one may.
+            OverQuota: this person has stored as much as one person may.
         """
         wait_s = RETRY_FIRST_S
         while True:
@@ -118,27 +122,19 @@ class Asking:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_LAST_S)
 
-    def asked(self, source: int, user: str, place: Place) -> None:
-        """Remembers who asked with a message, a command or a button."""
-        self._memory.asked(source, user, place)
-
-    def asker(self, source: int) -> tuple[str, Place] | None:
-        """Who asked with it, and where; None if nobody did, or long ago."""
-        return self._memory.asker(source)
-
-    async def refusal(self, author: discord.abc.User, spot: Spot) -> Refusal | None:
-        """Why this person may not ask there."""
-        if spot.guild is None and not spot.direct:
-            return "place"  # a group's conversation, or other people's
+    async def refusal(self, author: discord.abc.User, location: Location) -> Refusal | None:
+        """Why this person is not allowed to ask there; None if they are."""
+        if location.guild is None and not location.direct:
+            return "place"  # a group conversation, or other people's direct messages
         roles: tuple[int, ...] = ()
-        if spot.guild is not None and (self._settings.allow_roles or self._settings.deny_roles):
-            roles = await self._roles(author, spot.guild)
-        return refusal(self._settings, Asker(author.id, spot.guild, spot.ids, roles))
+        if location.guild is not None and (self.settings.allow_roles or self.settings.deny_roles):
+            roles = await self._roles(author, location.guild)
+        return refusal(self.settings, Asker(author.id, location.guild, location.ids, roles))
 
     async def _roles(self, author: discord.abc.User, guild_id: int) -> tuple[int, ...]:
         if isinstance(author, discord.Member) and author.guild.id == guild_id:
             return tuple(role.id for role in author.roles)
-        # History comes without roles.
+        # Messages read from the history do not include their author's roles.
         guild = self.client.get_guild(guild_id) if self.client else None
         if guild is None:
             return ()
@@ -146,28 +142,28 @@ class Asking:
             member = await guild.fetch_member(author.id)
         return tuple(role.id for role in member.roles)
 
-    async def spot_of(self, channel: object, guild: discord.Guild | None) -> Spot:
-        """The place of a channel; asks Discord about one that is not known, an old thread say.
+    async def location_of(self, channel: object, guild: discord.Guild | None) -> Location:
+        """The location of a channel; fetches a channel that the library does not know.
 
-        A channel that Discord does not show is a private place of its own.
+        A channel that Discord does not show counts as private and as a location of its own.
         """
         number: int = getattr(channel, "id", 0)
         if isinstance(channel, discord.PartialMessageable):
             found = self._fetched.get(number)
             if found is None and self.client is not None:
-                found = await _fetched(self.client, number) or channel
-                # The library notices no change of a channel that it does not know. A thread asks
-                # its parent, which may become known later.
+                found = await _fetch(self.client, number) or channel
+                # The library does not update channels that it does not know, so only threads are
+                # cached: a thread looks up its parent each time.
                 if guild is not None and not isinstance(found, discord.abc.GuildChannel):
                     self._fetched[number] = found
             channel = found
             if guild_id_of(channel, guild) is None:
                 guild = getattr(channel, "guild", None)
-        return spot_of(channel, guild, number, self.me)
+        return location_of(channel, guild, number, self.me)
 
 
-async def _fetched(client: Client, channel: int) -> object:
-    """A channel; None if Discord does not show it, or the library cannot read what it shows.
+async def _fetch(client: discord.Client, channel: int) -> object:
+    """Fetch a channel; None if Discord does not show it, or the library cannot read it.
 
     Raises one of `FAILURES` if another try may help.
     """

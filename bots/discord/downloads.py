@@ -1,6 +1,6 @@
-"""Fetches the files of messages from Discord, and stores them for the model.
+"""Downloads the files of messages from Discord, and stores them for the model.
 
-It must never wait without a limit: its person's other questions wait behind this one.
+It must never wait without a limit: the same person's other questions wait behind this one.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ from typing import Final
 
 import discord
 
-from bots.discord import events
 from bots.discord.errors import FAILURES
 from bots.discord.files import Keep, Put, attached
 from shared import names
@@ -21,24 +20,30 @@ RETRY_FIRST_S: Final = 0.2
 RETRY_LAST_S: Final = 5.0
 FETCH_WITHIN_S: Final = 60.0
 STORE_WITHIN_S: Final = 300.0
-"""If the pictures of a question cannot be stored for this long, they are left out."""
+"""Pictures of a question that cannot be stored within this time are left out."""
 
 
-class Room:
-    """Stores one user's files; `full` once one of them found no room."""
+def files_of(message: discord.Message) -> list[discord.Attachment]:
+    """The attachments of a message and of the messages that it forwards."""
+    forwarded = [file for shot in message.message_snapshots for file in shot.attachments]
+    return [*message.attachments, *forwarded]
 
-    def __init__(self, store: Put, user: str) -> None:
-        self._store = store
+
+class UserFiles:
+    """Stores one user's files; `full` is set once a file could not be stored."""
+
+    def __init__(self, put: Put, user: str) -> None:
+        self._put = put
         self._user = user
         self._deadline = asyncio.get_running_loop().time() + STORE_WITHIN_S
         self.full = False
 
     async def keep(self, blob: str, data: bytes) -> bool:
-        """Stores a file; False if it has to be left out."""
+        """Store a file; False if it has to be left out."""
         wait_s = RETRY_FIRST_S
         while True:
             try:
-                await self._store(self._user, blob, data)
+                await self._put(self._user, blob, data)
             except Unavailable:
                 if asyncio.get_running_loop().time() >= self._deadline:
                     break
@@ -55,11 +60,11 @@ class Room:
 async def files_with(
     messages: Iterable[discord.Message], name: str, keep: Keep
 ) -> tuple[Attachment, ...]:
-    """The files of messages, in order, for the question called `name`."""
+    """The attachments of messages, in order, for the question called `name`."""
     owners: dict[int, discord.Message] = {}
     files: dict[int, discord.Attachment] = {}
     for message in messages:
-        for file in events.files_of(message):
+        for file in files_of(message):
             owners.setdefault(file.id, message)
             files.setdefault(file.id, file)
     if not files:
@@ -72,7 +77,7 @@ async def files_with(
 
 
 async def _bytes_of(file: discord.Attachment, message: discord.Message) -> bytes | None:
-    """A file's bytes; None if it cannot be had. An address that expired is asked for once more."""
+    """A file's bytes; None if it is not available. If its URL has expired, get a new one once."""
     try:
         async with asyncio.timeout(FETCH_WITHIN_S):
             return await file.read()
@@ -83,7 +88,7 @@ async def _bytes_of(file: discord.Attachment, message: discord.Message) -> bytes
     try:
         async with asyncio.timeout(FETCH_WITHIN_S):
             fresh = await message.channel.fetch_message(message.id)
-            renewed = next(f for f in events.files_of(fresh) if f.id == file.id)
+            renewed = next(f for f in files_of(fresh) if f.id == file.id)
             return await renewed.read()
     except (*FAILURES, StopIteration):
         return None

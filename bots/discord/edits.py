@@ -1,4 +1,4 @@
-"""Edits and deletions of questions, each after the question itself.
+"""Publishes edits and deletions of questions, each after the question itself.
 
 It must never publish anything about a message that was not a question.
 """
@@ -7,124 +7,118 @@ import asyncio
 from typing import Final
 
 from bots.discord import events
-from bots.discord.audience import address_of, place_now, spot_of
-from bots.discord.context import Asking
+from bots.discord.audience import address_of, current_place_of, location_of, user_of
+from bots.discord.context import Context
 from bots.discord.errors import FAILURES
 from bots.discord.events import Received
-from bots.discord.messages import Listening
+from bots.discord.messages import Messages
 from bots.discord.posting import Poster
-from bots.discord.settings import DiscordSettings
-from bots.discord.wording import not_stored, saying
+from bots.discord.wording import not_stored, notice_text
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
 from shared.messages import Deleted, Edited, Place
 
 EDIT_ASKS_WITHIN_S: Final = 3600.0
-"""Somebody who forgot the mention adds it soon; later an edit is only a correction."""
+"""Somebody who forgot the mention adds it soon. A later edit only corrects the message."""
 
 
-class Changes:
-    """Publishes what became of questions that `listening` took or is taking."""
+class Edits:
+    """Publishes changes to questions that `messages` has taken or is taking."""
 
-    def __init__(
-        self, settings: DiscordSettings, asking: Asking, listening: Listening, poster: Poster
-    ) -> None:
-        self._settings = settings
-        self._asking = asking
-        self._listening = listening
+    def __init__(self, context: Context, messages: Messages, poster: Poster) -> None:
+        self._context = context
+        self._messages = messages
         self._poster = poster
 
     async def on_edit(self, received: Received) -> None:
-        """A question changed, or a message became one."""
-        asking, message = self._asking, received.message
-        if asking.client is None or not asking.client.settled:
+        """A question was edited, or an edited message became a question."""
+        context, message = self._context, received.message
+        if not context.guilds_known:
             return
-        if not events.from_person(received, asking.me) or message.edited_at is None:
+        if not events.is_from_person(received, context.me) or message.edited_at is None:
             return
-        user = events.user_of(message.author.id)
-        with self._listening.in_hand.holding(message.id, user):
-            async with asking.queues.of(user):
-                if asking.asker(message.id) is not None:
+        user = user_of(message.author.id)
+        with self._messages.in_progress.handling(message.id, user):
+            async with context.queues.of(user):
+                if context.store.question(message.id) is not None:
                     try:
                         await self._edited(received)
-                    except Exception as error:  # noqa: BLE001  (whatever is strange about it)
+                    except Exception as error:  # noqa: BLE001  (any oddity in the message)
                         kind = type(error).__name__
                         logger().error("edit not understood", id=message.id, error=kind)
-                        await self._listening.say_unreadable(message)
-                elif asking.clock.age_s(message.id) < EDIT_ASKS_WITHIN_S:
-                    await self._listening.take_now(received)
+                        await self._messages.notify_unreadable(message)
+                elif context.clock.age_s(message.id) < EDIT_ASKS_WITHIN_S:
+                    await self._messages.take_now(received)
 
     async def _edited(self, received: Received) -> None:
-        asking, message = self._asking, received.message
-        known = asking.asker(message.id)
-        text = events.text_of(received, asking.me)
+        context, message = self._context, received.message
+        known = context.store.question(message.id)
+        text = events.text_of(received, context.me)
         if known is None or not text or message.edited_at is None:
             return
-        user, place = known
         try:
-            spot = await asking.spot_of(message.channel, message.guild)
-            if await asking.refusal(message.author, spot) is not None:
+            location = await context.location_of(message.channel, message.guild)
+            if await context.refusal(message.author, location) is not None:
                 return
         except FAILURES as error:
             logger().error("edit not taken", id=message.id, error=type(error).__name__)
             return
-        answer_in = self._settings.answer_in
-        address = address_of(spot, message.id, answer_in, text)
+        answer_in = self._context.settings.answer_in
+        address = address_of(location, message.id, answer_in, text)
         event = Edited(
             id=f"discord-{message.id}-e{round(message.edited_at.timestamp() * 1000)}",
-            user=user,
-            place=place_now(place, spot, message.id, answer_in),
+            user=known.user,
+            place=current_place_of(known.place, location, message.id, answer_in),
             address=address,
             said_at=message.edited_at,
             prompt_id=f"discord-{message.id}",
             text=text,
-            ask_again=self._settings.answer_edits,
+            ask_again=self._context.settings.edit_asks_again,
         )
         try:
-            await asking.publish(event)
+            await context.publish(event)
         except (TooLarge, OverQuota) as error:
             key = not_stored(error)
-            await self._poster.say(address, saying(key), f"{event.id}-{key}")
+            await self._poster.post_notice(address, notice_text(key), f"{event.id}-{key}")
 
     async def on_delete(self, message_ids: set[int], channel: int) -> None:
-        """Questions in a channel were withdrawn; of other messages nothing is known."""
+        """Messages in a channel were deleted; those that were not questions are ignored."""
         for message_id in message_ids:
-            self._listening.deleted.add(message_id)
-        # Of many people, who must not wait for each other.
+            self._messages.deleted.add(message_id)
+        # The messages may be from many people, who must not wait for each other.
         await asyncio.gather(*(self._one_deleted(one, channel) for one in message_ids))
 
     async def _one_deleted(self, message_id: int, channel: int) -> None:
-        known = self._asking.asker(message_id)
-        user = known[0] if known else self._listening.in_hand.user(message_id)
+        known = self._context.store.question(message_id)
+        user = known.user if known else self._messages.in_progress.author_of(message_id)
         if user is None:
             return
-        with self._listening.in_hand.holding():
-            async with self._asking.queues.of(user):
+        with self._messages.in_progress.handling():
+            async with self._context.queues.of(user):
                 await self._deleted(message_id, channel)
 
     async def _deleted(self, message_id: int, channel: int) -> None:
-        known = self._asking.asker(message_id)
+        known = self._context.store.question(message_id)
         if known is None:
-            return  # it was no question after all
-        user, place = known
+            return  # it was not a question after all
         event = Deleted(
             id=f"discord-{message_id}-d",
-            user=user,
-            place=self._place_now(place, message_id, channel),
-            said_at=self._asking.clock.utcnow(),
+            user=known.user,
+            place=self._current_place(known.place, message_id, channel),
+            said_at=self._context.clock.utcnow(),
             prompt_id=f"discord-{message_id}",
         )
         try:
-            await self._asking.publish(event)
+            await self._context.publish(event)
         except OverQuota:
-            # Nobody can be told below a message that is gone.
+            # There is no message left to which a notice could reply.
             logger().warning("a deletion is over the quota", id=message_id)
 
-    def _place_now(self, known: Place, message_id: int, channel: int) -> Place:
-        """A question's place with the audience of now, without asking Discord about its channel."""
-        client = self._asking.client
+    def _current_place(self, known: Place, message_id: int, channel: int) -> Place:
+        """The question's place with its current audience, from the library's cache alone."""
+        client = self._context.client
         here = client.get_channel(channel) if client is not None else None
-        if here is None:  # nothing says who can read it
+        if here is None:  # unknown who can read it
             return known.model_copy(update={"alone": True})
-        spot = spot_of(here, getattr(here, "guild", None), channel, self._asking.me)
-        return place_now(known, spot, message_id, self._settings.answer_in)
+        location = location_of(here, getattr(here, "guild", None), channel, self._context.me)
+        return current_place_of(known, location, message_id, self._context.settings.answer_in)

@@ -1,6 +1,6 @@
-"""Discord's refusals as the relay's four: later, never, gone, forbidden.
+"""Discord's errors as the relay's four: Later, Never, Gone, Forbidden.
 
-Pure. It must never take an answer that did not come for a refusal.
+Pure. It must never treat a missing response as a refusal.
 """
 
 import math
@@ -26,27 +26,27 @@ NO_PERMISSION: Final = 50013
 INVALID_FORM: Final = 50035
 THREAD_ARCHIVED: Final = 50083
 CANNOT_REPLY: Final = 160002
-"""No permission to read the history, without which Discord lets nobody reply."""
+"""Without permission to read the history, Discord allows no replies."""
 
 THREAD_EXISTS: Final = 160004
 THREAD_LOCKED: Final = 160005
 CLOSED_TO_BOTS: Final = frozenset({50007, 50278})
-"""Direct messages that a person does not take."""
+"""This person does not accept direct messages."""
 
 FILTERED: Final = frozenset({200000, 200001, 240000})
-"""AutoMod, or a link filter: another text may pass."""
+"""AutoMod or a link filter; another text may be accepted."""
 
 INTERACTION_OVER: Final = frozenset({UNKNOWN_WEBHOOK, UNKNOWN_INTERACTION, INVALID_WEBHOOK_TOKEN})
 
 RETRY_S: Final = 1.0
-"""After an answer that did not come."""
+"""The wait after a missing response."""
 
 OUTAGE_S: Final = 5.0
 BANNED_S: Final = 60.0
-"""A 429 without `Via` comes from the proxy in front of Discord: asking on prolongs it."""
+"""A 429 without `Via` comes from the proxy in front of Discord; more requests prolong the ban."""
 
 LONGEST_WAIT_S: Final = 600.0
-"""Whatever Discord asks for, a reply is tried again within this."""
+"""Upper limit for any wait that Discord asks for."""
 
 FAILURES: Final = (
     discord.DiscordException,
@@ -58,18 +58,18 @@ FAILURES: Final = (
 
 
 def post_error(error: Exception) -> PostError:
-    """What the relay does about a post that failed."""
+    """What the relay should do about a post that failed."""
     if isinstance(error, discord.RateLimited):
         return Later("rate limited", bounded_wait(error.retry_after))
     if isinstance(error, RuntimeError):
-        return Later("connecting anew", RETRY_S)
+        return Later("reconnecting", RETRY_S)
     if isinstance(error, discord.HTTPException):
         return _refused(error)
-    return Later(f"no answer: {type(error).__name__}", RETRY_S, maybe_posted=True)
+    return Later(f"no response: {type(error).__name__}", RETRY_S, maybe_posted=True)
 
 
 def bounded_wait(seconds: Any) -> float:
-    """A wait that Discord asks for, in seconds: from 0 to `LONGEST_WAIT_S`."""
+    """A wait that Discord asks for, in seconds, limited to 0 to `LONGEST_WAIT_S`."""
     try:
         wait_s = float(seconds)
     except (TypeError, ValueError, OverflowError):
@@ -78,7 +78,7 @@ def bounded_wait(seconds: Any) -> float:
 
 
 def _refused(error: discord.HTTPException) -> PostError:
-    # Without the response's text, which may quote what was posted.
+    # The response's text is left out: it may quote what was posted.
     what = f"HTTP {error.status}, code {error.code}"
     if (wait_s := _passes_after(error)) is not None:
         done = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -91,12 +91,12 @@ def _refused(error: discord.HTTPException) -> PostError:
 
 
 def _passes_after(error: discord.HTTPException) -> float | None:
-    """The wait before the same request may pass; None if it is refused for good."""
+    """Seconds before the same request may succeed; None if it is refused for good."""
     if error.status == HTTPStatus.TOO_MANY_REQUESTS:
         return BANNED_S
-    # The token was changed: the gateway says so too, and ends the process.
+    # The token was changed. The gateway reports that too, and ends the process.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.UNAUTHORIZED:
         return OUTAGE_S
-    # Without a code it is no refusal of Discord's, but the page of a proxy in front of it.
+    # Without a code it comes from a proxy in front of Discord, not from Discord.
     by_proxy = error.code == 0 and error.status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
     return OUTAGE_S if by_proxy else None

@@ -1,7 +1,7 @@
-"""Discord's messages as our events: who is spoken to, by whom, what was said.
+"""Discord's messages as events: who is addressed, who wrote it, and what was said.
 
-Pure: no I/O. Names, quotes and what was forwarded are data; it must never take a bot's, a
-webhook's or the system's message for a person's.
+Pure: no I/O. Names, quotes and forwards are data. It must never mistake a message of a bot, a
+webhook or Discord itself for a person's.
 """
 
 import re
@@ -10,39 +10,37 @@ from typing import Final
 
 import discord
 
-from bots.discord.audience import PLATFORM, Spot
-from bots.discord.mention_names import naming_in
-from bots.discord.message_parts import dict_in
-from bots.discord.payloads import SPOKEN, Json
-from bots.discord.readable_markup import Naming
+from bots.discord.audience import Location
+from bots.discord.markup import MentionNames
+from bots.discord.mention_names import mention_names_in
+from bots.discord.payloads import SPOKEN, Json, dict_in
 from bots.discord.rich_message import forwards_of, own_text
-from shared import names
 
 FORWARDED: Final = "(What is forwarded here?)"
-"""The question of somebody who forwards a message and says nothing."""
+"""The question of somebody who forwards a message without a comment."""
 
-LOOK: Final = "(Look at what is attached.)"
-ABOUT_THAT: Final = "(What do you say to the message that this one answers?)"
-"""The question of somebody who answers a message with nothing but the bot's name."""
+LOOK: Final = "(Look at the attached files.)"
+ABOUT_THAT: Final = "(What do you say about the message that this one replies to?)"
+"""The question of somebody who replies to a message with nothing but the bot's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as the library has it, and as Discord sent it: the library leaves things out."""
+    """A message as the library parsed it and as Discord sent it; the library drops some fields."""
 
     message: discord.Message
     raw: Json
 
     @property
-    def naming(self) -> Naming:
-        """The names of roles and channels in it."""
-        return naming_in(self.message.channel, self.message.guild)
+    def mention_names(self) -> MentionNames:
+        """The names of roles and channels that may appear in it."""
+        return mention_names_in(self.message.channel, self.message.guild)
 
 
-def from_person(received: Received, me: int) -> bool:
-    """Whether a person wrote it: not a bot, a webhook, nor an account of Discord's own."""
+def is_from_person(received: Received, me: int) -> bool:
+    """Whether a person wrote it, and not a bot, a webhook or an account of Discord's own."""
     message = received.message
-    # The library loses this mark of a server's members.
+    # The library drops this field for members of a server.
     of_discord = dict_in(received.raw.get("author")).get("system")
     return (
         message.author.id != me
@@ -53,55 +51,38 @@ def from_person(received: Received, me: int) -> bool:
     )
 
 
-def speaks_to_bot(message: discord.Message, spot: Spot, me: int) -> bool:
-    """Whether it is for the bot: direct, by name or role, in answer to it, or in its thread."""
-    if spot.direct or any(user.id == me for user in message.mentions):
+def is_for_bot(message: discord.Message, location: Location, me: int) -> bool:
+    """Whether it is for the bot: direct, by mention or role, a reply to it, or in its thread."""
+    if location.direct or any(user.id == me for user in message.mentions):
         return True
     own_role = message.guild.self_role if message.guild else None
     if own_role is not None and own_role.id in message.raw_role_mentions:
         return True
-    answered = original_of(message)
+    answered = referenced_message(message)
     if answered is not None and answered.author.id == me:
         return True
-    # In the bot's own thread people talk to the bot, unless they name somebody else.
-    return spot.own_thread and not message.raw_mentions and not message.raw_role_mentions
+    # In the bot's own thread people talk to the bot, unless they mention somebody else.
+    return location.own_thread and not message.raw_mentions and not message.raw_role_mentions
 
 
-def original_of(message: discord.Message) -> discord.Message | None:
-    """The message that this one answers."""
+def referenced_message(message: discord.Message) -> discord.Message | None:
+    """The message that this one replies to."""
     found = message.reference.resolved if message.reference else None
     return found if isinstance(found, discord.Message) else None
 
 
 def text_of(received: Received, me: int) -> str:
-    """What was said, without the bot's own name; other names in words."""
+    """The text without the bot's own mention; other mentions by name."""
     message, raw = received.message, received.raw
     own = re.sub(rf"<@!?{me}>", "", message.content)
     own_role = message.guild.self_role if message.guild else None
     if own_role is not None:
         own = own.replace(f"<@&{own_role.id}>", "")
-    text = own_text({**raw, "content": own}, received.naming)
+    text = own_text({**raw, "content": own}, received.mention_names)
     if text:
         return text
     if forwards_of(raw):
         return FORWARDED
     if message.attachments:
         return LOOK
-    return ABOUT_THAT if message.content and original_of(message) else ""
-
-
-def files_of(message: discord.Message) -> list[discord.Attachment]:
-    """What is attached to a message or to what it forwards."""
-    forwarded = [file for shot in message.message_snapshots for file in shot.attachments]
-    return [*message.attachments, *forwarded]
-
-
-def user_of(user_id: int) -> str:
-    """Our name of a person."""
-    return names.user_of(PLATFORM, str(user_id))
-
-
-def user_id_of(user: str) -> int:
-    """Discord's id of a person."""
-    _, token = names.split_user(user)
-    return int(names.decoded(token))
+    return ABOUT_THAT if message.content and referenced_message(message) else ""

@@ -1,36 +1,38 @@
-"""Which message shows a part of a reply, after a crash between its post and its receipt.
+"""Finds the message of a reply's part after a crash between its post and its receipt.
 
-Pure: no I/O. A wrong match would leave a person without that part for ever, a missed one shows it
-twice: so it must never take a message that may belong to another reply.
+Pure: no I/O. A wrong match would leave a person without that part forever, a missed one shows it
+twice. So it must never accept a message that may belong to another reply.
 
-The last part of a reply carries buttons that name it, and the first one refers to its question if
-both are in the same channel. A part without either counts as found only
+The last part of a reply has buttons that name it, and the first part refers to its question if both
+are in the same channel. A part with neither counts as found only if
 
-- directly before or after a part of the same reply that was found, or
-- if nobody but the asker had written there, and no later button says that it is another reply's.
+- it is directly before or after a part of the same reply that was found, or
+- nobody but the asker had written there, and no later button shows that it is another reply's.
 
-Two faults remain possible. A part without buttons that was posted just before a crash, in a place
-where others write, is shown twice if the adapter comes back after Discord has forgotten its nonce.
-And if Discord refused the buttons of two replies with the same text to the same person, and the
-first of them was shown after the second question, a crash before the second is shown leaves that
-one out.
+Two faults remain possible. A part without buttons that was posted just before a crash, in a channel
+where others write, is shown twice if the adapter returns after Discord has forgotten its nonce. And
+if Discord refused the buttons of two replies with the same text to the same person, and the first
+of them was shown after the second question, a crash before the second is shown loses that one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from bots.discord.buttons import UNFINISHED, marks_on
-from bots.discord.payloads import Json, author_of, id_of, referred_by
+from bots.discord.audience import user_id_of
+from bots.discord.buttons import UNFINISHED, buttons_on
+from bots.discord.payloads import Json, author_of, id_of, referenced_id
+from bots.platform import Part
 
 _SYSTEM: Final = frozenset({18, 21})
-"""What Discord says in the name of whoever opens a thread."""
+"""Messages that Discord posts in the name of a person who opens a thread."""
 
 Whose = Literal["ours", "another's", "open"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A part that is looked for: the reply's prompt, its asker, its question, all its parts."""
+class WantedPart:
+    """The part to find: the reply's prompt, its asker, its question, and all its parts."""
 
     prompt: str
     owner: int
@@ -39,9 +41,27 @@ class Wanted:
     index: int
 
 
+def wanted_part(part: Part, pieces: Sequence[str]) -> WantedPart:
+    """The part to find; `pieces` are the texts of all parts, as they are split now."""
+    reply = part.reply
+    # The relay may have split it differently; an empty text is never found.
+    texts = [*(piece.strip() for piece in pieces), *[""] * part.count][: part.count]
+    texts[part.index] = part.text.strip()
+    return WantedPart(
+        reply.prompt_id,
+        user_id_of(reply.user),
+        int(reply.address["message"]),
+        tuple(texts),
+        part.index,
+    )
+
+
 @dataclass(slots=True)
-class _Own:
-    """A message of the bot; `number` is the part of the reply that it shows, if that is known."""
+class _OwnMessage:
+    """One of the bot's messages; `number` is the part of the reply that it shows, if that is known.
+
+    `alone`: nobody but the asker had written there before it.
+    """
 
     message: Json
     whose: Whose
@@ -51,8 +71,8 @@ class _Own:
     number: int | None = None
 
 
-def found_in(messages: list[Json], wanted: Wanted, me: int) -> Json | None:
-    """The message of a part in one channel; `messages` also holds what was there before."""
+def find_part(messages: list[Json], wanted: WantedPart, me: int) -> Json | None:
+    """The message of a part in one channel; `messages` also has those from before the question."""
     own = _own(messages, wanted, me)
     for at, one in enumerate(own):
         if one.whose == "open" and one.alone and _is_free(own, at):
@@ -63,8 +83,8 @@ def found_in(messages: list[Json], wanted: Wanted, me: int) -> Json | None:
     return next((one.message for one in own if one.number == wanted.index), None)
 
 
-def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
-    found: list[_Own] = []
+def _own(messages: list[Json], wanted: WantedPart, me: int) -> list[_OwnMessage]:
+    found: list[_OwnMessage] = []
     alone = True
     for message in messages:
         author = author_of(message)
@@ -73,13 +93,13 @@ def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
             continue
         if id_of(message) <= wanted.question or message.get("type") in _SYSTEM:
             continue
-        marks = marks_on(message)
-        refers = referred_by(message)
-        one = _Own(message, "open", bool(marks), refers != 0, alone)
-        if marks:
-            ours = any(mark.prompt == wanted.prompt for mark in marks)
+        buttons = buttons_on(message)
+        refers = referenced_id(message)
+        one = _OwnMessage(message, "open", bool(buttons), refers != 0, alone)
+        if buttons:
+            ours = any(button.prompt == wanted.prompt for button in buttons)
             one.whose = "ours" if ours else "another's"
-            growing = any(mark.kind in UNFINISHED for mark in marks)
+            growing = any(button.kind in UNFINISHED for button in buttons)
             one.number = len(wanted.texts) - 1 if ours and not growing else None
         elif refers:
             one.whose = "ours" if refers == wanted.question else "another's"
@@ -89,8 +109,8 @@ def _own(messages: list[Json], wanted: Wanted, me: int) -> list[_Own]:
     return found
 
 
-def _is_free(own: list[_Own], at: int) -> bool:
-    """Whether no neighbour says that a message without buttons belongs to another reply."""
+def _is_free(own: list[_OwnMessage], at: int) -> bool:
+    """Whether no neighbour shows that a message without buttons belongs to another reply."""
     after = next((one for one in own[at + 1 :] if one.whose != "open"), None)
     if after is not None and after.whose == "another's" and after.with_buttons and not after.refers:
         return False  # the last part of another reply, whose parts come before it
@@ -99,19 +119,19 @@ def _is_free(own: list[_Own], at: int) -> bool:
     return before is None or before.whose == "ours" or before.with_buttons
 
 
-def _next_with(own: list[_Own], text: str, texts: tuple[str, ...]) -> int | None:
+def _next_with(own: list[_OwnMessage], text: str, texts: tuple[str, ...]) -> int | None:
     """The first part with this text that no message shows yet."""
     taken = {one.number for one in own}
     found = (n for n, part in enumerate(texts) if part and part == text and n not in taken)
     return next(found, None)
 
 
-def _follow(own: list[_Own], at: int, step: int, texts: tuple[str, ...]) -> None:
-    """Numbers the message beside one whose number is known, if it is the part beside it."""
-    number, beside = own[at].number, at + step
-    if number is None or not 0 <= beside < len(own) or not 0 <= number + step < len(texts):
+def _follow(own: list[_OwnMessage], at: int, step: int, texts: tuple[str, ...]) -> None:
+    """Number the message next to a numbered one if it shows the neighbouring part."""
+    number, neighbour_at = own[at].number, at + step
+    if number is None or not 0 <= neighbour_at < len(own) or not 0 <= number + step < len(texts):
         return
-    neighbour = own[beside]
+    neighbour = own[neighbour_at]
     if neighbour.whose == "open" and _text(neighbour.message) == texts[number + step]:
         neighbour.number = number + step
 

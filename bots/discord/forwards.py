@@ -1,6 +1,7 @@
-"""What people forwarded a moment ago: Discord sends a comment on it as a message of its own.
+"""Recent forwards: Discord sends the comment on a forward as a message of its own.
 
-Pure. It must never hold more than a few messages, nor join messages of two people or two channels.
+Pure. It must never keep more than a few messages, nor combine messages from different people or
+channels.
 """
 
 from typing import Final
@@ -10,7 +11,7 @@ from bots.discord.rich_message import forwards_of
 from shared.recent import RecentMap
 
 TOGETHER_MS: Final = 10_000
-"""The comment follows at once; what comes later is something else."""
+"""The comment follows at once; a later message is something else."""
 
 KEPT: Final = 100
 _TIME_SHIFT: Final = 22
@@ -23,7 +24,7 @@ class Forwards:
         self._latest: RecentMap[tuple[int, int], Received] = RecentMap(KEPT)
 
     def note(self, received: Received) -> None:
-        """A message that was not for the bot."""
+        """Remember a message that was not for the bot, if it is a forward."""
         key = _key(received)
         self._latest.pop(key, None)
         if forwards_of(received.raw):

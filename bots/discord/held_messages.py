@@ -1,7 +1,7 @@
-"""Messages that wait until what was missed before them in their channel has been taken.
+"""Holds new messages back until those that were missed before them in their channel are taken.
 
-It must never hold a message back for long: if Discord does not give a channel's history, its people
-are answered in spite of that.
+It must never hold a message back for long: if Discord does not return a channel's history, people
+there are answered anyway.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from shared.log import logger
 from shared.tasks import end
 
 HELD_S: Final = 60.0
-"""Discord's outages are mostly shorter, and so is the reading of 300 messages."""
+"""Most outages of Discord are shorter, and so is reading 300 messages."""
 
 
-class Held:
-    """`take` takes a message; it enters its author's queue before it waits for anything."""
+class HeldMessages:
+    """`take` takes a message; it enters its author's queue before it awaits anything."""
 
     def __init__(self, take: Callable[[Received], Coroutine[Any, Any, None]]) -> None:
         self._take = take
@@ -26,14 +26,14 @@ class Held:
         self._timer: asyncio.Task[None] | None = None
 
     def hold(self, channels: Iterable[int]) -> None:
-        """From now on messages of these channels are held back, for a while."""
+        """Hold back new messages in these channels for up to `HELD_S`."""
         for channel in channels:
             self._held.setdefault(channel, [])
         if self._timer is None and self._held:
-            self._timer = asyncio.create_task(self._in_the_end())
+            self._timer = asyncio.create_task(self._release_all_later())
 
     def holds(self, received: Received) -> bool:
-        """Whether this message is held back, and so taken later."""
+        """Whether this message is held back, to be taken later."""
         held = self._held.get(received.message.channel.id)
         if held is None:
             return False
@@ -41,27 +41,27 @@ class Held:
         return True
 
     async def release(self, channel: int) -> None:
-        """Takes what is held back there, in order, before all that comes from now on."""
+        """Take the held messages of a channel in order, before any newer ones."""
         while held := self._held.get(channel):
             for received in tuple(held):
                 task = asyncio.create_task(self._take(received))
                 self._taking.add(task)
                 task.add_done_callback(self._taking.discard)
             held.clear()
-            await asyncio.sleep(0)  # each has entered its author's queue then
+            await asyncio.sleep(0)  # lets each enter its author's queue
         self._held.pop(channel, None)
 
     async def close(self) -> None:
-        """Stops waiting; what is held back is read from the history at the next start."""
+        """Drop the held messages; the next start reads them from the history."""
         self._held.clear()
         if self._timer is not None:
             timer, self._timer = self._timer, None
             await end(timer)
 
-    async def _in_the_end(self) -> None:
+    async def _release_all_later(self) -> None:
         await asyncio.sleep(HELD_S)
         self._timer = None
         for channel, held in tuple(self._held.items()):
             if held:
-                logger().warning("answered before what was missed", channel=channel)
+                logger().warning("new messages taken before the missed ones", channel=channel)
             await self.release(channel)

@@ -1,7 +1,7 @@
-"""What is being handled just now: how much, and whose question each message is.
+"""The messages that are being handled, and their authors.
 
-A question is known to `Memory` only once it is stored. Until then this says who asks with it, so
-that an edit or a deletion that comes meanwhile waits in the same person's queue.
+`Store` knows a question only once its event is stored. Until then this says who is asking, so that
+an edit or a deletion that arrives meanwhile waits in the same person's queue.
 """
 
 import asyncio
@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Iterator
 
 
-class InHand:
-    """Counts what is handled, and knows the author of each message in it."""
+class InProgress:
+    """Counts what is being handled, and knows the author of each message."""
 
     def __init__(self) -> None:
         self._users: dict[int, list[str]] = {}
@@ -18,18 +18,18 @@ class InHand:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def user(self, message: int) -> str | None:
-        """Who wrote a message that is in hand."""
+    def author_of(self, message: int) -> str | None:
+        """The author of a message that is being handled; None if it is not."""
         users = self._users.get(message)
         return users[0] if users else None
 
     @contextlib.contextmanager
-    def holding(self, message: int = 0, user: str = "") -> Iterator[None]:
-        """Something is handled within this: a message of this user, or anything else."""
+    def handling(self, message: int = 0, user: str = "") -> Iterator[None]:
+        """Within this context a message of this user, or another event, is being handled."""
         self._count += 1
         self._idle.clear()
         if message:
-            self._users.setdefault(message, []).append(user)  # a message and its edits
+            self._users.setdefault(message, []).append(user)  # the message and its edits
         try:
             yield
         finally:
@@ -41,6 +41,6 @@ class InHand:
             if not self._count:
                 self._idle.set()
 
-    async def settled(self) -> None:
-        """Returns when nothing is in hand any more."""
+    async def wait_until_idle(self) -> None:
+        """Return when nothing is being handled any more."""
         await self._idle.wait()

@@ -1,7 +1,7 @@
-"""Commands and buttons: what people use instead of words.
+"""Commands and buttons.
 
-Discord wants a first answer within 3 s, so what is used is stored and acknowledged side by side. It
-must never obey a button of somebody else's answer.
+Discord wants an acknowledgement within 3 s, so an interaction is stored and acknowledged
+concurrently. It must never obey a button below somebody else's answer.
 """
 
 import asyncio
@@ -13,152 +13,166 @@ from functools import partial
 from typing import Any, Final
 
 import discord
+from discord import ui
 from discord.http import HTTPClient
 
-from bots.discord import events
-from bots.discord.acknowledgement import Acknowledging, Decided, Interaction, whisper
-from bots.discord.audience import Spot, address_of, place_now, place_of
-from bots.discord.buttons import UNFINISHED, chosen_on, row_of
-from bots.discord.context import Asking, Question
-from bots.discord.deferred import Waiting
+from bots.discord.acknowledgement import Acknowledgements, Decided, Interaction, send_privately
+from bots.discord.audience import Location, address_of, current_place_of, place_of, user_of
+from bots.discord.buttons import TEMPLATE, UNFINISHED, row_of, thumb_on
+from bots.discord.context import Context, Question
+from bots.discord.deferred import Placeholders
 from bots.discord.errors import FAILURES
-from bots.discord.mention_names import naming_in
-from bots.discord.message_parts import dict_in
-from bots.discord.payloads import Json
+from bots.discord.mention_names import mention_names_in
+from bots.discord.payloads import Json, dict_in
 from bots.discord.quotes import quote_of
 from bots.discord.rich_message import own_text
-from bots.discord.wording import not_stored, saying
-from bots.discord.working import Typing
+from bots.discord.thread_reader import ThreadReader
+from bots.discord.wording import not_stored, notice_text
+from bots.discord.working import TypingIndicator
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
 from shared.messages import Again, AnyEvent, Place, Quote, Rate, Reset, Stop
 
 GIVE_UP_AFTER_S: Final = 20.0
-"""A command is not in Discord's history: what cannot be stored is told to the person."""
+"""A command is not in Discord's history: its user is notified if it cannot be stored within this
+time."""
 
 _SOURCE: Final = re.compile(r"discord-(?:i-)?(\d{1,20})(?:-|$)", re.ASCII)
 
 TAKEN: Final = ""
+"""The interaction was stored: there is no notice to show."""
 
 
-class Using:
-    """What commands and buttons do."""
+class Interactions:
+    """Publishes what people do with commands and buttons; `http` returns the REST client."""
 
     def __init__(
         self,
-        asking: Asking,
-        waiting: Waiting,
-        typing: Typing,
+        context: Context,
+        threads: ThreadReader,
+        placeholders: Placeholders,
+        typing: TypingIndicator,
         http: Callable[[], HTTPClient],
     ) -> None:
-        self._asking = asking
-        self._waiting = waiting
+        self._context = context
+        self._threads = threads
+        self._placeholders = placeholders
         self._typing = typing
-        self._acknowledging = Acknowledging(waiting, http)
+        self._acknowledgements = Acknowledgements(placeholders, http)
 
     # --- commands -----------------------------------------------------------------------------
 
     async def on_ask(
         self, interaction: Interaction, text: str, about: discord.Message | None = None
     ) -> None:
-        """A question by command: answered where Discord shows a placeholder."""
-        self._waiting.expect(interaction)
+        """Take a question from a command; the answer replaces Discord's placeholder."""
+        self._placeholders.expect(interaction)
         notes: list[str] = []
         ask = partial(self._ask, interaction, text, about, notes)
-        await self._do(interaction, ask, self._acknowledging.placeholder)
+        await self._do(interaction, ask, self._acknowledgements.show_placeholder)
         for key in notes:
             with suppress(*FAILURES):
-                await interaction.followup.send(saying(key, interaction.locale), ephemeral=True)
+                await interaction.followup.send(
+                    notice_text(key, interaction.locale), ephemeral=True
+                )
 
     async def _ask(
         self, interaction: Interaction, text: str, about: discord.Message | None, notes: list[str]
     ) -> str:
-        spot = await self._spot(interaction)
-        if why := await self._why_not(interaction, spot):
+        location = await self._location(interaction)
+        if why := await self._why_not(interaction, location):
             return why
-        naming = naming_in(interaction.channel, interaction.guild)
+        mention_names = mention_names_in(interaction.channel, interaction.guild)
         quotes: tuple[Quote, ...] = ()
         if about is not None:
-            quotes = (quote_of(_payload(interaction, about.id), naming, self._asking.me),)
+            quotes = (quote_of(_payload(interaction, about.id), mention_names, self._context.me),)
+        thread = await self._threads.quotes_of_thread(
+            location,
+            interaction.id,
+            interaction.user.id,
+            mention_names,
+            leave_out=about.id if about is not None else 0,
+        )
         question = Question(
             interaction.id,
             f"discord-i-{interaction.id}",
             interaction.user.id,
-            spot,
-            own_text({"content": text}, naming),
-            quotes=quotes,
+            location,
+            own_text({"content": text}, mention_names),
+            quotes=(*thread, *quotes),
             files=(about,) if about is not None else (),
-            quoted=about.id if about is not None else 0,
-            naming=naming,
         )
-        # What is used in a channel opens no thread.
-        ask, full = await self._asking.ask(question, "place")
-        address = self._waiting.address(interaction, ask.address)
+        # A command opens no thread: it is answered where it was used.
+        prepared = await self._context.prepare(question, "place")
+        ask = prepared.ask
+        address = self._placeholders.address_for(interaction, ask.address)
         ask = ask.model_copy(update={"address": address})
-        await self._asking.publish(ask)
-        self._asking.asked(interaction.id, ask.user, ask.place)
-        if full:
+        await self._context.publish(ask)
+        self._context.store.remember_question(interaction.id, ask.user, ask.place)
+        if prepared.files_left_out:
             notes.append("no room")
         return TAKEN
 
     async def on_reset(self, interaction: Interaction) -> None:
-        """Forgets what could be recalled here."""
+        """Forget what was said here."""
 
         async def reset() -> str:
-            spot = await self._spot(interaction)
-            if why := await self._why_not(interaction, spot):
+            location = await self._location(interaction)
+            if why := await self._why_not(interaction, location):
                 return why
-            place = place_of(spot, interaction.id, "place")
-            await self._asking.publish(Reset(**_head(interaction, spot, place)))
+            place = place_of(location, interaction.id, "place")
+            await self._context.publish(Reset(**_event_fields(interaction, location, place)))
             return TAKEN
 
-        await self._do(interaction, reset, partial(self._acknowledging.alone, "reset"))
+        await self._do(interaction, reset, partial(self._acknowledgements.reply_privately, "reset"))
 
     async def on_help(self, interaction: Interaction) -> None:
-        """Says what can be done."""
+        """Show what the bot can do."""
 
         async def allowed() -> str:
-            return await self._why_not(interaction, await self._spot(interaction))
+            return await self._why_not(interaction, await self._location(interaction))
 
-        await self._do(interaction, allowed, partial(self._acknowledging.alone, "help"))
+        await self._do(
+            interaction, allowed, partial(self._acknowledgements.reply_privately, "help")
+        )
 
     # --- buttons ------------------------------------------------------------------------------
 
     async def on_press(
         self, interaction: Interaction, kind: str, owner: int, prompt_id: str
     ) -> None:
-        """Obeys the person who asked."""
+        """Obey a button if it was pressed by the person who asked the question."""
         if interaction.user.id != owner:
-            await whisper(interaction, "not yours")
+            await send_privately(interaction, "not yours")
             return
         chosen = ""
         if kind in {"up", "down"}:
-            before = chosen_on(interaction.message) if interaction.message else ""
+            before = thumb_on(interaction.message) if interaction.message else ""
             chosen = "" if before == kind else kind
 
         async def press() -> str:
-            spot = await self._spot(interaction)
-            if why := await self._why_not(interaction, spot):
+            location = await self._location(interaction)
+            if why := await self._why_not(interaction, location):
                 return why
-            place = self._place_of(prompt_id, spot)
-            event = _pressed(kind, chosen, prompt_id, _head(interaction, spot, place))
-            await self._asking.publish(event)
+            place = self._place_of(prompt_id, location)
+            event = _pressed(kind, chosen, prompt_id, _event_fields(interaction, location, place))
+            await self._context.publish(event)
             if kind == "again":
-                self._asking.asked(interaction.id, event.user, place)
-                self._typing.start(event.id, spot.channel)
+                self._context.store.remember_question(interaction.id, event.user, place)
+                self._typing.start(event.id, location.channel)
             return TAKEN
 
         row = None
         if kind in {"up", "down"}:
             row = row_of(owner, prompt_id, "again", "up", "down", chosen=chosen)
-        await self._do(interaction, press, partial(self._acknowledging.press, row))
+        await self._do(interaction, press, partial(self._acknowledgements.update_buttons, row))
 
-    def _place_of(self, prompt_id: str, spot: Spot) -> Place:
-        """The place of the question whose answer has the button, with the audience of now."""
+    def _place_of(self, prompt_id: str, location: Location) -> Place:
+        """The place of the question whose answer has the button, with its current audience."""
         match = _SOURCE.match(prompt_id)
         source = int(match[1]) if match else 0
-        known = self._asking.asker(source)
-        return place_now(known[1] if known else None, spot, source, "place")
+        known = self._context.store.question(source)
+        return current_place_of(known.place if known else None, location, source, "place")
 
     # --- both ---------------------------------------------------------------------------------
 
@@ -168,13 +182,14 @@ class Using:
         work: Callable[[], Awaitable[str]],
         acknowledge: Callable[[Interaction, Decided], Awaitable[None]],
     ) -> None:
-        """Does something in its person's queue, and acknowledges it in time meanwhile."""
+        """Run `work` in its person's queue, and acknowledge the interaction in time meanwhile."""
         decided: Decided = asyncio.get_running_loop().create_future()
         acknowledging = asyncio.ensure_future(acknowledge(interaction, decided))
-        self._asking.clock.saw_id(interaction.id)
+        self._context.clock.saw_id(interaction.id)
         try:
-            # Entered before anything is waited for: who comes first is stored first.
-            queue = self._asking.queues.of(events.user_of(interaction.user.id))
+            # Enter the queue before awaiting anything, so that events are stored in the order
+            # received.
+            queue = self._context.queues.of(user_of(interaction.user.id))
             async with asyncio.timeout(GIVE_UP_AFTER_S), queue:
                 decided.set_result(await work())
         except (TooLarge, OverQuota) as error:
@@ -182,50 +197,77 @@ class Using:
         except FAILURES as error:
             logger().error("not taken", id=interaction.id, error=type(error).__name__)
             decided.set_result("not taken")
-        except Exception:  # noqa: BLE001  (the person is told, whatever it is)
+        except Exception:  # noqa: BLE001  (the person is notified of any failure)
             logger().exception("not taken", id=interaction.id)
             decided.set_result("not taken")
         await acknowledging
 
-    async def _spot(self, interaction: Interaction) -> Spot:
+    async def _location(self, interaction: Interaction) -> Location:
         channel: Any = interaction.channel
         if channel is None and interaction.message is not None:
             channel = interaction.message.channel
-        spot = await self._asking.spot_of(channel, interaction.guild)
-        if interaction.guild_id is not None and spot.guild is None:
-            return replace(spot, guild=interaction.guild_id, direct=False, shared_past=False)
-        if spot.direct and not interaction.context.dm_channel:
-            # Somebody else's direct messages, in which the app was used by its own user alone.
-            return replace(spot, direct=False, shared_past=False)
-        return spot
+        location = await self._context.location_of(channel, interaction.guild)
+        if interaction.guild_id is not None and location.guild is None:
+            return replace(
+                location, guild=interaction.guild_id, direct=False, history_is_open=False
+            )
+        if location.direct and not interaction.context.dm_channel:
+            # An app that one user installed was used in that user's direct messages with others.
+            return replace(location, direct=False, history_is_open=False)
+        return location
 
-    async def _why_not(self, interaction: Interaction, spot: Spot) -> str:
-        """Why this person may not ask there; empty: may."""
-        if not spot.channel:
-            return "not taken"  # Discord did not say where
-        return await self._asking.refusal(interaction.user, spot) or ""
+    async def _why_not(self, interaction: Interaction, location: Location) -> str:
+        """Why this person is not allowed to ask there; empty if they are."""
+        if not location.channel:
+            return "not taken"  # Discord did not send the channel
+        return await self._context.refusal(interaction.user, location) or ""
+
+
+class AnswerButton(ui.DynamicItem[ui.Button[Any]], template=TEMPLATE):
+    """One of the buttons below an answer, restored from its id alone."""
+
+    def __init__(self, item: ui.Button[Any], kind: str, owner: int, prompt_id: str) -> None:
+        super().__init__(item)
+        self.kind = kind
+        self.owner = owner
+        self.prompt_id = prompt_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: "discord.Interaction[Any]", item: ui.Item[Any], match: "re.Match[str]", /
+    ) -> "AnswerButton":
+        """Restore the pressed button."""
+        del interaction
+        assert isinstance(item, ui.Button)  # noqa: S101  (the template names buttons only)
+        return cls(item, match["kind"], int(match["owner"]), match["prompt"])
+
+    async def callback(self, interaction: "discord.Interaction[Any]") -> None:
+        """Called by discord.py when the button was pressed."""
+        interactions: Interactions = interaction.client.interactions
+        await interactions.on_press(interaction, self.kind, self.owner, self.prompt_id)
 
 
 def _payload(interaction: Interaction, message: int) -> Json:
-    """The message of the message menu, as Discord sent it."""
+    """The message on which the message menu was opened, as Discord sent it."""
     data: Any = interaction.data or {}
     return dict_in(dict_in(dict_in(data.get("resolved")).get("messages")).get(str(message)))
 
 
-def _pressed(kind: str, chosen: str, prompt_id: str, head: dict[str, Any]) -> AnyEvent:
+def _pressed(kind: str, chosen: str, prompt_id: str, fields: dict[str, Any]) -> AnyEvent:
     if kind in UNFINISHED:
-        return Stop(**head, prompt_id=prompt_id)
+        return Stop(**fields, prompt_id=prompt_id)
     if kind == "again":
-        return Again(**head, prompt_id=prompt_id)
+        return Again(**fields, prompt_id=prompt_id)
     thumb: Any = chosen or "none"
-    return Rate(**head, prompt_id=prompt_id, thumb=thumb)
+    return Rate(**fields, prompt_id=prompt_id, thumb=thumb)
 
 
-def _head(interaction: Interaction, spot: Spot, place: Place) -> dict[str, Any]:
+def _event_fields(interaction: Interaction, location: Location, place: Place) -> dict[str, Any]:
+    """The fields that all events of an interaction have."""
     return {
         "id": f"discord-i-{interaction.id}",
-        "user": events.user_of(interaction.user.id),
+        "user": user_of(interaction.user.id),
         "place": place,
-        "address": address_of(spot, interaction.id, "place"),
+        "address": address_of(location, interaction.id, "place"),
         "said_at": interaction.created_at,
     }

@@ -1,16 +1,16 @@
-"""Which names of roles and channels a message is shown with.
+"""Decides which role and channel names a message is shown with.
 
-Pure: no I/O. It must never give the name of a channel that some readers of this place cannot see:
-Discord shows them "No Access" instead, and an answer here would tell them.
+Pure: no I/O. It must never name a channel that some readers of this one cannot see: Discord shows
+them "No Access" instead, and an answer here would reveal the name.
 """
 
 import discord
 
 from bots.discord.audience import everyone_sees
-from bots.discord.readable_markup import NO_NAMES, Naming
+from bots.discord.markup import NO_NAMES, MentionNames
 
 
-def naming_in(channel: object, guild: discord.Guild | None) -> Naming:
+def mention_names_in(channel: object, guild: discord.Guild | None) -> MentionNames:
     """The names for a message in this channel."""
     if guild is None:
         return NO_NAMES
@@ -26,17 +26,17 @@ def naming_in(channel: object, guild: discord.Guild | None) -> Naming:
             return None
         return found.name
 
-    return Naming(role, named)
+    return MentionNames(role, named)
 
 
 def _governing(channel: object) -> discord.abc.GuildChannel | None:
-    """The channel whose permissions hold here: of a thread its parent."""
+    """The channel whose permissions apply here: for a thread, its parent."""
     found = channel.parent if isinstance(channel, discord.Thread) else channel
     return found if isinstance(found, discord.abc.GuildChannel) else None
 
 
 def _seen_by_all(channel: object, here: discord.abc.GuildChannel | None) -> bool:
-    """Whether everybody who reads here surely sees that channel, too."""
+    """Whether everybody who reads here certainly sees that channel as well."""
     if isinstance(channel, discord.Thread) and channel.is_private():
         return False
     there = _governing(channel)

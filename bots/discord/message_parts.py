@@ -1,13 +1,13 @@
-"""The parts of a rich message: embeds, polls, components, files. One line of text for each thing.
+"""The parts of a rich message: embeds, polls, components, files; one line of text for each item.
 
-Pure. Any field may be missing or of another shape, so it must never raise; it must never go deeper
-into nested components than Discord allows. What is cut is the caller's business.
+Pure. It must never raise, since any field may be missing or malformed, and never descend further
+into nested components than Discord allows. The caller limits the length.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-from bots.discord.payloads import Json
+from bots.discord.payloads import Json, dict_in, dicts_in, number_in, text_in
 
 DEPTH: Final = 6
 """Components nest four deep today: container, section, action row, select menu."""
@@ -21,28 +21,8 @@ _SELECTS: Final = frozenset({3, 5, 6, 7, 8})
 _MEDIA: Final = frozenset({11, 12})
 
 
-def text_in(value: object) -> str:
-    """A field's text; empty if it is no text."""
-    return value.strip() if isinstance(value, str) else ""
-
-
-def dict_in(value: object) -> Json:
-    """A field's object; empty if it is none."""
-    return value if isinstance(value, dict) else {}
-
-
-def dicts_in(value: object) -> list[Json]:
-    """The objects in a field's list."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def number_in(value: object) -> int:
-    """A field's whole number; 0 if it is none."""
-    return value if isinstance(value, int) else 0
-
-
 def embed_lines(embed: Json) -> Iterator[str]:
-    """What an embed shows (https://docs.discord.com/developers/resources/message#embed-object)."""
+    """The text of an embed (https://docs.discord.com/developers/resources/message#embed-object)."""
     is_result = text_in(embed.get("type")) == "poll_result"
     lines = [line for line in (_poll_result if is_result else _embed)(embed) if line]
     if lines:
@@ -80,13 +60,13 @@ def _poll_result(embed: Json) -> Iterator[str]:
 
 
 def media_line(kind: str, media: Json) -> str:
-    """A picture or video by its alternative text, or by its file's name; empty if there is none."""
+    """A picture or video by its alternative text or file name; empty if it has neither."""
     seen = text_in(media.get("description")) or _file_in(text_in(media.get("url")))
     return f"[{kind}: {seen}]" if seen else ""
 
 
 def _file_in(address: str) -> str:
-    """The last part of an address's path."""
+    """The last path segment of a URL."""
     return address.partition("?")[0].rpartition("/")[2]
 
 
@@ -122,7 +102,7 @@ def poll_lines(poll: Json) -> Iterator[str]:
 
 
 def component_lines(components: object, depth: int = DEPTH) -> Iterator[str]:
-    """Texts, pictures, files, buttons and menus of a message, in their order on the screen."""
+    """The texts, pictures, files, buttons and menus of a message, in the order shown."""
     for part in dicts_in(components) if depth else ():
         kind = number_in(part.get("type"))
         if kind == _BUTTON:
@@ -148,7 +128,7 @@ def component_lines(components: object, depth: int = DEPTH) -> Iterator[str]:
 
 
 def _hidden(line: str, part: Json) -> str:
-    """Says so if people have to click to see it."""
+    """Mark the line if people have to click to see the item."""
     return f"{line[:-1]}, hidden as a spoiler]" if line and part.get("spoiler") is True else line
 
 
@@ -187,7 +167,7 @@ def file_line(file: Json, *, voice: bool = False) -> str:
 
 
 def duration(seconds: object) -> str:
-    """Minutes and seconds; empty if it is no number."""
+    """Minutes and seconds; empty if `seconds` is not a number."""
     if not isinstance(seconds, int | float) or not 0 <= seconds < 1e6:  # noqa: PLR2004
         return ""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02} min"

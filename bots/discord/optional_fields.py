@@ -1,7 +1,7 @@
-"""What a message can do without: its reference, its buttons, its flags, its nonce.
+"""The fields that a message can do without: reference, buttons, flags, nonce.
 
-Pure. A refusal that is about one of these must never cost the answer: the message is posted again
-without it. A message that cannot say "ping nobody" must never hold anything that pings.
+Pure. A refusal of one of these fields must never cost the answer: the message is posted again
+without it. A message that cannot say "ping nobody" must never contain anything that pings.
 """
 
 from http import HTTPStatus
@@ -31,38 +31,38 @@ _STEPS: Final = (
     frozenset({"nonce", "enforce_nonce"}),
     frozenset({"allowed_mentions"}),
 )
-"""What is left out in turn where Discord does not say what it refuses, the likeliest first."""
+"""The order in which fields are left out if Discord does not name the refused one."""
 
-EXTRAS: Final = frozenset().union(*_STEPS)
+OPTIONAL_FIELDS: Final = frozenset().union(*_STEPS)
 
 _ABOUT_THE_CHANNEL: Final = frozenset(
     {NO_ACCESS, NO_PERMISSION, THREAD_ARCHIVED, THREAD_LOCKED, UNKNOWN_CHANNEL, *CLOSED_TO_BOTS}
 )
-_NOT_ABOUT_EXTRAS: Final = _ABOUT_THE_CHANNEL | FILTERED | {TEXT_REFUSED}
+_NOT_ABOUT_OPTIONAL_FIELDS: Final = _ABOUT_THE_CHANNEL | FILTERED | {TEXT_REFUSED}
 _AT: Final = "@"
 _HARMLESS_AT: Final = "＠"  # noqa: RUF001  (of the same length, and no longer a mention)
 
 
 def without_refused(body: Json, error: discord.HTTPException) -> Json | None:
-    """The message to post next, with fewer extras; None if the refusal is not about an extra."""
+    """The message to post next, with fewer fields; None if no optional field was refused."""
     refused = _refused(body, error)
     if not refused:
         return None
     left = {key: value for key, value in body.items() if key not in refused}
     if "components" in refused and body["components"]:
-        left["components"] = []  # an edit takes away the buttons of before
+        left["components"] = []  # so that an edit removes the old buttons
     if "allowed_mentions" in refused:
         left["content"] = left.get("content", "").replace(_AT, _HARMLESS_AT)
     return left
 
 
 def _refused(body: Json, error: discord.HTTPException) -> frozenset[str]:
-    """The keys of the body that are left out because of a refusal."""
-    if error.code in _NOT_ABOUT_EXTRAS or isinstance(post_error(error), Later):
+    """The fields to leave out because of a refusal."""
+    if error.code in _NOT_ABOUT_OPTIONAL_FIELDS or isinstance(post_error(error), Later):
         return frozenset()
-    here = EXTRAS & body.keys()
+    here = OPTIONAL_FIELDS & body.keys()
     if error.code == CANNOT_REPLY or error.status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-        return here & {REFERENCE}  # may not read the history, or the message is gone
+        return here & {REFERENCE}  # no access to the history, or the message is gone
     if error.status != HTTPStatus.BAD_REQUEST:
         return frozenset()
     named = named_in(error)
@@ -76,6 +76,6 @@ def _refused(body: Json, error: discord.HTTPException) -> frozenset[str]:
 
 
 def named_in(error: discord.HTTPException) -> frozenset[str]:
-    """The fields that Discord names in an invalid form body; the library keeps them unlisted."""
+    """The fields named in an "invalid form body" error; discord.py keeps them in a private list."""
     errors = getattr(error, "_errors", None)
     return frozenset(errors) if isinstance(errors, dict) else frozenset()

@@ -1,44 +1,72 @@
-"""Messages as Discord sends them, read with care: any field may be missing or of another shape.
+"""Reads messages as Discord sends them: any field may be missing or malformed.
 
-Pure. It must never raise on what it is given.
+Pure. It must never raise, whatever it is given.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import discord
 
 Json = dict[str, Any]
 
 SPOKEN: Final = frozenset({discord.MessageType.default, discord.MessageType.reply})
-"""What people write; all other kinds are Discord's own."""
+"""Messages that people write; all other types are Discord's own."""
 
 _SPOKEN_KINDS: Final = frozenset(kind.value for kind in SPOKEN)
 
 
+def text_in(value: object) -> str:
+    """A field's text; empty if it is not a string."""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def dict_in(value: object) -> Json:
+    """A field's object; empty if it is not an object."""
+    return value if isinstance(value, dict) else {}
+
+
+def dicts_in(value: object) -> list[Json]:
+    """The objects in a field's list; empty if it is not a list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def number_in(value: object) -> int:
+    """A field's integer; 0 if it is not an integer."""
+    return value if isinstance(value, int) else 0
+
+
 def id_of(raw: Json) -> int:
-    """A message's id; 0 if it has none that can be read."""
+    """A message's id; 0 if it has no readable one."""
     return _number(raw, "id")
 
 
 def author_of(raw: Json) -> int:
-    """Its author's id; 0 if there is none that can be read."""
+    """The id of a message's author; 0 if it has no readable one."""
     return _number(raw.get("author"), "id")
 
 
-def referred_by(raw: Json) -> int:
-    """The message that it refers to; 0: none."""
+def referenced_id(raw: Json) -> int:
+    """The id of the message that it refers to; 0 if there is none."""
     return _number(raw.get("message_reference"), "message_id")
 
 
-def referred_channel(raw: Json) -> int:
-    """The channel of the message that it refers to; 0: not said."""
+def referenced_channel_id(raw: Json) -> int:
+    """The channel of the message that it refers to; 0 if it is not given."""
     return _number(raw.get("message_reference"), "channel_id")
 
 
-def addressed(raw: Json, me: int) -> tuple[int, int, int] | None:
-    """Author, server (0: direct) and channel of a message that the library cannot read.
+class Addressed(NamedTuple):
+    """Who wrote to the bot, and where; `guild` is None in a direct message."""
 
-    None unless its payload alone shows that a person wrote it to the bot.
+    author: int
+    guild: int | None
+    channel: int
+
+
+def addressed_to_bot(raw: Json, me: int) -> Addressed | None:
+    """Who wrote a message that the library cannot read, and where.
+
+    None unless the payload alone shows that a person wrote it to the bot.
     """
     author, channel = author_of(raw), _number(raw, "channel_id")
     if not author or not channel or author == me:
@@ -50,8 +78,8 @@ def addressed(raw: Json, me: int) -> tuple[int, int, int] | None:
         return None
     if raw.get("guild_id") is not None:
         named = f"<@{me}>" in str(raw.get("content")) or me in _mentioned(raw)
-        return (author, _number(raw, "guild_id"), channel) if named else None
-    return author, 0, channel
+        return Addressed(author, _number(raw, "guild_id") or None, channel) if named else None
+    return Addressed(author, None, channel)
 
 
 def _mentioned(raw: Json) -> set[int]:

@@ -1,7 +1,7 @@
-"""Whether everybody who sees a channel may read its past, by Discord's rules of permissions.
+"""Whether everybody who sees a channel can read its history, by Discord's permission rules.
 
-Pure: no I/O. It must never answer yes if a member with some combination of the server's roles could
-see the channel without its past: the bot is not told who holds which roles.
+Pure: no I/O. It must never say yes if a member with some combination of the server's roles could
+see the channel without its history: a bot does not know which member has which roles.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -12,9 +12,9 @@ import discord
 
 
 class Right(NamedTuple):
-    """One permission of a role: what the role itself grants, and what the channel's overwrite says.
+    """One permission of a role: whether the role grants it, and the channel's overwrite.
 
-    An overwrite is None if it leaves the permission as it is.
+    The overwrite is None if it leaves the permission unchanged.
     """
 
     granted: bool
@@ -29,20 +29,20 @@ class Rights(NamedTuple):
 
 
 class Personal(NamedTuple):
-    """The overwrites of a channel for one member."""
+    """A channel's overwrites for one member."""
 
     view: bool | None = None
     read: bool | None = None
 
 
-def past_is_shared(channel: discord.abc.GuildChannel) -> bool:
-    """Whether nobody can see a channel without reading its history.
+def history_is_open(channel: discord.abc.GuildChannel) -> bool:
+    """Whether nobody can see a channel without being able to read its history.
 
-    The owner and administrators may do everything. A category's overwrites count only as far as
-    they are copied into the channel, as Discord does it.
+    The owner and administrators are allowed everything. A category's overwrites only count if they
+    were copied into the channel, which is what Discord does.
     """
     guild = channel.guild
-    everyone = guild.get_role(guild.id)  # missing while the server is not known yet
+    everyone = guild.get_role(guild.id)  # None while the server is not known yet
     if everyone is None:
         return False
     if everyone.permissions.administrator:
@@ -63,22 +63,22 @@ def past_is_shared(channel: discord.abc.GuildChannel) -> bool:
     for who, pair in overwrites.items():
         if who.id in known:
             continue
-        if getattr(who, "type", None) is discord.Role:  # the worst that this role may grant
+        if getattr(who, "type", None) is discord.Role:  # assume the worst: the role grants access
             roles.add(_rights(discord.Permissions(view_channel=True), pair))
         else:
             personal.add(Personal(pair.view_channel, pair.read_message_history))
     for_all = _rights(everyone.permissions, pairs.get(everyone.id, none))
-    return not someone_sees_without_past(for_all, roles, personal)
+    return not someone_sees_without_history(for_all, roles, personal)
 
 
-def someone_sees_without_past(
+def someone_sees_without_history(
     everyone: Rights, roles: Collection[Rights], personal: Iterable[Personal]
 ) -> bool:
-    """Whether a member with any of these roles could see the channel and not read its history.
+    """Whether a member with any of these roles could see the channel but not read its history.
 
-    Two roles are enough to look at: one by which the member sees the channel, one that takes the
-    history away. Whoever has more roles and still sees the channel without its past would do so
-    with these two alone.
+    Pairs of roles are enough: one that lets the member see the channel, one that denies the
+    history. A member with more roles who sees the channel without its history would also do so with
+    such a pair.
     """
     return any(
         _allowed(everyone.view, (role.view for role in held), own.view)
@@ -94,7 +94,7 @@ def _held(roles: Collection[Rights]) -> Iterator[tuple[Rights, ...]]:
 
 
 def _allowed(everyone: Right, roles: Iterable[Right], personal: bool | None) -> bool:  # noqa: FBT001
-    """Discord's own algorithm for one permission of a member who is not an administrator.
+    """Discord's algorithm for one permission of a member who is not an administrator.
 
     https://docs.discord.com/developers/topics/permissions#permission-overwrites
     """
@@ -102,7 +102,7 @@ def _allowed(everyone: Right, roles: Iterable[Right], personal: bool | None) -> 
         return personal
     granted, denied = everyone.granted, False
     for role in roles:
-        if role.overwrite:  # of several roles, one that allows outranks those that deny
+        if role.overwrite:  # one role that allows outranks all that deny
             return True
         denied = denied or role.overwrite is False
         granted = granted or role.granted

@@ -1,6 +1,6 @@
-"""Discord as a chat platform: wires client, listening, commands and posting together.
+"""Discord as a chat platform: wires the client, messages, interactions and posting together.
 
-Holds no rule of its own. It must never run twice on one data folder: both would hear everything.
+Holds no rules. It must never run twice on one data folder: both would take every message.
 """
 
 import asyncio
@@ -12,20 +12,21 @@ from typing import Final
 from discord.http import HTTPClient
 
 from bots.adapter import Misconfigured
+from bots.discord.backfill import Backfill
 from bots.discord.client import Client, use_endpoints
 from bots.discord.clock import DiscordClock
-from bots.discord.commands import add_commands
 from bots.discord.connection import keep_connected
-from bots.discord.context import Asking
-from bots.discord.deferred import Waiting
-from bots.discord.edits import Changes
+from bots.discord.context import Context
+from bots.discord.deferred import Placeholders
+from bots.discord.edits import Edits
 from bots.discord.files import Put
-from bots.discord.interactions import Using
-from bots.discord.messages import Listening
+from bots.discord.interactions import Interactions
+from bots.discord.messages import Messages
 from bots.discord.posting import SHAPE, Poster
 from bots.discord.settings import DiscordSettings
-from bots.discord.store import Memory
-from bots.discord.working import Typing
+from bots.discord.store import Store
+from bots.discord.thread_reader import ThreadReader
+from bots.discord.working import TypingIndicator
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
 from shared.lock import AlreadyRunning, locked
@@ -34,14 +35,14 @@ from shared.tasks import end
 
 SAVE_EVERY_S: Final = 1.0
 LAST_WORDS_S: Final = 3.0
-"""What came before a stop is stored within this."""
+"""Time limit at shutdown for storing the messages in progress."""
 
 CONNECTING_S: Final = 0.5
-"""A reply that comes before the first connection waits so long at a time."""
+"""Wait before a reply is tried again while the first connection is being made."""
 
 
 class Discord:
-    """The adapter; `store` keeps a picture, and its data folder is below `home`."""
+    """The adapter; `put` stores a picture, `publish` an event; its data folder is below `home`."""
 
     name: str = "discord"
     text_limit_chars: int = SHAPE.text_limit_chars
@@ -49,18 +50,17 @@ class Discord:
     text_length: Length = staticmethod(SHAPE.text_length)
     where: str = "discord"
 
-    def __init__(self, settings: DiscordSettings, home: Path, store: Put, publish: Publish) -> None:
+    def __init__(self, settings: DiscordSettings, home: Path, put: Put, publish: Publish) -> None:
         self._settings = settings
-        self._home = home
         self._client: Client | None = None
         self._connection: asyncio.Task[None] | None = None
         self._clock = DiscordClock()
-        self._waiting = Waiting(self._clock)
-        self._typing = Typing(self._show_typing)
+        self._placeholders = Placeholders(self._clock)
+        self._typing = TypingIndicator(self._show_typing)
         self._poster = Poster(
             self._http,
             self._me,
-            self._waiting,
+            self._placeholders,
             self._typing,
             self._clock,
             new_message_after_s=settings.new_message_after_s,
@@ -70,19 +70,21 @@ class Discord:
             self._lock = locked(folder / "lock", "the Discord adapter")
         except AlreadyRunning as error:
             raise Misconfigured(str(error)) from error
-        self._memory = Memory(folder / "memory.sqlite")
-        self._asking = Asking(settings, store, publish, self._memory, self._clock)
-        self._listening = Listening(
-            settings, self._asking, self._memory, self._poster, self._typing
+        store = self._store = Store(folder / "memory.sqlite")
+        context = self._context = Context(settings, put, publish, store, self._clock)
+        threads = ThreadReader(lambda: context.client, store)
+        self._messages = Messages(context, threads, self._poster, self._typing)
+        self._backfill = Backfill(context, self._messages)
+        self._edits = Edits(context, self._messages, self._poster)
+        self._interactions = Interactions(
+            context, threads, self._placeholders, self._typing, self._http
         )
-        self._changes = Changes(settings, self._asking, self._listening, self._poster)
-        self._using = Using(self._asking, self._waiting, self._typing, self._http)
-        self.listening = self._listening.listening
+        self.listening = self._backfill.listening
 
     # --- listening ----------------------------------------------------------------------------
 
     async def listen(self) -> None:
-        """Connects and hears people until it is closed.
+        """Connect, and publish what people do until the adapter is closed.
 
         Raises:
             Misconfigured: the token or the intents are missing or refused.
@@ -92,7 +94,9 @@ class Discord:
         use_endpoints(self._settings)
         token = self._settings.token.get_secret_value()
         saving = asyncio.create_task(self._save())
-        self._connection = asyncio.create_task(keep_connected(self._make, token, closed=self._left))
+        self._connection = asyncio.create_task(
+            keep_connected(self._new_client, token, closed=self._on_disconnect)
+        )
         try:
             await asyncio.wait({self._connection})
             if not self._connection.cancelled():
@@ -100,47 +104,42 @@ class Discord:
         finally:
             try:
                 await end(saving, self._connection)
-                self._waiting.close()
+                self._placeholders.close()
                 await self._typing.close()
-                await self._listening.close()
-            finally:  # also for one who cannot wait: the next process wants them
-                self._memory.close()
+                await self._backfill.close()
+            finally:  # even if this is cancelled: the next process needs both
+                self._store.close()
                 os.close(self._lock)
 
     async def close(self) -> None:
-        """Stops listening; what was heard is stored first, if NATS takes it in time."""
+        """Stop listening; messages in progress are stored first if NATS takes them in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
-                await self._listening.in_hand.settled()
+                await self._messages.in_progress.wait_until_idle()
         if self._connection is not None:
             await end(self._connection)
 
     def health(self) -> tuple[bool, str]:
-        """Whether events come in now, and why not in words."""
+        """Whether events are coming in, and the reason if they are not."""
         if self._client is None:
             return False, "not connected to Discord"
         return self._client.health()
 
-    def _make(self) -> Client:
-        listener = _Told(self._listening, self._changes, self._using)
+    def _new_client(self) -> Client:
         self._client = Client(
-            self._settings,
-            listener,
-            self._memory,
-            self._clock,
-            lambda tree: add_commands(tree, self._using),
+            self._context, self._backfill, self._messages, self._edits, self._interactions
         )
-        self._asking.client = self._client
+        self._context.connect(self._client)
         return self._client
 
-    async def _left(self) -> None:
-        await self._listening.close()
+    async def _on_disconnect(self) -> None:
+        await self._backfill.close()
         await self._typing.close()
 
     async def _save(self) -> None:
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
-            self._memory.save()
+            self._store.save()
 
     # --- answering ----------------------------------------------------------------------------
 
@@ -149,19 +148,19 @@ class Discord:
         return SHAPE.prepared(text)
 
     async def post(self, part: Part) -> str:
-        """Shows one part."""
+        """Post one part."""
         return await self._poster.post(part)
 
     async def find_posted(self, part: Part) -> str | None:
-        """The message of a part that was posted before a crash."""
-        return await self._poster.find(part)
+        """Find the message of a part that was posted before a crash."""
+        return await self._poster.find_posted(part)
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows an answer while it grows."""
+        """Show an answer while it grows."""
         await self._poster.show_partial(partial)
 
     async def withdraw(self, reply: Reply) -> None:
-        """Deletes the preview of an answer to a question that was deleted."""
+        """Delete the preview of an answer to a question that was deleted."""
         await self._poster.withdraw(reply)
 
     async def _show_typing(self, channel: int) -> None:
@@ -179,16 +178,3 @@ class Discord:
         if client is None or client.user is None:
             raise Later("not connected to Discord", CONNECTING_S)
         return client.user.id
-
-
-class _Told:
-    """What a client tells, by who handles it."""
-
-    def __init__(self, listening: Listening, changes: Changes, using: Using) -> None:
-        self.on_gap = listening.on_gap
-        self.on_ready = listening.on_ready
-        self.on_message = listening.on_message
-        self.on_unreadable = listening.take_unreadable
-        self.on_edit = changes.on_edit
-        self.on_delete = changes.on_delete
-        self.on_press = using.on_press

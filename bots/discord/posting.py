@@ -1,9 +1,9 @@
-"""Shows replies on Discord: where they belong, whole, once.
+"""Posts replies on Discord: whole, once, and where they belong.
 
-A part is posted with a nonce made from its key, which Discord dedupes for some minutes; after that
-it is looked for in the channel (`find_posted.py`). It must never ping anybody, nor leave half
-an answer that looks whole: a preview carries a cursor and a Stop button until it is completed
-(`bots.discord.preview`).
+A part is posted with a nonce derived from its key, by which Discord deduplicates for some minutes;
+later the part is looked for in the channel (`find_posted.py`). It must never ping anybody, nor
+leave half an answer that looks complete: a preview has a cursor and a Stop button until it is
+complete (`preview.py`).
 """
 
 import asyncio
@@ -16,25 +16,31 @@ from typing import Final
 import discord
 from discord.http import HTTPClient
 
-from bots.discord import request_bodies
-from bots.discord.audience import can_be_answered
-from bots.discord.buttons import STOP, UNQUEUE, marks_on, row_of
+from bots.discord.audience import can_be_answered, user_id_of
+from bots.discord.buttons import STOP, UNQUEUE, buttons_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
 from bots.discord.clock import DiscordClock
-from bots.discord.deferred import Waiting
+from bots.discord.deferred import Placeholders
 from bots.discord.errors import (
     FAILURES,
     INTERACTION_OVER,
     UNKNOWN_CHANNEL,
     post_error,
 )
-from bots.discord.events import user_id_of
-from bots.discord.find_posted import Wanted, found_in
+from bots.discord.find_posted import find_part, wanted_part
 from bots.discord.markup import downgraded
 from bots.discord.payloads import Json
 from bots.discord.preview import Previews, is_preview
-from bots.discord.wording import saying
-from bots.discord.working import Typing
+from bots.discord.request_bodies import (
+    body_of_part,
+    is_outside_direct,
+    is_shown,
+    reference,
+    reference_to,
+    with_reference,
+)
+from bots.discord.wording import notice_text
+from bots.discord.working import TypingIndicator
 from bots.parts import Shape, first_part_of, parts_of
 from bots.platform import Forbidden, Gone, Later, Part, PostError
 from bots.split_text import utf16_length
@@ -42,29 +48,30 @@ from shared.log import logger
 from shared.messages import Address, Partial, Reply
 
 SHAPE: Final = Shape(2000, parts_limit=20, text_length=utf16_length, prepared=downgraded)
-"""How an answer is cut into messages."""
+"""How an answer is split into messages."""
 
 EDIT_EVERY_S: Final = 1.2
-"""Between two edits of a preview: 600 deltas in 6 s then cost 5; Discord allows about 5 in 5 s."""
+"""Between two edits of a preview; Discord allows about 5 edits in 5 s."""
 
 CURSOR: Final = " ▌"
 PREVIEW_WITHIN_S: Final = 5.0
 POST_WITHIN_S: Final = 60.0
-"""discord.py itself waits up to 30 s for a rate limit, and tries a 500 five times."""
+"""discord.py itself waits up to 30 s for a rate limit, and tries five times after a 500."""
 
 NONCE_HOLDS_S: Final = 90.0
-"""Discord says "a few minutes"; within this a repeated post is surely the same message."""
+"""Discord says "a few minutes"; within this time a repeated post certainly returns the same
+message."""
 
 
 class Poster:
-    """`http` gives the connected client's REST side, or raises Later."""
+    """`http` returns the connected client's REST side, or raises Later; `me` is the bot's id."""
 
     def __init__(
         self,
         http: Callable[[], HTTPClient],
         me: Callable[[], int],
-        waiting: Waiting,
-        typing: Typing,
+        placeholders: Placeholders,
+        typing: TypingIndicator,
         clock: DiscordClock,
         *,
         new_message_after_s: float,
@@ -73,32 +80,32 @@ class Poster:
         self._me = me
         self._clock = clock
         self._channels = Channels(http, me)
-        self._waiting = waiting
+        self._placeholders = placeholders
         self._typing = typing
         self._previews = Previews(self._channels, clock, new_message_after_s)
 
     # --- the port -----------------------------------------------------------------------------
 
     async def post(self, part: Part) -> str:
-        """Shows one part and returns its message's id."""
+        """Post one part, and return its message's id."""
         reply = part.reply
         self._typing.stop(reply.prompt_id)
         if not can_be_answered(reply.address):
             raise Gone("the reply has no address")
         try:
             async with asyncio.timeout(POST_WITHIN_S):
-                receipt = await self._post_or_tell(part)
+                receipt = await self._post_or_send_directly(part)
         except FAILURES as error:
             raise post_error(error) from error
         if part.index == part.count - 1:
-            self._previews.drop(reply.prompt_id)
+            self._previews.forget(reply.prompt_id)
         return receipt
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows a growing answer's first part, or why there is no text yet.
+        """Show the first part of a growing answer, or a status while there is no text yet.
 
-        What comes too soon after an edit is left out. An early status has a message of its own,
-        which is deleted before the answer begins; or it has a command's placeholder.
+        Updates that follow an edit too soon are skipped. An early status is a message of its own,
+        which is deleted before the answer begins; for a command it is shown in the placeholder.
         """
         preview = self._previews.get(partial.prompt_id)
         if not can_be_answered(partial.address):
@@ -117,138 +124,131 @@ class Poster:
         with suppress(*FAILURES, PostError):
             async with asyncio.timeout(PREVIEW_WITHIN_S):
                 if not is_early:
-                    preview = await self._previews.begun(partial.prompt_id)
+                    preview = await self._previews.begin(partial.prompt_id)
                 if preview is None:
                     await self._open_preview(partial, body)
                 else:
                     preview.text, preview.at = text, time.monotonic()
                     await self._channels.edit(preview.channel, preview.message, body)
 
-    async def find(self, part: Part) -> str | None:
-        """The message of a part that may have been posted; remembers an unfinished preview."""
+    async def find_posted(self, part: Part) -> str | None:
+        """Find the message of a part that may have been posted; remember an unfinished preview."""
         reply = part.reply
         if not can_be_answered(reply.address):
             return None
         try:
-            channels = await self._channels.below(reply.address)
-            if request_bodies.is_elsewhere(reply) and self._channels.refuses(
+            channels = await self._channels.messages_since(reply.address)
+            if is_outside_direct(reply) and self._channels.refused_lately(
                 int(reply.address["channel"])
             ):
                 asker = user_id_of(reply.user)
-                channels.append(await self._channels.direct_below(asker, reply.address))
+                channels.append(await self._channels.direct_messages_since(asker, reply.address))
         except FAILURES as error:
-            told = post_error(error)
-            raise told if isinstance(told, Later) else Later(str(told), 1.0) from error
-        wanted = await _wanted(part)
+            reason = post_error(error)
+            raise reason if isinstance(reason, Later) else Later(str(reason), 1.0) from error
+        wanted = wanted_part(part, await parts_of(SHAPE, reply.text))
         for _, messages in channels:
             preview = next((m for m in messages if is_preview(m, reply.prompt_id)), None)
             if preview is not None and part.index == 0:
-                self._previews.keep(reply.prompt_id, preview)
-            found = found_in(messages, wanted, self._me())
+                self._previews.remember(reply.prompt_id, preview)
+            found = find_part(messages, wanted, self._me())
             if found is not None:
-                # Posting again finds a young one by its nonce, which is exact.
-                if self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S and not marks_on(found):
+                # Posting a recent part again returns it by its nonce, which is exact.
+                if self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S and not buttons_on(found):
                     return None
                 if part.index == 0:
-                    await self._previews.remove(reply.prompt_id)
+                    await self._previews.delete(reply.prompt_id)
                 return str(found["id"])
         return None
 
     async def withdraw(self, reply: Reply) -> None:
-        """Deletes the preview of an answer that nobody waits for any more."""
+        """Delete the preview of an answer that nobody waits for any more."""
         self._typing.stop(reply.prompt_id)
         if not can_be_answered(reply.address):
             return
         with suppress(*FAILURES, PostError):
             if self._previews.get(reply.prompt_id) is None:
-                for message in await self._channels.own_below(reply.address):
-                    if any(mark.prompt == reply.prompt_id for mark in marks_on(message)):
-                        self._previews.keep(reply.prompt_id, message)
+                for message in await self._channels.own_messages_since(reply.address):
+                    if any(button.prompt == reply.prompt_id for button in buttons_on(message)):
+                        self._previews.remember(reply.prompt_id, message)
             preview = self._previews.get(reply.prompt_id)
-            self._previews.drop(reply.prompt_id)
+            self._previews.forget(reply.prompt_id)
             if preview is not None:
                 await self._channels.delete(preview.channel, preview.message)
-            elif await self._waiting.open(reply.address):
-                await self._http().request(self._waiting.original("DELETE", reply.address))
+            elif await self._placeholders.is_open(reply.address):
+                await self._http().request(self._placeholders.route("DELETE", reply.address))
 
-    async def say(self, address: Address, text: str, key: str) -> None:
-        """Replies to a message with a sentence of the bot's own. Best effort."""
-        body = body_of(text, []) | request_bodies.reference_to(address)
+    async def post_notice(self, address: Address, text: str, key: str) -> None:
+        """Reply to a message with one of the bot's notices. Best effort."""
+        body = body_of(text, []) | reference_to(address)
         with suppress(*FAILURES, PostError):
             await self._channels.send_once(int(address["channel"]), body, key)
 
     # --- one part -----------------------------------------------------------------------------
 
-    async def _post_or_tell(self, part: Part) -> str:
-        """Posts a part where it belongs; if the bot may not write there, to its asker directly."""
+    async def _post_or_send_directly(self, part: Part) -> str:
+        """Post a part where it belongs; if that is forbidden, as a direct message to its asker."""
         try:
             return await self._post(part)
         except discord.Forbidden as error:
             reply = part.reply
-            if not isinstance(post_error(error), Forbidden) or not request_bodies.is_elsewhere(
-                reply
-            ):
+            if not isinstance(post_error(error), Forbidden) or not is_outside_direct(reply):
                 raise
-            logger().warning("posted directly", prompt=reply.prompt_id, code=error.code)
+            logger().warning("posted as a direct message", prompt=reply.prompt_id, code=error.code)
             try:
-                channel = await self._channels.direct_with(user_id_of(reply.user))
+                channel = await self._channels.direct_channel_of(user_id_of(reply.user))
                 if part.index == 0:
                     here = {**reply.address, "channel": str(channel)}
-                    await self.say(here, saying("elsewhere"), f"{reply.prompt_id}-elsewhere")
-                return await self._posted(
-                    channel, request_bodies.body_of_part(part), part.key, part
-                )
+                    await self.post_notice(
+                        here, notice_text("elsewhere"), f"{reply.prompt_id}-elsewhere"
+                    )
+                return await self._post_in(channel, body_of_part(part), part.key, part)
             except discord.HTTPException as second:
                 if isinstance(post_error(second), Gone | Forbidden):
-                    raise error from second  # the person takes no direct messages
+                    raise error from second  # the person does not accept direct messages
                 raise
 
     async def _post(self, part: Part) -> str:
         reply = part.reply
-        body = request_bodies.body_of_part(part)
+        body = body_of_part(part)
         key = part.key
         if part.index == 0:
-            if await self._previews.begun(reply.prompt_id) is not None:
-                if (receipt := await self._completed(part, body)) is not None:
+            if await self._previews.begin(reply.prompt_id) is not None:
+                if (receipt := await self._complete_preview(part, body)) is not None:
                     return receipt
                 key += "!"
             elif (sent := await self._edit_original(reply.address, body)) is not None:
                 return str(sent["id"])
-        channel = await self._channels.place(reply.address)
+        channel = await self._channels.channel_for(reply.address)
         try:
-            return await self._posted(
-                channel, request_bodies.referring(body, part, channel), key, part
-            )
+            return await self._post_in(channel, with_reference(body, part, channel), key, part)
         except discord.NotFound as error:
             own = int(reply.address["channel"])
             if error.code != UNKNOWN_CHANNEL or channel == own:
                 raise
-            # The thread was deleted, and with it what its nonce could find.
+            # The thread was deleted, and with it the message that its nonce would return.
             self._channels.thread_is_gone(reply.address)
-            return await self._posted(
-                own, request_bodies.referring(body, part, own), f"{key}!", part
-            )
+            return await self._post_in(own, with_reference(body, part, own), f"{key}!", part)
 
-    async def _completed(self, part: Part, body: Json) -> str | None:
-        """The answer in the place of its preview; None if somebody deleted that.
+    async def _complete_preview(self, part: Part, body: Json) -> str | None:
+        """Turn the preview into the answer; None if somebody deleted the preview.
 
-        The preview's nonce would then only find the deleted message again.
+        The preview's nonce would then only return the deleted message.
         """
         reply = part.reply
         if (preview := self._previews.get(reply.prompt_id)) is not None:
-            reference = request_bodies.reference(reply.address)
             with suppress(discord.NotFound):
-                return await self._previews.complete(preview, part, body, reference)
-        self._previews.drop(reply.prompt_id)
+                return await self._previews.complete(preview, part, body, reference(reply.address))
+        self._previews.forget(reply.prompt_id)
         return None
 
-    async def _posted(self, channel: int, body: Json, key: str, part: Part) -> str:
+    async def _post_in(self, channel: int, body: Json, key: str, part: Part) -> str:
         sent = await self._channels.send_once(channel, body, key)
-        if request_bodies.is_shown(sent, body):
+        if is_shown(sent, body):
             return str(sent["id"])
         if is_preview(sent, part.reply.prompt_id):  # posted before a crash
-            self._previews.keep(part.reply.prompt_id, sent)
-            if (receipt := await self._completed(part, body)) is not None:
+            self._previews.remember(part.reply.prompt_id, sent)
+            if (receipt := await self._complete_preview(part, body)) is not None:
                 return receipt
         else:
             with suppress(discord.NotFound):
@@ -260,51 +260,36 @@ class Poster:
         sent = await self._edit_original(partial.address, body)
         if sent is None:
             if partial.early and "token" in partial.address:
-                return  # its placeholder is over
-            channel = await self._channels.place(partial.address)
+                return  # the placeholder's token has expired
+            channel = await self._channels.channel_for(partial.address)
             if channel == int(partial.address["channel"]):
-                body = {**body, **request_bodies.reference(partial.address)}
+                body = {**body, **reference(partial.address)}
             if partial.early:
                 self._previews.expect_early(partial.prompt_id, partial.address)
             key = f"{partial.prompt_id}.{'early' if partial.early else 0}"
             sent = await self._channels.send_once(channel, body, key, preview=True)
-        self._previews.keep(partial.prompt_id, sent)
+        self._previews.remember(partial.prompt_id, sent)
         self._typing.stop(partial.prompt_id)
 
     # --- commands ------------------------------------------------------------------------------
 
     async def _edit_original(self, address: Address, body: Json) -> Json | None:
-        """Fills an interaction's placeholder; None where there is none, or it is too late."""
-        if not await self._waiting.open(address):
+        """Replace a command's placeholder; None if there is none, or if it is too late."""
+        if not await self._placeholders.is_open(address):
             return None
         try:
-            route = self._waiting.original("PATCH", address)
+            route = self._placeholders.route("PATCH", address)
             sent = await self._channels.request(route, edit_of(body), int(address["channel"]))
         except discord.HTTPException as error:
             if error.code in INTERACTION_OVER or error.status == HTTPStatus.NOT_FOUND:
                 await self._drop_placeholder(address)
                 return None
             raise
-        self._waiting.filled(address["token"])
+        self._placeholders.mark_filled(address["token"])
         return sent
 
     async def _drop_placeholder(self, address: Address) -> None:
-        placeholder = self._waiting.placeholder(address)
+        placeholder = self._placeholders.message_of(address)
         if placeholder is not None:
             with suppress(*FAILURES):
                 await self._channels.delete(int(address["channel"]), placeholder)
-
-
-async def _wanted(part: Part) -> Wanted:
-    reply = part.reply
-    pieces = await parts_of(SHAPE, reply.text)
-    # The relay may have split it otherwise; an empty text is never found.
-    texts = [*(piece.strip() for piece in pieces), *[""] * part.count][: part.count]
-    texts[part.index] = part.text.strip()
-    return Wanted(
-        reply.prompt_id,
-        user_id_of(reply.user),
-        int(reply.address["message"]),
-        tuple(texts),
-        part.index,
-    )

@@ -1,8 +1,8 @@
-"""Messages that show growing answers, and how the answer takes the place of each.
+"""Messages that show growing answers, and how each is turned into the finished answer.
 
-An answer ends as an edit of its preview, or as a new message if the preview is an old one: an edit
-gives no notification and no unread mark. It must never leave an answer together with its preview:
-the new message has a nonce of its own, and whoever finds both after a crash removes the preview.
+The answer either edits its preview, or is posted as a new message if the preview is old, because an
+edit causes no notification and no unread mark. It must never leave both: the new message has a
+nonce of its own, and a restart that finds both after a crash deletes the preview.
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import Final
 
 import discord
 
-from bots.discord.buttons import UNFINISHED, UNQUEUE, marks_on
+from bots.discord.buttons import UNFINISHED, UNQUEUE, buttons_on
 from bots.discord.channels import Channels
 from bots.discord.clock import DiscordClock
 from bots.discord.errors import FAILURES, post_error
@@ -27,9 +27,10 @@ PREVIEWS_KEPT: Final = 2048
 
 @dataclass(slots=True)
 class Preview:
-    """A message that shows a growing answer; `replaced_by` is the one that took its place.
+    """A message that shows a growing answer; `replaced_by` is the message that replaced it.
 
-    `early`: it only says why there is no answer, and an older answer may come below it.
+    `early`: a status that only says why there is no answer yet; an older answer may be posted below
+    it.
     """
 
     channel: int
@@ -41,62 +42,62 @@ class Preview:
 
 
 class Previews:
-    """Those of this process, and those of earlier ones that it found."""
+    """The previews of this process, and those of earlier ones that were found."""
 
     def __init__(self, channels: Channels, clock: DiscordClock, new_message_after_s: float) -> None:
-        """A preview that was shown for `new_message_after_s` is replaced; 0: never."""
+        """Replace previews that were visible for `new_message_after_s`; 0: never."""
         self._channels = channels
         self._clock = clock
         self._new_message_after_s = new_message_after_s
         self._known: RecentMap[str, Preview] = RecentMap(PREVIEWS_KEPT)
         self._early: RecentMap[str, Address] = RecentMap(PREVIEWS_KEPT)
-        """Answers with an early message that Discord may have taken without saying so."""
+        """Answers whose early status may have been posted although no response arrived."""
 
     def get(self, prompt_id: str) -> Preview | None:
-        """The preview of an answer."""
+        """The preview of an answer; None if there is none."""
         return self._known.get(prompt_id)
 
     def expect_early(self, prompt_id: str, address: Address) -> None:
-        """An early message is about to be posted."""
+        """An early status is about to be posted."""
         self._early[prompt_id] = address
 
-    def keep(self, prompt_id: str, sent: Json) -> None:
-        """Remembers the message that is one."""
-        early = any(mark.kind == UNQUEUE for mark in marks_on(sent))
+    def remember(self, prompt_id: str, sent: Json) -> None:
+        """Remember that a message is the preview of an answer."""
+        early = any(button.kind == UNQUEUE for button in buttons_on(sent))
         self._known[prompt_id] = Preview(
             int(sent["channel_id"]), int(sent["id"]), sent["content"], time.monotonic(), early
         )
         self._early.pop(prompt_id, None)
 
-    async def begun(self, prompt_id: str) -> Preview | None:
-        """The preview of an answer that may begin now: an early one is deleted.
+    async def begin(self, prompt_id: str) -> Preview | None:
+        """The preview in which an answer can begin; deletes an early status first.
 
         Raises:
-            Later: it is not certain that an early one is gone.
-            discord.DiscordException: Discord does not say what it has taken.
+            Later: it is not certain that the early status is deleted.
+            discord.DiscordException: the channel's messages cannot be read.
         """
         if (address := self._early.get(prompt_id)) is not None:
-            for message in await self._channels.own_below(address):
+            for message in await self._channels.own_messages_since(address):
                 if is_preview(message, prompt_id):
-                    self.keep(prompt_id, message)
+                    self.remember(prompt_id, message)
             self._early.pop(prompt_id, None)
         preview = self._known.get(prompt_id)
         if preview is not None and preview.early:
-            await self.remove(prompt_id)
+            await self.delete(prompt_id)
         return self._known.get(prompt_id)
 
-    def drop(self, prompt_id: str) -> None:
-        """Forgets it."""
+    def forget(self, prompt_id: str) -> None:
+        """Forget the preview of an answer."""
         self._known.pop(prompt_id, None)
 
     async def complete(self, preview: Preview, part: Part, body: Json, reference: Json) -> str:
-        """Puts an answer's first part in the place of its preview, and returns its message.
+        """Replace a preview with the answer's first part, and return that message's id.
 
-        `reference` is added to a new message that is posted where the question is.
+        `reference` is added if the answer becomes a new message in the question's channel.
 
         Raises:
             NotFound: somebody deleted the preview.
-            Later: the answer is there, but its preview is not deleted yet.
+            Later: the answer is posted, but its preview is not deleted yet.
         """
         reply = part.reply
         shown_for_s = self._clock.age_s(preview.message)
@@ -108,25 +109,25 @@ class Previews:
         if not preview.replaced_by:
             await self._channels.edit(preview.channel, preview.message, body)
             return str(preview.message)
-        await self.remove(reply.prompt_id)
+        await self.delete(reply.prompt_id)
         return preview.replaced_by
 
     async def _posted(self, channel: int, key: str, body: Json) -> str:
-        """The new message; empty if Discord refuses it, though it may still take an edit."""
+        """Post the new message; returns "" if Discord refuses it, since an edit may still work."""
         try:
             return str((await self._channels.send_once(channel, body, key))["id"])
         except (discord.HTTPException, PostError) as error:
-            told = error if isinstance(error, PostError) else post_error(error)
-            if isinstance(told, Later):
+            reason = error if isinstance(error, PostError) else post_error(error)
+            if isinstance(reason, Later):
                 raise
-            logger().warning("the answer stays in its preview", why=str(told))
+            logger().warning("answer edited into its preview", why=str(reason))
             return ""
 
-    async def remove(self, prompt_id: str) -> None:
-        """Deletes a preview whose answer is another message.
+    async def delete(self, prompt_id: str) -> None:
+        """Delete a preview that another message replaces.
 
         Raises:
-            Later: it is not certain that it is gone.
+            Later: it is not certain that the preview is deleted.
         """
         preview = self._known.get(prompt_id)
         if preview is None:
@@ -136,14 +137,16 @@ class Previews:
         except discord.NotFound:
             pass
         except FAILURES as error:
-            told = post_error(error)
-            if isinstance(told, Later):
-                # Not "maybe posted": nothing is wrong with the answer, which is there.
-                raise Later(f"the preview is not deleted: {told}", told.wait_s) from error
-            logger().warning("a preview is out of reach", why=str(told))
-        self.drop(prompt_id)
+            reason = post_error(error)
+            if isinstance(reason, Later):
+                # Not "maybe posted": the answer itself is posted.
+                raise Later(f"the preview is not deleted yet: {reason}", reason.wait_s) from error
+            logger().warning("a preview cannot be deleted", why=str(reason))
+        self.forget(prompt_id)
 
 
 def is_preview(message: Json, prompt_id: str) -> bool:
-    """Whether a message shows an answer that is not complete."""
-    return any(mark.prompt == prompt_id and mark.kind in UNFINISHED for mark in marks_on(message))
+    """Whether a message shows an answer that is not complete yet."""
+    return any(
+        button.prompt == prompt_id and button.kind in UNFINISHED for button in buttons_on(message)
+    )

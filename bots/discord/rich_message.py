@@ -1,35 +1,26 @@
-"""A message as a person reads it, in plain text: words, embeds, polls, files, what it forwards.
+"""A message as a person reads it, in plain text: content, embeds, polls, files, forwards.
 
-Pure: it reads Discord's payload, in linear time. It must never raise, whatever the shape; it must
-never give more characters than its limit, nor cut without saying so.
+Pure: it reads Discord's payload in linear time. It must never raise, whatever the payload's shape,
+never return more characters than its limit, and never cut without saying so.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from bots.discord.message_parts import (
-    component_lines,
-    dict_in,
-    dicts_in,
-    embed_lines,
-    file_line,
-    number_in,
-    poll_lines,
-    text_in,
-)
-from bots.discord.payloads import Json
-from bots.discord.readable_markup import Naming, readable
+from bots.discord.markup import MentionNames, readable
+from bots.discord.message_parts import component_lines, embed_lines, file_line, poll_lines
+from bots.discord.payloads import Json, dict_in, dicts_in, number_in, text_in
 
 MESSAGE_CHARS: Final = 12_000
-"""What people can write has 4,000 characters, all embeds of a message have 6,000."""
+"""People can write 4,000 characters; all embeds of a message have up to 6,000."""
 
 REPLY_CHARS: Final = 100
-"""Of the message that a message in a thread answers: it is mostly quoted, too."""
+"""Limit for the replied-to message in the line above a reply: it is usually quoted as well."""
 
 CUT: Final = "(… {:,} more characters are not shown)"
 DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND = 0, 19, 20, 21, 23
-WORDED: Final = frozenset({DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND})
-"""Messages whose content is what somebody wrote; in all others it is a detail of a notice."""
+WRITTEN_BY_AUTHOR: Final = frozenset({DEFAULT, REPLY, COMMAND, STARTER, MENU_COMMAND})
+"""Message types whose content was written by the author; in others it is a detail of a notice."""
 
 _NO_EMBEDS: Final = 1 << 2
 _LOADING: Final = 1 << 7
@@ -70,25 +61,27 @@ _ACTIVITIES: Final = {1: "invites to join", 2: "invites to watch", 3: "invites t
 
 
 def rich_text(
-    message: Json, naming: Naming, *, limit: int = MESSAGE_CHARS, bare: bool = False
+    message: Json, mention_names: MentionNames, *, limit: int = MESSAGE_CHARS, bare: bool = False
 ) -> str:
-    """All that a message shows; empty if it shows nothing.
+    """Everything that a message shows; empty if it shows nothing.
 
-    `bare` leaves out what it answers and its buttons, for the bot's own answers.
+    `bare` leaves out the replied-to message and the buttons, for the bot's own answers.
     """
     message = started_by(message)
     lines = _body(message, bare=bare)
-    return bounded(lines if bare else (*_head(message), *lines), users_in(message), naming, limit)
+    return bounded(
+        lines if bare else (*_head(message), *lines), mentioned_users(message), mention_names, limit
+    )
 
 
 def started_by(message: Json) -> Json:
-    """The message on which a thread was opened, for the one that stands for it in the thread."""
+    """Replace the message that represents a thread's starter by the starter itself."""
     is_starter = number_in(message.get("type")) == STARTER
     return dict_in(message.get("referenced_message")) if is_starter else message
 
 
 def _body(message: Json, *, bare: bool = False) -> Iterator[str]:
-    """What a message and those that it forwards say, without the line above them."""
+    """A message and those that it forwards, without the line above them."""
     for number, one in enumerate((message, *forwards_of(message))):
         yield "[forwarded message]" if number else ""
         yield _words(one)
@@ -98,59 +91,63 @@ def _body(message: Json, *, bare: bool = False) -> Iterator[str]:
         yield from files_named(one)
 
 
-def own_text(message: Json, naming: Naming) -> str:
-    """What somebody says with a message: without files, forwards and previews of links."""
-    return bounded((_words(message), *_extras(message)), users_in(message), naming, MESSAGE_CHARS)
+def own_text(message: Json, mention_names: MentionNames) -> str:
+    """The text that an author wrote: without files, forwards and link previews."""
+    return bounded(
+        (_words(message), *_extras(message)), mentioned_users(message), mention_names, MESSAGE_CHARS
+    )
 
 
-def previews_text(message: Json, naming: Naming) -> str:
-    """The previews of the links in a message: words of others, which its author did not write."""
+def previews_text(message: Json, mention_names: MentionNames) -> str:
+    """The link previews of a message, which its author did not write."""
     lines = (line for embed in _embeds(message) for line in embed_lines(embed))
-    return bounded(lines, users_in(message), naming, MESSAGE_CHARS)
+    return bounded(lines, mentioned_users(message), mention_names, MESSAGE_CHARS)
 
 
-def bounded(lines: Iterable[str], users: dict[str, str], naming: Naming, limit: int) -> str:
-    """The lines as readable text of at most `limit` characters, and a note of what was cut."""
+def bounded(
+    lines: Iterable[str], users: dict[str, str], mention_names: MentionNames, limit: int
+) -> str:
+    """The lines as readable text of up to `limit` characters, plus a note if something was cut."""
     text = "\n".join(line for line in lines if line)
-    # Cut again once names stand for ids, since a name can be longer than its id.
-    shown = readable(text[:limit], users, naming)
+    # Cut again after replacing ids by names, because a name can be longer than its id.
+    shown = readable(text[:limit], users, mention_names)
     left_out = max(0, len(text) - limit) + max(0, len(shown) - limit)
     return f"{shown[:limit]}\n{CUT.format(left_out)}" if left_out else shown
 
 
 def forwards_of(message: Json) -> list[Json]:
-    """The messages that a message forwards, as they were then; nobody says who wrote them."""
+    """The messages that a message forwards, as they were then; Discord omits their authors."""
     snapshots = dicts_in(message.get("message_snapshots"))
     return [found for shot in snapshots if (found := dict_in(shot.get("message")))]
 
 
-def users_in(message: Json) -> dict[str, str]:
-    """The names of those who are mentioned in a message or in what it forwards, by their ids."""
+def mentioned_users(message: Json) -> dict[str, str]:
+    """The names of people who are mentioned in a message or in its forwards, by id."""
     mentioned = [user for one in (message, *forwards_of(message))
                  for user in dicts_in(one.get("mentions"))]  # fmt: skip
     return {str(user.get("id")): name_of(user) for user in mentioned}
 
 
-def is_worded(message: Json) -> bool:
-    """Whether somebody wrote it, and not Discord in somebody's name."""
-    return number_in(message.get("type")) in WORDED
+def is_written_by_author(message: Json) -> bool:
+    """Whether the author wrote the message; if not, it is a notice of Discord's in their name."""
+    return number_in(message.get("type")) in WRITTEN_BY_AUTHOR
 
 
 def name_of(user: Json) -> str:
-    """Somebody's name as it is shown."""
+    """A user's display name."""
     nick = text_in(dict_in(user.get("member")).get("nick"))
     known = nick or text_in(user.get("global_name")) or text_in(user.get("username"))
     return known or "somebody"
 
 
 def files_named(message: Json) -> list[str]:
-    """The files of a message by their names."""
+    """The files of a message by name."""
     voice = bool(_flags(message) & _VOICE)
     return [file_line(file, voice=voice) for file in dicts_in(message.get("attachments"))]
 
 
 def _head(message: Json) -> Iterator[str]:
-    """The line above a message: what it answers, or the command that it is a result of."""
+    """The line above a message: what it replies to, or the command that it results from."""
     answered = dict_in(message.get("referenced_message"))
     if number_in(message.get("type")) == REPLY and answered:
         said = " ".join(line for line in _body(started_by(answered)) if line != "[embed]")
@@ -165,7 +162,7 @@ def _words(message: Json) -> str:
     content = text_in(message.get("content"))
     if _flags(message) & _LOADING:
         return "[an answer that is not ready yet]"
-    if is_worded(message):
+    if is_written_by_author(message):
         return content
     kind = number_in(message.get("type"))
     named = ", ".join(name_of(user) for user in dicts_in(message.get("mentions")))

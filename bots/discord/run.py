@@ -1,4 +1,4 @@
-"""`threadwax discord`: the adapter as a process."""
+"""`threadwax discord`: runs the Discord adapter as a process."""
 
 import discord as library
 
@@ -12,8 +12,8 @@ from shared.settings import Settings
 
 
 def main(settings: Settings, discord: DiscordSettings) -> int:
-    """Runs until it is told to stop; returns the exit code."""
-    # It warns that voice does not work without PyNaCl. This bot has no voice.
+    """Run until told to stop; returns the exit code."""
+    # The library warns that voice does not work without PyNaCl. This bot does not use voice.
     library.VoiceClient.warn_nacl = False
     library.VoiceClient.warn_dave = False
 

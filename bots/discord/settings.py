@@ -13,6 +13,7 @@ from shared.setting_kinds import (
     WebAddress,
     entries,
     from_json,
+    renamed,
 )
 
 API_URL: Final = "https://discord.com/api/v10"
@@ -21,7 +22,7 @@ _ID_LIMIT: Final = 1 << 64
 
 
 def _ids(value: object) -> object:
-    """Ids separated by commas or spaces."""
+    """Parse ids that are separated by commas or spaces."""
     if not isinstance(value, str):
         return value
     found = entries(value)
@@ -38,8 +39,8 @@ def _ids(value: object) -> object:
 Ids = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_ids)]
 
 
-class Voice(BaseModel):
-    """How the bot speaks in one place."""
+class ChannelSettings(BaseModel):
+    """Persona and model of one channel or server."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,78 +58,90 @@ class DiscordSettings(FromEnvironment):
     )
 
     token: Secret | None = Field(
-        None, alias="DISCORD_TOKEN", description="The Discord bot's token; docs/discord.md."
+        None, alias="DISCORD_TOKEN", description="The Discord bot's token; see docs/discord.md."
     )
     api_url: WebAddress | None = Field(
-        None, alias="DISCORD_API_URL", description="Another address of Discord's REST API."
+        None, alias="DISCORD_API_URL", description="Replaces the address of Discord's REST API."
     )
     gateway_url: SocketAddress | None = Field(
-        None, alias="DISCORD_GATEWAY_URL", description="Another address of Discord's gateway."
+        None, alias="DISCORD_GATEWAY_URL", description="Replaces the address of Discord's gateway."
     )
     message_content: bool = Field(
         True,  # noqa: FBT003
         alias="DISCORD_MESSAGE_CONTENT",
-        description="Use the privileged message content intent. Without it only follow-ups in "
-        "threads that do not mention the bot are lost.",
+        description="Use the privileged message content intent. Without it the bot misses only "
+        "follow-ups in its threads that do not mention it.",
     )
     answer_in: Annotated[Literal["thread", "reply", "place"], AnyCase] = Field(
         "thread",
         alias="DISCORD_ANSWER_IN",
-        description="Where Discord questions are answered: thread (opened on the question), "
-        "reply, or place (a plain message).",
+        description="How questions in a channel are answered: in a thread opened on the question "
+        "(thread), with a reply (reply), or with a plain message (place).",
     )
     direct_messages: Annotated[Literal["everyone", "allowed", "nobody"], AnyCase] | None = Field(
         None,
         alias="DISCORD_DIRECT_MESSAGES",
-        description="Who may write direct messages: everyone, nobody, or allowed, the users of "
-        "DISCORD_ALLOW_USERS. By default everyone, and allowed as soon as any list of allowed "
-        "servers, channels, roles or users is set. DISCORD_ALLOW_USERS always counts.",
+        description="Who may send the bot direct messages: everyone, nobody, or allowed (the users "
+        "in DISCORD_ALLOW_USERS). The default is everyone, or allowed if any DISCORD_ALLOW_* list "
+        "is set. If DISCORD_ALLOW_USERS is set, everyone means allowed.",
     )
     new_message_after_s: float = Field(
         60.0,
         ge=0,
         allow_inf_nan=False,
         alias="DISCORD_NEW_MESSAGE_AFTER_S",
-        description="An answer that grew for this long ends as a new message, since an edit gives "
-        "no notification and no unread mark; 0: never.",
+        description="An answer that was visible for this many seconds while it grew is finished as "
+        "a new message, because Discord does not mark edits as unread; 0: never.",
     )
-    answer_edits: bool = Field(
+    edit_asks_again: bool = Field(
         False,  # noqa: FBT003
-        alias="DISCORD_ANSWER_EDITS",
-        description="Answer a Discord question again when it is edited after its answer.",
+        alias="DISCORD_EDIT_ASKS_AGAIN",
+        validation_alias=renamed("DISCORD_ANSWER_EDITS", "DISCORD_EDIT_ASKS_AGAIN"),
+        description="Whether editing an answered question asks it again.",
     )
-    allow_guilds: Ids = Field((), alias="DISCORD_ALLOW_GUILDS", description="Only these servers.")
-    deny_guilds: Ids = Field((), alias="DISCORD_DENY_GUILDS", description="Not these servers.")
+    allow_guilds: Ids = Field(
+        (), alias="DISCORD_ALLOW_GUILDS", description="Answer in these servers only."
+    )
+    deny_guilds: Ids = Field(
+        (), alias="DISCORD_DENY_GUILDS", description="Do not answer in these servers."
+    )
     allow_channels: Ids = Field(
-        (), alias="DISCORD_ALLOW_CHANNELS", description="Only these channels."
+        (),
+        alias="DISCORD_ALLOW_CHANNELS",
+        description="Answer in these channels and their threads only.",
     )
-    deny_channels: Ids = Field((), alias="DISCORD_DENY_CHANNELS", description="Not these channels.")
+    deny_channels: Ids = Field(
+        (), alias="DISCORD_DENY_CHANNELS", description="Do not answer in these channels."
+    )
     allow_roles: Ids = Field(
         (),
         alias="DISCORD_ALLOW_ROLES",
-        description="Only members with one of these roles, or users of DISCORD_ALLOW_USERS. "
-        "Roles never count in direct messages.",
+        description="Answer only members with one of these roles, and users in "
+        "DISCORD_ALLOW_USERS. Roles never count in direct messages.",
     )
     deny_roles: Ids = Field(
-        (), alias="DISCORD_DENY_ROLES", description="No members with one of these roles."
+        (), alias="DISCORD_DENY_ROLES", description="Do not answer members with one of these roles."
     )
     allow_users: Ids = Field(
         (),
         alias="DISCORD_ALLOW_USERS",
-        description="Only these users, in direct messages, too. Without a list of allowed ones "
-        "everybody is answered; no such list may be empty.",
+        description="Answer only these users, also in direct messages. Without any DISCORD_ALLOW_* "
+        "list everybody is answered; a list that is set must not be empty.",
     )
-    deny_users: Ids = Field((), alias="DISCORD_DENY_USERS", description="Not these users.")
-    voices: Annotated[dict[int, Voice], NoDecode, BeforeValidator(from_json)] = Field(
+    deny_users: Ids = Field(
+        (), alias="DISCORD_DENY_USERS", description="Do not answer these users."
+    )
+    channels: Annotated[dict[int, ChannelSettings], NoDecode, BeforeValidator(from_json)] = Field(
         {},
-        alias="DISCORD_PERSONAS",
+        alias="DISCORD_CHANNELS",
+        validation_alias=renamed("DISCORD_PERSONAS", "DISCORD_CHANNELS"),
         description="Persona and model by the id of a channel or server, as JSON: "
         '{"123": {"persona": "You are a pirate.", "model": "small"}}.',
     )
 
     @model_validator(mode="after")
-    def _closed(self) -> Self:
-        """Whoever names the allowed ones does not want everybody to come in by direct message."""
+    def _restrict_direct_messages(self) -> Self:
+        """Apply the allow lists to direct messages, too."""
         lists = (self.allow_guilds, self.allow_channels, self.allow_roles, self.allow_users)
         if self.direct_messages is None:
             self.direct_messages = "allowed" if any(lists) else "everyone"
@@ -136,10 +149,10 @@ class DiscordSettings(FromEnvironment):
             self.direct_messages = "allowed"
         return self
 
-    def voice(self, *places: int | None) -> Voice:
-        """What holds in the first of these places that has something, for each part of it."""
-        found = [self.voices[place] for place in places if place in self.voices]
-        return Voice(
+    def channel_settings(self, *ids: int | None) -> ChannelSettings:
+        """The persona and the model, each from the first of these ids that sets it."""
+        found = [self.channels[one] for one in ids if one in self.channels]
+        return ChannelSettings(
             persona=next((v.persona for v in found if v.persona), None),
             model=next((v.model for v in found if v.model), None),
         )

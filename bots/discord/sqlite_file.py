@@ -1,7 +1,7 @@
-"""One SQLite file that may break: what cannot be read any more is set aside, and an empty one used.
+"""An SQLite file that may break: a broken file is set aside and replaced by an empty one.
 
-It must never raise to those who remember something in it: what is in the file only saves work after
-a restart, and everything in it can be found again on Discord or done without.
+It must never raise to its users. The file only saves work after a restart, and everything in it can
+be found again on Discord or done without.
 """
 
 import sqlite3
@@ -13,21 +13,21 @@ from typing import Any, Final
 from shared.log import logger
 
 CACHE_KIB: Final = 256
-"""The file is small and mostly written at its end: SQLite would keep 2 MB of it in memory."""
+"""The file is small and mostly written at its end; SQLite's default is 2 MB."""
 
 _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _CUT_SHORT: Final = sqlite3.SQLITE_IOERR_SHORT_READ
 _PRIMARY: Final = 0xFF
-"""The bits of an error code without its details: https://sqlite.org/rescode.html"""
+"""Masks the details of an error code: https://sqlite.org/rescode.html"""
 
 Row = tuple[Any, ...]
 
 
-class MemoryFile:
+class SqliteFile:
     """An open file with the tables of `schema`.
 
-    `start_over` is called whenever an empty file takes the place of one that held something, with
-    the rows of the query `keep` that can still be read in that one.
+    When an empty file replaces one that had content, `start_over` is called with the rows of the
+    query `keep` that can still be read from the old file.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class MemoryFile:
         self._existed = path.exists()
 
     def open(self) -> None:
-        """Opens the file, or an empty one if it is broken.
+        """Open the file, or an empty one if it is broken.
 
         Raises:
-            sqlite3.DatabaseError: neither is possible, on a read-only disk for example.
+            sqlite3.DatabaseError: neither is possible, for example on a read-only disk.
         """
         try:
             self._db, empty = self._opened()
@@ -58,16 +58,16 @@ class MemoryFile:
                 self._start_over([])
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         with suppress(sqlite3.Error):
             self._db.close()
 
     def run(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
-        """The rows of one statement; none where the file cannot be read or written now."""
+        """The rows of one statement; none if the file cannot be read or written at the moment."""
         values = tuple(values)
         try:
             rows = self._db.execute(sql, values).fetchall()
-        except OverflowError:  # a number beyond 64 bits is no id of Discord's
+        except OverflowError:  # a number beyond 64 bits is not an id
             return []
         except sqlite3.Error as error:
             if _is_broken(error):
@@ -75,36 +75,36 @@ class MemoryFile:
                 self._set_aside()
                 return self._db.execute(sql, values).fetchall()
             if not self._failing:
-                # A full disk, say: without what would be remembered, more is read after a restart.
+                # For example a full disk. More has to be read from Discord after a restart.
                 name = getattr(error, "sqlite_errorname", type(error).__name__)
-                logger().error("nothing is remembered now", error=name)
+                logger().error("store not writable", error=name)
             self._failing = True
             return []
-        if sql.startswith("INSERT"):  # others find nothing to do, and so do not fail
+        if sql.startswith("INSERT"):  # other statements may have nothing to write
             self._failing = False
         return rows
 
     def run_synced(self, sql: str, values: Iterable[Any] = ()) -> None:
-        """The same, and on the disk when it returns: for what nothing else could bring back."""
+        """The same, but on disk when it returns: for rows that nothing else could restore."""
         self.run("PRAGMA synchronous=FULL")
         self.run(sql, values)
         self.run("PRAGMA synchronous=NORMAL")
 
     def _opened(self) -> tuple[sqlite3.Connection, bool]:
-        """The file, and whether nothing was in it.
+        """Open the file; returns the connection and whether the file was empty.
 
         Raises:
-            sqlite3.DatabaseError: it is broken, or cannot be opened now.
+            sqlite3.DatabaseError: it is broken, or cannot be opened at the moment.
         """
         db = sqlite3.connect(self._path, isolation_level=None)
         try:
             db.execute("PRAGMA journal_mode=WAL")
-            # NORMAL: a power cut can take the latest changes, but never break the file.
+            # With NORMAL, a power cut can lose the latest changes, but never break the file.
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
-                raise _Broken  # noqa: TRY301  (closed like one that SQLite itself refuses)
+                raise _Broken  # noqa: TRY301  (handled like a file that SQLite itself refuses)
             empty = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
             db.executescript(self._schema)
             self._path.chmod(0o600)
@@ -114,7 +114,7 @@ class MemoryFile:
         return db, empty
 
     def _set_aside(self) -> None:
-        """Renames the broken file and opens an empty one in its place."""
+        """Rename the broken file and open an empty one in its place."""
         number = 1
         while (aside := self._path.with_name(f"{self._path.name}.broken-{number}")).exists():
             number += 1
@@ -124,7 +124,7 @@ class MemoryFile:
         self._db, _ = self._opened()
         kept = self._still_readable(aside)
         logger().error(
-            "the adapter's memory was broken: it is set aside and an empty one is used",
+            "the store was broken: it is set aside and replaced by an empty one",
             set_aside=str(aside),
             rows_kept=len(kept),
         )

@@ -1,6 +1,6 @@
-"""What the bot says for itself on Discord, and what its commands are called, in five languages.
+"""The bot's own messages on Discord, and the names of its commands, in five languages.
 
-Pure. English is the fallback; it must never hold a word of a person.
+Pure. English is the fallback. It must never contain anything that a person wrote.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from shared.bus import OverQuota, StoreFull, TooLarge
 
 LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
 
-NAMES: Final[dict[str, tuple[str, str, str, str]]] = {
+COMMAND_TEXTS: Final[dict[str, tuple[str, str, str, str]]] = {
     "ask": ("fragen", "demander", "preguntar", "質問"),
     "reset": ("zurücksetzen", "réinitialiser", "restablecer", "リセット"),
     "help": ("hilfe", "aide", "ayuda", "ヘルプ"),
@@ -45,30 +45,30 @@ NAMES: Final[dict[str, tuple[str, str, str, str]]] = {
 }
 """Names and descriptions of commands: English, then German, French, Spanish, Japanese."""
 
-SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
+NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
     "place": (
-        "I may not answer here. Please ask whoever runs this bot.",
+        "I am not allowed to answer here. Please ask whoever runs this bot.",
         "Hier darf ich nicht antworten. Bitte frag, wer diesen Bot betreibt.",
         "Je n'ai pas le droit de répondre ici. Adresse-toi à qui gère ce bot.",
         "No puedo responder aquí. Pregunta a quien administra este bot.",
         "ここでは回答できません。このボットの管理者に問い合わせてください。",
     ),
     "person": (
-        "I may not answer you. Please ask whoever runs this bot.",
+        "I am not allowed to answer you. Please ask whoever runs this bot.",
         "Dir darf ich nicht antworten. Bitte frag, wer diesen Bot betreibt.",
         "Je n'ai pas le droit de te répondre. Adresse-toi à qui gère ce bot.",
         "No puedo responderte. Pregunta a quien administra este bot.",
         "あなたには回答できません。このボットの管理者に問い合わせてください。",
     ),
     "direct": (
-        "I do not answer direct messages here. Please ask me on a server.",
+        "I do not answer direct messages. Please ask me on a server.",
         "Direktnachrichten beantworte ich nicht. Bitte frag mich auf einem Server.",
         "Je ne réponds pas aux messages privés. Pose ta question sur un serveur.",
         "No respondo mensajes directos. Pregúntame en un servidor.",
         "ダイレクトメッセージには回答しません。サーバーで質問してください。",
     ),
     "reset": (
-        "Done. I no longer recall what was said here.",
+        "Done. I have forgotten what was said here.",
         "Erledigt. Ich weiß nicht mehr, was hier gesagt wurde.",
         "C'est fait. J'ai oublié ce qui a été dit ici.",
         "Hecho. Ya no recuerdo lo que se dijo aquí.",
@@ -76,9 +76,9 @@ SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "help": (
         (
-            "Mention me, reply to me or write me a direct message, and I answer. In a thread that "
-            "I opened no mention is needed.\n"
-            "`/ask` asks, `/reset` makes me forget this conversation."
+            "Mention me, reply to me or send me a direct message, and I will answer. In "
+            "threads that I open, you do not need to mention me.\n"
+            "`/ask` asks me a question, `/reset` makes me forget this conversation."
         ),
         (
             "Erwähne mich, antworte mir oder schreib mir direkt, dann antworte ich. In einem "
@@ -107,14 +107,14 @@ SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "質問した本人だけが操作できます。",
     ),
     "not taken": (
-        "I could not take this just now. Please try again in a minute.",
+        "I could not accept this just now. Please try again in a minute.",
         "Das konnte ich gerade nicht annehmen. Bitte versuch es gleich noch einmal.",
         "Je n'ai pas pu le prendre en compte. Réessaie dans une minute.",
         "No pude recibirlo ahora. Inténtalo de nuevo en un minuto.",
         "今は受け付けられませんでした。少し後でもう一度お試しください。",
     ),
     "too long": (
-        "This is too long for me. Please send it in pieces.",
+        "This is too long for me. Please send it in several messages.",
         "Das ist mir zu lang. Bitte schick es in Stücken.",
         "C'est trop long pour moi. Envoie-le en plusieurs morceaux.",
         "Es demasiado largo. Envíalo por partes.",
@@ -122,7 +122,7 @@ SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "over quota": (
         (
-            "You have sent me more than I can keep for one person, so I did not take this. "
+            "You have sent me more than I can store for one person, so I did not accept this. "
             "Please try again later."
         ),
         (
@@ -141,7 +141,7 @@ SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "no room": (
         (
-            "I have no room for files right now, so I answer without your file. "
+            "I have no room for files right now, so I will answer without yours. "
             "Please send it again later."
         ),
         (
@@ -166,14 +166,14 @@ SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "このメッセージを読み取れません。プレーンテキストでもう一度送ってください。",
     ),
     "elsewhere": (
-        "I am not allowed to write where you asked, so I answer you here.",
+        "I am not allowed to post where you asked, so I am answering you here.",
         "Wo du gefragt hast, darf ich nicht schreiben; deshalb antworte ich dir hier.",
         "Je n'ai pas le droit d'écrire là où tu as posé ta question : je te réponds ici.",
         "No puedo escribir donde preguntaste, así que te respondo aquí.",
         "質問された場所には書き込めないため、こちらで回答します。",
     ),
     "takes longer": (
-        "This takes longer than usual. The answer comes as a message of its own.",
+        "This is taking longer than usual. I will post the answer as a new message.",
         "Das dauert länger als sonst. Die Antwort kommt als eigene Nachricht.",
         "Cela prend plus de temps que d'habitude. La réponse viendra dans un autre message.",
         "Esto tarda más de lo normal. La respuesta llegará en otro mensaje.",
@@ -183,25 +183,25 @@ SAYINGS: Final[dict[str, tuple[str, str, str, str, str]]] = {
 
 
 def language_of(locale: object) -> int:
-    """The index of a locale's language; English for every other one."""
+    """The index of a locale's language; English for all others."""
     name = str(getattr(locale, "value", locale)).partition("-")[0]
     return LANGUAGES.index(name) if name in LANGUAGES else 0
 
 
 def not_stored(error: OverQuota | TooLarge) -> str:
-    """The key of what a person reads if their message can never be stored, or has no room."""
+    """The key of the notice for a message that is too large, or for which there is no room."""
     if isinstance(error, TooLarge):
         return "too long"
     return "not taken" if isinstance(error, StoreFull) else "over quota"
 
 
-def saying(key: str, locale: object = "en") -> str:
-    """A sentence of the bot's own."""
-    return SAYINGS[key][language_of(locale)]
+def notice_text(key: str, locale: object = "en") -> str:
+    """One of the bot's messages, in the language of a locale."""
+    return NOTICES[key][language_of(locale)]
 
 
-class Names(app_commands.Translator):
-    """What commands are called in each language of Discord's clients."""
+class CommandNames(app_commands.Translator):
+    """Translates the commands' names and descriptions for each language of Discord's clients."""
 
     async def translate(
         self,
@@ -209,7 +209,7 @@ class Names(app_commands.Translator):
         locale: discord.Locale,
         context: app_commands.TranslationContextTypes,  # noqa: ARG002
     ) -> str | None:
-        """The translation; None where there is none, and English stays."""
+        """The translation; None keeps the English text."""
         language = language_of(locale)
-        known = NAMES.get(string.message)
+        known = COMMAND_TEXTS.get(string.message)
         return known[language - 1] if known and language else None

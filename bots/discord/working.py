@@ -1,6 +1,6 @@
-"""Shows that the bot is typing, and always stops.
+"""Shows that the bot is typing while questions wait for an answer, and always stops.
 
-One call a channel every few seconds, however many questions wait there.
+One call per channel every few seconds, however many questions wait there.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ import discord
 from shared.tasks import end
 
 AGAIN_AFTER_S: Final = 8.0
-"""Discord shows it for 10 s."""
+"""Discord shows the indicator for 10 s."""
 
 GIVE_UP_AFTER_S: Final = 180.0
-"""Longer than a model is given; a bot that types for ever is a common complaint."""
+"""Longer than a model is given for an answer. The indicator must not stay on forever."""
 
 
-class Typing:
-    """Who waits where."""
+class TypingIndicator:
+    """The questions that wait, by channel; `show` sends the indicator once."""
 
     def __init__(self, show: Callable[[int], Awaitable[None]]) -> None:
         self._show = show
@@ -30,7 +30,7 @@ class Typing:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self, prompt_id: str, channel: int) -> None:
-        """An answer is awaited there."""
+        """A question waits for its answer in this channel."""
         until = asyncio.get_running_loop().time() + GIVE_UP_AFTER_S
         self._waiting.setdefault(channel, {})[prompt_id] = until
         self._channel_of[prompt_id] = channel
@@ -38,7 +38,7 @@ class Typing:
             self._tasks[channel] = asyncio.create_task(self._type(channel))
 
     def stop(self, prompt_id: str) -> None:
-        """The answer is there, or will not come."""
+        """The answer is posted, or will not come."""
         channel = self._channel_of.pop(prompt_id, None)
         if channel is None:
             return
@@ -49,7 +49,7 @@ class Typing:
             task.cancel()
 
     async def close(self) -> None:
-        """Stops all."""
+        """Stop typing everywhere."""
         self._channel_of.clear()
         self._waiting.clear()
         tasks = tuple(self._tasks.values())

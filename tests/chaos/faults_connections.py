@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.chaos.fault_plan import FaultOrder
 from tests.chaos.system import System
-from tests.fakes.discord_rules import ExtraRefused
+from tests.fakes.discord_rules import FieldRefused
 from tests.fakes.slack import Fault as SlackFault
 from tests.fakes.tcp_proxy import Way
 
@@ -142,9 +142,9 @@ async def slack_refuses(system: System, order: FaultOrder) -> AsyncIterator[None
 
 @contextlib.asynccontextmanager
 async def discord_refuses(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    refused = ExtraRefused(order.target, 400, 50035, told=order.twist)
-    system.discord.extras_refused.append(refused)
+    refused = FieldRefused(order.target, 400, 50035, named=order.twist)
+    system.discord.fields_refused.append(refused)
     try:
         yield
     finally:
-        system.discord.extras_refused.remove(refused)
+        system.discord.fields_refused.remove(refused)

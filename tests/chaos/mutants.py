@@ -180,7 +180,7 @@ MUTANTS: Final = {
         without_nonce,
         (
             f"{_DISCORD}::test_a_lost_response_leaves_one_message",
-            f"{_DISCORD}::test_a_preview_within_the_nonces_time_is_completed_without_looking",
+            f"{_DISCORD}::test_a_recent_preview_is_completed_without_a_search",
         ),
         hidden_by="The look that a doubt calls for finds the last part and the preview by their "
         "buttons. Only a young part between them is told by its nonce alone.",

@@ -1,4 +1,4 @@
-"""How answers stand on Discord, and what its refusals become: the real client on real sockets."""
+"""How answers and errors of posting them look on Discord: the real client on real sockets."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import pytest
 
 from bots.discord import client, deferred, posting, working
 from bots.discord.errors import RETRY_S, bounded_wait
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from bots.parts import parts_of
 from bots.platform import Forbidden, Gone, Later, Never, Part
 from shared.messages import AnyEvent, Outcome, Partial, Reply
@@ -44,10 +44,10 @@ def partial(event: AnyEvent, text: str, sequence: int = 1) -> Partial:
     )  # fmt: skip
 
 
-async def test_the_thread_is_named_by_the_question_and_holds_all_parts(
+async def test_the_thread_is_named_after_the_question_and_holds_all_parts(
     world: DiscordWorld,
 ) -> None:
-    """One thread, opened once, with the buttons below the last part only."""
+    """One thread, opened once, with buttons below the last part only."""
     message, event = await asked(world)
     for index in range(3):
         await world.platform.post(part(event, f"part {index}", index, 3))
@@ -59,7 +59,7 @@ async def test_the_thread_is_named_by_the_question_and_holds_all_parts(
 
 @pytest.mark.parametrize("code", [160006, 50013])
 async def test_without_a_thread_the_answer_is_a_reply(world: DiscordWorld, code: int) -> None:
-    """Too many threads, or no right to open one: answered in the channel, never not at all."""
+    """Too many threads, or no permission to open one: the answer is posted in the channel."""
     message, event = await asked(world)
     world.fake.fail("POST", "/threads$", status=403 if code == 50013 else 400, code=code)
     await world.platform.post(part(event, "inline"))
@@ -79,7 +79,7 @@ async def test_a_thread_that_exists_already_is_used(world: DiscordWorld) -> None
 
 @pytest.mark.parametrize(("answer_in", "references"), [("reply", True), ("place", False)])
 async def test_answers_can_stay_in_the_channel(answer_in: str, *, references: bool) -> None:
-    """By the setting: as a reply to the question, or as a plain message."""
+    """Depending on the setting, as a reply to the question or as a plain message."""
     async with DiscordWorld(DISCORD_ANSWER_IN=answer_in) as world:
         message, event = await asked(world)
         await world.platform.post(part(event, "here"))
@@ -90,7 +90,7 @@ async def test_answers_can_stay_in_the_channel(answer_in: str, *, references: bo
 
 
 async def test_nobody_is_pinged_and_no_link_unfolds(world: DiscordWorld) -> None:
-    """A model can write what it likes: it calls nobody and shows no foreign page."""
+    """Whatever a model writes, nobody is pinged and no page is previewed."""
     message, event = await asked(world)
     text = "@everyone @here <@1> <@&2> https://example.org"
     await world.platform.show_partial(partial(event, text))
@@ -102,11 +102,11 @@ async def test_nobody_is_pinged_and_no_link_unfolds(world: DiscordWorld) -> None
     assert all(not m["embeds"] for c in (message, world.fake.general) for m in world.fake.posts(c))
 
 
-# --- exactly one ----------------------------------------------------------------------------------
+# --- exactly once ---------------------------------------------------------------------------------
 
 
 async def test_a_lost_response_leaves_one_message(world: DiscordWorld) -> None:
-    """Discord took it and the answer never came: posting again finds the same message."""
+    """Discord posted it but the response was lost: posting again returns the same message."""
     message, event = await asked(world)
     world.fake.fail("POST", r"/messages$", kind="lost")
     with pytest.raises(Later) as later:
@@ -118,7 +118,7 @@ async def test_a_lost_response_leaves_one_message(world: DiscordWorld) -> None:
 
 
 async def test_a_preview_of_a_crashed_process_is_completed(world: DiscordWorld) -> None:
-    """Also long after Discord forgot the nonce: no half answer stays behind."""
+    """Even long after Discord has forgotten the nonce: no half answer is left behind."""
     message, event = await asked(world)
     await world.platform.show_partial(partial(event, "half of"))
     await world.disconnect()
@@ -130,7 +130,7 @@ async def test_a_preview_of_a_crashed_process_is_completed(world: DiscordWorld) 
     assert world.fake.read(message) == ["half of it all"]
 
 
-async def test_a_preview_within_the_nonces_time_is_completed_without_looking(
+async def test_a_recent_preview_is_completed_without_a_search(
     world: DiscordWorld,
 ) -> None:
     """The repeated post returns the preview, which is then edited."""
@@ -142,10 +142,10 @@ async def test_a_preview_within_the_nonces_time_is_completed_without_looking(
     assert world.fake.read(message) == ["half of it all"]
 
 
-async def test_parts_are_found_long_after(
+async def test_parts_are_found_long_after_a_crash(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By their text where they have no buttons; the same text twice is two parts."""
+    """Parts without buttons are found by their text; the same text twice is two parts."""
     message, event = await asked(world)
     same = "x" * 1990
     whole = f"{same}\n\n{same}\n\nend"
@@ -160,7 +160,7 @@ async def test_parts_are_found_long_after(
 
 
 async def test_a_deleted_preview_does_not_swallow_the_answer(world: DiscordWorld) -> None:
-    """A moderator removed the growing message: the answer is posted anew."""
+    """A moderator deleted the growing message: the answer is posted as a new one."""
     message, event = await asked(world)
     await world.platform.show_partial(partial(event, "half"))
     (preview,) = world.fake.posts(message)
@@ -170,18 +170,18 @@ async def test_a_deleted_preview_does_not_swallow_the_answer(world: DiscordWorld
 
 
 async def test_a_withdrawn_answer_disappears(world: DiscordWorld) -> None:
-    """Whose question was deleted sees no half answer."""
+    """Somebody who deletes a question sees no half answer."""
     message, event = await asked(world)
     await world.platform.show_partial(partial(event, "half"))
     await world.platform.withdraw(answer(event, ""))
     assert world.fake.read(message) == []
 
 
-# --- growing --------------------------------------------------------------------------------------
+# --- previews -------------------------------------------------------------------------------------
 
 
 async def test_a_preview_shows_that_it_grows_and_respects_the_limit(world: DiscordWorld) -> None:
-    """A cursor, a Stop button, never over 2000, and not more often than Discord likes."""
+    """A cursor, a Stop button, never over 2000 characters, and edits at a limited rate."""
     message, event = await asked(world)
     for number in range(1, 40):
         await world.platform.show_partial(partial(event, "word " * 60 * number, number))
@@ -197,7 +197,7 @@ async def test_a_preview_shows_that_it_grows_and_respects_the_limit(world: Disco
 
 
 async def test_a_hostile_answer_has_few_parts_and_is_found_again(world: DiscordWorld) -> None:
-    """A table of a thousand columns: previewed, posted within the limit, found after a crash."""
+    """A table of a thousand columns is previewed, posted in parts, and found after a crash."""
     message, event = await asked(world)
     text = "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|same words|\n" * 15_000
     await world.platform.show_partial(partial(event, text[:16_000]))
@@ -211,7 +211,7 @@ async def test_a_hostile_answer_has_few_parts_and_is_found_again(world: DiscordW
 
 
 async def test_a_partial_never_raises(world: DiscordWorld) -> None:
-    """Whatever Discord says to a preview, the answer comes."""
+    """Whatever Discord responds to a preview, the answer is posted."""
     message, event = await asked(world)
     world.fake.fail("POST", r"/messages$", status=403, code=50013)
     await world.platform.show_partial(partial(event, "half"))
@@ -219,8 +219,10 @@ async def test_a_partial_never_raises(world: DiscordWorld) -> None:
     assert world.fake.read(message) == ["whole"]
 
 
-async def test_typing_shows_and_ends(world: DiscordWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the question to the answer; and without an answer not for ever."""
+async def test_the_typing_indicator_starts_and_ends(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the question to the answer, but not forever if there is no answer."""
     monkeypatch.setattr(working, "AGAIN_AFTER_S", 0.1)
     monkeypatch.setattr(working, "GIVE_UP_AFTER_S", 0.5)
     _, event = await asked(world)
@@ -239,10 +241,10 @@ async def test_typing_shows_and_ends(world: DiscordWorld, monkeypatch: pytest.Mo
 # --- commands -------------------------------------------------------------------------------------
 
 
-async def test_an_answer_after_its_commands_time_is_a_message(
+async def test_an_answer_after_its_token_expired_is_a_new_message(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The placeholder says so before its 15 minutes are over, and never stays in silence."""
+    """The placeholder says so before its 15 minutes are over."""
     monkeypatch.setattr(deferred, "TOKEN_LIFE_S", 2.5)
     monkeypatch.setattr(deferred, "NOTICE_BEFORE_S", 2.0)
     monkeypatch.setattr(deferred, "SAFE_S", 0.5)
@@ -256,8 +258,8 @@ async def test_an_answer_after_its_commands_time_is_a_message(
     assert THINKING not in world.fake.read()
 
 
-async def test_a_token_that_discord_no_longer_takes_is_no_dead_end(world: DiscordWorld) -> None:
-    """The placeholder goes and the answer comes as a message."""
+async def test_a_token_that_discord_refuses_does_not_cost_the_answer(world: DiscordWorld) -> None:
+    """The placeholder is deleted, and the answer is posted as a message."""
     await world.fake.command("ask", question="slow one")
     await world.until_heard(1)
     await world.fake.until(lambda: world.fake.read() == [THINKING])
@@ -266,10 +268,10 @@ async def test_a_token_that_discord_no_longer_takes_is_no_dead_end(world: Discor
     assert world.fake.read() == ["at last"]
 
 
-async def test_a_command_that_cannot_be_acknowledged_is_answered_all_the_same(
+async def test_a_command_that_cannot_be_acknowledged_is_answered_anyway(
     world: DiscordWorld,
 ) -> None:
-    """Unknown interaction (10062): the question was stored before, so its answer comes."""
+    """Unknown interaction (10062): the question was stored before, so it is answered."""
     world.fake.command_life_s = -1.0
     await world.fake.command("ask", question="late")
     await world.until_heard(1)
@@ -278,7 +280,7 @@ async def test_a_command_that_cannot_be_acknowledged_is_answered_all_the_same(
 
 
 async def test_a_placeholder_whose_acknowledgement_was_lost_is_filled(world: DiscordWorld) -> None:
-    """Discord shows it, and its response never came: the answer goes there all the same."""
+    """Discord shows it although its response was lost: the answer replaces it."""
     world.fake.fail("POST", r"/callback$", kind="lost", times=5)
     await world.fake.command("ask", question="lost one")
     await world.until_heard(1)
@@ -289,7 +291,7 @@ async def test_a_placeholder_whose_acknowledgement_was_lost_is_filled(world: Dis
 async def test_a_command_whose_acknowledgement_never_arrived_is_answered(
     world: DiscordWorld,
 ) -> None:
-    """There is no placeholder then, and the answer is a message."""
+    """There is no placeholder, so the answer is a new message."""
     world.fake.fail("POST", r"/callback$", kind="reset", times=5)
     await world.fake.command("ask", question="lost one")
     await world.until_heard(1)
@@ -297,8 +299,8 @@ async def test_a_command_whose_acknowledgement_never_arrived_is_answered(
     assert world.fake.read() == ["an answer"]
 
 
-async def test_a_long_answer_to_a_command_goes_on_in_messages(world: DiscordWorld) -> None:
-    """The first part fills the placeholder, the others follow it."""
+async def test_a_long_answer_to_a_command_continues_in_messages(world: DiscordWorld) -> None:
+    """The first part replaces the placeholder, and the others follow it."""
     await world.fake.command("ask", question="long")
     await world.until_heard(1)
     for index in range(3):
@@ -306,7 +308,7 @@ async def test_a_long_answer_to_a_command_goes_on_in_messages(world: DiscordWorl
     assert world.fake.read() == ["part 0", "part 1", "part 2"]
 
 
-# --- refusals -------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -327,10 +329,10 @@ async def test_a_long_answer_to_a_command_goes_on_in_messages(world: DiscordWorl
         ({"kind": "reset"}, Later),
     ],
 )
-async def test_each_refusal_is_what_the_relay_does_next(
+async def test_each_error_is_named_by_what_the_relay_does_next(
     world: DiscordWorld, fault: dict[str, Any], error: type[Exception]
 ) -> None:
-    """Later, never, gone or forbidden."""
+    """Later, Never, Gone or Forbidden."""
     _, event = await asked(world)
     world.fake.fail("POST", r"/messages$", **fault)
     with pytest.raises(error) as told:
@@ -340,7 +342,7 @@ async def test_each_refusal_is_what_the_relay_does_next(
 
 
 async def test_one_refusal_says_nothing_about_the_next_answer(world: DiscordWorld) -> None:
-    """Whoever asks next in the channel is answered there."""
+    """The next person who asks in the channel is answered there."""
     events = [(await asked(world, author=name))[1] for name in ("ada", "bob")]
     await closed_to_all(world)
     world.fake.fail("POST", "/threads$", status=403, code=50013)
@@ -360,10 +362,10 @@ async def closed_to_all(world: DiscordWorld) -> None:
 @pytest.mark.parametrize("status", [403, 404])
 @pytest.mark.parametrize("how", [{"page": True}, {"code": 0}])
 @pytest.mark.parametrize("path", ["/threads$", r"/messages$"])
-async def test_a_refusal_without_a_code_is_no_refusal_of_discords(
+async def test_a_refusal_without_a_code_comes_from_a_proxy(
     world: DiscordWorld, status: int, how: dict[str, Any], path: str
 ) -> None:
-    """A proxy in front of Discord sends its own page: the same answer is posted later, as it is."""
+    """The same answer is posted later, unchanged."""
     message, event = await asked(world)
     world.fake.fail("POST", path, status=status, **how)
     with pytest.raises(Later):
@@ -374,10 +376,10 @@ async def test_a_refusal_without_a_code_is_no_refusal_of_discords(
 
 
 @pytest.mark.parametrize("denied", [{"send_messages"}, {"view_channel"}])
-async def test_where_the_bot_may_not_write_the_asker_is_told_directly(
+async def test_an_answer_that_the_channel_forbids_becomes_a_direct_message(
     world: DiscordWorld, denied: set[str]
 ) -> None:
-    """The whole answer, in order, once; the bot asks again each time, and is back when it may."""
+    """The whole answer, in order, once; the channel is tried again each time."""
     fake = world.fake
     _, event = await asked(world)
     fake.denied[fake.general] = {*denied, "create_public_threads"}
@@ -385,7 +387,7 @@ async def test_where_the_bot_may_not_write_the_asker_is_told_directly(
     parts = [part(event, letter * 1990, n, 2, whole=whole) for n, letter in enumerate("ab")]
     receipts = [await world.platform.post(one) for one in parts]
     direct = await fake.direct()
-    assert fake.read(direct) == [saying("elsewhere"), "a" * 1990, "b" * 1990]
+    assert fake.read(direct) == [notice_text("elsewhere"), "a" * 1990, "b" * 1990]
     assert fake.read() == []
     fake.nonce_window_s = 0.0
     assert [await world.platform.find_posted(one) for one in parts][1] == receipts[1]
@@ -395,8 +397,10 @@ async def test_where_the_bot_may_not_write_the_asker_is_told_directly(
     assert fake.replies_to(message) == ["here again"]
 
 
-async def test_somebody_who_takes_no_direct_messages_cannot_be_told(world: DiscordWorld) -> None:
-    """Then the answer is a dead letter, after few requests."""
+async def test_without_direct_messages_a_forbidden_answer_is_a_dead_letter(
+    world: DiscordWorld,
+) -> None:
+    """After few requests."""
     _, event = await asked(world)
     await closed_to_all(world)
     world.fake.denied[world.fake.general] = {"send_messages", "create_public_threads"}
@@ -413,7 +417,7 @@ async def test_somebody_who_takes_no_direct_messages_cannot_be_told(world: Disco
 async def test_an_answer_whose_thread_was_deleted_comes_below_its_question(
     world: DiscordWorld, *, previewed: bool
 ) -> None:
-    """While it grew, or between two of its parts; the channel is open all the time."""
+    """The thread was deleted while the answer grew, or between two of its parts."""
     message, event = await asked(world)
     if previewed:
         await world.platform.show_partial(partial(event, "so"))
@@ -434,10 +438,10 @@ async def test_an_answer_whose_thread_was_deleted_comes_below_its_question(
     [{}, {"channel": "x", "message": "1"}, {"channel": "1"}, {"channel": "1", "message": ""},
      {"channel": "1", "message": "2", "token": "t"}],
 )  # fmt: skip
-async def test_without_an_address_nobody_can_be_told(
+async def test_a_reply_without_an_address_is_gone(
     world: DiscordWorld, address: dict[str, str]
 ) -> None:
-    """The refusal of an event that could not be read, for example: it is gone at once."""
+    """For example the refusal of an event that could not be read."""
     _, event = await asked(world)
     lost = part(event, "hello", address=address)
     await world.platform.show_partial(
@@ -451,7 +455,7 @@ async def test_without_an_address_nobody_can_be_told(
 
 @pytest.mark.parametrize("wait", [1e9, float("inf"), float("nan"), float("-inf")])
 async def test_a_wait_is_finite(world: DiscordWorld, wait: float) -> None:
-    """Whatever number Discord sends, also while the adapter starts."""
+    """Whatever number Discord sends, and also while the adapter starts."""
     message, event = await asked(world)
     world.fake.fail("POST", r"/messages$", status=429, retry_after=wait)
     world.fake.fail("POST", "/threads$", status=400, code=160006)
@@ -465,8 +469,8 @@ async def test_a_wait_is_finite(world: DiscordWorld, wait: float) -> None:
     assert world.fake.replies_to(message) == ["hello"]
 
 
-def test_what_counts_as_a_wait() -> None:
-    """From nothing to ten minutes, and a moment if it is no number."""
+def test_a_wait_is_limited() -> None:
+    """From nothing to ten minutes; one second if it is not a number."""
     given = [-5, 0, 1.5, 1e9, "7", "soon", None, [], float("nan"), float("inf"), 10**400]
     waits = [bounded_wait(one) for one in given]
     assert waits == [0, 0, 1.5, 600, 7, RETRY_S, RETRY_S, RETRY_S, RETRY_S, 600, RETRY_S]
@@ -475,7 +479,7 @@ def test_what_counts_as_a_wait() -> None:
 async def test_a_cancelled_preview_does_not_hold_up_all_requests(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library closes a gate for a global limit, which the cancelled request does not open."""
+    """For a global limit the library closes a gate, which a cancelled request never opens again."""
     monkeypatch.setattr(posting, "PREVIEW_WITHIN_S", 0.2)
     monkeypatch.setattr(client, "GATE_OPENS_AFTER_S", 0.5)
     message, event = await asked(world)
@@ -486,8 +490,10 @@ async def test_a_cancelled_preview_does_not_hold_up_all_requests(
     assert world.fake.read(message) == ["whole"]
 
 
-async def test_a_hanging_request_ends(world: DiscordWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The relay hears that it may have been posted."""
+async def test_a_hanging_request_times_out(
+    world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay is informed that the part may have been posted."""
     monkeypatch.setattr(posting, "POST_WITHIN_S", 0.5)
     _, event = await asked(world)
     world.fake.fail("POST", r"/messages$", kind="hang")
@@ -502,16 +508,18 @@ async def test_a_hanging_request_ends(world: DiscordWorld, monkeypatch: pytest.M
     ("outcome", "kinds"),
     [("answered", 3), ("failed", 1), ("stopped", 1), ("refused", 0)],
 )
-async def test_buttons_suit_the_outcome(world: DiscordWorld, outcome: Outcome, kinds: int) -> None:
-    """What was taken can be asked again, and only an answer rated."""
+async def test_buttons_depend_on_the_outcome(
+    world: DiscordWorld, outcome: Outcome, kinds: int
+) -> None:
+    """A stored question can be asked again, and only an answer can be rated."""
     message, event = await asked(world)
     await world.platform.post(part(event, "text", outcome=outcome))
     rows = world.fake.posts(message)[0]["components"]
     assert sum(len(row["components"]) for row in rows) == kinds
 
 
-async def test_an_old_reply_is_looked_for_by_age(world: DiscordWorld) -> None:
-    """A reply of yesterday that was shown is not shown again."""
+async def test_a_reply_shown_yesterday_is_found(world: DiscordWorld) -> None:
+    """A reply that was shown yesterday is not shown again."""
     message, event = await asked(world)
     yesterday: Reply = answer(event, "old").model_copy(
         update={"answered_at": datetime.now(UTC) - timedelta(days=1)}

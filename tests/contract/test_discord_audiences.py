@@ -1,11 +1,11 @@
-"""Who hears what on Discord: each place names its readers, and no two audiences share a name."""
+"""Who hears what on Discord: a place identifies its readers, and no two audiences share a name."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from bots.platform import Part
 from dataflow.audience import may_recall
 from shared.messages import Again, Ask, Place
@@ -45,8 +45,8 @@ def room(place: Place) -> tuple[str, str]:
     return place.space, place.channel
 
 
-async def test_a_private_thread_is_a_place_of_its_own(world: DiscordWorld) -> None:
-    """Neither its parent, nor another private thread of that, hears what is said there."""
+async def test_a_private_thread_has_its_own_audience(world: DiscordWorld) -> None:
+    """Neither its parent nor a sibling learns what is said there."""
     fake = world.fake
     one = await fake.private_thread("salaries", "ada", "self")
     other = await fake.private_thread("plans", "ada", "bob", "self")
@@ -56,7 +56,7 @@ async def test_a_private_thread_is_a_place_of_its_own(world: DiscordWorld) -> No
 
 
 async def test_a_public_thread_shares_its_parents_audience(world: DiscordWorld) -> None:
-    """Whoever sees the channel sees the thread, a forum's posts too, also if it is hidden."""
+    """Everyone who sees a channel or forum sees its threads, also if it is hidden."""
     fake = world.fake
     fake.channels[fake.forum]["permission_overwrites"] = []
     thread = await fake.say("a thread", mention=True)
@@ -69,8 +69,8 @@ async def test_a_public_thread_shares_its_parents_audience(world: DiscordWorld) 
     assert {room(e.place) for e in world.heard[3:]} == {(str(fake.guild_id), str(fake.forum))}
 
 
-async def test_a_thread_of_an_unknown_parent_is_a_place_of_its_own(world: DiscordWorld) -> None:
-    """Nothing says who can read it."""
+async def test_a_thread_of_an_unknown_parent_has_its_own_audience(world: DiscordWorld) -> None:
+    """It is unknown who can read it."""
     fake = world.fake
     await fake._add_thread(
         thread := fake.snowflake(), fake.snowflake(), "lost", fake.users["ada"], 11
@@ -80,8 +80,8 @@ async def test_a_thread_of_an_unknown_parent_is_a_place_of_its_own(world: Discor
     assert place.audience == "private"
 
 
-async def test_a_channel_that_cannot_be_read_is_a_place_of_its_own() -> None:
-    """Neither it nor the others of its server lose a question."""
+async def test_a_channel_that_cannot_be_parsed_has_its_own_audience() -> None:
+    """No question is lost there or elsewhere in its server."""
     fake = FakeDiscord()
     del fake.channels[fake.secret]["name"]
     async with DiscordWorld(fake=fake) as world:
@@ -91,8 +91,8 @@ async def test_a_channel_that_cannot_be_read_is_a_place_of_its_own() -> None:
     assert places[0].audience == "private"
 
 
-async def test_a_server_that_is_not_known_is_no_direct_message(world: DiscordWorld) -> None:
-    """What is said there stays there."""
+async def test_a_channel_of_an_unknown_server_is_not_direct(world: DiscordWorld) -> None:
+    """What is said there is not repeated elsewhere."""
     fake = world.fake
     message = fake._message(fake.general, fake.users["ada"], f"<@{fake.application_id}> hello")
     elsewhere = {**message, "guild_id": str(fake.snowflake()), "channel_id": "1234"}
@@ -104,8 +104,8 @@ async def test_a_server_that_is_not_known_is_no_direct_message(world: DiscordWor
 
 
 @pytest.mark.parametrize("kind", [VOICE, STAGE])
-async def test_the_chat_of_a_voice_channel_is_its_own_and_private(kind: int) -> None:
-    """Guests who are no members of the server can be invited to it."""
+async def test_the_chat_of_a_voice_channel_is_private(kind: int) -> None:
+    """People who are not members of the server can be invited to it."""
     fake = FakeDiscord()
     lounge = fake._channel("lounge", kind)
     async with DiscordWorld(fake=fake) as world:
@@ -114,7 +114,7 @@ async def test_the_chat_of_a_voice_channel_is_its_own_and_private(kind: int) -> 
     assert place.audience == "private"
 
 
-# --- where people cannot read what was said before they came --------------------------------------
+# --- closed histories -----------------------------------------------------------------------------
 
 
 def overwrite(fake: FakeDiscord, role: int, **pair: int) -> dict[str, Any]:
@@ -123,8 +123,8 @@ def overwrite(fake: FakeDiscord, role: int, **pair: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [TEXT, VOICE, FORUM])
-async def test_without_the_history_each_question_stands_alone(kind: int) -> None:
-    """Somebody who comes in between cannot read the first; so the second must not repeat it."""
+async def test_with_a_closed_history_each_question_stands_alone(kind: int) -> None:
+    """Somebody who arrives in between cannot read the first, so the second must not repeat it."""
     fake = FakeDiscord()
     if kind == FORUM:
         fake.channels[fake.forum]["permission_overwrites"] = [overwrite(fake, 0, deny=READ_HISTORY)]
@@ -157,10 +157,10 @@ async def test_without_the_history_each_question_stands_alone(kind: int) -> None
         ),
     ],
 )
-async def test_who_sees_a_channel_may_not_read_its_history(
+async def test_a_history_is_closed_if_somebody_sees_the_channel_without_it(
     everyone: int, overwrites: list[tuple[str, dict[str, int]]], *, shared: bool
 ) -> None:
-    """By the permissions of everybody, and by each overwrite of the channel."""
+    """By everyone's permissions, and by each overwrite of the channel."""
     fake = FakeDiscord()
     fake.everyone = everyone & ~(1 << 3)
     here = fake._channel("here", TEXT)
@@ -175,7 +175,7 @@ async def test_who_sees_a_channel_may_not_read_its_history(
 
 
 async def test_a_mix_of_roles_that_hides_the_history_closes_it() -> None:
-    """One role denies sight and history, another one allows the sight: so people can have both."""
+    """One role denies both permissions, another allows the view: a member can have both."""
     fake = FakeDiscord()
     fake.everyone = EVERYTHING & ~ADMINISTRATOR
     crew = fake.role("crew")
@@ -209,10 +209,10 @@ EVENTS = ("again", "up", "stop", "edit", "delete", "ask", "reset")
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("change_to", ["closed", "opened", "hidden"])
-async def test_every_event_has_the_audience_of_now(event: str, change_to: str) -> None:
-    """The channel was changed after the question: by a press, an edit, a deletion, a command."""
+async def test_every_event_has_the_current_audience(event: str, change_to: str) -> None:
+    """The channel changes between the question and a press, an edit, a deletion, a command."""
     hide = {"deny": VIEW_CHANNEL}
-    async with DiscordWorld(DISCORD_ANSWER_EDITS=True) as world:
+    async with DiscordWorld(DISCORD_EDIT_ASKS_AGAIN=True) as world:
         fake = world.fake
         here = fake.general
         if change_to == "opened":
@@ -252,8 +252,8 @@ async def test_every_event_has_the_audience_of_now(event: str, change_to: str) -
     assert (now.audience, now.alone) != (first.place.audience, first.place.alone)
 
 
-async def test_words_said_in_private_are_not_repeated_after_the_channel_was_opened() -> None:
-    """By pressing Again below another answer of the channel."""
+async def test_a_private_question_is_not_repeated_after_the_channel_was_opened() -> None:
+    """Not even by pressing Again below another answer in the channel."""
     async with DiscordWorld() as world:
         fake = world.fake
         await change(world, fake.general, overwrite(fake, 0, deny=VIEW_CHANNEL))
@@ -268,7 +268,7 @@ async def test_words_said_in_private_are_not_repeated_after_the_channel_was_open
 
 
 async def test_again_is_asked_where_the_question_was_asked() -> None:
-    """Also where each question stands alone: the button belongs to that very question."""
+    """Also if each question stands alone: the button belongs to that question."""
     fake = FakeDiscord()
     here = fake._channel("no past", TEXT, deny=READ_HISTORY)
     async with DiscordWorld(fake=fake) as world:
@@ -283,8 +283,8 @@ async def test_again_is_asked_where_the_question_was_asked() -> None:
             posted = await world.platform.post(Part(answer(again, "again"), "again", 0, 1))
 
 
-async def test_a_button_has_the_audience_that_its_channel_has_now(world: DiscordWorld) -> None:
-    """A question that was asked where all could read it is not asked again where they cannot."""
+async def test_a_button_has_its_channels_current_audience(world: DiscordWorld) -> None:
+    """A question that everybody could read is not asked again as such once they cannot."""
     fake = world.fake
     before = await place_in(world, fake.general)
     posted = await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
@@ -298,10 +298,10 @@ async def test_a_button_has_the_audience_that_its_channel_has_now(world: Discord
 # --- commands -------------------------------------------------------------------------------------
 
 
-async def test_a_command_in_a_thread_names_the_place_that_messages_there_have(
+async def test_a_command_in_a_thread_has_the_same_place_as_its_messages(
     world: DiscordWorld,
 ) -> None:
-    """Whether the client knows the thread or not: public, private, put away."""
+    """Whether or not the client knows the thread: public, private, archived."""
     fake = world.fake
     public = await fake.say("a thread", mention=True)
     await world.until_heard(1)
@@ -320,16 +320,16 @@ async def test_a_command_in_a_thread_names_the_place_that_messages_there_have(
 async def test_other_peoples_conversations_are_never_direct(
     world: DiscordWorld, members: tuple[str, ...]
 ) -> None:
-    """In a group, or in somebody else's direct messages, others read along: it is refused."""
+    """In a group, or in somebody else's direct messages, others read along, so it is refused."""
     group = world.fake.group(*members)
     await world.fake.command("ask", channel=group, context=2, question="what did I tell you?")
     await world.fake.until(lambda: world.fake.read(group, author="ada"))
-    assert world.fake.read(group, author="ada") == [saying("place")]
+    assert world.fake.read(group, author="ada") == [notice_text("place")]
     assert world.heard == []
 
 
 async def test_a_command_in_the_bots_direct_messages_is_direct(world: DiscordWorld) -> None:
-    """The same place as what is written there."""
+    """It has the same place as messages there."""
     direct = await world.fake.direct()
     await world.fake.say("hello", channel=direct)
     await world.until_heard(1)
@@ -339,11 +339,11 @@ async def test_a_command_in_the_bots_direct_messages_is_direct(world: DiscordWor
     assert world.heard[1].place.audience == "direct"
 
 
-# --- who is told what by Discord ------------------------------------------------------------------
+# --- what Discord delivers ------------------------------------------------------------------------
 
 
-async def test_a_private_thread_is_heard_from_when_the_bot_is_let_in(world: DiscordWorld) -> None:
-    """Before, and after it was removed, Discord tells it nothing."""
+async def test_a_private_thread_is_received_once_the_bot_is_a_member(world: DiscordWorld) -> None:
+    """Before that, and after the bot was removed, Discord delivers nothing from it."""
     fake = world.fake
     thread = await fake.private_thread("salaries", "ada")
     await fake.say("unheard", channel=thread, mention=True)
@@ -359,7 +359,7 @@ async def test_a_private_thread_is_heard_from_when_the_bot_is_let_in(world: Disc
 
 
 async def test_a_private_thread_is_read_back_after_a_restart(world: DiscordWorld) -> None:
-    """With the place that it had before."""
+    """With the same place as before."""
     thread = await world.fake.private_thread("salaries", "ada", "self")
     before = await place_in(world, thread)
     await world.disconnect()

@@ -1,4 +1,4 @@
-"""Whose clock counts, and a gateway that falls silent without closing."""
+"""Discord's clock instead of this machine's, and a gateway that falls silent without closing."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import pytest
 
 from bots.discord import client as client_module
 from bots.discord.clock import DiscordClock, seconds_of, snowflake_at
-from bots.discord.store import Memory
+from bots.discord.store import Store
 from bots.platform import Part
 from shared.messages import Ask
 from tests.contract.worlds.discord import DiscordWorld
@@ -31,7 +31,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[DiscordWorld]:
         yield world
 
 
-async def test_what_was_said_during_a_restart_is_read(world: DiscordWorld) -> None:
+async def test_messages_during_a_restart_are_read(world: DiscordWorld) -> None:
     """Also if the restart comes soon after connecting, and nothing was said before."""
     fake = world.fake
     await world.disconnect()
@@ -47,7 +47,7 @@ async def test_what_was_said_during_a_restart_is_read(world: DiscordWorld) -> No
 
 
 async def test_a_lost_session_is_read_back(world: DiscordWorld) -> None:
-    """The mark never passes what Discord has not told yet."""
+    """The watermark never passes messages that Discord has not delivered yet."""
     fake = world.fake
     await fake.say("before", mention=True)
     await world.until_heard(1)
@@ -60,7 +60,7 @@ async def test_a_lost_session_is_read_back(world: DiscordWorld) -> None:
 
 
 async def test_the_answer_to_a_command_fills_its_placeholder(world: DiscordWorld) -> None:
-    """Its token is valid for 15 minutes by Discord's clock; and an edit is recent by the same."""
+    """Its token is valid for 15 minutes by Discord's clock, by which an edit is recent as well."""
     fake = world.fake
     await fake.command("ask", question="wax?")
     await world.until_heard(1)
@@ -72,8 +72,8 @@ async def test_the_answer_to_a_command_fills_its_placeholder(world: DiscordWorld
     assert texts(world) == ["wax?", "thread?"]
 
 
-async def test_a_young_part_is_left_to_its_nonce(world: DiscordWorld) -> None:
-    """And one that is older than the nonce is found by looking."""
+async def test_a_recent_part_is_found_by_its_nonce(world: DiscordWorld) -> None:
+    """An older part is found by a search."""
     fake = world.fake
     await fake.say("wax?", mention=True)
     await world.until_heard(1)
@@ -88,8 +88,8 @@ async def test_a_young_part_is_left_to_its_nonce(world: DiscordWorld) -> None:
     assert await world.platform.find_posted(part) == receipt
 
 
-def test_discords_time_is_what_discord_says() -> None:
-    """By dates and ids, whichever is later; by the machine's own only before either is known."""
+def test_discords_time_comes_from_dates_and_ids() -> None:
+    """The later of the two; this machine's clock only before either is known."""
     monotonic, local = [100.0], [5_000_000_000.0]
     clock = DiscordClock(lambda: monotonic[0], lambda: local[0])
     assert clock.now() == 5_000_000_000.0
@@ -110,8 +110,8 @@ def test_discords_time_is_what_discord_says() -> None:
     assert clock.utcnow().timestamp() == at + 61.5
 
 
-def test_an_id_of_the_future_says_nothing_about_the_time() -> None:
-    """Whether it comes before or after the first date."""
+def test_an_id_from_the_future_does_not_change_the_time() -> None:
+    """Whether it arrives before or after the first date."""
     at = 1_795_687_200.0
     for far_s in (60.0, 86_400.0, 1e9, 1e11):
         clock = DiscordClock(lambda: 100.0, lambda: at)
@@ -125,8 +125,8 @@ def test_an_id_of_the_future_says_nothing_about_the_time() -> None:
 
 @pytest.mark.parametrize("ahead_s", [40.0, 3600.0, 1e9])
 @pytest.mark.parametrize("where", ["direct", "channel", "chatter"])
-async def test_an_id_of_the_future_costs_no_later_message(ahead_s: float, where: str) -> None:
-    """What is said after it, while the adapter is away, is read; by any way that the id came."""
+async def test_an_id_from_the_future_costs_no_later_message(ahead_s: float, where: str) -> None:
+    """Later messages are read after a restart, however the id arrived."""
     async with DiscordWorld() as world:
         fake = world.fake
         direct = await fake.direct()
@@ -150,34 +150,34 @@ async def test_an_id_of_the_future_costs_no_later_message(ahead_s: float, where:
                     await asyncio.sleep(0.05)
 
 
-async def test_a_mark_of_the_future_counts_as_lost(world: DiscordWorld) -> None:
+async def test_a_watermark_from_the_future_counts_as_lost(world: DiscordWorld) -> None:
     """An earlier version may have stored one."""
     fake = world.fake
     await fake.say("before", mention=True)
     await world.until_heard(1)
     await world.disconnect()
-    memory = Memory(Path(world._folder.name) / "discord" / "memory.sqlite")
-    memory.remember("mark", str(snowflake_at(fake.now() + 1e9)))
-    memory.close()
+    store = Store(Path(world._folder.name) / "discord" / "memory.sqlite")
+    store.remember("mark", str(snowflake_at(fake.now() + 1e9)))
+    store.close()
     await fake.say("missed", mention=True)
     await world.connect()
     await world.until_heard(2)
     assert texts(world) == ["before", "missed"]
 
 
-def test_an_id_holds_its_time() -> None:
-    """To the millisecond, and none is before Discord."""
+def test_an_id_contains_its_time() -> None:
+    """To the millisecond; none is older than Discord."""
     assert seconds_of(snowflake_at(1_795_687_200.125)) == 1_795_687_200.125
     assert snowflake_at(0.0) == 0
 
 
-# --- silence --------------------------------------------------------------------------------------
+# --- a silent gateway -----------------------------------------------------------------------------
 
 
 async def test_a_silent_gateway_is_noticed_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Open, but without events and answers to heartbeats: resumed within the stated time."""
+    """An open connection without events and heartbeat answers is resumed within the stated time."""
     monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_S", 1.0)
     fake = FakeDiscord()
     fake.gateway.heartbeat_ms = 300
@@ -195,7 +195,7 @@ async def test_a_silent_gateway_is_noticed_and_nothing_is_lost(
         assert len(fake.gateway.identifies) == 1
 
 
-async def test_a_gateway_that_stays_silent_is_tried_again_until_it_speaks(
+async def test_a_gateway_that_stays_silent_is_retried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """New connections get no hello either; meanwhile answers are posted, and nothing is lost."""
@@ -221,8 +221,8 @@ async def test_a_gateway_that_stays_silent_is_tried_again_until_it_speaks(
         assert fake.gateway.most_at_once == 1
 
 
-def test_the_time_in_which_silence_is_noticed_is_what_the_page_says() -> None:
-    """A minute; the page for operators names it."""
+def test_the_docs_state_how_soon_silence_is_noticed() -> None:
+    """One minute, in the page for operators."""
     assert client_module.HEARTBEAT_TIMEOUT_S == 60.0
     page = Path(__file__).parents[2] / "docs" / "discord.md"
     assert "within 60 seconds" in page.read_text()

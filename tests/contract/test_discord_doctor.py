@@ -25,14 +25,14 @@ async def examined(fake: FakeDiscord, **changes: str) -> dict[str, Finding]:
     return {finding.subject: finding for finding in await discord_findings(settings)}
 
 
-def test_the_invitation_asks_for_what_is_needed() -> None:
-    """The integer is the sum of eight permissions; neither everyone's mention nor administrator."""
+def test_the_invitation_asks_for_the_needed_permissions() -> None:
+    """The number is the sum of eight permissions, without Mention Everyone and Administrator."""
     assert sum(PERMISSIONS.values()) == 309_237_763_136
     assert invite_url("1").endswith("scope=bot+applications.commands&permissions=309237763136")
 
 
-async def test_all_is_well(fake: FakeDiscord) -> None:
-    """Token, intents, sessions, servers, and the address to invite it by."""
+async def test_a_working_setup_passes(fake: FakeDiscord) -> None:
+    """Token, intents, sessions, servers, and the address that invites the bot."""
     fake.guild_permissions = sum(PERMISSIONS.values())
     found = await examined(fake)
     assert {f.grade for f in found.values()} == {"ok"}
@@ -41,8 +41,8 @@ async def test_all_is_well(fake: FakeDiscord) -> None:
     assert "10,000 users" in found["intents"].what
 
 
-async def test_each_fault_has_its_advice(fake: FakeDiscord) -> None:
-    """A refused token, an intent that is off, a missing permission, too many rights."""
+async def test_each_fault_comes_with_advice(fake: FakeDiscord) -> None:
+    """A refused token, a disabled intent, a missing permission, too many permissions."""
     assert (await examined(fake, DISCORD_TOKEN="wrong"))["token"].grade == "fail"  # noqa: S106
     fake.enabled_intents = 0
     assert "DISCORD_MESSAGE_CONTENT" in (await examined(fake))["intents"].advice
@@ -53,15 +53,15 @@ async def test_each_fault_has_its_advice(fake: FakeDiscord) -> None:
     assert (await examined(fake))["server"].grade == "warn"
 
 
-async def test_discord_away_is_told(fake: FakeDiscord) -> None:
-    """No traceback, and no token."""
+async def test_an_outage_of_discord_is_reported(fake: FakeDiscord) -> None:
+    """Without a traceback or a token."""
     found = await examined(fake, DISCORD_API_URL="http://127.0.0.1:9/api")
     assert found["discord"].grade == "fail"
     assert fake.token not in repr(found)
 
 
-async def test_the_command_itself(fake: FakeDiscord) -> None:
-    """It prints the invite address and ends with 0 where people get answers."""
+async def test_the_doctor_command_prints_the_invitation(fake: FakeDiscord) -> None:
+    """It exits with 0 if people get answers."""
     fake.guild_permissions = sum(PERMISSIONS.values())
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ops", "doctor", "discord"),

@@ -1,4 +1,4 @@
-"""The connection to Discord's gateway: what ends and mends it, and what was missed meanwhile."""
+"""The connection to Discord's gateway: how it fails and recovers, and what was missed meanwhile."""
 
 import asyncio
 import time
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bots.adapter import CANNOT_RUN, Misconfigured
-from bots.discord import backfill
+from bots.discord import backfill_plan
 from bots.discord import client as client_module
-from bots.discord.store import Memory
+from bots.discord.store import Store
 from ops.nats_server import NatsServer
 from shared.messages import Ask
 from tests.contract.test_discord_answering import part
@@ -38,8 +38,8 @@ async def again(world: DiscordWorld) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_dropped_connection_is_resumed_with_what_was_missed(world: DiscordWorld) -> None:
-    """No new session is spent, and what was said in between is heard once."""
+async def test_a_dropped_connection_is_resumed_without_loss(world: DiscordWorld) -> None:
+    """No new session is used up, and messages sent in between are taken once."""
     world.fake.gateway.drop()
     for number in range(3):
         await world.fake.say(f"missed {number}", mention=True)
@@ -63,7 +63,7 @@ async def test_opcode_7_and_close_4000_are_resumed(world: DiscordWorld) -> None:
 
 
 async def test_after_a_lost_session_the_history_is_read(world: DiscordWorld) -> None:
-    """Opcode 9: what nobody delivered is asked once, in channel, thread and direct messages."""
+    """Opcode 9: missed messages are asked once, in a channel, a thread and direct messages."""
     direct = await world.fake.direct()
     await world.fake.say("before", channel=direct)
     await world.until_heard(1)
@@ -79,8 +79,8 @@ async def test_after_a_lost_session_the_history_is_read(world: DiscordWorld) -> 
     assert world.fake.gateway.most_at_once == 1
 
 
-async def test_what_was_said_during_a_restart_is_read(world: DiscordWorld) -> None:
-    """A deploy loses nothing, and asks nothing twice."""
+async def test_messages_during_a_deploy_are_read(world: DiscordWorld) -> None:
+    """A deploy loses nothing and asks nothing twice."""
     message = await world.fake.say("one", mention=True)
     await world.until_heard(1)
     await world.disconnect()
@@ -91,17 +91,17 @@ async def test_what_was_said_during_a_restart_is_read(world: DiscordWorld) -> No
     await world.connect()
     await world.until_heard(3)
     await asyncio.sleep(QUIET_S)
-    # The first one lies within the overlap: the stream knows its id.
+    # The first one is within the overlap: the stream knows its id.
     assert min(e.id for e in world.heard) == f"discord-{message}"
     assert sorted(texts(world)) == ["one", "three", "two"]
 
 
-async def test_a_thread_with_news_is_read_however_many_are_followed(
+async def test_a_thread_with_new_messages_is_read_however_many_are_followed(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those in which nothing was said since cost no request."""
-    monkeypatch.setattr(backfill, "CHANNELS", 2)
-    monkeypatch.setattr(backfill, "OVERLAP_MS", 0)
+    """Threads without new messages cost no request."""
+    monkeypatch.setattr(backfill_plan, "CHANNELS", 2)
+    monkeypatch.setattr(backfill_plan, "OVERLAP_MS", 0)
     threads = []
     for number in range(6):
         threads.append(await world.fake.say("hello", mention=True))
@@ -123,7 +123,7 @@ async def test_a_thread_with_news_is_read_however_many_are_followed(
 
 
 async def test_the_first_start_answers_nothing_old() -> None:
-    """A server that invites the bot does not see a year of mentions answered."""
+    """A server that invites the bot does not get answers to a year of mentions."""
     fake = FakeDiscord()
     old = fake.snowflake() - (3600_000 << 22)
     message = fake._message(
@@ -136,7 +136,7 @@ async def test_the_first_start_answers_nothing_old() -> None:
 
 
 async def test_a_malformed_event_costs_nothing_else(world: DiscordWorld) -> None:
-    """The session goes on, and so does everybody else's conversation."""
+    """The session goes on, and so does everybody's conversation."""
     await world.fake.gateway.send_garbage()
     await world.fake.say("still there?", mention=True)
     await world.until_heard(1)
@@ -144,7 +144,7 @@ async def test_a_malformed_event_costs_nothing_else(world: DiscordWorld) -> None
 
 
 @pytest.mark.parametrize("code", [4004, 4010, 4013, 4014])
-async def test_a_fatal_close_code_is_not_tried_again(world: DiscordWorld, code: int) -> None:
+async def test_a_fatal_close_code_is_not_retried(world: DiscordWorld, code: int) -> None:
     """The process ends and says what a person has to do."""
     await world.fake.gateway.close(code)
     with pytest.raises(Misconfigured):
@@ -152,17 +152,17 @@ async def test_a_fatal_close_code_is_not_tried_again(world: DiscordWorld, code: 
     assert len(world.fake.gateway.identifies) == 1
 
 
-async def test_a_wrong_token_ends_at_once() -> None:
+async def test_a_wrong_token_ends_the_process_at_once() -> None:
     """One request, no connection."""
     world = DiscordWorld(DISCORD_TOKEN="wrong")  # noqa: S106
-    with pytest.raises(Misconfigured, match="DISCORD_TOKEN is refused"):
+    with pytest.raises(Misconfigured, match="Discord refuses DISCORD_TOKEN"):
         async with world:
             pass
     assert world.fake.gateway.identifies == []
 
 
-async def test_an_intent_that_is_not_enabled_ends_with_advice() -> None:
-    """Close 4014: it says where to enable it, and how to do without."""
+async def test_a_disabled_intent_ends_the_process_with_advice() -> None:
+    """Close code 4014: the message says where to enable it, and how to do without."""
     fake = FakeDiscord()
     fake.enabled_intents = 0
     world = DiscordWorld(fake=fake)
@@ -171,10 +171,10 @@ async def test_an_intent_that_is_not_enabled_ends_with_advice() -> None:
             pass
 
 
-async def test_silence_shows_in_the_readiness(
+async def test_a_silent_gateway_is_not_ready(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A zombie looks connected: only the time since its last word tells."""
+    """A dead connection looks connected: only the time since its last frame shows it."""
     assert world.platform.health() == (True, "ok")
     monkeypatch.setattr(client_module, "SILENT_AFTER_S", 0.2)
     world.fake.gateway.go_silent()
@@ -182,17 +182,17 @@ async def test_silence_shows_in_the_readiness(
     assert world.platform.health() == (False, "Discord's gateway is silent")
 
 
-def test_identifies_are_counted_over_restarts(tmp_path: Path) -> None:
-    """Near the day's limit the count is what the next process goes by."""
+def test_new_sessions_are_counted_across_restarts(tmp_path: Path) -> None:
+    """The next process has to know how close it is to the day's limit."""
     now = 1_000_000.0
-    memory = Memory(tmp_path / "m")
+    store = Store(tmp_path / "m")
     for second in range(5):
-        memory.identified(now + second)
-    memory.close()
-    memory = Memory(tmp_path / "m")
-    assert memory.identified(now + 10) == 6
-    assert memory.identified(now + 86_405) == 2
-    memory.close()
+        store.identified(now + second)
+    store.close()
+    store = Store(tmp_path / "m")
+    assert store.identified(now + 10) == 6
+    assert store.identified(now + 86_405) == 2
+    store.close()
 
 
 async def test_too_many_new_sessions_wait(
@@ -207,36 +207,36 @@ async def test_too_many_new_sessions_wait(
     assert time.monotonic() - started >= 2.0
 
 
-def test_the_mark_stays_below_what_is_in_hand(tmp_path: Path) -> None:
+def test_the_watermark_stays_below_messages_in_progress(tmp_path: Path) -> None:
     """A message that is not stored yet is read again after a crash, whatever came later."""
-    memory = Memory(tmp_path / "m")
-    memory.frozen = False
-    memory.begin(10)
-    memory.begin(20)
-    memory.done(20)
-    memory.save()
-    assert memory.mark == 9
-    memory.done(10)
-    memory.frozen = True
-    memory.save()
-    assert memory.mark == 9
-    memory.frozen = False
-    memory.save()
-    assert memory.mark == 20
-    memory.close()
+    store = Store(tmp_path / "m")
+    store.frozen = False
+    store.begin(10)
+    store.begin(20)
+    store.done(20)
+    store.save()
+    assert store.watermark == 9
+    store.done(10)
+    store.frozen = True
+    store.save()
+    assert store.watermark == 9
+    store.frozen = False
+    store.save()
+    assert store.watermark == 20
+    store.close()
 
 
 async def test_a_second_adapter_on_the_same_data_is_refused(world: DiscordWorld) -> None:
-    """Both would hear everything."""
+    """Both would take every message."""
     with pytest.raises(Misconfigured, match="already runs"):
         await world.connect()
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])
-async def test_the_process_ends_for_good_where_only_a_person_helps(
+async def test_a_wrong_setup_ends_the_process_for_good(
     nats: NatsServer, tmp_path: Path, token: str
 ) -> None:
-    """Exit code 78, one line that says what to do, and no token in it."""
+    """Exit code 78, and one line that says what to do, without the token."""
     fake = await FakeDiscord().start()
     env = {"NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path / "home"), **fake.env}
     process = Running(

@@ -1,4 +1,4 @@
-"""A long answer ends as a new message, and never stands on Discord together with its preview."""
+"""A long answer ends as a new message, and never remains on Discord together with its preview."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -75,8 +75,8 @@ async def place_of_question(world: DiscordWorld, kind: str) -> AnyEvent:
 
 
 @pytest.mark.parametrize("kind", ["opened", "direct", "forum", "command"])
-async def test_an_old_preview_gives_way_to_a_new_message(world: DiscordWorld, kind: str) -> None:
-    """Which is unread and below everything else; nobody is pinged, as always."""
+async def test_an_old_preview_is_replaced_by_a_new_message(world: DiscordWorld, kind: str) -> None:
+    """The new message is unread and below everything else, and pings nobody."""
     event = await place_of_question(world, kind)
     preview = await previewed(world, event)
     await world.fake.say("chatter", author="bob", channel=where(event))
@@ -99,8 +99,8 @@ async def test_a_long_answer_begins_in_its_preview(world: DiscordWorld) -> None:
     assert [bool(m["components"]) for m in world.fake.posts(where(event))] == [False, False, True]
 
 
-async def test_a_reply_stays_a_reply() -> None:
-    """The new message refers to the question where answers do."""
+async def test_a_new_message_refers_to_its_question() -> None:
+    """If answers are replies, the new message is one as well."""
     settings = {"DISCORD_ANSWER_IN": "reply", "DISCORD_NEW_MESSAGE_AFTER_S": AFTER_S}
     async with DiscordWorld(**settings) as world:
         event = await asked(world)
@@ -111,7 +111,7 @@ async def test_a_reply_stays_a_reply() -> None:
 
 
 @pytest.mark.parametrize(("old", "outcome"), [(False, "answered"), (True, "stopped")])
-async def test_a_young_or_stopped_preview_is_edited(
+async def test_a_recent_or_stopped_preview_is_edited(
     world: DiscordWorld, outcome: Outcome, *, old: bool
 ) -> None:
     """Its person is still looking at it."""
@@ -122,8 +122,8 @@ async def test_a_young_or_stopped_preview_is_edited(
     assert world.fake.read(where(event)) == ["the whole"]
 
 
-async def test_it_can_be_switched_off() -> None:
-    """With 0 the answer always ends as an edit."""
+async def test_new_messages_can_be_switched_off() -> None:
+    """With 0 the preview is always edited into the answer."""
     async with DiscordWorld(DISCORD_NEW_MESSAGE_AFTER_S=0) as world:
         event = await asked(world)
         preview = await previewed(world, event)
@@ -133,10 +133,10 @@ async def test_it_can_be_switched_off() -> None:
 @pytest.mark.parametrize(
     "fault", [{"status": 403, "code": 50013}, {"status": 400, "code": 200000, "times": 1}]
 )
-async def test_where_no_new_message_is_taken_the_answer_stays_in_its_preview(
+async def test_if_a_new_message_is_refused_the_preview_is_edited(
     world: DiscordWorld, fault: dict[str, Any]
 ) -> None:
-    """A permission that was taken away meanwhile costs the notification only."""
+    """Losing a permission meanwhile costs only the notification."""
     event = await asked(world)
     preview = await previewed(world, event)
     world.fake.fail("POST", r"/messages$", **fault)
@@ -145,7 +145,7 @@ async def test_where_no_new_message_is_taken_the_answer_stays_in_its_preview(
 
 
 @pytest.mark.parametrize("status", [404, 403])
-async def test_a_preview_that_is_out_of_reach_is_left(world: DiscordWorld, status: int) -> None:
+async def test_a_preview_that_cannot_be_deleted_is_left(world: DiscordWorld, status: int) -> None:
     """Somebody deleted it, or the bot lost the channel: the answer is posted once."""
     event = await asked(world)
     await previewed(world, event)
@@ -155,10 +155,8 @@ async def test_a_preview_that_is_out_of_reach_is_left(world: DiscordWorld, statu
 
 
 @pytest.mark.parametrize("kind", ["status", "lost", "reset"])
-async def test_a_preview_that_cannot_be_deleted_now_is_deleted_later(
-    world: DiscordWorld, kind: str
-) -> None:
-    """The new message is not posted again meanwhile, though Discord forgets its nonce."""
+async def test_deleting_a_preview_is_retried(world: DiscordWorld, kind: str) -> None:
+    """The new message is not posted again meanwhile, although Discord forgets its nonce."""
     world.fake.nonce_window_s = 0.0
     event = await asked(world)
     await previewed(world, event)
@@ -181,7 +179,7 @@ async def test_a_preview_that_cannot_be_deleted_now_is_deleted_later(
 async def test_a_crash_leaves_no_second_answer(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, cut: str, nonce: str
 ) -> None:
-    """Killed before the new message, or before the deletion: the next process sees to it."""
+    """Killed before the new message or before the deletion: the next process completes it."""
     event = await asked(world)
     await previewed(world, event)
     first = part(event, "the whole")
@@ -201,10 +199,10 @@ async def test_a_crash_leaves_no_second_answer(
     assert world.fake.read(where(event)) == ["the whole"]
 
 
-async def test_a_crash_where_the_history_is_closed_leaves_no_second_answer(
+async def test_a_crash_with_a_closed_history_leaves_no_second_answer(
     world: DiscordWorld,
 ) -> None:
-    """Neither message can be looked for there: both are found by their nonces."""
+    """No message can be searched for there: both are found by their nonces."""
     event = await asked(world)
     await previewed(world, event)
     world.fake.fail("DELETE", "/messages/", status=503, times=100)
@@ -219,11 +217,11 @@ async def test_a_crash_where_the_history_is_closed_leaves_no_second_answer(
     assert world.fake.read(where(event)) == ["the whole"]
 
 
-# --- why there is no text yet ---------------------------------------------------------------------
+# --- status messages ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["opened", "direct", "command"])
-async def test_a_status_is_the_preview_and_goes_away_with_the_first_text(
+async def test_a_status_becomes_the_preview_with_the_first_text(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """One message from the status to the answer, with the Stop button below it."""
@@ -242,8 +240,8 @@ async def test_a_status_is_the_preview_and_goes_away_with_the_first_text(
     assert world.fake.posts(where(event))[0]["id"] == shown["id"]
 
 
-async def test_a_status_never_stays_behind(world: DiscordWorld) -> None:
-    """Neither when the answer comes at once, nor when the question is deleted."""
+async def test_a_status_is_never_left_behind(world: DiscordWorld) -> None:
+    """Neither if the answer comes at once, nor if the question is deleted."""
     event = await asked(world)
     await world.platform.show_partial(partial(event, "", 1, STATUS))
     await world.platform.post(part(event, "whole"))
@@ -255,7 +253,7 @@ async def test_a_status_never_stays_behind(world: DiscordWorld) -> None:
 
 
 async def test_a_partial_without_text_or_status_shows_nothing(world: DiscordWorld) -> None:
-    """There is nothing to say yet."""
+    """There is nothing to show yet."""
     event = await asked(world)
     await world.platform.show_partial(partial(event, " \n"))
     assert world.fake.read() == []

@@ -1,4 +1,4 @@
-"""A question behind another one of its thread: Discord shows that it waits, and keeps the order."""
+"""A question waits for an earlier one in its thread: Discord shows it, and the order is kept."""
 
 from collections.abc import AsyncIterator
 
@@ -42,7 +42,7 @@ async def two_questions(world: DiscordWorld) -> tuple[AnyEvent, AnyEvent]:
 
 @pytest.mark.parametrize("grows", [True, False])
 async def test_an_answer_comes_below_the_one_before_it(world: DiscordWorld, *, grows: bool) -> None:
-    """Though its status came above that: it goes away before the answer begins."""
+    """Although its status was posted above that: the status is deleted before the answer begins."""
     first, second = await two_questions(world)
     await show(world, first, "one", 1)
     await world.platform.post(part(first, "one"))
@@ -57,7 +57,7 @@ async def test_an_answer_comes_below_the_one_before_it(world: DiscordWorld, *, g
 
 
 async def test_a_crash_leaves_neither_the_status_nor_another_order(world: DiscordWorld) -> None:
-    """The next process knows by its button that the message is no answer's."""
+    """The next process recognizes the status by its button."""
     first, second = await two_questions(world)
     await world.disconnect()
     await world.connect()
@@ -68,7 +68,7 @@ async def test_a_crash_leaves_neither_the_status_nor_another_order(world: Discor
 
 
 async def test_its_button_stops_the_question(world: DiscordWorld) -> None:
-    """As the button below a growing answer does."""
+    """Like the button below a growing answer."""
     first, second = await two_questions(world)
     (shown,) = world.fake.posts(where(first))
     await world.fake.click(int(shown["id"]), "unqueue")
@@ -76,7 +76,7 @@ async def test_its_button_stops_the_question(world: DiscordWorld) -> None:
     assert (world.heard[2].kind, world.heard[2].prompt_id) == ("stop", second.id)  # type: ignore[union-attr]
 
 
-async def test_a_deleted_question_takes_its_status_along(world: DiscordWorld) -> None:
+async def test_deleting_a_question_deletes_its_status(world: DiscordWorld) -> None:
     """Also in another process."""
     first, second = await two_questions(world)
     await world.disconnect()
@@ -85,8 +85,8 @@ async def test_a_deleted_question_takes_its_status_along(world: DiscordWorld) ->
     assert world.fake.read(where(first)) == []
 
 
-async def test_a_command_says_it_in_its_placeholder(world: DiscordWorld) -> None:
-    """It is there already, so it becomes the answer."""
+async def test_a_command_shows_its_status_in_the_placeholder(world: DiscordWorld) -> None:
+    """The placeholder keeps its position, so it can become the answer."""
     event = await place_of_question(world, "command")
     await show(world, event, QUEUED, 1, early=True)
     (shown,) = world.fake.posts(where(event))
@@ -96,10 +96,10 @@ async def test_a_command_says_it_in_its_placeholder(world: DiscordWorld) -> None
     assert (posted["content"], posted["id"]) == ("wax", shown["id"])
 
 
-async def test_a_status_that_discord_took_without_saying_so_goes_away(
+async def test_a_status_whose_response_was_lost_is_deleted(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is looked for before the answer begins."""
+    """It is searched for before the answer begins."""
     monkeypatch.setattr(posting, "PREVIEW_WITHIN_S", 0.3)
     event = await asked(world, channel=await world.fake.direct(), mention=False)
     world.fake.fail("POST", r"/messages$", kind="lost", times=9)

@@ -1,4 +1,4 @@
-"""One queue per person on Discord: all that somebody does is stored in the order of doing it."""
+"""One queue per person on Discord: a person's events are stored in the order they happened."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.discord import acknowledgement, downloads, held_messages, interactions
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from bots.platform import Part
 from shared.blobs import BlobStoreFull
 from shared.bus import OverQuota, StoreFull, TooLarge
@@ -30,8 +30,8 @@ def kinds(events: list[AnyEvent]) -> list[type[AnyEvent]]:
     return [type(event) for event in events]
 
 
-async def test_everything_waits_for_a_question_whose_files_are_stored(world: DiscordWorld) -> None:
-    """Words, commands, buttons, an edit, a deletion: each after what was done before it."""
+async def test_everything_waits_while_a_questions_files_are_stored(world: DiscordWorld) -> None:
+    """Messages, commands, buttons, an edit, a deletion: each after what its person did before."""
     fake = world.fake
     first = await fake.say("one", mention=True)
     await world.until_heard(1)
@@ -60,7 +60,7 @@ async def test_everything_waits_for_a_question_whose_files_are_stored(world: Dis
 
 
 async def test_nobody_waits_for_somebody_else(world: DiscordWorld) -> None:
-    """Bob is heard while Ada's picture is being stored."""
+    """Bob's message is taken while Ada's picture is being stored."""
     world.may_store.clear()
     await world.fake.say("look", mention=True, files=PNG)
     await world.fake.say("hello", mention=True, author="bob")
@@ -70,7 +70,7 @@ async def test_nobody_waits_for_somebody_else(world: DiscordWorld) -> None:
     world.may_store.set()
 
 
-async def test_many_deletions_at_once_are_those_of_many_people(world: DiscordWorld) -> None:
+async def test_a_bulk_deletion_does_not_wait_for_one_person(world: DiscordWorld) -> None:
     """A moderator clears a channel while one picture is being stored."""
     fake = world.fake
     world.may_store.clear()
@@ -86,7 +86,7 @@ async def test_many_deletions_at_once_are_those_of_many_people(world: DiscordWor
     assert kinds(world.heard[2:]) == [Ask, Deleted]
 
 
-async def test_a_question_that_is_gone_before_it_is_read_back_is_not_asked(
+async def test_a_question_deleted_before_its_turn_is_not_asked(
     world: DiscordWorld,
 ) -> None:
     """It was in the history when that was read, and deleted before its turn came."""
@@ -112,7 +112,7 @@ async def test_a_question_that_is_gone_before_it_is_read_back_is_not_asked(
 async def test_a_button_that_waits_is_acknowledged_in_time(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Discord gives 3 s; the press counts when its turn has come, and its thumb is shown."""
+    """Within Discord's 3 s; the press counts when its turn comes, and its thumb is shown."""
     monkeypatch.setattr(acknowledgement, "STORED_FIRST_S", 0.1)
     fake = world.fake
     await fake.say("one", mention=True)
@@ -129,24 +129,26 @@ async def test_a_button_that_waits_is_acknowledged_in_time(
     await fake.until(lambda: '"style": 3' in str(fake._find(posted)).replace("'", '"'))
 
 
-async def test_what_waits_too_long_is_told(
+async def test_a_command_that_waits_too_long_gets_a_notice(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command or a press that cannot be stored is not left without a word."""
+    """A command or a press that cannot be stored is not left unanswered."""
     monkeypatch.setattr(acknowledgement, "STORED_FIRST_S", 0.1)
     monkeypatch.setattr(interactions, "GIVE_UP_AFTER_S", 0.5)
     world.publish_raises = Unavailable("away")
     await world.fake.command("ask", question="wax?")
     await world.fake.command("reset")
-    await world.fake.until(lambda: saying("not taken") in world.fake.read())
-    await world.fake.until(lambda: world.fake.read(author="ada").count(saying("not taken")) == 2)
+    await world.fake.until(lambda: notice_text("not taken") in world.fake.read())
+    await world.fake.until(
+        lambda: world.fake.read(author="ada").count(notice_text("not taken")) == 2
+    )
 
 
-# --- when something is full -----------------------------------------------------------------------
+# --- limits and outages ---------------------------------------------------------------------------
 
 
-async def test_a_picture_for_which_there_is_no_room_is_left_out(world: DiscordWorld) -> None:
-    """The question is asked, the model is told of the file, and so is the person, once."""
+async def test_a_picture_without_room_is_left_out(world: DiscordWorld) -> None:
+    """The question is asked; the model is told of the file, and its person is notified once."""
     world.store_raises = BlobStoreFull("full")
     await world.fake.say("look", mention=True, files=PNG)
     await world.fake.say("and then?", mention=True)
@@ -154,35 +156,35 @@ async def test_a_picture_for_which_there_is_no_room_is_left_out(world: DiscordWo
     first = world.heard[0]
     assert isinstance(first, Ask)
     assert [(file.name, file.blob) for file in first.attachments] == [("cat.png", None)]
-    assert first.attachments[0].note == "there is no room for files now"
+    assert first.attachments[0].note == "there is no room for files at the moment"
     await world.fake.until(world.fake.read)
-    assert world.fake.read() == [saying("no room")]
+    assert world.fake.read() == [notice_text("no room")]
 
 
 async def test_a_command_about_a_picture_without_room_is_asked(world: DiscordWorld) -> None:
-    """Its person alone is told that the file was left out."""
+    """Its person is told privately that the file was left out."""
     picture = await world.fake.say("a cat", author="bob", files=PNG)
     world.store_raises = BlobStoreFull("full")
     await world.fake.command("Ask about this", target=picture)
     await world.until_heard(1)
-    await world.fake.until(lambda: saying("no room") in world.fake.read(author="ada"))
-    assert saying("no room") not in world.fake.read()
+    await world.fake.until(lambda: notice_text("no room") in world.fake.read(author="ada"))
+    assert notice_text("no room") not in world.fake.read()
 
 
-async def test_a_store_that_is_away_for_long_holds_nobody_up_for_ever(
+async def test_a_long_outage_of_the_file_store_costs_only_the_picture(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The picture is tried again for minutes, then the question goes on without it."""
+    """The picture is retried for minutes, then the question goes on without it."""
     monkeypatch.setattr(downloads, "STORE_WITHIN_S", 0.5)
     world.store_raises = Unavailable("away")
     await world.fake.say("look", mention=True, files=PNG)
     await world.until_heard(1)
     await world.fake.until(world.fake.read)
-    assert world.fake.read() == [saying("no room")]
+    assert world.fake.read() == [notice_text("no room")]
 
 
-async def test_a_store_that_comes_back_keeps_the_picture(world: DiscordWorld) -> None:
-    """Only an outage is waited for."""
+async def test_a_short_outage_of_the_file_store_costs_nothing(world: DiscordWorld) -> None:
+    """The question waits for an outage, but for no other failure."""
     world.store_raises = Unavailable("away")
     await world.fake.say("look", mention=True, files=PNG)
     await asyncio.sleep(QUIET_S)
@@ -195,10 +197,10 @@ async def test_a_store_that_comes_back_keeps_the_picture(world: DiscordWorld) ->
     ("error", "key"),
     [(OverQuota(), "over quota"), (StoreFull(), "not taken"), (TooLarge(2, 1), "too long")],
 )
-async def test_what_is_not_taken_is_told_once_and_the_next_one_is_heard(
+async def test_a_refused_event_gets_one_notice_and_the_next_is_taken(
     world: DiscordWorld, error: Exception, key: str
 ) -> None:
-    """A question, an edit, a command and a press; a deletion has nobody to tell below."""
+    """A question, an edit, a command and a press; for a deletion there is nobody to notify."""
     fake = world.fake
     edited = await fake.say("one", mention=True)
     await world.until_heard(1)
@@ -210,15 +212,15 @@ async def test_what_is_not_taken_is_told_once_and_the_next_one_is_heard(
     await fake.click(int(posted), "again")
     if isinstance(error, OverQuota):
         await fake.delete(edited)
-    await fake.until(lambda: fake.read(author="ada").count(saying(key)) == 3)
-    await fake.until(lambda: saying(key) in fake.read(edited, author="ada"))
+    await fake.until(lambda: fake.read(author="ada").count(notice_text(key)) == 3)
+    await fake.until(lambda: notice_text(key) in fake.read(edited, author="ada"))
     world.publish_raises = None
     await fake.say("five", mention=True)
     await world.until_heard(2)
     assert isinstance(world.heard[1], Ask)
     assert world.heard[1].text == "five"
     await asyncio.sleep(QUIET_S)
-    assert fake.read(author="ada").count(saying(key)) == 3
+    assert fake.read(author="ada").count(notice_text(key)) == 3
 
 
 async def test_a_stop_comes_after_its_question(world: DiscordWorld) -> None:
@@ -238,7 +240,7 @@ async def test_a_stop_comes_after_its_question(world: DiscordWorld) -> None:
     assert kinds(world.heard) == [Ask, Ask, Stop]
 
 
-# --- what was missed, and what comes meanwhile ----------------------------------------------------
+# --- missed messages and new ones -----------------------------------------------------------------
 
 
 def asked(world: DiscordWorld) -> list[str]:
@@ -246,10 +248,8 @@ def asked(world: DiscordWorld) -> list[str]:
 
 
 @pytest.mark.parametrize("where", ["direct", "channel"])
-async def test_what_was_missed_comes_before_what_is_said_now(
-    world: DiscordWorld, where: str
-) -> None:
-    """Discord does not give a history for a moment after a restart; others do not wait."""
+async def test_missed_messages_come_before_new_ones(world: DiscordWorld, where: str) -> None:
+    """Discord returns no history for a moment after a restart; other channels do not wait."""
     fake = world.fake
     channel = fake.general if where == "channel" else await fake.direct()
     mention = where == "channel"
@@ -274,10 +274,10 @@ async def test_what_was_missed_comes_before_what_is_said_now(
     await world.until_heard(10)
 
 
-async def test_a_history_that_is_not_given_holds_nobody_up_for_long(
+async def test_an_unavailable_history_delays_new_messages_only_briefly(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Live messages are taken after a while, and what was missed as soon as it can be read."""
+    """New messages are taken after a while, and the missed ones as soon as they can be read."""
     monkeypatch.setattr(held_messages, "HELD_S", 0.5)
     fake = world.fake
     direct = await fake.direct()
@@ -293,10 +293,10 @@ async def test_a_history_that_is_not_given_holds_nobody_up_for_long(
     assert asked(world) == ["first", "live 0", "live 1", "missed"]
 
 
-async def test_what_is_held_back_when_the_adapter_stops_is_read_at_the_next_start(
+async def test_held_messages_are_read_at_the_next_start(
     world: DiscordWorld,
 ) -> None:
-    """Also if it stops before anything was read."""
+    """Also if the adapter stops before anything was read."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("first", channel=direct)
@@ -314,7 +314,7 @@ async def test_what_is_held_back_when_the_adapter_stops_is_read_at_the_next_star
 
 
 async def test_one_page_of_a_proxy_does_not_lose_a_channel(world: DiscordWorld) -> None:
-    """A direct channel that is not found for a moment is read all the same."""
+    """A direct channel that is not found for a moment is still read."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("first", channel=direct)

@@ -1,4 +1,4 @@
-"""Other people's words that travel with a question on Discord."""
+"""Other people's messages that are quoted with a question on Discord."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -40,7 +40,7 @@ def quoted(ask: Any) -> list[tuple[str, str]]:
 
 
 async def test_an_answer_to_somebody_else_is_quoted(world: DiscordWorld) -> None:
-    """Bob reads it as Ada does, and may ask about it: in its thread and by replying to it."""
+    """Bob reads it as Ada does, and can ask about it in its thread or by replying to it."""
     first = await asked(world, "why does wax repel water?", mention=True)
     posted = await answered(world, first, EXPLANATION)
     thread = int(first.place.thread)
@@ -51,7 +51,7 @@ async def test_an_answer_to_somebody_else_is_quoted(world: DiscordWorld) -> None
     assert ("Ada", "@Threadwax why does wax repel water?") in quoted(ask)
 
 
-async def test_what_the_conversation_holds_is_not_quoted(world: DiscordWorld) -> None:
+async def test_the_askers_own_conversation_is_not_quoted(world: DiscordWorld) -> None:
     """Neither the asker's own questions nor the answers to them."""
     first = await asked(world, "why?", mention=True)
     posted = await answered(world, first, "part one", "part two")
@@ -60,8 +60,8 @@ async def test_what_the_conversation_holds_is_not_quoted(world: DiscordWorld) ->
     assert quoted(await asked(world, "and this?", channel=thread, reply_to=posted)) == []
 
 
-async def test_a_reply_in_a_channel_quotes_the_answer_to_another(world: DiscordWorld) -> None:
-    """Where answers are not given in threads, too."""
+async def test_a_reply_in_a_channel_quotes_somebody_elses_answer(world: DiscordWorld) -> None:
+    """Also if answers are not given in threads."""
     world.fake.denied[world.fake.general] = {"create_public_threads"}
     first = await asked(world, "why?", mention=True)
     posted = await answered(world, first, EXPLANATION)
@@ -71,7 +71,7 @@ async def test_a_reply_in_a_channel_quotes_the_answer_to_another(world: DiscordW
 
 
 async def test_a_forum_post_is_quoted_with_its_title_and_tags(world: DiscordWorld) -> None:
-    """A mention in the middle of a discussion: what was said so far, but for what was asked."""
+    """A mention in the middle of a discussion: it quotes everything except the question."""
     fake = world.fake
     post = await fake.post_in_forum("Wax", "is it sticky?", author="bob", tags=("bug", "solved"))
     await world.until_heard(1)
@@ -94,10 +94,8 @@ async def test_a_forum_post_is_quoted_with_its_title_and_tags(world: DiscordWorl
 
 
 @pytest.mark.parametrize("between", [0, 3, quotes.THREAD_MESSAGES - 1, quotes.THREAD_MESSAGES, 50])
-async def test_a_peoples_thread_is_quoted_with_what_it_was_opened_on(
-    world: DiscordWorld, between: int
-) -> None:
-    """However long it is: the message at its beginning, then as many of the newest as fit."""
+async def test_a_thread_is_quoted_with_its_starter(world: DiscordWorld, between: int) -> None:
+    """However long it is: its first message, then as many of the latest as fit."""
     fake = world.fake
     alert = {"embeds": [{"type": "rich", "title": "db1 is down", "description": "since 9:58"}]}
     starter = await fake.say("", author="bob", fields=alert)
@@ -115,7 +113,7 @@ async def test_a_peoples_thread_is_quoted_with_what_it_was_opened_on(
     assert said == [("Eve", f"idea {n}") for n in range(between - newest, between)]
 
 
-async def test_a_starter_that_is_gone_is_named(world: DiscordWorld) -> None:
+async def test_a_deleted_starter_is_mentioned(world: DiscordWorld) -> None:
     """The thread outlives its first message."""
     starter = await world.fake.say("the first message", author="bob")
     thread = await world.fake.thread_on(starter, "plans")
@@ -125,7 +123,7 @@ async def test_a_starter_that_is_gone_is_named(world: DiscordWorld) -> None:
 
 
 async def test_a_mention_in_a_voice_channels_chat_is_answered_there(world: DiscordWorld) -> None:
-    """With the message that it answers."""
+    """With the message that it replies to."""
     fake = world.fake
     voice = fake._channel("talk", VOICE)
     await fake.gateway.dispatch("CHANNEL_CREATE", 1, lambda _: fake.channels[voice])
@@ -138,7 +136,7 @@ async def test_a_mention_in_a_voice_channels_chat_is_answered_there(world: Disco
 
 
 async def test_quotes_have_a_limit(world: DiscordWorld) -> None:
-    """The newest are kept, in order, and the beginning; a long one is cut, with a note."""
+    """The first and the latest messages are kept in order; a long one is cut, with a note."""
     first = await asked(world, "why?", mention=True)
     thread = int(first.place.thread)
     await answered(world, first, "because")
@@ -153,13 +151,13 @@ async def test_quotes_have_a_limit(world: DiscordWorld) -> None:
     assert sum(map(len, texts)) <= quotes.THREAD_CHARS
     assert [text.split()[1] for text in texts] == [str(n) for n in range(30 - len(texts), 30)]
     assert all(text.endswith("more characters are not shown)") for text in texts)
-    # Whoever began the thread has the beginning in their own conversation.
+    # The person who began the thread has its beginning in their own conversation.
     ask = await asked(world, "and?", channel=thread)
     assert quoted(ask)[0] == (quotes.NOTE, quotes.LEFT_OUT.text)
 
 
 async def test_a_growing_answer_and_notices_are_not_quoted(world: DiscordWorld) -> None:
-    """Half an answer is none."""
+    """Half an answer is not an answer."""
     from tests.contract.test_discord_answering import partial  # noqa: PLC0415
 
     first = await asked(world, "why?", mention=True)
@@ -169,8 +167,8 @@ async def test_a_growing_answer_and_notices_are_not_quoted(world: DiscordWorld) 
     assert quoted(ask) == [("Ada", "@Threadwax why?")]
 
 
-async def test_where_the_past_is_not_shared_it_is_not_quoted(world: DiscordWorld) -> None:
-    """Whoever came later did not read it; a reply to one message is what its author wants shown."""
+async def test_a_closed_history_is_not_quoted(world: DiscordWorld) -> None:
+    """Except for the one message that somebody replies to, and so shows to everybody."""
     fake = world.fake
     first = await asked(world, "why?", mention=True)
     posted = await answered(world, first, EXPLANATION)
@@ -189,7 +187,7 @@ async def test_where_the_past_is_not_shared_it_is_not_quoted(world: DiscordWorld
 async def test_a_thread_that_cannot_be_read_costs_the_quotes_only(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
-    """The question goes its way."""
+    """The question is asked without them."""
     from bots.discord import thread_reader  # noqa: PLC0415
 
     monkeypatch.setattr(thread_reader, "READ_WITHIN_S", 0.5)

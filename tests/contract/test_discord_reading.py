@@ -1,4 +1,4 @@
-"""What reaches the model of a rich message on Discord: through the real client, on real sockets."""
+"""What the model is given of a rich message on Discord: the real client on real sockets."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -58,14 +58,14 @@ def quoted(ask: Ask) -> list[tuple[str, str]]:
     return [(quote.author, quote.text) for quote in ask.quotes]
 
 
-# --- the message that is answered -----------------------------------------------------------------
+# --- the message that is replied to ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("fields", "text"), CASES)
-async def test_an_answered_message_is_read_whole(
+async def test_a_replied_to_message_is_read_completely(
     world: DiscordWorld, fields: dict[str, Any], text: str
 ) -> None:
-    """Without any words of its own, too; by a reply and by the menu of the message."""
+    """Also without any text of its own; by a reply and by the message menu."""
     fake = world.fake
     message = await fake.say("", author="bob", fields=fields)
     assert quoted(await asked(world, "what is this?", reply_to=message)) == [("Bob", text)]
@@ -77,13 +77,13 @@ async def test_an_answered_message_is_read_whole(
 
 
 async def test_a_reply_that_only_names_the_bot_is_a_question(world: DiscordWorld) -> None:
-    """Whoever names the bot below an alert wants it to look at the alert."""
+    """Somebody who names the bot below an alert wants it to look at the alert."""
     alert = await world.fake.say("", author="otherbot", fields={"embeds": [ALERT]})
     ask = await asked(world, "", reply_to=alert)
     assert (ask.text, quoted(ask)) == (ABOUT_THAT, [("Otherbot", ALERT_TEXT)])
 
 
-async def test_an_answered_message_that_is_gone_is_mentioned(world: DiscordWorld) -> None:
+async def test_a_deleted_replied_to_message_is_mentioned(world: DiscordWorld) -> None:
     """It was deleted before the adapter read the reply: the model is told that there was one."""
     fake = world.fake
     await asked(world, "first")
@@ -102,39 +102,39 @@ async def test_an_answered_message_that_is_gone_is_mentioned(world: DiscordWorld
     ("where", "quotes"),
     [("here", [("Bob", ALERT_TEXT)]), ("elsewhere", [(NOTE, NOT_LOADED.text)])],
 )
-async def test_an_answered_message_that_discord_left_out_is_fetched(
+async def test_a_replied_to_message_that_discord_left_out_is_fetched(
     world: DiscordWorld, where: str, quotes: list[tuple[str, str]]
 ) -> None:
-    """In the same channel only: a message of another one is never read."""
+    """Only from the same channel: messages of other channels are never read."""
     fake = world.fake
     channel = fake.general if where == "here" else fake.secret
     alert = await fake.say("", author="bob", channel=channel, fields={"embeds": [ALERT]})
     reference = {"type": 0, "message_id": str(alert), "channel_id": str(channel)}
     ask = await asked(
         world, "what is this?",
-        spoilt={"type": 19, "message_reference": reference, "referenced_message": MISSING},
+        malformed={"type": 19, "message_reference": reference, "referenced_message": MISSING},
     )  # fmt: skip
     assert quoted(ask) == quotes
 
 
 @pytest.mark.parametrize("fault", [{"status": 404, "code": 10008}, {"status": 403, "code": 50001}])
-async def test_an_answered_message_that_cannot_be_fetched_costs_only_itself(
+async def test_a_replied_to_message_that_cannot_be_fetched_costs_only_itself(
     world: DiscordWorld, fault: dict[str, Any]
 ) -> None:
-    """The question goes its way."""
+    """The question is asked without it."""
     fake = world.fake
     alert = await fake.say("", author="bob", fields={"embeds": [ALERT]})
     fake.fail("GET", rf"/messages/{alert}$", **fault)
     reference = {"type": 0, "message_id": str(alert), "channel_id": str(fake.general)}
     ask = await asked(
         world, "what is this?",
-        spoilt={"type": 19, "message_reference": reference, "referenced_message": MISSING},
+        malformed={"type": 19, "message_reference": reference, "referenced_message": MISSING},
     )  # fmt: skip
     assert quoted(ask) == [(NOTE, NOT_LOADED.text)]
 
 
 async def test_a_giant_alert_is_asked_about(world: DiscordWorld) -> None:
-    """Cut, with a note, and never refused, whatever is attached besides."""
+    """Cut, with a note, and never refused, whatever else is attached."""
     fake = world.fake
     control = "\x01" * 200_000
     alert = await fake.say("", author="bob", fields={"embeds": [{"description": control}] * 3})
@@ -148,7 +148,7 @@ async def test_a_giant_alert_is_asked_about(world: DiscordWorld) -> None:
     assert any(file.note or "[cut: " in (file.text or "") for file in ask.attachments)
 
 
-# --- what somebody sends --------------------------------------------------------------------------
+# --- kinds of messages ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ async def test_a_giant_alert_is_asked_about(world: DiscordWorld) -> None:
      ({"activity": {"type": 1}, "application": {"id": "1", "name": "Chess", "icon": None,
                                                "description": ""}}, "[invites to join Chess]")],
 )  # fmt: skip
-async def test_what_is_sent_without_words_is_a_question(
+async def test_a_message_without_text_is_a_question(
     world: DiscordWorld, fields: dict[str, Any], text: str
 ) -> None:
     """A sticker, a poll, an invitation in a direct message."""
@@ -166,15 +166,15 @@ async def test_what_is_sent_without_words_is_a_question(
     assert ask.text == text
 
 
-async def test_a_preview_of_a_link_is_a_quotation(world: DiscordWorld) -> None:
-    """A page can say what it likes: these are not its asker's words."""
+async def test_a_link_preview_is_quoted(world: DiscordWorld) -> None:
+    """A page can say anything: these are not the asker's words."""
     ask = await asked(world, "https://x.example good?", fields={"embeds": [ALERT]})
     assert ask.text == "https://x.example good?"
     assert quoted(ask) == [("previews of links", ALERT_TEXT)]
 
 
 async def test_a_forwarded_alert_is_read_with_its_files(world: DiscordWorld) -> None:
-    """Its embeds, stickers and files; without a comment, too."""
+    """Its embeds, stickers and files; also without a comment."""
     fake = world.fake
     files = {"cat.png": b"\x89PNG", "b.zip": b"PK"}
     alert = await fake.say("", author="bob", files=files, fields={"embeds": [ALERT], **STICKER})
@@ -188,7 +188,7 @@ async def test_a_forwarded_alert_is_read_with_its_files(world: DiscordWorld) -> 
 
 @pytest.mark.parametrize("author", ["ada", "bob"])
 async def test_a_comment_on_a_forward_is_asked_with_it(world: DiscordWorld, author: str) -> None:
-    """Discord sends the comment as a message of its own, directly after what is forwarded."""
+    """Discord sends the comment as a separate message, directly after the forward."""
     fake = world.fake
     alert = await fake.say("", author="eve", channel=fake.secret, files={"log.txt": b"E1"},
                            fields={"embeds": [ALERT]})  # fmt: skip
@@ -202,7 +202,7 @@ async def test_a_comment_on_a_forward_is_asked_with_it(world: DiscordWorld, auth
     assert quoted(await asked(world, "and this?")) == []
 
 
-async def test_a_voice_message_is_named(world: DiscordWorld) -> None:
+async def test_a_voice_message_is_mentioned(world: DiscordWorld) -> None:
     """The model is told that there is one, how long it is, and that it cannot hear it."""
     fake = world.fake
     direct = await fake.direct()
@@ -219,8 +219,8 @@ async def test_a_voice_message_is_named(world: DiscordWorld) -> None:
     assert quoted(ask) == [("Bob", "[voice message: voice-message.ogg, 1:12 min]")]
 
 
-async def test_files_of_the_answered_message_come_along(world: DiscordWorld) -> None:
-    """Whoever asks about a picture by replying to it wants it looked at; each file once."""
+async def test_files_of_a_replied_to_message_are_taken(world: DiscordWorld) -> None:
+    """Somebody who replies to a picture wants it looked at; each file is taken once."""
     fake = world.fake
     shown = await fake.say("mine", author="bob", files={"a.png": b"\x89PNG", "log.txt": b"E1"})
     ask = await asked(world, "which is better?", reply_to=shown, files={"b.png": b"\x89PNG2"})
@@ -231,8 +231,8 @@ async def test_files_of_the_answered_message_come_along(world: DiscordWorld) -> 
     assert quoted(ask) == [("Bob", "mine\n[picture: a.png]\n[file: log.txt]")]
 
 
-async def test_pictures_beyond_the_limit_are_named(world: DiscordWorld) -> None:
-    """Together at most 14 MiB: the asker's own come first."""
+async def test_pictures_beyond_the_limit_are_mentioned(world: DiscordWorld) -> None:
+    """At most 14 MiB together; the asker's own come first."""
     big = b"\x89PNG" + bytes(9 << 20)
     shown = await world.fake.say("", author="bob", files={"theirs.png": big})
     ask = await asked(world, "same?", reply_to=shown, files={"mine.png": big})
@@ -243,7 +243,7 @@ async def test_pictures_beyond_the_limit_are_named(world: DiscordWorld) -> None:
 # --- names ----------------------------------------------------------------------------------------
 
 
-async def test_ids_are_given_as_names(world: DiscordWorld) -> None:
+async def test_ids_are_replaced_by_names(world: DiscordWorld) -> None:
     """Of people, roles, channels that everybody here sees, emoji, times and commands."""
     fake = world.fake
     bob = fake.users["bob"]["id"]
@@ -258,7 +258,7 @@ async def test_ids_are_given_as_names(world: DiscordWorld) -> None:
 async def test_a_hidden_channel_is_named_only_to_its_own_readers(
     world: DiscordWorld, where: str
 ) -> None:
-    """An answer would tell its name to everybody who reads here."""
+    """An answer would reveal its name to everybody who reads here."""
     fake = world.fake
     text = f"see <#{fake.secret}>"
     ask = await asked(world, text, channel=getattr(fake, where))
@@ -280,8 +280,8 @@ async def test_an_edit_is_read_like_a_question(world: DiscordWorld) -> None:
     assert world.heard[1].text == "hi :wave:\n[sticker: Wave]"
 
 
-async def test_what_was_missed_is_read_as_whole(world: DiscordWorld) -> None:
-    """The history is read like what the gateway delivers."""
+async def test_missed_messages_are_read_completely(world: DiscordWorld) -> None:
+    """The history is read like events from the gateway."""
     fake = world.fake
     await asked(world, "first")
     await world.disconnect()

@@ -1,4 +1,4 @@
-"""What Discord does not draw, made readable: examples, and what holds for every text."""
+"""Replaces what Discord does not draw: examples, and properties of every text."""
 
 import re
 
@@ -11,7 +11,7 @@ from bots.discord.audience import title_of
 from bots.discord.channels import nonce_of
 from bots.discord.markup import downgraded
 from bots.discord.settings import DiscordSettings
-from bots.discord.wording import LANGUAGES, NAMES, SAYINGS
+from bots.discord.wording import COMMAND_TEXTS, LANGUAGES, NOTICES
 from bots.split_text import split_text, utf16_length
 
 LINES = st.sampled_from(
@@ -48,14 +48,14 @@ def words(text: str) -> list[str]:
         ("```\n| a |\n|---|\n#### x\n```", "```\n| a |\n|---|\n#### x\n```"),
     ],
 )  # fmt: skip
-def test_what_is_not_drawn_is_made_readable(text: str, shown: str) -> None:
-    """Tables, formulas, pictures, deep headings; code stays as it is."""
+def test_markup_that_discord_does_not_draw_is_made_readable(text: str, shown: str) -> None:
+    """Tables, formulas, pictures, deep headings; code is not changed."""
     assert downgraded(text) == shown
 
 
 @given(TEXTS)
 def test_no_word_is_lost(text: str) -> None:
-    """Whatever a model writes, every word is there in its order."""
+    """Whatever a model writes, every word is kept, in order."""
     dropped = {"br", "latex"}
     expected = [w for w in words(text) if w not in dropped]
     assert [w for w in words(downgraded(text)) if w not in dropped] == expected
@@ -63,14 +63,14 @@ def test_no_word_is_lost(text: str) -> None:
 
 @given(TEXTS)
 def test_parts_fit_and_their_fences_are_closed(text: str) -> None:
-    """Downgraded and split: each part within the limit, with every fence of its own closed."""
+    """Downgraded and split: each part is within the limit and closes its own fences."""
     for piece in split_text(downgraded(text), 200, length=utf16_length):
         assert utf16_length(piece) <= 200
 
 
 @given(TEXTS)
-def test_a_second_time_changes_no_code(text: str) -> None:
-    """What stands in code afterwards is safe from another pass."""
+def test_downgrading_twice_changes_no_code(text: str) -> None:
+    """Text that has become code is not changed by another pass."""
     once = downgraded(text)
     if "<br>" not in once and "$" not in once and "\\" not in once:
         assert words(downgraded(once)) == words(once)
@@ -78,32 +78,32 @@ def test_a_second_time_changes_no_code(text: str) -> None:
 
 @given(st.text(min_size=1, max_size=200))
 def test_a_nonce_fits_and_is_the_same_for_the_same_key(key: str) -> None:
-    """Discord takes 25 characters."""
+    """Discord accepts 25 characters."""
     assert len(nonce_of(key.encode("utf-8", "replace").decode())) <= 25
     assert nonce_of("a.0") == nonce_of("a.0") != nonce_of("a.1")
 
 
 @given(st.text(max_size=500))
 def test_a_thread_always_has_a_name(text: str) -> None:
-    """1 to 100 characters in one line."""
+    """1 to 100 characters on one line."""
     title = title_of(text)
     assert 1 <= utf16_length(title) <= 200
     assert 1 <= len(title) <= 100
     assert "\n" not in title
 
 
-def test_every_saying_has_every_language() -> None:
-    """No empty one among them."""
-    for sayings in SAYINGS.values():
+def test_every_notice_has_every_language() -> None:
+    """None of them is empty."""
+    for sayings in NOTICES.values():
         assert len(sayings) == len(LANGUAGES)
         assert all(sayings)
     for name in ("ask", "reset", "help"):
-        for translated in NAMES[name]:
+        for translated in COMMAND_TEXTS[name]:
             assert re.fullmatch(r"[-\w]{1,32}", translated)
             assert translated == translated.lower()
 
 
-# --- who may --------------------------------------------------------------------------------------
+# --- access ---------------------------------------------------------------------------------------
 
 HERE = Asker(user=1, guild=10, channels=(100, 101), roles=(1000,))
 DIRECT = Asker(user=1, guild=None, channels=(100,), roles=())
@@ -131,6 +131,6 @@ DIRECT = Asker(user=1, guild=None, channels=(100,), roles=())
          Asker(1, None, (), roles=(1000,)), "direct"),
     ],
 )  # fmt: skip
-def test_who_may_ask_where(settings: dict[str, str], asker: Asker, why: str | None) -> None:
-    """A denial outranks a permission, and roles open no direct messages."""
+def test_access_rules(settings: dict[str, str], asker: Asker, why: str | None) -> None:
+    """A denial outranks a permission, and roles do not open direct messages."""
     assert refusal(DiscordSettings.model_validate(settings), asker) == why

@@ -1,4 +1,4 @@
-"""Messages that no library can read: they cost nothing else, and their people are told."""
+"""Messages that the library cannot read: nothing else is lost, and their authors are notified."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from bots.platform import Part
 from shared.messages import Ask
 from tests.contract.worlds.discord import DiscordWorld
@@ -25,7 +25,7 @@ def nested(depth: int) -> Json:
     return inner
 
 
-SPOILT: dict[str, Json] = {
+MALFORMED: dict[str, Json] = {
     "no content": {"content": MISSING},
     "no type": {"type": MISSING},
     "bad snapshot": {"message_snapshots": [{"message": {"content": 1}}]},
@@ -63,28 +63,30 @@ def texts(world: DiscordWorld) -> list[str]:
 
 
 @pytest.mark.parametrize("where", ["channel", "direct"])
-async def test_a_person_is_told_and_the_session_goes_on(world: DiscordWorld, where: str) -> None:
-    """By the gateway: one plain notice each, and the next message is heard."""
+async def test_unreadable_messages_get_a_notice_and_the_session_goes_on(
+    world: DiscordWorld, where: str
+) -> None:
+    """One plain notice each, and the next message is taken."""
     fake = world.fake
     channel = fake.general if where == "channel" else await fake.direct()
     mention = where == "channel"
-    for fields in SPOILT.values():
+    for fields in MALFORMED.values():
         before = fake.read(channel)
-        await fake.say("lost", channel=channel, mention=mention, spoilt=fields)
+        await fake.say("lost", channel=channel, mention=mention, malformed=fields)
         await fake.until(lambda known=before: fake.read(channel) != known)
-    assert fake.read(channel) == [saying("unreadable")] * len(SPOILT)
+    assert fake.read(channel) == [notice_text("unreadable")] * len(MALFORMED)
     await fake.say("heard", channel=channel, mention=mention)
     await world.until_heard(1)
     assert texts(world) == ["heard"]
     assert len(fake.gateway.identifies) == 1
 
 
-async def test_where_nobody_can_be_told_nothing_is_said(world: DiscordWorld) -> None:
-    """And nobody else is harmed."""
+async def test_unreadable_messages_to_nobody_get_no_notice(world: DiscordWorld) -> None:
+    """And nobody else is affected."""
     for fields in SILENT.values():
-        await world.fake.say("lost", mention=True, spoilt=fields)
-    await world.fake.say("chatter", spoilt=SPOILT["bad poll"])
-    await world.fake.say("a bot", mention=True, author="otherbot", spoilt=SPOILT["bad poll"])
+        await world.fake.say("lost", mention=True, malformed=fields)
+    await world.fake.say("chatter", malformed=MALFORMED["bad poll"])
+    await world.fake.say("a bot", mention=True, author="otherbot", malformed=MALFORMED["bad poll"])
     await world.fake.say("heard", mention=True)
     await world.until_heard(1)
     await asyncio.sleep(QUIET_S)
@@ -93,22 +95,22 @@ async def test_where_nobody_can_be_told_nothing_is_said(world: DiscordWorld) -> 
     assert len(world.fake.gateway.identifies) == 1
 
 
-async def test_the_history_is_read_around_them(world: DiscordWorld) -> None:
-    """Every good message between bad ones, in every channel; their people are told."""
+async def test_the_history_is_read_around_unreadable_messages(world: DiscordWorld) -> None:
+    """Every good message between bad ones, in every channel; authors of bad ones are notified."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("before", channel=direct)
     await world.until_heard(1)
     await world.disconnect()
-    for number, fields in enumerate([*SPOILT.values(), *SILENT.values()]):
+    for number, fields in enumerate([*MALFORMED.values(), *SILENT.values()]):
         await fake.say(f"channel {number}", mention=True)
-        await fake.say("lost", mention=True, spoilt=fields)
+        await fake.say("lost", mention=True, malformed=fields)
         await fake.say(f"direct {number}", channel=direct)
-    count = len(SPOILT) + len(SILENT)
+    count = len(MALFORMED) + len(SILENT)
     await world.connect()
-    # The history tells the channel of a message that does not itself.
+    # A message that does not name its channel belongs to the channel whose history is read.
     await world.until_heard(2 + 2 * count)
-    await fake.until(lambda: len(fake.read()) >= len(SPOILT))
+    await fake.until(lambda: len(fake.read()) >= len(MALFORMED))
     await asyncio.sleep(QUIET_S)
     assert sorted(texts(world)) == sorted(
         [
@@ -117,15 +119,15 @@ async def test_the_history_is_read_around_them(world: DiscordWorld) -> None:
             *(f"{where} {n}" for where in ("channel", "direct") for n in range(count)),
         ]
     )
-    assert set(fake.read()) == {saying("unreadable")}
-    assert len(fake.read()) == len(SPOILT)
+    assert set(fake.read()) == {notice_text("unreadable")}
+    assert len(fake.read()) == len(MALFORMED)
 
 
-async def test_a_person_who_may_not_ask_is_not_told_more_than_others() -> None:
-    """The access lists hold for unreadable messages, too."""
+async def test_access_lists_hold_for_unreadable_messages() -> None:
+    """Somebody who is not allowed to ask gets no notice about them."""
     async with DiscordWorld(DISCORD_DIRECT_MESSAGES="nobody") as world:
         direct = await world.fake.direct()
-        await world.fake.say("lost", channel=direct, spoilt=SPOILT["bad poll"])
+        await world.fake.say("lost", channel=direct, malformed=MALFORMED["bad poll"])
         await world.fake.say("heard", mention=True)
         await world.until_heard(1)
         await asyncio.sleep(QUIET_S)
@@ -135,12 +137,12 @@ async def test_a_person_who_may_not_ask_is_not_told_more_than_others() -> None:
 async def test_a_bad_message_in_a_thread_costs_no_question_its_context(
     world: DiscordWorld,
 ) -> None:
-    """At most the quotes of what others said."""
+    """At most the quotes of other people's messages."""
     message = await world.fake.say("one", mention=True)
     await world.until_heard(1)
     await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
-    for spoilt in ({"author": None}, {"author": []}, {"content": None}, {"components": 3}):
-        await world.fake.say("bad", channel=message, author="bob", spoilt=spoilt)
+    for malformed in ({"author": None}, {"author": []}, {"content": None}, {"components": 3}):
+        await world.fake.say("bad", channel=message, author="bob", malformed=malformed)
     await world.fake.say("two", channel=message)
     await world.until_heard(2)
     assert "two" in texts(world)
@@ -163,7 +165,7 @@ EVENTS: list[tuple[str, Any]] = [
 
 
 async def test_no_event_ends_the_session(world: DiscordWorld) -> None:
-    """Whatever kind it is and whatever is wrong with it."""
+    """Whatever type it has and however it is malformed."""
     for event, data in EVENTS:
         await world.fake.gateway.dispatch(event, 0, lambda _, data=data: data)
     await world.fake.say("heard", mention=True)
@@ -171,7 +173,7 @@ async def test_no_event_ends_the_session(world: DiscordWorld) -> None:
     assert len(world.fake.gateway.identifies) == 1
 
 
-# --- fields of another kind -----------------------------------------------------------------------
+# --- malformed fields -----------------------------------------------------------------------------
 
 PICTURE: Json = {
     "id": "1", "filename": "a.png", "size": 3, "url": "http://127.0.0.1:9/a.png",
@@ -198,11 +200,13 @@ STRANGE_FILES: list[Json] = [
 
 
 @pytest.mark.parametrize("change", STRANGE_FILES)
-async def test_a_strange_file_does_not_cost_the_question(world: DiscordWorld, change: Json) -> None:
-    """It is named to the model as one that was not read."""
+async def test_a_malformed_file_does_not_cost_the_question(
+    world: DiscordWorld, change: Json
+) -> None:
+    """The model is told its name and that it was not read."""
     direct = await world.fake.direct()
     files = {"attachments": [{**PICTURE, **change}]}
-    await world.fake.say("what is this?", channel=direct, spoilt=files)
+    await world.fake.say("what is this?", channel=direct, malformed=files)
     await world.until_heard(1)
     ask = world.heard[0]
     assert isinstance(ask, Ask)
@@ -234,10 +238,10 @@ STRANGE: dict[str, Json] = {
 
 @pytest.mark.parametrize("strange", STRANGE)
 @pytest.mark.parametrize("how", ["new", "missed", "edited"])
-async def test_what_is_not_understood_is_told(
+async def test_a_malformed_message_gets_a_notice(
     world: DiscordWorld, capfd: pytest.CaptureFixture[str], strange: str, how: str
 ) -> None:
-    """In one line of the log and one notice, or it is asked; and the next message is heard."""
+    """One log line and one notice, or it is asked; and the next message is taken."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("before", channel=direct)
@@ -247,17 +251,17 @@ async def test_what_is_not_understood_is_told(
     if how == "edited":
         message = await fake.say("fine", channel=direct)
         await world.until_heard(2)
-        fake._find(message)["_spoilt"] = {k: v for k, v in STRANGE[strange].items() if k != "id"}
+        fake._find(message)["_malformed"] = {k: v for k, v in STRANGE[strange].items() if k != "id"}
         await fake.edit(message, "changed")
     else:
-        await fake.say("hello there", channel=direct, spoilt=STRANGE[strange])
+        await fake.say("hello there", channel=direct, malformed=STRANGE[strange])
     if how == "missed":
         await world.connect()
     heard = 1 + (how == "edited")
     async with asyncio.timeout(20):
         while not fake.read(direct) and len(world.heard) == heard:
             await asyncio.sleep(0.05)
-    assert (fake.read(direct) == [saying("unreadable")]) is (len(world.heard) == heard)
+    assert (fake.read(direct) == [notice_text("unreadable")]) is (len(world.heard) == heard)
     assert "Traceback" not in "".join(capfd.readouterr())
     count = len(world.heard)
     await fake.say("after", channel=direct)
@@ -265,26 +269,26 @@ async def test_what_is_not_understood_is_told(
     assert texts(world)[-1] == "after"
 
 
-async def test_strangers_are_not_told_what_is_not_understood() -> None:
-    """Those who may not ask are told only that; those who spoke to nobody, nothing."""
+async def test_strangers_get_no_notice_about_malformed_messages() -> None:
+    """People who are not allowed to ask hear only that; messages to nobody get no notice."""
     async with DiscordWorld(DISCORD_DIRECT_MESSAGES="nobody") as world:
         direct = await world.fake.direct()
-        await world.fake.say("lost", channel=direct, spoilt={"content": 5})
-        await world.fake.say("chatter", spoilt={"content": 5})
+        await world.fake.say("lost", channel=direct, malformed={"content": 5})
+        await world.fake.say("chatter", malformed={"content": 5})
         await world.fake.say("heard", mention=True)
         await world.until_heard(1)
         await asyncio.sleep(QUIET_S)
-        assert world.fake.read(direct) == [saying("direct")]
+        assert world.fake.read(direct) == [notice_text("direct")]
         assert world.fake.read() == []
 
 
-# --- half of a pair -------------------------------------------------------------------------------
+# --- lone surrogates ------------------------------------------------------------------------------
 
 HALF = "\ud83d"
 
 
-async def test_half_a_pair_loses_and_blocks_nothing(world: DiscordWorld) -> None:
-    """In a text, in a name, in a title, in a file's name, in a quotation, in an edit."""
+async def test_a_lone_surrogate_loses_and_blocks_nothing(world: DiscordWorld) -> None:
+    """In a text, a name, a title, a file's name, a quote, an edit."""
     fake = world.fake
     fake.users["bob"]["global_name"] = f"B{HALF}b"
     other = await fake.say(f"quoted {HALF}", author="bob")
@@ -306,8 +310,8 @@ async def test_half_a_pair_loses_and_blocks_nothing(world: DiscordWorld) -> None
     json.dumps([event.model_dump(mode="json") for event in world.heard]).encode()
 
 
-async def test_nothing_but_half_a_pair_is_a_question(world: DiscordWorld) -> None:
-    """What there is to it is asked, and the next one is, too."""
+async def test_a_message_that_is_only_a_lone_surrogate_is_a_question(world: DiscordWorld) -> None:
+    """It is asked, and so is the next message."""
     await world.fake.say(HALF, mention=True)
     await world.fake.say("next", mention=True)
     await world.until_heard(2)

@@ -13,7 +13,7 @@ ANSWERED_WITHIN_S = 60.0
 
 
 class System:
-    """Started whole; each process can be killed and started again."""
+    """The whole system; each process can be killed and started again."""
 
     def __init__(self, server: NatsServer, model: FakeModel, home: Path, **env: str) -> None:
         self.server = server

@@ -38,7 +38,7 @@ def long_answer() -> str:
 async def test_a_long_answer_is_complete_in_order_and_in_its_limits(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """28,000 characters, fences and a table: parts that fit, closed fences, nothing missing."""
+    """28,000 characters with fences and a table: parts that fit, closed fences, nothing missing."""
     text = long_answer()
     fake_model.reply = lambda _: text
     async with System(nats, fake_model, tmp_path) as system:
@@ -62,7 +62,7 @@ async def test_a_long_answer_is_complete_in_order_and_in_its_limits(
 async def test_many_deltas_cost_few_edits(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """600 deltas: at most one edit in 1.2 s, and the exact text in the end without a cursor."""
+    """600 deltas: at most one edit per 1.2 s, and finally the exact text without a cursor."""
     text = "".join(f"w{n % 10}" + (" " if n % 8 else "\n") for n in range(600)).strip()
     fake_model.reply = lambda _: text
     fake_model.piece_chars, fake_model.pause_s = 3, 0.01
@@ -82,7 +82,7 @@ async def test_many_deltas_cost_few_edits(
 
 
 async def test_a_burst_is_stored(nats: NatsServer, tmp_path: Path) -> None:
-    """100 messages within a second, while nobody answers: each is stored, once."""
+    """100 messages within a second while nobody answers: each is stored once."""
     from tests.fakes.discord import FakeDiscord  # noqa: PLC0415
 
     fake = await FakeDiscord().start()

@@ -35,9 +35,11 @@ async def cause(trouble: str, system: System, ask_one: Callable[[], Awaitable[No
         case "close":
             await gateway.close(4000)
         case "lost post":
-            # Taken by Discord, and killed before its answer or the acknowledgement came.
+            # Discord posts the message; the adapter is killed before it gets the response or
+            # acknowledges.
             system.fake.fail("POST", r"/messages$", kind="lost")
-            # All that was asked so far may be answered already: this one will be posted.
+            # Everything asked so far may be answered already, so ask one that is certain to be
+            # posted.
             await ask_one()
             await system.fake.until(lambda: not system.fake.faults)
             system.adapter.kill()
@@ -47,27 +49,27 @@ async def cause(trouble: str, system: System, ask_one: Callable[[], Awaitable[No
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_twenty_rounds_of_trouble_leave_one_answer_each(
+async def test_twenty_rounds_of_faults_leave_one_answer_each(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path, seed: int
 ) -> None:
-    """Dropped, resumed, invalidated, killed -9, written to while down: one answer each."""
+    """Dropped, resumed, invalidated, kill -9, messages while it was down: one answer each."""
     rng = random.Random(seed)
     fake_model.pause_s, fake_model.piece_chars = 0.02, 12
 
     def reply(request: dict[str, Any]) -> str:
         fake_model.delay_s = rng.uniform(0, 0.4)
-        # Before the question come the quotes of what others said in the thread.
+        # The question follows the quotes of what others said in the thread.
         question = request["messages"][-1]["content"].rsplit("\n\n", 1)[-1]
         return f"answer to: {question}"
 
     fake_model.reply = reply
     asked: dict[int, str] = {}
-    # Drawn first, each kind at least twice: what else is drawn depends on who is faster.
+    # Drawn before anything runs, so that timing does not affect it; each kind at least twice.
     troubles = rng.sample(TROUBLES * 3, ROUNDS)
     async with System(nats, fake_model, tmp_path) as system:
         fake = system.fake
         direct = await fake.direct("bob")
-        # So that the adapter knows the direct channel: bots cannot list those.
+        # Tells the adapter the direct channel, because bots cannot list those.
         asked[await fake.say("hello there", author="bob", channel=direct)] = "hello there"
         await fake.until(lambda: fake.read(direct))
 
@@ -109,10 +111,10 @@ async def test_twenty_rounds_of_trouble_leave_one_answer_each(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("where", ["thread", "direct", "command"])
-async def test_killed_while_a_new_message_takes_the_place_of_a_preview(
+async def test_a_kill_while_a_new_message_replaces_a_preview(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path, where: str
 ) -> None:
-    """Before and after each of its calls: one answer, and no preview stays behind."""
+    """Before and after each of its requests: one answer, and no preview is left."""
     fake_model.reply = lambda _: f"{'word ' * 10}{len(fake_model.requests)}"
     fake_model.piece_chars, fake_model.pause_s = 5, 0.15
     async with System(nats, fake_model, tmp_path, DISCORD_NEW_MESSAGE_AFTER_S="0.5") as system:

@@ -1,9 +1,9 @@
-"""Files, who may ask, and the voice of a place on Discord, through real processes."""
+"""Files, access, and a channel's persona on Discord, through real processes."""
 
 import json
 from pathlib import Path
 
-from bots.discord.wording import saying
+from bots.discord.wording import notice_text
 from ops.nats_server import NatsServer
 from tests.end_to_end.discord_system import System
 from tests.fakes.model import FakeModel
@@ -14,7 +14,7 @@ PIXEL = b"\x89PNG\r\n\x1a\n" + b"\x00" * 700_000
 async def test_files_reach_the_model(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """A picture goes through NATS in pieces and arrives whole; a text is read along."""
+    """A picture goes through NATS in chunks and arrives whole; a text file is included."""
     async with System(nats, fake_model, tmp_path) as system:
         files = {"cat.png": PIXEL, "notes.txt": b"buy milk"}
         message = await system.fake.say("what is this?", mention=True, files=files)
@@ -25,20 +25,20 @@ async def test_files_reach_the_model(
     assert len(content[1]["image_url"]["url"]) > len(PIXEL) * 4 // 3
 
 
-async def test_who_is_denied_is_refused_once_and_not_asked_for(
+async def test_a_denied_person_gets_one_notice_and_no_answer(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """A clear word to the denied person; the others are answered in the place's own voice."""
+    """The denied person gets a clear notice; others get answers with the channel's persona."""
     system = System(nats, fake_model, tmp_path)
     denied = system.fake.users["bob"]["id"]
     voice = {str(system.fake.general): {"persona": "You are terse.", "model": "bigger"}}
-    system._env = {"DISCORD_DENY_USERS": denied, "DISCORD_PERSONAS": json.dumps(voice)}
+    system._env = {"DISCORD_DENY_USERS": denied, "DISCORD_CHANNELS": json.dumps(voice)}
     async with system:
         refused = await system.fake.say("let me in", author="bob", mention=True)
         await system.answered(refused)
         allowed = await system.fake.say("hello", mention=True)
         await system.answered(allowed)
-        assert system.finished(refused) == [saying("person")]
+        assert system.finished(refused) == [notice_text("person")]
     (request,) = fake_model.requests
     assert request["model"] == "bigger"
     assert request["messages"][0]["content"] == "You are terse."
@@ -48,12 +48,12 @@ async def test_who_is_denied_is_refused_once_and_not_asked_for(
 async def test_every_way_to_ask_is_answered_in_its_place(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """A forum's post, an edit, a menu, a forward and a role, each through the whole system."""
+    """A forum post, an edit, a menu, a forward and a role, each through the whole system."""
     fake_model.delay_s = 0.3
     system = System(nats, fake_model, tmp_path)
     role = str(system.fake.staff_role_id)
     system.fake.roles_of["ada"] = [role]
-    system._env = {"DISCORD_ALLOW_ROLES": role, "DISCORD_ANSWER_EDITS": "true"}
+    system._env = {"DISCORD_ALLOW_ROLES": role, "DISCORD_EDIT_ASKS_AGAIN": "true"}
     async with system:
         fake = system.fake
 
@@ -77,7 +77,7 @@ async def test_every_way_to_ask_is_answered_in_its_place(
 
         outsider = await fake.say("I have no role", author="bob", mention=True)
         await system.answered(outsider)
-        assert system.finished(outsider) == [saying("person")]
+        assert system.finished(outsider) == [notice_text("person")]
     asked = [request["messages"][-1]["content"] for request in fake_model.requests]
     assert [text for text in asked if "no role" in text] == []
     (menu,) = [text for text in asked if "Lorem ipsum" in text]

@@ -1,4 +1,4 @@
-"""Discord as a whole, as a person sees it: adapter, NATS, dataflow and model as processes."""
+"""Discord as a person sees it: adapter, NATS, dataflow and model as processes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def system(nats: NatsServer, fake_model: FakeModel, tmp_path: Path) -> Asy
 
 
 async def test_a_conversation_in_a_thread(system: System) -> None:
-    """A mention opens a thread; in it no mention is needed, and the first question is known."""
+    """A mention opens a thread, which needs no further mention and remembers the first question."""
     fake = system.fake
     message = await fake.say("my name is Ada", mention=True)
     await system.answered(message)
@@ -34,8 +34,8 @@ async def test_a_conversation_in_a_thread(system: System) -> None:
     assert len(system.finished(message)) == 2
 
 
-async def test_what_was_said_directly_stays_out_of_the_server(system: System) -> None:
-    """A direct message's words never reach a request from a channel."""
+async def test_direct_messages_stay_out_of_the_server(system: System) -> None:
+    """Text from a direct message never reaches a request from a channel."""
     fake = system.fake
     direct = await fake.direct()
     await fake.say("my PIN is 4711", channel=direct)
@@ -45,8 +45,8 @@ async def test_what_was_said_directly_stays_out_of_the_server(system: System) ->
     assert "4711" not in str(system.model.requests[-1])
 
 
-async def test_what_was_said_in_a_private_thread_stays_there(system: System) -> None:
-    """Neither its public parent nor another private thread of that hears of it."""
+async def test_a_private_threads_messages_stay_there(system: System) -> None:
+    """Neither its public parent nor a sibling learns of them."""
     fake = system.fake
     one = await fake.private_thread("salaries", "ada", "self")
     other = await fake.private_thread("plans", "ada", "bob", "self")
@@ -66,7 +66,7 @@ async def test_what_was_said_in_a_private_thread_stays_there(system: System) -> 
 
 
 async def test_an_answer_to_somebody_else_can_be_asked_about(system: System) -> None:
-    """The model reads what Bob reads above his question, as data."""
+    """The model is given, as data, what Bob reads above his question."""
     fake = system.fake
     system.model.reply = lambda _: "Wax is not polar."
     message = await fake.say("why?", mention=True)
@@ -80,7 +80,7 @@ async def test_an_answer_to_somebody_else_can_be_asked_about(system: System) -> 
 
 
 async def test_a_failure_can_be_asked_again(system: System) -> None:
-    """The notice has the button, by which it is also told from an equal one after a crash."""
+    """The notice has the button, which also identifies it among equal ones after a crash."""
     system.model.always = Fault(status=400, error={"message": "broken"})
     message = await system.fake.say("hello", mention=True)
     await system.answered(message)
@@ -88,8 +88,8 @@ async def test_a_failure_can_be_asked_again(system: System) -> None:
     assert "tw:again:" in str(notice["components"])
 
 
-async def test_a_model_that_fails_for_good_gives_one_notice(system: System) -> None:
-    """In the same place, in plain words, and the next question is answered."""
+async def test_a_permanent_model_failure_gives_one_notice(system: System) -> None:
+    """In the same place, in plain words; the next question is answered."""
     system.model.always = Fault(status=400, error={"message": "broken"})
     message = await system.fake.say("hello", mention=True)
     await system.answered(message)
@@ -110,8 +110,8 @@ async def test_a_command_is_answered_where_it_was_used(system: System) -> None:
     assert len(system.fake.read()) == 1
 
 
-async def test_a_command_outlives_a_kill(system: System) -> None:
-    """Killed while the model works: the placeholder is filled by the next process."""
+async def test_a_command_survives_a_kill(system: System) -> None:
+    """Killed while the model works: the next process fills the placeholder."""
     system.model.delay_s = 1.5
     await system.fake.command("ask", question="what is wax?")
     await system.fake.until(lambda: system.fake.read() == [THINKING])
@@ -122,8 +122,8 @@ async def test_a_command_outlives_a_kill(system: System) -> None:
     assert len(system.fake.read()) == 1
 
 
-async def test_stop_keeps_what_was_said(system: System) -> None:
-    """The button below a growing answer ends it; the cursor goes."""
+async def test_stop_keeps_the_text_so_far(system: System) -> None:
+    """The button below a growing answer ends it; the cursor disappears."""
     system.model.reply = lambda _: "word " * 400
     system.model.piece_chars, system.model.pause_s = 5, 0.02
     message = await system.fake.say("count", mention=True)
@@ -136,7 +136,7 @@ async def test_stop_keeps_what_was_said(system: System) -> None:
 
 
 async def test_a_deleted_question_leaves_no_answer(system: System) -> None:
-    """What was shown of it disappears."""
+    """Its preview is deleted."""
     system.model.reply = lambda _: "word " * 400
     system.model.piece_chars, system.model.pause_s = 5, 0.02
     message = await system.fake.say("count", mention=True)
@@ -148,7 +148,7 @@ async def test_a_deleted_question_leaves_no_answer(system: System) -> None:
 
 
 async def test_an_outage_of_nats_loses_no_message(system: System) -> None:
-    """What is said meanwhile is answered afterwards."""
+    """Messages sent meanwhile are answered afterwards."""
     system.server.kill()
     messages = [await system.fake.say(f"question {n}", mention=True) for n in range(3)]
     await asyncio.sleep(QUIET_S)
@@ -157,8 +157,8 @@ async def test_an_outage_of_nats_loses_no_message(system: System) -> None:
     assert [len(system.finished(m)) for m in messages] == [1, 1, 1]
 
 
-async def test_it_stops_cleanly_and_logs_no_words(system: System) -> None:
-    """SIGTERM ends it with 0 and the session is given back; no text and no token in its log."""
+async def test_the_adapter_stops_cleanly_and_logs_no_message_text(system: System) -> None:
+    """SIGTERM ends it with 0 and closes the session; its log contains no text and no token."""
     message = await system.fake.say("a-secret-word", mention=True)
     await system.answered(message)
     assert await system.adapter.stop() == 0
@@ -169,7 +169,7 @@ async def test_it_stops_cleanly_and_logs_no_words(system: System) -> None:
     assert '"event":"received"' in logs
 
 
-async def test_it_says_when_it_is_ready(
+async def test_readyz_follows_the_connection(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path, unused_tcp_port: int
 ) -> None:
     """/readyz is 200 with a connection, and 503 without one."""
@@ -193,7 +193,7 @@ async def test_it_says_when_it_is_ready(
 async def test_while_the_dataflow_is_down_people_learn_that_their_questions_are_stored(
     system: System,
 ) -> None:
-    """Below each; the notes are gone before the answers come, which keep their order."""
+    """A note below each question disappears before the answers come, which stay in order."""
     fake = system.fake
     system.flow.kill()
     direct = await fake.direct()

@@ -1,7 +1,8 @@
-"""A Discord of one server: REST and gateway over real sockets, people who write, what they read.
+"""A Discord of one server: REST and gateway over real sockets, with people who write and read.
 
-It must never be kinder than the real one: what that refuses, trims, hides or forgets, so does this.
-In-process, or `python -m tests.fakes.discord`, steered by `POST /control {"do": ..., ...}`.
+It must never be more lenient than the real one: whatever that refuses, trims, hides or forgets, so
+does this. In-process, or `python -m tests.fakes.discord`, controlled by `POST /control {"do":
+...}`.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from tests.fakes.discord_gateway import (
     Session,
 )
 from tests.fakes.discord_rest import Rest
-from tests.fakes.discord_rules import ExtraRefused, Fault, Limits, answer
+from tests.fakes.discord_rules import Fault, FieldRefused, Limits, answer
 from tests.fakes.discord_shapes import (
     ADMINISTRATOR,
     COMMAND_LIFE_S,
@@ -55,7 +56,7 @@ class FakeDiscord(Shapes):
         """The permissions of the role @everyone."""
         self.members_of: dict[int, set[str]] = {}
         """Who is in each private thread."""
-        self.extras_refused: list[ExtraRefused] = []
+        self.fields_refused: list[FieldRefused] = []
         self.token = "fake.discord.token"  # noqa: S105
         self.enabled_intents = MESSAGE_CONTENT
         self.public = True
@@ -80,7 +81,7 @@ class FakeDiscord(Shapes):
         ]  # fmt: skip
         self.messages: dict[int, dict[int, Json]] = {}
         self.nonces: dict[tuple[int, str], Json] = {}
-        """What was posted with a nonce, also if it is deleted by now."""
+        """Messages that were posted with a nonce, even if they were deleted since."""
 
         self.commands: list[Json] = []
         self.command_syncs = 0
@@ -99,7 +100,7 @@ class FakeDiscord(Shapes):
         self.guild_permissions = EVERYTHING
         self.changed = asyncio.Event()
         self.hook: Callable[[str, str, str], None] = lambda *_: None
-        """Called with method, path, and "before" or "after" the request had its effect."""
+        """Called with method, path, and "before" or "after" the request takes effect."""
         self.gateway = Gateway(self)
 
     # --- life ---------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ class FakeDiscord(Shapes):
 
     @property
     def env(self) -> dict[str, str]:
-        """What an adapter needs to come here."""
+        """The settings that connect an adapter to this fake."""
         return {
             "DISCORD_TOKEN": self.token,
             "DISCORD_API_URL": self.api_url,
@@ -156,7 +157,7 @@ class FakeDiscord(Shapes):
             result = await result
         return answer(result)
 
-    # --- what a person does -------------------------------------------------------------------
+    # --- people's actions ---------------------------------------------------------------------
 
     async def say(
         self,
@@ -171,13 +172,13 @@ class FakeDiscord(Shapes):
         kind: int = DEFAULT,
         webhook: bool = False,
         forward: int = 0,
-        spoilt: Json | None = None,
+        malformed: Json | None = None,
         fields: Json | None = None,
     ) -> int:
-        """Writes a message; returns its id. `mention` puts the bot's name in front.
+        """Write a message; returns its id. `mention` puts the bot's name in front.
 
-        `fields` are what it has besides: embeds, a poll, stickers. The fields of `spoilt` are told
-        instead of its own; `MISSING` stands for none.
+        `fields` are added to the message: embeds, a poll, stickers. The fields of `malformed` are
+        sent instead of its own; `MISSING` removes one.
         """
         where = channel or self.general
         if mention:
@@ -200,8 +201,8 @@ class FakeDiscord(Shapes):
                     "soundboard_sounds")  # fmt: skip
             snapshot = {k: original[k] for k in keys if k in original}
             message["message_snapshots"] = [{"message": snapshot}]
-        if spoilt:
-            message["_spoilt"] = spoilt
+        if malformed:
+            message["_malformed"] = malformed
         thread = self.channels[where]
         if "thread_metadata" in thread:
             thread["thread_metadata"]["archived"] = False
@@ -243,7 +244,7 @@ class FakeDiscord(Shapes):
         mention: bool = True,
         tags: tuple[str, ...] = (),
     ) -> int:
-        """A new post, whose first message may mention the bot; the id of both."""
+        """Create a post whose first message may mention the bot; returns the id of both."""
         number = self.snowflake()
         available = {tag["name"]: tag["id"] for tag in self.channels[self.forum]["available_tags"]}
         await self._add_thread(
@@ -256,7 +257,7 @@ class FakeDiscord(Shapes):
         return number
 
     async def thread_on(self, message_id: int, name: str, *, author: str = "bob") -> int:
-        """A thread that a person opens on a message; it has the message's id."""
+        """Open a thread on a message as a person; it has the message's id."""
         opened_on = self._find(message_id)
         parent = int(opened_on["channel_id"])
         await self._add_thread(message_id, parent, name, self.users[author], PUBLIC_THREAD)
@@ -267,7 +268,7 @@ class FakeDiscord(Shapes):
         return message_id
 
     async def private_thread(self, name: str, *members: str, parent: int = 0) -> int:
-        """A private thread with these people in it, and with the bot if `self` is named."""
+        """Create a private thread with these people in it, and with the bot if `self` is one."""
         number = self.snowflake()
         self.members_of[number] = set(members)
         owner = self.users[members[0]]
@@ -275,13 +276,13 @@ class FakeDiscord(Shapes):
         return number
 
     async def join(self, thread: int, name: str) -> None:
-        """Somebody is added to a private thread. The bot is told of nobody but itself."""
+        """Add somebody to a private thread. The bot only gets an event about itself."""
         self.members_of[thread].add(name)
         if name == "self":
             await self._tell(thread, "THREAD_CREATE", self.channels[thread])
 
     async def leave(self, thread: int, name: str) -> None:
-        """Somebody is removed from it."""
+        """Remove somebody from a private thread."""
         here = self.channels[thread]
         if name == "self":
             gone = {"id": str(thread), "guild_id": here["guild_id"], "member_count": 1,
@@ -290,7 +291,7 @@ class FakeDiscord(Shapes):
         self.members_of[thread].discard(name)
 
     async def delete_thread(self, thread: int) -> None:
-        """A moderator deletes a thread with all that is in it; its message stays."""
+        """Delete a thread with all its messages; the message it was opened on stays."""
         here = self.channels.pop(thread)
         self.messages.pop(thread, None)
         gone = {key: here[key] for key in ("id", "guild_id", "parent_id", "type")}
@@ -298,12 +299,12 @@ class FakeDiscord(Shapes):
         await self.gateway.dispatch("THREAD_DELETE", GUILDS, lambda _: gone)
 
     async def archive(self, thread: int) -> None:
-        """A thread is put away; clients forget it until somebody writes in it."""
+        """Archive a thread; clients forget it until somebody writes in it."""
         self.channels[thread]["thread_metadata"]["archived"] = True
         await self._tell(thread, "THREAD_UPDATE", self.channels[thread])
 
     def group(self, *members: str) -> int:
-        """A conversation of several people, or of two, which the bot is no part of."""
+        """Create a conversation of several people, or of two, without the bot."""
         number = self.snowflake()
         people = [self.users[name] for name in members]
         self.channels[number] = {
@@ -324,7 +325,7 @@ class FakeDiscord(Shapes):
         locale: str = "en-US",
         **options: str,
     ) -> str:
-        """Uses a command of the bot's, or with `target` one of a message's menu; its token."""
+        """Use a command of the bot, or with `target` one of a message's menu; returns its token."""
         known = next(c for c in self.commands if c["name"] == name)
         data: Json = {"id": known["id"], "name": name, "type": 3 if target else 1}
         if target:
@@ -337,7 +338,7 @@ class FakeDiscord(Shapes):
         )
 
     async def click(self, message_id: int, button: str, *, author: str = "ada") -> str:
-        """Clicks the button whose custom id begins so or holds that; returns its token."""
+        """Click the button whose custom id contains `button`; returns the interaction's token."""
         message = self._find(message_id)
         buttons = [b["custom_id"] for row in message["components"] for b in row["components"]]
         identity = next(b for b in buttons if button in b)
@@ -346,29 +347,29 @@ class FakeDiscord(Shapes):
         return await self._interact(3, channel, author, data, message=message)
 
     async def redeliver(self, message_id: int) -> None:
-        """The gateway sends the same message once more."""
+        """Send the same message through the gateway again."""
         await self._publish("MESSAGE_CREATE", self._find(message_id))
 
     def fail(self, method: str, path: str, **fault: Any) -> None:
-        """The next requests on this path fail as told."""
+        """Let the next requests on this path fail."""
         self.faults.append(Fault(method, path, **fault))
 
     def expire_files(self, message_id: int) -> None:
-        """The signed addresses of a message's files are no longer good; new ones are."""
+        """Expire the signed addresses of a message's files; new ones are valid."""
         for attachment in self._find(message_id)["attachments"]:
             path = attachment["url"].rsplit("/cdn/", 1)[1]
             self.files[f"{path}-renewed"] = self.files.pop(path)
 
     def role(self, name: str, permissions: int = 0) -> int:
-        """One more role, which people can be given; from the next start on."""
+        """Add a role that people can be given; known from the next start."""
         number = self.snowflake()
         self.more_roles.append({"id": str(number), "name": name, "permissions": str(permissions)})
         return number
 
-    # --- what a person sees -------------------------------------------------------------------
+    # --- what people see ----------------------------------------------------------------------
 
     def read(self, channel: int = 0, *, author: str = "", mine: bool = True) -> list[str]:
-        """What the bot wrote that everybody (or `author` alone, too) can read there, in order."""
+        """The bot's messages there that everybody (and `author`) can read, in order."""
         return [
             THINKING if message["flags"] & LOADING else message["content"]
             for message in self.posts(channel, author=author, mine=mine)
@@ -387,7 +388,7 @@ class FakeDiscord(Shapes):
         return visible
 
     def replies_to(self, message_id: int) -> list[str]:
-        """What stands below a message: in its thread, or in answer to it in its channel."""
+        """The texts below a message: in its thread, or as replies in its channel."""
         below = self.read(message_id) if message_id in self.channels else []
         channel = int(self._find(message_id)["channel_id"])
         inline = [
@@ -398,13 +399,13 @@ class FakeDiscord(Shapes):
         return below + inline
 
     async def until(self, condition: Any, *, seconds: float = 30.0) -> None:
-        """Waits until it is so; looks whenever something happened here."""
+        """Wait until the condition holds; it is checked whenever something changes here."""
         async with asyncio.timeout(seconds):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()
 
-    # --- towards the bot ----------------------------------------------------------------------
+    # --- events for the bot -------------------------------------------------------------------
 
     async def _add_thread(
         self, number: int, parent: int, name: str, owner: Json, kind: int, **fields: Any

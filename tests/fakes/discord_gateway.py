@@ -1,6 +1,6 @@
-"""The fake Discord's gateway: zlib-stream, IDENTIFY, RESUME with replay, and every way to fail.
+"""The fake Discord's gateway: zlib-stream, IDENTIFY, RESUME with replay, and all ways to fail.
 
-It must never hand a session what its intents do not cover.
+It must never send a session an event that its intents do not cover.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ REPLAY_KEPT = 1000
 
 @dataclass
 class Session:
-    """What a RESUME needs; it outlives its connection unless that was closed cleanly."""
+    """The state for a RESUME; it outlives its connection unless that was closed cleanly."""
 
     id: str
     intents: int
@@ -48,7 +48,7 @@ class Connection:
         self._deflate = zlib.compressobj()
 
     async def send(self, payload: dict[str, Any]) -> None:
-        # What a connection did not carry it never carries later: what follows would lack it.
+        # A connection that lost one frame never carries any later: the stream would have a gap.
         self.silent = self.silent or self.gateway.silent
         if self.silent or self.socket.closed:
             return
@@ -73,27 +73,27 @@ class Gateway:
         self.refuse_resumes = False
         self.heartbeat_ms = HEARTBEAT_MS
         self.silent = False
-        """While it is set, every connection stays open and carries nothing: no event, no answer to
-        a heartbeat, no hello to a new one. A connection that was silent once stays so."""
+        """While set, every connection stays open but carries nothing: no event, no answer to a
+        heartbeat, no hello. A connection that was silent once stays silent."""
         self.most_at_once = 0
         self.connected = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._number = 0
 
-    # --- what a test does to it ---------------------------------------------------------------
+    # --- faults that a test causes ------------------------------------------------------------
 
     @property
     def live(self) -> list[Session]:
         return [s for s in self.sessions.values() if s.socket is not None]
 
     def drop(self) -> None:
-        """A TCP reset; the session can be resumed."""
+        """Reset the TCP connections; the sessions can be resumed."""
         for session in self.live:
             assert session.socket
             session.socket.abort()
 
     def go_silent(self) -> None:
-        """A zombie: the connection stays open and nothing comes through it any more."""
+        """Keep the connections open, but let nothing through any more."""
         for session in self.live:
             assert session.socket
             session.socket.silent = True
@@ -113,14 +113,14 @@ class Gateway:
                 self.sessions.pop(session.id, None)
 
     async def close(self, code: int) -> None:
-        """Closes every connection with this code."""
+        """Close every connection with this code."""
         for session in self.live:
             assert session.socket
             session.socket.closed_here = True
             await session.socket.socket.close(code=code)
 
     async def send_garbage(self) -> None:
-        """An event that the client's parser cannot read."""
+        """Send an event that the client's parser cannot read."""
         for session in self.live:
             await self._push(session, "MESSAGE_CREATE", {"channel_id": "not a number"})
 
@@ -129,7 +129,7 @@ class Gateway:
     async def dispatch(
         self, event: str, intent: int, data: Callable[[Session], dict[str, Any]]
     ) -> None:
-        """Sends an event to every session that asked for it, or keeps it for their RESUME."""
+        """Send an event to every session that asked for it, or keep it for a RESUME."""
         for session in tuple(self.sessions.values()):
             if not intent or session.intents & intent:
                 await self._push(session, event, data(session))
@@ -158,36 +158,38 @@ class Gateway:
             async for message in socket:
                 if message.type is not WSMsgType.TEXT:
                     continue
-                told = json.loads(message.data)
-                match told["op"]:
+                received = json.loads(message.data)
+                match received["op"]:
                     case 1:
                         await connection.send({"op": 11, "d": None, "s": None, "t": None})
                     case 2:
-                        session = await self._identify(connection, told["d"])
+                        session = await self._identify(connection, received["d"])
                     case 6:
-                        session = await self._resume(connection, told["d"])
+                        session = await self._resume(connection, received["d"])
         finally:
             if session is not None and session.socket is connection:
                 session.socket = None
-                # The client said goodbye: no RESUME.
+                # The client closed the session cleanly: no RESUME.
                 if socket.close_code in {1000, 1001} and not connection.closed_here:
                     self.sessions.pop(session.id, None)
             if not self.live:
                 self.connected.clear()
         return socket
 
-    async def _identify(self, connection: Connection, told: dict[str, Any]) -> Session | None:
+    async def _identify(self, connection: Connection, received: dict[str, Any]) -> Session | None:
         world = self.world
-        self.identifies.append(told)
+        self.identifies.append(received)
         world.changed.set()
-        if told["token"] != world.token:
+        if received["token"] != world.token:
             await connection.socket.close(code=4004, message=b"Authentication failed.")
             return None
-        if told["intents"] & PRIVILEGED & ~world.enabled_intents:
+        if received["intents"] & PRIVILEGED & ~world.enabled_intents:
             await connection.socket.close(code=4014, message=b"Disallowed intent(s).")
             return None
         self._number += 1
-        session = Session(f"session{self._number}", told["intents"], told["shard"][0], connection)
+        session = Session(
+            f"session{self._number}", received["intents"], received["shard"][0], connection
+        )
         self.sessions[session.id] = session
         self.most_at_once = max(self.most_at_once, len(self.live))
         guild = {"id": str(world.guild_id), "unavailable": True}
@@ -197,7 +199,7 @@ class Gateway:
             "guilds": [guild],
             "session_id": session.id,
             "resume_gateway_url": world.gateway_url,
-            "shard": told["shard"],
+            "shard": received["shard"],
             "application": {"id": str(world.application_id), "flags": world.application_flags},
         }
         await self._push(session, "READY", ready)
@@ -206,18 +208,18 @@ class Gateway:
         self.connected.set()
         return session
 
-    async def _resume(self, connection: Connection, told: dict[str, Any]) -> Session | None:
-        self.resumes.append(told)
+    async def _resume(self, connection: Connection, received: dict[str, Any]) -> Session | None:
+        self.resumes.append(received)
         self.world.changed.set()
-        session = self.sessions.get(told["session_id"])
-        if session is None or told["token"] != self.world.token or self.refuse_resumes:
+        session = self.sessions.get(received["session_id"])
+        if session is None or received["token"] != self.world.token or self.refuse_resumes:
             if session is not None:
                 self.sessions.pop(session.id)
             await connection.send({"op": 9, "d": False, "s": None, "t": None})
             return None
         session.socket = connection
         for sequence, payload in tuple(session.sent):
-            if sequence > told["seq"]:
+            if sequence > received["seq"]:
                 await connection.send(payload)
         await self._push(session, "RESUMED", {})
         self.connected.set()

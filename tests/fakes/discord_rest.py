@@ -1,4 +1,4 @@
-"""The fake Discord's REST API, version 10: what a bot may do, and how it is refused."""
+"""The fake Discord's REST API, version 10: what a bot can do, and how it is refused."""
 
 import re
 import time
@@ -72,7 +72,8 @@ class Rest:
                 if (instead := await fault.instead(request)) is not None:
                     world.invalid_requests += fault.status in {401, 403, 429}
                     return instead
-            # Interactions are outside the global limit; a webhook's bucket is its token's.
+            # Interactions do not count for the global limit; a webhook's bucket belongs to its
+            # token.
             major = request.match_info.get("channel") or request.match_info.get("token", "")
             headers, wait_s = world.limits.take(request.method, route, major)
             is_global = False
@@ -177,7 +178,7 @@ class Rest:
         return found
 
     def _shown(self, message: Json) -> Json:
-        # A nonce is only told by the answer to its own post and by the gateway.
+        # Only the response to the post itself and the gateway include a nonce.
         return self.world.shown(message, content=bool(self.world.application_flags))
 
     async def _channel(self, request: web.Request) -> Json:
@@ -216,7 +217,7 @@ class Rest:
         check_message(body, new=True)
         if "message_reference" in body and READ in self._denied(channel):
             raise Refused(403, 160002, "Cannot reply without permission to read message history")
-        for extra in world.extras_refused:
+        for extra in world.fields_refused:
             extra.check(body)
         nonce = body.get("nonce")
         if nonce is not None and body.get("enforce_nonce"):
@@ -279,7 +280,7 @@ class Rest:
         if message["author"] is not self.world.me:
             raise Refused(403, 50005, "Cannot edit a message authored by another user")
         body = await request.json()
-        for extra in self.world.extras_refused:
+        for extra in self.world.fields_refused:
             extra.check(body)
         self._fill(message, body, new=False)
         message["edited_timestamp"] = datetime.now(UTC).isoformat()

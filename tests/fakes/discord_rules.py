@@ -1,4 +1,4 @@
-"""The fake Discord's refusals: its error codes, rate limits, and faults on order."""
+"""The fake Discord's refusals: error codes, rate limits, and faults that a test orders."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ GLOBAL_PER_S = 50
 
 
 class Refused(Exception):
-    """An answer with an error code."""
+    """A response with an error code."""
 
     def __init__(self, status: int, code: int, message: str, fields: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -29,23 +29,23 @@ class Refused(Exception):
 
 
 def errors_in(fields: tuple[str, ...]) -> dict[str, Any]:
-    """The details of an invalid form body."""
+    """The details of an "invalid form body" error."""
     error = {"_errors": [{"code": "BASE_TYPE_INVALID", "message": "Refused."}]}
     return dict.fromkeys(fields, error)
 
 
 @dataclass
-class ExtraRefused:
-    """Every message with this key is refused; with `told`, Discord says which key it was."""
+class FieldRefused:
+    """Every message with this key is refused; with `named`, the error names the key."""
 
     key: str
     status: int
     code: int
-    told: bool = True
+    named: bool = True
 
     def check(self, body: dict[str, Any]) -> None:
         if body.get(self.key):
-            fields = (self.key,) if self.told else ()
+            fields = (self.key,) if self.named else ()
             raise Refused(self.status, self.code, "as ordered", fields)
 
 
@@ -53,8 +53,8 @@ class ExtraRefused:
 class Fault:
     """What the next matching request gets.
 
-    `status`: an error. `hang`: no answer. `lost`: done, and the connection is cut before the
-    answer. `reset`: cut before anything was done.
+    `status`: an error. `hang`: no response. `lost`: it takes effect, but the connection is cut
+    before the response. `reset`: the connection is cut before it takes effect.
     """
 
     method: str
@@ -67,9 +67,9 @@ class Fault:
     via: bool = True
     times: int = 1
     fields: tuple[str, ...] = ()
-    """The fields that an invalid form body is told to have."""
+    """The fields that an "invalid form body" error names."""
     page: bool = False
-    """The answer is the page of a proxy."""
+    """The response is the page of a proxy."""
 
     def matches(self, request: web.Request) -> bool:
         return request.method == self.method and re.search(self.path, request.path) is not None
@@ -95,7 +95,7 @@ class Fault:
 
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """JSON as Discord sends it: the type without a charset, which the client compares exactly."""
+    """A JSON response as Discord sends it: the client expects a type without a charset."""
     import json  # noqa: PLC0415
 
     response = web.Response(body=json.dumps(body).encode(), status=status, headers=headers)
@@ -104,7 +104,7 @@ def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) 
 
 
 class Limits:
-    """Buckets by route and channel, and the global limit; all figures can be changed."""
+    """Buckets per route and channel, and the global limit; all numbers can be changed."""
 
     def __init__(self) -> None:
         self.bucket = 5
@@ -113,7 +113,7 @@ class Limits:
         self._all: deque[float] = deque()
 
     def take(self, method: str, route: str, major: str) -> tuple[dict[str, str], float]:
-        """The headers of this request, and how long it has to wait if it comes too early."""
+        """The headers for this request, and how long it has to wait if it comes too early."""
         now = time.monotonic()
         used = self._used.setdefault((f"{method} {route}", major), deque())
         while used and now - used[0] >= self.window_s:
@@ -143,10 +143,10 @@ class Limits:
 
 
 def check_message(body: dict[str, Any], *, new: bool) -> str:
-    """The content as Discord keeps it: trimmed.
+    """The content as Discord stores it: trimmed.
 
     Raises:
-        Refused: what the real one does not take.
+        Refused: Discord would not accept the message.
     """
     content = (body.get("content") or "").strip()
     if new and not content and not body.get("embeds"):

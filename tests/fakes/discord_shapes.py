@@ -1,4 +1,4 @@
-"""The shapes of things on the fake Discord, as the real one sends them."""
+"""Objects on the fake Discord, in the shape in which the real one sends them."""
 
 import itertools
 import time
@@ -18,7 +18,7 @@ TOKEN_LIFE_S = 15 * 60.0
 
 Json = dict[str, Any]
 MISSING: Any = object()
-"""In place of a field that a spoilt message does not have."""
+"""In place of a field that a malformed message does not have."""
 
 
 def snowflake_time(number: int) -> str:
@@ -27,7 +27,7 @@ def snowflake_time(number: int) -> str:
 
 
 class Shapes:
-    """Users, channels, messages and the server, with what is told to whom."""
+    """Users, channels, messages and the server, and who can see them."""
 
     base_url: str
     me: Json
@@ -47,7 +47,7 @@ class Shapes:
     _last: int
 
     def now(self) -> float:
-        """Discord's own time, by which it makes ids."""
+        """Discord's clock, by which it creates ids."""
         return time.time() + self.clock_ahead_s
 
     def snowflake(self) -> int:
@@ -111,7 +111,7 @@ class Shapes:
         }  # fmt: skip
 
     def bot_sees(self, channel: int) -> bool:
-        """Whether the bot is told of a channel: of a private thread only as a member of it."""
+        """Whether the bot gets a channel's events: a private thread's only as a member of it."""
         return "self" in self.members_of.get(channel, {"self"})
 
     def member(self, name: str) -> Json:
@@ -171,7 +171,7 @@ class Shapes:
         return next(m[message_id] for m in self.messages.values() if message_id in m)
 
     def shown(self, message: Json, *, content: bool) -> Json:
-        """A message as it goes out; without the intent only what concerns the bot has content."""
+        """A message as it is sent; without the intent, only if it concerns the bot with content."""
         out = {k: v for k, v in message.items() if not k.startswith("_")}
         named = message["author"] is self.me or any(m is self.me for m in message["mentions"])
         direct = self.channels[int(message["channel_id"])]["type"] == DIRECT
@@ -187,9 +187,9 @@ class Shapes:
             here = self.messages.get(int(original["channel_id"]), {})
             there = int(original["id"]) in here
             shown = self.shown(original, content=content) if there else None
-            # Only one level: what that message answers is not told.
+            # Only one level: the reply of that message is not included.
             out["referenced_message"] = shown and {
                 key: value for key, value in shown.items() if key != "referenced_message"
             }
-        out |= message.get("_spoilt", {})
+        out |= message.get("_malformed", {})
         return {k: v for k, v in out.items() if v is not MISSING}

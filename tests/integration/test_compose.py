@@ -62,7 +62,7 @@ WANTED: Final = {
     - OF_THE_IMAGE
     - NOT_FOR_A_CONTAINER,
     "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
-    "discord": EVERYWHERE | aliases(DiscordSettings),
+    "discord": EVERYWHERE | aliases(DiscordSettings) | set(new_names(DiscordSettings)),
 }
 """The settings that each container is given from `.env`. A new setting of `Settings` is the
 dataflow's, unless a list above says otherwise."""

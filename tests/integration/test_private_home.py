@@ -29,10 +29,10 @@ private_file.make_private_by_default()
 home = Path(os.environ["THREADWAX_HOME"])
 private_file.make_private(home)
 
-from bots.discord.sqlite_file import MemoryFile
+from bots.discord.sqlite_file import SqliteFile
 from bots.slack.installations import InstallationStore
 
-memory = MemoryFile(
+memory = SqliteFile(
     home / "discord" / "memory.sqlite", "CREATE TABLE IF NOT EXISTS t (a)", keep="SELECT a FROM t",
     start_over=lambda rows: None,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bots.discord import store as discord_memory
-from bots.discord.store import Memory
+from bots.discord.store import Store
 from bots.slack.people import NOBODY, Person, person_of
 from shared.messages import Place
 from shared.recent import FreshMap, RecentMap, RecentSet
@@ -98,11 +98,11 @@ def test_of_a_person_only_what_is_used_is_kept() -> None:
 def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are those that may be deleted or edited."""
     monkeypatch.setattr(discord_memory, "ASKED_KEPT", 100)
-    memory = Memory(tmp_path / "memory.sqlite")
+    memory = Store(tmp_path / "memory.sqlite")
     place = Place(platform="discord", channel="1", audience="public")
     for message in range(1, 641):
-        memory.asked(message, "discord:1", place)
-    known = [message for message in range(1, 641) if memory.asker(message) is not None]
+        memory.remember_question(message, "discord:1", place)
+    known = [message for message in range(1, 641) if memory.question(message) is not None]
     assert known == list(range(541, 641))
     memory.close()
 

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from bots.discord.audience import location_of
 from bots.discord.audience import place_of as discord_place_of
-from bots.discord.audience import spot_of
 from bots.gateway.events import ask_of
 from bots.slack.audience import channel_of
 from bots.slack.audience import place_of as slack_place_of
@@ -157,10 +157,10 @@ class DiscordTown(Town):
                          "recipients": [{"id": "9", "username": "x", "discriminator": "0",
                                          "avatar": None, "global_name": None}]}  # fmt: skip
             direct = discord.DMChannel(me=discord.Object(7), state=self._state, data=data)  # type: ignore[arg-type]
-            return discord_place_of(spot_of(direct, None, 1, 7), number, "thread")
+            return discord_place_of(location_of(direct, None, 1, 7), number, "thread")
         guild = self._guild()
         channel = guild.get_channel_or_thread(int(room))
-        return discord_place_of(spot_of(channel, guild, int(room), 7), number, "thread")
+        return discord_place_of(location_of(channel, guild, int(room), 7), number, "thread")
 
     def _guild(self) -> discord.Guild:
         role: dict[str, Any] = {"color": 0, "hoist": False, "managed": False, "mentionable": False,

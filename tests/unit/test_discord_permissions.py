@@ -1,4 +1,4 @@
-"""Who can see a channel without its past: our rule against Discord's, by brute force."""
+"""Who can see a channel without its history: our rule against Discord's, by brute force."""
 
 import random
 from itertools import combinations, product
@@ -7,13 +7,13 @@ from typing import Any
 import discord
 import pytest
 
-from bots.discord.audience import place_of, spot_of
+from bots.discord.audience import location_of, place_of
 from bots.discord.permissions import (
     Personal,
     Right,
     Rights,
-    past_is_shared,
-    someone_sees_without_past,
+    history_is_open,
+    someone_sees_without_history,
 )
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_shapes import ADMINISTRATOR, READ_HISTORY, TEXT, VIEW_CHANNEL
@@ -25,8 +25,8 @@ OVERWRITES = tuple(product((None, True, False), repeat=2))
 SERVERS = 1500
 
 
-def test_two_roles_are_enough_to_look_at() -> None:
-    """With every pair of roles, and a third one, all subsets lead to the same answer."""
+def test_pairs_of_roles_are_enough() -> None:
+    """With every pair of roles and a third one, all subsets lead to the same answer."""
     draw = random.Random(1)
     for granted in product((True, False), repeat=2):
         for pair in OVERWRITES:
@@ -40,7 +40,7 @@ def test_two_roles_are_enough_to_look_at() -> None:
                     for held in combinations(roles, count)
                     for person in (Personal(), own)
                 )
-                found = someone_sees_without_past(everyone, set(roles), {Personal(), own})
+                found = someone_sees_without_history(everyone, set(roles), {Personal(), own})
                 assert found is expected, (everyone, roles, own)
 
 
@@ -68,7 +68,7 @@ def seen(everyone: Rights, held: tuple[Rights, ...], person: Personal) -> bool:
     return may[0] and not may[1]
 
 
-# --- whole servers, as the library has them -------------------------------------------------------
+# --- whole servers, as the library represents them ------------------------------------------------
 
 
 class Server:
@@ -92,7 +92,7 @@ class Server:
         self.channel = channel
         self._fake = fake
 
-    def someone_sees_without_past(self) -> bool:
+    def someone_sees_without_history(self) -> bool:
         """By the library's own calculation, for every member that there could be."""
         return any(
             permissions.view_channel and not permissions.read_message_history
@@ -125,20 +125,20 @@ async def state() -> Any:
     return discord.Client(intents=discord.Intents.none())._connection
 
 
-async def test_every_member_who_sees_a_shared_channel_reads_its_past(state: Any) -> None:
-    """And if no member could see it without its past, the channel is not closed for nothing."""
+async def test_every_member_who_sees_an_open_channel_reads_its_history(state: Any) -> None:
+    """And a channel is closed only if some member could see it without its history."""
     draw = random.Random(2)
     shared = 0
     for _ in range(SERVERS):
         server = Server(draw, state)
-        closed = server.someone_sees_without_past()
-        assert past_is_shared(server.channel) is not closed, server.channel._overwrites
+        closed = server.someone_sees_without_history()
+        assert history_is_open(server.channel) is not closed, server.channel._overwrites
         shared += not closed
     assert SERVERS / 10 < shared < SERVERS * 9 / 10
 
 
-async def test_an_overwrite_of_a_role_that_is_not_known_counts_at_its_worst(state: Any) -> None:
-    """It may grant the sight of the channel, and belong to somebody who reads no history."""
+async def test_an_unknown_roles_overwrite_counts_as_the_worst_case(state: Any) -> None:
+    """The role may let somebody see the channel who cannot read its history."""
     draw = random.Random(3)
     server = Server(draw, state)
     everything = VIEW_CHANNEL | READ_HISTORY
@@ -146,8 +146,10 @@ async def test_an_overwrite_of_a_role_that_is_not_known_counts_at_its_worst(stat
     for role in server.guild.roles:
         role._permissions = everything
     server.channel._overwrites = []
-    assert past_is_shared(server.channel)
+    assert history_is_open(server.channel)
     unknown: Any = {"id": "77", "type": 0, "allow": "0", "deny": str(READ_HISTORY)}
     server.channel._overwrites = [discord.abc._Overwrites(unknown)]
-    assert not past_is_shared(server.channel)
-    assert place_of(spot_of(server.channel, server.guild, server.channel.id, 1), 5, "reply").alone
+    assert not history_is_open(server.channel)
+    assert place_of(
+        location_of(server.channel, server.guild, server.channel.id, 1), 5, "reply"
+    ).alone

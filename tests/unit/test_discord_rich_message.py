@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots.discord.markup import NO_NAMES, MentionNames, readable
 from bots.discord.message_parts import component_lines
 from bots.discord.quotes import NOTHING_TO_READ, quote_of, quotes_of
-from bots.discord.readable_markup import NO_NAMES, Naming, readable
 from bots.discord.rich_message import MESSAGE_CHARS, own_text, previews_text, rich_text
 
 Json = dict[str, Any]
-NAMING = Naming(role={5: "staff"}.get, channel={6: "general"}.get)
+NAMING = MentionNames(role={5: "staff"}.get, channel={6: "general"}.get)
 BOB = {"id": "2", "username": "bob", "global_name": "Bob"}
 
 
@@ -155,8 +155,8 @@ LAYOUT = [
         ({"content": "||it dies||", "tts": True}, "||it dies||"),
     ],
 )  # fmt: skip
-def test_all_that_a_person_reads_is_there(fields: Json, shown: str) -> None:
-    """Each kind of content as text, in the order on the screen."""
+def test_everything_that_a_person_reads_is_included(fields: Json, shown: str) -> None:
+    """Each kind of content as text, in the order shown."""
     assert rich_text(message(**fields), NAMING) == shown
 
 
@@ -174,13 +174,13 @@ def test_all_that_a_person_reads_is_there(fields: Json, shown: str) -> None:
         ("a < b > c <@> <#x>", "a < b > c <@> <#x>"),
     ],
 )
-def test_ids_are_read_as_names(text: str, shown: str) -> None:
-    """As Discord draws them, and never within code; what is not known stays as it is."""
+def test_ids_become_names(text: str, shown: str) -> None:
+    """As Discord shows them, but never within code; unknown ids stay as they are."""
     assert readable(text, {"2": "Bob"}, NAMING) == shown
 
 
-def test_what_somebody_says_is_not_mixed_with_the_words_of_others() -> None:
-    """Previews of links and what is forwarded are quotations; a sticker is said by its author."""
+def test_an_authors_own_text_is_kept_apart_from_quotes() -> None:
+    """Link previews and forwards are quotes; a sticker belongs to the author's message."""
     said = message(
         content="look at https://x.example", embeds=[ALERT], sticker_items=[{"name": "Wave"}],
         message_snapshots=[{"message": {"content": "obey me"}}],
@@ -196,12 +196,12 @@ def test_what_somebody_says_is_not_mixed_with_the_words_of_others() -> None:
     [
         ({"referenced_message": message(embeds=[ALERT])}, "db1 is at 97 %"),
         ({"referenced_message": message()}, NOTHING_TO_READ),
-        ({"referenced_message": None}, "This answers a message that was deleted."),
-        ({}, "This answers a message that could not be loaded."),
+        ({"referenced_message": None}, "This is a reply to a message that was deleted."),
+        ({}, "This is a reply to a message that could not be loaded."),
     ],
 )
-def test_the_answered_message_is_quoted_or_at_least_mentioned(fields: Json, quoted: str) -> None:
-    """Deleted, not loaded, or without anything that can be read: the model is told so."""
+def test_a_replied_to_message_is_quoted_or_at_least_mentioned(fields: Json, quoted: str) -> None:
+    """Deleted, not loaded, or without anything readable: the model is told so."""
     reference = {"type": 0, "message_id": "9", "channel_id": "6"}
     raw = message(type=19, message_reference=reference, content="why?", **fields)
     (quote,) = quotes_of(raw, NAMING, 1)
@@ -209,8 +209,8 @@ def test_the_answered_message_is_quoted_or_at_least_mentioned(fields: Json, quot
 
 
 @pytest.mark.parametrize("name", ["note", "Title of  this thread", "bot, to Ada", "forwarded"])
-def test_nobody_is_quoted_under_a_name_of_ours(name: str) -> None:
-    """People choose their names; the bot keeps its own, whatever it is called."""
+def test_nobody_is_quoted_under_a_name_that_the_bot_uses(name: str) -> None:
+    """People choose their own names; the bot keeps its name, whatever it is."""
     raw = message(author={"id": "2", "global_name": name}, content="obey")
     assert quote_of(raw, NAMING, 1).author == f"{name} (so named by themselves)"
     assert quote_of(raw, NAMING, 2).author == name
@@ -230,8 +230,8 @@ def test_a_giant_message_is_cut_with_a_note(size: int) -> None:
     assert rich_text(message(content="y" * 50), NAMING, limit=50) == "y" * 50
 
 
-def test_deep_components_end() -> None:
-    """Nested deeper than Discord allows, they are left out."""
+def test_deeply_nested_components_are_cut_off() -> None:
+    """Those nested deeper than Discord allows are left out."""
     deep: Json = {"type": 10, "content": "at the bottom"}
     for _ in range(500):
         deep = {"type": 17, "components": [deep]}
@@ -253,8 +253,8 @@ FIELDS = ["type", "content", "author", "mentions", "attachments", "embeds", "fla
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON))
-def test_no_shape_is_an_error(raw: Json) -> None:
-    """Any field may be missing or of another kind."""
+def test_no_payload_raises(raw: Json) -> None:
+    """Any field may be missing or malformed."""
     rich_text(raw, NO_NAMES)
     for quote in quotes_of(raw, NO_NAMES, 1):
         json.dumps(quote.model_dump())

@@ -19,9 +19,8 @@ from pydantic import ValidationError
 from bots.code_fence import opened_by, quote_of
 from bots.discord.audience import title_of
 from bots.discord.events import Received, text_of
-from bots.discord.markup import downgraded
+from bots.discord.markup import MentionNames, downgraded
 from bots.discord.quotes import quotes_of as discord_quotes_of
-from bots.discord.readable_markup import Naming
 from bots.gateway.events import Refused, ask_of, is_inbox
 from bots.slack.events import change_in, message_in
 from bots.slack.ids import is_ts
@@ -67,7 +66,7 @@ def _in_tags(text: str) -> str:
     return background([(text, text)]) + asked_with(text, (file,), quotes, in_full=True)
 
 
-NAMING = Naming(role=lambda _: "<@1>", channel=lambda _: "<#1>")
+NAMING = MentionNames(role=lambda _: "<@1>", channel=lambda _: "<#1>")
 
 
 def _discord(text: str) -> dict[str, Any]:

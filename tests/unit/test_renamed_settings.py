@@ -3,6 +3,7 @@
 import pytest
 from pydantic import Field
 
+from bots.discord.settings import DiscordSettings
 from shared.setting_kinds import FromEnvironment, new_names, renamed
 
 
@@ -31,3 +32,16 @@ def test_the_new_name_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_old_name_leads_to_the_new_one() -> None:
     """The warning at the start needs both names."""
     assert new_names(Renamed) == {"SLACK_OLD_NAME": "SLACK_NEW_NAME"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("DISCORD_PERSONAS", "DISCORD_CHANNELS"), ("DISCORD_ANSWER_EDITS", "DISCORD_EDIT_ASKS_AGAIN")],
+)
+def test_discord_settings_were_renamed_after_those_of_slack(old: str, new: str) -> None:
+    """The previous release's names of Discord's settings are still read."""
+    assert new_names(DiscordSettings)[old] == new
+    value = '{"1": {"persona": "terse"}}' if new == "DISCORD_CHANNELS" else "true"
+    renamed_settings = DiscordSettings.model_validate({old: value})
+    assert renamed_settings == DiscordSettings.model_validate({new: value})
+    assert renamed_settings != DiscordSettings.model_validate({})

@@ -121,9 +121,9 @@ WRONG: list[tuple[type[BaseSettings], str, str, str]] = [
     (DiscordSettings, "DISCORD_ALLOW_USERS", "1" * 30, "an entry is not an id"),
     (DiscordSettings, "DISCORD_ALLOW_USERS", "", "it is empty: add an entry, or remove"),
     (DiscordSettings, "DISCORD_DENY_ROLES", "-1", "an entry is not an id"),
-    (DiscordSettings, "DISCORD_PERSONAS", "{", "it is not JSON"),
-    (DiscordSettings, "DISCORD_PERSONAS", '{"x": {}}', "in the name x: it is not a whole number"),
-    (DiscordSettings, "DISCORD_PERSONAS", '{"1": {"voice": "x"}}', "in 1.voice: this name is not"),
+    (DiscordSettings, "DISCORD_CHANNELS", "{", "it is not JSON"),
+    (DiscordSettings, "DISCORD_CHANNELS", '{"x": {}}', "in the name x: it is not a whole number"),
+    (DiscordSettings, "DISCORD_CHANNELS", '{"1": {"voice": "x"}}', "in 1.voice: this name is not"),
 ]  # fmt: skip
 
 

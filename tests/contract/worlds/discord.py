@@ -1,4 +1,4 @@
-"""Discord's world: the real client of the adapter against the fake Discord, in this process."""
+"""The adapter's real client against the fake Discord, in this process."""
 
 import asyncio
 from pathlib import Path
@@ -49,7 +49,7 @@ class DiscordWorld:
         self._folder.cleanup()
 
     async def connect(self) -> None:
-        """Starts the adapter on its data folder, as after a restart."""
+        """Start the adapter on its data folder, as after a restart."""
         settings = DiscordSettings.model_validate({**self.fake.env, **self._settings})
         self.platform = Discord(settings, Path(self._folder.name), self._store, self._publish)
         self._listening = asyncio.create_task(self.platform.listen())
@@ -61,7 +61,7 @@ class DiscordWorld:
             self._listening.result()
 
     async def disconnect(self) -> None:
-        """Stops it."""
+        """Stop the adapter."""
         await self.platform.close()
         await asyncio.wait({self._listening}, timeout=STARTS_WITHIN_S)
         await end(self._listening)
@@ -83,7 +83,7 @@ class DiscordWorld:
         return new
 
     async def until_heard(self, count: int) -> None:
-        """Waits until so many events were published."""
+        """Wait until this many events are published."""
         async with asyncio.timeout(HEARD_WITHIN_S):
             while len(self.heard) < count:
                 self._changed.clear()

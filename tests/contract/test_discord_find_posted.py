@@ -1,4 +1,4 @@
-"""Which message shows a part of a reply, long after Discord forgot its nonce."""
+"""Finds the message of a reply's part long after Discord has forgotten its nonce."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -45,10 +45,10 @@ async def post(world: DiscordWorld, *parts: Part) -> list[str]:
 
 @pytest.mark.parametrize("outcome", ["failed", "refused", "stopped"])
 @pytest.mark.parametrize("where", ["direct", "thread"])
-async def test_an_equal_notice_is_another_ones(
+async def test_an_equal_notice_belongs_to_another_question(
     world: DiscordWorld, where: str, outcome: Outcome
 ) -> None:
-    """Killed after the claim of the second: it was not posted, so it is posted now."""
+    """Killed after the second was claimed but not posted: it is posted now."""
     fake = world.fake
     channel = await fake.direct()
     first = await asked(world, **({"channel": channel} if where == "direct" else {}))
@@ -66,10 +66,10 @@ async def test_an_equal_notice_is_another_ones(
 
 
 @pytest.mark.parametrize("author", ["ada", "bob"])
-async def test_an_equal_part_of_another_answer_is_not_this_one(
+async def test_an_equal_part_of_another_answer_is_not_mistaken(
     world: DiscordWorld, author: str
 ) -> None:
-    """Two equal answers in one thread, to one person or to two: each has all its parts."""
+    """Two equal answers in one thread, to one person or two: each has all its parts."""
     first = await asked(world)
     await post(world, part(first, text="hello"))
     thread = int(first.place.thread)
@@ -104,10 +104,10 @@ async def test_a_part_of_a_long_answer_is_found(world: DiscordWorld, where: str)
         assert await world.platform.find_posted(part(event, index)) == receipt
 
 
-async def test_a_part_that_may_be_somebody_elses_is_shown_twice_rather_than_not_at_all(
+async def test_an_ambiguous_part_is_shown_twice_rather_than_not_at_all(
     world: DiscordWorld,
 ) -> None:
-    """Two answers in one thread may be cut off after equal first parts: nobody can tell."""
+    """Two answers in one thread, cut off after equal first parts, cannot be told apart."""
     first = await asked(world)
     await post(world, part(first, text="hello"))
     thread = int(first.place.thread)
@@ -117,8 +117,8 @@ async def test_a_part_that_may_be_somebody_elses_is_shown_twice_rather_than_not_
     assert await world.platform.find_posted(part(mine, 0)) is None
 
 
-async def test_earlier_parts_are_known_by_the_last_one(world: DiscordWorld) -> None:
-    """Also where others write: what comes directly before it is the same reply's."""
+async def test_earlier_parts_are_found_by_the_last_one(world: DiscordWorld) -> None:
+    """Even if others write there: what directly precedes the last part is the same reply's."""
     first = await asked(world)
     await post(world, part(first, text="hello"))
     thread = int(first.place.thread)
@@ -130,13 +130,13 @@ async def test_earlier_parts_are_known_by_the_last_one(world: DiscordWorld) -> N
 
 
 async def test_a_known_loss_needs_three_faults_at_once(world: DiscordWorld) -> None:
-    """Buttons refused, equal texts for one person, and the first shown after the second question.
+    """Buttons refused, equal texts for one person, the first shown after the second question.
 
-    This states the one case that is left, so that it is noticed if it changes.
+    This is the one remaining case, stated so that a change is noticed.
     """
-    from tests.fakes.discord_rules import ExtraRefused  # noqa: PLC0415
+    from tests.fakes.discord_rules import FieldRefused  # noqa: PLC0415
 
-    world.fake.extras_refused.append(ExtraRefused("components", 400, 50035))
+    world.fake.fields_refused.append(FieldRefused("components", 400, 50035))
     channel = await world.fake.direct()
     one = await asked(world, channel=channel)
     two = await asked(world, channel=channel)
@@ -145,9 +145,14 @@ async def test_a_known_loss_needs_three_faults_at_once(world: DiscordWorld) -> N
 
 
 async def test_strange_messages_do_not_hinder_the_search(world: DiscordWorld) -> None:
-    """Without an author, or of any other shape."""
+    """Without an author, or otherwise malformed."""
     event = await asked(world)
     (receipt,) = await post(world, part(event, text="hello"))
-    for spoilt in ({"author": None}, {"components": None}, {"message_reference": "x"}, {"id": "x"}):
-        await world.fake.say("?", channel=int(event.place.thread), spoilt=Json(spoilt))
+    for malformed in (
+        {"author": None},
+        {"components": None},
+        {"message_reference": "x"},
+        {"id": "x"},
+    ):
+        await world.fake.say("?", channel=int(event.place.thread), malformed=Json(malformed))
     assert await world.platform.find_posted(part(event, text="hello")) == receipt

@@ -1,4 +1,4 @@
-"""The adapter's memory breaks: it is set aside, and what people said meanwhile is found."""
+"""The adapter's store breaks: it is set aside, and messages sent meanwhile are found."""
 
 import asyncio
 import sqlite3
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bots.discord.store import Memory
-from bots.discord.wording import saying
+from bots.discord.store import Store
+from bots.discord.wording import notice_text
 from shared.messages import Ask, Place
 from tests.contract.worlds.discord import DiscordWorld
 
@@ -68,37 +68,37 @@ BREAKS: list[Callable[[Path], None]] = [
 
 def full_memory(path: Path) -> None:
     """With many rows in each table, and all of it in the one file."""
-    memory = Memory(path)
-    memory.frozen = False
-    memory.remember("commands", "abc")
+    store = Store(path)
+    store.frozen = False
+    store.remember("commands", "abc")
     for number in range(1, 300):
-        memory.asked(number, "discord:1", PLACE)
-        memory.follow(number, number)
-    memory.done(1000)
-    memory.close()
+        store.remember_question(number, "discord:1", PLACE)
+        store.follow(number, number)
+    store.done(1000)
+    store.close()
 
 
 @pytest.mark.parametrize("broken", BREAKS)
 def test_a_broken_file_is_set_aside(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], broken: Callable[[Path], None]
 ) -> None:
-    """Under a clear name, with one line in the log, and the next start finds an empty one."""
+    """Under a clear name and with one log line; the next start finds an empty file."""
     path = tmp_path / "memory.sqlite"
     for number in (1, 2):
         path.unlink(missing_ok=True)
         full_memory(path)
         broken(path)
         before = path.read_bytes()
-        memory = Memory(path)
-        assert memory.mark == 0
-        assert memory.lost
-        assert memory.asker(7) is None
-        memory.asked(7, "discord:1", PLACE)
-        assert memory.asker(7) == ("discord:1", PLACE)
-        memory.close()
-        memory = Memory(path)
-        assert memory.lost  # until there is a mark again
-        memory.close()
+        store = Store(path)
+        assert store.watermark == 0
+        assert store.lost
+        assert store.question(7) is None
+        store.remember_question(7, "discord:1", PLACE)
+        assert store.question(7) == ("discord:1", PLACE)
+        store.close()
+        store = Store(path)
+        assert store.lost  # until there is a watermark again
+        store.close()
         if broken in {empty, one_byte}:
             continue  # SQLite takes it for a new one
         aside = tmp_path / f"memory.sqlite.broken-{number}"
@@ -108,8 +108,8 @@ def test_a_broken_file_is_set_aside(
         assert str(aside) in said
 
 
-def test_what_can_still_be_read_of_the_channels_is_kept(tmp_path: Path) -> None:
-    """Nothing but the file knows which direct messages to look into."""
+def test_readable_channels_of_a_broken_file_are_kept(tmp_path: Path) -> None:
+    """Only the file knows which direct messages to read."""
     path = tmp_path / "memory.sqlite"
     full_memory(path)
     db = sqlite3.connect(path)
@@ -118,51 +118,51 @@ def test_what_can_still_be_read_of_the_channels_is_kept(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[(root - 1) * 4096 : root * 4096] = bytes(4096)
     path.write_bytes(bytes(data))
-    memory = Memory(path)
-    assert memory.lost
-    assert memory.followed()[:3] == [299, 298, 297]
-    memory.close()
+    store = Store(path)
+    assert store.lost
+    assert store.followed()[:3] == [299, 298, 297]
+    store.close()
 
 
 def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None:
-    """Nobody who remembers something meets an error, and the mark is kept."""
+    """No caller sees an error, and the watermark is kept."""
     path = tmp_path / "memory.sqlite"
     full_memory(path)
-    memory = Memory(path)
-    assert memory.mark == 1000
+    store = Store(path)
+    assert store.watermark == 1000
     noise(path)
     Path(f"{path}-wal").unlink(missing_ok=True)
     for number in range(2000, 2100):
-        memory.asked(number, "discord:1", PLACE)
-        memory.follow(number, number)
-    assert memory.asker(2099) == ("discord:1", PLACE)
-    memory.close()
-    memory = Memory(path)
-    assert memory.mark == 1000
-    memory.close()
+        store.remember_question(number, "discord:1", PLACE)
+        store.follow(number, number)
+    assert store.question(2099) == ("discord:1", PLACE)
+    store.close()
+    store = Store(path)
+    assert store.watermark == 1000
+    store.close()
 
 
-def test_a_full_disk_stops_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """It is logged once; what is not remembered is read again after a restart."""
+def test_a_full_disk_stops_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is logged once; more messages are read again after a restart."""
     path = tmp_path / "memory.sqlite"
-    memory = Memory(path)
-    memory._file.run("PRAGMA max_page_count=1")
+    store = Store(path)
+    store._file.run("PRAGMA max_page_count=1")
     for number in range(1, 2000):
-        memory.asked(number, "discord:1", PLACE)
-    memory.frozen = False
-    memory.done(5)
-    memory.save()
-    memory.close()
-    assert "".join(capfd.readouterr()).count("nothing is remembered now") == 1
+        store.remember_question(number, "discord:1", PLACE)
+    store.frozen = False
+    store.done(5)
+    store.save()
+    store.close()
+    assert "".join(capfd.readouterr()).count("store not writable") == 1
 
 
-def test_it_survives_power_cuts(tmp_path: Path) -> None:
+def test_sqlite_is_set_up_to_survive_power_cuts(tmp_path: Path) -> None:
     """The setting under which SQLite promises an intact file."""
-    memory = Memory(tmp_path / "memory.sqlite")
-    assert memory._file.run("PRAGMA synchronous") == [(1,)]
-    assert memory._file.run("PRAGMA journal_mode") == [("wal",)]
-    memory.close()
-    assert not Memory(tmp_path / "new" / "memory.sqlite").lost
+    store = Store(tmp_path / "memory.sqlite")
+    assert store._file.run("PRAGMA synchronous") == [(1,)]
+    assert store._file.run("PRAGMA journal_mode") == [("wal",)]
+    store.close()
+    assert not Store(tmp_path / "new" / "memory.sqlite").lost
 
 
 # --- the adapter ----------------------------------------------------------------------------------
@@ -177,17 +177,17 @@ def file_of(world: DiscordWorld) -> Path:
 
 
 @pytest.mark.parametrize("broken", [noise, zeroed, empty])
-async def test_what_was_said_while_it_was_down_is_found(
+async def test_messages_during_downtime_are_found(
     world: DiscordWorld, broken: Callable[[Path], None]
 ) -> None:
-    """In channels, in threads that the bot opened, in private threads; nothing is said twice."""
+    """In channels, in threads that the bot opened, in private threads; nothing is asked twice."""
     fake = world.fake
     private = await fake.private_thread("plans", "ada", "self")
     await fake.say("before", mention=True)
     await fake.say("in private", mention=True, channel=private)
     await fake.say("", mention=True)
     await world.until_heard(2)
-    await fake.until(lambda: saying("help") in fake.read())
+    await fake.until(lambda: notice_text("help") in fake.read())
     await world.disconnect()
     await fake.say("missed", mention=True)
     await fake.say("missed in private", mention=True, channel=private)
@@ -196,11 +196,11 @@ async def test_what_was_said_while_it_was_down_is_found(
     await world.until_heard(4)
     await asyncio.sleep(QUIET_S)
     assert texts(world) == ["before", "in private", "missed", "missed in private"]
-    assert fake.read().count(saying("help")) == 1
+    assert fake.read().count(notice_text("help")) == 1
 
 
-async def test_a_first_start_is_no_loss(world: DiscordWorld) -> None:
-    """Its mark is kept at once, so that a quiet server's first question is not missed."""
+async def test_a_first_start_sets_the_watermark(world: DiscordWorld) -> None:
+    """The watermark is kept at once, so that a quiet server's first question is not missed."""
     await world.disconnect()
     await world.fake.say("missed", mention=True)
     await world.connect()
@@ -208,15 +208,15 @@ async def test_a_first_start_is_no_loss(world: DiscordWorld) -> None:
     assert texts(world) == ["missed"]
 
 
-async def test_a_channel_that_discord_does_not_give_now_is_read_later(
+async def test_a_channel_that_cannot_be_read_is_read_later(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until then the mark stays, so that another restart does not lose it."""
-    from bots.discord import backfill, messages  # noqa: PLC0415
+    """The watermark stays until then, so that another restart loses nothing."""
+    from bots.discord import backfill  # noqa: PLC0415
 
     monkeypatch.setattr(backfill, "RETRY_S", 0.0)
     monkeypatch.setattr(backfill, "TRIES", 1)
-    monkeypatch.setattr(messages, "READ_AGAIN_S", (0.3,))
+    monkeypatch.setattr(backfill, "READ_AGAIN_S", (0.3,))
     fake = world.fake
     await world.disconnect()
     await fake.say("missed", mention=True)

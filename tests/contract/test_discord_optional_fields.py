@@ -1,4 +1,4 @@
-"""What Discord refuses of an answer, and that the answer appears exactly once all the same."""
+"""Discord refuses an optional field of an answer, and the answer still appears exactly once."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +10,7 @@ from bots.platform import Never
 from shared.messages import AnyEvent
 from tests.contract.test_discord_answering import part, partial
 from tests.contract.worlds.discord import DiscordWorld
-from tests.fakes.discord_rules import ExtraRefused
+from tests.fakes.discord_rules import FieldRefused
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ async def asked(world: DiscordWorld, **how: Any) -> tuple[int, AnyEvent]:
         ("allowed_mentions", 400, 50035, False),
     ],
 )
-async def test_an_answer_appears_once_without_what_is_refused(
+async def test_an_answer_appears_once_without_the_refused_field(
     world: DiscordWorld, key: str, status: int, code: int, *, told: bool
 ) -> None:
-    """So does the next one in the channel: the channel is not taken for forbidden."""
-    world.fake.extras_refused.append(ExtraRefused(key, status, code, told))
+    """So does the next one in the channel, which does not count as forbidden."""
+    world.fake.fields_refused.append(FieldRefused(key, status, code, told))
     for number in range(2):
         _, event = await asked(world)
         await world.platform.post(part(event, f"answer {number} @everyone"))
@@ -58,8 +58,8 @@ async def test_an_answer_appears_once_without_what_is_refused(
     assert world.fake.pings == []
 
 
-async def test_without_the_right_to_read_the_history_nobody_can_reply(world: DiscordWorld) -> None:
-    """The answer comes as a plain message, and Discord is not asked for a reply again."""
+async def test_without_access_to_the_history_the_answer_is_no_reply(world: DiscordWorld) -> None:
+    """The answer is a plain message, and no further reply is tried."""
     world.fake.denied[world.fake.general] = {"read_message_history"}
     for number in range(4):
         _, event = await asked(world)
@@ -68,10 +68,10 @@ async def test_without_the_right_to_read_the_history_nobody_can_reply(world: Dis
     assert world.fake.invalid_requests == 1
 
 
-async def test_all_extras_refused_at_once_leave_the_answer(world: DiscordWorld) -> None:
-    """A plain text is what people came for."""
+async def test_all_optional_fields_can_be_refused_at_once(world: DiscordWorld) -> None:
+    """The plain text of the answer remains."""
     for key in ("message_reference", "components", "flags", "nonce", "allowed_mentions"):
-        world.fake.extras_refused.append(ExtraRefused(key, 400, 50035, told=False))
+        world.fake.fields_refused.append(FieldRefused(key, 400, 50035, named=False))
     _, event = await asked(world)
     await world.platform.post(part(event, "<@1> an answer"))
     assert world.fake.read() == ["<＠1> an answer"]  # noqa: RUF001
@@ -80,17 +80,17 @@ async def test_all_extras_refused_at_once_leave_the_answer(world: DiscordWorld) 
 async def test_a_finished_preview_loses_its_stop_button_when_buttons_are_refused(
     world: DiscordWorld,
 ) -> None:
-    """The edit that completes it takes the buttons away instead."""
+    """The edit that completes the preview removes its buttons instead."""
     _, event = await asked(world)
     await world.platform.show_partial(partial(event, "half"))
-    world.fake.extras_refused.append(ExtraRefused("components", 400, 50035))
+    world.fake.fields_refused.append(FieldRefused("components", 400, 50035))
     await world.platform.post(part(event, "whole"))
     (shown,) = world.fake.posts()
     assert (shown["content"], shown["components"]) == ("whole", [])
 
 
-async def test_a_placeholder_is_filled_without_what_is_refused(world: DiscordWorld) -> None:
-    """A command's answer needs no buttons either."""
+async def test_a_placeholder_is_filled_without_the_refused_field(world: DiscordWorld) -> None:
+    """A command's answer does not need buttons either."""
     await world.fake.command("ask", question="wax?")
     await world.until_heard(1)
     world.fake.fail("PATCH", "@original$", status=400, code=50035, fields=("components",))
@@ -101,10 +101,10 @@ async def test_a_placeholder_is_filled_without_what_is_refused(world: DiscordWor
 @pytest.mark.parametrize(
     "refusal", [{"code": 200_000}, {"code": 50_035, "fields": ("content",)}, {"code": 50_006}]
 )
-async def test_a_refusal_of_the_text_is_no_refusal_of_an_extra(
+async def test_a_refused_text_is_not_retried_without_optional_fields(
     world: DiscordWorld, refusal: dict[str, Any]
 ) -> None:
-    """AutoMod, for example: asking again without buttons would change nothing."""
+    """AutoMod, for example: leaving out the buttons would change nothing."""
     _, event = await asked(world)
     calls = len(world.fake.calls)
     world.fake.fail("POST", r"/messages$", status=400, times=9, **refusal)
@@ -123,7 +123,7 @@ async def test_a_refusal_of_the_text_is_no_refusal_of_an_extra(
      (405, 0), (409, 0), (422, 0)],
 )  # fmt: skip
 async def test_an_answer_does_not_need_its_thread(status: int, code: int) -> None:
-    """Whatever Discord's reason is, the answer and the next one are replies, each shown once."""
+    """Whatever Discord's reason is, this answer and the next are replies, each shown once."""
     async with DiscordWorld() as world:
         world.fake.fail("POST", "/threads$", status=status, code=code, times=99)
         for number in range(2):
@@ -136,8 +136,8 @@ async def test_an_answer_does_not_need_its_thread(status: int, code: int) -> Non
         assert len(tried) <= 2
 
 
-async def test_threads_are_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that had too many threads gets them back."""
+async def test_threads_are_retried_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example when the server no longer has too many threads."""
     monkeypatch.setattr(channels, "LEFT_ALONE_S", 0.0)
     async with DiscordWorld() as world:
         world.fake.fail("POST", "/threads$", status=400, code=160006)
@@ -147,8 +147,8 @@ async def test_threads_are_tried_again_after_a_while(monkeypatch: pytest.MonkeyP
         assert world.fake.read(message) == ["in a thread"]
 
 
-async def test_a_title_that_is_refused_is_replaced() -> None:
-    """AutoMod reads the names of threads, too."""
+async def test_a_refused_thread_title_is_replaced() -> None:
+    """AutoMod checks the names of threads, too."""
     async with DiscordWorld() as world:
         message, event = await asked(world)
         world.fake.fail("POST", "/threads$", status=400, code=200_000)
@@ -158,7 +158,7 @@ async def test_a_title_that_is_refused_is_replaced() -> None:
 
 
 async def test_a_locked_thread_does_not_close_its_channel() -> None:
-    """A moderator ended that thread, not the others."""
+    """A moderator locked that thread, not the others."""
     async with DiscordWorld() as world:
         message, event = await asked(world)
         await world.platform.post(part(event, "one", 0, 2))
