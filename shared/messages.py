@@ -67,7 +67,7 @@ class Place(Message):
     channel: str
     thread: str = ""
     audience: Literal["direct", "private", "public"]
-    alone: bool = False
+    alone: bool = Field(default=False, exclude_if=lambda alone: not alone)
 
 
 class Quote(Message):
@@ -87,7 +87,7 @@ class Attachment(Message):
     media_type: Text
     text: Text | None = None
     blob: str | None = None
-    note: Text = Field(default="", max_length=NOTE_LIMIT_CHARS)
+    note: Text = Field(default="", max_length=NOTE_LIMIT_CHARS, exclude_if=lambda note: not note)
 
 
 class Event(Message):
@@ -193,8 +193,8 @@ class Usage(Message):
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    reasoning_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
 
 # By default pydantic would cache 16,384 short strings of parsed replies, in 1.1 MB.
@@ -250,8 +250,8 @@ class Partial(Message, cache_strings="keys"):
     attempt: int
     sequence: int
     after: PromptId | None = None
-    status: Text = Field(default="", max_length=NOTE_LIMIT_CHARS)
-    early: bool = False
+    status: Text = Field(default="", max_length=NOTE_LIMIT_CHARS, exclude_if=lambda text: not text)
+    early: bool = Field(default=False, exclude_if=lambda early: not early)
 
 
 COMPLAINTS_READ: Final = 100
