@@ -112,7 +112,8 @@ async def under_way(bus: Bus, model: FakeModel, name: str = "ada") -> Ask:
 async def answered_after_a_start(flow: Running, bus: Bus, model: FakeModel, ask: Ask) -> None:
     """Questions that were cut off are asked again."""
     model.delay_s = 0
-    flow.start()
+    flow.log.write_text("")
+    await flow.start().ready()
     reply = await bus.reply_when_stored(ask.user, ask.id, timeout_s=30)
     assert reply is not None
     assert reply.outcome == "answered"
