@@ -47,6 +47,9 @@ class FakeModel:
     delay_s: float = 0.0
     pause_s: float = 0.0
     piece_chars: int = 1 << 20
+    may_finish: asyncio.Event | None = None
+    """Set by a test that wants an answer to be half there for as long as it likes."""
+
     finish: str = "stop"
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -176,6 +179,8 @@ class FakeModel:
                 await send(delta(piece))
                 if self.pause_s:
                     await asyncio.sleep(self.pause_s)
+            if self.may_finish is not None and number == len(pieces) // 2:
+                await self.may_finish.wait()
         await send(delta("", self.finish))
         if request.get("stream_options", {}).get("include_usage"):
             usage = {
