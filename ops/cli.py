@@ -181,6 +181,26 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 
 
 @threadwax.command()
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Write everything again that the streams still have, and exit. Older rows are kept.",
+)
+@_long_running
+def recorder(*, rebuild: bool, http_port: int | None, log_level: str | None) -> None:
+    """Run the recorder, which writes questions, answers and ratings to a database.
+
+    By default that is a SQLite file in the data folder; DATABASE_URL names another one
+    (docs/recorder.md). While the database is away, answers go on, and nothing is lost.
+    """
+    with tuning.imports(garbage_after=tuning.DATAFLOW_GARBAGE_AFTER):
+        from dataflow.recorder.run import main
+
+    settings = _settings_and_data("recorder", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, rebuild=rebuild))
+
+
+@threadwax.command()
 @_long_running
 def gateway(*, http_port: int | None, log_level: str | None) -> None:
     """Run the gateway, which answers plain NATS requests on the subject `prompts`."""
