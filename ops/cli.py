@@ -116,7 +116,7 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     """Start everything on this machine; Ctrl-C stops it.
 
     Starts NATS (unless NATS_URL is set), the demo model (unless a model is configured), the
-    dataflow, the gateway, the adapters whose tokens are set, and a chat. Prints the status of each
+    dataflow, the recorder, the gateway, the adapters whose tokens are set, and a chat. Prints the status of each
     process on standard error, and restarts processes that die. With --http-port N, the parts serve
     their status on N+1, N+2, ...
     """
