@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from ops import cli_reports
 from ops.help import EPILOG, FullHelpGroup
 from shared import lifecycle, private_file, tuning
 
@@ -116,9 +117,9 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     """Start everything on this machine; Ctrl-C stops it.
 
     Starts NATS (unless NATS_URL is set), the demo model (unless a model is configured), the
-    dataflow, the recorder, the gateway, the adapters whose tokens are set, and a chat. Prints the status of each
-    process on standard error, and restarts processes that die. With --http-port N, the parts serve
-    their status on N+1, N+2, ...
+    dataflow, the recorder, the gateway, the adapters whose tokens are set, and a chat. Prints the
+    status of each process on standard error, and restarts processes that die. With --http-port N,
+    the parts serve their status on N+1, N+2, ...
     """
     from ops.up import main
 
@@ -277,6 +278,10 @@ def doctor(*, platform: str | None) -> None:
     from ops.doctor import main
 
     sys.exit(main(_settings("doctor"), platform))
+
+
+for command in cli_reports.COMMANDS:
+    threadwax.add_command(command)
 
 
 def main() -> None:

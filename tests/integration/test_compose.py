@@ -40,9 +40,13 @@ EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 FIXED: Final = {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"}  # noqa: S104
 """Where the container listens: another machine reaches none of its ports, see the tests below."""
 
-NOT_FOR_A_CONTAINER: Final = {"SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY"}
+NOT_FOR_A_CONTAINER: Final = {
+    "SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY", "THREADWAX_RECORDER",
+}  # fmt: skip
 """Only the doctor needs the token, and docs/deploy.md says how it gets it there. Nobody chats in a
-container's terminal."""
+container's terminal. The recorder is a container of its own, which is started or not."""
+
+OF_THE_RECORDER: Final = {"DATABASE_URL", "THREADWAX_PRICES"}
 
 OF_COMPOSE: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT"}
 """Variables of the compose file itself: ports on this machine."""
@@ -60,7 +64,9 @@ WANTED: Final = {
     "dataflow": (aliases(Settings) | set(new_names(Settings)))
     - COMPOSED
     - OF_THE_IMAGE
-    - NOT_FOR_A_CONTAINER,
+    - NOT_FOR_A_CONTAINER
+    - OF_THE_RECORDER,
+    "recorder": EVERYWHERE | OF_THE_RECORDER,
     "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
     "discord": EVERYWHERE | aliases(DiscordSettings) | set(new_names(DiscordSettings)),
 }
@@ -197,7 +203,7 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
     """NATS is healthy before the set-up, which is done before anyone needs the streams."""
     services = compose["services"]
     assert services["setup"]["depends_on"]["nats"]["condition"] == "service_healthy"
-    for name in ("dataflow", "gateway", "slack", "discord"):
+    for name in ("dataflow", "recorder", "gateway", "slack", "discord"):
         needs = services[name]["depends_on"]
         assert needs["setup"]["condition"] == "service_completed_successfully", name
         assert needs["nats"]["condition"] == "service_healthy", name

@@ -37,13 +37,16 @@ from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
 from shared.tasks import end
 from tests.fakes.model import FakeModel
+from tests.recorded import Rows, opened, until_recorded
 from tests.running import ROOT, Running, dataflow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONF = ROOT / "deploy" / "nats-server.conf"
 STORE = 'store_dir: "/data"'
-ROLES = ("admin", "dataflow", "gateway", "terminal", "client", "ask", "slack", "discord")
+ROLES = (
+    "admin", "dataflow", "recorder", "gateway", "terminal", "client", "ask", "slack", "discord",
+)  # fmt: skip
 
 ANSWER_S = 20.0
 """Generous: a loaded machine is no failure."""
@@ -391,6 +394,32 @@ async def test_gateway_answers_plain_clients(server: Server, gateway: Running) -
     assert "nats refused" not in gateway.log.read_text()
 
 
+async def test_recorder_reads_every_stream_as_its_role(
+    server: Server, gateway: Running, tmp_path: Path
+) -> None:
+    """Questions, answers and receipts; it is refused nothing, also not when it ends."""
+    del gateway
+    client = await plain(server, "client")
+    await client.client.request("prompts", b"hello", timeout=60)
+    await client.client.close()
+    database = f"sqlite:///{tmp_path / 'own.sqlite'}"
+    env = {"NATS_URL": server.url("recorder"), "THREADWAX_HOME": str(tmp_path)}
+    running = Running("recorder", log=tmp_path / "log", env=env | {"DATABASE_URL": database})
+    await running.start().ready()
+    try:
+        engine = opened(database)
+        rows = await until_recorded(engine, lambda rows: bool(shown(rows)))
+        engine.dispose()
+        assert set(shown(rows)) <= {row["prompt_id"] for row in rows["questions"]}
+    finally:
+        await running.stop()
+    assert "nats refused" not in running.log.read_text()
+
+
+def shown(rows: Rows) -> list[str]:
+    return [row["prompt_id"] for row in rows["answers"] if row["shown_at"] is not None]
+
+
 async def test_there_are_no_guests(server: Server, gateway: Running, admin: Bus) -> None:
     """Without a password nobody connects, and what the admin puts there is not answered."""
     guest = Client()
@@ -506,6 +535,22 @@ NOT_TO_PUBLISH = {
         "$JS.API.STREAM.PURGE.PROMPTS",
         "$JS.API.STREAM.DELETE.REPLIES",
     ),
+    "recorder": (
+        "prompts.slack.ada",
+        "replies.slack.ada.x",
+        "partials.slack.ada.x",
+        "dlq.p.1.slack.ada",
+        "_INBOX.somebody",
+        "$KV.RECEIPTS.slack.x.0",
+        "$JS.ACK.REPLIES.slack.1.1.1.1.0",
+        "$JS.API.CONSUMER.CREATE.REPLIES.slack.replies.>",
+        "$JS.API.CONSUMER.DURABLE.CREATE.REPLIES.slack",
+        "$JS.API.CONSUMER.DELETE.REPLIES.slack",
+        "$JS.API.CONSUMER.MSG.NEXT.REPLIES.discord",
+        "$JS.API.STREAM.PURGE.PROMPTS",
+        "$JS.API.STREAM.DELETE.REPLIES",
+        "$JS.API.STREAM.MSG.DELETE.PROMPTS",
+    ),
     "gateway": (
         "prompts.slack.ada",
         "prompts.guest",
@@ -539,6 +584,7 @@ NOT_TO_HEAR = {
     "client": (">", "prompts", "prompts.>", "replies.>", "partials.>", "_INBOX_gateway.>"),
     "ask": (">", "prompts", "_INBOX.>"),
     "dataflow": (">", "prompts.>", "_INBOX.>", "$JS.EVENT.>"),
+    "recorder": (">", "prompts.>", "replies.>", "partials.>", "_INBOX.>", "$JS.EVENT.>"),
     "gateway": (">", "prompts.>", "replies.slack.>", "_INBOX.>"),
     "terminal": (">", "prompts.>", "replies.>", "partials.slack.>", "_INBOX.>"),
 }
@@ -552,7 +598,10 @@ async def test_role_cannot_publish_what_is_not_its_own(server: Server, role: str
         for subject in NOT_TO_PUBLISH[role]:
             await somebody.client.publish(subject, b"{}", reply=somebody.client.new_inbox())
             assert await somebody.refused(f'publish to "{subject}"'), subject
-        allowed = {"client": "prompts", "ask": "prompts", "dataflow": "partials.test.ada.x"}
+        allowed = {
+            "client": "prompts", "ask": "prompts", "dataflow": "partials.test.ada.x",
+            "recorder": "$JS.API.STREAM.INFO.PROMPTS",
+        }  # fmt: skip
         subject = allowed.get(role, f"dlq.replies.{role}.ada.x")
         await somebody.client.publish(subject, b"{}")
         assert not await somebody.refused(f'"{subject}"')

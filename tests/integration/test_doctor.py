@@ -1,19 +1,27 @@
 """The doctor's findings, against real servers and none."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from dataflow.recorder.batch import Batch
+from dataflow.recorder.changes import Stored
+from dataflow.recorder.writer import write
 from ops import doctor
 from ops.doctor import CHECKS, examine
 from ops.finding import CheckContext, Finding
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
+from shared.database.engine import writing
+from shared.database.tables import positions
 from shared.private_file import private_file
 from shared.settings import Settings
+from tests.recorded import opened
+from tests.running import question
 
 
 def settings(home: Path, **changes: str) -> Settings:
@@ -91,6 +99,36 @@ async def test_running_server(nats: NatsServer, tmp_path: Path) -> None:
     findings = await examine(settings(home), CHECKS)
     assert about(findings, "streams").what == "missing: DLQ"
     await bus.close()
+
+
+async def test_database(database_url: str, tmp_path: Path, bus: Bus) -> None:
+    """It says whether the database is missing, behind, up to date or unreachable."""
+
+    async def found(url: str, given: Bus | None = None) -> Finding:
+        context = CheckContext(settings(tmp_path, DATABASE_URL=url), given)
+        (finding,) = await doctor.database(context)
+        return finding
+
+    assert "threadwax recorder" in (await found(database_url)).advice
+    engine = opened(database_url)
+    assert (await found(database_url)).grade == "ok"
+    await bus.publish(question("ada", 1, "Hello?"))
+    assert "nothing is recorded" in (await found(database_url, bus)).what
+    stored = (await bus.js.get_msg(names.PROMPTS, 1)).time
+    message = Stored(names.PROMPTS, "p.1.test.ada", b"", 1, stored, stored)
+    batch = Batch()
+    batch.add(message, [])
+    with writing(engine) as connection:
+        write(connection, batch)
+    assert (await found(database_url, bus)).grade == "ok"
+    with writing(engine) as connection:
+        connection.execute(positions.update().values(stored_at=stored - timedelta(hours=1)))
+    assert "is recorded" in (await found(database_url, bus)).what
+    engine.dispose()
+    away = await found("postgresql://me:s3cret@127.0.0.1:1/bot")
+    assert away.grade == "warn"
+    assert "s3cret" not in repr(away)
+    assert "mysql" not in (await found("mysql://me:s3cret@db/bot")).what
 
 
 async def test_wrong_password(nats: NatsServer, tmp_path: Path) -> None:

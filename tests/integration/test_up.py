@@ -316,8 +316,9 @@ def test_up_starts_all_and_stops_cleanly(tmp_path: Path, number: signal.Signals)
     process = up(tmp_path, "--no-chat")
     try:
         seen(
-            process, "nats       ready", "model      ready", "dataflow   ready", "gateway    ready"
-        )
+            process, "nats       ready", "model      ready", "dataflow   ready",
+            "recorder   ready", "gateway    ready",
+        )  # fmt: skip
         process.send_signal(number)
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
