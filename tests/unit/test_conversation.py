@@ -440,6 +440,18 @@ def test_again_twice_leaves_the_last_answer_where_the_first_was(*, in_flight: bo
     assert [turn.answer for turn in talk.turns] == ["a to q 2"]
 
 
+def test_again_for_a_waiting_question_leaves_it_behind_the_questions_before_it() -> None:
+    """After a rebuild from the stream, all of them wait, although people saw their answers."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1), replayed=True))
+    for number in (2, 3):
+        assert not talk.on_event(ask(number), replayed=True)
+    assert not talk.on_event(event(Again, 4, prompt_id="q3"), replayed=True)
+    (second,) = calls(talk.on_reply(reply(first, "one")))
+    (third,) = calls(talk.on_reply(reply(second, "two")))
+    assert contents(third)[1:] == ["q 1", "one", "q 2", "two", "q 3"]
+
+
 def test_deleting_a_question_withdraws_the_newer_answer_that_is_on_its_way() -> None:
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1), replayed=False))
