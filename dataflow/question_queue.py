@@ -97,7 +97,7 @@ class Pending:
     """The id under which the question was first asked, if this answer replaces an older one."""
 
     forgotten: bool = False
-    """Whether it leaves no turn."""
+    """Its answer is not remembered as a turn."""
 
     edit: Edited | None = None
     """The newest edit. The reply in the journal may be older than the edit."""
