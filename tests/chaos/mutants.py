@@ -153,8 +153,8 @@ MUTANTS: Final = {
     "settled by the journal alone": Mutant(
         settled_without_the_journal,
         (
-            f"{_ANSWERING}::test_what_fails_after_the_model_call_ends_in_a_journaled_notice[1]",
-            f"{_ANSWERING}::test_what_fails_after_the_model_call_ends_in_a_journaled_notice[3]",
+            f"{_ANSWERING}::test_a_failure_after_the_model_call_becomes_a_journaled_notice[1]",
+            f"{_ANSWERING}::test_a_failure_after_the_model_call_becomes_a_journaled_notice[3]",
         ),
         hidden_by="Nothing: such a question would end in silence.",
     ),
