@@ -1,4 +1,4 @@
-"""A question that waits behind another one: its person is told, by the flow as a process."""
+"""A question that waits for an earlier one: the dataflow sends its person a status."""
 
 import asyncio
 from pathlib import Path
@@ -23,9 +23,7 @@ cli.main()
 """The command, which tells people after a fifth of a second why they wait."""
 
 
-async def test_a_question_behind_another_one_says_so(
-    nats: NatsServer, bus: Bus, tmp_path: Path
-) -> None:
+async def test_a_queued_question_gets_a_status(nats: NatsServer, bus: Bus, tmp_path: Path) -> None:
     model = await FakeModel(delay_s=60).start()
     flow = dataflow(tmp_path / "flow", nats.url, model.base_url, "-c", FLOW).start()
     first, second = question("ada", 1, "first"), question("ada", 2, "second")
