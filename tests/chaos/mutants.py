@@ -205,7 +205,7 @@ MUTANTS: Final = {
         (
             f"{_BUS}::test_an_event_is_stored_once_however_often_it_is_published",
             f"{_BUS}::test_a_publish_whose_acknowledgement_was_lost_is_stored_once",
-            f"{_GROUP_COMMIT}::test_what_is_stored_already_does_not_keep_the_others_out",
+            f"{_GROUP_COMMIT}::test_repeats_in_a_batch_do_not_prevent_the_others_from_being_stored",
         ),
         hidden_by="The conversation ignores a second copy, and the journal is behind it: people "
         "see one answer. The stream holds two.",
