@@ -95,13 +95,9 @@ async def test_an_event_that_is_repeated_at_the_same_moment_is_stored_once(bus: 
 async def test_the_first_reply_stands_among_many(bus: Bus) -> None:
     events = asks(200)
     first = await bus.journal(reply_to(events[150], "first"))
-    stored_replies = await asyncio.gather(
-        *(bus.journal(reply_to(event, "second")) for event in events)
-    )
-    assert stored_replies[150] == first
-    assert {kept.reply.text for kept in stored_replies if kept is not stored_replies[150]} == {
-        "second"
-    }
+    journaled = await asyncio.gather(*(bus.journal(reply_to(event, "second")) for event in events))
+    assert journaled[150] == first
+    assert {kept.reply.text for kept in journaled if kept is not journaled[150]} == {"second"}
     replies = [Reply.model_validate_json(m.data or b"") for m in await stored(bus, names.REPLIES)]
     assert sorted(r.prompt_id for r in replies) == sorted(event.id for event in events)
 
