@@ -110,7 +110,9 @@ async def test_an_endpoint_that_cannot_be_reached_is_named_with_the_cause(
 
 
 @pytest.mark.parametrize("answer", [None, b"garbage\r\n\r\n", b""])
-async def test_a_server_that_is_not_a_model_does_not_delay_the_start(answer: bytes | None) -> None:
+async def test_a_server_that_sends_no_http_response_does_not_delay_the_start(
+    answer: bytes | None,
+) -> None:
     """The check gives up on a silent server after a few seconds."""
     writers = []
 
@@ -137,7 +139,7 @@ async def test_a_server_that_is_not_a_model_does_not_delay_the_start(answer: byt
 async def test_a_reported_context_window_limits_the_assumed_one(
     fake_model: FakeModel, field: str, tmp_path: Path
 ) -> None:
-    """A context window in the settings has precedence."""
+    """A context window in the settings takes precedence."""
     fake_model.models = [{"id": "fake", field: 4096}]
     found = await checked(endpoint(fake_model.base_url), None)
     settings = settings_of(tmp_path, OPENAI_BASE_URL=fake_model.base_url)

@@ -218,9 +218,9 @@ async def test_a_question_is_answered_once_the_model_is_back(
 @pytest.mark.parametrize(
     ("answer", "why"),
     [(None, "unreachable"), (b"", "unreachable"), (b"garbage\r\n\r\n", "corrupt")],
-    ids=["nobody listens", "hangs up", "no HTTP"],
+    ids=["nobody listens", "hangs up", "not HTTP"],
 )
-async def test_a_server_that_is_not_a_model_is_named(
+async def test_a_server_that_sends_no_http_response_is_named(
     asker: MakeAsker, answer: bytes | None, why: Why
 ) -> None:
     """It is distinguished from a slow server."""
@@ -242,7 +242,7 @@ async def test_a_server_that_is_not_a_model_is_named(
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", f"{'a' * 70}.invalid"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_host_that_does_not_exist_is_named(
+async def test_a_host_that_does_not_exist_is_unreachable(
     asker: MakeAsker, host: str, scheme: str
 ) -> None:
     one = asker(give_up_s=0.01, base_url=f"{scheme}://{host}/v1")

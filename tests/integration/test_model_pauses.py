@@ -96,7 +96,7 @@ async def test_no_call_waits_for_a_pause_that_ends_too_late() -> None:
         await pause.begin(time.monotonic() + 5, lambda: None)
 
 
-# --- a second endpoint ----------------------------------------------------------------------------
+# --- a fallback endpoint --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ async def test_an_endpoint_that_is_not_running_is_replaced_by_the_fallback(
 async def test_a_failure_that_the_fallback_cannot_fix_is_final(
     asker: MakeAsker, fake_model: FakeModel, second: FakeModel, fault: Fault, why: str
 ) -> None:
-    """These are a refused question, and an answer whose beginning was shown."""
+    """The endpoint refused the question, or the beginning of its answer was shown."""
     fake_model.piece_chars = 3
     fake_model.always = fault
     assert await asker(fallback=fallback_to(second)).failure() == why
@@ -180,7 +180,7 @@ async def test_the_first_endpoint_is_asked_again_once_it_can_answer(
 async def test_while_the_fallback_fails_too_both_are_tried(
     asker: MakeAsker, fake_model: FakeModel, second: FakeModel
 ) -> None:
-    """The notice is about the first endpoint. Later, whichever recovers first answers."""
+    """So the one that recovers first can answer. The notice is about the first endpoint."""
     fake_model.always, second.always = Fault(status=500), Fault(status=401)
     one = asker(fallback=fallback_to(second), give_up_s=1.0)
     assert await one.failure() == "error"

@@ -1,4 +1,4 @@
-"""Endpoints that refuse part of a request: it is sent again without that part, now and later."""
+"""Endpoints that refuse part of a request: this request and later ones are sent without it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -290,10 +290,10 @@ async def test_an_older_call_does_not_undo_what_a_newer_one_learned(
 
 
 @pytest.mark.parametrize("status", [429, 413])
-async def test_a_request_above_the_tokens_per_minute_is_too_long(
+async def test_a_request_above_the_tokens_per_minute_is_shortened(
     asker: MakeAsker, fake_model: FakeModel, status: int
 ) -> None:
-    """It would not be accepted after any wait."""
+    """No wait would make it acceptable."""
     refusal = servers.error(
         "Request too large for gpt-x on tokens per min (TPM): Limit 500, Requested 700.",
         status=status, code="rate_limit_exceeded", type="tokens",

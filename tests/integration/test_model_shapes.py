@@ -278,7 +278,7 @@ async def test_an_answer_without_text_says_what_the_model_sent(
     ],
     ids=str,
 )
-async def test_text_next_to_parts_of_other_kinds_is_shown(
+async def test_text_in_unusual_parts_is_shown(
     asker: MakeAsker, fake_model: FakeModel, delta: dict[str, Any]
 ) -> None:
     fake_model.frames = [chunk(delta), END, "[DONE]"]
@@ -369,9 +369,10 @@ async def test_an_answer_about_tags_is_not_reasoning(
         [chunk({"content": "<|channel|>analysis<|message|>hm"})],
     ],
 )
-async def test_an_answer_with_only_reasoning_says_that_reasoning_used_its_length(
+async def test_an_answer_with_only_reasoning_gets_a_notice(
     asker: MakeAsker, fake_model: FakeModel, frames: list[str]
 ) -> None:
+    """Another notice says that reasoning used up the whole length."""
     one = asker()
     fake_model.frames = [*frames, chunk({}, "length"), "[DONE]"]
     assert await one.failure() == "thoughts"

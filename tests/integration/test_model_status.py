@@ -94,7 +94,7 @@ async def world(
 
 
 FALLBACK = sentence("fallback", GIVE_UP_S)
-SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, SHARE = (
+SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, LIMIT = (
     sentence(waiting, GIVE_UP_S)
     for waiting in (
         "slow", "thinking", "overloaded", "unreachable", "pictures", "thread", "limit",
@@ -247,10 +247,10 @@ async def test_a_question_that_is_queued_says_why(world: World, fake_model: Fake
     world.queue("ada")
     await world.until(THREAD)
     world.queue("ada", "limit")
-    await world.until(SHARE)
+    await world.until(LIMIT)
     assert [partial.early for partial in world.partials] == [True, False]
     assert (await world.ask("ada")).outcome == "answered"
-    assert world.statuses == [THREAD, SHARE, SLOW]
+    assert world.statuses == [THREAD, LIMIT, SLOW]
     assert not any(partial.early for partial in world.partials[1:])
     sequences = [partial.sequence for partial in world.partials]
     assert sequences == sorted(set(sequences))

@@ -58,7 +58,7 @@ async def test_a_complaint_without_a_reason_leads_to_the_smallest_request(
 async def test_once_requests_were_accepted_a_complaint_without_a_reason_is_about_the_message(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """A refused message costs one request. Only after several in a row is less sent."""
+    """A refused message costs one request. After several in a row, smaller requests are tried."""
     one = asker()
     await one.ask()
     fake_model.requests.clear()
@@ -132,7 +132,7 @@ async def test_an_overflow_is_recognized_in_each_wording(
     assert {"stream", "stream_options", "max_tokens"} <= request.keys()
 
 
-async def test_a_number_that_contradicts_what_was_accepted_is_not_believed(
+async def test_a_number_that_contradicts_accepted_requests_is_not_believed(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     """The size that was accepted before is tried first instead."""

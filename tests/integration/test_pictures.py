@@ -174,7 +174,7 @@ async def test_questions_with_pictures_wait_for_room_and_others_do_not(world: Wo
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
     world.fake.always = Fault(kind="stall")  # it reads the request but does not respond
     first = world.ask("first", 0)
-    # It is smaller than its reservation, but what is left is too little for another picture.
+    # Its picture takes less than was reserved, but too little is left for another one.
     await world.until(lambda: len(world.fake.requests) == 1)
     second, third = world.ask("second", 0), world.ask("third", 0)
     world.fake.always = None
