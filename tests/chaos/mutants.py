@@ -162,8 +162,8 @@ MUTANTS: Final = {
         without_order,
         (
             _SHOWN_ONCE,
-            f"{_RELAY}::test_after_a_crash_a_younger_reply_does_not_overtake",
-            f"{_RELAY}::test_after_a_broken_connection_a_younger_reply_does_not_overtake",
+            f"{_RELAY}::test_after_a_crash_a_newer_reply_waits_for_the_older_one",
+            f"{_RELAY}::test_after_a_broken_connection_a_newer_reply_waits_for_the_older_one",
         ),
         hidden_by="The journal's order, while one process holds both replies.",
     ),
@@ -172,7 +172,7 @@ MUTANTS: Final = {
         (
             _SHOWN_ONCE,
             f"{_RELAY}::test_a_crash_between_post_and_receipt_posts_nothing_twice",
-            f"{_RELAY}::test_what_was_posted_and_not_acknowledged_is_not_posted_again",
+            f"{_RELAY}::test_a_posted_reply_without_an_acknowledgement_is_not_posted_again",
         ),
         hidden_by="Discord's nonce, for some minutes and for the same text.",
     ),
@@ -188,9 +188,9 @@ MUTANTS: Final = {
     "create-only replies": Mutant(
         without_header(CREATE_ONLY, "replies."),
         (
-            f"{_BUS}::test_the_first_reply_stands",
+            f"{_BUS}::test_the_first_reply_is_kept",
             f"{_BUS}::test_a_reply_whose_acknowledgement_was_lost_is_stored_once",
-            f"{_GROUP_COMMIT}::test_the_first_reply_stands_among_many",
+            f"{_GROUP_COMMIT}::test_the_first_reply_is_kept_among_many",
         ),
         hidden_by="The flow asks the journal before the model; two that answer at the same moment "
         "are not hidden.",

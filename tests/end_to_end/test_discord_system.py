@@ -23,7 +23,7 @@ async def system(nats: NatsServer, fake_model: FakeModel, tmp_path: Path) -> Asy
         yield system
 
 
-async def test_a_conversation_in_a_thread(system: System) -> None:
+async def test_a_thread_continues_without_mentions(system: System) -> None:
     """A mention opens a thread, which needs no further mention and remembers the first question."""
     fake = system.fake
     message = await fake.say("my name is Ada", mention=True)

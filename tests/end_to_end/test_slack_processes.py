@@ -123,7 +123,7 @@ async def test_direct_messages_stay_out_of_channels(world: World) -> None:
 @pytest.mark.parametrize("kind", ["limit", "status", "hang", "lost"])
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_failing_slack_shows_one_answer(world: World, kind: str, direct: bool) -> None:
-    """The first and last call fail with 429, with 500, without a response, or with a lost response."""
+    """The first and last call fail with 429 or 500, hang, or succeed but lose their response."""
     slack = world.slack
     fault = Fault(kind, retry_after_s=2)
     first, last = ("chat.startStream", "chat.stopStream") if direct else (

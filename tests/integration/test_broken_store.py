@@ -48,7 +48,7 @@ async def _add_evicted(store: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", FAULTS.values(), ids=FAULTS.keys())
-async def test_a_broken_store_is_set_aside_whole(
+async def test_a_broken_store_is_set_aside_completely(
     tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One message is printed, nothing is deleted, the new store works, and names are not reused."""

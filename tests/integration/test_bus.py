@@ -356,7 +356,7 @@ async def test_a_consumer_continues_after_it_was_deleted_and_created_again(
     assert warnings(logged).count("cannot read: it does not exist") == 1
 
 
-async def test_messages_sent_before_a_cut_are_still_delivered(
+async def test_messages_sent_before_a_dropped_connection_are_still_delivered(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
     """Otherwise they would be redelivered after newer ones."""
@@ -495,7 +495,7 @@ async def test_a_full_stream_is_not_reported_as_a_users_quota(bus: Bus, logged: 
     assert lines.count("refused: the store of questions is full") == 1
 
 
-async def test_the_first_reply_stands(nats: NatsServer, bus: Bus) -> None:
+async def test_the_first_reply_is_kept(nats: NatsServer, bus: Bus) -> None:
     """A second caller gets the first reply, even at the same moment."""
     other = await Bus.connect(nats.url, name="other")
     results = await asyncio.gather(

@@ -189,7 +189,7 @@ async def test_a_wildcard_is_not_an_inbox(client: Client, flow: FakeFlow, reply:
     assert flow.events == []
 
 
-async def test_a_plain_publish_is_a_dead_letter(client: Client, flow: FakeFlow) -> None:
+async def test_a_plain_publish_becomes_a_dead_letter(client: Client, flow: FakeFlow) -> None:
     """Without a reply subject nobody would get the answer, so the model is not asked."""
     await client.publish("prompts", body("eve", "nobody listens"))
     letter = await dead_letter(client)
@@ -231,9 +231,7 @@ async def test_a_long_message_id_still_dedupes(client: Client, flow: FakeFlow) -
     assert flow.asked("gateway:ada") == {"long id": 1}
 
 
-async def test_one_users_questions_are_stored_in_their_order(
-    client: Client, flow: FakeFlow
-) -> None:
+async def test_one_users_questions_are_stored_in_order(client: Client, flow: FakeFlow) -> None:
     """This holds for many questions at once, from several inboxes."""
     prompts = [f"question {number}" for number in range(200)]
     await asyncio.gather(*(asked(client, body("ada", prompt)) for prompt in prompts))
@@ -262,7 +260,7 @@ async def test_only_the_beginning_of_an_unanswerable_request_is_kept(
     assert flow.events == []
 
 
-async def test_a_user_over_quota_is_told_so(
+async def test_a_user_over_quota_is_refused_with_the_reason(
     client: Client, gateway: Gateway, flow: FakeFlow
 ) -> None:
     """Header and body say so. Others are still answered, and so are repeated requests."""

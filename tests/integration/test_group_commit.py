@@ -92,7 +92,7 @@ async def test_an_event_that_is_repeated_at_the_same_moment_is_stored_once(bus: 
     assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
 
 
-async def test_the_first_reply_stands_among_many(bus: Bus) -> None:
+async def test_the_first_reply_is_kept_among_many(bus: Bus) -> None:
     events = asks(200)
     first = await bus.journal(reply_to(events[150], "first"))
     journaled = await asyncio.gather(*(bus.journal(reply_to(event, "second")) for event in events))
@@ -275,7 +275,7 @@ async def test_messages_that_were_lost_are_stored_once(nats: NatsServer, way: Wa
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_a_server_killed_during_batches_keeps_what_it_acknowledged(
+async def test_a_server_killed_during_batches_keeps_acknowledged_messages(
     nats: NatsServer, bus: Bus, seed: int
 ) -> None:
     """Retries store each of the others once."""

@@ -236,7 +236,7 @@ WINDOWS: dict[str, Callable[[int], Rule]] = {
 
 @pytest.mark.parametrize("server", WINDOWS)
 @pytest.mark.parametrize("window", [500, 4000])
-async def test_a_request_is_shortened_until_it_fits_and_that_is_remembered(
+async def test_a_request_is_shortened_until_it_fits_and_the_length_is_remembered(
     asker: MakeAsker, fake_model: FakeModel, server: str, window: int
 ) -> None:
     """The context window has 500 tokens, but 32,768 are assumed."""

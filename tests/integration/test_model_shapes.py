@@ -314,7 +314,7 @@ async def test_a_refusal_in_a_whole_completion_is_shown(
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
-async def test_reasoning_in_fields_of_its_own_is_hidden(
+async def test_reasoning_in_separate_fields_is_hidden(
     asker: MakeAsker, fake_model: FakeModel, field: str
 ) -> None:
     """People see a status while the model reasons."""

@@ -204,7 +204,7 @@ async def test_pictures_make_room_when_the_model_begins_to_answer(world: World) 
 
 
 @pytest.mark.parametrize("fault", [Fault(status=400), Fault(status=401), Fault(status=413)])
-async def test_a_failure_makes_room(world: World, fault: Fault) -> None:
+async def test_a_failed_question_makes_room_for_others(world: World, fault: Fault) -> None:
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
     world.fake.always = fault

@@ -199,7 +199,7 @@ async def test_a_crash_between_receipt_and_acknowledgement_posts_nothing_twice(
     assert platform.finds == ["ada-1.1"]
 
 
-async def test_after_a_crash_a_younger_reply_does_not_overtake(
+async def test_after_a_crash_a_newer_reply_waits_for_the_older_one(
     bus: Bus, platform: FakePlatform
 ) -> None:
     """Replies of the dead relay are redelivered after newer ones, and still shown first."""
@@ -213,7 +213,7 @@ async def test_after_a_crash_a_younger_reply_does_not_overtake(
     assert platform.texts("test:ada") == ["first", "second"]
 
 
-async def test_after_a_broken_connection_a_younger_reply_does_not_overtake(
+async def test_after_a_broken_connection_a_newer_reply_waits_for_the_older_one(
     nats: NatsServer, bus: Bus, platform: FakePlatform
 ) -> None:
     """Lost deliveries are redelivered after newer ones, and still shown first."""
@@ -236,7 +236,7 @@ async def test_after_a_broken_connection_a_younger_reply_does_not_overtake(
     assert platform.texts("test:ada") == ["first", "second"]
 
 
-async def test_after_a_defect_a_younger_reply_does_not_overtake(
+async def test_after_a_defect_a_newer_reply_waits_for_the_older_one(
     bus: Bus, platform: FakePlatform
 ) -> None:
     """The reply is redelivered, because it was not acknowledged, and the next one waits for it."""
@@ -320,7 +320,7 @@ async def test_a_reply_that_was_given_up_is_not_tried_again_after_a_redelivery(
     assert platform.tries == ["ada-1.0"]
 
 
-async def test_what_was_posted_and_not_acknowledged_is_not_posted_again(
+async def test_a_posted_reply_without_an_acknowledgement_is_not_posted_again(
     bus: Bus, platform: FakePlatform
 ) -> None:
     """All receipts exist, but the acknowledgement was lost."""
@@ -555,7 +555,7 @@ async def test_after_a_defect_the_reply_is_retried_and_nobody_else_waits(
 
 
 @pytest.mark.parametrize("data", [b"{", b"", b'{"v": 9}', b"\xff\xfe"])
-async def test_an_unreadable_reply_is_a_dead_letter(
+async def test_an_unreadable_reply_becomes_a_dead_letter(
     bus: Bus, platform: FakePlatform, data: bytes
 ) -> None:
     await bus.js.publish("replies.test.ada.broken", data)
@@ -569,7 +569,7 @@ async def test_an_unreadable_reply_is_a_dead_letter(
 # --- outcomes -------------------------------------------------------------------------------------
 
 
-async def test_a_withdrawn_reply_is_withdrawn_and_never_posted(
+async def test_a_withdrawn_reply_is_passed_to_the_platform_and_never_posted(
     bus: Bus, platform: FakePlatform
 ) -> None:
     await bus.journal(reply("ada", 1, "", "withdrawn"))

@@ -113,8 +113,10 @@ async def test_bytes_that_are_not_text_are_asked_anyway(
     assert (code, out) == (0, "echo caf\ufffd\n")
 
 
-async def test_without_nats_it_says_so(chat_environment: dict[str, str]) -> None:
-    """The exit code is 1, and one clear line is printed."""
+async def test_without_nats_the_chat_exits_with_one_clear_line(
+    chat_environment: dict[str, str],
+) -> None:
+    """Nothing can be published, so the exit code is 1."""
     code, out, err = await piped({**chat_environment, "NATS_URL": "nats://127.0.0.1:1"}, b"hi\n")
     assert (code, out) == (1, "")
     assert "NATS at 127.0.0.1:1 cannot be used" in err
@@ -142,7 +144,7 @@ async def test_an_unusable_user_is_refused(chat_environment: dict[str, str], use
 
 
 @pytest.mark.parametrize("user", ["*", "a.b", "José 😀", "x" * 200])
-async def test_any_user_can_chat(
+async def test_users_with_unusual_names_can_chat(
     chat_environment: dict[str, str], flow: FakeFlow, user: str
 ) -> None:
     """Unusual and long names work like others."""
