@@ -22,7 +22,7 @@ TABLE = "| item | price |\n|---|---:|\n| wax | 3 |\n| thread | 12 |\n"
 
 
 def long_answer() -> str:
-    """28,000 characters, fences and a table: parts that fit, closed fences, nothing missing."""
+    """28,000 characters with code fences and a table."""
     pieces = ["# A long answer\n", TABLE]
     number = 0
     while sum(map(len, pieces)) < 26_000:
@@ -38,7 +38,7 @@ def long_answer() -> str:
 async def test_a_long_answer_is_complete_in_order_and_within_the_limits(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """28,000 characters with fences and a table: parts that fit, closed fences, nothing missing."""
+    """Every part fits, every code fence is closed, and no text is missing."""
     text = long_answer()
     fake_model.reply = lambda _: text
     async with System(nats, fake_model, tmp_path) as system:

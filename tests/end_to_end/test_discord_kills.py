@@ -87,19 +87,19 @@ async def test_after_twenty_rounds_of_faults_each_message_has_one_answer(
                 message = await fake.say(text, author=author, mention=True)
             asked[message] = text
 
-        async def speak() -> None:
+        async def ask_three() -> None:
             for _ in range(3):
                 await ask_one()
                 await asyncio.sleep(rng.uniform(0, 0.15))
 
         for trouble in troubles:
-            speaking = asyncio.create_task(speak())
+            asking = asyncio.create_task(ask_three())
             await asyncio.sleep(rng.uniform(0.0, 0.6))
             await cause(trouble, system, ask_one)
-            await speaking
+            await asking
             if system.adapter.process is not None and system.adapter.process.poll() is not None:
                 if rng.random() < 0.5:
-                    await speak()  # while the adapter is down
+                    await ask_three()  # while the adapter is down
                 system.start()
             await everything_answered(system, asked)
             fake.gateway.refuse_resumes = False

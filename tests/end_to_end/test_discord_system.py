@@ -1,4 +1,4 @@
-"""Discord as a person sees it: adapter, NATS, dataflow and model as processes."""
+"""Discord as a person sees it, with adapter, NATS and dataflow as processes."""
 
 import asyncio
 from collections.abc import AsyncIterator

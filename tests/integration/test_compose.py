@@ -151,9 +151,9 @@ def test_health_checks_ask_for_readiness(compose: dict[str, Any]) -> None:
 
     The image's own check asks /healthz, for orchestrators that kill unhealthy containers.
     """
-    words = re.search(r"HEALTHCHECK .*?CMD (\[.*?\])", (ROOT / "Dockerfile").read_text(), re.DOTALL)
-    assert words is not None
-    *probe, path = json.loads(words[1])
+    check = re.search(r"HEALTHCHECK .*?CMD (\[.*?\])", (ROOT / "Dockerfile").read_text(), re.DOTALL)
+    assert check is not None
+    *probe, path = json.loads(check[1])
     assert path == "/healthz"
     for name, service in our_services(compose):
         if not runs_once(service):
@@ -281,8 +281,8 @@ def test_secrets_are_named_like_settings(compose: dict[str, Any]) -> None:
 def test_every_command_exists(compose: dict[str, Any], tmp_path: Path) -> None:
     """Each service runs a command of `threadwax`, with existing options."""
     for name, service in our_services(compose):
-        words = service.get("command") or service["entrypoint"][1:]
-        command, *options = words
+        arguments = service.get("command") or service["entrypoint"][1:]
+        command, *options = arguments
         done = subprocess.run(
             [sys.executable, "-m", "ops", command, "--help"], cwd=ROOT,
             env={"PATH": "", "THREADWAX_HOME": str(tmp_path)},

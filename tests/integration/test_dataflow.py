@@ -119,7 +119,7 @@ async def until(condition: Any, awaited: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "words"),
+    ("name", "change", "reason"),
     [
         ("version", {"v": 7}, "version 7"),
         ("missing", {"text": None}, "text"),
@@ -129,7 +129,7 @@ async def until(condition: Any, awaited: str) -> Any:
     ],
 )
 async def test_an_unreadable_message_becomes_a_dead_letter_and_its_sender_gets_a_notice(
-    world: World, name: str, change: dict[str, Any], words: str
+    world: World, name: str, change: dict[str, Any], reason: str
 ) -> None:
     """Both contain the reason. Without a return address there is no notice."""
     good = json.loads(question(name, 1, "hello").wire())
@@ -140,10 +140,10 @@ async def test_an_unreadable_message_becomes_a_dead_letter_and_its_sender_gets_a
         reply = await world.bus.reply_when_stored(user, good["id"], timeout_s=15)
         assert reply is not None
         assert reply.outcome == "refused"
-        assert words in reply.text
+        assert reason in reply.text
     letters = await until(lambda: world.dead_letters(f"p.*.test.{name}"), "a dead letter")
     assert json.loads(letters[0].data) == bad
-    assert words in letters[0].headers["Threadwax-Reason"]
+    assert reason in letters[0].headers["Threadwax-Reason"]
     assert (await answer_to(world.bus, question(name, 2, "alive?"))).outcome == "answered"
 
 
@@ -315,8 +315,8 @@ async def test_pictures_and_text_files_reach_the_model(world: World) -> None:
     gone = PICTURE.model_copy(update={"name": "gone.png", "blob": "test-gone"})
     ask = question("viewer", 1, "what is this?", attachments=(PICTURE, text, gone))
     assert (await answer_to(world.bus, ask)).outcome == "answered"
-    words, picture, missing = world.model.requests[-1]["messages"][-1]["content"]
-    assert words["text"].startswith("File notes.txt:\n<file>\nbuy milk\n</file>")
+    text_part, picture, missing = world.model.requests[-1]["messages"][-1]["content"]
+    assert text_part["text"].startswith("File notes.txt:\n<file>\nbuy milk\n</file>")
     encoded = picture["image_url"]["url"].removeprefix("data:image/png;base64,")
     assert base64.b64decode(encoded) == PIXEL
     assert "gone.png is gone" in missing["text"]

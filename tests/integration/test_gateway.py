@@ -25,10 +25,10 @@ from shared.messages import Ask
 from tests.fakes.flow import FakeFlow
 
 ANSWER_S = 10.0
-"""Generous: a loaded machine is no failure."""
+"""Long enough for a busy machine."""
 
 QUIET_S = 0.3
-"""For what must not come: an answer takes a tenth of this."""
+"""How long to wait for a message that must not come. A real one takes a tenth of this."""
 
 PROGRAM = (
     "import sys; from bots.gateway.run import main; from shared.settings import Settings; "
@@ -100,7 +100,7 @@ async def test_every_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, n
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "reason"),
     [
         (b"", "not JSON"),
         (b"hello", "not JSON"),
@@ -120,12 +120,12 @@ async def test_every_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, n
     ],
 )
 async def test_bad_input_is_refused_at_once(
-    client: Client, flow: FakeFlow, data: bytes, words: str
+    client: Client, flow: FakeFlow, data: bytes, reason: str
 ) -> None:
     """The refusal says what is wrong, and nothing is stored."""
     answer = await asked(client, data)
     assert answer.headers is not None
-    assert words in answer.headers[ERROR]
+    assert reason in answer.headers[ERROR]
     assert answer.data.decode() == answer.headers[ERROR]
     assert answer.headers[CODE] == "400"
     assert flow.events == []
@@ -265,9 +265,9 @@ async def test_a_user_over_quota_is_refused_with_the_reason(
 ) -> None:
     """Header and body say so. Others are still answered, and so are repeated requests."""
     assert (await asked(client, body("ada", "one"), Nats_Msg_Id="1")).data == b"echo one"
-    shares = gateway._clients._bus._event_quotas
-    rest = quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES
-    assert shares.take("gateway:ada", rest, time.monotonic())
+    quotas = gateway._clients._bus._event_quotas
+    almost_all = quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES
+    assert quotas.take("gateway:ada", almost_all, time.monotonic())
     answer = await asked(client, body("ada", "two"))
     assert answer.headers is not None
     assert answer.headers[CODE] == "429"

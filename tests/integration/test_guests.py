@@ -22,7 +22,7 @@ from shared.bus import Bus
 from tests.fakes.flow import FakeFlow
 
 ANSWER_S = 20.0
-"""Generous: a loaded machine is no failure."""
+"""Long enough for a busy machine."""
 
 
 def body(user: object, prompt: object) -> bytes:
@@ -106,9 +106,9 @@ async def test_a_client_with_the_password_is_not_a_guest(
     owner: Client, flow: FakeFlow, name: str
 ) -> None:
     """Otherwise it could read a guest's messages, and a guest could be taken for it."""
-    code, words = refusal(await asked(owner, body(name, "hello")))
+    code, reason = refusal(await asked(owner, body(name, "hello")))
     assert code == "400"
-    assert 'must not begin with "guest/"' in words
+    assert 'must not begin with "guest/"' in reason
     assert flow.events == []
 
 
@@ -312,9 +312,9 @@ async def test_guests_do_not_keep_others_from_the_model(
     asking = [asyncio.create_task(asked(guest, body("eve", f"wait {n}"))) for n in range(limit)]
     for number in range(limit):
         await flow.until_asked(f"wait {number}")
-    code, words = refusal(await asked(guest, body("someone else", "me too")))
+    code, reason = refusal(await asked(guest, body("someone else", "me too")))
     assert code == "429"
-    assert "ask with the password" in words
+    assert "ask with the password" in reason
     assert (await asked(owner, body("ada", "hello"))).data == b"echo hello"
     flow.release()
     assert {a.data for a in await asyncio.gather(*asking)} == {
@@ -348,12 +348,12 @@ async def test_all_guests_share_the_quota_of_one_user(
 ) -> None:
     """Another user_id has the same quota; stored questions are still answered."""
     assert (await asked(guest, body("eve", "first"), message_id="1")).data == b"echo first"
-    shares = gateway._guests._bus._event_quotas
-    assert shares.take("gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic())
+    quotas = gateway._guests._bus._event_quotas
+    assert quotas.take("gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic())
     for user in ("eve", "mallory"):
-        code, words = refusal(await asked(guest, body(user, "more")))
+        code, reason = refusal(await asked(guest, body(user, "more")))
         assert code == "429"
-        assert "together asked as much as one user may" in words
+        assert "together asked as much as one user may" in reason
     assert (await asked(guest, body("eve", "first"), message_id="1")).data == b"echo first"
     assert (await asked(owner, body("ada", "hello"))).data == b"echo hello"
     assert flow.asked("gateway:guest_2Feve") == {"first": 1}

@@ -232,8 +232,8 @@ async def test_the_health_check_follows_the_process(
     built: Path, nats: NatsServer, tmp_path: Path
 ) -> None:
     """It fails before the start, succeeds while the process runs, and fails after SIGTERM."""
-    _, _, words = final("HEALTHCHECK").partition(" CMD ")
-    check = [str(built / "bin" / "python"), *json.loads(words)[1:]]
+    _, _, health_check = final("HEALTHCHECK").partition(" CMD ")
+    check = [str(built / "bin" / "python"), *json.loads(health_check)[1:]]
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("OPENAI")},
         "NATS_URL": nats.url,

@@ -356,7 +356,7 @@ async def test_chunks_before_the_first_text_are_not_kept(
 
 
 ODD = [None, True, 0, -1, 1.5, "", "a", "\0", "\ud83d", [], {}, ["a"], {"a": 1}, [[[]]], 10**400]
-"""Values of every JSON type, put where they are not expected."""
+"""Values of every JSON type, for places where they are not expected."""
 
 
 def odd_chunks(value: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
 
 
 @pytest.mark.parametrize(
-    ("greeting", "words", "final"),
+    ("greeting", "reason", "final"),
     [
         (info(version="2.9.25"), "it is nats-server 2.9.25, and 2.12 is needed", True),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "the program on that port is not a NATS server", False),
@@ -55,13 +55,13 @@ async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
     ],
 )
 async def test_each_kind_of_unusable_server_is_named(
-    greeting: bytes, words: str, final: bool
+    greeting: bytes, reason: str, final: bool
 ) -> None:
     """None of them receives the credentials."""
     async with Greeter(greeting) as server:
         url = f"nats://me:{quote(SECRET, safe='')}@127.0.0.1:{server.port}"
         error = await refusal_of(url)
-        assert words in str(error)
+        assert reason in str(error)
         assert isinstance(error, Refused) == final
         assert b"pass" not in server.heard
 
@@ -93,16 +93,16 @@ async def test_a_process_waits_for_a_server_that_closes_connections_at_once() ->
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "reason"),
     [
         ("nats://127.0.0.1:9", "nobody answers there"),
         ("nats://nowhere.invalid:4222", "its host name is unknown"),
         ("embedded:/nowhere/nats/url", "it has not been started yet"),
     ],
 )
-async def test_a_process_waits_for_an_unreachable_server(url: str, words: str) -> None:
+async def test_a_process_waits_for_an_unreachable_server(url: str, reason: str) -> None:
     error = await refusal_of(url)
-    assert words in str(error)
+    assert reason in str(error)
     assert not isinstance(error, Refused)
 
 
@@ -235,16 +235,16 @@ async def test_setup_only_says_what_is_missing(nats: NatsServer, tmp_path: Path)
             "nobody answers there": "nats://127.0.0.1:9",
         }
         runs = {  # all at once, since each start takes seconds on a busy machine
-            words: Running(
+            reason: Running(
                 "nats", "--setup-only", log=tmp_path / f"log-{number}",
                 env={"NATS_URL": url, "THREADWAX_HOME": str(tmp_path / "home")},
             ).start()
-            for number, (words, url) in enumerate(urls.items())
+            for number, (reason, url) in enumerate(urls.items())
         }  # fmt: skip
-        for words, run in runs.items():
+        for reason, run in runs.items():
             assert await exit_code(run) == 1
             said = run.log.read_text()
-            assert words in said
+            assert reason in said
             assert "None" not in said
             assert "Traceback" not in said
 

@@ -31,7 +31,7 @@ WORDS = "what is this?"
 
 
 class World:
-    """Answers to questions with pictures, without a dataflow."""
+    """Answers questions with pictures, without a dataflow."""
 
     def __init__(self, bus: Bus, fake: FakeModel, model: ModelClient) -> None:
         self.bus = bus

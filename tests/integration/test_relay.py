@@ -103,7 +103,7 @@ async def dead_letters(bus: Bus) -> list[tuple[str, str]]:
 async def test_each_reply_is_posted_once_and_in_order_for_its_user(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """A hundred replies of five users, half of them stored before the relay started."""
+    """There are a hundred replies to five users, half of them stored before the relay starts."""
     wanted = [reply(f"u{n % 5}", n, f"text {n}") for n in range(100)]
     for each in wanted[:50]:
         await bus.journal(each)
@@ -158,7 +158,7 @@ async def test_a_users_later_reply_waits_for_the_earlier_one(
 async def test_a_crash_between_post_and_receipt_posts_nothing_twice(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The next relay finds the claim and asks the platform, which has the part."""
+    """The next relay finds the claim and searches the platform, which has the part."""
     platform.orders["ada-1.0"].append(Order.HANG_AFTER)
     await bus.journal(reply("ada", 1, "once"))
     async with relaying(bus, platform):
@@ -187,7 +187,7 @@ async def test_after_a_crash_before_the_post_the_part_is_posted(
 async def test_a_crash_between_receipt_and_acknowledgement_posts_nothing_twice(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The first part has its receipt when the relay dies, so the platform is not even asked."""
+    """The first part has its receipt when the relay dies, so the platform is not even searched."""
     platform.can_find = False
     platform.orders["ada-1.1"].append(Order.HANG_BEFORE)
     await bus.journal(reply("ada", 1, "word " * 30))

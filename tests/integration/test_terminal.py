@@ -13,7 +13,7 @@ from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
 
 WAIT_S = 20.0
-"""Generous: a loaded machine is no failure."""
+"""Long enough for a busy machine."""
 
 LIMIT = 100_000
 

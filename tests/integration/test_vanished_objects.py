@@ -255,7 +255,7 @@ async def test_a_relay_survives_the_loss_of_a_stream_or_its_consumer(
     assert platform.texts() == ["answer 1", "answer 2"]
 
 
-class Taker:
+class Collector:
     """Acknowledges the messages of a consumer and collects their texts."""
 
     def __init__(self) -> None:
@@ -267,11 +267,11 @@ class Taker:
 
 
 @asynccontextmanager
-async def consuming(bus: Bus, taker: Taker) -> AsyncIterator[None]:
+async def consuming(bus: Bus, collector: Collector) -> AsyncIterator[None]:
     async def ensure() -> None:
         await ensure_reply_consumer(bus.js, RELAY, "replies.test.>")
 
-    task = asyncio.create_task(consume(bus, names.REPLIES, RELAY, taker.take, ensure=ensure))
+    task = asyncio.create_task(consume(bus, names.REPLIES, RELAY, collector.take, ensure=ensure))
     try:
         yield
         assert not task.done()
@@ -281,11 +281,11 @@ async def consuming(bus: Bus, taker: Taker) -> AsyncIterator[None]:
 
 async def test_a_deleted_consumer_is_created_again(bus: Bus, logged: list[Any]) -> None:
     """This happens at once and each time, and no message is skipped."""
-    taker = Taker()
-    async with consuming(bus, taker):
+    collector = Collector()
+    async with consuming(bus, collector):
         for number in range(3):
             await bus.journal(reply(number))
-            await until(lambda number=number: f"answer {number}" in taker.seen)
+            await until(lambda number=number: f"answer {number}" in collector.seen)
             await bus.js.delete_consumer(names.REPLIES, RELAY)
             await until(lambda number=number: said(logged, "created again") == number + 2)
     assert said(logged, "cannot read") == 0
@@ -296,20 +296,20 @@ async def test_without_permission_to_create_its_consumer_a_process_waits_for_the
 ) -> None:
     """The log says once what to do; reading continues after the set-up."""
     monkeypatch.setattr("shared.pull.ENSURE_EVERY_S", 1.0)
-    taker = Taker()
+    collector = Collector()
     denied = "$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.DURABLE.>"
     with restricted_nats(tmp_path / "restricted", *denied) as server:
         await set_up_streams(server.operator_url)
         async with (
             connected(server.operator_url) as operator,
             connected(server.url, RELAY) as bus,
-            consuming(bus, taker),
+            consuming(bus, collector),
         ):
             await operator.journal(reply(1))
             for round_number in (1, 2):
                 await until(lambda n=round_number: said(logged, "cannot read") == n)
                 await ensure_reply_consumer(operator.js, RELAY, "replies.test.>")
-                await until(lambda n=round_number: len(taker.seen) == n)
+                await until(lambda n=round_number: len(collector.seen) == n)
                 await until(lambda n=round_number: said(logged, "available again") == n)
                 await operator.js.delete_consumer(names.REPLIES, RELAY)
             await until(lambda: said(logged, "cannot read") == 3)
