@@ -89,7 +89,7 @@ async def test_a_failed_question_can_be_asked_again(system: System) -> None:
 
 
 async def test_a_permanent_model_failure_leads_to_one_notice(system: System) -> None:
-    """It appears in the same place in plain words. The next question is answered."""
+    """The notice appears in the same place in plain words. The next question is answered."""
     system.model.always = Fault(status=400, error={"message": "broken"})
     message = await system.fake.say("hello", mention=True)
     await system.answered(message)
@@ -136,7 +136,7 @@ async def test_a_stop_keeps_the_text_so_far(system: System) -> None:
 
 
 async def test_a_deleted_question_leaves_no_answer(system: System) -> None:
-    """Its preview is deleted, too."""
+    """The preview is deleted, too."""
     system.model.reply = lambda _: "word " * 400
     system.model.piece_chars, system.model.pause_s = 5, 0.02
     message = await system.fake.say("count", mention=True)

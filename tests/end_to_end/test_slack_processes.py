@@ -88,7 +88,7 @@ async def world(nats: Any, tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_one_mention_delivered_eight_times_is_answered_once(world: World) -> None:
-    """Its two events are redelivered over two sockets. The log contains no text and no token."""
+    """Its two events are redelivered over two sockets. The log has no text and no token."""
     slack = world.slack
     ts = slack.mention("the secret word is xyzzy")
     events = slack.events_of(ROOM, ts)
@@ -217,7 +217,7 @@ async def test_a_hundred_mentions_in_a_second_are_answered_once_each(world: Worl
 
 
 async def test_a_picture_reaches_the_model(world: World) -> None:
-    """It goes from Slack to the stream of files, and from there into the request."""
+    """The picture goes from Slack to the stream of files, and from there into the request."""
     slack = world.slack
     pixel = b"\x89PNG\r\n\x1a\n" + b"\x00" * 1_000_000
     world.model.reply = lambda _: "A cat."
@@ -230,7 +230,7 @@ async def test_a_picture_reaches_the_model(world: World) -> None:
 
 
 async def test_a_permanent_model_failure_leads_to_one_plain_notice(world: World) -> None:
-    """It appears in the same place, without a status line or a partial answer."""
+    """The notice appears in the same place, without a status line or a partial answer."""
     slack = world.slack
     world.model.always = ModelFault(status=400)
     for direct in (True, False):

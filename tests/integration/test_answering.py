@@ -46,7 +46,7 @@ async def fill_the_journal(bus: Bus) -> None:
 async def test_a_question_that_ended_before_its_model_call_is_not_asked(
     bus: Bus, model: ModelClient, fake_model: FakeModel, outcome: Outcome | None, *, full: bool
 ) -> None:
-    """It keeps its outcome even if the journal is nearly full: a notice would show it again."""
+    """The reply keeps its outcome even if the journal is nearly full: a notice would show it."""
     if full:
         await fill_the_journal(bus)
     capacity = JournalCapacity(bus)

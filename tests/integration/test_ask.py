@@ -87,7 +87,7 @@ async def test_without_nats_it_names_the_server_it_tried(
 async def test_the_password_is_sent_to_its_own_server_only(
     capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
-    """It is not sent to a server without TLS, or to one on the embedded server's old port."""
+    """Neither a server without TLS nor another program on the embedded server's port gets it."""
     async with Greeter(info(server_name="somebody-else")) as other:
         assert await asked(url.format(port=other.port)) == 1
         assert b"secret" not in other.heard

@@ -39,7 +39,7 @@ async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
 
 
 async def test_a_full_store_is_reported_and_a_partial_file_takes_no_space(bus: Bus) -> None:
-    """Its stored pieces are emptied, so that a smaller file still fits."""
+    """The pieces that were stored are emptied, so that a smaller file still fits."""
     await limit_store(bus, 4 * PIECE_BYTES)
     await put_blob(bus, "test-1", b"x" * PIECE_BYTES)
     before = await used_bytes(bus)

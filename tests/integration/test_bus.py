@@ -438,7 +438,7 @@ async def test_an_event_over_quota_is_refused_even_if_the_stream_is_empty(bus: B
 
 @pytest.mark.parametrize("kind", [Stop, Deleted, Reset, Forget])
 async def test_a_user_over_quota_can_still_stop_and_delete(bus: Bus, kind: Any) -> None:
-    """These events have a quota of their own."""
+    """Stop, Deleted, Reset and Forget have a quota of their own."""
     use_up_quota(bus)
     head = question("ada", 1, "x").model_dump(exclude={"kind", "text"})
     assert await bus.publish(kind(**head, prompt_id="ada-0"))
@@ -467,7 +467,7 @@ async def test_repeats_and_refusals_do_not_use_the_quota(nats: NatsServer, bus: 
 
 
 async def test_the_server_also_limits_each_user(bus: Bus) -> None:
-    """This limit remains if an adapter loses its quotas in a restart. Others are not affected."""
+    """The limit remains if an adapter loses its quotas in a restart. Others are not affected."""
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_msgs_per_subject=2))
     asks = [question("ada", number, "hello") for number in range(3)]
@@ -529,7 +529,7 @@ async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
     ids=["plain", "escaped first", "escaped last", "emoji first"],
 )  # fmt: skip
 async def test_a_reply_that_is_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
-    """This holds even if some of its characters take more bytes than others."""
+    """The cut is right even if some characters take more bytes than others."""
     journaled = await asyncio.wait_for(bus.journal(reply(1, text, prompt_text="why?")), 10)
     kept = journaled.reply
     assert kept.text.endswith(CUT)
@@ -539,7 +539,7 @@ async def test_a_reply_that_is_too_large_is_cut_and_stored(bus: Bus, text: str) 
 
 
 async def test_an_unreadable_stored_reply_settles_its_question(bus: Bus) -> None:
-    """It cannot be replaced, and the user's queue must continue."""
+    """The stored reply cannot be replaced, and the user's queue must continue."""
     await bus.js.publish(names.reply_subject("test:ada", "ada-p1"), b"of another shape")
     assert await bus.stored_reply("test:ada", "ada-p1") is None
     mine = reply("p1", "mine")
@@ -607,7 +607,7 @@ async def test_a_reply_that_is_stored_during_a_disconnection_is_found(
 
 
 async def test_a_dead_letter_of_any_size_is_kept(bus: Bus, logged: list[Any]) -> None:
-    """It is cut, because one byte over the server's limit would close the connection for good."""
+    """A large one is cut: one byte over the server's limit would close the connection for good."""
     data = b"x" * bus.client.max_payload
     await asyncio.wait_for(bus.dead_letter(subject="prompts", data=data, reason="no\nreply"), 10)
     letter = await bus.js.get_last_msg(names.DLQ, "dlq.prompts")
@@ -656,7 +656,7 @@ async def test_dead_letters_of_one_subject_are_limited_in_number(bus: Bus) -> No
 async def test_an_outage_and_its_end_are_each_reported_once(
     nats: NatsServer, bus: Bus, logged: list[Any]
 ) -> None:
-    """It lasts three seconds, during which readers and writers keep retrying."""
+    """The outage lasts three seconds, during which readers and writers keep retrying."""
     reader = Reader()
     async with following(bus, reader), consuming(bus, reader):
         await put(bus, "0")
@@ -801,7 +801,7 @@ async def test_sending_a_partial_never_waits(nats: NatsServer, bus: Bus) -> None
 
 
 async def test_a_flush_comes_after_pending_messages(bus: Bus) -> None:
-    """So after a flush the server knows a subscription, even if the machine is busy."""
+    """After a flush, the server knows a subscription, even if the machine is busy."""
     transport = bus.client._transport
     written: list[bytes] = []
     write, write_lines = transport.write, transport.writelines

@@ -60,7 +60,7 @@ def test_shell_completion_knows_the_commands() -> None:
     "command", ["up", "nats", "model", "dataflow", "gateway", "slack", "discord", "chat", "doctor"]
 )
 def test_every_command_reports_a_wrong_setting_in_one_line(tmp_path: Path, command: str) -> None:
-    """It names the variable but not its value, and prints no traceback."""
+    """The line names the variable but not its value, and prints no traceback."""
     ran = run(command, THREADWAX_HOME=str(tmp_path), THREADWAX_HTTP_PORT="sk-secret")
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
@@ -91,7 +91,7 @@ def test_ask_without_a_server_says_what_to_start(tmp_path: Path) -> None:
 
 
 def test_a_start_in_another_folder_says_where_the_earlier_data_is(tmp_path: Path) -> None:
-    """It does not start with an empty data folder without saying so."""
+    """A notice appears before an empty data folder is used."""
     (tmp_path / ".env").touch()
     data = tmp_path / "limit"
     (data / "threadwax" / "dataflow").mkdir(parents=True)

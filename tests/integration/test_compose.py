@@ -87,7 +87,7 @@ def runs_once(service: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("file", [ROOT / "docker-compose.yml", SECRETS], ids=lambda file: file.name)
 def test_each_file_follows_the_compose_specification(file: Path) -> None:
-    """It is validated with the schema of the specification."""
+    """Each file is validated with the schema of the specification."""
     spec = importlib.util.find_spec("check_jsonschema")
     assert spec is not None, "run make setup-dev: check-jsonschema contains the schema"
     assert spec.origin is not None
@@ -147,7 +147,7 @@ def test_every_container_has_enough_time_to_stop(compose: dict[str, Any]) -> Non
 
 
 def test_health_checks_ask_for_readiness(compose: dict[str, Any]) -> None:
-    """They ask /readyz, so `up --wait` succeeds once NATS and the platform answer.
+    """Health checks ask /readyz, so `up --wait` succeeds once NATS and the platform answer.
 
     The image's own check asks /healthz, for orchestrators that kill unhealthy containers.
     """
@@ -188,7 +188,7 @@ def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
 
 
 def test_the_host_has_a_name(compose: dict[str, Any]) -> None:
-    """So a model server on the host can be reached on Linux, too."""
+    """A model server on the host can be reached, on Linux, too."""
     for name, service in our_services(compose):
         assert service["extra_hosts"] == ["host.docker.internal:host-gateway"], name
 
@@ -240,7 +240,7 @@ def test_every_service_and_every_setting_is_listed(compose: dict[str, Any]) -> N
 
 
 def test_each_container_gets_its_own_password_only(compose: dict[str, Any]) -> None:
-    """It never gets the password of another role."""
+    """No container gets the password of another role."""
     for name, service in our_services(compose):
         assert "env_file" not in service, name
         passwords = re.findall(r"\$\{(THREADWAX_NATS_\w+)", json.dumps(service))

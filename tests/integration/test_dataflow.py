@@ -131,7 +131,7 @@ async def until(condition: Any, awaited: str) -> Any:
 async def test_an_unreadable_message_becomes_a_dead_letter_and_its_sender_gets_a_notice(
     world: World, name: str, change: dict[str, Any], reason: str
 ) -> None:
-    """Both contain the reason. Without a return address there is no notice."""
+    """Dead letter and notice contain the reason. Without a return address there is no notice."""
     good = json.loads(question(name, 1, "hello").wire())
     bad = {key: value for key, value in (good | change).items() if value is not None}
     await store(world, name, json.dumps(bad).encode())

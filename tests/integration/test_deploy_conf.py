@@ -319,7 +319,7 @@ async def test_an_adapter_stores_many_questions_in_batches(server: Server, admin
 async def test_an_adapter_finds_receipts_and_writes_dead_letters(
     server: Server, admin: Bus
 ) -> None:
-    """Its account is allowed everything that a relay does after a crash."""
+    """An adapter's account permits everything that a relay does after a crash."""
     bus = await Bus.connect(server.url("slack"), name="slack")
     try:
         receipts = Receipts(bus, "slack")
@@ -693,7 +693,7 @@ async def test_a_wrong_password_is_refused(server: Server, role: str) -> None:
 
 
 async def test_the_bus_reports_a_refused_password(server: Server) -> None:
-    """It does not wait for a server that would accept the password."""
+    """The bus does not wait for a server that would accept the password."""
     with pytest.raises(Unavailable, match="refuses the user and password"):
         await Bus.connect(f"nats://client:wrong@{HOST}:{server.port}", name="x", wait_s=None)
 
@@ -711,7 +711,7 @@ async def test_the_server_does_not_start_without_a_password(server: Server) -> N
 
 
 async def test_the_accounts_of_the_adapters_differ_by_name_only() -> None:
-    """So whatever is tested with one adapter also holds for the other."""
+    """Whatever is tested with one adapter therefore holds for the other, too."""
 
     def account(name: str) -> list[str]:
         lines = CONF.read_text().splitlines()

@@ -74,7 +74,7 @@ async def everybody_asks(bus: Bus, model: FakeModel, number: int) -> None:
 async def test_a_conversation_leaves_memory_and_comes_back(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """It does so twice, so that the file is also updated."""
+    """This is done twice, so that a row of the file is also updated."""
     for number in range(3):
         await everybody_asks(bus, fake_model, number)
         await flow.until_all_evicted()
@@ -171,7 +171,7 @@ def test_the_recovery_store_caches_few_pages(tmp_path: Path) -> None:
 async def test_a_conversation_of_a_later_version_does_not_stop_the_dataflow(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """It starts over, its snapshot is kept in a file, and other users are answered as before."""
+    """The conversation starts over, its snapshot is kept in a file, and others are answered."""
     await everybody_asks(bus, fake_model, 0)
     await flow.until_all_evicted()
     later = b'{"v": 2, "memory": "of another shape"}'

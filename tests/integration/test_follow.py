@@ -111,7 +111,7 @@ async def test_reading_the_same_stream_continues(bus: Bus, read: Reader, logged:
 async def test_another_stream_is_read_from_its_start(
     bus: Bus, read: Reader, logged: list[Any], count: int
 ) -> None:
-    """This holds for any length; its messages count as stored before the reader started."""
+    """The lengths do not matter. The messages count as stored before the reader started."""
     await replace_stream(bus)
     new = [f"new {number}" for number in range(count)]
     await put(bus, *new)
@@ -175,7 +175,7 @@ class Backup:
 async def test_a_restored_backup_is_read_from_the_first_new_message(
     nats: NatsServer, bus: Bus, tmp_path: Path, *, running: bool, count: int
 ) -> None:
-    """Its creation time is the same, but some sequences now belong to other messages."""
+    """The creation time is the same, but some sequences now belong to other messages."""
     new = [f"new {number}" for number in range(count)]
     reader = Reader()
     await put(bus, "a", "b")
@@ -251,7 +251,7 @@ async def test_messages_that_are_purged_unread_are_reported(
 
 
 async def test_a_position_of_an_older_version_learns_its_stream(bus: Bus, read: Reader) -> None:
-    """It is only a sequence; after the first read it also identifies the stream."""
+    """The old position is only a sequence; after the first read it also identifies the stream."""
     read.position = position_of(3)
     await put(bus, "d")
     async with following(bus, read):
@@ -262,7 +262,7 @@ async def test_a_position_of_an_older_version_learns_its_stream(bus: Bus, read: 
 
 
 def test_a_position_survives_a_snapshot() -> None:
-    """This includes the current form, older forms, and no position."""
+    """The current form, older forms and a missing position are all restored."""
     reader = Reader(Position(5))
     assert position_of(asdict(reader.position)) == reader.position
     assert (position_of(7), position_of(None)) == (Position(7), Position())

@@ -133,7 +133,7 @@ async def test_bad_input_is_refused_at_once(
 
 @pytest.mark.parametrize("prompt", ["x" * 300_000, "\u65e5" * 99_000], ids=["chars", "bytes"])
 async def test_a_prompt_that_is_too_long_is_refused(client: Client, prompt: str) -> None:
-    """It has too many characters, or too many bytes for the stream. The error code is 413."""
+    """With too many characters, or too many bytes for the stream, the error code is 413."""
     answer = await asked(client, body("ada", prompt))
     assert answer.headers is not None
     assert answer.headers[CODE] == "413"
@@ -232,7 +232,7 @@ async def test_a_long_message_id_still_dedupes(client: Client, flow: FakeFlow) -
 
 
 async def test_one_users_questions_are_stored_in_order(client: Client, flow: FakeFlow) -> None:
-    """This holds for many questions at once, from several inboxes."""
+    """The order is kept for many questions at once, from several inboxes."""
     prompts = [f"question {number}" for number in range(200)]
     await asyncio.gather(*(asked(client, body("ada", prompt)) for prompt in prompts))
     assert list(flow.asked("gateway:ada")) == prompts
@@ -254,7 +254,7 @@ async def test_half_a_surrogate_pair_in_a_prompt_is_replaced(
 async def test_only_the_beginning_of_an_unanswerable_request_is_kept(
     client: Client, flow: FakeFlow
 ) -> None:
-    """This limits what many such requests can store."""
+    """Otherwise many such requests could fill the stream of dead letters."""
     await client.publish("prompts", body("eve", "x" * 100_000))
     assert (await dead_letter(client)).data == body("eve", "x" * 100_000)[:4096]
     assert flow.events == []
@@ -318,7 +318,7 @@ async def test_a_slow_answer_delays_nobody_else(client: Client, flow: FakeFlow) 
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
 async def test_the_nats_command_finds_the_gateway(client: Client, verb: str) -> None:
-    """It responds as a NATS micro service, but only to inboxes."""
+    """The gateway responds as a NATS micro service, but only to inboxes."""
     found = json.loads((await client.request(f"$SRV.{verb}", timeout=ANSWER_S)).data)
     assert found["name"] == SERVICE
     assert found["type"] == f"io.nats.micro.v1.{verb.lower()}_response"
@@ -331,7 +331,7 @@ async def test_the_nats_command_finds_the_gateway(client: Client, verb: str) -> 
 async def test_the_process_reports_when_it_is_ready_and_stops_cleanly(
     nats: Any, flow: FakeFlow
 ) -> None:
-    """It logs its address, serves its status, answers, and exits with code 0 on SIGTERM."""
+    """The process logs its address, serves its status, answers, and exits with 0 on SIGTERM."""
     del flow
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM),

@@ -137,7 +137,7 @@ async def test_only_the_message_that_is_too_large_is_refused(bus: Bus) -> None:
 
 
 async def test_a_full_stream_refuses_each_message_that_does_not_fit(bus: Bus) -> None:
-    """It stores none of the refused messages."""
+    """None of the refused messages is stored."""
     config = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(config.evolve(max_msgs=100))
     found = await asyncio.gather(
@@ -162,7 +162,7 @@ async def test_a_stream_without_batches_gets_messages_one_by_one(bus: Bus) -> No
 
 
 async def test_a_server_without_batches_acknowledges_each_message(bus: Bus) -> None:
-    """Such a server acknowledges only the last message of a batch; the others are sent again."""
+    """An old server acknowledges only the last message of a batch; the others are sent again."""
     seen: list[str] = []
 
     async def answer(message: Msg) -> None:
@@ -304,7 +304,7 @@ async def test_a_server_killed_during_batches_keeps_acknowledged_messages(
 
 
 async def test_cancelled_senders_release_their_slots(bus: Bus) -> None:
-    """They are cancelled while they wait, in a batch, or when they get their slot."""
+    """Senders are cancelled while they wait, in a batch, or when they get their slot."""
     for burst, pause_s in enumerate((0, 0, 0.001, 0.002, 0.005, 0.01)):
         tasks = [asyncio.create_task(bus.publish(event)) for event in asks(200, f"gone{burst}")]
         await asyncio.sleep(pause_s)

@@ -179,7 +179,7 @@ async def test_a_guests_reply_subject_stays_in_the_guests_account(
 async def test_nobody_can_name_a_reply_subject_of_the_server(
     bus: Bus, owner: Client, guest: Client, flow: FakeFlow
 ) -> None:
-    """It would let a client answer another client's request, so the server refuses it."""
+    """Such a subject would let a client answer another client's request; the server refuses it."""
     await guest.publish("prompts", body("eve", "one"), reply="_R_.abcdef.ghijkl")
     await guest.publish("_R_.abcdef.ghijkl", b"forged")
     await owner.publish("prompts", body("eve", "two"), reply="_R_.abcdef.ghijkl")
@@ -192,7 +192,7 @@ async def test_nobody_can_name_a_reply_subject_of_the_server(
 async def test_guests_reach_no_stream_and_receive_nothing_of_others(
     bus: Bus, guest: Client, owner: Client
 ) -> None:
-    """They have no access to JetStream, questions, or other clients' inboxes."""
+    """Guests have no access to JetStream, questions, or other clients' inboxes."""
     heard = await guest.subscribe("_INBOX.>")
     await guest.flush()
     assert (await asked(owner, body("ada", "secret"))).data == b"echo secret"
@@ -213,7 +213,7 @@ async def test_guests_reach_no_stream_and_receive_nothing_of_others(
 
 
 async def test_a_guest_is_limited_to_a_few_subscriptions_and_connections(nats: NatsServer) -> None:
-    """Others can connect, however many guests there are."""
+    """Clients with the password can connect, however many guests there are."""
     async with AsyncExitStack() as stack:
         for _ in range(nats_config.GUEST_CONNECTIONS):
             await stack.enter_async_context(connected(nats.guest_url))
@@ -346,7 +346,7 @@ async def test_repeats_of_guests_are_limited(
 async def test_all_guests_share_the_quota_of_one_user(
     guest: Client, owner: Client, gateway: Gateway, flow: FakeFlow
 ) -> None:
-    """Another user_id has the same quota; stored questions are still answered."""
+    """Another user_id gives no second quota. Stored questions are still answered."""
     assert (await asked(guest, body("eve", "first"), message_id="1")).data == b"echo first"
     quotas = gateway._guests._bus._event_quotas
     assert quotas.take("gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic())

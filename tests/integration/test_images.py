@@ -179,7 +179,7 @@ def test_the_image_contains_no_tools(built: Path) -> None:
 
 
 def test_the_image_runs_without_privileges() -> None:
-    """It is not root, keeps its data on a volume, and its process gets signals directly."""
+    """The process is not root, keeps its data on a volume, and gets signals directly."""
     user, group = final("USER").split(":")
     assert int(user) >= 1000
     # /data belongs to the user and group of the process.
@@ -195,7 +195,7 @@ def test_the_image_runs_without_privileges() -> None:
 
 
 def test_the_labels_describe_the_image() -> None:
-    """They follow the OCI image spec and agree with pyproject.toml."""
+    """The labels follow the OCI image spec and agree with pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     labels = dict(word.split("=", 1) for word in shlex.split(final("LABEL")))
     prefix = "org.opencontainers.image."

@@ -184,7 +184,7 @@ def test_a_fallback_can_be_another_model_at_the_same_endpoint(tmp_path: Path) ->
 
 
 def test_the_secret_for_pseudonyms_is_private_and_does_not_change(tmp_path: Path) -> None:
-    """It is created only if the endpoint is OpenAI's."""
+    """The secret is created only if the endpoint is OpenAI's."""
     endpoint_of(settings_of(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:1/v1"))
     file = tmp_path / "model" / "pseudonyms"
     assert not file.exists()

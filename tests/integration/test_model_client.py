@@ -223,7 +223,7 @@ async def test_a_question_is_answered_once_the_model_is_back(
 async def test_a_server_that_sends_no_http_response_is_named(
     asker: MakeAsker, answer: bytes | None, why: Why
 ) -> None:
-    """It is distinguished from a slow server."""
+    """The reason is not that of a slow server."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -418,7 +418,7 @@ async def test_data_that_is_not_a_chunk_leads_to_a_notice(
 async def test_the_error_name_of_an_endpoint_is_not_logged(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """It may contain a person's message, or characters that do not belong in a log."""
+    """The name may contain a person's message, or characters that do not belong in a log."""
     for code in ["my salary is 41000", "\ud83d", {"a": 1}, ["b"], "\0"]:
         fake_model.always = Fault(status=400, error={"message": "m", "code": code, "type": code})
         with pytest.raises(ModelError) as failed:
@@ -453,7 +453,7 @@ def slow(fake_model: FakeModel) -> FakeModel:
 
 
 async def test_a_cancelled_call_closes_its_connection(asker: MakeAsker, slow: FakeModel) -> None:
-    """So a stopped answer causes no further cost."""
+    """A stopped answer causes no further cost."""
     one = asker()
     call = asyncio.create_task(one.ask())
     async with asyncio.timeout(5):
@@ -468,7 +468,7 @@ async def test_a_cancelled_call_closes_its_connection(asker: MakeAsker, slow: Fa
 async def test_a_retried_call_leaves_no_reference_cycles(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """They would keep all messages in memory until the next garbage collection."""
+    """Cycles would keep all messages in memory until the next garbage collection."""
     one = asker()
     gc.collect()
     gc.disable()

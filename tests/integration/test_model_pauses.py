@@ -180,7 +180,7 @@ async def test_the_first_endpoint_is_asked_again_once_it_can_answer(
 async def test_while_the_fallback_fails_too_both_are_tried(
     asker: MakeAsker, fake_model: FakeModel, second: FakeModel
 ) -> None:
-    """So the one that recovers first can answer. The notice is about the first endpoint."""
+    """The endpoint that recovers first can answer. The notice is about the first endpoint."""
     fake_model.always, second.always = Fault(status=500), Fault(status=401)
     one = asker(fallback=fallback_to(second), give_up_s=1.0)
     assert await one.failure() == "error"

@@ -105,7 +105,7 @@ async def test_a_refusal_is_remembered_for_one_model(
 async def test_nothing_is_learned_from_a_complaint_that_quotes_the_question(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """It names fields because somebody wrote about them. Leaving them out does not help."""
+    """The complaint names fields because somebody wrote about them. Omitting them does not help."""
     echo = servers.error("Flagged: 'is stream_options unsupported, and what is max_tokens?'")
     one = asker()
     fake_model.refuse = lambda _: echo

@@ -108,7 +108,7 @@ async def test_a_response_that_is_not_an_answer_is_named(
 async def test_a_record_without_an_end_is_not_read_forever(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """It must not fill up the memory."""
+    """Such a record must not fill up the memory."""
     fake_model.raw = [b'data: {"choices": [{"delta": {"content": "', *[b"x" * (1 << 20)] * 40]
     tracemalloc.start()
     try:
@@ -261,7 +261,7 @@ async def test_an_answer_says_if_it_ended_early(
 async def test_an_answer_without_text_says_what_the_model_sent(
     asker: MakeAsker, fake_model: FakeModel, delta: dict[str, Any], outcome: Why
 ) -> None:
-    """This works even if the finish reason does not say it."""
+    """The notice does not depend on the finish reason."""
     fake_model.frames = [chunk(delta), END, "[DONE]"]
     one = asker()
     assert await one.failure() == outcome
@@ -372,7 +372,7 @@ async def test_an_answer_about_tags_is_not_reasoning(
 async def test_an_answer_with_only_reasoning_gets_a_notice(
     asker: MakeAsker, fake_model: FakeModel, frames: list[str]
 ) -> None:
-    """Another notice says that reasoning used up the whole length."""
+    """There is a different notice if reasoning used up the whole length."""
     one = asker()
     fake_model.frames = [*frames, chunk({}, "length"), "[DONE]"]
     assert await one.failure() == "thoughts"

@@ -140,7 +140,7 @@ async def test_a_retried_question_says_why(
 async def test_a_question_that_waits_for_a_pause_says_why(
     world: World, fake_model: FakeModel
 ) -> None:
-    """Its request has not been sent yet."""
+    """The request of the waiting question has not been sent yet."""
     fake_model.faults.append(Fault(status=429, headers={"Retry-After": "2"}))
     first = world.ask("ada")
     async with asyncio.timeout(20):
@@ -214,7 +214,7 @@ async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeMod
 async def test_reasoning_that_was_shown_is_not_in_the_next_partial(
     world: World, fake_model: FakeModel
 ) -> None:
-    """That partial counts as a new attempt, so adapters replace the text."""
+    """The next partial counts as a new attempt, so adapters replace the text."""
     fake_model.piece_chars, fake_model.pause_s = 4, 0.12
     fake_model.reply = lambda _: "hm, hm, hm\n</think>\n\nyes, yes, yes"
     assert (await world.ask("ada")).text == "yes, yes, yes"
@@ -267,7 +267,7 @@ async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel)
 
 @pytest.mark.parametrize("end", ["answer", "stop", "settle"])
 async def test_a_short_time_in_the_queue_is_not_reported(world: World, end: str) -> None:
-    """Neither is a wait that has ended, whatever the reason."""
+    """After an answer, a stop or a settled question there is no status either."""
     world.queue("ada")
     if end == "answer":
         await world.ask("ada")

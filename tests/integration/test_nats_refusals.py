@@ -165,7 +165,7 @@ async def test_credentials_can_be_encoded_and_servers_listed(tmp_path: Path) -> 
 async def test_a_list_is_used_although_its_first_server_is_unusable(
     tmp_path: Path, first: str
 ) -> None:
-    """This works whichever is tried first, within the time of one attempt."""
+    """Any order of the servers works, within the time of one attempt."""
     user = {"user": "me", "password": SECRET}
     (tmp_path / "conf").write_text(json.dumps({"authorization": {"users": [user]}}))
     greetings = {
@@ -201,7 +201,7 @@ async def test_a_token_works_as_credentials(tmp_path: Path) -> None:
 
 
 async def test_a_missing_permission_is_named(tmp_path: Path) -> None:
-    """This happens before the process reports that it is ready."""
+    """The check comes before the process reports that it is ready."""
     with restricted_nats(tmp_path / "restricted", "$JS.API.>") as limited:
         await set_up_streams(limited.operator_url)
         error = await refusal_of(limited.url, needs=NEEDS)

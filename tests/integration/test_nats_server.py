@@ -190,7 +190,7 @@ async def test_a_guest_gets_an_answer(nats: NatsServer) -> None:
 
 
 async def test_a_guest_can_neither_read_nor_write_anything_else(nats: NatsServer) -> None:
-    """It reads no stream, partial or answer to others, and writes to no stream."""
+    """A guest reads no stream, partial or answer to others, and writes to no stream."""
     refusals: asyncio.Queue[Exception] = asyncio.Queue()
 
     async def refused(error: Exception) -> None:

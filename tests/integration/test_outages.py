@@ -71,7 +71,7 @@ async def test_an_outage_of_nats_loses_no_answer(
 async def test_a_suspended_process_still_completes_its_answer(
     nats: NatsServer, bus: Bus, tmp_path: Path
 ) -> None:
-    """It is suspended during an answer, for longer than the model is allowed to be silent."""
+    """The suspension takes longer than the model is allowed to be silent."""
     with model_process("--pieces", "60", "--pause", "0.05") as url:
         flow = dataflow(tmp_path / "home", nats.url, url, THREADWAX_MODEL_SILENCE_S="1").start()
         await flow.ready()
@@ -334,7 +334,7 @@ raise SystemExit(main(Settings()))
 async def test_a_message_that_triggers_a_defect_becomes_a_dead_letter(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Its sender gets a notice, its partition continues, and a restart does not read it again."""
+    """The sender gets a notice, the partition continues, and a restart does not read it again."""
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
     flow.command = ("-c", CANNOT_READ_POISON)
     flow.start()

@@ -93,7 +93,7 @@ def test_an_existing_password_is_kept_however_it_is_written(checkout: Path, line
 
 
 def test_a_second_run_changes_nothing(checkout: Path) -> None:
-    """So it can be run at every upgrade. Only a deleted password is created again."""
+    """The script can be run at every upgrade. Only a deleted password is created again."""
     run(checkout)
     before = (checkout / ".env").read_bytes()
     again = run(checkout)

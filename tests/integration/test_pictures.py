@@ -111,7 +111,7 @@ async def world(bus: Bus, fake_model: FakeModel) -> AsyncIterator[World]:
     ids=str,
 )  # fmt: skip
 async def test_pictures_arrive_as_they_were_stored(world: World, sizes: list[int]) -> None:
-    """They are encoded piece by piece. The request has a length, which every server accepts."""
+    """Pictures are encoded piece by piece. The request has a length, which every server accepts."""
     stored = await world.store(*sizes)
     assert (await world.ask("ada", *range(len(sizes)))).text == "a cat"
     assert world.seen() == [WORDS, *stored]
@@ -120,7 +120,7 @@ async def test_pictures_arrive_as_they_were_stored(world: World, sizes: list[int
 
 
 async def test_a_retry_sends_the_same_pictures(world: World) -> None:
-    """This holds after a fault and after a request that was too long."""
+    """The retries follow a temporary error and an answer that broke off."""
     (stored,) = await world.store(PIECE_BYTES + 5)
     world.fake.faults += [Fault(status=503), Fault(kind="cut")]
     assert (await world.ask("ada", 0)).outcome == "answered"
@@ -128,7 +128,7 @@ async def test_a_retry_sends_the_same_pictures(world: World) -> None:
 
 
 async def test_the_first_pictures_that_fit_are_sent(world: World) -> None:
-    """The others are named in their places. A small picture after a large one can still fit."""
+    """Omitted pictures are named in their places. A small one after a large one can still fit."""
     first, second, _, small = await world.store(7 * MIB, 6 * MIB, 2 * MIB, MIB)
     assert (await world.ask("ada", 0, 1, 2, 3)).outcome == "answered"
     assert world.seen() == [WORDS, first, second, TOO_MANY.format(name="2.png"), small]
@@ -144,7 +144,7 @@ async def test_ten_large_pictures_fit_every_provider(world: World) -> None:
 
 
 async def test_reading_a_blob_stops_at_its_stated_size(world: World) -> None:
-    """Another program may have stored more pieces."""
+    """Another program may have stored a blob with wrong counts."""
     for name, count in [("test-0", "999999"), ("test-1", "many"), ("test-2", "-3")]:
         headers = {PIECES_HEADER: count}
         await world.bus.js.publish(f"blobs.test.{name}.0", b"x", headers=headers)
@@ -169,7 +169,7 @@ async def test_the_model_is_told_which_pictures_cannot_be_read(
 
 
 async def test_questions_with_pictures_wait_for_room_and_others_do_not(world: World) -> None:
-    """They wait in order; a stopped question no longer waits."""
+    """Questions with pictures wait in order; a stopped one no longer waits."""
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
     world.fake.always = Fault(kind="stall")  # it reads the request but does not respond

@@ -81,7 +81,7 @@ async def started(home: Path, **extra: str) -> asyncio.subprocess.Process:
 
 @pytest.mark.timeout(180)
 async def test_after_a_full_start_nothing_is_readable_by_others(tmp_path: Path) -> None:
-    """This includes the stores, logs, locks and sockets, and the files of every adapter."""
+    """The test covers the stores, logs, locks and sockets, and the files of every adapter."""
     home = tmp_path / "home"
     process = await started(home)
     adapters = await asyncio.create_subprocess_exec(
@@ -188,7 +188,7 @@ def test_an_unusable_folder_is_named_with_the_remedy(
 
 @pytest.mark.parametrize("what", ["a file", "below a file"])
 def test_every_command_reports_an_unusable_data_folder(tmp_path: Path, what: str) -> None:
-    """It prints the remedy, not a traceback."""
+    """Each command prints the remedy, not a traceback."""
     file = tmp_path / "file"
     file.touch()
     home = file if what == "a file" else file / "home"

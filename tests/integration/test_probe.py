@@ -105,7 +105,7 @@ def test_without_a_status_server_the_check_fails() -> None:
 
 
 async def test_with_another_kind_of_server_the_check_fails() -> None:
-    """It closes the connection at once, speaks another protocol, or answers with an error."""
+    """The server closes the connection, speaks another protocol, or answers with an error."""
 
     async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(next(answers))

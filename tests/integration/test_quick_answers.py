@@ -59,7 +59,7 @@ async def test_a_quick_answer_is_posted_without_a_preview(
 
 
 async def test_the_first_preview_contains_all_text_so_far(nats: NatsServer) -> None:
-    """It includes the partials that arrived during the wait, and is the only preview."""
+    """The preview includes the partials that arrived during the wait, and is the only preview."""
     platform = FakePlatform()
     slow = reply("ada", 1, "one two three four")
     shown: list[Partial] = platform.shown

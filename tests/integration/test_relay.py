@@ -285,7 +285,7 @@ async def test_the_next_process_knows_that_the_predecessor_is_finished(
 
 
 async def test_an_unknown_predecessor_delays_nothing(bus: Bus, platform: FakePlatform) -> None:
-    """It has no receipts, and no reply before it is pending."""
+    """The predecessor has no receipts, and no earlier reply is pending."""
     await bus.journal(reply("ada", 2, "second", after="ada-1"))
     async with relaying(bus, platform):
         await until_acknowledged(bus, 1)
@@ -308,7 +308,7 @@ async def test_a_thread_does_not_wait_for_other_threads(bus: Bus, platform: Fake
 async def test_a_reply_that_was_given_up_is_not_tried_again_after_a_redelivery(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Its acknowledgement was lost. It is a dead letter, and none of its later parts is shown."""
+    """The acknowledgement was lost. The reply is a dead letter, and no later part is shown."""
     platform.orders["ada-1.0"].append(Gone("nobody is there"))
     text = "word " * 50
     await bus.journal(reply("ada", 1, text))
@@ -351,7 +351,7 @@ async def test_a_reply_that_takes_longer_than_the_wait_is_not_given_to_another_r
 async def test_a_restart_of_the_server_loses_and_repeats_nothing(
     nats: NatsServer, bus: Bus, platform: FakePlatform
 ) -> None:
-    """It is killed with `kill -9` while replies are being posted."""
+    """The server is killed with `kill -9` while replies are being posted."""
     platform.slow_s = 0.05
     async with relaying(bus, platform):
         for n in range(10):
@@ -443,7 +443,7 @@ async def test_a_text_that_always_fails_is_replaced_by_the_notice(
 async def test_a_place_that_is_down_gets_the_text_when_it_recovers(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, *, limit: bool
 ) -> None:
-    """It does not accept the notice either, although other places accept messages."""
+    """The place does not accept the notice either, although other places accept messages."""
     monkeypatch.setattr(part_poster, "POISON_AFTER_S", 0.2)
     down = Later("HTTP 503", 0.05, maybe_posted=not limit)
     platform.always_texts |= {"one": down, NOT_SHOWABLE: down}

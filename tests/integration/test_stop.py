@@ -188,7 +188,7 @@ async def test_stop_during_an_outage_of_nats(
 async def test_stop_while_the_journal_is_missing(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Its stream was deleted, and an answer waits to be stored."""
+    """The journal's stream was deleted, and an answer waits to be stored."""
     flow = await start_flow(tmp_path / "home", nats.url, fake_model).ready()
     await answer_to(bus, question("ada", "first", "hello"))
     await bus.js.delete_stream(names.REPLIES)
@@ -228,7 +228,7 @@ async def test_stop_while_a_thread_is_stuck(
 async def test_a_second_signal_ends_the_process_at_once(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """This is for Ctrl-C pressed twice. The two signals that `timeout` sends count as one."""
+    """Ctrl-C pressed twice ends the process. The two signals that `timeout` sends count as one."""
     flow = await start_flow(tmp_path / "home", nats.url, fake_model, LONG_DRAIN).ready()
     fake_model.delay_s = 3600
     ask = await unanswered_question(bus, fake_model)
@@ -249,7 +249,7 @@ async def test_a_second_signal_ends_the_process_at_once(
 async def test_stop_as_soon_as_it_is_ready(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """It is still resuming, with a question that must be asked again."""
+    """The dataflow is still resuming, with a question that must be asked again."""
     flow = await start_flow(tmp_path / "home", nats.url, fake_model).ready()
     fake_model.delay_s = 3600
     ask = await unanswered_question(bus, fake_model)

@@ -48,7 +48,7 @@ async def test_plain_requests_are_not_stored(js: JetStreamContext) -> None:
 
 
 async def test_a_second_set_up_changes_nothing(js: JetStreamContext) -> None:
-    """It updates no stream: the server would send an advisory."""
+    """No stream is updated: the server would send an advisory."""
     subscription = await js._nc.subscribe("$JS.EVENT.ADVISORY.STREAM.>")
     await js._nc.flush()
     before = [info.config for info in await js.streams_info()]
@@ -200,7 +200,7 @@ async def test_receipts_work_as_a_bucket(js: JetStreamContext) -> None:
 
 
 async def test_the_reply_consumer_is_created_once_and_updated(js: JetStreamContext) -> None:
-    """It redelivers without a limit; a second call updates only settings that differ."""
+    """Redelivery has no limit, and a second call updates only settings that differ."""
     await streams.ensure_reply_consumer(js, "slack", "replies.slack.>")
     made = await js.consumer_info(names.REPLIES, "slack")
     assert made.config.max_deliver == -1

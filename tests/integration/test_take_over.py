@@ -133,7 +133,7 @@ def test_a_crash_right_after_the_migration_loses_nothing(tmp_path: Path) -> None
 def test_two_sets_of_streams_are_both_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """This happens if an older version's data is put back after an upgrade; a message says so."""
+    """Both exist if an older version's data is put back after an upgrade; a message says so."""
     run_older_version(tmp_path / "older", kill=False)
     newer = NatsServer(tmp_path / "home", port=0)
     newer.start()

@@ -202,7 +202,7 @@ async def test_sigterm_ends_a_chat_whose_input_stays_open(
 async def test_a_chat_without_standard_streams_ends_cleanly(
     chat_environment: dict[str, str], flow: FakeFlow, closed: str
 ) -> None:
-    """It ends as it does at EOF."""
+    """The chat ends as it does at EOF."""
     del flow
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", f'printf "hi\n" | ("$0" -c "$1" ada {closed})', sys.executable, PROGRAM),

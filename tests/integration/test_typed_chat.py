@@ -39,7 +39,7 @@ def asked(flow: FakeFlow) -> list[str]:
 
 
 async def test_a_short_chat_leaves_a_tidy_terminal(typed: Typed) -> None:
-    """It shows a greeting, a prompt and each answer once; Ctrl-D ends it."""
+    """The chat shows a greeting, a prompt and the answer once; Ctrl-D ends it."""
     await typed.until("/help lists the commands(?s:.*)you>")
     typed.type("good day\r")
     await typed.until("you> good day\necho good day\n\nyou>$")
@@ -66,7 +66,7 @@ async def test_a_question_can_have_several_lines(typed: Typed, flow: FakeFlow, k
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 async def test_pasted_lines_are_one_question(typed: Typed, flow: FakeFlow, end: str) -> None:
-    """They are sent with Enter; tabs and control characters do no harm."""
+    """Pasted lines are sent with Enter; tabs and control characters do no harm."""
     await typed.until("you>")
     typed.type(PASTE.format(f"if x:{end}\treturn 1{end}"))
     await typed.until("if x:")
@@ -100,7 +100,7 @@ async def test_a_question_typed_before_the_prompt_is_asked(
 
 
 async def test_a_large_paste_is_one_question(typed: Typed, flow: FakeFlow) -> None:
-    """It has the maximum length of a question, and no character is lost."""
+    """The paste has the maximum length of a question, and no character is lost."""
     text = "\n".join(f"line {number} of a large file, 日本語 😀" for number in range(2000))
     await typed.until("you>")
     typed.type(PASTE.format(text))
@@ -124,7 +124,7 @@ async def test_a_question_that_is_too_long_returns_to_the_line(
 
 
 async def test_bytes_that_are_not_text_are_asked(typed: Typed, flow: FakeFlow) -> None:
-    """They become U+FFFD, which is valid in every message."""
+    """Invalid bytes become U+FFFD, which is valid in every message."""
     await typed.until("you>")
     typed.type("caf\udce9\r")
     await flow.until_asked("caf\ufffd")
@@ -134,7 +134,7 @@ async def test_bytes_that_are_not_text_are_asked(typed: Typed, flow: FakeFlow) -
 async def test_the_exit_words_of_other_programs_end_the_chat(
     typed: Typed, flow: FakeFlow, word: str
 ) -> None:
-    """This is only so if the line contains nothing else. A note says how to ask such a question."""
+    """The word is alone on its line. A note says how to ask it as a question."""
     await typed.until("you>")
     typed.type("how do I exit vim?\r")
     await typed.until("echo how do I exit vim")
@@ -252,7 +252,7 @@ async def test_ctrl_d_during_an_answer_leaves_after_it(typed: Typed, flow: FakeF
 
 
 async def test_text_can_be_typed_during_an_answer(typed: Typed, flow: FakeFlow) -> None:
-    """It stays in the line. With Enter it waits as a question until the answer is complete."""
+    """The text stays in the line. Enter queues it as a question until the answer is complete."""
     await typed.until("you>")
     typed.type("wait\r")
     await typed.until("thinking")
@@ -298,7 +298,7 @@ async def test_an_answer_that_begins_again_says_so(typed: Typed) -> None:
 
 
 async def test_escape_sequences_never_reach_a_terminal(typed: Typed) -> None:
-    """This holds while an answer grows and when it is complete."""
+    """Sequences are removed while an answer grows and when it is complete."""
     await typed.until("you>")
     typed.type("raw\r")
     await typed.until("plain red end")

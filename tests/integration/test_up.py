@@ -168,7 +168,7 @@ async def test_children_are_stopped_in_reverse_order(tmp_path: Path) -> None:
 
 
 async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """It is killed after its deadline."""
+    """The child is killed after its deadline."""
     child = Child(program(STUBBORN, tmp_path, stop_s=0.2), Lines())
     child.start()
     await child.ready()
@@ -192,7 +192,7 @@ async def test_kill_ends_a_stop_that_waits(tmp_path: Path) -> None:
 
 
 async def test_a_grandchild_ends_with_its_parent(tmp_path: Path) -> None:
-    """It keeps the output open, but neither survives nor delays the restart."""
+    """The grandchild keeps the output open, but neither survives nor delays the restart."""
     pid_file = tmp_path / "pid"
     code = (
         "import subprocess, sys\n"
@@ -400,7 +400,7 @@ def test_a_killed_up_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_up_says_why_it_cannot_use_an_external_server(tmp_path: Path) -> None:
-    """It prints the settings in use and one line with the reason, but no secret."""
+    """The output has the settings in use and one line with the reason, but no secret."""
     url = "nats://me:secret@127.0.0.1:9"
     process = up(
         tmp_path / "new", "--no-chat", NATS_URL=url,
@@ -440,7 +440,7 @@ def test_an_http_port_that_is_too_high_is_reported(tmp_path: Path) -> None:
 
 @linux_only
 def test_a_piped_chat_that_waits_for_input_ends_with_sigterm(tmp_path: Path) -> None:
-    """Its standard input stays open, as in a script that writes a line from time to time."""
+    """The chat's standard input stays open, as in a script that writes a line from time to time."""
     environment = {**os.environ, "THREADWAX_HOME": str(tmp_path), "OPENAI_BASE_URL": ""}
     process = subprocess.Popen(
         [sys.executable, "-m", "ops", "up", "--chat"], env=environment,
@@ -497,7 +497,7 @@ def test_a_piped_chat_is_answered_and_stops_everything_at_its_end(tmp_path: Path
 
 @linux_only
 def test_a_second_chat_uses_the_running_parts(tmp_path: Path) -> None:
-    """It starts nothing twice, and the first `up` keeps running after it."""
+    """The second chat starts nothing twice, and the first `up` keeps running after it."""
     first = up(tmp_path, "--no-chat")
     try:
         seen(first, "nats       ready", "dataflow   ready", "model      ready")

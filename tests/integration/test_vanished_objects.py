@@ -137,7 +137,7 @@ async def test_replies_wait_for_their_stream(bus: Bus, flow: Running) -> None:
 async def test_conversations_survive_the_loss_of_the_journal(
     bus: Bus, flow: Running, fake_model: FakeModel
 ) -> None:
-    """They remember answers that the new journal does not contain."""
+    """Conversations remember answers that the new journal does not contain."""
     assert await everybody_asks(bus, 0) == ALL_ANSWERED
     await bus.js.delete_stream(names.REPLIES)
     await streams.set_up(bus.js)
@@ -238,7 +238,7 @@ def said(logged: list[Any], words: str) -> int:
 async def test_a_relay_survives_the_loss_of_a_stream_or_its_consumer(
     bus: Bus, stream: str | None
 ) -> None:
-    """It works again after a set-up, without a restart."""
+    """The relay works again after a set-up, without a restart."""
     platform = FakePlatform()
     async with relaying(bus, platform):
         await bus.journal(reply(1))
@@ -280,7 +280,7 @@ async def consuming(bus: Bus, collector: Collector) -> AsyncIterator[None]:
 
 
 async def test_a_deleted_consumer_is_created_again(bus: Bus, logged: list[Any]) -> None:
-    """This happens at once and each time, and no message is skipped."""
+    """The consumer is created at once and each time, and no message is skipped."""
     collector = Collector()
     async with consuming(bus, collector):
         for number in range(3):
