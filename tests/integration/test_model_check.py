@@ -33,7 +33,7 @@ async def test_a_working_endpoint_is_named_with_its_model(fake_model: FakeModel)
     ("listed", "asked"),
     [("llama3.2:latest", "llama3.2"), ("models/gemini-x", "gemini-x"), ("a/b", "a/b")],
 )
-async def test_model_names_match_in_the_spelling_of_the_endpoint(
+async def test_a_model_is_found_under_the_endpoints_spelling_of_its_name(
     fake_model: FakeModel, listed: str, asked: str
 ) -> None:
     fake_model.models = [{"id": listed}]

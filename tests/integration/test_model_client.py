@@ -510,7 +510,7 @@ def waits(give_up_s: float) -> tuple[Callable[[ModelError], float | None], Clock
 
 
 def test_waits_grow_with_jitter() -> None:
-    """Each is drawn from the upper half of a limit that doubles, up to 16 s."""
+    """Each wait is drawn from the upper half of a limit that doubles, up to 16 s."""
     wait, _ = waits(1000)
     drawn = [wait(ModelError("error", "")) for _ in range(8)]
     for drawn_s, limit_s in zip(drawn, [1, 2, 4, 8, 16, 16, 16, 16], strict=True):

@@ -266,7 +266,7 @@ async def test_only_the_answer_limit_is_shortened_if_the_question_cannot_be(
 async def test_a_question_that_never_fits_is_refused_as_too_long(
     asker: MakeAsker, fake_model: FakeModel, server: str
 ) -> None:
-    """The next one is not affected."""
+    """The next question is not affected."""
     fake_model.refuse = WINDOWS[server](500)
     one = asker(answer_tokens=50)
     huge: Messages = (*conversation(3)[:-1], {"role": "user", "content": "x" * 10_000})

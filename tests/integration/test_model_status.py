@@ -200,7 +200,7 @@ async def test_a_question_that_waits_to_send_its_pictures_says_so(
 
 
 async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeModel) -> None:
-    """There is none after a stop, either."""
+    """There is no status after a stop, either."""
     fake_model.delay_s = 30.0
     answer = world.ask("ada")
     await world.until(SLOW)
@@ -257,7 +257,7 @@ async def test_a_question_that_is_queued_says_why(world: World, fake_model: Fake
 
 
 async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel) -> None:
-    """People wait from the beginning of the queue."""
+    """The time before the first status starts when the question is queued."""
     fake_model.delay_s = 0.25
     world.queue("ada")
     await asyncio.sleep(0.25)

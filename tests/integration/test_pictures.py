@@ -31,7 +31,7 @@ WORDS = "what is this?"
 
 
 class World:
-    """Answers questions with pictures, without a dataflow."""
+    """Stores pictures and asks about them, without a dataflow."""
 
     def __init__(self, bus: Bus, fake: FakeModel, model: ModelClient) -> None:
         self.bus = bus

@@ -120,7 +120,9 @@ async def check_answered_after_restart(flow: Running, bus: Bus, model: FakeModel
     assert await ended(flow) == 0
 
 
-async def test_stop_while_nats_denies_everything(tmp_path: Path, fake_model: FakeModel) -> None:
+async def test_a_stop_works_while_nats_denies_everything(
+    tmp_path: Path, fake_model: FakeModel
+) -> None:
     """The permissions are revoked at run time: the dataflow keeps trying until the signal."""
     with restricted_nats(tmp_path / "restricted") as server:
         await set_up_streams(server.operator_url)
@@ -135,7 +137,7 @@ async def test_stop_while_nats_denies_everything(tmp_path: Path, fake_model: Fak
 
 @pytest.mark.parametrize("command", ["dataflow", "gateway", "slack", "discord"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-async def test_stop_before_nats_is_reached(
+async def test_a_stop_works_before_nats_is_reached(
     tmp_path: Path, fake_model: FakeModel, command: str, number: signal.Signals
 ) -> None:
     """A process that waits for the first connection ends at once, without a traceback."""
@@ -150,7 +152,9 @@ async def test_stop_before_nats_is_reached(
     assert await ended(flow, number=number) == 0
 
 
-async def test_stop_while_nats_denies_the_journal(tmp_path: Path, fake_model: FakeModel) -> None:
+async def test_a_stop_works_while_nats_denies_the_journal(
+    tmp_path: Path, fake_model: FakeModel
+) -> None:
     """The answer in progress cannot be stored."""
     with restricted_nats(tmp_path / "restricted") as server:
         await set_up_streams(server.operator_url)
@@ -169,7 +173,7 @@ async def test_stop_while_nats_denies_the_journal(tmp_path: Path, fake_model: Fa
         await bus.close()
 
 
-async def test_stop_during_an_outage_of_nats(
+async def test_a_stop_works_during_an_outage_of_nats(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
     """An answer is in progress."""
@@ -185,7 +189,7 @@ async def test_stop_during_an_outage_of_nats(
     await check_answered_after_restart(flow, bus, fake_model, ask)
 
 
-async def test_stop_while_the_journal_is_missing(
+async def test_a_stop_works_while_the_journal_is_missing(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
     """The journal's stream was deleted, and an answer waits to be stored."""
@@ -201,7 +205,7 @@ async def test_stop_while_the_journal_is_missing(
     await check_answered_after_restart(flow, bus, fake_model, ask)
 
 
-async def test_stop_while_the_model_hangs(
+async def test_a_stop_works_while_the_model_hangs(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
     flow = await start_flow(tmp_path / "home", nats.url, fake_model).ready()
@@ -212,7 +216,7 @@ async def test_stop_while_the_model_hangs(
 
 
 @pytest.mark.parametrize("program", [LOOP_IS_STUCK, WORKER_IS_STUCK], ids=["loop", "worker"])
-async def test_stop_while_a_thread_is_stuck(
+async def test_a_stop_works_while_a_thread_is_stuck(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel, program: str
 ) -> None:
     """A separate thread enforces the deadline."""
@@ -246,7 +250,7 @@ async def test_a_second_signal_ends_the_process_at_once(
     await check_answered_after_restart(flow, bus, fake_model, ask)
 
 
-async def test_stop_as_soon_as_it_is_ready(
+async def test_a_stop_works_right_after_the_start(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
     """The dataflow is still resuming, with a question that must be asked again."""
@@ -261,7 +265,7 @@ async def test_stop_as_soon_as_it_is_ready(
     await check_answered_after_restart(flow, bus, fake_model, ask)
 
 
-async def test_stop_with_a_full_disk(
+async def test_a_stop_works_with_a_full_disk(
     nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
 ) -> None:
     """Nothing is written at the end; open questions are asked after the next start."""
