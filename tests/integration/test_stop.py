@@ -57,7 +57,7 @@ from shared.settings import Settings
 next_batch = PromptsPartition.next_batch
 
 def stuck_at_the_end(self):
-    if self._io.start_flow:
+    if self._io.stopping:
         time.sleep(3600)
     return next_batch(self)
 
@@ -238,7 +238,7 @@ async def test_a_second_signal_ends_the_process_at_once(
     ask = await unanswered_question(bus, fake_model)
     flow.signal(signal.SIGINT)
     async with asyncio.timeout(20):
-        while not times_logged(flow, "start_flow"):
+        while not times_logged(flow, "stopping"):
             await asyncio.sleep(0.02)
     assert flow.process is not None
     flow.signal(signal.SIGTERM)
