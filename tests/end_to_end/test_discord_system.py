@@ -79,8 +79,8 @@ async def test_an_answer_to_somebody_else_can_be_asked_about(system: System) -> 
     assert asked.endswith("explain that")
 
 
-async def test_a_failed_question_can_be_asked_again(system: System) -> None:
-    """The notice has a button, which also identifies it among identical notices after a crash."""
+async def test_a_failure_notice_has_a_button_to_ask_again(system: System) -> None:
+    """The button also identifies the notice among identical ones after a crash."""
     system.model.always = Fault(status=400, error={"message": "broken"})
     message = await system.fake.say("hello", mention=True)
     await system.answered(message)

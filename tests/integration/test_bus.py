@@ -484,7 +484,7 @@ async def test_the_server_also_limits_each_user(bus: Bus) -> None:
 
 
 async def test_a_full_stream_is_not_reported_as_a_users_quota(bus: Bus, logged: list[Any]) -> None:
-    """The error asks to try again later, and the log asks the operator to make room."""
+    """The caller gets StoreFull, and the log reports the full store once."""
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_bytes=1000))
     assert await bus.publish(question("ada", 1, "hello"))

@@ -60,7 +60,7 @@ def test_shell_completion_knows_the_commands() -> None:
     "command", ["up", "nats", "model", "dataflow", "gateway", "slack", "discord", "chat", "doctor"]
 )
 def test_every_command_reports_a_wrong_setting_in_one_line(tmp_path: Path, command: str) -> None:
-    """The line names the variable but not its value, and prints no traceback."""
+    """The line names the variable but not its value, and there is no traceback."""
     ran = run(command, THREADWAX_HOME=str(tmp_path), THREADWAX_HTTP_PORT="sk-secret")
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()

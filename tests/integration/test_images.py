@@ -231,7 +231,7 @@ def test_the_image_has_all_native_libraries(built: Path) -> None:
 async def test_the_health_check_follows_the_process(
     built: Path, nats: NatsServer, tmp_path: Path
 ) -> None:
-    """It fails before the start, succeeds while the process runs, and fails after SIGTERM."""
+    """The check fails at first, succeeds while the process runs, and fails after SIGTERM."""
     _, _, health_check = final("HEALTHCHECK").partition(" CMD ")
     check = [str(built / "bin" / "python"), *json.loads(health_check)[1:]]
     environment = {
