@@ -153,8 +153,8 @@ MUTANTS: Final = {
     "settled by the journal alone": Mutant(
         settled_without_the_journal,
         (
-            f"{_ANSWERING}::test_what_fails_after_the_model_call_ends_in_a_journaled_notice[1]",
-            f"{_ANSWERING}::test_what_fails_after_the_model_call_ends_in_a_journaled_notice[3]",
+            f"{_ANSWERING}::test_a_failure_after_the_model_call_becomes_a_journaled_notice[1]",
+            f"{_ANSWERING}::test_a_failure_after_the_model_call_becomes_a_journaled_notice[3]",
         ),
         hidden_by="Nothing: such a question would end in silence.",
     ),
@@ -162,8 +162,8 @@ MUTANTS: Final = {
         without_order,
         (
             _SHOWN_ONCE,
-            f"{_RELAY}::test_after_a_crash_a_younger_reply_does_not_overtake",
-            f"{_RELAY}::test_after_a_broken_connection_a_younger_reply_does_not_overtake",
+            f"{_RELAY}::test_after_a_crash_a_newer_reply_waits_for_the_older_one",
+            f"{_RELAY}::test_after_a_broken_connection_a_newer_reply_waits_for_the_older_one",
         ),
         hidden_by="The journal's order, while one process holds both replies.",
     ),
@@ -172,7 +172,7 @@ MUTANTS: Final = {
         (
             _SHOWN_ONCE,
             f"{_RELAY}::test_a_crash_between_post_and_receipt_posts_nothing_twice",
-            f"{_RELAY}::test_what_was_posted_and_not_acknowledged_is_not_posted_again",
+            f"{_RELAY}::test_a_posted_reply_without_an_acknowledgement_is_not_posted_again",
         ),
         hidden_by="Discord's nonce, for some minutes and for the same text.",
     ),
@@ -188,9 +188,9 @@ MUTANTS: Final = {
     "create-only replies": Mutant(
         without_header(CREATE_ONLY, "replies."),
         (
-            f"{_BUS}::test_the_first_reply_stands",
+            f"{_BUS}::test_the_first_reply_is_kept",
             f"{_BUS}::test_a_reply_whose_acknowledgement_was_lost_is_stored_once",
-            f"{_GROUP_COMMIT}::test_the_first_reply_stands_among_many",
+            f"{_GROUP_COMMIT}::test_the_first_reply_is_kept_among_many",
         ),
         hidden_by="The flow asks the journal before the model; two that answer at the same moment "
         "are not hidden.",
@@ -205,7 +205,7 @@ MUTANTS: Final = {
         (
             f"{_BUS}::test_an_event_is_stored_once_however_often_it_is_published",
             f"{_BUS}::test_a_publish_whose_acknowledgement_was_lost_is_stored_once",
-            f"{_GROUP_COMMIT}::test_what_is_stored_already_does_not_keep_the_others_out",
+            f"{_GROUP_COMMIT}::test_repeats_in_a_batch_do_not_prevent_the_others_from_being_stored",
         ),
         hidden_by="The conversation ignores a second copy, and the journal is behind it: people "
         "see one answer. The stream holds two.",
