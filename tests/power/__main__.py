@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace, number: int, rounds: int) -> Outcome:
     home = Path(tempfile.mkdtemp(prefix="threadwax-power-"))
     campaign = PowerCampaign(
         options.seed, number, rounds, home, layout=options.layout,
-        tell=(lambda _: None) if options.quiet else say,
+        report=(lambda _: None) if options.quiet else say,
     )  # fmt: skip
     say(f"seed {options.seed} campaign {number}: {campaign.layout}")
     try:

@@ -72,9 +72,9 @@ class PowerCampaign(Campaign):
         *,
         layout: Layout | None = None,
         mutations: Mapping[str, str] | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        super().__init__(seed, number, rounds, home, faults=(), mutations=mutations, tell=tell)
+        super().__init__(seed, number, rounds, home, faults=(), mutations=mutations, report=report)
         self.layout = layout or layout_of(seed, number)
         self._seed = f"{seed}-{number}"
 
@@ -84,7 +84,7 @@ class PowerCampaign(Campaign):
         machines = ("all",) if self.layout == "one machine" else tuple(WEIGHTS)
         return cuts_of(rng, machines), rng
 
-    def _made(self) -> Machines:
+    def _new_system(self) -> Machines:
         return Machines(self._home, self._rng, self.layout, self._mutations)
 
     async def _round(self, one: Round) -> None:
