@@ -103,8 +103,8 @@ def main() -> int:
     if options.plan:
         for number, rounds in campaigns_of(options):
             say(f"campaign {number}")
-            for one in campaign_plan(options.seed, number, rounds, faults=options.faults):
-                say(str(one))
+            for round_ in campaign_plan(options.seed, number, rounds, faults=options.faults):
+                say(str(round_))
         return 0
     return run_all(options, RESULTS, lambda number, rounds: _run(options, number, rounds))
 

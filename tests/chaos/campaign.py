@@ -59,7 +59,7 @@ class Campaign:
         mutations: Mapping[str, str] | None = None,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._tell = report
+        self._report = report
         self._mutations = mutations
         self.plan = campaign_plan(seed, number, rounds, faults=faults)
         self.outcome = Outcome(number)
@@ -97,7 +97,7 @@ class Campaign:
                 await self._round(round_)
                 took_s = time.monotonic() - started
                 faults = ", ".join(f"{planned.kind} {planned.target}" for planned in round_.faults)
-                self._tell(f"  round {round_.number}: {took_s:.1f} s ({faults})")
+                self._report(f"  round {round_.number}: {took_s:.1f} s ({faults})")
                 self.outcome.rounds += 1
                 self.outcome.failed_round = round_.number if self.outcome.violations else None
         if not self.outcome.violations:
