@@ -125,8 +125,8 @@ async def measure(home: Path) -> list[Figure]:
     pair = two["ada/kitchen"] + two["ada/holiday"]
     late = two["ada/kitchen"][-TURNS // 3 :] + two["ada/holiday"][-TURNS // 3 :]
     return [
-        *_figures("two threads in turns", pair, Target("value", at_least=65)),
-        *_figures("two threads in turns, last third", late),
+        *_figures("two alternating threads", pair, Target("value", at_least=65)),
+        *_figures("two alternating threads, last third", late),
         *_figures("a thread that fits", one["ada/kitchen"], Target("value", at_least=95)),
     ]
 
