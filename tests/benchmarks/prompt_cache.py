@@ -119,7 +119,7 @@ def fitting() -> Iterator[tuple[str, str, str, tuple[Quote, ...]]]:
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Measures the two threads, and the one that fits, each on a server with an empty cache."""
+    """Measures both cases, each on a server with an empty cache."""
     two = await _called(home / "two", interleaved(), ANSWER_TOKENS)
     one = await _called(home / "one", fitting(), SHORT_ANSWER_TOKENS)
     pair = two["ada/kitchen"] + two["ada/holiday"]

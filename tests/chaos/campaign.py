@@ -21,7 +21,7 @@ from tests.chaos.system import System
 from tests.chaos.world import World
 
 SETTLED_WITHIN_S: Final = 90.0
-"""Measured after all faults have ended. A question that has no answer by then never gets one."""
+"""The time that the system gets after all faults have ended to reach a correct state."""
 
 LOOK_EVERY_S: Final = 0.15
 QUIET_S: Final = 5.0

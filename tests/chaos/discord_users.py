@@ -136,7 +136,7 @@ class DiscordUsers:
                 found.append((self._said[number], original))
         return found
 
-    def look_at_commands(self) -> None:
+    def mark_accepted_commands(self) -> None:
         """Marks commands as accepted whose placeholder was shown and not replaced by a refusal."""
         for said, original in self.placeholders():
             said.accepted = original is not None and said.act.marker in original["content"].split()

@@ -50,7 +50,7 @@ class Evidence:
             info = await system.bus.until_done(ask)
             world.unread[name] = (info.num_pending or 0) + (info.num_ack_pending or 0)
         world.answers = system.model.answers
-        self._discord.look_at_commands()
+        self._discord.mark_accepted_commands()
         world.shown = self._shown()
         world.trouble = [
             *(defect for part in system.parts.values() for defect in part.defects),

@@ -1,8 +1,8 @@
 """Computes which turns should be remembered for a user, from the stream and the journal. Pure.
 
 The rules are written again here, so that mistakes of the product are found. A turn is a question
-with its answer. Failures and refusals are not turns. A reset forgets all earlier turns that could
-be used where it was written. A deleted question is withdrawn. A new answer to a question replaces
+with its answer. Failures and refusals are not turns. A reset forgets all earlier turns that an
+answer in its place could use. A deleted question is withdrawn. A new answer to a question replaces
 the old one.
 """
 

@@ -25,7 +25,7 @@ class Spot:
 def may_hear(said_in: Spot, here: Spot) -> bool:
     """Whether a user's messages from one place can be used in another: the README's third promise.
 
-    Written again here, so that a mistake in the product's own rule is found.
+    The suite has its own copy of the rule, so that a mistake in the product's rule is found.
     """
     if said_in.platform != here.platform:
         return False

@@ -245,7 +245,7 @@ MISTAKES: dict[Callable[[World], None], str] = {
     stored_twice: "TWICE",
     never_answered: "0 replies",
     answered_unasked: "nobody asked",
-    answers_exchanged: "is the model's answer",
+    answers_exchanged: "holds the model's answer",
     failed_without_a_fault: "without a cause",
     notice_twice: "TWICE",
     stopped_by_nobody: "without a cause",
@@ -310,7 +310,7 @@ def test_messages_are_used_only_where_they_may_be() -> None:
     assert heard == allowed
 
 
-def test_a_deleted_question_takes_its_newer_answer_from_memory() -> None:
+def test_deleting_a_question_also_forgets_its_newer_answer() -> None:
     world = good_world()
     asked, last = world.events[0], world.events[1]
     again = replace(asked, sequence=10, id="p1again", kind="again", about="p1")

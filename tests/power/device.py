@@ -42,7 +42,7 @@ class Device(Operations):  # type: ignore[misc]
         with self._changed:
             match command["do"]:
                 case "cut":
-                    # From here on no write is confirmed, because none reaches the disk.
+                    # No further write is confirmed, because none reaches the disk.
                     self._power = "stalled"
                     self._disk.cut(random.Random(command["seed"]))
                 case "off":

@@ -18,7 +18,7 @@ LOSSES: Final[dict[Loss, int]] = {"all": 2, "tail": 3, "some": 5}
 
 @dataclass
 class Counts:
-    """What a disk has done so far. Sectors are those in the cache at each cut."""
+    """Counts of a disk's operations. Sectors are those in the cache at each cut."""
 
     writes: int = 0
     flushes: int = 0
