@@ -24,7 +24,7 @@ import asyncio, json, sys, time
 import bots.adapter as adapter
 from ops import cli
 run = adapter._run
-async def measured(*args):
+async def measured(*args, **named):
     async def measure():
         with open({lags!r}, "a") as file:
             while True:
@@ -34,7 +34,7 @@ async def measured(*args):
                 print(json.dumps([now, now - before - 0.005]), file=file, flush=True)
     task = asyncio.create_task(measure())
     try:
-        await run(*args)
+        await run(*args, **named)
     finally:
         task.cancel()
 adapter._run = measured
