@@ -154,7 +154,7 @@ async def test_a_wrong_clock_does_not_make_an_answer_look_slow() -> None:
 
 
 async def test_a_preview_is_replaced_after_the_given_time() -> None:
-    """A preview of this many seconds or more is replaced; 0 switches this off."""
+    """The preview of an answer with one part is replaced at this age or later, and never with 0."""
     async with waited(direct=False) as (_, ask, __):
         part = Part(answer(ask, "x"), "x", 0, 1)
         assert [is_replaced(part, shown_for_s=s, after_s=60) for s in (59.9, 60)] == [False, True]

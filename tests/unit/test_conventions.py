@@ -1,4 +1,4 @@
-"""Conventions that no linter knows."""
+"""Conventions that no linter checks."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ SUBJECT = re.compile(r"(p|prompts|replies|partials|dlq|blobs)\.([^ ]|$)")
 
 
 def test_subjects_are_built_in_shared_names_only() -> None:
-    """A subject that is put together elsewhere could carry a name that nobody has encoded."""
+    """A subject that is built elsewhere could contain a name that was not encoded."""
     builders = set()
     for folder in ("shared", "bots", "dataflow", "ops"):
         for path in (ROOT / folder).rglob("*.py"):

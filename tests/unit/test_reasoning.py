@@ -129,7 +129,7 @@ TEXTS = st.lists(st.sampled_from(UNITS), max_size=25).map("".join)
 
 
 @given(text=TEXTS, data=st.data())
-def test_the_pieces_make_no_difference(text: str, data: st.DataObject) -> None:
+def test_the_boundaries_of_chunks_do_not_matter(text: str, data: st.DataObject) -> None:
     """What is shown depends on the text alone, and is part of it."""
     cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=8))
     edges = [0, *sorted(cuts), len(text)]
