@@ -57,7 +57,7 @@ def test_a_question_that_is_too_long_by_itself_is_not_cut(limit: int) -> None:
     assert len(found.wire()) > limit
 
 
-def of_one_sign(limit: int) -> st.SearchStrategy[str]:
+def repeated_character(limit: int) -> st.SearchStrategy[str]:
     return st.builds(
         lambda sign, count: sign * count,
         st.sampled_from(["a", "\x01", "😀", '"', "é"]),
@@ -68,8 +68,8 @@ def of_one_sign(limit: int) -> st.SearchStrategy[str]:
 @settings(deadline=None, max_examples=50)
 @given(
     st.text(max_size=4_000),
-    st.lists(of_one_sign(12_000), max_size=25),
-    st.lists(of_one_sign(64_000), max_size=10),
+    st.lists(repeated_character(12_000), max_size=25),
+    st.lists(repeated_character(64_000), max_size=10),
 )
 def test_quotes_and_files_never_make_a_question_too_large(
     text: str, quotes: list[str], files: list[str]

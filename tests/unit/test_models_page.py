@@ -1,4 +1,4 @@
-"""docs/models.md promises that each of its lines is a test."""
+"""docs/models.md promises a test for each of its lines."""
 
 import re
 from pathlib import Path
