@@ -17,7 +17,7 @@ from tests.fakes.discord import FakeDiscord
 
 QUIET_S = 0.5
 SKEWS_S = [-300.0, 300.0, -90_000.0, 90_000.0]
-"""Discord's clock against this machine's: minutes, and more than a day."""
+"""How far Discord's clock is ahead of this machine's: some minutes, and more than a day."""
 
 
 def texts(world: DiscordWorld) -> list[str]:

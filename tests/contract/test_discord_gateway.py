@@ -122,7 +122,7 @@ async def test_a_thread_with_new_messages_is_read_however_many_are_followed(
     assert set(read) == {f"/api/v10/channels/{threads[0]}/messages"}
 
 
-async def test_the_first_start_answers_nothing_old() -> None:
+async def test_the_first_start_answers_no_old_messages() -> None:
     """A server that invites the bot gets no answers to a year of old mentions."""
     fake = FakeDiscord()
     old = fake.snowflake() - (3600_000 << 22)

@@ -19,7 +19,7 @@ from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_gateway import GUILD_MESSAGES
 
 QUIET_S = 0.3
-"""For what must not come: an event takes a tenth of this."""
+"""How long to wait for an event that must not come; an event takes a tenth of this."""
 
 
 @asynccontextmanager

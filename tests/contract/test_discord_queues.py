@@ -17,7 +17,7 @@ from tests.contract.worlds.world import answer
 
 PNG = {"cat.png": b"\x89PNG" + bytes(1000)}
 QUIET_S = 0.3
-"""For what must not come: an event takes a tenth of this."""
+"""How long to wait for an event that must not come; an event takes a tenth of this."""
 
 
 @pytest.fixture

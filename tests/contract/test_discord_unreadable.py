@@ -49,7 +49,7 @@ SILENT: dict[str, Json] = {
     "no channel": {"channel_id": None},
     "of another kind": {"type": 4711, "poll": {}},
 }
-"""What shows no person, or no place to say it in."""
+"""Messages that name no person to notify, or no place for a notice."""
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ MESSAGES: Final[dict[str, Message]] = {
         sequence=7, after="slack-T1-C2-1600000000_2E1", status="My model is busy.", early=True,
     ),
 }  # fmt: skip
-"""One of each kind at its present version, with every field set."""
+"""One message of each kind in its current version, with every field set."""
 
 FILES: Final = sorted(GOLDEN.glob("*.json"))
 

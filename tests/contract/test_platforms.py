@@ -15,12 +15,12 @@ from tests.contract.worlds.world import World, answer
 
 WITHIN_S = 15.0
 QUIET_S = 0.4
-"""How long to wait for something that must not happen; an event takes a tenth of this."""
+"""How long to wait for an event that must not come; an event takes a tenth of this."""
 
 LIMIT_S = 1.0
 
 WORLDS = {"discord": DiscordWorld, "slack": SlackWorld, "terminal": TerminalWorld}
-"""A new platform is one entry here; docs/add-a-platform.md lists the other places."""
+"""Add a new platform here; docs/add-a-platform.md lists the other places."""
 
 
 @pytest.fixture(params=sorted(WORLDS))

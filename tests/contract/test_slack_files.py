@@ -124,7 +124,7 @@ async def test_the_token_goes_only_to_slack() -> None:
 
 STUB = {"id": "F9", "mode": "file_access", "file_access": "check_file_info", "created": 0,
         "timestamp": 0, "user": ""}  # fmt: skip
-"""All that an event says about another company's file: https://docs.slack.dev/apis/slack-connect"""
+"""Everything that an event says about another company's file: https://docs.slack.dev/apis/slack-connect"""
 
 
 async def test_a_file_of_another_company_is_looked_up() -> None:

@@ -39,7 +39,7 @@ OPTIONAL = {
     "assistant.threads.setStatus": {"thread_ts": (), "status": ()},
     "chat.delete": {"ts": ("cant_delete_message",)},
 }  # fmt: skip
-"""Every optional argument that we send, with the codes that Slack documents for it."""
+"""All optional arguments that we send, with the error codes that Slack documents for them."""
 
 CASES = [
     (method, argument, code)

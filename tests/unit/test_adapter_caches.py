@@ -27,7 +27,7 @@ def test_a_set_keeps_the_newest_items_and_at_most_twice_as_many() -> None:
 
 
 def test_an_item_added_again_counts_as_new() -> None:
-    """Otherwise it would be dropped together with items of its first age."""
+    """Otherwise it would be dropped as early as if it had not been added again."""
     seen: RecentSet[str] = RecentSet(2)
     for name in ("a", "b", "a", "c", "d"):
         seen.add(name)

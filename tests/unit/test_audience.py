@@ -222,7 +222,7 @@ class SimulatedGateway(SimulatedPlatform):
         return room.endswith(f":{person}")
 
     def place(self, person: str, room: str, number: int) -> Place:
-        raise AssertionError(f"{person} asks in {room}: the place of {number} is in the request")
+        raise AssertionError(f"the request has its own place: {person}, {room}, {number}")
 
     def changes(self, draw: Any) -> None:
         del draw

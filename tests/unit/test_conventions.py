@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SUBJECT = re.compile(r"(p|prompts|replies|partials|dlq|blobs)\.([^ ]|$)")
-"""How our subjects begin, and patterns for them."""
+"""Matches the beginning of our subjects, and of patterns for them."""
 
 
 def test_subjects_are_built_in_shared_names_only() -> None:

@@ -42,7 +42,7 @@ DM = Place(platform="test", space="S", channel="D1", audience="direct")
 ROOM = Place(platform="test", space="S", channel="C1", audience="public")
 ROOM_THREAD = ROOM.model_copy(update={"thread": "t1"})
 CLOSED = ROOM.model_copy(update={"audience": "private"})
-"""The same channel before it was opened."""
+"""The same channel before it became public."""
 
 LONELY = ROOM.model_copy(update={"alone": True})
 """The same channel while newcomers cannot read its history."""
@@ -853,7 +853,7 @@ class Talk(RuleBasedStateMachine):
                 said_in = self.said[other.id]
                 assert any(may_recall(at, call.ask.place) for at in said_in), "a text leaked"
         total = sum(estimated_tokens(m["content"]) for m in call.request.messages[:-1])
-        assert total <= WINDOW.context_tokens, "over the window"
+        assert total <= WINDOW.context_tokens, "larger than the window"
 
     @rule(place=st.sampled_from(PLACES), words=st.integers(1, 400), late=st.integers(0, 3))
     def says(self, place: Place, words: int, late: int) -> None:
@@ -937,7 +937,7 @@ class Talk(RuleBasedStateMachine):
             for other in calling[number + 1 :]:
                 assert not same_thread(one.ask.place, other.ask.place)
         if not asked:
-            assert not self.talk.pending, "a question waits for nothing"
+            assert not self.talk.pending, "a question waits although nothing is in progress"
         orders = [turn.order for turn in self.talk.turns]
         assert orders == sorted(orders)
 

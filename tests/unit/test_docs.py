@@ -16,7 +16,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 ORIGIN = re.compile(r"[a-z]+:")
-"""How an address outside of this repository begins."""
+"""Matches the beginning of an address outside this repository."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -55,7 +55,7 @@ from tests.hostile import HOSTILE
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 RATIO_LIMIT = 10.0
-"""Four times the text may take this many times as long."""
+"""A text of four times the length may take at most this many times as long."""
 
 FAST_S = 0.01
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared import names
 
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
-"""Any text without lone surrogates; so long that its encoding can be too long."""
+"""Texts without lone surrogates, some of which are too long once they are encoded."""
 
 PLATFORMS = st.from_regex(r"[a-z][a-z0-9]{0,31}", fullmatch=True)
 PROMPT_IDS = st.from_regex(r"[A-Za-z0-9_-]{1,200}", fullmatch=True)

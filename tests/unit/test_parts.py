@@ -51,7 +51,7 @@ async def test_the_last_part_says_how_much_is_missing() -> None:
     assert abs(shown + int(found[1].replace(",", "")) - len(text)) < 10
 
 
-async def test_code_that_goes_on_is_closed_before_the_notice() -> None:
+async def test_unfinished_code_is_closed_before_the_notice() -> None:
     """Otherwise the notice would look like code."""
     _, last = await parts_of(shape(1_000, 2), "```py\n" + "x = 1\n" * 2_000 + "```")
     code, _, notice = last.rpartition("\n\n(")

@@ -52,7 +52,7 @@ def test_each_step_changes_the_state_as_documented(
     assert (pending.ending is not None) == (expected in {"ended", "settling"})
 
 
-def test_an_edit_during_a_call_makes_the_journal_be_checked() -> None:
+def test_after_an_edit_during_a_call_the_journal_is_checked() -> None:
     pending = Pending(ASK, check_journal=False, state="calling")
     pending.change_text(EDIT)
     assert (pending.ask.text, pending.check_journal, pending.edit) == ("new", True, EDIT)

@@ -15,7 +15,7 @@ UNFINISHED = {
 }  # fmt: skip
 
 
-def test_only_the_owner_reads_it(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_a_private_file(tmp_path: Path) -> None:
     """This holds for the file and for folders that are created for it."""
     path = tmp_path / "home" / "nats" / "password"
     private_file(path, "secret")

@@ -438,7 +438,7 @@ def test_failures_do_not_displace_answered_questions() -> None:
 
 
 def check_roles(messages: tuple[dict[str, Any], ...]) -> None:
-    """Checks that user and assistant alternate after the system message, as all templates need."""
+    """Checks for alternating roles after the system message, which all known chat templates accept."""
     roles = [message["role"] for message in messages]
     assert roles == ["system", *(("user", "assistant") * len(roles))[: len(roles) - 1]]
     assert roles[-1] == "user"

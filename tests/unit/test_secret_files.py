@@ -55,7 +55,7 @@ def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
 
 
 def test_environment_variables_and_dot_env_take_precedence(folder: Path, tmp_path: Path) -> None:
-    """An empty variable, as Compose may pass it, does not."""
+    """An empty variable, as Compose may pass it, does not take precedence."""
     for name in ("OPENAI_API_KEY", "SLACK_BOT_TOKEN", "DISCORD_TOKEN"):
         (folder / name).write_text("of-the-file")
     (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=of-the-line\n")
@@ -64,7 +64,7 @@ def test_environment_variables_and_dot_env_take_precedence(folder: Path, tmp_pat
 
 
 def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
-    """So are the default folder outside a container, and a file instead of a folder."""
+    """The default folder, which exists only in containers, can be missing or a file."""
     assert shown(tmp_path / "missing", tmp_path)[:3] == ["None"] * 3
     (tmp_path / "file").write_text("x")
     assert shown(tmp_path / "file", tmp_path)[:3] == ["None"] * 3

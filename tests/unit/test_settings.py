@@ -24,7 +24,7 @@ HEADER = """\
 
 
 ALL: tuple[type[BaseSettings], ...] = (Settings, SlackSettings, DiscordSettings)
-"""Every settings class: a platform's own stands in its folder."""
+"""All settings classes; each platform has its own in its folder."""
 
 
 def all_fields() -> list[FieldInfo]:
@@ -47,7 +47,7 @@ def rendered() -> str:
 
 
 def test_example_file_lists_every_setting() -> None:
-    """`.env.example` is what the settings generate."""
+    """`.env.example` is generated from the settings."""
     assert EXAMPLE.read_text() == rendered(), "run: python -m tests.unit.test_settings"
 
 
@@ -97,8 +97,8 @@ def test_compose_names_only_settings_that_exist() -> None:
     assert not [name for name in names if unknown_in_file(name, known) is not None]
 
 
-def test_the_default_model_is_named_where_people_look() -> None:
-    """The example file names the default model."""
+def test_the_example_file_names_the_default_model() -> None:
+    """The description of THREADWAX_MODEL names it."""
     assert OPENAI_DEFAULT_MODEL in str(Settings.model_fields["model"].description)
 
 

@@ -29,7 +29,7 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 LINK = re.compile(r"(?i)[a-z][a-z0-9+.\-]*://([^\s<>|)\]\"'`]*)")
-"""How a program that does not parse Markdown finds a link."""
+"""Finds links like a program that does not parse Markdown."""
 
 
 @given(TEXTS | st.text())

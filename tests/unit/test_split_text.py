@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from bots.split_text import Length, split_text, utf16_length
 
 GUARD = "\u200b"
-"""What the splitter may put before the rest of a cut line."""
+"""The splitter can insert this before the continuation of a line that was cut."""
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 PIECES = [
@@ -99,7 +99,7 @@ def rejoins(text: str, parts: list[str]) -> bool:
 
 
 def starts_after(text: str, at: int) -> list[int]:
-    """Every position from `at` that has only white space between."""
+    """All positions that only white space separates from `at`."""
     places = [at]
     while places[-1] < len(text) and text[places[-1]].isspace():
         places.append(places[-1] + 1)

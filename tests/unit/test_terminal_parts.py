@@ -14,7 +14,7 @@ from bots.terminal.sanitizing import sanitized
 from tests.fakes.flow import grown
 from tests.unit.test_linear import HOSTILE
 
-# --- plain ------------------------------------------------------------------------------------
+# --- sanitized text ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from tests.unit.test_linear import HOSTILE
     ],
 )  # fmt: skip
 def test_sanitized_text_cannot_control_a_terminal(text: str, shown: str) -> None:
-    """Escape sequences are removed completely; letters, joiners, marks and tabs stay."""
+    """Escape sequences are removed completely; letters, joiners, tabs and line ends stay."""
     assert sanitized(text) == shown
 
 
@@ -111,7 +111,7 @@ def test_no_piece_is_long_and_no_text_is_lost(name: str) -> None:
         assert "".join(piece.text for piece in pieces).strip() == text.strip()
 
 
-def test_a_text_that_begins_differently_is_noticed() -> None:
+def test_a_text_that_begins_differently_is_detected() -> None:
     """Only finished pieces count, because the tail can change."""
     growing = Preview()
     assert growing.grow("a\n\nb\n\nc") == [Piece("a\n\n", spaced=True), Piece("b\n\n", spaced=True)]
@@ -157,7 +157,9 @@ def test_a_link_shows_where_it_leads() -> None:
         ([3], 5, 2, 3),
     ],
 )
-def test_rows_added_by_rewrapping(widths: list[int], cursor: int, columns: int, added: int) -> None:
+def test_the_rows_added_by_rewrapping_are_counted(
+    widths: list[int], cursor: int, columns: int, added: int
+) -> None:
     """These are rows above the cursor that are now too wide, and the cursor's own row."""
     assert rows_added(widths, cursor, columns) == added
 
@@ -172,7 +174,9 @@ def test_rows_added_by_rewrapping(widths: list[int], cursor: int, columns: int, 
         ({"TERM": "linux"}, False),
     ],
 )
-def test_which_terminals_rewrap(environment: dict[str, str], wraps: bool) -> None:
+def test_terminals_that_do_not_rewrap_are_recognized(
+    environment: dict[str, str], wraps: bool
+) -> None:
     """Most terminals do; the environment identifies those that do not."""
     assert rewraps(environment) is wraps
 

@@ -72,7 +72,7 @@ def test_the_newest_are_kept_without_a_gap(costs: list[int], room: int, fitting:
 
 
 @given(st.lists(st.integers(0, 100)), st.integers(0, 1000))
-def test_as_many_as_possible_are_kept(costs: list[int], room: int) -> None:
+def test_as_many_costs_as_possible_are_kept(costs: list[int], room: int) -> None:
     """The kept costs fit; with one more, they would not."""
     fitting = newest_that_fit(costs, room)
     assert sum(costs[len(costs) - fitting :]) <= room
@@ -81,7 +81,7 @@ def test_as_many_as_possible_are_kept(costs: list[int], room: int) -> None:
 
 
 @given(st.lists(st.integers(1, 100)), st.integers(0, 1000), st.integers(1, 500))
-def test_what_is_kept_in_steps_fits(costs: list[int], room: int, step: int) -> None:
+def test_costs_kept_in_steps_fit(costs: list[int], room: int, step: int) -> None:
     """It keeps all that fit, except for at most one step and one cost."""
     fitting, most = newest_in_steps(costs, room, step), newest_that_fit(costs, room)
     kept = sum(costs[len(costs) - fitting :])
