@@ -335,10 +335,10 @@ async def test_each_failed_post_raises_the_error_for_the_relays_next_step(
     """The errors are `Later`, `Never`, `Gone` and `Forbidden`."""
     _, event = await asked(world)
     world.fake.fail("POST", r"/messages$", **fault)
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as raised:
         await world.platform.post(part(event, "hello"))
-    if isinstance(told.value, Later) and "retry_after" in fault:
-        assert told.value.wait_s == pytest.approx(60, abs=1)
+    if isinstance(raised.value, Later) and "retry_after" in fault:
+        assert raised.value.wait_s == pytest.approx(60, abs=1)
 
 
 async def test_one_refusal_does_not_affect_the_next_answer(world: DiscordWorld) -> None:

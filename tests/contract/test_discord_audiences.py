@@ -40,7 +40,7 @@ async def place_in(world: DiscordWorld, channel: int, **how: Any) -> Place:
     return world.heard[-1].place
 
 
-def room(place: Place) -> tuple[str, str]:
+def audience_key(place: Place) -> tuple[str, str]:
     """The fields of a place that identify its audience."""
     return place.space, place.channel
 
@@ -51,7 +51,7 @@ async def test_a_private_thread_has_its_own_audience(world: DiscordWorld) -> Non
     one = await fake.private_thread("salaries", "ada", "self")
     other = await fake.private_thread("plans", "ada", "bob", "self")
     places = [await place_in(world, channel) for channel in (one, other, fake.general)]
-    assert len({room(place) for place in places}) == 3
+    assert len({audience_key(place) for place in places}) == 3
     assert [place.audience for place in places] == ["private", "private", "public"]
 
 
@@ -62,11 +62,15 @@ async def test_a_public_thread_shares_its_parents_audience(world: DiscordWorld) 
     thread = await fake.say("a thread", mention=True)
     await world.until_heard(1)
     await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
-    assert room(await place_in(world, thread)) == room(await place_in(world, fake.general))
+    assert audience_key(await place_in(world, thread)) == audience_key(
+        await place_in(world, fake.general)
+    )
     posts = [await fake.post_in_forum(f"post {n}", "hello") for n in range(2)]
     await world.until_heard(5)
     assert [e.place.thread for e in world.heard[3:]] == [str(post) for post in posts]
-    assert {room(e.place) for e in world.heard[3:]} == {(str(fake.guild_id), str(fake.forum))}
+    assert {audience_key(e.place) for e in world.heard[3:]} == {
+        (str(fake.guild_id), str(fake.forum))
+    }
 
 
 async def test_a_thread_of_an_unknown_parent_has_its_own_audience(world: DiscordWorld) -> None:
@@ -110,7 +114,7 @@ async def test_the_chat_of_a_voice_channel_is_private(kind: int) -> None:
     lounge = fake._channel("lounge", kind)
     async with DiscordWorld(fake=fake) as world:
         place = await place_in(world, lounge)
-        assert room(place) != room(await place_in(world, fake.general))
+        assert audience_key(place) != audience_key(await place_in(world, fake.general))
     assert place.audience == "private"
 
 
@@ -170,7 +174,7 @@ async def test_a_history_is_closed_if_somebody_sees_the_channel_without_it(
     ]
     async with DiscordWorld(fake=fake) as world:
         places = [await place_in(world, here) for _ in range(2)]
-    assert room(places[0]) == room(places[1])
+    assert audience_key(places[0]) == audience_key(places[1])
     assert [place.alone for place in places] == [not shared] * 2
 
 
@@ -200,8 +204,8 @@ async def change(world: DiscordWorld, channel: int, *overwrites: dict[str, Any])
     """Changes a channel's permissions; Discord reports it before the next message."""
     fake = world.fake
     fake.channels[channel]["permission_overwrites"] = list(overwrites)
-    told = dict(fake.channels[channel])
-    await fake.gateway.dispatch("CHANNEL_UPDATE", GUILDS, lambda _: told)
+    changed = dict(fake.channels[channel])
+    await fake.gateway.dispatch("CHANNEL_UPDATE", GUILDS, lambda _: changed)
 
 
 EVENTS = ("again", "up", "stop", "edit", "delete", "ask", "reset")
@@ -355,7 +359,7 @@ async def test_a_private_thread_is_received_once_the_bot_is_a_member(world: Disc
     await place_in(world, fake.general)
     asked = [event.text for event in world.heard if isinstance(event, Ask)]
     assert asked == ["what is wax?", "what is wax?"]
-    assert room(heard) == (str(fake.guild_id), str(thread))
+    assert audience_key(heard) == (str(fake.guild_id), str(thread))
 
 
 async def test_a_private_thread_is_read_back_after_a_restart(world: DiscordWorld) -> None:

@@ -27,7 +27,7 @@ async def asked(world: DiscordWorld, **how: Any) -> tuple[int, AnyEvent]:
 
 
 @pytest.mark.parametrize(
-    ("key", "status", "code", "told"),
+    ("key", "status", "code", "named"),
     [
         ("message_reference", 403, 160002, False),
         ("message_reference", 403, 999_999, False),
@@ -46,10 +46,10 @@ async def asked(world: DiscordWorld, **how: Any) -> tuple[int, AnyEvent]:
     ],
 )
 async def test_an_answer_appears_once_without_the_refused_field(
-    world: DiscordWorld, key: str, status: int, code: int, *, told: bool
+    world: DiscordWorld, key: str, status: int, code: int, *, named: bool
 ) -> None:
     """So does the next one: the channel does not count as forbidden."""
-    world.fake.fields_refused.append(FieldRefused(key, status, code, told))
+    world.fake.fields_refused.append(FieldRefused(key, status, code, named))
     for number in range(2):
         _, event = await asked(world)
         await world.platform.post(part(event, f"answer {number} @everyone"))

@@ -31,7 +31,7 @@ async def place_in(world: SlackWorld, channel: str, *, user: str = "UADA") -> Pl
     return world.heard[-1].place
 
 
-def spot(place: Place) -> tuple[str, str, str]:
+def key_fields(place: Place) -> tuple[str, str, str]:
     return place.space, place.channel, place.audience
 
 
@@ -54,7 +54,7 @@ async def test_direct_messages_have_one_place_per_workspace() -> None:
     async with SlackWorld() as world:
         world.slack.dm("in private")
         await world.until_heard()
-        assert spot(world.heard[0].place) == (TEAM, "DADA", "direct")
+        assert key_fields(world.heard[0].place) == (TEAM, "DADA", "direct")
         assert "conversations.info" not in [method for method, _ in world.slack.calls]
 
 
@@ -126,7 +126,7 @@ async def test_everything_in_a_channel_happens_in_one_place() -> None:
             world.slack.press_stop(channel, ts)
             await world.until_heard(4)
             await world.slack.command("/reset", channel=channel)
-            assert len({spot(event.place) for event in world.heard}) == 1
+            assert len({key_fields(event.place) for event in world.heard}) == 1
             assert [event.kind for event in world.heard] == [
                 "ask",
                 "again",
@@ -154,10 +154,10 @@ async def test_a_command_between_two_people_is_not_direct() -> None:
     """Somebody else reads that conversation. Only the asker gets the answer, which says so."""
     async with SlackWorld() as world:
         channel = world.slack.between("UADA", "UBOB")
-        told = await world.slack.command("/ask", "what does Bob earn?", channel=channel)
-        assert told.response == {"text": ELSEWHERE}
+        command = await world.slack.command("/ask", "what does Bob earn?", channel=channel)
+        assert command.response == {"text": ELSEWHERE}
         ask = world.heard[0]
-        assert spot(ask.place) == (f"{TEAM}/{channel}/unknown", channel, "private")
+        assert key_fields(ask.place) == (f"{TEAM}/{channel}/unknown", channel, "private")
         await world.platform.post(part(ask))  # type: ignore[arg-type]
         assert world.slack.thread(channel, None) == []
         assert world.slack.thread("DADA", None) == ["An answer."]
@@ -167,9 +167,9 @@ async def test_a_command_in_the_bots_own_direct_message_is_direct() -> None:
     """Slack says whose conversation it is."""
     async with SlackWorld() as world:
         channel = world.slack.direct("UADA")
-        told = await world.slack.command("/ask", "hello", channel=channel)
-        assert told.response["response_type"] == "in_channel"
-        assert spot(world.heard[0].place) == (TEAM, channel, "direct")
+        command = await world.slack.command("/ask", "hello", channel=channel)
+        assert command.response["response_type"] == "in_channel"
+        assert key_fields(world.heard[0].place) == (TEAM, channel, "direct")
 
 
 @pytest.mark.parametrize("missing", ["im:read", "channels:read"])
@@ -180,7 +180,7 @@ async def test_a_conversation_of_unknown_kind_does_not_count_as_direct(missing: 
     async with SlackWorld(slack=slack) as world:
         channel = slack.direct("UADA") if missing == "im:read" else ROOM
         await slack.command("/ask", "hello", channel=channel)
-        assert spot(world.heard[0].place) == (f"{TEAM}/{channel}/unknown", channel, "private")
+        assert key_fields(world.heard[0].place) == (f"{TEAM}/{channel}/unknown", channel, "private")
 
 
 async def test_a_conversation_of_two_people_is_not_direct_for_the_access_lists() -> None:

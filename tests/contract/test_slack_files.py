@@ -82,9 +82,9 @@ async def test_an_unreadable_file_gets_a_clear_notice(
     async with SlackWorld() as world:
         ask = await asked_with(world, world.slack.file(name, kind, data))
         await world.slack.until(lambda: world.slack.told("UADA"))
-        (told,) = world.slack.told("UADA")
-        assert name in told
-        assert words in told
+        (notice,) = world.slack.told("UADA")
+        assert name in notice
+        assert words in notice
         assert words in ask.attachments[0].note
         assert ask.attachments[0].text is None
         assert world.blobs == {}
@@ -109,7 +109,7 @@ async def test_a_sign_in_page_is_not_a_file() -> None:
             slack.file("a.html", "text/html", b"<p>"),
         )
         await slack.until(lambda: len(slack.told("UADA")) == 2)
-        assert all("files:read" in told for told in slack.told("UADA"))
+        assert all("files:read" in notice for notice in slack.told("UADA"))
         assert world.blobs == {}
 
 
@@ -170,8 +170,8 @@ async def test_a_file_that_cannot_be_opened_is_named_to_model_and_person(
         assert words in named.note
         assert named.name in {"a file", "p"}
         await world.until_acknowledged(2)
-        (told,) = world.slack.told("UADA")
-        assert words in told
+        (notice,) = world.slack.told("UADA")
+        assert words in notice
 
 
 @pytest.mark.parametrize("mode", ["tombstone", "hidden_by_limit"])
@@ -230,8 +230,8 @@ async def test_a_voice_clip_is_read_by_its_transcription(
         assert world.slack.told("UADA") == []
         world.slack.dm("", files=[{**CLIP, "transcription": {"status": "processing"}}])
         await world.until_acknowledged(2)
-        (told,) = world.slack.told("UADA")
-        assert "ask again in a minute" in told
+        (notice,) = world.slack.told("UADA")
+        assert "ask again in a minute" in notice
         assert len(world.heard) == 1
 
 

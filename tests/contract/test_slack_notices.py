@@ -29,9 +29,9 @@ async def test_with_a_full_object_store_only_the_picture_is_lost() -> None:
         assert [(a.name, a.blob) for a in ask.attachments] == [("a.png", None), ("b.png", None)]
         assert all("no room" in a.note for a in ask.attachments)
         await world.until_acknowledged(2)
-        told = world.slack.told("UADA")
-        assert [name in told[n] for n, name in enumerate(("a.png", "b.png"))] == [True, True]
-        assert len(told) == 2
+        notices = world.slack.told("UADA")
+        assert [name in notices[n] for n, name in enumerate(("a.png", "b.png"))] == [True, True]
+        assert len(notices) == 2
         await nothing_more(world)
 
 

@@ -49,7 +49,7 @@ CASES = [
 ]
 
 
-def of(ask: AnyEvent, text: str = TEXT) -> Part:
+def part_of(ask: AnyEvent, text: str = TEXT) -> Part:
     reply = answer(ask, text).model_copy(update={"prompt_text": "question"})
     (part,) = parts_of(reply)
     return part
@@ -74,7 +74,7 @@ async def test_refusing_an_optional_part_does_not_lose_the_answer(
     async with SlackWorld() as world:
         world.slack.refuses[method, argument] = code
         ask = await asked(world, direct="Stream" in method)
-        part = of(ask)
+        part = part_of(ask)
         if grown:
             grow = Growing(world, ask)
             await grow.to("An ")
@@ -97,7 +97,7 @@ async def test_all_optional_parts_of_an_answer_can_be_refused(code: str) -> None
         for argument in ("metadata", "blocks", "unfurl_links", "unfurl_media"):
             world.slack.refuses["chat.postMessage", argument] = code
         ask = await asked(world)
-        await world.platform.post(of(ask))
+        await world.platform.post(part_of(ask))
         assert [text.replace("[:]//", "://") for text in seen(world, ask)] == [TEXT]
         assert world.slack.unfurled == []
         assert world.slack.pings == []
@@ -113,7 +113,7 @@ async def test_only_what_slack_refuses_is_left_out(argument: str) -> None:
     async with SlackWorld() as world:
         world.slack.refuses["chat.postMessage", argument] = "a_code_of_tomorrow"
         ask = await asked(world)
-        receipt = await world.platform.post(of(ask))
+        receipt = await world.platform.post(part_of(ask))
         assert world.slack.buttons(ROOM, receipt.partition("/")[2]) == expected
 
 
@@ -146,7 +146,7 @@ async def test_an_answer_refused_in_its_thread_goes_to_the_channel(
         world.slack.refuses["chat.postMessage", "thread_ts"] = code
         ask = await asked(world)
         for _ in range(2 if crashed else 1):
-            await world.platform.post(of(ask, "An answer."))
+            await world.platform.post(part_of(ask, "An answer."))
             if crashed:
                 await world.restart()
         assert everywhere(world) == ["> question\nAn answer."]
@@ -173,7 +173,7 @@ async def test_an_answer_refused_in_its_channel_goes_to_the_asker(what: str) -> 
             case _:
                 world.slack.takes_no[ROOM] = "restricted_action_read_only_channel"
         for _ in range(2):
-            await world.platform.post(of(ask, "An answer."))
+            await world.platform.post(part_of(ask, "An answer."))
             await world.restart()
         assert everywhere(world) == ["> question\nAn answer."]
         assert world.slack.thread("DADA", None) == ["> question\nAn answer."]
@@ -188,9 +188,9 @@ async def test_a_rate_limit_between_two_variants_does_not_start_over() -> None:
             world.slack.faults["chat.postMessage"] += [Fault("none"), Fault("limit")]
             if refused:
                 with pytest.raises(Later, match="rate limit"):
-                    await world.platform.post(of(ask))
+                    await world.platform.post(part_of(ask))
             else:
-                await world.platform.post(of(ask))
+                await world.platform.post(part_of(ask))
         assert len(everywhere(world)) == 1
 
 
@@ -200,10 +200,10 @@ async def test_a_text_that_slack_always_refuses_is_reported_to_the_relay() -> No
         ask = await asked(world)
         world.slack.always["chat.postMessage"] = Fault("error", code="a_code_of_tomorrow")
         with pytest.raises(Later) as later:
-            await world.platform.post(of(ask))
+            await world.platform.post(part_of(ask))
         assert later.value.wait_s >= 10
         world.slack.always.clear()
-        await world.platform.post(of(ask))
+        await world.platform.post(part_of(ask))
         assert len(everywhere(world)) == 1
 
 
@@ -214,7 +214,7 @@ async def test_the_status_line_is_cleared_if_an_answer_can_never_be_shown(outcom
         ask = await asked(world)
         world.slack.always["chat.postMessage"] = Fault("error", code=outcome)
         with pytest.raises(Exception, match=outcome):
-            await world.platform.post(of(ask))
+            await world.platform.post(part_of(ask))
         await world.slack.until(lambda: not world.slack.status(*where(ask)))
 
 
@@ -229,9 +229,9 @@ async def test_a_notice_is_sent_whichever_part_slack_refuses(argument: str, code
         await world.slack.until(
             lambda: bool(world.slack.told("UADA") or world.slack.thread("DADA", None))
         )
-        told = world.slack.told("UADA") or world.slack.thread("DADA", None)
-        assert len(told) == 1
-        assert "without a question" in told[0]
+        notices = world.slack.told("UADA") or world.slack.thread("DADA", None)
+        assert len(notices) == 1
+        assert "without a question" in notices[0]
 
 
 async def test_a_notice_waits_for_a_rate_limit() -> None:

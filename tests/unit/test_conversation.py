@@ -44,13 +44,13 @@ ROOM_THREAD = ROOM.model_copy(update={"thread": "t1"})
 CLOSED = ROOM.model_copy(update={"audience": "private"})
 """The same channel before it became public."""
 
-LONELY = ROOM.model_copy(update={"alone": True})
+NO_HISTORY = ROOM.model_copy(update={"alone": True})
 """The same channel while newcomers cannot read its history."""
 
 OTHER_ROOM = Place(platform="test", space="S", channel="C2", audience="public")
 PRIVATE = Place(platform="test", space="S", channel="P1", audience="private")
 ELSEWHERE = Place(platform="test", space="S2", channel="C9", audience="public")
-PLACES = (DM, ROOM, ROOM_THREAD, CLOSED, LONELY, OTHER_ROOM, PRIVATE, ELSEWHERE)
+PLACES = (DM, ROOM, ROOM_THREAD, CLOSED, NO_HISTORY, OTHER_ROOM, PRIVATE, ELSEWHERE)
 
 
 def ask(number: int, text: str = "", place: Place = DM, at: int | None = None) -> Ask:
@@ -223,10 +223,10 @@ def test_a_repeated_question_whose_reply_is_lost_is_answered_but_not_remembered(
         (ROOM_THREAD, CLOSED, True),
         (CLOSED, ROOM_THREAD, False),
         (CLOSED, ROOM, True),
-        (LONELY, LONELY, False),
-        (LONELY, ROOM, False),
-        (ROOM, LONELY, False),
-        (LONELY, DM, True),
+        (NO_HISTORY, NO_HISTORY, False),
+        (NO_HISTORY, ROOM, False),
+        (ROOM, NO_HISTORY, False),
+        (NO_HISTORY, DM, True),
         (ROOM, DM, True),
         (PRIVATE, DM, True),
         (PRIVATE, PRIVATE, True),
@@ -290,9 +290,9 @@ def test_reset_forgets_everything_that_could_be_recalled_in_its_place() -> None:
     for number, place in ((1, DM), (2, ROOM)):
         (call,) = talk.on_event(ask(number, place=place), replayed=False)
         talk.on_reply(reply(call))
-    (under_way,) = talk.on_event(ask(3, place=ROOM), replayed=False)
+    (in_progress,) = talk.on_event(ask(3, place=ROOM), replayed=False)
     assert talk.on_event(event(Reset, 4, ROOM), replayed=False) == []
-    talk.on_reply(reply(under_way))
+    talk.on_reply(reply(in_progress))
     assert [turn.place for turn in talk.turns] == [DM]
     talk.on_event(event(Forget, 5, ROOM), replayed=False)
     assert talk.turns == ()
@@ -511,8 +511,8 @@ PICTURE = Attachment(name="cat.png", media_type="image/png", blob="blob-1")
 def test_questions_without_shared_history_are_still_answered_in_order() -> None:
     """The second request contains nothing of the first, but its reply follows the first one's."""
     talk = Conversation(WINDOW)
-    (first,) = calls(talk.on_event(ask(1, "SECRET", LONELY), replayed=False))
-    assert talk.on_event(ask(2, "And?", LONELY), replayed=False) == []
+    (first,) = calls(talk.on_event(ask(1, "SECRET", NO_HISTORY), replayed=False))
+    assert talk.on_event(ask(2, "And?", NO_HISTORY), replayed=False) == []
     (second,) = calls(talk.on_reply(reply(first)))
     assert second.after == "q1"
     assert contents(second) == ["Be kind.", "And?"]
@@ -755,7 +755,7 @@ def test_an_edit_of_a_question_without_an_answer_asks_it(
     assert talk.on_event(event(Edited, 3, prompt_id="q1", text="typo"), replayed=False) == []
 
 
-@pytest.mark.parametrize("place", [LONELY, CLOSED])
+@pytest.mark.parametrize("place", [NO_HISTORY, CLOSED])
 def test_a_reset_forgets_all_messages_in_that_channel(place: Place) -> None:
     """This includes messages that only direct messages could still use."""
     talk = Conversation(WINDOW)

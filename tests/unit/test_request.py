@@ -29,7 +29,7 @@ from shared.messages import (
 from tests.unit.test_conversation import (
     CLOSED,
     DM,
-    LONELY,
+    NO_HISTORY,
     PRIVATE,
     ROOM,
     USER,
@@ -306,7 +306,7 @@ def test_quotes_never_leave_their_thread() -> None:
     assert "HUSH" not in str(contents(again))
 
 
-@pytest.mark.parametrize("place", [THREAD, LONELY])
+@pytest.mark.parametrize("place", [THREAD, NO_HISTORY])
 @pytest.mark.parametrize("kind", [Deleted, Reset, Forget])
 def test_quotes_are_forgotten_with_their_question(kind: type, place: Place) -> None:
     talk = Conversation(WINDOW)
@@ -438,7 +438,7 @@ def test_failures_do_not_displace_answered_questions() -> None:
 
 
 def check_roles(messages: tuple[dict[str, Any], ...]) -> None:
-    """Checks for alternating roles after the system message, which all known chat templates accept."""
+    """Checks for alternating roles after the system message, as chat templates require."""
     roles = [message["role"] for message in messages]
     assert roles == ["system", *(("user", "assistant") * len(roles))[: len(roles) - 1]]
     assert roles[-1] == "user"
