@@ -241,10 +241,10 @@ async def test_the_typing_indicator_starts_and_ends(
 # --- commands -------------------------------------------------------------------------------------
 
 
-async def test_an_answer_after_its_token_expired_is_a_new_message(
+async def test_an_answer_after_its_token_has_expired_is_a_new_message(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A placeholder can be edited for 15 minutes; before they are over, it says so."""
+    """A placeholder can be edited for 15 minutes. Shortly before, it says that it takes longer."""
     monkeypatch.setattr(deferred, "TOKEN_LIFE_S", 2.5)
     monkeypatch.setattr(deferred, "NOTICE_BEFORE_S", 2.0)
     monkeypatch.setattr(deferred, "SAFE_S", 0.5)
@@ -258,7 +258,7 @@ async def test_an_answer_after_its_token_expired_is_a_new_message(
     assert THINKING not in world.fake.read()
 
 
-async def test_a_token_that_discord_refuses_does_not_cost_the_answer(world: DiscordWorld) -> None:
+async def test_a_token_that_discord_refuses_does_not_lose_the_answer(world: DiscordWorld) -> None:
     """The placeholder is deleted, and the answer is posted as a message."""
     await world.fake.command("ask", question="slow one")
     await world.until_heard(1)

@@ -1,4 +1,4 @@
-"""Places on Discord: each place identifies its readers, and different audiences differ in name."""
+"""Places on Discord identify their readers: different audiences have different places."""
 
 from collections.abc import AsyncIterator
 from typing import Any

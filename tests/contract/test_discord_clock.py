@@ -125,7 +125,7 @@ def test_an_id_from_the_future_does_not_change_the_time() -> None:
 
 @pytest.mark.parametrize("ahead_s", [40.0, 3600.0, 1e9])
 @pytest.mark.parametrize("where", ["direct", "channel", "chatter"])
-async def test_an_id_from_the_future_costs_no_later_message(ahead_s: float, where: str) -> None:
+async def test_an_id_from_the_future_loses_no_later_message(ahead_s: float, where: str) -> None:
     """Later messages are still read after a restart, however the id arrived."""
     async with DiscordWorld() as world:
         fake = world.fake

@@ -48,7 +48,7 @@ async def post(world: DiscordWorld, *parts: Part) -> list[str]:
 async def test_an_equal_notice_belongs_to_another_question(
     world: DiscordWorld, where: str, outcome: Outcome
 ) -> None:
-    """After a crash before the second notice was posted, it is posted now."""
+    """The process died before it posted the second notice; the next process posts it."""
     fake = world.fake
     channel = await fake.direct()
     first = await asked(world, **({"channel": channel} if where == "direct" else {}))
@@ -66,7 +66,7 @@ async def test_an_equal_notice_belongs_to_another_question(
 
 
 @pytest.mark.parametrize("author", ["ada", "bob"])
-async def test_an_equal_part_of_another_answer_is_not_mistaken(
+async def test_an_equal_part_of_another_answer_does_not_count(
     world: DiscordWorld, author: str
 ) -> None:
     """Two equal answers in a thread, to one person or to two, each have all their parts."""
@@ -144,7 +144,7 @@ async def test_a_known_loss_needs_three_faults_at_once(world: DiscordWorld) -> N
     assert await world.platform.find_posted(part(two, text=NOTICE)) is not None
 
 
-async def test_strange_messages_do_not_hinder_the_search(world: DiscordWorld) -> None:
+async def test_malformed_messages_do_not_hinder_the_search(world: DiscordWorld) -> None:
     """They have no author or are otherwise malformed."""
     event = await asked(world)
     (receipt,) = await post(world, part(event, text="hello"))

@@ -74,7 +74,7 @@ async def test_mentioning_the_bots_role_mentions_the_bot(world: DiscordWorld) ->
     assert (await asked(world)).text == "hello"
 
 
-async def test_a_reply_to_the_bot_is_for_it(world: DiscordWorld) -> None:
+async def test_a_reply_to_the_bot_is_a_question(world: DiscordWorld) -> None:
     """This holds even with the ping switched off. A reply to somebody else is not for the bot."""
     first = await world.fake.say("one", mention=True)
     (ask,) = await heard(world)

@@ -100,7 +100,7 @@ async def test_a_long_answer_begins_in_its_preview(world: DiscordWorld) -> None:
 
 
 async def test_a_new_message_refers_to_its_question() -> None:
-    """This holds if the setting makes answers replies."""
+    """The setting makes answers replies to their questions."""
     settings = {"DISCORD_ANSWER_IN": "reply", "DISCORD_NEW_MESSAGE_AFTER_S": AFTER_S}
     async with DiscordWorld(**settings) as world:
         event = await asked(world)
@@ -145,7 +145,9 @@ async def test_if_a_new_message_is_refused_the_preview_is_edited(
 
 
 @pytest.mark.parametrize("status", [404, 403])
-async def test_a_preview_that_cannot_be_deleted_is_left(world: DiscordWorld, status: int) -> None:
+async def test_a_preview_that_cannot_be_deleted_does_not_block_the_answer(
+    world: DiscordWorld, status: int
+) -> None:
     """It was deleted already, or the bot lost access: the answer is posted once."""
     event = await asked(world)
     await previewed(world, event)

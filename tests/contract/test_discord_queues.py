@@ -171,7 +171,7 @@ async def test_a_command_about_a_picture_that_does_not_fit_is_asked(world: Disco
     assert notice_text("no room") not in world.fake.read()
 
 
-async def test_a_long_outage_of_the_file_store_costs_only_the_picture(
+async def test_a_long_outage_of_the_file_store_loses_only_the_picture(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Storing the picture is retried for minutes; then the question is asked without it."""
@@ -183,7 +183,7 @@ async def test_a_long_outage_of_the_file_store_costs_only_the_picture(
     assert world.fake.read() == [notice_text("no room")]
 
 
-async def test_a_short_outage_of_the_file_store_costs_nothing(world: DiscordWorld) -> None:
+async def test_a_short_outage_of_the_file_store_loses_nothing(world: DiscordWorld) -> None:
     """The question waits during an outage, but not after other failures."""
     world.store_raises = Unavailable("away")
     await world.fake.say("look", mention=True, files=PNG)

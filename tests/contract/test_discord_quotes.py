@@ -61,7 +61,7 @@ async def test_the_askers_own_conversation_is_not_quoted(world: DiscordWorld) ->
 
 
 async def test_a_reply_in_a_channel_quotes_somebody_elses_answer(world: DiscordWorld) -> None:
-    """This holds if answers are not in threads."""
+    """It is quoted even if answers are not in threads."""
     world.fake.denied[world.fake.general] = {"create_public_threads"}
     first = await asked(world, "why?", mention=True)
     posted = await answered(world, first, EXPLANATION)

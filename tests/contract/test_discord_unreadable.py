@@ -200,7 +200,7 @@ STRANGE_FILES: list[Json] = [
 
 
 @pytest.mark.parametrize("change", STRANGE_FILES)
-async def test_a_malformed_file_does_not_cost_the_question(
+async def test_a_malformed_file_does_not_lose_the_question(
     world: DiscordWorld, change: Json
 ) -> None:
     """The model learns the file's name and that it could not be read."""
@@ -269,7 +269,7 @@ async def test_a_malformed_message_gets_a_notice(
     assert texts(world)[-1] == "after"
 
 
-async def test_strangers_get_no_notice_about_malformed_messages() -> None:
+async def test_people_without_access_get_no_notice_about_malformed_messages() -> None:
     """People who are not allowed to ask are told only that; messages to others get no notice."""
     async with DiscordWorld(DISCORD_DIRECT_MESSAGES="nobody") as world:
         direct = await world.fake.direct()

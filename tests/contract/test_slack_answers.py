@@ -221,7 +221,7 @@ async def test_a_very_long_answer_ends_with_a_notice() -> None:
 
 
 @pytest.mark.parametrize("direct", [True, False])
-async def test_a_formula_that_grew_ends_as_code(direct: bool) -> None:
+async def test_a_streamed_formula_ends_as_code(direct: bool) -> None:
     """Slack does not render formulas. A stream shows their source and is edited at the end."""
     text = "So $a_1 = b_1$ holds. "
     async with SlackWorld() as world:
@@ -296,7 +296,7 @@ async def test_an_answer_that_started_over_replaces_the_first_attempt(direct: bo
 
 
 @pytest.mark.parametrize("mode", ["off", "update", "native"])
-async def test_the_streaming_setting(mode: str) -> None:
+async def test_the_streaming_setting_chooses_how_an_answer_grows(mode: str) -> None:
     """`off` shows no preview, `update` edits everywhere, and `native` always streams."""
     async with SlackWorld(SLACK_STREAMING=mode) as world:
         for direct in (True, False):
@@ -316,7 +316,7 @@ async def test_the_streaming_setting(mode: str) -> None:
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("grown", [0, 1, 2])
 async def test_after_a_crash_the_answer_is_shown_once(direct: bool, grown: int) -> None:
-    """Before or after the first or second partial, the message is found and completed once."""
+    """The process dies before or after the first or second partial; the next one completes it."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
         grow = Growing(world, ask)

@@ -1,4 +1,4 @@
-"""Places in Slack: each has one audience, and if readers are unknown, others may read it."""
+"""Places in Slack: each has one audience. If it is unknown, other people may be reading."""
 
 import asyncio
 
@@ -69,7 +69,7 @@ async def test_direct_messages_have_one_place_per_workspace() -> None:
         {"is_shared": False, "pending_connected_team_ids": ["T2"]},
     ],
 )
-async def test_a_shared_channel_is_another_place_than_before(
+async def test_a_channel_becomes_another_place_when_it_is_shared(
     flags: dict[str, object],
 ) -> None:
     """New readers could not read earlier messages."""
@@ -84,7 +84,7 @@ async def test_a_shared_channel_is_another_place_than_before(
         )
 
 
-async def test_one_more_company_is_another_audience() -> None:
+async def test_one_more_company_makes_another_audience() -> None:
     """Slack lists the workspaces that share a channel; with one more, the place changes."""
     async with SlackWorld() as world:
         before = await place_in(world, SHARED_ROOM)

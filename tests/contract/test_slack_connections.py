@@ -100,7 +100,7 @@ async def test_silent_connections_are_replaced() -> None:
         await world.until_heard(1)
 
 
-async def test_a_lost_acknowledgement_makes_no_second_question() -> None:
+async def test_a_lost_acknowledgement_causes_no_second_question() -> None:
     """Slack delivers an event again if it has no acknowledgement."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.2
@@ -167,7 +167,7 @@ async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
         return r.status
 
 
-async def test_events_commands_and_buttons_over_http() -> None:
+async def test_events_commands_and_buttons_arrive_over_http() -> None:
     """All kinds of events arrive over HTTP, too. By default the server listens on loopback."""
     async with SlackWorld(**HTTP) as world:
         assert http_url(world).startswith("http://127.0.0.1:")
@@ -263,7 +263,7 @@ async def test_an_old_request_is_refused(off_s: int) -> None:
         assert await post(http_url(world), body.encode(), headers) == 401
 
 
-async def test_a_replayed_request_makes_no_second_question() -> None:
+async def test_a_replayed_request_causes_no_second_question() -> None:
     """The same bytes are valid for five minutes, so the message id must prevent it."""
     async with SlackWorld(**HTTP) as world:
         ts = world.slack.say("hello", channel=world.slack.direct("UADA"))

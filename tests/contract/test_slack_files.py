@@ -316,7 +316,7 @@ async def diagnosis(slack: FakeSlack, **changes: str | None) -> list[Finding]:
     return await slack_findings(SlackSettings.model_validate(settings))
 
 
-def test_tokens_do_not_show() -> None:
+def test_tokens_are_not_printed() -> None:
     """They are not in the printed form of the settings."""
     names = ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET", "CLIENT_SECRET", "CONFIG_TOKEN")
     settings = SlackSettings.model_validate({f"SLACK_{name}": "hush-hush" for name in names})

@@ -97,7 +97,9 @@ async def test_an_undecided_mention_is_not_marked_as_seen() -> None:
 @pytest.mark.parametrize(
     ("mode", "heard"), [("always", {"UADA", "UBOB"}), ("asker", {"UADA"}), ("mention", set())]
 )
-async def test_follow_ups_without_a_mention(mode: str, heard: set[str]) -> None:
+async def test_the_setting_decides_which_follow_ups_need_no_mention(
+    mode: str, heard: set[str]
+) -> None:
     """In a thread with the bot, everybody's follow-ups count, or only the asker's, or nobody's."""
     async with SlackWorld(SLACK_FOLLOW_UP=mode) as world:
         root = world.slack.mention("first")
@@ -170,7 +172,7 @@ async def test_the_thread_is_quoted_with_the_question() -> None:
         ) == 3  # each person is looked up once
 
 
-async def test_a_question_is_asked_without_the_thread_when_slack_limits() -> None:
+async def test_a_rate_limit_while_reading_the_thread_does_not_delay_the_question() -> None:
     """The thread helps, but is optional."""
     async with SlackWorld() as world:
         root = world.slack.say("context", user="UBOB")
@@ -316,7 +318,7 @@ async def test_an_unknown_person_counts_as_an_outsider() -> None:
         assert world.heard == []
 
 
-async def test_persona_and_model_by_channel() -> None:
+async def test_persona_and_model_depend_on_the_slack_channel() -> None:
     """SLACK_CHANNELS sets them by channel; `dm` stands for direct messages."""
     channels = (
         f'{{"{ROOM}": {{"persona": "A pirate.", "model": "big"}}, "dm": {{"model": "small"}}}}'
@@ -341,7 +343,7 @@ async def test_a_mention_without_text_gets_a_notice() -> None:
         assert world.heard == []
 
 
-async def test_a_redelivered_message_makes_no_second_event() -> None:
+async def test_a_redelivered_message_causes_no_second_event() -> None:
     """It is delivered three more times over two connections, and once more after a restart."""
     async with SlackWorld() as world:
         ts = world.slack.mention("once")

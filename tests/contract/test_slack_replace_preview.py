@@ -64,7 +64,7 @@ async def test_a_long_answer_ends_as_a_new_message(direct: bool) -> None:
         ("60", LONG_S, "answered", "One two. " * 1_000),
     ],
 )
-async def test_other_answers_end_in_the_growing_message(
+async def test_other_answers_end_in_their_preview(
     direct: bool, after_s: str, long_s: float, outcome: Outcome, text: str
 ) -> None:
     """This holds for short waits, the setting 0 and Stop. Later parts are new messages anyway."""

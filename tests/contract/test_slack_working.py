@@ -1,4 +1,4 @@
-"""The status line below a thread says that the bot is working, and why it takes long."""
+"""The status line below a thread says that the bot is working, and why there is no answer yet."""
 
 import asyncio
 
@@ -49,7 +49,7 @@ async def test_a_fast_answer_needs_no_call_for_the_status_line(
 async def test_a_workspace_without_status_lines_is_called_once(
     fault: Fault, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With some proxies and emulators there is none: no warning, no delay, no further call."""
+    """Some proxies and emulators have none, which causes no warning, delay or further call."""
     async with SlackWorld() as world:
         world.slack.always = {SESSIONS: fault, LINES: fault}
         for n in range(4):
