@@ -19,7 +19,7 @@ ORIGIN = re.compile(r"[a-z]+:")
 """Matches the beginning of an address outside this repository."""
 
 EXCEPTION = re.compile(r"(Error|Exception|OverQuota)$")
-"""The base class of an exception."""
+"""Matches the name of an exception's base class."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -47,7 +47,7 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def test_every_exception_is_in_the_tree_of_errors() -> None:
-    """Each with its file; private ones never leave theirs."""
+    """Each is listed with its file. Private exceptions never leave their file."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     drawn = set(re.findall(r"[├└]── (\w+) +([\w/]+\.py) ", page))
     assert drawn == {
