@@ -226,7 +226,7 @@ class Poster:
             own = int(reply.address["channel"])
             if error.code != UNKNOWN_CHANNEL or channel == own:
                 raise
-            # The thread was deleted, and with it the message that its nonce would return.
+            # The thread was deleted. With the same nonce, Discord would return a message in it.
             self._channels.thread_is_gone(reply.address)
             return await self._post_in(own, with_reference(body, part, own), f"{key}!", part)
 

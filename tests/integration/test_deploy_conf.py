@@ -31,7 +31,7 @@ from ops.ports import HOST, free_port
 from shared import names, quota
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
-from shared.group_commit import ALONE_AT_ONCE, BATCH_FROM, BATCH_ID
+from shared.group_commit import BATCH_FROM, BATCH_ID, SINGLES_LIMIT
 from shared.messages import Ask, Partial, Place, Reply, Stop
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
@@ -306,7 +306,7 @@ async def test_adapter_stores_many_questions_with_few_syncs(server: Server, admi
     before = await admin.last_sequence(names.PROMPTS)
     bus = await Bus.connect(server.url("slack"), name="slack")
     try:
-        asks = [ask("slack", f"many{number}") for number in range(ALONE_AT_ONCE + BATCH_FROM)]
+        asks = [ask("slack", f"many{number}") for number in range(SINGLES_LIMIT + BATCH_FROM)]
         assert all(await asyncio.gather(*map(bus.publish, asks)))
     finally:
         await bus.close()

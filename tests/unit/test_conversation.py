@@ -444,6 +444,18 @@ def test_after_again_twice_the_last_answer_has_the_position_of_the_first(
     assert [turn.answer for turn in talk.turns] == ["a to q 2"]
 
 
+def test_again_for_a_waiting_question_keeps_its_position_in_the_thread() -> None:
+    """After a rebuild from the stream, questions wait although people saw their answers."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1), replayed=True))
+    for number in (2, 3):
+        assert not talk.on_event(ask(number), replayed=True)
+    assert not talk.on_event(event(Again, 4, prompt_id="q3"), replayed=True)
+    (second,) = calls(talk.on_reply(reply(first, "one")))
+    (third,) = calls(talk.on_reply(reply(second, "two")))
+    assert contents(third)[1:] == ["q 1", "one", "q 2", "two", "q 3"]
+
+
 def test_deleting_a_question_withdraws_its_newer_answer_in_progress() -> None:
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1), replayed=False))

@@ -565,6 +565,8 @@ class Histories(RuleBasedStateMachine):
         if (before := self.before.get(thread)) and before.asked.id == call.ask.id:
             kept = outcome != "failed" and not pending.forgotten
             before.answer = answer if kept else None
+        if pending.replaces is not None:
+            self.before.clear()  # requests now contain the new answer in place of the old one
         usage = int(call.request.estimated_tokens * counted)
         self.follow(self.talk.on_reply(reply(call, answer, outcome, usage)))
 
