@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shown(folder: Path, cwd: Path, **env: str) -> list[str]:
-    """The settings of a process with this folder."""
+    """The settings of a process that uses this secrets folder."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SHOW],
@@ -42,7 +42,7 @@ def shown(folder: Path, cwd: Path, **env: str) -> list[str]:
 
 
 def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
-    """In every settings class. Its line end is not part of the value, and case does not matter."""
+    """This holds for all settings classes. The final line end is left out; case does not matter."""
     (folder / "OPENAI_API_KEY").write_text("sk-1\n")
     (folder / "slack_bot_token").write_text("xoxb-1")
     (folder / "DISCORD_TOKEN").write_text("d-1\r\n")
@@ -55,7 +55,7 @@ def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
 
 
 def test_environment_variables_and_dot_env_take_precedence(folder: Path, tmp_path: Path) -> None:
-    """But not an empty variable, which Compose may pass."""
+    """An empty variable, as Compose may pass it, does not take precedence."""
     for name in ("OPENAI_API_KEY", "SLACK_BOT_TOKEN", "DISCORD_TOKEN"):
         (folder / name).write_text("of-the-file")
     (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=of-the-line\n")
@@ -64,20 +64,20 @@ def test_environment_variables_and_dot_env_take_precedence(folder: Path, tmp_pat
 
 
 def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
-    """So is the default one outside a container, and a file in its place."""
+    """The default folder, which exists only in containers, can be missing or a file."""
     assert shown(tmp_path / "missing", tmp_path)[:3] == ["None"] * 3
     (tmp_path / "file").write_text("x")
     assert shown(tmp_path / "file", tmp_path)[:3] == ["None"] * 3
 
 
 def test_an_unreadable_file_is_reported_in_one_line(folder: Path) -> None:
-    """A secret keeps its mode from the host, where the container's user is unknown."""
+    """A secret has the mode that it has on the host, where the container's user is unknown."""
     (folder / "OPENAI_API_KEY").write_text("sk-1")
     (folder / "OPENAI_API_KEY").chmod(0)
-    # As in the container: without the capability to read every file.
+    # As in the container, without the capability to read every file.
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     if drop and subprocess.run([*drop, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("root reads every file here")
+        pytest.skip("root can read every file here")
     done = subprocess.run(
         [*drop, sys.executable, "-m", "ops", "gateway"],
         env={**os.environ, "PYTHONPATH": str(ROOT), secret_files.SERVICE_ENV: str(folder)},

@@ -1,4 +1,4 @@
-"""Slack for the port's contract: the real client and the fake Slack, with a bus in memory."""
+"""The test world of Slack: the adapter's real client and the fake Slack, without NATS."""
 
 import asyncio
 import itertools
@@ -19,16 +19,16 @@ AUTHORS = {"ada": "UADA", "bob": "UBOB"}
 
 
 class NoBus:
-    """Fails if used: events go to the world's own list."""
+    """Fails if used, because the world keeps published events itself."""
 
     connected = True
 
     async def publish(self, event: AnyEvent) -> bool:
-        raise AssertionError(f"published past the world: {event}")
+        raise AssertionError(f"published on the bus instead of in the test world: {event}")
 
 
 class SlackWorld:
-    """One workspace, in which the adapter is listening."""
+    """A workspace in which the adapter is listening."""
 
     def __init__(self, *, slack: FakeSlack | None = None, **settings: Any) -> None:
         self.slack = slack or FakeSlack()
@@ -105,7 +105,7 @@ class SlackWorld:
             await self.slack.stop()
 
     async def restart(self) -> None:
-        """Ends the adapter and starts another one, without any state."""
+        """Stops the adapter and starts a new one without any state."""
         await self.platform.close()
         await self.listening
         self.platform = self.make()
@@ -113,17 +113,17 @@ class SlackWorld:
         await self.until_listening()
 
     async def until_heard(self, count: int = 1, *, seconds: float = 15.0) -> list[AnyEvent]:
-        """What was published, once it is at least `count` events."""
+        """Waits until at least `count` events are published; returns all of them."""
         await self.slack.until(lambda: len(self.heard) >= count, seconds=seconds)
         return self.heard
 
-    async def until_told(self, count: int = 1) -> None:
+    async def until_acknowledged(self, count: int = 1) -> None:
         """Waits until at least `count` deliveries are acknowledged."""
         await self.slack.until(
             lambda: sum(d.acked_at is not None for d in self.slack.deliveries) >= count
         )
 
-    # --- the port's contract ---------------------------------------------------------------------
+    # --- the methods of `World` -------------------------------------------------------------------
 
     async def say(self, text: str, *, author: str = "ada") -> str:
         if author in AUTHORS:
