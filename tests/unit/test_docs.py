@@ -18,9 +18,6 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 ORIGIN = re.compile(r"[a-z]+:")
 """Matches the beginning of an address outside this repository."""
 
-EXCEPTION = re.compile(r"(Error|Exception|OverQuota)$")
-"""Matches the name of an exception's base class."""
-
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_local_link_has_a_target(page: Path) -> None:
@@ -44,22 +41,6 @@ def test_every_page_is_in_the_index() -> None:
     listed = {(index.parent / address.partition("#")[0]).resolve() for _, address in links(index)}
     pages = set((ROOT / "docs").glob("*.md")) - {index}
     assert not pages - listed
-
-
-def test_every_exception_is_in_the_tree_of_errors() -> None:
-    """Each is listed with its file. Private exceptions never leave their file."""
-    page = (ROOT / "docs" / "architecture.md").read_text()
-    drawn = set(re.findall(r"[├└]── (\w+) +([\w/]+\.py) ", page))
-    assert drawn == {
-        (node.name, str(file.relative_to(ROOT)))
-        for top in ("shared", "bots", "dataflow", "ops")
-        for file in (ROOT / top).rglob("*.py")
-        for node in ast.parse(file.read_text()).body
-        if isinstance(node, ast.ClassDef)
-        and EXCEPTION.search(ast.unparse(node.bases[0]) if node.bases else "")
-        and not node.name.startswith("_")
-        and node.name != "PostError"  # only its subclasses are raised
-    }
 
 
 def is_python_name(text: str) -> bool:
