@@ -28,11 +28,17 @@ class World(Protocol):
     async def replies_to(self, message_id: str) -> list[str]:
         """What a person reads below that message, in order."""
 
+    async def end(self) -> None:
+        """The adapter's `listen` ends, as it does after a defect."""
+
+    async def refuse_everything(self) -> None:
+        """The platform refuses every call from now on, for a reason that will not pass."""
+
     async def limit_once(self, seconds: float) -> None:
         """The platform refuses the next post with a rate limit of so many seconds."""
 
     def can(self, ability: str) -> bool:
-        """Whether the platform has it at all: `bots` (other authors), `redelivery`, `limits`."""
+        """Whether it has `bots` (other authors), `redelivery`, `limits` and `refusals` at all."""
 
 
 def answer(to: AnyEvent, text: str) -> Reply:
