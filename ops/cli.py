@@ -234,7 +234,9 @@ def chat(*, user: str | None) -> None:
 
 
 @threadwax.command()
-@click.option("--user", required=True, help="Whose conversation to continue: any name.")
+@click.option(
+    "--user", required=True, help="Whose conversation to continue; you can choose any name."
+)
 @click.option(
     "--timeout", "timeout_s", default=ASK_TIMEOUT_S, help="How many seconds to wait for the answer."
 )

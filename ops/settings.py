@@ -71,7 +71,7 @@ def _renamed() -> Iterator[str]:
     for name in sorted(key.upper() for key in _set_names()):
         if name.startswith(BEGINNINGS) and (new := _new_name(name)):
             yield (
-                f"{name} is now called {new}: rename it, since the next release no longer reads "
+                f"{name} is now called {new}: rename it, because the next release will not read "
                 f"the old name ({place_of(name)})"
             )
 

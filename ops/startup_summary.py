@@ -36,7 +36,7 @@ def new_data(settings: Settings) -> Iterator[tuple[str, str]]:
     if folders.visible(settings.home):
         return
     for other in folders.other_data(settings.home):
-        text = f"this start has no earlier conversations; they are in {other}"
+        text = f"this data folder is new; earlier conversations are in {other}"
         yield NOTE, f"{text} (set THREADWAX_HOME={other} to use them)"
 
 

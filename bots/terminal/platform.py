@@ -195,8 +195,8 @@ class Terminal:
         self._failed = not self._interactive
         has = f"{length:,}" if length else f"more than {TEXT_LIMIT_CHARS:,}"
         self._show_own(
-            f"Not sent: the line has {has} characters, and a question may have at most "
-            f"{TEXT_LIMIT_CHARS:,}. Please send it in pieces."
+            f"Not sent: the line has {has} characters, and the limit is {TEXT_LIMIT_CHARS:,}. "
+            "Please send it in pieces."
         )
 
     def _show_own(self, text: str) -> None:
