@@ -217,7 +217,7 @@ async def test_a_disk_that_is_full_from_the_start_is_told_and_leaves_nothing_hal
     flow = dataflow(small_disk / "home", nats.url, fake_model.base_url).start()
     assert flow.process is not None
     assert await asyncio.to_thread(flow.process.wait, 60) == CANNOT_START
-    assert told(flow, "recovery cannot be made: the disk is full. Make room")
+    assert told(flow, "recovery cannot be created: the disk is full. Free some")
     assert "Traceback" not in flow.log.read_text()
     ballast.unlink()
     flow.start()
