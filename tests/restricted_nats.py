@@ -40,7 +40,7 @@ class RestrictedNats:
         return f"nats://limited:secret@{HOST}:{self._port}"
 
     def deny(self, *subjects: str) -> None:
-        """From now on the limited user may not publish there. Its connections are renewed."""
+        """From now on the limited user is not allowed to publish there. It stays connected."""
         before = (self._asked("/varz") or {})["config_load_time"]
         self._write(subjects)
         self._process.send_signal(signal.SIGHUP)
