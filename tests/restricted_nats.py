@@ -40,7 +40,10 @@ class RestrictedNats:
         return f"nats://limited:secret@{HOST}:{self._port}"
 
     def deny(self, *subjects: str) -> None:
-        """Forbids the limited user to publish on these subjects, and on no others, from now on."""
+        """Forbids the limited user to publish on these subjects, and on no others, from now on.
+
+        The user stays connected.
+        """
         before = (self._get("/varz") or {})["config_load_time"]
         self._write(subjects)
         self._process.send_signal(signal.SIGHUP)

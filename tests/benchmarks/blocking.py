@@ -20,7 +20,8 @@ from bots.slack.markup import defanged, escaped, fallback, hosts, mentioned, pla
 from bots.slack.rich_message import enclosed_in, words_of
 from bots.terminal.sanitizing import sanitized
 from dataflow.model.answer_text import ANSWER_LIMIT_CHARS
-from shared.messages import TEXT_LIMIT_CHARS, Unreadable, event_of
+from shared.event_parsing import Unreadable, event_of
+from shared.messages import TEXT_LIMIT_CHARS
 from tests.benchmarks.figures import Figure, Target
 from tests.hostile import HOSTILE
 

@@ -9,7 +9,8 @@ import aiohttp
 from nats.js.errors import NotFoundError
 
 from shared import names
-from shared.messages import Address, AnyEvent, Place, event_of
+from shared.event_parsing import event_of
+from shared.messages import Address, AnyEvent, Place
 from shared.messages import Reply as StoredReply
 from shared.streams import ADAPTERS
 from tests.chaos.discord_users import DiscordUsers, is_waiting

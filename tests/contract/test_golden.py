@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
+from shared.event_parsing import Unreadable, event_of
 from shared.messages import (
     Again,
     AnyEvent,
@@ -29,9 +30,7 @@ from shared.messages import (
     Reply,
     Reset,
     Stop,
-    Unreadable,
     Usage,
-    event_of,
 )
 
 GOLDEN: Final = Path(__file__).parent / "golden"

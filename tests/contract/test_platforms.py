@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.platform import Later, Part
-from shared.messages import AnyEvent, Ask, Reply
+from shared.messages import AnyEvent, Ask, Partial, Reply
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.terminal import TerminalWorld
@@ -59,6 +59,19 @@ async def post(world: World, reply: Reply, *texts: str) -> None:
                 await asyncio.sleep(later.wait_s)
             else:
                 break
+
+
+async def best_effort(world: World, ask: AnyEvent) -> None:
+    """Every call that must not raise: a status, a growing answer, and its end."""
+    partial = Partial(
+        prompt_id=ask.id, user=ask.user, place=ask.place, address=ask.address, text="",
+        status="The model is busy.", attempt=0, sequence=1,
+    )  # fmt: skip
+    withdrawn = answer(ask, "").model_copy(update={"outcome": "withdrawn"})
+    async with asyncio.timeout(WITHIN_S):
+        for shown in (partial, partial.model_copy(update={"text": "grows", "sequence": 2})):
+            await world.platform.show_partial(shown)
+        await world.platform.withdraw(withdrawn)
 
 
 class TestEveryPlatform:
@@ -133,3 +146,23 @@ class TestEveryPlatform:
         await post(world, answer(ask, "here it is"), "here it is")
         assert time.monotonic() - started >= LIMIT_S * 0.9
         assert await shown(world, message) == ["here it is"]
+
+    async def test_previews_and_their_removal_never_raise_a_refusal(self, world: World) -> None:
+        """They are best effort: only `post` reports that the bot is not allowed to write there."""
+        needs(world, "refusals")
+        await world.say("hello")
+        (ask,) = await heard(world)
+        await world.refuse_everything()
+        await best_effort(world, ask)
+
+    @pytest.mark.parametrize("way", ["closed", "ended"])
+    async def test_previews_and_their_removal_never_raise_at_the_end(
+        self, world: World, way: str
+    ) -> None:
+        """The relay may still be busy when the adapter has closed its connections."""
+        await world.say("hello")
+        (ask,) = await heard(world)
+        if way == "closed":
+            await world.platform.close()
+        await world.end()
+        await best_effort(world, ask)

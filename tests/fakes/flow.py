@@ -13,8 +13,9 @@ from nats.aio.msg import Msg
 
 from shared import names
 from shared.bus import Bus
+from shared.event_parsing import event_of
 from shared.follow import Position, follow
-from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop, event_of
+from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop
 from shared.tasks import end
 
 AGAIN_S: Final = 0.2

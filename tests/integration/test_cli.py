@@ -102,7 +102,7 @@ def test_a_start_in_another_folder_says_where_the_earlier_data_is(tmp_path: Path
     )
     assert f"data       {tmp_path}/.threadwax (new)\n" in ran.stderr
     if sys.platform == "linux":
-        assert f"has no earlier conversations; they are in {data}/threadwax" in ran.stderr
+        assert f"earlier conversations are in {data}/threadwax" in ran.stderr
     assert f"settings   {tmp_path}/.env\n" in ran.stderr
 
 

@@ -48,6 +48,12 @@ class World:
     model: FakeModel
     flow: Running
 
+    async def until_called(self, text: str) -> None:
+        """Waits until the model is asked something that contains this text."""
+        async with asyncio.timeout(20):
+            while text not in str(self.model.requests[-1:]):
+                await asyncio.sleep(0.01)
+
     async def dead_letters(self, subject: str) -> list[Msg]:
         """The dead letters of a subject."""
         info = await self.bus.js.stream_info(names.DLQ, subjects_filter=f"dlq.{subject}")
@@ -264,10 +270,10 @@ async def test_a_stop_keeps_the_text_so_far(world: World) -> None:
 
 
 async def test_an_edit_during_the_model_call_is_answered_with_its_new_text(world: World) -> None:
-    world.model.delay_s = 1.0
+    world.model.delay_s = 30.0
     ask = question("editor", 1, "old words")
     waiting = asyncio.create_task(answer_to(world.bus, ask))
-    await asyncio.sleep(0.3)
+    await world.until_called(ask.text)
     world.model.delay_s = 0
     await world.bus.publish(event(Edited, "editor", "e", prompt_id=ask.id, text="new words"))
     reply = await waiting
@@ -275,10 +281,10 @@ async def test_an_edit_during_the_model_call_is_answered_with_its_new_text(world
 
 
 async def test_a_deleted_question_is_withdrawn(world: World) -> None:
-    world.model.delay_s = 5.0
+    world.model.delay_s = 30.0
     ask = question("deleter", 1, "regret")
     waiting = asyncio.create_task(answer_to(world.bus, ask))
-    await asyncio.sleep(0.3)
+    await world.until_called(ask.text)
     world.model.delay_s = 0
     await world.bus.publish(event(Deleted, "deleter", "d", prompt_id=ask.id))
     assert (await waiting).outcome == "withdrawn"

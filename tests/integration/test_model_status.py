@@ -141,12 +141,9 @@ async def test_a_question_that_waits_for_a_pause_says_why(
     world: World, fake_model: FakeModel
 ) -> None:
     """The request of the waiting question has not been sent yet."""
-    fake_model.faults.append(Fault(status=429, headers={"Retry-After": "2"}))
+    fake_model.faults.append(Fault(status=429, headers={"Retry-After": "4"}))
     first = world.ask("ada")
-    async with asyncio.timeout(20):
-        while not fake_model.requests:
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    await world.until(OVERLOADED)
     await world.ask("bob")
     await first
     assert world.statuses == [OVERLOADED, OVERLOADED]

@@ -219,7 +219,7 @@ async def test_a_start_on_a_full_disk_is_refused_and_leaves_no_partial_store(
     flow = dataflow(small_disk / "home", nats.url, fake_model.base_url).start()
     assert flow.process is not None
     assert await asyncio.to_thread(flow.process.wait, 60) == CANNOT_START
-    assert times_logged(flow, "recovery cannot be made: the disk is full. Make room")
+    assert times_logged(flow, "recovery cannot be created: the disk is full. Free some")
     assert "Traceback" not in flow.log.read_text()
     ballast.unlink()
     flow.start()

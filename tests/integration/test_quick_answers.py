@@ -50,7 +50,8 @@ async def test_a_quick_answer_is_posted_without_a_preview(
 
         await bus.watch(names.partial_subject(quick.user, quick.prompt_id), see)
         await bus.show_partial(partial(quick, "one", 1))
-        await seen.wait()
+        async with asyncio.timeout(20):
+            await seen.wait()
         await bus.journal(quick)
         await platform.until_posts(2)
     assert platform.shown == []

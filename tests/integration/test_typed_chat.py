@@ -34,8 +34,7 @@ def typed(chat_environment: Environment, flow: FakeFlow) -> Iterator[Typed]:
 
 
 def asked(flow: FakeFlow) -> list[str]:
-    """The different questions in the stream. After a restart of NATS one may be read twice."""
-    return list({event.id: event.text for event in flow.events if isinstance(event, Ask)}.values())
+    return [event.text for event in flow.events if isinstance(event, Ask)]
 
 
 async def test_a_short_chat_leaves_a_tidy_terminal(typed: Typed) -> None:
@@ -425,6 +424,20 @@ async def test_a_question_that_cannot_be_published_returns_to_the_line(
         await typed.until("nats is back")
         typed.type("\r")
         await typed.until("echo precious")
+        assert asked(flow) == ["precious"]
+
+
+async def test_a_question_that_was_stored_after_all_leaves_the_line(
+    chat_environment: Environment, flow: FakeFlow, nats: Any
+) -> None:
+    """It is still buffered when NATS is back, so pressing Enter would ask it a second time."""
+    with chat(chat_environment, set_up=QUICK) as typed:
+        await typed.until("you>")
+        nats.stop()
+        typed.type("precious\r")
+        await typed.until("Not sent: (?s:.*)you> precious$")
+        nats.start()
+        await typed.until("echo precious(?s:.*)you>$")
         assert asked(flow) == ["precious"]
 
 

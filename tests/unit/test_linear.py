@@ -49,7 +49,8 @@ from dataflow.model.overflow import is_overflow, window_in
 from dataflow.model.retry_after import retry_after_s
 from dataflow.tokens import estimated_tokens
 from shared import names
-from shared.messages import Attachment, Quote, Unreadable, event_of
+from shared.event_parsing import Unreadable, event_of
+from shared.messages import Attachment, Quote
 from shared.text import Joining, repaired
 from tests.hostile import HOSTILE
 

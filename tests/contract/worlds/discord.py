@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+from bots.discord.errors import NO_PERMISSION
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
 from shared import names
@@ -100,8 +101,15 @@ class DiscordWorld:
     async def replies_to(self, message_id: str) -> list[str]:
         return self.fake.replies_to(int(message_id))
 
+    async def end(self) -> None:
+        await end(self._listening)
+
+    async def refuse_everything(self) -> None:
+        for method in ("GET", "POST", "PATCH", "DELETE"):
+            self.fake.fail(method, "/channels/", status=403, code=NO_PERMISSION, times=100)
+
     async def limit_once(self, seconds: float) -> None:
         self.fake.fail("POST", r"/messages$", status=429, retry_after=seconds)
 
     def can(self, ability: str) -> bool:
-        return ability in {"bots", "redelivery", "limits"}
+        return ability in {"bots", "redelivery", "limits", "refusals"}

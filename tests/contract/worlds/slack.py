@@ -14,7 +14,13 @@ from shared.tasks import end
 from tests.fakes.slack import APP_TOKEN, BOT, BOT_TOKEN, ROOM, FakeSlack, Fault
 
 CONNECT_S = 15.0
-ABILITIES = frozenset({"bots", "redelivery", "limits"})
+ABILITIES = frozenset({"bots", "redelivery", "limits", "refusals"})
+ANSWERING = (
+    "agents.sessions.setStatus", "assistant.threads.setStatus", "chat.delete", "chat.postMessage",
+    "chat.startStream", "chat.update", "conversations.history", "conversations.replies",
+)  # fmt: skip
+"""The methods by which answers are shown and found."""
+
 AUTHORS = {"ada": "UADA", "bob": "UBOB"}
 
 
@@ -98,8 +104,9 @@ class SlackWorld:
     async def __aexit__(self, *_: object) -> None:
         await self.platform.close()
         try:
-            async with asyncio.timeout(10):
-                await self.listening
+            if not self.listening.cancelled():
+                async with asyncio.timeout(10):
+                    await self.listening
         finally:
             await end(self.listening)
             await self.slack.stop()
@@ -138,6 +145,12 @@ class SlackWorld:
 
     async def replies_to(self, message_id: str) -> list[str]:
         return self.slack.thread(ROOM, message_id)
+
+    async def end(self) -> None:
+        await end(self.listening)
+
+    async def refuse_everything(self) -> None:
+        self.slack.always |= dict.fromkeys(ANSWERING, Fault("error", code="access_denied"))
 
     async def limit_once(self, seconds: float) -> None:
         fault = Fault("limit", retry_after_s=max(1, round(seconds)))

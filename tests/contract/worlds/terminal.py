@@ -90,6 +90,12 @@ class TerminalWorld:
     async def replies_to(self, message_id: str) -> list[str]:
         return self._screen.answers.get(message_id, [])
 
+    async def end(self) -> None:
+        await end(self._listening)
+
+    async def refuse_everything(self) -> None:
+        raise NotImplementedError
+
     async def limit_once(self, seconds: float) -> None:
         raise NotImplementedError
 

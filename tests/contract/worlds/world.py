@@ -28,11 +28,17 @@ class World(Protocol):
     async def replies_to(self, message_id: str) -> list[str]:
         """The replies that a person reads below that message, in order."""
 
+    async def end(self) -> None:
+        """The adapter's `listen` ends, as it does after a defect."""
+
+    async def refuse_everything(self) -> None:
+        """The platform refuses every call from now on, for a reason that will not pass."""
+
     async def limit_once(self, seconds: float) -> None:
         """Makes the platform refuse the next post with a rate limit of this many seconds."""
 
     def can(self, ability: str) -> bool:
-        """Whether the platform has other bots (`bots`), `redelivery` or rate limits (`limits`)."""
+        """Whether the platform has other `bots`, `redelivery`, rate `limits` and `refusals`."""
 
 
 def answer(to: AnyEvent, text: str) -> Reply:
