@@ -94,7 +94,7 @@ def _print_summary(process: str, settings: "Settings") -> None:
     """Prints where the data is and what is used, unless `up` has already done so."""
     if lifecycle.supervised() or (process == "chat" and "THREADWAX_HOME" in os.environ):
         return
-    from ops.startup_summary import new_data, overview
+    from ops.startup_summary import NOTE, new_data, overview
 
     lines = list(new_data(settings) if process == "chat" else overview(settings, process))
     if process in {"up", "chat"} or sys.stderr.isatty():
@@ -103,7 +103,10 @@ def _print_summary(process: str, settings: "Settings") -> None:
     else:
         from shared.log import logger
 
-        logger().info("starting", **dict(lines))
+        notes = [text for name, text in lines if name == NOTE]
+        logger().info("starting", **{name: text for name, text in lines if name != NOTE})
+        for note in notes:
+            logger().warning("check the settings", note=note)
 
 
 @threadwax.command()
@@ -252,7 +255,9 @@ def chat(*, user: str | None) -> None:
 
 
 @threadwax.command()
-@click.option("--user", required=True, help="Whose conversation to continue: any name.")
+@click.option(
+    "--user", required=True, help="Whose conversation to continue; you can choose any name."
+)
 @click.option(
     "--timeout", "timeout_s", default=ASK_TIMEOUT_S, help="How many seconds to wait for the answer."
 )

@@ -19,6 +19,7 @@ from dataflow.recorder.writer import positions_of
 from shared import names
 from shared.database.engine import writing
 from shared.database.tables import metadata
+from shared.event_parsing import Unreadable
 from shared.messages import (
     Again,
     Ask,
@@ -33,7 +34,6 @@ from shared.messages import (
     Reset,
     Stop,
     Timings,
-    Unreadable,
     Usage,
 )
 from tests.recorded import START, Streams, dump, opened, record
