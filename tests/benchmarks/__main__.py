@@ -29,6 +29,7 @@ from tests.benchmarks import (
     known_users,
     memory_and_resume,
     prompt_cache,
+    recorder,
     storing,
     throughput,
 )
@@ -58,6 +59,7 @@ MEASURES: dict[str, Measure] = {
     "end_to_end": end_to_end.measure,
     "idle_cpu": idle_cpu.measure,
     "prompt_cache": prompt_cache.measure,
+    "recorder": recorder.measure,
 }
 
 
