@@ -4,6 +4,7 @@ Every message is JSON with a version `v`. Unknown fields are ignored, so that ea
 upgraded alone. The golden files in `tests/contract/golden` pin every version. Pure: no I/O.
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -197,6 +198,14 @@ class Usage(Message):
     reasoning_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
 
+class BackgroundCall(Message):
+    """A model call that answers no question, for example for a summary of older turns (`kind`)."""
+
+    kind: Text
+    model: Text
+    usage: Usage | None = None
+
+
 # By default pydantic would cache 16,384 short strings of parsed replies, in 1.1 MB.
 class Reply(Message, cache_strings="keys"):
     """The one reply to one prompt, as the journal stores it.
@@ -204,7 +213,8 @@ class Reply(Message, cache_strings="keys"):
     `text` is what the person reads: the answer, its beginning if it was stopped, or a notice.
     `prompt_text` is the question as it was answered. `after` is the prompt id of the previous reply
     of the same user in the same thread, which is in the journal already. It is None for the first
-    reply, and in replies of older versions.
+    reply, and in replies of older versions. `background` are this user's model calls since an
+    earlier reply that answer no question; each is in one reply only.
     """
 
     v: Literal[1] = 1
@@ -220,6 +230,7 @@ class Reply(Message, cache_strings="keys"):
     said_at: AwareDatetime
     answered_at: AwareDatetime
     after: PromptId | None = None
+    background: tuple[BackgroundCall, ...] = Field(default=(), exclude_if=operator.not_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,13 @@ class Settings(FromEnvironment):
         description="Who the bot is, unless a place has a persona of its own; "
         "by default a helpful assistant.",
     )
+    summaries: bool = Field(
+        default=True,
+        alias="THREADWAX_SUMMARIES",
+        description="Whether the model summarizes the oldest part of a long conversation, in the "
+        "background. Not used with the demo model, nor if less than 4000 tokens of the context "
+        "window are left for the conversation.",
+    )
     model_give_up_s: float = Field(
         90.0,
         alias="THREADWAX_MODEL_GIVE_UP_S",

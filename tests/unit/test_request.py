@@ -505,7 +505,7 @@ class Histories(RuleBasedStateMachine):
         all_sent = len(request.messages) == 2 + 2 * sum(
             request.start <= turn.order < order for turn in here
         )
-        assert all_sent or call.ask.attachments, "left out for once"
+        assert all_sent or call.ask.attachments or call.ask.quotes, "left out for once"
         if all_sent and not is_asked_again:
             self.before[thread] = Before(request, call.ask)
 
