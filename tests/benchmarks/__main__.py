@@ -29,6 +29,7 @@ from tests.benchmarks import (
     memory_and_resume,
     prompt_cache,
     storing,
+    summaries,
     throughput,
     whole_way,
 )
@@ -55,6 +56,7 @@ MEASURES: dict[str, Measure] = {
     "whole_way": whole_way.measure,
     "idle_cpu": idle_cpu.measure,
     "prompt_cache": prompt_cache.measure,
+    "summaries": summaries.measure,
 }
 
 
