@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_turn
-from dataflow.audience import may_recall, same_channel, same_thread
+from dataflow.audience import may_recall, same_channel
 from dataflow.effects import CallModel, Cancel, Effect, Settle, Summarized, Wait
 from dataflow.memory import NOT_ASKED, Memory
 from dataflow.question_queue import QUEUED, Ending, Pending, QuestionQueue
@@ -109,7 +109,7 @@ class Conversation:
             case Ask():
                 effects = self._on_ask(Pending(event, replayed))
             case Stop():
-                effects = self._end("stopped", lambda p: _is_stopped(p, event))
+                effects = self._end("stopped", lambda p: p.is_meant_by(event))
             case Deleted():
                 effects = self._on_deleted(event)
             case Edited():
@@ -135,20 +135,20 @@ class Conversation:
             return []
         self._queue.settle(pending, reply)
         turn = None
-        if _leaves_a_turn(pending, reply):
+        if pending.leaves_a_turn(reply):
             turn = self._memory.remember(pending, reply, request)
         # A stored reply reports the usage of an older request, so it cannot correct the estimate.
         if reply.outcome == "answered" and reply.usage is not None and not pending.out_of_turn:
             self._memory.correct_ratio(request, reply.usage.prompt_tokens)
         effects = [*self._ask_edited(pending, reply), *self._start_ready()]
         if turn is not None and summaries.is_possible and summaries.may_be_due(turn, request):
-            effects += self._summarize(turn.place)
+            effects += self._memory.summarize(turn.place)
         return effects
 
     def on_summarized(self, result: Summarized) -> list[Effect]:
         """Handles the end of a call for a summary."""
         is_wanted_again = self._memory.summaries.end(result)
-        return self._summarize(result.fold.place) if is_wanted_again else []
+        return [*self._memory.summarize(result.fold.place)] if is_wanted_again else []
 
     def resume(self) -> list[Effect]:
         """Starts the pending questions again after a restart."""
@@ -162,11 +162,6 @@ class Conversation:
     def announce_waits(self) -> Iterator[Wait]:
         """Announces each question that has begun to wait, or now waits for another reason."""
         return self._queue.announce_waits()
-
-    def _summarize(self, place: Place) -> list[Effect]:
-        """Begins a summary of this thread, if one is due."""
-        summarize = self._memory.summaries.begin(place, self._memory.ratio)
-        return [] if summarize is None else [summarize]
 
     # --- questions --------------------------------------------------------------------------
 
@@ -201,14 +196,14 @@ class Conversation:
         withdrawn = self._memory.delete(event.prompt_id, event.place, is_pending=is_pending)
         # This also ends a newer answer to the same question.
         effects = self._end("withdrawn", lambda p: event.prompt_id in {p.ask.id, p.replaces})
-        return [*effects, *self._summarize(event.place)] if withdrawn else effects
+        return [*effects, *self._memory.summarize(event.place)] if withdrawn else effects
 
     def _on_edited(self, event: Edited, *, replayed: bool) -> list[Effect]:
         pending = self._queue.find(event.prompt_id)
         if pending is None:
             effects = self._on_late_edit(event, replayed=replayed)
             if self._memory.edit(event.prompt_id, event.text, event.place):
-                effects += self._summarize(event.place)
+                effects += self._memory.summarize(event.place)
             return effects
         if from_pending(pending).can_be_asked_with(event.text):
             pending.change_text(event)
@@ -298,17 +293,3 @@ class Conversation:
         self._memory.forget(chosen)
         for pending in self._queue:
             pending.forgotten = pending.forgotten or chosen(pending.ask.place)
-
-
-def _leaves_a_turn(pending: Pending, reply: Reply) -> bool:
-    # Only the refusal of an unknown question has a text and comes in its turn. The text itself may
-    # be that of another version.
-    ending = pending.ending
-    is_unknown = ending is not None and ending.text != "" and not pending.out_of_turn
-    return not (pending.forgotten or is_unknown or reply.outcome == "withdrawn")
-
-
-def _is_stopped(pending: Pending, stop: Stop) -> bool:
-    if stop.prompt_id is not None:
-        return pending.ask.id == stop.prompt_id
-    return same_thread(pending.ask.place, stop.place)

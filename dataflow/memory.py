@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from dataflow.effects import Summarize
 from dataflow.model.answer_notes import without_note
 from dataflow.question_queue import Pending
 from dataflow.request import Request, request_of
@@ -73,6 +74,11 @@ class Memory:
             self.summaries.withdraw(pending.replaces, place, is_known=True)
         self.turns.add(turn)
         return turn
+
+    def summarize(self, place: Place) -> list[Summarize]:
+        """Begins a summary of this thread, if one is due."""
+        summarize = self.summaries.begin(place, self.ratio)
+        return [] if summarize is None else [summarize]
 
     def correct_ratio(self, request: Request, counted_tokens: int) -> None:
         """Corrects the estimate of later requests by the tokens that the model counted."""

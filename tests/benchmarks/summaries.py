@@ -29,6 +29,10 @@ FACT_AT: Final = 3
 
 CONTEXTS: Final = (8_192, 32_768)
 
+CACHED_PRICE: Final = 0.1
+COMPLETION_PRICE: Final = 5
+"""Compared with a prompt token that is not cached, at OpenAI in November 2026."""
+
 ASKED_FOR: Final = INSTRUCTION.partition("{")[0]
 _NOTE: Final = re.compile(r"[A-Z][^.!?\n]*\d[^.!?\n]*\.")
 NOTES_LIMIT_CHARS: Final = 1_000
@@ -86,6 +90,19 @@ class Recorded:
     def prompt_tokens(self) -> int:
         """Estimated at four characters each."""
         return sum(len(text_of(request)) for request in self.requests) // 4
+
+    @property
+    def written_tokens(self) -> int:
+        """The tokens of the summaries, as the replies report them."""
+        calls = (call for reply in self.replies for call in reply.background)
+        return sum(call.usage.completion_tokens for call in calls if call.usage is not None)
+
+    @property
+    def cost(self) -> float:
+        """The cost of all prompts and summaries, in prompt tokens that are not cached."""
+        cached = self.prompt_tokens * self.cached_share
+        read = self.prompt_tokens - cached + cached * CACHED_PRICE
+        return read + self.written_tokens * COMPLETION_PRICE
 
     @property
     def cached_share(self) -> float:
@@ -169,10 +186,12 @@ def _figures(window: str, found: Recorded, without: Recorded) -> list[Figure]:
             "%", beside, 100 * without.known / expected, all_turns,
         ),
         compared("calls for summaries", "", found.summaries, without.summaries),
+        compared("tokens of summaries", "", found.written_tokens, without.written_tokens),
         compared("prompt tokens", "", found.prompt_tokens, without.prompt_tokens),
         compared(
             "prompt read from a cache", "%", 100 * found.cached_share, 100 * without.cached_share
         ),
+        compared("cost, in tokens that are not cached", "", found.cost, without.cost),
         compared(
             "prompt not read from a cache", "tokens",
             found.prompt_tokens * (1 - found.cached_share),

@@ -17,6 +17,7 @@ from shared.messages import (
     AnyEvent,
     Ask,
     Attachment,
+    BackgroundCall,
     Configure,
     Deleted,
     Edited,
@@ -79,6 +80,11 @@ MESSAGES: Final[dict[str, Message]] = {
         ),
         answered_at=datetime(2026, 11, 22, 10, 30, 2, tzinfo=UTC),
         after="slack-T1-C2-1600000000_2E1",
+        background=(
+            BackgroundCall(
+                kind="summary", model="large", usage=Usage(prompt_tokens=90, completion_tokens=5)
+            ),
+        ),
         **_HEAD,
     ),
     "partial": Partial(

@@ -524,6 +524,18 @@ def test_a_restart_keeps_summaries_and_what_they_cover(talk: Talk) -> None:
     assert b"NOTES" not in talk.talk.dump()
 
 
+def test_a_stored_summary_is_read_by_every_later_version() -> None:
+    """Version 2 got summaries, and calls that no reply has reported."""
+    stored = Path(__file__).parent / "snapshots" / "conversation.v2b.json"
+    talk = Talk()
+    talk.talk = Conversation.load(stored.read_bytes(), WINDOW)
+    (call,) = talk.follow(talk.talk.on_event(ask(36, place=THREAD), replayed=False))
+    assert contents(call)[1].splitlines()[2] == "Ada likes tea. Her locker is 4711."
+    assert call.background == (CALL,)
+    talk.happens(Deleted, prompt_id="q3")
+    assert b"4711" not in talk.talk.dump()
+
+
 def test_two_summaries_of_a_thread_are_kept_and_know_all_ids() -> None:
     starts = ThreadStarts()
     for number in range(1, 6):
