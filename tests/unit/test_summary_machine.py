@@ -188,7 +188,7 @@ class Summarizing(RuleBasedStateMachine):
         usage = int(call.request.estimated_tokens * counted)
         self.follow(self.talk.on_reply(reply(call, answer, outcome, usage)))
 
-    @rule(place=st.sampled_from(PLACES[2:5]), turns=st.integers(5, 20))
+    @rule(place=st.sampled_from(PLACES[1:]), turns=st.integers(5, 20))
     def has_a_long_talk(self, place: Place, turns: int) -> None:
         """Several questions with their answers."""
         for _ in range(turns):
