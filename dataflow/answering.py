@@ -11,8 +11,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from dataflow.background_calls import BackgroundCalls, thread_name
 from dataflow.draft import STATUS_AFTER_S, Draft
-from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle, Wait
+from dataflow.effects import (
+    INTERNAL,
+    CallModel,
+    Cancel,
+    Effect,
+    Settle,
+    Summarize,
+    Summarized,
+    Wait,
+)
 from dataflow.images import Images
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
@@ -33,8 +43,8 @@ NO_ROOM: Final = (
 JOURNAL_AGAIN_S: Final = 5.0
 """Wait after a defect that kept even a failure notice out of the journal."""
 
-OnReply = Callable[[str, Journaled], None]
-"""Reports a reply to the worker that keeps this user's conversation."""
+OnResult = Callable[[str, Journaled | Summarized], None]
+"""Reports a reply or a summary to the worker that keeps this user's conversation."""
 
 
 class _Result(NamedTuple):
@@ -57,16 +67,17 @@ class Answering:
         self._slow = Overdue(STATUS_AFTER_S)
         self._running: dict[str, _Answer] = {}
         self._queued: dict[str, Draft] = {}
+        self._background = BackgroundCalls(model)
         self._stopping = False
         self._garbage = GarbageForCalls()
         metrics.in_flight.set_function(lambda: len(self._running))
 
     @property
     def idle(self) -> bool:
-        """Whether no answer is in progress."""
+        """Whether no answer is in progress. Nothing waits for calls in the background."""
         return not self._running
 
-    def take(self, effects: list[tuple[str, Effect]], on_reply: OnReply) -> None:
+    def take(self, effects: list[tuple[str, Effect]], on_result: OnResult) -> None:
         """Carries out effects. Returns at once."""
         for user, effect in effects:
             if isinstance(effect, Wait):
@@ -76,14 +87,19 @@ class Answering:
                     draft.close()
                 if (answer := self._running.get(effect.prompt_id)) is not None:
                     answer.cancel(effect.outcome)
-            elif not self._stopping:
-                # After a stop, new questions stay pending in the recovery store.
-                self._begin(user, effect, on_reply)
+            elif self._stopping:
+                pass  # new questions stay pending in the recovery store
+            elif isinstance(effect, Summarize):
+                answers = len(self._running)
+                self._background.summarize(user, effect, on_result, answers=answers)
+            else:
+                self._begin(user, effect, on_result)
         self._garbage.in_flight(len(self._running))
 
     async def stop(self, within_s: float) -> None:
         """Ends all answers within this time. Questions that are cut off are asked again later."""
         self._stopping = True
+        self._background.stop()
         for draft in self._queued.values():
             draft.close()
         tasks = [answer.task for answer in self._running.values()]
@@ -102,7 +118,7 @@ class Answering:
     def _draft_of(self, ask: Ask) -> Draft:
         return Draft(self._bus, ask, self._slow, give_up_after_s=self._model.give_up_after_s)
 
-    def _begin(self, user: str, effect: CallModel | Settle, on_reply: OnReply) -> None:
+    def _begin(self, user: str, effect: CallModel | Settle, on_result: OnResult) -> None:
         draft = self._queued.pop(effect.ask.id, None) or self._draft_of(effect.ask)
         older = self._running.get(effect.ask.id)
         if older is not None:
@@ -117,7 +133,7 @@ class Answering:
             if self._running.get(effect.ask.id) is answer:
                 del self._running[effect.ask.id]
             if not task.cancelled() and (journaled := task.result()) is not None:
-                on_reply(user, journaled)
+                on_result(user, journaled)
 
         answer.task.add_done_callback(ended)
 
@@ -240,7 +256,7 @@ class _Answer:
                     on_text=self._draft.add,
                     on_start_over=self._draft.start_over,
                     on_wait=self._draft.wait,
-                    asker=Asker(ask.user, _thread(ask)),
+                    asker=Asker(ask.user, thread_name(ask.place)),
                 )
         except ModelError as error:
             logger().warning("failed", prompt=ask.id, why=str(error)[:300])
@@ -252,21 +268,8 @@ class _Answer:
             logger().exception("failed", prompt=ask.id)
             return _Result("failed", INTERNAL)
         if done.usage is not None:
-            _count(done.usage)
+            metrics.count(metrics.tokens, done.usage)
         return _Result("answered", done.text, done.model, done.usage)
-
-
-def _count(usage: Usage) -> None:
-    metrics.tokens.labels("prompt").inc(usage.prompt_tokens)
-    metrics.tokens.labels("completion").inc(usage.completion_tokens)
-    if usage.cached_tokens is not None:
-        metrics.tokens.labels("cached").inc(usage.cached_tokens)
-    if usage.reasoning_tokens is not None:
-        metrics.tokens.labels("reasoning").inc(usage.reasoning_tokens)
-
-
-def _thread(ask: Ask) -> str:
-    return f"{ask.place.space}/{ask.place.channel}/{ask.place.thread}"
 
 
 def _reply(effect: CallModel | Settle, result: _Result, timings: Timings | None = None) -> Reply:
@@ -285,4 +288,5 @@ def _reply(effect: CallModel | Settle, result: _Result, timings: Timings | None 
         answered_at=datetime.now(UTC),
         after=effect.after,
         timings=timings,
+        background=effect.background if isinstance(effect, CallModel) else (),
     )

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_turn
-from dataflow.audience import may_recall, same_channel, same_thread
-from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
+from dataflow.audience import may_recall, same_channel
+from dataflow.effects import CallModel, Cancel, Effect, Settle, Summarized, Wait
 from dataflow.memory import NOT_ASKED, Memory
 from dataflow.question_queue import QUEUED, Ending, Pending, QuestionQueue
 from dataflow.request import Request, TooLong
@@ -66,6 +66,7 @@ class Conversation:
             latest=self._queue.latest,
             unanswered=tuple(self._queue.without_answer),
             cuts=self._memory.starts.by_thread,
+            calls=tuple(self._memory.summaries.unreported),
         ).dump()
 
     @classmethod
@@ -77,7 +78,9 @@ class Conversation:
         """
         snapshot = SNAPSHOT.validate_json(data)
         conversation = cls(window, snapshot.user)
-        conversation._memory = Memory(window, snapshot.turns, snapshot.cuts, snapshot.ratio)
+        conversation._memory = Memory(
+            window, snapshot.turns, snapshot.cuts, snapshot.ratio, snapshot.calls
+        )
         conversation._queue = QuestionQueue(
             map(StoredQuestion.restored, snapshot.pending),
             settled=snapshot.settled,
@@ -106,13 +109,9 @@ class Conversation:
             case Ask():
                 effects = self._on_ask(Pending(event, replayed))
             case Stop():
-                effects = self._end("stopped", lambda p: _is_stopped(p, event))
+                effects = self._end("stopped", lambda p: p.is_meant_by(event))
             case Deleted():
-                self._memory.forget(lambda turn: turn.is_about(event.prompt_id))
-                # This also ends a newer answer to the same question.
-                effects = self._end(
-                    "withdrawn", lambda p: event.prompt_id in {p.ask.id, p.replaces}
-                )
+                effects = self._on_deleted(event)
             case Edited():
                 effects = self._on_edited(event, replayed=replayed)
             case Again():
@@ -129,15 +128,27 @@ class Conversation:
         reply = journaled.reply
         pending = self._queue.find(reply.prompt_id)
         request = self._requests.pop(reply.prompt_id, NOT_ASKED)
+        summaries = self._memory.summaries
+        if summaries.unreported:
+            summaries.reported(journaled)
         if pending is None:
             return []
         self._queue.settle(pending, reply)
-        if _leaves_a_turn(pending, reply):
-            self._memory.remember(pending, reply, request)
+        turn = None
+        if pending.leaves_a_turn(reply):
+            turn = self._memory.remember(pending, reply, request)
         # A stored reply reports the usage of an older request, so it cannot correct the estimate.
         if reply.outcome == "answered" and reply.usage is not None and not pending.out_of_turn:
             self._memory.correct_ratio(request, reply.usage.prompt_tokens)
-        return [*self._ask_edited(pending, reply), *self._start_ready()]
+        effects = [*self._ask_edited(pending, reply), *self._start_ready()]
+        if turn is not None and summaries.is_possible and summaries.may_be_due(turn, request):
+            effects += self._memory.summarize(turn.place)
+        return effects
+
+    def on_summarized(self, result: Summarized) -> list[Effect]:
+        """Handles the end of a call for a summary."""
+        is_wanted_again = self._memory.summaries.end(result)
+        return [*self._memory.summarize(result.fold.place)] if is_wanted_again else []
 
     def resume(self) -> list[Effect]:
         """Starts the pending questions again after a restart."""
@@ -180,10 +191,20 @@ class Conversation:
         self._queue.add(new)
         return [self._settle(new, new.ending)]
 
+    def _on_deleted(self, event: Deleted) -> list[Effect]:
+        is_pending = self._queue.find(event.prompt_id) is not None
+        withdrawn = self._memory.delete(event.prompt_id, event.place, is_pending=is_pending)
+        # This also ends a newer answer to the same question.
+        effects = self._end("withdrawn", lambda p: event.prompt_id in {p.ask.id, p.replaces})
+        return [*effects, *self._memory.summarize(event.place)] if withdrawn else effects
+
     def _on_edited(self, event: Edited, *, replayed: bool) -> list[Effect]:
         pending = self._queue.find(event.prompt_id)
         if pending is None:
-            return self._on_late_edit(event, replayed=replayed)
+            effects = self._on_late_edit(event, replayed=replayed)
+            if self._memory.edit(event.prompt_id, event.text, event.place):
+                effects += self._memory.summarize(event.place)
+            return effects
         if from_pending(pending).can_be_asked_with(event.text):
             pending.change_text(event)
         return []
@@ -264,23 +285,11 @@ class Conversation:
         except TooLong:
             return Settle(ask, "refused", TOO_LONG, after)
         self._requests[ask.id] = request
-        return CallModel(ask, request, pending.check_journal, after)
+        summaries = self._memory.summaries
+        background = summaries.report(ask.id) if summaries.unreported else ()
+        return CallModel(ask, request, pending.check_journal, after, background)
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
-        self._memory.forget(lambda turn: chosen(turn.place))
+        self._memory.forget(chosen)
         for pending in self._queue:
             pending.forgotten = pending.forgotten or chosen(pending.ask.place)
-
-
-def _leaves_a_turn(pending: Pending, reply: Reply) -> bool:
-    # Only the refusal of an unknown question has a text and comes in its turn. The text itself may
-    # be that of another version.
-    ending = pending.ending
-    is_unknown = ending is not None and ending.text != "" and not pending.out_of_turn
-    return not (pending.forgotten or is_unknown or reply.outcome == "withdrawn")
-
-
-def _is_stopped(pending: Pending, stop: Stop) -> bool:
-    if stop.prompt_id is not None:
-        return pending.ask.id == stop.prompt_id
-    return same_thread(pending.ask.place, stop.place)

@@ -12,7 +12,7 @@ from typing import Final
 from bytewax.operators import StatefulBatchLogic
 
 from dataflow.conversation import Conversation
-from dataflow.effects import INTERNAL, Effect, Evict, Evicted, Settle
+from dataflow.effects import INTERNAL, Effect, Evict, Evicted, Settle, Summarized
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import NOW, Arrived
@@ -32,7 +32,7 @@ ANNOUNCE_WAITS_AFTER: Final = timedelta(seconds=1)
 """A wait is announced once it has lasted this long. Most end sooner: people see a reply a moment
 before the dataflow learns that it is stored."""
 
-Heard = Arrived | Journaled | BecameIdle | Evicted
+Heard = Arrived | Journaled | Summarized | BecameIdle | Evicted
 Step = Callable[[bytes | None], StatefulBatchLogic[Heard, Effect | Evict, bytes]]
 
 _VERSIONS = itertools.count(1)
@@ -80,7 +80,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         return build
 
     def on_batch(self, values: list[Heard]) -> tuple[Iterable[Effect | Evict], bool]:
-        """Handles events, replies and news of the eviction; returns effects."""
+        """Handles events, replies, summaries and news of the eviction; returns effects."""
         effects: list[Effect | Evict] = []
         for value in values:
             match value:
@@ -88,6 +88,8 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
                     effects += self._on_event(value)
                 case Journaled():
                     effects += self._on_reply(value)
+                case Summarized():
+                    effects += self._on_summarized(value)
                 case BecameIdle():
                     effects += self._evict()
                 case Evicted():
@@ -147,6 +149,16 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         except Exception:  # noqa: BLE001  (as above; the question is no longer pending)
             logger().exception("defect in a conversation", prompt=journaled.reply.prompt_id)
             return list(conversation.resume())
+
+    def _on_summarized(self, result: Summarized) -> list[Effect]:
+        if self._conversation is None:
+            return []  # it was evicted in the meantime, and will be summarized again
+        conversation = self._touched(self._user)
+        try:
+            return conversation.on_summarized(result)
+        except Exception:  # noqa: BLE001  (as above)
+            logger().exception("defect in a conversation, while summarizing")
+            return []
 
     def _touched(self, user: str) -> Conversation:
         if self._conversation is None:

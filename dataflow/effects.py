@@ -4,11 +4,13 @@ Pure.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from dataflow.model.status import Queued
 from dataflow.request import Request
-from shared.messages import Ask, Outcome
+from dataflow.summary import Fold
+from dataflow.truncation import ChatMessage
+from shared.messages import Ask, BackgroundCall, Outcome
 
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
 """The reply to a question that met a defect of ours."""
@@ -18,13 +20,15 @@ INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Plea
 class CallModel:
     """Ask the model, but if `check_journal`, first look for the reply in the journal.
 
-    `after` is the question whose reply comes before this one in the thread.
+    `after` is the question whose reply comes before this one in the thread. The reply reports the
+    `background` calls.
     """
 
     ask: Ask
     request: Request
     check_journal: bool
     after: str | None = None
+    background: tuple[BackgroundCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,32 @@ class Wait:
     after: str | None = None
 
 
-Effect = CallModel | Settle | Cancel | Wait
+@dataclass(frozen=True, slots=True)
+class Summarize:
+    """Ask the model for a summary in the background. Nothing waits for it, and it can be skipped.
+
+    `model` is the one of the thread; None: the configured one.
+    """
+
+    fold: Fold
+    messages: tuple[ChatMessage, ...]
+    model: str | None
+
+
+Effect = CallModel | Settle | Cancel | Wait | Summarize
+
+
+@dataclass(frozen=True, slots=True)
+class Summarized:
+    """The end of a `Summarize`. `call` is None if the model was not asked, or did not answer.
+
+    `skipped`: the model was not asked because it, or this process, has too much to do.
+    """
+
+    fold: Fold
+    outcome: Literal["written", "failed", "skipped"]
+    text: str = ""
+    call: BackgroundCall | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflow.answering import Answering
-from dataflow.effects import Effect, Evict, Evicted
+from dataflow.effects import Effect, Evict, Evicted, Summarized
 from dataflow.eviction.store import EvictedStore
 from dataflow.io_thread import IoThread
 from shared.messages import Journaled
@@ -46,6 +46,6 @@ class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Evict]]):
         if evictions:
             self._io.soon(self._evicted.write, evictions, self._on_result)
 
-    def _on_result(self, user: str, result: Journaled | Evicted) -> None:
+    def _on_result(self, user: str, result: Journaled | Evicted | Summarized) -> None:
         self._inbox.results.append((user, result))
         self._inbox.wake()

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime
 from dataflow.audience import same_thread
 from dataflow.effects import Wait
 from dataflow.model.status import Queued
-from shared.messages import Ask, Edited, Outcome, Place, Reply
+from shared.messages import Ask, Edited, Outcome, Place, Reply, Stop
 
 IN_PROGRESS_LIMIT: Final = 3
 """Questions of one user that are in progress at the same time, in different threads."""
@@ -115,6 +115,19 @@ class Pending:
         self.state = "ended" if self.state in QUEUED else "settling"
         self.forgotten = self.forgotten or outcome == "withdrawn"
         self.edit = None
+
+    def is_meant_by(self, stop: Stop) -> bool:
+        """Whether a stop ends this question."""
+        if stop.prompt_id is not None:
+            return self.ask.id == stop.prompt_id
+        return same_thread(self.ask.place, stop.place)
+
+    def leaves_a_turn(self, reply: Reply) -> bool:
+        """Whether the question is remembered with this reply."""
+        # Only the refusal of an unknown question has a text and comes in its turn. The text itself
+        # may be that of another version.
+        is_unknown = self.ending is not None and self.ending.text != "" and not self.out_of_turn
+        return not (self.forgotten or is_unknown or reply.outcome == "withdrawn")
 
     def change_text(self, edit: Edited) -> None:
         """Asks the edited text instead. If the question has an ending, that comes first."""

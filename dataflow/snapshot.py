@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from dataflow.question_queue import Ending, LatestReply, Pending
 from dataflow.thread_starts import ThreadStart
 from dataflow.turns import Turn
-from shared.messages import Ask, Edited, Outcome
+from shared.messages import Ask, BackgroundCall, Edited, Outcome
 
 
 @dataclass(slots=True)  # not frozen, which would make each of them slower
@@ -71,7 +71,8 @@ class Snapshot:
     """A whole conversation, in the order in which it is written: `quiet_user` reads its beginning.
 
     `settled` are ids of questions that have their reply, and `unanswered` those of them that ended
-    without an answer. `latest` and `cuts` hold the latest reply and the start by thread.
+    without an answer. `latest` and `cuts` hold the latest reply and the start by thread. `calls`
+    are model calls that a reply has yet to report.
     """
 
     user: str = ""
@@ -83,6 +84,7 @@ class Snapshot:
     latest: dict[str, LatestReply] = field(default_factory=dict)
     unanswered: tuple[str, ...] = ()
     cuts: dict[str, ThreadStart] = field(default_factory=dict)
+    calls: tuple[BackgroundCall, ...] = ()
     v: int = 2
     """Written only by version 1, whose snapshots include default values."""
 

@@ -15,7 +15,10 @@ from shared.messages import Ask, Attachment, Place, Quote
 
 TURNS_LIMIT: Final = 200
 TOKENS_LIMIT: Final = 50_000
-"""About 200 kB per user, beyond which a summary would serve better."""
+"""About 200 kB per user. Older content is in summaries."""
+
+NEARLY_FULL: Final = 0.9
+"""If this part of either limit is used, summaries are made before old turns are forgotten."""
 
 KEPT_SHARE: Final = 0.75
 """If a limit is exceeded, old turns are forgotten until this part of both limits is left."""
@@ -180,6 +183,8 @@ class Turns:
         self._turns: list[Turn] = []
         for turn in turns:
             self._turns.append(replace(turn, place=self.shared(turn.place)))
+        self.nearly_full = False
+        """Whether the memory was nearly full when the last turn was added."""
 
     def __iter__(self) -> Iterator[Turn]:
         return iter(self._turns)
@@ -198,6 +203,9 @@ class Turns:
         if turn.spare_chars:
             self._limit_spare()
         tokens = sum(turn.tokens for turn in self._turns)
+        self.nearly_full = (
+            len(self._turns) > TURNS_LIMIT * NEARLY_FULL or tokens > TOKENS_LIMIT * NEARLY_FULL
+        )
         if len(self._turns) > TURNS_LIMIT or tokens > TOKENS_LIMIT:
             self._forget_oldest(tokens)
 
@@ -218,6 +226,27 @@ class Turns:
                 is_here = same_thread(turn.place, here) or may_recall(turn.place, here)
                 return turn if is_here else None
         return None
+
+    def has(self, prompt_id: str, question: str | None = None) -> bool:
+        """Whether there is a turn of this question; with this text, if one is given."""
+        return any(
+            turn.is_about(prompt_id) and question in {None, turn.question} for turn in self._turns
+        )
+
+    def newest_in(self, place: Place) -> Turn | None:
+        """The newest answered turn of a thread."""
+        for turn in reversed(self._turns):
+            if turn.answer and same_thread(turn.place, place):
+                return turn
+        return None
+
+    def edit(self, prompt_id: str, question: str) -> None:
+        """Changes the text of a question."""
+        for at, turn in enumerate(self._turns):
+            if turn.is_about(prompt_id):
+                turn = replace(turn, question=question)  # noqa: PLW2901  (the edited turn)
+                tokens = message_tokens(turn.asked) + message_tokens(turn.answer)
+                self._turns[at] = replace(turn, tokens=tokens)
 
     def before(self, order: int) -> list[Turn]:
         """The turns before this order."""

@@ -4,6 +4,7 @@ Every message is JSON with a version `v`. Unknown fields are ignored, so that ea
 upgraded alone. The golden files in `tests/contract/golden` pin every version. Pure: no I/O.
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -205,6 +206,14 @@ class Timings(Message):
     first_token_at: AwareDatetime | None = Field(default=None, exclude_if=lambda at: at is None)
 
 
+class BackgroundCall(Message):
+    """A model call that answers no question, for example for a summary of older turns (`kind`)."""
+
+    kind: Text
+    model: Text
+    usage: Usage | None = None
+
+
 # By default pydantic would cache 16,384 short strings of parsed replies, in 1.1 MB.
 class Reply(Message, cache_strings="keys"):
     """The one reply to one prompt, as the journal stores it.
@@ -214,6 +223,8 @@ class Reply(Message, cache_strings="keys"):
     of the same user in the same thread, which is in the journal already. It is None for the first
     reply, and in replies of older versions. `timings` is None if the model was not called, and in
     replies of older versions. `experiment` names what the model was asked in place of the usual.
+    `background` are this user's model calls since an earlier reply that answer no question; each is
+    in one reply only.
     """
 
     v: Literal[1] = 1
@@ -231,6 +242,7 @@ class Reply(Message, cache_strings="keys"):
     after: PromptId | None = None
     timings: Timings | None = Field(default=None, exclude_if=lambda timings: timings is None)
     experiment: Text = Field(default="", exclude_if=lambda experiment: not experiment)
+    background: tuple[BackgroundCall, ...] = Field(default=(), exclude_if=operator.not_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,13 @@ class Settings(FromEnvironment):
         description="The system prompt, which says who the bot is; by default a helpful "
         "assistant. The persona of a channel or server replaces it.",
     )
+    summaries: bool = Field(
+        default=True,
+        alias="THREADWAX_SUMMARIES",
+        description="Whether the model summarizes the oldest part of a long conversation, in the "
+        "background. Not used with the demo model, nor if less than 4000 tokens of the context "
+        "window are left for the conversation.",
+    )
     model_give_up_s: float = Field(
         90.0,
         alias="THREADWAX_MODEL_GIVE_UP_S",

@@ -71,6 +71,7 @@ def window_of(settings: Settings, *, reported_tokens: int | None = None) -> Wind
         settings.context_tokens or context,
         settings.answer_tokens or answer,
         settings.system_prompt or prompt,
+        summaries=settings.summaries and not settings.demo_model,
     )
 
 

@@ -31,6 +31,7 @@ from tests.benchmarks import (
     prompt_cache,
     recorder,
     storing,
+    summaries,
     throughput,
 )
 from tests.benchmarks.figures import COLUMNS, Figure, figure_of
@@ -60,6 +61,7 @@ MEASURES: dict[str, Measure] = {
     "idle_cpu": idle_cpu.measure,
     "prompt_cache": prompt_cache.measure,
     "recorder": recorder.measure,
+    "summaries": summaries.measure,
 }
 
 

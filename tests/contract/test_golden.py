@@ -18,6 +18,7 @@ from shared.messages import (
     AnyEvent,
     Ask,
     Attachment,
+    BackgroundCall,
     Configure,
     Deleted,
     Edited,
@@ -86,6 +87,11 @@ MESSAGES: Final[dict[str, Message]] = {
             first_token_at=datetime(2026, 11, 22, 10, 30, 1, 250000, tzinfo=UTC),
         ),
         experiment="terra",
+        background=(
+            BackgroundCall(
+                kind="summary", model="large", usage=Usage(prompt_tokens=90, completion_tokens=5)
+            ),
+        ),
         **_HEAD,
     ),
     "partial": Partial(
