@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from ops.finetune.commands import finetune
 from ops.help import EPILOG, FullHelpGroup
 from shared import lifecycle, private_file, tuning
 
@@ -78,12 +79,9 @@ def _settings_and_data(
     """Does the same as `_settings`, and creates the data folder, readable by its owner only."""
     settings = _settings(process, http_port=http_port, log_level=log_level)
     _print_summary(process, settings)
-    try:
-        private_file.make_private(settings.home)
-    except OSError as error:
-        from ops.folder_check import ANOTHER, fault_of
+    from ops.folder_check import make_usable
 
-        fault = fault_of(settings.home) or f"{settings.home}: {error.strerror or error}: {ANOTHER}"
+    if fault := make_usable(settings.home):
         lifecycle.say(f"the data folder cannot be used: {fault}")
         sys.exit(lifecycle.CANNOT_START)
     return settings
@@ -257,6 +255,9 @@ def doctor(*, platform: str | None) -> None:
     from ops.doctor import main
 
     sys.exit(main(_settings("doctor"), platform))
+
+
+threadwax.add_command(finetune)
 
 
 def main() -> None:
