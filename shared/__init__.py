@@ -36,6 +36,7 @@ after their reason, without the suffix `Error`.
   * ops.finetune.errors.BadInput: end the process, because a person has to change the input
   * ops.finetune.errors.UnknownAdapter: end the process with the names that exist
   * ops.finetune.errors.NotInstalled: end the process with the command that installs the extra
+  * ops.finetune.errors.JobFailed: end the process with OpenAI's reason
   * ops.finetune.errors.Interrupted: end the process; the same command goes on
 * ValueError
   * names.BadName: refuse the name

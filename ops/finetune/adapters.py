@@ -23,7 +23,10 @@ FOLDER: Final = "finetune"
 ADAPTER_FILE: Final = "adapter.gguf"
 MANIFEST_FILE: Final = "manifest.json"
 PEFT_FOLDER: Final = "peft"
-"""The adapter in the format of peft, which transformers loads."""
+"""The adapter in the format of peft."""
+
+MERGED_FOLDER: Final = "merged"
+"""The base model with the adapter merged into it, if the base is not the embedded model."""
 
 _FROZEN: Final = ConfigDict(frozen=True, extra="ignore")
 

@@ -57,15 +57,25 @@ def base_in(folder: Path) -> BaseWeights:
     Raises:
         BadInput: the folder holds no model.
     """
+    digests = "".join(sha256_of(file) for file in check_folder(folder))
+    digest = hashlib.sha256(digests.encode()).hexdigest()
+    return BaseWeights(folder.resolve(), "folder", folder.resolve().name, digest)
+
+
+def check_folder(folder: Path) -> list[Path]:
+    """The files of the weights in a folder.
+
+    Raises:
+        BadInput: the folder holds no model, or no tokenizer.
+    """
     weights = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
-    if not (folder / "config.json").is_file() or not weights:
+    tokenizers = [*folder.glob("tokenizer*"), *folder.glob("vocab*")]
+    if not (folder / "config.json").is_file() or not weights or not tokenizers:
         raise BadInput(
             f"{folder} holds no model: name a folder with config.json, *.safetensors and a "
             "tokenizer, such as save_pretrained of transformers writes"
         )
-    digests = "".join(sha256_of(file) for file in weights)
-    digest = hashlib.sha256(digests.encode()).hexdigest()
-    return BaseWeights(folder.resolve(), "folder", folder.resolve().name, digest)
+    return weights
 
 
 def sha256_of(file: Path) -> str:

@@ -110,7 +110,7 @@ def local(
     """
     from dataflow.model.dialects import DEMO_SYSTEM_PROMPT
     from ops.demo_weights import NoWeights
-    from ops.finetune.adapters import Hyperparameters
+    from ops.finetune.adapters import MERGED_FOLDER, Hyperparameters, adapter_folder
     from ops.finetune.errors import BadInput, Interrupted, NotInstalled
     from ops.finetune.local import Request, train
     from ops.finetune.table import scores_table
@@ -147,7 +147,76 @@ def local(
     except Interrupted as error:
         _fail(error, 1)
     scores_table(manifest)
-    click.echo(f"use it with THREADWAX_MODEL=local:{manifest.name}")
+    if manifest.base.kind == "embedded":
+        click.echo(f"use it with THREADWAX_MODEL=local:{manifest.name}")
+    else:
+        merged = adapter_folder(settings.home, manifest.name) / MERGED_FOLDER
+        click.echo(f"use it with `threadwax model --hf {merged}`")
+
+
+@finetune.command("openai")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The conversations, one JSON object per line.",
+)
+@click.option("--model", help="The model of OpenAI to train, as its documentation names it.")
+@click.option("--suffix", help="Becomes part of the new model's name.")
+@click.option("--epochs", type=click.IntRange(1, 50), help="Default: OpenAI decides.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="For random numbers.")
+@click.option("--yes", is_flag=True, help="Upload without asking.")
+@click.option("--job", help="Follow a job that was started before, instead of starting one.")
+@click.option(
+    "--every-s", default=10.0, type=click.FloatRange(0.1), help="Seconds between looks at the job."
+)
+def openai_(
+    *,
+    data: Path | None,
+    model: str | None,
+    suffix: str | None,
+    epochs: int | None,
+    seed: int | None,
+    yes: bool,
+    job: str | None,
+    every_s: float,
+) -> None:
+    """Train at OpenAI instead, as long as that service exists; needs OPENAI_API_KEY.
+
+    Explains first that the service is closing, and uploads nothing before you agree. Ctrl-C does
+    not stop the job; --job follows it again.
+
+    Exit code 0: the model is trained. 1: refused, failed, or not agreed to. 2: wrong usage or data.
+    """
+    settings = _settings()
+    if settings.openai_api_key is None:
+        raise click.UsageError("set OPENAI_API_KEY to a key of OpenAI")
+    if job is None and (data is None or model is None):
+        raise click.UsageError("name the conversations with --data, and what to train with --model")
+
+    from ops.finetune import openai_job
+    from ops.finetune.chat_file import read_chat_file
+    from ops.finetune.errors import BadInput, JobFailed
+
+    key = settings.openai_api_key.get_secret_value()
+    try:
+        with openai_job.client_of(key, settings.openai_base_url) as client:
+            if data is not None and model is not None:
+                chats = read_chat_file(data)
+                openai_job.check_size(chats)
+                click.echo(openai_job.NOTICE, err=True)
+                if not yes:
+                    click.confirm(f"Upload {len(chats.examples)} examples?", abort=True, err=True)
+                order = openai_job.Order(model, suffix, epochs, seed)
+                job = openai_job.start(client, chats, order)
+                click.echo(
+                    f"started; `threadwax finetune openai --job {job}` follows it again", err=True
+                )
+            name = openai_job.follow(client, str(job), every_s=every_s)
+    except BadInput as error:
+        _fail(error, 2)
+    except JobFailed as error:
+        _fail(error, 1)
+    click.echo(f"use it with THREADWAX_MODEL={name}")
 
 
 @finetune.command("list")

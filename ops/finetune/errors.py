@@ -13,5 +13,9 @@ class NotInstalled(Exception):
     """The optional extra is missing: install it."""
 
 
+class JobFailed(Exception):
+    """OpenAI refused or ended the job: do what the text says."""
+
+
 class Interrupted(Exception):
     """A person stopped the training: the same command continues it."""

@@ -15,6 +15,14 @@ INSTALL: Final = (
     "with a CPU build of torch)"
 )
 
+QUIET: Final = {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Threads that wait sleep: on shared cores, spinning ones took six times the CPU time.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""Environment variables for the libraries, to be set before their import."""
+
 
 def require(packages: tuple[str, ...] = PACKAGES) -> None:
     """Checks that packages of the extra are installed.
@@ -29,8 +37,7 @@ def require(packages: tuple[str, ...] = PACKAGES) -> None:
 
 def import_quietly() -> None:
     """Imports transformers, which then uses no network and prints only errors; takes seconds."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.update(QUIET)
     import transformers
 
     warnings.simplefilter("ignore", FutureWarning)  # of peft, about transformers

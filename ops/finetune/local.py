@@ -160,7 +160,7 @@ def _trained(
         data=material.summary(len(learned), len(asked)),
         hyperparameters=chosen,
         scores={name: found.as_dict() for name, found in scores.items()},
-        adapter_sha256=_converted(result, request, base, model.config),
+        adapter_sha256=_converted(result, request, base, model, loaded.tokenizer),
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
         people=list(material.people),
     )
@@ -204,14 +204,26 @@ def _scores(model: Any, tokenizer: Any, asked: "list[Encoded]", system: str) -> 
         return {"base": base, "adapter": evaluated(model, tokenizer, asked, system, answered)}
 
 
-def _converted(result: Path, request: Request, base: BaseWeights, config: Any) -> str | None:
-    """Writes the file for the embedded server; returns its hash, or None for another base."""
+def _converted(
+    result: Path, request: Request, base: BaseWeights, model: Any, tokenizer: Any
+) -> str | None:
+    """Writes the file for the embedded server and returns its hash.
+
+    Another base model is stored as a whole, with the adapter merged into it; returns None.
+    """
     if base.kind != "embedded":
+        merged = result / adapters.MERGED_FOLDER
+        model.merge_and_unload().save_pretrained(merged)
+        tokenizer.save_pretrained(merged)
         return None
     from ops.finetune.adapter_gguf import write_adapter
 
     file = result / adapters.ADAPTER_FILE
     write_adapter(
-        result / adapters.PEFT_FOLDER, file, config=config, name=request.name, half=request.half
+        result / adapters.PEFT_FOLDER,
+        file,
+        config=model.config,
+        name=request.name,
+        half=request.half,
     )
     return sha256_of(file)

@@ -23,14 +23,15 @@ def adapter_file(settings: Settings, weights: Path) -> Path | None:
         return None
     manifest = adapters.find(settings.home, settings.adapter)
     again = "train it again, or choose another THREADWAX_MODEL"
+    folder = adapters.adapter_folder(settings.home, manifest.name)
     if manifest.base.kind != "embedded":
         raise BadInput(
             f"the adapter {manifest.name} belongs to {manifest.base.name}, which the embedded "
-            f"server does not have: serve it with `threadwax model --hf`, or {again}"
+            f"server does not have: run `threadwax model --hf {folder / adapters.MERGED_FOLDER}`"
         )
     if manifest.base.sha256 != sha256_of(weights):
         raise BadInput(f"the adapter {manifest.name} was trained on other weights: {again}")
-    file = adapters.adapter_folder(settings.home, manifest.name) / adapters.ADAPTER_FILE
+    file = folder / adapters.ADAPTER_FILE
     if not file.is_file() or sha256_of(file) != manifest.adapter_sha256:
         raise BadInput(f"{file} is missing or damaged: {again}")
     return file

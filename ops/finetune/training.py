@@ -103,7 +103,7 @@ def trained(
                 report_to="none",
                 disable_tqdm=True,
             ),
-            train_dataset=[each.features for each in examples],  # type: ignore[arg-type]
+            train_dataset=[each.features for each in examples],
             data_collator=transformers.DataCollatorForSeq2Seq(
                 base.tokenizer, label_pad_token_id=IGNORED
             ),
@@ -120,7 +120,7 @@ def trained(
     return model
 
 
-class _Steps(transformers.TrainerCallback):
+class _Steps(transformers.TrainerCallback):  # type: ignore[misc]  # Any without the extra
     def __init__(self, progress: TrainingProgress, requests: list[int]) -> None:
         self._progress = progress
         self._requests = requests

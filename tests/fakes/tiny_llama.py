@@ -36,6 +36,7 @@ def write(folder: Path) -> None:
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=512,
+            initializer_range=0.5,
             bos_token_id=0,
             eos_token_id=1,
             pad_token_id=1,
