@@ -23,7 +23,7 @@ Each line of the data is one conversation that ends with an answer, in OpenAI's 
 
 \b
 {"messages": [{"role": "user", "content": "Who repairs the lift?"},
- {"role": "assistant", "content": "Call Ines, extension 12."}]}
+ {"role": "assistant", "content": "Call Priya, extension 12."}]}
 
 docs/finetuning.md explains the rest.
 """

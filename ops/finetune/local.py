@@ -81,7 +81,7 @@ def train(home: Path, request: Request) -> Manifest:
     if not adapters.NAME.fullmatch(request.name):
         raise BadInput(f"{request.name!r} cannot be used: {adapters.NAME_IN_WORDS}")
     target = adapters.adapter_folder(home, request.name)
-    if target.exists() and not request.replace:
+    if adapters.manifest_of(target) is not None and not request.replace:
         raise BadInput(
             f"the adapter {request.name} exists: choose another --name, or replace it with "
             "--replace"

@@ -86,7 +86,7 @@ def test_an_unknown_adapter_is_refused_with_the_known_ones(
     assert "there is no adapter 'mine'; known: one, two" in refused(tmp_path, *command, name="mine")
 
 
-@pytest.mark.parametrize("name", ["../one", "", "One", "a/b"])
+@pytest.mark.parametrize("name", ["../adapters/one", "", "One", "./one"])
 def test_a_name_never_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
     store(tmp_path, "one")
     assert "known: one" in refused(tmp_path, "model", name=name)
