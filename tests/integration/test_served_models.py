@@ -17,12 +17,16 @@ from types import SimpleNamespace
 import pytest
 from openai import OpenAI
 
+from dataflow.model.endpoint import endpoint_of
+from dataflow.model.endpoint_name import model_in_words
 from ops.demo_weights import weights_path
 from ops.finetune import adapters
 from ops.finetune.adapters import Base, Data, Hyperparameters, Manifest
 from ops.finetune.base import sha256_of
 from ops.finetune.extra import PACKAGES, SERVING
+from ops.finetune.served import adapter_fault
 from shared import lifecycle
+from shared.private_file import private_file
 from shared.settings import Settings
 
 DEADLINE_S = 180
@@ -109,6 +113,16 @@ def test_a_key_does_not_send_questions_elsewhere() -> None:
     other = Settings.model_validate({"THREADWAX_MODEL": "gpt", "OPENAI_API_KEY": "sk"})
     assert not other.demo_model
     assert other.adapter is None
+
+
+def test_an_adapter_is_named_in_the_journal_and_at_the_start(tmp_path: Path) -> None:
+    chosen = Settings.model_validate({"THREADWAX_HOME": tmp_path, "THREADWAX_MODEL": "local:one"})
+    private_file(chosen.embedded_model_file, '{"base_url": "http://127.0.0.1:1", "api_key": "k"}')
+    assert endpoint_of(chosen).model == "local:one"
+    assert "with the adapter one" in model_in_words(chosen)
+    assert "there is no adapter 'one'" in adapter_fault(chosen)
+    store(tmp_path, "one")
+    assert not adapter_fault(chosen)
 
 
 @needs_extra
