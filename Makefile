@@ -58,7 +58,7 @@ test: setup-dev  ## run every test, with real processes
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-finetune: setup-dev setup-finetune  ## test the training, which `make test` skips: it needs 850 MB more
-	@$(BIN)/python -m pytest tests/unit/test_finetune_data.py tests/integration/test_finetune.py tests/integration/test_served_models.py tests/integration/test_finetune_openai.py
+	@$(BIN)/python -m pytest tests/unit/test_finetune_data.py tests/unit/test_finetune_folders.py tests/integration/test_finetune.py tests/integration/test_served_models.py tests/integration/test_finetune_openai.py
 
 check: setup-dev  ## lint, format, types, layers, import cycles, spelling
 	@$(BIN)/ruff check .
