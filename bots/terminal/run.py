@@ -119,7 +119,8 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         inactive_s=KEPT_S,
     )
     with _signals_to(terminal), _errors_above(screen if editor else None, level):
-        _greet(screen, name, interactive=interactive, demo=settings.demo_model)
+        demo = settings.demo_model and settings.adapter is None
+        _greet(screen, name, interactive=interactive, demo=demo)
         await bus.watch(partials, partial(_see_status, terminal))
         tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen())}
         editing = None

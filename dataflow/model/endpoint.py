@@ -21,7 +21,7 @@ from dataflow.model.dialects import (
 )
 from dataflow.tokens import Window
 from shared.private_file import private_file, private_text
-from shared.settings import Settings
+from shared.settings import LOCAL, Settings
 
 DEMO_CONTEXT_TOKENS: Final = 2048
 """One slot of the embedded server."""
@@ -86,7 +86,9 @@ def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
         if left is None:
             raise FileNotFoundError("the demo model is not running")
         running = json.loads(left)
-        return Endpoint(running["base_url"], running["api_key"], DEMO_MODEL, DEMO)
+        # The name goes into the journal, so that answers of an adapter can be told from the others.
+        model = DEMO_MODEL if settings.adapter is None else f"{LOCAL}{settings.adapter}"
+        return Endpoint(running["base_url"], running["api_key"], model, DEMO)
     key = settings.openai_api_key
     url = settings.openai_base_url
     return Endpoint(

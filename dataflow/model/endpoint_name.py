@@ -11,6 +11,8 @@ REAL: Final = "for a real one set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADW
 
 def model_in_words(settings: Settings) -> str:
     """The model of these settings, and which settings are missing."""
+    if settings.adapter is not None:
+        return f"{DEMO_MODEL}, on this machine, with the adapter {settings.adapter}"
     if settings.demo_model:
         return f"{DEMO_MODEL}, on this machine: small and often wrong; {REAL}"
     where = without_credentials(settings.openai_base_url or OPENAI_URL)
