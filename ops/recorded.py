@@ -47,6 +47,16 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 def read(work: "Callable[[sa.Connection, Settings], T]") -> T:
     """Runs `work` on the database of the settings; ends the command if there is nothing to read."""
+
+    def connected(engine: "sa.Engine", settings: "Settings") -> T:
+        with engine.connect() as connection:
+            return work(connection, settings)
+
+    return with_engine(connected)
+
+
+def with_engine(work: "Callable[[sa.Engine, Settings], T]") -> T:
+    """Does the same as `read` for work that needs more than one connection."""
     import sqlalchemy as sa
 
     from ops.settings import read as read_settings
@@ -57,8 +67,7 @@ def read(work: "Callable[[sa.Connection, Settings], T]") -> T:
     try:
         engine = reading_engine(settings)
         try:
-            with engine.connect() as connection:
-                return work(connection, settings)
+            return work(engine, settings)
         finally:
             engine.dispose()
     except (BadDatabaseUrl, NoDatabase) as error:

@@ -42,6 +42,9 @@ after their reason, without the suffix `Error`.
   * ops.finetune.errors.NotInstalled: end the process with the command that installs the extra
   * ops.finetune.errors.JobFailed: end the process with OpenAI's reason
   * ops.finetune.errors.Interrupted: end the process; the same command goes on
+  * ops.export.registry.Withdrawn: make the export again
+  * ops.export.run.NothingToExport: end the command, and say what was left out
+  * ops.export.run.KeepsChanging: end the command; a person tries again later
 * ValueError
   * names.BadName: refuse the name
   * nats_address.BadAddress: end the process, because NATS_URL is wrong

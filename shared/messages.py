@@ -22,6 +22,9 @@ EVENT_LIMIT_BYTES: Final = 240_000
 REPLY_LIMIT_BYTES: Final = 500_000
 """The largest reply as JSON: the stream accepts 512 KiB with subject and headers."""
 
+TRAINING: Final = "training"
+"""The setting of a `Configure` event with which a person allows or forbids training: yes or no."""
+
 NOTE_LIMIT_CHARS: Final = 500
 REASON_LIMIT_CHARS: Final = 2000
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from shared import folders
+from shared.attested import Attested
 from shared.nats_address import BadAddress, address_of
 from shared.prices import Prices
 from shared.private_file import private_text
@@ -186,6 +187,15 @@ class Settings(FromEnvironment):
         description="What models cost, in dollars per million tokens, as JSON or the path of a "
         'JSON file: {"my-model": {"input": 0.1, "cached_input": 0.01, "output": 0.5}}. They are '
         "added to the prices that are built in; the name * means every other model.",
+    )
+
+    training_attested: Attested = Field(
+        default_factory=dict,
+        alias="THREADWAX_TRAINING_ATTESTED",
+        description="The channels of Slack and Discord whose messages `threadwax export` may "
+        "write, and why, as JSON or the path of a JSON file, by platform and channel id: "
+        '{"slack": {"C0123": "Its members agreed to training on 2026-11-01"}}. docs/export.md '
+        "says what to check first. Other platforms need no attestation.",
     )
 
     chat_history: int = Field(

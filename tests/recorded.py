@@ -35,7 +35,7 @@ class Streams:
         return START + timedelta(seconds=len(self.messages))
 
     def event(self, kind: type[Event], id_: str, user: str = "slack:ada", **fields: Any) -> None:
-        event = kind(id=id_, user=user, place=PLACE, said_at=self.now, **fields)
+        event = kind(**{"id": id_, "user": user, "place": PLACE, "said_at": self.now, **fields})
         subject = f"p.3.{user.replace(':', '.')}"
         self._store(names.PROMPTS, subject, event.wire())
 

@@ -3,7 +3,7 @@
 Holds no rules: `Interactions` decides who is allowed to ask, and what is published.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import discord
 from discord import app_commands
@@ -28,6 +28,11 @@ def add_commands(tree: app_commands.CommandTree[Any], interactions: Interactions
     async def reset(interaction: "discord.Interaction[Any]") -> None:
         await interactions.on_reset(interaction)
 
+    async def privacy(
+        interaction: "discord.Interaction[Any]", training: Literal["on", "off"] | None = None
+    ) -> None:
+        await interactions.on_privacy(interaction, training)
+
     async def help_(interaction: "discord.Interaction[Any]") -> None:
         await interactions.on_help(interaction)
 
@@ -48,11 +53,20 @@ def add_commands(tree: app_commands.CommandTree[Any], interactions: Interactions
         description=locale_str("Forget what was said here"),
         callback=reset,
     )
+    about_training = app_commands.describe(
+        training=locale_str("Whether models may learn from your messages")
+    )
+    rename_training = app_commands.rename(training=locale_str("training"))
+    privacy_command: Any = app_commands.Command(
+        name=locale_str("privacy"),
+        description=locale_str("What I store, and whether models may learn from it"),
+        callback=rename_training(about_training(privacy)),
+    )
     help_command: Any = app_commands.Command(
         name=locale_str("help"), description=locale_str("What I can do"), callback=help_
     )
     menu: Any = app_commands.ContextMenu(name=locale_str("Ask about this"), callback=about)
-    for command in (ask_command, reset_command, help_command, menu):
+    for command in (ask_command, reset_command, privacy_command, help_command, menu):
         # If only a user had installed the app, the bot could not post the answer after 15 minutes.
         command.allowed_installs = app_commands.AppInstallationType(guild=True, user=False)
         command.allowed_contexts = app_commands.AppCommandContext(

@@ -29,9 +29,10 @@ from bots.discord.rich_message import own_text
 from bots.discord.thread_reader import ThreadReader
 from bots.discord.wording import not_stored, notice_text
 from bots.discord.working import TypingIndicator
+from bots.privacy import choice_of, settings_of
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
-from shared.messages import Again, AnyEvent, Place, Quote, Rate, Reset, Stop
+from shared.messages import TRAINING, Again, AnyEvent, Configure, Place, Quote, Rate, Reset, Stop
 
 GIVE_UP_AFTER_S: Final = 20.0
 """A command is not in Discord's history: its user is notified if it cannot be stored within this
@@ -125,6 +126,23 @@ class Interactions:
             return TAKEN
 
         await self._do(interaction, reset, partial(self._acknowledgements.reply_privately, "reset"))
+
+    async def on_privacy(self, interaction: Interaction, training: str | None) -> None:
+        """Show what is stored and why; with `on` or `off`, allow or forbid training on it."""
+        choice = choice_of(f"{TRAINING} {training}")
+
+        async def decide() -> str:
+            location = await self._location(interaction)
+            if why := await self._why_not(interaction, location):
+                return why
+            if choice is not None:
+                place = place_of(location, interaction.id, "place")
+                fields = _event_fields(interaction, location, place)
+                await self._context.publish(Configure(**fields, settings=settings_of(choice)))
+            return TAKEN
+
+        key = "privacy" if choice is None else f"training {training}"
+        await self._do(interaction, decide, partial(self._acknowledgements.reply_privately, key))
 
     async def on_help(self, interaction: Interaction) -> None:
         """Show what the bot can do."""

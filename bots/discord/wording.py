@@ -8,6 +8,7 @@ from typing import Final
 import discord
 from discord import app_commands
 
+from bots.privacy import ALLOWED, EXPLANATION, FORBIDDEN
 from shared.bus import OverQuota, StoreFull, TooLarge
 
 LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
@@ -41,6 +42,20 @@ COMMAND_TEXTS: Final[dict[str, tuple[str, str, str, str]]] = {
         "Olvida lo que se dijo aquí",
         "ここでの会話を忘れる",
     ),
+    "privacy": ("datenschutz", "confidentialité", "privacidad", "プライバシー"),
+    "training": ("training", "entraînement", "entrenamiento", "学習"),
+    "What I store, and whether models may learn from it": (
+        "Was ich speichere, und ob Modelle davon lernen dürfen",
+        "Ce que je conserve, et si des modèles peuvent en apprendre",
+        "Qué guardo y si los modelos pueden aprender de ello",
+        "保存する内容と、モデルの学習に使ってよいか",
+    ),
+    "Whether models may learn from your messages": (
+        "Ob Modelle von deinen Nachrichten lernen dürfen",
+        "Si des modèles peuvent apprendre de tes messages",
+        "Si los modelos pueden aprender de tus mensajes",
+        "あなたのメッセージをモデルの学習に使ってよいか",
+    ),
     "What I can do": ("Was ich kann", "Ce que je sais faire", "Lo que puedo hacer", "できること"),
 }
 """Names and descriptions of commands: English, then German, French, Spanish, Japanese."""
@@ -73,6 +88,58 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "C'est fait. J'ai oublié ce qui a été dit ici.",
         "Hecho. Ya no recuerdo lo que se dijo aquí.",
         "完了しました。ここでの会話を忘れました。",
+    ),
+    "privacy": (
+        EXPLANATION,
+        (
+            "Ich speichere deine Nachrichten an mich, meine Antworten und deine Bewertungen: um "
+            "unsere Gespräche fortzusetzen, und damit sichtbar ist, wie dieser Bot genutzt wird "
+            "und was er kostet. Wo es erlaubt ist, können Sprachmodelle damit trainiert werden. "
+            "`/privacy training off` verbietet das, `/privacy training on` erlaubt es wieder."
+        ),
+        (
+            "Je conserve tes messages, mes réponses et tes évaluations : pour poursuivre nos "
+            "conversations, et pour que les responsables de ce bot voient son utilisation et son "
+            "coût. Là où c'est permis, des modèles de langage peuvent être entraînés avec. "
+            "`/privacy training off` l'interdit, `/privacy training on` l'autorise à nouveau."
+        ),
+        (
+            "Guardo tus mensajes, mis respuestas y tus valoraciones: para continuar nuestras "
+            "conversaciones, y para que quien administra este bot vea cómo se usa y cuánto cuesta. "
+            "Donde esté permitido, se pueden entrenar modelos de lenguaje con ellos. "
+            "`/privacy training off` lo prohíbe, `/privacy training on` lo permite de nuevo."
+        ),
+        (
+            "あなたのメッセージ、私の回答、あなたの評価を保存します。会話を続けるためと、このボットの利用状況と"
+            "費用を管理者が把握するためです。許可されている場合は、言語モデルの学習にも使われることがあります。"
+            "`/privacy training off` で禁止、`/privacy training on` で再び許可できます。"
+        ),
+    ),
+    "training off": (
+        FORBIDDEN,
+        (
+            "Erledigt: Ab jetzt wird kein Sprachmodell mit deinen Nachrichten trainiert, auch "
+            "nicht mit früheren. Schon vorhandene Dateien und Modelle ändern sich nicht."
+        ),
+        (
+            "C'est fait : aucun modèle de langage ne sera plus entraîné avec tes messages, même "
+            "anciens. Les fichiers et modèles déjà créés ne changent pas."
+        ),
+        (
+            "Hecho: ningún modelo de lenguaje se entrenará con tus mensajes, tampoco con los "
+            "anteriores. Los archivos y modelos que ya existen no cambian."
+        ),
+        (
+            "完了しました。今後、以前のものも含めて、あなたのメッセージを言語モデルの学習に使いません。"
+            "すでに作られたファイルやモデルは変わりません。"
+        ),
+    ),
+    "training on": (
+        ALLOWED,
+        "Erledigt: Sprachmodelle dürfen mit deinen Nachrichten trainiert werden.",
+        "C'est fait : des modèles de langage peuvent être entraînés avec tes messages.",
+        "Hecho: se pueden entrenar modelos de lenguaje con tus mensajes.",
+        "完了しました。あなたのメッセージを言語モデルの学習に使えます。",
     ),
     "help": (
         (

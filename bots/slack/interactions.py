@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 
+from bots.privacy import choice_of, confirmation_of, settings_of
 from bots.slack.answer_blocks import AGAIN, DOWN, RATE, STOP, UP
 from bots.slack.api import ignoring_failures
 from bots.slack.context import Context
@@ -21,11 +22,20 @@ from bots.slack.markup import plain
 from bots.slack.metadata import read_metadata
 from bots.slack.origin import Origin
 from bots.slack.payloads import EMPTY, mapping, mappings, text, value
-from bots.slack.wording import ELSEWHERE, FORGOTTEN, HELP, NOT_NOW, NOT_YOURS, OVER_QUOTA, TOO_LONG
+from bots.slack.wording import (
+    ELSEWHERE,
+    FORGOTTEN,
+    HELP,
+    NOT_NOW,
+    NOT_YOURS,
+    OVER_QUOTA,
+    PRIVACY,
+    TOO_LONG,
+)
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import Again, AnyEvent, Ask, Rate, Reset, Stop
+from shared.messages import Again, AnyEvent, Ask, Configure, Rate, Reset, Stop
 
 Response = dict[str, str]
 """The response to a slash command: the arguments of Bolt's `ack`."""
@@ -100,6 +110,8 @@ class Interactions:
             await context.publish(Reset(**common))
             return {"text": FORGOTTEN}
         typed = text(body, "text")
+        if name.endswith("privacy"):
+            return {"text": await self._privacy(common, typed)}
         names = await context.directory.names(workspace, typed)
         words = plain(typed, names, without=workspace.bot_user)
         if not words:
@@ -115,6 +127,12 @@ class Interactions:
             return {"text": ELSEWHERE}
         # Shows the command in the channel, so that the answer has its question above it.
         return {"response_type": "in_channel"}
+
+    async def _privacy(self, common: Mapping[str, Any], typed: str) -> str:
+        if (choice := choice_of(typed)) is None:
+            return PRIVACY
+        await self._context.publish(Configure(**common, settings=settings_of(choice)))
+        return confirmation_of(choice)
 
     async def button(self, body: Mapping[str, Any]) -> None:
         """Stop, Again or a thumb below one of our messages."""

@@ -2,11 +2,15 @@
 
 from typing import Final
 
+from bots.privacy import EXPLANATION
+
 HELP: Final = (
     "Ask me in a direct message, or mention me in a channel; in a thread I keep listening. "
     "`!stop` stops an answer, `!reset` makes me forget what was said here, `!help` shows this; "
-    "`/ask`, `/reset` and `/help` work outside threads."
+    "`/ask`, `/reset` and `/help` work outside threads. "
+    "`/privacy`, in threads `!privacy`, says what I store."
 )
+PRIVACY: Final = EXPLANATION + " In a thread, write `!privacy` in place of `/privacy`."
 FORGOTTEN: Final = "Done: I no longer know what was said here."
 EMPTY: Final = "You mentioned me without a question. " + HELP
 TOO_LONG: Final = "Your message is too long for me. Please shorten it, or send fewer files."

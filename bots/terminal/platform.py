@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bots.platform import Part, Publish
+from bots.privacy import EXPLANATION, choice_of, confirmation_of, settings_of
 from bots.split_text import Length
 from bots.terminal.messages import Lines, TooLong
 from bots.terminal.screen import Screen
@@ -19,7 +20,7 @@ from shared import names
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import TEXT_LIMIT_CHARS, Ask, Partial, Place, Reply, Reset, Stop
+from shared.messages import TEXT_LIMIT_CHARS, Ask, Configure, Partial, Place, Reply, Reset, Stop
 
 NOTHING_PUBLISHED: Final = 1
 INTERRUPTED: Final = 130
@@ -117,6 +118,8 @@ class Terminal:
             self._show_own(HELP)
         elif words == "/reset":
             return await self._reset()
+        elif words.split()[:1] == ["/privacy"]:
+            return await self._privacy(words.removeprefix("/privacy"))
         elif words.startswith("/") and len(words.split()) == 1 and words.count("/") == 1:
             self._failed = not self._interactive
             self._show_own(f"There is no command {words[:40]}. /help lists them.")
@@ -155,7 +158,7 @@ class Terminal:
             self._asked = None
         return not self._exit_code
 
-    async def _published(self, event: Ask | Reset | Stop) -> bool:
+    async def _published(self, event: Ask | Configure | Reset | Stop) -> bool:
         try:
             await self._publish(event)
         except Unavailable as error:
@@ -174,6 +177,18 @@ class Terminal:
         event = Reset(id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC))
         if await self._published(event):
             self._show_own("A new conversation begins.")
+        return not self._exit_code
+
+    async def _privacy(self, arguments: str) -> bool:
+        if (choice := choice_of(arguments)) is None:
+            self._show_own(EXPLANATION)
+            return True
+        event = Configure(
+            id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC),
+            settings=settings_of(choice),
+        )  # fmt: skip
+        if await self._published(event):
+            self._show_own(confirmation_of(choice))
         return not self._exit_code
 
     async def _report_no_progress(self) -> None:

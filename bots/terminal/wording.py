@@ -11,6 +11,7 @@ HELP: Final = (
     "Up, Ctrl+R          earlier questions, and a search in them\n"
     "Ctrl-C              clears the line, or stops an answer; twice on an empty line, it leaves\n"
     "/reset              begin a new conversation: what was said here is forgotten\n"
+    "/privacy            what is stored and why; with `training off`, no model learns from it\n"
     "/help               this text\n"
     "/quit               leave, as Ctrl-D on an empty line does"
 )

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from shared import names
 from shared.event_parsing import Unreadable, event_of
 from shared.messages import (
+    TRAINING,
     Again,
     AnyEvent,
     Ask,
@@ -33,9 +34,6 @@ from shared.receipts import shown_part
 
 LARGEST_COUNT: Final = 2**63 - 1
 """Token counts come from endpoints; the columns have 64 bits."""
-
-TRAINING: Final = "training"
-"""The setting with which a person allows or forbids training on what they said."""
 
 _Happening = Stop | Reset | Rate | Edited | Deleted | Forget | Configure
 

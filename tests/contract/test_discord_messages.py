@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from bots.discord.wording import notice_text
 from bots.platform import Part
+from bots.privacy import ALLOWED, EXPLANATION
 from shared.bus import TooLarge
 from shared.connection import Unavailable
-from shared.messages import Again, AnyEvent, Ask, Deleted, Edited, Rate, Reset, Stop
+from shared.messages import Again, AnyEvent, Ask, Configure, Deleted, Edited, Rate, Reset, Stop
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord import FakeDiscord
@@ -220,7 +222,7 @@ async def test_commands_have_five_languages_and_are_synced_once() -> None:
     """A restart with unchanged commands makes no request."""
     async with a_world() as world:
         commands = {c["name"]: c for c in world.fake.commands}
-        assert set(commands) == {"ask", "reset", "help", "Ask about this"}
+        assert set(commands) == {"ask", "reset", "privacy", "help", "Ask about this"}
         for command in commands.values():
             assert set(command["name_localizations"]) >= {"de", "fr", "es-ES", "ja"}
             assert command["integration_types"] == [0]
@@ -260,6 +262,21 @@ async def test_reset_and_help_are_answered_privately(world: DiscordWorld) -> Non
     words = world.fake.read(author="ada")
     assert any("Erledigt" in w for w in words)
     assert any("メンション" in w for w in words)
+
+
+async def test_privacy_explains_and_stores_a_choice(world: DiscordWorld) -> None:
+    """Without an option it stores nothing. The answers are private, in the person's language."""
+    await world.fake.command("privacy")
+    await world.fake.command("privacy", training="off", locale="de")
+    await world.fake.command("privacy", training="on")
+    off, on = await heard(world, 2)
+    assert isinstance(off, Configure)
+    assert isinstance(on, Configure)
+    assert (off.settings, on.settings) == ({"training": "no"}, {"training": "yes"})
+    assert world.fake.read() == []
+    words = world.fake.read(author="ada")
+    for expected in (EXPLANATION, notice_text("training off", "de"), ALLOWED):
+        assert expected in words
 
 
 async def test_buttons_work_after_a_restart_for_their_asker_only(world: DiscordWorld) -> None:

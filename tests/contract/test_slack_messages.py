@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bots.privacy import ALLOWED, FORBIDDEN
 from bots.slack.ids import event_id
 from bots.slack.wording import (
     EMPTY,
@@ -16,8 +17,9 @@ from bots.slack.wording import (
     NOT_HERE,
     NOT_NOW,
     NOT_YOU,
+    PRIVACY,
 )
-from shared.messages import Ask, Deleted, Edited, Quote, Reset, Stop
+from shared.messages import Ask, Configure, Deleted, Edited, Quote, Reset, Stop
 from tests.contract.worlds.slack import SlackWorld
 from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, TEAM, FakeSlack, Fault
 
@@ -225,6 +227,25 @@ async def test_text_commands_work_in_threads(direct: bool) -> None:
         await world.slack.until(lambda: len(world.slack.told("UADA")) == 2)
         assert sorted(world.slack.told("UADA")) == sorted([FORGOTTEN, HELP])
         assert {e["channel"] for e in world.slack.ephemerals} == {channel}
+        await nothing_more(world)
+
+
+async def test_privacy_explains_and_stores_a_choice() -> None:
+    """As a slash command, and as a text command in a thread; only the person reads the result."""
+    async with SlackWorld() as world:
+        assert (await world.slack.command("/privacy")).response == {"text": PRIVACY}
+        off = await world.slack.command("/privacy", "training off")
+        assert off.response == {"text": FORBIDDEN}
+        root = world.slack.dm("hello")
+        await world.until_heard(2)
+        world.slack.dm("!privacy Training ON", thread=root)
+        first, _, second = await world.until_heard(3)
+        assert isinstance(first, Configure)
+        assert isinstance(second, Configure)
+        assert (first.settings, second.settings) == ({"training": "no"}, {"training": "yes"})
+        await world.slack.until(lambda: world.slack.told("UADA") == [ALLOWED])
+        world.slack.dm("!privacy", thread=root)
+        await world.slack.until(lambda: world.slack.told("UADA")[1:] == [PRIVACY])
         await nothing_more(world)
 
 

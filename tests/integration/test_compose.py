@@ -46,7 +46,8 @@ NOT_FOR_A_CONTAINER: Final = {
 """Only the doctor needs the token (docs/deploy.md says how to pass it), and nobody chats in a
 container's terminal. The recorder is a container of its own, which is started or not."""
 
-OF_THE_RECORDER: Final = {"DATABASE_URL", "THREADWAX_PRICES"}
+OF_THE_RECORDER: Final = {"DATABASE_URL", "THREADWAX_PRICES", "THREADWAX_TRAINING_ATTESTED"}
+"""`docker compose run recorder` also exports."""
 
 COMPOSE_VARIABLES: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT"}
 """Variables of the compose file itself: ports on the host."""

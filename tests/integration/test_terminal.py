@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.messages import Ask, Reset
+from bots.privacy import ALLOWED, EXPLANATION, FORBIDDEN
+from shared.messages import Ask, Configure, Reset
 from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
 
@@ -54,6 +55,18 @@ async def test_commands_work_in_a_pipe(chat_environment: dict[str, str], flow: F
     assert "There is no command /nope. /help lists them.\nA new conversation begins.\n" in out
     assert out.endswith("echo hi\n")
     assert any(isinstance(event, Reset) for event in flow.events)
+
+
+async def test_privacy_explains_and_stores_a_choice(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """A line that begins with it is never asked."""
+    lines = b"/privacy\n/privacy what?\n/privacy training off\n/privacy training on\n"
+    code, out, _ = await piped(chat_environment, lines)
+    assert (code, out) == (0, f"{EXPLANATION}\n{EXPLANATION}\n{FORBIDDEN}\n{ALLOWED}\n")
+    events = [event for event in flow.events if isinstance(event, Configure)]
+    assert [event.settings["training"] for event in events] == ["no", "yes"]
+    assert len(flow.events) == 2
 
 
 async def test_the_exit_words_of_other_programs_are_questions_in_a_pipe(
