@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from dataflow.draft import STATUS_AFTER_S, Draft
-from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle, Wait
+from dataflow.effects import INTERNAL, Answered, CallModel, Cancel, Settle, Wait
 from dataflow.images import Images
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
@@ -66,7 +66,7 @@ class Answering:
         """Whether no answer is in progress."""
         return not self._running
 
-    def take(self, effects: list[tuple[str, Effect]], on_reply: OnReply) -> None:
+    def take(self, effects: list[tuple[str, Answered]], on_reply: OnReply) -> None:
         """Carries out effects. Returns at once."""
         for user, effect in effects:
             if isinstance(effect, Wait):
@@ -271,7 +271,8 @@ def _reply(effect: CallModel | Settle, result: _Result) -> Reply:
         address=ask.address,
         outcome=result.outcome,
         text=result.text,
-        prompt_text=ask.text,
+        # Whoever withdraws a question wants it gone.
+        prompt_text="" if result.outcome == "withdrawn" else ask.text,
         model=result.model,
         usage=result.usage,
         said_at=ask.said_at,

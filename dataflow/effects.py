@@ -8,7 +8,7 @@ from typing import Final
 
 from dataflow.model.status import Queued
 from dataflow.request import Request
-from shared.messages import Ask, Outcome
+from shared.messages import Ask, Forget, Outcome
 
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
 """The reply to a question that met a defect of ours."""
@@ -58,7 +58,20 @@ class Wait:
     after: str | None = None
 
 
-Effect = CallModel | Settle | Cancel | Wait
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Erase what is stored about a user, then journal the reply to the event that asked for it.
+
+    None of the user's questions from before that event may be pending.
+    """
+
+    forget: Forget
+
+
+Answered = CallModel | Settle | Cancel | Wait
+"""The effects that concern the answer to a question."""
+
+Effect = Answered | Erase
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,9 +167,13 @@ class Deleted(Event):
 
 
 class Forget(Event):
-    """Erase everything that is known about this user."""
+    """Erase everything that was stored about this user before this event.
+
+    Its reply says that this is done. `silent`: an operator asked, so the person gets no message.
+    """
 
     kind: Literal["forget"] = "forget"
+    silent: bool = Field(default=False, exclude_if=lambda silent: not silent)
 
 
 class Configure(Event):
@@ -204,7 +208,8 @@ class Reply(Message, cache_strings="keys"):
     `text` is what the person reads: the answer, its beginning if it was stopped, or a notice.
     `prompt_text` is the question as it was answered. `after` is the prompt id of the previous reply
     of the same user in the same thread, which is in the journal already. It is None for the first
-    reply, and in replies of older versions.
+    reply, and in replies of older versions. `erased` is set in the reply to a `Forget` only: how
+    many entries were erased, by store.
     """
 
     v: Literal[1] = 1
@@ -220,6 +225,7 @@ class Reply(Message, cache_strings="keys"):
     said_at: AwareDatetime
     answered_at: AwareDatetime
     after: PromptId | None = None
+    erased: dict[str, int] | None = Field(default=None, exclude_if=lambda erased: erased is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ MESSAGES: Final[dict[str, Message]] = {
     "again": Again(id="s-4", prompt_id=_ASKED, **_HEAD),
     "edited": Edited(id="s-5", prompt_id=_ASKED, text="new words", ask_again=True, **_HEAD),
     "deleted": Deleted(id="s-6", prompt_id=_ASKED, **_HEAD),
-    "forget": Forget(id="s-7", **_HEAD),
+    "forget": Forget(id="s-7", silent=True, **_HEAD),
     "configure": Configure(id="s-8", settings={"tone": "brief"}, **_HEAD),
     "reply": Reply(
         prompt_id=_ASKED,
@@ -79,6 +79,7 @@ MESSAGES: Final[dict[str, Message]] = {
         ),
         answered_at=datetime(2026, 11, 22, 10, 30, 2, tzinfo=UTC),
         after="slack-T1-C2-1600000000_2E1",
+        erased={"events": 3, "replies": 2},
         **_HEAD,
     ),
     "partial": Partial(
