@@ -42,6 +42,7 @@ up: setup  ## start everything without the terminal chat
 
 test: setup-dev  ## run every test, with real processes
 	@tests/power/install.sh
+	@tests/postgres_install.sh
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: setup-dev  ## lint, format, types, layers, import cycles, spelling

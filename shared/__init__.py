@@ -12,6 +12,8 @@ after their reason, without the suffix `Error`.
   * blobs.BlobStoreFull: go on without the file
   * blobs.BlobTooLarge: go on without the file
   * messages.Unreadable: move the message to the dead letters, and tell its sender
+  * database.engine.BadDatabaseUrl: end the process, because a person has to correct DATABASE_URL
+  * database.engine.NoDatabase: end the command, because nothing was recorded
   * lock.AlreadyRunning: end the process, or join the other one
   * lifecycle.Stopped: end the process
   * streams.OtherPartitions: end the set-up, because a person has to decide

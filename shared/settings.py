@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from shared import folders
 from shared.nats_address import BadAddress, address_of
+from shared.prices import Prices
 from shared.private_file import private_text
 from shared.setting_kinds import AnyCase, FromEnvironment, Host, ModelAddress, Secret, renamed
 
@@ -137,6 +138,26 @@ class Settings(FromEnvironment):
         allow_inf_nan=False,
         description="Seconds after which an idle conversation is moved from memory to the disk; "
         "the next message brings it back. Not used in a cluster of several machines.",
+    )
+
+    database_url: Secret | None = Field(
+        None,
+        alias="DATABASE_URL",
+        description="The database of questions and answers: postgresql://user:password@host/name, "
+        "or sqlite:////path/to/a/file. By default a SQLite file in the data folder.",
+    )
+    recorder: Annotated[Literal["on", "off"], AnyCase] = Field(
+        "on",
+        alias="THREADWAX_RECORDER",
+        description="Whether `threadwax up` records questions and answers in the database: on or "
+        "off.",
+    )
+    prices: Prices = Field(
+        default_factory=dict,
+        alias="THREADWAX_PRICES",
+        description="What models cost, in dollars per million tokens, as JSON or the path of a "
+        'JSON file: {"my-model": {"input": 0.1, "cached_input": 0.01, "output": 0.5}}. They are '
+        "added to the prices that are built in; the name * means every other model.",
     )
 
     chat_history: int = Field(

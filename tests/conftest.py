@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.asking import asker  # noqa: F401  (a fixture)
 from tests.fakes.model import FakeModel
+from tests.fixtures_database import database_url, own_postgres, postgres  # noqa: F401  (fixtures)
 from tests.fixtures_nats import bus, nats  # noqa: F401  (fixtures)
 
 # No test judges speed: a busy machine is no defect.

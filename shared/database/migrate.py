@@ -1,0 +1,56 @@
+"""Creates the tables, or changes those of an older version.
+
+It must never run twice at the same time on one database, nor touch one of a newer version.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from shared.database.engine import writing
+from shared.log import logger
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+CONNECTION: Final = "connection"
+"""The attribute in which `migrations/env.py` finds the connection to use."""
+
+_LOCK: Final = 0x7468_7265_6164_7761
+"""PostgreSQL's advisory locks have numbers: this one is `threadwa` in ASCII."""
+
+
+def migrate(engine: sa.Engine) -> str:
+    """Brings the database to this version's revision, in one transaction; returns the revision.
+
+    A process that comes second waits, and finds nothing left to do. A database of a newer version
+    is left as it is: newer versions only add columns, so this one can go on writing.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: nothing was changed.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    known = {revision.revision for revision in script.walk_revisions()}
+    with writing(engine) as connection:
+        # SQLite's write transaction is a lock already.
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        # Only now: another process may have migrated while this one waited.
+        current = revision_of(connection)
+        if current is not None and current not in known:
+            logger().warning("the database is of a newer version", revision=current)
+            return current
+        config.attributes[CONNECTION] = connection
+        command.upgrade(config, "head")
+        return revision_of(connection) or ""
+
+
+def revision_of(connection: sa.Connection) -> str | None:
+    """The revision of the database; None if it has no tables yet."""
+    return MigrationContext.configure(connection).get_current_revision()
