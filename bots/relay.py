@@ -206,7 +206,8 @@ class Relay:
         if reply.outcome == "withdrawn":
             # Claimed, so that a late partial cannot open a preview in the next process.
             await self._receipts.claim(f"{reply.prompt_id}.0")
-            await self._platform.withdraw(reply)
+            if reply.erased is None:  # otherwise it is an operator's, and was never shown anywhere
+                await self._platform.withdraw(reply)
             await self._receipts.finish(reply.prompt_id)
             return
         claim = Claim.NEW if previewed else await self._receipts.claim(f"{reply.prompt_id}.0")
