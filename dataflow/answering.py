@@ -22,7 +22,7 @@ from dataflow.overdue import Overdue
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import Ask, Journaled, Outcome, Reply, Usage
+from shared.messages import Ask, Journaled, Outcome, Reply, Timings, Usage
 from shared.tuning import GarbageForCalls
 
 BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
@@ -143,6 +143,7 @@ class _Answer:
         self._effect = effect
         self._older = older
         self._calling = False
+        self._called_at: datetime | None = None
         self._cancelled_as: Outcome | None = None
         self._superseded = False
         self._draft = draft
@@ -188,7 +189,7 @@ class _Answer:
         self._draft.close()
         if self._superseded:
             return None
-        reply = _reply(effect, result)
+        reply = _reply(effect, result, self._timings())
         journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
@@ -219,6 +220,11 @@ class _Answer:
         text = "" if self._cancelled_as == "withdrawn" else self._draft.text
         return _Result(self._cancelled_as or "stopped", text)
 
+    def _timings(self) -> Timings | None:
+        if self._called_at is None:
+            return None
+        return Timings(called_at=self._called_at, first_token_at=self._draft.first_token_at)
+
     async def _call(self, effect: CallModel) -> _Result:
         ask = effect.ask
         logger().debug("asked", prompt=ask.id, messages=len(effect.request.messages))
@@ -227,6 +233,7 @@ class _Answer:
         try:
             async with self._images.with_images(ask, effect.request.messages) as messages:
                 self._draft.wait("slow")
+                self._called_at = datetime.now(UTC)
                 done = await self._model.answer(
                     messages,
                     model=ask.model,
@@ -262,7 +269,7 @@ def _thread(ask: Ask) -> str:
     return f"{ask.place.space}/{ask.place.channel}/{ask.place.thread}"
 
 
-def _reply(effect: CallModel | Settle, result: _Result) -> Reply:
+def _reply(effect: CallModel | Settle, result: _Result, timings: Timings | None = None) -> Reply:
     ask = effect.ask
     return Reply(
         prompt_id=ask.id,
@@ -278,4 +285,5 @@ def _reply(effect: CallModel | Settle, result: _Result) -> Reply:
         said_at=ask.said_at,
         answered_at=datetime.now(UTC),
         after=effect.after,
+        timings=timings,
     )

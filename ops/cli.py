@@ -116,7 +116,7 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     """Start everything on this machine; Ctrl-C stops it.
 
     Starts NATS (unless NATS_URL is set), the demo model (unless a model is configured), the
-    dataflow, the gateway, the adapters whose tokens are set, and a chat. Prints the status of each
+    dataflow, the recorder, the gateway, the adapters whose tokens are set, and a chat. Prints the status of each
     process on standard error, and restarts processes that die. With --http-port N, the parts serve
     their status on N+1, N+2, ...
     """
@@ -178,6 +178,26 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 
     settings = _settings_and_data("dataflow", http_port=http_port, log_level=log_level)
     sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))
+
+
+@threadwax.command()
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Write everything again that the streams still have, and exit. Older rows are kept.",
+)
+@_long_running
+def recorder(*, rebuild: bool, http_port: int | None, log_level: str | None) -> None:
+    """Run the recorder, which writes questions, answers and ratings to a database.
+
+    By default that is a SQLite file in the data folder; DATABASE_URL names another one
+    (docs/recorder.md). While the database is away, answers go on, and nothing is lost.
+    """
+    with tuning.imports(garbage_after=tuning.DATAFLOW_GARBAGE_AFTER):
+        from dataflow.recorder.run import main
+
+    settings = _settings_and_data("recorder", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, rebuild=rebuild))
 
 
 @threadwax.command()

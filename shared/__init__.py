@@ -32,6 +32,8 @@ after their reason, without the suffix `Error`.
   * dataflow.request.TooLong: answer with a notice
   * dataflow.recovery_store.CannotMake: end the process
   * dataflow.recovery_store.BrokenInCluster: end the process
+  * dataflow.recorder.database.Unstorable: write the other rows, and skip this message
+  * dataflow.recorder.database.Abandoned: end the process, and write nothing more
   * ops.supervise.Ended: report that a part ended before it was ready
   * ops.nats_server.DidNotStart: end the process
   * ops.demo_weights.NoWeights: end the process with the command that installs them

@@ -31,6 +31,7 @@ REPLY_LIMIT_BYTES: Final = 500_000
 """The largest reply as JSON: the stream accepts 512 KiB with subject and headers."""
 
 NOTE_LIMIT_CHARS: Final = 500
+REASON_LIMIT_CHARS: Final = 2000
 
 
 def _user(value: str) -> str:
@@ -136,11 +137,20 @@ class Reset(Event):
 
 
 class Rate(Event):
-    """Rates an answer; `none` removes the rating."""
+    """Rates an answer; `none` removes the rating.
+
+    `reason` says why, and `correction` is what the answer should have been.
+    """
 
     kind: Literal["rate"] = "rate"
     prompt_id: PromptId
     thumb: Literal["up", "down", "none"]
+    reason: Text = Field(
+        default="", max_length=REASON_LIMIT_CHARS, exclude_if=lambda reason: not reason
+    )
+    correction: Text = Field(
+        default="", max_length=TEXT_LIMIT_CHARS, exclude_if=lambda correction: not correction
+    )
 
 
 class Again(Event):
@@ -201,6 +211,13 @@ class Usage(Message):
     reasoning_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
 
+class Timings(Message):
+    """When the model was called, and when the first text of the answer came (None: none did)."""
+
+    called_at: AwareDatetime
+    first_token_at: AwareDatetime | None = Field(default=None, exclude_if=lambda at: at is None)
+
+
 # By default pydantic would cache 16,384 short strings of parsed replies, in 1.1 MB.
 class Reply(Message, cache_strings="keys"):
     """The one reply to one prompt, as the journal stores it.
@@ -208,8 +225,9 @@ class Reply(Message, cache_strings="keys"):
     `text` is what the person reads: the answer, its beginning if it was stopped, or a notice.
     `prompt_text` is the question as it was answered. `after` is the prompt id of the previous reply
     of the same user in the same thread, which is in the journal already. It is None for the first
-    reply, and in replies of older versions. `erased` is set in the reply to a `Forget` only: how
-    many entries were erased, by store.
+    reply, and in replies of older versions. `timings` is None if the model was not called, and in
+    replies of older versions. `experiment` names what the model was asked in place of the usual.
+    `erased` is set in the reply to a `Forget` only: how many entries were erased, by store.
     """
 
     v: Literal[1] = 1
@@ -225,6 +243,8 @@ class Reply(Message, cache_strings="keys"):
     said_at: AwareDatetime
     answered_at: AwareDatetime
     after: PromptId | None = None
+    timings: Timings | None = Field(default=None, exclude_if=lambda timings: timings is None)
+    experiment: Text = Field(default="", exclude_if=lambda experiment: not experiment)
     erased: dict[str, int] | None = Field(default=None, exclude_if=lambda erased: erased is None)
 
 

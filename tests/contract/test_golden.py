@@ -29,6 +29,7 @@ from shared.messages import (
     Reply,
     Reset,
     Stop,
+    Timings,
     Unreadable,
     Usage,
     event_of,
@@ -62,7 +63,9 @@ MESSAGES: Final[dict[str, Message]] = {
     ),
     "stop": Stop(id="s-1", prompt_id=_ASKED, **_HEAD),
     "reset": Reset(id="s-2", **_HEAD),
-    "rate": Rate(id="s-3", prompt_id=_ASKED, thumb="up", **_HEAD),
+    "rate": Rate(
+        id="s-3", prompt_id=_ASKED, thumb="down", reason="wrong", correction="It is 5 🙂.", **_HEAD
+    ),
     "again": Again(id="s-4", prompt_id=_ASKED, **_HEAD),
     "edited": Edited(id="s-5", prompt_id=_ASKED, text="new words", ask_again=True, **_HEAD),
     "deleted": Deleted(id="s-6", prompt_id=_ASKED, **_HEAD),
@@ -79,6 +82,11 @@ MESSAGES: Final[dict[str, Message]] = {
         ),
         answered_at=datetime(2026, 11, 22, 10, 30, 2, tzinfo=UTC),
         after="slack-T1-C2-1600000000_2E1",
+        timings=Timings(
+            called_at=datetime(2026, 11, 22, 10, 30, 0, 500000, tzinfo=UTC),
+            first_token_at=datetime(2026, 11, 22, 10, 30, 1, 250000, tzinfo=UTC),
+        ),
+        experiment="terra",
         erased={"events": 3, "replies": 2},
         **_HEAD,
     ),
