@@ -77,11 +77,11 @@ def forget(settings: Settings, user: str, *, sure: bool) -> int:
             failures.append(f"{name}: {error}")
     recorded = database.Erased({})
     try:
-        recorded = database.erase(settings, user)
+        recorded = database.erase(settings, user, reply.said_at)
     except Exception as error:  # noqa: BLE001  (whatever a driver raises: the rest is done)
         failures.append(f"database: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
     receipt = Receipt(
-        user, datetime.now(UTC), counts | recorded.rows,
+        user, datetime.now(UTC), counts, recorded.rows,
         tuple(backups(settings.home)), recorded.exports, tuple(failures),
     )  # fmt: skip
     for line in lines_of(receipt):

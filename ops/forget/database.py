@@ -6,14 +6,12 @@ The recorder does the same when it reads the request; this does it at once and c
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
-
-_TABLES: Final = "questions, answers, ratings, events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +30,15 @@ class Erased:
     exports: tuple[Export, ...] = ()
 
 
-def erase(settings: Settings, user: str) -> Erased:
-    """Erases the rows. Nothing to do if nothing was ever recorded.
+def erase(settings: Settings, user: str, before: datetime) -> Erased:
+    """Erases what was stored before that time. Nothing to do if nothing was ever recorded.
 
     Raises:
         BadDatabaseUrl: DATABASE_URL cannot be used.
         sqlalchemy.exc.SQLAlchemyError: the database does not answer; nothing was erased.
     """
     from shared.database.engine import NoDatabase, reading_engine, writing
-    from shared.database.erasing import erase_person
+    from shared.database.erasing import erase_person, reclaim
 
     try:
         engine = reading_engine(settings)
@@ -48,9 +46,9 @@ def erase(settings: Settings, user: str) -> Erased:
         return Erased({})
     try:
         with writing(engine) as connection:
-            rows = erase_person(connection, user)
+            rows = erase_person(connection, user, before)
             exports = _exports_with(connection, user)
-        _reclaim(engine)
+        reclaim(engine)
     finally:
         engine.dispose()
     return Erased(rows, exports)
@@ -58,6 +56,7 @@ def erase(settings: Settings, user: str) -> Erased:
 
 def _exports_with(connection: "sa.Connection", user: str) -> tuple[Export, ...]:
     import sqlalchemy as sa
+
     from shared.database.tables import export_people, exports
 
     rows = connection.execute(
@@ -67,13 +66,3 @@ def _exports_with(connection: "sa.Connection", user: str) -> tuple[Export, ...]:
         .order_by(exports.c.created_at, exports.c.path)
     )
     return tuple(Export(Path(path), at.astimezone(UTC)) for path, at in rows)
-
-
-def _reclaim(engine: "sa.Engine") -> None:
-    """Removes the bytes of deleted rows from the files of the database."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if engine.dialect.name == "sqlite":
-            # The pages are overwritten (secure_delete), but the log has their older versions.
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        else:
-            connection.exec_driver_sql(f"VACUUM (FULL) {_TABLES}")

@@ -19,7 +19,7 @@ _LABELS: Final = {
     "terminal_history": "lines of the terminal's history",
     "discord_questions": "questions known to the Discord adapter",
 }
-"""What the counts count; tables of the database have their own names."""
+"""What the counts count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Receipt:
     user: str
     at: datetime
     counts: Mapping[str, int]
+    rows: Mapping[str, int]
     backups: tuple[Backup, ...]
     exports: tuple[Export, ...]
     failures: tuple[str, ...] = ()
@@ -38,7 +39,9 @@ def lines_of(receipt: Receipt) -> Iterator[str]:
     """The receipt as lines for a terminal."""
     yield f"Forgotten: {receipt.user}, {receipt.at:%Y-%m-%d %H:%M} UTC"
     for name, count in receipt.counts.items():
-        yield f"  {count:>8}  {_LABELS.get(name, f'rows of the table {name}')}"
+        yield f"  {count:>8}  {_LABELS.get(name, name)}"
+    for table, count in receipt.rows.items():
+        yield f"  {count:>8}  rows of the table {table}"
     yield "  The conversation, and what was left of it in the recovery store's files, are erased."
     if receipt.failures:
         yield "Not erased. Correct this and run the command again:"

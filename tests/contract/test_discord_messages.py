@@ -277,7 +277,8 @@ async def test_forget_is_confirmed_by_a_button(world: DiscordWorld) -> None:
     event = world.heard[1]
     assert isinstance(event, Forget)
     assert event.user == ask.user
-    await world.fake.until(lambda: any("erasing it now" in w for w in world.fake.read(author="ada")))
+    told = lambda: " ".join(world.fake.read(author="ada"))  # noqa: E731
+    await world.fake.until(lambda: "erasing it now" in told())
 
 
 async def test_buttons_survive_a_restart_and_obey_their_owner(world: DiscordWorld) -> None:
