@@ -41,6 +41,9 @@ ADVISORY_SUBJECTS: Final = (
     "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
 )
 
+STORED_PROMPTS: Final = "p.>"
+"""All stored events, after the server's transform."""
+
 PARTITION_TRANSFORM: Final = (
     f"p.{{{{partition({PARTITIONS})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
 )

@@ -17,7 +17,7 @@ async def stored_events(url: str | Callable[[], str]) -> Counter[str]:
     bus = await Bus.connect(url, name=CLIENT_NAME)
     try:
         info = await bus.until_done(
-            lambda: bus.js.stream_info(names.PROMPTS, subjects_filter="p.>")
+            lambda: bus.js.stream_info(names.PROMPTS, subjects_filter=names.STORED_PROMPTS)
         )
     finally:
         await bus.close()
