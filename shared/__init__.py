@@ -11,7 +11,7 @@ after their reason, without the suffix `Error`.
     * publishing.StoreFull: the same; the operator must free some space
   * blobs.BlobStoreFull: go on without the file
   * blobs.BlobTooLarge: go on without the file
-  * messages.Unreadable: move the message to the dead letters, and tell its sender
+  * event_parsing.Unreadable: move the message to the dead letters, and tell its sender
   * database.engine.BadDatabaseUrl: end the process, because a person has to correct DATABASE_URL
   * database.engine.NoDatabase: end the command, because nothing was recorded
   * lock.AlreadyRunning: end the process, or join the other one

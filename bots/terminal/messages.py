@@ -48,6 +48,9 @@ class Lines(Protocol):
     def forget(self) -> None:
         """Erases the questions that are kept to be offered again."""
 
+    def take_back(self, text: str) -> None:
+        """Clears the line if a question that was given back is still all that is in it."""
+
     def close(self) -> None:
         """Ends the input; a pending `next` returns None."""
 
@@ -107,6 +110,9 @@ class PlainLines(Lines):
         """Erases the questions of earlier chats, which had an editor."""
         if self._history is not None:
             self._history.unlink(missing_ok=True)
+
+    def take_back(self, text: str) -> None:
+        """Does nothing, for the same reason."""
 
     def close(self) -> None:
         """Ends the input; a pending `next` returns None."""

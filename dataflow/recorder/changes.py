@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from shared import names
+from shared.event_parsing import Unreadable, event_of
 from shared.messages import (
     Again,
     AnyEvent,
@@ -25,9 +26,7 @@ from shared.messages import (
     Reply,
     Reset,
     Stop,
-    Unreadable,
     Usage,
-    event_of,
 )
 from shared.prices import Price, cost_microdollars
 from shared.receipts import shown_part

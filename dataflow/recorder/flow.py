@@ -12,8 +12,8 @@ from dataflow.recorder.changes import Stored, changes_of
 from dataflow.recorder.database_sink import DatabaseSink, Readable
 from dataflow.recorder.streams_source import StreamsSource
 from shared import metrics
+from shared.event_parsing import Unreadable
 from shared.log import logger
-from shared.messages import Unreadable
 from shared.prices import Price
 
 
