@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from shared import names
 from shared.bus import Bus
-from shared.messages import Configure, Forget, Reply, Unreadable, event_of
+from shared.event_parsing import Unreadable, event_of
+from shared.messages import Configure, Forget, Reply
 
 AT_ONCE: Final = 16
 """Messages that are erased concurrently; the server syncs each of them."""
