@@ -21,10 +21,10 @@ T = TypeVar("T")
 DAYS: Final = re.compile(r"(\d{1,5})d")
 
 
-class Since(click.ParamType):
+class Since(click.ParamType[datetime]):
     """A date, or a number of days before now."""
 
-    name = "DATE|Nd"
+    name = "date or 7d"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

@@ -67,7 +67,7 @@ def main(by: By, since: datetime | None, *, as_json: bool) -> None:
 
     def work(connection: sa.Connection, settings: Settings) -> dict[str, Total]:
         found = connection.execute(_statement(connection.dialect.name, by, since)).mappings()
-        return totals(found, settings.prices)
+        return totals(map(dict, found), settings.prices)
 
     groups = read(work)
     total = Total()
