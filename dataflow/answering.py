@@ -15,9 +15,9 @@ from dataflow.background_calls import BackgroundCalls, thread_name
 from dataflow.draft import STATUS_AFTER_S, Draft
 from dataflow.effects import (
     INTERNAL,
+    Answered,
     CallModel,
     Cancel,
-    Effect,
     Settle,
     Summarize,
     Summarized,
@@ -77,7 +77,7 @@ class Answering:
         """Whether no answer is in progress. Nothing waits for calls in the background."""
         return not self._running
 
-    def take(self, effects: list[tuple[str, Effect]], on_result: OnResult) -> None:
+    def take(self, effects: list[tuple[str, Answered]], on_result: OnResult) -> None:
         """Carries out effects. Returns at once."""
         for user, effect in effects:
             if isinstance(effect, Wait):
@@ -281,7 +281,8 @@ def _reply(effect: CallModel | Settle, result: _Result, timings: Timings | None 
         address=ask.address,
         outcome=result.outcome,
         text=result.text,
-        prompt_text=ask.text,
+        # Whoever withdraws a question wants it gone.
+        prompt_text="" if result.outcome == "withdrawn" else ask.text,
         model=result.model,
         usage=result.usage,
         said_at=ask.said_at,

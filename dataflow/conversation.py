@@ -6,11 +6,12 @@ Pure: no clock, no network, no Bytewax. Events and journaled replies go in, effe
 """
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Final
 
 from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_turn
 from dataflow.audience import may_recall, same_channel
-from dataflow.effects import CallModel, Cancel, Effect, Settle, Summarized, Wait
+from dataflow.effects import CallModel, Cancel, Effect, Erase, Settle, Summarized, Wait
 from dataflow.memory import NOT_ASKED, Memory
 from dataflow.question_queue import QUEUED, Ending, Pending, QuestionQueue
 from dataflow.request import Request, TooLong
@@ -51,6 +52,10 @@ class Conversation:
         self._queue = QuestionQueue()
         # By question, the request of the latest call.
         self._requests: dict[str, Request] = {}
+        self._erasing: tuple[Forget, ...] = ()
+        """Requests to be forgotten that are not carried out yet, the oldest first."""
+        self._erase_begun = False
+        self._forgotten_at: datetime | None = None
 
     # --- snapshots --------------------------------------------------------------------------
 
@@ -58,6 +63,7 @@ class Conversation:
         """The conversation as JSON."""
         return Snapshot(
             user=self.user,
+            erasing=self._erasing,
             pending=tuple(map(StoredQuestion.of, self._queue)),
             turns=tuple(self._memory.turns),
             settled=tuple(self._queue.settled),
@@ -67,6 +73,7 @@ class Conversation:
             unanswered=tuple(self._queue.without_answer),
             cuts=self._memory.starts.by_thread,
             calls=tuple(self._memory.summaries.unreported),
+            forgotten_at=self._forgotten_at,
         ).dump()
 
     @classmethod
@@ -88,6 +95,8 @@ class Conversation:
             without_answer=snapshot.unanswered,
             next_order=snapshot.next_order,
         )
+        conversation._erasing = snapshot.erasing
+        conversation._forgotten_at = snapshot.forgotten_at
         return conversation
 
     @property
@@ -99,6 +108,11 @@ class Conversation:
     def pending(self) -> tuple[Pending, ...]:
         """The questions without a reply."""
         return tuple(self._queue)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a question has no reply yet, or the user is not forgotten yet."""
+        return bool(self.pending or self._erasing)
 
     # --- events -----------------------------------------------------------------------------
 
@@ -119,13 +133,17 @@ class Conversation:
             case Reset():
                 self._forget(lambda p: may_recall(p, event.place) or same_channel(p, event.place))
             case Forget():
-                self._forget(lambda _: True)
+                effects = self._on_forget(event)
             # Rate and Configure are for other readers of the stream.
         return [*effects, *self._start_ready()]
 
     def on_reply(self, journaled: Journaled) -> list[Effect]:
         """Handles the journal's reply to a question."""
         reply = journaled.reply
+        if any(forget.id == reply.prompt_id for forget in self._erasing):
+            self._erasing = tuple(f for f in self._erasing if f.id != reply.prompt_id)
+            self._erase_begun = False
+            return list(self._start_ready())
         pending = self._queue.find(reply.prompt_id)
         request = self._requests.pop(reply.prompt_id, NOT_ASKED)
         summaries = self._memory.summaries
@@ -169,7 +187,9 @@ class Conversation:
         if self._queue.find(new.ask.id) is not None:
             return []
         if new.ask.id in self._queue.settled:
-            return self._look_up(new)
+            if self._forgotten_at is None or new.ask.said_at > self._forgotten_at:
+                return self._look_up(new)
+            new.withdraw_words()  # its reply was erased, and answering again would store it again
         if self._queue.is_full:
             return self._refuse_at_once(new)
         self._queue.add(new)
@@ -272,6 +292,9 @@ class Conversation:
         for pending in self._queue.ready():
             ending = pending.ending
             yield self._call(pending) if ending is None else self._settle(pending, ending)
+        if self._erasing and not self._erase_begun and not self._queue.is_withdrawing:
+            self._erase_begun = True
+            yield Erase(self._erasing[0])
 
     def _settle(self, pending: Pending, ending: Ending) -> Effect:
         """Settles a question without the model."""
@@ -288,6 +311,16 @@ class Conversation:
         summaries = self._memory.summaries
         background = summaries.report(ask.id) if summaries.unreported else ()
         return CallModel(ask, request, pending.check_journal, after, background)
+
+    def _on_forget(self, event: Forget) -> list[Effect]:
+        """Drops everything except ids; the stores are erased once no question is pending."""
+        self._forget(lambda _: True)
+        effects = self._end("withdrawn", lambda _: True)
+        self._queue.forget_words()
+        self._forgotten_at = event.said_at
+        if all(known.id != event.id for known in self._erasing):
+            self._erasing += (event,)
+        return effects
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
         self._memory.forget(chosen)

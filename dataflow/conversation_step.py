@@ -66,7 +66,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
             self._conversation = self._loaded(snapshot, "")
             self._user = self._conversation.user
             # Unanswered questions are asked again at the first step after a restart.
-            self._notify_at = NOW if self._conversation.pending else None
+            self._notify_at = NOW if self._conversation.has_work else None
         if self._user:
             idle.touch(self._user)
 
@@ -192,7 +192,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
     def _evict(self) -> list[Evict]:
         if self._unread is not None:
             return [Evict(self._unread, self._version)]
-        if self._conversation is None or self._conversation.pending:
+        if self._conversation is None or self._conversation.has_work:
             return []
         return [Evict(self._conversation.dump(), self._version)]
 

@@ -12,6 +12,7 @@ from bytewax.operators import KeyedStream
 from dataflow.answering import Answering
 from dataflow.completions_source import CompletionsSource
 from dataflow.conversation_step import ConversationStep, Heard
+from dataflow.erasing.erasing import Erasing
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.io_thread import IoThread
@@ -29,6 +30,7 @@ def conversations_flow(
     window: Window,
     evicted: EvictedStore,
     idle: IdleConversations,
+    erasing: Erasing,
 ) -> Dataflow:
     """Sends prompts and completed replies, keyed by user, through each user's conversation."""
     flow = Dataflow("conversations")
@@ -39,5 +41,5 @@ def conversations_flow(
     heard = cast("KeyedStream[Heard]", op.merge("heard", prompts, completions))
     step = ConversationStep.builder(window, evicted, idle)
     effects = op.stateful_batch("conversation", heard, step)
-    op.output("model", effects, ModelSink(io, answering, evicted))
+    op.output("model", effects, ModelSink(io, answering, evicted, erasing))
     return flow

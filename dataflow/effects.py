@@ -10,7 +10,7 @@ from dataflow.model.status import Queued
 from dataflow.request import Request
 from dataflow.summary import Fold
 from dataflow.truncation import ChatMessage
-from shared.messages import Ask, BackgroundCall, Outcome
+from shared.messages import Ask, BackgroundCall, Forget, Outcome
 
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
 """The reply to a question that met a defect of ours."""
@@ -74,9 +74,6 @@ class Summarize:
     model: str | None
 
 
-Effect = CallModel | Settle | Cancel | Wait | Summarize
-
-
 @dataclass(frozen=True, slots=True)
 class Summarized:
     """The end of a `Summarize`. `call` is None if the model was not asked, or did not answer.
@@ -88,6 +85,22 @@ class Summarized:
     outcome: Literal["written", "failed", "skipped"]
     text: str = ""
     call: BackgroundCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Erase what is stored about a user, then journal the reply to the event that asked for it.
+
+    None of the user's questions from before that event may be pending.
+    """
+
+    forget: Forget
+
+
+Answered = CallModel | Settle | Cancel | Wait | Summarize
+"""The effects that concern answers; `Answering` carries them out."""
+
+Effect = Answered | Erase
 
 
 @dataclass(frozen=True, slots=True)

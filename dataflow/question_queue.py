@@ -39,6 +39,9 @@ one before it, which has been shown long before the user asked in 64 other threa
 NAMED_FOR: Final = timedelta(hours=25)
 """A relay gives up on a reply after a day, so an older one is either shown or a dead letter."""
 
+FORGOTTEN: Final = "(forgotten)"
+"""The text of a question whose user is forgotten. It must not be empty."""
+
 State = Literal["waiting", "calling", "ended", "settling"]
 
 QUEUED: Final[tuple[State, ...]] = ("waiting", "ended")
@@ -116,6 +119,14 @@ class Pending:
         self.forgotten = self.forgotten or outcome == "withdrawn"
         self.edit = None
 
+    def withdraw_words(self) -> None:
+        """Ends the question as withdrawn and keeps nothing that the person wrote."""
+        self.end("withdrawn")
+        self.ending = Ending("withdrawn")
+        self.ask = self.ask.model_copy(
+            update={"text": FORGOTTEN, "attachments": (), "quotes": (), "persona": None}
+        )
+
     def is_meant_by(self, stop: Stop) -> bool:
         """Whether a stop ends this question."""
         if stop.prompt_id is not None:
@@ -171,6 +182,18 @@ class QuestionQueue:
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(self._pending)
+
+    @property
+    def is_withdrawing(self) -> bool:
+        """Whether a withdrawn question has no reply yet."""
+        return any(p.ending is not None and p.ending.outcome == "withdrawn" for p in self._pending)
+
+    def forget_words(self) -> None:
+        """Keeps the ids of questions, but no words, and no reply that a later one would name."""
+        for pending in self._pending:
+            pending.withdraw_words()
+        self.without_answer.clear()
+        self.latest.clear()
 
     @property
     def is_full(self) -> bool:

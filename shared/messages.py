@@ -169,9 +169,13 @@ class Deleted(Event):
 
 
 class Forget(Event):
-    """Erase everything that is known about this user."""
+    """Erase everything that was stored about this user before this event.
+
+    Its reply says that this is done. `silent`: an operator asked, so the person gets no message.
+    """
 
     kind: Literal["forget"] = "forget"
+    silent: bool = Field(default=False, exclude_if=lambda silent: not silent)
 
 
 class Configure(Event):
@@ -225,6 +229,7 @@ class Reply(Message, cache_strings="keys"):
     replies of older versions. `experiment` names what the model was asked in place of the usual.
     `background` are this user's model calls since an earlier reply that answer no question; each is
     in one reply only.
+    `erased` is set in the reply to a `Forget` only: how many entries were erased, by store.
     """
 
     v: Literal[1] = 1
@@ -243,6 +248,7 @@ class Reply(Message, cache_strings="keys"):
     timings: Timings | None = Field(default=None, exclude_if=lambda timings: timings is None)
     experiment: Text = Field(default="", exclude_if=lambda experiment: not experiment)
     background: tuple[BackgroundCall, ...] = Field(default=(), exclude_if=operator.not_)
+    erased: dict[str, int] | None = Field(default=None, exclude_if=lambda erased: erased is None)
 
 
 @dataclass(frozen=True, slots=True)

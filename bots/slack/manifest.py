@@ -16,4 +16,4 @@ EVENTS: Final = (
 )  # fmt: skip
 """The events that the app subscribes to."""
 
-COMMANDS: Final = ("/ask", "/reset", "/help")
+COMMANDS: Final = ("/ask", "/reset", "/forget", "/help")

@@ -14,12 +14,21 @@ from bots.platform import Part, Publish
 from bots.split_text import Length
 from bots.terminal.messages import Lines, TooLong
 from bots.terminal.screen import Screen
-from bots.terminal.wording import DISCONNECTED, EXIT_WORDS, HELP, LEFT_UNANSWERED, NO_PROGRESS
+from bots.terminal.wording import (
+    CONFIRM_FORGET,
+    DISCONNECTED,
+    EXIT_WORDS,
+    FORGET,
+    FORGET_SURELY,
+    HELP,
+    LEFT_UNANSWERED,
+    NO_PROGRESS,
+)
 from shared import names
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import TEXT_LIMIT_CHARS, Ask, Partial, Place, Reply, Reset, Stop
+from shared.messages import TEXT_LIMIT_CHARS, Ask, Forget, Partial, Place, Reply, Reset, Stop
 
 NOTHING_PUBLISHED: Final = 1
 INTERRUPTED: Final = 130
@@ -117,6 +126,11 @@ class Terminal:
             self._show_own(HELP)
         elif words == "/reset":
             return await self._reset()
+        elif words == FORGET:
+            self._show_own(CONFIRM_FORGET)
+        elif words == FORGET_SURELY:
+            self._lines.forget()
+            return await self._forget()
         elif words.startswith("/") and len(words.split()) == 1 and words.count("/") == 1:
             self._failed = not self._interactive
             self._show_own(f"There is no command {words[:40]}. /help lists them.")
@@ -135,6 +149,22 @@ class Terminal:
             # It may have been stored after all: the same id prevents a duplicate.
             event = self._unsent
         self._unsent = None
+        if not await self._answer_to(event):
+            self._unsent = event
+            self._lines.unqueue()
+            self._lines.give_back(line)
+        return not self._exit_code
+
+    async def _forget(self) -> bool:
+        """Has the dataflow erase everything, and waits for the message that it is done."""
+        now = datetime.now(UTC)
+        await self._answer_to(
+            Forget(id=self._next_id(), user=self._user, place=_PLACE, said_at=now)
+        )
+        return not self._exit_code
+
+    async def _answer_to(self, event: Ask | Forget) -> bool:
+        """Publishes an event and waits for its answer; returns False if it was not published."""
         # Set before publishing: the answer may arrive before the acknowledgement.
         self._asked = event.id
         self._stopping = False
@@ -145,17 +175,14 @@ class Terminal:
         try:
             if await self._published(event):
                 await self._answered.wait()
-            else:
-                self._screen.stop_waiting()
-                self._unsent = event
-                self._lines.unqueue()
-                self._lines.give_back(line)
+                return True
+            self._screen.stop_waiting()
+            return False
         finally:
             watching.cancel()
             self._asked = None
-        return not self._exit_code
 
-    async def _published(self, event: Ask | Reset | Stop) -> bool:
+    async def _published(self, event: Ask | Forget | Reset | Stop) -> bool:
         try:
             await self._publish(event)
         except Unavailable as error:

@@ -69,7 +69,7 @@ MESSAGES: Final[dict[str, Message]] = {
     "again": Again(id="s-4", prompt_id=_ASKED, **_HEAD),
     "edited": Edited(id="s-5", prompt_id=_ASKED, text="new words", ask_again=True, **_HEAD),
     "deleted": Deleted(id="s-6", prompt_id=_ASKED, **_HEAD),
-    "forget": Forget(id="s-7", **_HEAD),
+    "forget": Forget(id="s-7", silent=True, **_HEAD),
     "configure": Configure(id="s-8", settings={"tone": "brief"}, **_HEAD),
     "reply": Reply(
         prompt_id=_ASKED,
@@ -92,6 +92,7 @@ MESSAGES: Final[dict[str, Message]] = {
                 kind="summary", model="large", usage=Usage(prompt_tokens=90, completion_tokens=5)
             ),
         ),
+        erased={"events": 3, "replies": 2},
         **_HEAD,
     ),
     "partial": Partial(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.messages import Ask, Reset
+from bots.terminal.wording import CONFIRM_FORGET, FORGET_SURELY
+from shared.messages import Ask, Forget, Reset
 from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
 
@@ -54,6 +55,23 @@ async def test_commands_work_in_a_pipe(chat_environment: dict[str, str], flow: F
     assert "There is no command /nope. /help lists them.\nA new conversation begins.\n" in out
     assert out.endswith("echo hi\n")
     assert any(isinstance(event, Reset) for event in flow.events)
+
+
+async def test_a_person_is_forgotten_after_a_confirmation(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """The chat waits until it is done, and deletes the questions that the Up key offers."""
+    history = Path(chat_environment["THREADWAX_HOME"]) / "terminal" / "ada.history"
+    history.parent.mkdir(parents=True)
+    history.write_text('"my secret"\n')
+    code, out, _ = await piped(chat_environment, b"/forget\n")
+    assert (code, out) == (0, f"{CONFIRM_FORGET}\n")
+    assert history.exists()
+    assert flow.events == []
+    code, out, _ = await piped(chat_environment, f"{FORGET_SURELY}\n".encode())
+    assert (code, out) == (0, "erased\n")
+    assert not history.exists()
+    assert [type(event) for event in flow.events] == [Forget]
 
 
 async def test_the_exit_words_of_other_programs_are_questions_in_a_pipe(
