@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from dataflow.draft import STATUS_AFTER_S, Draft
-from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle, Wait
+from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, PlaceEffect, Settle, Wait
 from dataflow.images import Images
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
 from dataflow.overdue import Overdue
+from dataflow.tokens import estimated_tokens
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
@@ -38,12 +39,16 @@ OnReply = Callable[[str, Journaled], None]
 
 
 class _Result(NamedTuple):
-    """The outcome of a question and the text of its reply, with model and usage if answered."""
+    """The outcome of a question and the text of its reply, with model and usage if answered.
+
+    `estimate` is the usage of a call if nobody reported it.
+    """
 
     outcome: Outcome
     text: str
     model: str = ""
     usage: Usage | None = None
+    estimate: Usage | None = None
 
 
 class Answering:
@@ -76,6 +81,8 @@ class Answering:
                     draft.close()
                 if (answer := self._running.get(effect.prompt_id)) is not None:
                     answer.cancel(effect.outcome)
+            elif isinstance(effect, PlaceEffect):
+                logger().error("no budget for this place", prompt=effect.prompt_id)
             elif not self._stopping:
                 # After a stop, new questions stay pending in the recovery store.
                 self._begin(user, effect, on_reply)
@@ -145,6 +152,8 @@ class _Answer:
         self._calling = False
         self._cancelled_as: Outcome | None = None
         self._superseded = False
+        self.unreported: Usage | None = None
+        """The estimated usage of this call and those it replaces, as far as nobody reported it."""
         self._draft = draft
         self.task = asyncio.get_running_loop().create_task(self._run())
 
@@ -186,9 +195,12 @@ class _Answer:
                 return stored
         result = await self._result()
         self._draft.close()
+        self.unreported = result.estimate
+        if self._older is not None and self._older.unreported is not None:
+            self.unreported = _sum(self._older.unreported, result.estimate)
         if self._superseded:
             return None
-        reply = _reply(effect, result)
+        reply = _reply(effect, result, self.unreported)
         journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
@@ -202,6 +214,7 @@ class _Answer:
 
     async def _result(self) -> _Result:
         effect = self._effect
+        estimate = None
         if isinstance(effect, Settle):
             return _Result(effect.outcome, effect.text)
         if self._cancelled_as is None and not self._superseded:
@@ -216,8 +229,9 @@ class _Answer:
                 self.task.uncancel()
             finally:
                 self._calling = False
+            estimate = _estimate(effect, self._draft.text)
         text = "" if self._cancelled_as == "withdrawn" else self._draft.text
-        return _Result(self._cancelled_as or "stopped", text)
+        return _Result(self._cancelled_as or "stopped", text, estimate=estimate)
 
     async def _call(self, effect: CallModel) -> _Result:
         ask = effect.ask
@@ -239,14 +253,24 @@ class _Answer:
             logger().warning("failed", prompt=ask.id, why=str(error)[:300])
             if self._draft.text.strip():
                 notice = BROKEN_OFF.format(notice=error.notice)
-                return _Result("failed", self._draft.text + notice)
+                estimate = _estimate(effect, self._draft.text)
+                return _Result("failed", self._draft.text + notice, estimate=estimate)
             return _Result("failed", error.notice)
         except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
             logger().exception("failed", prompt=ask.id)
             return _Result("failed", INTERNAL)
-        if done.usage is not None:
-            _count(done.usage)
+        if done.usage is None:
+            estimate = _estimate(effect, done.text)
+            return _Result("answered", done.text, done.model, estimate=estimate)
+        _count(done.usage)
         return _Result("answered", done.text, done.model, done.usage)
+
+
+def _estimate(effect: CallModel, said: str) -> Usage:
+    """What a call has used whose usage nobody reported: what was sent and what was said."""
+    return Usage(
+        prompt_tokens=effect.request.estimated_tokens, completion_tokens=estimated_tokens(said)
+    )
 
 
 def _count(usage: Usage) -> None:
@@ -258,11 +282,20 @@ def _count(usage: Usage) -> None:
         metrics.tokens.labels("reasoning").inc(usage.reasoning_tokens)
 
 
+def _sum(one: Usage, other: Usage | None) -> Usage:
+    if other is None:
+        return one
+    return Usage(
+        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
+        completion_tokens=one.completion_tokens + other.completion_tokens,
+    )
+
+
 def _thread(ask: Ask) -> str:
     return f"{ask.place.space}/{ask.place.channel}/{ask.place.thread}"
 
 
-def _reply(effect: CallModel | Settle, result: _Result) -> Reply:
+def _reply(effect: CallModel | Settle, result: _Result, unreported: Usage | None = None) -> Reply:
     ask = effect.ask
     return Reply(
         prompt_id=ask.id,
@@ -274,6 +307,7 @@ def _reply(effect: CallModel | Settle, result: _Result) -> Reply:
         prompt_text=ask.text,
         model=result.model,
         usage=result.usage,
+        estimated_usage=unreported,
         said_at=ask.said_at,
         answered_at=datetime.now(UTC),
         after=effect.after,

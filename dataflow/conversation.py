@@ -6,17 +6,30 @@ Pure: no clock, no network, no Bytewax. Events and journaled replies go in, effe
 """
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Final
 
 from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_turn
 from dataflow.audience import may_recall, same_channel, same_thread
-from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
+from dataflow.budget import Ledger
+from dataflow.budget_rules import BudgetRules
+from dataflow.effects import (
+    CallModel,
+    Cancel,
+    Effect,
+    PlaceDecision,
+    ReservePlace,
+    Settle,
+    SettlePlace,
+    Wait,
+)
 from dataflow.memory import NOT_ASKED, Memory
 from dataflow.question_queue import QUEUED, Ending, Pending, QuestionQueue
 from dataflow.request import Request, TooLong
 from dataflow.snapshot import SNAPSHOT, Snapshot, StoredQuestion
 from dataflow.tokens import Window
 from dataflow.turns import Turn
+from dataflow.user_budget import Notice, UserBudget
 from shared.messages import (
     Again,
     AnyEvent,
@@ -51,6 +64,21 @@ class Conversation:
         self._queue = QuestionQueue()
         # By question, the request of the latest call.
         self._requests: dict[str, Request] = {}
+        self._ledger: Ledger | None = None
+        self._budget: UserBudget | None = None
+
+    # --- budgets ----------------------------------------------------------------------------
+
+    def set_budget(self, rules: BudgetRules, now: datetime) -> None:
+        """Applies budgets at this time: call before each event, reply, decision and resumption."""
+        if self._budget is None:
+            self._ledger = self._ledger or Ledger()
+            self._budget = UserBudget(rules, self._ledger, now)
+        self._budget.now = now
+
+    def notices(self) -> list[Notice]:
+        """What happened to the budget since the last call."""
+        return [] if self._budget is None else self._budget.notices()
 
     # --- snapshots --------------------------------------------------------------------------
 
@@ -66,6 +94,7 @@ class Conversation:
             latest=self._queue.latest,
             unanswered=tuple(self._queue.without_answer),
             cuts=self._memory.starts.by_thread,
+            budget=self._ledger,
         ).dump()
 
     @classmethod
@@ -85,6 +114,7 @@ class Conversation:
             without_answer=snapshot.unanswered,
             next_order=snapshot.next_order,
         )
+        conversation._ledger = snapshot.budget
         return conversation
 
     @property
@@ -132,12 +162,26 @@ class Conversation:
         if pending is None:
             return []
         self._queue.settle(pending, reply)
+        spent: list[SettlePlace] = []
+        if self._budget is not None:
+            spent = self._budget.settle(pending, reply, self._memory.ratio)
         if _leaves_a_turn(pending, reply):
             self._memory.remember(pending, reply, request)
         # A stored reply reports the usage of an older request, so it cannot correct the estimate.
         if reply.outcome == "answered" and reply.usage is not None and not pending.out_of_turn:
             self._memory.correct_ratio(request, reply.usage.prompt_tokens)
-        return [*self._ask_edited(pending, reply), *self._start_ready()]
+        return [*spent, *self._ask_edited(pending, reply), *self._start_ready()]
+
+    def on_decision(self, decision: PlaceDecision) -> list[Effect]:
+        """Handles the decision of a place's budget about a question."""
+        pending = self._queue.find(decision.prompt_id)
+        if pending is None or pending.state != "reserving" or self._budget is None:
+            return []  # it was stopped, deleted or edited in the meantime
+        if decision.refusal:
+            after = self._queue.begin(pending)
+            return [Settle(pending.ask, "refused", decision.refusal, after)]
+        self._budget.hear(decision)
+        return [self._call(pending)]
 
     def resume(self) -> list[Effect]:
         """Starts the pending questions again after a restart."""
@@ -263,6 +307,13 @@ class Conversation:
             request = self._memory.request_for(ask, pending.order)
         except TooLong:
             return Settle(ask, "refused", TOO_LONG, after)
+        if self._budget is not None:
+            found = self._budget.admit(ask, request, self._memory.ratio)
+            if isinstance(found, ReservePlace):
+                pending.state = "reserving"
+                return found
+            if found is not None:
+                return Settle(ask, "refused", found, after)
         self._requests[ask.id] = request
         return CallModel(ask, request, pending.check_journal, after)
 

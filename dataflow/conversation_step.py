@@ -11,8 +11,10 @@ from typing import Final
 
 from bytewax.operators import StatefulBatchLogic
 
+from dataflow.budget_notices import report
+from dataflow.budget_rules import BudgetRules
 from dataflow.conversation import Conversation
-from dataflow.effects import INTERNAL, Effect, Evict, Evicted, Settle
+from dataflow.effects import INTERNAL, Effect, Evict, Evicted, PlaceDecision, Settle
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import NOW, Arrived
@@ -32,7 +34,7 @@ ANNOUNCE_WAITS_AFTER: Final = timedelta(seconds=1)
 """A wait is announced once it has lasted this long. Most end sooner: people see a reply a moment
 before the dataflow learns that it is stored."""
 
-Heard = Arrived | Journaled | BecameIdle | Evicted
+Heard = Arrived | Journaled | PlaceDecision | BecameIdle | Evicted
 Step = Callable[[bytes | None], StatefulBatchLogic[Heard, Effect | Evict, bytes]]
 
 _VERSIONS = itertools.count(1)
@@ -48,6 +50,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         window: Window,
         evicted: EvictedStore,
         idle: IdleConversations,
+        budgets: BudgetRules | None = None,
     ) -> None:
         self._conversation: Conversation | None = None
         self._unread: bytes | None = None
@@ -56,6 +59,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         self._window = window
         self._evicted = evicted
         self._idle = idle
+        self._budgets = budgets
         self._version = next(_VERSIONS)
         self._notify_at: datetime | None = None
         if snapshot is None:
@@ -71,16 +75,22 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
             idle.touch(self._user)
 
     @classmethod
-    def builder(cls, window: Window, evicted: EvictedStore, idle: IdleConversations) -> Step:
+    def builder(
+        cls,
+        window: Window,
+        evicted: EvictedStore,
+        idle: IdleConversations,
+        budgets: BudgetRules | None = None,
+    ) -> Step:
         """A function that makes the step for a user, from a snapshot if there is one."""
 
         def build(snapshot: bytes | None) -> "ConversationStep":
-            return cls(snapshot, window, evicted, idle)
+            return cls(snapshot, window, evicted, idle, budgets)
 
         return build
 
     def on_batch(self, values: list[Heard]) -> tuple[Iterable[Effect | Evict], bool]:
-        """Handles events, replies and news of the eviction; returns effects."""
+        """Handles events, replies, decisions and news of the eviction; returns effects."""
         effects: list[Effect | Evict] = []
         for value in values:
             match value:
@@ -88,11 +98,15 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
                     effects += self._on_event(value)
                 case Journaled():
                     effects += self._on_reply(value)
+                case PlaceDecision():
+                    effects += self._on_decision(value)
                 case BecameIdle():
                     effects += self._evict()
                 case Evicted():
                     self._leave(value.version)
         self._set_notify_at()
+        if self._budgets is not None and self._conversation is not None:
+            report(self._conversation.notices(), user=self._user)
         # The recovery store forgets a discarded conversation when this epoch closes.
         is_here = self._conversation is not None or self._unread is not None
         return effects, StatefulBatchLogic.RETAIN if is_here else StatefulBatchLogic.DISCARD
@@ -105,6 +119,8 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         self._notify_at = None
         if self._conversation is None:
             return [], StatefulBatchLogic.RETAIN
+        if self._budgets is not None:
+            self._conversation.set_budget(self._budgets, datetime.now(UTC))
         effects = [*self._conversation.resume(), *self._conversation.announce_waits()]
         return effects, StatefulBatchLogic.RETAIN
 
@@ -148,6 +164,14 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
             logger().exception("defect in a conversation", prompt=journaled.reply.prompt_id)
             return list(conversation.resume())
 
+    def _on_decision(self, decision: PlaceDecision) -> list[Effect]:
+        conversation = self._touched(decision.user)
+        try:
+            return conversation.on_decision(decision)
+        except Exception:  # noqa: BLE001  (as above; a restart asks again)
+            logger().exception("defect in a conversation", prompt=decision.prompt_id)
+            return []
+
     def _touched(self, user: str) -> Conversation:
         if self._conversation is None:
             self._conversation = self._read(user)
@@ -155,6 +179,8 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         self._user = self._conversation.user = user
         self._version = next(_VERSIONS)
         self._idle.touch(user)
+        if self._budgets is not None:
+            self._conversation.set_budget(self._budgets, datetime.now(UTC))
         return self._conversation
 
     def _read(self, user: str) -> Conversation:

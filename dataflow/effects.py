@@ -4,11 +4,13 @@ Pure.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
+from dataflow.budget import Amount
 from dataflow.model.status import Queued
 from dataflow.request import Request
-from shared.messages import Ask, Outcome
+from shared.messages import Ask, Outcome, Place
 
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
 """The reply to a question that met a defect of ours."""
@@ -58,7 +60,45 @@ class Wait:
     after: str | None = None
 
 
-Effect = CallModel | Settle | Cancel | Wait
+@dataclass(frozen=True, slots=True)
+class ReservePlace:
+    """Ask the budget of a place whether a question has room in it. A `PlaceDecision` comes back.
+
+    `budget` is the name of the budget, and `amount` the most that the call can use.
+    """
+
+    budget: str
+    user: str
+    prompt_id: str
+    place: Place
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePlace:
+    """Tell the budget of a place what a question has used, and when it was answered."""
+
+    budget: str
+    user: str
+    prompt_id: str
+    place: Place
+    used: Amount
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceDecision:
+    """The answer to a `ReservePlace`: the text of the refusal; empty if there is room."""
+
+    user: str
+    prompt_id: str
+    refusal: str
+
+
+PlaceEffect = ReservePlace | SettlePlace
+"""These go to the step that keeps the budgets of places."""
+
+Effect = CallModel | Settle | Cancel | Wait | PlaceEffect
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from dataflow.answering import Answering
+from dataflow.budget_settings import rules_of
 from dataflow.conversations_flow import conversations_flow
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import FILE, EvictedStore
@@ -117,10 +118,13 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     io.spawn(capacity.watch())
     answering = Answering(bus, model, capacity)
     idle = IdleConversations(_evict_after_s(settings))
-    flow = conversations_flow(io, bus, answering, window=window, evicted=evicted, idle=idle)
+    budgets = rules_of(settings, window)
+    flow = conversations_flow(
+        io, bus, answering, window=window, evicted=evicted, idle=idle, budgets=budgets
+    )
 
     _serve_status(settings, io, bus)
-    for line in found.complaints:
+    for line in (*found.complaints, *(budgets.complaints() if budgets else ())):
         lifecycle.say(line)
     lifecycle.ready(f"{found.models}; NATS at {bus.server}; data in {settings.home}")
     return _Process(lock, store, io, bus, model, evicted, flow)

@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from dataflow.budget import Ledger
 from dataflow.question_queue import Ending, LatestReply, Pending
 from dataflow.thread_starts import ThreadStart
 from dataflow.turns import Turn
@@ -71,7 +72,8 @@ class Snapshot:
     """A whole conversation, in the order in which it is written: `quiet_user` reads its beginning.
 
     `settled` are ids of questions that have their reply, and `unanswered` those of them that ended
-    without an answer. `latest` and `cuts` hold the latest reply and the start by thread.
+    without an answer. `latest` and `cuts` hold the latest reply and the start by thread, and
+    `budget` what the person has used.
     """
 
     user: str = ""
@@ -83,6 +85,7 @@ class Snapshot:
     latest: dict[str, LatestReply] = field(default_factory=dict)
     unanswered: tuple[str, ...] = ()
     cuts: dict[str, ThreadStart] = field(default_factory=dict)
+    budget: Ledger | None = None
     v: int = 2
     """Written only by version 1, whose snapshots include default values."""
 

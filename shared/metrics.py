@@ -28,4 +28,10 @@ first_token_s = Histogram(
 answer_s = Histogram("threadwax_answer_seconds", "Model call to journaled reply", buckets=_SECONDS)
 thought_chars = Counter("threadwax_thought_chars", "Characters of reasoning, which is not shown")
 tokens = Counter("threadwax_tokens", "Tokens as the model counted them", ["direction"])
+budget_nearly_used = Counter(
+    "threadwax_budget_nearly_used", "Budgets of which 80 % are used", ["scope", "limit"]
+)
+budget_refused = Counter(
+    "threadwax_budget_refused", "Questions that a budget refused", ["scope", "limit"]
+)
 connected = Gauge("threadwax_nats_connected", "1 while NATS answers")

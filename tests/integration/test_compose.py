@@ -37,6 +37,9 @@ OF_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_HOST", "THREADWAX_HTTP_
 
 EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 
+OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
+"""They report the roles that have a budget."""
+
 FIXED: Final = {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"}  # noqa: S104
 """Where the container listens: another machine reaches none of its ports, see the tests below."""
 
@@ -61,8 +64,11 @@ WANTED: Final = {
     - COMPOSED
     - OF_THE_IMAGE
     - NOT_FOR_A_CONTAINER,
-    "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
-    "discord": EVERYWHERE | aliases(DiscordSettings) | set(new_names(DiscordSettings)),
+    "slack": EVERYWHERE | OF_ADAPTERS | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
+    "discord": EVERYWHERE
+    | OF_ADAPTERS
+    | aliases(DiscordSettings)
+    | set(new_names(DiscordSettings)),
 }
 """The settings that each container is given from `.env`. A new setting of `Settings` is the
 dataflow's, unless a list above says otherwise."""
