@@ -10,10 +10,10 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev chat up test check bench soak chaos power session diagram lock clean
+.PHONY: help setup setup-dev chat up test check bench soak chaos recorder-kills power session diagram lock clean
 
 help:  ## list the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || command -v uv >/dev/null || { echo "threadwax needs Python 3.11 or 3.12: none was found. Install one, or install uv, which fetches one." >&2; exit 1; }
@@ -60,6 +60,10 @@ soak: setup-dev  ## run mixed load for MINUTES=60 and watch memory and files; do
 
 chaos: setup-dev  ## kill, stop and cut off processes at random, SEED=... ROUNDS=...; docs/chaos.md
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+recorder-kills: setup-dev  ## kill the recorder 20 times while 500 turns flow and its database comes and goes
+	@tests/postgres_install.sh
+	@THREADWAX_TEST_RECORDER_KILLS=20 THREADWAX_TEST_RECORDER_TURNS=500 $(BIN)/python -m pytest -q -o timeout=900 tests/integration/test_recorder_kills.py
 
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh

@@ -195,7 +195,7 @@ def _closing_line(state: StateBlock, start: int, end: int, closing: str) -> int 
 def _block_parser(*rules: str) -> MarkdownIt:
     parser = MarkdownIt("zero", {"maxNesting": NESTING_LIMIT})
     ruler = parser.block.ruler
-    # `alt` lists the blocks that such a block interrupts, as in the library.
+    # `alt` names the blocks that such a block can interrupt; the values are the library's own.
     ruler.at("table", _table, {"alt": ["paragraph"]})
     ruler.at("hr", _placed("rule", hr), {"alt": ["paragraph", "blockquote", "list"]})
     ruler.at("heading", _placed("heading", heading), {"alt": ["paragraph", "blockquote"]})

@@ -75,7 +75,12 @@ class Forbidden(PostError):
 
 
 class ChatPlatform(Protocol):
-    """One chat platform. Its methods may be called concurrently for different users."""
+    """One chat platform. Its methods may be called concurrently for different users.
+
+    They may be called before `listen` has connected and after it has ended: `post` and
+    `find_posted` raise `Later` if the platform cannot be reached. `show_partial` and `withdraw` are
+    best effort: they never raise an error of the platform, and at most log it.
+    """
 
     name: str
     text_limit_chars: int
@@ -108,10 +113,16 @@ class ChatPlatform(Protocol):
         """
 
     async def show_partial(self, partial: Partial) -> None:
-        """Shows an answer while it grows. Best effort: never raises, never delays a post."""
+        """Shows an answer while it grows. Best effort: may skip any partial.
+
+        Can be cancelled at any time, because it must not delay the post of the answer.
+        """
 
     async def withdraw(self, reply: Reply) -> None:
-        """Removes what was shown of an answer whose question was deleted. Best effort."""
+        """Removes what was shown of an answer whose question was deleted. Best effort.
+
+        Returns within a minute: the next answer of the thread waits for it.
+        """
 
     async def close(self) -> None:
         """Stops listening. Everything accepted so far is already stored."""

@@ -25,7 +25,7 @@ from shared.bus import Bus
 from shared.log import logger
 from shared.messages import AnyEvent, Partial, Reply
 from shared.pull import consume
-from shared.receipts import Claim, Posted, Receipts
+from shared.receipts import SHOWN, Claim, Posted, Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 from shared.tasks import end
 
@@ -201,7 +201,7 @@ class Relay:
                 return
             notice_shown = notice_shown or outcome is PartOutcome.REFUSED
         if len(pieces) > 1:
-            await self._receipts.finish(reply.prompt_id)
+            await self._receipts.finish(reply.prompt_id, SHOWN)
         logger().info(
             "posted",
             prompt=reply.prompt_id,

@@ -19,11 +19,11 @@ from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
 from dataflow.overdue import Overdue
-from dataflow.tokens import estimated_tokens
+from dataflow.unreported_usage import total, usage_so_far
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import Ask, Journaled, Outcome, Reply, Usage
+from shared.messages import Ask, Journaled, Outcome, Reply, Timings, Usage
 from shared.tuning import GarbageForCalls
 
 BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
@@ -150,6 +150,7 @@ class _Answer:
         self._effect = effect
         self._older = older
         self._calling = False
+        self._called_at: datetime | None = None
         self._cancelled_as: Outcome | None = None
         self._superseded = False
         self.unreported: Usage | None = None
@@ -197,10 +198,10 @@ class _Answer:
         self._draft.close()
         self.unreported = result.estimate
         if self._older is not None and self._older.unreported is not None:
-            self.unreported = _sum(self._older.unreported, result.estimate)
+            self.unreported = total(self._older.unreported, result.estimate)
         if self._superseded:
             return None
-        reply = _reply(effect, result, self.unreported)
+        reply = _reply(effect, result, self._timings(), self.unreported)
         journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
@@ -229,9 +230,14 @@ class _Answer:
                 self.task.uncancel()
             finally:
                 self._calling = False
-            estimate = _estimate(effect, self._draft.text)
+            estimate = usage_so_far(effect.request, self._draft.text)
         text = "" if self._cancelled_as == "withdrawn" else self._draft.text
         return _Result(self._cancelled_as or "stopped", text, estimate=estimate)
+
+    def _timings(self) -> Timings | None:
+        if self._called_at is None:
+            return None
+        return Timings(called_at=self._called_at, first_token_at=self._draft.first_token_at)
 
     async def _call(self, effect: CallModel) -> _Result:
         ask = effect.ask
@@ -241,6 +247,7 @@ class _Answer:
         try:
             async with self._images.with_images(ask, effect.request.messages) as messages:
                 self._draft.wait("slow")
+                self._called_at = datetime.now(UTC)
                 done = await self._model.answer(
                     messages,
                     model=ask.model,
@@ -253,24 +260,17 @@ class _Answer:
             logger().warning("failed", prompt=ask.id, why=str(error)[:300])
             if self._draft.text.strip():
                 notice = BROKEN_OFF.format(notice=error.notice)
-                estimate = _estimate(effect, self._draft.text)
+                estimate = usage_so_far(effect.request, self._draft.text)
                 return _Result("failed", self._draft.text + notice, estimate=estimate)
             return _Result("failed", error.notice)
         except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
             logger().exception("failed", prompt=ask.id)
             return _Result("failed", INTERNAL)
         if done.usage is None:
-            estimate = _estimate(effect, done.text)
+            estimate = usage_so_far(effect.request, done.text)
             return _Result("answered", done.text, done.model, estimate=estimate)
         _count(done.usage)
         return _Result("answered", done.text, done.model, done.usage)
-
-
-def _estimate(effect: CallModel, said: str) -> Usage:
-    """What a call has used whose usage nobody reported: what was sent and what was said."""
-    return Usage(
-        prompt_tokens=effect.request.estimated_tokens, completion_tokens=estimated_tokens(said)
-    )
 
 
 def _count(usage: Usage) -> None:
@@ -282,20 +282,16 @@ def _count(usage: Usage) -> None:
         metrics.tokens.labels("reasoning").inc(usage.reasoning_tokens)
 
 
-def _sum(one: Usage, other: Usage | None) -> Usage:
-    if other is None:
-        return one
-    return Usage(
-        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
-        completion_tokens=one.completion_tokens + other.completion_tokens,
-    )
-
-
 def _thread(ask: Ask) -> str:
     return f"{ask.place.space}/{ask.place.channel}/{ask.place.thread}"
 
 
-def _reply(effect: CallModel | Settle, result: _Result, unreported: Usage | None = None) -> Reply:
+def _reply(
+    effect: CallModel | Settle,
+    result: _Result,
+    timings: Timings | None = None,
+    unreported: Usage | None = None,
+) -> Reply:
     ask = effect.ask
     return Reply(
         prompt_id=ask.id,
@@ -311,4 +307,5 @@ def _reply(effect: CallModel | Settle, result: _Result, unreported: Usage | None
         said_at=ask.said_at,
         answered_at=datetime.now(UTC),
         after=effect.after,
+        timings=timings,
     )

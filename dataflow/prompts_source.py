@@ -15,9 +15,10 @@ from nats.aio.msg import Msg
 from dataflow.io_thread import IoThread
 from shared import names
 from shared.bus import Bus
+from shared.event_parsing import Unreadable, event_of, sender_of
 from shared.follow import Position, follow
 from shared.log import logger
-from shared.messages import AnyEvent, Event, Reply, Unreadable, event_of, sender_of
+from shared.messages import AnyEvent, Event, Reply
 
 NOW: Final = datetime.fromtimestamp(0, UTC)
 """A time in the past: Bytewax calls again at the next step. Without one it would sleep for 1 ms."""

@@ -103,7 +103,7 @@ class Pending:
     """The id under which the question was first asked, if this answer replaces an older one."""
 
     forgotten: bool = False
-    """Whether it leaves no turn."""
+    """Its answer is not remembered as a turn."""
 
     edit: Edited | None = None
     """The newest edit. The reply in the journal may be older than the edit."""
@@ -227,11 +227,18 @@ class QuestionQueue:
         """Starts a question; returns the question whose reply comes before its own."""
         pending.begin()
         self._announced.pop(pending.ask.id, None)
-        self.put_in_order(pending)
+        self._put_in_order(pending)
         return self._predecessor(pending)
 
     def put_in_order(self, pending: Pending) -> None:
-        """Gives a question its place among the turns, if it has none."""
+        """Gives a question its place among the turns, after those that come before it."""
+        place = pending.ask.place
+        for earlier in self._pending[: self._pending.index(pending)]:
+            if same_thread(earlier.ask.place, place):
+                self._put_in_order(earlier)
+        self._put_in_order(pending)
+
+    def _put_in_order(self, pending: Pending) -> None:
         pending.order = pending.order or self.next_order
         self.next_order = max(self.next_order, pending.order + 1)
 

@@ -38,7 +38,8 @@ class CannotMake(Exception):
 
     def __init__(self, store: Path, why: object) -> None:
         super().__init__(
-            f"{store} cannot be made: {why}. Make room on the disk, and let this user write there."
+            f"{store} cannot be created: {why}. "
+            "Free some space on the disk, and let this user write there."
         )
 
 

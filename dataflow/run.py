@@ -149,8 +149,8 @@ def _evicted_store(store: Path, *, alone: bool) -> EvictedStore:
             set_aside(store, f"{FILE}: {error}")
             os._exit(CLOSED_EXIT_CODE)  # started again, it reads everything from the stream
         lifecycle.say(
-            f"{store / FILE} cannot be used: {error}. Make room on the disk or restore the file. "
-            "If you move it away, the conversations in it are forgotten."
+            f"{store / FILE} cannot be used: {error}. Free some space on the disk, or restore "
+            "the file. If you move it away, the conversations in it are forgotten."
         )
         # This is safe like any crash. An exception would pass through Bytewax, as pages of
         # traceback.

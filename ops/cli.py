@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from ops import cli_reports
 from ops.help import EPILOG, FullHelpGroup
 from shared import lifecycle, private_file, tuning
 
@@ -93,7 +94,7 @@ def _print_summary(process: str, settings: "Settings") -> None:
     """Prints where the data is and what is used, unless `up` has already done so."""
     if lifecycle.supervised() or (process == "chat" and "THREADWAX_HOME" in os.environ):
         return
-    from ops.startup_summary import new_data, overview
+    from ops.startup_summary import NOTE, new_data, overview
 
     lines = list(new_data(settings) if process == "chat" else overview(settings, process))
     if process in {"up", "chat"} or sys.stderr.isatty():
@@ -102,7 +103,10 @@ def _print_summary(process: str, settings: "Settings") -> None:
     else:
         from shared.log import logger
 
-        logger().info("starting", **dict(lines))
+        notes = [text for name, text in lines if name == NOTE]
+        logger().info("starting", **{name: text for name, text in lines if name != NOTE})
+        for note in notes:
+            logger().warning("check the settings", note=note)
 
 
 @threadwax.command()
@@ -116,9 +120,9 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     """Start everything on this machine; Ctrl-C stops it.
 
     Starts NATS (unless NATS_URL is set), the demo model (unless a model is configured), the
-    dataflow, the gateway, the adapters whose tokens are set, and a chat. Prints the status of each
-    process on standard error, and restarts processes that die. With --http-port N, the parts serve
-    their status on N+1, N+2, ...
+    dataflow, the recorder, the gateway, the adapters whose tokens are set, and a chat. Prints the
+    status of each process on standard error, and restarts processes that die. With --http-port N,
+    the parts serve their status on N+1, N+2, ...
     """
     from ops.up import main
 
@@ -181,6 +185,26 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
 
 
 @threadwax.command()
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Write everything again that the streams still have, and exit. Older rows are kept.",
+)
+@_long_running
+def recorder(*, rebuild: bool, http_port: int | None, log_level: str | None) -> None:
+    """Run the recorder, which writes questions, answers and ratings to a database.
+
+    By default that is a SQLite file in the data folder; DATABASE_URL names another one
+    (docs/recorder.md). While the database is away, answers go on, and nothing is lost.
+    """
+    with tuning.imports(garbage_after=tuning.DATAFLOW_GARBAGE_AFTER):
+        from dataflow.recorder.run import main
+
+    settings = _settings_and_data("recorder", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, rebuild=rebuild))
+
+
+@threadwax.command()
 @_long_running
 def gateway(*, http_port: int | None, log_level: str | None) -> None:
     """Run the gateway, which answers plain NATS requests on the subject `prompts`."""
@@ -231,7 +255,9 @@ def chat(*, user: str | None) -> None:
 
 
 @threadwax.command()
-@click.option("--user", required=True, help="Whose conversation to continue: any name.")
+@click.option(
+    "--user", required=True, help="Whose conversation to continue; you can choose any name."
+)
 @click.option(
     "--timeout", "timeout_s", default=ASK_TIMEOUT_S, help="How many seconds to wait for the answer."
 )
@@ -257,6 +283,10 @@ def doctor(*, platform: str | None) -> None:
     from ops.doctor import main
 
     sys.exit(main(_settings("doctor"), platform))
+
+
+for command in cli_reports.COMMANDS:
+    threadwax.add_command(command)
 
 
 def main() -> None:

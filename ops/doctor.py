@@ -13,6 +13,7 @@ import nats.errors
 import nats.js.errors
 from pydantic_settings import BaseSettings
 
+from ops.doctor_database import database
 from ops.doctor_model import model
 from ops.finding import Check, CheckContext, Finding
 from ops.folder_check import fault_of
@@ -228,6 +229,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     durability,
     model,
     dataflow,
+    database,
     gateway,
 )
 

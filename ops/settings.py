@@ -26,6 +26,7 @@ from ops.setting_names import (
     unknown_in_file,
 )
 from shared import folders
+from shared.secret_files import secret_files
 from shared.setting_kinds import new_names
 from shared.settings import Settings
 
@@ -70,7 +71,7 @@ def _renamed() -> Iterator[str]:
     for name in sorted(key.upper() for key in _set_names()):
         if name.startswith(BEGINNINGS) and (new := _new_name(name)):
             yield (
-                f"{name} is now called {new}: rename it, since the next release no longer reads "
+                f"{name} is now called {new}: rename it, because the next release will not read "
                 f"the old name ({place_of(name)})"
             )
 
@@ -96,7 +97,7 @@ def faults(kind: type[BaseSettings]) -> list[str]:
 
 
 def place_of(name: str) -> str:
-    """Where a variable was set, in words; under its old name if only that is set."""
+    """Where a name is set, in words; if only the old name of a setting is set, where that is."""
     if name.lower() not in _set_names():
         for kind in _kinds(name.upper()):
             for old, new in new_names(kind).items():
@@ -105,7 +106,10 @@ def place_of(name: str) -> str:
     if name.lower() in {variable.lower() for variable in os.environ}:
         return "set in the environment"
     lines = [line for key, _, line in _entries() if key.lower() == name.lower()]
-    return f"{folders.settings_file()}, line {lines[-1]}" if lines else "set by a file"
+    if lines:
+        return f"{folders.settings_file()}, line {lines[-1]}"
+    file = secret_files().get(name.lower())
+    return f"set by the file {file}" if file else "not set"
 
 
 def _unread(error: SettingsError | OSError) -> str:
@@ -201,7 +205,8 @@ def _unknown_in_environment() -> list[Unknown]:
 
 
 def _set_names() -> set[str]:
-    return {name.lower() for name in os.environ} | {key.lower() for key, _, _ in _entries()}
+    variables, lines = os.environ, [key for key, _, _ in _entries()]
+    return {name.lower() for name in (*variables, *lines)} | secret_files().keys()
 
 
 def _known(name: str) -> frozenset[str]:

@@ -12,6 +12,9 @@ from shared import folders
 from shared.nats_address import without_credentials
 from shared.settings import Settings
 
+NOTE: Final = "note"
+"""The name of a line that a person should act on; there may be several."""
+
 ASKS_MODEL: Final = frozenset({"up", "dataflow"})
 
 
@@ -25,7 +28,7 @@ def overview(settings: Settings, process: str) -> Iterator[tuple[str, str]]:
     if process not in {"nats", "model"}:
         yield "nats", nats_description(settings)
     for warning in warnings():
-        yield "note", warning
+        yield NOTE, warning
 
 
 def new_data(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -33,8 +36,8 @@ def new_data(settings: Settings) -> Iterator[tuple[str, str]]:
     if folders.visible(settings.home):
         return
     for other in folders.other_data(settings.home):
-        text = f"this start has no earlier conversations; they are in {other}"
-        yield "note", f"{text} (set THREADWAX_HOME={other} to use them)"
+        text = f"this data folder is new; earlier conversations are in {other}"
+        yield NOTE, f"{text} (set THREADWAX_HOME={other} to use them)"
 
 
 def nats_description(settings: Settings) -> str:

@@ -11,7 +11,7 @@ after their reason, without the suffix `Error`.
     * publishing.StoreFull: the same; the operator must free some space
   * blobs.BlobStoreFull: go on without the file
   * blobs.BlobTooLarge: go on without the file
-  * messages.Unreadable: move the message to the dead letters, and tell its sender
+  * event_parsing.Unreadable: move the message to the dead letters, and tell its sender
   * database.engine.BadDatabaseUrl: end the process, because a person has to correct DATABASE_URL
   * database.engine.NoDatabase: end the command, because nothing was recorded
   * lock.AlreadyRunning: end the process, or join the other one
@@ -32,6 +32,8 @@ after their reason, without the suffix `Error`.
   * dataflow.request.TooLong: answer with a notice
   * dataflow.recovery_store.CannotMake: end the process
   * dataflow.recovery_store.BrokenInCluster: end the process
+  * dataflow.recorder.database.Unstorable: write the other rows, and skip this message
+  * dataflow.recorder.database.Abandoned: end the process, and write nothing more
   * ops.supervise.Ended: report that a part ended before it was ready
   * ops.nats_server.DidNotStart: end the process
   * ops.demo_weights.NoWeights: end the process with the command that installs them

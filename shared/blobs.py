@@ -42,7 +42,7 @@ async def put_blob(bus: Bus, name: str, data: bytes, *, user: str | None = None)
     pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)] or [b""]
     subjects = [names.blob_subject(name, number) for number in range(len(pieces))]
     if user is not None and not bus.blob_quotas.take(user, len(data), time.monotonic()):
-        raise BlobStoreFull("this user has stored as many files as one user may for now")
+        raise BlobStoreFull("the quota of this user for files is used up for now")
     headers = {PIECES_HEADER: str(len(pieces))}
     stored = False
     try:

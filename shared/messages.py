@@ -7,16 +7,7 @@ upgraded alone. The golden files in `tests/contract/golden` pin every version. P
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from shared import names
 from shared.text import Text
@@ -31,6 +22,7 @@ REPLY_LIMIT_BYTES: Final = 500_000
 """The largest reply as JSON: the stream accepts 512 KiB with subject and headers."""
 
 NOTE_LIMIT_CHARS: Final = 500
+REASON_LIMIT_CHARS: Final = 2000
 
 
 def _user(value: str) -> str:
@@ -140,11 +132,20 @@ class Reset(Event):
 
 
 class Rate(Event):
-    """Rates an answer; `none` removes the rating."""
+    """Rates an answer; `none` removes the rating.
+
+    `reason` says why, and `correction` is what the answer should have been.
+    """
 
     kind: Literal["rate"] = "rate"
     prompt_id: PromptId
     thumb: Literal["up", "down", "none"]
+    reason: Text = Field(
+        default="", max_length=REASON_LIMIT_CHARS, exclude_if=lambda reason: not reason
+    )
+    correction: Text = Field(
+        default="", max_length=TEXT_LIMIT_CHARS, exclude_if=lambda correction: not correction
+    )
 
 
 class Again(Event):
@@ -201,6 +202,13 @@ class Usage(Message):
     reasoning_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
 
+class Timings(Message):
+    """When the model was called, and when the first text of the answer came (None: none did)."""
+
+    called_at: AwareDatetime
+    first_token_at: AwareDatetime | None = Field(default=None, exclude_if=lambda at: at is None)
+
+
 # By default pydantic would cache 16,384 short strings of parsed replies, in 1.1 MB.
 class Reply(Message, cache_strings="keys"):
     """The one reply to one prompt, as the journal stores it.
@@ -210,7 +218,8 @@ class Reply(Message, cache_strings="keys"):
     calls whose usage nobody reported, in addition to `usage`: calls that were stopped, or replaced
     after an edit. `after` is the prompt id of the previous reply of the same user in the same
     thread, which is in the journal already. It is None for the first reply, and in replies of older
-    versions.
+    versions. `timings` is None if the model was not called, and in replies of older versions.
+    `experiment` names what the model was asked in place of the usual.
     """
 
     v: Literal[1] = 1
@@ -227,6 +236,8 @@ class Reply(Message, cache_strings="keys"):
     said_at: AwareDatetime
     answered_at: AwareDatetime
     after: PromptId | None = None
+    timings: Timings | None = Field(default=None, exclude_if=lambda timings: timings is None)
+    experiment: Text = Field(default="", exclude_if=lambda experiment: not experiment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,87 +270,3 @@ class Partial(Message, cache_strings="keys"):
     after: PromptId | None = None
     status: Text = Field(default="", max_length=NOTE_LIMIT_CHARS, exclude_if=lambda text: not text)
     early: bool = Field(default=False, exclude_if=lambda early: not early)
-
-
-COMPLAINTS_READ: Final = 100
-
-_FIELDS: Final = frozenset(
-    field
-    for message in (Ask, Stop, Reset, Rate, Again, Edited, Deleted, Forget, Configure, Place, Quote,
-                    Attachment)
-    for field in message.model_fields
-)  # fmt: skip
-
-
-class Unreadable(Exception):
-    """A stored message that is not an event. `sender` says whom to tell, if that is known."""
-
-    def __init__(self, reason: str, sender: Event | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.sender = sender
-
-
-class _Head(BaseModel):
-    """The two fields that say how to read the others."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-    v: int
-    kind: str
-
-
-_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])
-
-
-def event_of(data: bytes, user: str) -> AnyEvent:
-    """The event in a stored message on the subject of `user`.
-
-    Raises:
-        Unreadable: with a reason for a person and, if possible, the sender.
-    """
-    try:
-        event = _EVENT.validate_json(data)
-    except ValidationError as error:
-        reason = _version_complaint(data) or _complaint(error)
-        raise Unreadable(reason, sender_of(data, user)) from None
-    if event.user != user:
-        # A client that may publish on one user's subject must not speak for another user.
-        raise Unreadable("the message names another user than its subject")
-    return event
-
-
-def _version_complaint(data: bytes) -> str | None:
-    try:
-        head = _Head.model_validate_json(data)
-    except ValidationError:
-        return None
-    if head.v == 1:
-        return None
-    return (
-        f"version {head.v} of a message is unknown here (this side reads version 1): "
-        "upgrade the dataflow before the adapters"
-    )
-
-
-def _complaint(error: ValidationError) -> str:
-    """What is wrong, without any text of the message: the reason is logged and sent back."""
-    if error.error_count() > COMPLAINTS_READ:
-        return "too many fields are wrong"  # reading all of them would take too long
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "union_tag_invalid":
-        return "kind: this version does not know it"
-    where = ".".join(str(part) for part in first["loc"] if part in _FIELDS or part.__class__ is int)
-    return f"{where}: {first['msg']}" if where else first["msg"]
-
-
-def sender_of(data: bytes, user: str) -> Event | None:
-    """Where to answer an unreadable message of this user, if that is known."""
-
-    class Sender(Event):
-        v: int = 1  # type: ignore[assignment]  # any version: it only gets a notice
-
-    try:
-        sender = Sender.model_validate_json(data)
-    except ValidationError:
-        return None
-    return sender if sender.user == user else None

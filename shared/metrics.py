@@ -35,3 +35,10 @@ budget_refused = Counter(
     "threadwax_budget_refused", "Questions that a budget refused", ["scope", "limit"]
 )
 connected = Gauge("threadwax_nats_connected", "1 while NATS answers")
+recorded = Counter("threadwax_recorded", "Rows written to the database", ["table"])
+not_recorded = Counter("threadwax_not_recorded", "Messages that cannot be recorded", ["why"])
+recorder_lag_s = Gauge(
+    "threadwax_recorder_lag_seconds", "Age of the oldest message that is not in the database"
+)
+database_up = Gauge("threadwax_database_up", "1 while the database accepts rows")
+database_outages = Counter("threadwax_database_outages", "Times that the database went away")

@@ -49,6 +49,9 @@ PARTITION_TRANSFORM: Final = (
 Without token numbers the whole subject is hashed. The server refuses `.>` with this source (10156).
 """
 
+ALL_STORED_PROMPTS: Final = "p.>"
+"""The stored events of all partitions."""
+
 GATEWAY_SUBJECT: Final = "prompts"
 """Where any NATS client can ask a question, by plain request and reply."""
 
@@ -221,6 +224,17 @@ def sender_of(subject: str) -> str:
     """The sender's part of a subject: everything up to the user's token."""
     tokens = subject.split(".")
     return ".".join(tokens[: 4 if tokens[0] == "p" else 3])
+
+
+def first_receipts() -> str:
+    """The filter for the receipts of the first parts of all replies."""
+    return f"{RECEIPTS_PREFIX}*.*.0"
+
+
+def prompt_of_receipt(subject: str) -> tuple[str, str]:
+    """The platform and the prompt id of a receipt's subject."""
+    platform, prompt_id, _ = subject.removeprefix(RECEIPTS_PREFIX).split(".")
+    return platform, prompt_id
 
 
 def dead_letter_subject(subject: str) -> str:

@@ -103,7 +103,7 @@ class Publishing(Connection):
                     quotas.give_back(holder, cost, time.monotonic())
         elif not await self._is_stored(subject, headers):
             self._log_over_quota(event.id)
-            raise OverQuota("this user has stored as much as one user may for now")
+            raise OverQuota("the quota of this user is used up for now")
         platform, _ = names.split_user(event.user)
         kind = getattr(event, "kind", "event")
         metrics.published.labels(platform, kind).inc()

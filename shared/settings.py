@@ -33,103 +33,119 @@ class Settings(FromEnvironment):
         None,
         alias="NATS_URL",
         description="The NATS server, with user and password if it requires them: "
-        "nats://user:password@host:port, or several of one cluster, separated by commas. In the "
-        "password, %40 means @, %2F means / and %25 means %. Without it: the one that "
+        "nats://user:password@host:port. For a cluster, several servers, separated by commas. In "
+        "the password, write %40 for @, %2F for / and %25 for %. By default the server that "
         "`threadwax up` or `threadwax nats` runs on this data folder.",
     )
     home: Path = Field(
         default_factory=folders.data_folder,
         alias="THREADWAX_HOME",
         description="The data folder. By default .threadwax in the current folder if that has a "
-        ".threadwax or a .env, or in the checkout that the program runs from; otherwise the "
-        "user's own, such as ~/.local/share/threadwax.",
+        ".threadwax or a .env; otherwise .threadwax in the checkout that the program runs from; "
+        "without a checkout the user's own folder, such as ~/.local/share/threadwax.",
     )
     http_port: int | None = Field(
         None,
         alias="THREADWAX_HTTP_PORT",
         ge=0,
         le=65535,
-        description="Serves /healthz, /readyz and /metrics there; 0 takes a free port.",
+        description="The port that serves /healthz, /readyz and /metrics; 0 chooses a free one. "
+        "By default they are not served.",
     )
     http_host: Host = Field(
-        "127.0.0.1", alias="THREADWAX_HTTP_HOST", description="The address for that port."
+        "127.0.0.1",
+        alias="THREADWAX_HTTP_HOST",
+        description="The address to listen on with THREADWAX_HTTP_PORT.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
-        "info", alias="THREADWAX_LOG_LEVEL", description="How much is logged."
+        "info",
+        alias="THREADWAX_LOG_LEVEL",
+        description="The least severe level that is logged: debug, info, warning or error.",
     )
 
     openai_api_key: Secret | None = Field(
-        None, alias="OPENAI_API_KEY", description="Without key and base URL: the demo model."
+        None,
+        alias="OPENAI_API_KEY",
+        description="The API key of the model's endpoint. If neither this nor OPENAI_BASE_URL is "
+        "set, the demo model answers.",
     )
     openai_base_url: ModelAddress | None = Field(
         None,
         alias="OPENAI_BASE_URL",
-        description="Any OpenAI-compatible endpoint: Ollama, vLLM, llama.cpp, LM Studio, a proxy.",
+        description="The address of any OpenAI-compatible endpoint: Ollama, vLLM, llama.cpp, LM "
+        "Studio, a proxy. By default OpenAI's own.",
     )
     model: str | None = Field(
         None,
         alias="THREADWAX_MODEL",
-        description="The model's name at that endpoint; by default gpt-6-luna, OpenAI's.",
+        description="The model's name at that endpoint; by default OpenAI's gpt-6-luna.",
     )
     dialect: Annotated[Literal["openai", "ollama", "vllm", "llamacpp"], AnyCase] | None = Field(
-        None, alias="THREADWAX_DIALECT", description="How it speaks; guessed from the base URL."
+        None,
+        alias="THREADWAX_DIALECT",
+        description="What runs at that endpoint: openai, ollama, vllm or llamacpp. By default it "
+        "is guessed from the address.",
     )
     context_tokens: int | None = Field(
         None,
         alias="THREADWAX_CONTEXT_TOKENS",
         ge=512,
-        description="The model's context window; by default 2048 for the demo model, else 32768.",
+        description="The size of the model's context window in tokens. By default 2048 for the "
+        "demo model; otherwise 32768, or less if the endpoint reports less.",
     )
     answer_tokens: int | None = Field(
         None,
         alias="THREADWAX_ANSWER_TOKENS",
         ge=16,
-        description="Longest answer in tokens; by default a quarter of the context window.",
+        description="The longest answer in tokens; by default a quarter of the context window.",
     )
     reasoning_effort: (
         Annotated[Literal["none", "minimal", "low", "medium", "high", "xhigh"], AnyCase] | None
     ) = Field(
         None,
         alias="THREADWAX_REASONING_EFFORT",
-        description="How much a reasoning model thinks: none, minimal, low, medium, high or xhigh. "
-        "By default the endpoint decides. Less leaves more of the answer's tokens for the answer.",
+        description="How much a reasoning model thinks: none, minimal, low, medium, high or "
+        "xhigh. By default the endpoint decides. The less it thinks, the more of "
+        "THREADWAX_ANSWER_TOKENS is left for the answer.",
     )
     fallback_base_url: ModelAddress | None = Field(
         None,
         alias="OPENAI_FALLBACK_BASE_URL",
-        description="A second endpoint, used if the first one fails before it has begun to "
-        "answer. The answer says which model gave it.",
+        description="The address of a second endpoint, which is asked if the first one fails "
+        "before it begins to answer. The answer then says which model gave it.",
     )
     fallback_api_key: Secret | None = Field(
         None,
         alias="OPENAI_FALLBACK_API_KEY",
-        description="The key for it. Without a base URL it is a key for OpenAI.",
+        description="The API key of the second endpoint. Without OPENAI_FALLBACK_BASE_URL, it is "
+        "a key for OpenAI.",
     )
     fallback_model: str | None = Field(
         None,
         alias="THREADWAX_FALLBACK_MODEL",
-        description="The model's name there; by default THREADWAX_MODEL. Alone, it is another "
-        "model at the first endpoint.",
+        description="The model's name at the second endpoint; by default THREADWAX_MODEL. If it "
+        "is the only one of these three settings, the first endpoint is asked for this model.",
     )
     system_prompt: str | None = Field(
         None,
         alias="THREADWAX_SYSTEM_PROMPT",
-        description="Who the bot is, unless a place has a persona of its own; "
-        "by default a helpful assistant.",
+        description="The system prompt, which says who the bot is; by default a helpful "
+        "assistant. The persona of a channel or server replaces it.",
     )
     model_give_up_s: float = Field(
         90.0,
         alias="THREADWAX_MODEL_GIVE_UP_S",
         gt=0,
         allow_inf_nan=False,
-        description="Seconds of retries before a question is answered with a failure notice.",
+        description="For how many seconds a failed model call is tried again before the person "
+        "gets a notice.",
     )
     model_silence_s: float = Field(
         60.0,
         alias="THREADWAX_MODEL_SILENCE_S",
         gt=0,
         allow_inf_nan=False,
-        description="Seconds a model may say nothing before the call counts as stalled.",
+        description="After how many seconds without data from the model a call counts as stalled.",
     )
     evict_after_s: float = Field(
         600.0,
@@ -137,8 +153,9 @@ class Settings(FromEnvironment):
         validation_alias=renamed("THREADWAX_REST_AFTER_S", "THREADWAX_EVICT_AFTER_S"),
         ge=2,
         allow_inf_nan=False,
-        description="Seconds after which an idle conversation is moved from memory to the disk; "
-        "the next message brings it back. Not used in a cluster of several machines.",
+        description="After how many seconds an idle conversation is moved from memory to the "
+        "disk; its user's next message brings it back. Not used in a cluster of several "
+        "machines.",
     )
 
     database_url: Secret | None = Field(
@@ -174,18 +191,21 @@ class Settings(FromEnvironment):
         1000,
         alias="THREADWAX_CHAT_HISTORY",
         ge=0,
-        description="Questions that the terminal chat remembers for its Up key, in a private file "
-        "of the data folder; 0 remembers none.",
+        description="How many questions the terminal chat keeps for its Up key, in a private file "
+        "in the data folder; 0: none.",
     )
 
     cluster: str | None = Field(
         None,
         alias="THREADWAX_CLUSTER",
-        description="host:port of every dataflow process of a cluster over several machines, "
-        "separated by ';', the same on each.",
+        description="For a cluster of several machines: host:port of every dataflow process, "
+        "separated by ';'. The list must be the same on each machine.",
     )
     process_id: int = Field(
-        0, alias="THREADWAX_PROCESS_ID", ge=0, description="This process's place in that list."
+        0,
+        alias="THREADWAX_PROCESS_ID",
+        ge=0,
+        description="This process's position in THREADWAX_CLUSTER, counted from 0.",
     )
 
     @field_validator("nats_url")

@@ -1,4 +1,4 @@
-"""A client of the fake model that keeps what it was shown."""
+"""A client of the fake model that records the text it was given to show."""
 
 import random
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ QUESTION: Messages = (
 
 
 def conversation(turns: int, chars: int = 100) -> Messages:
-    """A request with that many earlier turns, each of two messages of `chars` characters."""
+    """A request with this many earlier turns, each with two messages of `chars` characters."""
     messages: list[dict[str, Any]] = [{"role": "system", "content": "persona"}]
     for turn in range(turns):
         messages.append({"role": "user", "content": f"q{turn} ".ljust(chars, "x")})
@@ -32,7 +32,7 @@ def conversation(turns: int, chars: int = 100) -> Messages:
 
 
 class Asker:
-    """One client, and what its last question showed."""
+    """A client, and everything that its last question reported."""
 
     def __init__(self, endpoint: Endpoint, **options: Any) -> None:
         self.shown: list[str] = []
@@ -41,7 +41,7 @@ class Asker:
         self.client = ModelClient(lambda: endpoint, rng=random.Random(1), **options)
 
     async def ask(self, model: str | None = None, messages: Messages = QUESTION) -> str:
-        """The answer."""
+        """Returns the answer."""
         self.shown, self.waits, self.taken_back = [], [], 0
         completion = await self.client.answer(
             messages,
@@ -55,7 +55,7 @@ class Asker:
         return completion.text
 
     async def failure(self, messages: Messages = QUESTION) -> Why:
-        """Why there is no answer."""
+        """Asks a question that fails; returns the reason."""
         with pytest.raises(ModelError) as failed:
             await self.ask(messages=messages)
         assert failed.value.notice == NOTICES[failed.value.why]
@@ -72,7 +72,7 @@ MakeAsker = Callable[..., Asker]
 
 @pytest.fixture
 async def asker(fake_model: FakeModel) -> AsyncIterator[MakeAsker]:
-    """Makes clients of the fake model and closes them."""
+    """Makes clients of the fake model, and closes them after the test."""
     made: list[Asker] = []
 
     def make(  # noqa: PLR0917

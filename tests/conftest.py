@@ -1,4 +1,4 @@
-"""What every test shares: real parts as fixtures, and no way out to the network."""
+"""Shared by all tests: the real components as fixtures, and a block on outside connections."""
 
 import ipaddress
 import socket
@@ -15,7 +15,7 @@ from tests.fakes.model import FakeModel
 from tests.fixtures_database import database_url, own_postgres, postgres  # noqa: F401  (fixtures)
 from tests.fixtures_nats import bus, nats  # noqa: F401  (fixtures)
 
-# No test judges speed: a busy machine is no defect.
+# No deadline: a busy machine must not fail a test.
 settings.register_profile("threadwax", deadline=None)
 settings.load_profile("threadwax")
 
@@ -38,7 +38,7 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 async def fake_model() -> AsyncIterator[FakeModel]:
-    """A fake model on a port of its own."""
+    """A fake model on a free port."""
     model = await FakeModel().start()
     yield model
     await model.stop()
@@ -46,11 +46,11 @@ async def fake_model() -> AsyncIterator[FakeModel]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 96 MB of its own."""
+    """An empty file system of 96 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system")
+        pytest.skip("needs permission to mount a file system")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)

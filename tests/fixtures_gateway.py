@@ -1,4 +1,4 @@
-"""A real gateway with its relay for a test, and a stand-in for the dataflow behind it."""
+"""A real gateway with its relay, and a stand-in for the dataflow that answers it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,12 +13,12 @@ from shared.tasks import end
 from tests.fakes.flow import FakeFlow
 
 DEADLINE_S = 10.0
-"""Generous: a loaded machine is no failure."""
+"""Generous, so that a busy machine does not fail a test."""
 
 
 @pytest.fixture
 async def flow(nats: NatsServer) -> AsyncIterator[FakeFlow]:
-    """What answers."""
+    """The stand-in for the dataflow."""
     flow = await FakeFlow.start(nats.url)
     yield flow
     await flow.stop()
@@ -26,7 +26,7 @@ async def flow(nats: NatsServer) -> AsyncIterator[FakeFlow]:
 
 @pytest.fixture
 async def gateway(nats: NatsServer, flow: FakeFlow) -> AsyncIterator[Gateway]:
-    """A gateway that listens, with its relay."""
+    """A listening gateway with its relay."""
     del flow
     bus = await Bus.connect(nats.url, name="gateway")
     guests_bus = await Bus.connect(nats.url, name="gateway")

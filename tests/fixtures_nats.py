@@ -1,6 +1,6 @@
-"""A real nats-server for a test: its own folder, a free port, the streams set up, sync always.
+"""A real nats-server for a test: its own folder, a free port, streams, `sync_interval: always`.
 
-Never shared between tests, so that one may kill it without another noticing.
+Each test gets a server of its own, so it can kill it without affecting other tests.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
-    """A connection to it, as the processes of ours have."""
+    """A connection to the server, as our processes open it."""
     bus = await Bus.connect(nats.url, name="test")
     yield bus
     await bus.close()

@@ -1,4 +1,4 @@
-"""What tests of the terminal share: a chat as a process, and its environment."""
+"""Shared by the tests of the terminal: a chat as a process, and its environment."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ PROGRAM = (
 
 @pytest.fixture
 def chat_environment(nats: Any, tmp_path: Path) -> dict[str, str]:
-    """A chat's environment: the test's server and data folder, and a configured model."""
+    """The environment variables of a chat: the test's NATS server and data folder, and a model."""
     return {
         **os.environ,
         "NATS_URL": nats.url,
@@ -28,5 +28,5 @@ def chat_environment(nats: Any, tmp_path: Path) -> dict[str, str]:
 
 
 def chat(environment: dict[str, str], user: str = "ada", *, set_up: str = "", **how: Any) -> Typed:
-    """A chat on a pseudo-terminal; `set_up` is Python that runs before it."""
+    """A chat on a pseudo-terminal; `set_up` is Python code that runs before it."""
     return Typed([sys.executable, "-c", f"{set_up}\n{PROGRAM}", user], environment, **how)

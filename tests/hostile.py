@@ -1,4 +1,4 @@
-"""Texts that are hostile to parsers, of any length, for tests and benchmarks."""
+"""Texts of any length that slow down careless parsers, for tests and benchmarks."""
 
 import json
 from collections.abc import Callable

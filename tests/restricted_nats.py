@@ -1,4 +1,4 @@
-"""A real nats-server with two users: one may do everything, the other what a test allows."""
+"""A real nats-server with two users: one is allowed everything, the other what the test allows."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ START_S = 20.0
 
 
 class RestrictedNats:
-    """Its `operator` sets up the streams; `url` is for the user whose permissions change."""
+    """The server. `operator_url` is for setting up the streams; `url` is for the limited user."""
 
     def __init__(self, folder: Path, *, denied: tuple[str, ...] = ()) -> None:
         self._folder = folder
@@ -29,7 +29,7 @@ class RestrictedNats:
                  "-m", str(self._monitor)],
                 stdout=log, stderr=log,
             )  # fmt: skip
-        self._wait(lambda: self._asked("/healthz") is not None)
+        self._wait(lambda: self._get("/healthz") is not None)
 
     @property
     def operator_url(self) -> str:
@@ -40,11 +40,14 @@ class RestrictedNats:
         return f"nats://limited:secret@{HOST}:{self._port}"
 
     def deny(self, *subjects: str) -> None:
-        """From now on the limited user may not publish there. Its connections are renewed."""
-        before = (self._asked("/varz") or {})["config_load_time"]
+        """Forbids the limited user to publish on these subjects, and on no others, from now on.
+
+        The user stays connected.
+        """
+        before = (self._get("/varz") or {})["config_load_time"]
         self._write(subjects)
         self._process.send_signal(signal.SIGHUP)
-        self._wait(lambda: (self._asked("/varz") or {}).get("config_load_time") != before)
+        self._wait(lambda: (self._get("/varz") or {}).get("config_load_time") != before)
 
     def close(self) -> None:
         self._process.kill()
@@ -62,7 +65,7 @@ class RestrictedNats:
         }
         self._conf.write_text(json.dumps(conf))
 
-    def _asked(self, path: str) -> dict[str, str] | None:
+    def _get(self, path: str) -> dict[str, str] | None:
         connection = http.client.HTTPConnection(HOST, self._monitor, timeout=2)
         try:
             connection.request("GET", path)
@@ -85,7 +88,7 @@ class RestrictedNats:
 
 @contextmanager
 def restricted_nats(folder: Path, *denied: str) -> Iterator[RestrictedNats]:
-    """A server of a test's own, with what the limited user may not publish."""
+    """Starts a server for one test; the limited user is not allowed to publish on `denied`."""
     folder.mkdir()
     server = RestrictedNats(folder, denied=denied)
     try:

@@ -1,4 +1,4 @@
-"""The project's own processes, as tests start and end them."""
+"""Starts and stops the project's own processes for tests."""
 
 import asyncio
 import ctypes
@@ -18,23 +18,24 @@ from shared.messages import Ask, Event, Place, Reply
 
 ROOT = Path(__file__).parent.parent
 START_S = 60.0
-"""Python imports on a loaded machine; a start takes 2 to 3 s on a quiet one."""
+"""Enough for Python's imports on a busy machine; on an idle one, a start takes 2 to 3 s."""
 
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
 
 
-def _die_with_parent() -> None:
-    """Linux: the kernel kills this process with the *thread* that started it, also when stopped."""
+def _before_exec() -> None:
+    """Runs in the new process. On Linux, the kernel kills it with the *thread* that started it."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored if the tests run under nohup
 
 
 class Running:
-    """One `threadwax` command as a process of its own, logging to a file.
+    """A `threadwax` command as a process that logs to a file.
 
-    Start it in a thread that outlives it: it is killed when that thread ends.
+    Start it in a thread that outlives it, because it is killed when that thread ends.
     """
 
     def __init__(self, *command: str, log: Path, env: Mapping[str, str]) -> None:
@@ -51,12 +52,12 @@ class Running:
                 [sys.executable, *(self.command if self.command[0] == "-c" else
                  ("-m", "ops", *self.command))],
                 cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  (it is one system call)
+                preexec_fn=_before_exec,  # noqa: PLW1509  (two system calls, no locks)
             )  # fmt: skip
         return self
 
     async def ready(self) -> "Running":
-        """Waits for the line by which the process tells that it can do its work."""
+        """Waits for the log line that says the process is ready."""
         async with asyncio.timeout(START_S):
             while f"{READY} " not in self.log.read_text(errors="replace"):
                 assert self.process is not None
@@ -80,7 +81,7 @@ class Running:
 
 
 def dataflow(home: Path, nats_url: str, model_url: str, *command: str, **env: str) -> Running:
-    """The conversations flow on its own data folder."""
+    """A dataflow with a data folder of its own."""
     home.mkdir(parents=True, exist_ok=True)
     return Running(
         *(command or ("dataflow",)),
@@ -97,7 +98,7 @@ def dataflow(home: Path, nats_url: str, model_url: str, *command: str, **env: st
 
 
 def direct(name: str, platform: str = "test") -> Place:
-    """A direct conversation with a user."""
+    """The place of a user's direct messages."""
     return Place(platform=platform, channel=name, audience="direct")
 
 
@@ -114,7 +115,7 @@ def question(name: str, number: int | str, text: str, **fields: Any) -> Ask:
 
 
 async def answer_to(bus: Bus, event: Event, *, timeout_s: float = 30.0) -> Reply:
-    """Publishes an event and waits for the journal's reply to it."""
+    """Publishes an event, and waits until the journal has its reply."""
     waiting = asyncio.create_task(bus.reply_when_stored(event.user, event.id, timeout_s=timeout_s))
     await bus.publish(event)
     reply = await waiting

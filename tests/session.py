@@ -28,7 +28,7 @@ from tests.terminals import Typed
 ROOT: Final = Path(__file__).parents[1]
 RECORDING: Final = ROOT / "docs" / "session.svg"
 COLUMNS: Final = 96
-UP_COLUMNS: Final = 250  # so that no status line wraps
+UP_COLUMNS: Final = 250  # wide enough that no status line wraps
 ROWS: Final = 24
 START_S: Final = 120.0
 
@@ -78,7 +78,7 @@ async def record() -> None:
 
 
 def program(*command: str, columns: int = COLUMNS) -> Typed:
-    """A threadwax command in a terminal of its own, with the settings of the current folder."""
+    """A threadwax command in a new terminal, with the settings of the current folder."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     environment = inherited | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
     command = (sys.executable, "-m", "ops", *command)
@@ -116,7 +116,7 @@ def show(console: Console, command: str, terminal: Typed, replaced: dict[str, st
                 text = text.replace(found, typical)
             line.append(text, style)
         line.rstrip()
-        if not line.plain.startswith("note "):  # about this machine, such as other data folders
+        if not line.plain.startswith("note "):  # notes are about this machine
             lines.append(line)
     while lines and not lines[-1].plain:
         lines.pop()
@@ -133,5 +133,5 @@ def style_of(cell: Any) -> Style:
 
 
 if __name__ == "__main__":
-    logging.disable()  # the model's server reports the connection that the kill breaks
+    logging.disable()  # otherwise the fake model logs the connection that the kill breaks
     asyncio.run(record())

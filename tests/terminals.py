@@ -1,7 +1,7 @@
-"""A program on a pseudo-terminal: a test types, and reads the screen as a person would.
+"""Programs on a pseudo-terminal: a test types, and reads the screen as a person would.
 
-The terminal emulator is pyte's. It does not wrap rows again when its window changes; where that
-matters, tests use tmux.
+pyte emulates the terminal. It does not rewrap rows when the window is resized; tests that need
+that use tmux.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from typing import Any, Self
 import pyte
 
 WAIT_S = 20.0
-"""Generous: a loaded machine is no failure."""
+"""Generous, so that a busy machine does not fail a test."""
 
 PASTE = "\x1b[200~{}\x1b[201~"
-"""What a terminal sends for a paste, when the program has asked for brackets around it."""
+"""A paste, as a terminal sends it to a program that has switched on bracketed paste."""
 
 SCROLLBACK_ROWS = 10_000
 
 
 class Typed:
-    """One program, what is typed into it, and what its terminal shows."""
+    """A program on a pseudo-terminal."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class Typed:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            # Of its own, so that Ctrl-C is a signal to it and to nobody else.
+            # It needs a terminal of its own, so that Ctrl-C signals only this program.
             preexec_fn=_own_terminal,  # noqa: PLW1509  (no threads here)
         )
 
     def cells(self) -> list[list[Any]]:
-        """The rows as pyte's cells: characters with their colors."""
+        """The rows as pyte's cells, which hold characters and their colors."""
         rows = [
             *self._screen.history.top,
             *(self._screen.buffer[y] for y in range(self._screen.lines)),
@@ -81,11 +81,11 @@ class Typed:
         return str(self._screen.display[self._screen.cursor.y].rstrip())
 
     def modes_now(self) -> Any:
-        """The terminal's modes: echo, canonical input and the like."""
+        """The terminal's current modes, such as echo and canonical input."""
         return termios.tcgetattr(self._theirs)
 
     def type(self, text: str) -> None:
-        """Types, or sends what a key or a paste sends."""
+        """Types a text, or sends the characters of a key or a paste."""
         data = text.encode(errors="surrogateescape")
         while data:
             with contextlib.suppress(BlockingIOError):
@@ -103,7 +103,7 @@ class Typed:
             raise AssertionError(f"no {pattern!r} in:\n{self.shown}") from None
 
     async def until_gone(self, pattern: str) -> None:
-        """Waits until the pattern is shown no more."""
+        """Waits until the pattern is no longer shown."""
         try:
             async with asyncio.timeout(WAIT_S):
                 while re.search(pattern, self.shown):
@@ -113,7 +113,7 @@ class Typed:
             raise AssertionError(f"{pattern!r} is still in:\n{self.shown}") from None
 
     async def ended(self) -> int:
-        """The exit code, waited for."""
+        """Waits until the program ends; returns its exit code."""
         async with asyncio.timeout(WAIT_S):
             while self.process.poll() is None:
                 self.read()
@@ -122,13 +122,13 @@ class Typed:
         return self.process.returncode
 
     def hang_up(self) -> None:
-        """Closes the terminal, as a window that is closed does."""
+        """Closes the terminal, as closing its window does."""
         os.close(self._theirs)
         os.close(self._own)
         self._own = self._theirs = -1
 
     def read(self) -> None:
-        """Takes what was written so far."""
+        """Reads everything that was written so far."""
         with contextlib.suppress(BlockingIOError, OSError):
             while data := os.read(self._own, 1 << 16):
                 text = data.decode(errors="replace")
@@ -136,7 +136,7 @@ class Typed:
                 self._stream.feed(text)
 
     def close(self) -> None:
-        """Ends it whatever it does."""
+        """Kills the program if it is still running, and closes its terminal."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(WAIT_S)
@@ -151,7 +151,7 @@ class Typed:
 
 
 class Tmux:
-    """One program in a window of tmux, which wraps rows again as most terminals do."""
+    """A program in a window of tmux, which rewraps rows as most terminals do."""
 
     def __init__(self, socket: Path, command: Sequence[str], environment: dict[str, str]) -> None:
         self._tmux = ("tmux", "-f", os.devnull, "-S", str(socket))
@@ -165,11 +165,11 @@ class Tmux:
         return "\n".join(row.rstrip() for row in rows).rstrip()
 
     def type(self, text: str) -> None:
-        """Types."""
+        """Types a text."""
         self._run("send-keys", "-l", text)
 
     def resize(self, columns: int, rows: int) -> None:
-        """Gives the window another size."""
+        """Resizes the window."""
         self._run("resize-window", "-x", str(columns), "-y", str(rows))
 
     async def until(self, pattern: str) -> None:
@@ -202,4 +202,4 @@ def _row(cells: Any, columns: int) -> str:
 
 def _own_terminal() -> None:
     os.setsid()
-    os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first one opened becomes the controlling one
+    os.close(os.open(os.ttyname(0), os.O_RDWR))  # opening it makes it the controlling terminal

@@ -84,7 +84,7 @@ class Backfill:
         message = received.message
         self._context.clock.saw_id(message.id)
         if not self._context.guilds_known:
-            # Its server and so its audience are not known yet: it is read from the history later.
+            # Its server is not known yet, and so neither is its audience: backfill reads it later.
             first = self._early.get(message.channel.id, message.id)
             self._early[message.channel.id] = min(first, message.id)
             return

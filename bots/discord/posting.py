@@ -21,12 +21,7 @@ from bots.discord.buttons import STOP, UNQUEUE, buttons_on, row_of
 from bots.discord.channels import Channels, body_of, edit_of
 from bots.discord.clock import DiscordClock
 from bots.discord.deferred import Placeholders
-from bots.discord.errors import (
-    FAILURES,
-    INTERACTION_OVER,
-    UNKNOWN_CHANNEL,
-    post_error,
-)
+from bots.discord.errors import FAILURES, INTERACTION_OVER, UNKNOWN_CHANNEL, post_error
 from bots.discord.find_posted import find_part, wanted_part
 from bots.discord.markup import downgraded
 from bots.discord.payloads import Json
@@ -55,6 +50,7 @@ EDIT_EVERY_S: Final = 1.2
 
 CURSOR: Final = " ▌"
 PREVIEW_WITHIN_S: Final = 5.0
+WITHDRAWN_WITHIN_S: Final = 30.0
 POST_WITHIN_S: Final = 60.0
 """discord.py itself waits up to 30 s for a rate limit, and tries five times after a 500."""
 
@@ -167,16 +163,20 @@ class Poster:
         if not can_be_answered(reply.address):
             return
         with suppress(*FAILURES, PostError):
-            if self._previews.get(reply.prompt_id) is None:
-                for message in await self._channels.own_messages_since(reply.address):
-                    if any(button.prompt == reply.prompt_id for button in buttons_on(message)):
-                        self._previews.remember(reply.prompt_id, message)
-            preview = self._previews.get(reply.prompt_id)
-            self._previews.forget(reply.prompt_id)
-            if preview is not None:
-                await self._channels.delete(preview.channel, preview.message)
-            elif await self._placeholders.is_open(reply.address):
-                await self._http().request(self._placeholders.route("DELETE", reply.address))
+            async with asyncio.timeout(WITHDRAWN_WITHIN_S):
+                await self._withdraw(reply)
+
+    async def _withdraw(self, reply: Reply) -> None:
+        if self._previews.get(reply.prompt_id) is None:
+            for message in await self._channels.own_messages_since(reply.address):
+                if any(button.prompt == reply.prompt_id for button in buttons_on(message)):
+                    self._previews.remember(reply.prompt_id, message)
+        preview = self._previews.get(reply.prompt_id)
+        self._previews.forget(reply.prompt_id)
+        if preview is not None:
+            await self._channels.delete(preview.channel, preview.message)
+        elif await self._placeholders.is_open(reply.address):
+            await self._http().request(self._placeholders.route("DELETE", reply.address))
 
     async def post_notice(self, address: Address, text: str, key: str) -> None:
         """Reply to a message with one of the bot's notices. Best effort."""
@@ -226,7 +226,7 @@ class Poster:
             own = int(reply.address["channel"])
             if error.code != UNKNOWN_CHANNEL or channel == own:
                 raise
-            # The thread was deleted, and with it the message that its nonce would return.
+            # The thread was deleted. With the same nonce, Discord would return a message in it.
             self._channels.thread_is_gone(reply.address)
             return await self._post_in(own, with_reference(body, part, own), f"{key}!", part)
 

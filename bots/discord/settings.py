@@ -58,40 +58,46 @@ class DiscordSettings(FromEnvironment):
     )
 
     token: Secret | None = Field(
-        None, alias="DISCORD_TOKEN", description="The Discord bot's token; see docs/discord.md."
+        None,
+        alias="DISCORD_TOKEN",
+        description="The bot's token; docs/discord.md says where to get it.",
     )
     api_url: WebAddress | None = Field(
-        None, alias="DISCORD_API_URL", description="Replaces the address of Discord's REST API."
+        None,
+        alias="DISCORD_API_URL",
+        description="The address of Discord's REST API, if it is not the usual one.",
     )
     gateway_url: SocketAddress | None = Field(
-        None, alias="DISCORD_GATEWAY_URL", description="Replaces the address of Discord's gateway."
+        None,
+        alias="DISCORD_GATEWAY_URL",
+        description="The address of Discord's gateway, if it is not the usual one.",
     )
     message_content: bool = Field(
         True,  # noqa: FBT003
         alias="DISCORD_MESSAGE_CONTENT",
-        description="Use the privileged message content intent. Without it the bot misses only "
-        "follow-ups in its threads that do not mention it.",
+        description="Whether to use the privileged message content intent. Without it, the bot "
+        "does not see messages in its threads that do not mention it.",
     )
     answer_in: Annotated[Literal["thread", "reply", "place"], AnyCase] = Field(
         "thread",
         alias="DISCORD_ANSWER_IN",
-        description="How questions in a channel are answered: in a thread opened on the question "
+        description="How the bot answers a question in a channel: in a new thread on the question "
         "(thread), with a reply (reply), or with a plain message (place).",
     )
     direct_messages: Annotated[Literal["everyone", "allowed", "nobody"], AnyCase] | None = Field(
         None,
         alias="DISCORD_DIRECT_MESSAGES",
-        description="Who may send the bot direct messages: everyone, nobody, or allowed (the users "
-        "in DISCORD_ALLOW_USERS). The default is everyone, or allowed if any DISCORD_ALLOW_* list "
-        "is set. If DISCORD_ALLOW_USERS is set, everyone means allowed.",
+        description="Whose direct messages the bot answers: everyone, nobody, or allowed (the "
+        "users in DISCORD_ALLOW_USERS). The default is everyone, or allowed if any "
+        "DISCORD_ALLOW_* list is set. If DISCORD_ALLOW_USERS is set, everyone means allowed.",
     )
     new_message_after_s: float = Field(
         60.0,
         ge=0,
         allow_inf_nan=False,
         alias="DISCORD_NEW_MESSAGE_AFTER_S",
-        description="An answer that was visible for this many seconds while it grew is finished as "
-        "a new message, because Discord does not mark edits as unread; 0: never.",
+        description="An answer that was visible for this many seconds while it grew ends as a new "
+        "message, because Discord does not mark an edit as unread; 0: never.",
     )
     edit_asks_again: bool = Field(
         False,  # noqa: FBT003
@@ -100,36 +106,47 @@ class DiscordSettings(FromEnvironment):
         description="Whether editing an answered question asks it again.",
     )
     allow_guilds: Ids = Field(
-        (), alias="DISCORD_ALLOW_GUILDS", description="Answer in these servers only."
+        (),
+        alias="DISCORD_ALLOW_GUILDS",
+        description="The ids of the only servers in which the bot answers.",
     )
     deny_guilds: Ids = Field(
-        (), alias="DISCORD_DENY_GUILDS", description="Do not answer in these servers."
+        (),
+        alias="DISCORD_DENY_GUILDS",
+        description="The ids of servers in which the bot does not answer.",
     )
     allow_channels: Ids = Field(
         (),
         alias="DISCORD_ALLOW_CHANNELS",
-        description="Answer in these channels and their threads only.",
+        description="The ids of the only channels in which the bot answers, including their "
+        "threads.",
     )
     deny_channels: Ids = Field(
-        (), alias="DISCORD_DENY_CHANNELS", description="Do not answer in these channels."
+        (),
+        alias="DISCORD_DENY_CHANNELS",
+        description="The ids of channels in which the bot does not answer, including their "
+        "threads.",
     )
     allow_roles: Ids = Field(
         (),
         alias="DISCORD_ALLOW_ROLES",
-        description="Answer only members with one of these roles, and users in "
-        "DISCORD_ALLOW_USERS. Roles never count in direct messages.",
+        description="The ids of the only roles whose members the bot answers, apart from users in "
+        "DISCORD_ALLOW_USERS. Roles do not count in direct messages.",
     )
     deny_roles: Ids = Field(
-        (), alias="DISCORD_DENY_ROLES", description="Do not answer members with one of these roles."
+        (),
+        alias="DISCORD_DENY_ROLES",
+        description="The ids of roles whose members the bot does not answer.",
     )
     allow_users: Ids = Field(
         (),
         alias="DISCORD_ALLOW_USERS",
-        description="Answer only these users, also in direct messages. Without any DISCORD_ALLOW_* "
-        "list everybody is answered; a list that is set must not be empty.",
+        description="The ids of the only users whom the bot answers, also in direct messages. "
+        "Without any DISCORD_ALLOW_* list it answers everybody; a list that is set must not be "
+        "empty.",
     )
     deny_users: Ids = Field(
-        (), alias="DISCORD_DENY_USERS", description="Do not answer these users."
+        (), alias="DISCORD_DENY_USERS", description="The ids of users whom the bot does not answer."
     )
     channels: Annotated[dict[int, ChannelSettings], NoDecode, BeforeValidator(from_json)] = Field(
         {},

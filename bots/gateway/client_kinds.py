@@ -14,9 +14,9 @@ GUESTS_BUSY: Final = (
     "clients without credentials have too many questions in progress; "
     "try again in a moment, or ask with the password of this server"
 )
-OVER_QUOTA: Final = "this user_id has asked as much as one user may within a day; try again later"
+OVER_QUOTA: Final = "the daily quota of this user_id is used up; try again later"
 GUESTS_OVER_QUOTA: Final = (
-    "clients without credentials have together asked as much as one user may within a day; "
+    "the daily quota that all clients without credentials share is used up; "
     "try again later, or ask with the password of this server"
 )
 

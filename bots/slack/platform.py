@@ -6,8 +6,9 @@ is posted. It must never keep another platform waiting.
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from bots.platform import Later, Part, Publish
@@ -34,6 +35,8 @@ from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
 from shared.messages import Partial, Reply
 from shared.tasks import end
+
+T = TypeVar("T")
 
 SETTLE_S: Final = 3.0
 """At a stop, events under way are stored within this; `run_adapter` waits longer."""
@@ -87,7 +90,7 @@ class Slack:
         self._socket_mode: SocketMode | None = None
         self._http: HttpEvents | None = None
         self._closed = asyncio.Event()
-        self._posts: set[asyncio.Task[str]] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
 
     async def listen(self) -> None:
         """Turns what people do into events until the platform is closed.
@@ -98,8 +101,8 @@ class Slack:
         try:
             await self._listen()
         finally:
-            if self._posts:
-                await asyncio.wait(self._posts, timeout=SETTLE_S)
+            if self._calls:
+                await asyncio.wait(self._calls, timeout=SETTLE_S)
             await self._session.close()
 
     async def _listen(self) -> None:
@@ -164,10 +167,7 @@ class Slack:
         Raises:
             PostError: what the relay does next.
         """
-        post = asyncio.create_task(self._open_posting().post(part))
-        self._posts.add(post)
-        post.add_done_callback(self._posts.discard)
-        return await post
+        return await self._while_open(self._posting.post(part))
 
     async def find_posted(self, part: Part) -> str | None:
         """The receipt of a posted part; None if it is not there.
@@ -175,18 +175,34 @@ class Slack:
         Raises:
             Later: Slack cannot be asked now.
         """
-        return await self._open_posting().find_posted(part)
+        return await self._while_open(self._posting.find_posted(part))
 
     async def show_partial(self, partial: Partial) -> None:
         """Shows a growing answer. Best effort."""
         if not self._closed.is_set():
-            await self._open_posting().show_partial(partial)
+            with suppress(Later):
+                await self._while_open(self._posting.show_partial(partial))
 
     async def withdraw(self, reply: Reply) -> None:
         """Removes what is shown of an answer. Best effort."""
-        await self._open_posting().withdraw(reply)
+        with suppress(Later):
+            await self._while_open(self._posting.withdraw(reply))
 
-    def _open_posting(self) -> Posting:
+    async def _while_open(self, call: Coroutine[Any, Any, T]) -> T:
+        """Makes a call; `listen` waits for it before it closes the connections to Slack.
+
+        Raises:
+            Later: the connections are closed.
+        """
         if self._session.closed:
-            raise Later("the adapter is closing", RETRY_S)
-        return self._posting
+            call.close()
+            raise Later("the adapter is closed", RETRY_S)
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        try:
+            return await task
+        except RuntimeError as error:  # aiohttp raises it for a request of a closed session
+            if not self._session.closed:
+                raise
+            raise Later("the adapter is closed", RETRY_S) from error

@@ -3,6 +3,7 @@
 It must never post a part again before it knows the outcome of an earlier attempt.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -27,6 +28,9 @@ from bots.slack.preview import Preview
 from shared.log import logger
 from shared.messages import Address, Partial, Reply
 from shared.recent import RecentMap
+
+WITHDRAWN_WITHIN_S: Final = 30.0
+"""Enough for the search and the deletion, which are at most 10 s each."""
 
 PREVIEWS_KEPT: Final = 1024
 """Growing answers at a time, as many as the relay keeps."""
@@ -175,8 +179,8 @@ class Posting:
             workspace = await self._context.workspaces.of(address.get("team", ""))
             origin = Origin.of(workspace, address)
             messages = await self._messages(origin, address)
-        except Gone:
-            return None
+        except (Gone, Forbidden, Never):
+            return None  # `post` fails in the same way, and reports it
         except CALL_ERRORS as error:
             if code_of(error) in NOTHING_THERE:
                 return None
@@ -220,20 +224,24 @@ class Posting:
 
     async def withdraw(self, reply: Reply) -> None:
         """Removes what is shown of an answer. Best effort."""
-        address = reply.address
-        preview = self._previews.pop(reply.prompt_id, None)
         try:
-            workspace = await self._context.workspaces.of(address.get("team", ""))
-            origin = Origin.of(workspace, address)
-            self._context.working.clear(origin, reply.prompt_id)
-            if preview is not None:
-                await ignoring_failures(preview.withdraw())
-            for message in await self._messages(origin, address):
-                metadata = read_metadata(message, workspace.bot_user)
-                if metadata is not None and metadata.prompt_id == reply.prompt_id:
-                    await workspace.client.chat_delete(channel=origin.channel, ts=message["ts"])
+            async with asyncio.timeout(WITHDRAWN_WITHIN_S):
+                await self._withdraw(reply)
         except (PostError, *CALL_ERRORS) as error:
             logger().debug("not withdrawn", why=reason_of(error))
+
+    async def _withdraw(self, reply: Reply) -> None:
+        address = reply.address
+        preview = self._previews.pop(reply.prompt_id, None)
+        workspace = await self._context.workspaces.of(address.get("team", ""))
+        origin = Origin.of(workspace, address)
+        self._context.working.clear(origin, reply.prompt_id)
+        if preview is not None:
+            await ignoring_failures(preview.withdraw())
+        for message in await self._messages(origin, address):
+            metadata = read_metadata(message, workspace.bot_user)
+            if metadata is not None and metadata.prompt_id == reply.prompt_id:
+                await workspace.client.chat_delete(channel=origin.channel, ts=message["ts"])
 
 
 def _kind(origin: Origin) -> str:

@@ -83,93 +83,99 @@ class SlackSettings(FromEnvironment):
     )
 
     bot_token: Secret | None = Field(
-        None, alias="SLACK_BOT_TOKEN", description="Slack's bot token (xoxb-...)."
+        None, alias="SLACK_BOT_TOKEN", description="The app's bot token (xoxb-...)."
     )
     app_token: Secret | None = Field(
         None,
         alias="SLACK_APP_TOKEN",
-        description="Slack's app-level token (xapp-...) with connections:write: Socket Mode.",
+        description="The app-level token (xapp-...) with the scope connections:write, for Socket "
+        "Mode.",
     )
     signing_secret: Secret | None = Field(
         None,
         alias="SLACK_SIGNING_SECRET",
-        description="Without an app-level token, Slack sends its events over HTTP and signs them "
-        "with this secret.",
+        description="The app's signing secret, for events over HTTP. With SLACK_APP_TOKEN, events "
+        "come over Socket Mode and this is not used.",
     )
     api_url: WebAddress = Field(
         DEFAULT_API_URL, alias="SLACK_API_URL", description="The base URL of Slack's Web API."
     )
     host: Host = Field(
-        "127.0.0.1", alias="SLACK_HTTP_HOST", description="The address to listen on for them."
+        "127.0.0.1",
+        alias="SLACK_HTTP_HOST",
+        description="The address to listen on for events over HTTP.",
     )
     port: int = Field(
         3000,
         alias="SLACK_HTTP_PORT",
         ge=0,
         le=65535,
-        description="The port to listen on; 0 takes a free one. The path is /slack/events.",
+        description="The port to listen on for events over HTTP, at the path /slack/events; 0 "
+        "chooses a free one.",
     )
     client_id: str | None = Field(
         None,
         alias="SLACK_CLIENT_ID",
-        description="In HTTP mode, with the secret below: several workspaces can install the app "
-        "at /slack/install, and no bot token is needed.",
+        description="The app's client ID. Over HTTP, with this and SLACK_CLIENT_SECRET, several "
+        "workspaces can install the app at /slack/install, and no bot token is needed.",
     )
     client_secret: Secret | None = Field(
-        None, alias="SLACK_CLIENT_SECRET", description="The OAuth secret of the Slack app."
+        None, alias="SLACK_CLIENT_SECRET", description="The app's client secret."
     )
     installations_url: SecretStr | None = Field(
         None,
         alias="SLACK_INSTALLATIONS_URL",
-        description="The database of those installations, as a SQLAlchemy URL; by default SQLite "
-        "in the data folder.",
+        description="The database for the tokens of these workspaces, as a SQLAlchemy URL; by "
+        "default SQLite in the data folder.",
     )
     config_token: Secret | None = Field(
         None,
         alias="SLACK_CONFIG_TOKEN",
-        description="An app configuration token (xoxe.xoxp-...), with which `doctor slack` also "
-        "checks the event subscriptions. The adapter does not need it.",
+        description="An app configuration token (xoxe.xoxp-...), with which `threadwax doctor "
+        "slack` also checks the event subscriptions. The adapter does not need it.",
     )
     allow_users: People = Field(
         "",
         alias="SLACK_ALLOW_USERS",
-        description="Only these users are answered, by id. If it is not set, every full member of "
-        "the workspace is. It must not be empty.",
+        description="The ids of the only users whom the bot answers. By default it answers every "
+        "full member of the workspace. The list must not be empty.",
     )
     deny_users: People = Field(
-        "", alias="SLACK_DENY_USERS", description="These users are not answered, by id."
+        "", alias="SLACK_DENY_USERS", description="The ids of users whom the bot does not answer."
     )
     allow_channels: Channels = Field(
         "",
         alias="SLACK_ALLOW_CHANNELS",
-        description="The bot answers only in these channels, by id, and in direct messages. If it "
-        "is not set, the bot answers wherever it is invited. It must not be empty.",
+        description="The ids of the only channels in which the bot answers; it also answers "
+        "direct messages. By default it answers wherever it is invited. The list must not be "
+        "empty.",
     )
     deny_channels: Channels = Field(
         "",
         alias="SLACK_DENY_CHANNELS",
-        description="The bot does not answer in these channels, by id.",
+        description="The ids of channels in which the bot does not answer.",
     )
     allow_external: bool = Field(
         default=False,
         alias="SLACK_ALLOW_EXTERNAL",
-        description="Whether people of other workspaces (Slack Connect) are answered.",
+        description="Whether the bot answers people of other workspaces (Slack Connect).",
     )
     allow_guests: bool = Field(
-        default=False, alias="SLACK_ALLOW_GUESTS", description="Whether guests are answered."
+        default=False,
+        alias="SLACK_ALLOW_GUESTS",
+        description="Whether the bot answers guests of the workspace.",
     )
     allow_bots: bool = Field(
         default=False,
         alias="SLACK_ALLOW_BOTS",
-        description="Whether other bots that mention this one are answered. Two bots may talk "
-        "to each other forever.",
+        description="Whether the bot answers other bots that mention it. Two bots may talk to "
+        "each other forever.",
     )
     follow_up: Annotated[FollowUp, AnyCase] = Field(
         "asker",
         alias="SLACK_FOLLOW_UP",
-        description="Whose messages in a thread with the bot are for it without a mention: "
-        "everybody's (always), only those of people who asked it there (asker), or nobody's "
-        "(mention).",
+        description="Whom the bot answers without a mention in a thread where it has been asked: "
+        "everybody (always), only people who have asked it there (asker), or nobody (mention).",
     )
     streaming: Annotated[Literal["auto", "native", "update", "off"], AnyCase] = Field(
         "auto",
@@ -183,8 +189,8 @@ class SlackSettings(FromEnvironment):
         alias="SLACK_NEW_MESSAGE_AFTER_S",
         ge=0,
         allow_inf_nan=False,
-        description="An answer that has been growing for more than this many seconds ends as a "
-        "new message, because Slack does not notify anybody of an edit; 0: never.",
+        description="An answer that was visible for this many seconds while it grew ends as a new "
+        "message, because Slack does not notify anybody of an edit; 0: never.",
     )
     edit_asks_again: bool = Field(
         default=False,
@@ -194,22 +200,24 @@ class SlackSettings(FromEnvironment):
     link_hosts: str = Field(
         "",
         alias="SLACK_LINK_HOSTS",
-        description="Hosts whose links, and those of their subdomains, stay clickable while an "
-        "answer is streamed. Other links that the user did not write are shown as https[:]//...",
+        description="Hosts, separated by commas, whose links stay clickable while an answer is "
+        "streamed, including those of subdomains. Other links that the user did not write are "
+        "shown as https[:]//...",
     )
     channels: Annotated[
         dict[str, ChannelSettings], NoDecode, BeforeValidator(from_json), AfterValidator(_by_id)
     ] = Field(
         {},
         alias="SLACK_CHANNELS",
-        description="Persona and model of a channel, by its id (dm: direct messages), as JSON: "
-        '{"C0123": {"persona": "You are terse.", "model": "gpt-x"}}',
+        description="Persona and model by the id of a channel, or by dm for direct messages, as "
+        'JSON: {"C0123": {"persona": "You are terse.", "model": "gpt-x"}}',
     )
     suggestions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(from_json)] = Field(
         (),
         max_length=4,
         alias="SLACK_SUGGESTIONS",
-        description="Up to 4 prompts to suggest when somebody opens a direct message, as JSON.",
+        description="Up to 4 questions that Slack suggests when somebody opens a direct message, "
+        'as JSON: ["What can you do?"]',
     )
 
     @property

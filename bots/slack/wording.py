@@ -19,7 +19,7 @@ ELSEWHERE: Final = (
     "I cannot write in this conversation, so I will send you my answer as a direct message."
 )
 NOT_UNDERSTOOD: Final = (
-    "I could not read your last message or click. Please try it again in another way."
+    "I could not read your last message or click. Please try again in another way."
 )
 
 NOT_YOURS: Final = "Only the person who asked can use this button."

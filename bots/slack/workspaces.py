@@ -16,7 +16,15 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots.adapter import Misconfigured
 from bots.platform import Gone, Later
 from bots.slack.api import client_of
-from bots.slack.errors import CALL_ERRORS, RETRY_S, WRONG_TOKEN, code_of, post_error, wait_of
+from bots.slack.errors import (
+    CALL_ERRORS,
+    RETRY_S,
+    TOKEN_RETRY_S,
+    WRONG_TOKEN,
+    code_of,
+    post_error,
+    wait_of,
+)
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.recent import FreshMap
@@ -100,7 +108,10 @@ class Workspaces(AsyncAuthorize):
             PostError: Slack does not answer.
         """
         if self._installations is None:
-            return await self.first()
+            try:
+                return await self.first()
+            except Misconfigured as error:  # `listen` reports it, and ends the process
+                raise Later("Slack refuses the token", TOKEN_RETRY_S) from error
         if (known := self._known.get(team)) is not None:
             return known
         try:

@@ -124,6 +124,11 @@ class Editor(Lines):
         self._line.cursor_position = len(self._line.text)
 
     @override
+    def take_back(self, text: str) -> None:
+        if self._line.text == text:
+            self._line.reset()
+
+    @override
     def close(self) -> None:
         """Ends the input and restores the terminal; prints questions that were not asked."""
         if self._closed:

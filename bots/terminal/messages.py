@@ -44,6 +44,9 @@ class Lines(Protocol):
     def give_back(self, text: str) -> None:
         """Puts a question that could not be sent back into the line."""
 
+    def take_back(self, text: str) -> None:
+        """Clears the line if a question that was given back is still all that is in it."""
+
     def close(self) -> None:
         """Ends the input; a pending `next` returns None."""
 
@@ -92,6 +95,9 @@ class PlainLines(Lines):
 
     def give_back(self, text: str) -> None:
         """Does nothing: there is no line that could be edited."""
+
+    def take_back(self, text: str) -> None:
+        """Does nothing, for the same reason."""
 
     def close(self) -> None:
         """Ends the input; a pending `next` returns None."""

@@ -163,13 +163,10 @@ class Terminal:
             if not self._interactive:
                 self._exit_code = NOTHING_PUBLISHED
             return False
-        except TooLarge as error:
+        except (TooLarge, OverQuota) as error:
             self._failed = not self._interactive
-            self._show_own(f"Not sent: {error}. Please send it in pieces.")
-            return False
-        except OverQuota as error:
-            self._failed = not self._interactive
-            self._show_own(f"Not sent: {error}. Please try again later.")
+            remedy = "send it in pieces" if isinstance(error, TooLarge) else "try again later"
+            self._show_own(f"Not sent: {error}. Please {remedy}.")
             return False
         return True
 
@@ -195,8 +192,8 @@ class Terminal:
         self._failed = not self._interactive
         has = f"{length:,}" if length else f"more than {TEXT_LIMIT_CHARS:,}"
         self._show_own(
-            f"Not sent: the line has {has} characters, and a question may have at most "
-            f"{TEXT_LIMIT_CHARS:,}. Please send it in pieces."
+            f"Not sent: the line has {has} characters, and the limit is {TEXT_LIMIT_CHARS:,}. "
+            "Please send it in pieces."
         )
 
     def _show_own(self, text: str) -> None:
@@ -263,6 +260,8 @@ class Terminal:
                 self._answered.set()
         else:
             if self._unsent and reply.prompt_id == self._unsent.id:
+                # NATS stored it after all: Enter must not ask it again, as another question.
+                self._lines.take_back(self._unsent.text)
                 self._unsent = None
             self._screen.late_answer(reply.prompt_text or "(not kept)", text)
         logger().debug("printed", prompt=reply.prompt_id)

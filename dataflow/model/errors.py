@@ -19,8 +19,8 @@ NOTICES: Final[dict[Why, str]] = {
     "stalled": "My language model stopped responding. Please try again.",
     "overloaded": "My language model is overloaded at the moment. Please try again later.",
     "error": "My language model had an internal error. Please try again later.",
-    "cut": "The answer broke off on its way. Please ask again.",
-    "corrupt": "The answer arrived damaged. Please ask again.",
+    "cut": "The answer was cut off on its way to me. Please ask again.",
+    "corrupt": "The answer was damaged on its way to me. Please ask again.",
     "bad key": "My language model refused the key of this bot, so I cannot answer. Please let "
     "whoever runs this bot know: OPENAI_API_KEY has to be replaced.",
     "quota": "The budget for my language model is used up, so I cannot answer. Please let whoever "
@@ -28,25 +28,25 @@ NOTICES: Final[dict[Why, str]] = {
     "no model": "My language model was not found, so I cannot answer. Please let whoever runs "
     "this bot know: THREADWAX_MODEL has to name a model that exists at the address in "
     "OPENAI_BASE_URL, and that address usually ends in /v1.",
-    "not openai": "The server at the address of my language model is something else, so I cannot "
+    "not openai": "There is no language model at the address that I was given, so I cannot "
     "answer. Please let whoever runs this bot know: OPENAI_BASE_URL has to be the address of an "
     "OpenAI-compatible endpoint, which usually ends in /v1.",
     "too long": "This conversation is longer than my language model can read. "
     "Please shorten your message or start again with /reset.",
     "refused": "My language model refused this message.",
     "no pictures": "My language model cannot look at pictures. Please describe it in words.",
-    "too large": "Your pictures are more than my language model takes at once. "
+    "too large": "Your pictures are too large for my language model. "
     "Please send fewer or smaller ones.",
-    "many pictures": "Too many people are showing me pictures at the moment. "
+    "many pictures": "Too many people are sending me pictures at the moment. "
     "Please ask again in a few minutes.",
     "empty": "My language model gave an empty answer. Please ask again.",
-    "thoughts": "My language model used up the whole length of its answer for thinking, so there "
-    "is no answer. Please ask for something smaller, or let whoever runs this bot know: a lower "
+    "thoughts": "My language model used up its whole answer on thinking, so there is nothing to "
+    "show. Please ask for something smaller, or let whoever runs this bot know: a lower "
     "THREADWAX_REASONING_EFFORT or a higher THREADWAX_ANSWER_TOKENS leaves more for the answer.",
     "only thoughts": "My language model thought about this, but gave no answer. Please ask again.",
-    "not text": "My language model answered with something other than text, for example a picture, "
-    "which I cannot show. Please ask it to answer in words.",
-    "tools": "My language model wanted to use a tool, and I have none for it. Please ask it to "
+    "not text": "My language model answered with something that is not text, for example a "
+    "picture, and I cannot show that. Please ask it to answer in words.",
+    "tools": "My language model wanted to use a tool that I do not have. Please ask it to "
     "answer in words.",
 }
 """The notice that people see, by reason."""

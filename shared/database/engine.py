@@ -74,12 +74,13 @@ def engine_of(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(
             url,
+            hide_parameters=True,  # what people said must not get into an error's text
             pool_size=1,
             pool_pre_ping=True,  # a server that was restarted closes its connections
             connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "threadwax"},
         )
     make_folder(Path(url.database or "").parent)
-    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_S})
+    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_S})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine

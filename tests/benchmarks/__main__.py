@@ -1,6 +1,6 @@
-"""`make bench`: prints every figure beside its floor and target; writes JSON, table and chart.
+"""`make bench`: prints each figure with its floor and target, and writes the JSON results.
 
-Run as `python -m tests.benchmarks [NAMES...]`; without names, all.
+Run as `python -m tests.benchmarks [NAMES...]`. Without names, all are measured.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from tests.benchmarks import (
     adapters,
     blocking,
     concurrency,
+    end_to_end,
     first_token,
     hops,
     idle,
@@ -28,16 +29,19 @@ from tests.benchmarks import (
     known_users,
     memory_and_resume,
     prompt_cache,
+    recorder,
     storing,
     throughput,
-    whole_way,
 )
 from tests.benchmarks.figures import COLUMNS, Figure, figure_of
 
 RESULTS = Path("build/benchmarks")
 
 GARBAGE_AFTER = 500_000
-"""Objects: looking through those of 5000 people that wait took an eighth of the load's own time."""
+"""New objects between garbage collections.
+
+More frequent collections took an eighth of the load's processor time while 5000 users waited.
+"""
 
 Measure = Callable[[Path], Awaitable[list[Figure]]]
 
@@ -52,19 +56,20 @@ MEASURES: dict[str, Measure] = {
     "known_users": known_users.measure,
     "adapters": adapters.measure,
     "blocking": blocking.measure,
-    "whole_way": whole_way.measure,
+    "end_to_end": end_to_end.measure,
     "idle_cpu": idle_cpu.measure,
     "prompt_cache": prompt_cache.measure,
+    "recorder": recorder.measure,
 }
 
 
 def say(text: str) -> None:
-    """A line for the person who waits."""
+    """Prints a progress line."""
     print(text, flush=True)  # noqa: T201
 
 
 def table(figures: list[Figure]) -> str:
-    """The figures as Markdown."""
+    """Returns the figures as a Markdown table."""
     rows = [COLUMNS, ("---",) * len(COLUMNS), *(figure_of(f.as_json()) for f in figures)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -85,7 +90,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
     options = parser.parse_args()
     if unknown := set(options.names) - set(MEASURES):
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(MEASURES)}")
     measures = {name: MEASURES[name] for name in options.names or MEASURES}
     log.set_up("warning", process="bench")
     gc.set_threshold(GARBAGE_AFTER)
@@ -101,7 +106,7 @@ def main() -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{began:%Y%m%dT%H%M%S}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
-    say(f"\nwritten to {path}")
+    say(f"\nresults written to {path}")
     return 0
 
 

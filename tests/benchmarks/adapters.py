@@ -1,4 +1,4 @@
-"""The adapters under a burst: 100 questions in one second, each into its real process."""
+"""The adapters under a burst: each real adapter process gets 100 questions in one second."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ from tests.running import Running
 QUESTIONS = 100
 EVERY_S = 0.01
 
-# Runs one adapter as its command does, and notes how late its event loop wakes.
+# Runs one adapter as its command does, and records how late its event loop wakes up.
 LAG_PROGRAM = """
 import asyncio, json, sys, time
 import bots.adapter as adapter
 from ops import cli
 run = adapter._run
-async def measured(*args):
+async def measured(*args, **named):
     async def measure():
         with open({lags!r}, "a") as file:
             while True:
@@ -34,7 +34,7 @@ async def measured(*args):
                 print(json.dumps([now, now - before - 0.005]), file=file, flush=True)
     task = asyncio.create_task(measure())
     try:
-        await run(*args)
+        await run(*args, **named)
     finally:
         task.cancel()
 adapter._run = measured
@@ -44,7 +44,7 @@ cli.main()
 
 
 def adapter(name: str, home: Path, server: Any, env: dict[str, str]) -> tuple[Running, Path]:
-    """One adapter's process, and the file of its loop's lags."""
+    """Returns one adapter's process, and the file with the lags of its event loop."""
     home.mkdir(parents=True, exist_ok=True)
     lags = home / "lags"
     lags.touch()
@@ -56,7 +56,7 @@ def adapter(name: str, home: Path, server: Any, env: dict[str, str]) -> tuple[Ru
 
 
 async def burst(server: Any, home: Path, name: str, fake: Any, env: dict[str, str]) -> list[Figure]:
-    """Event to stored event, and the lag of the adapter's loop meanwhile."""
+    """Measures the time until each event is stored, and the lag of the adapter's event loop."""
     running, lags = adapter(name, home, server, env)
     running.start()
     bus = await Bus.connect(server.url, name="bench")
@@ -95,7 +95,7 @@ async def burst(server: Any, home: Path, name: str, fake: Any, env: dict[str, st
     return [
         Figure(f"{what}, event to stored, p50", percentile(took, 0.5) * 1e3, "ms"),
         Figure(f"{what}, event to stored, last", max(took) * 1e3, "ms"),
-        Figure(f"{what}, loop lag at most", max(lag, default=0.0) * 1e3, "ms"),
+        Figure(f"{what}, longest loop lag", max(lag, default=0.0) * 1e3, "ms"),
     ]
 
 
@@ -115,7 +115,7 @@ async def _say(fake: Any, text: str, number: int) -> None:
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Both adapters, one after the other."""
+    """Measures both adapters, one after the other."""
     figures = []
     async with nats(home) as server:
         slack = await FakeSlack().start()

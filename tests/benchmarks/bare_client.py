@@ -1,8 +1,8 @@
-"""The model called by bare clients, to know what the model server and the clients alone take.
+"""Calls the model with bare clients, to measure the model server and the clients alone.
 
-Run as `bare_client KIND URL USERS ROUNDS`; KIND is `socket` (no library: the model server's own
-floor) or `openai` (the client's ordinary streamed call). Each user calls, reads the whole stream,
-and calls again. Prints JSON: seconds, processor seconds, words.
+Run as `bare_client KIND URL USERS ROUNDS`; KIND is `socket` (no library: the floor of the model
+server) or `openai` (the client's ordinary streamed call). Each user calls, reads the whole stream,
+and calls again. Prints seconds, processor seconds and words as JSON.
 """
 
 import asyncio

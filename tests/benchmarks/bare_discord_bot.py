@@ -1,4 +1,4 @@
-"""The peer: a Discord bot as the SDK's tutorial has it, with one shared openai client, no state."""
+"""The peer: a Discord bot as in the SDK's tutorial, with one shared openai client and no state."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The peer: a Slack bot as the SDK's tutorial has it, with one shared openai client, no state."""
+"""The peer: a Slack bot as in the SDK's tutorial, with one shared openai client and no state."""
 
 import asyncio
 import os

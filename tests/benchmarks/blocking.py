@@ -1,4 +1,4 @@
-"""How long one hostile text holds the event loop, at the greatest length that is let in."""
+"""How long one hostile text of the maximum length blocks the event loop."""
 
 import asyncio
 import gc
@@ -20,22 +20,23 @@ from bots.slack.markup import defanged, escaped, fallback, hosts, mentioned, pla
 from bots.slack.rich_message import enclosed_in, words_of
 from bots.terminal.sanitizing import sanitized
 from dataflow.model.answer_text import ANSWER_LIMIT_CHARS
-from shared.messages import TEXT_LIMIT_CHARS, Unreadable, event_of
+from shared.event_parsing import Unreadable, event_of
+from shared.messages import TEXT_LIMIT_CHARS
 from tests.benchmarks.figures import Figure, Target
 from tests.hostile import HOSTILE
 
 BLOCKED_MS: Final = 50.0
 TICK_S: Final = 0.0005
 SLACK_TEXT_CHARS: Final = 40_000
-"""The longest text of a message: https://docs.slack.dev/reference/methods/chat.postMessage"""
+"""Slack's limit for a message: https://docs.slack.dev/reference/methods/chat.postMessage"""
 
 Work = Callable[[Any], object]
-IDLE: Final = "nothing to do"
+IDLE: Final = "an idle loop"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the loop does with an input that is made of a text of this length."""
+    """Work on an input that `made` builds from a text of this length."""
 
     chars: int
     work: Work
@@ -73,7 +74,7 @@ def _preview(shape: Shape) -> Case:
 
 CASES: Final[dict[str, Case]] = {
     "a Slack message": Case(SLACK_TEXT_CHARS, lambda t: (plain(t, {}), mentioned(t), hosts(t))),
-    "its blocks and attachments": Case(
+    "the blocks and attachments of a Slack message": Case(
         SLACK_TEXT_CHARS, lambda message: (words_of(message), enclosed_in(message)), _message
     ),
     "a part for Slack": Case(
@@ -94,7 +95,7 @@ CASES: Final[dict[str, Case]] = {
 
 
 async def longest_block_ms(work: Work, made: object) -> float:
-    """The longest time in which the loop could do nothing else."""
+    """Returns the longest time during which the loop could do nothing else."""
     longest = 0.0
     done = asyncio.Event()
 
@@ -119,7 +120,7 @@ async def longest_block_ms(work: Work, made: object) -> float:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Of the objects of this process, which are not those of an adapter."""
+    """Turns it off: this process has more objects than an adapter, so it would take longer here."""
     gc.disable()
     try:
         yield
@@ -128,7 +129,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 async def measure(home: Path) -> list[Figure]:
-    """The worst of all hostile texts for each kind of work. What looks bad is measured again."""
+    """Measures the worst hostile text for each kind of work. The better of two runs counts."""
     del home
     figures = []
     with _without_garbage_collection():
@@ -140,5 +141,5 @@ async def measure(home: Path) -> list[Figure]:
                 idle = max(idle, min([await longest_block_ms(bool, made) for _ in range(2)]))
                 worst = max(worst, blocked)
             target = Target("value", at_most=BLOCKED_MS)
-            figures.append(Figure(f"loop held by {what}", worst, "ms", IDLE, idle, target))
+            figures.append(Figure(f"event loop blocked by {what}", worst, "ms", IDLE, idle, target))
     return figures

@@ -1,4 +1,4 @@
-"""The chart of `docs/benchmarks.md`, drawn from the figures' JSON as an SVG."""
+"""Draws the chart of `docs/benchmarks.md` as an SVG from the JSON results."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-OURS, BESIDE, TUTORIAL, MISSED = "#1f6f8b", "#9aa5ab", "#c8553d", "#c8553d"
+OURS, PEERS, TUTORIAL, MISSED = "#1f6f8b", "#9aa5ab", "#c8553d", "#c8553d"
 IDEAL_S: Final = 1.0
 
 AT_ONCE: Final = re.compile(r"(\d+) at once, 1 s model, last answered$")
@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 
 
 def draw(result: Path, chart: Path) -> None:
-    """Draws one result; figures that it lacks are left out."""
+    """Draws one result. Missing figures are left out."""
     rows: Rows = [
         row for rows in json.loads(result.read_text())["figures"].values() for row in rows
     ]
@@ -36,13 +36,13 @@ def draw(result: Path, chart: Path) -> None:
 
 
 def _crowds(axes: Axes, rows: Rows) -> None:
-    """Seconds until the last of so many users has an answer."""
+    """Plots the seconds until the last user has an answer, by number of users."""
     ours = _by_users(rows, AT_ONCE, "value")
     lines = (
         ("threadwax", ours, OURS, "-"),
-        ("the model server alone", _by_users(rows, AT_ONCE, "floor_value"), BESIDE, "-"),
+        ("the model server alone", _by_users(rows, AT_ONCE, "floor_value"), PEERS, "-"),
         ("a model call inside the step", _by_users(rows, TUTORIALS, "value"), TUTORIAL, "-"),
-        ("ideal", [(users, IDEAL_S) for users, _ in ours], BESIDE, ":"),
+        ("ideal", [(users, IDEAL_S) for users, _ in ours], PEERS, ":"),
     )
     for label, points, color, style in lines:
         if points:
@@ -60,7 +60,7 @@ def _by_users(rows: Rows, what: re.Pattern[str], key: str) -> list[tuple[int, fl
 
 
 def _targets(axes: Axes, judged: Rows) -> None:
-    """How far each figure is from its target: what is left of the line meets it."""
+    """Plots how far each figure is from its target. Bars left of the line meet it."""
     shares = []
     for row in judged:
         _, sign, bound = row["target"].split()
@@ -71,4 +71,4 @@ def _targets(axes: Axes, judged: Rows) -> None:
     axes.barh(names, shares, color=colors, height=0.6)
     axes.axvline(1, color="black", lw=0.8)
     axes.invert_yaxis()
-    axes.set(title="Share of its target that each figure takes (1: just met)", xlim=(0, 3))
+    axes.set(title="Each figure as a share of its target (1: just met)", xlim=(0, 3))

@@ -1,7 +1,8 @@
-"""Many users in the same moment, and then for a while, with a model that takes 1 s.
+"""Many users ask at the same moment, and then continuously, with a model that takes 1 s.
 
-Beside the ideal stand the model server's own floor, the bare openai client and the tutorial's
-design, which calls the model inside the dataflow's step and so answers one after the other.
+The figures are compared with the ideal, the floor of the model server, the bare openai client, and
+the tutorial's design, which calls the model inside the dataflow's step and so answers one question
+after another.
 """
 
 import asyncio
@@ -33,17 +34,17 @@ MODEL_S = 1.0
 USERS = (1, 10, 100, 1000, 5000)
 TUTORIAL_USERS = (1, 10, 20)
 BARE_CLIENT_USERS = 1000
-"""One plain client's pool is looked through for each call: 5000 would take minutes."""
+"""The bare client searches its whole pool for each call, so 5000 users would take minutes."""
 
 LOOP_S = 8.0
 WARM_UP_S = 2.5
 IN_FLIGHT = (1000, 5000)
 IN_FLIGHT_SHARE = 0.85
-MEMORY = Path("/dev/shm")  # noqa: S108  (a sync costs nothing there)
+MEMORY = Path("/dev/shm")  # noqa: S108  (a sync is free there)
 
 
 async def measure(home: Path) -> list[Figure]:
-    """At once through the real client; then in flight for a while, without the client."""
+    """Measures users at the same moment with the real client, then users in flight without it."""
     figures = []
     with model(delay=MODEL_S) as server:
         figures += await _tutorial(home / "tutorial", server)
@@ -73,13 +74,17 @@ async def _at_once(users: int, server: Model, them: People, pid: int) -> list[Fi
             "model server alone", alone,
         ),
         Figure(f"{users} at once, 1 s model, p50", percentile(took, 0.5), "s", "ideal", MODEL_S),
-        Figure(f"{users} at once, processor of the flow a question", used / users * 1e3, "ms"),
+        Figure(
+            f"{users} at once, processor time of the dataflow per question",
+            used / users * 1e3, "ms",
+        ),
     ]  # fmt: skip
     if users <= BARE_CLIENT_USERS:
         bare = await output_of("bare_client", "openai", server.url, users, 1)
         figures += [
             Figure(
-                f"{users} at once, 1 s model, last answered, beside a bare client", last_s, "s",
+                f"{users} at once, 1 s model, last answered, compared with a bare client",
+                last_s, "s",
                 "bare openai client", bare["seconds"],
             )
         ]  # fmt: skip
@@ -87,7 +92,7 @@ async def _at_once(users: int, server: Model, them: People, pid: int) -> list[Fi
 
 
 async def _tutorial(home: Path, server: Model) -> list[Figure]:
-    """Its law is linear: users times the model's time."""
+    """Measures the tutorial's design, whose time grows linearly with the number of users."""
     figures = []
     async with (
         nats(home) as bus_server,
@@ -117,7 +122,7 @@ async def _tutorial(home: Path, server: Model) -> list[Figure]:
 
 
 async def _in_flight(home: Path, users: int, where: str = "") -> list[Figure]:
-    """Each asks anew as soon as answered; the model call only waits, in the process itself."""
+    """Each user asks again after every answer. The model call only waits, inside the process."""
     rates = {}
     used_ms = {}
     for kind in ("flow", "floor"):
@@ -134,18 +139,25 @@ async def _in_flight(home: Path, users: int, where: str = "") -> list[Figure]:
                 used = cpu_s(pid_of(process)) - before
                 rates[kind] = busy.rate
                 used_ms[kind] = used / max(busy.all, 1) * 1e3
-    named = f"{users} in flight{where}, waiting model"
-    beside = "plain asyncio on the same streams"
+    what = f"{users} in flight{where}, model that only waits"
+    floor_name = "plain asyncio on the same streams"
     target = None if where else Target("ratio", at_least=IN_FLIGHT_SHARE)
     return [
-        Figure(f"{named}, answers a second", rates["flow"], "/s", "ideal", users / MODEL_S, target),
-        Figure(f"{named}, beside plain asyncio", rates["flow"], "/s", beside, rates["floor"]),
-        Figure(f"{named}, processor an answer", used_ms["flow"], "ms", beside, used_ms["floor"]),
-    ]
+        Figure(
+            f"{what}, answers per second", rates["flow"], "/s", "ideal", users / MODEL_S, target
+        ),
+        Figure(
+            f"{what}, compared with plain asyncio", rates["flow"], "/s", floor_name, rates["floor"]
+        ),
+        Figure(
+            f"{what}, processor time per answer", used_ms["flow"], "ms",
+            floor_name, used_ms["floor"],
+        ),
+    ]  # fmt: skip
 
 
 async def _in_flight_without_disk(users: int) -> list[Figure]:
-    """The same where a sync costs nothing: what the disk takes, and what is left to gain."""
+    """Repeats the measurement with all files in memory: the difference is the disk."""
     if not MEMORY.is_dir():
         return []
     with tempfile.TemporaryDirectory(dir=MEMORY, prefix="threadwax-bench-") as folder:

@@ -1,4 +1,4 @@
-"""One figure: what was measured, the floor or peer of the same run, and the target."""
+"""One figure: the measured value, the floor or peer of the same run, and the target."""
 
 import statistics
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _SIGNS: Final = {"value": "", "ratio": "x", "added": "+"}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound on the value, on its ratio to the floor, or on what it adds to the floor."""
+    """A bound on the value, on its ratio to the floor, or on its difference from the floor."""
 
     of: Of
     at_most: float | None = None
@@ -31,7 +31,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`floor` names what the value is compared with; without one it stands alone."""
+    """One measured value. `floor` names the floor or peer, if there is one."""
 
     what: str
     value: float
@@ -42,12 +42,12 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The value by its floor's."""
+        """The value divided by the floor's value."""
         return self.value / self.floor_value if self.floor_value else None
 
     @property
     def judged(self) -> float | None:
-        """The number that the target is about."""
+        """The number that the target applies to."""
         if self.target is None:
             return None
         if self.target.of == "value":
@@ -58,13 +58,13 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """None: there is no target."""
+        """Whether the target is met, or None if there is no target."""
         if self.target is None or self.judged is None:
             return None
         return self.target.holds(self.judged)
 
     def as_json(self) -> dict[str, Any]:
-        """The figure with what follows from it."""
+        """Returns the figure with its derived values."""
         return asdict(self) | {
             "ratio": None if self.ratio is None else round(self.ratio, 3),
             "judged": None if self.judged is None else round(self.judged, 3),
@@ -74,7 +74,7 @@ class Figure:
 
 
 def figure_of(data: dict[str, Any]) -> tuple[str, ...]:
-    """A figure's row in a table, from its JSON."""
+    """Returns a figure's row in a table, from its JSON."""
     met = {None: "", True: "met", False: "**not met**"}[data["met"]]
     floor = "" if data["floor_value"] is None else f"{data['floor']}: {number(data['floor_value'])}"
     ratio = "" if data["ratio"] is None else f"{data['ratio']:.2f}"
@@ -85,7 +85,7 @@ def figure_of(data: dict[str, Any]) -> tuple[str, ...]:
 
 
 def number(value: float) -> str:
-    """Three digits that count."""
+    """Formats a number with three significant digits."""
     if value and abs(value) < 100:
         return f"{value:.3g}"
     return f"{value:,.0f}"
@@ -95,11 +95,11 @@ COLUMNS: Final = ("figure", "threadwax", "floor or peer", "ratio", "target", "")
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """The value below which `share` of the values lie."""
+    """Returns the value below which `share` of the values lie."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
 def median_ms(seconds: Iterable[float]) -> float:
-    """The middle one, in milliseconds."""
+    """Returns the median in milliseconds."""
     return statistics.median(seconds) * 1e3

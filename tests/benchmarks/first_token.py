@@ -1,4 +1,4 @@
-"""First text through the whole system, beside the openai client called in the ordinary way."""
+"""Time to the first text through the whole system, compared with the bare openai client."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ CLIENT = "bare openai client"
 
 
 async def measure(home: Path) -> list[Figure]:
-    """In turns, with a model that starts after 20 ms and streams 20 words."""
+    """Measures both alternately, with a model that starts after 20 ms and streams 20 words."""
     with model(delay=0.02, pieces=20, pause=0.002) as server:
         client = openai.AsyncOpenAI(base_url=server.url, api_key="k", max_retries=0)
         async with (

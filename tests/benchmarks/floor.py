@@ -1,7 +1,7 @@
 """The floor: the shortest asyncio program on the same streams, with no state and no recovery.
 
-Run as `floor NATS_URL MODEL_URL DELAY_S`, as a process of its own, as the flow is. It asks the
-model by the openai client's ordinary call; with `-` for the model it only waits.
+Run as `floor NATS_URL MODEL_URL DELAY_S`, in its own process like the dataflow. It asks the model
+with the openai client's ordinary call. If MODEL_URL is `-`, it only waits.
 """
 
 import asyncio

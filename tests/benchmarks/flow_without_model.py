@@ -1,4 +1,4 @@
-"""The project's flow with a model call that only waits, to measure the way and nothing else.
+"""The real dataflow with a model call that only waits, to measure everything but the model.
 
 Run as `flow_without_model DELAY_S CHARS`.
 """
@@ -12,7 +12,7 @@ from ops import cli
 
 
 def main(delay_s: float, chars: int) -> None:
-    """The flow's own command, whose model answers after `delay_s` with so many characters."""
+    """Runs the dataflow's command. Its model answers after `delay_s` with `chars` characters."""
     text = "ok" * (chars // 2)
 
     async def answer(_: ModelClient, __: Any, *, on_text: Any, **___: Any) -> Completion:

@@ -1,4 +1,4 @@
-"""Where the time of one idle prompt goes, hop by hop, in the flow and in the floor."""
+"""The time of one prompt on an idle system, hop by hop, in the dataflow and in the floor."""
 
 import json
 import statistics
@@ -15,9 +15,9 @@ QUESTIONS: Final = 400
 WARM_UP: Final = 40
 
 Stamps = dict[str, dict[str, float]]
-"""By prompt: when each hop was reached."""
+"""By prompt: the time at which it reached each hop."""
 
-WAY: Final = (
+HOPS: Final = (
     ("published", "source", "publish to source"),
     ("source", "conversation", "source to conversation"),
     ("conversation", "sink", "conversation to sink"),
@@ -27,21 +27,21 @@ WAY: Final = (
     ("last", "journal", "last byte to the journal's publish"),
     ("journal", "acknowledged", "journal's publish to its PubAck"),
     ("journal", "seen", "journal's publish to reply seen"),
-    ("published", "stored", "publish to PubAck, beside the way"),
-    ("published", "seen", "the whole way"),
+    ("published", "stored", "publish to PubAck (in parallel)"),
+    ("published", "seen", "publish to reply seen"),
 )
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Medians of each hop. The floor knows no conversation and no sink."""
-    ways: dict[str, Stamps] = {}
+    """Measures the median of each hop. The floor has no conversation and no sink."""
+    stamps: dict[str, Stamps] = {}
     with model() as server:
         for kind in ("flow", "floor"):
-            ways[kind] = await _way(home / kind, kind, server)
+            stamps[kind] = await _stamps_of(home / kind, kind, server)
     figures = []
-    for begin, end, what in WAY:
-        ours = _median_ms(ways["flow"], begin, end)
-        theirs = _median_ms(ways["floor"], begin, end)
+    for begin, end, what in HOPS:
+        ours = _median_ms(stamps["flow"], begin, end)
+        theirs = _median_ms(stamps["floor"], begin, end)
         assert ours is not None, what
         figures.append(
             Figure(f"hop, {what}, p50", ours, "ms", "plain asyncio" if theirs else "", theirs)
@@ -49,7 +49,7 @@ async def measure(home: Path) -> list[Figure]:
     return figures
 
 
-async def _way(home: Path, kind: str, server: Model) -> Stamps:
+async def _stamps_of(home: Path, kind: str, server: Model) -> Stamps:
     stamps_file = home / "stamps.json"
     async with nats(home) as bus_server:
         process = _stamped(kind, home, bus_server.url, server.url, stamps_file)
@@ -77,7 +77,7 @@ def _stamped(kind: str, home: Path, nats_url: str, model_url: str, stamps: Path)
 
 
 async def _asked(them: People, kind: str) -> Stamps:
-    """Asks one at a time. A question's text is its id, by which the model knows it."""
+    """Asks one question at a time. Its text is its id, by which the model server records times."""
     stamps: Stamps = {}
     for number in range(-WARM_UP, QUESTIONS):
         name = f"{kind}{number // TURNS}"

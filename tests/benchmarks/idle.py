@@ -1,4 +1,4 @@
-"""One prompt at a time, nothing else to do: prompt to reply, the flow beside the floor."""
+"""Prompt to reply on an idle system, one prompt at a time: the dataflow compared with the floor."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ FLOOR = "plain asyncio on the same streams"
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Without a model, and with one over HTTP; flow and floor alternate in rounds."""
+    """Measures without a model, and with one over HTTP. Dataflow and floor alternate."""
     figures: list[Figure] = []
     with model() as server:
         for case, url in (("no model", ""), ("model over HTTP", server.url)):

@@ -1,4 +1,4 @@
-"""What the processes use when nobody says anything."""
+"""Processor time and memory of the processes when nobody asks anything."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -15,7 +15,7 @@ SECONDS = 20.0
 
 
 async def measure(home: Path) -> list[Figure]:
-    """The flow, the gateway, both adapters and the NATS server, together."""
+    """Measures the dataflow, the gateway, both adapters and nats-server together."""
     async with AsyncExitStack() as stack:
         slack, discord = await FakeSlack().start(), FakeDiscord()
         await discord.start()
@@ -50,9 +50,10 @@ async def measure(home: Path) -> list[Figure]:
             for name, pid in pids.items()
             for figure in (
                 Figure(
-                    f"idle processor, {name}", (cpu_s(pid) - before[name]) / SECONDS * 100, "%",
+                    f"processor when idle, {name}",
+                    (cpu_s(pid) - before[name]) / SECONDS * 100, "%",
                     target=Target("value", at_most=2.0),
                 ),
-                Figure(f"memory after the start, {name}", rss_mb(pid), "MB"),
+                Figure(f"memory after start, {name}", rss_mb(pid), "MB"),
             )
         ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""A million known users, of whom a thousand talk: memory, and the way back from rest.
+"""A million known users, of whom a thousand talk: memory, and the loading of evicted users.
 
-The others were put to rest before, straight into the file: the streams keep seven days only. Beside
-a flow that knows none but those who talk.
+The users are first evicted by writing the file directly, because the streams keep only seven days.
+The result is compared with a dataflow that knows only the thousand.
 """
 
 import asyncio
@@ -24,71 +24,72 @@ TALKING = 1_000
 KNOWN = 1_000_000
 A_TRANSACTION = 20_000
 MEMORY_RATIO = 1.1
-"""Measurements of a process' memory differ by some percent from start to start."""
+"""The memory of a process differs by a few percent from start to start."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """One flow while a thousand talk, and after a kill."""
+    """One dataflow while a thousand users talk, and after a kill."""
 
     memory_mb: float
     memory_after_mb: float
     file_mb: float
-    first_words_s: list[float]
-    """Each user's first question in this flow: the conversation comes from the file."""
-    second_words_s: list[float]
-    """Each user's second one: it is in memory."""
+    first_answers_s: list[float]
+    """Each user's first question: the conversation is loaded from the file."""
+    second_answers_s: list[float]
+    """Each user's second question: the conversation is in memory."""
     back_s: float
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Many beside few."""
+    """Measures many known users, compared with few."""
     few = await _talking(home / "few", TALKING)
     many = await _talking(home / "many", KNOWN)
-    beside = f"{TALKING:,} known users"
+    floor = f"{TALKING:,} known users"
     what = f"{KNOWN:,} known users, {TALKING:,} talk"
     target = Target("ratio", at_most=MEMORY_RATIO)
     return [
-        Figure(f"{what}: memory", many.memory_mb, "MB", beside, few.memory_mb, target),
+        Figure(f"{what}: memory", many.memory_mb, "MB", floor, few.memory_mb, target),
         Figure(
             f"{what}: memory after a restart", many.memory_after_mb, "MB",
-            beside, few.memory_after_mb, target,
+            floor, few.memory_after_mb, target,
         ),
         Figure(
-            f"{what}: first words, from the file, p50", median_ms(many.first_words_s), "ms",
-            "second words, in memory", median_ms(many.second_words_s),
+            f"{what}: first answer, loaded from the file, p50",
+            median_ms(many.first_answers_s), "ms",
+            "second answer, in memory", median_ms(many.second_answers_s),
         ),
-        Figure(f"{what}: kill -9 to first answer", many.back_s, "s", beside, few.back_s),
-        Figure(f"{what}: the file", many.file_mb, "MB", beside, few.file_mb),
+        Figure(f"{what}: kill -9 to first answer", many.back_s, "s", floor, few.back_s),
+        Figure(f"{what}: size of the file", many.file_mb, "MB", floor, few.file_mb),
     ]  # fmt: skip
 
 
 async def _talking(home: Path, known: int) -> Found:
     store = recovery_store(home)
-    await _put_to_rest(store, known)
+    await _evict(store, known)
     file_mb = (store / FILE).stat().st_size / 2**20
     step = known // TALKING
-    speakers = [f"known{number * step}" for number in range(TALKING)]
+    talking = [f"known{number * step}" for number in range(TALKING)]
     async with nats(home) as server, people(server.url) as them:
         flow = flow_without_model(home, server.url, chars=CHARS)
         async with started(flow) as first:
             await them.ask(question("warm", 0, "hello"))
-            first_words = [(await them.ask(question(n, 1, "q" * CHARS)))[0] for n in speakers]
-            second_words = [(await them.ask(question(n, 2, "q" * CHARS)))[0] for n in speakers]
+            first_answers = [(await them.ask(question(n, 1, "q" * CHARS)))[0] for n in talking]
+            second_answers = [(await them.ask(question(n, 2, "q" * CHARS)))[0] for n in talking]
             await asyncio.sleep(SETTLE_S)
             memory_mb = rss_mb(pid_of(first))
         waiting = asyncio.create_task(them.ask(question("warm", 1, "are you back?")))
         killed = time.monotonic()
-        flow.log = home / "second.log"  # each tells in its own when it is ready
+        flow.log = home / "second.log"  # a log shows readiness, so each process needs its own
         async with started(flow) as second:
             await waiting
             back_s = time.monotonic() - killed
             await asyncio.sleep(SETTLE_S)
             memory_after_mb = rss_mb(pid_of(second))
-    return Found(memory_mb, memory_after_mb, file_mb, first_words, second_words, back_s)
+    return Found(memory_mb, memory_after_mb, file_mb, first_answers, second_answers, back_s)
 
 
-async def _put_to_rest(store: Path, known: int) -> None:
+async def _evict(store: Path, known: int) -> None:
     ask = question("known", 0, "q" * CHARS)
     turn = turn_of(ask, ask.place, ask.text, "a" * CHARS, 1)
     mark = "USER"

@@ -1,4 +1,4 @@
-"""People, as the bus sees them: their questions go in, their replies are seen."""
+"""Users on the bus: they publish questions and watch for replies."""
 
 import asyncio
 import time
@@ -13,15 +13,18 @@ from shared.messages import Ask, Partial
 from tests.running import question
 
 ARRIVE_WITHIN_S = 1.0
-"""Who asks in the same moment once, with a model that takes as long for each, does so for ever."""
+"""Users start within this time.
+
+Users who start together stay together, because the model takes equally long for each.
+"""
 
 TURNS = 20
-"""Questions of one user in a row, as people's conversations have."""
+"""Questions per user, as in an ordinary conversation."""
 
 
 @dataclass
 class People:
-    """Sees replies, and on request the first partials, as they pass on the bus."""
+    """Watches replies on the bus, and first partials if asked to."""
 
     bus: Bus
     _waiting: dict[str, asyncio.Future[float]] = field(default_factory=dict)
@@ -44,7 +47,10 @@ class People:
             await self.bus.watch("partials.>", partial)
 
     async def ask(self, ask: Ask) -> tuple[float, float | None]:
-        """Seconds to the reply, and to the first partial; published as an adapter does."""
+        """Publishes a question as adapters do.
+
+        Returns the seconds to the reply and to the first partial.
+        """
         future = self._waiting[ask.id] = asyncio.get_running_loop().create_future()
         started = time.monotonic()
         await self.bus.publish(ask)
@@ -53,7 +59,7 @@ class People:
         return done - started, None if first is None else first - started
 
     async def seen_and_stored(self, ask: Ask) -> tuple[float, float]:
-        """When the reply was seen, and when the question's PubAck came."""
+        """Returns when the reply was seen, and when the PubAck of the question arrived."""
         future = self._waiting[ask.id] = asyncio.get_running_loop().create_future()
         await self.bus.publish(ask)
         stored = time.monotonic()
@@ -62,7 +68,7 @@ class People:
 
 @asynccontextmanager
 async def people(nats_url: str, *, partials: bool = False) -> AsyncIterator[People]:
-    """A connection of their own."""
+    """Connects the users to the bus."""
     bus = await Bus.connect(nats_url, name="people")
     try:
         found = People(bus)
@@ -75,7 +81,7 @@ async def people(nats_url: str, *, partials: bool = False) -> AsyncIterator[Peop
 async def one_by_one(
     them: People, prefix: str, count: int, *, warm_up: int = 30, text: str = "hello"
 ) -> list[float]:
-    """Prompt to reply, one at a time, in conversations of up to `TURNS` turns."""
+    """Returns seconds from prompt to reply, one at a time, with up to `TURNS` turns per user."""
     for number in range(warm_up):
         await them.ask(question(f"{prefix}warm", number, "hello"))
     return [
@@ -85,7 +91,7 @@ async def one_by_one(
 
 
 async def all_at_once(them: People, prefix: str, users: int) -> list[float]:
-    """Each of so many users asks one question in the same moment."""
+    """All users ask one question at the same moment."""
     asks = [question(f"{prefix}{n}", 0, f"{prefix} {n}") for n in range(users)]
     return [took_s for took_s, _ in await asyncio.gather(*map(them.ask, asks))]
 
@@ -93,21 +99,21 @@ async def all_at_once(them: People, prefix: str, users: int) -> list[float]:
 async def again_and_again(
     them: People, prefix: str, users: int, seconds: float, *, warm_up_s: float
 ) -> "Busy":
-    """Each user asks anew as soon as there is an answer.
+    """Each user asks again after every answer.
 
-    They come one after another within a second; after `TURNS` turns somebody else sits down. What
-    is answered in the warm-up does not count.
+    The users start one after another within a second, and are replaced by new users after `TURNS`
+    turns. Answers during the warm-up do not count.
     """
     begin = time.monotonic() + warm_up_s
     end = begin + seconds
     took: list[float] = []
     counted = [0]
 
-    async def one(seat: int) -> None:
-        await asyncio.sleep(seat / users * ARRIVE_WITHIN_S)
+    async def one(slot: int) -> None:
+        await asyncio.sleep(slot / users * ARRIVE_WITHIN_S)
         number = 0
         while time.monotonic() < end:
-            ask = question(f"{prefix}{seat}-{number // TURNS}", number, f"{prefix} {seat} {number}")
+            ask = question(f"{prefix}{slot}-{number // TURNS}", number, f"{prefix} {slot} {number}")
             needed, _ = await them.ask(ask)
             counted[0] += 1
             if begin <= time.monotonic() < end:
@@ -120,23 +126,23 @@ async def again_and_again(
 
 @dataclass(frozen=True)
 class Busy:
-    """What was answered in a closed loop."""
+    """The answers of a closed loop."""
 
     took: list[float]
     all: int
-    """With those of the warm-up and of the end."""
+    """All answers, including those of the warm-up and after the end."""
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return len(self.took) / self.seconds
 
 
 async def in_turns(
     count: int, kinds: dict[str, Callable[[str, int], Awaitable[float]]]
 ) -> dict[str, list[float]]:
-    """Runs each kind in turn, so that noise of the machine falls on all alike."""
+    """Runs the kinds alternately, so that noise on the machine affects all of them equally."""
     found: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(count):
         for kind, once in kinds.items():

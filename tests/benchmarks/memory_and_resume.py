@@ -1,7 +1,7 @@
-"""Known users who say nothing now: the memory they take, and how long a restart takes with them.
+"""Users in memory who are quiet: the memory they take, and the time of a restart with them.
 
-Each has one question and one answer, 3 KB together, and all are in memory: they have just talked.
-The flow is killed with SIGKILL; a question is waiting when it is started again.
+Each user has one question and one answer, 3 KB together. All are in memory, because they have just
+talked. The dataflow is killed with SIGKILL, and a question is waiting when it restarts.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ AWAKE = (1_000, 10_000, 100_000)
 CHARS = 1_500
 AT_ONCE = 400
 SETTLE_S = 3.0
-"""A few epochs, so that all is in the recovery store."""
+"""A few epochs, so that everything is in the recovery store."""
 
 BACK_WITHIN_S = 3.0
 JUDGED_USERS = 10_000
@@ -26,7 +26,7 @@ JUDGED_USERS = 10_000
 
 @dataclass(frozen=True)
 class Known:
-    """One flow with so many known users, before and after a restart."""
+    """One dataflow with this many known users, before and after a restart."""
 
     filled_a_s: float
     memory_mb: float
@@ -35,11 +35,11 @@ class Known:
     ready_s: float
     back_s: float
     next_ms: float
-    """A prompt of a known user right after the restart."""
+    """Prompt to reply for a known user right after the restart."""
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Beside a flow that knows nobody."""
+    """Measures each number of users, compared with a dataflow that knows nobody."""
     nobody = await _known(home / "nobody", 1)
     figures = [
         Figure("no known user, kill -9 to first answer", nobody.back_s, "s"),
@@ -69,7 +69,7 @@ def _figures(what: str, found: Known, nobody: Known, *, back: Target | None) -> 
             f"{what}, a known user's prompt after a restart", found.next_ms, "ms",
             "no known user", nobody.next_ms,
         ),
-        Figure(f"{what}, introduced a second", found.filled_a_s, "/s"),
+        Figure(f"{what}, introduced per second", found.filled_a_s, "/s"),
     ]  # fmt: skip
 
 
@@ -100,12 +100,12 @@ async def _known(home: Path, users: int) -> Known:
 
 def _flow(home: Path, nats_url: str, log: str) -> Running:
     running = flow_without_model(home, nats_url, chars=CHARS)
-    running.log = home / f"{log}.log"  # each tells in its own when it is ready
+    running.log = home / f"{log}.log"  # a log shows readiness, so each process needs its own
     return running
 
 
 async def _introduce(them: People, users: int) -> None:
-    """So many users, a bounded number at a time."""
+    """Lets each user ask one question, a limited number at the same time."""
     numbers = iter(range(users))
 
     async def some() -> None:

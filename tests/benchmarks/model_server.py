@@ -1,7 +1,7 @@
-"""A lean model for load: OpenAI's streamed chat completions on bare asyncio, in its own process.
+"""A lean model server for load tests: streamed chat completions on bare asyncio.
 
 It answers `--delay` seconds after a request, in `--pieces` words every `--pause` seconds, and
-remembers for each question when it was asked and answered. `GET /times` tells and forgets that.
+records when each question was asked and answered. `GET /times` returns and clears these times.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def _delta(content: str, finish: str | None) -> bytes:
 
 
 class Model:
-    """What is answered, and when what happened."""
+    """The prepared answer, and the recorded times."""
 
     def __init__(self, *, delay_s: float, pieces: int, pause_s: float, chars: int) -> None:
         self.delay_s = delay_s
@@ -47,7 +47,7 @@ class Model:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection; requests on it come one after the other."""
+    """One client's connection. Requests on it do not overlap."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
     def _answer(self, body: bytes) -> None:
         asked = time.monotonic()
         said = str(json.loads(body)["messages"][-1]["content"])
-        question = said.rpartition("</background>\n\n")[2]  # after what was said elsewhere
+        question = said.rpartition("</background>\n\n")[2]  # without the background
         times = self._model.times[question] = [asked]
         loop = asyncio.get_running_loop()
         if self._model.delay_s:
@@ -119,7 +119,7 @@ async def _main() -> None:
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--pieces", type=int, default=1)
     parser.add_argument("--pause", type=float, default=0.0)
-    parser.add_argument("--chars", type=int, default=len(WORD), help="characters of a piece")
+    parser.add_argument("--chars", type=int, default=len(WORD), help="characters per piece")
     options = parser.parse_args()
     model = Model(
         delay_s=options.delay, pieces=options.pieces, pause_s=options.pause, chars=options.chars

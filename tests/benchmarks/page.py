@@ -1,7 +1,7 @@
-"""Puts two runs into `docs/benchmarks.md`, between its two marks, and draws its chart.
+"""Writes two runs into `docs/benchmarks.md`, between its two marks, and draws its chart.
 
-Run as `python -m tests.benchmarks.page RUN1.json RUN2.json`. What the runs did not measure stays
-there as it is, and so does the chart if that is anything.
+Run as `python -m tests.benchmarks.page RUN1.json RUN2.json`. Sections that the runs did not measure
+stay unchanged. If there are any, so does the chart.
 """
 
 import json
@@ -17,7 +17,7 @@ CHART: Final = Path("docs/benchmarks.svg")
 BEGIN: Final = "<!-- figures: written by tests/benchmarks/page.py -->"
 END: Final = "<!-- end of figures -->"
 SECTION: Final = "### "
-HEAD: Final = ("figure", "run 1", "run 2", "beside", "ratios", "target", "met")
+HEAD: Final = ("figure", "run 1", "run 2", "compared with", "ratios", "target", "met")
 
 
 def main(first: Path, second: Path) -> None:

@@ -1,7 +1,7 @@
 """Memory of the dataflow while it asks about pictures: `python -m tests.benchmarks.pictures`.
 
-Each question has ten pictures of 10 MiB, as large and as many as adapters store. One process, one
-run each; the peak is the kernel's (VmHWM). The model is a process of its own.
+Each question has ten pictures of 10 MiB, the largest size and number that adapters store. Each run
+uses a new dataflow. The peak is the kernel's (VmHWM). The model runs in its own process.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from tests.running import ROOT, answer_to, dataflow, question
 
 PICTURES = 10
 MODEL_S = 3.0
-"""So long the model waits with its answer, with the request read."""
+"""The model waits this long with its answer after it has read the request."""
 
 
 async def peak_mb(questions: int, folder: Path) -> tuple[float, float, list[str]]:
-    """Memory before the first question, the most until the last answer, and the outcomes."""
+    """Returns the memory before the first question, the peak, and the outcomes."""
     server = NatsServer(folder / "nats", port=0)
     server.start()
     await set_up_streams(server.url)
@@ -75,7 +75,7 @@ async def _main() -> None:
     for questions in parser.parse_args().at_once:
         with TemporaryDirectory() as folder:
             before, peak, outcomes = await peak_mb(questions, Path(folder))
-        print(f"{questions} at once: {before:.0f} MB before, {peak:.0f} MB at most, {outcomes}")  # noqa: T201
+        print(f"{questions} at once: {before:.0f} MB before, {peak:.0f} MB peak, {outcomes}")  # noqa: T201
 
 
 if __name__ == "__main__":

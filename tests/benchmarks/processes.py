@@ -1,4 +1,4 @@
-"""What is measured and what loads it, each a process of its own, and what a process uses."""
+"""Starts the measured processes and those that create the load, and reads their resources."""
 
 import asyncio
 import contextlib
@@ -20,13 +20,13 @@ NO_MODEL = "http://127.0.0.1:1/v1"
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds that a process has used."""
+    """Returns the processor seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def rss_mb(pid: int) -> float:
-    """Memory that a process holds now."""
+    """Returns the resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -40,7 +40,7 @@ def pid_of(running: Running) -> int:
 
 @contextlib.asynccontextmanager
 async def nats(home: Path) -> AsyncIterator[NatsServer]:
-    """A NATS server with the project's streams, empty."""
+    """Runs a nats-server with the project's streams, which are empty."""
     server = NatsServer(home / "nats", port=0)
     await asyncio.to_thread(server.start)
     try:
@@ -52,7 +52,7 @@ async def nats(home: Path) -> AsyncIterator[NatsServer]:
 
 @contextlib.contextmanager
 def model(**options: float) -> Iterator["Model"]:
-    """The lean model; options as `model_server` takes them."""
+    """Runs the lean model server. `options`: those of `model_server`."""
     arguments = [f"--{name}={value}" for name, value in options.items()]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.model_server", *arguments],
@@ -74,7 +74,7 @@ class Model:
         self.pid = pid
 
     def times(self) -> dict[str, list[float]]:
-        """By question: when it was asked, and when its first and its last byte left."""
+        """Returns for each question the times of the request, the first byte and the last byte."""
         with urllib.request.urlopen(self.url.replace("/v1", "/times")) as response:  # noqa: S310
             found: dict[str, list[float]] = json.load(response)
         return found
@@ -82,7 +82,7 @@ class Model:
 
 @contextlib.asynccontextmanager
 async def started(running: Running) -> AsyncIterator[Running]:
-    """The process, ready; ended in any case."""
+    """Starts the process, waits until it is ready, and kills it at the end."""
     try:
         running.start()
         await running.ready()
@@ -92,7 +92,7 @@ async def started(running: Running) -> AsyncIterator[Running]:
 
 
 def module(name: str, *arguments: object, home: Path, env: dict[str, str] | None = None) -> Running:
-    """A program of the benchmarks as a process that tells when it is ready."""
+    """Returns the process of a benchmark program that prints when it is ready."""
     home.mkdir(parents=True, exist_ok=True)
     code = (
         f"import sys, runpy; sys.argv = {[name, *map(str, arguments)]!r}; "
@@ -102,14 +102,14 @@ def module(name: str, *arguments: object, home: Path, env: dict[str, str] | None
 
 
 def flow(home: Path, nats_url: str, model_url: str, **env: str) -> Running:
-    """The conversations flow as production runs it."""
+    """Returns the dataflow as production runs it."""
     return dataflow(home, nats_url, model_url, **env)
 
 
 def flow_without_model(
     home: Path, nats_url: str, *, delay_s: float = 0.0, chars: int = 2
 ) -> Running:
-    """The flow with a model call that only waits, and answers with so many characters."""
+    """Returns the dataflow with a model call that waits and answers with `chars` characters."""
     home.mkdir(parents=True, exist_ok=True)
     return module(
         "flow_without_model", delay_s, chars, home=home,
@@ -121,12 +121,12 @@ def flow_without_model(
 
 
 def floor(home: Path, nats_url: str, model_url: str = "", *, delay_s: float = 0.0) -> Running:
-    """The shortest asyncio program on the same streams."""
+    """Returns the shortest asyncio program on the same streams."""
     return module("floor", nats_url, model_url or "-", delay_s, home=home)
 
 
 async def output_of(name: str, *arguments: object) -> Any:
-    """Runs a program of the benchmarks to its end; what it prints is JSON."""
+    """Runs a benchmark program to its end. Returns the JSON it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", f"tests.benchmarks.{name}", *map(str, arguments),
         stdout=subprocess.PIPE, cwd=ROOT,

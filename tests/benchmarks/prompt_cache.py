@@ -1,7 +1,7 @@
-"""How much of each prompt the embedded model's server reads from its cache, by its own count.
+"""The share of each prompt that the embedded model server reads from its cache, by its own count.
 
-The real rules of a conversation make the requests, and the real server answers them, one after the
-other. There is no NATS: what is measured is the shape of requests, not the way to them.
+The real rules of a conversation create the requests, and the real server answers them one after
+another. There is no NATS, because only the shape of the requests matters.
 """
 
 import itertools
@@ -28,14 +28,14 @@ from tests.benchmarks.figures import Figure, Target
 from tests.running import Running
 
 TURNS: Final = 30
-"""In each of two threads that take turns."""
+"""Questions in each of two threads that alternate."""
 
 FITTING_TURNS: Final = 34
-"""Of one thread, with short answers: all of it fits the window."""
+"""Questions in one thread with short answers, which fits the window completely."""
 
 ANSWER_TOKENS: Final = 32
 SHORT_ANSWER_TOKENS: Final = 16
-"""Each answer is just as long, so that two layouts are asked the same."""
+"""Every answer has this length, so that the requests do not depend on the model."""
 
 WINDOW: Final = Window(CONTEXT_TOKENS, 200, DEMO_SYSTEM_PROMPT)
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ WORDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What the server counted for one call, and the seconds to its first text."""
+    """The server's counts for one call, and the seconds to its first text."""
 
     prompt_tokens: int
     cached_tokens: int
@@ -57,14 +57,14 @@ class Called:
 
 @dataclass
 class Person:
-    """One user with a conversation of their own."""
+    """One user and the user's conversation."""
 
     name: str
     talk: Conversation = field(default_factory=lambda: Conversation(WINDOW))
     number: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def asks(self, thread: str, text: str, quotes: tuple[Quote, ...] = ()) -> CallModel:
-        """The call for a question."""
+        """Asks a question. Returns the model call."""
         number = next(self.number)
         ask = Ask(
             id=f"{self.name}-{number}", user=f"test:{self.name}",
@@ -76,7 +76,7 @@ class Person:
         return call
 
     def hears(self, call: CallModel, text: str, prompt_tokens: int) -> None:
-        """The answer, as the journal returns it."""
+        """Gives the conversation the answer, as the journal returns it."""
         ask = call.ask
         reply = Reply(
             prompt_id=ask.id, user=ask.user, place=ask.place, outcome="answered", text=text,
@@ -87,7 +87,7 @@ class Person:
 
 
 def question(number: int, about: str) -> str:
-    """Some thirty tokens, different for each number."""
+    """Returns a question of about thirty tokens, different for each number."""
     words = [WORDS[(number * step + step) % len(WORDS)] for step in (5, 7, 11)]
     return (
         f"Question {number} about my {about}: which of the {words[0]}, the {words[1]} and "
@@ -96,7 +96,7 @@ def question(number: int, about: str) -> str:
 
 
 def interleaved() -> Iterator[tuple[str, str, str, tuple[Quote, ...]]]:
-    """Ada in two threads, with others quoted now and then; Bob after every second pair."""
+    """Ada asks in two threads, sometimes with quotes; Bob asks after every second pair."""
     for number in range(TURNS):
         quotes = ()
         if number % 3 == 0:
@@ -111,7 +111,7 @@ def interleaved() -> Iterator[tuple[str, str, str, tuple[Quote, ...]]]:
 
 
 def fitting() -> Iterator[tuple[str, str, str, tuple[Quote, ...]]]:
-    """Ada in one thread; a few words in another one in between."""
+    """Ada asks in one thread, and sometimes in another one."""
     for number in range(FITTING_TURNS):
         yield "ada", "kitchen", f"{number}: what rhymes with {WORDS[number % 24]}?", ()
         if number % 8 == 4:
@@ -119,14 +119,14 @@ def fitting() -> Iterator[tuple[str, str, str, tuple[Quote, ...]]]:
 
 
 async def measure(home: Path) -> list[Figure]:
-    """The two threads, and the one that fits, each on a server whose cache is empty."""
+    """Measures both cases, each on a server with an empty cache."""
     two = await _called(home / "two", interleaved(), ANSWER_TOKENS)
     one = await _called(home / "one", fitting(), SHORT_ANSWER_TOKENS)
     pair = two["ada/kitchen"] + two["ada/holiday"]
     late = two["ada/kitchen"][-TURNS // 3 :] + two["ada/holiday"][-TURNS // 3 :]
     return [
-        *_figures("two threads in turns", pair, Target("value", at_least=65)),
-        *_figures("two threads in turns, last third", late),
+        *_figures("two alternating threads", pair, Target("value", at_least=65)),
+        *_figures("two alternating threads, last third", late),
         *_figures("a thread that fits", one["ada/kitchen"], Target("value", at_least=95)),
     ]
 
@@ -145,7 +145,7 @@ def _figures(what: str, calls: list[Called], target: Target | None = None) -> li
 async def _called(
     home: Path, script: Iterator[tuple[str, str, str, tuple[Quote, ...]]], answer_tokens: int
 ) -> dict[str, list[Called]]:
-    """The calls of each thread, one after the other."""
+    """Asks the questions of the script one after another. Returns the calls by thread."""
     home.mkdir(parents=True)
     server = Running("model", log=home / "model.log", env={"THREADWAX_HOME": str(home)}).start()
     await server.ready()

@@ -1,7 +1,7 @@
-"""The flow or the floor, unchanged, with a note of when each prompt passed each hop.
+"""The unchanged dataflow or floor, which records when each prompt passes each hop.
 
-Run as `stamped flow FILE` or `stamped floor FILE NATS_URL MODEL_URL`. The notes are taken around
-the parts' own functions and written to the file at SIGTERM.
+Run as `stamped flow FILE` or `stamped floor FILE NATS_URL MODEL_URL`. Wrappers around the functions
+record the times, which are written to the file at SIGTERM.
 """
 
 import asyncio
@@ -22,30 +22,33 @@ STAMPS: defaultdict[str, dict[str, float]] = defaultdict(dict)
 
 
 def before(owner: Any, name: str, hop: str, prompts: Callable[..., list[str]]) -> None:
-    """Has a function note the time whenever it is called."""
+    """Makes a function record the time whenever it is called."""
     inner = getattr(owner, name)
 
-    def noted(*arguments: Any, **named: Any) -> Any:
+    def recorded(*arguments: Any, **named: Any) -> Any:
         now = time.monotonic()
         for prompt in prompts(*arguments):
             STAMPS[prompt].setdefault(hop, now)
         return inner(*arguments, **named)
 
-    setattr(owner, name, noted)
+    setattr(owner, name, recorded)
 
 
-def note_journal() -> None:
-    """Both publish replies by the same call: before it, and after its PubAck."""
+def record_journal() -> None:
+    """Records the time before a reply is published, and after its PubAck.
+
+    Both programs use this call.
+    """
     publish = JetStreamContext.publish
 
-    async def noted(self: Any, subject: str, *arguments: Any, **named: Any) -> Any:
+    async def recorded(self: Any, subject: str, *arguments: Any, **named: Any) -> Any:
         hops = STAMPS[subject.rsplit(".", 1)[1]]
         hops["journal"] = time.monotonic()
         ack = await publish(self, subject, *arguments, **named)
         hops["acknowledged"] = time.monotonic()
         return ack
 
-    JetStreamContext.publish = noted  # type: ignore[method-assign]
+    JetStreamContext.publish = recorded  # type: ignore[method-assign]
 
 
 def flow() -> None:
@@ -70,7 +73,7 @@ def flow() -> None:
     before(
         Answering, "take", "taken", lambda _, effects, __: [effect.ask.id for _, effect in effects]
     )
-    note_journal()
+    record_journal()
     sys.argv = ["threadwax", "dataflow"]
     cli.main()
 
@@ -79,16 +82,16 @@ def floor(nats_url: str, model_url: str) -> None:
     from shared import lifecycle  # noqa: PLC0415
     from tests.benchmarks import floor as program  # noqa: PLC0415
 
-    note_journal()
+    record_journal()
     validate = Ask.model_validate_json
 
-    def noted(data: bytes) -> Ask:
+    def recorded(data: bytes) -> Ask:
         now = time.monotonic()
         ask = validate(data)
         STAMPS[ask.id]["source"] = now
         return ask
 
-    Ask.model_validate_json = noted  # type: ignore[method-assign,assignment]
+    Ask.model_validate_json = recorded  # type: ignore[method-assign,assignment]
 
     async def until_stopped() -> None:
         task = asyncio.create_task(program.main(nats_url, model_url, 0.0))

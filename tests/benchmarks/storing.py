@@ -1,4 +1,4 @@
-"""So many questions in one moment onto the disk, beside the same messages one by one."""
+"""Storing many questions at the same moment, compared with the same messages one by one."""
 
 import asyncio
 import itertools
@@ -16,11 +16,11 @@ from tests.running import question
 AT_ONCE = (1, 20, 200, 2000)
 TIMES = 9
 PEOPLE = 50
-"""Nobody may store a day's share of questions in one moment."""
+"""Users who share the questions, because of the daily quota per user."""
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Messages a second until the last one is acknowledged, in turns; the median of each."""
+    """Measures messages per second until the last acknowledgement: the median of alternate runs."""
     figures = []
     async with nats(home) as server:
         bus = await Bus.connect(server.url, name="storing")
@@ -53,7 +53,7 @@ async def measure(home: Path) -> list[Figure]:
             rates = [(await one_by_one(count), await together(count)) for _ in range(TIMES)]
             alone, ours = (statistics.median(rate) for rate in zip(*rates, strict=True))
             figures.append(
-                Figure(f"{count} at once, stored a second", ours, "/s", "one by one", alone)
+                Figure(f"{count} at once, stored per second", ours, "/s", "one by one", alone)
             )
         await bus.close()
     return figures

@@ -1,4 +1,4 @@
-"""How much one process answers when the model never lets it wait: answers and words a second."""
+"""Answers and words per second of one process, with a model that answers immediately."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ SECONDS = 10.0
 WARM_UP_S = 3.0
 
 BARE_USERS = 20
-"""One plain client is at its best with few: it looks through its connections for each call."""
+"""The bare client is fastest with few users: it searches all its connections for each call."""
 
 ROUNDS = 100
 
@@ -27,7 +27,7 @@ CLIENT = "bare openai client"
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Short answers in a closed loop; then long ones, as fast as 40 models write together."""
+    """Measures short answers in a closed loop, then 40 long answers at the same time."""
     return await _answers(home / "answers") + await _words(home / "words")
 
 
@@ -46,20 +46,20 @@ async def _answers(home: Path) -> list[Figure]:
     an_answer_s = used["flow"] / busy.all
     return [
         Figure(
-            "answers a second, streamed, one process, two cores shared with all", busy.rate, "/s",
+            "answers per second, streamed, one process, everything on two cores", busy.rate, "/s",
             CLIENT, calls / bare["seconds"], Target("value", at_least=600),
         ),
-        Figure("answer time in that loop of 200, p50", percentile(busy.took, 0.5), "s"),
+        Figure("answer time with 200 users, p50", percentile(busy.took, 0.5), "s"),
         Figure(
-            "processor of the flow an answer", an_answer_s * 1e3, "ms",
+            "processor time of the dataflow per answer", an_answer_s * 1e3, "ms",
             CLIENT, bare["cpu_s"] / calls * 1e3,
         ),
-        Figure("answers a second that this implies for a core of its own", 1 / an_answer_s, "/s"),
-        Figure("processor of nats-server an answer", used["nats"] / busy.all * 1e3, "ms"),
+        Figure("answers per second implied for a dedicated core", 1 / an_answer_s, "/s"),
+        Figure("processor time of nats-server per answer", used["nats"] / busy.all * 1e3, "ms"),
         Figure(
-            "processor of the model server an answer", used["model"] / busy.all * 1e3, "ms",
+            "processor time of the model server per answer", used["model"] / busy.all * 1e3, "ms",
         ),
-        Figure("answers a second of the model server alone", raw_calls / raw["seconds"], "/s"),
+        Figure("answers per second of the model server alone", raw_calls / raw["seconds"], "/s"),
     ]  # fmt: skip
 
 
@@ -79,12 +79,12 @@ async def _words(home: Path) -> list[Figure]:
     words = READERS * WORDS
     return [
         Figure(
-            f"words a second, {READERS} answers of {WORDS} words", words / took, "/s",
+            f"words per second, {READERS} answers of {WORDS} words", words / took, "/s",
             CLIENT, words / bare["seconds"],
         ),
         Figure(
-            "processor of the flow a word", used / words * 1e3, "ms",
+            "processor time of the dataflow per word", used / words * 1e3, "ms",
             CLIENT, bare["cpu_s"] / words * 1e3,
         ),
-        Figure("words a second that this implies for a core of its own", words / used, "/s"),
+        Figure("words per second implied for a dedicated core", words / used, "/s"),
     ]  # fmt: skip

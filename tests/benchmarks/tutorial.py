@@ -1,7 +1,8 @@
-"""The peer: a dataflow as tutorials write it, with the model called inside the stateful step.
+"""The peer: a dataflow as in tutorials, which calls the model inside the stateful step.
 
-Run as `tutorial NATS_URL MODEL_URL`. Prompts come on the core subject `prompts`, the conversation
-is the step's state, the call blocks, `backoff` retries it, and the reply goes to the asker's inbox.
+Run as `tutorial NATS_URL MODEL_URL`. Prompts arrive on the core NATS subject `prompts`, the
+conversation is the state of the step, the model call blocks, `backoff` retries it, and the reply
+goes to the user's inbox.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""`make chaos SEED=... ROUNDS=...`: everything goes wrong, and a checker reads what people saw."""
+"""`make chaos SEED=... ROUNDS=...`: inject faults while people talk, and check what they saw."""
 
 import argparse
 import asyncio
@@ -29,32 +29,32 @@ POWER_EVERY: Final = 5
 RESULTS: Final = Path("build/chaos")
 CAMPAIGN_ROUNDS: Final = 20
 
-TEACHES: Final = """\
+DESCRIPTION: Final = """\
 Real processes (nats-server, dataflow, Slack and Discord adapters, gateway) run against a fake
-Slack, a fake Discord and a fake model. In each round people speak while one to three faults
-strike; then all is healed, and a checker reads what people saw. A campaign is a number of rounds
-on one system.
+Slack, a fake Discord and a fake model. In each round people talk while one to three faults are
+injected. After the faults have ended, a checker judges what people saw. A campaign is a number of
+rounds on one system.
 
 examples:
   python -m tests.chaos --seed 7 --rounds 100        five campaigns of 20 rounds
-  python -m tests.chaos --seed 7 --rounds 40 --plan  only tells what would happen
-  python -m tests.chaos --seed 7 --campaign 3        the fourth campaign again, by itself
-  python -m tests.chaos --faults kill,term           other faults are not drawn
-  python -m tests.chaos --faults none                nothing goes wrong
+  python -m tests.chaos --seed 7 --rounds 40 --plan  print the plan and run nothing
+  python -m tests.chaos --seed 7 --campaign 3        only the fourth campaign
+  python -m tests.chaos --faults kill,term           inject only these faults
+  python -m tests.chaos --faults none                inject no faults
 
-The seed decides who says what when, and what goes wrong when. How real processes interleave is not
-decided by it: a violation may need a second or third run of its campaign to show again.
-docs/chaos.md says what is drawn and what is checked.
+The seed decides who says what and when, and which faults are injected when. It does not decide how
+real processes interleave, so reproducing a violation may take two or three runs of its campaign.
+docs/chaos.md lists the faults and the rules.
 """
 
 
 def _options() -> argparse.Namespace:
     parser = parser_of(
-        "python -m tests.chaos", TEACHES, rounds=CAMPAIGN_ROUNDS, size=CAMPAIGN_ROUNDS
+        "python -m tests.chaos", DESCRIPTION, rounds=CAMPAIGN_ROUNDS, size=CAMPAIGN_ROUNDS
     )
     parser.add_argument("--faults", help=f"some of: {', '.join(KINDS)}; or none")
-    parser.add_argument("--plan", action="store_true", help="prints the schedule and runs nothing")
-    parser.add_argument("--verbose", action="store_true", help="tells the end of every round")
+    parser.add_argument("--plan", action="store_true", help="print the plan and run nothing")
+    parser.add_argument("--verbose", action="store_true", help="print a line after each round")
     options = options_of(parser)
     if options.faults is not None:
         options.faults = [f for f in options.faults.split(",") if f != "none"]
@@ -65,13 +65,15 @@ def _options() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, number: int, rounds: int) -> Outcome:
     home = Path(tempfile.mkdtemp(prefix="threadwax-chaos-"))
-    tell = say if options.verbose else lambda _: None
+    report = say if options.verbose else lambda _: None
     campaign: Campaign
     with_power_cuts = options.faults is None and number % POWER_EVERY == POWER_EVERY - 1
     if with_power_cuts and not why_not():
-        campaign = PowerCampaign(options.seed, number, rounds, home, tell=tell)
+        campaign = PowerCampaign(options.seed, number, rounds, home, report=report)
     else:
-        campaign = Campaign(options.seed, number, rounds, home, faults=options.faults, tell=tell)
+        campaign = Campaign(
+            options.seed, number, rounds, home, faults=options.faults, report=report
+        )
     try:
         outcome = asyncio.run(campaign.run())
         if with_power_cuts and why_not():
@@ -96,13 +98,13 @@ def _report(options: argparse.Namespace, campaign: Campaign, outcome: Outcome) -
 
 
 def main() -> int:
-    """Runs the campaigns; 1 if a rule was violated."""
+    """Runs the campaigns. Returns the exit code: 1 if a rule was violated."""
     options = _options()
     if options.plan:
         for number, rounds in campaigns_of(options):
             say(f"campaign {number}")
-            for one in campaign_plan(options.seed, number, rounds, faults=options.faults):
-                say(str(one))
+            for round_ in campaign_plan(options.seed, number, rounds, faults=options.faults):
+                say(str(round_))
         return 0
     return run_all(options, RESULTS, lambda number, rounds: _run(options, number, rounds))
 

@@ -1,4 +1,4 @@
-"""Runs the rounds of one campaign on one system, and has the checker judge each."""
+"""Runs the rounds of one campaign on one system. The checker judges each round."""
 
 import asyncio
 import random
@@ -10,31 +10,31 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import checker
+from tests.chaos.discord_users import DiscordUsers
 from tests.chaos.evidence import Evidence
-from tests.chaos.faults import can_be, strike
-from tests.chaos.people_discord import DiscordPeople
-from tests.chaos.people_gateway import GatewayPeople
-from tests.chaos.people_slack import SlackPeople
+from tests.chaos.faults import inject, is_possible
+from tests.chaos.gateway_users import GatewayUsers
 from tests.chaos.plan import PEOPLE, Act, Round, campaign_plan
 from tests.chaos.said import Said
+from tests.chaos.slack_users import SlackUsers
 from tests.chaos.system import System
 from tests.chaos.world import World
 
 SETTLED_WITHIN_S: Final = 90.0
-"""Everything is healed then; what is not answered by now never will be."""
+"""The time that the system gets after all faults have ended to reach a correct state."""
 
 LOOK_EVERY_S: Final = 0.15
 QUIET_S: Final = 5.0
-"""A second answer would come with the next redelivery, after 3 s."""
+"""Long enough to see a second answer: the next redelivery comes after 3 s."""
 
 SUPERVISED_EVERY_S: Final = 0.1
 FIRST_NUMBER, LAST_NUMBER = 100_000, 200_000
-"""Numbers of the acts before the first round and after the last one."""
+"""Acts before the first round, and after the last one, are numbered from here."""
 
 
 @dataclass
 class Outcome:
-    """What a campaign found, and what it did."""
+    """The violations that a campaign found, and what it did."""
 
     campaign: int
     violations: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Outcome:
 
 
 class Campaign:
-    """One system, from its start to its last questions."""
+    """Runs one system, from its start to its last questions."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Campaign:
         *,
         faults: Collection[str] | None = None,
         mutations: Mapping[str, str] | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._tell = tell
+        self._report = report
         self._mutations = mutations
         self.plan = campaign_plan(seed, number, rounds, faults=faults)
         self.outcome = Outcome(number)
@@ -69,13 +69,13 @@ class Campaign:
         self._judged = 0
 
     async def run(self) -> Outcome:
-        """All rounds, until one is violated."""
+        """Runs all rounds, or stops after the first one that violates a rule."""
         started = time.monotonic()
-        async with self._made() as self._system:
+        async with self._new_system() as self._system:
             supervising = asyncio.create_task(self._supervise())
-            self._discord = DiscordPeople(self._system.discord, self._said)
-            self._gateway = GatewayPeople(self._said)
-            self._slack = SlackPeople(self._system.slack, self._said)
+            self._discord = DiscordUsers(self._system.discord, self._said)
+            self._gateway = GatewayUsers(self._said)
+            self._slack = SlackUsers(self._system.slack, self._said)
             self._evidence = Evidence(self._system, self._said, self._discord)
             await self._gateway.connect(self._system.server.url)
             try:
@@ -86,20 +86,20 @@ class Campaign:
         self.outcome.took_s = time.monotonic() - started
         return self.outcome
 
-    def _made(self) -> System:
+    def _new_system(self) -> System:
         return System(self._home, self._rng, self._mutations)
 
     async def _rounds(self) -> None:
-        await self._acquainted()
-        for one in self.plan:
+        await self._first_questions()
+        for round_ in self.plan:
             if not self.outcome.violations:
                 started = time.monotonic()
-                await self._round(one)
+                await self._round(round_)
                 took_s = time.monotonic() - started
-                faults = ", ".join(f"{order.kind} {order.target}" for order in one.faults)
-                self._tell(f"  round {one.number}: {took_s:.1f} s ({faults})")
+                faults = ", ".join(f"{planned.kind} {planned.target}" for planned in round_.faults)
+                self._report(f"  round {round_.number}: {took_s:.1f} s ({faults})")
                 self.outcome.rounds += 1
-                self.outcome.failed_round = one.number if self.outcome.violations else None
+                self.outcome.failed_round = round_.number if self.outcome.violations else None
         if not self.outcome.violations:
             await asyncio.sleep(QUIET_S)
             await self._judge()
@@ -112,40 +112,40 @@ class Campaign:
         while True:
             await asyncio.sleep(SUPERVISED_EVERY_S)
             for part in self._system.parts.values():
-                part.look()
+                part.restart_if_ended()
 
     # --- rounds ---------------------------------------------------------------------------------
 
-    async def _round(self, one: Round) -> None:
-        async def at(at_s: float, what: Act) -> None:
+    async def _round(self, round_: Round) -> None:
+        async def do_at(at_s: float, act: Act) -> None:
             await asyncio.sleep(at_s)
-            await self._do(what)
+            await self._do(act)
 
-        async def wrong() -> None:
+        async def inject_faults() -> None:
             async with asyncio.TaskGroup() as faults:
-                for order in one.faults:
-                    if not can_be(order, self._system):
-                        self.outcome.left_out.add(order.kind)
+                for planned in round_.faults:
+                    if not is_possible(planned, self._system):
+                        self.outcome.left_out.add(planned.kind)
                         continue
-                    self.outcome.counts[f"fault {order.kind}"] += 1
+                    self.outcome.counts[f"fault {planned.kind}"] += 1
                     self._evidence.world.model_failed |= (
-                        order.kind == "model" or order.target == "model"
+                        planned.kind == "model" or planned.target == "model"
                     )
-                    faults.create_task(later(order.at_s, strike(self._system, order)))
+                    faults.create_task(run_later(planned.at_s, inject(self._system, planned)))
 
-        async def later(at_s: float, work: object) -> None:
+        async def run_later(at_s: float, work: object) -> None:
             await asyncio.sleep(at_s)
             await work  # type: ignore[misc]
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(wrong())
-            for act in one.acts:
-                group.create_task(at(act.at_s, act))
+            group.create_task(inject_faults())
+            for act in round_.acts:
+                group.create_task(do_at(act.at_s, act))
         await self._judge()
 
     async def _do(self, act: Act) -> None:
         if act.target is not None and act.target not in self._said:
-            return  # it was about something that did not come to pass
+            return  # the act it refers to never happened
         self.outcome.counts[f"{act.platform} {act.what}"] += 1
         match act.platform:
             case "slack":
@@ -156,27 +156,27 @@ class Campaign:
                 await self._gateway.do(act)
 
     async def _judge(self) -> None:
-        """Waits until nothing is wrong; what is wrong after long is a violation."""
+        """Waits until no rule complains. Complaints that remain at the deadline are violations."""
         deadline = time.monotonic() + SETTLED_WITHIN_S
         while True:
             world = await self._evidence.read()
-            found = checker.rules_at_rest(world)
+            found = checker.settled_rules(world)
             if not found or time.monotonic() > deadline:
                 break
             await asyncio.sleep(LOOK_EVERY_S)
         self.outcome.violations += found
-        self.outcome.violations += self._unmixed(world)
+        self.outcome.violations += self._judge_requests(world)
         await self._evidence.count()
 
-    def _unmixed(self, world: World) -> list[str]:
+    def _judge_requests(self, world: World) -> list[str]:
         new = world.answers[self._judged :]
         self._judged = len(world.answers)
-        return [*checker.unmixed(world, new), *checker.files_are_seen(world, new)]
+        return [*checker.unmixed(world, new), *checker.files_are_sent(world, new)]
 
-    # --- first and last -------------------------------------------------------------------------
+    # --- first and last questions ---------------------------------------------------------------
 
-    async def _acquainted(self) -> None:
-        """Everybody on Discord has written to the bot before: it cannot list direct channels."""
+    async def _first_questions(self) -> None:
+        """Every Discord user writes to the bot first: a bot cannot list its direct channels."""
         acts = [
             Act(FIRST_NUMBER + n, 0.0, "discord", who, "ask", "direct")
             for n, who in enumerate(PEOPLE["discord"])
@@ -185,7 +185,7 @@ class Campaign:
         await self._judge()
 
     async def _last_questions(self) -> None:
-        """Everybody asks once more in each kind of place, one after the other."""
+        """Every user asks one more question in each kind of place, one after another."""
         threads: dict[tuple[str, str], dict[str, Act]] = {}
         for said in self._said.values():
             act = said.act

@@ -1,6 +1,6 @@
-"""Judges a world: each rule returns what is wrong in plain words, and nothing where all is well.
+"""Judges a world: each rule returns its complaints in plain English, or nothing if all is well.
 
-Pure. Rules that hold at any time stand in `rules_at_rest` only where they need nothing under way.
+Pure. `settled_rules` holds the rules that can be judged only when nothing is in progress.
 """
 
 import re
@@ -24,8 +24,8 @@ ALLOWED_OUTCOMES = {"answered", "failed", "stopped", "withdrawn", "refused"}
 _QUESTION_LINE = re.compile(r"\A> .*\n")
 
 
-def rules_at_rest(world: World) -> list[str]:
-    """What is wrong once everybody has been heard and nothing is under way."""
+def settled_rules(world: World) -> list[str]:
+    """Returns all complaints, once every message has been processed and nothing is in progress."""
     rules: tuple[Callable[[World], Iterable[str]], ...] = (
         stored_once, answered_once, shown_once, in_order, chained, outcomes_have_a_cause,
         about_the_question, nothing_pending,
@@ -34,7 +34,7 @@ def rules_at_rest(world: World) -> list[str]:
 
 
 def questions(world: World) -> dict[int, list[Event]]:
-    """The stored questions by the number of the act."""
+    """Returns the stored questions by the number of their act."""
     found: dict[int, list[Event]] = defaultdict(list)
     for event in world.events:
         if event.kind == "ask" and (marker := MARKER.search(event.text)):
@@ -42,17 +42,17 @@ def questions(world: World) -> dict[int, list[Event]]:
     return found
 
 
-# --- the way in ---------------------------------------------------------------------------------
+# --- incoming messages --------------------------------------------------------------------------
 
 
 def stored_once(world: World) -> Iterator[str]:
-    """What was accepted is in the stream, once; what was not meant for the bot is not."""
+    """Each accepted message is stored once. A message that was not for the bot is not stored."""
     stored = questions(world)
     ids = {event.id for event in world.events}
     for number, said in world.said.items():
         count = len(stored[number])
         if not said.done:
-            yield f"{_named(said)} is still under way"
+            yield f"{_named(said)} is still in progress"
         if said.wants_answer:
             if said.accepted and count == 0:
                 yield f"LOST: {_named(said)} was accepted and never stored"
@@ -73,7 +73,7 @@ def stored_once(world: World) -> Iterator[str]:
 
 
 def answered_once(world: World) -> Iterator[str]:
-    """Each stored question has one reply, and each reply a question."""
+    """Each stored question has exactly one reply, and each reply has a question."""
     counts = Counter(reply.prompt_id for reply in world.replies)
     wanted = {event.id: event for event in world.events if event.wants_answer}
     for event in wanted.values():
@@ -84,7 +84,7 @@ def answered_once(world: World) -> Iterator[str]:
 
 
 def outcomes_have_a_cause(world: World) -> Iterator[str]:
-    """Nobody is stopped, refused or let down without a reason that the stream or the plan knows."""
+    """Each reply that is not an answer has a cause in the stream or in the plan."""
     events = {event.id: event for event in world.events}
     for reply in world.replies:
         event = events.get(reply.prompt_id)
@@ -113,7 +113,7 @@ def outcomes_have_a_cause(world: World) -> Iterator[str]:
 
 
 def about_the_question(world: World) -> Iterator[str]:
-    """An answer in the journal was given by the model to this very question."""
+    """The model gave each journaled answer to the question that the reply names."""
     asked = {answer.token: answer.about for answer in world.answers}
     events = {event.id: event for event in world.events}
     for reply in world.replies:
@@ -124,19 +124,19 @@ def about_the_question(world: World) -> Iterator[str]:
         for token in tokens:
             if marker is None or asked.get(token) != int(marker[1]):
                 yield (
-                    f"the reply to {reply.prompt_id} ({reply.question[:40]!r}) is the model's "
-                    f"answer {token}, given to m{asked.get(token)}x"
+                    f"the reply to {reply.prompt_id} ({reply.question[:40]!r}) holds the model's "
+                    f"answer {token} to m{asked.get(token)}x"
                 )
         event = events.get(reply.prompt_id)
         if event is not None and event.user != reply.user:
-            yield f"the reply to {reply.prompt_id} goes to {reply.user}, asked by {event.user}"
+            yield f"the reply to {reply.prompt_id} goes to {reply.user}, but {event.user} asked"
 
 
 # --- what people see ----------------------------------------------------------------------------
 
 
 def shown_once(world: World) -> Iterator[str]:
-    """Each reply is read once, whole, in its place; and nothing else is."""
+    """Each reply is shown once, completely, in the right place; nothing else is shown."""
     expected = _expected(world)
     for place in sorted(expected.keys() | world.shown.keys()):
         seen = [_QUESTION_LINE.sub("", text) for text in world.shown.get(place, [])]
@@ -153,9 +153,9 @@ def shown_once(world: World) -> Iterator[str]:
                 wanted_notices[_words(reply.text or STOPPED)] += 1
         for token in sorted(wanted.keys() | answers.keys()):
             if token not in answers:
-                yield f"LOST: {place}: answer {token} of the journal is not shown"
+                yield f"LOST: {place}: the journaled answer {token} is not shown"
             elif token not in wanted:
-                yield f"TWICE: {place}: shows answer {token}, which the journal does not hold here"
+                yield f"TWICE: {place}: shows answer {token}, which the journal has no reply for"
             elif answers[token] != wanted[token]:
                 shown, should = len(answers[token]), len(wanted[token])
                 twice = "TWICE: " if shown > should else ""
@@ -163,15 +163,15 @@ def shown_once(world: World) -> Iterator[str]:
         for text, count in (wanted_notices - notices).items():
             yield f"LOST: {place}: {count} times not shown: {text[:80]!r}"
         for text, count in (notices - wanted_notices).items():
-            yield f"TWICE: {place}: {count} times too much: {text[:80]!r}"
+            yield f"TWICE: {place}: {count} times too often: {text[:80]!r}"
 
 
 def in_order(world: World) -> Iterator[str]:
-    """A thread's answers to a user are read in the order of the journal, without exception.
+    """The answers to a user appear in the order of the journal within each thread.
 
-    Each reply names the one before it, so that the order is a chain. It is also the order in which
-    the questions were said, unless the platform told of them in another one. An answer to a command
-    of Discord's appears where Discord put the placeholder, whatever was asked before.
+    There is no exception: each reply names its predecessor, so the replies form a chain. This is
+    also the order of the questions, unless the platform delivered them in another order. The answer
+    to a Discord command appears in the command's placeholder, whatever was asked before.
     """
     replies = {reply.prompt_id: reply for reply in world.replies}
     by_place: dict[tuple[str, str], list[Event]] = defaultdict(list)
@@ -199,7 +199,7 @@ def in_order(world: World) -> Iterator[str]:
 
 
 def chained(world: World) -> Iterator[str]:
-    """No two replies of a user's thread name the same predecessor, and each names an older one."""
+    """Each reply names an older reply of its thread, and no two replies name the same one."""
     events = {event.id: event for event in world.events}
     replies = {reply.prompt_id: reply for reply in world.replies}
     named: set[str] = set()
@@ -208,7 +208,7 @@ def chained(world: World) -> Iterator[str]:
             continue
         before, event = replies.get(reply.after), events.get(reply.prompt_id)
         if reply.after in named:
-            yield f"ORDER: {reply.after} has two replies behind it"
+            yield f"ORDER: {reply.after} is the predecessor of two replies"
         named.add(reply.after)
         if before is None or before.sequence > reply.sequence:
             yield f"ORDER: {reply.prompt_id} waits for {reply.after}, which is not older"
@@ -216,18 +216,18 @@ def chained(world: World) -> Iterator[str]:
             yield f"ORDER: {reply.prompt_id} waits for another thread's {reply.after}"
 
 
-# --- who hears what -----------------------------------------------------------------------------
+# --- what the model is sent ---------------------------------------------------------------------
 
 
 def unmixed(world: World, answers: Iterable[Answer]) -> Iterator[str]:
-    """A request holds nobody's words but the asker's, from where they may be repeated.
+    """A request contains only the asker's own messages, from places that may be used here.
 
-    And quotations of its own thread, marked as such.
+    It can also contain quotes from its own thread, marked as quotes.
     """
     for answer in answers:
         asker = world.said.get(answer.about)
         if asker is None:
-            yield f"the model was asked about m{answer.about}x, which nobody said"
+            yield f"the model was asked m{answer.about}x, which nobody wrote"
             continue
         quoted, own = [], []
         for message in answer.messages:
@@ -248,8 +248,8 @@ def unmixed(world: World, answers: Iterable[Answer]) -> Iterator[str]:
                 yield f"AUDIENCE: the request for {_named(asker)} quotes {_of(said)}"
 
 
-def files_are_seen(world: World, answers: Iterable[Answer]) -> Iterator[str]:
-    """The request for a question with a file holds the file."""
+def files_are_sent(world: World, answers: Iterable[Answer]) -> Iterator[str]:
+    """The request for a question with a file contains the file."""
     for answer in answers:
         said = world.said.get(answer.about)
         sign = SIGNS[said.act.file] if said and said.act.file else ""
@@ -258,13 +258,13 @@ def files_are_seen(world: World, answers: Iterable[Answer]) -> Iterator[str]:
 
 
 def remembers_what_was_seen(world: World) -> Iterator[str]:
-    """The request of each last question holds what this user saw there, and no more."""
+    """The request for each last question contains exactly the turns that this user saw."""
     events = {event.id: event for event in world.events}
     stored = questions(world)
     for number in sorted(world.last_questions):
         requests = [answer for answer in world.answers if answer.about == number]
         if len(stored[number]) != 1 or not requests:
-            yield f"the last question m{number}x did not come to the model"
+            yield f"the last question m{number}x did not reach the model"
             continue
         event = stored[number][0]
         want = remembered(
@@ -280,11 +280,11 @@ def remembers_what_was_seen(world: World) -> Iterator[str]:
             )
 
 
-# --- the end ------------------------------------------------------------------------------------
+# --- consumers, processes and logs --------------------------------------------------------------
 
 
 def nothing_pending(world: World) -> Iterator[str]:
-    """No consumer has anything left, nothing was given up, and no process has a defect."""
+    """No consumer has unread replies, there are no dead letters, and no process ended by itself."""
     for consumer, count in world.unread.items():
         if count:
             yield f"the consumer {consumer} has {count} replies left"
@@ -293,7 +293,7 @@ def nothing_pending(world: World) -> Iterator[str]:
 
 
 def clean_logs(logs: dict[str, str], secrets: Iterable[str]) -> Iterator[str]:
-    """No defect, no secret and nobody's words in any log."""
+    """No log contains a defect, a secret or the text of a message."""
     secrets = tuple(secrets)
     for name, log in logs.items():
         for line in log.splitlines():
@@ -302,12 +302,12 @@ def clean_logs(logs: dict[str, str], secrets: Iterable[str]) -> Iterator[str]:
             elif line.startswith("Traceback") or '"exception"' in line:
                 yield f"DEFECT: {name}: {line[:1500]}"
             elif any(secret in line for secret in secrets):
-                yield f"SECRET: {name}: a secret in the log"
+                yield f"SECRET: {name}: the log contains a secret"
             elif MARKER.search(line) and '"prompt":"gateway-' not in line:
-                yield f"SECRET: {name}: somebody's words in the log: {line[:200]}"
+                yield f"SECRET: {name}: the log contains the text of a message: {line[:200]}"
 
 
-# --- words --------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------
 
 
 def _expected(world: World) -> dict[str, list[Reply]]:
@@ -321,7 +321,7 @@ def _expected(world: World) -> dict[str, list[Reply]]:
 
 
 def _grouped(texts: list[str]) -> tuple[dict[int, list[str]], Counter[str]]:
-    """The words of each answer, put together from its parts, and all that is no answer."""
+    """Returns the words of each answer, joined from its parts, and all other texts."""
     answers: dict[int, list[str]] = defaultdict(list)
     notices: Counter[str] = Counter()
     for text in texts:
@@ -333,7 +333,7 @@ def _grouped(texts: list[str]) -> tuple[dict[int, list[str]], Counter[str]]:
 
 
 def _mentioned(world: World, texts: Iterable[str]) -> set[int]:
-    """The acts whose words, or whose answer's words, stand in these texts."""
+    """Returns the acts whose text, or the text of whose answer, appears in these texts."""
     about = {answer.token: answer.about for answer in world.answers}
     found: set[int] = set()
     for text in texts:
@@ -360,11 +360,11 @@ def _named(said: Said) -> str:
 
 
 def _of(said: Said | None) -> str:
-    return _named(said) if said is not None else "words that nobody said"
+    return _named(said) if said is not None else "words that nobody wrote"
 
 
 def _words(text: str) -> str:
     return " ".join(text.split())
 
 
-__all__ = ["asked_about", "clean_logs", "remembers_what_was_seen", "rules_at_rest", "unmixed"]
+__all__ = ["asked_about", "clean_logs", "remembers_what_was_seen", "settled_rules", "unmixed"]

@@ -1,6 +1,6 @@
-"""What the commands that run campaigns share: their options, their loop, and their results.
+"""The options, the loop and the results shared by the commands that run campaigns.
 
-It must never hide a violation: each is printed, written to the results, and makes the exit code 1.
+No violation is ever hidden: each one is printed, written to the results, and makes the exit code 1.
 """
 
 import argparse
@@ -20,34 +20,34 @@ from tests.chaos.campaign import Outcome
 
 
 def say(text: str) -> None:
-    """Prints a line at once: a run takes minutes, and somebody watches it."""
+    """Prints a line and flushes it, because somebody watches a run that takes minutes."""
     print(text, flush=True)  # noqa: T201  (it is a command)
 
 
 def parser_of(prog: str, description: str, *, rounds: int, size: int) -> argparse.ArgumentParser:
-    """The options of every such command. `size` is the number of rounds in a campaign."""
+    """Returns a parser with the options of every such command. `size`: rounds per campaign."""
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seed", type=int, help="by default drawn, and printed")
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"by default {rounds}")
-    parser.add_argument("--campaign", type=int, help="only this one, counted from 0")
+    parser.add_argument("--seed", type=int, help="default: drawn at random and printed")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"in total (default: {rounds})")
+    parser.add_argument("--campaign", type=int, help="run only this campaign, counted from 0")
     parser.add_argument(
         "--campaign-rounds", type=int, default=size, metavar="N",
-        help=f"rounds on one system; by default {size}",
+        help=f"rounds per campaign (default: {size})",
     )  # fmt: skip
     return parser
 
 
 def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The options as given, with a seed."""
+    """Parses the options, and draws a seed if none is given."""
     options = parser.parse_args()
     options.seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     return options
 
 
 def campaigns_of(options: argparse.Namespace) -> list[tuple[int, int]]:
-    """Number and rounds of each campaign."""
+    """Returns the number and the rounds of each campaign."""
     size = options.campaign_rounds
     if options.campaign is not None:
         return [(options.campaign, size)]
@@ -57,7 +57,7 @@ def campaigns_of(options: argparse.Namespace) -> list[tuple[int, int]]:
 
 @dataclass
 class Total:
-    """All campaigns so far, written after each, so that a run that is stopped leaves its counts."""
+    """All campaigns so far, written after each one, so that an interrupted run keeps its counts."""
 
     seed: int
     results: Path
@@ -101,7 +101,7 @@ class Total:
             say(f"  {count:6} {name}")
         if self.left_out:
             left_out = ", ".join(sorted(self.left_out))
-            say(f"LEFT OUT, since this machine does not permit it: {left_out}")
+            say(f"LEFT OUT, because it is impossible on this machine: {left_out}")
         say(f"seed {self.seed}: {self.rounds} rounds in {self.took_s:.0f} s, "
             f"{len(self.violated)} campaigns violated; {self.path}")  # fmt: skip
 
@@ -109,19 +109,19 @@ class Total:
 def report_violations(
     outcome: Outcome, seed: int, *, before: Callable[[int], list[str]], again: str
 ) -> None:
-    """Prints what was violated, the events `before` it by round, and how to run it again."""
+    """Prints the violations, the plan `before` them, and the command to run the campaign again."""
     at = outcome.failed_round
-    where = "its last questions or logs" if at is None else f"round {at}"
+    where = "the last questions or the logs" if at is None else f"round {at}"
     say(f"\nVIOLATED: seed {seed}, campaign {outcome.campaign}, {where}")
     for line in [] if at is None else before(at):
         say(f"  {line}")
     for violation in outcome.violations[:30]:
         say(f"  - {violation}")
-    say(f"again: {again}")
+    say(f"run it again: {again}")
 
 
 def keep_logs(home: Path, results: Path, outcome: Outcome, seed: int) -> None:
-    """Copies the logs of a violated campaign, whose folder is removed."""
+    """Copies the logs of a campaign with violations, because its folder is removed."""
     logs = results / f"{seed}-campaign-{outcome.campaign}-logs"
     shutil.rmtree(logs, ignore_errors=True)
     shutil.copytree(home / "logs", logs)
@@ -130,10 +130,10 @@ def keep_logs(home: Path, results: Path, outcome: Outcome, seed: int) -> None:
 
 def run_all(options: argparse.Namespace, results: Path, run: Callable[[int, int], Outcome]) -> int:
     """Runs the campaigns; returns the exit code, 1 if a rule was violated."""
-    # A stop from outside must also end the processes that were started.
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    # Signals must also end the child processes.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # connections break all the time
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # it would log each broken connection
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     total = Total(options.seed, results)
     for number, rounds in campaigns_of(options):

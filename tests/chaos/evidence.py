@@ -1,4 +1,4 @@
-"""Reads what the streams hold and what people see into a `World`."""
+"""Collects a `World` from the streams and from what people see."""
 
 import functools
 import re
@@ -9,10 +9,11 @@ import aiohttp
 from nats.js.errors import NotFoundError
 
 from shared import names
-from shared.messages import Address, AnyEvent, Place, event_of
+from shared.event_parsing import event_of
+from shared.messages import Address, AnyEvent, Place
 from shared.messages import Reply as StoredReply
 from shared.streams import ADAPTERS
-from tests.chaos.people_discord import DiscordPeople, waits
+from tests.chaos.discord_users import DiscordUsers, is_waiting
 from tests.chaos.said import Said, Spot
 from tests.chaos.system import System
 from tests.chaos.world import Event, Reply, World
@@ -23,9 +24,9 @@ COUNTED: Final = re.compile(r"^(threadwax_\w+_total)(?:\{[^}]*\})? (\S+)$", re.M
 
 
 class Evidence:
-    """One campaign's world, brought up to date by `read`."""
+    """The world of one campaign. `read` updates it."""
 
-    def __init__(self, system: System, said: dict[int, Said], discord: DiscordPeople) -> None:
+    def __init__(self, system: System, said: dict[int, Said], discord: DiscordUsers) -> None:
         self.world = World(said=said)
         self._system = system
         self._discord = discord
@@ -33,7 +34,7 @@ class Evidence:
         self._counters: dict[tuple[int, str], float] = {}
 
     async def read(self) -> World:
-        """Everything as it is now. Waits for the server."""
+        """Returns the current world. Waits for the server."""
         world, system = self.world, self._system
         for sequence, subject, data in await self._new(names.PROMPTS):
             world.events.append(_event(sequence, event_of(data, names.user_of_stored(subject))))
@@ -50,14 +51,14 @@ class Evidence:
             info = await system.bus.until_done(ask)
             world.unread[name] = (info.num_pending or 0) + (info.num_ack_pending or 0)
         world.answers = system.model.answers
-        self._discord.look_at_commands()
+        self._discord.mark_accepted_commands()
         world.shown = self._shown()
         world.trouble = [
             *(defect for part in system.parts.values() for defect in part.defects),
             *(
-                f"LOST: #{said.act.number}: the command's placeholder waits for ever"
+                f"LOST: #{said.act.number}: the command's placeholder is never filled"
                 for said, original in self._discord.placeholders()
-                if waits(original)
+                if is_waiting(original)
             ),
         ]
         return world
@@ -95,9 +96,9 @@ class Evidence:
     # --- counts ---------------------------------------------------------------------------------
 
     async def count(self) -> None:
-        """Adds up what each process counts of itself.
+        """Adds up the counters of each process.
 
-        What it counted after that and before it was killed is missing.
+        Whatever a process counts between this call and its death is missing.
         """
         timeout = aiohttp.ClientTimeout(total=1.0)
         async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -118,7 +119,7 @@ class Evidence:
                     self._counters[pid or 0, name] = value
 
     def counted(self, name: str) -> int:
-        """One counter, over all processes and all their lives."""
+        """Returns one counter, summed over all processes and their restarts."""
         return round(sum(v for (_, n), v in self._counters.items() if n == name))
 
 
@@ -158,7 +159,7 @@ def _shown_at(spot: Spot, address: Address, event_id: str) -> str:
 
 
 def _listening_port(pid: int) -> int | None:
-    """The port on which a process listens, by what Linux tells of its sockets."""
+    """Returns the port on which a process listens, according to /proc."""
     try:
         inodes = {
             link.readlink().name.removeprefix("socket:[").rstrip("]")

@@ -1,4 +1,4 @@
-"""Which faults a round has, drawn: what, to whom, when and for how long. Pure."""
+"""Draws the faults of a round: kind, target, time and duration. Pure."""
 
 import random
 from collections.abc import Collection, Iterator
@@ -9,7 +9,7 @@ PROCESSES: Final = ("dataflow", "slack", "discord", "gateway", "nats")
 TO_NATS: Final = ("dataflow-nats", "slack-nats", "discord-nats", "gateway-nats")
 TO_OTHERS: Final = ("model", "slack-api", "discord-api")
 LINKS: Final = (*TO_NATS, *TO_OTHERS)
-"""Connections, each through a proxy of its own."""
+"""Connections. Each one passes through its own proxy."""
 
 SLACK_CALLS: Final = (
     "chat.postMessage", "chat.update", "chat.startStream", "chat.appendStream", "chat.stopStream",
@@ -22,18 +22,21 @@ SLACK_EXTRAS: Final = (
     "chat.update blocks.context_actions", "chat.startStream recipient_team_id",
 )  # fmt: skip
 DISCORD_EXTRAS: Final = ("flags", "message_reference")
-"""What an answer can do without. Not by what it is found again after a crash (metadata, buttons):
-without that a second copy cannot be told from the first (docs/reliability.md)."""
+"""Fields that the platform refuses and an answer does not need.
+
+Metadata and buttons are not among them: without them, an answer cannot be found after a crash
+(docs/reliability.md).
+"""
 
 MOMENTS: Final = (
     "slack at a call", "discord at a call", "dataflow at a model call", "dataflow at a reply",
     "slack at a reply", "discord at a reply", "gateway at a reply", "nats at a reply",
     "dataflow at a partial", "slack at a partial", "discord at a partial",
 )  # fmt: skip
-"""Who is killed when: as something has just had its effect, or is about to."""
+"""Which process is killed at which moment: just before or just after the effect."""
 
 KINDS: Final[dict[str, tuple[float, tuple[str, ...]]]] = {
-    # what: weight, and to whom
+    # kind: weight, targets
     "kill": (20, PROCESSES),
     "kill-at": (20, MOMENTS),
     "term": (8, PROCESSES),
@@ -62,19 +65,22 @@ KINDS: Final[dict[str, tuple[float, tuple[str, ...]]]] = {
     "disk": (3, ("nats", "dataflow")),
     "clock": (5, ("dataflow", "slack", "discord", "gateway")),
 }  # fmt: skip
-"""Every kind of fault."""
+"""All kinds of faults, with their weights and targets."""
 
 STEPS_S: Final = (-300, -30, 30, 300)
-"""Clock steps: within what a time service corrects at once, and below Discord's 15 minutes for a
-command's answer, which count from Discord's own clock."""
+"""Clock steps.
+
+They are small enough for a time service to correct at once, and shorter than the 15 minutes, on
+Discord's own clock, in which a command can be answered.
+"""
 
 LONG_S: Final = 4.0
 LONG_ONE_IN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class FaultOrder:
-    """One fault. `amount`: how often, how slow, how far; `twist` chooses between two ways."""
+class PlannedFault:
+    """One fault. `amount`: how often, how slow or how far. `twist` selects one of two variants."""
 
     kind: str
     target: str
@@ -89,7 +95,7 @@ class FaultOrder:
 
     @property
     def claims(self) -> str:
-        """What only one fault at a time may work on."""
+        """The resource that only one fault at a time can use."""
         if self.kind in {"kill", "term", "pause", "disk"}:
             return self.target
         if self.kind == "kill-at":
@@ -101,27 +107,27 @@ class FaultOrder:
 
 def drawn_faults(
     rng: random.Random, within_s: float, *, only: Collection[str] | None = None
-) -> Iterator[FaultOrder]:
-    """One to three faults, in the order in which they begin."""
+) -> Iterator[PlannedFault]:
+    """Draws one to three faults, ordered by start time."""
     kinds = {k: weight for k, (weight, _) in KINDS.items() if only is None or k in only}
     if not kinds:
         return
     count = rng.choices((1, 2, 3), (50, 35, 15))[0]
-    chosen: dict[str, FaultOrder] = {}
+    chosen: dict[str, PlannedFault] = {}
     for _ in range(count):
-        order = _drawn(rng, rng.choices(list(kinds), list(kinds.values()))[0], within_s)
-        chosen.setdefault(order.claims, order)
-    yield from sorted(chosen.values(), key=lambda order: order.at_s)
+        planned = _drawn(rng, rng.choices(list(kinds), list(kinds.values()))[0], within_s)
+        chosen.setdefault(planned.claims, planned)
+    yield from sorted(chosen.values(), key=lambda planned: planned.at_s)
 
 
-def _drawn(rng: random.Random, kind: str, within_s: float) -> FaultOrder:
+def _drawn(rng: random.Random, kind: str, within_s: float) -> PlannedFault:
     lasts_s = rng.uniform(0.1, 1.2)
     if kind in {"pause", "half-open"}:
         lasts_s = LONG_S if rng.randrange(LONG_ONE_IN) == 0 else rng.uniform(0.3, 1.5)
     if kind == "kill-at":
-        lasts_s = 1.5  # for the moment to come
+        lasts_s = 1.5  # the time to wait for the moment
     amount = rng.choice(STEPS_S) if kind == "clock" else rng.randint(1, 3)
-    return FaultOrder(
+    return PlannedFault(
         kind,
         rng.choice(KINDS[kind][1]),
         at_s=rng.uniform(0, within_s),

@@ -1,11 +1,11 @@
-"""The faults: each is injected, lasts, and is healed."""
+"""Injects each fault, waits, and ends it."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from tests.chaos.fault_plan import FaultOrder
+from tests.chaos.fault_plan import PlannedFault
 from tests.chaos.faults_connections import (
     discord_call,
     discord_gateway,
@@ -15,15 +15,15 @@ from tests.chaos.faults_connections import (
     slack_refuses,
     slack_socket,
 )
-from tests.chaos.faults_processes import ended, killed_at, paused
+from tests.chaos.faults_processes import killed_at, paused, terminated
 from tests.chaos.system import System
 from tests.fakes.model import Fault as ModelFault
 
-Injection = Callable[[System, FaultOrder], contextlib.AbstractAsyncContextManager[None]]
+Injection = Callable[[System, PlannedFault], contextlib.AbstractAsyncContextManager[None]]
 
 NATS_DISK_LEFT, FLOW_DISK_LEFT = 0, 32 << 20
-BELIEVED_S: Final = 1.0
-"""So long a process may believe its former clock."""
+CLOCK_CACHE_S: Final = 1.0
+"""For this long, libfaketime can return the previous time."""
 
 MODEL_FAULTS: Final[dict[str, Callable[[], ModelFault]]] = {
     "429": lambda: ModelFault(status=429, headers={"Retry-After": "1"}),
@@ -40,23 +40,23 @@ MODEL_FAULTS: Final[dict[str, Callable[[], ModelFault]]] = {
 }
 
 
-def can_be(order: FaultOrder, system: System) -> bool:
-    """Whether this machine permits the fault."""
-    if order.kind == "disk":
+def is_possible(planned: PlannedFault, system: System) -> bool:
+    """Whether the fault is possible on this machine."""
+    if planned.kind == "disk":
         return system.can_fill_disks
-    return order.kind != "clock" or system.can_step_clocks
+    return planned.kind != "clock" or system.can_step_clocks
 
 
-async def strike(system: System, order: FaultOrder) -> None:
-    """Injects the fault, waits, and heals it, whatever happens meanwhile."""
-    async with INJECTIONS[order.kind](system, order):
-        await asyncio.sleep(order.lasts_s)
+async def inject(system: System, planned: PlannedFault) -> None:
+    """Injects the fault, waits, and ends it even if an exception is raised meanwhile."""
+    async with INJECTIONS[planned.kind](system, planned):
+        await asyncio.sleep(planned.lasts_s)
 
 
 @contextlib.asynccontextmanager
-async def _model(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    # Some more than one call tries again.
-    faults = [MODEL_FAULTS[order.target]() for _ in range(order.amount)]
+async def _model(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    # `amount` can be more than one call retries.
+    faults = [MODEL_FAULTS[planned.target]() for _ in range(planned.amount)]
     system.model.faults.extend(faults)
     try:
         yield
@@ -67,34 +67,35 @@ async def _model(system: System, order: FaultOrder) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _disk(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    of_nats = order.target == "nats"
+async def _disk(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    of_nats = planned.target == "nats"
     await asyncio.to_thread(
-        system.fill_disk, order.target, NATS_DISK_LEFT if of_nats else FLOW_DISK_LEFT
+        system.fill_disk, planned.target, NATS_DISK_LEFT if of_nats else FLOW_DISK_LEFT
     )
     try:
         yield
     finally:
-        system.free_disk(order.target)
+        system.free_disk(planned.target)
         if of_nats:
-            # As `threadwax nats` does once there is room: the server does not get over it itself.
+            # nats-server does not recover by itself. `threadwax nats` restarts it once there is
+            # room.
             await asyncio.to_thread(system.server.stop)
             await system.start_nats()
 
 
 @contextlib.asynccontextmanager
-async def _clock(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    # It stays wrong for a while longer than other faults, and is then corrected.
-    system.set_clock(order.target, order.amount)
+async def _clock(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    # The clock stays wrong a little longer than other faults last, and is then corrected.
+    system.set_clock(planned.target, planned.amount)
     try:
         yield
-        await asyncio.sleep(BELIEVED_S)
+        await asyncio.sleep(CLOCK_CACHE_S)
     finally:
-        system.set_clock(order.target, 0)
+        system.set_clock(planned.target, 0)
 
 
 INJECTIONS: Final[dict[str, Injection]] = {
-    "kill": ended, "term": ended, "kill-at": killed_at, "pause": paused,
+    "kill": terminated, "term": terminated, "kill-at": killed_at, "pause": paused,
     "cut": link, "half-open": link, "slow": link, "lose": link,
     **dict.fromkeys(("slack-limit", "slack-500", "slack-hang", "slack-lost"), slack_call),
     "slack-socket": slack_socket,

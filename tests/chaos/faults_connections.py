@@ -1,11 +1,11 @@
-"""Faults of connections and platforms: cut, silent, slow; refusals, lost responses, lost events."""
+"""Faults of connections (cut, silent, slow) and platforms (refusals, lost responses and events)."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from tests.chaos.fault_plan import FaultOrder
+from tests.chaos.fault_plan import PlannedFault
 from tests.chaos.system import System
 from tests.fakes.discord_rules import FieldRefused
 from tests.fakes.slack import Fault as SlackFault
@@ -23,9 +23,9 @@ DISCORD_ROUTES: Final = {
 
 
 @contextlib.asynccontextmanager
-async def link(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    proxy = system.proxies[order.target]
-    match order.kind:
+async def link(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    proxy = system.proxies[planned.target]
+    match planned.kind:
         case "cut":
             proxy.reset()
             yield
@@ -34,34 +34,34 @@ async def link(system: System, order: FaultOrder) -> AsyncIterator[None]:
             try:
                 yield
             finally:
-                # What waits for a platform must not arrive after its sender has given up on it:
-                # no platform could tell such a late twin from a second message.
-                if order.twist or not order.target.endswith("-nats"):
+                # A request held up here must not reach the platform after its sender gave up: the
+                # platform could not tell such a late copy from a second message.
+                if planned.twist or not planned.target.endswith("-nats"):
                     proxy.reset()
                 proxy.resume()
         case "slow":
-            proxy.slow_s = SLOW_S * order.amount
+            proxy.slow_s = SLOW_S * planned.amount
             try:
                 yield
             finally:
                 proxy.slow_s = 0.0
         case _:
-            proxy.lose(Way.UP if order.twist else Way.DOWN)
+            proxy.lose(Way.UP if planned.twist else Way.DOWN)
             try:
                 yield
             finally:
-                proxy.reset()  # what was lost cannot be made good within one connection
+                proxy.reset()  # lost bytes make the connection useless
                 await asyncio.sleep(0)
                 proxy.lose()
 
 
 @contextlib.asynccontextmanager
-async def slack_call(system: System, order: FaultOrder) -> AsyncIterator[None]:
+async def slack_call(system: System, planned: PlannedFault) -> AsyncIterator[None]:
     kind = {"slack-limit": "limit", "slack-500": "status", "slack-hang": "hang"}.get(
-        order.kind, "lost"
+        planned.kind, "lost"
     )
-    faults = system.slack.faults[order.target]
-    faults.extend(SlackFault(kind) for _ in range(1 if kind == "hang" else order.amount))
+    faults = system.slack.faults[planned.target]
+    faults.extend(SlackFault(kind) for _ in range(1 if kind == "hang" else planned.amount))
     try:
         yield
     finally:
@@ -69,16 +69,16 @@ async def slack_call(system: System, order: FaultOrder) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def slack_socket(system: System, order: FaultOrder) -> AsyncIterator[None]:
+async def slack_socket(system: System, planned: PlannedFault) -> AsyncIterator[None]:
     sockets = system.slack.sockets
     live = sockets.live[:1]
-    match order.target:
+    match planned.target:
         case "cut" if live:
             sockets.cut()
         case "refresh" if live:
             await sockets.refresh()
         case "lose acks":
-            sockets.lose_acks = order.amount
+            sockets.lose_acks = planned.amount
         case name:
             for sock in live:
                 sock.deaf, sock.mute = name == "deaf", name == "mute"
@@ -91,17 +91,17 @@ async def slack_socket(system: System, order: FaultOrder) -> AsyncIterator[None]
 
 
 @contextlib.asynccontextmanager
-async def discord_call(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    method, path = DISCORD_ROUTES[order.target]
+async def discord_call(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    method, path = DISCORD_ROUTES[planned.target]
     before = tuple(system.discord.faults)
-    match order.kind:
+    match planned.kind:
         case "discord-429":
-            system.discord.fail(method, path, status=429, retry_after=0.5, times=order.amount)
+            system.discord.fail(method, path, status=429, retry_after=0.5, times=planned.amount)
         case "discord-500":
-            system.discord.fail(method, path, status=500, times=order.amount)
+            system.discord.fail(method, path, status=500, times=planned.amount)
         case kind:
             system.discord.fail(
-                method, path, kind=kind.removeprefix("discord-"), times=order.amount
+                method, path, kind=kind.removeprefix("discord-"), times=planned.amount
             )
     (mine,) = [fault for fault in system.discord.faults if fault not in before]
     try:
@@ -112,15 +112,15 @@ async def discord_call(system: System, order: FaultOrder) -> AsyncIterator[None]
 
 
 @contextlib.asynccontextmanager
-async def discord_gateway(system: System, order: FaultOrder) -> AsyncIterator[None]:
+async def discord_gateway(system: System, planned: PlannedFault) -> AsyncIterator[None]:
     gateway = system.discord.gateway
-    match order.target:
+    match planned.target:
         case "reconnect":
             await gateway.ask_reconnect()
         case "close":
             await gateway.close(4000)
         case "silent":
-            gateway.silent = True  # until the client notices, which takes a minute
+            gateway.silent = True  # the client notices after a minute
         case name:
             gateway.refuse_resumes = name == "invalidate"
             gateway.drop()
@@ -131,8 +131,8 @@ async def discord_gateway(system: System, order: FaultOrder) -> AsyncIterator[No
 
 
 @contextlib.asynccontextmanager
-async def slack_refuses(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    method, argument = order.target.split()
+async def slack_refuses(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    method, argument = planned.target.split()
     system.slack.refuses[method, argument] = "invalid_arguments"
     try:
         yield
@@ -141,8 +141,8 @@ async def slack_refuses(system: System, order: FaultOrder) -> AsyncIterator[None
 
 
 @contextlib.asynccontextmanager
-async def discord_refuses(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    refused = FieldRefused(order.target, 400, 50035, named=order.twist)
+async def discord_refuses(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    refused = FieldRefused(planned.target, 400, 50035, named=planned.twist)
     system.discord.fields_refused.append(refused)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Faults of processes: killed at any time or at a chosen moment, ended, stopped for a while."""
+"""Faults of processes: SIGKILL at any time or at a chosen moment, SIGTERM, and a pause."""
 
 import asyncio
 import contextlib
@@ -9,24 +9,26 @@ from typing import Any, Final
 
 import nats.errors
 
-from tests.chaos.fault_plan import FaultOrder
+from tests.chaos.fault_plan import PlannedFault
 from tests.chaos.system import System
 
 ENDS_WITHIN_S: Final = 40.0
-"""After SIGTERM: the flow lets answers under way finish for 20 s."""
+"""Limit after SIGTERM. The dataflow gives answers in progress 20 s to finish."""
 
 
 @contextlib.asynccontextmanager
-async def ended(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    if order.target == "nats":
-        await asyncio.to_thread(system.server.kill if order.kind == "kill" else system.server.stop)
+async def terminated(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    if planned.target == "nats":
+        await asyncio.to_thread(
+            system.server.kill if planned.kind == "kill" else system.server.stop
+        )
         try:
             yield
         finally:
             await system.start_nats()
         return
-    part = system.parts[order.target]
-    if order.kind == "kill":
+    part = system.parts[planned.target]
+    if planned.kind == "kill":
         part.kill()
     else:
         part.expected_down = True
@@ -37,26 +39,27 @@ async def ended(system: System, order: FaultOrder) -> AsyncIterator[None]:
         assert part.running is not None
         process = part.running.process
         assert process is not None
-        if order.kind == "term":
+        if planned.kind == "term":
             code: int | None = None
             try:
                 code = await asyncio.wait_for(asyncio.to_thread(process.wait), ENDS_WITHIN_S)
             except TimeoutError:
                 process.kill()
-            # Before its handlers are there, and after its loop ended, a signal ends it as usual.
+            # Before its handlers are installed, and after its loop has ended, SIGTERM kills the
+            # process.
             if code not in {0, -signal.SIGTERM}:
                 part.ended_by_itself.append(-99 if code is None else code)
         part.start()
 
 
 @contextlib.asynccontextmanager
-async def killed_at(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    """Kills a process at a moment, once it comes; where it does not, nothing happens."""
-    name, moment = order.target.split(" at a ")
-    phase = "after" if order.twist else "before"
-    left = order.amount  # the first, second or third such moment
+async def killed_at(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    """Kills a process at a chosen moment. If the moment does not come, nothing happens."""
+    name, moment = planned.target.split(" at a ")
+    phase = "after" if planned.twist else "before"
+    left = planned.amount  # kill at the first, second or third such moment
 
-    def come() -> None:
+    def moment_came() -> None:
         nonlocal left
         left -= 1
         if left:
@@ -66,25 +69,25 @@ async def killed_at(system: System, order: FaultOrder) -> AsyncIterator[None]:
         else:
             system.parts[name].kill()
 
-    async def heard(_: object) -> None:
-        come()
+    async def on_message(_: object) -> None:
+        moment_came()
 
     def at_slack(_: str, when: str) -> None:
         if when == phase:
-            come()
+            moment_came()
 
     def at_discord(method: str, _: str, when: str) -> None:
         if when == phase and method != "GET":
-            come()
+            moment_came()
 
     platform = "*" if name in {"dataflow", "nats"} else name
     subjects = {"reply": f"replies.{platform}.>", "partial": f"partials.{platform}.>"}
     async with contextlib.AsyncExitStack() as stack:
         if moment in subjects:
-            stack.push_async_callback(_forget, await system.bus.watch(subjects[moment], heard))
+            stack.push_async_callback(_forget, await system.bus.watch(subjects[moment], on_message))
         elif moment == "model call":
             stack.callback(setattr, system.model, "hook", system.model.hook)
-            system.model.hook = come
+            system.model.hook = moment_came
         elif name == "slack":
             stack.callback(setattr, system.slack, "hook", system.slack.hook)
             system.slack.hook = at_slack
@@ -106,8 +109,8 @@ async def _forget(watching: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def paused(system: System, order: FaultOrder) -> AsyncIterator[None]:
-    part = system.parts.get(order.target)
+async def paused(system: System, planned: PlannedFault) -> AsyncIterator[None]:
+    part = system.parts.get(planned.target)
     pid = part.pid if part is not None else system.server.pid
     if pid is None:
         yield

@@ -1,4 +1,4 @@
-"""The files that people attach."""
+"""The files that people attach to their messages."""
 
 from typing import Final
 
@@ -11,4 +11,4 @@ DATA: Final[dict[str, tuple[str, bytes]]] = {
 """Media type and bytes by name."""
 
 SIGNS: Final = {"cat.png": "data:image/png;base64,", "notes.txt": NOTE}
-"""By what a request shows that it holds the file."""
+"""Text that proves that a request contains the file."""

@@ -1,4 +1,4 @@
-"""The crash experiment: questions in flight, processes killed at random moments, and a checker."""
+"""The crash experiment: kills processes at random moments while users ask, and checks replies."""
 
 import asyncio
 import random
@@ -22,12 +22,12 @@ from tests.running import Running, answer_to, dataflow, question
 
 ANSWERED_WITHIN_S = 60.0
 ASKED_AT_THE_END = 12
-"""Users whose memory is looked at: each takes a question of its own."""
+"""The number of users whose memory is checked. Each check takes another question."""
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """Who asks in a round: how many prompts each, at most how long between two of one user."""
+    """The users of a round: prompts per user, and the longest pause between two of them."""
 
     users: int = 12
     prompts: int = 5
@@ -37,12 +37,12 @@ class Crowd:
 
 FEW = Crowd()
 MANY = Crowd(users=400, prompts=2, pause_s=0.0, model_s=(0.3, 0.3))
-"""So many at once that their questions and answers are stored in batches."""
+"""Enough simultaneous users for questions and answers to be stored in batches."""
 
 
 @dataclass
 class Outcome:
-    """What the checker found; each list is empty when all is well."""
+    """The findings of the checker. Each list is empty if all is well."""
 
     prompts: int = 0
     kills_of_nats: int = 0
@@ -59,16 +59,16 @@ class Outcome:
             *(f"unanswered: {x}" for x in self.unanswered),
             *(f"not exactly one reply: {x}" for x in self.not_once),
             *(
-                f"the user saw another text than the journal holds: {x}"
+                f"the user saw a different text from the journaled one: {x}"
                 for x in self.seen_differently
             ),
             *(f"out of order: {x}" for x in self.out_of_order),
-            *(f"the next request does not hold what the user saw: {x}" for x in self.wrong_memory),
+            *(f"the next request lacks what the user saw: {x}" for x in self.wrong_memory),
         ]
 
 
 class Experiment:
-    """Users who ask in rounds, kills of the server and of the flow."""
+    """Users ask in rounds while the server and the dataflow are killed."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Experiment:
         self.outcome = Outcome()
 
     def _reply(self, request: dict[str, Any]) -> str:
-        # Never the same twice: a second answer to one question differs from the first.
+        # No two texts are equal, so that a second answer to a question differs from the first.
         self.model.delay_s = self.rng.uniform(*self.crowd.model_s)
         return f"re: {request['messages'][-1]['content']} {secrets.token_hex(4)}"
 
@@ -116,7 +116,10 @@ class Experiment:
         return self.outcome
 
     async def _watch(self) -> None:
-        """Reads replies where the relays do: plain subscribers hear also what is never stored."""
+        """Reads the stream, as relays do.
+
+        A plain subscriber also gets messages that are not stored.
+        """
 
         async def see(message: Msg) -> None:
             reply = Reply.model_validate_json(message.data)

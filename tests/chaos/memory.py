@@ -1,8 +1,9 @@
-"""What a user should be remembered by: worked out anew from the stream and the journal. Pure.
+"""Computes which turns should be remembered for a user, from the stream and the journal. Pure.
 
-The rules are those of docs/architecture.md: a turn is a question with what was said to it; failures
-and refusals are none; a reset forgets what was said before it where it could be recalled; a deleted
-question is withdrawn; a new answer to a question takes the old one's place.
+The rules are written again here, so that mistakes of the product are found. A turn is a question
+with its answer. Failures and refusals are not turns. A reset forgets all earlier turns that an
+answer in its place could use. A deleted question is withdrawn. A new answer to a question replaces
+the old one.
 """
 
 import re
@@ -31,9 +32,9 @@ class _Turn:
 def remembered(
     last: Event, events: list[Event], replies: list[Reply]
 ) -> tuple[Turns, Counter[tuple[str, str]]]:
-    """For a question: the turns of its thread in order, and those from elsewhere, in any order.
+    """Returns the turns before a question: those of its thread in order, the others in any order.
 
-    `events` are all of this user.
+    `events`: all events of this user.
     """
     by_prompt = {reply.prompt_id: reply for reply in replies}
     events = [event for event in events if event.sequence < last.sequence]
@@ -42,7 +43,7 @@ def remembered(
     asked_first: dict[str, str] = {}
     for event in sorted(events, key=lambda e: e.sequence):
         reply = by_prompt.get(event.id)
-        # A failure keeps the question's place in the order, for a newer answer.
+        # A failed question keeps its place in the order, in case it is answered again.
         kept = reply is not None and reply.outcome in {"answered", "stopped", "failed"}
         if not event.wants_answer or reply is None or not kept:
             continue
@@ -72,7 +73,10 @@ def remembered(
 
 
 def _is_forgotten(event: Event, first: str, events: list[Event]) -> bool:
-    """`first` is the question to which it gave a newer answer, or it itself."""
+    """Whether a turn was reset or deleted.
+
+    `first`: the question that this event asked again, or itself.
+    """
     return any(
         later.sequence > event.sequence
         and (
@@ -84,16 +88,17 @@ def _is_forgotten(event: Event, first: str, events: list[Event]) -> bool:
 
 
 def sent_history(messages: list[dict[str, Any]]) -> tuple[Turns, Counter[tuple[str, str]]]:
-    """The same as the model was sent it.
+    """Returns the turns that the model was sent, as `remembered` does.
 
-    What was said elsewhere is in the questions with which it was told first. Small files and quotes
-    are still in theirs; here the file counts by its name, and the checker has looked at the quotes.
+    Turns from elsewhere are in the background of the question that first included them. Small files
+    and quotes are in their questions: files are replaced by their names, and quotes are dropped,
+    because the checker judges them separately.
     """
     _, *rest = (content_of(message) for message in messages)
     here = [(_own_words(rest[at]), rest[at + 1]) for at in range(0, len(rest) - 1, 2)]
     elsewhere: Counter[tuple[str, str]] = Counter()
-    for told in BACKGROUND.findall("\n".join(rest)):
-        for pair in told.removesuffix("\n</background>\n\n").split("\nThey: ")[1:]:
+    for background in BACKGROUND.findall("\n".join(rest)):
+        for pair in background.removesuffix("\n</background>\n\n").split("\nThey: ")[1:]:
             question, _, answer = pair.partition("\nYou: ")
             elsewhere[question, answer] += 1
     return here, elsewhere

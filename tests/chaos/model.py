@@ -1,6 +1,6 @@
-"""A model whose every answer is another one, so that it can be told which one people saw.
+"""A model that never gives the same answer twice, so that each text can be traced to one call.
 
-An answer consists of words `t<number>w<place>`, with the marker of its question in between.
+An answer consists of words `t<number>w<place>` and the marker of its question.
 """
 
 import random
@@ -16,7 +16,7 @@ TOKEN: Final = re.compile(r"\bt(\d+)w\d+\b")
 QUOTED: Final = re.compile(r"<quoted>.*?</quoted>", re.DOTALL)
 BACKGROUND: Final = re.compile(r"<background>.*?</background>\s*", re.DOTALL)
 WORDS, LONG_WORDS = (5, 25), (520, 620)
-"""A long answer takes two messages on either platform."""
+"""Words per answer. A long answer takes two messages on both platforms."""
 
 PIECE_CHARS: Final = 60
 PICTURE_CHARS: Final = 40
@@ -26,7 +26,7 @@ DELAY_S: Final = 0.35
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One call: its number, the question's marker, and what the model was sent."""
+    """One call: its number, the number of the question's act, and the messages that were sent."""
 
     token: int
     about: int
@@ -34,7 +34,7 @@ class Answer:
 
 
 def content_of(message: dict[str, Any]) -> str:
-    """A message's texts, and the beginning of each picture."""
+    """Returns a message's texts, and the first characters of each picture."""
     content = message["content"]
     if isinstance(content, str):
         return content
@@ -45,18 +45,18 @@ def content_of(message: dict[str, Any]) -> str:
 
 
 def question_of(messages: list[dict[str, Any]]) -> str:
-    """What the person says, without what others said and what was said elsewhere."""
+    """Returns the user's own question, without quotes and background."""
     return BACKGROUND.sub("", QUOTED.sub("", content_of(messages[-1])))
 
 
 def asked_about(messages: list[dict[str, Any]]) -> int:
-    """The number of the act whose text is the question; 0 where there is none."""
+    """Returns the number of the act that asked the question, or 0 if there is none."""
     found = MARKER.findall(question_of(messages))
     return int(found[-1]) if found else 0
 
 
 class ChaosModel(FakeModel):
-    """Answers in pieces, after a short while drawn for each call; keeps what it was sent."""
+    """Waits a random time, answers in pieces, and records each request."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__(piece_chars=PIECE_CHARS, pause_s=PAUSE_S)
@@ -64,7 +64,7 @@ class ChaosModel(FakeModel):
         self.rng = rng
         self.answers: list[Answer] = []
         self.hook: Callable[[], None] = lambda: None
-        """Called when a question has come."""
+        """Called when a request arrives."""
 
     def _reply(self, request: dict[str, Any]) -> str:
         about = asked_about(request["messages"])

@@ -1,7 +1,7 @@
-"""The system with one safeguard taken out, and the tests of the suite that must notice.
+"""Mutants: the system without one safeguard, and the tests that must fail for each.
 
-The safeguards are layered, so that the loss of one is often hidden from people by the next:
-`hidden_by` names those, and `noticed_by` says where it shows all the same.
+Safeguards are layered, so the loss of one is often hidden from users by the next: `hidden_by` names
+that one, and `noticed_by` lists the tests that still notice.
 """
 
 import secrets
@@ -29,7 +29,7 @@ CREATE_ONLY: Final = "Nats-Expected-Last-Subject-Sequence"
 
 
 def without_journal(patch: pytest.MonkeyPatch) -> None:
-    """A reply is sent as in a tutorial, and nobody asks whether one was sent before."""
+    """Publishes a reply without checking whether there is one already."""
 
     async def journal(self: Bus, reply: Reply) -> Journaled:
         subject = names.reply_subject(reply.user, reply.prompt_id)
@@ -44,7 +44,7 @@ def without_journal(patch: pytest.MonkeyPatch) -> None:
 
 
 def settled_without_the_journal(patch: pytest.MonkeyPatch) -> None:
-    """A question counts as settled when its answer is there, whether or not it was stored."""
+    """Treats a question as settled once it has an answer, even if storing the answer failed."""
 
     async def settled(self: _Answer) -> Journaled | None:
         try:
@@ -56,7 +56,7 @@ def settled_without_the_journal(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_receipts(patch: pytest.MonkeyPatch) -> None:
-    """Nobody notes what is posted."""
+    """Records no receipts."""
 
     async def claim(_: Receipts, key: str) -> Claim:
         del key
@@ -70,7 +70,7 @@ def without_receipts(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_order(patch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for the reply that is named."""
+    """Posts a reply without waiting for its predecessor."""
 
     async def may_go(_: ThreadOrder, after: str | None) -> bool:
         del after
@@ -80,12 +80,12 @@ def without_order(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_nonce(patch: pytest.MonkeyPatch) -> None:
-    """Discord is given another name for the same part each time."""
+    """Sends a different nonce for the same part each time."""
     patch.setattr(channels, "nonce_of", lambda _: secrets.token_hex(12))
 
 
 def without_memory_of_questions(patch: pytest.MonkeyPatch) -> None:
-    """The conversation does not know a question that it settled."""
+    """Makes the conversation forget the questions that it has settled."""
     on_ask = Conversation._on_ask
 
     def forgetful(self: Conversation, new: Pending) -> list[Effect]:
@@ -96,7 +96,7 @@ def without_memory_of_questions(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_header(header: str, subjects: str) -> Callable[[pytest.MonkeyPatch], None]:
-    """What is stored under the subjects is stored unconditionally."""
+    """Returns a mutation that removes the header from messages on the subjects."""
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
         publish, store = JetStreamContext.publish, GroupCommit.store
@@ -123,7 +123,10 @@ def without_header(header: str, subjects: str) -> Callable[[pytest.MonkeyPatch],
 
 @dataclass(frozen=True)
 class Mutant:
-    """A safeguard taken out. `in_processes`: of those that tests start, not of the tests' own."""
+    """A removed safeguard.
+
+    `in_processes`: removed in the processes that tests start, not in pytest.
+    """
 
     mutate: Callable[[pytest.MonkeyPatch], None]
     noticed_by: tuple[str, ...]
@@ -136,45 +139,43 @@ _BUS: Final = "tests/integration/test_bus.py"
 _GROUP_COMMIT: Final = "tests/integration/test_group_commit.py"
 _RELAY: Final = "tests/integration/test_relay.py"
 _DISCORD: Final = "tests/contract/test_discord_answering.py"
-_SURROUNDINGS: Final = "tests/integration/test_outages.py"
+_OUTAGES: Final = "tests/integration/test_outages.py"
 _SIMULATION: Final = "tests/chaos/test_relay_simulation.py"
 _SHOWN_ONCE: Final = (
-    f"{_SIMULATION}::test_each_reply_is_shown_once_in_full_and_in_order_whatever_dies_when[0]"
+    f"{_SIMULATION}::test_each_reply_is_shown_once_in_full_and_in_order_despite_crashes[0]"
 )
 
 MUTANTS: Final = {
     "journal": Mutant(
         without_journal,
-        (
-            f"{_SURROUNDINGS}::test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal",
-        ),
+        (f"{_OUTAGES}::test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal",),
         in_processes=True,
     ),
     "settled by the journal alone": Mutant(
         settled_without_the_journal,
         (
-            f"{_ANSWERING}::test_what_fails_after_the_model_call_ends_in_a_journaled_notice[1]",
-            f"{_ANSWERING}::test_what_fails_after_the_model_call_ends_in_a_journaled_notice[3]",
+            f"{_ANSWERING}::test_a_failure_after_the_model_call_becomes_a_journaled_notice[1]",
+            f"{_ANSWERING}::test_a_failure_after_the_model_call_becomes_a_journaled_notice[3]",
         ),
-        hidden_by="Nothing: such a question would end in silence.",
+        hidden_by="Nothing: such a question would never be answered.",
     ),
     "the order of a thread": Mutant(
         without_order,
         (
             _SHOWN_ONCE,
-            f"{_RELAY}::test_after_a_crash_a_younger_reply_does_not_overtake",
-            f"{_RELAY}::test_after_a_broken_connection_a_younger_reply_does_not_overtake",
+            f"{_RELAY}::test_after_a_crash_a_newer_reply_waits_for_the_older_one",
+            f"{_RELAY}::test_after_a_broken_connection_a_newer_reply_waits_for_the_older_one",
         ),
-        hidden_by="The journal's order, while one process holds both replies.",
+        hidden_by="The order of the journal, as long as one process holds both replies.",
     ),
     "receipts": Mutant(
         without_receipts,
         (
             _SHOWN_ONCE,
             f"{_RELAY}::test_a_crash_between_post_and_receipt_posts_nothing_twice",
-            f"{_RELAY}::test_what_was_posted_and_not_acknowledged_is_not_posted_again",
+            f"{_RELAY}::test_a_posted_reply_without_an_acknowledgement_is_not_posted_again",
         ),
-        hidden_by="Discord's nonce, for some minutes and for the same text.",
+        hidden_by="Discord's nonce, for a few minutes and only if the text is the same.",
     ),
     "nonce": Mutant(
         without_nonce,
@@ -182,18 +183,18 @@ MUTANTS: Final = {
             f"{_DISCORD}::test_a_lost_response_leaves_one_message",
             f"{_DISCORD}::test_a_recent_preview_is_completed_without_a_search",
         ),
-        hidden_by="The look that a doubt calls for finds the last part and the preview by their "
-        "buttons. Only a young part between them is told by its nonce alone.",
+        hidden_by="`find_posted` finds the last part and the preview by their buttons. Only a "
+        "recent part between them depends on its nonce.",
     ),
     "create-only replies": Mutant(
         without_header(CREATE_ONLY, "replies."),
         (
-            f"{_BUS}::test_the_first_reply_stands",
+            f"{_BUS}::test_the_first_reply_is_kept",
             f"{_BUS}::test_a_reply_whose_acknowledgement_was_lost_is_stored_once",
-            f"{_GROUP_COMMIT}::test_the_first_reply_stands_among_many",
+            f"{_GROUP_COMMIT}::test_the_first_reply_is_kept_among_many",
         ),
-        hidden_by="The flow asks the journal before the model; two that answer at the same moment "
-        "are not hidden.",
+        hidden_by="The dataflow looks into the journal before it asks the model. Two answers at "
+        "the same moment are not covered.",
     ),
     "create-only receipts": Mutant(
         without_header(CREATE_ONLY, "$KV."),
@@ -205,22 +206,22 @@ MUTANTS: Final = {
         (
             f"{_BUS}::test_an_event_is_stored_once_however_often_it_is_published",
             f"{_BUS}::test_a_publish_whose_acknowledgement_was_lost_is_stored_once",
-            f"{_GROUP_COMMIT}::test_what_is_stored_already_does_not_keep_the_others_out",
+            f"{_GROUP_COMMIT}::test_repeats_in_a_batch_do_not_prevent_the_others_from_being_stored",
         ),
-        hidden_by="The conversation ignores a second copy, and the journal is behind it: people "
-        "see one answer. The stream holds two.",
+        hidden_by="The conversation ignores the second copy, and so does the journal: people see "
+        "one answer, but the stream contains two events.",
     ),
     "dedupe in the conversation": Mutant(
         without_memory_of_questions,
         ("tests/unit/test_conversation.py::test_the_same_question_twice_is_asked_once",),
-        hidden_by="The journal: the second answer is thrown away, after the model was paid for it.",
+        hidden_by="The journal: the second answer is dropped, but the model call was paid for.",
     ),
 }
 
 
 def run_mutated(name: str, *command: str) -> None:
-    """A `threadwax` command without the safeguard, as the program of a process."""
-    from ops.cli import main  # noqa: PLC0415  (only here: a test needs nothing of it)
+    """Runs a `threadwax` command without the safeguard."""
+    from ops.cli import main  # noqa: PLC0415  (only the mutated process needs it)
 
     MUTANTS[name].mutate(pytest.MonkeyPatch())
     sys.argv = ["threadwax", *command]
@@ -228,6 +229,6 @@ def run_mutated(name: str, *command: str) -> None:
 
 
 def program_of(name: str, *command: str) -> tuple[str, str]:
-    """What Python is to be given to run that."""
+    """Returns the arguments for Python that call `run_mutated`."""
     arguments = ", ".join(map(repr, (name, *command)))
     return "-c", f"from tests.chaos.mutants import run_mutated; run_mutated({arguments})"

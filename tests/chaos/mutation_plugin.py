@@ -1,4 +1,4 @@
-"""A pytest plugin: takes the safeguard that `MUTANT` names out of the tests of this run."""
+"""A pytest plugin that removes the safeguard named by the environment variable `MUTANT`."""
 
 import os
 from typing import Any

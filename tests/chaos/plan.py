@@ -1,7 +1,7 @@
-"""What happens in each round: who says what, and what goes wrong, drawn from the seed alone.
+"""Draws from the seed what happens in each round: what people do, and which faults are injected.
 
-Pure: a plan can be printed before anything runs. What people do to an act of before (its thread,
-its answer) names that act by its number, so that nothing here depends on a run.
+Pure, so a plan can be printed without running it. An act that refers to an earlier one (to its
+thread or its answer) names it by number, so nothing here depends on a run.
 """
 
 import random
@@ -9,16 +9,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from tests.chaos.fault_plan import FaultOrder, drawn_faults
+from tests.chaos.fault_plan import PlannedFault, drawn_faults
 
 What = Literal["ask", "chatter", "edit", "delete", "stop", "reset", "again"]
 
 TALK_S: Final = 1.2
-"""People speak within this, and faults begin within it."""
+"""Acts and faults of a round begin within this time."""
 
 ACTS: Final = (5, 10)
 LATE_S: Final = 1.0
-"""How much later than the next one an event may be told: reordering."""
+"""The longest delay of an event. Delayed events arrive after newer ones."""
 
 PEOPLE: Final = {
     "slack": ("UADA", "UBOB", "UCARL"),
@@ -29,14 +29,14 @@ HUSHED: Final = ("ada", "bob")
 """Members of the private thread `hush` on Discord."""
 
 FILES: Final = ("cat.png", "notes.txt")
-"""A picture and a text, small: what large ones take is measured elsewhere."""
+"""A small picture and a small text. Large files are measured elsewhere."""
 
 ROOTS: Final[dict[str, dict[str, float]]] = {
     "slack": {"room": 40, "direct": 30, "secret": 12, "group": 6, "command": 12},
     "discord": {"room": 42, "direct": 28, "secret": 8, "hush": 8, "command": 14},
     "gateway": {"direct": 1},
 }
-"""Where a new conversation begins, with weights."""
+"""Where people start a conversation, with weights."""
 
 HABITS: Final[dict[str, dict[str, float]]] = {
     "slack": {"ask": 46, "follow": 22, "join": 5, "chatter": 5, "edit": 7, "delete": 3, "stop": 5,
@@ -44,12 +44,12 @@ HABITS: Final[dict[str, dict[str, float]]] = {
     "discord": {"ask": 50, "follow": 20, "edit": 8, "delete": 5, "stop": 6, "reset": 5, "again": 6},
     "gateway": {"ask": 1},
 }  # fmt: skip
-"""What people of a platform do, with weights."""
+"""What people do on each platform, with weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing that one person does. `target` is the act whose thread or message it is about."""
+    """One thing that one person does. `target`: the act whose thread or message it refers to."""
 
     number: int
     at_s: float
@@ -63,11 +63,11 @@ class Act:
     repeats: int = 0
     long: bool = False
     file: str = ""
-    """The name of the file that comes with it; empty without one."""
+    """The name of the attached file, or ""."""
 
     @property
     def marker(self) -> str:
-        """The word by which a text is known wherever it turns up."""
+        """The word that identifies this act's text wherever it appears."""
         return f"m{self.number}x"
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Act:
             f"in {self.where}" if self.where else "",
             f"about {self.target}" if self.target is not None else "",
             self.how,
-            f"told {self.late_s:.1f} s late" if self.late_s else "",
+            f"delivered {self.late_s:.1f} s late" if self.late_s else "",
             f"delivered {self.repeats + 1} times" if self.repeats else "",
             "long" if self.long else "",
             f"with {self.file}" if self.file else "",
@@ -86,11 +86,11 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What is said and what goes wrong, both in the order of time."""
+    """The acts and the faults of one round, each ordered by time."""
 
     number: int
     acts: tuple[Act, ...]
-    faults: tuple[FaultOrder, ...]
+    faults: tuple[PlannedFault, ...]
 
     def __str__(self) -> str:
         lines = [f"round {self.number}", *map(str, (*self.acts, *self.faults))]
@@ -99,7 +99,7 @@ class Round:
 
 @dataclass
 class _Drawing:
-    """The acts so far, to which later ones refer."""
+    """The acts drawn so far, to which later ones can refer."""
 
     rng: random.Random
     earlier: list[Act] = field(default_factory=list)
@@ -117,7 +117,7 @@ class _Drawing:
 def campaign_plan(
     seed: int, campaign: int, rounds: int, *, faults: Collection[str] | None = None
 ) -> list[Round]:
-    """The rounds of one campaign; `faults` limits what is drawn (None: all)."""
+    """Draws the rounds of one campaign. `faults`: the kinds that can be drawn (None: all)."""
     drawing = _Drawing(random.Random())
     plan = []
     for number in range(rounds):
@@ -161,11 +161,12 @@ def _draw_act(drawing: _Drawing, at_s: float) -> None:
 
 
 def _about_another(drawing: _Drawing, habit: str, base: Act) -> Act | None:
-    """The act where it is about one of before; None where there is none, or it is a new one."""
+    """Draws an act that refers to an earlier one. None: no act fits, or `habit` is "ask"."""
     rng, now = drawing.rng, drawing.now
     same = [a for a in (*drawing.earlier, *now) if a.platform == base.platform]
     mine = [a for a in same if a.who == base.who]
-    # A thread of Discord's exists from its answer on: only those of earlier rounds are known to.
+    # A Discord thread exists once its question is answered, which is certain for earlier rounds
+    # only.
     known = drawing.earlier if base.platform == "discord" else [*drawing.earlier, *now]
     roots = [
         a for a in known
@@ -180,7 +181,8 @@ def _about_another(drawing: _Drawing, habit: str, base: Act) -> Act | None:
         case "follow":
             target = drawing.chosen([a for a in roots if a in mine or base.platform == "discord"])
         case "join" | "chatter":
-            # Who asked in a thread is heard there: what such a person says is no chatter any more.
+            # The bot answers people who asked in a thread before, so their messages there are not
+            # chatter.
             theirs = mine if habit == "chatter" else [a for a in now if a.what == "chatter"]
             known_there = {a.target for a in theirs}
             target = drawing.chosen(
@@ -193,7 +195,8 @@ def _about_another(drawing: _Drawing, habit: str, base: Act) -> Act | None:
         case "edit":
             target, what = drawing.chosen([a for a in fresh if a.where != "command"]), "edit"
         case "delete":
-            # The first message of a thread stays: without it there is no place to answer in.
+            # The first message of a thread is never deleted: without it there is no place for the
+            # answer.
             target = drawing.chosen(
                 [a for a in fresh if a.target is not None
                  or (a.platform == "discord" and a.where == "direct")]

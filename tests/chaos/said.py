@@ -1,6 +1,6 @@
-"""What a person did, and what became of it as the platform knows: the checker's half of the truth.
+"""What each person did, and what the platform knows about it.
 
-Pure. The other half is what the streams hold.
+The checker compares it with the streams. Pure.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Audience = Literal["direct", "private", "public"]
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where something is said, in the suite's own words."""
+    """Where a message is written, independent of the product's own `Place`."""
 
     platform: str
     space: str
@@ -23,9 +23,9 @@ class Spot:
 
 
 def may_hear(said_in: Spot, here: Spot) -> bool:
-    """Whether one user's words in one place may come up in another: the README's second promise.
+    """Whether a user's messages from one place can be used in another: the README's third promise.
 
-    Written here anew, so that a mistake in the product's own rule is found.
+    The suite has its own copy of the rule, so that a mistake in the product's rule is found.
     """
     if said_in.platform != here.platform:
         return False
@@ -36,9 +36,9 @@ def may_hear(said_in: Spot, here: Spot) -> bool:
 
 @dataclass
 class Said:
-    """One act as it was carried out. `shown_at` is where its answer is to be read.
+    """One act that was carried out. `shown_at`: where its answer must appear.
 
-    `accepted`: the platform has the bot's acknowledgement, or will deliver until it has.
+    `accepted`: the bot has acknowledged it, or the platform delivers it until the bot does.
     """
 
     act: Act
@@ -48,9 +48,9 @@ class Said:
     accepted: bool = False
     event_id: str = ""
     answers: list[str] = field(default_factory=list)
-    """What an asker on plain NATS got."""
+    """The answers that a gateway user received."""
 
     @property
     def wants_answer(self) -> bool:
-        """Whether it is a question to the bot."""
+        """Whether it is a question for the bot."""
         return self.act.what == "ask"

@@ -1,8 +1,8 @@
-"""An asyncio event loop for simulations: seeded, on a virtual clock, without selector or threads.
+"""An asyncio event loop for simulations: seeded, with a virtual clock, no selector and no threads.
 
-Of all that is ready the scheduler takes one by chance, so every order of events that asyncio allows
-comes up for some seed, and the same seed gives the same run. When nothing is ready the clock jumps
-to what comes next. A life is one process's loop; its death loses all that it had, without a word.
+The scheduler picks a ready call at random, so every order that asyncio allows occurs for some seed,
+and the same seed repeats the same run. If no call is ready, the clock jumps to the next timer. A
+`Life` is the loop of one process; when it dies, everything it held is lost.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from random import Random
 from typing import Any
 
 CLOSES_LIMIT = 20
-"""A coroutine that awaits in its `finally` has to be closed once for each such await."""
+"""A coroutine that awaits in `finally` must be closed once for each such await."""
 
 
 class Entry:
-    """One call that is to be made; of a life, or of the world where `life` is None."""
+    """One scheduled call. `life`: the process it belongs to, or None for the world."""
 
     __slots__ = ("args", "call", "cancelled", "context", "life", "when")
 
@@ -41,7 +41,7 @@ class Entry:
 
 
 class Scheduler:
-    """What is ready, what comes later, and the choice. `steps` counts the calls that were made."""
+    """Holds the ready calls and the timers, and picks the next call. `steps`: calls made so far."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
@@ -66,7 +66,7 @@ class Scheduler:
         heapq.heappush(self._later, (when, self._number, entry))
 
     def step(self) -> None:
-        """Makes one call."""
+        """Makes one ready call."""
         ready = self._ready
         while True:
             if not ready:
@@ -89,7 +89,7 @@ class Scheduler:
 
 
 class Life(asyncio.AbstractEventLoop):
-    """The loop of one process, from its start to its death. It becomes the running loop."""
+    """The event loop of one process. It becomes the running loop."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.dead = False
@@ -99,7 +99,7 @@ class Life(asyncio.AbstractEventLoop):
         events._set_running_loop(self)
 
     def die(self) -> None:
-        """Nothing of it runs again. What its coroutines do while they are closed reaches nobody."""
+        """Ends the process: nothing of it runs again, and its closing coroutines have no effect."""
         self.dead = True
         for task in self._tasks:
             if not task.done():
@@ -108,7 +108,7 @@ class Life(asyncio.AbstractEventLoop):
         self._tasks.clear()
         events._set_running_loop(None)
 
-    # --- what asyncio asks of a loop ----------------------------------------------------------
+    # --- asyncio's loop interface -------------------------------------------------------------
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None

@@ -1,8 +1,8 @@
-"""NATS in memory, for the relay's simulation: a journal, one durable consumer, a bucket, letters.
+"""NATS in memory, for the relay's simulation: journal, durable consumer, bucket, dead letters.
 
-Where it matters it behaves as nats-server 2.15: each connection is two ordered streams of messages,
-conditions in headers are obeyed, and what was not acknowledged comes again after the wait, then
-before what is new. nats-py's own JetStream and key-value clients speak to it.
+It behaves as nats-server 2.15 where the relay depends on it: each connection delivers messages in
+order both ways, conditions in headers are obeyed, and unacknowledged messages are redelivered after
+the wait, before new ones. nats-py's own JetStream and key-value clients talk to it.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ Headers = dict[str, str]
 Callback = Callable[[Msg], Awaitable[None]]
 
 REDELIVERY_LATE_S = 0.2
-"""The server looks for what is overdue by a timer, not at the very moment."""
+"""The longest delay of a redelivery: the server checks for overdue messages by a timer."""
 
-KEPT_OPEN_S = 0.25
-"""How soon a client connects again."""
+RECONNECT_S = 0.25
+"""How long a client takes to reconnect."""
 
 _WRONG_SEQUENCE = {"code": 400, "err_code": 10071, "description": "wrong last sequence"}
 _NO_CONSUMER = {"code": 404, "err_code": 10014, "description": "consumer not found"}
 
 
 class _Pull:
-    """A request for messages that lingers."""
+    """A pull request that waits for messages."""
 
     def __init__(self, connection: "Connection", inbox: str, request: dict[str, Any]) -> None:
         self.connection = connection
@@ -43,7 +43,7 @@ class _Pull:
 
 
 class Server:
-    """What survives every process. A sequence is the place in `replies`, from 1."""
+    """The state that survives every process. A sequence is a 1-based position in `replies`."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.replies: list[tuple[str, bytes]] = []
@@ -61,14 +61,14 @@ class Server:
         self._overdue: list[int] = []
         self._pulls: deque[_Pull] = deque()
 
-    # --- from the world -----------------------------------------------------------------------
+    # --- called by the world ------------------------------------------------------------------
 
     def journal(self, subject: str, data: bytes) -> None:
         self.replies.append((subject, data))
         self._deliver()
 
-    def tell(self, subject: str, data: bytes) -> None:
-        """A message that nobody stores."""
+    def publish_unstored(self, subject: str, data: bytes) -> None:
+        """Publishes a message that is not stored."""
         for connection in self.connections:
             connection.hear(subject, "", data, None)
 
@@ -76,7 +76,7 @@ class Server:
     def all_acknowledged(self) -> bool:
         return len(self.acknowledged) == len(self.replies)
 
-    # --- from a connection --------------------------------------------------------------------
+    # --- called by a connection ---------------------------------------------------------------
 
     def forget(self, connection: "Connection") -> None:
         self._pulls = deque(pull for pull in self._pulls if pull.connection is not connection)
@@ -84,7 +84,7 @@ class Server:
     def take(
         self, connection: "Connection", subject: str, reply: str, data: bytes, headers: Headers
     ) -> None:
-        """Obeys one message of a client."""
+        """Handles one message from a client."""
         if subject.startswith("$JS.ACK."):
             self._on_ack(int(subject.split(".")[5]), data)
         elif subject.startswith("$KV."):
@@ -167,7 +167,7 @@ class Server:
             self._deliveries += 1
             times = self._times[sequence] = self._times.get(sequence, 0) + 1
             self.unacknowledged[sequence] = self._scheduler.now + self._ack_wait_s()
-            self._look_later(sequence)
+            self._schedule_redelivery(sequence)
             reply = f"$JS.ACK.REPLIES.test.{times}.{sequence}.{self._deliveries}.0.0"
             subject, data = self.replies[sequence - 1]
             pull.connection.hear(pull.inbox, reply, data, None, shown_as=subject)
@@ -182,23 +182,23 @@ class Server:
             return self._sent
         return 0
 
-    def _look_later(self, sequence: int) -> None:
+    def _schedule_redelivery(self, sequence: int) -> None:
         late_s = self._scheduler.rng.uniform(0, REDELIVERY_LATE_S)
         wait_s = self.unacknowledged[sequence] - self._scheduler.now + late_s
-        self._scheduler.later(wait_s, self._look, sequence)
+        self._scheduler.later(wait_s, self._redeliver_if_overdue, sequence)
 
-    def _look(self, sequence: int) -> None:
+    def _redeliver_if_overdue(self, sequence: int) -> None:
         if sequence not in self.unacknowledged or sequence in self._overdue:
             return
         if self.unacknowledged[sequence] > self._scheduler.now:
-            self._look_later(sequence)
+            self._schedule_redelivery(sequence)
         else:
             self._overdue = sorted([*self._overdue, sequence])
             self._deliver()
 
 
 class Connection:
-    """A process's connection, with what `shared` uses of nats-py's client. In order, both ways."""
+    """A process's connection: what `shared` uses of nats-py's client. Ordered both ways."""
 
     max_payload = 1 << 20
     connected_server_version = SimpleNamespace(major=2, minor=15)
@@ -214,10 +214,10 @@ class Connection:
         self._down: deque[tuple[str, Msg]] = deque()
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
         self._subscriptions: dict[str, asyncio.Queue[Msg]] = {}
-        self._there: set[str] = set()
+        self._subscribed: set[str] = set()
         server.connections.append(self)
 
-    # --- what the project calls ---------------------------------------------------------------
+    # --- nats-py's client interface -----------------------------------------------------------
 
     def new_inbox(self) -> str:
         self._inboxes += 1
@@ -235,7 +235,7 @@ class Connection:
         return self
 
     async def unsubscribe(self) -> None:
-        """Only a process that ends cleanly calls this, and in a simulation none does."""
+        """Does nothing: only processes that end cleanly call this; simulated ones are killed."""
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: Headers | None = None
@@ -271,7 +271,7 @@ class Connection:
         if self._up and self.is_connected:
             subject, reply, data, headers = self._up.popleft()
             if subject == "SUB":
-                self._there.add(reply)
+                self._subscribed.add(reply)
             elif subject == "CLOSE":
                 self._server.forget(self)
                 self._server.connections.remove(self)
@@ -281,13 +281,13 @@ class Connection:
     def hear(
         self, inbox: str, reply: str, data: bytes, headers: Headers | None, *, shown_as: str = ""
     ) -> None:
-        """The server sends a message; it is gone where the connection breaks on its way."""
+        """Takes a message from the server. It is lost if the connection breaks first."""
         if self.is_connected:
             message = Msg(self, shown_as or inbox, reply, data, headers)  # type: ignore[arg-type]
             self._down.append((inbox, message))
-            self._scheduler.soon(self._handed_over)
+            self._scheduler.soon(self._hand_over)
 
-    def _handed_over(self) -> None:
+    def _hand_over(self) -> None:
         if not self._down or self._life.dead:
             return
         inbox, message = self._down.popleft()
@@ -295,14 +295,14 @@ class Connection:
             if not answer.done():
                 answer.set_result(message)
             return
-        for subject in self._there:
+        for subject in self._subscribed:
             if inbox == subject or (subject[-1] == ">" and inbox.startswith(subject[:-1])):
                 self._subscriptions[subject].put_nowait(message)
 
-    # --- trouble ------------------------------------------------------------------------------
+    # --- crashes and broken connections -------------------------------------------------------
 
     def die(self) -> None:
-        """The process was killed: a part of what it wrote is still on its way."""
+        """The process was killed. Some of the messages it wrote still arrive."""
         for _ in range(self._scheduler.rng.randint(0, len(self._up))):
             self._up.pop()
         self._up.append(("CLOSE", "", b"", {}))
@@ -310,7 +310,7 @@ class Connection:
             self._scheduler.soon(self._arrive)
 
     def cut(self) -> None:
-        """The connection breaks: what is on its way is lost in part or whole."""
+        """The connection breaks. Some or all messages in transit are lost."""
         if self._life.dead or not self.is_connected:
             return
         self.is_connected = False
@@ -318,12 +318,12 @@ class Connection:
         self._down.clear()
         for _ in range(self._scheduler.rng.randint(0, len(self._up))):
             self._up.pop()
-        self._scheduler.later(KEPT_OPEN_S, self._back)
+        self._scheduler.later(RECONNECT_S, self._back)
 
     def _back(self) -> None:
         if not self._life.dead:
             self.is_connected = True
-            self._there = set(self._subscriptions)
+            self._subscribed = set(self._subscriptions)
             for _ in range(len(self._up)):
                 self._scheduler.soon(self._arrive)
             self._life.call_soon(self.on_reconnected)

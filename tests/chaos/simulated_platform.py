@@ -1,7 +1,7 @@
-"""A chat platform in memory, for the relay's simulation: what people see, and an adapter to it.
+"""A chat platform in memory, for the relay's simulation: the screen people see, and an adapter.
 
-The adapter keeps the port's promises as the real ones do, and dies with its process; what people
-see survives. A request may fail before or after its effect, hang, or be cut off by a crash.
+The adapter keeps the promises of the port, as the real ones do. It dies with its process; the
+screen survives. A request can fail before or after its effect, hang, or be cut off by a crash.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ from tests.chaos.simulated_loop import Life, Scheduler
 NAME = "test"
 TEXT_LIMIT_CHARS = 24
 REFUSED = "bad"
-"""What the platform does not show, wherever it stands in a part."""
+"""The platform refuses a part that contains this."""
 
 NONCE_HOLDS_S = 90.0
 CALLS_TAKE_S = (0.0, 0.0, 0.0, 0.02, 0.4, 5.0)
-"""The last is more than the consumer's acknowledgement wait."""
+"""The last one is longer than the consumer's acknowledgement wait."""
 
 PREVIEWS_TAKE_S = (0.0, 0.0, 0.02, 0.4, 12.0)
-"""The last is more than a preview gets to end."""
+"""The last one is longer than the time that a preview has to end."""
 
 
 class DefectError(Exception):
-    """The adapter has a bug."""
+    """An unexpected exception, as if the adapter had a bug."""
 
 
 @dataclass(slots=True, eq=False)
 class Shown:
-    """A message that people see. `whole`: it is no preview any more."""
+    """A visible message. `whole`: it is complete, and no longer a preview."""
 
     key: str
     text: str
@@ -45,11 +45,11 @@ class Shown:
 
 @dataclass
 class Screen:
-    """What people see, and what was done to it. It survives every crash.
+    """The messages that people see, and their history. It survives every crash.
 
-    `gone_after` holds how many parts a reply's place takes, and `mute` those of which it takes no
-    text at all. `needed` says whether a look for a
-    part is called for; without need it is a violation, since it costs rate limit.
+    `gone_after`: how many parts of a reply can be posted before its place is gone. `mute`: replies
+    whose text is always refused. `needed`: whether `find_posted` is necessary for a part. Needless
+    calls are violations, because they use up the rate limit.
     """
 
     scheduler: Scheduler
@@ -62,8 +62,8 @@ class Screen:
     messages: list[Shown] = field(default_factory=list)
     completed: list[tuple[str, Shown]] = field(default_factory=list)
     withdrawn: set[str] = field(default_factory=set)
-    needless: list[str] = field(default_factory=list)
-    finds: int = 0
+    needless_searches: list[str] = field(default_factory=list)
+    searches: int = 0
 
     def create(self, key: str, text: str, *, whole: bool, user: str) -> Shown:
         if self.nonces:
@@ -85,7 +85,10 @@ class Screen:
         return message
 
     def visible(self, prompt_id: str | None = None) -> list[Shown]:
-        """Of one question or of all; a preview in a place that is gone is seen by nobody."""
+        """Returns the messages that people see, of one reply or of all.
+
+        A preview in a place that is gone is not visible.
+        """
         return [
             message
             for message in self.messages
@@ -95,7 +98,7 @@ class Screen:
 
 
 class Adapter:
-    """One process's side of it. Every request is a call into the world that takes its time."""
+    """The adapter of one process. Every request takes simulated time."""
 
     name = NAME
     text_limit_chars = TEXT_LIMIT_CHARS
@@ -121,7 +124,7 @@ class Adapter:
         raise NotImplementedError
 
     def die(self) -> None:
-        """What was on its way to the platform arrives, or does not."""
+        """The process was killed. Requests in progress reach the platform or are lost."""
         for answer, effect in self._under_way.items():
             if not answer.cancelled() and self._rng.random() < 0.5:
                 effect()
@@ -153,9 +156,9 @@ class Adapter:
     async def post(self, part: Part) -> str:
         user, prompt_id = part.reply.user, part.reply.prompt_id
         if part.index >= self._screen.gone_after.get(prompt_id, 99):
-            raise Gone("nobody is there")
+            raise Gone("the place is gone")
         if REFUSED in part.text or prompt_id in self._screen.mute:
-            raise Never("bad words")
+            raise Never("refused text")
         luck = 1.0 if self._screen.quiet else self._rng.random()
         if luck < 0.06:
             raise Later("busy", self._rng.choice((0.0, 1.0, 7.0, 30.0)))
@@ -164,7 +167,7 @@ class Adapter:
             raise DefectError
         known = None
         if part.index == 0:
-            if prompt_id in self._uncertain and self._look(part) is not None:
+            if prompt_id in self._uncertain and self._search(part) is not None:
                 return "found"
             known = self._previews.get(prompt_id)
         try:
@@ -185,14 +188,14 @@ class Adapter:
         return "posted"
 
     async def find_posted(self, part: Part) -> str | None:
-        self._screen.finds += 1
+        self._screen.searches += 1
         if not self._screen.needed(part):
-            self._screen.needless.append(part.key)
+            self._screen.needless_searches.append(part.key)
         if not self._screen.quiet and self._rng.random() < 0.1:
-            raise Later("cannot be asked", 1.0)
-        return self._look(part)
+            raise Later("the search failed", 1.0)
+        return self._search(part)
 
-    def _look(self, part: Part) -> str | None:
+    def _search(self, part: Part) -> str | None:
         for message in self._screen.messages:
             if message.key == part.key:
                 if message.whole:

@@ -1,7 +1,8 @@
-"""The relay's world in a simulation: what survives its process, what people do, and a checker.
+"""The world around the simulated relay: the state that survives it, the users, and a checker.
 
-The real relay, previews, receipts, bus and pulls run over it, one life after another. A step is one
-call of the scheduler: a coroutine goes on to its next `await`, a message arrives, a timer fires.
+The real relay, previews, receipts, bus and pulls run in it, one process after another. A step is
+one call of the scheduler: a coroutine runs to its next `await`, a message arrives, or a timer
+fires.
 """
 
 from dataclasses import dataclass, field
@@ -28,22 +29,22 @@ STEPS_BETWEEN_CRASHES = (60, 200, 800)
 CRASHES_LIMIT = 8
 CUTS_A_STEP = 1 / 80
 STEPS_LIMIT = 100_000
-"""A world needs some thousand; one that needs so many never comes to rest."""
+"""A world needs a few thousand steps. One that needs this many never ends."""
 
 DOWN_S = 1.0
-"""A process that starts again needs longer."""
+"""Time between a crash and the restart. A real restart takes longer."""
 
-REST_S = 40.0
-"""In which something would still be shown that must not."""
+QUIET_S = 40.0
+"""Quiet time at the end, in which a wrong message would still appear."""
 
 NOW = datetime.now(UTC)
 
 
 @dataclass
 class World:
-    """One run. In a life the connection may break once.
+    """One run. The connection can break once per process.
 
-    `rough`: it breaks again and again, and the adapter has defects. Order is promised all the same.
+    `rough`: it breaks repeatedly, and the adapter has defects. The order must still be kept.
     """
 
     rng: Random
@@ -68,10 +69,10 @@ class World:
             for number in range(self.rng.randint(1, 5)):
                 self.somebody_asked(user, number)
 
-    # --- what the world does ------------------------------------------------------------------
+    # --- events of the world ------------------------------------------------------------------
 
     def somebody_asked(self, user: str, number: int) -> None:
-        """A reply is on its way: partials that may be lost or late, then the reply itself."""
+        """Schedules a reply: partials that can be lost or late, then the reply itself."""
         words = [f"w{n}" for n in range(self.rng.choice((0, 1, 3, 12, 25)))]
         if words and self.rng.random() < 0.1:
             words[self.rng.randrange(len(words))] = REFUSED
@@ -96,13 +97,13 @@ class World:
             ).wire()  # fmt: skip
             when = journaled + self.rng.choice((-0.01, -2.0, -5.0, 0.0, 0.5, 3.0))
             subject = names.partial_subject(reply.user, reply.prompt_id)
-            self.scheduler.later(max(0.0, when), self.server.tell, subject, data)
+            self.scheduler.later(max(0.0, when), self.server.publish_unstored, subject, data)
         self.coming += 1
         self.scheduler.later(journaled, self.journal, reply)
 
     def journal(self, reply: Reply) -> None:
         if reply.after is not None and all(r.prompt_id != reply.after for r in self.replies):
-            # The conversation goes on to the next question with the journal's reply to this one.
+            # The next question is asked only after the reply to this one was journaled.
             self.behind[reply.after] = reply
             return
         self.coming -= 1
@@ -113,7 +114,7 @@ class World:
 
     def boot(self) -> None:
         self.life = Life(self.scheduler)
-        self.cut_before = self.rng.random() < 0.5  # the other half has none
+        self.cut_before = self.rng.random() < 0.5  # in the other half of the lives, it can break
         self.claimed_before = set(self.server.receipts)
         self.recorded_before = {k for k, (_, value) in self.server.receipts.items() if value}
         self.connection = Connection(self.server, self.scheduler, self.life)
@@ -140,7 +141,7 @@ class World:
         self.life = None
 
     def needed(self, part: Part) -> bool:
-        """Whether somebody may have posted it: one before this life, or this one in doubt."""
+        """Whether the part may have been posted by an earlier process, or by this one."""
         key = f"$KV.RECEIPTS.{NAME}.{part.key}"
         if key in self.recorded_before:
             return False
@@ -150,7 +151,7 @@ class World:
     # --- the run ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Lives and deaths until all is shown or there were enough; then one life in quiet."""
+        """Kills process after process until all is shown; the last one runs without faults."""
         pace = self.rng.choice(STEPS_BETWEEN_CRASHES)
         try:
             while self.crashes < CRASHES_LIMIT and not self.all_done:
@@ -168,7 +169,7 @@ class World:
             self.boot()
             while not self.all_done and self.scheduler.steps < STEPS_LIMIT:
                 self.scheduler.step()
-            self.pass_time(REST_S)
+            self.pass_time(QUIET_S)
         finally:
             if self.life is not None:
                 self.crash()
@@ -187,11 +188,11 @@ class World:
 
     def violations(self) -> list[str]:
         found = [f"a task failed: {error}" for error in self.errors]
-        found += [f"the platform was asked without need for {key}" for key in self.screen.needless]
+        found += [f"needless search for {key}" for key in self.screen.needless_searches]
         if not self.all_done:
-            found.append("not everything is acknowledged")
+            found.append("some replies are not acknowledged")
         found += [
-            f"{message.key} stays behind half"
+            f"{message.key} is still a preview"
             for message in self.screen.visible()
             if not message.whole and message.prompt_id not in self.given_up_after_a_day
         ]
@@ -200,7 +201,7 @@ class World:
         return found
 
     def violations_of(self, user: str) -> list[str]:
-        """Each reply once and in full, and none before an older one was."""
+        """Each reply must be shown once, completely, and after all older ones."""
         found: list[str] = []
         wanted: list[tuple[str, str]] = []
         for reply in self.replies:
@@ -221,7 +222,7 @@ class World:
 
     @property
     def given_up_after_a_day(self) -> set[str]:
-        """Of these a part may be missing, and a preview may stand: the platform did not answer."""
+        """Replies given up: parts can be missing, and previews can remain."""
         return {
             letter.split("-", 1)[1].removesuffix("-unshown")
             for letter, reason in self.server.letters.items()
@@ -229,17 +230,17 @@ class World:
         }
 
     def parts_of(self, reply: Reply) -> list[tuple[str, str]]:
-        """What people are to see of a reply."""
+        """Returns the parts of a reply that people should see."""
         if reply.outcome == "withdrawn" or reply.prompt_id in self.screen.mute:
             return []
         parts: list[tuple[str, str]] = []
-        told = False
+        notified = False
         pieces = split_text(reply.text or STOPPED, TEXT_LIMIT_CHARS)
         for index, piece in enumerate(pieces[: self.screen.gone_after.get(reply.prompt_id)]):
             key = f"{reply.prompt_id}.{index}"
             if REFUSED not in piece:
                 parts.append((key, piece))
-            elif not told:
+            elif not notified:
                 parts.append((key, NOT_SHOWABLE))
-                told = True
+                notified = True
         return parts

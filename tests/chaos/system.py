@@ -1,6 +1,6 @@
-"""Everything that runs in the chaos suite: real processes around fakes, a proxy in each connection.
+"""The system of the chaos suite: real processes, fake platforms, a proxy in each connection.
 
-Made and left as a context; whatever happens in between, no process stays behind.
+`System` is an async context manager. It leaves no process behind, whatever happens inside.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from tests.running import START_S, Running
 OURS: Final = ("dataflow", "slack", "discord", "gateway")
 NATS_DISK_MIB: Final = 96
 FLOW_DISK_MIB: Final = 160
-"""The flow pauses below 64 MiB."""
+"""The dataflow pauses when less than 64 MiB are free."""
 
 FAKETIME: Final = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """Debian's libfaketime, if it is installed."""
@@ -39,22 +39,22 @@ SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108
 
 PROGRAM: Final = """
 import select, sys, time
-# libfaketime 0.9.10 refuses the call by which Python 3.11 sleeps.
+# libfaketime 0.9.10 does not support the system call that Python 3.11 uses for sleep.
 time.sleep = lambda seconds: select.select([], [], [], seconds) and None
 {mutation}
 sys.argv = ["threadwax", *sys.argv[1:]]
 from ops.cli import main
 main()
 """
-"""Starts a command in a process whose wall clock can be stepped, or that lacks a safeguard."""
+"""The program of a process whose wall clock can be stepped, or that lacks a safeguard."""
 
 SLACK_RETRIES_S: Final = (0.3, 0.7, 1.5, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0)
-"""Slack repeats for a day; here a day is short."""
+"""Delays between Slack's retries. The real Slack retries for a day."""
 
 
 @dataclass
 class Part:
-    """One of our processes over all its lives; what ends it by itself starts it again."""
+    """One of our processes, across restarts. It is restarted if it ends by itself."""
 
     name: str
     home: Path
@@ -85,7 +85,7 @@ class Part:
         return process.pid if process is not None and process.poll() is None else None
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal, unless it is down."""
+        """Sends a signal, unless the process is down."""
         if (pid := self.pid) is not None:
             os.kill(pid, number)
 
@@ -96,13 +96,13 @@ class Part:
         self.paused = False
 
     def clear_clocks(self) -> None:
-        """Removes what libfaketime leaves in shared memory where its process was killed."""
+        """Removes the shared memory that libfaketime leaves when its process is killed."""
         for pid in self.pids:
             for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
                 (SHARED_MEMORY / name).unlink(missing_ok=True)
 
-    def look(self) -> None:
-        """Starts it again where it ended by itself, as a supervisor does."""
+    def restart_if_ended(self) -> None:
+        """Restarts the process if it ended by itself, as a supervisor does."""
         if self.running is None or self.expected_down or self.pid is not None:
             return
         assert self.running.process is not None
@@ -112,21 +112,21 @@ class Part:
 
     @property
     def defects(self) -> list[str]:
-        """Ends that were no order of ours."""
+        """Exits that the suite did not cause."""
         return [
             f"{self.name} ended by itself with exit code {code}"
             for code in self.ended_by_itself
-            if code != CLOSED_EXIT_CODE  # "start me again", as after a broken connection
+            if code != CLOSED_EXIT_CODE  # asks for a restart, for example after a broken connection
         ]
 
 
 class System:
-    """One whole system with data folders of its own."""
+    """One complete system with its own data folders."""
 
     def __init__(
         self, home: Path, rng: random.Random, mutations: Mapping[str, str] | None = None
     ) -> None:
-        """`mutations`: by process, a line of Python that takes a safeguard out of it."""
+        """`mutations`: by process, Python code that removes a safeguard from it."""
         self.home = home
         self._mutations = mutations or {}
         self.rng = rng
@@ -226,7 +226,7 @@ class System:
         return self.home / f"clock-{name}"
 
     def set_clock(self, name: str, offset_s: int) -> None:
-        """Sets a process's wall clock so far off, within a second."""
+        """Shifts a process's wall clock by the offset. Takes effect within a second."""
         path = self._clock(name)
         new = path.with_suffix(".new")
         new.write_text(f"{offset_s:+d}\n")
@@ -251,7 +251,7 @@ class System:
             subprocess.run(["umount", "-l", str(folder)], check=False)
 
     def fill_disk(self, name: str, leave_bytes: int) -> None:
-        """Leaves so little room on the disk of a process."""
+        """Fills the disk of a process until only `leave_bytes` are free."""
         folder = self.home / name
         with contextlib.suppress(OSError), (folder / "ballast").open("wb") as ballast:
             for _ in range(max(0, shutil.disk_usage(folder).free - leave_bytes) >> 16):
@@ -263,7 +263,7 @@ class System:
     # --- NATS -----------------------------------------------------------------------------------
 
     async def start_nats(self) -> None:
-        """Starts the server again; in this thread, since it ends with the one that started it."""
+        """Starts the server in this thread: it ends together with the thread that starts it."""
         self.server.launch()
         await asyncio.to_thread(self.server.wait_until_ready)
 
@@ -277,15 +277,15 @@ class System:
             part.kill()
             part.clear_clocks()
 
-    # --- what it says ---------------------------------------------------------------------------
+    # --- logs and secrets -----------------------------------------------------------------------
 
     def logs(self) -> dict[str, str]:
-        """The logs of all lives by file name, and the server's."""
+        """Returns all logs by file name, including those of ended processes and the server."""
         files = [*sorted((self.home / "logs").glob("*.log"))]
         return {file.stem: file.read_text(errors="replace") for file in files}
 
     def secrets(self) -> tuple[str, ...]:
-        """What no log may hold."""
+        """Returns the strings that must not appear in any log."""
         return (BOT_TOKEN, APP_TOKEN, self.discord.token, self.server.url.split("@")[0], "test-key")
 
     @property

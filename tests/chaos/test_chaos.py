@@ -1,4 +1,4 @@
-"""A short run of the chaos suite; `make chaos` runs long ones. docs/chaos.md says what it does."""
+"""A short run of the chaos suite. `make chaos` runs long ones; docs/chaos.md describes it."""
 
 import logging
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ import pytest
 
 from tests.chaos.campaign import Campaign
 
-SEED = 20261778  # kills the flow, nats-server and an adapter, among nine faults
+SEED = 20261778  # nine faults, among them kills of the dataflow, nats-server and an adapter
 ROUNDS = 5
 
-HEARS_EVERYTHING = """
+RECALLS_EVERYTHING = """
 import dataflow.audience
 dataflow.audience.may_recall = lambda said_in, here: True
 """
@@ -19,7 +19,7 @@ dataflow.audience.may_recall = lambda said_in, here: True
 
 @pytest.fixture(autouse=True)
 def quiet_fakes() -> Iterator[None]:
-    """Connections break all the time; the fakes' server would log each."""
+    """Keeps the fakes' web server from logging each broken connection."""
     server = logging.getLogger("aiohttp.server")
     level = server.level
     server.setLevel(logging.CRITICAL)
@@ -29,21 +29,21 @@ def quiet_fakes() -> Iterator[None]:
 
 @pytest.mark.timeout(400)
 async def test_a_few_rounds_of_chaos_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> None:
-    """Five rounds of one seed on real processes, each judged by the checker."""
+    """Five rounds of one seed with real processes. The checker judges each round."""
     campaign = Campaign(SEED, 0, ROUNDS, tmp_path)
     outcome = await campaign.run()
     plan = "\n".join(map(str, campaign.plan))
     assert outcome.violations == [], f"seed {SEED}\n{plan}\n" + "\n".join(outcome.violations)
     assert outcome.rounds == ROUNDS
-    struck = sum(count for name, count in outcome.counts.items() if name.startswith("fault"))
-    assert struck >= ROUNDS - len(outcome.left_out)
+    injected = sum(count for name, count in outcome.counts.items() if name.startswith("fault"))
+    assert injected >= ROUNDS - len(outcome.left_out)
 
 
 @pytest.mark.timeout(400)
-async def test_a_flow_that_carries_words_everywhere_is_found(tmp_path: Path) -> None:
-    """The real system without its rule of who may hear what: the checker reads it in a request."""
+async def test_a_dataflow_that_uses_messages_everywhere_is_found(tmp_path: Path) -> None:
+    """The dataflow uses messages from everywhere, and the checker sees that in a model request."""
     campaign = Campaign(
-        SEED, 0, ROUNDS, tmp_path, faults=(), mutations={"dataflow": HEARS_EVERYTHING}
+        SEED, 0, ROUNDS, tmp_path, faults=(), mutations={"dataflow": RECALLS_EVERYTHING}
     )
     outcome = await campaign.run()
     assert any(complaint.startswith("AUDIENCE") for complaint in outcome.violations)

@@ -1,4 +1,4 @@
-"""The checker finds what it is there for: worlds with one planted mistake each, and one without."""
+"""The checker finds every mistake: each of these worlds has one, and one world has none."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ DIRECT_THREAD = spot("DADA", "3", "direct")
 def add(
     world: World, number: int, who: str, here: Spot, *, outcome: str = "answered", text: str = ""
 ) -> None:
-    """One question that was asked, answered and shown."""
+    """Adds a question that was asked, answered and shown."""
     act = Act(number, 0.0, "slack", who, "ask", "room")
     place = f"slack/{here.channel}/{here.thread}"
     world.said[number] = Said(act, here, place, done=True, accepted=True)
@@ -56,7 +56,10 @@ def add(
 
 
 def good_world() -> World:
-    """Ada speaks twice in the room and once directly, Bob in the private channel; all is well."""
+    """Ada asks three times in the room and once directly, Bob once in the private channel.
+
+    All is well.
+    """
     world = World()
     add(world, 1, "UADA", ROOM_THREAD)
     add(world, 2, "UADA", ROOM_THREAD)
@@ -64,24 +67,24 @@ def good_world() -> World:
     add(world, 4, "UBOB", SECRET_THREAD)
     add(world, 5, "UADA", ROOM_THREAD)
     world.last_questions = {5}
-    # What was said in public is known in the direct conversation, marked as background.
-    told = "<background>\nEarlier:\nThey: m1x please tell\nYou: t1w0 t1w1\n</background>\n\n"
+    # Messages from public channels appear in direct conversations, marked as background.
+    background = "<background>\nEarlier:\nThey: m1x please tell\nYou: t1w0 t1w1\n</background>\n\n"
     question = world.answers[2].messages[-1]
-    question["content"] = told + question["content"]
+    question["content"] = background + question["content"]
     return world
 
 
 def found(world: World) -> list[str]:
     return [
-        *checker.rules_at_rest(world),
+        *checker.settled_rules(world),
         *checker.unmixed(world, world.answers),
-        *checker.files_are_seen(world, world.answers),
+        *checker.files_are_sent(world, world.answers),
         *checker.remembers_what_was_seen(world),
     ]
 
 
 def test_a_good_world_has_no_violation() -> None:
-    """Otherwise the others would prove nothing."""
+    """Without this test, the tests with mistakes would prove nothing."""
     assert found(good_world()) == []
 
 
@@ -122,20 +125,20 @@ def swapped(world: World) -> None:
 
 
 def said_and_journaled_in_the_other_order(world: World) -> None:
-    """Told late by the platform: the journal's order counts, and not what is read first."""
+    """The platform delivered an event late: the order of the journal counts."""
     swapped(world)
     world.events[1] = replace(world.events[1], said_at=START)
 
 
-def two_behind_one(world: World) -> None:
+def two_after_one(world: World) -> None:
     world.replies[4] = replace(world.replies[4], after="p1")
 
 
-def behind_a_younger_one(world: World) -> None:
+def after_a_newer_one(world: World) -> None:
     world.replies[0] = replace(world.replies[0], after="p5")
 
 
-def behind_another_thread(world: World) -> None:
+def after_another_thread(world: World) -> None:
     world.replies[4] = replace(world.replies[4], after="p3")
 
 
@@ -199,7 +202,7 @@ def quoted_from_elsewhere(world: World) -> None:
     )
 
 
-def a_file_that_nobody_saw(world: World) -> None:
+def a_file_that_was_not_sent(world: World) -> None:
     world.said[4].act = replace(world.said[4].act, file="cat.png")
 
 
@@ -212,7 +215,7 @@ def turn_that_was_reset(world: World) -> None:
     world.events.append(reset)
 
 
-def something_left(world: World) -> None:
+def unread_reply(world: World) -> None:
     world.unread["slack"] = 1
 
 
@@ -235,14 +238,14 @@ MISTAKES: dict[Callable[[World], None], str] = {
     in_a_wrong_place: "TWICE",
     swapped: "ORDER",
     said_and_journaled_in_the_other_order: "ORDER",
-    two_behind_one: "two replies behind it",
-    behind_a_younger_one: "not older",
-    behind_another_thread: "another thread's",
+    two_after_one: "predecessor of two replies",
+    after_a_newer_one: "not older",
+    after_another_thread: "another thread's",
     never_stored: "LOST",
     stored_twice: "TWICE",
     never_answered: "0 replies",
     answered_unasked: "nobody asked",
-    answers_exchanged: "is the model's answer",
+    answers_exchanged: "holds the model's answer",
     failed_without_a_fault: "without a cause",
     notice_twice: "TWICE",
     stopped_by_nobody: "without a cause",
@@ -250,10 +253,10 @@ MISTAKES: dict[Callable[[World], None], str] = {
     somebody_elses_answer: "MIXED",
     direct_words_in_the_room: "AUDIENCE",
     quoted_from_elsewhere: "AUDIENCE",
-    a_file_that_nobody_saw: "lacks cat.png",
+    a_file_that_was_not_sent: "lacks cat.png",
     forgotten_turn: "MEMORY",
     turn_that_was_reset: "MEMORY",
-    something_left: "replies left",
+    unread_reply: "replies left",
     a_dead_letter: "dead letter",
     chatter_was_answered: "not for the bot",
 }
@@ -261,14 +264,14 @@ MISTAKES: dict[Callable[[World], None], str] = {
 
 @pytest.mark.parametrize("plant", MISTAKES, ids=lambda plant: plant.__name__)
 def test_a_planted_mistake_is_found(plant: Callable[[World], None]) -> None:
-    """Each by the rule that is there for it."""
+    """The rule made for this mistake complains."""
     world = good_world()
     plant(world)
     assert any(MISTAKES[plant] in complaint for complaint in found(world)), found(world)
 
 
-def test_a_placeholder_stands_where_its_command_was_used() -> None:
-    """It may stand before the answer to an earlier question; another message may not."""
+def test_a_placeholder_appears_where_its_command_was_used() -> None:
+    """It can appear above the answer to an earlier question; other messages cannot."""
     world = good_world()
     swapped(world)
     world.events[1] = replace(world.events[1], fills_placeholder=True)
@@ -287,15 +290,15 @@ def test_a_placeholder_stands_where_its_command_was_used() -> None:
         ('{"prompt":"gateway-gil-m12x","event":"answered"}', ""),
     ],
 )
-def test_logs_are_read(line: str, words: str) -> None:
-    """A defect, a secret and somebody's words are found; a usual line is not."""
+def test_defects_secrets_and_texts_are_found_in_logs(line: str, words: str) -> None:
+    """Defects, secrets and texts of messages are found; ordinary lines are not."""
     complaints = list(checker.clean_logs({"slack-1": line}, ["hunter2"]))
     assert bool(complaints) is bool(words)
     assert all(words in complaint for complaint in complaints)
 
 
-def test_who_may_hear_what() -> None:
-    """The suite's own table, against which requests are judged."""
+def test_messages_are_used_only_where_they_may_be() -> None:
+    """Checks the suite's own rule, by which requests are judged."""
     other = spot("COTHER", "", "public")
     next_thread = spot("CROOM", "9", "public")
     allowed = {
@@ -307,7 +310,7 @@ def test_who_may_hear_what() -> None:
     assert heard == allowed
 
 
-def test_a_deleted_question_takes_its_newer_answer_from_memory() -> None:
+def test_deleting_a_question_also_forgets_its_newer_answer() -> None:
     world = good_world()
     asked, last = world.events[0], world.events[1]
     again = replace(asked, sequence=10, id="p1again", kind="again", about="p1")
@@ -320,7 +323,7 @@ def test_a_deleted_question_takes_its_newer_answer_from_memory() -> None:
 
 
 def test_the_seed_decides_the_plan() -> None:
-    """The same seed draws the same rounds; another one, or another campaign, draws others."""
+    """The same seed draws the same rounds; another seed or campaign draws other rounds."""
     plan = campaign_plan(7, 0, 5)
     assert plan == campaign_plan(7, 0, 5)
     assert plan[:3] == campaign_plan(7, 0, 3)

@@ -1,4 +1,4 @@
-"""Idle conversations under the same scheduler: the real step evicts them into a real file."""
+"""Eviction in the same simulation: the real step writes idle conversations to a real file."""
 
 import asyncio
 import random
@@ -22,14 +22,14 @@ WORLDS = 40
 STEPS_A_WORLD = 600
 EVICT_AFTER_S = 2
 QUIET = 0.85
-"""The probability that a second passes in which nobody writes."""
+"""The probability that nobody writes for a second."""
 NOTIFIED = 0.3
-"""The probability that a step which asked for it is notified before anything else happens."""
+"""The probability that a step gets its notification before anything else happens."""
 
 
 @dataclass
 class EvictingWorld(World):
-    """A world in which Bytewax keeps one step per user, and drops those that are evicted."""
+    """A world in which Bytewax keeps one step per user and drops those of evicted conversations."""
 
     folder: Path = Path()
     evictions_done: int = 0
@@ -48,7 +48,7 @@ class EvictingWorld(World):
         self.completions: list[Reply] = []
         self.changed = set()
         self.evictions: list[tuple[str, Evict]] = []
-        self.news: list[tuple[str, Heard]] = []
+        self.arriving: list[tuple[str, Heard]] = []
         self.idle = IdleConversations(EVICT_AFTER_S, lambda: self.now)
         self.build = ConversationStep.builder(WINDOW, self.evicted, self.idle)
         self.steps = {user: self.build(state) for user, state in states.items()}
@@ -94,11 +94,11 @@ class EvictingWorld(World):
             reply = self.completions.pop(self.rng.randrange(len(self.completions)))
             self.feed(reply.user, Journaled(reply))
         if self.evictions and self.rng.random() < 0.5:
-            user, evict = self.evictions.pop(0)  # one after the other, as they are written
+            user, evict = self.evictions.pop(0)  # in the order in which they are written
             self.evicted.put([(user, evict.snapshot)])
-            self.news.append((user, Evicted(evict.version)))
-        if self.news and self.rng.random() < 0.5:
-            self.feed(*self.news.pop(self.rng.randrange(len(self.news))))
+            self.arriving.append((user, Evicted(evict.version)))
+        if self.arriving and self.rng.random() < 0.5:
+            self.feed(*self.arriving.pop(self.rng.randrange(len(self.arriving))))
 
     def an_epoch_closes(self) -> None:
         states = dict(self.snapshot[1])
@@ -110,7 +110,7 @@ class EvictingWorld(World):
         self.snapshot = (self.position, states)
         self.changed.clear()
         self.now += TICK_S
-        self.news += [(user, BecameIdle()) for user in self.idle.due()]
+        self.arriving += [(user, BecameIdle()) for user in self.idle.due()]
 
     def violations(self) -> list[str]:
         self.talks = {}
@@ -141,7 +141,7 @@ def worlds(folder: Path, prefix: str) -> Iterator[Iterator[EvictingWorld]]:
 
 
 def test_no_eviction_loses_repeats_or_forgets_a_message(tmp_path: Path) -> None:
-    """Crashes before, between and after each step of an eviction and of the way back."""
+    """Crashes happen before, during and after every step of evicting and loading a conversation."""
     evictions = came_back = crashes = 0
     with worlds(tmp_path, "rest") as made:
         for world in made:
@@ -156,7 +156,7 @@ def test_no_eviction_loses_repeats_or_forgets_a_message(tmp_path: Path) -> None:
 def test_a_file_without_the_last_messages_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step that drops the messages since its snapshot was written."""
+    """A step that loses the messages since its snapshot was written is found."""
     leave = ConversationStep._leave
 
     def hasty(step: ConversationStep, version: int) -> None:
@@ -170,4 +170,4 @@ def test_a_file_without_the_last_messages_is_noticed(
         for world in made:
             world.run(STEPS_A_WORLD)
             found += world.violations()
-    assert any("remembered otherwise" in violation for violation in found)
+    assert any("is not remembered as" in violation for violation in found)

@@ -1,4 +1,4 @@
-"""kill -9 at random moments: every question has exactly one reply, in order, and is remembered."""
+"""After `kill -9` at random moments, each question has one reply, in order, and is remembered."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SEED = 20261122
 async def test_twenty_rounds_of_kill_lose_nothing_and_answer_nothing_twice(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """60 prompts of 12 users a round; nats-server, the flow or both are killed in each."""
+    """60 prompts of 12 users per round; nats-server, the dataflow or both are killed."""
     outcome = await Experiment(SEED, nats, tmp_path / "home", fake_model).run(ROUNDS)
     assert outcome.violations == [], f"seed {SEED}: {outcome}"
     assert outcome.prompts == ROUNDS * 60
@@ -29,10 +29,10 @@ async def test_twenty_rounds_of_kill_lose_nothing_and_answer_nothing_twice(
 
 
 @pytest.mark.timeout(300)
-async def test_kills_amid_batches_lose_nothing_and_answer_nothing_twice(
+async def test_kills_during_batches_lose_nothing_and_answer_nothing_twice(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """800 prompts of 400 users a round, so many at once that they are stored in batches."""
+    """800 prompts of 400 users per round, enough at the same time to be stored in batches."""
     experiment = Experiment(SEED, nats, tmp_path / "home", fake_model, crowd=MANY)
     outcome = await experiment.run(MANY_ROUNDS)
     assert outcome.violations == [], f"seed {SEED}: {outcome}"
@@ -49,7 +49,7 @@ async def test_kills_amid_batches_lose_nothing_and_answer_nothing_twice(
 async def test_without_the_journal_the_same_rounds_fail(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """The experiment can tell: a flow that does not ask the journal answers twice."""
+    """The experiment notices a dataflow that answers twice because it does not use the journal."""
     mutant = program_of("journal", "dataflow")
     outcome = await Experiment(SEED, nats, tmp_path / "home", fake_model, *mutant).run(ROUNDS)
     assert outcome.violations != []

@@ -1,6 +1,6 @@
-"""Each safeguard is needed: without it, tests of the suite fail, and by what they assert.
+"""Each safeguard is needed: without it, the named tests fail, and fail in an assertion.
 
-With it they pass: they are part of the suite.
+With the safeguard they pass, as part of the suite.
 """
 
 import os
@@ -21,7 +21,7 @@ SOME_TESTS_FAILED = 1
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_without_a_safeguard_the_suite_fails(name: str, tmp_path: Path) -> None:
-    """By an assertion in each named test: not by an error of a fixture, and not by a time-out."""
+    """Each named test fails in an assertion, not because of a fixture or a timeout."""
     mutant = MUTANTS[name]
     noticing = mutant.noticed_by
     report = tmp_path / "report.xml"

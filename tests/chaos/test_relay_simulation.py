@@ -1,6 +1,6 @@
-"""The real relay, previews and receipts under a deterministic scheduler, killed at any point.
+"""The real relay, previews and receipts under a deterministic scheduler, killed at random points.
 
-`SIMULATION_STEPS` makes it longer. A failure names its seed, which repeats it step by step.
+Set `SIMULATION_STEPS` for a longer run. A failure prints its seed, which repeats it exactly.
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.chaos.mutants import without_receipts
 from tests.chaos.simulated_relay_world import World
 
 STEPS = int(os.environ.get("SIMULATION_STEPS", "100000"))
-"""In all, over all seeds."""
+"""The total over all seeds."""
 
 SEEDS = range(8)
 MUTANT_WORLDS = 150
@@ -30,7 +30,7 @@ MUTANT_WORLDS = 150
 
 @pytest.fixture(autouse=True)
 def no_log() -> Iterator[None]:
-    """It would take most of the time."""
+    """Turns the log off: it would take most of the time."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     yield
     structlog.reset_defaults()
@@ -49,22 +49,22 @@ def run_worlds(seed: str, steps_wanted: int, *, rough: bool) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_each_reply_is_shown_once_in_full_and_in_order_whatever_dies_when(seed: int) -> None:
-    """Hundreds of worlds, each with a handful of lives, from one seed."""
+def test_each_reply_is_shown_once_in_full_and_in_order_despite_crashes(seed: int) -> None:
+    """Hundreds of worlds from one seed, each with a few crashes."""
     run_worlds(f"calm-{seed}", STEPS // 2 // len(SEEDS), rough=False)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nor_do_cut_connections_and_defects_lose_or_repeat_anything(seed: int) -> None:
-    """Connections break again and again before all is there, and the adapter has defects."""
+def test_cut_connections_and_defects_lose_and_repeat_nothing(seed: int) -> None:
+    """Connections break repeatedly before all replies arrive, and the adapter has defects."""
     run_worlds(f"rough-{seed}", STEPS // 2 // len(SEEDS), rough=True)
 
 
-# --- the checker can tell -------------------------------------------------------------------------
+# --- a relay that breaks a rule is noticed --------------------------------------------------------
 
 
-def receipts_that_are_no_claims(patch: pytest.MonkeyPatch) -> None:
-    """Written after the post only: "not posted" and "posted, then killed" look the same."""
+def receipts_without_claims(patch: pytest.MonkeyPatch) -> None:
+    """Receipts are written after the post: "not posted" looks like "posted, then killed"."""
 
     async def create(_: KeyValue, key: str, value: bytes) -> int:
         return len(key) + len(value)
@@ -72,13 +72,13 @@ def receipts_that_are_no_claims(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(KeyValue, "create", create)
 
 
-def claims_that_anybody_can_make(patch: pytest.MonkeyPatch) -> None:
-    """Without the create-only header."""
+def claims_that_overwrite(patch: pytest.MonkeyPatch) -> None:
+    """Claims lack the create-only header."""
     patch.setattr(KeyValue, "create", KeyValue.put)
 
 
-def nobody_looks(patch: pytest.MonkeyPatch) -> None:
-    """What may have been posted is posted again."""
+def post_without_search(patch: pytest.MonkeyPatch) -> None:
+    """Parts that may have been posted are posted again without a search."""
     shown = PartPoster._shown
 
     async def blind(self: PartPoster, part: Part, *, look_first: bool) -> str:
@@ -88,8 +88,8 @@ def nobody_looks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PartPoster, "_shown", blind)
 
 
-def everybody_looks(patch: pytest.MonkeyPatch) -> None:
-    """A look costs rate limit, and most replies need none."""
+def always_search(patch: pytest.MonkeyPatch) -> None:
+    """Every part is searched for first, which uses up the rate limit without need."""
     shown = PartPoster._shown
 
     async def careful(self: PartPoster, part: Part, *, look_first: bool) -> str:
@@ -99,8 +99,8 @@ def everybody_looks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PartPoster, "_shown", careful)
 
 
-def nobody_waits_for_the_one_before(patch: pytest.MonkeyPatch) -> None:
-    """What a dead relay or a broken connection had in hand comes again behind younger replies."""
+def ignore_predecessor(patch: pytest.MonkeyPatch) -> None:
+    """Replies that a dead relay or a broken connection held are redelivered after newer ones."""
 
     async def may_go(_: ThreadOrder, after: str | None) -> bool:
         del after
@@ -109,8 +109,8 @@ def nobody_waits_for_the_one_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ThreadOrder, "_may_go", may_go)
 
 
-def what_was_sent_once_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
-    """The receipts are asked, and their answer is not believed."""
+def unfinished_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
+    """The order ignores that the receipts say a predecessor is not finished."""
 
     async def may_still_come(_: ThreadOrder, after: str) -> bool:
         del after
@@ -119,36 +119,36 @@ def what_was_sent_once_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ThreadOrder, "_may_still_come", may_still_come)
 
 
-def a_claim_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
-    """The first part is claimed, and perhaps posted; the others are not."""
+def claim_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
+    """Only the first part is claimed, and perhaps posted; the others are not."""
     patch.setattr(receipts, "_FINISHED", "")
 
 
-def nobody_waits_for_previews(patch: pytest.MonkeyPatch) -> None:
+def do_not_wait_for_previews(patch: pytest.MonkeyPatch) -> None:
     async def end_at_once(_: Preview) -> None:
         pass
 
     patch.setattr(Preview, "end", end_at_once)
 
 
-def acknowledged_first(patch: pytest.MonkeyPatch) -> None:
-    """As if shown, before it is."""
+def acknowledge_before_posting(patch: pytest.MonkeyPatch) -> None:
+    """Replies are acknowledged before they are posted."""
     take = Relay._take
 
-    async def taken(self: Relay, message: Msg) -> None:
+    async def acknowledge_and_take(self: Relay, message: Msg) -> None:
         await message.ack()
         message._ackd = False
         await take(self, message)
 
-    patch.setattr(Relay, "_take", taken)
+    patch.setattr(Relay, "_take", acknowledge_and_take)
 
 
 @pytest.mark.parametrize(
     "mutate",
     [
-        without_receipts, receipts_that_are_no_claims, claims_that_anybody_can_make, nobody_looks,
-        everybody_looks, nobody_waits_for_the_one_before, what_was_sent_once_counts_as_finished,
-        a_claim_counts_as_finished, nobody_waits_for_previews, acknowledged_first,
+        without_receipts, receipts_without_claims, claims_that_overwrite, post_without_search,
+        always_search, ignore_predecessor, unfinished_counts_as_finished,
+        claim_counts_as_finished, do_not_wait_for_previews, acknowledge_before_posting,
     ],
 )  # fmt: skip
 def test_a_relay_without_one_of_its_rules_fails(

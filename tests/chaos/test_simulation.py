@@ -1,8 +1,8 @@
-"""The flow's rules under a deterministic scheduler: crashes at any point, no process, no clock.
+"""The dataflow's rules under a deterministic scheduler, with crashes at any point.
 
-The world is what the real one keeps: a log of events, snapshots that lag behind, a create-only
-journal. Everything else dies with each crash. Worlds are many and small: what goes wrong needs few
-events, and a big world spends its time on loading what it remembers. A step is one move.
+There are no processes and no clock. As in reality, the event log, older snapshots and the
+create-only journal survive a crash, and nothing else does. There are many small worlds, because a
+failure needs few events and a big world spends its time loading its memory. A step is one move.
 """
 
 import os
@@ -104,7 +104,7 @@ class World:
             if kind is Edited:
                 fields["text"] = f"edited {number}"
         said_at = START + timedelta(seconds=number)
-        # Not validated: what is tried here are rules, and the wire has tests of its own.
+        # Skips validation for speed: the stored format has its own tests.
         event = kind.model_construct(
             id=f"e{number}", user=user, place=PLACES[user], said_at=said_at, **fields
         )
@@ -126,7 +126,7 @@ class World:
         call = self.calls.pop(prompt_id)
         ask = call.effect.ask
         outcome: Outcome = call.ended or "answered"
-        text = f"a{self.rng.getrandbits(40)} to {ask.text}"  # never the same twice
+        text = f"a{self.rng.getrandbits(40)} to {ask.text}"  # a different text for each call
         if isinstance(call.effect, Settle):
             outcome, text = call.effect.outcome, call.effect.text
         elif outcome == "withdrawn":
@@ -142,7 +142,7 @@ class World:
         else:
             stored.append(reply)
         if self.rng.random() < 0.1:
-            self.crash()  # journaled, and nobody in the flow knows
+            self.crash()  # after the reply was journaled, before the conversation learns of it
         else:
             self.completions.append(reply)
 
@@ -153,7 +153,7 @@ class World:
             self.follow(self.talks[reply.user].on_reply(Journaled(reply)))
 
     def an_epoch_closes(self) -> None:
-        # Only what was touched is written, as the real recovery store does it.
+        # Writes only changed conversations, as the real recovery store does.
         states = self.snapshot[1] | {user: self.talks[user].dump() for user in self.changed}
         self.note_ended(self.talks[user] for user in self.changed)
         self.snapshot = (self.position, states)
@@ -170,7 +170,7 @@ class World:
     # --- the run ------------------------------------------------------------------------------
 
     def run(self, steps: int) -> int:
-        """Takes this many steps, and then all until nothing is left to do; returns their number."""
+        """Takes this many random steps, then finishes all open work. Returns all steps taken."""
         moves = [
             (self.somebody_acts, 10), (self.the_flow_reads, 14), (self.a_call_ends, 12),
             (self.a_completion_arrives, 14), (self.an_epoch_closes, 2), (self.crash, 0.5),
@@ -178,7 +178,7 @@ class World:
         for move in self.rng.choices([m for m, _ in moves], [w for _, w in moves], k=steps):
             move()
         while self.position < len(self.log) or self.calls or self.completions:
-            # With epochs: each crash would otherwise undo all that was done since the last one.
+            # Epochs are needed here: without them a crash undoes all work since the last one.
             for move in (self.the_flow_reads, self.a_call_ends, self.a_completion_arrives):
                 move()
                 self.an_epoch_closes()
@@ -186,7 +186,7 @@ class World:
         return steps
 
     def remembered(self, user: str) -> list[tuple[str, str]]:
-        """What a user saw and did not delete, according to the log and the journal."""
+        """Returns the turns that a user saw and did not delete, from the log and the journal."""
         kept: list[Ask] = []
         for event in self.log:
             if event.user != user:
@@ -208,21 +208,21 @@ class World:
         asks = [event for event in self.log if isinstance(event, Ask)]
         found = [f"{a.id}: {len(self.journal[a.id])}" for a in asks if len(self.journal[a.id]) != 1]
         found += [
-            f"{prompt_id} was ended, and is answered"
+            f"{prompt_id} was stopped or withdrawn, but is answered"
             for prompt_id in self.ended
             if self.journal[prompt_id][0].outcome == "answered"
         ]
         for user, talk in self.talks.items():
             if talk.pending:
-                found.append(f"{user} still waits")
+                found.append(f"{user} still has pending questions")
             if [(t.question, t.answer) for t in talk.turns] != self.remembered(user):
-                found.append(f"{user} is remembered otherwise than was seen")
+                found.append(f"{user} is not remembered as it was seen")
         return found
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_crashes_when_each_question_is_answered_once_and_remembered(seed: int) -> None:
-    """Thousands of worlds with a crash every fourteenth step, from one seed."""
+def test_each_question_is_answered_once_and_remembered_whatever_crashes(seed: int) -> None:
+    """Thousands of worlds from one seed, with a crash in about every fourteenth step."""
     crashes = steps = number = 0
     while steps < STEPS // len(SEEDS):
         world = World(random.Random(f"{seed}-{number}"))
@@ -234,7 +234,7 @@ def test_whatever_crashes_when_each_question_is_answered_once_and_remembered(see
 
 
 def test_without_the_journal_the_simulation_fails() -> None:
-    """The checker notices it."""
+    """The checker notices that questions have two replies."""
     worlds = [World(random.Random(f"mutant-{n}"), with_journal=False) for n in range(20)]
     for world in worlds:
         world.run(STEPS_A_WORLD[-1])

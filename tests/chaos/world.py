@@ -1,4 +1,4 @@
-"""What there is to judge: what was said, stored, answered and shown. Pure."""
+"""The values that the checker judges: messages said, stored, answered and shown. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,9 +9,9 @@ from tests.chaos.said import Said, Spot
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event as the stream holds it; `about` is the prompt that it names, if it names one.
+    """One stored event. `about`: the prompt that it refers to, or "".
 
-    `fills_placeholder`: its answer stands where the platform put a placeholder at once.
+    `fills_placeholder`: its answer replaces a placeholder that the platform showed at once.
     """
 
     sequence: int
@@ -25,7 +25,7 @@ class Event:
     shown_at: str
     fills_placeholder: bool = False
     files: tuple[str, ...] = ()
-    """As a later request names them."""
+    """The files, as a later request names them."""
 
     @property
     def wants_answer(self) -> bool:
@@ -35,7 +35,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply as the journal holds it; `after` is the prompt whose reply it names."""
+    """One journaled reply. `after`: the prompt of the preceding reply."""
 
     sequence: int
     prompt_id: str
@@ -48,7 +48,7 @@ class Reply:
 
 @dataclass
 class World:
-    """Everything at one moment. `shown` holds by place what people read of the bot, in order."""
+    """Everything at one moment. `shown`: the bot's visible texts by place, in order."""
 
     said: dict[int, Said] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -58,7 +58,7 @@ class World:
     last_questions: set[int] = field(default_factory=set)
     model_failed: bool = False
     unread: dict[str, int] = field(default_factory=dict)
-    """By consumer, what it has not read or acknowledged."""
+    """By consumer: how many replies it has not read or acknowledged."""
     dead_letters: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     """Processes that ended by themselves, placeholders left behind, and the like."""

@@ -1,4 +1,4 @@
-"""How answers and errors of posting them look on Discord: the real client on real sockets."""
+"""How answers appear on Discord, and what happens if posting fails: the real client and a fake."""
 
 import asyncio
 import time
@@ -47,7 +47,7 @@ def partial(event: AnyEvent, text: str, sequence: int = 1) -> Partial:
 async def test_the_thread_is_named_after_the_question_and_holds_all_parts(
     world: DiscordWorld,
 ) -> None:
-    """One thread, opened once, with buttons below the last part only."""
+    """The thread is opened once, and only the last part has buttons."""
     message, event = await asked(world)
     for index in range(3):
         await world.platform.post(part(event, f"part {index}", index, 3))
@@ -59,7 +59,7 @@ async def test_the_thread_is_named_after_the_question_and_holds_all_parts(
 
 @pytest.mark.parametrize("code", [160006, 50013])
 async def test_without_a_thread_the_answer_is_a_reply(world: DiscordWorld, code: int) -> None:
-    """Too many threads, or no permission to open one: the answer is posted in the channel."""
+    """With too many threads, or without permission to open one, the answer is in the channel."""
     message, event = await asked(world)
     world.fake.fail("POST", "/threads$", status=403 if code == 50013 else 400, code=code)
     await world.platform.post(part(event, "inline"))
@@ -68,7 +68,7 @@ async def test_without_a_thread_the_answer_is_a_reply(world: DiscordWorld, code:
 
 
 async def test_a_thread_that_exists_already_is_used(world: DiscordWorld) -> None:
-    """After a restart the thread is found by its message's id."""
+    """After a restart, the thread is found by the id of its message."""
     message, event = await asked(world)
     await world.platform.post(part(event, "one", 0, 2))
     await world.disconnect()
@@ -79,7 +79,7 @@ async def test_a_thread_that_exists_already_is_used(world: DiscordWorld) -> None
 
 @pytest.mark.parametrize(("answer_in", "references"), [("reply", True), ("place", False)])
 async def test_answers_can_stay_in_the_channel(answer_in: str, *, references: bool) -> None:
-    """Depending on the setting, as a reply to the question or as a plain message."""
+    """The setting chooses between a reply to the question and a plain message."""
     async with DiscordWorld(DISCORD_ANSWER_IN=answer_in) as world:
         message, event = await asked(world)
         await world.platform.post(part(event, "here"))
@@ -90,7 +90,7 @@ async def test_answers_can_stay_in_the_channel(answer_in: str, *, references: bo
 
 
 async def test_nobody_is_pinged_and_no_link_unfolds(world: DiscordWorld) -> None:
-    """Whatever a model writes, nobody is pinged and no page is previewed."""
+    """This holds for whatever the model writes."""
     message, event = await asked(world)
     text = "@everyone @here <@1> <@&2> https://example.org"
     await world.platform.show_partial(partial(event, text))
@@ -106,7 +106,7 @@ async def test_nobody_is_pinged_and_no_link_unfolds(world: DiscordWorld) -> None
 
 
 async def test_a_lost_response_leaves_one_message(world: DiscordWorld) -> None:
-    """Discord posted it but the response was lost: posting again returns the same message."""
+    """Discord has posted the message: posting it again returns the same message."""
     message, event = await asked(world)
     world.fake.fail("POST", r"/messages$", kind="lost")
     with pytest.raises(Later) as later:
@@ -118,7 +118,7 @@ async def test_a_lost_response_leaves_one_message(world: DiscordWorld) -> None:
 
 
 async def test_a_preview_of_a_crashed_process_is_completed(world: DiscordWorld) -> None:
-    """Even long after Discord has forgotten the nonce: no half answer is left behind."""
+    """This works long after Discord has forgotten the nonce, so no half answer remains."""
     message, event = await asked(world)
     await world.platform.show_partial(partial(event, "half of"))
     await world.disconnect()
@@ -145,7 +145,7 @@ async def test_a_recent_preview_is_completed_without_a_search(
 async def test_parts_are_found_long_after_a_crash(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parts without buttons are found by their text; the same text twice is two parts."""
+    """Parts without buttons are found by their text; two parts can have the same text."""
     message, event = await asked(world)
     same = "x" * 1990
     whole = f"{same}\n\n{same}\n\nend"
@@ -159,8 +159,8 @@ async def test_parts_are_found_long_after_a_crash(
     assert len(world.fake.read(message)) == 2
 
 
-async def test_a_deleted_preview_does_not_swallow_the_answer(world: DiscordWorld) -> None:
-    """A moderator deleted the growing message: the answer is posted as a new one."""
+async def test_a_deleted_preview_does_not_lose_the_answer(world: DiscordWorld) -> None:
+    """If a moderator deletes the preview, the answer is posted as a new message."""
     message, event = await asked(world)
     await world.platform.show_partial(partial(event, "half"))
     (preview,) = world.fake.posts(message)
@@ -170,7 +170,7 @@ async def test_a_deleted_preview_does_not_swallow_the_answer(world: DiscordWorld
 
 
 async def test_a_withdrawn_answer_disappears(world: DiscordWorld) -> None:
-    """Somebody who deletes a question sees no half answer."""
+    """A person who deletes a question no longer sees half an answer."""
     message, event = await asked(world)
     await world.platform.show_partial(partial(event, "half"))
     await world.platform.withdraw(answer(event, ""))
@@ -181,7 +181,7 @@ async def test_a_withdrawn_answer_disappears(world: DiscordWorld) -> None:
 
 
 async def test_a_preview_shows_that_it_grows_and_respects_the_limit(world: DiscordWorld) -> None:
-    """A cursor, a Stop button, never over 2000 characters, and edits at a limited rate."""
+    """It has a cursor, a Stop button and at most 2000 characters, and is not edited too often."""
     message, event = await asked(world)
     for number in range(1, 40):
         await world.platform.show_partial(partial(event, "word " * 60 * number, number))
@@ -197,7 +197,7 @@ async def test_a_preview_shows_that_it_grows_and_respects_the_limit(world: Disco
 
 
 async def test_a_hostile_answer_has_few_parts_and_is_found_again(world: DiscordWorld) -> None:
-    """A table of a thousand columns is previewed, posted in parts, and found after a crash."""
+    """An example is a table of a thousand columns."""
     message, event = await asked(world)
     text = "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|same words|\n" * 15_000
     await world.platform.show_partial(partial(event, text[:16_000]))
@@ -210,8 +210,8 @@ async def test_a_hostile_answer_has_few_parts_and_is_found_again(world: DiscordW
     assert await world.platform.find_posted(last) == world.fake.posts(message)[-1]["id"]
 
 
-async def test_a_partial_never_raises(world: DiscordWorld) -> None:
-    """Whatever Discord responds to a preview, the answer is posted."""
+async def test_showing_a_preview_never_raises(world: DiscordWorld) -> None:
+    """The answer is posted, whatever Discord responds to its preview."""
     message, event = await asked(world)
     world.fake.fail("POST", r"/messages$", status=403, code=50013)
     await world.platform.show_partial(partial(event, "half"))
@@ -222,7 +222,7 @@ async def test_a_partial_never_raises(world: DiscordWorld) -> None:
 async def test_the_typing_indicator_starts_and_ends(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the question to the answer, but not forever if there is no answer."""
+    """It is shown from the question to the answer, but not forever if no answer comes."""
     monkeypatch.setattr(working, "AGAIN_AFTER_S", 0.1)
     monkeypatch.setattr(working, "GIVE_UP_AFTER_S", 0.5)
     _, event = await asked(world)
@@ -241,10 +241,10 @@ async def test_the_typing_indicator_starts_and_ends(
 # --- commands -------------------------------------------------------------------------------------
 
 
-async def test_an_answer_after_its_token_expired_is_a_new_message(
+async def test_an_answer_after_its_token_has_expired_is_a_new_message(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The placeholder says so before its 15 minutes are over."""
+    """A placeholder can be edited for 15 minutes. Shortly before, it says that it takes longer."""
     monkeypatch.setattr(deferred, "TOKEN_LIFE_S", 2.5)
     monkeypatch.setattr(deferred, "NOTICE_BEFORE_S", 2.0)
     monkeypatch.setattr(deferred, "SAFE_S", 0.5)
@@ -258,7 +258,7 @@ async def test_an_answer_after_its_token_expired_is_a_new_message(
     assert THINKING not in world.fake.read()
 
 
-async def test_a_token_that_discord_refuses_does_not_cost_the_answer(world: DiscordWorld) -> None:
+async def test_a_token_that_discord_refuses_does_not_lose_the_answer(world: DiscordWorld) -> None:
     """The placeholder is deleted, and the answer is posted as a message."""
     await world.fake.command("ask", question="slow one")
     await world.until_heard(1)
@@ -271,7 +271,7 @@ async def test_a_token_that_discord_refuses_does_not_cost_the_answer(world: Disc
 async def test_a_command_that_cannot_be_acknowledged_is_answered_anyway(
     world: DiscordWorld,
 ) -> None:
-    """Unknown interaction (10062): the question was stored before, so it is answered."""
+    """Discord answers "unknown interaction" (10062), but the question is stored already."""
     world.fake.command_life_s = -1.0
     await world.fake.command("ask", question="late")
     await world.until_heard(1)
@@ -280,7 +280,7 @@ async def test_a_command_that_cannot_be_acknowledged_is_answered_anyway(
 
 
 async def test_a_placeholder_whose_acknowledgement_was_lost_is_filled(world: DiscordWorld) -> None:
-    """Discord shows it although its response was lost: the answer replaces it."""
+    """Discord shows the placeholder although its response was lost, and the answer replaces it."""
     world.fake.fail("POST", r"/callback$", kind="lost", times=5)
     await world.fake.command("ask", question="lost one")
     await world.until_heard(1)
@@ -291,7 +291,7 @@ async def test_a_placeholder_whose_acknowledgement_was_lost_is_filled(world: Dis
 async def test_a_command_whose_acknowledgement_never_arrived_is_answered(
     world: DiscordWorld,
 ) -> None:
-    """There is no placeholder, so the answer is a new message."""
+    """There is no placeholder, so the answer is posted as a new message."""
     world.fake.fail("POST", r"/callback$", kind="reset", times=5)
     await world.fake.command("ask", question="lost one")
     await world.until_heard(1)
@@ -329,20 +329,20 @@ async def test_a_long_answer_to_a_command_continues_in_messages(world: DiscordWo
         ({"kind": "reset"}, Later),
     ],
 )
-async def test_each_error_is_named_by_what_the_relay_does_next(
+async def test_each_failed_post_raises_the_error_for_the_relays_next_step(
     world: DiscordWorld, fault: dict[str, Any], error: type[Exception]
 ) -> None:
-    """Later, Never, Gone or Forbidden."""
+    """The errors are `Later`, `Never`, `Gone` and `Forbidden`."""
     _, event = await asked(world)
     world.fake.fail("POST", r"/messages$", **fault)
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as raised:
         await world.platform.post(part(event, "hello"))
-    if isinstance(told.value, Later) and "retry_after" in fault:
-        assert told.value.wait_s == pytest.approx(60, abs=1)
+    if isinstance(raised.value, Later) and "retry_after" in fault:
+        assert raised.value.wait_s == pytest.approx(60, abs=1)
 
 
-async def test_one_refusal_says_nothing_about_the_next_answer(world: DiscordWorld) -> None:
-    """The next person who asks in the channel is answered there."""
+async def test_one_refusal_does_not_affect_the_next_answer(world: DiscordWorld) -> None:
+    """The next question in the channel is answered there."""
     events = [(await asked(world, author=name))[1] for name in ("ada", "bob")]
     await closed_to_all(world)
     world.fake.fail("POST", "/threads$", status=403, code=50013)
@@ -354,7 +354,7 @@ async def test_one_refusal_says_nothing_about_the_next_answer(world: DiscordWorl
 
 
 async def closed_to_all(world: DiscordWorld) -> None:
-    """Nobody takes direct messages of the bot's."""
+    """A server in which nobody accepts direct messages from the bot."""
     for name in ("ada", "bob"):
         world.fake.denied[await world.fake.direct(name)] = {"closed"}
 
@@ -365,7 +365,7 @@ async def closed_to_all(world: DiscordWorld) -> None:
 async def test_a_refusal_without_a_code_comes_from_a_proxy(
     world: DiscordWorld, status: int, how: dict[str, Any], path: str
 ) -> None:
-    """The same answer is posted later, unchanged."""
+    """The answer is posted later, unchanged."""
     message, event = await asked(world)
     world.fake.fail("POST", path, status=status, **how)
     with pytest.raises(Later):
@@ -379,7 +379,7 @@ async def test_a_refusal_without_a_code_comes_from_a_proxy(
 async def test_an_answer_that_the_channel_forbids_becomes_a_direct_message(
     world: DiscordWorld, denied: set[str]
 ) -> None:
-    """The whole answer, in order, once; the channel is tried again each time."""
+    """All parts arrive once and in order; each answer tries the channel again first."""
     fake = world.fake
     _, event = await asked(world)
     fake.denied[fake.general] = {*denied, "create_public_threads"}
@@ -400,7 +400,7 @@ async def test_an_answer_that_the_channel_forbids_becomes_a_direct_message(
 async def test_without_direct_messages_a_forbidden_answer_is_a_dead_letter(
     world: DiscordWorld,
 ) -> None:
-    """After few requests."""
+    """The adapter gives up after a few requests."""
     _, event = await asked(world)
     await closed_to_all(world)
     world.fake.denied[world.fake.general] = {"send_messages", "create_public_threads"}
@@ -414,10 +414,10 @@ async def test_without_direct_messages_a_forbidden_answer_is_a_dead_letter(
 
 
 @pytest.mark.parametrize("previewed", [True, False])
-async def test_an_answer_whose_thread_was_deleted_comes_below_its_question(
+async def test_an_answer_whose_thread_was_deleted_is_posted_below_its_question(
     world: DiscordWorld, *, previewed: bool
 ) -> None:
-    """The thread was deleted while the answer grew, or between two of its parts."""
+    """The thread is deleted while the answer grows, or between two of its parts."""
     message, event = await asked(world)
     if previewed:
         await world.platform.show_partial(partial(event, "so"))
@@ -441,7 +441,7 @@ async def test_an_answer_whose_thread_was_deleted_comes_below_its_question(
 async def test_a_reply_without_an_address_is_gone(
     world: DiscordWorld, address: dict[str, str]
 ) -> None:
-    """For example the refusal of an event that could not be read."""
+    """An example is the refusal of an event that could not be read."""
     _, event = await asked(world)
     lost = part(event, "hello", address=address)
     await world.platform.show_partial(
@@ -455,7 +455,7 @@ async def test_a_reply_without_an_address_is_gone(
 
 @pytest.mark.parametrize("wait", [1e9, float("inf"), float("nan"), float("-inf")])
 async def test_a_wait_is_finite(world: DiscordWorld, wait: float) -> None:
-    """Whatever number Discord sends, and also while the adapter starts."""
+    """This holds for any number that Discord sends, even while the adapter starts."""
     message, event = await asked(world)
     world.fake.fail("POST", r"/messages$", status=429, retry_after=wait)
     world.fake.fail("POST", "/threads$", status=400, code=160006)
@@ -470,7 +470,7 @@ async def test_a_wait_is_finite(world: DiscordWorld, wait: float) -> None:
 
 
 def test_a_wait_is_limited() -> None:
-    """From nothing to ten minutes; one second if it is not a number."""
+    """A wait is at most ten minutes, and one second if it is not a number."""
     given = [-5, 0, 1.5, 1e9, "7", "soon", None, [], float("nan"), float("inf"), 10**400]
     waits = [bounded_wait(one) for one in given]
     assert waits == [0, 0, 1.5, 600, 7, RETRY_S, RETRY_S, RETRY_S, RETRY_S, 600, RETRY_S]
@@ -479,7 +479,7 @@ def test_a_wait_is_limited() -> None:
 async def test_a_cancelled_preview_does_not_hold_up_all_requests(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a global limit the library closes a gate, which a cancelled request never opens again."""
+    """The library stops all requests for a global limit; a cancelled request must release them."""
     monkeypatch.setattr(posting, "PREVIEW_WITHIN_S", 0.2)
     monkeypatch.setattr(client, "GATE_OPENS_AFTER_S", 0.5)
     message, event = await asked(world)
@@ -493,7 +493,7 @@ async def test_a_cancelled_preview_does_not_hold_up_all_requests(
 async def test_a_hanging_request_times_out(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The relay is informed that the part may have been posted."""
+    """The error says that the part may have been posted."""
     monkeypatch.setattr(posting, "POST_WITHIN_S", 0.5)
     _, event = await asked(world)
     world.fake.fail("POST", r"/messages$", kind="hang")
@@ -511,7 +511,7 @@ async def test_a_hanging_request_times_out(
 async def test_buttons_depend_on_the_outcome(
     world: DiscordWorld, outcome: Outcome, kinds: int
 ) -> None:
-    """A stored question can be asked again, and only an answer can be rated."""
+    """Any stored question can be asked again, but only an answer can be rated."""
     message, event = await asked(world)
     await world.platform.post(part(event, "text", outcome=outcome))
     rows = world.fake.posts(message)[0]["components"]
@@ -519,7 +519,7 @@ async def test_buttons_depend_on_the_outcome(
 
 
 async def test_a_reply_shown_yesterday_is_found(world: DiscordWorld) -> None:
-    """A reply that was shown yesterday is not shown again."""
+    """So it is not shown again today."""
     message, event = await asked(world)
     yesterday: Reply = answer(event, "old").model_copy(
         update={"answered_at": datetime.now(UTC) - timedelta(days=1)}

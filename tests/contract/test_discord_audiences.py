@@ -1,4 +1,4 @@
-"""Who hears what on Discord: a place identifies its readers, and no two audiences share a name."""
+"""Places on Discord identify their readers: different audiences have different places."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -33,44 +33,48 @@ async def world() -> AsyncIterator[DiscordWorld]:
 
 
 async def place_in(world: DiscordWorld, channel: int, **how: Any) -> Place:
-    """The place of a mention in a channel."""
+    """Mentions the bot in a channel; returns the place of the question."""
     count = len(world.heard)
     await world.fake.say("what is wax?", mention=True, channel=channel, **how)
     await world.until_heard(count + 1)
     return world.heard[-1].place
 
 
-def room(place: Place) -> tuple[str, str]:
-    """What names an audience."""
+def audience_key(place: Place) -> tuple[str, str]:
+    """The fields of a place that identify its audience."""
     return place.space, place.channel
 
 
 async def test_a_private_thread_has_its_own_audience(world: DiscordWorld) -> None:
-    """Neither its parent nor a sibling learns what is said there."""
+    """Nothing from it is used in its parent channel or in another thread."""
     fake = world.fake
     one = await fake.private_thread("salaries", "ada", "self")
     other = await fake.private_thread("plans", "ada", "bob", "self")
     places = [await place_in(world, channel) for channel in (one, other, fake.general)]
-    assert len({room(place) for place in places}) == 3
+    assert len({audience_key(place) for place in places}) == 3
     assert [place.audience for place in places] == ["private", "private", "public"]
 
 
 async def test_a_public_thread_shares_its_parents_audience(world: DiscordWorld) -> None:
-    """Everyone who sees a channel or forum sees its threads, also if it is hidden."""
+    """Everyone who sees a channel or forum, even a hidden one, sees its public threads."""
     fake = world.fake
     fake.channels[fake.forum]["permission_overwrites"] = []
     thread = await fake.say("a thread", mention=True)
     await world.until_heard(1)
     await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
-    assert room(await place_in(world, thread)) == room(await place_in(world, fake.general))
+    assert audience_key(await place_in(world, thread)) == audience_key(
+        await place_in(world, fake.general)
+    )
     posts = [await fake.post_in_forum(f"post {n}", "hello") for n in range(2)]
     await world.until_heard(5)
     assert [e.place.thread for e in world.heard[3:]] == [str(post) for post in posts]
-    assert {room(e.place) for e in world.heard[3:]} == {(str(fake.guild_id), str(fake.forum))}
+    assert {audience_key(e.place) for e in world.heard[3:]} == {
+        (str(fake.guild_id), str(fake.forum))
+    }
 
 
 async def test_a_thread_of_an_unknown_parent_has_its_own_audience(world: DiscordWorld) -> None:
-    """It is unknown who can read it."""
+    """The bot cannot find out who can read it."""
     fake = world.fake
     await fake._add_thread(
         thread := fake.snowflake(), fake.snowflake(), "lost", fake.users["ada"], 11
@@ -81,7 +85,7 @@ async def test_a_thread_of_an_unknown_parent_has_its_own_audience(world: Discord
 
 
 async def test_a_channel_that_cannot_be_parsed_has_its_own_audience() -> None:
-    """No question is lost there or elsewhere in its server."""
+    """No question is lost, neither there nor elsewhere in the server."""
     fake = FakeDiscord()
     del fake.channels[fake.secret]["name"]
     async with DiscordWorld(fake=fake) as world:
@@ -92,7 +96,7 @@ async def test_a_channel_that_cannot_be_parsed_has_its_own_audience() -> None:
 
 
 async def test_a_channel_of_an_unknown_server_is_not_direct(world: DiscordWorld) -> None:
-    """What is said there is not repeated elsewhere."""
+    """Its messages are not used elsewhere."""
     fake = world.fake
     message = fake._message(fake.general, fake.users["ada"], f"<@{fake.application_id}> hello")
     elsewhere = {**message, "guild_id": str(fake.snowflake()), "channel_id": "1234"}
@@ -105,12 +109,12 @@ async def test_a_channel_of_an_unknown_server_is_not_direct(world: DiscordWorld)
 
 @pytest.mark.parametrize("kind", [VOICE, STAGE])
 async def test_the_chat_of_a_voice_channel_is_private(kind: int) -> None:
-    """People who are not members of the server can be invited to it."""
+    """People from outside the server can be invited to a voice channel."""
     fake = FakeDiscord()
     lounge = fake._channel("lounge", kind)
     async with DiscordWorld(fake=fake) as world:
         place = await place_in(world, lounge)
-        assert room(place) != room(await place_in(world, fake.general))
+        assert audience_key(place) != audience_key(await place_in(world, fake.general))
     assert place.audience == "private"
 
 
@@ -123,8 +127,8 @@ def overwrite(fake: FakeDiscord, role: int, **pair: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [TEXT, VOICE, FORUM])
-async def test_with_a_closed_history_each_question_stands_alone(kind: int) -> None:
-    """Somebody who arrives in between cannot read the first, so the second must not repeat it."""
+async def test_with_a_closed_history_each_question_is_on_its_own(kind: int) -> None:
+    """Newcomers cannot read earlier questions, so later answers must not repeat them."""
     fake = FakeDiscord()
     if kind == FORUM:
         fake.channels[fake.forum]["permission_overwrites"] = [overwrite(fake, 0, deny=READ_HISTORY)]
@@ -160,7 +164,7 @@ async def test_with_a_closed_history_each_question_stands_alone(kind: int) -> No
 async def test_a_history_is_closed_if_somebody_sees_the_channel_without_it(
     everyone: int, overwrites: list[tuple[str, dict[str, int]]], *, shared: bool
 ) -> None:
-    """By everyone's permissions, and by each overwrite of the channel."""
+    """The permissions of @everyone and each overwrite of the channel can cause this."""
     fake = FakeDiscord()
     fake.everyone = everyone & ~(1 << 3)
     here = fake._channel("here", TEXT)
@@ -170,12 +174,12 @@ async def test_a_history_is_closed_if_somebody_sees_the_channel_without_it(
     ]
     async with DiscordWorld(fake=fake) as world:
         places = [await place_in(world, here) for _ in range(2)]
-    assert room(places[0]) == room(places[1])
+    assert audience_key(places[0]) == audience_key(places[1])
     assert [place.alone for place in places] == [not shared] * 2
 
 
 async def test_a_mix_of_roles_that_hides_the_history_closes_it() -> None:
-    """One role denies both permissions, another allows the view: a member can have both."""
+    """One role denies both permissions, another allows viewing, and a member can have both."""
     fake = FakeDiscord()
     fake.everyone = EVERYTHING & ~ADMINISTRATOR
     crew = fake.role("crew")
@@ -197,11 +201,11 @@ async def test_a_mix_of_roles_that_hides_the_history_closes_it() -> None:
 
 
 async def change(world: DiscordWorld, channel: int, *overwrites: dict[str, Any]) -> None:
-    """Somebody changes who may do what in a channel; Discord reports it before the next message."""
+    """Changes a channel's permissions; Discord reports it before the next message."""
     fake = world.fake
     fake.channels[channel]["permission_overwrites"] = list(overwrites)
-    told = dict(fake.channels[channel])
-    await fake.gateway.dispatch("CHANNEL_UPDATE", GUILDS, lambda _: told)
+    changed = dict(fake.channels[channel])
+    await fake.gateway.dispatch("CHANNEL_UPDATE", GUILDS, lambda _: changed)
 
 
 EVENTS = ("again", "up", "stop", "edit", "delete", "ask", "reset")
@@ -210,7 +214,7 @@ EVENTS = ("again", "up", "stop", "edit", "delete", "ask", "reset")
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("change_to", ["closed", "opened", "hidden"])
 async def test_every_event_has_the_current_audience(event: str, change_to: str) -> None:
-    """The channel changes between the question and a press, an edit, a deletion, a command."""
+    """The channel changes between a question and a press, an edit, a deletion or a command."""
     hide = {"deny": VIEW_CHANNEL}
     async with DiscordWorld(DISCORD_EDIT_ASKS_AGAIN=True) as world:
         fake = world.fake
@@ -253,7 +257,7 @@ async def test_every_event_has_the_current_audience(event: str, change_to: str) 
 
 
 async def test_a_private_question_is_not_repeated_after_the_channel_was_opened() -> None:
-    """Not even by pressing Again below another answer in the channel."""
+    """Pressing Again below another answer in the channel does not repeat it either."""
     async with DiscordWorld() as world:
         fake = world.fake
         await change(world, fake.general, overwrite(fake, 0, deny=VIEW_CHANNEL))
@@ -267,8 +271,8 @@ async def test_a_private_question_is_not_repeated_after_the_channel_was_opened()
     assert not may_recall(said, world.heard[2].place)
 
 
-async def test_again_is_asked_where_the_question_was_asked() -> None:
-    """Also if each question stands alone: the button belongs to that question."""
+async def test_again_asks_in_the_place_of_the_original_question() -> None:
+    """This holds even if each question is on its own: the button belongs to its question."""
     fake = FakeDiscord()
     here = fake._channel("no past", TEXT, deny=READ_HISTORY)
     async with DiscordWorld(fake=fake) as world:
@@ -284,7 +288,7 @@ async def test_again_is_asked_where_the_question_was_asked() -> None:
 
 
 async def test_a_button_has_its_channels_current_audience(world: DiscordWorld) -> None:
-    """A question that everybody could read is not asked again as such once they cannot."""
+    """A question from a public channel is asked again as private once the channel is private."""
     fake = world.fake
     before = await place_in(world, fake.general)
     posted = await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
@@ -301,7 +305,7 @@ async def test_a_button_has_its_channels_current_audience(world: DiscordWorld) -
 async def test_a_command_in_a_thread_has_the_same_place_as_its_messages(
     world: DiscordWorld,
 ) -> None:
-    """Whether or not the client knows the thread: public, private, archived."""
+    """This holds for public, private and archived threads, whether or not the client knows them."""
     fake = world.fake
     public = await fake.say("a thread", mention=True)
     await world.until_heard(1)
@@ -317,10 +321,10 @@ async def test_a_command_in_a_thread_has_the_same_place_as_its_messages(
 
 
 @pytest.mark.parametrize("members", [("ada", "bob", "eve"), ("ada", "bob")])
-async def test_other_peoples_conversations_are_never_direct(
+async def test_a_command_in_other_peoples_conversations_is_never_direct(
     world: DiscordWorld, members: tuple[str, ...]
 ) -> None:
-    """In a group, or in somebody else's direct messages, others read along, so it is refused."""
+    """Others read along in a group or in somebody else's direct messages, so it is refused."""
     group = world.fake.group(*members)
     await world.fake.command("ask", channel=group, context=2, question="what did I tell you?")
     await world.fake.until(lambda: world.fake.read(group, author="ada"))
@@ -329,7 +333,7 @@ async def test_other_peoples_conversations_are_never_direct(
 
 
 async def test_a_command_in_the_bots_direct_messages_is_direct(world: DiscordWorld) -> None:
-    """It has the same place as messages there."""
+    """Its place is the same as that of messages there."""
     direct = await world.fake.direct()
     await world.fake.say("hello", channel=direct)
     await world.until_heard(1)
@@ -343,7 +347,7 @@ async def test_a_command_in_the_bots_direct_messages_is_direct(world: DiscordWor
 
 
 async def test_a_private_thread_is_received_once_the_bot_is_a_member(world: DiscordWorld) -> None:
-    """Before that, and after the bot was removed, Discord delivers nothing from it."""
+    """Discord delivers nothing from it before that, nor after the bot is removed."""
     fake = world.fake
     thread = await fake.private_thread("salaries", "ada")
     await fake.say("unheard", channel=thread, mention=True)
@@ -355,11 +359,11 @@ async def test_a_private_thread_is_received_once_the_bot_is_a_member(world: Disc
     await place_in(world, fake.general)
     asked = [event.text for event in world.heard if isinstance(event, Ask)]
     assert asked == ["what is wax?", "what is wax?"]
-    assert room(heard) == (str(fake.guild_id), str(thread))
+    assert audience_key(heard) == (str(fake.guild_id), str(thread))
 
 
 async def test_a_private_thread_is_read_back_after_a_restart(world: DiscordWorld) -> None:
-    """With the same place as before."""
+    """Its place is the same as before."""
     thread = await world.fake.private_thread("salaries", "ada", "self")
     before = await place_in(world, thread)
     await world.disconnect()

@@ -1,4 +1,4 @@
-"""Discord's clock instead of this machine's, and a gateway that falls silent without closing."""
+"""The adapter uses Discord's clock, and notices a gateway that is silent but not closed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.fakes.discord import FakeDiscord
 
 QUIET_S = 0.5
 SKEWS_S = [-300.0, 300.0, -90_000.0, 90_000.0]
-"""Discord's clock against this machine's: minutes, and more than a day."""
+"""How far Discord's clock is ahead of this machine's: some minutes, and more than a day."""
 
 
 def texts(world: DiscordWorld) -> list[str]:
@@ -26,13 +26,13 @@ def texts(world: DiscordWorld) -> list[str]:
 
 @pytest.fixture(params=SKEWS_S)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[DiscordWorld]:
-    """Where this machine's clock is wrong."""
+    """Discord, seen from a machine whose clock is wrong."""
     async with DiscordWorld(fake=FakeDiscord(clock_ahead_s=request.param)) as world:
         yield world
 
 
 async def test_messages_during_a_restart_are_read(world: DiscordWorld) -> None:
-    """Also if the restart comes soon after connecting, and nothing was said before."""
+    """This holds even if the restart follows soon after connecting, with no earlier messages."""
     fake = world.fake
     await world.disconnect()
     await fake.say("missed at once", mention=True)
@@ -47,7 +47,7 @@ async def test_messages_during_a_restart_are_read(world: DiscordWorld) -> None:
 
 
 async def test_a_lost_session_is_read_back(world: DiscordWorld) -> None:
-    """The watermark never passes messages that Discord has not delivered yet."""
+    """The watermark stays below messages that Discord has not delivered yet."""
     fake = world.fake
     await fake.say("before", mention=True)
     await world.until_heard(1)
@@ -60,7 +60,7 @@ async def test_a_lost_session_is_read_back(world: DiscordWorld) -> None:
 
 
 async def test_the_answer_to_a_command_fills_its_placeholder(world: DiscordWorld) -> None:
-    """Its token is valid for 15 minutes by Discord's clock, by which an edit is recent as well."""
+    """Its token is valid for 15 minutes by Discord's clock."""
     fake = world.fake
     await fake.command("ask", question="wax?")
     await world.until_heard(1)
@@ -73,7 +73,7 @@ async def test_the_answer_to_a_command_fills_its_placeholder(world: DiscordWorld
 
 
 async def test_a_recent_part_is_found_by_its_nonce(world: DiscordWorld) -> None:
-    """An older part is found by a search."""
+    """Older parts are found by a search."""
     fake = world.fake
     await fake.say("wax?", mention=True)
     await world.until_heard(1)
@@ -89,7 +89,7 @@ async def test_a_recent_part_is_found_by_its_nonce(world: DiscordWorld) -> None:
 
 
 def test_discords_time_comes_from_dates_and_ids() -> None:
-    """The later of the two; this machine's clock only before either is known."""
+    """The later of the two counts; the local clock is used only until one of them is known."""
     monotonic, local = [100.0], [5_000_000_000.0]
     clock = DiscordClock(lambda: monotonic[0], lambda: local[0])
     assert clock.now() == 5_000_000_000.0
@@ -111,7 +111,7 @@ def test_discords_time_comes_from_dates_and_ids() -> None:
 
 
 def test_an_id_from_the_future_does_not_change_the_time() -> None:
-    """Whether it arrives before or after the first date."""
+    """It may arrive before or after the first date."""
     at = 1_795_687_200.0
     for far_s in (60.0, 86_400.0, 1e9, 1e11):
         clock = DiscordClock(lambda: 100.0, lambda: at)
@@ -125,8 +125,8 @@ def test_an_id_from_the_future_does_not_change_the_time() -> None:
 
 @pytest.mark.parametrize("ahead_s", [40.0, 3600.0, 1e9])
 @pytest.mark.parametrize("where", ["direct", "channel", "chatter"])
-async def test_an_id_from_the_future_costs_no_later_message(ahead_s: float, where: str) -> None:
-    """Later messages are read after a restart, however the id arrived."""
+async def test_an_id_from_the_future_loses_no_later_message(ahead_s: float, where: str) -> None:
+    """Later messages are still read after a restart, however the id arrived."""
     async with DiscordWorld() as world:
         fake = world.fake
         direct = await fake.direct()
@@ -139,7 +139,7 @@ async def test_an_id_from_the_future_costs_no_later_message(ahead_s: float, wher
             strange["content"] = f"<@{fake.application_id}> strange"
             strange["mentions"] = [fake.me]
         await fake._publish("MESSAGE_CREATE", strange)
-        await asyncio.sleep(QUIET_S + 1.0)  # the mark is saved
+        await asyncio.sleep(QUIET_S + 1.0)  # the watermark is saved
         for number in range(2):
             await world.disconnect()
             await fake.say(f"missed {number}", channel=direct)
@@ -151,7 +151,7 @@ async def test_an_id_from_the_future_costs_no_later_message(ahead_s: float, wher
 
 
 async def test_a_watermark_from_the_future_counts_as_lost(world: DiscordWorld) -> None:
-    """An earlier version may have stored one."""
+    """An earlier version may have stored such a watermark."""
     fake = world.fake
     await fake.say("before", mention=True)
     await world.until_heard(1)
@@ -166,7 +166,7 @@ async def test_a_watermark_from_the_future_counts_as_lost(world: DiscordWorld) -
 
 
 def test_an_id_contains_its_time() -> None:
-    """To the millisecond; none is older than Discord."""
+    """The time is exact to the millisecond; no id is older than Discord."""
     assert seconds_of(snowflake_at(1_795_687_200.125)) == 1_795_687_200.125
     assert snowflake_at(0.0) == 0
 
@@ -177,7 +177,7 @@ def test_an_id_contains_its_time() -> None:
 async def test_a_silent_gateway_is_noticed_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An open connection without events and heartbeat answers is resumed within the stated time."""
+    """A connection without events or heartbeat answers is resumed within the documented time."""
     monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_S", 1.0)
     fake = FakeDiscord()
     fake.gateway.heartbeat_ms = 300
@@ -198,7 +198,7 @@ async def test_a_silent_gateway_is_noticed_and_nothing_is_lost(
 async def test_a_gateway_that_stays_silent_is_retried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """New connections get no hello either; meanwhile answers are posted, and nothing is lost."""
+    """New connections get no hello either. Answers are posted meanwhile, and nothing is lost."""
     monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_S", 0.5)
     monkeypatch.setattr(client_module, "SILENT_AFTER_S", 0.5)
     fake = FakeDiscord()
@@ -222,7 +222,7 @@ async def test_a_gateway_that_stays_silent_is_retried(
 
 
 def test_the_docs_state_how_soon_silence_is_noticed() -> None:
-    """One minute, in the page for operators."""
+    """The page for operators says one minute."""
     assert client_module.HEARTBEAT_TIMEOUT_S == 60.0
     page = Path(__file__).parents[2] / "docs" / "discord.md"
     assert "within 60 seconds" in page.read_text()

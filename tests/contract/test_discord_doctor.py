@@ -1,4 +1,4 @@
-"""`threadwax doctor discord`, against the fake Discord."""
+"""`threadwax doctor discord` with the fake Discord."""
 
 import asyncio
 import os
@@ -26,13 +26,13 @@ async def examined(fake: FakeDiscord, **changes: str) -> dict[str, Finding]:
 
 
 def test_the_invitation_asks_for_the_needed_permissions() -> None:
-    """The number is the sum of eight permissions, without Mention Everyone and Administrator."""
+    """These are eight permissions, without Mention Everyone and Administrator."""
     assert sum(PERMISSIONS.values()) == 309_237_763_136
     assert invite_url("1").endswith("scope=bot+applications.commands&permissions=309237763136")
 
 
 async def test_a_working_setup_passes(fake: FakeDiscord) -> None:
-    """Token, intents, sessions, servers, and the address that invites the bot."""
+    """The doctor checks token, intents, sessions and servers, and prints the bot's invitation."""
     fake.guild_permissions = sum(PERMISSIONS.values())
     found = await examined(fake)
     assert {f.grade for f in found.values()} == {"ok"}
@@ -42,7 +42,7 @@ async def test_a_working_setup_passes(fake: FakeDiscord) -> None:
 
 
 async def test_each_fault_comes_with_advice(fake: FakeDiscord) -> None:
-    """A refused token, a disabled intent, a missing permission, too many permissions."""
+    """The faults are a refused token, a disabled intent, and missing or excessive permissions."""
     assert (await examined(fake, DISCORD_TOKEN="wrong"))["token"].grade == "fail"  # noqa: S106
     fake.enabled_intents = 0
     assert "DISCORD_MESSAGE_CONTENT" in (await examined(fake))["intents"].advice
@@ -54,14 +54,14 @@ async def test_each_fault_comes_with_advice(fake: FakeDiscord) -> None:
 
 
 async def test_an_outage_of_discord_is_reported(fake: FakeDiscord) -> None:
-    """Without a traceback or a token."""
+    """The report contains no traceback and no token."""
     found = await examined(fake, DISCORD_API_URL="http://127.0.0.1:9/api")
     assert found["discord"].grade == "fail"
     assert fake.token not in repr(found)
 
 
 async def test_the_doctor_command_prints_the_invitation(fake: FakeDiscord) -> None:
-    """It exits with 0 if people get answers."""
+    """The exit code is 0 if people will get answers."""
     fake.guild_permissions = sum(PERMISSIONS.values())
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ops", "doctor", "discord"),

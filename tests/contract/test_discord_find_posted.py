@@ -1,4 +1,4 @@
-"""Finds the message of a reply's part long after Discord has forgotten its nonce."""
+"""Posted parts are found long after Discord has forgotten their nonces."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +19,7 @@ WHOLE = "\n\n".join(PIECES)
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DiscordWorld]:
-    """Where Discord has forgotten all nonces."""
+    """A world in which Discord has forgotten all nonces."""
     monkeypatch.setattr(posting, "NONCE_HOLDS_S", 0.0)
     async with DiscordWorld() as world:
         world.fake.nonce_window_s = 0.0
@@ -34,7 +34,7 @@ async def asked(world: DiscordWorld, **how: Any) -> AnyEvent:
 
 
 def part(event: AnyEvent, index: int = 0, outcome: Outcome = "answered", text: str = "") -> Part:
-    """A part of the long answer, or a short text alone."""
+    """A part of the long answer, or `text` as the only part."""
     reply = answer(event, text or WHOLE).model_copy(update={"outcome": outcome})
     return Part(reply, text, 0, 1) if text else Part(reply, PIECES[index], index, len(PIECES))
 
@@ -48,7 +48,7 @@ async def post(world: DiscordWorld, *parts: Part) -> list[str]:
 async def test_an_equal_notice_belongs_to_another_question(
     world: DiscordWorld, where: str, outcome: Outcome
 ) -> None:
-    """Killed after the second was claimed but not posted: it is posted now."""
+    """The process died before it posted the second notice; the next process posts it."""
     fake = world.fake
     channel = await fake.direct()
     first = await asked(world, **({"channel": channel} if where == "direct" else {}))
@@ -66,10 +66,10 @@ async def test_an_equal_notice_belongs_to_another_question(
 
 
 @pytest.mark.parametrize("author", ["ada", "bob"])
-async def test_an_equal_part_of_another_answer_is_not_mistaken(
+async def test_an_equal_part_of_another_answer_does_not_count(
     world: DiscordWorld, author: str
 ) -> None:
-    """Two equal answers in one thread, to one person or two: each has all its parts."""
+    """Two equal answers in a thread, to one person or to two, each have all their parts."""
     first = await asked(world)
     await post(world, part(first, text="hello"))
     thread = int(first.place.thread)
@@ -84,7 +84,7 @@ async def test_an_equal_part_of_another_answer_is_not_mistaken(
 
 @pytest.mark.parametrize("where", ["opened", "thread", "direct", "reply"])
 async def test_a_part_of_a_long_answer_is_found(world: DiscordWorld, where: str) -> None:
-    """If nobody else writes there, or the first part refers to its question."""
+    """Either nobody else writes there, or the first part refers to its question."""
     fake = world.fake
     if where == "reply":
         fake.denied[fake.general] = {"create_public_threads"}
@@ -104,10 +104,10 @@ async def test_a_part_of_a_long_answer_is_found(world: DiscordWorld, where: str)
         assert await world.platform.find_posted(part(event, index)) == receipt
 
 
-async def test_an_ambiguous_part_is_shown_twice_rather_than_not_at_all(
+async def test_an_ambiguous_part_is_posted_twice_rather_than_lost(
     world: DiscordWorld,
 ) -> None:
-    """Two answers in one thread, cut off after equal first parts, cannot be told apart."""
+    """Two answers in a thread that broke off after equal first parts are indistinguishable."""
     first = await asked(world)
     await post(world, part(first, text="hello"))
     thread = int(first.place.thread)
@@ -118,7 +118,7 @@ async def test_an_ambiguous_part_is_shown_twice_rather_than_not_at_all(
 
 
 async def test_earlier_parts_are_found_by_the_last_one(world: DiscordWorld) -> None:
-    """Even if others write there: what directly precedes the last part is the same reply's."""
+    """Messages directly before the last part belong to its reply, even if others write there."""
     first = await asked(world)
     await post(world, part(first, text="hello"))
     thread = int(first.place.thread)
@@ -130,9 +130,9 @@ async def test_earlier_parts_are_found_by_the_last_one(world: DiscordWorld) -> N
 
 
 async def test_a_known_loss_needs_three_faults_at_once(world: DiscordWorld) -> None:
-    """Buttons refused, equal texts for one person, the first shown after the second question.
+    """Buttons are refused, two texts are equal, and the first comes after the second question.
 
-    This is the one remaining case, stated so that a change is noticed.
+    This is the only known case; the test documents it.
     """
     from tests.fakes.discord_rules import FieldRefused  # noqa: PLC0415
 
@@ -144,8 +144,8 @@ async def test_a_known_loss_needs_three_faults_at_once(world: DiscordWorld) -> N
     assert await world.platform.find_posted(part(two, text=NOTICE)) is not None
 
 
-async def test_strange_messages_do_not_hinder_the_search(world: DiscordWorld) -> None:
-    """Without an author, or otherwise malformed."""
+async def test_malformed_messages_do_not_hinder_the_search(world: DiscordWorld) -> None:
+    """They have no author or are otherwise malformed."""
     event = await asked(world)
     (receipt,) = await post(world, part(event, text="hello"))
     for malformed in (

@@ -1,4 +1,4 @@
-"""The connection to Discord's gateway: how it fails and recovers, and what was missed meanwhile."""
+"""Discord's gateway connection fails and recovers, and missed messages are read."""
 
 import asyncio
 import time
@@ -31,15 +31,15 @@ def texts(world: DiscordWorld) -> list[str]:
     return [e.text for e in world.heard if isinstance(e, Ask)]
 
 
-async def again(world: DiscordWorld) -> None:
-    """Waits until the adapter hears people again."""
+async def until_receiving(world: DiscordWorld) -> None:
+    """Waits until the adapter receives messages again."""
     async with asyncio.timeout(30):
         while not (world.fake.gateway.live and world.platform.health()[0]):
             await asyncio.sleep(0.05)
 
 
 async def test_a_dropped_connection_is_resumed_without_loss(world: DiscordWorld) -> None:
-    """No new session is used up, and messages sent in between are taken once."""
+    """It needs no new session, and messages sent in between become questions once."""
     world.fake.gateway.drop()
     for number in range(3):
         await world.fake.say(f"missed {number}", mention=True)
@@ -51,10 +51,10 @@ async def test_a_dropped_connection_is_resumed_without_loss(world: DiscordWorld)
 
 
 async def test_opcode_7_and_close_4000_are_resumed(world: DiscordWorld) -> None:
-    """Discord asks for it several times a day."""
+    """Discord sends these several times a day."""
     await world.fake.gateway.ask_reconnect()
     await world.fake.until(lambda: len(world.fake.gateway.resumes) == 1)
-    await again(world)
+    await until_receiving(world)
     await world.fake.gateway.close(4000)
     await world.fake.until(lambda: len(world.fake.gateway.resumes) == 2)
     await world.fake.say("still there?", mention=True)
@@ -62,8 +62,8 @@ async def test_opcode_7_and_close_4000_are_resumed(world: DiscordWorld) -> None:
     assert len(world.fake.gateway.identifies) == 1
 
 
-async def test_after_a_lost_session_the_history_is_read(world: DiscordWorld) -> None:
-    """Opcode 9: missed messages are asked once, in a channel, a thread and direct messages."""
+async def test_missed_messages_are_read_after_a_lost_session(world: DiscordWorld) -> None:
+    """After opcode 9, missed questions in channels, threads and direct messages are asked once."""
     direct = await world.fake.direct()
     await world.fake.say("before", channel=direct)
     await world.until_heard(1)
@@ -80,7 +80,7 @@ async def test_after_a_lost_session_the_history_is_read(world: DiscordWorld) -> 
 
 
 async def test_messages_during_a_deploy_are_read(world: DiscordWorld) -> None:
-    """A deploy loses nothing and asks nothing twice."""
+    """None is lost, and none is asked twice."""
     message = await world.fake.say("one", mention=True)
     await world.until_heard(1)
     await world.disconnect()
@@ -91,7 +91,7 @@ async def test_messages_during_a_deploy_are_read(world: DiscordWorld) -> None:
     await world.connect()
     await world.until_heard(3)
     await asyncio.sleep(QUIET_S)
-    # The first one is within the overlap: the stream knows its id.
+    # The first one is read again within the overlap; the stream recognizes its id.
     assert min(e.id for e in world.heard) == f"discord-{message}"
     assert sorted(texts(world)) == ["one", "three", "two"]
 
@@ -99,7 +99,7 @@ async def test_messages_during_a_deploy_are_read(world: DiscordWorld) -> None:
 async def test_a_thread_with_new_messages_is_read_however_many_are_followed(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads without new messages cost no request."""
+    """Threads without new messages need no request."""
     monkeypatch.setattr(backfill_plan, "CHANNELS", 2)
     monkeypatch.setattr(backfill_plan, "OVERLAP_MS", 0)
     threads = []
@@ -122,8 +122,8 @@ async def test_a_thread_with_new_messages_is_read_however_many_are_followed(
     assert set(read) == {f"/api/v10/channels/{threads[0]}/messages"}
 
 
-async def test_the_first_start_answers_nothing_old() -> None:
-    """A server that invites the bot does not get answers to a year of mentions."""
+async def test_the_first_start_answers_no_old_messages() -> None:
+    """A server that invites the bot gets no answers to a year of old mentions."""
     fake = FakeDiscord()
     old = fake.snowflake() - (3600_000 << 22)
     message = fake._message(
@@ -135,8 +135,8 @@ async def test_the_first_start_answers_nothing_old() -> None:
         assert world.heard == []
 
 
-async def test_a_malformed_event_costs_nothing_else(world: DiscordWorld) -> None:
-    """The session goes on, and so does everybody's conversation."""
+async def test_a_malformed_event_affects_nothing_else(world: DiscordWorld) -> None:
+    """The session and all conversations continue."""
     await world.fake.gateway.send_garbage()
     await world.fake.say("still there?", mention=True)
     await world.until_heard(1)
@@ -145,7 +145,7 @@ async def test_a_malformed_event_costs_nothing_else(world: DiscordWorld) -> None
 
 @pytest.mark.parametrize("code", [4004, 4010, 4013, 4014])
 async def test_a_fatal_close_code_is_not_retried(world: DiscordWorld, code: int) -> None:
-    """The process ends and says what a person has to do."""
+    """The process ends with a message about what to do."""
     await world.fake.gateway.close(code)
     with pytest.raises(Misconfigured):
         await asyncio.wait_for(world._listening, 10)
@@ -153,7 +153,7 @@ async def test_a_fatal_close_code_is_not_retried(world: DiscordWorld, code: int)
 
 
 async def test_a_wrong_token_ends_the_process_at_once() -> None:
-    """One request, no connection."""
+    """It makes one request and opens no connection."""
     world = DiscordWorld(DISCORD_TOKEN="wrong")  # noqa: S106
     with pytest.raises(Misconfigured, match="Discord refuses DISCORD_TOKEN"):
         async with world:
@@ -162,7 +162,7 @@ async def test_a_wrong_token_ends_the_process_at_once() -> None:
 
 
 async def test_a_disabled_intent_ends_the_process_with_advice() -> None:
-    """Close code 4014: the message says where to enable it, and how to do without."""
+    """For close code 4014, the message says where to enable the intent or how to do without it."""
     fake = FakeDiscord()
     fake.enabled_intents = 0
     world = DiscordWorld(fake=fake)
@@ -174,7 +174,7 @@ async def test_a_disabled_intent_ends_the_process_with_advice() -> None:
 async def test_a_silent_gateway_is_not_ready(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dead connection looks connected: only the time since its last frame shows it."""
+    """A dead connection looks open; only the time since its last frame shows that it is not."""
     assert world.platform.health() == (True, "ok")
     monkeypatch.setattr(client_module, "SILENT_AFTER_S", 0.2)
     world.fake.gateway.go_silent()
@@ -183,7 +183,7 @@ async def test_a_silent_gateway_is_not_ready(
 
 
 def test_new_sessions_are_counted_across_restarts(tmp_path: Path) -> None:
-    """The next process has to know how close it is to the day's limit."""
+    """The next process must know how many sessions are left for the day."""
     now = 1_000_000.0
     store = Store(tmp_path / "m")
     for second in range(5):
@@ -198,7 +198,7 @@ def test_new_sessions_are_counted_across_restarts(tmp_path: Path) -> None:
 async def test_too_many_new_sessions_wait(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A crash loop is slowed down before Discord resets the token."""
+    """A crash loop must slow down before Discord resets the token."""
     monkeypatch.setattr(client_module, "IDENTIFIES_A_DAY", 1)
     monkeypatch.setattr(client_module, "IDENTIFY_WAIT_S", 2.0)
     await world.disconnect()
@@ -208,7 +208,7 @@ async def test_too_many_new_sessions_wait(
 
 
 def test_the_watermark_stays_below_messages_in_progress(tmp_path: Path) -> None:
-    """A message that is not stored yet is read again after a crash, whatever came later."""
+    """After a crash, a message that was not stored is read again."""
     store = Store(tmp_path / "m")
     store.frozen = False
     store.begin(10)
@@ -227,7 +227,7 @@ def test_the_watermark_stays_below_messages_in_progress(tmp_path: Path) -> None:
 
 
 async def test_a_second_adapter_on_the_same_data_is_refused(world: DiscordWorld) -> None:
-    """Both would take every message."""
+    """Both would publish every message."""
     with pytest.raises(Misconfigured, match="already runs"):
         await world.connect()
 
@@ -236,7 +236,7 @@ async def test_a_second_adapter_on_the_same_data_is_refused(world: DiscordWorld)
 async def test_a_wrong_setup_ends_the_process_for_good(
     nats: NatsServer, tmp_path: Path, token: str
 ) -> None:
-    """Exit code 78, and one line that says what to do, without the token."""
+    """It exits with code 78 and one line that says what to do, without the token."""
     fake = await FakeDiscord().start()
     env = {"NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path / "home"), **fake.env}
     process = Running(

@@ -1,4 +1,4 @@
-"""A long answer ends as a new message, and never remains on Discord together with its preview."""
+"""A slow answer ends as a new message, and its preview never remains next to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -45,12 +45,12 @@ def part(
 
 
 def where(event: AnyEvent) -> int:
-    """The channel in which the answer is read."""
+    """The channel of the answer."""
     return int(event.place.thread or event.place.channel)
 
 
 async def previewed(world: DiscordWorld, event: AnyEvent, *, old: bool = True) -> int:
-    """A preview that was shown for long enough; its message."""
+    """Shows a preview; if `old`, waits until it is old enough to be replaced. Returns its id."""
     await world.platform.show_partial(partial(event, "half of"))
     (preview,) = world.fake.posts(where(event))
     if old:
@@ -76,7 +76,7 @@ async def place_of_question(world: DiscordWorld, kind: str) -> AnyEvent:
 
 @pytest.mark.parametrize("kind", ["opened", "direct", "forum", "command"])
 async def test_an_old_preview_is_replaced_by_a_new_message(world: DiscordWorld, kind: str) -> None:
-    """The new message is unread and below everything else, and pings nobody."""
+    """The new message appears as unread below all others, and pings nobody."""
     event = await place_of_question(world, kind)
     preview = await previewed(world, event)
     await world.fake.say("chatter", author="bob", channel=where(event))
@@ -89,7 +89,7 @@ async def test_an_old_preview_is_replaced_by_a_new_message(world: DiscordWorld, 
 
 
 async def test_a_long_answer_begins_in_its_preview(world: DiscordWorld) -> None:
-    """Its other parts are new messages anyway; the buttons are below the last one."""
+    """Its other parts are new messages anyway, and the last one has the buttons."""
     event = await asked(world)
     preview = await previewed(world, event)
     for index in range(3):
@@ -100,7 +100,7 @@ async def test_a_long_answer_begins_in_its_preview(world: DiscordWorld) -> None:
 
 
 async def test_a_new_message_refers_to_its_question() -> None:
-    """If answers are replies, the new message is one as well."""
+    """The setting makes answers replies to their questions."""
     settings = {"DISCORD_ANSWER_IN": "reply", "DISCORD_NEW_MESSAGE_AFTER_S": AFTER_S}
     async with DiscordWorld(**settings) as world:
         event = await asked(world)
@@ -114,7 +114,7 @@ async def test_a_new_message_refers_to_its_question() -> None:
 async def test_a_recent_or_stopped_preview_is_edited(
     world: DiscordWorld, outcome: Outcome, *, old: bool
 ) -> None:
-    """Its person is still looking at it."""
+    """The person is still looking at it."""
     event = await asked(world)
     preview = await previewed(world, event, old=old)
     receipt = await world.platform.post(part(event, "the whole", outcome=outcome))
@@ -123,7 +123,7 @@ async def test_a_recent_or_stopped_preview_is_edited(
 
 
 async def test_new_messages_can_be_switched_off() -> None:
-    """With 0 the preview is always edited into the answer."""
+    """With 0, the preview always becomes the answer."""
     async with DiscordWorld(DISCORD_NEW_MESSAGE_AFTER_S=0) as world:
         event = await asked(world)
         preview = await previewed(world, event)
@@ -136,7 +136,7 @@ async def test_new_messages_can_be_switched_off() -> None:
 async def test_if_a_new_message_is_refused_the_preview_is_edited(
     world: DiscordWorld, fault: dict[str, Any]
 ) -> None:
-    """Losing a permission meanwhile costs only the notification."""
+    """If a permission is lost meanwhile, only the notification is lost."""
     event = await asked(world)
     preview = await previewed(world, event)
     world.fake.fail("POST", r"/messages$", **fault)
@@ -145,8 +145,10 @@ async def test_if_a_new_message_is_refused_the_preview_is_edited(
 
 
 @pytest.mark.parametrize("status", [404, 403])
-async def test_a_preview_that_cannot_be_deleted_is_left(world: DiscordWorld, status: int) -> None:
-    """Somebody deleted it, or the bot lost the channel: the answer is posted once."""
+async def test_a_preview_that_cannot_be_deleted_does_not_block_the_answer(
+    world: DiscordWorld, status: int
+) -> None:
+    """It was deleted already, or the bot lost access: the answer is posted once."""
     event = await asked(world)
     await previewed(world, event)
     world.fake.fail("DELETE", "/messages/", status=status, code=10008 if status == 404 else 50001)
@@ -156,7 +158,7 @@ async def test_a_preview_that_cannot_be_deleted_is_left(world: DiscordWorld, sta
 
 @pytest.mark.parametrize("kind", ["status", "lost", "reset"])
 async def test_deleting_a_preview_is_retried(world: DiscordWorld, kind: str) -> None:
-    """The new message is not posted again meanwhile, although Discord forgets its nonce."""
+    """The new message is not posted again, although Discord forgets its nonce meanwhile."""
     world.fake.nonce_window_s = 0.0
     event = await asked(world)
     await previewed(world, event)
@@ -170,7 +172,7 @@ async def test_deleting_a_preview_is_retried(world: DiscordWorld, kind: str) -> 
             failed.append(error.maybe_posted)
         else:
             break
-    assert not any(failed), "its text is not at fault"
+    assert not any(failed), "the text is not the cause"
     assert world.fake.read(where(event)) == ["the whole"]
 
 
@@ -179,7 +181,7 @@ async def test_deleting_a_preview_is_retried(world: DiscordWorld, kind: str) -> 
 async def test_a_crash_leaves_no_second_answer(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, cut: str, nonce: str
 ) -> None:
-    """Killed before the new message or before the deletion: the next process completes it."""
+    """After a crash before the new message or before the deletion, the next process finishes."""
     event = await asked(world)
     await previewed(world, event)
     first = part(event, "the whole")
@@ -202,7 +204,7 @@ async def test_a_crash_leaves_no_second_answer(
 async def test_a_crash_with_a_closed_history_leaves_no_second_answer(
     world: DiscordWorld,
 ) -> None:
-    """No message can be searched for there: both are found by their nonces."""
+    """Messages cannot be searched for there, so both are found by their nonces."""
     event = await asked(world)
     await previewed(world, event)
     world.fake.fail("DELETE", "/messages/", status=503, times=100)
@@ -224,7 +226,7 @@ async def test_a_crash_with_a_closed_history_leaves_no_second_answer(
 async def test_a_status_becomes_the_preview_with_the_first_text(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """One message from the status to the answer, with the Stop button below it."""
+    """It is one message from the status to the answer, with a Stop button."""
     monkeypatch.setattr(posting, "EDIT_EVERY_S", 0.0)
     event = await place_of_question(world, kind)
     await world.platform.show_partial(partial(event, "", 1, STATUS))
@@ -240,8 +242,8 @@ async def test_a_status_becomes_the_preview_with_the_first_text(
     assert world.fake.posts(where(event))[0]["id"] == shown["id"]
 
 
-async def test_a_status_is_never_left_behind(world: DiscordWorld) -> None:
-    """Neither if the answer comes at once, nor if the question is deleted."""
+async def test_a_status_never_remains(world: DiscordWorld) -> None:
+    """It is removed if the answer comes at once, and if the question is deleted."""
     event = await asked(world)
     await world.platform.show_partial(partial(event, "", 1, STATUS))
     await world.platform.post(part(event, "whole"))

@@ -1,4 +1,4 @@
-"""Discord refuses an optional field of an answer, and the answer still appears exactly once."""
+"""An answer appears exactly once even if Discord refuses one of its optional fields."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,7 +27,7 @@ async def asked(world: DiscordWorld, **how: Any) -> tuple[int, AnyEvent]:
 
 
 @pytest.mark.parametrize(
-    ("key", "status", "code", "told"),
+    ("key", "status", "code", "named"),
     [
         ("message_reference", 403, 160002, False),
         ("message_reference", 403, 999_999, False),
@@ -46,10 +46,10 @@ async def asked(world: DiscordWorld, **how: Any) -> tuple[int, AnyEvent]:
     ],
 )
 async def test_an_answer_appears_once_without_the_refused_field(
-    world: DiscordWorld, key: str, status: int, code: int, *, told: bool
+    world: DiscordWorld, key: str, status: int, code: int, *, named: bool
 ) -> None:
-    """So does the next one in the channel, which does not count as forbidden."""
-    world.fake.fields_refused.append(FieldRefused(key, status, code, told))
+    """So does the next one: the channel does not count as forbidden."""
+    world.fake.fields_refused.append(FieldRefused(key, status, code, named))
     for number in range(2):
         _, event = await asked(world)
         await world.platform.post(part(event, f"answer {number} @everyone"))
@@ -58,8 +58,8 @@ async def test_an_answer_appears_once_without_the_refused_field(
     assert world.fake.pings == []
 
 
-async def test_without_access_to_the_history_the_answer_is_no_reply(world: DiscordWorld) -> None:
-    """The answer is a plain message, and no further reply is tried."""
+async def test_without_access_to_the_history_the_answer_is_not_a_reply(world: DiscordWorld) -> None:
+    """It and later answers are plain messages; no further reply is tried."""
     world.fake.denied[world.fake.general] = {"read_message_history"}
     for number in range(4):
         _, event = await asked(world)
@@ -69,7 +69,7 @@ async def test_without_access_to_the_history_the_answer_is_no_reply(world: Disco
 
 
 async def test_all_optional_fields_can_be_refused_at_once(world: DiscordWorld) -> None:
-    """The plain text of the answer remains."""
+    """The plain text of the answer is posted."""
     for key in ("message_reference", "components", "flags", "nonce", "allowed_mentions"):
         world.fake.fields_refused.append(FieldRefused(key, 400, 50035, named=False))
     _, event = await asked(world)
@@ -80,7 +80,7 @@ async def test_all_optional_fields_can_be_refused_at_once(world: DiscordWorld) -
 async def test_a_finished_preview_loses_its_stop_button_when_buttons_are_refused(
     world: DiscordWorld,
 ) -> None:
-    """The edit that completes the preview removes its buttons instead."""
+    """The edit that completes the preview removes its buttons."""
     _, event = await asked(world)
     await world.platform.show_partial(partial(event, "half"))
     world.fake.fields_refused.append(FieldRefused("components", 400, 50035))
@@ -90,7 +90,7 @@ async def test_a_finished_preview_loses_its_stop_button_when_buttons_are_refused
 
 
 async def test_a_placeholder_is_filled_without_the_refused_field(world: DiscordWorld) -> None:
-    """A command's answer does not need buttons either."""
+    """The answer to a command needs no buttons either."""
     await world.fake.command("ask", question="wax?")
     await world.until_heard(1)
     world.fake.fail("PATCH", "@original$", status=400, code=50035, fields=("components",))
@@ -104,7 +104,7 @@ async def test_a_placeholder_is_filled_without_the_refused_field(world: DiscordW
 async def test_a_refused_text_is_not_retried_without_optional_fields(
     world: DiscordWorld, refusal: dict[str, Any]
 ) -> None:
-    """AutoMod, for example: leaving out the buttons would change nothing."""
+    """AutoMod can refuse a text; leaving out the buttons would change nothing."""
     _, event = await asked(world)
     calls = len(world.fake.calls)
     world.fake.fail("POST", r"/messages$", status=400, times=9, **refusal)
@@ -123,7 +123,7 @@ async def test_a_refused_text_is_not_retried_without_optional_fields(
      (405, 0), (409, 0), (422, 0)],
 )  # fmt: skip
 async def test_an_answer_does_not_need_its_thread(status: int, code: int) -> None:
-    """Whatever Discord's reason is, this answer and the next are replies, each shown once."""
+    """Whatever Discord's reason, this answer and the next are replies, and each is shown once."""
     async with DiscordWorld() as world:
         world.fake.fail("POST", "/threads$", status=status, code=code, times=99)
         for number in range(2):
@@ -137,7 +137,7 @@ async def test_an_answer_does_not_need_its_thread(status: int, code: int) -> Non
 
 
 async def test_threads_are_retried_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For example when the server no longer has too many threads."""
+    """The server may no longer have too many threads."""
     monkeypatch.setattr(channels, "LEFT_ALONE_S", 0.0)
     async with DiscordWorld() as world:
         world.fake.fail("POST", "/threads$", status=400, code=160006)
@@ -148,7 +148,7 @@ async def test_threads_are_retried_after_a_while(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_refused_thread_title_is_replaced() -> None:
-    """AutoMod checks the names of threads, too."""
+    """AutoMod also checks the names of threads."""
     async with DiscordWorld() as world:
         message, event = await asked(world)
         world.fake.fail("POST", "/threads$", status=400, code=200_000)
@@ -158,7 +158,7 @@ async def test_a_refused_thread_title_is_replaced() -> None:
 
 
 async def test_a_locked_thread_does_not_close_its_channel() -> None:
-    """A moderator locked that thread, not the others."""
+    """A moderator locked only that thread."""
     async with DiscordWorld() as world:
         message, event = await asked(world)
         await world.platform.post(part(event, "one", 0, 2))

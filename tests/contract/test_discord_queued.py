@@ -1,4 +1,4 @@
-"""A question waits for an earlier one in its thread: Discord shows it, and the order is kept."""
+"""Discord shows that a question waits for an earlier one in its thread, and keeps the order."""
 
 from collections.abc import AsyncIterator
 
@@ -23,7 +23,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DiscordWorld]:
 async def show(
     world: DiscordWorld, event: AnyEvent, text: str, sequence: int, *, early: bool = False
 ) -> None:
-    """A status if it is early, and the growing answer later."""
+    """Shows a status if `early`, else the growing answer."""
     said = {"text": "", "status": text} if early else {"text": text}
     await world.platform.show_partial(
         Partial(prompt_id=event.id, user=event.user, place=event.place, address=event.address,
@@ -32,7 +32,7 @@ async def show(
 
 
 async def two_questions(world: DiscordWorld) -> tuple[AnyEvent, AnyEvent]:
-    """Both in one thread; the second one waits, and its person is told so."""
+    """Two questions in one thread; the second one has a status that says it waits."""
     first = await asked(world, channel=await world.fake.direct(), mention=False)
     second = await asked(world, channel=where(first), mention=False)
     await show(world, second, QUEUED, 1, early=True)
@@ -42,7 +42,7 @@ async def two_questions(world: DiscordWorld) -> tuple[AnyEvent, AnyEvent]:
 
 @pytest.mark.parametrize("grows", [True, False])
 async def test_an_answer_comes_below_the_one_before_it(world: DiscordWorld, *, grows: bool) -> None:
-    """Although its status was posted above that: the status is deleted before the answer begins."""
+    """Its status is above the previous answer, so it is deleted before its own answer begins."""
     first, second = await two_questions(world)
     await show(world, first, "one", 1)
     await world.platform.post(part(first, "one"))
@@ -56,7 +56,7 @@ async def test_an_answer_comes_below_the_one_before_it(world: DiscordWorld, *, g
     assert await world.platform.find_posted(part(second, "two")) == str(shown[1])
 
 
-async def test_a_crash_leaves_neither_the_status_nor_another_order(world: DiscordWorld) -> None:
+async def test_after_a_crash_the_status_is_removed_and_the_order_kept(world: DiscordWorld) -> None:
     """The next process recognizes the status by its button."""
     first, second = await two_questions(world)
     await world.disconnect()
@@ -67,8 +67,8 @@ async def test_a_crash_leaves_neither_the_status_nor_another_order(world: Discor
     assert world.fake.read(where(first)) == ["one", "two"]
 
 
-async def test_its_button_stops_the_question(world: DiscordWorld) -> None:
-    """Like the button below a growing answer."""
+async def test_the_button_below_a_status_stops_its_question(world: DiscordWorld) -> None:
+    """It does the same as the button below a growing answer."""
     first, second = await two_questions(world)
     (shown,) = world.fake.posts(where(first))
     await world.fake.click(int(shown["id"]), "unqueue")
@@ -77,7 +77,7 @@ async def test_its_button_stops_the_question(world: DiscordWorld) -> None:
 
 
 async def test_deleting_a_question_deletes_its_status(world: DiscordWorld) -> None:
-    """Also in another process."""
+    """This holds even after a restart."""
     first, second = await two_questions(world)
     await world.disconnect()
     await world.connect()
@@ -86,7 +86,7 @@ async def test_deleting_a_question_deletes_its_status(world: DiscordWorld) -> No
 
 
 async def test_a_command_shows_its_status_in_the_placeholder(world: DiscordWorld) -> None:
-    """The placeholder keeps its position, so it can become the answer."""
+    """A placeholder keeps its position, so it can become the answer."""
     event = await place_of_question(world, "command")
     await show(world, event, QUEUED, 1, early=True)
     (shown,) = world.fake.posts(where(event))
@@ -99,7 +99,7 @@ async def test_a_command_shows_its_status_in_the_placeholder(world: DiscordWorld
 async def test_a_status_whose_response_was_lost_is_deleted(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is searched for before the answer begins."""
+    """The adapter searches for it before the answer begins."""
     monkeypatch.setattr(posting, "PREVIEW_WITHIN_S", 0.3)
     event = await asked(world, channel=await world.fake.direct(), mention=False)
     world.fake.fail("POST", r"/messages$", kind="lost", times=9)

@@ -1,4 +1,4 @@
-"""One queue per person on Discord: a person's events are stored in the order they happened."""
+"""Each person on Discord has a queue: their events are stored in the order they happened."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.contract.worlds.world import answer
 
 PNG = {"cat.png": b"\x89PNG" + bytes(1000)}
 QUIET_S = 0.3
-"""For what must not come: an event takes a tenth of this."""
+"""How long to wait for an event that must not come; an event takes a tenth of this."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def kinds(events: list[AnyEvent]) -> list[type[AnyEvent]]:
 
 
 async def test_everything_waits_while_a_questions_files_are_stored(world: DiscordWorld) -> None:
-    """Messages, commands, buttons, an edit, a deletion: each after what its person did before."""
+    """Messages, commands, presses, edits and deletions wait for their person's earlier events."""
     fake = world.fake
     first = await fake.say("one", mention=True)
     await world.until_heard(1)
@@ -71,7 +71,7 @@ async def test_nobody_waits_for_somebody_else(world: DiscordWorld) -> None:
 
 
 async def test_a_bulk_deletion_does_not_wait_for_one_person(world: DiscordWorld) -> None:
-    """A moderator clears a channel while one picture is being stored."""
+    """A moderator clears a channel while a picture is being stored."""
     fake = world.fake
     world.may_store.clear()
     mine = await fake.say("look", mention=True, files=PNG)
@@ -89,7 +89,7 @@ async def test_a_bulk_deletion_does_not_wait_for_one_person(world: DiscordWorld)
 async def test_a_question_deleted_before_its_turn_is_not_asked(
     world: DiscordWorld,
 ) -> None:
-    """It was in the history when that was read, and deleted before its turn came."""
+    """It was still in the history when the history was read."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("before", channel=direct)
@@ -112,7 +112,7 @@ async def test_a_question_deleted_before_its_turn_is_not_asked(
 async def test_a_button_that_waits_is_acknowledged_in_time(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within Discord's 3 s; the press counts when its turn comes, and its thumb is shown."""
+    """Discord allows 3 s. The press takes effect later, and its thumb is shown then."""
     monkeypatch.setattr(acknowledgement, "STORED_FIRST_S", 0.1)
     fake = world.fake
     await fake.say("one", mention=True)
@@ -132,7 +132,7 @@ async def test_a_button_that_waits_is_acknowledged_in_time(
 async def test_a_command_that_waits_too_long_gets_a_notice(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command or a press that cannot be stored is not left unanswered."""
+    """A command or a press that cannot be stored gets a response."""
     monkeypatch.setattr(acknowledgement, "STORED_FIRST_S", 0.1)
     monkeypatch.setattr(interactions, "GIVE_UP_AFTER_S", 0.5)
     world.publish_raises = Unavailable("away")
@@ -147,8 +147,8 @@ async def test_a_command_that_waits_too_long_gets_a_notice(
 # --- limits and outages ---------------------------------------------------------------------------
 
 
-async def test_a_picture_without_room_is_left_out(world: DiscordWorld) -> None:
-    """The question is asked; the model is told of the file, and its person is notified once."""
+async def test_a_picture_that_does_not_fit_into_the_store_is_left_out(world: DiscordWorld) -> None:
+    """The question is asked, the model learns of the file, and the person gets one notice."""
     world.store_raises = BlobStoreFull("full")
     await world.fake.say("look", mention=True, files=PNG)
     await world.fake.say("and then?", mention=True)
@@ -161,8 +161,8 @@ async def test_a_picture_without_room_is_left_out(world: DiscordWorld) -> None:
     assert world.fake.read() == [notice_text("no room")]
 
 
-async def test_a_command_about_a_picture_without_room_is_asked(world: DiscordWorld) -> None:
-    """Its person is told privately that the file was left out."""
+async def test_a_command_about_a_picture_that_does_not_fit_is_asked(world: DiscordWorld) -> None:
+    """The person gets a private notice that the file was left out."""
     picture = await world.fake.say("a cat", author="bob", files=PNG)
     world.store_raises = BlobStoreFull("full")
     await world.fake.command("Ask about this", target=picture)
@@ -171,10 +171,10 @@ async def test_a_command_about_a_picture_without_room_is_asked(world: DiscordWor
     assert notice_text("no room") not in world.fake.read()
 
 
-async def test_a_long_outage_of_the_file_store_costs_only_the_picture(
+async def test_a_long_outage_of_the_file_store_loses_only_the_picture(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The picture is retried for minutes, then the question goes on without it."""
+    """Storing the picture is retried for minutes; then the question is asked without it."""
     monkeypatch.setattr(downloads, "STORE_WITHIN_S", 0.5)
     world.store_raises = Unavailable("away")
     await world.fake.say("look", mention=True, files=PNG)
@@ -183,8 +183,8 @@ async def test_a_long_outage_of_the_file_store_costs_only_the_picture(
     assert world.fake.read() == [notice_text("no room")]
 
 
-async def test_a_short_outage_of_the_file_store_costs_nothing(world: DiscordWorld) -> None:
-    """The question waits for an outage, but for no other failure."""
+async def test_a_short_outage_of_the_file_store_loses_nothing(world: DiscordWorld) -> None:
+    """The question waits during an outage, but not after other failures."""
     world.store_raises = Unavailable("away")
     await world.fake.say("look", mention=True, files=PNG)
     await asyncio.sleep(QUIET_S)
@@ -200,7 +200,7 @@ async def test_a_short_outage_of_the_file_store_costs_nothing(world: DiscordWorl
 async def test_a_refused_event_gets_one_notice_and_the_next_is_taken(
     world: DiscordWorld, error: Exception, key: str
 ) -> None:
-    """A question, an edit, a command and a press; for a deletion there is nobody to notify."""
+    """Questions, edits, commands and presses get a notice; deletions have nobody to notify."""
     fake = world.fake
     edited = await fake.say("one", mention=True)
     await world.until_heard(1)
@@ -224,7 +224,7 @@ async def test_a_refused_event_gets_one_notice_and_the_next_is_taken(
 
 
 async def test_a_stop_comes_after_its_question(world: DiscordWorld) -> None:
-    """Pressed on the preview of an answer while the next question is being stored."""
+    """It is pressed on a preview while the next question is being stored."""
     from tests.contract.test_discord_answering import partial  # noqa: PLC0415
 
     message = await world.fake.say("one", mention=True)
@@ -249,7 +249,7 @@ def asked(world: DiscordWorld) -> list[str]:
 
 @pytest.mark.parametrize("where", ["direct", "channel"])
 async def test_missed_messages_come_before_new_ones(world: DiscordWorld, where: str) -> None:
-    """Discord returns no history for a moment after a restart; other channels do not wait."""
+    """After a restart, Discord briefly returns no history; other channels do not wait for it."""
     fake = world.fake
     channel = fake.general if where == "channel" else await fake.direct()
     mention = where == "channel"
@@ -277,7 +277,7 @@ async def test_missed_messages_come_before_new_ones(world: DiscordWorld, where: 
 async def test_an_unavailable_history_delays_new_messages_only_briefly(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New messages are taken after a while, and the missed ones as soon as they can be read."""
+    """New messages wait only for a while; missed ones follow as soon as they can be read."""
     monkeypatch.setattr(held_messages, "HELD_S", 0.5)
     fake = world.fake
     direct = await fake.direct()
@@ -296,7 +296,7 @@ async def test_an_unavailable_history_delays_new_messages_only_briefly(
 async def test_held_messages_are_read_at_the_next_start(
     world: DiscordWorld,
 ) -> None:
-    """Also if the adapter stops before anything was read."""
+    """This holds even if the adapter stops before it has read anything."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("first", channel=direct)
@@ -313,8 +313,8 @@ async def test_held_messages_are_read_at_the_next_start(
     assert asked(world) == ["first", "missed", "live"]
 
 
-async def test_one_page_of_a_proxy_does_not_lose_a_channel(world: DiscordWorld) -> None:
-    """A direct channel that is not found for a moment is still read."""
+async def test_one_error_page_of_a_proxy_does_not_lose_a_channel(world: DiscordWorld) -> None:
+    """A direct channel that is briefly "not found" is still read later."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("first", channel=direct)

@@ -1,4 +1,4 @@
-"""Other people's messages that are quoted with a question on Discord."""
+"""Which messages of other people are quoted with a question on Discord."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -40,7 +40,7 @@ def quoted(ask: Any) -> list[tuple[str, str]]:
 
 
 async def test_an_answer_to_somebody_else_is_quoted(world: DiscordWorld) -> None:
-    """Bob reads it as Ada does, and can ask about it in its thread or by replying to it."""
+    """Bob can read the answer to Ada, and ask about it in its thread or by replying to it."""
     first = await asked(world, "why does wax repel water?", mention=True)
     posted = await answered(world, first, EXPLANATION)
     thread = int(first.place.thread)
@@ -52,7 +52,7 @@ async def test_an_answer_to_somebody_else_is_quoted(world: DiscordWorld) -> None
 
 
 async def test_the_askers_own_conversation_is_not_quoted(world: DiscordWorld) -> None:
-    """Neither the asker's own questions nor the answers to them."""
+    """The asker's own questions and the answers to them are in the conversation already."""
     first = await asked(world, "why?", mention=True)
     posted = await answered(world, first, "part one", "part two")
     thread = int(first.place.thread)
@@ -61,7 +61,7 @@ async def test_the_askers_own_conversation_is_not_quoted(world: DiscordWorld) ->
 
 
 async def test_a_reply_in_a_channel_quotes_somebody_elses_answer(world: DiscordWorld) -> None:
-    """Also if answers are not given in threads."""
+    """It is quoted even if answers are not in threads."""
     world.fake.denied[world.fake.general] = {"create_public_threads"}
     first = await asked(world, "why?", mention=True)
     posted = await answered(world, first, EXPLANATION)
@@ -71,7 +71,7 @@ async def test_a_reply_in_a_channel_quotes_somebody_elses_answer(world: DiscordW
 
 
 async def test_a_forum_post_is_quoted_with_its_title_and_tags(world: DiscordWorld) -> None:
-    """A mention in the middle of a discussion: it quotes everything except the question."""
+    """A mention in the middle of a discussion quotes everything except the question."""
     fake = world.fake
     post = await fake.post_in_forum("Wax", "is it sticky?", author="bob", tags=("bug", "solved"))
     await world.until_heard(1)
@@ -95,7 +95,7 @@ async def test_a_forum_post_is_quoted_with_its_title_and_tags(world: DiscordWorl
 
 @pytest.mark.parametrize("between", [0, 3, quotes.THREAD_MESSAGES - 1, quotes.THREAD_MESSAGES, 50])
 async def test_a_thread_is_quoted_with_its_starter(world: DiscordWorld, between: int) -> None:
-    """However long it is: its first message, then as many of the latest as fit."""
+    """Of a long thread, the first message and as many of the latest as fit are quoted."""
     fake = world.fake
     alert = {"embeds": [{"type": "rich", "title": "db1 is down", "description": "since 9:58"}]}
     starter = await fake.say("", author="bob", fields=alert)
@@ -114,7 +114,7 @@ async def test_a_thread_is_quoted_with_its_starter(world: DiscordWorld, between:
 
 
 async def test_a_deleted_starter_is_mentioned(world: DiscordWorld) -> None:
-    """The thread outlives its first message."""
+    """A thread outlives its first message."""
     starter = await world.fake.say("the first message", author="bob")
     thread = await world.fake.thread_on(starter, "plans")
     await world.fake.delete(starter)
@@ -123,7 +123,7 @@ async def test_a_deleted_starter_is_mentioned(world: DiscordWorld) -> None:
 
 
 async def test_a_mention_in_a_voice_channels_chat_is_answered_there(world: DiscordWorld) -> None:
-    """With the message that it replies to."""
+    """The message that it replies to is quoted."""
     fake = world.fake
     voice = fake._channel("talk", VOICE)
     await fake.gateway.dispatch("CHANNEL_CREATE", 1, lambda _: fake.channels[voice])
@@ -136,7 +136,7 @@ async def test_a_mention_in_a_voice_channels_chat_is_answered_there(world: Disco
 
 
 async def test_quotes_have_a_limit(world: DiscordWorld) -> None:
-    """The first and the latest messages are kept in order; a long one is cut, with a note."""
+    """The first and the latest messages are kept in order; a long one is cut with a note."""
     first = await asked(world, "why?", mention=True)
     thread = int(first.place.thread)
     await answered(world, first, "because")
@@ -151,13 +151,13 @@ async def test_quotes_have_a_limit(world: DiscordWorld) -> None:
     assert sum(map(len, texts)) <= quotes.THREAD_CHARS
     assert [text.split()[1] for text in texts] == [str(n) for n in range(30 - len(texts), 30)]
     assert all(text.endswith("more characters are not shown)") for text in texts)
-    # The person who began the thread has its beginning in their own conversation.
+    # The first message is missing: its author's own conversation contains it.
     ask = await asked(world, "and?", channel=thread)
     assert quoted(ask)[0] == (quotes.NOTE, quotes.LEFT_OUT.text)
 
 
 async def test_a_growing_answer_and_notices_are_not_quoted(world: DiscordWorld) -> None:
-    """Half an answer is not an answer."""
+    """Half an answer could mislead."""
     from tests.contract.test_discord_answering import partial  # noqa: PLC0415
 
     first = await asked(world, "why?", mention=True)
@@ -168,7 +168,7 @@ async def test_a_growing_answer_and_notices_are_not_quoted(world: DiscordWorld) 
 
 
 async def test_a_closed_history_is_not_quoted(world: DiscordWorld) -> None:
-    """Except for the one message that somebody replies to, and so shows to everybody."""
+    """Only a message that somebody replies to is quoted: the reply shows it to everybody."""
     fake = world.fake
     first = await asked(world, "why?", mention=True)
     posted = await answered(world, first, EXPLANATION)
@@ -184,10 +184,10 @@ async def test_a_closed_history_is_not_quoted(world: DiscordWorld) -> None:
 @pytest.mark.parametrize(
     "fault", [{"status": 403, "code": 50001}, {"status": 503}, {"kind": "hang"}]
 )
-async def test_a_thread_that_cannot_be_read_costs_the_quotes_only(
+async def test_if_a_thread_cannot_be_read_only_its_quotes_are_lost(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
-    """The question is asked without them."""
+    """The question is asked without quotes."""
     from bots.discord import thread_reader  # noqa: PLC0415
 
     monkeypatch.setattr(thread_reader, "READ_WITHIN_S", 0.5)

@@ -1,4 +1,4 @@
-"""What the model is given of a rich message on Discord: the real client on real sockets."""
+"""What the model reads of a rich message on Discord."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -65,7 +65,7 @@ def quoted(ask: Ask) -> list[tuple[str, str]]:
 async def test_a_replied_to_message_is_read_completely(
     world: DiscordWorld, fields: dict[str, Any], text: str
 ) -> None:
-    """Also without any text of its own; by a reply and by the message menu."""
+    """This holds for messages without text, and for replies as well as the message menu."""
     fake = world.fake
     message = await fake.say("", author="bob", fields=fields)
     assert quoted(await asked(world, "what is this?", reply_to=message)) == [("Bob", text)]
@@ -77,14 +77,14 @@ async def test_a_replied_to_message_is_read_completely(
 
 
 async def test_a_reply_that_only_names_the_bot_is_a_question(world: DiscordWorld) -> None:
-    """Somebody who names the bot below an alert wants it to look at the alert."""
+    """A person who mentions the bot below an alert wants it to look at the alert."""
     alert = await world.fake.say("", author="otherbot", fields={"embeds": [ALERT]})
     ask = await asked(world, "", reply_to=alert)
     assert (ask.text, quoted(ask)) == (ABOUT_THAT, [("Otherbot", ALERT_TEXT)])
 
 
 async def test_a_deleted_replied_to_message_is_mentioned(world: DiscordWorld) -> None:
-    """It was deleted before the adapter read the reply: the model is told that there was one."""
+    """If it was deleted before the adapter read the reply, the model learns that it existed."""
     fake = world.fake
     await asked(world, "first")
     message = await fake.say("soon gone", author="bob")
@@ -105,7 +105,7 @@ async def test_a_deleted_replied_to_message_is_mentioned(world: DiscordWorld) ->
 async def test_a_replied_to_message_that_discord_left_out_is_fetched(
     world: DiscordWorld, where: str, quotes: list[tuple[str, str]]
 ) -> None:
-    """Only from the same channel: messages of other channels are never read."""
+    """Only messages from the same channel are fetched, never those of other channels."""
     fake = world.fake
     channel = fake.general if where == "here" else fake.secret
     alert = await fake.say("", author="bob", channel=channel, fields={"embeds": [ALERT]})
@@ -118,10 +118,10 @@ async def test_a_replied_to_message_that_discord_left_out_is_fetched(
 
 
 @pytest.mark.parametrize("fault", [{"status": 404, "code": 10008}, {"status": 403, "code": 50001}])
-async def test_a_replied_to_message_that_cannot_be_fetched_costs_only_itself(
+async def test_if_a_replied_to_message_cannot_be_fetched_only_that_message_is_lost(
     world: DiscordWorld, fault: dict[str, Any]
 ) -> None:
-    """The question is asked without it."""
+    """The question is asked without that message."""
     fake = world.fake
     alert = await fake.say("", author="bob", fields={"embeds": [ALERT]})
     fake.fail("GET", rf"/messages/{alert}$", **fault)
@@ -133,8 +133,8 @@ async def test_a_replied_to_message_that_cannot_be_fetched_costs_only_itself(
     assert quoted(ask) == [(NOTE, NOT_LOADED.text)]
 
 
-async def test_a_giant_alert_is_asked_about(world: DiscordWorld) -> None:
-    """Cut, with a note, and never refused, whatever else is attached."""
+async def test_a_question_about_a_giant_alert_is_asked(world: DiscordWorld) -> None:
+    """It is cut with a note and never refused, whatever else is attached."""
     fake = world.fake
     control = "\x01" * 200_000
     alert = await fake.say("", author="bob", fields={"embeds": [{"description": control}] * 3})
@@ -160,21 +160,21 @@ async def test_a_giant_alert_is_asked_about(world: DiscordWorld) -> None:
 async def test_a_message_without_text_is_a_question(
     world: DiscordWorld, fields: dict[str, Any], text: str
 ) -> None:
-    """A sticker, a poll, an invitation in a direct message."""
+    """It can be a sticker, a poll, or an invitation in a direct message."""
     direct = await world.fake.direct()
     ask = await asked(world, "", channel=direct, mention=False, fields=fields)
     assert ask.text == text
 
 
 async def test_a_link_preview_is_quoted(world: DiscordWorld) -> None:
-    """A page can say anything: these are not the asker's words."""
+    """The text of a page is not the asker's."""
     ask = await asked(world, "https://x.example good?", fields={"embeds": [ALERT]})
     assert ask.text == "https://x.example good?"
     assert quoted(ask) == [("previews of links", ALERT_TEXT)]
 
 
 async def test_a_forwarded_alert_is_read_with_its_files(world: DiscordWorld) -> None:
-    """Its embeds, stickers and files; also without a comment."""
+    """Its embeds, stickers and files are read, even without a comment."""
     fake = world.fake
     files = {"cat.png": b"\x89PNG", "b.zip": b"PK"}
     alert = await fake.say("", author="bob", files=files, fields={"embeds": [ALERT], **STICKER})
@@ -188,7 +188,7 @@ async def test_a_forwarded_alert_is_read_with_its_files(world: DiscordWorld) -> 
 
 @pytest.mark.parametrize("author", ["ada", "bob"])
 async def test_a_comment_on_a_forward_is_asked_with_it(world: DiscordWorld, author: str) -> None:
-    """Discord sends the comment as a separate message, directly after the forward."""
+    """Discord sends the comment as a separate message directly after the forward."""
     fake = world.fake
     alert = await fake.say("", author="eve", channel=fake.secret, files={"log.txt": b"E1"},
                            fields={"embeds": [ALERT]})  # fmt: skip
@@ -203,7 +203,7 @@ async def test_a_comment_on_a_forward_is_asked_with_it(world: DiscordWorld, auth
 
 
 async def test_a_voice_message_is_mentioned(world: DiscordWorld) -> None:
-    """The model is told that there is one, how long it is, and that it cannot hear it."""
+    """The model learns that it exists, how long it is, and that it cannot be heard."""
     fake = world.fake
     direct = await fake.direct()
     voice = fake._attachment("voice-message.ogg", b"OggS") | {
@@ -220,7 +220,7 @@ async def test_a_voice_message_is_mentioned(world: DiscordWorld) -> None:
 
 
 async def test_files_of_a_replied_to_message_are_taken(world: DiscordWorld) -> None:
-    """Somebody who replies to a picture wants it looked at; each file is taken once."""
+    """A person who replies to a picture asks about it. Each file is taken once."""
     fake = world.fake
     shown = await fake.say("mine", author="bob", files={"a.png": b"\x89PNG", "log.txt": b"E1"})
     ask = await asked(world, "which is better?", reply_to=shown, files={"b.png": b"\x89PNG2"})
@@ -232,7 +232,7 @@ async def test_files_of_a_replied_to_message_are_taken(world: DiscordWorld) -> N
 
 
 async def test_pictures_beyond_the_limit_are_mentioned(world: DiscordWorld) -> None:
-    """At most 14 MiB together; the asker's own come first."""
+    """At most 14 MiB are taken together, the asker's own first."""
     big = b"\x89PNG" + bytes(9 << 20)
     shown = await world.fake.say("", author="bob", files={"theirs.png": big})
     ask = await asked(world, "same?", reply_to=shown, files={"mine.png": big})
@@ -244,7 +244,7 @@ async def test_pictures_beyond_the_limit_are_mentioned(world: DiscordWorld) -> N
 
 
 async def test_ids_are_replaced_by_names(world: DiscordWorld) -> None:
-    """Of people, roles, channels that everybody here sees, emoji, times and commands."""
+    """This covers people, roles, channels that everybody here sees, emoji, times and commands."""
     fake = world.fake
     bob = fake.users["bob"]["id"]
     ask = await asked(
@@ -258,7 +258,7 @@ async def test_ids_are_replaced_by_names(world: DiscordWorld) -> None:
 async def test_a_hidden_channel_is_named_only_to_its_own_readers(
     world: DiscordWorld, where: str
 ) -> None:
-    """An answer would reveal its name to everybody who reads here."""
+    """An answer could reveal its name to everybody who reads here."""
     fake = world.fake
     text = f"see <#{fake.secret}>"
     ask = await asked(world, text, channel=getattr(fake, where))
@@ -270,7 +270,7 @@ async def test_a_hidden_channel_is_named_only_to_its_own_readers(
 
 
 async def test_an_edit_is_read_like_a_question(world: DiscordWorld) -> None:
-    """With names, and with a sticker that is still there."""
+    """It contains names, and a sticker that is still there."""
     fake = world.fake
     message = await fake.say("hi", mention=True, fields=STICKER)
     await world.until_heard(1)
@@ -281,7 +281,7 @@ async def test_an_edit_is_read_like_a_question(world: DiscordWorld) -> None:
 
 
 async def test_missed_messages_are_read_completely(world: DiscordWorld) -> None:
-    """The history is read like events from the gateway."""
+    """Messages from the history are read like those from the gateway."""
     fake = world.fake
     await asked(world, "first")
     await world.disconnect()

@@ -1,4 +1,4 @@
-"""The adapter's store breaks: it is set aside, and messages sent meanwhile are found."""
+"""A broken store file is set aside, and messages sent meanwhile are found."""
 
 import asyncio
 import sqlite3
@@ -23,38 +23,38 @@ async def world() -> AsyncIterator[DiscordWorld]:
 
 
 def noise(file: Path) -> None:
-    """No database at all."""
+    """The file is not a database."""
     file.write_bytes(b"not a database, and long enough for a header: " * 100)
 
 
 def truncated(file: Path) -> None:
-    """A copy that was cut off."""
+    """The file is a copy that was cut off."""
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
 
 
 def one_byte(file: Path) -> None:
-    """Cut off within the header."""
+    """The file is cut off within its header."""
     file.write_bytes(file.read_bytes()[:1])
 
 
 def empty(file: Path) -> None:
-    """A file system that lost the content after a power cut."""
+    """The file is empty, as after a power cut."""
     file.write_bytes(b"")
 
 
 def zeroed(file: Path) -> None:
-    """Pages that never reached the disk; the first one did."""
+    """Only the first page reached the disk."""
     data = file.read_bytes()
     file.write_bytes(data[:4096] + bytes(len(data) - 4096))
 
 
 def zeroed_header(file: Path) -> None:
-    """The first page did not."""
+    """The first page never reached the disk."""
     file.write_bytes(bytes(4096) + file.read_bytes()[4096:])
 
 
 def scrambled(file: Path) -> None:
-    """The tables of the schema point to nowhere."""
+    """The pages of the tables contain garbage."""
     data = bytearray(file.read_bytes())
     for page in range(1, len(data) // 4096):
         data[page * 4096 : page * 4096 + 100] = b"\xff" * 100
@@ -66,8 +66,8 @@ BREAKS: list[Callable[[Path], None]] = [
 ]  # fmt: skip
 
 
-def full_memory(path: Path) -> None:
-    """With many rows in each table, and all of it in the one file."""
+def full_store(path: Path) -> None:
+    """A store with many rows in each table, all of them in one file."""
     store = Store(path)
     store.frozen = False
     store.remember("commands", "abc")
@@ -82,11 +82,11 @@ def full_memory(path: Path) -> None:
 def test_a_broken_file_is_set_aside(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], broken: Callable[[Path], None]
 ) -> None:
-    """Under a clear name and with one log line; the next start finds an empty file."""
+    """It gets a clear name and one log line, and the next start finds an empty file."""
     path = tmp_path / "memory.sqlite"
     for number in (1, 2):
         path.unlink(missing_ok=True)
-        full_memory(path)
+        full_store(path)
         broken(path)
         before = path.read_bytes()
         store = Store(path)
@@ -97,10 +97,10 @@ def test_a_broken_file_is_set_aside(
         assert store.question(7) == ("discord:1", PLACE)
         store.close()
         store = Store(path)
-        assert store.lost  # until there is a watermark again
+        assert store.lost  # no watermark yet
         store.close()
         if broken in {empty, one_byte}:
-            continue  # SQLite takes it for a new one
+            continue  # SQLite treats an empty file as a new database
         aside = tmp_path / f"memory.sqlite.broken-{number}"
         assert aside.read_bytes() == before
         said = "".join(capfd.readouterr())
@@ -109,9 +109,9 @@ def test_a_broken_file_is_set_aside(
 
 
 def test_readable_channels_of_a_broken_file_are_kept(tmp_path: Path) -> None:
-    """Only the file knows which direct messages to read."""
+    """Only this file says which direct messages to read."""
     path = tmp_path / "memory.sqlite"
-    full_memory(path)
+    full_store(path)
     db = sqlite3.connect(path)
     (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'asked'").fetchone()
     db.close()
@@ -125,9 +125,9 @@ def test_readable_channels_of_a_broken_file_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None:
-    """No caller sees an error, and the watermark is kept."""
+    """Callers get no error, and the watermark is kept."""
     path = tmp_path / "memory.sqlite"
-    full_memory(path)
+    full_store(path)
     store = Store(path)
     assert store.watermark == 1000
     noise(path)
@@ -143,7 +143,7 @@ def test_a_file_that_breaks_while_it_is_used_is_replaced(tmp_path: Path) -> None
 
 
 def test_a_full_disk_stops_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """It is logged once; more messages are read again after a restart."""
+    """It is logged once, and after a restart more messages are read again."""
     path = tmp_path / "memory.sqlite"
     store = Store(path)
     store._file.run("PRAGMA max_page_count=1")
@@ -157,7 +157,7 @@ def test_a_full_disk_stops_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 
 def test_sqlite_is_set_up_to_survive_power_cuts(tmp_path: Path) -> None:
-    """The setting under which SQLite promises an intact file."""
+    """With this setting, SQLite promises an intact file."""
     store = Store(tmp_path / "memory.sqlite")
     assert store._file.run("PRAGMA synchronous") == [(1,)]
     assert store._file.run("PRAGMA journal_mode") == [("wal",)]
@@ -180,7 +180,7 @@ def file_of(world: DiscordWorld) -> Path:
 async def test_messages_during_downtime_are_found(
     world: DiscordWorld, broken: Callable[[Path], None]
 ) -> None:
-    """In channels, in threads that the bot opened, in private threads; nothing is asked twice."""
+    """They are found in channels, the bot's threads and private threads, and asked once."""
     fake = world.fake
     private = await fake.private_thread("plans", "ada", "self")
     await fake.say("before", mention=True)
@@ -200,7 +200,7 @@ async def test_messages_during_downtime_are_found(
 
 
 async def test_a_first_start_sets_the_watermark(world: DiscordWorld) -> None:
-    """The watermark is kept at once, so that a quiet server's first question is not missed."""
+    """It is stored at once, so that the first question in a quiet server is not missed."""
     await world.disconnect()
     await world.fake.say("missed", mention=True)
     await world.connect()
@@ -211,7 +211,7 @@ async def test_a_first_start_sets_the_watermark(world: DiscordWorld) -> None:
 async def test_a_channel_that_cannot_be_read_is_read_later(
     world: DiscordWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watermark stays until then, so that another restart loses nothing."""
+    """Until then the watermark stays, so that another restart loses nothing."""
     from bots.discord import backfill  # noqa: PLC0415
 
     monkeypatch.setattr(backfill, "RETRY_S", 0.0)

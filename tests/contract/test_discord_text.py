@@ -1,4 +1,4 @@
-"""Replaces what Discord does not draw: examples, and properties of every text."""
+"""Markup that Discord does not draw is replaced: examples, and properties of every text."""
 
 import re
 
@@ -49,13 +49,13 @@ def words(text: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_markup_that_discord_does_not_draw_is_made_readable(text: str, shown: str) -> None:
-    """Tables, formulas, pictures, deep headings; code is not changed."""
+    """This is about tables, formulas, pictures and deep headings. Code is unchanged."""
     assert downgraded(text) == shown
 
 
 @given(TEXTS)
 def test_no_word_is_lost(text: str) -> None:
-    """Whatever a model writes, every word is kept, in order."""
+    """All words of the model are kept in order."""
     dropped = {"br", "latex"}
     expected = [w for w in words(text) if w not in dropped]
     assert [w for w in words(downgraded(text)) if w not in dropped] == expected
@@ -63,14 +63,14 @@ def test_no_word_is_lost(text: str) -> None:
 
 @given(TEXTS)
 def test_parts_fit_and_their_fences_are_closed(text: str) -> None:
-    """Downgraded and split: each part is within the limit and closes its own fences."""
+    """After both steps, each part is within the limit and closes its own fences."""
     for piece in split_text(downgraded(text), 200, length=utf16_length):
         assert utf16_length(piece) <= 200
 
 
 @given(TEXTS)
 def test_downgrading_twice_changes_no_code(text: str) -> None:
-    """Text that has become code is not changed by another pass."""
+    """Text that became code is unchanged by a second pass."""
     once = downgraded(text)
     if "<br>" not in once and "$" not in once and "\\" not in once:
         assert words(downgraded(once)) == words(once)
@@ -78,14 +78,14 @@ def test_downgrading_twice_changes_no_code(text: str) -> None:
 
 @given(st.text(min_size=1, max_size=200))
 def test_a_nonce_fits_and_is_the_same_for_the_same_key(key: str) -> None:
-    """Discord accepts 25 characters."""
+    """Discord accepts up to 25 characters."""
     assert len(nonce_of(key.encode("utf-8", "replace").decode())) <= 25
     assert nonce_of("a.0") == nonce_of("a.0") != nonce_of("a.1")
 
 
 @given(st.text(max_size=500))
 def test_a_thread_always_has_a_name(text: str) -> None:
-    """1 to 100 characters on one line."""
+    """It has 1 to 100 characters on one line."""
     title = title_of(text)
     assert 1 <= utf16_length(title) <= 200
     assert 1 <= len(title) <= 100
@@ -93,7 +93,7 @@ def test_a_thread_always_has_a_name(text: str) -> None:
 
 
 def test_every_notice_has_every_language() -> None:
-    """None of them is empty."""
+    """No translation is empty."""
     for sayings in NOTICES.values():
         assert len(sayings) == len(LANGUAGES)
         assert all(sayings)
@@ -132,5 +132,5 @@ DIRECT = Asker(user=1, guild=None, channels=(100,), roles=())
     ],
 )  # fmt: skip
 def test_access_rules(settings: dict[str, str], asker: Asker, why: str | None) -> None:
-    """A denial outranks a permission, and roles do not open direct messages."""
+    """A denial takes precedence over a permission, and roles do not open direct messages."""
     assert refusal(DiscordSettings.model_validate(settings), asker) == why

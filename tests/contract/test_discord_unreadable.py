@@ -1,4 +1,4 @@
-"""Messages that the library cannot read: nothing else is lost, and their authors are notified."""
+"""If the library cannot read a message, nothing else is lost, and its author gets a notice."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ SILENT: dict[str, Json] = {
     "no channel": {"channel_id": None},
     "of another kind": {"type": 4711, "poll": {}},
 }
-"""What shows no person, or no place to say it in."""
+"""Messages that name no person to notify, or no place for a notice."""
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def texts(world: DiscordWorld) -> list[str]:
 async def test_unreadable_messages_get_a_notice_and_the_session_goes_on(
     world: DiscordWorld, where: str
 ) -> None:
-    """One plain notice each, and the next message is taken."""
+    """Each gets one notice, and the next message is asked."""
     fake = world.fake
     channel = fake.general if where == "channel" else await fake.direct()
     mention = where == "channel"
@@ -81,8 +81,8 @@ async def test_unreadable_messages_get_a_notice_and_the_session_goes_on(
     assert len(fake.gateway.identifies) == 1
 
 
-async def test_unreadable_messages_to_nobody_get_no_notice(world: DiscordWorld) -> None:
-    """And nobody else is affected."""
+async def test_unreadable_messages_to_others_get_no_notice(world: DiscordWorld) -> None:
+    """The messages are not for the bot, and nobody else is affected."""
     for fields in SILENT.values():
         await world.fake.say("lost", mention=True, malformed=fields)
     await world.fake.say("chatter", malformed=MALFORMED["bad poll"])
@@ -96,7 +96,7 @@ async def test_unreadable_messages_to_nobody_get_no_notice(world: DiscordWorld) 
 
 
 async def test_the_history_is_read_around_unreadable_messages(world: DiscordWorld) -> None:
-    """Every good message between bad ones, in every channel; authors of bad ones are notified."""
+    """All readable messages in all channels are asked; authors of unreadable ones get a notice."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("before", channel=direct)
@@ -108,7 +108,7 @@ async def test_the_history_is_read_around_unreadable_messages(world: DiscordWorl
         await fake.say(f"direct {number}", channel=direct)
     count = len(MALFORMED) + len(SILENT)
     await world.connect()
-    # A message that does not name its channel belongs to the channel whose history is read.
+    # A message that does not name its channel belongs to the channel that is being read.
     await world.until_heard(2 + 2 * count)
     await fake.until(lambda: len(fake.read()) >= len(MALFORMED))
     await asyncio.sleep(QUIET_S)
@@ -124,7 +124,7 @@ async def test_the_history_is_read_around_unreadable_messages(world: DiscordWorl
 
 
 async def test_access_lists_hold_for_unreadable_messages() -> None:
-    """Somebody who is not allowed to ask gets no notice about them."""
+    """People who are not allowed to ask get no notice about them."""
     async with DiscordWorld(DISCORD_DIRECT_MESSAGES="nobody") as world:
         direct = await world.fake.direct()
         await world.fake.say("lost", channel=direct, malformed=MALFORMED["bad poll"])
@@ -134,10 +134,10 @@ async def test_access_lists_hold_for_unreadable_messages() -> None:
         assert world.fake.read(direct) == []
 
 
-async def test_a_bad_message_in_a_thread_costs_no_question_its_context(
+async def test_a_malformed_message_in_a_thread_loses_no_question(
     world: DiscordWorld,
 ) -> None:
-    """At most the quotes of other people's messages."""
+    """At most, quotes of other people's messages are lost."""
     message = await world.fake.say("one", mention=True)
     await world.until_heard(1)
     await world.platform.post(Part(answer(world.heard[0], "hello"), "hello", 0, 1))
@@ -165,7 +165,7 @@ EVENTS: list[tuple[str, Any]] = [
 
 
 async def test_no_event_ends_the_session(world: DiscordWorld) -> None:
-    """Whatever type it has and however it is malformed."""
+    """This holds for every type of event, however malformed."""
     for event, data in EVENTS:
         await world.fake.gateway.dispatch(event, 0, lambda _, data=data: data)
     await world.fake.say("heard", mention=True)
@@ -200,10 +200,10 @@ STRANGE_FILES: list[Json] = [
 
 
 @pytest.mark.parametrize("change", STRANGE_FILES)
-async def test_a_malformed_file_does_not_cost_the_question(
+async def test_a_malformed_file_does_not_lose_the_question(
     world: DiscordWorld, change: Json
 ) -> None:
-    """The model is told its name and that it was not read."""
+    """The model learns the file's name and that it could not be read."""
     direct = await world.fake.direct()
     files = {"attachments": [{**PICTURE, **change}]}
     await world.fake.say("what is this?", channel=direct, malformed=files)
@@ -241,7 +241,7 @@ STRANGE: dict[str, Json] = {
 async def test_a_malformed_message_gets_a_notice(
     world: DiscordWorld, capfd: pytest.CaptureFixture[str], strange: str, how: str
 ) -> None:
-    """One log line and one notice, or it is asked; and the next message is taken."""
+    """It gets one log line and one notice, or it is asked; so is the next message."""
     fake = world.fake
     direct = await fake.direct()
     await fake.say("before", channel=direct)
@@ -269,8 +269,8 @@ async def test_a_malformed_message_gets_a_notice(
     assert texts(world)[-1] == "after"
 
 
-async def test_strangers_get_no_notice_about_malformed_messages() -> None:
-    """People who are not allowed to ask hear only that; messages to nobody get no notice."""
+async def test_people_without_access_get_no_notice_about_malformed_messages() -> None:
+    """People who are not allowed to ask are told only that; messages to others get no notice."""
     async with DiscordWorld(DISCORD_DIRECT_MESSAGES="nobody") as world:
         direct = await world.fake.direct()
         await world.fake.say("lost", channel=direct, malformed={"content": 5})
@@ -288,7 +288,7 @@ HALF = "\ud83d"
 
 
 async def test_a_lone_surrogate_loses_and_blocks_nothing(world: DiscordWorld) -> None:
-    """In a text, a name, a title, a file's name, a quote, an edit."""
+    """It can be in a text, a name, a title, a file name, a quote or an edit."""
     fake = world.fake
     fake.users["bob"]["global_name"] = f"B{HALF}b"
     other = await fake.say(f"quoted {HALF}", author="bob")
@@ -311,7 +311,7 @@ async def test_a_lone_surrogate_loses_and_blocks_nothing(world: DiscordWorld) ->
 
 
 async def test_a_message_that_is_only_a_lone_surrogate_is_a_question(world: DiscordWorld) -> None:
-    """It is asked, and so is the next message."""
+    """It and the next message are asked."""
     await world.fake.say(HALF, mention=True)
     await world.fake.say("next", mention=True)
     await world.until_heard(2)

@@ -1,6 +1,6 @@
-"""What is on the wire today, pinned in files: a change of a message is a new version of it.
+"""Golden files of all messages: a change of a message needs a new version of it.
 
-`python -m tests.contract.test_golden` writes the files of kinds and versions that have none.
+`python -m tests.contract.test_golden` writes the files that do not exist yet.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
+from shared.event_parsing import Unreadable, event_of
 from shared.messages import (
     Again,
     AnyEvent,
@@ -29,9 +30,8 @@ from shared.messages import (
     Reply,
     Reset,
     Stop,
-    Unreadable,
+    Timings,
     Usage,
-    event_of,
 )
 
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -63,7 +63,9 @@ MESSAGES: Final[dict[str, Message]] = {
     ),
     "stop": Stop(id="s-1", prompt_id=_ASKED, **_HEAD),
     "reset": Reset(id="s-2", **_HEAD),
-    "rate": Rate(id="s-3", prompt_id=_ASKED, thumb="up", **_HEAD),
+    "rate": Rate(
+        id="s-3", prompt_id=_ASKED, thumb="down", reason="wrong", correction="It is 5 🙂.", **_HEAD
+    ),
     "again": Again(id="s-4", prompt_id=_ASKED, **_HEAD),
     "edited": Edited(id="s-5", prompt_id=_ASKED, text="new words", ask_again=True, **_HEAD),
     "deleted": Deleted(id="s-6", prompt_id=_ASKED, **_HEAD),
@@ -83,6 +85,11 @@ MESSAGES: Final[dict[str, Message]] = {
         ),
         answered_at=datetime(2026, 11, 22, 10, 30, 2, tzinfo=UTC),
         after="slack-T1-C2-1600000000_2E1",
+        timings=Timings(
+            called_at=datetime(2026, 11, 22, 10, 30, 0, 500000, tzinfo=UTC),
+            first_token_at=datetime(2026, 11, 22, 10, 30, 1, 250000, tzinfo=UTC),
+        ),
+        experiment="terra",
         **_HEAD,
     ),
     "partial": Partial(
@@ -90,23 +97,23 @@ MESSAGES: Final[dict[str, Message]] = {
         sequence=7, after="slack-T1-C2-1600000000_2E1", status="My model is busy.", early=True,
     ),
 }  # fmt: skip
-"""One of each kind at its present version, with every field set."""
+"""One message of each kind in its current version, with every field set."""
 
 FILES: Final = sorted(GOLDEN.glob("*.json"))
 
 
 def file_of(kind: str) -> Path:
-    """The golden file of a kind at its present version.
+    """The golden file of a kind of message in its current version.
 
-    A field that older readers may ignore is no new version: it gets a file with a letter after the
-    version, `reply.v1b.json`, and the older file is still read.
+    A field that older readers can ignore needs no new version: it gets a file with a letter after
+    the version, such as `reply.v1b.json`, and the older file is still read.
     """
     version = json.loads(MESSAGES[kind].wire())["v"]
     return max(GOLDEN.glob(f"{kind}.v{version}*.json"), default=GOLDEN / f"{kind}.v{version}.json")
 
 
 def parsed(kind: str, data: bytes) -> Message:
-    """As the other side reads it."""
+    """The message as the receiver reads it."""
     if kind == "reply":
         return Reply.model_validate_json(data)
     if kind == "partial":
@@ -116,7 +123,7 @@ def parsed(kind: str, data: bytes) -> Message:
 
 
 def canonical(data: bytes) -> str:
-    """Readable, and the same for the same bytes: fields in the order of the wire."""
+    """Indented JSON with the fields in the order in which they are sent."""
     return json.dumps(json.loads(data), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -124,7 +131,7 @@ def write_missing() -> list[Path]:
     """Writes the files that are missing.
 
     Raises:
-        FileExistsError: a message no longer is what the file of its version says.
+        FileExistsError: A message differs from the file of its version.
     """
     written = []
     for kind, message in MESSAGES.items():
@@ -135,15 +142,15 @@ def write_missing() -> list[Path]:
             written.append(file)
         elif file.read_text() != text:
             raise FileExistsError(
-                f"{file.name} says otherwise and is never overwritten: "
+                f"{file.name} differs from the message and is never overwritten: "
                 "messages of this version are stored and sent already. Give it a new version."
             )
     return written
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_a_message_is_written_as_its_file_says(kind: str) -> None:
-    """Field for field, in order, and nothing else."""
+def test_a_message_is_written_as_in_its_golden_file(kind: str) -> None:
+    """It has exactly these fields, in this order."""
     assert canonical(MESSAGES[kind].wire()) == file_of(kind).read_text()
 
 
@@ -158,8 +165,8 @@ def test_every_version_ever_sent_is_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_the_examples_leave_no_field_at_its_default(kind: str) -> None:
-    """A field that is not set is not pinned."""
+def test_the_examples_set_every_field(kind: str) -> None:
+    """Otherwise the files would not contain every field."""
     message = MESSAGES[kind]
     fields = type(message).model_fields.items()
     unset = {n for n, f in fields if n not in {"v", "kind"} and getattr(message, n) == f.default}
@@ -168,7 +175,7 @@ def test_the_examples_leave_no_field_at_its_default(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", MESSAGES)
 def test_fields_of_a_later_version_are_ignored(kind: str) -> None:
-    """At every level, so that each side can be upgraded alone."""
+    """This holds at every level, so that each process can be upgraded alone."""
     wire = json.loads(MESSAGES[kind].wire())
     wire["mood"] = {"deep": [1]}
     wire["place"]["floor"] = 3
@@ -176,8 +183,8 @@ def test_fields_of_a_later_version_are_ignored(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [k for k in MESSAGES if k not in {"reply", "partial"}])
-def test_an_event_of_an_unknown_version_is_refused_in_words(kind: str) -> None:
-    """Its sender can be told so."""
+def test_an_event_of_an_unknown_version_is_refused_with_a_reason(kind: str) -> None:
+    """The error names the sender, who can get a notice."""
     wire = json.loads(MESSAGES[kind].wire()) | {"v": 2}
     with pytest.raises(Unreadable, match="version 2 of a message is unknown here") as raised:
         parsed(kind, json.dumps(wire).encode())
@@ -195,10 +202,10 @@ def test_an_event_of_an_unknown_version_is_refused_in_words(kind: str) -> None:
         ({"text": ""}, "empty"),
     ],
 )
-def test_the_reason_why_an_event_is_unreadable_holds_none_of_its_words(
+def test_the_reason_why_an_event_is_unreadable_contains_none_of_its_text(
     change: dict[str, Any], reason: str
 ) -> None:
-    """It is logged, and a foreign text in it could be anything."""
+    """The reason is logged, so it must not contain the text of a message."""
     data = json.loads(MESSAGES["ask"].wire()) | {"attachments": []} | change
     with pytest.raises(Unreadable) as error:
         event_of(json.dumps(data).encode(), _USER)
@@ -213,16 +220,16 @@ def test_a_reply_of_an_unknown_version_is_refused(kind: str) -> None:
         parsed(kind, json.dumps(wire).encode())
 
 
-def test_there_is_a_file_for_every_kind_and_none_besides() -> None:
-    """A file stays when its version is no longer written: it is still read."""
+def test_there_are_golden_files_for_exactly_the_known_kinds() -> None:
+    """Files of versions that are no longer written stay, because they are still read."""
     assert {file.name.split(".")[0] for file in FILES} == set(MESSAGES)
     assert {file_of(kind) for kind in MESSAGES} <= set(FILES)
 
 
-def test_an_existing_version_is_never_overwritten(
+def test_a_golden_file_is_never_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Missing ones are written, the same is left alone, another is refused."""
+    """Missing files are written, equal ones are kept, and a different one is refused."""
     monkeypatch.setattr(sys.modules[__name__], "GOLDEN", tmp_path)
     assert len(write_missing()) == len(MESSAGES)
     assert write_missing() == []

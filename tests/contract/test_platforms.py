@@ -1,4 +1,4 @@
-"""The contract of every platform, as a person sees it."""
+"""Requirements that every platform meets, as a person sees them."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.platform import Later, Part
-from shared.messages import AnyEvent, Ask, Reply
+from shared.messages import AnyEvent, Ask, Partial, Reply
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.terminal import TerminalWorld
@@ -15,17 +15,17 @@ from tests.contract.worlds.world import World, answer
 
 WITHIN_S = 15.0
 QUIET_S = 0.4
-"""How long to wait for something that must not happen; an event takes a tenth of this."""
+"""How long to wait for an event that must not come; an event takes a tenth of this."""
 
 LIMIT_S = 1.0
 
 WORLDS = {"discord": DiscordWorld, "slack": SlackWorld, "terminal": TerminalWorld}
-"""A new platform is one entry here; docs/add-a-platform.md lists the other places."""
+"""Add a new platform here; docs/add-a-platform.md lists the other places."""
 
 
 @pytest.fixture(params=sorted(WORLDS))
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """A platform with the adapter listening."""
+    """A platform and its listening adapter."""
     async with WORLDS[request.param]() as world:
         yield world
 
@@ -50,7 +50,7 @@ async def shown(world: World, message: str, count: int = 1) -> list[str]:
 
 
 async def post(world: World, reply: Reply, *texts: str) -> None:
-    """Posts the parts of a reply as the relay does: in order, with the waits that it is told."""
+    """Posts the parts of a reply as the relay does: in order, waiting when it is told to."""
     for index, text in enumerate(texts):
         while True:
             try:
@@ -61,9 +61,22 @@ async def post(world: World, reply: Reply, *texts: str) -> None:
                 break
 
 
+async def best_effort(world: World, ask: AnyEvent) -> None:
+    """Every call that must not raise: a status, a growing answer, and its end."""
+    partial = Partial(
+        prompt_id=ask.id, user=ask.user, place=ask.place, address=ask.address, text="",
+        status="The model is busy.", attempt=0, sequence=1,
+    )  # fmt: skip
+    withdrawn = answer(ask, "").model_copy(update={"outcome": "withdrawn"})
+    async with asyncio.timeout(WITHIN_S):
+        for shown in (partial, partial.model_copy(update={"text": "grows", "sequence": 2})):
+            await world.platform.show_partial(shown)
+        await world.platform.withdraw(withdrawn)
+
+
 class TestEveryPlatform:
     async def test_a_message_arrives_once_with_an_aware_time(self, world: World) -> None:
-        """A message is one question with its text, its author and a time in UTC."""
+        """A message becomes one question with its text, its author and a time in UTC."""
         await world.say("what is wax?")
         (ask,) = await heard(world)
         await asyncio.sleep(QUIET_S)
@@ -103,7 +116,7 @@ class TestEveryPlatform:
         assert [text.strip() for text in texts] == ["one", "two"]
 
     async def test_a_part_that_is_posted_twice_appears_once(self, world: World) -> None:
-        """A retry after a lost response of the platform shows nothing new."""
+        """Posting again after a lost response shows nothing new."""
         needs(world, "redelivery")
         message = await world.say("twice?")
         (ask,) = await heard(world)
@@ -115,7 +128,7 @@ class TestEveryPlatform:
         assert await world.replies_to(message) == ["once"]
 
     async def test_a_redelivery_keeps_its_id(self, world: World) -> None:
-        """The same message is not a second question."""
+        """A message that is delivered twice has the same id."""
         needs(world, "redelivery")
         message = await world.say("hello")
         await heard(world)
@@ -123,8 +136,8 @@ class TestEveryPlatform:
         await asyncio.sleep(QUIET_S)
         assert len({event.id for event in world.heard}) == 1
 
-    async def test_a_limit_becomes_a_wait(self, world: World) -> None:
-        """A rate limit delays a reply but loses nothing."""
+    async def test_a_rate_limit_becomes_a_wait(self, world: World) -> None:
+        """A rate limit delays a reply, but loses nothing."""
         needs(world, "limits")
         message = await world.say("slowly")
         (ask,) = await heard(world)
@@ -133,3 +146,23 @@ class TestEveryPlatform:
         await post(world, answer(ask, "here it is"), "here it is")
         assert time.monotonic() - started >= LIMIT_S * 0.9
         assert await shown(world, message) == ["here it is"]
+
+    async def test_previews_and_their_removal_never_raise_a_refusal(self, world: World) -> None:
+        """They are best effort: only `post` reports that the bot is not allowed to write there."""
+        needs(world, "refusals")
+        await world.say("hello")
+        (ask,) = await heard(world)
+        await world.refuse_everything()
+        await best_effort(world, ask)
+
+    @pytest.mark.parametrize("way", ["closed", "ended"])
+    async def test_previews_and_their_removal_never_raise_at_the_end(
+        self, world: World, way: str
+    ) -> None:
+        """The relay may still be busy when the adapter has closed its connections."""
+        await world.say("hello")
+        (ask,) = await heard(world)
+        if way == "closed":
+            await world.platform.close()
+        await world.end()
+        await best_effort(world, ask)

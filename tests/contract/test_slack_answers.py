@@ -1,4 +1,4 @@
-"""Answers as a person sees them: the port's methods, the real client and the fake Slack."""
+"""Answers in Slack as a person sees them: the real client and the fake Slack."""
 
 import asyncio
 import re
@@ -33,7 +33,7 @@ async def show(world: SlackWorld, reply: Reply) -> list[str]:
 
 
 async def asked(world: SlackWorld, *, direct: bool = False, text: str = "question") -> AnyEvent:
-    """A question that was published, and whose status line is shown."""
+    """Asks a question, and waits until it is published and its status line is shown."""
     count = len(world.heard)
     send = world.slack.dm if direct else world.slack.mention
     send(text)
@@ -51,7 +51,7 @@ def seen(world: SlackWorld, ask: AnyEvent) -> list[str]:
 
 
 class Growing:
-    """Partials of one answer, as if enough time had passed between them."""
+    """Shows partials of one answer, as if enough time had passed between them."""
 
     def __init__(self, world: SlackWorld, ask: AnyEvent) -> None:
         self.world, self.ask, self.sequence = world, ask, 0
@@ -68,8 +68,8 @@ class Growing:
         )  # fmt: skip
 
 
-async def test_an_answer_is_in_the_thread_with_its_buttons() -> None:
-    """The text is visible, the notification has a text, too, and the status line is gone."""
+async def test_an_answer_is_posted_in_the_thread_with_its_buttons() -> None:
+    """The answer and its notification have the text, and the status line is gone."""
     async with SlackWorld() as world:
         ask = await asked(world)
         assert world.slack.status(*where(ask)) == "processing"
@@ -83,8 +83,8 @@ async def test_an_answer_is_in_the_thread_with_its_buttons() -> None:
         assert world.slack.unfurled == []
 
 
-async def test_a_failure_is_one_plain_notice_without_buttons() -> None:
-    """A failure has no Again button."""
+async def test_a_failure_is_one_notice_without_buttons() -> None:
+    """It has no Again button."""
     async with SlackWorld() as world:
         ask = await asked(world)
         failed = answer(ask, "The model cannot be reached.").model_copy(
@@ -98,7 +98,7 @@ async def test_a_failure_is_one_plain_notice_without_buttons() -> None:
 
 
 async def test_a_long_answer_comes_in_parts_without_losing_text() -> None:
-    """Every part of 20,000 characters closes its code block, and the last one has the buttons."""
+    """Every part of a text of 20,000 characters closes its code block; the last has the buttons."""
     text = "\n\n".join(
         f"Part {n}\n\n```python\n" + f"x = {n} < 3 & 4\n" * 60 + "```" for n in range(20)
     )
@@ -123,7 +123,7 @@ INJECTIONS = "<!channel> <!here> <!everyone> <!subteam^S1> <@UBOB> <@UBOB|x> <!d
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("growing", [True, False])
 async def test_a_models_text_notifies_nobody(direct: bool, growing: bool) -> None:
-    """Posts, edits and streams mention nobody, even if a token comes in two chunks."""
+    """Posts, edits and streams mention nobody, even if a mention is split into two chunks."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
         if growing:
@@ -135,8 +135,8 @@ async def test_a_models_text_notifies_nobody(direct: bool, growing: bool) -> Non
         assert world.slack.pings == []
 
 
-async def test_links_in_a_stream_are_defanged_unless_known() -> None:
-    """A preview would call a host that the model chose; the user's and the setting's links stay."""
+async def test_unknown_links_in_a_stream_are_made_harmless() -> None:
+    """Slack would fetch them for previews. Links from the user or the settings stay."""
     text = (
         "See https://evil.example/?q=secret and [x](HTTP://evil.example/y), "
         "https://docs.good.example/a, https://mine.example/b ok"
@@ -159,7 +159,7 @@ async def test_links_in_a_stream_are_defanged_unless_known() -> None:
 
 
 async def test_a_direct_message_streams_natively() -> None:
-    """One message grows as Slack's own stream and ends complete, with buttons and metadata."""
+    """The answer grows as a Slack stream, and ends complete with buttons and metadata."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         grow = Growing(world, ask)
@@ -177,8 +177,8 @@ async def test_a_direct_message_streams_natively() -> None:
         await world.slack.until(lambda: not world.slack.status(*where(ask)))
 
 
-async def test_a_channel_sees_a_message_that_is_edited() -> None:
-    """It has a Stop button while it grows and none at the end, and is not edited too often."""
+async def test_in_a_channel_the_preview_is_an_edited_message() -> None:
+    """It has a Stop button only while it grows, and is not edited too often."""
     async with SlackWorld() as world:
         ask = await asked(world)
         grow = Growing(world, ask)
@@ -196,7 +196,7 @@ async def test_a_channel_sees_a_message_that_is_edited() -> None:
 
 
 async def test_a_long_growing_answer_shows_its_first_part_only() -> None:
-    """It stays within the limit while it grows, and further parts continue it."""
+    """It stays within the limit while it grows; the other parts follow at the end."""
     text = "word " * 3000
     async with SlackWorld() as world:
         for direct in (True, False):
@@ -209,7 +209,7 @@ async def test_a_long_growing_answer_shows_its_first_part_only() -> None:
 
 
 async def test_a_very_long_answer_ends_with_a_notice() -> None:
-    """There are never more messages than the limit, and the last one has the buttons."""
+    """The number of messages is limited, and the last one has the buttons."""
     async with SlackWorld() as world:
         ask = await asked(world)
         await show(world, answer(ask, "word " * 30_000))
@@ -221,8 +221,8 @@ async def test_a_very_long_answer_ends_with_a_notice() -> None:
 
 
 @pytest.mark.parametrize("direct", [True, False])
-async def test_a_formula_that_grew_ends_as_code(direct: bool) -> None:
-    """Slack does not render formulas. A stream shows them as they come and is edited at the end."""
+async def test_a_streamed_formula_ends_as_code(direct: bool) -> None:
+    """Slack does not render formulas. A stream shows their source and is edited at the end."""
     text = "So $a_1 = b_1$ holds. "
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
@@ -234,7 +234,7 @@ async def test_a_formula_that_grew_ends_as_code(direct: bool) -> None:
 
 
 async def test_an_escaped_stream_is_not_cut_inside_an_entity() -> None:
-    """A long text consists of characters that take five characters when escaped."""
+    """The example is a long text of characters that take five characters when escaped."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         await Growing(world, ask).to("&" * 5_000)
@@ -245,7 +245,7 @@ async def test_an_escaped_stream_is_not_cut_inside_an_entity() -> None:
 
 @pytest.mark.parametrize("code", ["unknown_method", "not_allowed"])
 async def test_without_native_streams_the_answer_is_edited(code: str) -> None:
-    """After the first refusal, later answers do not try a stream."""
+    """After one refusal, later answers do not try to stream."""
     async with SlackWorld() as world:
         world.slack.always["chat.startStream"] = Fault("error", code=code)
         for _ in range(2):
@@ -260,7 +260,7 @@ async def test_without_native_streams_the_answer_is_edited(code: str) -> None:
 
 
 async def test_an_expired_stream_continues_as_edits() -> None:
-    """Slack ends a stream after some minutes: the answer is complete and appears once."""
+    """Slack ends streams after some minutes. The answer is still complete and appears once."""
     async with SlackWorld() as world:
         world.slack.streams_expire_s = 0.0
         ask = await asked(world, direct=True)
@@ -272,7 +272,7 @@ async def test_an_expired_stream_continues_as_edits() -> None:
 
 
 async def test_a_stream_that_its_reader_stopped_is_complete_at_the_end() -> None:
-    """Slack ended the stream, and the dataflow's reply is shown once."""
+    """Slack has ended the stream, and the dataflow's reply is shown once."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         await Growing(world, ask).to("One two ")
@@ -285,7 +285,7 @@ async def test_a_stream_that_its_reader_stopped_is_complete_at_the_end() -> None
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_an_answer_that_started_over_replaces_the_first_attempt(direct: bool) -> None:
-    """The model failed halfway and started over: nothing of the first attempt stays."""
+    """The model failed halfway and started over. Nothing of the first attempt stays."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
         grow = Growing(world, ask)
@@ -296,8 +296,8 @@ async def test_an_answer_that_started_over_replaces_the_first_attempt(direct: bo
 
 
 @pytest.mark.parametrize("mode", ["off", "update", "native"])
-async def test_the_streaming_setting(mode: str) -> None:
-    """`off` shows nothing before the end, `update` edits everywhere, `native` always streams."""
+async def test_the_streaming_setting_chooses_how_an_answer_grows(mode: str) -> None:
+    """`off` shows no preview, `update` edits everywhere, and `native` always streams."""
     async with SlackWorld(SLACK_STREAMING=mode) as world:
         for direct in (True, False):
             ask = await asked(world, direct=direct)
@@ -316,7 +316,7 @@ async def test_the_streaming_setting(mode: str) -> None:
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("grown", [0, 1, 2])
 async def test_after_a_crash_the_answer_is_shown_once(direct: bool, grown: int) -> None:
-    """Killed before or after the first or second partial, it is found and completed once."""
+    """The process dies before or after the first or second partial; the next one completes it."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=direct)
         grow = Growing(world, ask)
@@ -333,7 +333,7 @@ async def test_after_a_crash_the_answer_is_shown_once(direct: bool, grown: int) 
 
 
 async def test_half_an_answer_never_counts_as_posted() -> None:
-    """Killed after the end of the stream and before the final edit, it is completed."""
+    """After a crash between the end of the stream and the final edit, it is completed."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         grow = Growing(world, ask)
@@ -350,7 +350,7 @@ async def test_half_an_answer_never_counts_as_posted() -> None:
 
 
 async def test_every_part_is_found_by_its_own_key() -> None:
-    """Killed between two parts, the first one is found and the second one is not."""
+    """After a crash between two parts, the first one is found and the second one is not."""
     async with SlackWorld() as world:
         ask = await asked(world)
         one, two, *_ = parts_of(answer(ask, "word " * 2000))
@@ -361,7 +361,7 @@ async def test_every_part_is_found_by_its_own_key() -> None:
 
 
 async def test_a_search_that_slack_does_not_answer_is_repeated_later() -> None:
-    """An answer that cannot be searched for does not count as not posted."""
+    """If the search fails, the answer does not count as missing."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.faults["conversations.replies"].append(Fault("limit", retry_after_s=7))
@@ -371,7 +371,7 @@ async def test_a_search_that_slack_does_not_answer_is_repeated_later() -> None:
 
 
 async def test_a_rate_limit_is_waited_for_and_drops_nothing() -> None:
-    """A post and the end of a preview or a stream get 429 with Retry-After."""
+    """Posting and completing a preview or a stream get 429 with Retry-After."""
     async with SlackWorld() as world:
         for direct, grown, method in (
             (False, False, "chat.postMessage"),
@@ -395,7 +395,7 @@ async def test_a_rate_limit_is_waited_for_and_drops_nothing() -> None:
 async def test_a_call_without_a_response_ends_in_one_message(
     fault: Fault, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a 500, a lost response or a hanging call, the answer is searched for and shown once."""
+    """After a 500, a lost response or a hanging call, the adapter searches for the answer."""
     monkeypatch.setattr(api, "CALL_TIMEOUT_S", 0.5)
     async with SlackWorld() as world:
         ask = await asked(world, direct=method == "chat.stopStream")
@@ -410,12 +410,12 @@ async def test_a_call_without_a_response_ends_in_one_message(
             await world.platform.post(part)
         assert seen(world, ask) == ["Half and whole."]
         tries = [m for m, _ in world.slack.calls].count(method)
-        assert tries <= 2, "the SDK repeats calls by itself"
+        assert tries <= 2, "the SDK must not retry calls"
 
 
 @pytest.mark.parametrize("method", ["chat.postMessage", "chat.startStream"])
 async def test_a_preview_whose_response_is_lost_is_found(method: str) -> None:
-    """The answer completes the message that is in the thread, instead of adding another one."""
+    """The answer completes the message in the thread instead of adding another one."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=method == "chat.startStream")
         world.slack.faults[method].append(Fault("lost"))
@@ -428,7 +428,7 @@ async def test_a_preview_whose_response_is_lost_is_found(method: str) -> None:
 
 @pytest.mark.parametrize("code", ["message_not_found", "edit_window_closed", "msg_too_long"])
 async def test_a_preview_that_cannot_be_completed_is_replaced(code: str) -> None:
-    """Half an answer never stays next to the complete one."""
+    """Half an answer never remains next to the complete one."""
     async with SlackWorld() as world:
         ask = await asked(world)
         await Growing(world, ask).to("Half ")
@@ -437,8 +437,8 @@ async def test_a_preview_that_cannot_be_completed_is_replaced(code: str) -> None
         assert seen(world, ask) == ["Half and whole."]
 
 
-async def test_a_slack_without_markdown_blocks_gets_plain_text() -> None:
-    """An answer without tables is better than none."""
+async def test_without_markdown_blocks_slack_gets_plain_text() -> None:
+    """An answer without tables is better than no answer."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.faults["chat.postMessage"].append(Fault("error", code="invalid_blocks"))
@@ -455,7 +455,7 @@ async def test_a_slack_without_markdown_blocks_gets_plain_text() -> None:
     ],
 )  # fmt: skip
 async def test_a_refusal_decides_what_the_relay_does_next(code: str, kind: type[Exception]) -> None:
-    """Gone and Forbidden are final; whatever a person or time can fix is tried again."""
+    """`Gone` and `Forbidden` are final; other refusals are retried, because they can be fixed."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.always["chat.postMessage"] = Fault("error", code=code)
@@ -465,7 +465,7 @@ async def test_a_refusal_decides_what_the_relay_does_next(code: str, kind: type[
 
 @pytest.mark.parametrize("grown", [True, False])
 async def test_a_withdrawn_answer_is_removed(grown: bool) -> None:
-    """Even if an earlier process began it; the status line is cleared, too."""
+    """This holds even if an earlier process began it. The status line is cleared as well."""
     async with SlackWorld() as world:
         for restarted in (False, True):
             ask = await asked(world)
@@ -480,8 +480,8 @@ async def test_a_withdrawn_answer_is_removed(grown: bool) -> None:
             await world.slack.until(lambda: not world.slack.status(*where(ask)))  # noqa: B023
 
 
-async def test_the_status_falls_back_and_is_cleared_the_same_way() -> None:
-    """If there are no sessions, the older line says "is thinking" and is cleared."""
+async def test_the_status_line_falls_back_to_the_older_api() -> None:
+    """Without sessions, the older kind of status line says "is thinking" and is cleared."""
     slack = FakeSlack()
     slack.unknown = {"agents.sessions.setStatus"}
     async with SlackWorld(slack=slack) as world:
@@ -492,7 +492,7 @@ async def test_the_status_falls_back_and_is_cleared_the_same_way() -> None:
 
 
 async def test_a_status_that_is_set_late_does_not_stay() -> None:
-    """The answer is posted before Slack takes the status, which is cleared anyway."""
+    """Slack sets the status only after the answer is posted; it is cleared anyway."""
     async with SlackWorld() as world:
         world.slack.faults["agents.sessions.setStatus"] += [Fault("limit"), Fault("lost")]
         ask = await asked(world)
@@ -505,7 +505,7 @@ async def test_a_status_that_is_set_late_does_not_stay() -> None:
 
 
 async def test_an_answer_to_a_slash_command_names_its_question() -> None:
-    """It has no thread; if the bot is not a member, the asker gets a direct message."""
+    """A command has no thread. If the bot is not a member, the asker gets a direct message."""
     async with SlackWorld() as world:
         for member in (True, False):
             await world.slack.command("/ask", "how long?")
@@ -519,7 +519,7 @@ async def test_an_answer_to_a_slash_command_names_its_question() -> None:
             assert world.slack.thread(channel, None) == ["> how long?\nVery."]
             await world.restart()
             if await world.platform.find_posted(part) is None:
-                await world.platform.post(part)  # it searches that place first
+                await world.platform.post(part)  # the adapter searches there first
             assert world.slack.thread(channel, None) == ["> how long?\nVery."]
 
 
@@ -534,7 +534,7 @@ async def answered(world: SlackWorld, *, direct: bool = False) -> tuple[AnyEvent
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_buttons_work_after_a_restart(direct: bool) -> None:
-    """Each click on Again asks again in the same thread; a thumb is an event of its user."""
+    """Each click on Again asks again in the same thread; a thumb rates the answer."""
     async with SlackWorld() as world:
         ask, ts = await answered(world, direct=direct)
         channel, thread = where(ask)
@@ -556,7 +556,7 @@ async def test_buttons_work_after_a_restart(direct: bool) -> None:
 
 
 async def test_a_stop_button_stops_its_own_question() -> None:
-    """It is below a growing answer, for the person who asked."""
+    """The button is below the growing answer, for the person who asked."""
     async with SlackWorld() as world:
         ask = await asked(world)
         await Growing(world, ask).to("Half ")
@@ -570,7 +570,7 @@ async def test_a_stop_button_stops_its_own_question() -> None:
 
 
 async def test_only_the_asker_can_use_the_buttons() -> None:
-    """Somebody else is told why, once, and nothing is published."""
+    """Other people get one notice with the reason, and nothing is published."""
     async with SlackWorld() as world:
         _, ts = await answered(world)
         for _ in range(2):
@@ -581,7 +581,7 @@ async def test_only_the_asker_can_use_the_buttons() -> None:
 
 
 async def test_a_thumb_as_a_reaction_is_a_rating() -> None:
-    """It counts from the asker, on our answer, in any skin tone; others are ignored."""
+    """It counts from the asker on the bot's answer in any skin tone; others are ignored."""
     async with SlackWorld() as world:
         ask, ts = await answered(world)
         await world.restart()
@@ -596,7 +596,7 @@ async def test_a_thumb_as_a_reaction_is_a_rating() -> None:
 
 
 async def test_a_click_that_cannot_be_stored_is_not_acknowledged() -> None:
-    """The click cannot be stored and is not acknowledged, which Slack shows as a warning."""
+    """Slack then shows the person a warning."""
     async with SlackWorld() as world:
         _, ts = await answered(world)
         world.unavailable = 1
@@ -611,7 +611,7 @@ def outcomes() -> list[Outcome]:
 
 @pytest.mark.parametrize("outcome", outcomes())
 async def test_every_outcome_is_shown(outcome: Outcome) -> None:
-    """Each outcome of a question is one text in one place."""
+    """Each outcome appears as one text in one place."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         await Growing(world, ask).to("Some ")

@@ -1,4 +1,4 @@
-"""Places in Slack: each has one audience, and unknown readers are assumed."""
+"""Places in Slack: each has one audience. If it is unknown, other people may be reading."""
 
 import asyncio
 
@@ -31,12 +31,12 @@ async def place_in(world: SlackWorld, channel: str, *, user: str = "UADA") -> Pl
     return world.heard[-1].place
 
 
-def spot(place: Place) -> tuple[str, str, str]:
+def key_fields(place: Place) -> tuple[str, str, str]:
     return place.space, place.channel, place.audience
 
 
-async def test_every_channel_is_a_space_of_its_own() -> None:
-    """Guests can read one channel and not another, and Slack does not say which."""
+async def test_every_channel_has_a_space_of_its_own() -> None:
+    """A guest can read some channels and not others, and Slack does not say which."""
     async with SlackWorld(SLACK_ALLOW_EXTERNAL=True) as world:
         found = {channel: await place_in(world, channel) for channel in ROOMS}
         assert [found[c].audience for c in ROOMS] == [
@@ -49,12 +49,12 @@ async def test_every_channel_is_a_space_of_its_own() -> None:
             assert found[channel].space.startswith(f"{TEAM}/{channel}/")
 
 
-async def test_a_direct_message_is_one_place_of_the_workspace() -> None:
-    """All direct messages of a person share it, and no call asks who reads them."""
+async def test_direct_messages_have_one_place_per_workspace() -> None:
+    """All direct messages of a person have the same place, without a call to Slack."""
     async with SlackWorld() as world:
         world.slack.dm("in private")
         await world.until_heard()
-        assert spot(world.heard[0].place) == (TEAM, "DADA", "direct")
+        assert key_fields(world.heard[0].place) == (TEAM, "DADA", "direct")
         assert "conversations.info" not in [method for method, _ in world.slack.calls]
 
 
@@ -69,10 +69,10 @@ async def test_a_direct_message_is_one_place_of_the_workspace() -> None:
         {"is_shared": False, "pending_connected_team_ids": ["T2"]},
     ],
 )
-async def test_a_shared_channel_is_another_place_than_before(
+async def test_a_channel_becomes_another_place_when_it_is_shared(
     flags: dict[str, object],
 ) -> None:
-    """The new readers did not read what was said before."""
+    """New readers could not read earlier messages."""
     async with SlackWorld() as world:
         before = await place_in(world, ROOM)
         world.slack.share(ROOM, **flags)
@@ -84,8 +84,8 @@ async def test_a_shared_channel_is_another_place_than_before(
         )
 
 
-async def test_one_more_company_is_another_audience() -> None:
-    """Slack lists the workspaces that share a channel, and one more is another place."""
+async def test_one_more_company_makes_another_audience() -> None:
+    """Slack lists the workspaces that share a channel; with one more, the place changes."""
     async with SlackWorld() as world:
         before = await place_in(world, SHARED_ROOM)
         world.slack.share(SHARED_ROOM, shared_team_ids=[TEAM, "T2", "T3"])
@@ -94,19 +94,19 @@ async def test_one_more_company_is_another_audience() -> None:
 
 
 async def test_the_first_event_after_a_channel_was_shared_counts() -> None:
-    """Each message says whether another company reads the channel."""
+    """Each message event says whether another company reads the channel."""
     async with SlackWorld() as world:
         before = await place_in(world, ROOM)
         world.slack.share(ROOM, is_ext_shared=True)
         after = await place_in(world, ROOM)
         assert before.space != after.space
-        # An interaction does not say so, but belongs to the same place.
+        # An interaction does not say so, but has the same place.
         await world.slack.command("/ask", "and now?")
         assert world.heard[-1].place.space == after.space
 
 
 async def test_everything_in_a_channel_happens_in_one_place() -> None:
-    """Mentions, commands, buttons, reactions and Slack's Stop do, even after a restart."""
+    """Mentions, commands, buttons, reactions and Slack's Stop have it, even after a restart."""
     async with SlackWorld() as world:
         for channel in (SECRET_ROOM, ORG_ROOM, PENDING_ROOM):
             world.heard.clear()
@@ -126,7 +126,7 @@ async def test_everything_in_a_channel_happens_in_one_place() -> None:
             world.slack.press_stop(channel, ts)
             await world.until_heard(4)
             await world.slack.command("/reset", channel=channel)
-            assert len({spot(event.place) for event in world.heard}) == 1
+            assert len({key_fields(event.place) for event in world.heard}) == 1
             assert [event.kind for event in world.heard] == [
                 "ask",
                 "again",
@@ -142,8 +142,8 @@ def part(ask: AnyEvent) -> object:
     return Part(answer(ask, "An answer."), "An answer.", 0, 1)
 
 
-async def test_a_channel_is_asked_about_once() -> None:
-    """One call serves all messages and all kinds of events."""
+async def test_each_channel_is_looked_up_once() -> None:
+    """One call is enough for all messages and all kinds of events."""
     async with SlackWorld() as world:
         for _ in range(5):
             await place_in(world, ROOM)
@@ -151,40 +151,40 @@ async def test_a_channel_is_asked_about_once() -> None:
 
 
 async def test_a_command_between_two_people_is_not_direct() -> None:
-    """Somebody else reads that conversation; the answer reaches the asker alone, and says so."""
+    """Somebody else reads that conversation. Only the asker gets the answer, which says so."""
     async with SlackWorld() as world:
         channel = world.slack.between("UADA", "UBOB")
-        told = await world.slack.command("/ask", "what does Bob earn?", channel=channel)
-        assert told.response == {"text": ELSEWHERE}
+        command = await world.slack.command("/ask", "what does Bob earn?", channel=channel)
+        assert command.response == {"text": ELSEWHERE}
         ask = world.heard[0]
-        assert spot(ask.place) == (f"{TEAM}/{channel}/unknown", channel, "private")
+        assert key_fields(ask.place) == (f"{TEAM}/{channel}/unknown", channel, "private")
         await world.platform.post(part(ask))  # type: ignore[arg-type]
         assert world.slack.thread(channel, None) == []
         assert world.slack.thread("DADA", None) == ["An answer."]
 
 
 async def test_a_command_in_the_bots_own_direct_message_is_direct() -> None:
-    """Slack says whose conversation it is, so it counts as direct."""
+    """Slack says whose conversation it is."""
     async with SlackWorld() as world:
         channel = world.slack.direct("UADA")
-        told = await world.slack.command("/ask", "hello", channel=channel)
-        assert told.response["response_type"] == "in_channel"
-        assert spot(world.heard[0].place) == (TEAM, channel, "direct")
+        command = await world.slack.command("/ask", "hello", channel=channel)
+        assert command.response["response_type"] == "in_channel"
+        assert key_fields(world.heard[0].place) == (TEAM, channel, "direct")
 
 
 @pytest.mark.parametrize("missing", ["im:read", "channels:read"])
-async def test_if_slack_does_not_say_nobody_is_assumed_to_be_alone(missing: str) -> None:
-    """Without the scope, a command's channel is a place that shares nothing with any other."""
+async def test_a_conversation_of_unknown_kind_does_not_count_as_direct(missing: str) -> None:
+    """Without the scope, the place of a command shares nothing with any other place."""
     slack = FakeSlack()
     slack.scopes = {"chat:write", "users:read", "im:read", "channels:read"} - {missing}
     async with SlackWorld(slack=slack) as world:
         channel = slack.direct("UADA") if missing == "im:read" else ROOM
         await slack.command("/ask", "hello", channel=channel)
-        assert spot(world.heard[0].place) == (f"{TEAM}/{channel}/unknown", channel, "private")
+        assert key_fields(world.heard[0].place) == (f"{TEAM}/{channel}/unknown", channel, "private")
 
 
 async def test_a_conversation_of_two_people_is_not_direct_for_the_access_lists() -> None:
-    """SLACK_ALLOW_CHANNELS admits direct messages to the bot, but no others."""
+    """SLACK_ALLOW_CHANNELS can admit direct messages to the bot, but no other ones."""
     async with SlackWorld(SLACK_ALLOW_CHANNELS=ROOM) as world:
         channel = world.slack.between("UADA", "UBOB")
         assert (await world.slack.command("/ask", "x", channel=channel)).response == {
@@ -195,7 +195,7 @@ async def test_a_conversation_of_two_people_is_not_direct_for_the_access_lists()
 
 
 async def test_people_of_other_companies_are_still_refused() -> None:
-    """Slack Connect users and guests are refused in channels and in direct messages."""
+    """This holds for Slack Connect users and guests, in channels and in direct messages."""
     async with SlackWorld() as world:
         world.slack.mention("hello", user="UEXT", channel=SHARED_ROOM)
         world.slack.channels[world.slack.direct("UEXT")] |= {"is_ext_shared": True}
@@ -207,8 +207,8 @@ async def test_people_of_other_companies_are_still_refused() -> None:
         assert world.heard == []
 
 
-async def test_a_channel_that_cannot_be_looked_up_now_is_asked_about_later() -> None:
-    """An outage must not turn a channel into another place."""
+async def test_a_channel_that_cannot_be_looked_up_is_looked_up_later() -> None:
+    """An outage must not change the place of a channel."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.5
         world.slack.faults["conversations.info"].append(Fault("status"))

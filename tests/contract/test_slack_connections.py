@@ -1,4 +1,4 @@
-"""How Slack's events arrive: over Socket Mode, with its failures, and over HTTP."""
+"""How events arrive from Slack: over Socket Mode, with its failures, and over HTTP."""
 
 import asyncio
 import io
@@ -29,18 +29,18 @@ HTTP: dict[str, Any] = {
 
 
 async def test_each_event_comes_on_one_of_two_connections() -> None:
-    """All events are acknowledged on the connection they come on, and ordered by time stamp."""
+    """Each event is acknowledged on its own connection; events are ordered by time stamp."""
     async with SlackWorld() as world:
         assert len(world.slack.sockets.live) == 2
         sent = [world.slack.dm(f"n{n}") for n in range(10)]
-        await world.until_told(10)
+        await world.until_acknowledged(10)
         assert [sock.sent for sock in world.slack.sockets.live] == [5, 5]
         in_order = sorted(world.heard, key=lambda e: e.said_at)
         assert [e.address["ts"] for e in in_order] == sent
 
 
 async def test_a_refreshed_connection_loses_nothing() -> None:
-    """Slack ends a connection: the other one receives meanwhile, and then there are two again."""
+    """When Slack ends a connection, the other one receives until there are two again."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.5
         world.slack.sockets.retries_s = (0.1, 0.5, 2.0)
@@ -50,13 +50,13 @@ async def test_a_refreshed_connection_loses_nothing() -> None:
             world.slack.dm(f"n{number}")
             await asyncio.sleep(0.05)
         await world.until_heard(6)
-        await world.until_told(6)
+        await world.until_acknowledged(6)
         await world.slack.sockets.until_connected(2)
         assert len(world.heard) == 6
 
 
-async def test_a_connection_that_breaks_comes_back() -> None:
-    """A question was just delivered on it, is delivered again, and is stored once."""
+async def test_a_broken_connection_is_replaced() -> None:
+    """A question that was just delivered on it is delivered again and stored once."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.5
         world.slack.sockets.retries_s = (0.1, 0.5, 2.0)
@@ -71,7 +71,7 @@ async def test_a_connection_that_breaks_comes_back() -> None:
 
 @pytest.mark.parametrize("how", ["deaf", "mute"])
 async def test_a_connection_that_does_not_receive_is_replaced(how: str) -> None:
-    """Deaf: it answers no pings. Mute: it answers pings, but only another one receives events."""
+    """A deaf connection answers no pings; a mute one answers pings, but receives no events."""
     world = SlackWorld()
     world.watchdog = WatchdogLimits(
         ping_s=0.2, dead_s=1.0, silent_events=8, quiet_s=600, check_every_s=0.1
@@ -90,7 +90,7 @@ async def test_a_connection_that_does_not_receive_is_replaced(how: str) -> None:
 
 
 async def test_silent_connections_are_replaced() -> None:
-    """Silence does not prove a failure, but a replacement is cheap and loses nothing."""
+    """Silence does not prove a failure, but replacing a connection is cheap and loses nothing."""
     world = SlackWorld()
     world.watchdog = WatchdogLimits(ping_s=0.5, dead_s=5, quiet_s=0.5, check_every_s=0.1)
     async with world:
@@ -100,14 +100,14 @@ async def test_silent_connections_are_replaced() -> None:
         await world.until_heard(1)
 
 
-async def test_a_lost_acknowledgement_makes_no_second_question() -> None:
-    """Slack delivers an event again if it gets no acknowledgement."""
+async def test_a_lost_acknowledgement_causes_no_second_question() -> None:
+    """Slack delivers an event again if it has no acknowledgement."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.2
         world.slack.sockets.retries_s = (0.05, 0.05, 0.05)
         world.slack.sockets.lose_acks = 3
         world.slack.dm("once")
-        await world.until_told(1)
+        await world.until_acknowledged(1)
         assert world.slack.deliveries[0].attempts == 4
         assert len(world.heard) == 1
 
@@ -117,7 +117,7 @@ async def test_a_lost_acknowledgement_makes_no_second_question() -> None:
     [("SLACK_BOT_TOKEN", "SLACK_BOT_TOKEN"), ("SLACK_APP_TOKEN", "SLACK_APP_TOKEN")],
 )
 async def test_a_wrong_token_is_reported_by_its_setting(setting: str, words: str) -> None:
-    """Only a person can fix it: the process ends with one clear line, without the token."""
+    """Only a person can fix it, so the process ends with one clear line without the token."""
     slack = FakeSlack()
     world = SlackWorld(slack=slack, **{setting: "xoxb-not-this-one"})
     with pytest.raises(Misconfigured, match=words) as error:
@@ -126,8 +126,8 @@ async def test_a_wrong_token_is_reported_by_its_setting(setting: str, words: str
     await slack.stop()
 
 
-async def test_it_waits_for_a_slack_that_is_down() -> None:
-    """An outage at the start does not end the process."""
+async def test_the_adapter_waits_while_slack_is_down() -> None:
+    """The process survives an outage at its start."""
     slack = FakeSlack()
     slack.faults["auth.test"] += [Fault("status"), Fault("limit")]
     slack.faults["apps.connections.open"] += [Fault("status")]
@@ -137,7 +137,7 @@ async def test_it_waits_for_a_slack_that_is_down() -> None:
 
 
 async def test_a_hundred_events_in_a_second_are_acknowledged_in_time() -> None:
-    """Each is acknowledged in time, so Slack delivers none again."""
+    """So Slack delivers none of them again."""
     async with SlackWorld() as world:
         for number in range(100):
             world.slack.users[f"U{number:03d}"] = {
@@ -148,7 +148,7 @@ async def test_a_hundred_events_in_a_second_are_acknowledged_in_time() -> None:
         for number in range(100):
             world.slack.dm("hello", user=f"U{number:03d}")
             await asyncio.sleep(0.01)
-        await world.until_told(100)
+        await world.until_acknowledged(100)
         assert all(d.attempts == 1 for d in world.slack.deliveries)
 
 
@@ -167,13 +167,13 @@ async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
         return r.status
 
 
-async def test_events_commands_and_buttons_over_http() -> None:
-    """By default on loopback; everything that comes over Socket Mode also comes over HTTP."""
+async def test_events_commands_and_buttons_arrive_over_http() -> None:
+    """All kinds of events arrive over HTTP, too. By default the server listens on loopback."""
     async with SlackWorld(**HTTP) as world:
         assert http_url(world).startswith("http://127.0.0.1:")
         world.slack.sockets.http_url = http_url(world)
         ts = world.slack.mention("hello")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         await world.platform.post(_part(world))
         assert world.slack.thread(ROOM, ts) == ["hi"]
         (message,) = world.slack.bot_messages(ROOM, ts)
@@ -197,7 +197,7 @@ async def test_over_http_an_event_that_is_not_stored_is_delivered_again() -> Non
         world.slack.sockets.retries_s = (0.05, 0.05)
         world.unavailable = 2
         world.slack.dm("hold on")
-        await world.until_told(1)
+        await world.until_acknowledged(1)
         assert len(world.heard) == 1
         assert world.slack.sockets.http_statuses == [500, 500, 200]
 
@@ -221,10 +221,10 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
         (b"%%%", FORM), (b"{}", {"Content-Type": "text/plain"}), (b"x" * 2_000_000, JSON),
     ],
 )  # fmt: skip
-async def test_a_signed_request_that_cannot_be_read_is_4xx(
+async def test_a_signed_request_that_cannot_be_read_gets_4xx(
     body: bytes, headers: dict[str, str]
 ) -> None:
-    """It is never 500, and nothing is published."""
+    """The response is never 500, and nothing is published."""
     async with SlackWorld(**HTTP) as world:
         signed = world.slack.sockets.signed(
             body.decode("latin-1") if b"\xff" in body else body.decode()
@@ -244,8 +244,8 @@ async def test_a_signed_request_that_cannot_be_read_is_4xx(
         {"X-Slack-Request-Timestamp": "\u0661\u0662"},
     ],
 )  # fmt: skip
-async def test_a_request_that_slack_did_not_sign_is_4xx(change: dict[str, str]) -> None:
-    """Signatures are wrong or missing, or time stamps are not numbers."""
+async def test_a_request_that_slack_did_not_sign_gets_4xx(change: dict[str, str]) -> None:
+    """The signature is wrong or missing, or the time stamp is not a number."""
     body = json.dumps(EVENT)
     async with SlackWorld(**HTTP) as world:
         headers = {**JSON, **world.slack.sockets.signed(body), **change}
@@ -256,15 +256,15 @@ async def test_a_request_that_slack_did_not_sign_is_4xx(change: dict[str, str]) 
 
 @pytest.mark.parametrize("off_s", [-301, 301, -86_400])
 async def test_an_old_request_is_refused(off_s: int) -> None:
-    """Somebody who recorded a request cannot replay it later."""
+    """Nobody can replay a recorded request later."""
     body = json.dumps(EVENT)
     async with SlackWorld(**HTTP) as world:
         headers = {**JSON, **world.slack.sockets.signed(body, at=time.time() + off_s)}
         assert await post(http_url(world), body.encode(), headers) == 401
 
 
-async def test_a_replayed_request_makes_no_second_question() -> None:
-    """For five minutes the same bytes are valid, so the message's id decides."""
+async def test_a_replayed_request_causes_no_second_question() -> None:
+    """The same bytes are valid for five minutes, so the message id must prevent it."""
     async with SlackWorld(**HTTP) as world:
         ts = world.slack.say("hello", channel=world.slack.direct("UADA"))
         event = world.slack.events_of("DADA", ts)[0]
@@ -275,7 +275,7 @@ async def test_a_replayed_request_makes_no_second_question() -> None:
         assert len(world.heard) == 1
 
 
-async def test_slack_verifies_the_address() -> None:
+async def test_the_challenge_of_slacks_address_check_is_returned() -> None:
     """The response to `url_verification` is its challenge."""
     async with SlackWorld(**HTTP) as world:
         body = json.dumps({"type": "url_verification", "challenge": "c0ffee"})
@@ -287,9 +287,9 @@ async def test_slack_verifies_the_address() -> None:
             assert (response.status, await response.json()) == (200, {"challenge": "c0ffee"})
 
 
-@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # the SDK's own
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # in the SDK
 async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
-    """Each is answered with its own token, and forgotten after `app_uninstalled`."""
+    """Each gets answers with its own token, and is forgotten after `app_uninstalled`."""
     settings = {
         **HTTP, "SLACK_BOT_TOKEN": None, "SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "shh",
     }  # fmt: skip
@@ -306,7 +306,7 @@ async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
             state = text.split("state=")[1].split("&")[0]
             headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())}
             query = urlencode({"code": "the-code", "state": state})
-            for expected in (200, 400):  # a state works once
+            for expected in (200, 400):  # the state was used before
                 async with browser.get(
                     f"{base}/slack/oauth_redirect?{query}", headers=headers
                 ) as page:
@@ -329,9 +329,9 @@ async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
         assert len(world.heard) == 3
 
 
-@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # the SDK's own
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # in the SDK
 async def test_a_flood_of_visits_stores_nothing(tmp_path: Any) -> None:
-    """Anybody can open the installation page, and the database stays unchanged."""
+    """Anybody can open the installation page, but that does not change the database."""
     settings = {
         **HTTP, "SLACK_BOT_TOKEN": None, "SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "shh",
     }  # fmt: skip
@@ -358,8 +358,8 @@ async def test_a_flood_of_visits_stores_nothing(tmp_path: Any) -> None:
         assert "oauth.v2.access" not in [method for method, _ in world.slack.calls]
 
 
-async def test_repeated_installations_of_a_workspace_take_one_row(tmp_path: Any) -> None:
-    """The newest token counts, and other workspaces keep theirs."""
+async def test_each_workspace_has_one_row_however_often_it_installs(tmp_path: Any) -> None:
+    """The newest token is used, and other workspaces keep theirs."""
     store = InstallationStore(f"sqlite:///{tmp_path / 'slack.sqlite3'}", "1.2")
     await store.create()
     for number in range(20):
@@ -384,7 +384,7 @@ async def test_repeated_installations_of_a_workspace_take_one_row(tmp_path: Any)
 
 
 async def test_a_state_works_once_and_for_ten_minutes() -> None:
-    """It is signed with the app's client secret."""
+    """A state is signed with the app's client secret."""
     now = [1_700_000_000.0]
     states = StateStore("shh", lambda: now[0])
     state = await states.async_issue()
@@ -398,9 +398,9 @@ async def test_a_state_works_once_and_for_ten_minutes() -> None:
 
 
 async def test_slack_is_asked_once_who_the_bot_is() -> None:
-    """A hundred events do not make a hundred calls that ask who the bot is."""
+    """A hundred events do not cause a hundred calls."""
     async with SlackWorld() as world:
         for _ in range(20):
             world.slack.mention(f"<@{BOT}> hello")
-        await world.until_told(40)
+        await world.until_acknowledged(40)
         assert [m for m, _ in world.slack.calls].count("auth.test") == 1

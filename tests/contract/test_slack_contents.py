@@ -1,4 +1,4 @@
-"""What a Slack message contains besides its own text: forwards, the bot's answers, broken text."""
+"""Slack messages with forwards, quoted answers, broken text and malformed fields."""
 
 import json
 import logging
@@ -16,11 +16,11 @@ from tests.fakes.slack_shapes import forwarded
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 100
 HALF = "half \ud83d"
-MENDED = "half \ufffd"
+REPAIRED = "half \ufffd"
 
 
 async def test_the_bots_answer_to_somebody_else_is_quoted() -> None:
-    """Bob asks below the answer to Ada, which is quoted as a whole, with her name."""
+    """Bob asks below the answer to Ada, which is quoted completely and with her name."""
     words = "The **deploy** failed & <why>. " * 20
     async with SlackWorld() as world:
         ask = await asked(world, text="what happened?")
@@ -39,7 +39,7 @@ async def test_the_bots_answer_to_somebody_else_is_quoted() -> None:
 
 
 async def test_a_growing_answer_is_not_quoted() -> None:
-    """The other half may say the opposite."""
+    """The missing half may say the opposite."""
     async with SlackWorld(SLACK_STREAMING="native") as world:
         ask = await asked(world)
         await Growing(world, ask).to("It is not ")
@@ -55,7 +55,7 @@ async def test_a_growing_answer_is_not_quoted() -> None:
 
 
 async def test_a_forwarded_message_alone_is_a_question() -> None:
-    """The forwarded message goes with it as a quote, with its files."""
+    """The forwarded message is quoted with its files."""
     async with SlackWorld() as world:
         file = world.slack.file("a.png", "image/png", PNG)
         attachment = forwarded("Disk &lt;full&gt; on <@UBOB>'s host", files=[file])
@@ -77,7 +77,7 @@ async def test_a_forwarded_message_alone_is_a_question() -> None:
 async def test_a_forwarded_message_is_read_wherever_slack_puts_it(
     fields: dict[str, object],
 ) -> None:
-    """It is in the text, the blocks, or the summary of both; a comment is the question."""
+    """It can be in the text, the blocks or the summary of both. A comment on it is the question."""
     async with SlackWorld() as world:
         world.slack.mention("what now?", attachments=[{**forwarded("Disk full"), **fields}])
         ask = await only(world)
@@ -86,7 +86,7 @@ async def test_a_forwarded_message_is_read_wherever_slack_puts_it(
 
 
 async def test_a_link_preview_is_data_and_not_an_edit() -> None:
-    """Slack adds a preview as an attachment, and reports it as an edit."""
+    """Slack adds the preview as an attachment, and reports that as an edit."""
     preview = {"title": "A page", "text": "words of a page", "from_url": "https://a.example"}
     async with SlackWorld() as world:
         ts = world.slack.mention("see https://a.example", attachments=[preview])
@@ -97,30 +97,30 @@ async def test_a_link_preview_is_data_and_not_an_edit() -> None:
             ROOM, "message_changed", message={**world.slack.messages[ROOM][ts], "attachments": []},
             previous_message=world.slack.messages[ROOM][ts],
         )  # fmt: skip
-        await world.until_told(3)
+        await world.until_acknowledged(3)
         await nothing_more(world)
 
 
-async def test_an_empty_forward_of_somebody_else_in_a_channel_is_not_for_the_bot() -> None:
-    """Nobody asked anything without a mention."""
+async def test_a_forward_without_a_mention_in_a_channel_is_not_for_the_bot() -> None:
+    """Nothing says that it is meant for the bot."""
     async with SlackWorld() as world:
         world.slack.send("", attachments=[forwarded("Disk full")])
-        await world.until_told(1)
+        await world.until_acknowledged(1)
         await nothing_more(world)
 
 
 async def test_a_forward_in_a_thread_with_the_bot_is_a_follow_up() -> None:
-    """It is for the bot if the person asked there before."""
+    """It is a question if the person asked in that thread before."""
     async with SlackWorld() as world:
         root = world.slack.mention("hello")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         world.slack.send("", thread=root, attachments=[forwarded("Disk full")])
         ask = (await world.until_heard(2))[1]
         assert getattr(ask, "text", "") == ONLY_FORWARDED
 
 
-async def test_half_surrogates_are_repaired() -> None:
-    """Texts, names, file names, quotes, forwards, commands and edits are repaired."""
+async def test_lone_surrogates_from_slack_are_repaired() -> None:
+    """This holds for texts, names, file names, quotes, forwards, commands and edits."""
     async with SlackWorld() as world:
         slack: FakeSlack = world.slack
         slack.users["UBOB"]["profile"] = {"display_name": f"Bob {HALF}"}
@@ -134,19 +134,19 @@ async def test_half_surrogates_are_repaired() -> None:
         )
         (ask,) = await world.until_heard()
         assert isinstance(ask, Ask)
-        assert ask.text == f"@Bob {MENDED} {MENDED}"
-        assert [one.name for one in ask.attachments] == [f"a {MENDED}", f"b {MENDED}"]
+        assert ask.text == f"@Bob {REPAIRED} {REPAIRED}"
+        assert [one.name for one in ask.attachments] == [f"a {REPAIRED}", f"b {REPAIRED}"]
         assert ask.quotes == (
-            Quote(author=f"Bob {MENDED}", text=f"root {MENDED}"),
-            Quote(author=f"{MENDED}, forwarded", text=MENDED),
+            Quote(author=f"Bob {REPAIRED}", text=f"root {REPAIRED}"),
+            Quote(author=f"{REPAIRED}, forwarded", text=REPAIRED),
         )
-        await world.until_told(2)
-        assert MENDED in slack.told("UADA")[0]
+        await world.until_acknowledged(2)
+        assert REPAIRED in slack.told("UADA")[0]
         slack.edit(ROOM, ask.address["ts"], f"<@{BOT}> again {HALF}")
         await world.until_heard(2)
         await slack.command("/ask", HALF)
         edited, command = (await world.until_heard(3))[1:]
-        assert (edited.text, command.text) == (f"again {MENDED}", MENDED)  # type: ignore[union-attr]
+        assert (edited.text, command.text) == (f"again {REPAIRED}", REPAIRED)  # type: ignore[union-attr]
         for event in world.heard:
             json.loads(event.wire())
         assert all(delivery.attempts == 1 for delivery in slack.deliveries)
@@ -165,7 +165,7 @@ FIELDS = (
 async def test_a_field_of_another_type_is_answered_or_ignored(
     field: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is not delivered again, and the log has no unexpected error."""
+    """Slack does not deliver it again, and no unexpected error is logged."""
     caplog.set_level(logging.ERROR)
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 30.0
@@ -187,13 +187,13 @@ async def test_a_field_of_another_type_is_answered_or_ignored(
                 delivery = await world.slack.deliver({**event, **change})
                 assert delivery.attempts == 1, (field, value, change)
         assert caplog.records == []
-        if field != "type":  # Bolt itself cannot read some
+        if field != "type":  # Bolt cannot parse some of these
             assert "it cannot be handled" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["command", "button", "reaction", "stop"])
 async def test_interactions_of_any_shape_are_acknowledged(kind: str) -> None:
-    """They are acknowledged, whatever their fields contain."""
+    """This holds whatever their fields contain."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 30.0
         for value in FOREIGN:
@@ -208,7 +208,7 @@ async def test_interactions_of_any_shape_are_acknowledged(kind: str) -> None:
 
 
 def interactions(kind: str, value: object) -> list[dict[str, object]]:
-    """An interaction with each of its fields replaced."""
+    """Copies of an interaction, each with one field replaced by `value`."""
     whole: dict[str, object] = {
         "command": {
             "command": "/ask", "text": "x", "user_id": "UADA", "team_id": "T1",

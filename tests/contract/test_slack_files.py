@@ -1,4 +1,4 @@
-"""Files of a question in Slack, and the notices about those that cannot be read."""
+"""Files with a question in Slack, and notices about those that cannot be read."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ async def asked_with(world: SlackWorld, *files: dict[str, object], text: str = "
 
 
 async def test_a_picture_goes_to_the_object_store() -> None:
-    """Its bytes decide its type, whatever Slack says; the question has its name in the store."""
+    """Its type is taken from its bytes, not from Slack; the question names it in the store."""
     async with SlackWorld() as world:
         ask = await asked_with(world, world.slack.file("cat.png", "image/png", PNG))
         (picture,) = ask.attachments
@@ -44,14 +44,14 @@ async def test_a_picture_goes_to_the_object_store() -> None:
 
 
 async def test_a_picture_alone_is_a_question() -> None:
-    """A picture needs no text."""
+    """A picture needs no text to be answered."""
     async with SlackWorld() as world:
         ask = await asked_with(world, world.slack.file("a.png", "image/png", PNG), text="")
         assert len(ask.attachments) == 1
 
 
 async def test_text_files_and_snippets_are_inlined_up_to_a_limit() -> None:
-    """A snippet may have any type; a long text ends with a note that it is cut."""
+    """A snippet can have any type; a long text is cut and ends with a note."""
     async with SlackWorld() as world:
         ask = await asked_with(
             world,
@@ -78,20 +78,20 @@ async def test_text_files_and_snippets_are_inlined_up_to_a_limit() -> None:
 async def test_an_unreadable_file_gets_a_clear_notice(
     name: str, kind: str, data: bytes, words: str
 ) -> None:
-    """The question is asked anyway, and the model knows what is missing."""
+    """The question is asked anyway, and the model learns what is missing."""
     async with SlackWorld() as world:
         ask = await asked_with(world, world.slack.file(name, kind, data))
         await world.slack.until(lambda: world.slack.told("UADA"))
-        (told,) = world.slack.told("UADA")
-        assert name in told
-        assert words in told
+        (notice,) = world.slack.told("UADA")
+        assert name in notice
+        assert words in notice
         assert words in ask.attachments[0].note
         assert ask.attachments[0].text is None
         assert world.blobs == {}
 
 
 async def test_an_unknown_size_is_measured() -> None:
-    """The limit applies to the bytes that arrive, not to the announced size."""
+    """The limit applies to the received bytes, not to the announced size."""
     async with SlackWorld() as world:
         file = world.slack.file("log.txt", "text/plain", b"x" * 300_000, size=5)
         ask = await asked_with(world, file)
@@ -99,7 +99,7 @@ async def test_an_unknown_size_is_measured() -> None:
 
 
 async def test_a_sign_in_page_is_not_a_file() -> None:
-    """Without files:read Slack sends a sign-in page: the notice says which scope is missing."""
+    """Without files:read, Slack sends a sign-in page, and the notice names the missing scope."""
     slack = FakeSlack()
     slack.scopes = set(ALL_SCOPES) - {"files:read"}
     async with SlackWorld(slack=slack) as world:
@@ -109,12 +109,12 @@ async def test_a_sign_in_page_is_not_a_file() -> None:
             slack.file("a.html", "text/html", b"<p>"),
         )
         await slack.until(lambda: len(slack.told("UADA")) == 2)
-        assert all("files:read" in told for told in slack.told("UADA"))
+        assert all("files:read" in notice for notice in slack.told("UADA"))
         assert world.blobs == {}
 
 
 async def test_the_token_goes_only_to_slack() -> None:
-    """A file on another host is not fetched with the bot's token."""
+    """Files on other hosts are not fetched with it."""
     async with SlackWorld() as world:
         file = world.slack.file("a.png", "image/png", PNG)
         file |= {"url_private_download": f"http://localhost:{world.slack.port}/files/a.png"}
@@ -124,11 +124,11 @@ async def test_the_token_goes_only_to_slack() -> None:
 
 STUB = {"id": "F9", "mode": "file_access", "file_access": "check_file_info", "created": 0,
         "timestamp": 0, "user": ""}  # fmt: skip
-"""All that an event says about another company's file: https://docs.slack.dev/apis/slack-connect"""
+"""Everything that an event says about another company's file: https://docs.slack.dev/apis/slack-connect"""
 
 
 async def test_a_file_of_another_company_is_looked_up() -> None:
-    """The event has only its id, and `files.info` has the rest."""
+    """The event has only its id; `files.info` has the other fields."""
     async with SlackWorld() as world:
         world.slack.shared_files["F9"] = world.slack.file("cat.png", "image/png", PNG)
         ask = await asked_with(world, STUB)
@@ -156,7 +156,7 @@ async def test_a_file_of_another_company_is_looked_up() -> None:
 async def test_a_file_that_cannot_be_opened_is_named_to_model_and_person(
     found: dict[str, object] | None, fault: Fault | None, words: str
 ) -> None:
-    """The model gets its name and the reason; two deliveries make one notice."""
+    """The model gets its name and the reason; two deliveries cause one notice."""
     async with SlackWorld() as world:
         if found is not None:
             world.slack.shared_files["F9"] = found
@@ -169,21 +169,21 @@ async def test_a_file_that_cannot_be_opened_is_named_to_model_and_person(
         assert (named.text, named.blob) == (None, None)
         assert words in named.note
         assert named.name in {"a file", "p"}
-        await world.until_told(2)
-        (told,) = world.slack.told("UADA")
-        assert words in told
+        await world.until_acknowledged(2)
+        (notice,) = world.slack.told("UADA")
+        assert words in notice
 
 
 @pytest.mark.parametrize("mode", ["tombstone", "hidden_by_limit"])
-async def test_a_file_deleted_long_ago_makes_no_notice(mode: str) -> None:
-    """It belongs to a forwarded message, so only the model needs to know."""
+async def test_a_file_that_was_deleted_long_ago_causes_no_notice(mode: str) -> None:
+    """It belongs to a forwarded message, so only the model needs to know that it is gone."""
     async with SlackWorld() as world:
         gone = {"id": "F1", "mode": mode}
         world.slack.dm("what now?", attachments=[forwarded("see the log", files=[gone])])
         (ask,) = await world.until_heard()
         assert isinstance(ask, Ask)
         assert ask.attachments[0].note
-        await world.until_told(1)
+        await world.until_acknowledged(1)
         assert world.slack.told("UADA") == []
 
 
@@ -195,7 +195,7 @@ CLIP = {"id": "F1", "name": "audio_message.m4a", "mimetype": "audio/mp4", "subty
 async def test_a_clip_that_slack_is_still_transcribing_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
-    """Its event comes first, and no event says when the transcription is ready."""
+    """Its event comes earlier, and no event says when the transcription is ready."""
     monkeypatch.setattr(files, "TRANSCRIPTION_POLL_S", 0.2)
     async with SlackWorld() as world:
         processing = {**CLIP, "transcription": {"status": "processing"}}
@@ -213,14 +213,14 @@ async def test_a_clip_that_slack_is_still_transcribing_is_waited_for(
             assert isinstance(ask, Ask)
             assert "when do you open" in (ask.attachments[0].text or "")
         else:
-            await world.until_told(1)
+            await world.until_acknowledged(1)
             assert "no transcription" in world.slack.told("UADA")[0]
 
 
 async def test_a_voice_clip_is_read_by_its_transcription(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It can be a question alone; without a transcription its author is told why."""
+    """It can be a question by itself. Without a transcription, its author gets the reason."""
     monkeypatch.setattr(files, "TRANSCRIPTION_WAIT_S", 0.1)
     preview = {"content": "when does the office open", "has_more": False}
     async with SlackWorld() as world:
@@ -229,9 +229,9 @@ async def test_a_voice_clip_is_read_by_its_transcription(
         assert "when does the office open" in (ask.attachments[0].text or "")
         assert world.slack.told("UADA") == []
         world.slack.dm("", files=[{**CLIP, "transcription": {"status": "processing"}}])
-        await world.until_told(2)
-        (told,) = world.slack.told("UADA")
-        assert "ask again in a minute" in told
+        await world.until_acknowledged(2)
+        (notice,) = world.slack.told("UADA")
+        assert "ask again in a minute" in notice
         assert len(world.heard) == 1
 
 
@@ -243,7 +243,7 @@ def text(limit: int, least: int = 1) -> dict[str, object]:
 
 
 SCHEMA = {
-    # Slack's limits for what we use: https://docs.slack.dev/reference/app-manifest
+    # Slack's limits for the parts that we use: https://docs.slack.dev/reference/app-manifest
     "type": "object",
     "additionalProperties": False,
     "required": ["display_information", "features", "oauth_config", "settings"],
@@ -297,8 +297,8 @@ SCHEMA = {
 }  # fmt: skip
 
 
-def test_the_manifest_is_what_the_adapter_needs() -> None:
-    """Its scopes, events and commands are those of the code, within Slack's limits."""
+def test_the_manifest_requests_what_the_adapter_needs() -> None:
+    """Its scopes, events and commands are those in the code, and it respects Slack's limits."""
     jsonschema.validate(MANIFEST, SCHEMA)
     assert tuple(MANIFEST["oauth_config"]["scopes"]["bot"]) == SCOPES
     assert tuple(MANIFEST["settings"]["event_subscriptions"]["bot_events"]) == EVENTS
@@ -316,15 +316,15 @@ async def diagnosis(slack: FakeSlack, **changes: str | None) -> list[Finding]:
     return await slack_findings(SlackSettings.model_validate(settings))
 
 
-def test_tokens_do_not_show() -> None:
-    """A printed settings object does not show them."""
+def test_tokens_are_not_printed() -> None:
+    """They are not in the printed form of the settings."""
     names = ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET", "CLIENT_SECRET", "CONFIG_TOKEN")
     settings = SlackSettings.model_validate({f"SLACK_{name}": "hush-hush" for name in names})
     assert "hush-hush" not in repr(settings)
 
 
 async def test_the_doctor_names_everything_that_is_missing() -> None:
-    """Each missing scope, event, command and switch has a line; a complete app has none."""
+    """There is a line for each missing scope, event, command and switch."""
     slack = await FakeSlack().start()
     slack.manifest = json.loads(json.dumps(MANIFEST))
     assert {f.grade for f in await diagnosis(slack)} == {"ok"}
@@ -365,7 +365,7 @@ async def test_the_doctor_names_everything_that_is_missing() -> None:
 async def test_the_doctor_names_what_does_not_work(
     changes: dict[str, str | None], words: str
 ) -> None:
-    """A wrong token is reported by its setting, and never shown."""
+    """A wrong token is reported by the name of its setting, and never shown."""
     slack = await FakeSlack().start()
     findings = await diagnosis(slack, **changes)
     said = " ".join(f"{f.what} {f.advice}" for f in findings)
@@ -379,7 +379,7 @@ async def test_the_doctor_names_what_does_not_work(
 
 
 def test_swapped_tokens_stop_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line says what to do, without showing a token."""
+    """One line says what to do and shows no token."""
     swapped = {"SLACK_BOT_TOKEN": APP_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN}
     settings = Settings.model_validate({"THREADWAX_HOME": tmp_path})
     assert run.main(settings, SlackSettings.model_validate(swapped)) == CANNOT_RUN
@@ -389,7 +389,7 @@ def test_swapped_tokens_stop_the_start(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 async def test_the_doctor_does_not_guess() -> None:
-    """Unknown scopes are not reported as missing, nor unchecked events as faults."""
+    """Scopes that are unknown are not reported as missing, nor unchecked events as faults."""
     slack = await FakeSlack().start()
     slack.says_scopes = False
     findings = {f.subject: f for f in await diagnosis(slack, SLACK_CONFIG_TOKEN=None)}

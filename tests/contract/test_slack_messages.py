@@ -1,4 +1,4 @@
-"""What people do in Slack, and which of it becomes an event: the real client and the fake Slack."""
+"""What people do in Slack, and which events the adapter publishes for it."""
 
 import asyncio
 import json
@@ -33,18 +33,18 @@ async def only(world: SlackWorld) -> Ask:
 
 
 async def nothing_more(world: SlackWorld) -> None:
-    """A later question is published, and no other event."""
+    """Asks another question, and checks that it is the next published event."""
     before = len(world.heard)
     ts = world.slack.dm("the end", user="UCARL")
     await world.until_heard(before + 1)
     assert [e.id for e in world.heard[before:]] == [prompt("DCARL", ts)]
 
 
-async def test_a_mention_is_one_question_with_place_and_return_address() -> None:
-    """Slack sends two events for it; thread, audience, user and time are Slack's."""
+async def test_a_mention_becomes_one_question_with_place_and_return_address() -> None:
+    """Slack sends two events for it. Thread, audience, user and time come from Slack."""
     async with SlackWorld() as world:
         ts = world.slack.mention("what is <https://nats.io|NATS> &amp; why?")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         ask = await only(world)
         assert ask.text == "what is NATS (https://nats.io) & why?"
         assert ask.id == prompt(ROOM, ts)
@@ -63,19 +63,19 @@ async def test_a_mention_is_one_question_with_place_and_return_address() -> None
 
 
 async def test_group_messages_need_a_mention_and_bots_are_ignored() -> None:
-    """Messages without a mention, other bots, our own and Slack's notices are not for the bot."""
+    """Messages without a mention, from bots, from us, or from Slack itself are ignored."""
     async with SlackWorld() as world:
         world.slack.send("just talk")
         world.slack.send("group talk", channel=GROUP)
         await world.say("I am a bot", author="otherbot")
         await world.say("I am you", author="self")
         world.slack.send("ada joined", subtype="channel_join")
-        await world.until_told(7)
+        await world.until_acknowledged(7)
         await nothing_more(world)
 
 
 async def test_other_bots_are_answered_if_the_setting_says_so() -> None:
-    """SLACK_ALLOW_BOTS admits other bots, but never this one."""
+    """SLACK_ALLOW_BOTS admits other bots, but never this bot itself."""
     async with SlackWorld(SLACK_ALLOW_BOTS=True, SLACK_ALLOW_USERS="UOTHER,UBOT,UCARL") as world:
         await world.say("I am you", author="self")
         await world.say("I am a bot", author="otherbot")
@@ -84,7 +84,7 @@ async def test_other_bots_are_answered_if_the_setting_says_so() -> None:
 
 
 async def test_an_undecided_mention_is_not_marked_as_seen() -> None:
-    """The `message` event does not say that it is a mention, so `app_mention` still counts."""
+    """The `message` event does not show that it is a mention, so `app_mention` must still count."""
     async with SlackWorld() as world:
         ts = world.slack.say("hello bot, through a group's name")
         (event,) = world.slack.events_of(ROOM, ts)
@@ -97,23 +97,25 @@ async def test_an_undecided_mention_is_not_marked_as_seen() -> None:
 @pytest.mark.parametrize(
     ("mode", "heard"), [("always", {"UADA", "UBOB"}), ("asker", {"UADA"}), ("mention", set())]
 )
-async def test_follow_ups_without_a_mention(mode: str, heard: set[str]) -> None:
-    """In a thread where the bot was asked, everybody's, the asker's or nobody's count."""
+async def test_the_setting_decides_which_follow_ups_need_no_mention(
+    mode: str, heard: set[str]
+) -> None:
+    """In a thread with the bot, everybody's follow-ups count, or only the asker's, or nobody's."""
     async with SlackWorld(SLACK_FOLLOW_UP=mode) as world:
         root = world.slack.mention("first")
-        await world.until_told(2)
-        await world.restart()  # the new process asks Slack who is in the thread
+        await world.until_acknowledged(2)
+        await world.restart()  # the new process has to ask Slack who is in the thread
         for user in ("UADA", "UBOB"):
             world.slack.send("and then?", user=user, thread=root)
             world.slack.send("<@UCARL> lunch?", user=user, thread=root)
-        await world.until_told(6)
+        await world.until_acknowledged(6)
         followed = {e.address["user"] for e in world.heard[1:]}
         assert followed == heard
         assert len(world.heard) == 1 + len(heard)
 
 
 async def test_a_thread_without_the_bot_is_ignored() -> None:
-    """Messages in other threads are ignored, and Slack is asked about a thread once."""
+    """Slack is asked about each thread once."""
     async with SlackWorld() as world:
         root = world.slack.say("our own thread")
         for _ in range(3):
@@ -124,38 +126,38 @@ async def test_a_thread_without_the_bot_is_ignored() -> None:
 
 
 async def test_an_undecided_message_is_delivered_again() -> None:
-    """If Slack does not say who is in the thread, the next delivery of the event decides."""
+    """If Slack cannot say who is in the thread, the next delivery of the event decides."""
     async with SlackWorld() as world:
         root = world.slack.mention("first")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         await world.restart()
         world.slack.sockets.ack_s = 0.5
         world.slack.faults["conversations.replies"].append(Fault("status"))
         world.slack.send("second", thread=root)
         await world.until_heard(2)
-        await world.until_told(3)
+        await world.until_acknowledged(3)
         assert world.slack.deliveries[-1].attempts == 2
 
 
-async def test_it_is_acknowledged_only_after_it_is_stored() -> None:
+async def test_a_message_is_acknowledged_only_after_it_is_stored() -> None:
     """The bus refuses it three times; Slack delivers it until it is stored, once."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.3
         world.slack.sockets.retries_s = (0.05, 0.05, 0.05)
         world.unavailable = 3
         world.slack.dm("hold on")
-        await world.until_told(1)
+        await world.until_acknowledged(1)
         assert [getattr(e, "text", "") for e in world.heard] == ["hold on"]
         assert world.slack.deliveries[0].attempts == 4
 
 
-async def test_the_thread_goes_with_the_question_as_quotes() -> None:
-    """Others' messages and the asker's are quoted, but not those to the bot."""
+async def test_the_thread_is_quoted_with_the_question() -> None:
+    """Messages of others and of the asker are quoted, but not messages to the bot."""
     async with SlackWorld() as world:
         root = world.slack.say("Deploy failed &lt;again&gt;")
         world.slack.say("<@UCARL> broke it", user="UBOB", thread=root)
         world.slack.mention("what happened, <@UBOB>?", thread=root)
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         ask = await only(world)
         assert ask.quotes == (
             Quote(author="Ada", text="Deploy failed <again>"),
@@ -164,12 +166,14 @@ async def test_the_thread_goes_with_the_question_as_quotes() -> None:
         assert ask.text == "what happened, @Bob?"
         for _ in range(3):
             world.slack.mention("and now?", user="UBOB", thread=root)
-        await world.until_told(8)
-        assert [m for m, _ in world.slack.calls].count("users.info") == 3  # each person once
+        await world.until_acknowledged(8)
+        assert [m for m, _ in world.slack.calls].count(
+            "users.info"
+        ) == 3  # each person is looked up once
 
 
-async def test_a_question_is_asked_without_the_thread_when_slack_limits() -> None:
-    """The thread helps, but is not necessary."""
+async def test_a_rate_limit_while_reading_the_thread_does_not_delay_the_question() -> None:
+    """The thread helps, but is optional."""
     async with SlackWorld() as world:
         root = world.slack.say("context", user="UBOB")
         world.slack.always["conversations.replies"] = Fault("limit", retry_after_s=30)
@@ -177,11 +181,11 @@ async def test_a_question_is_asked_without_the_thread_when_slack_limits() -> Non
         assert (await only(world)).quotes == ()
 
 
-async def test_edits_and_deletions_follow_their_question() -> None:
-    """An edit and a deletion are published once; a link preview is not an edit."""
+async def test_edits_and_deletions_of_a_question_are_published() -> None:
+    """Each is published once. A link preview is not an edit."""
     async with SlackWorld() as world:
         ts = world.slack.mention("old")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         world.slack.edit(ROOM, ts, f"<@{BOT}> new")
         await world.until_heard(2)
         world.slack.edit(ROOM, ts, f"<@{BOT}> new")
@@ -195,7 +199,7 @@ async def test_edits_and_deletions_follow_their_question() -> None:
 
 
 async def test_an_edit_can_make_a_question() -> None:
-    """A mention that an edit adds asks the question; other edits are not for the bot."""
+    """An edit that adds a mention asks a question; other edits are not for the bot."""
     async with SlackWorld() as world:
         talk, late = world.slack.say("talk"), world.slack.say("hello")
         world.slack.edit(ROOM, talk, "other talk")
@@ -206,7 +210,7 @@ async def test_an_edit_can_make_a_question() -> None:
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_text_commands_work_in_threads(direct: bool) -> None:
-    """`!reset`, `!stop` and `!help` make events and notices, but never a question."""
+    """`!reset`, `!stop` and `!help` cause events and notices, but are never questions."""
     async with SlackWorld() as world:
         send = world.slack.dm if direct else world.slack.mention
         channel = "DADA" if direct else ROOM
@@ -224,8 +228,8 @@ async def test_text_commands_work_in_threads(direct: bool) -> None:
         await nothing_more(world)
 
 
-async def test_slash_commands() -> None:
-    """`/ask` is a question that the channel sees; `/reset` and `/help` answer at once."""
+async def test_each_slash_command_does_what_it_says() -> None:
+    """`/ask` asks a question that the channel sees; `/reset` and `/help` answer at once."""
     async with SlackWorld() as world:
         asked = await world.slack.command("/ask", "what is &lt;this&gt;?")
         assert asked.response == {"response_type": "in_channel", "text": ""}
@@ -248,7 +252,7 @@ async def test_slash_commands() -> None:
 
 
 async def test_slacks_own_stop_button_stops_the_thread() -> None:
-    """It becomes a Stop of that user, and the session leaves "processing"."""
+    """It becomes a `Stop` from that user, and the session leaves "processing"."""
     async with SlackWorld() as world:
         root = world.slack.dm("talk at length")
         await world.until_heard()
@@ -274,12 +278,12 @@ async def test_slacks_own_stop_button_stops_the_thread() -> None:
 async def test_a_refused_person_gets_one_private_notice(
     settings: dict[str, str], user: str, channel: str, words: str
 ) -> None:
-    """Two mentions make four events and one refusal, in the thread, which only the asker reads."""
+    """Two mentions are four events, but cause one notice, in the thread and only for the asker."""
     async with SlackWorld(**settings) as world:
         root = world.slack.say("root", user="UBOB", channel=channel)
         for _ in range(2):
             world.slack.mention("hello", user=user, channel=channel, thread=root)
-        await world.until_told(4)
+        await world.until_acknowledged(4)
         await world.slack.until(lambda: world.slack.told(user))
         assert world.slack.told(user) == [words]
         assert world.slack.ephemerals[0]["thread_ts"] == root
@@ -297,14 +301,14 @@ async def test_a_refused_person_gets_one_private_notice(
     ],
 )
 async def test_an_admitted_person_is_answered(settings: dict[str, object], user: str) -> None:
-    """The settings that admit people do so."""
+    """Each kind of setting admits people."""
     async with SlackWorld(**settings) as world:
         world.slack.mention("hello", user=user)
         assert (await only(world)).user == f"slack:T1-{user}"
 
 
-async def test_an_unknown_person_counts_as_a_stranger() -> None:
-    """Without a scope, Slack does not say who it is, and the person is refused."""
+async def test_an_unknown_person_counts_as_an_outsider() -> None:
+    """Without the scope, Slack does not say who the person is, so the person is refused."""
     slack = FakeSlack()
     slack.scopes = {"chat:write"}
     async with SlackWorld(slack=slack) as world:
@@ -314,8 +318,8 @@ async def test_an_unknown_person_counts_as_a_stranger() -> None:
         assert world.heard == []
 
 
-async def test_persona_and_model_by_channel() -> None:
-    """SLACK_CHANNELS sets the persona by channel; direct messages are `dm`."""
+async def test_persona_and_model_depend_on_the_slack_channel() -> None:
+    """SLACK_CHANNELS sets them by channel; `dm` stands for direct messages."""
     channels = (
         f'{{"{ROOM}": {{"persona": "A pirate.", "model": "big"}}, "dm": {{"model": "small"}}}}'
     )
@@ -331,7 +335,7 @@ async def test_persona_and_model_by_channel() -> None:
 
 
 async def test_a_mention_without_text_gets_a_notice() -> None:
-    """It asks nothing, and its author is told what the bot can do."""
+    """The notice says what the bot can do, and nothing is asked."""
     async with SlackWorld() as world:
         world.slack.mention("")
         await world.slack.until(lambda: world.slack.told("UADA"))
@@ -339,11 +343,11 @@ async def test_a_mention_without_text_gets_a_notice() -> None:
         assert world.heard == []
 
 
-async def test_a_redelivered_message_makes_no_second_event() -> None:
-    """It is delivered three more times over two connections, and again after a restart."""
+async def test_a_redelivered_message_causes_no_second_event() -> None:
+    """It is delivered three more times over two connections, and once more after a restart."""
     async with SlackWorld() as world:
         ts = world.slack.mention("once")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         await asyncio.gather(*(world.deliver_again(ts) for _ in range(3)))
         await world.restart()
         await world.deliver_again(ts)
@@ -364,7 +368,7 @@ async def test_a_redelivered_message_makes_no_second_event() -> None:
     ],
 )  # fmt: skip
 async def test_a_malformed_event_is_acknowledged_and_dropped(event: dict[str, object]) -> None:
-    """It would always fail, so it must not come again; the next event counts."""
+    """It would fail every time, so Slack must not deliver it again. The next event is handled."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 1.0
         delivery = await world.slack.deliver({"type": "message", **event})

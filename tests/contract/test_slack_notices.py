@@ -1,4 +1,4 @@
-"""Messages in Slack that cannot become questions: acknowledged, with a notice to their author."""
+"""Slack messages that cannot become questions are acknowledged, and their author gets a notice."""
 
 import asyncio
 
@@ -18,8 +18,8 @@ from tests.fakes.slack import BOT, ROOM
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 100
 
 
-async def test_a_full_object_store_loses_the_picture_but_not_the_question() -> None:
-    """Its author gets a notice, and the model knows that there is a picture that it cannot see."""
+async def test_with_a_full_object_store_only_the_picture_is_lost() -> None:
+    """The author gets a notice, and the model learns that there is a picture it cannot see."""
     async with SlackWorld() as world:
         world.store_raises = BlobStoreFull()
         files = [world.slack.file(f"{n}.png", "image/png", PNG) for n in "ab"]
@@ -28,20 +28,20 @@ async def test_a_full_object_store_loses_the_picture_but_not_the_question() -> N
         assert isinstance(ask, Ask)
         assert [(a.name, a.blob) for a in ask.attachments] == [("a.png", None), ("b.png", None)]
         assert all("no room" in a.note for a in ask.attachments)
-        await world.until_told(2)
-        told = world.slack.told("UADA")
-        assert [name in told[n] for n, name in enumerate(("a.png", "b.png"))] == [True, True]
-        assert len(told) == 2
+        await world.until_acknowledged(2)
+        notices = world.slack.told("UADA")
+        assert [name in notices[n] for n, name in enumerate(("a.png", "b.png"))] == [True, True]
+        assert len(notices) == 2
         await nothing_more(world)
 
 
-async def test_a_picture_alone_for_a_full_object_store_is_a_notice() -> None:
-    """There is nothing to ask, and nothing is delivered again."""
+async def test_a_picture_alone_gets_a_notice_if_the_object_store_is_full() -> None:
+    """Nothing is left to ask, and Slack does not deliver it again."""
     async with SlackWorld() as world:
         world.store_raises = BlobStoreFull()
         file = world.slack.file("a.png", "image/png", PNG)
         world.slack.dm("", files=[file], subtype="file_share")
-        await world.until_told(1)
+        await world.until_acknowledged(1)
         assert "no room" in world.slack.told("UADA")[0]
         assert world.slack.deliveries[0].attempts == 1
         await nothing_more(world)
@@ -51,27 +51,27 @@ async def test_a_picture_alone_for_a_full_object_store_is_a_notice() -> None:
     ("error", "words"),
     [(OverQuota(), OVER_QUOTA), (StoreFull(), NOT_NOW), (TooLarge(2, 1), TOO_LONG)],
 )
-async def test_a_permanent_refusal_by_the_bus_makes_one_notice_per_event(
+async def test_a_permanent_refusal_by_the_bus_causes_one_notice_per_event(
     error: Exception, words: str
 ) -> None:
-    """Questions, edits, deletions, commands, buttons and reactions are acknowledged."""
+    """Messages, edits, deletions, commands, presses and reactions are acknowledged."""
     async with SlackWorld() as world:
         ask, posted = await answered(world)
         thread = ask.address["thread_ts"]
         world.publish_raises = error
         world.slack.mention("too much", thread=thread)
-        await world.until_told(4)
-        assert world.slack.told("UADA") == [words]  # for two deliveries of one message
+        await world.until_acknowledged(4)
+        assert world.slack.told("UADA") == [words]  # one notice for two deliveries of a message
         for text in ("!stop", "!reset"):
             world.slack.send(text, thread=thread)
-        await world.until_told(6)
+        await world.until_acknowledged(6)
         world.slack.edit(ROOM, thread, f"<@{BOT}> more")
         world.slack.delete(ROOM, thread)
         world.slack.react(ROOM, posted, "+1")
         world.slack.press_stop(ROOM, thread)
         for label in ("Again", "Good answer"):
             assert (await world.slack.click(ROOM, posted, label)).acked_at
-        await world.until_told(10)
+        await world.until_acknowledged(10)
         assert world.slack.told("UADA") == [words] * 9
         for command in ("/ask", "/reset"):
             assert (await world.slack.command(command, "x")).response == {"text": words}
@@ -82,11 +82,11 @@ async def test_a_permanent_refusal_by_the_bus_makes_one_notice_per_event(
 
 
 async def test_each_empty_mention_gets_one_notice() -> None:
-    """Two mentions with four events and their redeliveries make two notices."""
+    """Two mentions, with four events and their redeliveries, cause two notices."""
     async with SlackWorld() as world:
         for count in (1, 2):
             ts = world.slack.mention("")
-            await world.until_told(2 * count)
+            await world.until_acknowledged(2 * count)
             assert world.slack.told("UADA") == [EMPTY] * count
         await asyncio.gather(*map(world.slack.deliver, world.slack.events_of(ROOM, ts)))
         assert world.slack.told("UADA") == [EMPTY] * 2
@@ -94,11 +94,11 @@ async def test_each_empty_mention_gets_one_notice() -> None:
 
 
 async def test_an_empty_mention_that_is_edited_becomes_a_question() -> None:
-    """The next edit is an edit of that question, even after a restart."""
+    """A further edit changes that question, even after a restart."""
     for restarted in (False, True):
         async with SlackWorld() as world:
             ts = world.slack.mention("")
-            await world.until_told(2)
+            await world.until_acknowledged(2)
             if restarted:
                 await world.restart()
             world.slack.edit(ROOM, ts, f"<@{BOT}> why?")
@@ -113,13 +113,13 @@ async def test_an_empty_mention_that_is_edited_becomes_a_question() -> None:
 
 @pytest.mark.parametrize("error", [TooLarge(2, 1), OverQuota()])
 async def test_an_edit_of_a_refused_question_asks_it(error: Exception) -> None:
-    """Shortened, it is asked; another text that is too long gets another notice."""
+    """A shorter text is asked; another text that is too long gets another notice."""
     async with SlackWorld() as world:
         world.publish_raises = error
         ts = world.slack.mention("far too long")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         world.slack.edit(ROOM, ts, f"<@{BOT}> too long")
-        await world.until_told(3)
+        await world.until_acknowledged(3)
         assert len(world.slack.told("UADA")) == 2
         world.publish_raises = None
         world.slack.edit(ROOM, ts, f"<@{BOT}> short")
@@ -128,23 +128,23 @@ async def test_an_edit_of_a_refused_question_asks_it(error: Exception) -> None:
 
 
 async def test_a_question_that_is_edited_to_nothing_gets_a_notice() -> None:
-    """The original question stays asked."""
+    """The original question stays as it was asked."""
     async with SlackWorld() as world:
         ts = world.slack.mention("why?")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         world.slack.edit(ROOM, ts, f"<@{BOT}>")
-        await world.until_told(3)
+        await world.until_acknowledged(3)
         assert world.slack.told("UADA") == [EMPTY]
         await nothing_more(world)
 
 
 async def test_a_refused_person_gets_one_notice_a_day_whatever_they_edit() -> None:
-    """An edit does not change the refusal, and makes no other notice."""
+    """An edit changes nothing about the refusal."""
     async with SlackWorld() as world:
         ts = world.slack.mention("", user="UGUEST")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         world.slack.edit(ROOM, ts, f"<@{BOT}> let me in")
-        await world.until_told(3)
+        await world.until_acknowledged(3)
         assert len(world.slack.told("UGUEST")) == 1
         await nothing_more(world)
 
@@ -157,7 +157,7 @@ OUTCOMES: tuple[Outcome, ...] = ("answered", "failed", "stopped", "refused", "wi
 async def test_the_session_leaves_processing_after_again(
     outcome: Outcome, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That holds for every reply, even to a picture without text."""
+    """This holds for every outcome, and even for a picture without text."""
     monkeypatch.setattr(working, "SHOWN_AFTER_S", 0.0)
     async with SlackWorld() as world:
         ask, posted = await answered(world, direct=direct)
@@ -173,7 +173,7 @@ async def test_the_session_leaves_processing_after_again(
 
 
 async def test_the_session_leaves_processing_after_a_late_stop() -> None:
-    """Somebody presses Slack's own Stop for a question that is already answered."""
+    """Somebody presses Slack's own Stop after the question was answered."""
     async with SlackWorld() as world:
         ask = await asked(world, direct=True)
         await show(world, answer(ask, "done"))
@@ -184,14 +184,14 @@ async def test_the_session_leaves_processing_after_a_late_stop() -> None:
 
 
 async def test_an_unexpected_error_is_acknowledged_with_a_notice() -> None:
-    """Otherwise Slack would deliver it again and again; the log does not contain its text."""
+    """Otherwise Slack would deliver it again and again. The log does not contain its text."""
     async with SlackWorld() as world:
         world.publish_raises = KeyError("a secret")
         world.slack.dm("hello")
-        await world.until_told(1)
+        await world.until_acknowledged(1)
         assert world.slack.deliveries[0].attempts == 1
         assert world.slack.told("UADA") == [NOT_UNDERSTOOD]
         world.slack.send("just talk", channel=ROOM)
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         assert len(world.slack.ephemerals) == 1
         world.publish_raises = None

@@ -1,4 +1,4 @@
-"""Everything that one person does in Slack is stored once, in its order."""
+"""A person's events in Slack are stored once and in order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,8 +21,8 @@ def kinds(world: SlackWorld) -> list[str]:
 
 
 @asynccontextmanager
-async def image_under_way(world: SlackWorld) -> AsyncIterator[str]:
-    """Ada's question with a picture that Slack sends only after the block; yields the ts."""
+async def picture_in_progress(world: SlackWorld) -> AsyncIterator[str]:
+    """Ada asks about a picture, which Slack sends after the `with` block. Yields the ts."""
     world.slack.hold_files()
     file = world.slack.file("a.png", "image/png", PNG)
     ts = world.slack.mention("what is this?", files=[file], subtype="file_share")
@@ -35,10 +35,10 @@ async def image_under_way(world: SlackWorld) -> AsyncIterator[str]:
         world.slack.release_files()
 
 
-async def test_a_question_after_one_with_a_picture_comes_after_it() -> None:
-    """The picture takes time, and the second question is a follow-up in the same thread."""
+async def test_a_question_waits_for_an_earlier_one_with_a_picture() -> None:
+    """Loading the picture takes time. The second question is a follow-up in the same thread."""
     async with SlackWorld() as world:
-        async with image_under_way(world) as ts:
+        async with picture_in_progress(world) as ts:
             second = world.slack.send("and when?", thread=ts)
         one, two = await world.until_heard(2)
         assert (one.address["ts"], two.address["ts"]) == (ts, second)
@@ -47,10 +47,10 @@ async def test_a_question_after_one_with_a_picture_comes_after_it() -> None:
 
 
 @pytest.mark.parametrize("what", ["edit", "delete"])
-async def test_a_change_of_a_question_whose_files_are_stored_comes_after_it(what: str) -> None:
-    """Otherwise it would change a question that is not stored yet."""
+async def test_a_change_waits_until_the_files_of_its_question_are_stored(what: str) -> None:
+    """Otherwise the change would refer to a question that is not stored yet."""
     async with SlackWorld() as world:
-        async with image_under_way(world) as ts:
+        async with picture_in_progress(world) as ts:
             if what == "edit":
                 world.slack.edit(ROOM, ts, "<@UBOT> what is that?")
             else:
@@ -63,16 +63,16 @@ async def test_a_change_of_a_question_whose_files_are_stored_comes_after_it(what
 async def test_everything_that_one_person_does_stays_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """That holds for messages, Slack's Stop, buttons and reactions, but not for other people's."""
+    """This holds for messages, Slack's Stop, buttons and reactions; other people do not wait."""
     monkeypatch.setattr(
         socket_mode, "CONNECTIONS", 1
-    )  # events on two connections may overtake each other
+    )  # events on two connections can overtake each other
     async with SlackWorld() as world:
         world.slack.mention("first")
         asked = (await world.until_heard())[0]
         posted = (await world.platform.post(_part(asked))).partition("/")[2]
         world.heard.clear()
-        async with image_under_way(world) as ts:
+        async with picture_in_progress(world) as ts:
             world.slack.send("!stop", thread=ts)
             world.slack.press_stop(ROOM, ts)
             click = asyncio.create_task(world.slack.click(ROOM, posted, "Good answer"))
@@ -94,11 +94,11 @@ def _part(ask: AnyEvent) -> object:
 
 
 async def test_redeliveries_of_running_and_waiting_events_are_stored_once() -> None:
-    """Slack times out for both and delivers them again; each is stored once, in order."""
+    """Slack's timeout passes for both, so it delivers them again. Each is stored once, in order."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.2
         world.slack.sockets.retries_s = (0.05, 0.2, 0.4, 0.8, 1.6)
-        async with image_under_way(world) as ts:
+        async with picture_in_progress(world) as ts:
             second = world.slack.send("and when?", thread=ts)
             await world.slack.until(lambda: world.slack.sockets.redelivered >= 6)
         await world.until_heard(2)
@@ -111,10 +111,10 @@ async def test_redeliveries_of_running_and_waiting_events_are_stored_once() -> N
 async def test_a_command_that_would_wait_too_long_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Slack would show an error after 3 s for a command that was stored, so it is not stored."""
+    """After 3 s Slack shows an error, so the command must not be stored later."""
     monkeypatch.setattr(deliveries, "COMMAND_WAITS_S", 0.1)
     async with SlackWorld() as world:
-        async with image_under_way(world):
+        async with picture_in_progress(world):
             refused = await world.slack.command("/ask", "and?")
             assert refused.response == {"text": NOT_NOW}
         await world.until_heard(1)
@@ -122,8 +122,8 @@ async def test_a_command_that_would_wait_too_long_is_refused(
         assert kinds(world) == ["ask", "ask"]
 
 
-async def test_a_deletion_that_overtakes_its_question_holds() -> None:
-    """The bus did not store the question, whose redelivery is then not asked."""
+async def test_a_deletion_counts_even_if_it_overtakes_its_question() -> None:
+    """The bus did not store the question, and its redelivery is not asked."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.3
         world.slack.sockets.retries_s = (1.0,)
@@ -132,12 +132,12 @@ async def test_a_deletion_that_overtakes_its_question_holds() -> None:
         await world.slack.until(lambda: not world.unavailable)
         world.slack.delete("DADA", ts)
         await world.until_heard(1)
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         assert kinds(world) == ["deleted"]
 
 
 async def test_an_edit_of_a_question_that_was_not_stored_asks_it() -> None:
-    """It is asked once, with its new text."""
+    """The question is asked once, with the new text."""
     async with SlackWorld() as world:
         world.slack.sockets.ack_s = 0.3
         world.slack.sockets.retries_s = (1.0,)
@@ -145,17 +145,17 @@ async def test_an_edit_of_a_question_that_was_not_stored_asks_it() -> None:
         ts = world.slack.dm("waht?")
         await world.slack.until(lambda: not world.unavailable)
         world.slack.edit("DADA", ts, "what?")
-        await world.until_told(2)
+        await world.until_acknowledged(2)
         assert [(event.kind, getattr(event, "text", "")) for event in world.heard] == [
             ("ask", "what?")
         ]
 
 
 async def test_the_process_stores_queued_events_before_it_stops() -> None:
-    """Queued events are stored and acknowledged before the connections are closed."""
+    """They are stored and acknowledged before the connections are closed."""
     slack = FakeSlack()
     async with SlackWorld(slack=slack) as world:
-        async with image_under_way(world) as ts:
+        async with picture_in_progress(world) as ts:
             slack.send("and when?", thread=ts)
             closing = asyncio.create_task(world.platform.close())
         await closing

@@ -1,4 +1,4 @@
-"""If Slack refuses an optional part of an answer, the answer is shown without it, once."""
+"""If Slack refuses an optional part of an answer, the answer appears once and without it."""
 
 import pytest
 
@@ -39,7 +39,7 @@ OPTIONAL = {
     "assistant.threads.setStatus": {"thread_ts": (), "status": ()},
     "chat.delete": {"ts": ("cant_delete_message",)},
 }  # fmt: skip
-"""Every optional argument that we send, with the codes that Slack documents for it."""
+"""All optional arguments that we send, with the error codes that Slack documents for them."""
 
 CASES = [
     (method, argument, code)
@@ -49,14 +49,14 @@ CASES = [
 ]
 
 
-def of(ask: AnyEvent, text: str = TEXT) -> Part:
+def part_of(ask: AnyEvent, text: str = TEXT) -> Part:
     reply = answer(ask, text).model_copy(update={"prompt_text": "question"})
     (part,) = parts_of(reply)
     return part
 
 
 def everywhere(world: SlackWorld) -> list[str]:
-    """All that people read from the bot."""
+    """The texts of all messages from the bot."""
     found = []
     for channel in (ROOM, "DADA"):
         threads = {m.get("thread_ts") for m in world.slack.messages[channel].values()}
@@ -67,14 +67,14 @@ def everywhere(world: SlackWorld) -> list[str]:
 
 @pytest.mark.parametrize("grown", [False, True])
 @pytest.mark.parametrize(("method", "argument", "code"), CASES)
-async def test_a_refused_extra_does_not_lose_the_answer(
+async def test_refusing_an_optional_part_does_not_lose_the_answer(
     method: str, argument: str, code: str, grown: bool
 ) -> None:
-    """For any code, nobody is notified, and no link that the model chose is previewed."""
+    """With any error code, nobody is pinged, and no link from the model is previewed."""
     async with SlackWorld() as world:
         world.slack.refuses[method, argument] = code
         ask = await asked(world, direct="Stream" in method)
-        part = of(ask)
+        part = part_of(ask)
         if grown:
             grow = Growing(world, ask)
             await grow.to("An ")
@@ -91,13 +91,13 @@ async def test_a_refused_extra_does_not_lose_the_answer(
 
 
 @pytest.mark.parametrize("code", CODES)
-async def test_several_refused_extras_at_once(code: str) -> None:
-    """Only the text is left, and it is shown."""
+async def test_all_optional_parts_of_an_answer_can_be_refused(code: str) -> None:
+    """Only the text is shown."""
     async with SlackWorld() as world:
         for argument in ("metadata", "blocks", "unfurl_links", "unfurl_media"):
             world.slack.refuses["chat.postMessage", argument] = code
         ask = await asked(world)
-        await world.platform.post(of(ask))
+        await world.platform.post(part_of(ask))
         assert [text.replace("[:]//", "://") for text in seen(world, ask)] == [TEXT]
         assert world.slack.unfurled == []
         assert world.slack.pings == []
@@ -105,7 +105,7 @@ async def test_several_refused_extras_at_once(code: str) -> None:
 
 @pytest.mark.parametrize("argument", ["blocks.context_actions", "metadata", "blocks.actions"])
 async def test_only_what_slack_refuses_is_left_out(argument: str) -> None:
-    """Without feedback buttons there is still Again; without metadata there are all buttons."""
+    """Without feedback buttons, Again remains; without metadata, all buttons remain."""
     expected = {
         "blocks.context_actions": ["Again"], "blocks.actions": [],
         "metadata": ["Again", "Good answer", "Bad answer"],
@@ -113,12 +113,12 @@ async def test_only_what_slack_refuses_is_left_out(argument: str) -> None:
     async with SlackWorld() as world:
         world.slack.refuses["chat.postMessage", argument] = "a_code_of_tomorrow"
         ask = await asked(world)
-        receipt = await world.platform.post(of(ask))
+        receipt = await world.platform.post(part_of(ask))
         assert world.slack.buttons(ROOM, receipt.partition("/")[2]) == expected
 
 
 async def test_an_answer_without_metadata_is_found_and_works_like_any_other() -> None:
-    """It is not posted again after a crash; buttons, reactions and follow-ups work."""
+    """It is not posted again after a crash, and buttons, reactions and follow-ups work."""
     async with SlackWorld() as world:
         world.slack.refuses["chat.postMessage", "metadata"] = "invalid_metadata_format"
         ask = await asked(world)
@@ -141,12 +141,12 @@ async def test_an_answer_without_metadata_is_found_and_works_like_any_other() ->
 async def test_an_answer_refused_in_its_thread_goes_to_the_channel(
     code: str, crashed: bool
 ) -> None:
-    """It goes to the top of the channel, names its question, and is shown once after a crash."""
+    """It appears at the top of the channel, names its question, and appears once after a crash."""
     async with SlackWorld() as world:
         world.slack.refuses["chat.postMessage", "thread_ts"] = code
         ask = await asked(world)
         for _ in range(2 if crashed else 1):
-            await world.platform.post(of(ask, "An answer."))
+            await world.platform.post(part_of(ask, "An answer."))
             if crashed:
                 await world.restart()
         assert everywhere(world) == ["> question\nAn answer."]
@@ -156,7 +156,7 @@ async def test_an_answer_refused_in_its_thread_goes_to_the_channel(
 
 @pytest.mark.parametrize("what", ["removed", "private", "archived", "thread only", "read only"])
 async def test_an_answer_refused_in_its_channel_goes_to_the_asker(what: str) -> None:
-    """The bot was removed or the channel closed: its asker gets one direct message."""
+    """The bot was removed or the channel was closed. The asker gets one direct message."""
     async with SlackWorld() as world:
         ask = await asked(world)
         match what:
@@ -173,14 +173,14 @@ async def test_an_answer_refused_in_its_channel_goes_to_the_asker(what: str) -> 
             case _:
                 world.slack.takes_no[ROOM] = "restricted_action_read_only_channel"
         for _ in range(2):
-            await world.platform.post(of(ask, "An answer."))
+            await world.platform.post(part_of(ask, "An answer."))
             await world.restart()
         assert everywhere(world) == ["> question\nAn answer."]
         assert world.slack.thread("DADA", None) == ["> question\nAn answer."]
 
 
 async def test_a_rate_limit_between_two_variants_does_not_start_over() -> None:
-    """Refused variants are not tried again, so one call per rate limit is enough."""
+    """Refused variants are not tried again, so there is one call per rate limit."""
     async with SlackWorld() as world:
         world.slack.refuses["chat.postMessage", "metadata"] = "a_code_of_tomorrow"
         ask = await asked(world)
@@ -188,40 +188,40 @@ async def test_a_rate_limit_between_two_variants_does_not_start_over() -> None:
             world.slack.faults["chat.postMessage"] += [Fault("none"), Fault("limit")]
             if refused:
                 with pytest.raises(Later, match="rate limit"):
-                    await world.platform.post(of(ask))
+                    await world.platform.post(part_of(ask))
             else:
-                await world.platform.post(of(ask))
+                await world.platform.post(part_of(ask))
         assert len(everywhere(world)) == 1
 
 
-async def test_a_text_that_slack_never_takes_is_reported_to_the_relay() -> None:
-    """A known code is final; an unknown one may pass and is tried again."""
+async def test_a_text_that_slack_always_refuses_is_reported_to_the_relay() -> None:
+    """A known error code is final; an unknown one may be temporary and is retried."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.always["chat.postMessage"] = Fault("error", code="a_code_of_tomorrow")
         with pytest.raises(Later) as later:
-            await world.platform.post(of(ask))
+            await world.platform.post(part_of(ask))
         assert later.value.wait_s >= 10
         world.slack.always.clear()
-        await world.platform.post(of(ask))
+        await world.platform.post(part_of(ask))
         assert len(everywhere(world)) == 1
 
 
 @pytest.mark.parametrize("outcome", ["is_archived", "invalid_arguments", "restricted_action"])
-async def test_the_status_line_goes_when_an_answer_can_never_be_shown(outcome: str) -> None:
-    """The bot no longer works on it, whatever the outcome."""
+async def test_the_status_line_is_cleared_if_an_answer_can_never_be_shown(outcome: str) -> None:
+    """The bot no longer works on the answer, whatever its outcome."""
     async with SlackWorld() as world:
         ask = await asked(world)
         world.slack.always["chat.postMessage"] = Fault("error", code=outcome)
         with pytest.raises(Exception, match=outcome):
-            await world.platform.post(of(ask))
+            await world.platform.post(part_of(ask))
         await world.slack.until(lambda: not world.slack.status(*where(ask)))
 
 
 @pytest.mark.parametrize("code", ["thread_not_found", *CODES])
 @pytest.mark.parametrize("argument", ["thread_ts", "user"])
-async def test_a_notice_is_sent_whatever_slack_refuses_of_it(argument: str, code: str) -> None:
-    """It is sent without its thread, or else as a direct message."""
+async def test_a_notice_is_sent_whichever_part_slack_refuses(argument: str, code: str) -> None:
+    """It is sent without its thread or as a direct message."""
     async with SlackWorld() as world:
         root = world.slack.say("root", user="UBOB")
         world.slack.refuses["chat.postEphemeral", argument] = code
@@ -229,9 +229,9 @@ async def test_a_notice_is_sent_whatever_slack_refuses_of_it(argument: str, code
         await world.slack.until(
             lambda: bool(world.slack.told("UADA") or world.slack.thread("DADA", None))
         )
-        told = world.slack.told("UADA") or world.slack.thread("DADA", None)
-        assert len(told) == 1
-        assert "without a question" in told[0]
+        notices = world.slack.told("UADA") or world.slack.thread("DADA", None)
+        assert len(notices) == 1
+        assert "without a question" in notices[0]
 
 
 async def test_a_notice_waits_for_a_rate_limit() -> None:

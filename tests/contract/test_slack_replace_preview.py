@@ -17,7 +17,7 @@ LONG_S = 300.0
 
 
 def slack_behind(seconds: float) -> FakeSlack:
-    """A Slack whose messages have time stamps in the past."""
+    """A Slack whose time stamps are this many seconds old."""
     slack = FakeSlack()
     slack.behind_s = seconds
     return slack
@@ -27,7 +27,7 @@ def slack_behind(seconds: float) -> FakeSlack:
 async def waited(
     *, direct: bool, long_s: float = LONG_S, **settings: str
 ) -> AsyncIterator[tuple[SlackWorld, AnyEvent, str]]:
-    """A question whose preview has been shown for a while, and the preview's ts."""
+    """Asks a question and shows its preview for a while; returns the preview's ts."""
     async with SlackWorld(slack=slack_behind(long_s), **settings) as world:
         ask = await asked(world, direct=direct)
         await Growing(world, ask).to("One ")
@@ -41,7 +41,7 @@ async def waited(
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_long_answer_ends_as_a_new_message(direct: bool) -> None:
-    """Streams and edited messages become one complete message with buttons."""
+    """A stream or an edited message is replaced by one complete message with buttons."""
     async with waited(direct=direct) as (world, ask, before):
         (receipt,) = await show(world, answer(ask, "One two."))
         assert seen(world, ask) == ["One two."]
@@ -64,10 +64,10 @@ async def test_a_long_answer_ends_as_a_new_message(direct: bool) -> None:
         ("60", LONG_S, "answered", "One two. " * 1_000),
     ],
 )
-async def test_other_answers_end_in_the_growing_message(
+async def test_other_answers_end_in_their_preview(
     direct: bool, after_s: str, long_s: float, outcome: Outcome, text: str
 ) -> None:
-    """That holds for short waits, the setting 0, and Stop; later parts are new messages anyway."""
+    """This holds for short waits, the setting 0 and Stop. Later parts are new messages anyway."""
     async with waited(direct=direct, long_s=long_s, SLACK_NEW_MESSAGE_AFTER_S=after_s) as (
         world,
         ask,
@@ -89,7 +89,7 @@ CALLS = ("chat.stopStream", "chat.delete", "chat.postMessage")
 async def test_there_are_never_two_answers(
     direct: bool, method: str, kind: str, crashes: bool
 ) -> None:
-    """Whichever call fails, with or without effect, and whether or not the process survives."""
+    """Any call may fail, with or without effect, and the process may crash."""
     async with waited(direct=direct) as (world, ask, _):
         most = 0
 
@@ -131,7 +131,7 @@ async def test_a_preview_that_slack_does_not_delete_becomes_the_answer(direct: b
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_preview_of_an_earlier_process_is_replaced(direct: bool) -> None:
-    """The person has been waiting for even longer."""
+    """The person has waited even longer."""
     async with waited(direct=direct) as (world, ask, before):
         await world.restart()
         done = answer(ask, "One two.")
@@ -144,7 +144,7 @@ async def test_a_preview_of_an_earlier_process_is_replaced(direct: bool) -> None
 
 
 async def test_a_wrong_clock_does_not_make_an_answer_look_slow() -> None:
-    """Slack's clock and ours may differ by some minutes."""
+    """Slack's clock and ours can differ by some minutes."""
     async with SlackWorld(slack=slack_behind(LONG_S)) as world:
         ask = await asked(world)
         await Growing(world, ask).to("One ")
@@ -153,8 +153,8 @@ async def test_a_wrong_clock_does_not_make_an_answer_look_slow() -> None:
         assert [m["ts"] for m in world.slack.bot_messages(*where(ask))] == [preview["ts"]]
 
 
-async def test_the_rule() -> None:
-    """It applies from the given number of seconds on; 0 turns it off."""
+async def test_a_preview_is_replaced_after_the_given_time() -> None:
+    """The preview of an answer with one part is replaced at this age or later, and never with 0."""
     async with waited(direct=False) as (_, ask, __):
         part = Part(answer(ask, "x"), "x", 0, 1)
         assert [is_replaced(part, shown_for_s=s, after_s=60) for s in (59.9, 60)] == [False, True]

@@ -1,4 +1,4 @@
-"""The model can read what people can read around a question in Slack."""
+"""The model reads the same messages around a question in Slack as people do."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ ALERT = {
 
 
 async def test_a_mention_below_an_alert_quotes_it() -> None:
-    """It has no text, and its author is an app with a name of its own."""
+    """The alert has no text, and its author is an app with a name of its own."""
     async with SlackWorld() as world:
         root = world.slack.say("", user="", **ALERT)
         world.slack.mention("what is wrong?", thread=root)
@@ -31,7 +31,7 @@ async def test_a_mention_below_an_alert_quotes_it() -> None:
 
 
 async def test_the_beginning_of_a_long_thread_is_never_lost() -> None:
-    """More of it is quoted than of other messages, with a note if it is cut."""
+    """The first message may be longer than others before it is cut, with a note."""
     async with SlackWorld() as world:
         root = world.slack.say("", user="", bot_id="B7", bot_profile={"name": "CI"},
                                attachments=[{"text": "step " * 2_000}])  # fmt: skip
@@ -48,7 +48,7 @@ async def test_the_beginning_of_a_long_thread_is_never_lost() -> None:
 
 
 async def test_everything_in_a_thread_is_read_or_named() -> None:
-    """That includes files, huddles, polls, reminders, workflows and reactions."""
+    """This includes files, huddles, polls, reminders, workflows and reactions."""
     async with SlackWorld() as world:
         slack = world.slack
         root = slack.say(
@@ -87,7 +87,7 @@ async def test_everything_in_a_thread_is_read_or_named() -> None:
     ],
 )
 async def test_slackbot_and_our_own_copies_get_no_answer(author: dict[str, Any]) -> None:
-    """Nobody waits for one, even if other bots are answered."""
+    """Nobody waits for an answer, even if the setting lets the bot answer other bots."""
     async with SlackWorld(SLACK_ALLOW_BOTS="true") as world:
         ts = world.slack.say(f"Reminder: <@{BOT}> status?", **author)
         event = {**world.slack.events_of(ROOM, ts)[0], "type": "message", "channel_type": "channel"}
@@ -99,7 +99,7 @@ async def test_slackbot_and_our_own_copies_get_no_answer(author: dict[str, Any])
 
 
 def preview(channel: str) -> dict[str, Any]:
-    """A linked message, as the bot sees it."""
+    """The preview of a linked message, as the bot sees it."""
     return forwarded("salaries", is_share=False, channel_id=channel)
 
 
@@ -113,7 +113,7 @@ def preview(channel: str) -> dict[str, Any]:
 async def test_a_linked_message_is_quoted_to_those_who_can_open_it(
     channel: str, asker: str, seen: bool
 ) -> None:
-    """The bot may be a member where the asker is not; everybody can read a forwarded message."""
+    """The bot can be a member of channels in which the asker is not."""
     async with SlackWorld(SLACK_ALLOW_GUESTS="true") as world:
         world.slack.channels["COPEN"] = channel_info("COPEN")
         root = world.slack.say("see", user="UBOB", attachments=[preview(channel)])
@@ -124,7 +124,7 @@ async def test_a_linked_message_is_quoted_to_those_who_can_open_it(
 
 
 async def test_a_question_in_a_huge_thread_is_asked() -> None:
-    """Forwards, files and quotes are cut, with notes, until they fit, but not the question."""
+    """Forwards, files and quotes are cut with notes until they fit; the question is not cut."""
     async with SlackWorld() as world:
         slack = world.slack
         giant = "日本" * 6_000
@@ -145,7 +145,7 @@ async def test_a_question_in_a_huge_thread_is_asked() -> None:
 
 
 async def test_ids_with_an_underscore_are_answered() -> None:
-    """Emulators make such ids."""
+    """Emulators of Slack use such ids."""
     async with SlackWorld() as world:
         world.slack.users["U_EVE"] = {"id": "U_EVE", "team_id": TEAM,
                                       "profile": {"display_name": "Eve"}}  # fmt: skip
@@ -156,7 +156,7 @@ async def test_ids_with_an_underscore_are_answered() -> None:
 
 
 async def test_ids_of_another_shape_are_logged(capsys: pytest.CaptureFixture[str]) -> None:
-    """The log does not contain the text, but tells an operator why nothing happens."""
+    """The log says why nothing happens, without the text of the message."""
     async with SlackWorld() as world:
         ts = world.slack.say(f"<@{BOT}> secret", user="uada.1")
         await world.slack.deliver(world.slack.events_of(ROOM, ts)[0])
@@ -167,7 +167,7 @@ async def test_ids_of_another_shape_are_logged(capsys: pytest.CaptureFixture[str
 
 
 async def test_only_public_channels_are_named() -> None:
-    """Slack leaves names out; that of a private channel stays hidden from people outside it."""
+    """Slack sends only ids. The name of a private channel must not reach people outside it."""
     async with SlackWorld() as world:
         world.slack.channels["COPEN"] = channel_info("COPEN", name="general")
         world.slack.channels[SECRET_ROOM]["name"] = "layoffs"

@@ -1,4 +1,4 @@
-"""The status line below a thread: that the bot is working, and why there is no answer yet."""
+"""The status line below a thread says that the bot is working, and why there is no answer yet."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ def called(world: SlackWorld, *methods: str) -> int:
 async def test_a_fast_answer_needs_no_call_for_the_status_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The line is neither set nor cleared, nor set later."""
+    """The status line is neither set nor cleared, not even later."""
     monkeypatch.setattr(working, "SHOWN_AFTER_S", 3600)
     async with SlackWorld() as world:
         world.slack.mention("question")
@@ -46,10 +46,10 @@ async def test_a_fast_answer_needs_no_call_for_the_status_line(
         Fault("page", status=404), Fault("empty", status=404),
     ],
 )  # fmt: skip
-async def test_a_workspace_without_the_line_is_asked_once(
+async def test_a_workspace_without_status_lines_is_called_once(
     fault: Fault, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Behind a proxy or with an emulator there is no warning, no delay and no further call."""
+    """Some proxies and emulators have none, which causes no warning, delay or further call."""
     async with SlackWorld() as world:
         world.slack.always = {SESSIONS: fault, LINES: fault}
         for n in range(4):
@@ -61,8 +61,8 @@ async def test_a_workspace_without_the_line_is_asked_once(
     assert "status not cleared" not in capsys.readouterr().out
 
 
-async def test_an_outage_does_not_count_as_a_missing_line() -> None:
-    """The next answer has its line again."""
+async def test_an_outage_does_not_switch_the_status_line_off() -> None:
+    """The next answer has its status line again."""
     async with SlackWorld() as world:
         world.slack.faults[SESSIONS].extend([Fault("status", status=502)])
         await asked(world)
@@ -81,8 +81,8 @@ async def say_why(
 
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("sessions", [True, False])
-async def test_the_line_says_why_there_is_no_text_yet(direct: bool, sessions: bool) -> None:
-    """The reason disappears with the first text, and the line with the answer."""
+async def test_the_status_line_says_why_there_is_no_text_yet(direct: bool, sessions: bool) -> None:
+    """The reason disappears with the first text, and the status line with the answer."""
     async with SlackWorld() as world:
         if not sessions:
             world.slack.unknown.add(SESSIONS)
@@ -103,10 +103,10 @@ async def test_the_line_says_why_there_is_no_text_yet(direct: bool, sessions: bo
 
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("grown", [True, False])
-async def test_without_the_line_the_growing_message_shows_the_reason(
+async def test_without_a_status_line_the_preview_shows_the_reason(
     direct: bool, grown: bool
 ) -> None:
-    """That message becomes the answer, so there is never a second one."""
+    """That message becomes the answer, so there is only one message."""
     async with SlackWorld() as world:
         world.slack.always[LINES] = Fault("status", status=404)
         ask = await asked(world, direct=direct)
@@ -122,8 +122,8 @@ async def test_without_the_line_the_growing_message_shows_the_reason(
         assert seen(world, ask) == ["One two."]
 
 
-async def test_the_line_shows_one_text_if_slack_takes_no_list() -> None:
-    """An older Slack does not know `loading_messages`."""
+async def test_the_status_line_has_one_text_if_slack_refuses_a_list() -> None:
+    """Older versions of Slack do not know `loading_messages`."""
     async with SlackWorld() as world:
         world.slack.refuses[LINES, "loading_messages"] = "invalid_arguments"
         ask = await asked(world)
@@ -132,8 +132,8 @@ async def test_the_line_shows_one_text_if_slack_takes_no_list() -> None:
 
 
 @pytest.mark.parametrize("mode", ["off", "update"])
-async def test_streaming_off_shows_the_reason_only_in_the_line(mode: str) -> None:
-    """The line is not a message; without the line, the reason is not shown."""
+async def test_with_streaming_off_only_the_status_line_shows_the_reason(mode: str) -> None:
+    """The status line is not a message. Without a status line, the reason is not shown."""
     async with SlackWorld(SLACK_STREAMING=mode) as world:
         world.slack.always[LINES] = Fault("status", status=404)
         ask = await asked(world)
@@ -141,8 +141,8 @@ async def test_streaming_off_shows_the_reason_only_in_the_line(mode: str) -> Non
         assert len(seen(world, ask)) == (mode != "off")
 
 
-async def test_the_reason_does_not_stay_after_a_crash() -> None:
-    """The next process takes over the answer and clears the line."""
+async def test_the_reason_is_cleared_after_a_crash() -> None:
+    """The next process takes over the answer and clears the status line."""
     async with SlackWorld() as world:
         ask = await asked(world)
         await say_why(world, ask, BUSY)
@@ -157,8 +157,8 @@ async def test_the_reason_does_not_stay_after_a_crash() -> None:
 
 
 @pytest.mark.parametrize("line", [True, False])
-async def test_a_queued_question_shows_that_only_in_the_line(line: bool) -> None:
-    """A message would become an answer above the earlier one."""
+async def test_only_the_status_line_says_that_a_question_is_queued(line: bool) -> None:
+    """A message would become an answer above the previous answer."""
     async with SlackWorld() as world:
         if not line:
             world.slack.always[LINES] = Fault("status", status=404)

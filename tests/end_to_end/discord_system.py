@@ -1,4 +1,4 @@
-"""The whole system around a fake Discord: NATS, the dataflow and the adapter as processes."""
+"""The whole system with a fake Discord: NATS, the dataflow and the adapter are processes."""
 
 import asyncio
 from pathlib import Path
@@ -41,7 +41,7 @@ class System:
         await self.fake.stop()
 
     def start(self) -> None:
-        """Starts the adapter, with a log of its own each time."""
+        """Starts the adapter with a new log file."""
         self._starts += 1
         self.adapter = Running(
             "discord",
@@ -58,7 +58,7 @@ class System:
         await self.adapter.ready()
 
     async def answered(self, *messages: int, count: int = 1) -> None:
-        """Waits until below each of these messages so many finished texts stand."""
+        """Waits until each of these messages has `count` finished answers."""
 
         def done() -> bool:
             return all(len(self.finished(m)) >= count for m in messages)

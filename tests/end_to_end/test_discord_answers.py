@@ -1,4 +1,4 @@
-"""Long, streamed and many answers on Discord, through real processes."""
+"""Long answers, streamed answers and many questions on Discord, with real processes."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ TABLE = "| item | price |\n|---|---:|\n| wax | 3 |\n| thread | 12 |\n"
 
 
 def long_answer() -> str:
-    """28,000 characters, fences and a table: parts that fit, closed fences, nothing missing."""
+    """28,000 characters with code fences and a table."""
     pieces = ["# A long answer\n", TABLE]
     number = 0
     while sum(map(len, pieces)) < 26_000:
@@ -35,10 +35,10 @@ def long_answer() -> str:
     return "".join(pieces)
 
 
-async def test_a_long_answer_is_complete_in_order_and_in_its_limits(
+async def test_a_long_answer_is_complete_in_order_and_within_the_limits(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """28,000 characters with fences and a table: parts that fit, closed fences, nothing missing."""
+    """Every part fits, every code fence is closed, and no text is missing."""
     text = long_answer()
     fake_model.reply = lambda _: text
     async with System(nats, fake_model, tmp_path) as system:
@@ -59,10 +59,10 @@ async def test_a_long_answer_is_complete_in_order_and_in_its_limits(
     assert "item    price\n------  -----\nwax     3\nthread  12" in whole
 
 
-async def test_many_deltas_cost_few_edits(
+async def test_many_deltas_lead_to_few_edits(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """600 deltas: at most one edit per 1.2 s, and finally the exact text without a cursor."""
+    """600 deltas lead to at most one edit per 1.2 s, and to the exact text without a cursor."""
     text = "".join(f"w{n % 10}" + (" " if n % 8 else "\n") for n in range(600)).strip()
     fake_model.reply = lambda _: text
     fake_model.piece_chars, fake_model.pause_s = 3, 0.01
@@ -81,8 +81,8 @@ async def test_many_deltas_cost_few_edits(
     assert len(calls) <= duration / EDIT_EVERY_S + 2
 
 
-async def test_a_burst_is_stored(nats: NatsServer, tmp_path: Path) -> None:
-    """100 messages within a second while nobody answers: each is stored once."""
+async def test_every_message_of_a_burst_is_stored_once(nats: NatsServer, tmp_path: Path) -> None:
+    """100 messages arrive within a second, while the dataflow is down."""
     from tests.fakes.discord import FakeDiscord  # noqa: PLC0415
 
     fake = await FakeDiscord().start()

@@ -1,4 +1,4 @@
-"""Discord through real processes: the gateway fails, the adapter is killed, nothing shows twice."""
+"""Discord with real processes: its gateway fails, the adapter is killed, nothing shows twice."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ QUIET_S = 1.0
 
 
 async def cause(trouble: str, system: System, ask_one: Callable[[], Awaitable[None]]) -> None:
-    """One thing goes wrong, and is over when this returns; messages go on meanwhile."""
+    """Causes one fault, which is over when this returns. People write messages meanwhile."""
     gateway = system.fake.gateway
     match trouble:
         case "drop":
@@ -38,8 +38,7 @@ async def cause(trouble: str, system: System, ask_one: Callable[[], Awaitable[No
             # Discord posts the message; the adapter is killed before it gets the response or
             # acknowledges.
             system.fake.fail("POST", r"/messages$", kind="lost")
-            # Everything asked so far may be answered already, so ask one that is certain to be
-            # posted.
+            # All earlier questions may be answered already, so ask another one.
             await ask_one()
             await system.fake.until(lambda: not system.fake.faults)
             system.adapter.kill()
@@ -49,27 +48,27 @@ async def cause(trouble: str, system: System, ask_one: Callable[[], Awaitable[No
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_twenty_rounds_of_faults_leave_one_answer_each(
+async def test_after_twenty_rounds_of_faults_each_message_has_one_answer(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path, seed: int
 ) -> None:
-    """Dropped, resumed, invalidated, kill -9, messages while it was down: one answer each."""
+    """The connection is dropped, resumed or invalidated, or the adapter gets `kill -9`."""
     rng = random.Random(seed)
     fake_model.pause_s, fake_model.piece_chars = 0.02, 12
 
     def reply(request: dict[str, Any]) -> str:
         fake_model.delay_s = rng.uniform(0, 0.4)
-        # The question follows the quotes of what others said in the thread.
+        # The question comes after the quoted messages of others.
         question = request["messages"][-1]["content"].rsplit("\n\n", 1)[-1]
         return f"answer to: {question}"
 
     fake_model.reply = reply
     asked: dict[int, str] = {}
-    # Drawn before anything runs, so that timing does not affect it; each kind at least twice.
+    # Drawn in advance, so that timing has no influence; each kind occurs at least twice.
     troubles = rng.sample(TROUBLES * 3, ROUNDS)
     async with System(nats, fake_model, tmp_path) as system:
         fake = system.fake
         direct = await fake.direct("bob")
-        # Tells the adapter the direct channel, because bots cannot list those.
+        # Bots cannot list direct channels, so the adapter learns of this one by a message.
         asked[await fake.say("hello there", author="bob", channel=direct)] = "hello there"
         await fake.until(lambda: fake.read(direct))
 
@@ -88,19 +87,19 @@ async def test_twenty_rounds_of_faults_leave_one_answer_each(
                 message = await fake.say(text, author=author, mention=True)
             asked[message] = text
 
-        async def speak() -> None:
+        async def ask_three() -> None:
             for _ in range(3):
                 await ask_one()
                 await asyncio.sleep(rng.uniform(0, 0.15))
 
         for trouble in troubles:
-            speaking = asyncio.create_task(speak())
+            asking = asyncio.create_task(ask_three())
             await asyncio.sleep(rng.uniform(0.0, 0.6))
             await cause(trouble, system, ask_one)
-            await speaking
+            await asking
             if system.adapter.process is not None and system.adapter.process.poll() is not None:
                 if rng.random() < 0.5:
-                    await speak()  # while it is down
+                    await ask_three()  # while the adapter is down
                 system.start()
             await everything_answered(system, asked)
             fake.gateway.refuse_resumes = False
@@ -114,7 +113,7 @@ async def test_twenty_rounds_of_faults_leave_one_answer_each(
 async def test_a_kill_while_a_new_message_replaces_a_preview(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path, where: str
 ) -> None:
-    """Before and after each of its requests: one answer, and no preview is left."""
+    """A kill before or after either request leaves one answer and no preview."""
     fake_model.reply = lambda _: f"{'word ' * 10}{len(fake_model.requests)}"
     fake_model.piece_chars = 5
     async with System(nats, fake_model, tmp_path, DISCORD_NEW_MESSAGE_AFTER_S="0.5") as system:
@@ -125,7 +124,7 @@ async def test_a_kill_while_a_new_message_replaces_a_preview(
         ):
             kill = KillAtReplacement(system, method, phase)
             fake.hook = kill
-            # Or a busy machine would answer before it shows a preview, and replace nothing.
+            # Without this a busy machine would answer before it shows a preview.
             fake_model.may_finish = kill.preview_is_old
             if where == "command":
                 await fake.command("ask", question=f"question {number}", channel=direct)
@@ -137,7 +136,7 @@ async def test_a_kill_while_a_new_message_replaces_a_preview(
                 channel = await fake.say(f"question {number}", mention=True)
             await asyncio.wait_for(kill.killed.wait(), 60)
             system.start()
-            await system.ready()  # the answer may be there, and a command needs the adapter
+            await system.ready()  # the next command needs the adapter, even if the answer is there
             wanted = f"{'word ' * 10}{number + 1}"
             await fake.until(lambda c=channel, w=wanted: w in fake.read(c), seconds=60)
             await fake.until(lambda c=channel: "▌" not in str(fake.read(c)), seconds=60)
@@ -150,7 +149,7 @@ async def test_a_kill_while_a_new_message_replaces_a_preview(
 
 
 class KillAtReplacement:
-    """Kills the adapter at the post of a new message, or at the deletion of the preview."""
+    """Kills the adapter when it posts the new message or deletes the preview."""
 
     def __init__(self, system: System, method: str, phase: str) -> None:
         self._system = system

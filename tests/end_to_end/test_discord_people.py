@@ -1,4 +1,4 @@
-"""Files, access, and a channel's persona on Discord, through real processes."""
+"""Files, access and personas on Discord, with real processes."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ PIXEL = b"\x89PNG\r\n\x1a\n" + b"\x00" * 700_000
 async def test_files_reach_the_model(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """A picture goes through NATS in chunks and arrives whole; a text file is included."""
+    """A picture is stored in pieces and arrives complete; a text file is included."""
     async with System(nats, fake_model, tmp_path) as system:
         files = {"cat.png": PIXEL, "notes.txt": b"buy milk"}
         message = await system.fake.say("what is this?", mention=True, files=files)
@@ -28,7 +28,7 @@ async def test_files_reach_the_model(
 async def test_a_denied_person_gets_one_notice_and_no_answer(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """The denied person gets a clear notice; others get answers with the channel's persona."""
+    """Others get answers with the persona of the channel."""
     system = System(nats, fake_model, tmp_path)
     denied = system.fake.users["bob"]["id"]
     voice = {str(system.fake.general): {"persona": "You are terse.", "model": "bigger"}}
@@ -45,10 +45,10 @@ async def test_a_denied_person_gets_one_notice_and_no_answer(
     assert "hello" in request["messages"][-1]["content"]
 
 
-async def test_every_way_to_ask_is_answered_in_its_place(
+async def test_every_way_to_ask_is_answered_in_the_same_place(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path
 ) -> None:
-    """A forum post, an edit, a menu, a forward and a role, each through the whole system."""
+    """The ways are a forum post, an edit, a menu, a forwarded message and a role mention."""
     fake_model.delay_s = 0.3
     system = System(nats, fake_model, tmp_path)
     role = str(system.fake.staff_role_id)

@@ -1,4 +1,4 @@
-"""Discord as a person sees it: adapter, NATS, dataflow and model as processes."""
+"""Discord as a person sees it, with adapter, NATS and dataflow as processes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,12 +18,12 @@ QUIET_S = 1.0
 
 @pytest.fixture
 async def system(nats: NatsServer, fake_model: FakeModel, tmp_path: Path) -> AsyncIterator[System]:
-    """Everything runs."""
+    """The whole system, running."""
     async with System(nats, fake_model, tmp_path, THREADWAX_HTTP_PORT="0") as system:
         yield system
 
 
-async def test_a_conversation_in_a_thread(system: System) -> None:
+async def test_a_thread_continues_without_mentions(system: System) -> None:
     """A mention opens a thread, which needs no further mention and remembers the first question."""
     fake = system.fake
     message = await fake.say("my name is Ada", mention=True)
@@ -34,8 +34,8 @@ async def test_a_conversation_in_a_thread(system: System) -> None:
     assert len(system.finished(message)) == 2
 
 
-async def test_direct_messages_stay_out_of_the_server(system: System) -> None:
-    """Text from a direct message never reaches a request from a channel."""
+async def test_direct_messages_stay_out_of_channels(system: System) -> None:
+    """No request for a channel contains text from a direct message."""
     fake = system.fake
     direct = await fake.direct()
     await fake.say("my PIN is 4711", channel=direct)
@@ -45,8 +45,8 @@ async def test_direct_messages_stay_out_of_the_server(system: System) -> None:
     assert "4711" not in str(system.model.requests[-1])
 
 
-async def test_a_private_threads_messages_stay_there(system: System) -> None:
-    """Neither its public parent nor a sibling learns of them."""
+async def test_messages_of_a_private_thread_stay_there(system: System) -> None:
+    """Requests for its public parent channel or for other threads do not contain them."""
     fake = system.fake
     one = await fake.private_thread("salaries", "ada", "self")
     other = await fake.private_thread("plans", "ada", "bob", "self")
@@ -66,7 +66,7 @@ async def test_a_private_threads_messages_stay_there(system: System) -> None:
 
 
 async def test_an_answer_to_somebody_else_can_be_asked_about(system: System) -> None:
-    """The model is given, as data, what Bob reads above his question."""
+    """The model gets the messages above Bob's question as data."""
     fake = system.fake
     system.model.reply = lambda _: "Wax is not polar."
     message = await fake.say("why?", mention=True)
@@ -79,8 +79,8 @@ async def test_an_answer_to_somebody_else_can_be_asked_about(system: System) -> 
     assert asked.endswith("explain that")
 
 
-async def test_a_failure_can_be_asked_again(system: System) -> None:
-    """The notice has the button, which also identifies it among equal ones after a crash."""
+async def test_a_failure_notice_has_a_button_to_ask_again(system: System) -> None:
+    """The button also identifies the notice among identical ones after a crash."""
     system.model.always = Fault(status=400, error={"message": "broken"})
     message = await system.fake.say("hello", mention=True)
     await system.answered(message)
@@ -88,8 +88,8 @@ async def test_a_failure_can_be_asked_again(system: System) -> None:
     assert "tw:again:" in str(notice["components"])
 
 
-async def test_a_permanent_model_failure_gives_one_notice(system: System) -> None:
-    """In the same place, in plain words; the next question is answered."""
+async def test_a_permanent_model_failure_leads_to_one_notice(system: System) -> None:
+    """The notice appears in the same place in plain words. The next question is answered."""
     system.model.always = Fault(status=400, error={"message": "broken"})
     message = await system.fake.say("hello", mention=True)
     await system.answered(message)
@@ -103,7 +103,7 @@ async def test_a_permanent_model_failure_gives_one_notice(system: System) -> Non
 
 
 async def test_a_command_is_answered_where_it_was_used(system: System) -> None:
-    """The placeholder becomes the answer."""
+    """The placeholder is replaced by the answer."""
     await system.fake.command("ask", question="what is wax?")
     await system.fake.until(lambda: any(t.startswith("answer") for t in system.fake.read()))
     assert THINKING not in system.fake.read()
@@ -111,7 +111,7 @@ async def test_a_command_is_answered_where_it_was_used(system: System) -> None:
 
 
 async def test_a_command_survives_a_kill(system: System) -> None:
-    """Killed while the model works: the next process fills the placeholder."""
+    """The adapter is killed while the model works; the next process fills the placeholder."""
     system.model.delay_s = 1.5
     await system.fake.command("ask", question="what is wax?")
     await system.fake.until(lambda: system.fake.read() == [THINKING])
@@ -122,8 +122,8 @@ async def test_a_command_survives_a_kill(system: System) -> None:
     assert len(system.fake.read()) == 1
 
 
-async def test_stop_keeps_the_text_so_far(system: System) -> None:
-    """The button below a growing answer ends it; the cursor disappears."""
+async def test_a_stop_keeps_the_text_so_far(system: System) -> None:
+    """The button below a growing answer stops it, and the cursor disappears."""
     system.model.reply = lambda _: "word " * 400
     system.model.piece_chars, system.model.pause_s = 5, 0.02
     message = await system.fake.say("count", mention=True)
@@ -136,7 +136,7 @@ async def test_stop_keeps_the_text_so_far(system: System) -> None:
 
 
 async def test_a_deleted_question_leaves_no_answer(system: System) -> None:
-    """Its preview is deleted."""
+    """The preview is deleted, too."""
     system.model.reply = lambda _: "word " * 400
     system.model.piece_chars, system.model.pause_s = 5, 0.02
     message = await system.fake.say("count", mention=True)
@@ -148,7 +148,7 @@ async def test_a_deleted_question_leaves_no_answer(system: System) -> None:
 
 
 async def test_an_outage_of_nats_loses_no_message(system: System) -> None:
-    """Messages sent meanwhile are answered afterwards."""
+    """Messages that are sent during the outage are answered afterwards."""
     system.server.kill()
     messages = [await system.fake.say(f"question {n}", mention=True) for n in range(3)]
     await asyncio.sleep(QUIET_S)
@@ -158,7 +158,7 @@ async def test_an_outage_of_nats_loses_no_message(system: System) -> None:
 
 
 async def test_the_adapter_stops_cleanly_and_logs_no_message_text(system: System) -> None:
-    """SIGTERM ends it with 0 and closes the session; its log contains no text and no token."""
+    """SIGTERM closes the session, and the exit code is 0. The log contains no text and no token."""
     message = await system.fake.say("a-secret-word", mention=True)
     await system.answered(message)
     assert await system.adapter.stop() == 0
@@ -172,7 +172,7 @@ async def test_the_adapter_stops_cleanly_and_logs_no_message_text(system: System
 async def test_readyz_follows_the_connection(
     nats: NatsServer, fake_model: FakeModel, tmp_path: Path, unused_tcp_port: int
 ) -> None:
-    """/readyz is 200 with a connection, and 503 without one."""
+    """/readyz responds with 200 if the adapter is connected, and with 503 if not."""
     port = str(unused_tcp_port)
     async with (
         System(nats, fake_model, tmp_path, THREADWAX_HTTP_PORT=port) as system,
@@ -190,10 +190,10 @@ async def test_readyz_follows_the_connection(
                 await asyncio.sleep(0.05)
 
 
-async def test_while_the_dataflow_is_down_people_learn_that_their_questions_are_stored(
+async def test_while_the_dataflow_is_down_people_see_that_their_questions_are_stored(
     system: System,
 ) -> None:
-    """A note below each question disappears before the answers come, which stay in order."""
+    """The note below each question disappears before its answer; the answers come in order."""
     fake = system.fake
     system.flow.kill()
     direct = await fake.direct()

@@ -1,4 +1,4 @@
-"""Slack with real processes: NATS, dataflow and adapter as in production, and a fake workspace."""
+"""Slack with real processes: NATS, dataflow and adapter as in production, with a fake workspace."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ class World:
     adapter: Running
 
     async def until_answered(self, channel: str, thread: str, text: str) -> None:
-        """The only visible answer, complete."""
+        """Waits until this text is the only visible answer of the thread."""
         try:
             await self.slack.until(
                 lambda: self.slack.thread(channel, thread) == [text], seconds=ANSWER_S
@@ -50,7 +50,7 @@ class World:
 
 
 def echo(request: dict[str, Any]) -> str:
-    """Repeats the question, without quotes."""
+    """The fake model's answer: repeats the question without quotes."""
     said = str(request["messages"][-1]["content"]).rpartition("</background>\n\n")[2]
     return f"re: {said} " + "and so on " * 12
 
@@ -88,7 +88,7 @@ async def world(nats: Any, tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_one_mention_delivered_eight_times_is_answered_once(world: World) -> None:
-    """Two events are redelivered three times over two sockets; the log has no text and no token."""
+    """Its two events are redelivered over two sockets. The log has no text and no token."""
     slack = world.slack
     ts = slack.mention("the secret word is xyzzy")
     events = slack.events_of(ROOM, ts)
@@ -108,7 +108,7 @@ async def test_one_mention_delivered_eight_times_is_answered_once(world: World) 
 
 
 async def test_direct_messages_stay_out_of_channels(world: World) -> None:
-    """No request for a channel contains what was said in a direct message."""
+    """No request for a channel contains text from a direct message."""
     slack = world.slack
     thread = slack.dm("my PIN is 4711")
     await world.until_answered("DADA", thread, expected("my PIN is 4711"))
@@ -122,8 +122,8 @@ async def test_direct_messages_stay_out_of_channels(world: World) -> None:
 
 @pytest.mark.parametrize("kind", ["limit", "status", "hang", "lost"])
 @pytest.mark.parametrize("direct", [True, False])
-async def test_a_slack_that_fails_gets_one_answer(world: World, kind: str, direct: bool) -> None:
-    """The first or last call gets 429 with Retry-After, 500, no response, or loses its response."""
+async def test_a_failing_slack_shows_one_answer(world: World, kind: str, direct: bool) -> None:
+    """The first and last call fail with 429 or 500, hang, or succeed but lose their response."""
     slack = world.slack
     fault = Fault(kind, retry_after_s=2)
     first, last = ("chat.startStream", "chat.stopStream") if direct else (
@@ -138,8 +138,10 @@ async def test_a_slack_that_fails_gets_one_answer(world: World, kind: str, direc
         await slack.until(lambda: not slack.status(channel, ts), seconds=ANSWER_S)  # noqa: B023
 
 
-async def test_the_adapter_down_for_ten_seconds(world: World) -> None:
-    """Others are answered meanwhile; each redelivered question is answered once."""
+async def test_questions_are_answered_after_the_adapter_was_down_for_ten_seconds(
+    world: World,
+) -> None:
+    """Slack redelivers them, and each is answered once. Others are answered meanwhile."""
     slack = world.slack
     await world.adapter.stop()
     asked = [slack.mention(f"while away {n}", user=("UADA", "UBOB", "UCARL")[n]) for n in range(3)]
@@ -159,8 +161,10 @@ async def test_the_adapter_down_for_ten_seconds(world: World) -> None:
 
 
 @pytest.mark.timeout(400)
-async def test_killed_between_post_and_acknowledgement(world: World) -> None:
-    """20 seeded rounds of kill -9 at calls that show an answer leave one visible answer each."""
+async def test_after_kills_between_post_and_acknowledgement_each_answer_is_shown_once(
+    world: World,
+) -> None:
+    """20 seeded rounds of `kill -9` happen at calls that show an answer."""
     slack, rng = world.slack, random.Random(4)
     world.model.pause_s = 0.2  # time for a second partial
     asked: list[tuple[str, str, str]] = []
@@ -196,8 +200,8 @@ async def test_killed_between_post_and_acknowledgement(world: World) -> None:
     assert len(world.model.requests) == ROUNDS
 
 
-async def test_a_hundred_mentions_in_a_second(world: World) -> None:
-    """All are stored on disk and acknowledged before Slack redelivers, and are answered once."""
+async def test_a_hundred_mentions_in_a_second_are_answered_once_each(world: World) -> None:
+    """All are stored on the disk and acknowledged before Slack delivers them again."""
     slack = world.slack
     world.model.piece_chars, world.model.pause_s = 1 << 20, 0
     for number in range(100):
@@ -213,7 +217,7 @@ async def test_a_hundred_mentions_in_a_second(world: World) -> None:
 
 
 async def test_a_picture_reaches_the_model(world: World) -> None:
-    """It goes from Slack to the object store and the request, even with a restart in between."""
+    """The picture goes from Slack to the stream of files, and from there into the request."""
     slack = world.slack
     pixel = b"\x89PNG\r\n\x1a\n" + b"\x00" * 1_000_000
     world.model.reply = lambda _: "A cat."
@@ -225,8 +229,8 @@ async def test_a_picture_reaches_the_model(world: World) -> None:
     assert len(content[-1]["image_url"]["url"]) > 1_300_000
 
 
-async def test_a_model_that_fails_for_good_is_one_plain_notice(world: World) -> None:
-    """It is in the same place, without a status line or half an answer."""
+async def test_a_permanent_model_failure_leads_to_one_plain_notice(world: World) -> None:
+    """The notice appears in the same place, without a status line or a partial answer."""
     slack = world.slack
     world.model.always = ModelFault(status=400)
     for direct in (True, False):
@@ -239,8 +243,8 @@ async def test_a_model_that_fails_for_good_is_one_plain_notice(world: World) -> 
         assert slack.buttons(channel, slack.bot_messages(channel, ts)[0]["ts"]) == []
 
 
-async def test_stop_and_again_through_everything(world: World) -> None:
-    """Stop keeps the text so far; Again asks the model again, in the same thread."""
+async def test_stop_and_again_work_through_the_whole_system(world: World) -> None:
+    """Stop keeps the text so far; Again asks the model again in the same thread."""
     slack = world.slack
     world.model.reply = lambda _: "word " * 400
     world.model.piece_chars, world.model.pause_s = 5, 0.05

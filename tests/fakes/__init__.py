@@ -1,1 +1,1 @@
-"""Stand-ins that speak the real protocols over real sockets."""
+"""Fake servers that speak the real protocols over real sockets."""

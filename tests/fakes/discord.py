@@ -1,8 +1,8 @@
-"""A Discord of one server: REST and gateway over real sockets, with people who write and read.
+"""A fake Discord with one server: REST and gateway over real sockets, and the actions of people.
 
-It must never be more lenient than the real one: whatever that refuses, trims, hides or forgets, so
-does this. In-process, or `python -m tests.fakes.discord`, controlled by `POST /control {"do":
-...}`.
+It must never be more lenient than the real one: it refuses, trims, hides and forgets the same
+things. It runs in-process, or as `python -m tests.fakes.discord`, controlled by `POST /control
+{"do": ...}`.
 """
 
 import argparse
@@ -48,14 +48,14 @@ from tests.fakes.discord_shapes import (
 
 
 class FakeDiscord(Shapes):
-    """One server `guild_id` with the channels `general`, `secret` and `forum`; one bot."""
+    """One server (`guild_id`) with the channels `general`, `secret` and `forum`, and one bot."""
 
     def __init__(self, *, clock_ahead_s: float = 0.0) -> None:
         self.clock_ahead_s = clock_ahead_s
         self.everyone = EVERYTHING & ~ADMINISTRATOR
         """The permissions of the role @everyone."""
         self.members_of: dict[int, set[str]] = {}
-        """Who is in each private thread."""
+        """The members of each private thread."""
         self.fields_refused: list[FieldRefused] = []
         self.token = "fake.discord.token"  # noqa: S105
         self.enabled_intents = MESSAGE_CONTENT
@@ -81,7 +81,7 @@ class FakeDiscord(Shapes):
         ]  # fmt: skip
         self.messages: dict[int, dict[int, Json]] = {}
         self.nonces: dict[tuple[int, str], Json] = {}
-        """Messages that were posted with a nonce, even if they were deleted since."""
+        """Messages that were posted with a nonce, including deleted ones."""
 
         self.commands: list[Json] = []
         self.command_syncs = 0
@@ -103,7 +103,7 @@ class FakeDiscord(Shapes):
         """Called with method, path, and "before" or "after" the request takes effect."""
         self.gateway = Gateway(self)
 
-    # --- life ---------------------------------------------------------------------------------
+    # --- start and stop -----------------------------------------------------------------------
 
     async def start(self, port: int = 0) -> "FakeDiscord":
         app = web.Application(client_max_size=1 << 26)
@@ -175,10 +175,10 @@ class FakeDiscord(Shapes):
         malformed: Json | None = None,
         fields: Json | None = None,
     ) -> int:
-        """Write a message; returns its id. `mention` puts the bot's name in front.
+        """Write a message and return its id. `mention` puts a mention of the bot in front.
 
-        `fields` are added to the message: embeds, a poll, stickers. The fields of `malformed` are
-        sent instead of its own; `MISSING` removes one.
+        `fields` are added to the message, for example embeds, a poll or stickers. The fields of
+        `malformed` replace its own; the value `MISSING` removes one.
         """
         where = channel or self.general
         if mention:
@@ -224,7 +224,7 @@ class FakeDiscord(Shapes):
         await self._tell(channel, "MESSAGE_DELETE", gone)
 
     async def direct(self, author: str = "ada") -> int:
-        """The direct channel of a person with the bot."""
+        """Return the direct channel of a person with the bot."""
         for number, channel in self.channels.items():
             if channel["type"] == DIRECT and channel["recipients"] == [self.users[author]]:
                 return number
@@ -244,7 +244,7 @@ class FakeDiscord(Shapes):
         mention: bool = True,
         tags: tuple[str, ...] = (),
     ) -> int:
-        """Create a post whose first message may mention the bot; returns the id of both."""
+        """Create a post and return its id, which is also that of its first message."""
         number = self.snowflake()
         available = {tag["name"]: tag["id"] for tag in self.channels[self.forum]["available_tags"]}
         await self._add_thread(
@@ -257,7 +257,7 @@ class FakeDiscord(Shapes):
         return number
 
     async def thread_on(self, message_id: int, name: str, *, author: str = "bob") -> int:
-        """Open a thread on a message as a person; it has the message's id."""
+        """Open a thread on a message as a person. It has the id of the message."""
         opened_on = self._find(message_id)
         parent = int(opened_on["channel_id"])
         await self._add_thread(message_id, parent, name, self.users[author], PUBLIC_THREAD)
@@ -268,7 +268,7 @@ class FakeDiscord(Shapes):
         return message_id
 
     async def private_thread(self, name: str, *members: str, parent: int = 0) -> int:
-        """Create a private thread with these people in it, and with the bot if `self` is one."""
+        """Create a private thread with these members. `self` stands for the bot."""
         number = self.snowflake()
         self.members_of[number] = set(members)
         owner = self.users[members[0]]
@@ -276,7 +276,7 @@ class FakeDiscord(Shapes):
         return number
 
     async def join(self, thread: int, name: str) -> None:
-        """Add somebody to a private thread. The bot only gets an event about itself."""
+        """Add somebody to a private thread. The bot gets an event only about itself."""
         self.members_of[thread].add(name)
         if name == "self":
             await self._tell(thread, "THREAD_CREATE", self.channels[thread])
@@ -291,7 +291,7 @@ class FakeDiscord(Shapes):
         self.members_of[thread].discard(name)
 
     async def delete_thread(self, thread: int) -> None:
-        """Delete a thread with all its messages; the message it was opened on stays."""
+        """Delete a thread with all its messages, but not the message that it was opened on."""
         here = self.channels.pop(thread)
         self.messages.pop(thread, None)
         gone = {key: here[key] for key in ("id", "guild_id", "parent_id", "type")}
@@ -299,12 +299,12 @@ class FakeDiscord(Shapes):
         await self.gateway.dispatch("THREAD_DELETE", GUILDS, lambda _: gone)
 
     async def archive(self, thread: int) -> None:
-        """Archive a thread; clients forget it until somebody writes in it."""
+        """Archive a thread. Clients forget it until somebody writes in it."""
         self.channels[thread]["thread_metadata"]["archived"] = True
         await self._tell(thread, "THREAD_UPDATE", self.channels[thread])
 
     def group(self, *members: str) -> int:
-        """Create a conversation of several people, or of two, without the bot."""
+        """Create a conversation of two or more people without the bot."""
         number = self.snowflake()
         people = [self.users[name] for name in members]
         self.channels[number] = {
@@ -325,7 +325,10 @@ class FakeDiscord(Shapes):
         locale: str = "en-US",
         **options: str,
     ) -> str:
-        """Use a command of the bot, or with `target` one of a message's menu; returns its token."""
+        """Use a command and return its token.
+
+        With `target`, it is a command from that message's menu.
+        """
         known = next(c for c in self.commands if c["name"] == name)
         data: Json = {"id": known["id"], "name": name, "type": 3 if target else 1}
         if target:
@@ -338,7 +341,7 @@ class FakeDiscord(Shapes):
         )
 
     async def click(self, message_id: int, button: str, *, author: str = "ada") -> str:
-        """Click the button whose custom id contains `button`; returns the interaction's token."""
+        """Click the button whose custom id contains `button`. Returns the interaction's token."""
         message = self._find(message_id)
         buttons = [b["custom_id"] for row in message["components"] for b in row["components"]]
         identity = next(b for b in buttons if button in b)
@@ -351,17 +354,17 @@ class FakeDiscord(Shapes):
         await self._publish("MESSAGE_CREATE", self._find(message_id))
 
     def fail(self, method: str, path: str, **fault: Any) -> None:
-        """Let the next requests on this path fail."""
+        """Make the next requests on this path fail."""
         self.faults.append(Fault(method, path, **fault))
 
     def expire_files(self, message_id: int) -> None:
-        """Expire the signed addresses of a message's files; new ones are valid."""
+        """Expire the signed URLs of a message's files. New URLs are valid."""
         for attachment in self._find(message_id)["attachments"]:
             path = attachment["url"].rsplit("/cdn/", 1)[1]
             self.files[f"{path}-renewed"] = self.files.pop(path)
 
     def role(self, name: str, permissions: int = 0) -> int:
-        """Add a role that people can be given; known from the next start."""
+        """Add a role that people can get. Clients learn of it when they connect."""
         number = self.snowflake()
         self.more_roles.append({"id": str(number), "name": name, "permissions": str(permissions)})
         return number
@@ -369,7 +372,7 @@ class FakeDiscord(Shapes):
     # --- what people see ----------------------------------------------------------------------
 
     def read(self, channel: int = 0, *, author: str = "", mine: bool = True) -> list[str]:
-        """The bot's messages there that everybody (and `author`) can read, in order."""
+        """Return the bot's texts there that everybody (or `author`) can read, in order."""
         return [
             THINKING if message["flags"] & LOADING else message["content"]
             for message in self.posts(channel, author=author, mine=mine)
@@ -388,7 +391,7 @@ class FakeDiscord(Shapes):
         return visible
 
     def replies_to(self, message_id: int) -> list[str]:
-        """The texts below a message: in its thread, or as replies in its channel."""
+        """Return the bot's texts below a message: in its thread, or as replies in its channel."""
         below = self.read(message_id) if message_id in self.channels else []
         channel = int(self._find(message_id)["channel_id"])
         inline = [
@@ -399,13 +402,13 @@ class FakeDiscord(Shapes):
         return below + inline
 
     async def until(self, condition: Any, *, seconds: float = 30.0) -> None:
-        """Wait until the condition holds; it is checked whenever something changes here."""
+        """Wait until the condition holds. It is checked after every change."""
         async with asyncio.timeout(seconds):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()
 
-    # --- events for the bot -------------------------------------------------------------------
+    # --- gateway events -----------------------------------------------------------------------
 
     async def _add_thread(
         self, number: int, parent: int, name: str, owner: Json, kind: int, **fields: Any

@@ -1,6 +1,6 @@
-"""The fake Discord's gateway: zlib-stream, IDENTIFY, RESUME with replay, and all ways to fail.
+"""The fake Discord's gateway: zlib-stream, IDENTIFY, RESUME with replay, and its failures.
 
-It must never send a session an event that its intents do not cover.
+It never sends a session an event that its intents do not cover.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ REPLAY_KEPT = 1000
 
 @dataclass
 class Session:
-    """The state for a RESUME; it outlives its connection unless that was closed cleanly."""
+    """The state for a RESUME. It survives its connection, unless that was closed cleanly."""
 
     id: str
     intents: int
@@ -48,7 +48,7 @@ class Connection:
         self._deflate = zlib.compressobj()
 
     async def send(self, payload: dict[str, Any]) -> None:
-        # A connection that lost one frame never carries any later: the stream would have a gap.
+        # After a lost frame a connection sends nothing more: the stream would have a gap.
         self.silent = self.silent or self.gateway.silent
         if self.silent or self.socket.closed:
             return
@@ -63,7 +63,7 @@ class Connection:
 
 
 class Gateway:
-    """All sessions of the one bot."""
+    """All sessions of the bot."""
 
     def __init__(self, world: "FakeDiscord") -> None:
         self.world = world
@@ -73,8 +73,9 @@ class Gateway:
         self.refuse_resumes = False
         self.heartbeat_ms = HEARTBEAT_MS
         self.silent = False
-        """While set, every connection stays open but carries nothing: no event, no answer to a
-        heartbeat, no hello. A connection that was silent once stays silent."""
+        """While set, every connection stays open but sends nothing: no event, no answer to a
+        heartbeat, no hello. A connection that was silent once stays silent.
+        """
         self.most_at_once = 0
         self.connected = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,25 +88,25 @@ class Gateway:
         return [s for s in self.sessions.values() if s.socket is not None]
 
     def drop(self) -> None:
-        """Reset the TCP connections; the sessions can be resumed."""
+        """Reset the TCP connections. The sessions can be resumed."""
         for session in self.live:
             assert session.socket
             session.socket.abort()
 
     def go_silent(self) -> None:
-        """Keep the connections open, but let nothing through any more."""
+        """Keep the connections open, but send nothing from now on."""
         for session in self.live:
             assert session.socket
             session.socket.silent = True
 
     async def ask_reconnect(self) -> None:
-        """Opcode 7."""
+        """Ask the clients to reconnect (opcode 7)."""
         for session in self.live:
             assert session.socket
             await session.socket.send({"op": 7, "d": None, "s": None, "t": None})
 
     async def invalidate(self, *, resumable: bool = False) -> None:
-        """Opcode 9."""
+        """Invalidate the sessions (opcode 9)."""
         for session in self.live:
             assert session.socket
             await session.socket.send({"op": 9, "d": resumable, "s": None, "t": None})
@@ -129,7 +130,7 @@ class Gateway:
     async def dispatch(
         self, event: str, intent: int, data: Callable[[Session], dict[str, Any]]
     ) -> None:
-        """Send an event to every session that asked for it, or keep it for a RESUME."""
+        """Send an event to every session whose intents include it, or keep it for a RESUME."""
         for session in tuple(self.sessions.values()):
             if not intent or session.intents & intent:
                 await self._push(session, event, data(session))

@@ -1,4 +1,4 @@
-"""The fake Discord's REST API, version 10: what a bot can do, and how it is refused."""
+"""The fake Discord's REST API, version 10: the routes that a bot uses, and their refusals."""
 
 import re
 import time
@@ -22,7 +22,7 @@ SEND, READ, OPEN_THREADS = "send_messages", "read_message_history", "create_publ
 
 
 class Rest:
-    """The routes; the state is the world's."""
+    """The routes. The state belongs to the world."""
 
     def __init__(self, world: "FakeDiscord") -> None:
         self.world = world

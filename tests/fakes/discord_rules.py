@@ -1,4 +1,4 @@
-"""The fake Discord's refusals: error codes, rate limits, and faults that a test orders."""
+"""The fake Discord's refusals: error codes, rate limits, and faults that a test requests."""
 
 import asyncio
 import re
@@ -29,14 +29,14 @@ class Refused(Exception):
 
 
 def errors_in(fields: tuple[str, ...]) -> dict[str, Any]:
-    """The details of an "invalid form body" error."""
+    """Returns the details of an "invalid form body" error."""
     error = {"_errors": [{"code": "BASE_TYPE_INVALID", "message": "Refused."}]}
     return dict.fromkeys(fields, error)
 
 
 @dataclass
 class FieldRefused:
-    """Every message with this key is refused; with `named`, the error names the key."""
+    """Refuses every message with this key. With `named`, the error names the key."""
 
     key: str
     status: int
@@ -51,7 +51,7 @@ class FieldRefused:
 
 @dataclass
 class Fault:
-    """What the next matching request gets.
+    """A failure of the next matching request.
 
     `status`: an error. `hang`: no response. `lost`: it takes effect, but the connection is cut
     before the response. `reset`: the connection is cut before it takes effect.
@@ -69,7 +69,7 @@ class Fault:
     fields: tuple[str, ...] = ()
     """The fields that an "invalid form body" error names."""
     page: bool = False
-    """The response is the page of a proxy."""
+    """The response is the HTML page of a proxy."""
 
     def matches(self, request: web.Request) -> bool:
         return request.method == self.method and re.search(self.path, request.path) is not None
@@ -95,7 +95,7 @@ class Fault:
 
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A JSON response as Discord sends it: the client expects a type without a charset."""
+    """Returns a JSON response as Discord sends it: without a charset in its content type."""
     import json  # noqa: PLC0415
 
     response = web.Response(body=json.dumps(body).encode(), status=status, headers=headers)
@@ -104,7 +104,7 @@ def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) 
 
 
 class Limits:
-    """Buckets per route and channel, and the global limit; all numbers can be changed."""
+    """Buckets per route and channel, and the global limit. Tests can change all numbers."""
 
     def __init__(self) -> None:
         self.bucket = 5
@@ -113,7 +113,7 @@ class Limits:
         self._all: deque[float] = deque()
 
     def take(self, method: str, route: str, major: str) -> tuple[dict[str, str], float]:
-        """The headers for this request, and how long it has to wait if it comes too early."""
+        """Returns the headers for this request, and the time to wait if it comes too early."""
         now = time.monotonic()
         used = self._used.setdefault((f"{method} {route}", major), deque())
         while used and now - used[0] >= self.window_s:
@@ -143,7 +143,7 @@ class Limits:
 
 
 def check_message(body: dict[str, Any], *, new: bool) -> str:
-    """The content as Discord stores it: trimmed.
+    """Checks a message. Returns its content as Discord stores it: trimmed.
 
     Raises:
         Refused: Discord would not accept the message.

@@ -1,4 +1,4 @@
-"""Objects on the fake Discord, in the shape in which the real one sends them."""
+"""The fake Discord's objects, in the shape in which the real one sends them."""
 
 import itertools
 import time
@@ -18,7 +18,7 @@ TOKEN_LIFE_S = 15 * 60.0
 
 Json = dict[str, Any]
 MISSING: Any = object()
-"""In place of a field that a malformed message does not have."""
+"""Marks a field that a malformed message does not have."""
 
 
 def snowflake_time(number: int) -> str:
@@ -27,7 +27,7 @@ def snowflake_time(number: int) -> str:
 
 
 class Shapes:
-    """Users, channels, messages and the server, and who can see them."""
+    """Users, channels, messages and the server, and their visibility."""
 
     base_url: str
     me: Json
@@ -67,7 +67,7 @@ class Shapes:
     def _channel(
         self, name: str, kind: int, *, hidden: bool = False, deny: int = 0, allow: int = 0
     ) -> int:
-        """A channel; `deny` and `allow` are everybody's permissions in it."""
+        """Returns a channel. `deny` and `allow`: the permissions of @everyone in it."""
         number = self.snowflake()
         deny |= VIEW_CHANNEL if hidden else 0
         pair = {"id": str(self.guild_id), "type": 0, "allow": str(allow), "deny": str(deny)}
@@ -111,7 +111,7 @@ class Shapes:
         }  # fmt: skip
 
     def bot_sees(self, channel: int) -> bool:
-        """Whether the bot gets a channel's events: a private thread's only as a member of it."""
+        """Whether the bot gets the events of a channel. In a private thread it must be a member."""
         return "self" in self.members_of.get(channel, {"self"})
 
     def member(self, name: str) -> Json:
@@ -171,7 +171,7 @@ class Shapes:
         return next(m[message_id] for m in self.messages.values() if message_id in m)
 
     def shown(self, message: Json, *, content: bool) -> Json:
-        """A message as it is sent; without the intent, only if it concerns the bot with content."""
+        """Returns a message as it is sent: without the intent, most messages have no content."""
         out = {k: v for k, v in message.items() if not k.startswith("_")}
         named = message["author"] is self.me or any(m is self.me for m in message["mentions"])
         direct = self.channels[int(message["channel_id"])]["type"] == DIRECT
@@ -187,7 +187,7 @@ class Shapes:
             here = self.messages.get(int(original["channel_id"]), {})
             there = int(original["id"]) in here
             shown = self.shown(original, content=content) if there else None
-            # Only one level: the reply of that message is not included.
+            # One level only: a referenced message does not include its own reference.
             out["referenced_message"] = shown and {
                 key: value for key, value in shown.items() if key != "referenced_message"
             }

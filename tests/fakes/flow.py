@@ -1,6 +1,6 @@
-"""A stand-in for the dataflow: reads the stored events and journals what a test wants answered.
+"""A fake dataflow: reads the stored events and journals the answers that a test wants.
 
-Speaks to a real NATS through the real bus. It keeps no conversation.
+It uses a real nats-server through the real bus, and keeps no conversations.
 """
 
 import asyncio
@@ -13,20 +13,21 @@ from nats.aio.msg import Msg
 
 from shared import names
 from shared.bus import Bus
+from shared.event_parsing import event_of
 from shared.follow import Position, follow
-from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop, event_of
+from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop
 from shared.tasks import end
 
 AGAIN_S: Final = 0.2
 
 
 class FakeFlow:
-    """Answers `echo` to everything, but for questions that begin with one of these words.
+    """Answers `echo ...` to every question, except those that begin with one of these words.
 
-    `fail`: a failed reply. `wait`: answered by `release()`. `raw`: with the escape sequences in
-    `RAW`. `stoppable`: shows a partial, and is answered by the stop. `grow`: Markdown that grows in
-    many partials. `retried`: what grows is replaced by another text. `slow`: reasons why there is
-    no text yet, one after the other; answered by `release()`.
+    `fail`: a failed reply. `wait`: answered by `release()`. `raw`: the escape sequences in `RAW`.
+    `stoppable`: a partial, and an answer when it is stopped. `grow`: Markdown that grows in many
+    partials. `retried`: the growing text is replaced by another one. `slow`: one status after
+    another until `release()` answers it.
     """
 
     REASONS = (
@@ -41,7 +42,7 @@ class FakeFlow:
         self.events: list[AnyEvent] = []
         self.arrived = asyncio.Event()
         self.after: str | None = None
-        """The question before those that are answered from now on."""
+        """The predecessor named in later replies."""
         self._bus = bus
         self._released = asyncio.Event()
         self._stops: dict[str, asyncio.Event] = {}
@@ -51,7 +52,7 @@ class FakeFlow:
 
     @classmethod
     async def start(cls, url: str) -> "FakeFlow":
-        """A flow that reads from now on."""
+        """Starts a fake dataflow that reads from now on."""
         flow = cls(await Bus.connect(url, name="flow"))
         last = (await flow._bus.js.stream_info(names.PROMPTS)).state.last_seq
         flow._reading = asyncio.create_task(
@@ -60,21 +61,21 @@ class FakeFlow:
         return flow
 
     async def stop(self) -> None:
-        """Ends it, answered or not."""
+        """Stops it, even if questions are unanswered."""
         if self._reading is not None:
             await end(self._reading, *self._tasks)
         await self._bus.close()
 
     def release(self) -> None:
-        """Answers what waits."""
+        """Answers all waiting questions."""
         self._released.set()
 
     def asked(self, user: str) -> Counter[str]:
-        """How often each text of a user was stored."""
+        """Counts how often each text of a user was stored."""
         return Counter(e.text for e in self.events if isinstance(e, Ask) and e.user == user)
 
     async def until_asked(self, text: str, *, seconds: float = 10.0) -> Ask:
-        """The question with this text, waited for."""
+        """Waits for the question with this text."""
         async with asyncio.timeout(seconds):
             while True:
                 for event in self.events:
@@ -163,7 +164,7 @@ class FakeFlow:
 
 
 def grown(parts: int) -> str:
-    """Markdown of many kinds, each part of it with its number."""
+    """Returns Markdown of many kinds, in numbered parts."""
     kinds = (
         "A paragraph, part {0}, that is long enough to be wrapped, **bold** and `code` in it.\n\n",
         "- an item, part {0}\n",

@@ -1,7 +1,7 @@
-"""A TCP server that greets like another kind of server, or like another version of nats-server.
+"""A TCP server that greets like some other server, or like some version of nats-server.
 
-It speaks as much of NATS's protocol as a client needs to connect
-(https://docs.nats.io/reference/reference-protocols/nats-protocol), and keeps what it was sent.
+It speaks enough of the NATS protocol for a client to connect
+(https://docs.nats.io/reference/reference-protocols/nats-protocol), and records what it receives.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 def info(**changes: Any) -> bytes:
-    """The INFO line of a nats-server, with the fields that nats-server 2.15 sends first."""
+    """Returns an INFO line with the fields that nats-server 2.15 sends first."""
     fields: dict[str, Any] = {
         "server_id": "NFAKE", "server_name": "NFAKE", "version": "2.15.1", "proto": 1,
         "go": "go1.25", "host": "127.0.0.1", "port": 4222, "headers": True, "max_payload": 1 << 20,
@@ -20,7 +20,7 @@ def info(**changes: Any) -> bytes:
 
 
 class Greeter:
-    """Sends `greeting` (nothing, if it is empty) to whoever connects; answers PING with PONG."""
+    """Sends `greeting` (if it is not empty) to each client, and answers PING with PONG."""
 
     def __init__(
         self, greeting: bytes, *, answer: bytes = b"PONG\r\n", hang_up: bool = False

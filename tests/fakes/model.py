@@ -1,4 +1,4 @@
-"""A model as an HTTP server: speaks OpenAI's streaming chat completions, with faults on order."""
+"""A fake model server: OpenAI's streaming chat completions, with faults on request."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ from aiohttp import web
 
 
 def default_reply(request: dict[str, Any]) -> str:
-    """Says what it was asked, without what was said elsewhere, and how much history there was."""
+    """Repeats the question, without its background, and says how many messages were sent."""
     messages = request["messages"]
     said = str(messages[-1]["content"]).rpartition("</background>\n\n")[2]
     return f"answer {len(messages)} to: {said}"
@@ -21,7 +21,7 @@ def default_reply(request: dict[str, Any]) -> str:
 
 @dataclass
 class Fault:
-    """What the next call does instead of answering well."""
+    """A failure of the next call."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An error in place of an answer; a body that is a text is sent as a web page."""
+    """An error instead of an answer. A body that is a string is sent as a web page."""
 
     status: int
     body: Any
@@ -41,14 +41,14 @@ class Refusal:
 
 @dataclass
 class FakeModel:
-    """Records requests; answers after `delay_s`, in pieces of `piece_chars` every `pause_s`."""
+    """Records requests, and answers after `delay_s` in pieces of `piece_chars` every `pause_s`."""
 
     reply: Callable[[dict[str, Any]], str] = default_reply
     delay_s: float = 0.0
     pause_s: float = 0.0
     piece_chars: int = 1 << 20
     may_finish: asyncio.Event | None = None
-    """Set by a test that wants an answer to be half there for as long as it likes."""
+    """Set by a test that wants to keep an answer incomplete."""
 
     finish: str = "stop"
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -58,24 +58,24 @@ class FakeModel:
     hung_up: int = 0
     keep_requests: bool = True
     frames: list[str] | None = None
-    """Sent in place of an answer: the data of each event, as it is."""
+    """Sent instead of an answer: the data of each event, unchanged."""
 
     raw: list[bytes] | None = None
-    """Sent in place of an answer: the body's bytes, one piece after another."""
+    """Sent instead of an answer: the bytes of the body, piece by piece."""
 
     content_type: str = "text/event-stream"
     refuse: Callable[[dict[str, Any]], Refusal | None] = lambda _: None
-    """What it refuses about a request: the stand-ins are in `tests/fakes/model_servers.py`."""
+    """Decides which requests are refused. The rules are in `tests/fakes/model_servers.py`."""
 
     models: Any = field(default_factory=lambda: [{"id": "fake", "object": "model"}])
     usage: dict[str, Any] = field(default_factory=dict)
-    """Further counts in the usage that it reports."""
+    """Additional counts in the reported usage."""
 
     times: list[float] = field(default_factory=list)
-    """When each request came, on the monotonic clock."""
+    """The time of each request on the monotonic clock."""
 
     body_limit: int = 50 << 20
-    """A larger request gets 413, as from OpenAI (50 MB in all, by its guide to images)."""
+    """A larger request gets 413, as from OpenAI (limit 50 MB, according to its guide to images)."""
 
     async def start(self, port: int = 0) -> "FakeModel":
         app = web.Application(client_max_size=self.body_limit)
@@ -194,7 +194,7 @@ class FakeModel:
 
 
 def whole(text: str, finish: str = "stop") -> dict[str, Any]:
-    """A completion that is not streamed."""
+    """Returns a completion that is not streamed."""
     message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": finish}
     return {"object": "chat.completion", "choices": [choice], "usage": {"prompt_tokens": 3}}
@@ -213,7 +213,7 @@ async def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0)
-    parser.add_argument("--pieces", type=int, default=1, help="chunks of an answer")
+    parser.add_argument("--pieces", type=int, default=1, help="chunks per answer")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--body-limit", type=int, default=FakeModel.body_limit, help="bytes")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""How real endpoints refuse a request: rules for `FakeModel.refuse`, one function per server.
+"""How real endpoints refuse requests: rules for `FakeModel.refuse`, one function per server.
 
-They are stand-ins, written after documentation and public reports. None of them has seen the real
-server. Each refuses at least as much as the real one does.
+They follow documentation and public reports, and were not compared with the real servers. Each
+refuses at least as much as the real server does.
 """
 
 import itertools
@@ -18,12 +18,12 @@ MESSAGE_TOKENS = 4
 
 
 def error(message: str, *, status: int = 400, **fields: Any) -> Refusal:
-    """OpenAI's shape of an error."""
+    """Returns an error in OpenAI's shape."""
     return Refusal(status, {"error": {"message": message, **fields}})
 
 
 def any_of(*rules: Rule) -> Rule:
-    """The first refusal of several rules."""
+    """Returns a rule that gives the first refusal of several rules."""
     return lambda request: next((r for rule in rules if (r := rule(request)) is not None), None)
 
 
@@ -32,7 +32,7 @@ def _field(name: str, refusal: Refusal) -> Rule:
 
 
 def openai_gpt6(request: Request) -> Refusal | None:
-    """gpt-6 and o-models: the old name of the limit and every sampling parameter are refused."""
+    """gpt-6 and the o-models refuse `max_tokens` and every sampling parameter."""
     if "max_tokens" in request:
         return error(
             "Unsupported parameter: 'max_tokens' is not supported with this model. "
@@ -77,7 +77,7 @@ azure_old = _field(
 
 
 def pydantic_strict(*allowed: str) -> Rule:
-    """Mistral, NVIDIA NIM and other FastAPI servers: 422 for each field that is not in a model."""
+    """Mistral, NVIDIA NIM and other FastAPI servers answer 422 for each unknown field."""
 
     def rule(request: Request) -> Refusal | None:
         extra = [name for name in request if name not in {"model", "messages", *allowed}]
@@ -92,7 +92,7 @@ def pydantic_strict(*allowed: str) -> Rule:
 
 
 def nim(request: Request) -> Refusal | None:
-    """NVIDIA NIM's other wording: everything in one text."""
+    """NVIDIA NIM's other wording puts everything into one text."""
     extra = [name for name in request if name in {"stream_options", "reasoning_effort"}]
     if not extra:
         return None
@@ -103,7 +103,7 @@ def nim(request: Request) -> Refusal | None:
 
 
 def gemini(request: Request) -> Refusal | None:
-    """Google's endpoint: a list around the error, and the field only in the text."""
+    """Google's endpoint puts the error into a list, and names the field only in the text."""
     for name in ("prompt_cache_key", "safety_identifier", "repeat_penalty"):
         if name in request:
             message = f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.'
@@ -113,7 +113,7 @@ def gemini(request: Request) -> Refusal | None:
 
 
 def simple_python(request: Request) -> Refusal | None:
-    """A home-made server that passes every field on to a function."""
+    """A simple Python server that passes every field to a function."""
     for name in ("stream_options", "repeat_penalty"):
         if name in request:
             text = f"create() got an unexpected keyword argument '{name}'"
@@ -122,7 +122,7 @@ def simple_python(request: Request) -> Refusal | None:
 
 
 def nameless(request: Request) -> Refusal | None:
-    """A gateway that does not say which field it does not take."""
+    """A gateway that does not name the field that it refuses."""
     if request.keys() - {"model", "messages", "stream"}:
         return Refusal(422, {"message": "Unprocessable Entity"})
     return None
@@ -136,7 +136,7 @@ def no_effort(request: Request) -> Refusal | None:
 
 
 def answer_limit(limit: int, name: str = "max_tokens") -> Rule:
-    """OpenAI's older models, Groq, DeepSeek: a limit of the limit."""
+    """OpenAI's older models, Groq and DeepSeek limit the requested length of the answer."""
 
     def rule(request: Request) -> Refusal | None:
         if request.get(name, 0) <= limit:
@@ -158,7 +158,7 @@ def _roles(request: Request) -> list[str]:
 
 
 def gemma_vllm(request: Request) -> Refusal | None:
-    """Gemma 2 and old Mistral templates: no system role at all."""
+    """Gemma 2 and old Mistral templates have no system role."""
     if "system" in _roles(request):
         return error("System role not supported", type="BadRequestError", param=None, code=400)
     return _alternating(request)
@@ -181,7 +181,7 @@ def google_gemma(request: Request) -> Refusal | None:
 
 
 def literal_roles(request: Request) -> Refusal | None:
-    """A FastAPI server whose messages know two roles."""
+    """A FastAPI server that accepts only two roles."""
     for at, role in enumerate(_roles(request)):
         if role == "system":
             detail = {"type": "literal_error", "loc": ["body", "messages", at, "role"],
@@ -197,11 +197,11 @@ def _alternating(request: Request) -> Refusal | None:
     return None
 
 
-# --- windows --------------------------------------------------------------------------------------
+# --- context windows ------------------------------------------------------------------------------
 
 
 def tokens_of(request: Request) -> int:
-    """The tokens of a request, as these stand-ins count them."""
+    """Returns the tokens of a request, as these rules count them."""
     return sum(
         MESSAGE_TOKENS + len(str(message["content"])) // CHARS_PER_TOKEN
         for message in request["messages"]
@@ -209,7 +209,7 @@ def tokens_of(request: Request) -> int:
 
 
 def vllm_window(window: int) -> Rule:
-    """VLLM counts the answer, too."""
+    """Counts the prompt and the answer, as vLLM does."""
 
     def rule(request: Request) -> Refusal | None:
         prompt, answer = tokens_of(request), request.get("max_tokens", 0)
@@ -228,7 +228,7 @@ def vllm_window(window: int) -> Rule:
 
 
 def llamacpp_window(window: int) -> Rule:
-    """llama.cpp counts the prompt."""
+    """Counts only the prompt, as llama.cpp does."""
 
     def rule(request: Request) -> Refusal | None:
         prompt = tokens_of(request)
@@ -244,7 +244,7 @@ def llamacpp_window(window: int) -> Rule:
 
 
 def silent_window(window: int) -> Rule:
-    """Servers that only say that it is too long: LM Studio, Bedrock, newer models of OpenAI."""
+    """LM Studio, Bedrock and OpenAI's newer models do not say how long the prompt is."""
 
     def rule(request: Request) -> Refusal | None:
         if tokens_of(request) <= window:
@@ -268,7 +268,7 @@ def _has_pictures(request: Request) -> bool:
 
 
 def without_vision(refusal: Refusal) -> Rule:
-    """A model that refuses pictures in these words."""
+    """Returns a rule that refuses pictures with this error."""
     return lambda request: refusal if _has_pictures(request) else None
 
 

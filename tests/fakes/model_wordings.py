@@ -1,6 +1,6 @@
-"""What endpoints say when they refuse a request, after public reports and documentation.
+"""The texts with which endpoints refuse requests, from public reports and documentation.
 
-`{sent}`, `{limit}` and `{tokens}` are filled in by the tests.
+The tests fill in `{sent}`, `{limit}` and `{tokens}`.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ FIELDS: dict[str, tuple[str, Refusal]] = {
     "Ollama": ("reasoning_effort", _said('"llama3.2" does not support thinking')),
     "Anthropic": ("repeat_penalty", _said("repeat_penalty: Extra inputs are not permitted")),
 }  # fmt: skip
-"""Complaints about one field, in which it is named one way or another."""
+"""Complaints about one field, which name it in different ways."""
 
 NAMELESS: dict[str, tuple[str, Refusal]] = {
     "no reason": ("stream_options", _said("Bad Request")),
@@ -96,7 +96,7 @@ LIMITS: dict[str, str] = {
     "SiliconFlow": "max_tokens ({sent}) exceeds the maximum output length of the model ({limit})",
     "others": "Max output tokens must be less than or equal to {limit}",
 }
-"""Complaints about the length of the answer, some of which look like one about the prompt."""
+"""Complaints about the length of the answer. Some look like complaints about the prompt."""
 
 WINDOWS: dict[str, tuple[int, str]] = {
     "in thousands": (400, "This model's maximum context length is 4K tokens."),
@@ -119,7 +119,7 @@ WINDOWS: dict[str, tuple[int, str]] = {
     "a count of messages": (400, "The context window of 100 messages is exceeded."),
     "a limit of a rate": (400, "The input exceeds the context window. Rate limit: 100"),
 }  # fmt: skip
-"""Complaints about a prompt of more than 4,096 tokens. The last ones hold no window."""
+"""Complaints about a prompt of more than 4,096 tokens. The last ones name no window."""
 
 MEANINGS: dict[str, tuple[int, Any, str]] = {
     "Gemini's key": (
@@ -155,4 +155,4 @@ MEANINGS: dict[str, tuple[int, Any, str]] = {
                         "spending limit"}}, "quota",
     ),
 }  # fmt: skip
-"""Complaints whose status says something else than their text, and what they mean."""
+"""Complaints whose status contradicts their text, and their meaning."""

@@ -1,4 +1,4 @@
-"""A chat platform in memory: records what it is shown, and fails as it is told."""
+"""A chat platform in memory that records what is posted, and fails on request."""
 
 import asyncio
 import itertools
@@ -12,19 +12,19 @@ from shared.messages import Partial, Reply
 
 
 class Order(Enum):
-    """What the next post of a part does, beside raising what it is given."""
+    """What the next post of a part does, if it does not raise an error."""
 
-    LOST = "shows it, and the response never comes"
-    HANG_BEFORE = "waits for ever before it shows anything"
-    HANG_AFTER = "shows it, and never returns"
+    LOST = "shows the part, then loses the response"
+    HANG_BEFORE = "hangs before it shows the part"
+    HANG_AFTER = "shows the part, then hangs"
 
 
 @dataclass
 class FakePlatform:
-    """Everything is kept; `can_find` says whether it can be asked what was posted.
+    """Records all calls. `can_find`: whether `find_posted` finds parts.
 
-    `orders` holds by part key what its next posts do: raise an error, or an `Order`. What each post
-    raises is in `always` by part key, and in `always_texts` by text.
+    `orders`: by part key, the error or `Order` for each of its next posts. `always` and
+    `always_texts`: by part key or by text, the error that every post raises.
     """
 
     name: str = "test"
@@ -60,15 +60,15 @@ class FakePlatform:
         pass
 
     def texts(self, user: str | None = None) -> list[str]:
-        """What people see, in order; of one user or of all."""
+        """Returns the visible texts in order, of one user or of all."""
         return [p.text for p in self.posts if user is None or p.reply.user == user]
 
     async def until_posts(self, count: int, *, seconds: float = 20.0) -> None:
-        """Waits until so many parts are shown."""
+        """Waits until this many parts are shown."""
         await self.until(lambda: len(self.posts) >= count, seconds=seconds)
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
-        """Waits until it is so; looks whenever something happened here."""
+        """Waits until the condition holds. It is checked after every change."""
         async with asyncio.timeout(seconds):
             while not condition():
                 self.changed.clear()
@@ -107,7 +107,7 @@ class FakePlatform:
         self.most_partials_at_once = max(self.most_partials_at_once, self.partials_at_once)
         try:
             if self.partial_raises:
-                raise RuntimeError("a defect, as ordered")
+                raise RuntimeError("a requested defect")
             self.shown.append(partial)
             self.previews[partial.prompt_id] = partial.text
             self.changed.set()

@@ -1,6 +1,6 @@
-"""A fake Slack on loopback for the real client: Web API, Socket Mode and events over HTTP.
+"""A fake Slack on loopback for the real SDK: Web API, Socket Mode and events over HTTP.
 
-`python -m tests.fakes.slack` runs it alone; `POST /control` then does what people do in Slack.
+`python -m tests.fakes.slack` runs it as a process. `POST /control` then performs users' actions.
 """
 
 import argparse
@@ -48,14 +48,14 @@ BODIES = {
     "page": ("<html>404 page not found</html>", "text/html"),
     "empty": ("", "application/json"),
 }
-"""Responses of proxies and emulators that are not Slack's JSON, with their content types."""
+"""Responses of proxies and emulators instead of Slack's JSON, with their content types."""
 
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"
 
 
 @dataclass
 class Fault:
-    """How the next call of a method fails. `lost`: it has its effect, but its response is lost."""
+    """How the next call of a method fails. `lost`: it takes effect, but its response is lost."""
 
     kind: str  # none, limit, status, page, empty, hang, lost, error
     retry_after_s: int = 1
@@ -77,7 +77,7 @@ class FakeSlack:
             "is_restricted": True,
             "profile": {},
         }
-        # Slack reports it as a person.
+        # Slack reports this user as a person.
         self.users["USLACKBOT"] = {
             "id": "USLACKBOT", "team_id": TEAM, "name": "slackbot", "is_bot": False,
             "profile": {"display_name": "Slackbot"},
@@ -101,15 +101,15 @@ class FakeSlack:
         self.messages: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self.files: dict[str, tuple[str, bytes]] = {}
         self.files_url = ""
-        """The address of files, if it is not this server's."""
+        """The base URL of files, if it is not this server's."""
         self.ephemerals: list[dict[str, Any]] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
         self.refuses: dict[tuple[str, str], str] = {}
-        """Codes of refusals, by method and argument, or by kind of block: `blocks.actions`."""
+        """Error codes by method and argument, or by method and kind of block (`blocks.actions`)."""
         self.takes_no: dict[str, str] = {}
-        """Channels in which nobody can write, with the code of the refusal."""
+        """Channels in which nobody can write, with the error code."""
         self.unknown: set[str] = set()
         self.scopes: set[str] | None = None
         self.manifest: dict[str, Any] = {}
@@ -124,7 +124,7 @@ class FakeSlack:
         """The responses of `files.info`, by file id; None if the bot cannot open the file."""
         self.says_scopes = True
         self.behind_s = 0.0
-        """How far in the past the time stamps of its next messages are."""
+        """How old the timestamps of the next messages are."""
         self.sockets = Sockets()
         self.deliveries: list[Delivery] = []
         self.rng = random.Random(0)
@@ -270,7 +270,7 @@ class FakeSlack:
         return message
 
     def _look(self, args: dict[str, Any], *, stream: bool = False) -> None:
-        """Notes the people that a text notifies, and the links that Slack previews."""
+        """Records the people that a text notifies, and the links that Slack previews."""
         text = raw_texts(args)
         self.pings += PING.findall(text)
         if stream or args.get("unfurl_links") is not False:
@@ -322,10 +322,12 @@ class FakeSlack:
         if self._is_streaming(message):
             raise Refusal("streaming_state_conflict")
         check_message(args, edit=True)
-        # Slack neither previews links in an edit nor notifies anybody; both are checked anyway.
+        # After an edit, Slack previews no links and notifies nobody. Both are recorded anyway.
         self._look({**args, "unfurl_links": False})
         message["text"] = args.get("text") or message["text"]
-        if args.get("blocks") is not None:  # otherwise the old blocks stay and hide the new text
+        if (
+            args.get("blocks") is not None
+        ):  # without new blocks, the old ones stay and hide the new text
             message["blocks"] = args["blocks"]
             message["streamed"] = ""
         if args.get("metadata") is not None:
@@ -386,7 +388,7 @@ class FakeSlack:
         text = message["streamed"] + (args.get("markdown_text") or "")
         if len(text) > MARKDOWN_LIMIT:
             raise Refusal("msg_too_long")
-        # Checked as a whole, because a token may come in two pieces.
+        # Checks the whole text, because a token can be split between two pieces.
         self._look({"markdown_text": text}, stream=True)
         message["streamed"] = text
         return message
@@ -426,7 +428,7 @@ class FakeSlack:
         messages = args.get("loading_messages") or []
         if "status" not in args or len(messages) > LOADING_LIMIT:
             raise Refusal("invalid_arguments")
-        # Without a status there is no line; with one, the line shows the messages in turn.
+        # An empty status removes the line. Otherwise the line shows the messages in turn.
         shown = messages[0] if messages and args["status"] else args["status"]
         self.statuses[channel, args["thread_ts"]] = shown
         return {}
@@ -505,17 +507,17 @@ class FakeSlack:
         await self._files_flow.wait()
         return web.Response(body=data, content_type=kind)
 
-    # --- what people do --------------------------------------------------------------------------
+    # --- actions of people -----------------------------------------------------------------------
 
     def direct(self, user: str) -> str:
-        """The direct message conversation of a user with the bot."""
+        """Returns the direct message conversation of a user with the bot."""
         channel = f"D{user[1:]}"
         self.channels.setdefault(channel, {"id": channel, "is_im": True, "user": user})
         self.member_of.add(channel)
         return channel
 
     def between(self, one: str, other: str) -> str:
-        """The direct message conversation of two people, which the bot cannot see."""
+        """Returns the direct message conversation of two people, which the bot cannot see."""
         channel = f"D{one[1:]}{other[1:]}"
         self.channels.setdefault(channel, {"id": channel, "is_im": True, "user": other})
         return channel
@@ -555,7 +557,7 @@ class FakeSlack:
         thread: str | None = None,
         **fields: Any,
     ) -> str:
-        """A person writes a message, without an event to the app yet; returns the ts."""
+        """A person writes a message, without events for the app. Returns its ts."""
         ts = self.new_ts()
         message = {"type": "message", "ts": ts, "user": user, "text": text, **fields}
         if thread:
@@ -569,7 +571,7 @@ class FakeSlack:
         return next((name for flag, name in kinds.items() if known.get(flag)), "channel")
 
     def events_of(self, channel: str, ts: str) -> list[dict[str, Any]]:
-        """The events for a message: two if it mentions the bot."""
+        """Returns the events for a message: two if it mentions the bot."""
         message = self.messages[channel][ts]
         event = {**message, "channel": channel, "event_ts": ts, "team": TEAM}
         event["client_msg_id"] = f"m-{ts}"
@@ -581,7 +583,7 @@ class FakeSlack:
         return events
 
     def send(self, text: str, **fields: Any) -> str:
-        """A person writes a message, and the app gets its events; returns the ts."""
+        """A person writes a message, and the app gets its events. Returns its ts."""
         channel = fields.get("channel", ROOM)
         ts = self.say(text, **fields)
         self.spawn(*(self.deliver(event) for event in self.events_of(channel, ts)))
@@ -624,7 +626,7 @@ class FakeSlack:
     async def command(
         self, command: str, text: str = "", *, channel: str = ROOM, user: str = "UADA"
     ) -> Delivery:
-        """A person types a slash command; only that person reads its response."""
+        """A person types a slash command. Only that person can read the response."""
         payload = {
             "command": command, "text": text, "user_id": user, "user_name": user.lower(),
             "team_id": TEAM, "team_domain": "test", "channel_id": channel,
@@ -662,7 +664,7 @@ class FakeSlack:
         return await self.sockets.deliver("interactive", payload, again=False)
 
     def press_stop(self, channel: str, thread: str, *, user: str = "UADA") -> None:
-        """A person presses Slack's own Stop: Slack ends the streams and sends an event."""
+        """A person presses Slack's own Stop button: Slack ends the streams and sends an event."""
         running = [m for m in self._replies(channel, thread) if self._is_streaming(m)]
         for message in running:
             message["streaming"] = False
@@ -688,7 +690,7 @@ class FakeSlack:
         self._files_flow.set()
 
     def file(self, name: str, kind: str, data: bytes, **fields: Any) -> dict[str, Any]:
-        """Stores a file; returns its object for a message's `files`."""
+        """Stores a file. Returns its object for a message's `files`."""
         self.files[name] = (kind, data)
         url = f"{self.files_url or f'http://127.0.0.1:{self.port}'}/files/{name}"
         return {"id": f"F{name}", "name": name, "mimetype": kind, "size": len(data),
@@ -706,31 +708,31 @@ class FakeSlack:
         ]
 
     def bot_messages(self, channel: str, thread: str | None) -> list[dict[str, Any]]:
-        """The bot's messages in a thread, or at the top of the channel."""
+        """Returns the bot's messages in a thread, or at the top level of the channel."""
         found = self._replies(channel, thread) if thread else [
             m for m in self._in_order(channel) if not m.get("thread_ts")
         ]  # fmt: skip
         return [m for m in found if m.get("bot_id")]
 
     def thread(self, channel: str, thread: str | None) -> list[str]:
-        """What a person reads from the bot in a thread."""
+        """Returns the visible texts of the bot in a thread."""
         return [rendered(m) for m in self.bot_messages(channel, thread)]
 
     def buttons(self, channel: str, ts: str) -> list[str]:
         return labels(self.messages[channel][ts])
 
     def status(self, channel: str, thread: str) -> str:
-        """The status line below a thread; empty if the bot is not working."""
+        """Returns the status line below a thread, or "" if the bot is not working."""
         if self.sessions.get((channel, thread)) == "processing":
             return "processing"
         return self.statuses.get((channel, thread), "")
 
     def told(self, user: str) -> list[str]:
-        """The notices that only this user reads."""
+        """Returns the notices that only this user can read."""
         return [e["text"] for e in self.ephemerals if e["user"] == user]
 
     async def until(self, condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
-        """Waits for a condition, which it checks after each change here."""
+        """Waits until the condition holds. It is checked after every change."""
         try:
             async with asyncio.timeout(seconds):
                 while not (result := condition()):
@@ -743,7 +745,9 @@ class FakeSlack:
                 return result
         except TimeoutError:
             lately = [(m, str(a)[:200]) for m, a in self.calls[-8:]]
-            raise AssertionError(f"not within {seconds} s; lately {lately}") from None
+            raise AssertionError(
+                f"condition not met within {seconds} s; last calls: {lately}"
+            ) from None
 
     async def _control(self, request: web.Request) -> web.Response:
         """Calls a method above for another process: `{"do": "mention", "with": {...}}`."""
@@ -761,7 +765,7 @@ def _true(args: dict[str, Any], name: str) -> bool:
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
-    """The arguments of a call, which the SDK sends in the query, as a form, or as JSON."""
+    """Returns the arguments of a call. The SDK sends them in the query, as a form, or as JSON."""
     args: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         args |= await request.json()

@@ -1,4 +1,4 @@
-"""Slack's deliveries: over Socket Mode with acknowledgements and redelivery, or signed HTTP."""
+"""Slack's deliveries: Socket Mode with acknowledgements and redelivery, or signed HTTP requests."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from aiohttp import web
 
 @dataclass
 class Delivery:
-    """One delivery to the app, which ends when it is acknowledged or given up."""
+    """One delivery to the app. It ends when it is acknowledged or given up."""
 
     kind: str
     payload: dict[str, Any]
@@ -38,8 +38,8 @@ class Delivery:
 class Sock:
     """One connection of the app.
 
-    `deaf`: it stays open, but neither reads nor sends anything. `mute`: it answers pings, but sends
-    no event.
+    `deaf`: it stays open, but neither reads nor sends. `mute`: it answers pings, but sends no
+    events.
     """
 
     def __init__(self, ws: web.WebSocketResponse) -> None:
@@ -50,7 +50,7 @@ class Sock:
 
 
 class Sockets:
-    """The app's connections: each event goes to one, and again if it is not acknowledged."""
+    """The app's connections. Each event goes to one of them, and again if not acknowledged."""
 
     def __init__(self, ack_s: float = 3.0, retries_s: tuple[float, ...] = (0.05, 60, 300)) -> None:
         self.ack_s = ack_s
@@ -97,7 +97,7 @@ class Sockets:
         self.changed.set()
 
     def _acked(self, sock: Sock, message: dict[str, Any]) -> None:
-        # An acknowledgement counts only in time, and only on the connection of the delivery.
+        # An acknowledgement counts only if it is in time and on the connection of its delivery.
         found = self._waiting.get(message.get("envelope_id", ""))
         if found is None or found[0] is not sock:
             return
@@ -174,7 +174,7 @@ class Sockets:
             return False
 
     def signed(self, body: str, *, at: float | None = None) -> dict[str, str]:
-        """The headers that prove that a request is Slack's."""
+        """Returns the headers that prove that a request is from Slack."""
         stamp = str(int(time.time() if at is None else at))
         digest = hmac.new(
             self.signing_secret.encode(), f"v0:{stamp}:{body}".encode(), hashlib.sha256
@@ -184,11 +184,11 @@ class Sockets:
     # --- failures of connections --------------------------------------------------------
 
     async def refresh(self) -> None:
-        """Slack ends the oldest connection, as it does every few hours."""
+        """Ends the oldest connection, as Slack does every few hours."""
         await self.live[0].ws.send_json({"type": "disconnect", "reason": "refresh_requested"})
 
     def cut(self) -> None:
-        """Breaks the oldest connection without a notice."""
+        """Breaks the oldest connection without a close frame."""
         transport = self.live[0].ws._req.transport  # type: ignore[union-attr]
         assert transport is not None
         transport.abort()

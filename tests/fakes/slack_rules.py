@@ -1,4 +1,4 @@
-"""The checks of Slack's Web API, which are at least as strict as the real ones."""
+"""The checks of Slack's Web API, at least as strict as the real ones."""
 
 import json
 import re
@@ -36,16 +36,16 @@ SCOPES = {
     "files.info": "files:read",
 }
 PING = re.compile(r"<!(?:channel|here|everyone|subteam\^)|<@[A-Z0-9]")
-"""The beginning of a mention, the rest of which may come in the next chunk."""
+"""The beginning of a mention, which can continue in the next chunk."""
 LINK = re.compile(r"https?://[^\s<>|)\]]+")
 
 
 class Refusal(Exception):
-    """The response is `ok: false` with this code."""
+    """Makes the response `ok: false` with this code."""
 
 
 def check_message(args: dict[str, Any], *, edit: bool = False) -> None:
-    """Refuses a message that Slack does not allow."""
+    """Raises a `Refusal` for a message that Slack does not accept."""
     text, blocks = args.get("text") or "", args.get("blocks") or []
     if not text and not blocks and not args.get("markdown_text"):
         raise Refusal("no_text")
@@ -117,7 +117,7 @@ def check_block(block: dict[str, Any]) -> None:
 
 
 def rendered(message: dict[str, Any]) -> str:
-    """What a person reads in a message: the blocks hide the text, as in Slack."""
+    """Returns the visible text of a message: blocks hide the text, as in Slack."""
     blocks = message.get("blocks") or []
     parts = [message["streamed"]] if message.get("streamed") else []
     for block in blocks:
@@ -132,7 +132,7 @@ def rendered(message: dict[str, Any]) -> str:
 
 
 def labels(message: dict[str, Any]) -> list[str]:
-    """The labels of the buttons below a message."""
+    """Returns the labels of the buttons below a message."""
     found = []
     for block in message.get("blocks") or []:
         for element in block.get("elements", []):
@@ -146,7 +146,7 @@ def labels(message: dict[str, Any]) -> list[str]:
 
 
 def raw_texts(args: dict[str, Any]) -> str:
-    """All texts of a call in which Slack looks for mentions and links."""
+    """Returns all texts of a call in which Slack looks for mentions and links."""
     texts = [args.get("text") or "", args.get("markdown_text") or ""]
     for block in args.get("blocks") or []:
         if block["type"] == "markdown":

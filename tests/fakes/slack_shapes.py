@@ -1,4 +1,4 @@
-"""Slack's responses and messages, where they differ from what somebody sent."""
+"""Slack's own shapes of messages and responses."""
 
 from html import unescape
 from typing import Any
@@ -8,7 +8,7 @@ SECRET_ROOM = "CSECRET"  # noqa: S105
 
 
 def channel_info(channel: str, **flags: Any) -> dict[str, Any]:
-    """A channel as `conversations.info` returns it, by default not shared."""
+    """Returns a channel as in `conversations.info`. By default it is not shared."""
     return {
         "id": channel, "is_channel": True, "is_im": False, "is_mpim": False, "is_private": False,
         "is_shared": False, "is_ext_shared": False, "is_org_shared": False,
@@ -18,7 +18,7 @@ def channel_info(channel: str, **flags: Any) -> dict[str, Any]:
 
 
 def forwarded(text: str, *, author: str = "Carl", **fields: Any) -> dict[str, Any]:
-    """The attachment that Slack creates for a forwarded message."""
+    """Returns the attachment that Slack creates for a forwarded message."""
     section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
     blocks = [{"type": "rich_text", "block_id": "f", "elements": [section]}]
     return {
@@ -30,9 +30,9 @@ def forwarded(text: str, *, author: str = "Carl", **fields: Any) -> dict[str, An
 
 
 def as_read(message: dict[str, Any], *, metadata: bool) -> dict[str, Any]:
-    """A message as `conversations.replies` returns it.
+    """Returns a message as `conversations.replies` does.
 
-    Slack returns Markdown as rich text with a block id of its own, and a stream's text as `text`.
+    Slack returns Markdown as rich text with its own block id, and the text of a stream as `text`.
     """
     hidden = {"streamed", "streaming", "streams_until", *(() if metadata else ("metadata",))}
     shown = {name: value for name, value in message.items() if name not in hidden}

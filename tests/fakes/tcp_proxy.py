@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a connection what networks do: cut it, go silent, lose one direction."""
+"""A TCP proxy that simulates network faults: cut, silent and slow connections, lost data."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,10 @@ class Way(Enum):
 
 
 class TcpProxy:
-    """Forwards every connection to one server until it is told otherwise.
+    """Forwards every connection to one server, and can disturb the connections.
 
-    `pause`: nothing goes through and nothing is closed (half-open); new connections are accepted.
-    `lose`: one direction is read and thrown away. `slow_s`: each piece waits so long.
+    `pause`: nothing is forwarded or closed (half-open), and new connections are accepted.
+    `lose`: the data of one direction is dropped. `slow_s`: the delay of each piece.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -37,7 +37,7 @@ class TcpProxy:
 
     @classmethod
     async def start(cls, url: str) -> "TcpProxy":
-        """A proxy in front of the server at this address, on a free port."""
+        """Starts a proxy on a free port for the server at this address."""
         parts = urlsplit(url)
         assert parts.hostname
         assert parts.port
@@ -56,7 +56,7 @@ class TcpProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def url(self, url: str) -> str:
-        """The server's address with this proxy in its place, credentials and all."""
+        """Returns the server's URL with this proxy's address. Credentials are kept."""
         parts = urlsplit(url)
         credentials, at, _ = parts.netloc.rpartition("@")
         return urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}"))
@@ -67,15 +67,15 @@ class TcpProxy:
             writer.transport.abort()
 
     def pause(self) -> None:
-        """Half-open: accepts, and forwards nothing."""
+        """Makes all connections half-open: it accepts, but forwards nothing."""
         self._open.clear()
 
     def resume(self) -> None:
-        """Forwards again, what waited first."""
+        """Forwards again, beginning with the data that waited."""
         self._open.set()
 
     def lose(self, *ways: Way) -> None:
-        """Throws away what comes in these directions; with none, nothing any more."""
+        """Drops all data in these directions. Without arguments, it drops nothing from now on."""
         self.lost = set(ways)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Questions that ended before the model was asked, and replies that could not be stored."""
+"""Questions that end before the model is asked, and replies that cannot be stored."""
 
 import asyncio
 import random
@@ -43,10 +43,10 @@ async def fill_the_journal(bus: Bus) -> None:
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("outcome", ["withdrawn", "stopped", None])
-async def test_what_was_ended_before_the_call_is_not_asked(
+async def test_a_question_that_ended_before_its_model_call_is_not_asked(
     bus: Bus, model: ModelClient, fake_model: FakeModel, outcome: Outcome | None, *, full: bool
 ) -> None:
-    """Its reply says so even if the journal is nearly full: a notice would bring it back."""
+    """The reply keeps its outcome even if the journal is nearly full: a notice would show it."""
     if full:
         await fill_the_journal(bus)
     capacity = JournalCapacity(bus)
@@ -75,10 +75,10 @@ async def test_what_was_ended_before_the_call_is_not_asked(
 
 
 @pytest.mark.parametrize("failures", [1, 3])
-async def test_what_fails_after_the_model_call_ends_in_a_journaled_notice(
+async def test_a_failure_after_the_model_call_becomes_a_journaled_notice(
     bus: Bus, model: ModelClient, failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the reason, no reply is reported before a notice is stored."""
+    """No reply is reported to the conversation before the notice is stored."""
     monkeypatch.setattr(answering_module, "JOURNAL_AGAIN_S", 0.1)
     journal = Bus.journal
     left = failures
@@ -91,10 +91,10 @@ async def test_what_fails_after_the_model_call_ends_in_a_journaled_notice(
         return await journal(self, reply)
 
     monkeypatch.setattr(Bus, "journal", defective)
-    told: asyncio.Future[Journaled] = asyncio.get_running_loop().create_future()
+    reported: asyncio.Future[Journaled] = asyncio.get_running_loop().create_future()
     answering = Answering(bus, model, JournalCapacity(bus))
-    answering.take([(ASKED.user, CALL)], lambda _, journaled: told.set_result(journaled))
+    answering.take([(ASKED.user, CALL)], lambda _, journaled: reported.set_result(journaled))
     async with asyncio.timeout(20):
-        journaled = await told
+        journaled = await reported
     assert journaled == await bus.stored_reply(ASKED.user, ASKED.id)
     assert (journaled.reply.outcome, journaled.reply.text) == ("failed", INTERNAL)

@@ -1,4 +1,4 @@
-"""`threadwax ask` against whatever listens on `prompts`, or nobody."""
+"""`threadwax ask` with a service on `prompts`, without one, and without NATS."""
 
 import asyncio
 import json
@@ -25,10 +25,10 @@ async def asked(url: str, timeout_s: float = 5.0) -> int:
 
 
 @pytest.mark.parametrize("guest", [False, True])
-async def test_answer_is_printed(
+async def test_the_answer_is_printed(
     nats: NatsServer, capsys: pytest.CaptureFixture[str], guest: bool
 ) -> None:
-    """The question goes out as user and prompt; the answer's text is all of stdout."""
+    """The request contains user and prompt; stdout contains only the text of the answer."""
     bus = await Bus.connect(nats.url, name="gateway")
     heard: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -44,8 +44,10 @@ async def test_answer_is_printed(
     await bus.close()
 
 
-async def test_refusal_goes_to_stderr(nats: NatsServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """A service error is a message and exit code 1."""
+async def test_a_refusal_goes_to_stderr(
+    nats: NatsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service error is printed, and the exit code is 1."""
     bus = await Bus.connect(nats.url, name="gateway")
 
     async def refuse(message: Msg) -> None:
@@ -60,20 +62,21 @@ async def test_refusal_goes_to_stderr(nats: NatsServer, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("guest", [False, True])
-async def test_nobody_listens(
+async def test_without_a_gateway_it_says_what_to_start(
     nats: NatsServer, capsys: pytest.CaptureFixture[str], guest: bool
 ) -> None:
-    """It says at once what to start."""
     assert await asked(nats.guest_url if guest else nats.url) == 1
     assert "nobody listens on prompts: start `threadwax up`" in capsys.readouterr().err
 
 
-async def test_no_nats(capsys: pytest.CaptureFixture[str]) -> None:
-    """It says which server it tried, without the password."""
+async def test_without_nats_it_names_the_server_it_tried(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The password is not shown."""
     assert await asked("nats://me:secret@127.0.0.1:9") == 1
-    told = capsys.readouterr().err
-    assert "127.0.0.1:9 cannot be used" in told
-    assert "secret" not in told
+    errors = capsys.readouterr().err
+    assert "127.0.0.1:9 cannot be used" in errors
+    assert "secret" not in errors
 
 
 @pytest.mark.parametrize(
@@ -81,10 +84,10 @@ async def test_no_nats(capsys: pytest.CaptureFixture[str]) -> None:
     ["tls://me:secret@127.0.0.1:{port}", "nats://me:secret@127.0.0.1:{port}#threadwax-ab12"],
     ids=["no TLS", "not the folder's own"],
 )
-async def test_the_password_is_for_its_own_server_only(
+async def test_the_password_is_sent_to_its_own_server_only(
     capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
-    """A server without TLS, and one that has taken the embedded server's port."""
+    """Neither a server without TLS nor another program on the embedded server's port gets it."""
     async with Greeter(info(server_name="somebody-else")) as other:
         assert await asked(url.format(port=other.port)) == 1
         assert b"secret" not in other.heard
@@ -94,7 +97,7 @@ async def test_the_password_is_for_its_own_server_only(
 async def test_control_sequences_are_removed(
     nats: NatsServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither an answer nor a refusal has control over a terminal, nor in a pipe to one."""
+    """Neither an answer nor a refusal can control a terminal, not even through a pipe."""
     bus = await Bus.connect(nats.url, name="gateway")
 
     async def answer(message: Msg) -> None:
@@ -112,7 +115,7 @@ async def test_control_sequences_are_removed(
 async def test_a_terminal_shows_why_the_answer_takes_long(
     nats: NatsServer, gateway: Any, flow: FakeFlow, tmp_path: Path
 ) -> None:
-    """What the dataflow reports appears line by line, and then the answer."""
+    """Each reason from the dataflow appears on its own line, and the answer after them."""
     del gateway
     private_file(tmp_path / "home" / "nats" / "url", nats.url)
     environment = {key: value for key, value in os.environ.items() if key != "NATS_URL"}
@@ -124,10 +127,10 @@ async def test_a_terminal_shows_why_the_answer_takes_long(
         assert typed.shown == "\n".join([*FakeFlow.REASONS, "echo slow"])
 
 
-async def test_reasons_for_a_wait_are_no_answers(
+async def test_a_plain_request_gets_only_the_answer(
     nats: NatsServer, gateway: Any, flow: FakeFlow
 ) -> None:
-    """A plain NATS request has one answer, however long and in whatever way it was waited for."""
+    """The reasons for a wait are not sent to it."""
     del gateway
     bus = await Bus.connect(nats.url, name="ask")
     inbox = bus.client.new_inbox()
@@ -144,13 +147,13 @@ async def test_reasons_for_a_wait_are_no_answers(
 async def test_a_terminal_shows_that_it_waits_if_nothing_is_reported(
     nats: NatsServer, tmp_path: Path
 ) -> None:
-    """On a server that shows us no reasons: one line, and Ctrl-C ends it without a traceback."""
+    """One line is printed; Ctrl-C ends the command without a traceback."""
     bus = await Bus.connect(nats.url, name="gateway")
 
-    async def hear(_: Msg) -> None:
-        """Never answers."""
+    async def ignore(_: Msg) -> None:
+        """Leaves the request unanswered."""
 
-    await bus.client.subscribe(names.GATEWAY_SUBJECT, cb=hear)
+    await bus.client.subscribe(names.GATEWAY_SUBJECT, cb=ignore)
     await bus.client.flush()
     code = (
         "import sys; from ops import ask; from shared.settings import Settings;"

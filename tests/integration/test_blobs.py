@@ -11,8 +11,8 @@ from shared.connection import Unavailable
 from shared.quota import Quotas
 
 
-async def with_room(bus: Bus, room_bytes: int) -> None:
-    """A small store of files."""
+async def limit_store(bus: Bus, room_bytes: int) -> None:
+    """Limits the store to this size."""
     live = (await bus.js.stream_info(names.BLOBS)).config
     await bus.js.update_stream(live.evolve(max_bytes=room_bytes))
 
@@ -27,7 +27,7 @@ async def used_bytes(bus: Bus) -> int:
 
 
 async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
-    """Empty, small, and larger than one message; half a file does not exist."""
+    """Files can be empty or larger than one message; a file without all its pieces is not found."""
     for name, data in (("test-0", b""), ("test-1", b"x"), ("test-2", os.urandom(2_000_000))):
         await put_blob(bus, name, data)
         assert await stored(bus, name) == data
@@ -38,9 +38,9 @@ async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
         await put_blob(bus, "test.*", b"x")
 
 
-async def test_a_full_store_is_reported_and_half_a_file_takes_no_space(bus: Bus) -> None:
-    """Its stored pieces are emptied, so that a smaller file still fits."""
-    await with_room(bus, 4 * PIECE_BYTES)
+async def test_a_full_store_is_reported_and_a_partial_file_takes_no_space(bus: Bus) -> None:
+    """The pieces that were stored are emptied, so that a smaller file still fits."""
+    await limit_store(bus, 4 * PIECE_BYTES)
     await put_blob(bus, "test-1", b"x" * PIECE_BYTES)
     before = await used_bytes(bus)
     with pytest.raises(BlobStoreFull, match="full"):
@@ -53,8 +53,8 @@ async def test_a_full_store_is_reported_and_half_a_file_takes_no_space(bus: Bus)
 
 
 async def test_a_stored_file_can_be_stored_again_in_a_full_store(bus: Bus) -> None:
-    """A retry replaces its pieces by the same ones."""
-    await with_room(bus, 3 * PIECE_BYTES)
+    """A retry replaces the pieces with identical ones."""
+    await limit_store(bus, 3 * PIECE_BYTES)
     data = b"x" * 2 * PIECE_BYTES
     await put_blob(bus, "test-1", data)
     with pytest.raises(BlobStoreFull):
@@ -63,15 +63,15 @@ async def test_a_stored_file_can_be_stored_again_in_a_full_store(bus: Bus) -> No
     assert await stored(bus, "test-1") == data
 
 
-async def test_a_temporary_refusal_is_not_a_full_store(bus: Bus) -> None:
+async def test_a_temporary_refusal_is_not_reported_as_a_full_store(bus: Bus) -> None:
     """The caller then retries instead of leaving out the file."""
     await bus.js.delete_stream(names.BLOBS)
     with pytest.raises(Unavailable):
         await put_blob(bus, "test-1", b"x")
 
 
-async def test_one_users_files_do_not_fill_the_store(bus: Bus) -> None:
-    """Each user has a quota, and a refused file does not use it."""
+async def test_one_user_cannot_fill_the_store(bus: Bus) -> None:
+    """Each user has a quota, and a refused file does not use any of it."""
     bus.blob_quotas = Quotas(15)
     await put_blob(bus, "test-1", b"x" * 10, user="test:ada")
     with pytest.raises(BlobStoreFull, match="this user"):
@@ -82,9 +82,9 @@ async def test_one_users_files_do_not_fill_the_store(bus: Bus) -> None:
     await put_blob(bus, "test-5", b"x" * 100)
 
 
-async def test_a_file_that_did_not_fit_does_not_count(bus: Bus) -> None:
+async def test_a_file_that_did_not_fit_uses_no_quota(bus: Bus) -> None:
     """Otherwise a full store would use up the quota of every user who tries."""
-    await with_room(bus, PIECE_BYTES)
+    await limit_store(bus, PIECE_BYTES)
     bus.blob_quotas = Quotas(2 * PIECE_BYTES)
     with pytest.raises(BlobStoreFull, match="full"):
         await put_blob(bus, "test-1", b"x" * 2 * PIECE_BYTES, user="test:ada")

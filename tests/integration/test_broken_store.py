@@ -35,41 +35,41 @@ FAULTS: dict[str, Callable[[Path], None]] = {
     ),
     "zeros": lambda store: _overwrite(store / "part-1.sqlite3", bytes(8192), 0),
     "a page of garbage": lambda store: _overwrite(store / "part-3.sqlite3", b"x" * 4096, 4096),
-    "no database": lambda store: (store / "part-0.sqlite3").write_bytes(b"hello" * 2000),
+    "not a database": lambda store: (store / "part-0.sqlite3").write_bytes(b"hello" * 2000),
     "evicted: empty": lambda store: (store / FILE).write_bytes(b""),
-    "evicted: no database": lambda store: (store / FILE).write_bytes(b"hello" * 2000),
+    "evicted: not a database": lambda store: (store / FILE).write_bytes(b"hello" * 2000),
 }
 
 
-async def _with_evicted(store: Path) -> None:
+async def _add_evicted(store: Path) -> None:
     evicted = EvictedStore(store)
     evicted.put([("test:ada", b"{}")])
     await evicted.close()
 
 
 @pytest.mark.parametrize("damage", FAULTS.values(), ids=FAULTS.keys())
-async def test_a_broken_store_is_set_aside_whole(
+async def test_a_broken_store_is_set_aside_completely(
     tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """There is one message, nothing is deleted, the new store works, and names are not reused."""
+    """One message is printed, nothing is deleted, the new store works, and names are not reused."""
     for number in (1, 2):
         store = recovery_store(tmp_path)
-        await _with_evicted(store)
+        await _add_evicted(store)
         assert recovery_store(tmp_path) == store
         assert capsys.readouterr().err == ""
         damage(store)
-        names_then = sorted(file.name for file in store.iterdir())
+        names_before = sorted(file.name for file in store.iterdir())
         assert recovery_store(tmp_path) == store
         said = capsys.readouterr().err
         assert said.count("\n") == 1
         assert f"set aside as recovery.broken-{number}" in said
         aside = store.with_name(f"recovery.broken-{number}")
-        assert sorted(file.name for file in aside.iterdir()) == names_then
+        assert sorted(file.name for file in aside.iterdir()) == names_before
         assert not (store / FILE).exists()
 
 
-def test_in_a_cluster_a_broken_store_stays_where_it_is(tmp_path: Path) -> None:
-    """Other processes may use it, and their stores would no longer match."""
+def test_a_broken_store_of_a_cluster_is_not_moved(tmp_path: Path) -> None:
+    """Other processes may be using it, and it would no longer match their stores."""
     store = recovery_store(tmp_path)
     FAULTS["missing"](store)
     with pytest.raises(BrokenInCluster, match=r"part-2.sqlite3: it is missing.*Stop all processes"):
@@ -78,10 +78,10 @@ def test_in_a_cluster_a_broken_store_stays_where_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_nothing_is_forgotten_and_nothing_is_answered_twice(
+async def test_after_a_broken_store_nothing_is_forgotten_or_answered_twice(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Either at the start, or when a broken page is found only as it is read."""
+    """The damage is found at the start, or later when a broken page is read."""
     home = tmp_path / "home"
     store = home / "dataflow" / "recovery"
     flow = dataflow(home, nats.url, fake_model.base_url, THREADWAX_EVICT_AFTER_S="2").start()
@@ -110,10 +110,10 @@ async def test_nothing_is_forgotten_and_nothing_is_answered_twice(
         assert "Traceback" not in flow.log.read_text()
 
         async with asyncio.timeout(30):
-            while not _evicted(store):
+            while not _both_evicted(store):
                 await asyncio.sleep(0.1)
         await flow.stop()
-        _break_rows(store / FILE)
+        _break_pages(store / FILE)
         flow.start()
         broken = asyncio.create_task(
             answer_to(bus, question("ada", asked, f"ada {asked}"), timeout_s=60)
@@ -130,13 +130,13 @@ async def test_nothing_is_forgotten_and_nothing_is_answered_twice(
         flow.kill()
 
 
-def _evicted(store: Path) -> bool:
+def _both_evicted(store: Path) -> bool:
     with contextlib.closing(sqlite3.connect(store / FILE)) as file:
         return bool(file.execute("SELECT count(*) = 2 FROM conversations").fetchone()[0])
 
 
-def _break_rows(path: Path) -> None:
-    """Ruins every page after the first, which contains the names of the tables."""
+def _break_pages(path: Path) -> None:
+    """Overwrites every page except the first, which contains the names of the tables."""
     with contextlib.closing(sqlite3.connect(path)) as file:
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     pages = path.stat().st_size // 4096

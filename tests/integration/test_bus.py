@@ -1,4 +1,4 @@
-"""The bus and its pulls with a real server that is killed, suspended and cut off."""
+"""The bus, followers and consumers with a real server that is killed, suspended or cut off."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ async def proxy(nats: NatsServer) -> AsyncIterator[TcpProxy]:
 
 @pytest.fixture
 async def far(nats: NatsServer, proxy: TcpProxy) -> AsyncIterator[Bus]:
-    """A bus behind the proxy."""
+    """A bus that is connected through the proxy."""
     bus = await Bus.connect(proxy.url(nats.url), name="far")
     yield bus
     proxy.lose()
@@ -56,7 +56,7 @@ def logged() -> Iterator[list[Any]]:
         yield lines
 
 
-def told(logged: list[Any]) -> list[str]:
+def warnings(logged: list[Any]) -> list[str]:
     """The events logged at warning level and above."""
     return [line["event"] for line in logged if line["log_level"] in {"warning", "error"}]
 
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None
 
 
 class Reader:
-    """The texts that a pull delivered, in order."""
+    """Collects the texts that a follower or consumer delivers, in order."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -146,7 +146,7 @@ async def stored(bus: Bus, stream: str) -> int:
 
 
 async def test_a_follower_gets_each_message_once_and_in_order(bus: Bus) -> None:
-    """More than two batches, some of them stored before it starts."""
+    """There are more than two batches of messages, some of them stored before it starts."""
     reader = Reader()
     await put(bus, *numbered(0, 300))
     async with following(bus, reader):
@@ -164,8 +164,8 @@ async def test_a_follower_starts_after_its_position(bus: Bus) -> None:
     assert reader.seen == numbered(7, 10)
 
 
-async def test_a_follower_goes_on_across_kills_of_the_server(nats: NatsServer, bus: Bus) -> None:
-    """Three times `kill -9` during publishing: nothing is repeated or skipped."""
+async def test_a_follower_continues_after_kills_of_the_server(nats: NatsServer, bus: Bus) -> None:
+    """After three `kill -9` during publishing, no message is repeated or skipped."""
     reader = Reader()
     async with following(bus, reader):
         for kill in range(3):
@@ -175,31 +175,31 @@ async def test_a_follower_goes_on_across_kills_of_the_server(nats: NatsServer, b
             nats.start()
             await put(bus, *numbered(kill * 100 + 50, kill * 100 + 100))
         await reader.until_seen("299")
-    # A publish whose acknowledgement the kill took is repeated: this stream has it twice.
+    # If a kill lost an acknowledgement, the publish was repeated and is in this stream twice.
     assert reader.sequences == list(range(1, len(reader.seen) + 1))
     assert list(dict.fromkeys(reader.seen)) == numbered(0, 300)
 
 
-async def test_a_follower_goes_on_across_cut_connections(
+async def test_a_follower_continues_after_dropped_connections(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
-    """The server still has the old consumer, but nothing is repeated."""
+    """The server still has the old consumer, but no message is repeated."""
     reader = Reader()
     reader.wait_s = 0.001
     async with following(far, reader):
         for cut in range(5):
             await put(bus, *numbered(cut * 100, cut * 100 + 100))
-            # Not by the heartbeats that are missed after 11 s.
+            # Sooner than by missed heartbeats, which take 11 s.
             await until(lambda cut=cut: len(reader.seen) > cut * 100 + 30, seconds=8)
             proxy.reset()
         await reader.until_seen("499")
     assert reader.seen == numbered(0, 500)
 
 
-async def test_a_follower_goes_on_after_a_half_open_connection(
+async def test_a_follower_continues_after_a_half_open_connection(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
-    """Nothing arrives and nothing is closed: pings notice it after some 6 s."""
+    """Nothing arrives, but the connection is not closed. Pings notice this after about 6 s."""
     reader = Reader()
     async with following(far, reader):
         await put(bus, "0")
@@ -212,7 +212,9 @@ async def test_a_follower_goes_on_after_a_half_open_connection(
     assert reader.seen == numbered(0, 10)
 
 
-async def test_a_slow_network_only_slows(bus: Bus, far: Bus, proxy: TcpProxy) -> None:
+async def test_a_slow_network_loses_and_repeats_nothing(
+    bus: Bus, far: Bus, proxy: TcpProxy
+) -> None:
     reader = Reader()
     proxy.slow_s = 0.1
     async with following(far, reader):
@@ -223,7 +225,7 @@ async def test_a_slow_network_only_slows(bus: Bus, far: Bus, proxy: TcpProxy) ->
 
 
 async def test_a_follower_replaces_its_deleted_consumer(bus: Bus) -> None:
-    """The server deletes inactive ones."""
+    """The server deletes inactive consumers."""
     reader = Reader()
     async with following(bus, reader):
         await put(bus, "0")
@@ -236,20 +238,20 @@ async def test_a_follower_replaces_its_deleted_consumer(bus: Bus) -> None:
 
 
 async def test_a_failed_delivery_is_repeated(bus: Bus, logged: list[Any]) -> None:
-    """In order, and the defect is logged with its traceback."""
+    """The order is kept, and the defect is logged with its traceback."""
     reader = Reader()
     reader.fail = RuntimeError("a defect")
     async with following(bus, reader):
         await put(bus, "0", "1")
         await reader.until_seen("1")
     assert reader.seen == ["0", "1"]
-    assert told(logged) == ["message not delivered"]
+    assert warnings(logged) == ["message not delivered"]
 
 
 async def test_a_long_delivery_is_not_interrupted(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Heartbeats that wait for it do not count as missed."""
+    """Heartbeats that wait for its end do not count as missed."""
     monkeypatch.setattr("shared.pull.MISSED_AFTER_S", 0.5)
     monkeypatch.setattr("shared.pull.HEARTBEAT_S", 0.2)
     reader = Reader()
@@ -263,7 +265,7 @@ async def test_a_long_delivery_is_not_interrupted(
 async def test_a_reconnect_does_not_interrupt_a_delivery(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
-    """The delivery is finished and not repeated."""
+    """The delivery ends and is not repeated."""
     reader = Reader()
     reader.wait_s = 1.0
     async with following(far, reader):
@@ -275,8 +277,8 @@ async def test_a_reconnect_does_not_interrupt_a_delivery(
 
 
 @pytest.mark.parametrize("status", ["100", "404", "408", "409", "503"])
-async def test_a_stored_header_cannot_pass_for_a_server_status(bus: Bus, status: str) -> None:
-    """Otherwise a publisher could hide a message, or have it read forever."""
+async def test_a_stored_header_is_not_taken_for_a_server_status(bus: Bus, status: str) -> None:
+    """Otherwise a publisher could hide a message, or make readers repeat it forever."""
     reader = Reader()
     async with following(bus, reader):
         await put(bus, "0", Status=status, Description="Consumer Deleted")
@@ -305,10 +307,10 @@ async def test_a_new_stream_is_reported_and_read_from_its_start(
         await put(bus, "2")
         await reader.until_seen("2")
     assert reader.seen == ["0", "1", "2"]
-    assert "the stream is another one than before: reading it from its start" in told(logged)
+    assert "the stream is another one than before: reading it from its start" in warnings(logged)
 
 
-async def test_a_stream_recreated_under_a_follower_is_read_from_its_start(
+async def test_a_stream_that_is_recreated_at_run_time_is_read_from_its_start(
     bus: Bus, logged: list[Any]
 ) -> None:
     reader = Reader()
@@ -316,7 +318,7 @@ async def test_a_stream_recreated_under_a_follower_is_read_from_its_start(
         await put(bus, "0", "1", "2")
         await reader.until_seen("2")
         await bus.js.delete_stream(names.DLQ)
-        await until(lambda: "cannot read: it does not exist" in told(logged))
+        await until(lambda: "cannot read: it does not exist" in warnings(logged))
         await streams.set_up(bus.js)
         await put(bus, "new")
         await reader.until_seen("new")
@@ -326,7 +328,7 @@ async def test_a_stream_recreated_under_a_follower_is_read_from_its_start(
 # --- consume --------------------------------------------------------------------------------------
 
 
-async def test_a_consumer_goes_on_after_a_kill_of_the_server(nats: NatsServer, bus: Bus) -> None:
+async def test_a_consumer_continues_after_a_kill_of_the_server(nats: NatsServer, bus: Bus) -> None:
     reader = Reader()
     async with consuming(bus, reader):
         await bus.journal(reply(1))
@@ -337,24 +339,24 @@ async def test_a_consumer_goes_on_after_a_kill_of_the_server(nats: NatsServer, b
         await until(lambda: any("ada-2" in text for text in reader.seen))
 
 
-async def test_a_consumer_goes_on_when_it_is_deleted_and_made_again(
+async def test_a_consumer_continues_after_it_was_deleted_and_created_again(
     bus: Bus, logged: list[Any]
 ) -> None:
-    """Reported once while it is missing."""
+    """The log reports once that it is missing."""
     reader = Reader()
     async with consuming(bus, reader):
         await bus.journal(reply(1))
         await until(lambda: len(reader.seen) == 1)
         await bus.js.delete_consumer(names.REPLIES, "test")
-        await until(lambda: "cannot read: it does not exist" in told(logged))
-        await asyncio.sleep(0.5)  # several more looks
+        await until(lambda: "cannot read: it does not exist" in warnings(logged))
+        await asyncio.sleep(0.5)  # time for several more checks
         await ensure_reply_consumer(bus.js, "test", "replies.test.>")
         await bus.journal(reply(2))
         await until(lambda: any("ada-2" in text for text in reader.seen))
-    assert told(logged).count("cannot read: it does not exist") == 1
+    assert warnings(logged).count("cannot read: it does not exist") == 1
 
 
-async def test_messages_sent_before_a_cut_are_still_delivered(
+async def test_messages_sent_before_a_dropped_connection_are_still_delivered(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
     """Otherwise they would be redelivered after newer ones."""
@@ -395,7 +397,9 @@ async def test_a_publish_whose_acknowledgement_was_lost_is_stored_once(
     assert await stored(bus, names.PROMPTS) == 2
 
 
-async def test_patience_outlasts_a_restart(nats: NatsServer, bus: Bus) -> None:
+async def test_publishing_with_patience_survives_a_restart_of_the_server(
+    nats: NatsServer, bus: Bus
+) -> None:
     nats.kill()
     publishing = asyncio.create_task(bus.publish(question("ada", 1, "hello"), patience_s=20))
     await until(lambda: not bus.connected)
@@ -404,17 +408,17 @@ async def test_patience_outlasts_a_restart(nats: NatsServer, bus: Bus) -> None:
     assert await stored(bus, names.PROMPTS) == 1
 
 
-def spent(bus: Bus, user: str = "test:ada") -> None:
+def use_up_quota(bus: Bus, user: str = "test:ada") -> None:
     """Uses up a user's quota."""
-    rest = quota.EVENT_QUOTA_BYTES - bus._event_quotas._used_by(user, time.monotonic())
-    assert bus._event_quotas.take(user, int(rest), time.monotonic())
+    unused = quota.EVENT_QUOTA_BYTES - bus._event_quotas._used_by(user, time.monotonic())
+    assert bus._event_quotas.take(user, int(unused), time.monotonic())
 
 
 async def test_one_user_cannot_exceed_the_quota(bus: Bus) -> None:
-    """Nothing is stored, others are not affected, and stored events are still recognized."""
+    """The event is not stored. Others are not affected, and stored events are still recognized."""
     first = question("ada", 1, "hello")
     assert await bus.publish(first)
-    spent(bus)
+    use_up_quota(bus)
     with pytest.raises(OverQuota):
         await bus.publish(question("ada", 2, "more"))
     assert await bus.publish(question("bob", 1, "hello"))
@@ -424,9 +428,9 @@ async def test_one_user_cannot_exceed_the_quota(bus: Bus) -> None:
         await bus.publish(question("ada", 2, "more"))
 
 
-async def test_the_first_message_of_a_stream_can_exceed_the_quota(bus: Bus) -> None:
-    """The check for a stored id works with an empty stream, too."""
-    spent(bus)
+async def test_an_event_over_quota_is_refused_even_if_the_stream_is_empty(bus: Bus) -> None:
+    """The check whether its id is stored also works with an empty stream."""
+    use_up_quota(bus)
     with pytest.raises(OverQuota):
         await bus.publish(question("ada", 1, "hello"))
     assert await stored(bus, names.PROMPTS) == 0
@@ -434,8 +438,8 @@ async def test_the_first_message_of_a_stream_can_exceed_the_quota(bus: Bus) -> N
 
 @pytest.mark.parametrize("kind", [Stop, Deleted, Reset, Forget])
 async def test_a_user_over_quota_can_still_stop_and_delete(bus: Bus, kind: Any) -> None:
-    """These events have a quota of their own."""
-    spent(bus)
+    """Stop, Deleted, Reset and Forget have a quota of their own."""
+    use_up_quota(bus)
     head = question("ada", 1, "x").model_dump(exclude={"kind", "text"})
     assert await bus.publish(kind(**head, prompt_id="ada-0"))
     assert bus._reserved_quotas.take(
@@ -447,7 +451,7 @@ async def test_a_user_over_quota_can_still_stop_and_delete(bus: Bus, kind: Any) 
 
 
 async def test_repeats_and_refusals_do_not_use_the_quota(nats: NatsServer, bus: Bus) -> None:
-    """Only stored events count."""
+    """Only newly stored events count."""
     ask = question("ada", 1, "hello")
     assert await bus.publish(ask)
     used = bus._event_quotas._used_by("test:ada", time.monotonic())
@@ -463,7 +467,7 @@ async def test_repeats_and_refusals_do_not_use_the_quota(nats: NatsServer, bus: 
 
 
 async def test_the_server_also_limits_each_user(bus: Bus) -> None:
-    """Even if an adapter has forgotten its quotas in a restart; others are not affected."""
+    """The limit remains if an adapter loses its quotas in a restart. Others are not affected."""
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_msgs_per_subject=2))
     asks = [question("ada", number, "hello") for number in range(3)]
@@ -479,8 +483,8 @@ async def test_the_server_also_limits_each_user(bus: Bus) -> None:
     assert isinstance(results[-1], OverQuota)
 
 
-async def test_a_full_stream_is_not_reported_as_a_users_fault(bus: Bus, logged: list[Any]) -> None:
-    """The person is asked to come back, and the operator to make room."""
+async def test_a_full_stream_is_not_reported_as_a_users_quota(bus: Bus, logged: list[Any]) -> None:
+    """The caller gets StoreFull, and the log reports the full store once."""
     live = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(live.evolve(max_bytes=1000))
     assert await bus.publish(question("ada", 1, "hello"))
@@ -491,7 +495,7 @@ async def test_a_full_stream_is_not_reported_as_a_users_fault(bus: Bus, logged: 
     assert lines.count("refused: the store of questions is full") == 1
 
 
-async def test_the_first_reply_stands(nats: NatsServer, bus: Bus) -> None:
+async def test_the_first_reply_is_kept(nats: NatsServer, bus: Bus) -> None:
     """A second caller gets the first reply, even at the same moment."""
     other = await Bus.connect(nats.url, name="other")
     results = await asyncio.gather(
@@ -524,8 +528,8 @@ async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
      "🙂" * 130_000 + "x" * 400_000],
     ids=["plain", "escaped first", "escaped last", "emoji first"],
 )  # fmt: skip
-async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
-    """However unevenly its characters take bytes."""
+async def test_a_reply_that_is_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
+    """The cut is right even if some characters take more bytes than others."""
     journaled = await asyncio.wait_for(bus.journal(reply(1, text, prompt_text="why?")), 10)
     kept = journaled.reply
     assert kept.text.endswith(CUT)
@@ -534,15 +538,15 @@ async def test_a_reply_too_large_is_cut_and_stored(bus: Bus, text: str) -> None:
     assert await bus.stored_reply("test:ada", "ada-1") == journaled
 
 
-async def test_a_stored_reply_that_nobody_can_read_settles_its_question(bus: Bus) -> None:
-    """Nothing can replace it, and the user's queue must continue."""
+async def test_an_unreadable_stored_reply_settles_its_question(bus: Bus) -> None:
+    """The stored reply cannot be replaced, and the user's queue must continue."""
     await bus.js.publish(names.reply_subject("test:ada", "ada-p1"), b"of another shape")
     assert await bus.stored_reply("test:ada", "ada-p1") is None
     mine = reply("p1", "mine")
     assert (await bus.journal(mine)).reply == mine
 
 
-async def test_a_server_without_dead_letters_delays_one_message_only(
+async def test_a_missing_stream_of_dead_letters_delays_one_message_only(
     bus: Bus, logged: list[Any]
 ) -> None:
     await bus.js.delete_stream(names.DLQ)
@@ -555,13 +559,13 @@ async def test_a_server_without_dead_letters_delays_one_message_only(
     assert lines.count("nats refuses dead letters: they stay in their stream") == 1
 
 
-async def test_the_question_is_dropped_before_the_answer_is_cut(bus: Bus) -> None:
+async def test_a_large_reply_loses_its_question_before_its_answer_is_cut(bus: Bus) -> None:
     kept = (await bus.journal(reply(1, "x" * 400_000, prompt_text="y" * 100_000))).reply
     assert (kept.text, kept.prompt_text) == ("x" * 400_000, "")
 
 
-async def test_a_reply_is_waited_for(bus: Bus) -> None:
-    """It is returned as soon as it is stored, or None after the timeout."""
+async def test_a_caller_can_wait_for_a_reply(bus: Bus) -> None:
+    """The reply is returned as soon as it is stored, or None after the timeout."""
     assert await bus.reply_when_stored("test:ada", "ada-1", timeout_s=0.2) is None
     waiting = asyncio.create_task(bus.reply_when_stored("test:ada", "ada-1", timeout_s=30))
     await bus.client.flush()
@@ -572,7 +576,7 @@ async def test_a_reply_is_waited_for(bus: Bus) -> None:
 
 
 async def test_a_reply_that_the_journal_refused_is_not_returned(bus: Bus) -> None:
-    """Subscribers receive a publish even if the server does not store it."""
+    """Subscribers receive a published message even if the server does not store it."""
     subject = names.reply_subject("test:ada", "ada-1")
     waiting = asyncio.create_task(bus.reply_when_stored("test:ada", "ada-1", timeout_s=30))
     await until(lambda: any(s.subject == subject for s in bus.client._subs.values()))
@@ -589,7 +593,7 @@ async def test_a_reply_that_the_journal_refused_is_not_returned(bus: Bus) -> Non
     assert found.text == "stands"
 
 
-async def test_a_reply_stored_while_we_are_away_is_found(
+async def test_a_reply_that_is_stored_during_a_disconnection_is_found(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
     waiting = asyncio.create_task(far.reply_when_stored("test:ada", "ada-1", timeout_s=60))
@@ -603,22 +607,22 @@ async def test_a_reply_stored_while_we_are_away_is_found(
 
 
 async def test_a_dead_letter_of_any_size_is_kept(bus: Bus, logged: list[Any]) -> None:
-    """One byte over the server's limit would close the connection for good: it is cut."""
+    """A large one is cut: one byte over the server's limit would close the connection for good."""
     data = b"x" * bus.client.max_payload
     await asyncio.wait_for(bus.dead_letter(subject="prompts", data=data, reason="no\nreply"), 10)
     letter = await bus.js.get_last_msg(names.DLQ, "dlq.prompts")
     assert len(letter.data or b"") > len(data) - 10_000
     assert (letter.headers or {})["Threadwax-Reason"] == "no reply"
-    assert LOST not in told(logged)
+    assert LOST not in warnings(logged)
 
 
-async def test_a_dead_letter_can_be_cut(bus: Bus) -> None:
+async def test_a_dead_letter_is_cut_to_the_limit_of_its_caller(bus: Bus) -> None:
     await bus.dead_letter(subject="prompts", data=b"x" * 5000, reason="no reply", limit_bytes=10)
     assert (await bus.js.get_last_msg(names.DLQ, "dlq.prompts")).data == b"x" * 10
 
 
 async def test_one_users_dead_letters_do_not_push_out_the_others(bus: Bus) -> None:
-    """Of those that come after a share only the beginning is kept, and nothing is lost."""
+    """Over a user's quota only the beginning of each dead letter is kept, but none is dropped."""
     bus._dead_letter_quotas = Quotas(3000)
     for number in range(3):
         subject = f"replies.slack.T1.slack-{number}"
@@ -634,7 +638,7 @@ async def test_one_users_dead_letters_do_not_push_out_the_others(bus: Bus) -> No
 
 
 async def test_dead_letters_of_one_subject_are_limited_in_number(bus: Bus) -> None:
-    """Unanswerable requests have one subject: only the newest remain."""
+    """Unanswerable requests share one subject, and only the newest are kept."""
     live = (await bus.js.stream_info(names.DLQ)).config
     assert live.max_msgs_per_subject == streams.DEAD_LETTERS_OF_A_SUBJECT
     await bus.js.update_stream(live.evolve(max_msgs_per_subject=3))
@@ -652,7 +656,7 @@ async def test_dead_letters_of_one_subject_are_limited_in_number(bus: Bus) -> No
 async def test_an_outage_and_its_end_are_each_reported_once(
     nats: NatsServer, bus: Bus, logged: list[Any]
 ) -> None:
-    """Three seconds, with readers and writers that keep retrying."""
+    """The outage lasts three seconds, during which readers and writers keep retrying."""
     reader = Reader()
     async with following(bus, reader), consuming(bus, reader):
         await put(bus, "0")
@@ -664,18 +668,18 @@ async def test_an_outage_and_its_end_are_each_reported_once(
         await asyncio.gather(*writing)
         await put(bus, "1")
         await reader.until_seen("1")
-    assert told(logged) == [LOST, BACK]
+    assert warnings(logged) == [LOST, BACK]
 
 
 @pytest.mark.filterwarnings(
-    # nats-py leaves the sockets of attempts that came to nothing to the garbage collector.
+    # nats-py leaves the sockets of failed attempts to the garbage collector.
     "ignore:Exception ignored in. <function StreamWriter.__del__"
     ":pytest.PytestUnraisableExceptionWarning"
 )
 async def test_a_hung_server_is_noticed_and_survived(
     nats: NatsServer, bus: Bus, logged: list[Any]
 ) -> None:
-    """With SIGSTOP for 10 s it neither answers nor closes anything."""
+    """SIGSTOP for 10 s: the server neither answers nor closes a connection."""
     reader = Reader()
     async with following(bus, reader):
         await put(bus, "0")
@@ -693,23 +697,23 @@ async def test_a_hung_server_is_noticed_and_survived(
         await put(bus, "1")
         await reader.until_seen("1")
     assert reader.seen == ["0", "1"]
-    assert told(logged).count(BACK) == 1
+    assert warnings(logged).count(BACK) == 1
     assert await stored(bus, names.REPLIES) == 1
-    gc.collect()  # in this test, which expects it
+    gc.collect()  # here, because the filter above is for this test only
 
 
 async def test_one_success_does_not_hide_another_failure(bus: Bus, logged: list[Any]) -> None:
-    """The failure is reported once, although everything else succeeds."""
+    """The failure is logged once, although everything else succeeds."""
 
     async def impossible() -> None:
         await bus.js.publish("dlq.x", b"", headers={"Nats-Expected-Stream": "another"})
 
     trying = asyncio.create_task(bus.until_done(impossible))
-    await until(lambda: bool(told(logged)))
+    await until(lambda: bool(warnings(logged)))
     for n in range(5):
         await bus.journal(reply(n))
-    await asyncio.sleep(1)  # several more tries
-    assert told(logged) == ["nats does not store: retrying until it does"]
+    await asyncio.sleep(1)  # time for several more tries
+    assert warnings(logged) == ["nats does not store: retrying until it does"]
     trying.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await trying
@@ -755,17 +759,17 @@ async def test_a_waiting_process_connects_when_the_server_starts(
     """The wait and its end are each reported once."""
     nats.stop()
     connecting = asyncio.create_task(Bus.connect(nats.url, name="test", wait_s=None))
-    await until(lambda: bool(told(logged)))
+    await until(lambda: bool(warnings(logged)))
     nats.start()
     bus = await asyncio.wait_for(connecting, 10)
     await bus.close()
-    assert told(logged) == ["waiting for nats", "nats is available"]
+    assert warnings(logged) == ["waiting for nats", "nats is available"]
 
 
-async def test_the_owner_learns_that_the_client_gave_up(
+async def test_the_owner_of_a_bus_learns_that_its_client_was_closed(
     nats: NatsServer,
 ) -> None:
-    """Payload and headers together exceed the limit; nats-py never recovers from that."""
+    """Payload and headers together exceed the limit, from which nats-py never recovers."""
     closed = asyncio.Event()
     bus = await Bus.connect(nats.url, name="test", on_closed=closed.set)
     await bus.client.publish(
@@ -780,11 +784,11 @@ async def test_our_own_close_is_not_reported(nats: NatsServer, logged: list[Any]
     bus = await Bus.connect(nats.url, name="test", on_closed=lambda: called.append(True))
     await bus.close()
     assert called == []
-    assert told(logged) == []
+    assert warnings(logged) == []
 
 
 async def test_sending_a_partial_never_waits(nats: NatsServer, bus: Bus) -> None:
-    """Not even without a server; the partial is then dropped."""
+    """Without a server the partial is dropped."""
     from shared.messages import Partial  # noqa: PLC0415
 
     nats.kill()
@@ -797,20 +801,20 @@ async def test_sending_a_partial_never_waits(nats: NatsServer, bus: Bus) -> None
 
 
 async def test_a_flush_comes_after_pending_messages(bus: Bus) -> None:
-    """After a flush, the server knows a subscription, however busy the machine is."""
+    """After a flush, the server knows a subscription, even if the machine is busy."""
     transport = bus.client._transport
     written: list[bytes] = []
     write, write_lines = transport.write, transport.writelines
 
-    def noted(data: bytes) -> None:
+    def recorded(data: bytes) -> None:
         written.append(data)
         write(data)
 
-    def noted_lines(lines: list[bytes]) -> None:
+    def recorded_lines(lines: list[bytes]) -> None:
         written.extend(lines)
         write_lines(lines)
 
-    transport.write, transport.writelines = noted, noted_lines
+    transport.write, transport.writelines = recorded, recorded_lines
     await bus.client.subscribe("somewhere")
     await bus.client.flush()
     sent = b"".join(written)

@@ -1,4 +1,4 @@
-"""The command line as a stranger meets it: help, version, wrong settings, the first lines."""
+"""The command line: help, version, wrong settings, and the first lines of a start."""
 
 import os
 import signal
@@ -24,14 +24,14 @@ def run(*arguments: str, cwd: Path = ROOT, **extra: str) -> subprocess.Completed
     )  # fmt: skip
 
 
-def test_version() -> None:
+def test_version_is_that_of_the_package() -> None:
     shown = CliRunner().invoke(threadwax, ["--version"])
     assert (shown.exit_code, shown.output) == (0, f"threadwax {version('threadwax')}\n")
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_help_shows_each_description_whole(columns: int) -> None:
-    """Wrapped if need be, never cut; with the exit codes, and how to get completion."""
+def test_help_shows_each_description_completely(columns: int) -> None:
+    """Lines are wrapped, never cut; the exit codes and shell completion are explained."""
     shown = CliRunner().invoke(threadwax, ["--help"], terminal_width=columns)
     text = " ".join(shown.output.split())
     for command in threadwax.commands.values():
@@ -51,7 +51,7 @@ def test_help_of_each_command_shows_the_defaults(name: str) -> None:
             assert f"default: {option.default}" in shown.output
 
 
-def test_completion_works() -> None:
+def test_shell_completion_knows_the_commands() -> None:
     shown = run(_THREADWAX_COMPLETE="bash_complete", COMP_WORDS="threadwax da", COMP_CWORD="1")
     assert shown.stdout == "plain,dataflow\n"
 
@@ -59,8 +59,8 @@ def test_completion_works() -> None:
 @pytest.mark.parametrize(
     "command", ["up", "nats", "model", "dataflow", "gateway", "slack", "discord", "chat", "doctor"]
 )
-def test_a_wrong_setting_is_one_line_from_every_command(tmp_path: Path, command: str) -> None:
-    """The variable is named, its value is not, and there is no traceback."""
+def test_every_command_reports_a_wrong_setting_in_one_line(tmp_path: Path, command: str) -> None:
+    """The line names the variable but not its value, and there is no traceback."""
     ran = run(command, THREADWAX_HOME=str(tmp_path), THREADWAX_HTTP_PORT="sk-secret")
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
@@ -68,8 +68,8 @@ def test_a_wrong_setting_is_one_line_from_every_command(tmp_path: Path, command:
     assert "sk-secret" not in line
 
 
-def test_a_malformed_file_is_one_line(tmp_path: Path) -> None:
-    """The library that reads it would say so once for each class of settings."""
+def test_a_malformed_env_file_is_reported_in_one_line(tmp_path: Path) -> None:
+    """The library that reads it would report it once per settings class."""
     (tmp_path / ".env").write_text("A=1\nB=2\nthis is not a setting\n")
     ran = run("slack", cwd=tmp_path)
     assert ran.returncode == 2
@@ -77,7 +77,7 @@ def test_a_malformed_file_is_one_line(tmp_path: Path) -> None:
     assert line.startswith(f"{tmp_path}/.env, line 3: this is not a setting")
 
 
-def test_a_platform_s_wrong_setting_is_one_line(tmp_path: Path) -> None:
+def test_a_wrong_setting_of_a_platform_is_reported_without_a_traceback(tmp_path: Path) -> None:
     ran = run("slack", THREADWAX_HOME=str(tmp_path), SLACK_CHANNELS="{bad json}")
     assert ran.returncode == 2
     assert "SLACK_CHANNELS: it is not JSON (character 2)" in ran.stderr
@@ -90,8 +90,8 @@ def test_ask_without_a_server_says_what_to_start(tmp_path: Path) -> None:
     assert ran.stderr.startswith(f"no NATS server is running on the data folder {tmp_path}")
 
 
-def test_a_start_elsewhere_says_where_the_data_is(tmp_path: Path) -> None:
-    """It does not silently begin from scratch."""
+def test_a_start_in_another_folder_says_where_the_earlier_data_is(tmp_path: Path) -> None:
+    """A notice appears before an empty data folder is used."""
     (tmp_path / ".env").touch()
     data = tmp_path / "limit"
     (data / "threadwax" / "dataflow").mkdir(parents=True)
@@ -102,19 +102,19 @@ def test_a_start_elsewhere_says_where_the_data_is(tmp_path: Path) -> None:
     )
     assert f"data       {tmp_path}/.threadwax (new)\n" in ran.stderr
     if sys.platform == "linux":
-        assert f"has no earlier conversations; they are in {data}/threadwax" in ran.stderr
+        assert f"earlier conversations are in {data}/threadwax" in ran.stderr
     assert f"settings   {tmp_path}/.env\n" in ran.stderr
 
 
 @pytest.mark.parametrize("command", ["doctor", "slack", "up"])
-def test_ctrl_c_amid_the_imports_says_nothing(tmp_path: Path, command: str) -> None:
-    """The first half second of a start is imports."""
+def test_ctrl_c_during_the_imports_prints_no_traceback(tmp_path: Path, command: str) -> None:
+    """The imports take the first half second of a start."""
     process = subprocess.Popen(
         [sys.executable, "-v", "-m", "ops", command], env={**os.environ, "HOME": str(tmp_path)},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr
-    for line in process.stderr:  # one for each import
+    for line in process.stderr:  # one line per import
         if line.startswith("import 'click'"):
             process.send_signal(signal.SIGINT)
             break

@@ -1,4 +1,4 @@
-"""The flow over several processes, and the same conversations whatever their number."""
+"""The dataflow as several processes: their number can change, and one of them can be killed."""
 
 import asyncio
 import os
@@ -18,14 +18,14 @@ from tests.running import Running, answer_to, dataflow, question
 USERS = [f"user{n}" for n in range(12)]
 
 
-async def _everybody_says(bus: Bus, number: int) -> None:
+async def _everybody_asks(bus: Bus, number: int) -> None:
     await asyncio.gather(
         *(answer_to(bus, question(name, number, f"{name} {number}")) for name in USERS)
     )
 
 
-async def _all_rest(home: Path, *, questions: int) -> None:
-    """Waits until every conversation is on the disk with all that was said."""
+async def _until_all_evicted(home: Path, *, questions: int) -> None:
+    """Waits until every conversation is evicted with this many answered questions."""
     with closing(sqlite3.connect(home / "dataflow" / "recovery" / FILE)) as file:
         async with asyncio.timeout(30):
             while True:
@@ -36,7 +36,7 @@ async def _all_rest(home: Path, *, questions: int) -> None:
 
 
 def _history(model: FakeModel, name: str, number: int) -> list[str]:
-    """What the request for a user's question held of that user's earlier ones."""
+    """The user's earlier questions in the request for this one."""
     for request in reversed(model.requests):
         contents = [message["content"] for message in request["messages"]]
         if contents[-1] == f"{name} {number}":
@@ -45,10 +45,10 @@ def _history(model: FakeModel, name: str, number: int) -> list[str]:
 
 
 @pytest.mark.timeout(180)
-async def test_another_number_of_processes_keeps_every_conversation(
+async def test_conversations_survive_a_change_of_the_number_of_processes(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """One process, then three, then two, on one recovery store, where all rest in between."""
+    """One process, then three, then two use one recovery store; users are evicted in between."""
     bus = await Bus.connect(nats.url, name="test")
     for number, processes in enumerate((1, 3, 2)):
         flow = dataflow(
@@ -59,50 +59,50 @@ async def test_another_number_of_processes_keeps_every_conversation(
         flow.log = tmp_path / f"flow{number}.log"
         flow.start()
         await flow.ready()
-        await _everybody_says(bus, number)
+        await _everybody_asks(bus, number)
         for name in USERS:
             assert _history(fake_model, name, number) == [f"{name} {n}" for n in range(number)]
-        await _all_rest(tmp_path / "home", questions=number + 1)
+        await _until_all_evicted(tmp_path / "home", questions=number + 1)
         assert await flow.stop() == 0
     await bus.close()
 
 
-def _members(flow: Running) -> list[int]:
+def _worker_processes(flow: Running) -> list[int]:
     assert flow.process is not None
     children = Path(f"/proc/{flow.process.pid}/task/{flow.process.pid}/children").read_text()
     return [int(pid) for pid in children.split()]
 
 
 @pytest.mark.timeout(180)
-async def test_a_killed_member_is_replaced_and_nothing_is_lost(
+async def test_a_killed_process_of_a_cluster_is_replaced_and_nothing_is_lost(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Kill -9 of one process while everybody waits for an answer."""
+    """One process is killed with `kill -9` while everybody waits for an answer."""
     bus = await Bus.connect(nats.url, name="test")
     flow = dataflow(
         tmp_path / "home", nats.url, fake_model.base_url, "dataflow", "--processes=2"
     ).start()
     await flow.ready()
-    await _everybody_says(bus, 0)
+    await _everybody_asks(bus, 0)
     fake_model.delay_s = 0.5
-    waiting = asyncio.create_task(_everybody_says(bus, 1))
+    waiting = asyncio.create_task(_everybody_asks(bus, 1))
     await asyncio.sleep(0.3)
-    os.kill(_members(flow)[1], signal.SIGKILL)
+    os.kill(_worker_processes(flow)[1], signal.SIGKILL)
     await waiting
     fake_model.delay_s = 0
-    await _everybody_says(bus, 2)
+    await _everybody_asks(bus, 2)
     for name in USERS:
         assert _history(fake_model, name, 2) == [f"{name} 0", f"{name} 1"]
-    members = _members(flow)
+    pids = _worker_processes(flow)
     assert await flow.stop() == 0
     await bus.close()
-    assert not [pid for pid in members if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-async def test_a_second_flow_on_the_same_folder_says_who_holds_it(
+async def test_a_second_dataflow_on_the_same_folder_names_the_first(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Two owners of one recovery store would ruin it."""
+    """Two dataflows would destroy the recovery store."""
     first = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     await first.ready()
     second = dataflow(tmp_path / "home", nats.url, fake_model.base_url)

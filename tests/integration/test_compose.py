@@ -1,6 +1,6 @@
-"""docker-compose.yml and deploy/compose.secrets.yml against their specification and our own rules.
+"""docker-compose.yml and deploy/compose.secrets.yml follow their specification and our own rules.
 
-These tests start no container: docs/deploy.md says what was run on an engine.
+These tests start no container: docs/deploy.md lists what was run with a Docker engine.
 """
 
 import importlib.util
@@ -29,11 +29,11 @@ from tests.running import ROOT
 
 SECRETS: Final = ROOT / "deploy" / "compose.secrets.yml"
 
-COMPOSED: Final = {"NATS_URL"}
-"""Made of a role's password by the compose file itself."""
+SET_BY_COMPOSE: Final = {"NATS_URL"}
+"""The compose file builds it from a role's password."""
 
-OF_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_HOST", "THREADWAX_HTTP_PORT"}
-"""Set by the image; one of `.env` would be a folder or a port of the machine outside."""
+SET_BY_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_HOST", "THREADWAX_HTTP_PORT"}
+"""Set by the image; a value from `.env` would be a folder or a port of the host."""
 
 EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 
@@ -41,37 +41,44 @@ OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
 """They report the roles that have a budget."""
 
 FIXED: Final = {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"}  # noqa: S104
-"""Where the container listens: another machine reaches none of its ports, see the tests below."""
+"""Where the container listens. Its ports cannot be reached from other machines (see below)."""
 
-NOT_FOR_A_CONTAINER: Final = {"SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY"}
-"""Only the doctor needs the token, and docs/deploy.md says how it gets it there. Nobody chats in a
-container's terminal."""
+NOT_FOR_A_CONTAINER: Final = {
+    "SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY", "THREADWAX_RECORDER",
+}  # fmt: skip
+"""Only the doctor needs the token (docs/deploy.md says how to pass it), and nobody chats in a
+container's terminal. The recorder is a container of its own, which is started or not."""
 
-OF_COMPOSE: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT"}
-"""Variables of the compose file itself: ports on this machine."""
+OF_THE_RECORDER: Final = {"DATABASE_URL", "THREADWAX_PRICES"}
+
+COMPOSE_VARIABLES: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT"}
+"""Variables of the compose file itself: ports on the host."""
 
 
 def aliases(kind: type[BaseSettings]) -> set[str]:
     return {str(field.alias) for field in kind.model_fields.values()}
 
 
-WANTED: Final = {
+EXPECTED: Final = {
     "setup": EVERYWHERE,
     "gateway": EVERYWHERE,
     "ask": EVERYWHERE,
     "demo": EVERYWHERE,
     "dataflow": (aliases(Settings) | set(new_names(Settings)))
-    - COMPOSED
-    - OF_THE_IMAGE
-    - NOT_FOR_A_CONTAINER,
+    - SET_BY_COMPOSE
+    - SET_BY_THE_IMAGE
+    - NOT_FOR_A_CONTAINER
+    - OF_THE_RECORDER
+    | {"THREADWAX_PRICES"},  # for budgets in dollars
+    "recorder": EVERYWHERE | OF_THE_RECORDER,
     "slack": EVERYWHERE | OF_ADAPTERS | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
     "discord": EVERYWHERE
     | OF_ADAPTERS
     | aliases(DiscordSettings)
     | set(new_names(DiscordSettings)),
 }
-"""The settings that each container is given from `.env`. A new setting of `Settings` is the
-dataflow's, unless a list above says otherwise."""
+"""The settings that each container gets from `.env`. A new setting of `Settings` belongs to the
+dataflow, unless a set above names it."""
 
 
 @pytest.fixture(scope="module")
@@ -80,22 +87,22 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
-def ours(compose: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def our_services(compose: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The services that run our image."""
     for name, service in compose["services"].items():
         if service["image"] == "threadwax:local":
             yield name, service
 
 
-def one_shot(service: dict[str, Any]) -> bool:
+def runs_once(service: dict[str, Any]) -> bool:
     return bool(service["restart"] == "no")
 
 
 @pytest.mark.parametrize("file", [ROOT / "docker-compose.yml", SECRETS], ids=lambda file: file.name)
-def test_file_is_one_by_the_specification(file: Path) -> None:
-    """It validates against the compose specification's own schema."""
+def test_each_file_follows_the_compose_specification(file: Path) -> None:
+    """Each file is validated with the schema of the specification."""
     spec = importlib.util.find_spec("check_jsonschema")
-    assert spec is not None, "make setup-dev installs check-jsonschema, which carries it"
+    assert spec is not None, "run make setup-dev: check-jsonschema contains the schema"
     assert spec.origin is not None
     schema = Path(spec.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
     validator = jsonschema.Draft7Validator(json.loads(schema.read_text()))
@@ -106,7 +113,7 @@ def test_file_is_one_by_the_specification(file: Path) -> None:
 
 
 def test_every_service_is_confined(compose: dict[str, Any]) -> None:
-    """Read-only, without capabilities or new privileges, limited, with health and logs in check."""
+    """Read-only, without capabilities or new privileges, with a health check and rotated logs."""
     for name, service in compose["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -115,14 +122,14 @@ def test_every_service_is_confined(compose: dict[str, Any]) -> None:
         assert "no-new-privileges:true" in service["security_opt"], name
         assert "network_mode" not in service, name
         assert service["tmpfs"], name
-        assert service["logging"] == {"driver": "local"}, name  # it rotates by itself
-        assert one_shot(service) or service["restart"] == "unless-stopped", name
-        assert one_shot(service) == bool(service["healthcheck"].get("disable")), name
-        assert one_shot(service) or service["healthcheck"]["test"], name
+        assert service["logging"] == {"driver": "local"}, name  # rotates its files
+        assert runs_once(service) or service["restart"] == "unless-stopped", name
+        assert runs_once(service) == bool(service["healthcheck"].get("disable")), name
+        assert runs_once(service) or service["healthcheck"]["test"], name
 
 
-def test_limits_fit_any_machine(compose: dict[str, Any]) -> None:
-    """Memory and processes are limited; processors are not, since Docker refuses more than it has.
+def test_limits_work_on_any_machine(compose: dict[str, Any]) -> None:
+    """Memory and processes are limited. CPUs are not: Docker refuses a limit above their number.
 
     The reserved memory of all services that start by default fits a small machine.
     """
@@ -138,8 +145,8 @@ def test_limits_fit_any_machine(compose: dict[str, Any]) -> None:
     assert reserved <= 1024
 
 
-def test_every_container_has_the_time_that_its_stop_takes(compose: dict[str, Any]) -> None:
-    """Docker kills a container after its grace period: that is longer than our own limits."""
+def test_every_container_has_enough_time_to_stop(compose: dict[str, Any]) -> None:
+    """Docker kills a container after its grace period, so that is longer than our own deadlines."""
     grace_s = {
         name: float(service["stop_grace_period"].removesuffix("s"))
         for name, service in compose["services"].items()
@@ -152,31 +159,31 @@ def test_every_container_has_the_time_that_its_stop_takes(compose: dict[str, Any
     assert grace_s["demo"] > sum(demo)
 
 
-def test_health_is_readiness(compose: dict[str, Any]) -> None:
-    """`up --wait` succeeds once NATS and the platform answer: the check asks /readyz.
+def test_health_checks_ask_for_readiness(compose: dict[str, Any]) -> None:
+    """Health checks ask /readyz, so `up --wait` succeeds once NATS and the platform answer.
 
-    The image's own asks /healthz in the same way, for orchestrators that kill what is unhealthy.
+    The image's own check asks /healthz, for orchestrators that kill unhealthy containers.
     """
-    words = re.search(r"HEALTHCHECK .*?CMD (\[.*?\])", (ROOT / "Dockerfile").read_text(), re.DOTALL)
-    assert words is not None
-    *probe, path = json.loads(words[1])
+    check = re.search(r"HEALTHCHECK .*?CMD (\[.*?\])", (ROOT / "Dockerfile").read_text(), re.DOTALL)
+    assert check is not None
+    *probe, path = json.loads(check[1])
     assert path == "/healthz"
-    for name, service in ours(compose):
-        if not one_shot(service):
+    for name, service in our_services(compose):
+        if not runs_once(service):
             assert service["healthcheck"]["test"] == ["CMD", *probe, "/readyz"], name
 
 
-def test_one_image_is_built_once(compose: dict[str, Any]) -> None:
-    """Of the services that share a profile, one builds; nobody looks for our image elsewhere."""
+def test_the_image_is_built_once(compose: dict[str, Any]) -> None:
+    """One service per profile builds it, and no service pulls it from a registry."""
     builders: dict[str, list[str]] = {}
-    for name, service in ours(compose):
+    for name, service in our_services(compose):
         assert service["pull_policy"] == "never", name
         if "build" in service:
             for profile in service.get("profiles", ["(none)"]):
                 builders.setdefault(profile, []).append(name)
     assert builders == {"(none)": ["setup"], "demo": ["demo"]}
-    for name, service in ours(compose):
-        if "build" not in service and not one_shot(service):
+    for name, service in our_services(compose):
+        if "build" not in service and not runs_once(service):
             assert "setup" in service["depends_on"], name
 
 
@@ -193,24 +200,24 @@ def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
     }
 
 
-def test_the_machine_outside_has_a_name(compose: dict[str, Any]) -> None:
-    """A model server that runs there can be reached on Linux, too."""
-    for name, service in ours(compose):
+def test_the_host_has_a_name(compose: dict[str, Any]) -> None:
+    """A model server on the host can be reached, on Linux, too."""
+    for name, service in our_services(compose):
         assert service["extra_hosts"] == ["host.docker.internal:host-gateway"], name
 
 
 def test_services_start_in_order(compose: dict[str, Any]) -> None:
-    """NATS is healthy before the set-up, which is done before anyone needs the streams."""
+    """NATS is healthy before the set-up starts, and the set-up ends before others need streams."""
     services = compose["services"]
     assert services["setup"]["depends_on"]["nats"]["condition"] == "service_healthy"
-    for name in ("dataflow", "gateway", "slack", "discord"):
+    for name in ("dataflow", "recorder", "gateway", "slack", "discord"):
         needs = services[name]["depends_on"]
         assert needs["setup"]["condition"] == "service_completed_successfully", name
         assert needs["nats"]["condition"] == "service_healthy", name
 
 
 def test_volumes_are_named(compose: dict[str, Any]) -> None:
-    """Data is on named volumes; only the server's config is mounted, read-only."""
+    """Data is on named volumes; the server's config is the only mounted file, and read-only."""
     used = set()
     for service in compose["services"].values():
         for volume in service.get("volumes", ()):
@@ -222,32 +229,32 @@ def test_volumes_are_named(compose: dict[str, Any]) -> None:
                 used.add(source)
                 assert target == "/data"
     assert used == set(compose["volumes"])
-    for name, service in ours(compose):
+    for name, service in our_services(compose):
         in_memory = any(mount.startswith("/data:") for mount in service["tmpfs"])
-        assert in_memory != bool(service.get("volumes")), f"{name} leaves an unnamed volume"
+        assert in_memory != bool(service.get("volumes")), f"{name} creates an unnamed volume"
 
 
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_every_setting_reaches_its_container(name: str, compose: dict[str, Any]) -> None:
-    """The settings of `.env` that a container is given are those that it reads, and no others."""
+    """Each container gets the settings from `.env` that it reads, and no others."""
     environment = compose["services"][name]["environment"]
     passed = {variable for variable, value in environment.items() if value is None}
-    assert passed == WANTED[name], "list it in docker-compose.yml, or in one of the sets above"
+    assert passed == EXPECTED[name], "list it in docker-compose.yml, or in one of the sets above"
     fixed = {n: v for n, v in environment.items() if v is not None} | {"NATS_URL": ""}
     assert fixed == {"NATS_URL": ""} | (FIXED if name == "slack" else {})
 
 
-def test_every_service_of_ours_is_listed(compose: dict[str, Any]) -> None:
-    """A new service says which settings it needs; each setting is somewhere."""
-    assert {name for name, _ in ours(compose)} == set(WANTED)
+def test_every_service_and_every_setting_is_listed(compose: dict[str, Any]) -> None:
+    """A new service must be listed with its settings, and each setting must have a place."""
+    assert {name for name, _ in our_services(compose)} == set(EXPECTED)
     everything = aliases(Settings) | aliases(SlackSettings) | aliases(DiscordSettings)
-    somewhere = set[str]().union(*WANTED.values()) | set(FIXED)
-    assert everything - somewhere == COMPOSED | OF_THE_IMAGE | NOT_FOR_A_CONTAINER
+    somewhere = set[str]().union(*EXPECTED.values()) | set(FIXED)
+    assert everything - somewhere == SET_BY_COMPOSE | SET_BY_THE_IMAGE | NOT_FOR_A_CONTAINER
 
 
-def test_each_container_is_given_its_own_password_only(compose: dict[str, Any]) -> None:
-    """No container of ours sees another role's password."""
-    for name, service in ours(compose):
+def test_each_container_gets_its_own_password_only(compose: dict[str, Any]) -> None:
+    """No container gets the password of another role."""
+    for name, service in our_services(compose):
         assert "env_file" not in service, name
         passwords = re.findall(r"\$\{(THREADWAX_NATS_\w+)", json.dumps(service))
         role = {"setup": "ADMIN", "demo": None}.get(name, name.upper())
@@ -258,12 +265,12 @@ def test_each_container_is_given_its_own_password_only(compose: dict[str, Any]) 
             assert url.endswith("@nats:4222"), name
 
 
-def test_no_password_may_be_missing_or_empty() -> None:
-    """NATS accepts an empty password, so Compose must refuse it, and say what to do."""
+def test_a_missing_or_empty_password_is_refused() -> None:
+    """NATS accepts an empty password, so Compose refuses it and says what to do."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
     server = (ROOT / "deploy" / "nats-server.conf").read_text()
     passwords = set(re.findall(r"\$(THREADWAX_NATS_\w+)", server))
-    assert set(re.findall(r"\$\{(\w+)", text)) == passwords | OF_COMPOSE
+    assert set(re.findall(r"\$\{(\w+)", text)) == passwords | COMPOSE_VARIABLES
     for name in passwords:
         uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
         assert set(uses) == {":?run deploy/passwords.sh"}, name
@@ -271,11 +278,11 @@ def test_no_password_may_be_missing_or_empty() -> None:
 
 
 def test_secrets_are_named_like_settings(compose: dict[str, Any]) -> None:
-    """Each file of the example is a secret setting of the container that is given it."""
+    """Each file of the example has the name of a setting that its container reads."""
     example = yaml.safe_load(SECRETS.read_text())
     given = {name: set(service["secrets"]) for name, service in example["services"].items()}
     for name, secrets in given.items():
-        assert secrets <= WANTED[name], name
+        assert secrets <= EXPECTED[name], name
         assert secrets <= set(compose["services"][name]["environment"]), name
     assert set(example["secrets"]) == set[str]().union(*given.values())
     for name, secret in example["secrets"].items():
@@ -285,10 +292,10 @@ def test_secrets_are_named_like_settings(compose: dict[str, Any]) -> None:
 
 
 def test_every_command_exists(compose: dict[str, Any], tmp_path: Path) -> None:
-    """Each service's command is one of `threadwax`, with options that it has."""
-    for name, service in ours(compose):
-        words = service.get("command") or service["entrypoint"][1:]
-        command, *options = words
+    """Each service runs a command of `threadwax`, with existing options."""
+    for name, service in our_services(compose):
+        arguments = service.get("command") or service["entrypoint"][1:]
+        command, *options = arguments
         done = subprocess.run(
             [sys.executable, "-m", "ops", command, "--help"], cwd=ROOT,
             env={"PATH": "", "THREADWAX_HOME": str(tmp_path)},

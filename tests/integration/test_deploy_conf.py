@@ -1,7 +1,7 @@
-"""deploy/nats-server.conf on a real server: each role can do its work, and nothing of another's.
+"""deploy/nats-server.conf on a real server: each role can do its own work and nothing else.
 
-The file is used as it stands but for one line, the store's folder; the addresses are set on the
-command line. TLS is not run here: its block in the file is a comment.
+Only one line is changed: the folder of the store. The addresses are set on the command line. TLS is
+not tested, because its block in the file is commented out.
 """
 
 import asyncio
@@ -31,27 +31,30 @@ from ops.ports import HOST, free_port
 from shared import names, quota
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
-from shared.group_commit import ALONE_AT_ONCE, BATCH_FROM, BATCH_ID
+from shared.group_commit import BATCH_FROM, BATCH_ID, SINGLES_LIMIT
 from shared.messages import Ask, Partial, Place, Reply, Stop
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
 from shared.tasks import end
 from tests.fakes.model import FakeModel
+from tests.recorded import Rows, opened, until_recorded
 from tests.running import ROOT, Running, dataflow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONF = ROOT / "deploy" / "nats-server.conf"
 STORE = 'store_dir: "/data"'
-ROLES = ("admin", "dataflow", "gateway", "terminal", "client", "ask", "slack", "discord")
+ROLES = (
+    "admin", "dataflow", "recorder", "gateway", "terminal", "client", "ask", "slack", "discord",
+)  # fmt: skip
 
 ANSWER_S = 20.0
-"""Generous: a loaded machine is no failure."""
+"""Long enough for a busy machine."""
 
 
 @dataclass
 class Server:
-    """The production config, running."""
+    """A running server with the production config."""
 
     port: int
     monitor_url: str
@@ -63,14 +66,14 @@ class Server:
 
 @dataclass
 class Pinboard:
-    """A platform of one list."""
+    """A platform that keeps posts in a dict."""
 
     name: str
     text_limit_chars: int = 2000
     parts_limit: int = 20
     posted: dict[str, str] = field(default_factory=dict)
     partials: list[str] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def text_length(self, text: str) -> int:
         return len(text)
@@ -81,7 +84,7 @@ class Pinboard:
     async def post(self, part: Part) -> str:
         assert part.key not in self.posted, "posted twice"
         self.posted[part.key] = part.text
-        self.news.set()
+        self.changed.set()
         return f"pin-{part.key}"
 
     async def find_posted(self, part: Part) -> str | None:
@@ -99,25 +102,25 @@ class Pinboard:
     async def until_posted(self, key: str) -> str:
         async with asyncio.timeout(ANSWER_S):
             while key not in self.posted:
-                self.news.clear()
-                await self.news.wait()
+                self.changed.clear()
+                await self.changed.wait()
         return self.posted[key]
 
 
 @dataclass
-class Plain:
-    """A client of a role that does what it likes, and what the server said to it."""
+class RoleClient:
+    """A plain NATS client with a role's password, and the violations that the server reported."""
 
     client: Client
     violations: list[str]
 
     async def refused(self, subject: str) -> bool:
-        """Whether the server refused what was just sent for this subject."""
-        # The server's answer comes behind its refusal, which the client tells in a task of its own.
+        """Whether the server just refused to publish or subscribe to this subject."""
+        # The client reports a refusal in a task of its own, so a second round trip is needed.
         await self.client.flush()
         await self.client.flush()
-        # The client gives its words on in lower case.
-        return any(subject.lower() in words.lower() for words in self.violations)
+        # The client converts the message to lower case.
+        return any(subject.lower() in message.lower() for message in self.violations)
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +167,11 @@ def healthy(port: int) -> bool:
         connection.close()
 
 
-def threadwax(*command: str, said: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+def threadwax(*command: str, typed: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
     return subprocess.run(
         [sys.executable, "-m", "ops", *command],
-        env=kept | env, cwd=ROOT, input=said, capture_output=True, text=True, timeout=60,
+        env=kept | env, cwd=ROOT, input=typed, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip
 
@@ -187,8 +190,8 @@ async def admin(server: Server) -> AsyncIterator[Bus]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def flow(server: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    """The dataflow as a process of its own, as its role."""
-    # Pieces and pauses, so that there are partials.
+    """The dataflow as a process, with its own role."""
+    # The model answers slowly and in pieces, so that there are partials.
     model = await FakeModel(piece_chars=8, pause_s=0.15).start()
     home = tmp_path_factory.mktemp("flow")
     running = dataflow(home, server.url("dataflow"), model.base_url).start()
@@ -203,7 +206,7 @@ async def flow(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 async def gateway(
     server: Server, flow: Running, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Running]:
-    """The gateway as a process of its own, as its role."""
+    """The gateway as a process, with its own role."""
     del flow
     home = tmp_path_factory.mktemp("gateway")
     env = {"NATS_URL": server.url("gateway"), "THREADWAX_HOME": str(home)}
@@ -214,7 +217,7 @@ async def gateway(
         running.kill()
 
 
-async def plain(server: Server, role: str) -> Plain:
+async def connect_as(server: Server, role: str) -> RoleClient:
     violations: list[str] = []
 
     async def keep(error: Exception) -> None:
@@ -224,18 +227,18 @@ async def plain(server: Server, role: str) -> Plain:
     client = await nats_py.connect(
         server.url(role), inbox_prefix=inbox.encode(), error_cb=keep, allow_reconnect=False
     )
-    return Plain(client, violations)
+    return RoleClient(client, violations)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def as_slack(server: Server) -> AsyncIterator[Plain]:
-    slack = await plain(server, "slack")
+async def as_slack(server: Server) -> AsyncIterator[RoleClient]:
+    slack = await connect_as(server, "slack")
     yield slack
     await slack.client.close()
 
 
-async def silent(_: Exception) -> None:
-    """For clients that are to be refused."""
+async def ignore(_: Exception) -> None:
+    """The error callback of clients whose refusal is expected."""
 
 
 def ask(platform: str, name: str, text: str = "hello") -> Ask:
@@ -251,15 +254,15 @@ def ask(platform: str, name: str, text: str = "hello") -> Ask:
 # --- what each role can do ------------------------------------------------------------------------
 
 
-async def test_server_syncs_before_it_acknowledges(server: Server) -> None:
+async def test_the_server_syncs_before_it_acknowledges(server: Server) -> None:
     """The production server is as durable as the embedded one."""
     assert await asyncio.to_thread(sync_always, server.monitor_url)
 
 
-async def test_set_up_makes_the_consumers_and_changes_nothing_twice(
+async def test_the_set_up_creates_the_consumers_and_can_be_repeated(
     server: Server, admin: Bus
 ) -> None:
-    """The adapters' consumers are there before the adapters, and a second set-up leaves them."""
+    """The adapters' consumers exist before the adapters; a second set-up does not change them."""
     made = [await admin.js.consumer_info(names.REPLIES, name) for name in ADAPTERS]
     assert [info.config.filter_subject for info in made] == [f"replies.{n}.>" for n in ADAPTERS]
     await asyncio.to_thread(set_up, server)
@@ -268,10 +271,10 @@ async def test_set_up_makes_the_consumers_and_changes_nothing_twice(
 
 
 @pytest.mark.parametrize("platform", ["slack", "discord"])
-async def test_adapter_asks_and_posts_from_its_own_account(
+async def test_an_adapter_asks_and_posts_from_its_own_account(
     server: Server, flow: Running, admin: Bus, platform: str
 ) -> None:
-    """A question of its account is answered by the dataflow, grows, and is posted and noted."""
+    """The dataflow answers; the adapter shows partials, posts the reply and records a receipt."""
     bus = await Bus.connect(server.url(platform), name=platform)
     board = Pinboard(platform)
     relay = Relay(
@@ -292,8 +295,8 @@ async def test_adapter_asks_and_posts_from_its_own_account(
             while (await admin.js.consumer_info(names.REPLIES, platform)).num_ack_pending:
                 await asyncio.sleep(0.02)
             receipts = await admin.js.key_value("RECEIPTS")
-            noted = f"pin-{key}\n".encode()  # the line end: nothing of the reply is left to do
-            while (await receipts.get(f"{platform}.{key}")).value != noted:
+            finished = f"pin-{key}\n".encode()  # the line end marks a finished reply
+            while (await receipts.get(f"{platform}.{key}")).value != finished:
                 await asyncio.sleep(0.02)
     finally:
         await end(relaying)
@@ -301,12 +304,12 @@ async def test_adapter_asks_and_posts_from_its_own_account(
     assert "nats refused" not in flow.log.read_text()
 
 
-async def test_adapter_stores_many_questions_with_few_syncs(server: Server, admin: Bus) -> None:
-    """In batches, also from an account of its own."""
+async def test_an_adapter_stores_many_questions_in_batches(server: Server, admin: Bus) -> None:
+    """Batches also work from an account of its own."""
     before = await admin.last_sequence(names.PROMPTS)
     bus = await Bus.connect(server.url("slack"), name="slack")
     try:
-        asks = [ask("slack", f"many{number}") for number in range(ALONE_AT_ONCE + BATCH_FROM)]
+        asks = [ask("slack", f"many{number}") for number in range(SINGLES_LIMIT + BATCH_FROM)]
         assert all(await asyncio.gather(*map(bus.publish, asks)))
     finally:
         await bus.close()
@@ -316,10 +319,10 @@ async def test_adapter_stores_many_questions_with_few_syncs(server: Server, admi
     assert BATCH_ID in (newest.headers or {})
 
 
-async def test_adapter_finds_its_receipts_and_buries_what_it_cannot_show(
+async def test_an_adapter_finds_receipts_and_writes_dead_letters(
     server: Server, admin: Bus
 ) -> None:
-    """What a relay does after a crash works from its account, too."""
+    """An adapter's account permits everything that a relay does after a crash."""
     bus = await Bus.connect(server.url("slack"), name="slack")
     try:
         receipts = Receipts(bus, "slack")
@@ -331,16 +334,16 @@ async def test_adapter_finds_its_receipts_and_buries_what_it_cannot_show(
             await bus.dead_letter(
                 subject="replies.slack.ada.crashed", data=b"{", reason="for the test"
             )
-        buried = await admin.js.get_last_msg(names.DLQ, "dlq.replies.slack.ada.crashed")
-        assert buried.data == b"{"
+        letter = await admin.js.get_last_msg(names.DLQ, "dlq.replies.slack.ada.crashed")
+        assert letter.data == b"{"
     finally:
         await bus.close()
 
 
-async def test_adapter_over_its_users_share_knows_what_it_stored(
+async def test_an_adapter_recognizes_stored_events_of_a_user_over_quota(
     server: Server, admin: Bus
 ) -> None:
-    """From an account of its own, too: a repeat is no new question, and a stop still passes."""
+    """Also from an account of its own, a repeat is recognized, and a stop is still accepted."""
     bus = await Bus.connect(server.url("slack"), name="slack")
     try:
         asked = ask("slack", "greedy")
@@ -359,10 +362,10 @@ async def test_adapter_over_its_users_share_knows_what_it_stored(
         await bus.close()
 
 
-async def test_a_reply_nobody_can_read_is_buried_under_its_subject(
+async def test_an_unreadable_reply_becomes_a_dead_letter_with_its_subject(
     server: Server, admin: Bus
 ) -> None:
-    """Across accounts a delivered reply keeps the subject under which it was stored."""
+    """A reply that is delivered across accounts keeps its original subject."""
     bus = await Bus.connect(server.url("discord"), name="discord")
     relay = Relay(bus, Pinboard("discord"), consumer="discord", subject="replies.discord.>")
     relaying = asyncio.create_task(relay.run())
@@ -376,9 +379,9 @@ async def test_a_reply_nobody_can_read_is_buried_under_its_subject(
         await bus.close()
 
 
-async def test_gateway_answers_plain_clients(server: Server, gateway: Running) -> None:
-    """A client's question is answered; asked again under its id, it is answered alike."""
-    asker = await plain(server, "client")
+async def test_the_gateway_answers_plain_clients(server: Server, gateway: Running) -> None:
+    """A repeated request with the same message id gets the same answer."""
+    asker = await connect_as(server, "client")
     body = json.dumps({"user_id": "ada", "prompt": "hello"}).encode()
     headers = {"Nats-Msg-Id": secrets.token_hex(8)}
     try:
@@ -391,14 +394,43 @@ async def test_gateway_answers_plain_clients(server: Server, gateway: Running) -
     assert "nats refused" not in gateway.log.read_text()
 
 
-async def test_there_are_no_guests(server: Server, gateway: Running, admin: Bus) -> None:
-    """Without a password nobody connects, and what the admin puts there is not answered."""
+async def test_recorder_reads_every_stream_as_its_role(
+    server: Server, gateway: Running, tmp_path: Path
+) -> None:
+    """Questions, answers and receipts; it is refused nothing, also not when it ends."""
+    del gateway
+    client = await connect_as(server, "client")
+    body = json.dumps({"user_id": "recorded", "prompt": "hello"}).encode()
+    await client.client.request("prompts", body, timeout=60)
+    await client.client.close()
+    database = f"sqlite:///{tmp_path / 'own.sqlite'}"
+    env = {"NATS_URL": server.url("recorder"), "THREADWAX_HOME": str(tmp_path)}
+    running = Running("recorder", log=tmp_path / "log", env=env | {"DATABASE_URL": database})
+    await running.start().ready()
+    try:
+        engine = opened(database)
+        rows = await until_recorded(engine, lambda rows: bool(shown(rows)))
+        engine.dispose()
+        assert set(shown(rows)) <= {row["prompt_id"] for row in rows["questions"]}
+    finally:
+        await running.stop()
+    assert "nats refused" not in running.log.read_text()
+
+
+def shown(rows: Rows) -> list[str]:
+    return [row["prompt_id"] for row in rows["answers"] if row["shown_at"] is not None]
+
+
+async def test_the_production_config_has_no_guests(
+    server: Server, gateway: Running, admin: Bus
+) -> None:
+    """Nobody can connect without a password; requests on the guests' subject get no answer."""
     guest = Client()
     with pytest.raises(nats.errors.Error, match="Authorization"):
-        await guest.connect(f"nats://{HOST}:{server.port}", allow_reconnect=False, error_cb=silent)
+        await guest.connect(f"nats://{HOST}:{server.port}", allow_reconnect=False, error_cb=ignore)
     assert guest._transport is not None
-    guest._transport.close()  # type: ignore[no-untyped-call]  # which a refused client leaves open
-    person = await plain(server, "admin")
+    guest._transport.close()  # type: ignore[no-untyped-call]  # a refused client leaves it open
+    person = await connect_as(server, "admin")
     before = await admin.last_sequence(names.PROMPTS)
     body = json.dumps({"user_id": "ada", "prompt": "hello"}).encode()
     try:
@@ -410,9 +442,9 @@ async def test_there_are_no_guests(server: Server, gateway: Running, admin: Bus)
     assert "nats refused" not in gateway.log.read_text()
 
 
-async def test_gateway_is_discovered_by_the_admin(server: Server, gateway: Running) -> None:
+async def test_the_admin_can_discover_the_gateway(server: Server, gateway: Running) -> None:
     """The `nats` command finds the service."""
-    person = await plain(server, "admin")
+    person = await connect_as(server, "admin")
     inbox = "_INBOX.discovery"
     answers = await person.client.subscribe(inbox)
     try:
@@ -425,7 +457,7 @@ async def test_gateway_is_discovered_by_the_admin(server: Server, gateway: Runni
     assert "nats refused" not in gateway.log.read_text()
 
 
-async def test_ask_command_has_a_role(server: Server, gateway: Running) -> None:
+async def test_the_ask_command_works_with_its_role(server: Server, gateway: Running) -> None:
     """`threadwax ask` prints the answer."""
     del gateway
     done = await asyncio.to_thread(
@@ -434,11 +466,13 @@ async def test_ask_command_has_a_role(server: Server, gateway: Running) -> None:
     assert (done.returncode, done.stdout) == (0, "answer 2 to: hello\n"), done.stderr
 
 
-async def test_chat_command_has_a_role(server: Server, flow: Running, tmp_path: Path) -> None:
-    """`threadwax chat` makes its consumer and prints the answer."""
+async def test_the_chat_command_works_with_its_role(
+    server: Server, flow: Running, tmp_path: Path
+) -> None:
+    """`threadwax chat` creates its consumer and prints the answer."""
     del flow
     done = await asyncio.to_thread(
-        threadwax, "chat", "--user", "cyd", said="hello\n",
+        threadwax, "chat", "--user", "cyd", typed="hello\n",
         NATS_URL=server.url("terminal"), THREADWAX_HOME=str(tmp_path),
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "answer 2 to: hello\n"), done.stderr
@@ -447,7 +481,7 @@ async def test_chat_command_has_a_role(server: Server, flow: Running, tmp_path: 
 
 # --- what no role can do --------------------------------------------------------------------------
 
-NOT_TO_PUBLISH = {
+CANNOT_PUBLISH = {
     "slack": (
         "prompts.discord.ada",
         "prompts.gateway.ada",
@@ -462,7 +496,7 @@ NOT_TO_PUBLISH = {
         "blobs.discord.discord-1.0",
         "$JS.API.DIRECT.GET.BLOBS.blobs.slack.slack-1.0",
         "$JS.API.STREAM.INFO.KV_RECEIPTS",
-        # reads: questions, others' replies, others' receipts
+        # reading questions, replies and receipts of others
         "$JS.API.STREAM.INFO.PROMPTS",
         "$JS.API.STREAM.MSG.GET.PROMPTS",
         "$JS.API.DIRECT.GET.PROMPTS",
@@ -476,7 +510,7 @@ NOT_TO_PUBLISH = {
         "$JS.API.STREAM.MSG.GET.KV_RECEIPTS",
         "$JS.API.DIRECT.GET.KV_RECEIPTS",
         "$JS.API.DIRECT.GET.KV_RECEIPTS.$KV.RECEIPTS.discord.x.0",
-        # changes: acknowledgements, consumers, streams
+        # changing acknowledgements, consumers and streams
         "$JS.ACK.REPLIES.discord.1.1.1.1.0",
         "$JS.API.CONSUMER.CREATE.REPLIES.slack.replies.slack.>",
         "$JS.API.CONSUMER.DURABLE.CREATE.REPLIES.slack",
@@ -506,6 +540,22 @@ NOT_TO_PUBLISH = {
         "$JS.API.STREAM.PURGE.PROMPTS",
         "$JS.API.STREAM.DELETE.REPLIES",
     ),
+    "recorder": (
+        "prompts.slack.ada",
+        "replies.slack.ada.x",
+        "partials.slack.ada.x",
+        "dlq.p.1.slack.ada",
+        "_INBOX.somebody",
+        "$KV.RECEIPTS.slack.x.0",
+        "$JS.ACK.REPLIES.slack.1.1.1.1.0",
+        "$JS.API.CONSUMER.CREATE.REPLIES.slack.replies.>",
+        "$JS.API.CONSUMER.DURABLE.CREATE.REPLIES.slack",
+        "$JS.API.CONSUMER.DELETE.REPLIES.slack",
+        "$JS.API.CONSUMER.MSG.NEXT.REPLIES.discord",
+        "$JS.API.STREAM.PURGE.PROMPTS",
+        "$JS.API.STREAM.DELETE.REPLIES",
+        "$JS.API.STREAM.MSG.DELETE.PROMPTS",
+    ),
     "gateway": (
         "prompts.slack.ada",
         "prompts.guest",
@@ -534,25 +584,29 @@ NOT_TO_PUBLISH = {
     ),
 }
 
-NOT_TO_HEAR = {
+CANNOT_SUBSCRIBE = {
     "slack": (">", "p.>", "prompts.>", "replies.>", "partials.discord.>", "_INBOX_discord.>"),
     "client": (">", "prompts", "prompts.>", "replies.>", "partials.>", "_INBOX_gateway.>"),
     "ask": (">", "prompts", "_INBOX.>"),
     "dataflow": (">", "prompts.>", "_INBOX.>", "$JS.EVENT.>"),
+    "recorder": (">", "prompts.>", "replies.>", "partials.>", "_INBOX.>", "$JS.EVENT.>"),
     "gateway": (">", "prompts.>", "replies.slack.>", "_INBOX.>"),
     "terminal": (">", "prompts.>", "replies.>", "partials.slack.>", "_INBOX.>"),
 }
 
 
-@pytest.mark.parametrize("role", NOT_TO_PUBLISH)
-async def test_role_cannot_publish_what_is_not_its_own(server: Server, role: str) -> None:
-    """The server refuses each of these; what the role may publish, by the same means, it takes."""
-    somebody = await plain(server, role)
+@pytest.mark.parametrize("role", CANNOT_PUBLISH)
+async def test_a_role_cannot_publish_on_other_subjects(server: Server, role: str) -> None:
+    """The server refuses each of these subjects, and accepts one that the role may use."""
+    somebody = await connect_as(server, role)
     try:
-        for subject in NOT_TO_PUBLISH[role]:
+        for subject in CANNOT_PUBLISH[role]:
             await somebody.client.publish(subject, b"{}", reply=somebody.client.new_inbox())
             assert await somebody.refused(f'publish to "{subject}"'), subject
-        allowed = {"client": "prompts", "ask": "prompts", "dataflow": "partials.test.ada.x"}
+        allowed = {
+            "client": "prompts", "ask": "prompts", "dataflow": "partials.test.ada.x",
+            "recorder": "$JS.API.STREAM.INFO.PROMPTS",
+        }  # fmt: skip
         subject = allowed.get(role, f"dlq.replies.{role}.ada.x")
         await somebody.client.publish(subject, b"{}")
         assert not await somebody.refused(f'"{subject}"')
@@ -560,12 +614,12 @@ async def test_role_cannot_publish_what_is_not_its_own(server: Server, role: str
         await somebody.client.close()
 
 
-@pytest.mark.parametrize("role", NOT_TO_HEAR)
-async def test_role_cannot_hear_what_is_not_its_own(server: Server, role: str) -> None:
-    """The server refuses each of these subscriptions, and takes that to the role's own inbox."""
-    somebody = await plain(server, role)
+@pytest.mark.parametrize("role", CANNOT_SUBSCRIBE)
+async def test_a_role_cannot_subscribe_to_other_subjects(server: Server, role: str) -> None:
+    """The server refuses each of these subscriptions, and accepts one to the role's own inbox."""
+    somebody = await connect_as(server, role)
     try:
-        for subject in NOT_TO_HEAR[role]:
+        for subject in CANNOT_SUBSCRIBE[role]:
             await somebody.client.subscribe(subject)
             assert await somebody.refused(f'subscription to "{subject}"'), subject
         own = somebody.client.new_inbox()
@@ -575,9 +629,9 @@ async def test_role_cannot_hear_what_is_not_its_own(server: Server, role: str) -
         await somebody.client.close()
 
 
-async def test_gateway_cannot_take_every_request(server: Server) -> None:
-    """It hears requests in its queue group only, so no second gateway goes hungry."""
-    somebody = await plain(server, "gateway")
+async def test_the_gateway_can_subscribe_with_its_queue_group_only(server: Server) -> None:
+    """Otherwise one gateway could take the requests of all others."""
+    somebody = await connect_as(server, "gateway")
     try:
         for subject in ("prompts", "prompts.guest"):
             await somebody.client.subscribe(subject)
@@ -586,56 +640,60 @@ async def test_gateway_cannot_take_every_request(server: Server) -> None:
         await somebody.client.close()
 
 
-async def test_smuggled_acknowledgement_is_no_question(
-    as_slack: Plain, server: Server, admin: Bus
+async def test_an_acknowledgement_cannot_become_a_question(
+    as_slack: RoleClient, server: Server, admin: Bus
 ) -> None:
-    """An acknowledgement cannot be had as another platform's question.
+    """The server's acknowledgement cannot be sent to another platform's subject of questions.
 
-    In one account it can, which shows that this test would see it.
+    Within one account it can, which shows that this test would notice.
     """
-    person = await plain(server, "admin")
+    person = await connect_as(server, "admin")
     data = ask("slack", "eve").wire()
     try:
         await person.client.publish("prompts.test.eve", data, reply="prompts.test.control")
         await until_stored(admin, "p.*.test.control")
         await as_slack.client.publish("prompts.slack.eve", data, reply="prompts.discord.victim")
         await until_stored(admin, "p.*.slack.eve")
-        await settled(as_slack, admin)
+        await until_processed(as_slack, admin)
     finally:
         await person.client.close()
     assert not await stored(admin, names.PROMPTS, "p.*.discord.victim")
 
 
-async def test_smuggled_receipt_is_no_question(as_slack: Plain, server: Server, admin: Bus) -> None:
-    """A well-formed question, kept as a receipt, cannot be delivered as another platform's."""
+async def test_a_receipt_cannot_become_a_question(
+    as_slack: RoleClient, server: Server, admin: Bus
+) -> None:
+    """A question that is stored as a receipt cannot be delivered to another platform's subject."""
     forged = ask("discord", "victim2", "forged").wire()
     js = as_slack.client.jetstream()
     await js.publish("$KV.RECEIPTS.slack.forged.0", forged)
     get = "$JS.API.DIRECT.GET.KV_RECEIPTS.$KV.RECEIPTS.slack.forged.0"
-    person = await plain(server, "admin")
+    person = await connect_as(server, "admin")
     try:
         await person.client.publish(get, reply="prompts.test.control2")
         await until_stored(admin, "p.*.test.control2")
     finally:
         await person.client.close()
     await as_slack.client.publish(get, reply="prompts.discord.victim2")
-    await settled(as_slack, admin)
+    await until_processed(as_slack, admin)
     assert not await stored(admin, names.PROMPTS, "p.*.discord.victim2")
 
 
-async def test_delivered_reply_is_no_question(as_slack: Plain, admin: Bus) -> None:
-    """Replies that a pull asks for cannot be delivered to another platform's subject."""
+async def test_a_pulled_reply_cannot_become_a_question(as_slack: RoleClient, admin: Bus) -> None:
+    """A pull cannot name another platform's subject for its replies."""
     await admin.js.publish("replies.slack.eve.pulled", b"{}")
     pull = json.dumps({"batch": 10, "no_wait": True}).encode()
     await as_slack.client.publish(
         "$JS.API.CONSUMER.MSG.NEXT.REPLIES.slack", pull, reply="prompts.discord.victim3"
     )
-    await settled(as_slack, admin)
+    await until_processed(as_slack, admin)
     assert not await stored(admin, names.PROMPTS, "p.*.discord.victim3")
 
 
-async def test_one_platforms_receipt_cannot_erase_the_others(as_slack: Plain, admin: Bus) -> None:
-    """A rollup, which would leave one message in the whole bucket, is refused."""
+async def test_one_platforms_receipt_cannot_erase_those_of_others(
+    as_slack: RoleClient, admin: Bus
+) -> None:
+    """A rollup would delete all other messages of the bucket, so it is refused."""
     receipts = await admin.js.key_value("RECEIPTS")
     await receipts.put("discord.kept.0", b"ts")
     js = as_slack.client.jetstream()
@@ -644,11 +702,11 @@ async def test_one_platforms_receipt_cannot_erase_the_others(as_slack: Plain, ad
     assert (await receipts.get("discord.kept.0")).value == b"ts"
 
 
-async def test_client_cannot_have_the_gateway_write_for_it(
+async def test_a_client_cannot_make_the_gateway_publish_elsewhere(
     server: Server, gateway: Running, admin: Bus
 ) -> None:
-    """A request whose reply subject is a stream's or another role's inbox gets no answer there."""
-    asker, person = await plain(server, "client"), await plain(server, "admin")
+    """No answer goes to a reply subject of a stream or in another role's inbox."""
+    asker, person = await connect_as(server, "client"), await connect_as(server, "admin")
     heard = await person.client.subscribe("_INBOX_dataflow.victim")
     await person.client.flush()
     body = json.dumps({"user_id": "eve", "prompt": "hello"}).encode()
@@ -671,30 +729,30 @@ async def test_client_cannot_have_the_gateway_write_for_it(
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_wrong_password_is_refused(server: Server, role: str) -> None:
-    """Neither a wrong password nor none, nor another role's, opens a role."""
+async def test_a_wrong_password_is_refused(server: Server, role: str) -> None:
+    """A wrong password, no password and another role's password are refused."""
     address = f"{HOST}:{server.port}"
     other = server.passwords["client" if role != "client" else "ask"]
 
     for who in (f"{role}:wrong@", f"{role}:{other}@", f"{role}:@", ""):
         client = Client()
         with pytest.raises(nats.errors.Error, match="Authorization"):
-            await client.connect(f"nats://{who}{address}", allow_reconnect=False, error_cb=silent)
+            await client.connect(f"nats://{who}{address}", allow_reconnect=False, error_cb=ignore)
         assert client._transport is not None
-        client._transport.close()  # type: ignore[no-untyped-call]  # which a refused client leaves open
+        client._transport.close()  # type: ignore[no-untyped-call]  # a refused client leaves it open
 
 
-async def test_bus_tells_that_the_password_is_refused(server: Server) -> None:
-    """It says so instead of waiting for a server that would take it."""
+async def test_the_bus_reports_a_refused_password(server: Server) -> None:
+    """The bus does not wait for a server that would accept the password."""
     with pytest.raises(Unavailable, match="refuses the user and password"):
         await Bus.connect(f"nats://client:wrong@{HOST}:{server.port}", name="x", wait_s=None)
 
 
-async def test_server_does_not_start_without_a_password(server: Server) -> None:
-    """A variable that is not set is an error, not an empty password."""
-    passwords = {variable(role): word for role, word in server.passwords.items()}
+async def test_the_server_does_not_start_without_a_password(server: Server) -> None:
+    """An unset variable is an error, not an empty password."""
+    passwords = {variable(role): password for role, password in server.passwords.items()}
     for left_out in passwords:
-        env = {name: word for name, word in passwords.items() if name != left_out}
+        env = {name: password for name, password in passwords.items() if name != left_out}
         done = subprocess.run(
             [binary(), "-c", str(CONF), "-t"], env=env, capture_output=True, text=True, check=False
         )
@@ -702,8 +760,8 @@ async def test_server_does_not_start_without_a_password(server: Server) -> None:
         assert left_out in done.stderr
 
 
-async def test_adapters_accounts_are_alike() -> None:
-    """What is proven of one adapter holds for the other: its account differs by the name alone."""
+async def test_the_accounts_of_the_adapters_differ_by_name_only() -> None:
+    """Whatever is tested with one adapter therefore holds for the other, too."""
 
     def account(name: str) -> list[str]:
         lines = CONF.read_text().splitlines()
@@ -716,13 +774,13 @@ async def test_adapters_accounts_are_alike() -> None:
     assert swapped == account("DISCORD")[1:]
 
 
-async def test_no_password_stands_in_the_config() -> None:
-    """Every password is a variable, and the example names exactly these."""
+async def test_the_config_contains_no_password() -> None:
+    """Every password is a variable, one per role."""
     found = re.findall(r"password: ([^\s,]+)", CONF.read_text())
     assert sorted(found) == sorted(f"${variable(role)}" for role in ROLES)
 
 
-# --- what the tests look at -----------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 async def stored(bus: Bus, stream: str, subject: str) -> int:
@@ -737,8 +795,8 @@ async def until_stored(bus: Bus, subject: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def settled(somebody: Plain, admin: Bus) -> None:
-    """Returns when what somebody sent before has had its effect: a later question is stored."""
+async def until_processed(somebody: RoleClient, admin: Bus) -> None:
+    """Returns once everything that somebody sent has been processed: a later question is stored."""
     later = ask("slack", "later")
     ack = await somebody.client.jetstream().publish(
         names.prompt_subject(later.user), later.wire(), headers={"Nats-Msg-Id": later.id}

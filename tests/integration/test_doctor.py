@@ -1,19 +1,27 @@
-"""The doctor's findings, against real servers and none."""
+"""The doctor's findings, with real servers and without any."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from dataflow.recorder.batch import Batch
+from dataflow.recorder.changes import Stored
+from dataflow.recorder.writer import write
 from ops import doctor
 from ops.doctor import CHECKS, examine
 from ops.finding import CheckContext, Finding
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
+from shared.database.engine import writing
+from shared.database.tables import positions
 from shared.private_file import private_file
 from shared.settings import Settings
+from tests.recorded import opened
+from tests.running import question
 
 
 def settings(home: Path, **changes: str) -> Settings:
@@ -24,8 +32,8 @@ def about(findings: list[Finding], subject: str) -> Finding:
     return next(finding for finding in findings if finding.subject == subject)
 
 
-async def test_nothing_runs(tmp_path: Path) -> None:
-    """Without NATS and model both fail with advice, and the rest is not guessed."""
+async def test_without_nats_and_model_both_fail_with_advice(tmp_path: Path) -> None:
+    """Checks that need NATS are left out."""
     foreign = settings(tmp_path, NATS_URL="nats://me:secret@127.0.0.1:9")
     findings = await examine(foreign, CHECKS)
     assert about(findings, "nats").grade == "fail"
@@ -36,8 +44,10 @@ async def test_nothing_runs(tmp_path: Path) -> None:
     assert "secret" not in repr(findings)
 
 
-async def test_an_empty_folder_runs_nothing(nats: NatsServer, tmp_path: Path) -> None:
-    """No other server is taken for its own, whatever listens on this machine."""
+async def test_no_server_is_found_for_an_empty_data_folder(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    """A server of another data folder on this machine does not count."""
     assert nats.pid
     empty = tmp_path / "empty"
     findings = await examine(settings(empty), CHECKS)
@@ -47,15 +57,15 @@ async def test_an_empty_folder_runs_nothing(nats: NatsServer, tmp_path: Path) ->
     assert not empty.exists()
 
 
-async def test_the_address_without_the_password(nats: NatsServer, tmp_path: Path) -> None:
-    """It says what is missing, not that JetStream may be off."""
+async def test_a_nats_url_without_its_password_is_named(nats: NatsServer, tmp_path: Path) -> None:
+    """The advice is not that JetStream may be off."""
     findings = await examine(settings(tmp_path, NATS_URL=nats.guest_url), CHECKS)
     assert about(findings, "nats").grade == "fail"
     assert "NATS_URL lacks its password" in about(findings, "nats").advice
     assert not [finding for finding in findings if finding.subject == "streams"]
 
 
-async def test_settings_without_effect_or_with_a_fault(
+async def test_unknown_and_invalid_settings_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISCORD_BOT_TOKEN", "secret")
@@ -67,8 +77,8 @@ async def test_settings_without_effect_or_with_a_fault(
     assert "secret" not in repr(found)
 
 
-async def test_running_server(nats: NatsServer, tmp_path: Path) -> None:
-    """Streams, durability, dataflow and gateway, as they come alive."""
+async def test_a_running_system_is_found_part_by_part(nats: NatsServer, tmp_path: Path) -> None:
+    """Streams, durability, dataflow and gateway have a finding each."""
     home = tmp_path / "nats-home"
     private_file(home / "nats" / "url", nats.url)
     findings = await examine(settings(home), CHECKS)
@@ -93,8 +103,38 @@ async def test_running_server(nats: NatsServer, tmp_path: Path) -> None:
     await bus.close()
 
 
-async def test_wrong_password(nats: NatsServer, tmp_path: Path) -> None:
-    """Refused credentials are told apart from a server that is not there."""
+async def test_database(database_url: str, tmp_path: Path, bus: Bus) -> None:
+    """It says whether the database is missing, behind, up to date or unreachable."""
+
+    async def found(url: str, given: Bus | None = None) -> Finding:
+        context = CheckContext(settings(tmp_path, DATABASE_URL=url), given)
+        (finding,) = await doctor.database(context)
+        return finding
+
+    assert "threadwax recorder" in (await found(database_url)).advice
+    engine = opened(database_url)
+    assert (await found(database_url)).grade == "ok"
+    await bus.publish(question("ada", 1, "Hello?"))
+    assert "nothing is recorded" in (await found(database_url, bus)).what
+    stored = (await bus.js.get_msg(names.PROMPTS, 1)).time
+    message = Stored(names.PROMPTS, "p.1.test.ada", b"", 1, stored, stored)
+    batch = Batch()
+    batch.add(message, [])
+    with writing(engine) as connection:
+        write(connection, batch)
+    assert (await found(database_url, bus)).grade == "ok"
+    with writing(engine) as connection:
+        connection.execute(positions.update().values(stored_at=stored - timedelta(hours=1)))
+    assert "is recorded" in (await found(database_url, bus)).what
+    engine.dispose()
+    away = await found("postgresql://me:s3cret@127.0.0.1:1/bot")
+    assert away.grade == "warn"
+    assert "s3cret" not in repr(away)
+    assert "mysql" not in (await found("mysql://me:s3cret@db/bot")).what
+
+
+async def test_a_wrong_password_is_named(nats: NatsServer, tmp_path: Path) -> None:
+    """Refused credentials are distinguished from a missing server."""
     url = f"nats://threadwax:wrong@127.0.0.1:{nats.port}"
     findings = await examine(settings(tmp_path, NATS_URL=url), CHECKS)
     assert "refuses the user and password" in about(findings, "nats").advice
@@ -104,8 +144,10 @@ async def test_wrong_password(nats: NatsServer, tmp_path: Path) -> None:
     ("status", "grade", "advice"),
     [(200, "ok", ""), (401, "fail", "OPENAI_API_KEY"), (404, "fail", "OPENAI_BASE_URL")],
 )
-async def test_model_endpoint(tmp_path: Path, status: int, grade: str, advice: str) -> None:
-    """Each answer of the endpoint has its advice, and the key is sent but never told."""
+async def test_each_response_of_the_model_endpoint_has_its_advice(
+    tmp_path: Path, status: int, grade: str, advice: str
+) -> None:
+    """The key is sent, but never shown."""
     keys: list[str] = []
 
     async def models(request: web.Request) -> web.Response:
@@ -128,8 +170,8 @@ async def test_model_endpoint(tmp_path: Path, status: int, grade: str, advice: s
     assert "sk-key" not in repr([finding, other])
 
 
-async def test_model_endpoint_is_not_there(tmp_path: Path) -> None:
-    """Nobody listens: it says which variable to look at."""
+async def test_a_missing_model_endpoint_leads_to_its_variable(tmp_path: Path) -> None:
+    """The advice names the variable to look at."""
     nobody = settings(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
     (finding,) = await doctor.model(CheckContext(nobody))
     assert finding.grade == "fail"
@@ -137,8 +179,8 @@ async def test_model_endpoint_is_not_there(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-async def test_the_fallback_is_examined_too(tmp_path: Path) -> None:
-    """Its own settings are named."""
+async def test_the_fallback_endpoint_is_checked_too(tmp_path: Path) -> None:
+    """The advice names the settings of the fallback."""
     both = settings(
         tmp_path,
         OPENAI_BASE_URL="http://127.0.0.1:9/v1",
@@ -150,7 +192,9 @@ async def test_the_fallback_is_examined_too(tmp_path: Path) -> None:
     assert "OPENAI_BASE_URL" in first.advice
 
 
-def test_unknown_platform(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A platform without checks is named, not passed over."""
+def test_an_unknown_platform_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A platform without checks is not silently skipped."""
     assert doctor.main(settings(tmp_path), "nowhere") == 1
     assert "nowhere" in capsys.readouterr().err

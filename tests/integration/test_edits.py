@@ -1,4 +1,4 @@
-"""An edit of an answered question is answered, also where the flow has not heard of the answer."""
+"""Edits of answered questions, even if the dataflow does not know the answer yet."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,8 +30,8 @@ def edit_of(ask: Ask, text: str) -> Edited:
 
 
 @pytest.mark.usefixtures("flow")
-async def test_edited_at_the_sight_of_the_answer(bus: Bus, fake_model: FakeModel) -> None:
-    """The reply passes the bus before the worker has it: some of 40 people are quicker."""
+async def test_an_edit_right_after_the_answer_is_answered(bus: Bus, fake_model: FakeModel) -> None:
+    """Some of 40 people edit before the worker has processed the reply that they see."""
     asks = [question(f"ada{number}", 0, "old words") for number in range(40)]
 
     async def ask_and_edit(ask: Ask) -> None:
@@ -42,10 +42,10 @@ async def test_edited_at_the_sight_of_the_answer(bus: Bus, fake_model: FakeModel
     assert len(fake_model.requests) == 2 * len(asks)
 
 
-async def test_edited_while_the_flow_is_down(
+async def test_an_edit_while_the_dataflow_is_down_is_answered(
     flow: Running, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """It was killed just after its answer: on its return question and edit are read together."""
+    """After a kill right after the answer, question and edit are read together."""
     ask = question("ada", 0, "old words")
     await answer_to(bus, ask)
     flow.kill()

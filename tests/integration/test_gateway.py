@@ -1,4 +1,4 @@
-"""The gateway over a real NATS: what clients can ask, and what no client can make it do."""
+"""The gateway with a real NATS server: what it answers, and what clients cannot make it do."""
 
 import asyncio
 import json
@@ -25,10 +25,10 @@ from shared.messages import Ask
 from tests.fakes.flow import FakeFlow
 
 ANSWER_S = 10.0
-"""Generous: a loaded machine is no failure."""
+"""Long enough for a busy machine."""
 
 QUIET_S = 0.3
-"""For what must not come: an answer takes a tenth of this."""
+"""How long to wait for a message that must not come. A real one takes a tenth of this."""
 
 PROGRAM = (
     "import sys; from bots.gateway.run import main; from shared.settings import Settings; "
@@ -41,7 +41,7 @@ CODE = "Nats-Service-Error-Code"
 
 @pytest.fixture
 async def client(nats: Any, gateway: Gateway) -> AsyncIterator[Client]:
-    """Any NATS client."""
+    """A NATS client with the password."""
     del gateway
     client = await nats_py.connect(nats.url)
     yield client
@@ -60,7 +60,7 @@ async def asked(client: Client, data: bytes, **headers: str) -> Msg:
 
 
 async def dead_letter(client: Client) -> Msg:
-    """Waits for the newest dead letter of the gateway."""
+    """Waits for a dead letter of the gateway, and returns the newest."""
     js = client.jetstream()
     async with asyncio.timeout(ANSWER_S):
         while True:
@@ -73,7 +73,7 @@ async def dead_letter(client: Client) -> Msg:
 
 
 async def test_a_request_is_answered_with_the_text_alone(client: Client) -> None:
-    """The tutorial's contract: JSON in, the answer's text out, no error header."""
+    """The request is JSON; the response is the text of the answer, without an error header."""
     answer = await asked(client, body("ada", "hello"))
     assert answer.data == b"echo hello"
     assert not answer.headers
@@ -94,13 +94,13 @@ async def test_a_number_is_a_user_too(client: Client, flow: FakeFlow) -> None:
 
 @pytest.mark.parametrize("name", [".", "*", ">", "a b", "😀", "$JS.API", "a.b.>", "-", "_2E"])
 async def test_every_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, name: str) -> None:
-    """No name becomes a wildcard or another user's subject."""
+    """No name leads to a wildcard or to another user's subject."""
     assert (await asked(client, body(name, f"hello {name}"))).data.decode() == f"echo hello {name}"
     assert flow.asked(names.user_of("gateway", name)) == {f"hello {name}": 1}
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "reason"),
     [
         (b"", "not JSON"),
         (b"hello", "not JSON"),
@@ -120,12 +120,12 @@ async def test_every_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, n
     ],
 )
 async def test_bad_input_is_refused_at_once(
-    client: Client, flow: FakeFlow, data: bytes, words: str
+    client: Client, flow: FakeFlow, data: bytes, reason: str
 ) -> None:
-    """Anything that cannot be a question is refused in plain words, and nothing is stored."""
+    """The refusal says what is wrong, and nothing is stored."""
     answer = await asked(client, data)
     assert answer.headers is not None
-    assert words in answer.headers[ERROR]
+    assert reason in answer.headers[ERROR]
     assert answer.data.decode() == answer.headers[ERROR]
     assert answer.headers[CODE] == "400"
     assert flow.events == []
@@ -133,7 +133,7 @@ async def test_bad_input_is_refused_at_once(
 
 @pytest.mark.parametrize("prompt", ["x" * 300_000, "\u65e5" * 99_000], ids=["chars", "bytes"])
 async def test_a_prompt_that_is_too_long_is_refused(client: Client, prompt: str) -> None:
-    """Too many characters, or too many bytes for the stream: code 413. The next one works."""
+    """With too many characters, or too many bytes for the stream, the error code is 413."""
     answer = await asked(client, body("ada", prompt))
     assert answer.headers is not None
     assert answer.headers[CODE] == "413"
@@ -142,7 +142,7 @@ async def test_a_prompt_that_is_too_long_is_refused(client: Client, prompt: str)
 
 @pytest.mark.parametrize("guest", [True, False])
 def test_a_request_larger_than_any_question_is_not_parsed(*, guest: bool) -> None:
-    """Parsing it would take processor time from everybody."""
+    """Parsing it would delay everybody else."""
 
     def asked_as(data: bytes) -> Ask:
         return ask_of(data, {}, "_INBOX.x", guest=guest, now=datetime.now(UTC), fresh_id="1")
@@ -169,7 +169,7 @@ async def test_a_failure_notice_is_in_body_and_header(client: Client) -> None:
 async def test_a_reply_subject_that_is_not_an_inbox_gets_nothing(
     client: Client, flow: FakeFlow, reply: str
 ) -> None:
-    """The request becomes a dead letter: nobody can make the gateway publish to a stream."""
+    """The request becomes a dead letter, so nobody can make the gateway publish to a stream."""
     seen = await client.subscribe(reply)
     await client.publish("prompts", body("eve", "take over"), reply=reply)
     letter = await dead_letter(client)
@@ -189,7 +189,7 @@ async def test_a_wildcard_is_not_an_inbox(client: Client, flow: FakeFlow, reply:
     assert flow.events == []
 
 
-async def test_a_plain_publish_is_a_dead_letter(client: Client, flow: FakeFlow) -> None:
+async def test_a_plain_publish_becomes_a_dead_letter(client: Client, flow: FakeFlow) -> None:
     """Without a reply subject nobody would get the answer, so the model is not asked."""
     await client.publish("prompts", body("eve", "nobody listens"))
     letter = await dead_letter(client)
@@ -198,7 +198,7 @@ async def test_a_plain_publish_is_a_dead_letter(client: Client, flow: FakeFlow) 
 
 
 async def test_a_repeated_request_gets_the_same_answer(client: Client, flow: FakeFlow) -> None:
-    """A message id is asked once; every request with it is answered to its own inbox."""
+    """A message id is asked once; each request with it gets the answer in its own inbox."""
     for _ in range(3):
         answer = await asked(client, body("ada", "once"), Nats_Msg_Id="order 66")
         assert answer.data == b"echo once"
@@ -217,7 +217,7 @@ async def test_a_repeat_before_the_answer_waits_for_it(client: Client, flow: Fak
 
 
 async def test_a_message_id_belongs_to_its_user(client: Client) -> None:
-    """The same message id of two users means two questions, even with confusable names."""
+    """The same message id of two users means two questions, even if their names are similar."""
     one = await asked(client, body("a", "one"), Nats_Msg_Id="b-c")
     two = await asked(client, body("a-b", "two"), Nats_Msg_Id="c")
     assert [one.data, two.data] == [b"echo one", b"echo two"]
@@ -231,10 +231,8 @@ async def test_a_long_message_id_still_dedupes(client: Client, flow: FakeFlow) -
     assert flow.asked("gateway:ada") == {"long id": 1}
 
 
-async def test_one_users_questions_are_stored_in_their_order(
-    client: Client, flow: FakeFlow
-) -> None:
-    """No matter how many come at once, and from how many inboxes."""
+async def test_one_users_questions_are_stored_in_order(client: Client, flow: FakeFlow) -> None:
+    """The order is kept for many questions at once, from several inboxes."""
     prompts = [f"question {number}" for number in range(200)]
     await asyncio.gather(*(asked(client, body("ada", prompt)) for prompt in prompts))
     assert list(flow.asked("gateway:ada")) == prompts
@@ -248,7 +246,7 @@ async def test_one_users_questions_are_stored_in_their_order(
 async def test_half_a_surrogate_pair_in_a_prompt_is_replaced(
     client: Client, escaped: str, repaired: str
 ) -> None:
-    """Only that character is lost. JSON can contain such halves, but UTF-8 cannot."""
+    """JSON can contain such a half, but UTF-8 cannot. The other characters are kept."""
     data = f'{{"user_id": "ada", "prompt": "{escaped}"}}'.encode()
     assert (await asked(client, data)).data.decode() == f"echo {repaired}"
 
@@ -256,25 +254,25 @@ async def test_half_a_surrogate_pair_in_a_prompt_is_replaced(
 async def test_only_the_beginning_of_an_unanswerable_request_is_kept(
     client: Client, flow: FakeFlow
 ) -> None:
-    """Each of many has only its beginning in the dead letters."""
+    """Otherwise many such requests could fill the stream of dead letters."""
     await client.publish("prompts", body("eve", "x" * 100_000))
     assert (await dead_letter(client)).data == body("eve", "x" * 100_000)[:4096]
     assert flow.events == []
 
 
-async def test_a_user_over_quota_is_told_so(
+async def test_a_user_over_quota_is_refused_with_the_reason(
     client: Client, gateway: Gateway, flow: FakeFlow
 ) -> None:
-    """In header and body. Others are answered, and so is a repeated request."""
+    """Header and body say so. Others are still answered, and so are repeated requests."""
     assert (await asked(client, body("ada", "one"), Nats_Msg_Id="1")).data == b"echo one"
-    shares = gateway._clients._bus._event_quotas
-    rest = quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES
-    assert shares.take("gateway:ada", rest, time.monotonic())
+    quotas = gateway._clients._bus._event_quotas
+    almost_all = quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES
+    assert quotas.take("gateway:ada", almost_all, time.monotonic())
     answer = await asked(client, body("ada", "two"))
     assert answer.headers is not None
     assert answer.headers[CODE] == "429"
     assert answer.data.decode() == answer.headers[ERROR]
-    assert "as much as one user may" in answer.headers[ERROR]
+    assert "the daily quota of this user_id is used up" in answer.headers[ERROR]
     assert (await asked(client, body("ada", "one"), Nats_Msg_Id="1")).data == b"echo one"
     assert (await asked(client, body("bob", "three"))).data == b"echo three"
     assert flow.asked("gateway:ada") == {"one": 1}
@@ -320,7 +318,7 @@ async def test_a_slow_answer_delays_nobody_else(client: Client, flow: FakeFlow) 
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
 async def test_the_nats_command_finds_the_gateway(client: Client, verb: str) -> None:
-    """It answers as a NATS micro service, to inboxes only."""
+    """The gateway responds as a NATS micro service, but only to inboxes."""
     found = json.loads((await client.request(f"$SRV.{verb}", timeout=ANSWER_S)).data)
     assert found["name"] == SERVICE
     assert found["type"] == f"io.nats.micro.v1.{verb.lower()}_response"
@@ -333,7 +331,7 @@ async def test_the_nats_command_finds_the_gateway(client: Client, verb: str) -> 
 async def test_the_process_reports_when_it_is_ready_and_stops_cleanly(
     nats: Any, flow: FakeFlow
 ) -> None:
-    """It says where it listens, serves its status, answers, and exits with 0 on SIGTERM."""
+    """The process logs its address, serves its status, answers, and exits with 0 on SIGTERM."""
     del flow
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM),

@@ -1,4 +1,4 @@
-"""Many messages at once with a real server: each is stored once, in order, and refused alone."""
+"""Many messages at once with a real server: each is stored once and in order, or refused alone."""
 
 import asyncio
 import json
@@ -58,8 +58,8 @@ async def ids_stored(bus: Bus) -> list[str]:
     return [json.loads(message.data)["id"] for message in await stored(bus)]
 
 
-async def test_many_at_once_are_stored_once_each_in_order_and_mostly_in_batches(bus: Bus) -> None:
-    """So they share the disk's syncs."""
+async def test_many_messages_at_once_are_stored_in_order_and_mostly_in_batches(bus: Bus) -> None:
+    """The messages of a batch share one sync of the disk."""
     events = asks(MANY)
     assert all(await publish_all(bus, events))
     messages = await stored(bus)
@@ -69,13 +69,13 @@ async def test_many_at_once_are_stored_once_each_in_order_and_mostly_in_batches(
     assert all((m.headers or {})["Nats-Msg-Id"] for m in messages)
 
 
-async def test_a_few_go_one_by_one(bus: Bus) -> None:
-    """A batch also has a cost."""
+async def test_a_few_messages_are_sent_one_by_one(bus: Bus) -> None:
+    """For a few, a batch costs more than it saves."""
     await publish_all(bus, asks(SINGLES_LIMIT + BATCH_FROM - 1))
     assert not [m for m in await stored(bus) if BATCH_ID in (m.headers or {})]
 
 
-async def test_what_is_stored_already_does_not_keep_the_others_out(bus: Bus) -> None:
+async def test_repeats_in_a_batch_do_not_prevent_the_others_from_being_stored(bus: Bus) -> None:
     """The server refuses a whole batch that contains a repeat."""
     events = asks(MANY)
     before = events[100:103]
@@ -85,25 +85,27 @@ async def test_what_is_stored_already_does_not_keep_the_others_out(bus: Bus) -> 
     assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
 
 
-async def test_an_event_repeated_at_the_same_moment_is_stored_once(bus: Bus) -> None:
+async def test_an_event_that_is_repeated_at_the_same_moment_is_stored_once(bus: Bus) -> None:
     events = asks(100)
     new = await publish_all(bus, events * 4)
     assert sum(new) == len(events)
     assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
 
 
-async def test_the_first_reply_stands_among_many(bus: Bus) -> None:
+async def test_the_first_reply_is_kept_among_many(bus: Bus) -> None:
     events = asks(200)
     first = await bus.journal(reply_to(events[150], "first"))
-    stand = await asyncio.gather(*(bus.journal(reply_to(event, "second")) for event in events))
-    assert stand[150] == first
-    assert {kept.reply.text for kept in stand if kept is not stand[150]} == {"second"}
+    journaled = await asyncio.gather(*(bus.journal(reply_to(event, "second")) for event in events))
+    assert journaled[150] == first
+    assert {kept.reply.text for kept in journaled if kept is not journaled[150]} == {"second"}
     replies = [Reply.model_validate_json(m.data or b"") for m in await stored(bus, names.REPLIES)]
     assert sorted(r.prompt_id for r in replies) == sorted(event.id for event in events)
 
 
-async def test_two_that_answer_the_same_questions_at_once_agree(nats: NatsServer, bus: Bus) -> None:
-    """Two dataflows by mistake: each question has one reply, and both know it."""
+async def test_two_dataflows_that_answer_the_same_questions_agree(
+    nats: NatsServer, bus: Bus
+) -> None:
+    """If two run by mistake, each question has one reply, and both get that one."""
     other = await Bus.connect(nats.url, name="other")
     try:
         events = asks(200)
@@ -120,8 +122,8 @@ async def test_two_that_answer_the_same_questions_at_once_agree(nats: NatsServer
 async def test_only_the_message_that_is_too_large_is_refused(bus: Bus) -> None:
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     sizes = [10] * 200
-    sizes[120] = bus.client.max_payload + 1  # the client refuses it
-    sizes[130] = 600_000  # this stream does
+    sizes[120] = bus.client.max_payload + 1  # too large for the client
+    sizes[130] = 600_000  # too large for the stream
     found = await asyncio.gather(
         *(
             commit.store(f"replies.test.ada.{number}", b"x" * size, {})
@@ -134,8 +136,8 @@ async def test_only_the_message_that_is_too_large_is_refused(bus: Bus) -> None:
     assert set(found) == {True}
 
 
-async def test_a_full_stream_refuses_each_of_many(bus: Bus) -> None:
-    """And stores none of those that it refuses."""
+async def test_a_full_stream_refuses_each_message_that_does_not_fit(bus: Bus) -> None:
+    """None of the refused messages is stored."""
     config = (await bus.js.stream_info(names.PROMPTS)).config
     await bus.js.update_stream(config.evolve(max_msgs=100))
     found = await asyncio.gather(
@@ -148,7 +150,7 @@ async def test_a_full_stream_refuses_each_of_many(bus: Bus) -> None:
 
 
 async def test_a_stream_without_batches_gets_messages_one_by_one(bus: Bus) -> None:
-    """A stream of an older version, until it is updated."""
+    """Streams of older versions accept no batches until they are updated."""
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     for burst in range(2):
         found = await asyncio.gather(
@@ -159,8 +161,8 @@ async def test_a_stream_without_batches_gets_messages_one_by_one(bus: Bus) -> No
     assert not any(BATCH_ID in (m.headers or {}) for m in await stored(bus, names.BLOBS))
 
 
-async def test_with_a_server_without_batches_each_message_is_acknowledged(bus: Bus) -> None:
-    """It treats the last one as an ordinary message and acknowledges only that."""
+async def test_a_server_without_batches_acknowledges_each_message(bus: Bus) -> None:
+    """An old server acknowledges only the last message of a batch; the others are sent again."""
     seen: list[str] = []
 
     async def answer(message: Msg) -> None:
@@ -172,13 +174,13 @@ async def test_with_a_server_without_batches_each_message_is_acknowledged(bus: B
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     subjects = [f"old.{number}" for number in range(MANY)]
     assert all(await asyncio.gather(*(commit.store(subject, b"x", {}) for subject in subjects)))
-    asked_once_more = [subject for subject in subjects if seen.count(subject) > 1]
-    assert len(asked_once_more) == 2 * BATCH_MESSAGES, "the full ones are tried, then none"
+    sent_again = [subject for subject in subjects if seen.count(subject) > 1]
+    assert len(sent_again) == 2 * BATCH_MESSAGES, "the full batches are tried, then no more"
     assert set(seen) == set(subjects)
 
 
-async def test_full_batches_follow_before_the_first_is_acknowledged(bus: Bus) -> None:
-    """The server acknowledges none of them before it has all."""
+async def test_full_batches_are_sent_before_the_first_is_acknowledged(bus: Bus) -> None:
+    """The server acknowledges none of them before it has received all."""
     held: list[tuple[Msg, bytes]] = []
 
     async def answer(message: Msg) -> None:
@@ -201,11 +203,11 @@ async def test_full_batches_follow_before_the_first_is_acknowledged(bus: Bus) ->
     assert all(
         await asyncio.gather(*(commit.store(f"slow.{number}", b"x", {}) for number in range(count)))
     )
-    assert len(held) == BATCHES_AT_ONCE, "full ones, and nothing one by one behind them"
+    assert len(held) == BATCHES_AT_ONCE, "only full batches, and no single messages after them"
 
 
-async def test_two_messages_of_a_subject_are_never_in_two_batches_at_once(bus: Bus) -> None:
-    """A refused batch is sent again after the next one: a user's events would change order."""
+async def test_messages_of_one_subject_are_never_in_two_batches_at_once(bus: Bus) -> None:
+    """A refused batch is sent again after the next one, which would change the order."""
     seen: list[tuple[str, str]] = []
     refused_s = 0.3
 
@@ -231,11 +233,11 @@ async def test_two_messages_of_a_subject_are_never_in_two_batches_at_once(bus: B
     again = subjects[-1]
     subjects += [again, *(f"slow.next-{number}" for number in range(BATCH_MESSAGES - 1))]
     assert all(await asyncio.gather(*(commit.store(subject, b"x", {}) for subject in subjects)))
-    of_it = [how for subject, how in seen[seen.index(("refused", "")) :] if subject == again]
+    after = [how for subject, how in seen[seen.index(("refused", "")) :] if subject == again]
     before = [how for subject, how in seen[: seen.index(("refused", ""))] if subject == again]
-    assert len(before) == 1, "only in the batch that is refused"
-    assert of_it[0] == "alone", "the first of the two is stored before the second is sent"
-    assert len(of_it) == 2
+    assert len(before) == 1, "it is sent once, in the batch that is refused"
+    assert after[0] == "alone", "the first of the two is stored before the second is sent"
+    assert len(after) == 2
 
 
 async def test_a_client_that_opens_all_batches_cannot_block_others(bus: Bus) -> None:
@@ -251,8 +253,8 @@ async def test_a_client_that_opens_all_batches_cannot_block_others(bus: Bus) -> 
 
 
 @pytest.mark.parametrize("way", list(Way))
-async def test_messages_lost_among_many_are_stored_once(nats: NatsServer, way: Way) -> None:
-    """Whether the messages or their acknowledgements were lost."""
+async def test_messages_that_were_lost_are_stored_once(nats: NatsServer, way: Way) -> None:
+    """The messages or their acknowledgements are lost on the network."""
     proxy = await TcpProxy.start(nats.url)
     far = await Bus.connect(proxy.url(nats.url), name="far")
     near = await Bus.connect(nats.url, name="near")
@@ -273,20 +275,20 @@ async def test_messages_lost_among_many_are_stored_once(nats: NatsServer, way: W
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_a_server_killed_during_batches_keeps_what_it_acknowledged(
+async def test_a_server_killed_during_batches_keeps_acknowledged_messages(
     nats: NatsServer, bus: Bus, seed: int
 ) -> None:
-    """Later retries store the others, once."""
+    """Retries store each of the others once."""
     rng = random.Random(seed)
     acknowledged: list[str] = []
 
-    async def say(event: Ask) -> None:
+    async def publish_later(event: Ask) -> None:
         await asyncio.sleep(rng.uniform(0, 1.5))
         await bus.publish(event, patience_s=60)
         acknowledged.append(event.id)
 
     events = asks(4000)
-    saying = asyncio.gather(*(say(event) for event in events))
+    publishing = asyncio.gather(*(publish_later(event) for event in events))
     for _ in range(2):
         await asyncio.sleep(rng.uniform(0.2, 0.7))
         nats.kill()
@@ -296,13 +298,13 @@ async def test_a_server_killed_during_batches_keeps_what_it_acknowledged(
             while not bus.connected:
                 await asyncio.sleep(0.01)
         assert set(before) <= set(await ids_stored(bus))
-    await saying
+    await publishing
     assert any(BATCH_ID in (m.headers or {}) for m in await stored(bus))
     assert sorted(await ids_stored(bus)) == sorted(event.id for event in events)
 
 
-async def test_cancelled_senders_leave_no_slot_taken(bus: Bus) -> None:
-    """They are cancelled while waiting, in a batch, or when they get their slot."""
+async def test_cancelled_senders_release_their_slots(bus: Bus) -> None:
+    """Senders are cancelled while they wait, in a batch, or when they get their slot."""
     for burst, pause_s in enumerate((0, 0, 0.001, 0.002, 0.005, 0.01)):
         tasks = [asyncio.create_task(bus.publish(event)) for event in asks(200, f"gone{burst}")]
         await asyncio.sleep(pause_s)
@@ -315,14 +317,14 @@ async def test_cancelled_senders_leave_no_slot_taken(bus: Bus) -> None:
         assert all(await publish_all(bus, asks(MANY)))
 
 
-async def test_a_slot_given_to_a_cancelled_sender_is_released(bus: Bus) -> None:
-    """Otherwise there would be no slots left in the end."""
+async def test_a_slot_that_goes_to_a_cancelled_sender_is_released(bus: Bus) -> None:
+    """Otherwise no slot would be left after a while."""
     commit = GroupCommit(bus.client, bus.js, timeout_s=5.0)
     waiting: list[asyncio.Task[bool]] = []
 
     async def store(number: int) -> None:
         await commit.store(f"replies.test.ada.{number}", b"x", {})
-        for task in waiting:  # this message's place has just become one of theirs
+        for task in waiting:  # one of them has just got the slot of this message
             task.cancel()
 
     first = [asyncio.create_task(store(number)) for number in range(SINGLES_LIMIT)]

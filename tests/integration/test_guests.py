@@ -1,4 +1,4 @@
-"""Clients without credentials: what they can and what they can never do."""
+"""Guests, which are clients without credentials: what they can do and what they cannot do."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from shared.bus import Bus
 from tests.fakes.flow import FakeFlow
 
 ANSWER_S = 20.0
-"""Generous: a loaded machine is no failure."""
+"""Long enough for a busy machine."""
 
 
 def body(user: object, prompt: object) -> bytes:
@@ -50,19 +50,19 @@ async def asked_until_heard(client: Client, data: bytes, message_id: str) -> Msg
 
 
 def refusal(answer: Msg) -> tuple[str, str]:
-    """Code and reason; the body has the same reason as the header."""
+    """The error code and the reason; checks that body and header have the same reason."""
     assert answer.headers is not None
     assert answer.data.decode() == answer.headers[ERROR_HEADER]
     return answer.headers[ERROR_CODE_HEADER], answer.headers[ERROR_HEADER]
 
 
-async def silent(_: Exception) -> None:
-    """An error callback for clients that provoke refusals."""
+async def ignore(_: Exception) -> None:
+    """The error callback of clients whose refusal is expected."""
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
-    client = await nats_py.connect(url, error_cb=silent)
+    client = await nats_py.connect(url, error_cb=ignore)
     try:
         yield client
     finally:
@@ -85,14 +85,14 @@ async def owner(nats: NatsServer, gateway: Gateway) -> AsyncIterator[Client]:
         yield client
 
 
-# --- who is who -----------------------------------------------------------------------------------
+# --- identity -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["ada", "a/b", "guest/ada", "é", "_2F", "a.b.>", "%2Fada", "0"])
 async def test_a_guest_is_never_the_user_of_that_name(
     guest: Client, owner: Client, flow: FakeFlow, name: str
 ) -> None:
-    """The server decides who is a guest, not the name."""
+    """The server decides who is a guest; the name has no influence."""
     assert (await asked(guest, body(name, "mine"))).data == b"echo mine"
     assert flow.asked(names.user_of("gateway", f"guest/{name}")) == {"mine": 1}
     assert flow.asked(names.user_of("gateway", name)) == {}
@@ -105,10 +105,10 @@ async def test_a_guest_is_never_the_user_of_that_name(
 async def test_a_client_with_the_password_is_not_a_guest(
     owner: Client, flow: FakeFlow, name: str
 ) -> None:
-    """Otherwise it could read a guest's words, and a guest could be mistaken for it."""
-    code, words = refusal(await asked(owner, body(name, "hello")))
+    """Otherwise it could read a guest's messages, and a guest could be taken for it."""
+    code, reason = refusal(await asked(owner, body(name, "hello")))
     assert code == "400"
-    assert 'must not begin with "guest/"' in words
+    assert 'must not begin with "guest/"' in reason
     assert flow.events == []
 
 
@@ -118,7 +118,7 @@ async def test_a_client_with_the_password_is_not_a_guest(
 async def test_names_that_look_like_a_guests_are_users_of_their_own(
     owner: Client, guest: Client, flow: FakeFlow, name: str
 ) -> None:
-    """Only the exact prefix marks a guest, and no other name is encoded like it."""
+    """Only the exact prefix marks a guest, and no other name is encoded to it."""
     assert (await asked(owner, body(name, "with password"))).data == b"echo with password"
     assert (await asked(guest, body("ada", "without"))).data == b"echo without"
     assert flow.asked(names.user_of("gateway", name)) == {"with password": 1}
@@ -129,7 +129,7 @@ async def test_names_that_look_like_a_guests_are_users_of_their_own(
 async def test_a_guest_cannot_fetch_an_answer_by_another_users_message_id(
     owner: Client, guest: Client, flow: FakeFlow, user: str
 ) -> None:
-    """The same user_id and message id mean two questions, with and without the password."""
+    """The same user_id and message id mean another question if the client is a guest."""
     await asked(owner, body(user, "secret"), message_id="1")
     assert (await asked(guest, body(user, "what?"), message_id="1")).data == b"echo what?"
     assert len({event.id for event in flow.events}) == 2
@@ -145,7 +145,7 @@ async def test_a_forged_attestation_is_ignored(owner: Client, flow: FakeFlow) ->
     assert flow.asked("gateway:ada") == {"hi": 1}
 
 
-# --- where an answer may go -----------------------------------------------------------------------
+# --- reply subjects -------------------------------------------------------------------------------
 
 ELSEWHERE = (
     "prompts", "prompts.guest", "prompts.slack.x", "replies.slack.x.y", "dlq.x", "$JS.API.INFO",
@@ -157,7 +157,7 @@ ELSEWHERE = (
 async def test_a_guests_reply_subject_stays_in_the_guests_account(
     bus: Bus, guest: Client, flow: FakeFlow, reply: str
 ) -> None:
-    """The server delivers it there, and nothing else is in that account."""
+    """The server delivers the answer in that account, which contains no streams."""
     before = {i.config.name: i.state.messages for i in await bus.js.streams_info()}
     heard: list[bytes] = []
 
@@ -179,7 +179,7 @@ async def test_a_guests_reply_subject_stays_in_the_guests_account(
 async def test_nobody_can_name_a_reply_subject_of_the_server(
     bus: Bus, owner: Client, guest: Client, flow: FakeFlow
 ) -> None:
-    """It would let a client answer another's request; the server refuses it."""
+    """Such a subject would let a client answer another client's request; the server refuses it."""
     await guest.publish("prompts", body("eve", "one"), reply="_R_.abcdef.ghijkl")
     await guest.publish("_R_.abcdef.ghijkl", b"forged")
     await owner.publish("prompts", body("eve", "two"), reply="_R_.abcdef.ghijkl")
@@ -192,7 +192,7 @@ async def test_nobody_can_name_a_reply_subject_of_the_server(
 async def test_guests_reach_no_stream_and_receive_nothing_of_others(
     bus: Bus, guest: Client, owner: Client
 ) -> None:
-    """They have no access to JetStream, questions, or other clients' inboxes."""
+    """Guests have no access to JetStream, questions, or other clients' inboxes."""
     heard = await guest.subscribe("_INBOX.>")
     await guest.flush()
     assert (await asked(owner, body("ada", "secret"))).data == b"echo secret"
@@ -212,26 +212,26 @@ async def test_guests_reach_no_stream_and_receive_nothing_of_others(
     del bus
 
 
-async def test_a_guest_may_have_a_few_subscriptions_and_connections(nats: NatsServer) -> None:
-    """Others can connect, no matter how many guests there are."""
+async def test_a_guest_is_limited_to_a_few_subscriptions_and_connections(nats: NatsServer) -> None:
+    """Clients with the password can connect, however many guests there are."""
     async with AsyncExitStack() as stack:
         for _ in range(nats_config.GUEST_CONNECTIONS):
             await stack.enter_async_context(connected(nats.guest_url))
         one_more = Client()
         with pytest.raises(nats_py.errors.Error, match="maximum account active connections"):
-            await one_more.connect(nats.guest_url, allow_reconnect=False, error_cb=silent)
+            await one_more.connect(nats.guest_url, allow_reconnect=False, error_cb=ignore)
         assert one_more._transport is not None
-        one_more._transport.close()  # type: ignore[no-untyped-call]  # which it leaves open
+        one_more._transport.close()  # type: ignore[no-untyped-call]  # nats-py leaves it open
         await (await Bus.connect(nats.url, name="owner")).close()
 
 
-# --- requests that nobody can be told about -------------------------------------------------------
+# --- requests that cannot be answered -------------------------------------------------------------
 
 
 async def test_a_guest_cannot_push_out_the_dead_letters(
     bus: Bus, guest: Client, gateway: Gateway
 ) -> None:
-    """A request without a reply subject is only counted, and rarely logged."""
+    """A guest's request without a reply subject is counted, but rarely logged and never stored."""
     await bus.dead_letter(subject="p.0.slack.T1", data=b"kept", reason="for the test")
     with capture_logs() as logged:
         for number in range(100):
@@ -249,7 +249,7 @@ async def test_a_guest_cannot_push_out_the_dead_letters(
 async def test_a_guest_is_answered_after_a_restart_of_the_gateways_connection(
     guest: Client, gateway: Gateway, flow: FakeFlow
 ) -> None:
-    """The server remembers where the answer goes."""
+    """The server still knows the guest's reply subject."""
     asking = asyncio.create_task(asked(guest, body("ada", "wait")))
     await flow.until_asked("wait")
     for intake_bus in (gateway._guests._bus, gateway._bus):
@@ -262,7 +262,7 @@ async def test_a_guest_is_answered_after_a_restart_of_the_gateways_connection(
 async def test_after_a_restart_of_the_server_a_guest_asks_again(
     nats: NatsServer, guest: Client, flow: FakeFlow
 ) -> None:
-    """The restarted server has forgotten the inbox; the same message id still finds the answer."""
+    """The server has forgotten the reply subject, but the message id still finds the answer."""
     asking = asyncio.create_task(
         guest.request("prompts", body("ada", "wait"), timeout=6, headers={"Nats-Msg-Id": "1"})
     )
@@ -276,10 +276,10 @@ async def test_after_a_restart_of_the_server_a_guest_asks_again(
     assert flow.asked("gateway:guest_2Fada") == {"wait": 1}
 
 
-async def test_the_server_keeps_a_guests_way_back_as_long_as_it_is_told(
+async def test_the_server_keeps_a_guests_reply_subject_for_a_limited_time(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a limit of one second, a later answer is lost. The default is 15 minutes."""
+    """With a limit of one second, a later answer is lost. Our limit is 15 minutes."""
     assert nats_config.GUEST_WAITS == "15m"
     for waits, expected in (("1s", False), ("1m", True)):
         monkeypatch.setattr(nats_config, "GUEST_WAITS", waits)
@@ -306,15 +306,15 @@ async def test_the_server_keeps_a_guests_way_back_as_long_as_it_is_told(
 async def test_guests_do_not_keep_others_from_the_model(
     guest: Client, owner: Client, flow: FakeFlow
 ) -> None:
-    """All guests together have a few open questions; answers make room for more."""
+    """All guests together can have a few open questions; each answer makes room for another."""
     limit = GUESTS.open_limit
     assert limit is not None
     asking = [asyncio.create_task(asked(guest, body("eve", f"wait {n}"))) for n in range(limit)]
     for number in range(limit):
         await flow.until_asked(f"wait {number}")
-    code, words = refusal(await asked(guest, body("someone else", "me too")))
+    code, reason = refusal(await asked(guest, body("someone else", "me too")))
     assert code == "429"
-    assert "ask with the password" in words
+    assert "ask with the password" in reason
     assert (await asked(owner, body("ada", "hello"))).data == b"echo hello"
     flow.release()
     assert {a.data for a in await asyncio.gather(*asking)} == {
@@ -326,7 +326,7 @@ async def test_guests_do_not_keep_others_from_the_model(
 async def test_repeats_of_guests_are_limited(
     guest: Client, owner: Client, flow: FakeFlow, gateway: Gateway
 ) -> None:
-    """Excess repeats are refused at once; the others wait for the one answer."""
+    """Repeats above the limit are refused at once; the others wait for the one answer."""
     first = asyncio.create_task(asked(guest, body("eve", "wait"), message_id="1"))
     await flow.until_asked("wait")
     repeats = [
@@ -343,17 +343,17 @@ async def test_repeats_of_guests_are_limited(
     assert flow.asked("gateway:guest_2Feve") == {"wait": 1}
 
 
-async def test_all_guests_share_one_users_quota(
+async def test_all_guests_share_the_quota_of_one_user(
     guest: Client, owner: Client, gateway: Gateway, flow: FakeFlow
 ) -> None:
-    """Another user_id does not help; stored questions are still answered."""
+    """Another user_id gives no second quota. Stored questions are still answered."""
     assert (await asked(guest, body("eve", "first"), message_id="1")).data == b"echo first"
-    shares = gateway._guests._bus._event_quotas
-    assert shares.take("gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic())
+    quotas = gateway._guests._bus._event_quotas
+    assert quotas.take("gateway", quota.EVENT_QUOTA_BYTES - quota.EVENT_MIN_BYTES, time.monotonic())
     for user in ("eve", "mallory"):
-        code, words = refusal(await asked(guest, body(user, "more")))
+        code, reason = refusal(await asked(guest, body(user, "more")))
         assert code == "429"
-        assert "together asked as much as one user may" in words
+        assert "that all clients without credentials share is used up" in reason
     assert (await asked(guest, body("eve", "first"), message_id="1")).data == b"echo first"
     assert (await asked(owner, body("ada", "hello"))).data == b"echo hello"
     assert flow.asked("gateway:guest_2Feve") == {"first": 1}
@@ -363,7 +363,7 @@ async def test_all_guests_share_one_users_quota(
 async def test_a_flood_of_guests_does_not_keep_others_waiting(
     nats: NatsServer, owner: Client, flow: FakeFlow, reply: bool
 ) -> None:
-    """Questions with the password are answered meanwhile, and guests afterwards."""
+    """Clients with the password are answered meanwhile, and guests afterwards."""
     stop = asyncio.Event()
     sent = 0
 

@@ -1,8 +1,8 @@
-"""The Dockerfile, as far as that goes without a Docker engine.
+"""The Dockerfile, as far as it can be tested without a Docker engine.
 
-These tests run the build stage's steps, in an empty folder with this Python; the installed command;
-the image's health check against a real process; and SIGTERM. docs/deploy.md says what was run on an
-engine. The compose file has tests of its own.
+These tests run the steps of the build stage in an empty folder with this Python, then the installed
+command, the health check with a real process, and SIGTERM. docs/deploy.md lists what was run with a
+Docker engine. test_compose.py tests the compose file.
 """
 
 import asyncio
@@ -35,53 +35,53 @@ BUILT: Final = "/opt/threadwax"
 class Step:
     """One instruction of a Dockerfile."""
 
-    word: str
-    rest: str
+    name: str
+    arguments: str
 
 
 def stages() -> list[list[Step]]:
-    """The instructions, a list for each stage."""
+    """The instructions, one list per stage."""
     text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     found: list[list[Step]] = []
     for line in text.replace("\\\n", " ").splitlines():
         if not line.strip():
             continue
-        word, _, rest = line.partition(" ")
-        if word == "FROM":
+        name, _, arguments = line.partition(" ")
+        if name == "FROM":
             found.append([])
-        found[-1].append(Step(word, " ".join(rest.split())))
+        found[-1].append(Step(name, " ".join(arguments.split())))
     return found
 
 
-def final(word: str) -> str:
-    """What an instruction of the final stage says; it must be there once."""
-    (step,) = [step for step in stages()[-1] if step.word == word]
-    return step.rest
+def final(name: str) -> str:
+    """The arguments of an instruction that the final stage contains once."""
+    (step,) = [step for step in stages()[-1] if step.name == name]
+    return step.arguments
 
 
 def uv() -> str:
-    """As the Makefile finds it."""
+    """The path of uv, found as in the Makefile."""
     return shutil.which("uv") or str(Path(sys.executable).parent / "uv")
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the final image copies, made by the build stage's own steps."""
+    """The folder that the final stage copies, built by the steps of the build stage."""
     root = tmp_path_factory.mktemp("image")
     here = root / "source"
     here.mkdir()
     environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH"}}
     for step in stages()[0]:
-        if step.word == "COPY":
-            *sources, target = step.rest.split()
+        if step.name == "COPY":
+            *sources, target = step.arguments.split()
             for source in sources:
                 copied(source, here / target)
-        elif step.word == "RUN":
-            command = shlex.split(step.rest.replace(BUILT, f"{root}{BUILT}"))
+        elif step.name == "RUN":
+            command = shlex.split(step.arguments.replace(BUILT, f"{root}{BUILT}"))
             if command[:4] == ["python", "-m", "pip", "install"]:
-                continue  # brings uv, which is here
+                continue  # installs uv, which we have
             command[0] = {"python": sys.executable, "uv": uv()}[command[0]]
-            # The cache stands in for the network, and bytecode is the image's own gain.
+            # The cache saves downloads, and only the image needs bytecode.
             kept = [word for word in command if word not in {"--no-cache", "--compile-bytecode"}]
             done = subprocess.run(
                 kept, cwd=here, env=environment, capture_output=True, text=True,
@@ -89,7 +89,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
         else:
-            assert step.word in {"FROM", "WORKDIR"}, f"this test cannot emulate {step.word}"
+            assert step.name in {"FROM", "WORKDIR"}, f"this test cannot emulate {step.name}"
     return Path(f"{root}{BUILT}")
 
 
@@ -99,9 +99,9 @@ def ignore_rules() -> list[str]:
 
 
 def in_context(path: str) -> bool:
-    """Whether .dockerignore lets a file through: of the rules that match, the last one counts.
+    """Whether the build context contains a file: the last matching rule of .dockerignore decides.
 
-    Like Docker for the three shapes that are used here: `*`, `!name`, and `**/pattern`.
+    Supports the three kinds of rules that the file uses: `*`, `!name` and `**/pattern`.
     """
     parts = Path(path).parts
     result = True
@@ -131,13 +131,16 @@ def copied(source: str, target: Path) -> None:
         shutil.copy(ROOT / source, target)
 
 
-def test_build_context_holds_no_secrets_and_no_tests() -> None:
-    """.dockerignore lets through what the image is made of, and nothing else."""
+def test_the_build_context_has_no_secrets_and_no_tests() -> None:
+    """.dockerignore lets through the files that the Dockerfile copies, and nothing else."""
     let_through = {rule[1:] for rule in ignore_rules() if rule.startswith("!")}
-    wanted = {
-        source for step in stages()[0] if step.word == "COPY" for source in step.rest.split()[:-1]
+    copied_files = {
+        source
+        for step in stages()[0]
+        if step.name == "COPY"
+        for source in step.arguments.split()[:-1]
     }
-    assert let_through == wanted
+    assert let_through == copied_files
     assert in_context("ops/cli.py")
     for path in (
         ".env", ".env.local", ".threadwax/slack.sqlite3", ".git/config", "tests/running.py",
@@ -149,7 +152,7 @@ def test_build_context_holds_no_secrets_and_no_tests() -> None:
         assert not in_context(path), path
 
 
-def test_installed_command_works_away_from_the_source(built: Path, tmp_path: Path) -> None:
+def test_the_installed_command_works_without_the_source(built: Path, tmp_path: Path) -> None:
     """`threadwax --help` runs from an empty folder, and every part can be imported."""
     command = str(built / "bin" / json.loads(final("ENTRYPOINT"))[0])
     done = subprocess.run(
@@ -168,18 +171,18 @@ def test_installed_command_works_away_from_the_source(built: Path, tmp_path: Pat
     assert Path(done.stdout.strip()).is_relative_to(built)
 
 
-def test_image_holds_no_tools(built: Path) -> None:
-    """No test runner, linter or installer is in what the final image copies."""
+def test_the_image_contains_no_tools(built: Path) -> None:
+    """The final stage copies no test runner, linter or installer."""
     names = {path.name for path in (built / "bin").iterdir()}
     assert not names & {"pytest", "ruff", "mypy", "pip", "uv", "coverage"}
     assert {"threadwax", "nats-server"} <= names
 
 
-def test_image_runs_as_nobody_of_note() -> None:
-    """Not as root, with its data on a volume, and its process gets the signals itself."""
+def test_the_image_runs_without_privileges() -> None:
+    """The process is not root, keeps its data on a volume, and gets signals directly."""
     user, group = final("USER").split(":")
     assert int(user) >= 1000
-    # The names are of /data: its owner and group are the process's own.
+    # /data belongs to the user and group of the process.
     steps = final("RUN")
     assert f"groupadd --system --gid {group} threadwax" in steps
     assert f"useradd --system --uid {user} --gid {group} " in steps
@@ -187,11 +190,12 @@ def test_image_runs_as_nobody_of_note() -> None:
     assert final("VOLUME") == "/data"
     assert "THREADWAX_HOME=/data" in final("ENV")
     assert json.loads(final("ENTRYPOINT")) == ["threadwax"]
-    assert stages()[0][0].rest.partition(" ")[0] == stages()[-1][0].rest  # one base for both
+    build, runtime = (stage[0].arguments for stage in stages())
+    assert build.partition(" ")[0] == runtime  # both stages have the same base
 
 
-def test_image_says_what_it_is() -> None:
-    """Its labels are those of the OCI image spec, and agree with pyproject.toml."""
+def test_the_labels_describe_the_image() -> None:
+    """The labels follow the OCI image spec and agree with pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     labels = dict(word.split("=", 1) for word in shlex.split(final("LABEL")))
     prefix = "org.opencontainers.image."
@@ -199,13 +203,13 @@ def test_image_says_what_it_is() -> None:
     assert labels[f"{prefix}description"] == project["description"]
     assert labels[f"{prefix}version"] == project["version"]
     assert labels[f"{prefix}revision"] == "$REVISION"
-    assert labels[f"{prefix}base.name"] == f"docker.io/library/{stages()[-1][0].rest}"
+    assert labels[f"{prefix}base.name"] == f"docker.io/library/{stages()[-1][0].arguments}"
 
 
-def test_native_libraries_are_all_in_the_image(built: Path) -> None:
-    """What the wheels need of the system is in the slim image, or installed by the Dockerfile."""
+def test_the_image_has_all_native_libraries(built: Path) -> None:
+    """System libraries that the wheels need are in the base image or installed by us."""
     if sys.platform != "linux" or shutil.which("ldd") is None:
-        pytest.skip("the image's libraries are Linux's")
+        pytest.skip("ldd and Linux are needed")
     slim = {
         "libc", "libm", "libpthread", "libdl", "librt", "libutil", "ld-linux-x86-64",
         "ld-linux-aarch64", "linux-vdso", "libstdc++", "libgcc_s", "libz",
@@ -221,15 +225,15 @@ def test_native_libraries_are_all_in_the_image(built: Path) -> None:
             if where and not where.startswith(str(built)):
                 needed.add(name.partition(".so")[0])
     assert needed <= slim | installed
-    assert installed <= needed  # nothing is installed that nobody needs
+    assert installed <= needed  # no installed library is unused
 
 
-async def test_health_check_follows_the_process(
+async def test_the_health_check_follows_the_process(
     built: Path, nats: NatsServer, tmp_path: Path
 ) -> None:
-    """It fails before the process is there, succeeds while it lives, and SIGTERM ends that."""
-    _, _, words = final("HEALTHCHECK").partition(" CMD ")
-    check = [str(built / "bin" / "python"), *json.loads(words)[1:]]
+    """The check fails at first, succeeds while the process runs, and fails after SIGTERM."""
+    _, _, health_check = final("HEALTHCHECK").partition(" CMD ")
+    check = [str(built / "bin" / "python"), *json.loads(health_check)[1:]]
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("OPENAI")},
         "NATS_URL": nats.url,
@@ -261,10 +265,10 @@ async def test_health_check_follows_the_process(
 
 
 @pytest.mark.parametrize("command", ["dataflow", "gateway"])
-def test_first_process_of_a_container_ends_on_sigterm(
+def test_the_first_process_of_a_container_ends_on_sigterm(
     built: Path, nats: NatsServer, tmp_path: Path, command: str
 ) -> None:
-    """As process 1, to which the kernel gives no default handling, it ends in good order."""
+    """The kernel ignores signals that process 1 does not handle, so our process handles them."""
     unshare = shutil.which("unshare")
     able = (
         unshare
@@ -273,7 +277,7 @@ def test_first_process_of_a_container_ends_on_sigterm(
         ).returncode
     )
     if not able:
-        pytest.skip("no process namespace can be made here")
+        pytest.skip("process namespaces cannot be created here")
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("OPENAI")},
         "NATS_URL": nats.url,

@@ -1,4 +1,4 @@
-"""What the start says about the configured endpoints, and how settings become endpoints."""
+"""The check of the configured endpoints at the start, and endpoints from settings."""
 
 import asyncio
 import socket
@@ -33,7 +33,7 @@ async def test_a_working_endpoint_is_named_with_its_model(fake_model: FakeModel)
     ("listed", "asked"),
     [("llama3.2:latest", "llama3.2"), ("models/gemini-x", "gemini-x"), ("a/b", "a/b")],
 )
-async def test_names_are_compared_as_the_endpoint_writes_them(
+async def test_a_model_is_found_under_the_endpoints_spelling_of_its_name(
     fake_model: FakeModel, listed: str, asked: str
 ) -> None:
     fake_model.models = [{"id": listed}]
@@ -57,7 +57,7 @@ async def test_names_are_compared_as_the_endpoint_writes_them(
         (Refusal(200, "<html>Welcome"), "may not be an OpenAI-compatible endpoint"),
     ],
 )
-async def test_each_fault_is_one_plain_line(
+async def test_each_fault_is_reported_in_one_plain_line(
     fake_model: FakeModel, models: Any, complaint: str
 ) -> None:
     fake_model.models = models
@@ -110,8 +110,10 @@ async def test_an_endpoint_that_cannot_be_reached_is_named_with_the_cause(
 
 
 @pytest.mark.parametrize("answer", [None, b"garbage\r\n\r\n", b""])
-async def test_a_server_of_another_kind_does_not_hold_up_the_start(answer: bytes | None) -> None:
-    """One that says nothing is given up after a few seconds."""
+async def test_a_server_that_sends_no_http_response_does_not_delay_the_start(
+    answer: bytes | None,
+) -> None:
+    """The check gives up on a silent server after a few seconds."""
     writers = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,10 +136,10 @@ async def test_a_server_of_another_kind_does_not_hold_up_the_start(answer: bytes
 
 
 @pytest.mark.parametrize("field", ["max_model_len", "context_length", "context_window"])
-async def test_a_reported_window_limits_the_assumed_one(
+async def test_a_reported_context_window_limits_the_assumed_one(
     fake_model: FakeModel, field: str, tmp_path: Path
 ) -> None:
-    """Unless the settings name one."""
+    """A context window in the settings takes precedence."""
     fake_model.models = [{"id": "fake", field: 4096}]
     found = await checked(endpoint(fake_model.base_url), None)
     settings = settings_of(tmp_path, OPENAI_BASE_URL=fake_model.base_url)
@@ -178,11 +180,11 @@ def test_a_fallback_can_be_another_model_at_the_same_endpoint(tmp_path: Path) ->
     assert fallback is not None
     assert fallback.model == "small"
     assert (fallback.base_url, fallback.api_key) == (first.base_url, first.api_key)
-    assert fallback_of(settings_of(tmp_path, **named)) is None  # the demo model is the only one
+    assert fallback_of(settings_of(tmp_path, **named)) is None  # the demo model has only one
 
 
-def test_the_secret_behind_pseudonyms_is_private_and_stays_the_same(tmp_path: Path) -> None:
-    """It is made only for OpenAI."""
+def test_the_secret_for_pseudonyms_is_private_and_does_not_change(tmp_path: Path) -> None:
+    """The secret is created only if the endpoint is OpenAI's."""
     endpoint_of(settings_of(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:1/v1"))
     file = tmp_path / "model" / "pseudonyms"
     assert not file.exists()
@@ -194,7 +196,7 @@ def test_the_secret_behind_pseudonyms_is_private_and_stays_the_same(tmp_path: Pa
     assert "secret" not in repr(first)
 
 
-def test_the_effort_reaches_every_endpoint(tmp_path: Path) -> None:
+def test_the_reasoning_effort_applies_to_every_endpoint(tmp_path: Path) -> None:
     settings = settings_of(
         tmp_path, OPENAI_API_KEY="k", OPENAI_FALLBACK_API_KEY="f", THREADWAX_REASONING_EFFORT="low"
     )

@@ -1,4 +1,4 @@
-"""The real openai client against a real HTTP server that misbehaves on order."""
+"""Our model client with a real HTTP server that fails in the way that each test orders."""
 
 import asyncio
 import gc
@@ -34,7 +34,7 @@ async def test_an_answer_streams_and_reports_its_usage(
 async def test_each_dialect_sends_what_its_endpoint_understands(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """There is one name for the length of the answer, and a temperature only if it is accepted."""
+    """The length limit has one name, and the temperature is sent only if it is accepted."""
     dialect = DEMO if name == "demo" else DIALECTS[name]  # type: ignore[index]
     await asker(dialect=dialect).ask()
     (request,), (headers,) = fake_model.requests, fake_model.headers
@@ -74,7 +74,7 @@ def test_the_dialect_is_guessed_from_the_address(url: str | None, name: str) -> 
     ],
     ids=lambda fault: f"{fault.kind}-{fault.status}",
 )
-async def test_a_passing_fault_before_the_first_word_is_retried(
+async def test_a_temporary_fault_before_the_first_text_is_retried(
     asker: MakeAsker, fake_model: FakeModel, fault: Fault
 ) -> None:
     fake_model.faults.extend([fault, fault])
@@ -82,7 +82,7 @@ async def test_a_passing_fault_before_the_first_word_is_retried(
     assert len(fake_model.requests) == 3
 
 
-async def test_a_stall_before_the_first_word_is_retried(
+async def test_a_stall_before_the_first_text_is_retried(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     fake_model.faults.append(Fault(kind="stall"))
@@ -94,10 +94,10 @@ async def test_a_stall_before_the_first_word_is_retried(
     [("Retry-After", "1"), ("Retry-After", "1.5"), ("retry-after-ms", "1200")],
     ids=str,
 )
-async def test_retry_after_is_honoured(
+async def test_retry_after_is_respected(
     asker: MakeAsker, fake_model: FakeModel, header: tuple[str, str]
 ) -> None:
-    """The next try does not come before the time that the provider asked for."""
+    """The next try does not start before the time that the provider asked for."""
     fake_model.faults.append(Fault(status=429, headers=dict([header])))
     await asker().ask()
     first, second = fake_model.times
@@ -105,7 +105,7 @@ async def test_retry_after_is_honoured(
 
 
 async def test_retry_after_can_be_a_date(asker: MakeAsker, fake_model: FakeModel) -> None:
-    """It is compared with the provider's own clock."""
+    """The date is compared with the provider's own clock."""
     dates = {
         "Date": "Wed, 26 Nov 2031 12:00:00 GMT",
         "Retry-After": "Wed, 26 Nov 2031 12:00:02 GMT",
@@ -132,15 +132,15 @@ async def test_a_retry_after_that_cannot_be_read_is_ignored(
     assert await asker().ask() == "answer 2 to: hello"
 
 
-async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
+async def test_a_wait_beyond_the_time_limit_is_not_started(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """A try before that would be in vain."""
+    """An earlier try would be useless."""
     fake_model.always = Fault(status=429, headers={"Retry-After": "3600"})
     one = asker(give_up_s=20.0)
     started = time.monotonic()
     assert await one.failure() == "overloaded"
-    assert await one.failure() == "overloaded"  # the pause is shared, and known
+    assert await one.failure() == "overloaded"  # all calls know the pause
     assert time.monotonic() - started < 15
     assert len(fake_model.requests) == 1
 
@@ -164,7 +164,7 @@ async def test_a_wait_beyond_the_time_to_give_up_is_not_begun(
         (Fault(status=400, error={"message": "no", "code": "content_filter"}), "refused"),
     ],
 )
-async def test_what_no_retry_can_fix_fails_at_once(
+async def test_a_permanent_fault_fails_at_once(
     asker: MakeAsker, fake_model: FakeModel, fault: Fault, why: Why
 ) -> None:
     fake_model.always = fault
@@ -182,10 +182,10 @@ async def test_what_no_retry_can_fix_fails_at_once(
         ("error_frame", "error"),
     ],
 )
-async def test_after_the_first_word_nothing_is_retried(
+async def test_after_the_first_text_nothing_is_retried(
     asker: MakeAsker, fake_model: FakeModel, kind: str, why: Why
 ) -> None:
-    """The text would be shown twice."""
+    """Otherwise the text would be shown twice."""
     fake_model.piece_chars = 3
     fake_model.faults.append(Fault(kind=kind, after_chunks=2))
     one = asker(silence_s=0.5)
@@ -194,7 +194,7 @@ async def test_after_the_first_word_nothing_is_retried(
     assert len(fake_model.requests) == 1
 
 
-async def test_a_model_that_stays_away_is_given_up_in_time(
+async def test_the_client_gives_up_in_time_if_the_model_stays_down(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     fake_model.always = Fault(status=500)
@@ -202,7 +202,7 @@ async def test_a_model_that_stays_away_is_given_up_in_time(
     assert len(fake_model.requests) > 1
 
 
-async def test_a_model_that_is_not_there_and_comes_back(
+async def test_a_question_is_answered_once_the_model_is_back(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     """A refused connection is retried."""
@@ -218,10 +218,12 @@ async def test_a_model_that_is_not_there_and_comes_back(
 @pytest.mark.parametrize(
     ("answer", "why"),
     [(None, "unreachable"), (b"", "unreachable"), (b"garbage\r\n\r\n", "corrupt")],
-    ids=["nobody listens", "hangs up", "no HTTP"],
+    ids=["nobody listens", "hangs up", "not HTTP"],
 )
-async def test_a_server_that_is_none(asker: MakeAsker, answer: bytes | None, why: Why) -> None:
-    """It is distinguished from one that is slow."""
+async def test_a_server_that_sends_no_http_response_is_named(
+    asker: MakeAsker, answer: bytes | None, why: Why
+) -> None:
+    """The reason is not that of a slow server."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -240,13 +242,16 @@ async def test_a_server_that_is_none(asker: MakeAsker, answer: bytes | None, why
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", f"{'a' * 70}.invalid"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_host_that_does_not_exist(asker: MakeAsker, host: str, scheme: str) -> None:
+async def test_a_host_that_does_not_exist_is_unreachable(
+    asker: MakeAsker, host: str, scheme: str
+) -> None:
     one = asker(give_up_s=0.01, base_url=f"{scheme}://{host}/v1")
     assert await one.failure() == "unreachable"
 
 
-async def test_a_server_without_tls(asker: MakeAsker, fake_model: FakeModel) -> None:
-    """It gets no request."""
+async def test_a_server_without_tls_gets_no_request(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
     address = fake_model.base_url.replace("http://", "https://")
     assert await asker(give_up_s=0.01, base_url=address).failure() == "unreachable"
     assert fake_model.requests == []
@@ -280,7 +285,7 @@ FINISHED = json.dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]})
 async def test_text_is_well_formed_in_every_piece(
     asker: MakeAsker, fake_model: FakeModel, contents: list[Any], answer: str
 ) -> None:
-    """Halves of surrogate pairs are joined or replaced, and null characters are left out."""
+    """Halves of surrogate pairs are joined or replaced, and null characters are removed."""
     fake_model.frames = frames_of(*contents)
     one = asker()
     assert await one.ask() == answer
@@ -288,7 +293,9 @@ async def test_text_is_well_formed_in_every_piece(
     assert "".join(one.shown) == answer
 
 
-async def test_a_pair_that_is_cut_off_is_not_shown(asker: MakeAsker, fake_model: FakeModel) -> None:
+async def test_half_a_surrogate_pair_at_the_end_is_not_shown(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
     """The stream ends in the middle of a character, without a finish reason."""
     fake_model.frames = frames_of("good ", "\ud83d")[:2]
     one = asker()
@@ -309,7 +316,7 @@ async def test_a_pair_that_is_cut_off_is_not_shown(asker: MakeAsker, fake_model:
         ([[{"type": "reasoning", "text": "hm"}], "yes"], "yes"),
     ],
 )
-async def test_content_can_be_more_than_a_text(
+async def test_content_can_have_other_types_than_text(
     asker: MakeAsker, fake_model: FakeModel, contents: list[Any], answer: str
 ) -> None:
     fake_model.frames = frames_of(*contents)
@@ -319,17 +326,17 @@ async def test_content_can_be_more_than_a_text(
 @pytest.mark.parametrize(
     "contents", [[""], [None], [[]], [{}], [True], [[{"type": "text"}]], ["\0", "\0"]]
 )
-async def test_content_without_words_is_an_empty_answer(
+async def test_content_without_text_is_an_empty_answer(
     asker: MakeAsker, fake_model: FakeModel, contents: list[Any]
 ) -> None:
     fake_model.frames = frames_of(*contents)
     assert await asker().failure() == "empty"
 
 
-async def test_what_comes_before_the_first_word_is_not_kept(
+async def test_chunks_before_the_first_text_are_not_kept(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """Reasoning can take tens of thousands of chunks, in many calls at once."""
+    """Reasoning can take tens of thousands of chunks in each of many calls."""
     thought = json.dumps(
         {"choices": [{"delta": {"content": "", "reasoning_content": "x" * 100}}], "usage": None}
     )
@@ -349,11 +356,11 @@ async def test_what_comes_before_the_first_word_is_not_kept(
 
 
 ODD = [None, True, 0, -1, 1.5, "", "a", "\0", "\ud83d", [], {}, ["a"], {"a": 1}, [[[]]], 10**400]
-"""Values of every JSON type, put where they are not expected."""
+"""Values of every JSON type, for places where they are not expected."""
 
 
 def odd_chunks(value: Any) -> dict[str, Any]:
-    """One chunk for each place in which this value can be."""
+    """Chunks with this value, one for each place where it can occur."""
     return {
         "whole": value,
         "choices": {"choices": value},
@@ -369,10 +376,10 @@ def odd_chunks(value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("place", list(odd_chunks(None)))
-async def test_a_chunk_of_any_shape_ends_in_text_or_in_a_notice(
+async def test_a_chunk_of_any_shape_leads_to_text_or_a_notice(
     asker: MakeAsker, fake_model: FakeModel, place: str
 ) -> None:
-    """Before the first text and after it."""
+    """The chunk comes before the first text or after it."""
     one = asker(give_up_s=0.01)
     word = json.dumps({"choices": [{"delta": {"content": "word"}}]})
     for value in ODD:
@@ -401,17 +408,17 @@ async def outcome_of(one: Asker) -> str | ModelError:
     ["{", "[" * 100_000, '{"a":' * 100_000, "9" * 5000, '{"choices": [NaN]}', "null", '"text"'],
     ids=["cut", "deep list", "deep object", "long number", "NaN", "null", "text"],
 )
-async def test_data_that_are_no_chunk_end_in_a_notice(
+async def test_data_that_is_not_a_chunk_leads_to_a_notice(
     asker: MakeAsker, fake_model: FakeModel, data: str
 ) -> None:
     fake_model.frames = [data]
     assert await asker(give_up_s=0.01).failure() in {"corrupt", "cut"}
 
 
-async def test_what_an_endpoint_calls_its_error_is_not_logged(
+async def test_the_error_name_of_an_endpoint_is_not_logged(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """It may contain a person's message, or characters that do not belong in a log."""
+    """The name may contain a person's message, or characters that do not belong in a log."""
     for code in ["my salary is 41000", "\ud83d", {"a": 1}, ["b"], "\0"]:
         fake_model.always = Fault(status=400, error={"message": "m", "code": code, "type": code})
         with pytest.raises(ModelError) as failed:
@@ -432,7 +439,7 @@ async def test_an_answer_cut_at_its_length_limit_says_so(
     assert (await asker().ask()).endswith(LENGTH)
 
 
-async def test_a_place_can_have_its_own_model(asker: MakeAsker, fake_model: FakeModel) -> None:
+async def test_a_channel_can_have_its_own_model(asker: MakeAsker, fake_model: FakeModel) -> None:
     await asker().ask("bigger")
     assert fake_model.requests[0]["model"] == "bigger"
 
@@ -445,8 +452,8 @@ def slow(fake_model: FakeModel) -> FakeModel:
     return fake_model
 
 
-async def test_a_cancelled_call_hangs_up(asker: MakeAsker, slow: FakeModel) -> None:
-    """A stopped answer costs nothing more."""
+async def test_a_cancelled_call_closes_its_connection(asker: MakeAsker, slow: FakeModel) -> None:
+    """A stopped answer causes no further cost."""
     one = asker()
     call = asyncio.create_task(one.ask())
     async with asyncio.timeout(5):
@@ -458,10 +465,10 @@ async def test_a_cancelled_call_hangs_up(asker: MakeAsker, slow: FakeModel) -> N
             await asyncio.sleep(0.01)
 
 
-async def test_a_call_that_was_tried_again_leaves_nothing_behind(
+async def test_a_retried_call_leaves_no_reference_cycles(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """Reference cycles would keep all messages in memory until garbage is collected."""
+    """Cycles would keep all messages in memory until the next garbage collection."""
     one = asker()
     gc.collect()
     gc.disable()
@@ -488,7 +495,7 @@ class Clock:
 
 
 def waits(give_up_s: float) -> tuple[Callable[[ModelError], float | None], Clock]:
-    """The waits as `backoff` gets them; None once they give up."""
+    """The waits that `backoff` calls, with a clock of the test; None means that it gives up."""
     clock = Clock()
     generator = waits_s(random.Random(1), give_up_s, clock)
     next(generator)
@@ -503,7 +510,7 @@ def waits(give_up_s: float) -> tuple[Callable[[ModelError], float | None], Clock
 
 
 def test_waits_grow_with_jitter() -> None:
-    """Each is drawn from the upper half of a limit that doubles, up to 16 s."""
+    """Each wait is drawn from the upper half of a limit that doubles, up to 16 s."""
     wait, _ = waits(1000)
     drawn = [wait(ModelError("error", "")) for _ in range(8)]
     for drawn_s, limit_s in zip(drawn, [1, 2, 4, 8, 16, 16, 16, 16], strict=True):
@@ -520,20 +527,20 @@ def test_a_wait_is_never_shorter_than_asked_for() -> None:
     assert wait(ModelError("overloaded", "", retry_after_s=10.0)) is None
 
 
-def test_an_endpoint_that_asks_for_no_wait_is_not_hammered() -> None:
+def test_an_endpoint_that_asks_for_no_wait_is_not_flooded() -> None:
     wait, _ = waits(90)
     drawn = [wait(ModelError("overloaded", "", retry_after_s=0.0)) for _ in range(6)]
     assert sum(one for one in drawn if one is not None) > 4
 
 
-def test_a_first_try_that_took_all_the_time_is_repeated_once() -> None:
+def test_a_first_try_that_takes_all_the_time_is_repeated_once() -> None:
     wait, clock = waits(90)
     clock.now = 95.0
     assert wait(ModelError("stalled", "")) == 0.0
     assert wait(ModelError("stalled", "")) is None
 
 
-def test_the_last_wait_ends_when_time_is_up() -> None:
+def test_the_last_wait_ends_at_the_time_limit() -> None:
     wait, clock = waits(90)
     clock.now = 89.9
     assert wait(ModelError("error", "")) == pytest.approx(0.1)

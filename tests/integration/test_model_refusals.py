@@ -1,4 +1,4 @@
-"""Endpoints that refuse part of a request: it is asked again without that, and remembered."""
+"""Endpoints that refuse part of a request: this request and later ones are sent without it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +67,7 @@ async def test_a_refused_field_is_left_out_from_then_on(
         ("openai", servers.pydantic_strict("stream", "stream_options"), None),
     ],
 )
-async def test_the_limit_changes_its_name_or_goes(
+async def test_the_answer_limit_is_renamed_or_left_out(
     asker: MakeAsker, fake_model: FakeModel, dialect: Any, rule: Rule, field: str | None
 ) -> None:
     fake_model.refuse = rule
@@ -88,7 +88,7 @@ async def test_a_limit_that_is_too_high_is_lowered(asker: MakeAsker, fake_model:
     assert [request["max_tokens"] for request in fake_model.requests] == [8192, 4096, 4096]
 
 
-async def test_what_is_remembered_belongs_to_one_model(
+async def test_a_refusal_is_remembered_for_one_model(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     fake_model.refuse = lambda request: (
@@ -102,10 +102,10 @@ async def test_what_is_remembered_belongs_to_one_model(
     assert "stream_options" not in fake_model.requests[-1]
 
 
-async def test_a_complaint_that_repeats_the_question_teaches_nothing(
+async def test_nothing_is_learned_from_a_complaint_that_quotes_the_question(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """It names fields because somebody wrote about them; leaving them out does not help."""
+    """The complaint names fields because somebody wrote about them. Omitting them does not help."""
     echo = servers.error("Flagged: 'is stream_options unsupported, and what is max_tokens?'")
     one = asker()
     fake_model.refuse = lambda _: echo
@@ -134,7 +134,7 @@ OWN = {"prompt_cache_key", "safety_identifier"}
 
 
 def marks(request: dict[str, Any]) -> list[int]:
-    """The messages that end with a breakpoint."""
+    """The messages of a request that end with a cache breakpoint."""
     return [
         at
         for at, message in enumerate(request["messages"])
@@ -143,10 +143,10 @@ def marks(request: dict[str, Any]) -> list[int]:
     ]
 
 
-async def test_openai_gets_pseudonyms_and_nobody_else_gets_anything(
+async def test_openai_gets_pseudonyms_and_other_endpoints_get_none(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """The endpoint has a secret only if its host is OpenAI's."""
+    """An endpoint has a secret only if its host is OpenAI's."""
     await asker(secret=SECRET).ask()
     (request,) = fake_model.requests
     assert request.keys() >= OWN
@@ -174,7 +174,7 @@ async def test_newer_models_of_openai_get_breakpoints_at_the_last_questions(
 
 
 @pytest.mark.parametrize("field", ["prompt_cache_key", "safety_identifier"])
-async def test_own_fields_can_be_refused_too(
+async def test_openai_fields_can_be_refused(
     asker: MakeAsker, fake_model: FakeModel, field: str
 ) -> None:
     refusal = servers.error(f"Unknown parameter: '{field}'.", param=field)
@@ -185,7 +185,7 @@ async def test_own_fields_can_be_refused_too(
     assert [field in request for request in fake_model.requests] == [True, False, False]
 
 
-async def test_breakpoints_can_be_refused_too(asker: MakeAsker, fake_model: FakeModel) -> None:
+async def test_cache_breakpoints_can_be_refused(asker: MakeAsker, fake_model: FakeModel) -> None:
     refusal = servers.error(
         "Unknown parameter.", param="messages[1].content[0].prompt_cache_breakpoint"
     )
@@ -211,7 +211,7 @@ async def test_breakpoints_can_be_refused_too(asker: MakeAsker, fake_model: Fake
     ],
     ids=["Gemma", "llama.cpp", "Google", "literal", "Qwen"],
 )  # fmt: skip
-async def test_a_refused_system_role_joins_the_first_question(
+async def test_a_refused_system_message_is_merged_into_the_first_question(
     asker: MakeAsker, fake_model: FakeModel, rule: Rule
 ) -> None:
     fake_model.refuse = rule
@@ -236,10 +236,10 @@ WINDOWS: dict[str, Callable[[int], Rule]] = {
 
 @pytest.mark.parametrize("server", WINDOWS)
 @pytest.mark.parametrize("window", [500, 4000])
-async def test_a_request_is_shortened_until_it_fits_and_that_is_remembered(
+async def test_a_request_is_shortened_until_it_fits_and_the_length_is_remembered(
     asker: MakeAsker, fake_model: FakeModel, server: str, window: int
 ) -> None:
-    """A real window of 500 tokens, with an assumed one of 32,768."""
+    """The context window has 500 tokens, but 32,768 are assumed."""
     fake_model.refuse = WINDOWS[server](window)
     fake_model.reply = lambda request: request["messages"][-1]["content"]
     one = asker(answer_tokens=8192)
@@ -252,10 +252,10 @@ async def test_a_request_is_shortened_until_it_fits_and_that_is_remembered(
     assert len(fake_model.requests) == 1
 
 
-async def test_an_answer_that_is_too_long_for_the_window_is_the_only_thing_to_shorten(
+async def test_only_the_answer_limit_is_shortened_if_the_question_cannot_be(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """A first question cannot be cut, but the room for its answer can."""
+    """A first question cannot be shortened, but the room for its answer can."""
     fake_model.refuse = servers.vllm_window(500)
     one = asker(answer_tokens=8192)
     assert await one.ask() == ANSWER
@@ -263,10 +263,10 @@ async def test_an_answer_that_is_too_long_for_the_window_is_the_only_thing_to_sh
 
 
 @pytest.mark.parametrize("server", WINDOWS)
-async def test_a_question_that_never_fits_is_too_long(
+async def test_a_question_that_never_fits_is_refused_as_too_long(
     asker: MakeAsker, fake_model: FakeModel, server: str
 ) -> None:
-    """The next one is not affected."""
+    """The next question is not affected."""
     fake_model.refuse = WINDOWS[server](500)
     one = asker(answer_tokens=50)
     huge: Messages = (*conversation(3)[:-1], {"role": "user", "content": "x" * 10_000})
@@ -276,10 +276,10 @@ async def test_a_question_that_never_fits_is_too_long(
     assert len(fake_model.requests[-1]["messages"]) == 8
 
 
-async def test_an_older_lesson_does_not_undo_a_newer_one(
+async def test_an_older_call_does_not_undo_what_a_newer_one_learned(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """Each answer keeps only what it learned itself."""
+    """Each call changes only what it learned itself."""
     fake_model.refuse = servers.any_of(servers.vllm_window(500), servers.azure_old)
     one = asker(answer_tokens=100)
     await one.ask(messages=conversation(50))
@@ -290,10 +290,10 @@ async def test_an_older_lesson_does_not_undo_a_newer_one(
 
 
 @pytest.mark.parametrize("status", [429, 413])
-async def test_more_tokens_than_a_minute_allows_are_a_matter_of_length(
+async def test_a_request_above_the_tokens_per_minute_is_shortened(
     asker: MakeAsker, fake_model: FakeModel, status: int
 ) -> None:
-    """No wait makes them fit."""
+    """No wait would make it acceptable."""
     refusal = servers.error(
         "Request too large for gpt-x on tokens per min (TPM): Limit 500, Requested 700.",
         status=status, code="rate_limit_exceeded", type="tokens",
@@ -306,7 +306,7 @@ async def test_more_tokens_than_a_minute_allows_are_a_matter_of_length(
 
 
 def picture_question() -> Messages:
-    """A question with a picture."""
+    """A question with one picture."""
     picture = Image("image/png", (b"\x89PNG",), lambda: None)
     parts = [
         {"type": "text", "text": "what is this?"},
@@ -319,7 +319,7 @@ def picture_question() -> Messages:
 async def test_a_model_without_vision_is_remembered(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """The next picture is not even sent; questions in words are."""
+    """Later pictures are not sent; questions without pictures are."""
     fake_model.refuse = servers.without_vision(servers.WITHOUT_VISION[name])
     one = asker()
     assert await one.failure(messages=picture_question()) == "no pictures"

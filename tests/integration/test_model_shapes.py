@@ -1,4 +1,4 @@
-"""Answers in every shape in which endpoints send them, over real HTTP."""
+"""Answers in the many shapes that endpoints use, over real HTTP."""
 
 import base64
 import json
@@ -98,15 +98,17 @@ async def test_an_answer_is_read_in_any_framing(
         "Ollama",
     ],
 )
-async def test_what_is_not_an_answer_is_named(
+async def test_a_response_that_is_not_an_answer_is_named(
     asker: MakeAsker, fake_model: FakeModel, raw: list[bytes], why: Why
 ) -> None:
     fake_model.raw = raw
     assert await asker(give_up_s=0.01).failure() == why
 
 
-async def test_a_record_without_an_end_is_given_up(asker: MakeAsker, fake_model: FakeModel) -> None:
-    """It must not fill the memory."""
+async def test_a_record_without_an_end_is_not_read_forever(
+    asker: MakeAsker, fake_model: FakeModel
+) -> None:
+    """Such a record must not fill up the memory."""
     fake_model.raw = [b'data: {"choices": [{"delta": {"content": "', *[b"x" * (1 << 20)] * 40]
     tracemalloc.start()
     try:
@@ -141,10 +143,10 @@ async def test_a_redirect_is_not_followed(
         await other.stop()
 
 
-async def test_a_login_in_the_address_is_for_the_proxy_there(
+async def test_a_login_in_the_address_is_sent_instead_of_the_key(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """HTTP has only one header for both, so the endpoint gets no key."""
+    """The login is for a proxy. HTTP has one header for both, so the endpoint gets no key."""
     address = fake_model.base_url.replace("://", "://ada:p%40ss@")
     await asker(base_url=address).ask()
     (headers,) = fake_model.headers
@@ -154,7 +156,7 @@ async def test_a_login_in_the_address_is_for_the_proxy_there(
 
 
 @pytest.mark.parametrize("status", [400, 403, 405])
-async def test_a_web_page_as_an_error_is_not_an_endpoint(
+async def test_a_web_page_as_an_error_means_a_wrong_address(
     asker: MakeAsker, fake_model: FakeModel, status: int
 ) -> None:
     fake_model.refuse = lambda _: Refusal(status, "<html>not here</html>")
@@ -198,14 +200,14 @@ async def test_an_error_inside_an_answer_is_an_error(
 @pytest.mark.parametrize(
     "reason", ["error", "abort", "timeout", "FAILED", "insufficient_system_resource"]
 )
-async def test_a_finish_reason_can_say_that_it_broke_off(
+async def test_a_finish_reason_can_mean_that_the_answer_broke_off(
     asker: MakeAsker, fake_model: FakeModel, reason: str
 ) -> None:
     fake_model.frames = [chunk(YES), chunk({}, reason), "[DONE]"]
     assert await asker().failure() == "cut"
 
 
-# --- how it ended ---------------------------------------------------------------------------------
+# --- endings --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ async def test_a_finish_reason_can_say_that_it_broke_off(
 async def test_an_answer_says_if_it_ended_early(
     asker: MakeAsker, fake_model: FakeModel, reason: str, answer: str, why: Why
 ) -> None:
-    """There is a note after the text, or a notice if there is no text."""
+    """A note follows the text, or a notice replaces it if there is none."""
     fake_model.frames = [chunk(YES), chunk({}, reason), "[DONE]"]
     one = asker()
     assert await one.ask() == answer
@@ -256,10 +258,10 @@ async def test_an_answer_says_if_it_ended_early(
     ],
     ids=str,
 )
-async def test_an_answer_without_text_says_what_it_was(
+async def test_an_answer_without_text_says_what_the_model_sent(
     asker: MakeAsker, fake_model: FakeModel, delta: dict[str, Any], outcome: Why
 ) -> None:
-    """This holds even if the finish reason does not say so."""
+    """The notice does not depend on the finish reason."""
     fake_model.frames = [chunk(delta), END, "[DONE]"]
     one = asker()
     assert await one.failure() == outcome
@@ -276,7 +278,7 @@ async def test_an_answer_without_text_says_what_it_was(
     ],
     ids=str,
 )
-async def test_the_text_in_other_parts_is_shown(
+async def test_text_in_unusual_parts_is_shown(
     asker: MakeAsker, fake_model: FakeModel, delta: dict[str, Any]
 ) -> None:
     fake_model.frames = [chunk(delta), END, "[DONE]"]
@@ -308,14 +310,14 @@ async def test_a_refusal_in_a_whole_completion_is_shown(
     assert await asker().ask() == "no."
 
 
-# --- thoughts -------------------------------------------------------------------------------------
+# --- reasoning ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
-async def test_reasoning_in_fields_of_its_own_is_hidden(
+async def test_reasoning_in_separate_fields_is_hidden(
     asker: MakeAsker, fake_model: FakeModel, field: str
 ) -> None:
-    """The person gets a status while the model reasons."""
+    """People see a status while the model reasons."""
     thoughts = [chunk({field: "hm "}), chunk({field: "so yes", "content": None})]
     fake_model.frames = [*thoughts, chunk({field: None, "content": "yes"}), END, "[DONE]"]
     one, before = asker(), metrics.thought_chars._value.get()
@@ -335,7 +337,7 @@ async def test_reasoning_in_the_text_is_hidden(asker: MakeAsker, fake_model: Fak
     assert set(one.waits) == {"thinking"}
 
 
-async def test_reasoning_without_a_beginning_is_taken_back(
+async def test_reasoning_without_an_opening_tag_is_removed_afterwards(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     fake_model.piece_chars = 2
@@ -367,9 +369,10 @@ async def test_an_answer_about_tags_is_not_reasoning(
         [chunk({"content": "<|channel|>analysis<|message|>hm"})],
     ],
 )
-async def test_an_answer_of_reasoning_alone_says_where_its_length_went(
+async def test_an_answer_with_only_reasoning_gets_a_notice(
     asker: MakeAsker, fake_model: FakeModel, frames: list[str]
 ) -> None:
+    """There is a different notice if reasoning used up the whole length."""
     one = asker()
     fake_model.frames = [*frames, chunk({}, "length"), "[DONE]"]
     assert await one.failure() == "thoughts"
@@ -381,17 +384,17 @@ async def test_an_answer_of_reasoning_alone_says_where_its_length_went(
 async def test_a_connection_that_breaks_during_reasoning_is_retried(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """Nothing was shown yet, so the call can be repeated."""
+    """No text has been shown yet, so the call can be repeated."""
     fake_model.raw = [event({"content": "<think>hm"})]
     one = asker(give_up_s=0.3)
     assert await one.failure() == "cut"
     assert len(fake_model.requests) > 1
 
 
-# --- counts ---------------------------------------------------------------------------------------
+# --- token counts ---------------------------------------------------------------------------------
 
 
-async def test_counts_are_reported_as_far_as_the_endpoint_does(
+async def test_token_counts_are_reported_as_far_as_the_endpoint_sends_them(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
     one = asker()
@@ -406,10 +409,10 @@ async def test_counts_are_reported_as_far_as_the_endpoint_does(
     assert (one.usage.cached_tokens, one.usage.reasoning_tokens) == (7, 3)
 
 
-async def test_counts_in_every_chunk_are_not_added_up(
+async def test_token_counts_in_every_chunk_are_not_added_up(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """Some endpoints report the sum so far with each chunk."""
+    """Some endpoints send the sum so far with each chunk."""
     for_chunks = [
         json.dumps({"choices": [{"delta": {"content": "yes"}}], "usage": {"completion_tokens": n}})
         for n in (1, 2)

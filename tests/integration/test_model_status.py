@@ -1,4 +1,4 @@
-"""Before the first text, people get a status with the reason, over a real NATS server."""
+"""Before the first text, people see a status with the reason; with a real NATS server."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ GIVE_UP_S = 20.0
 
 
 class World:
-    """Answering without a dataflow, and the partials that adapters get."""
+    """Answers questions without a dataflow, and collects the partials that adapters would get."""
 
     def __init__(self, bus: Bus, model: ModelClient) -> None:
         self.bus = bus
@@ -94,7 +94,7 @@ async def world(
 
 
 FALLBACK = sentence("fallback", GIVE_UP_S)
-SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, SHARE = (
+SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, LIMIT = (
     sentence(waiting, GIVE_UP_S)
     for waiting in (
         "slow", "thinking", "overloaded", "unreachable", "pictures", "thread", "limit",
@@ -102,8 +102,8 @@ SLOW, THINKING, OVERLOADED, UNREACHABLE, PICTURES, THREAD, SHARE = (
 )  # fmt: skip
 
 
-async def test_a_slow_model_is_mentioned_once(world: World, fake_model: FakeModel) -> None:
-    """The status has no text, comes before the text, and ends with it."""
+async def test_a_slow_model_is_reported_once(world: World, fake_model: FakeModel) -> None:
+    """The status has no text; the first text replaces it."""
     fake_model.delay_s = 1.5
     fake_model.piece_chars, fake_model.pause_s = 4, 0.1
     reply = await world.ask("ada")
@@ -137,20 +137,19 @@ async def test_a_retried_question_says_why(
     assert world.statuses == [status]
 
 
-async def test_a_question_behind_a_pause_says_why(world: World, fake_model: FakeModel) -> None:
-    """The request was not even sent."""
-    fake_model.faults.append(Fault(status=429, headers={"Retry-After": "2"}))
+async def test_a_question_that_waits_for_a_pause_says_why(
+    world: World, fake_model: FakeModel
+) -> None:
+    """The request of the waiting question has not been sent yet."""
+    fake_model.faults.append(Fault(status=429, headers={"Retry-After": "4"}))
     first = world.ask("ada")
-    async with asyncio.timeout(20):
-        while not fake_model.requests:
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    await world.until(OVERLOADED)
     await world.ask("bob")
     await first
     assert world.statuses == [OVERLOADED, OVERLOADED]
 
 
-async def test_an_endpoint_that_is_away_is_mentioned(world: World, fake_model: FakeModel) -> None:
+async def test_an_endpoint_that_is_down_is_reported(world: World, fake_model: FakeModel) -> None:
     port = fake_model.port
     await fake_model.stop()
     answer = world.ask("ada")
@@ -159,8 +158,8 @@ async def test_an_endpoint_that_is_away_is_mentioned(world: World, fake_model: F
     assert (await answer).outcome == "answered"
 
 
-async def test_a_fallback_that_is_slow_is_mentioned(world: World, fake_model: FakeModel) -> None:
-    """The status names the fallback, since the first model is no longer waited for."""
+async def test_a_slow_fallback_is_reported(world: World, fake_model: FakeModel) -> None:
+    """The status names the fallback, because the question no longer waits for the first model."""
     fake_model.delay_s = 1.0
     away = FakeModel()
     await away.start()
@@ -185,7 +184,9 @@ async def test_a_new_reason_is_a_new_status(world: World, fake_model: FakeModel)
     assert world.statuses == [SLOW, THINKING]
 
 
-async def test_a_queue_for_pictures_is_mentioned(world: World, fake_model: FakeModel) -> None:
+async def test_a_question_that_waits_to_send_its_pictures_says_so(
+    world: World, fake_model: FakeModel
+) -> None:
     fake_model.delay_s = 1.5
     world.answering._images = Images(world.bus, in_flight_bytes=10, question_bytes=10)
     await put_blob(world.bus, "test-0", b"12345678")
@@ -196,7 +197,7 @@ async def test_a_queue_for_pictures_is_mentioned(world: World, fake_model: FakeM
 
 
 async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeModel) -> None:
-    """This also holds after a stop."""
+    """There is no status after a stop, either."""
     fake_model.delay_s = 30.0
     answer = world.ask("ada")
     await world.until(SLOW)
@@ -207,10 +208,10 @@ async def test_no_status_comes_after_the_reply(world: World, fake_model: FakeMod
     assert len(world.partials) == count
 
 
-async def test_reasoning_that_is_taken_back_is_not_in_the_next_partial(
+async def test_reasoning_that_was_shown_is_not_in_the_next_partial(
     world: World, fake_model: FakeModel
 ) -> None:
-    """The next partial is a new attempt, so adapters do not expect the text to continue."""
+    """The next partial counts as a new attempt, so adapters replace the text."""
     fake_model.piece_chars, fake_model.pause_s = 4, 0.12
     fake_model.reply = lambda _: "hm, hm, hm\n</think>\n\nyes, yes, yes"
     assert (await world.ask("ada")).text == "yes, yes, yes"
@@ -219,8 +220,8 @@ async def test_reasoning_that_is_taken_back_is_not_in_the_next_partial(
     assert all("hm" not in p.text for p in world.partials if p.attempt == 2)
 
 
-async def test_counts_become_metrics(world: World, fake_model: FakeModel) -> None:
-    """A count that is not reported does not change its metric."""
+async def test_token_counts_become_metrics(world: World, fake_model: FakeModel) -> None:
+    """A count that the endpoint does not send does not change its metric."""
 
     def counted() -> tuple[float, float]:
         labels = ("cached", "reasoning")
@@ -238,22 +239,22 @@ async def test_counts_become_metrics(world: World, fake_model: FakeModel) -> Non
 
 
 async def test_a_question_that_is_queued_says_why(world: World, fake_model: FakeModel) -> None:
-    """It says so once per reason; its model call then continues the same draft."""
+    """There is one status per reason; the model call then continues the same draft."""
     fake_model.delay_s = 0.6
     world.queue("ada")
     await world.until(THREAD)
     world.queue("ada", "limit")
-    await world.until(SHARE)
+    await world.until(LIMIT)
     assert [partial.early for partial in world.partials] == [True, False]
     assert (await world.ask("ada")).outcome == "answered"
-    assert world.statuses == [THREAD, SHARE, SLOW]
+    assert world.statuses == [THREAD, LIMIT, SLOW]
     assert not any(partial.early for partial in world.partials[1:])
     sequences = [partial.sequence for partial in world.partials]
     assert sequences == sorted(set(sequences))
 
 
 async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel) -> None:
-    """The time begins when people start to wait for an answer."""
+    """The time before the first status starts when the question is queued."""
     fake_model.delay_s = 0.25
     world.queue("ada")
     await asyncio.sleep(0.25)
@@ -262,8 +263,8 @@ async def test_the_time_in_the_queue_counts(world: World, fake_model: FakeModel)
 
 
 @pytest.mark.parametrize("end", ["answer", "stop", "settle"])
-async def test_a_short_queue_is_not_mentioned(world: World, end: str) -> None:
-    """Neither does one that has ended, for whatever reason."""
+async def test_a_short_time_in_the_queue_is_not_reported(world: World, end: str) -> None:
+    """After an answer, a stop or a settled question there is no status either."""
     world.queue("ada")
     if end == "answer":
         await world.ask("ada")

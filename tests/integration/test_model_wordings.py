@@ -1,4 +1,4 @@
-"""Refusals as many endpoints word them: their meaning is guessed, and then confirmed."""
+"""Refusals in the words of many endpoints: their meaning is guessed and then confirmed."""
 
 from typing import Any
 
@@ -27,10 +27,10 @@ def without_system(refusal: Refusal) -> Rule:
 
 
 @pytest.mark.parametrize("name", wordings.FIELDS)
-async def test_a_field_is_recognized_in_what_endpoints_say(
+async def test_a_refused_field_is_recognized_in_each_wording(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """Only that field is left out, and nothing is refused after that."""
+    """Only that field is left out, and later requests are accepted."""
     field, refusal = wordings.FIELDS[name]
     fake_model.refuse = without(field, refusal)
     one = asker(dialect=EVERYTHING, reasoning_effort="low")
@@ -55,10 +55,10 @@ async def test_a_complaint_without_a_reason_leads_to_the_smallest_request(
     assert len(fake_model.requests) == 1
 
 
-async def test_a_complaint_without_a_reason_is_about_the_message_once_others_were_accepted(
+async def test_once_requests_were_accepted_a_complaint_without_a_reason_is_about_the_message(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """A refused message costs one request, unless several in a row are refused."""
+    """A refused message costs one request. After several in a row, smaller requests are tried."""
     one = asker()
     await one.ask()
     fake_model.requests.clear()
@@ -87,10 +87,10 @@ async def test_a_refused_system_message_is_recognized(
 
 
 @pytest.mark.parametrize("name", wordings.LIMITS)
-async def test_the_longest_answer_is_taken_from_the_complaint(
+async def test_the_answer_limit_is_taken_from_the_complaint(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """No turn is dropped."""
+    """No earlier message is left out."""
 
     def too_long(request: dict[str, Any]) -> Refusal | None:
         sent = request.get("max_tokens", 0)
@@ -104,7 +104,7 @@ async def test_the_longest_answer_is_taken_from_the_complaint(
 
 
 def overflow(status: int, text: str) -> Rule:
-    """An endpoint with a window of 4,096 tokens and this wording."""
+    """An endpoint with a context window of 4,096 tokens and this wording."""
 
     def rule(request: dict[str, Any]) -> Refusal | None:
         tokens = tokens_of(request)
@@ -117,10 +117,10 @@ def overflow(status: int, text: str) -> Rule:
 
 
 @pytest.mark.parametrize("name", wordings.WINDOWS)
-async def test_an_overflow_is_recognized_in_what_endpoints_say(
+async def test_an_overflow_is_recognized_in_each_wording(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """Much of the conversation is kept, and only the length is remembered."""
+    """Most of the conversation is still sent, and only the length is remembered."""
     fake_model.refuse = overflow(*wordings.WINDOWS[name])
     one = asker()
     await one.ask(messages=conversation(100, chars=400))
@@ -132,10 +132,10 @@ async def test_an_overflow_is_recognized_in_what_endpoints_say(
     assert {"stream", "stream_options", "max_tokens"} <= request.keys()
 
 
-async def test_a_number_that_contradicts_what_was_accepted_is_not_believed(
+async def test_a_number_that_contradicts_accepted_requests_is_not_believed(
     asker: MakeAsker, fake_model: FakeModel
 ) -> None:
-    """The size that was accepted before is tried first."""
+    """The size that was accepted before is tried first instead."""
     one = asker()
     await one.ask(messages=conversation(25, chars=400))
     accepted = tokens_of(fake_model.requests[-1])
@@ -150,7 +150,7 @@ async def test_a_number_that_contradicts_what_was_accepted_is_not_believed(
 async def test_a_learned_length_is_forgotten_after_a_while(
     asker: MakeAsker, fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A local server may have loaded the model again, with a larger window."""
+    """A local server may have reloaded the model with a larger context window."""
     monkeypatch.setattr(calls, "LENGTH_KEPT_FOR_S", 0.0)
     fake_model.refuse = servers.vllm_window(500)
     one = asker()
@@ -161,10 +161,10 @@ async def test_a_learned_length_is_forgotten_after_a_while(
 
 
 @pytest.mark.parametrize("name", wordings.MEANINGS)
-async def test_a_complaint_can_mean_something_else_than_its_status(
+async def test_the_text_of_a_complaint_counts_more_than_its_status(
     asker: MakeAsker, fake_model: FakeModel, name: str
 ) -> None:
-    """The notice comes at once, and names the cause."""
+    """The notice appears at once and names the cause."""
     status, body, why = wordings.MEANINGS[name]
     fake_model.refuse = lambda _: Refusal(status, body)
     assert await asker().failure() == why
@@ -175,7 +175,7 @@ async def test_a_complaint_can_mean_something_else_than_its_status(
 async def test_a_field_can_be_refused_inside_a_stream(
     asker: MakeAsker, fake_model: FakeModel, code: Any
 ) -> None:
-    """Gateways begin their answer before their server has accepted the request."""
+    """Proxies start their response before their server has accepted the request."""
     refusal = {"error": {"message": "Unsupported parameter: stream_options", "code": code}}
     fake_model.refuse = without("stream_options", Refusal(200, refusal))
     one = asker()

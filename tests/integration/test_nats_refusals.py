@@ -1,4 +1,4 @@
-"""How unusable NATS servers are reported; no password is sent to a wrong one."""
+"""How unusable NATS servers are reported. No password is sent to a wrong server."""
 
 import asyncio
 import json
@@ -30,12 +30,12 @@ NEEDS = f"STREAM.INFO.{names.PROMPTS}"
 
 
 async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
-    """The refusal of a process with one try; a waiting process exits only if it is final."""
+    """The error of a single try. Also checks that a waiting process gives up only on `Refused`."""
     for _ in range(3):
         with pytest.raises(Unavailable) as raised:
             await asyncio.wait_for(Bus.connect(url, name="test", wait_s=0, needs=needs), 20)
         if "nobody answers" not in str(raised.value):
-            break  # otherwise the end of the connection may have overtaken the server's reason
+            break  # else the connection may have closed before the server's reason arrived
     if isinstance(raised.value, Refused):
         with pytest.raises(Refused, match="cannot be used"):
             await asyncio.wait_for(Bus.connect(url, name="test", wait_s=None, needs=needs), 20)
@@ -45,7 +45,7 @@ async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
 
 
 @pytest.mark.parametrize(
-    ("greeting", "words", "final"),
+    ("greeting", "reason", "final"),
     [
         (info(version="2.9.25"), "it is nats-server 2.9.25, and 2.12 is needed", True),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "the program on that port is not a NATS server", False),
@@ -54,18 +54,20 @@ async def refusal_of(url: str, *, needs: str = "") -> Unavailable:
         (b"", "it does not answer in time", False),
     ],
 )
-async def test_other_servers(greeting: bytes, words: str, final: bool) -> None:
-    """None of them gets the credentials."""
+async def test_each_kind_of_unusable_server_is_named(
+    greeting: bytes, reason: str, final: bool
+) -> None:
+    """None of them receives the credentials."""
     async with Greeter(greeting) as server:
         url = f"nats://me:{quote(SECRET, safe='')}@127.0.0.1:{server.port}"
         error = await refusal_of(url)
-        assert words in str(error)
+        assert reason in str(error)
         assert isinstance(error, Refused) == final
         assert b"pass" not in server.heard
 
 
-async def test_without_tls_no_password_is_sent() -> None:
-    """nats-py itself would send the password in clear text."""
+async def test_no_password_is_sent_without_tls() -> None:
+    """nats-py would send the password in clear text."""
     async with Greeter(info()) as server:
         url = f"tls://me:{quote(SECRET, safe='')}@127.0.0.1:{server.port}"
         error = await refusal_of(url)
@@ -74,7 +76,7 @@ async def test_without_tls_no_password_is_sent() -> None:
         assert server.heard == b""
 
 
-async def test_a_server_without_free_connections_is_waited_for() -> None:
+async def test_a_process_waits_for_a_server_without_free_connections() -> None:
     answer = b"-ERR 'maximum connections exceeded'\r\n"
     async with Greeter(info(), answer=answer) as server:
         error = await refusal_of(f"nats://127.0.0.1:{server.port}")
@@ -82,8 +84,8 @@ async def test_a_server_without_free_connections_is_waited_for() -> None:
         assert not isinstance(error, Refused)
 
 
-async def test_a_connection_that_is_closed_at_once_is_waited_for() -> None:
-    """Docker's proxy does that while the server behind it starts."""
+async def test_a_process_waits_for_a_server_that_closes_connections_at_once() -> None:
+    """Docker's proxy does so while the server behind it starts."""
     async with Greeter(b"", hang_up=True) as server:
         error = await refusal_of(f"nats://127.0.0.1:{server.port}")
         assert not isinstance(error, Refused)
@@ -91,31 +93,31 @@ async def test_a_connection_that_is_closed_at_once_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "reason"),
     [
         ("nats://127.0.0.1:9", "nobody answers there"),
         ("nats://nowhere.invalid:4222", "its host name is unknown"),
         ("embedded:/nowhere/nats/url", "it has not been started yet"),
     ],
 )
-async def test_unreachable_is_waited_for(url: str, words: str) -> None:
+async def test_a_process_waits_for_an_unreachable_server(url: str, reason: str) -> None:
     error = await refusal_of(url)
-    assert words in str(error)
+    assert reason in str(error)
     assert not isinstance(error, Refused)
 
 
-async def test_the_embedded_server_without_its_password(nats: NatsServer) -> None:
-    """The address that `threadwax nats` prints has no password."""
+async def test_an_address_without_the_embedded_servers_password_is_named(nats: NatsServer) -> None:
+    """The address that `threadwax nats` prints contains no password."""
     error = await refusal_of(nats.guest_url)
     assert isinstance(error, Refused)
     assert "NATS_URL lacks its password" in str(error)
     assert "nats/url" in str(error)
 
 
-async def test_another_server_on_the_port_of_the_embedded_one(
+async def test_a_different_server_on_the_embedded_servers_port_gets_no_password(
     nats: NatsServer, tmp_path: Path
 ) -> None:
-    """The password is not sent there, and the process waits for the right server."""
+    """The process waits for the right server."""
     home = tmp_path / "home"
     settings = Settings.model_validate({"THREADWAX_HOME": home})
     async with Greeter(info(server_name="somebody-else")) as other:
@@ -134,8 +136,8 @@ async def test_another_server_on_the_port_of_the_embedded_one(
         await bus.close()
 
 
-async def test_encoded_credentials_and_a_list_of_servers(tmp_path: Path) -> None:
-    """The password has every character that a URL cannot contain; the first server is down."""
+async def test_credentials_can_be_encoded_and_servers_listed(tmp_path: Path) -> None:
+    """The password has characters that a URL must encode, and the first server is down."""
     (tmp_path / "conf").write_text(
         json.dumps({"authorization": {"users": [{"user": "a b", "password": SECRET}]}})
     )
@@ -159,18 +161,18 @@ async def test_encoded_credentials_and_a_list_of_servers(tmp_path: Path) -> None
         assert "it has no JetStream" in str(no_jetstream)
 
 
-@pytest.mark.parametrize("first", ["hangs", "refuses", "too old", "is no NATS"])
+@pytest.mark.parametrize("first", ["hangs", "refuses", "too old", "not NATS"])
 async def test_a_list_is_used_although_its_first_server_is_unusable(
     tmp_path: Path, first: str
 ) -> None:
-    """Whichever is tried first, and within the time of one attempt."""
+    """Any order of the servers works, within the time of one attempt."""
     user = {"user": "me", "password": SECRET}
     (tmp_path / "conf").write_text(json.dumps({"authorization": {"users": [user]}}))
     greetings = {
         "hangs": (b"", b""),
         "refuses": (info(), b"-ERR 'Authorization Violation'\r\n"),
         "too old": (info(version="2.9.25"), b""),
-        "is no NATS": (b"220 mail.example ESMTP\r\n", b""),
+        "not NATS": (b"220 mail.example ESMTP\r\n", b""),
     }
     greeting, answer = greetings[first]
     with server(tmp_path / "conf") as port:
@@ -183,14 +185,14 @@ async def test_a_list_is_used_although_its_first_server_is_unusable(
                 await bus.close()
 
 
-async def test_a_list_of_servers_that_all_refuse_is_given_up() -> None:
+async def test_a_process_gives_up_if_all_listed_servers_refuse() -> None:
     refusing = {"answer": b"-ERR 'Authorization Violation'\r\n"}
     async with Greeter(info(), **refusing) as one, Greeter(info(), **refusing) as other:
         url = f"nats://me:{quote(SECRET, safe='')}@127.0.0.1:{one.port},127.0.0.1:{other.port}"
         assert isinstance(await refusal_of(url), Refused)
 
 
-async def test_a_token(tmp_path: Path) -> None:
+async def test_a_token_works_as_credentials(tmp_path: Path) -> None:
     (tmp_path / "conf").write_text(json.dumps({"authorization": {"token": SECRET}}))
     with server(tmp_path / "conf") as port:
         url = f"nats://{quote(SECRET, safe='')}@127.0.0.1:{port}"
@@ -198,8 +200,8 @@ async def test_a_token(tmp_path: Path) -> None:
         await bus.close()
 
 
-async def test_a_missing_permission(tmp_path: Path) -> None:
-    """It is named before the process reports that it is ready."""
+async def test_a_missing_permission_is_named(tmp_path: Path) -> None:
+    """The check comes before the process reports that it is ready."""
     with restricted_nats(tmp_path / "restricted", "$JS.API.>") as limited:
         await set_up_streams(limited.operator_url)
         error = await refusal_of(limited.url, needs=NEEDS)
@@ -209,10 +211,10 @@ async def test_a_missing_permission(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["dataflow", "gateway", "slack", "discord"])
-async def test_every_process_ends_in_one_line(
+async def test_every_process_exits_with_one_line(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel, command: str
 ) -> None:
-    """The supervisor learns that a restart does not help."""
+    """The exit code tells the supervisor that a restart does not help."""
     tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "DISCORD_TOKEN": "x"}
     own = {name: value for name, value in tokens.items() if name.lower().startswith(command)}
     flow = dataflow(tmp_path / "home", nats.guest_url, fake_model.base_url, command, **own).start()
@@ -223,7 +225,7 @@ async def test_every_process_ends_in_one_line(
     assert "Traceback" not in flow.log.read_text()
 
 
-async def test_set_up_only_says_what_is_missing(nats: NatsServer, tmp_path: Path) -> None:
+async def test_setup_only_says_what_is_missing(nats: NatsServer, tmp_path: Path) -> None:
     (tmp_path / "conf").write_text("{}")
     with server(tmp_path / "conf") as port, restricted_nats(tmp_path / "r", "$JS.API.>") as denied:
         urls = {
@@ -232,17 +234,17 @@ async def test_set_up_only_says_what_is_missing(nats: NatsServer, tmp_path: Path
             "it denies the user 'limited'": denied.url,
             "nobody answers there": "nats://127.0.0.1:9",
         }
-        runs = {  # all at once, since each start takes seconds on a loaded machine
-            words: Running(
+        runs = {  # all at once, since each start takes seconds on a busy machine
+            reason: Running(
                 "nats", "--setup-only", log=tmp_path / f"log-{number}",
                 env={"NATS_URL": url, "THREADWAX_HOME": str(tmp_path / "home")},
             ).start()
-            for number, (words, url) in enumerate(urls.items())
+            for number, (reason, url) in enumerate(urls.items())
         }  # fmt: skip
-        for words, run in runs.items():
+        for reason, run in runs.items():
             assert await exit_code(run) == 1
             said = run.log.read_text()
-            assert words in said
+            assert reason in said
             assert "None" not in said
             assert "Traceback" not in said
 
@@ -254,7 +256,7 @@ async def exit_code(run: Running) -> int:
 
 @contextmanager
 def server(conf: Path) -> Iterator[int]:
-    """Starts a nats-server with a test's own configuration; yields its port."""
+    """A nats-server with a configuration of the test; yields its port."""
     port = free_port()
     process = subprocess.Popen(
         [binary(), "-c", str(conf), "-a", HOST, "-p", str(port)],

@@ -1,4 +1,4 @@
-"""The embedded server as a process: its folder, its port, its guests, its death, a full disk."""
+"""The embedded server as a process: its folder, port and guests, crashes, and a full disk."""
 
 import asyncio
 import contextlib
@@ -44,12 +44,12 @@ def command(*arguments: str, home: Path, **extra: str) -> subprocess.Popen[str]:
 
 
 def line_with(process: subprocess.Popen[str], *parts: str) -> str:
-    """The next line of output that holds these parts; ends with the process."""
+    """The next line of output that contains these parts; fails if the process ends first."""
     assert process.stdout
     for line in process.stdout:
         if all(part in line for part in parts):
             return line
-    raise AssertionError(f"it ended without saying {parts}: {process.communicate()}")
+    raise AssertionError(f"it ended without printing {parts}: {process.communicate()}")
 
 
 def within_deadline(*, of: str, deadline_s: float = DEADLINE_S) -> Iterator[None]:
@@ -61,7 +61,7 @@ def within_deadline(*, of: str, deadline_s: float = DEADLINE_S) -> Iterator[None
 
 
 @contextlib.contextmanager
-def stopped(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
@@ -69,8 +69,8 @@ def stopped(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_second_owner_of_a_folder_is_told_who_holds_it(nats: NatsServer, tmp_path: Path) -> None:
-    """Two servers on one folder would destroy it: the second names the first and ends."""
+def test_a_second_server_on_a_folder_names_the_first(nats: NatsServer, tmp_path: Path) -> None:
+    """Two servers on one folder would destroy it, so the second one ends."""
     assert nats.pid
     with pytest.raises(AlreadyRunning, match=str(os.getpid())):
         NatsServer(tmp_path / "nats-home" / "nats", port=0)
@@ -80,8 +80,8 @@ def test_second_owner_of_a_folder_is_told_who_holds_it(nats: NatsServer, tmp_pat
     assert f"process {os.getpid()} already runs a NATS server" in errors
 
 
-def test_port_and_password_outlive_a_restart(tmp_path: Path) -> None:
-    """Clients come back to the same address."""
+def test_port_and_password_survive_a_restart(tmp_path: Path) -> None:
+    """Clients reconnect to the same address."""
     first = NatsServer(tmp_path, port=0)
     first.start()
     url = first.url
@@ -91,8 +91,8 @@ def test_port_and_password_outlive_a_restart(tmp_path: Path) -> None:
     second.close()
 
 
-def test_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
-    """The last port belongs to somebody else now: another one is taken."""
+def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
+    """Another program now uses the port of the last start."""
     first = NatsServer(tmp_path, port=0)
     first.start()
     first.close()
@@ -105,8 +105,8 @@ def test_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
         second.close()
 
 
-def test_a_port_that_is_taken_is_said_at_once_and_not_remembered(tmp_path: Path) -> None:
-    """A later start without a port uses the one that worked last."""
+def test_a_taken_port_that_was_asked_for_is_reported_and_not_remembered(tmp_path: Path) -> None:
+    """A later start without a port uses the last one that worked."""
     first = NatsServer(tmp_path, port=0)
     first.start()
     first.close()
@@ -126,7 +126,9 @@ def test_a_port_that_is_taken_is_said_at_once_and_not_remembered(tmp_path: Path)
     again.close()
 
 
-def test_no_free_port_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_free_ports_is_reported_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -134,11 +136,11 @@ def test_no_free_port_is_said_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(ports, "FREE_PORTS", range(taken, taken + 1))
         with pytest.raises(ports.NoFreePort, match=f"no port from {taken} to {taken}"):
             NatsServer(tmp_path, port=0)
-    NatsServer(tmp_path).close()  # the lock was given back
+    NatsServer(tmp_path).close()  # the lock was released
 
 
-def test_the_reason_is_not_from_an_earlier_start(tmp_path: Path) -> None:
-    """What a server logged last time is no reason for this time."""
+def test_the_reason_comes_from_this_start(tmp_path: Path) -> None:
+    """Log lines of an earlier start are not shown as the reason."""
     server = NatsServer(tmp_path, port=0)
     server.start()
     server.stop()
@@ -154,8 +156,8 @@ def test_the_reason_is_not_from_an_earlier_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ['with "quotes"', "back\\slash", "dollar $HOME", "d\u00e9j\u00e0 # vu"]
 )
-def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
-    """The config quotes it."""
+def test_a_folder_can_have_any_name(tmp_path: Path, name: str) -> None:
+    """The name is quoted in the config."""
     server = NatsServer(tmp_path / name, port=0)
     server.start()
     assert (tmp_path / name / "js").is_dir()
@@ -163,8 +165,8 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     server.close()
 
 
-def test_files_with_secrets_are_the_owners_alone(nats: NatsServer, tmp_path: Path) -> None:
-    """Nobody else on the machine reads the password."""
+def test_only_the_owner_can_read_files_with_secrets(nats: NatsServer, tmp_path: Path) -> None:
+    """Nobody else on the machine can read the password."""
     folder = tmp_path / "nats-home" / "nats"
     assert nats.pid
     for name in ("password", "nats.conf"):
@@ -172,8 +174,8 @@ def test_files_with_secrets_are_the_owners_alone(nats: NatsServer, tmp_path: Pat
     assert folder.stat().st_mode & 0o077 == 0
 
 
-async def test_guest_asks_and_is_answered(nats: NatsServer) -> None:
-    """A plain client without credentials gets its answer on `prompts`."""
+async def test_a_guest_gets_an_answer(nats: NatsServer) -> None:
+    """A plain client without credentials sends a request on `prompts`."""
     bus = await Bus.connect(nats.url, name="gateway")
 
     async def answer(message: Msg) -> None:
@@ -187,8 +189,8 @@ async def test_guest_asks_and_is_answered(nats: NatsServer) -> None:
     await bus.close()
 
 
-async def test_guest_hears_and_writes_nothing_else(nats: NatsServer) -> None:
-    """No stream, no partial, no other component's answer reaches a guest."""
+async def test_a_guest_can_neither_read_nor_write_anything_else(nats: NatsServer) -> None:
+    """A guest reads no stream, partial or answer to others, and writes to no stream."""
     refusals: asyncio.Queue[Exception] = asyncio.Queue()
 
     async def refused(error: Exception) -> None:
@@ -214,14 +216,14 @@ async def test_guest_hears_and_writes_nothing_else(nats: NatsServer) -> None:
     await guest.close()
 
 
-async def test_wrong_password_is_refused(nats: NatsServer) -> None:
-    """A wrong password does not make a guest of its bearer."""
+async def test_a_wrong_password_is_refused(nats: NatsServer) -> None:
+    """A client with a wrong password does not become a guest."""
     with pytest.raises(Unavailable, match="refuses the user and password"):
         await Bus.connect(f"nats://threadwax:wrong@127.0.0.1:{nats.port}", name="test", wait_s=0)
 
 
 def test_stored_prompts_survive_a_kill(nats: NatsServer) -> None:
-    """What was acknowledged is there after SIGKILL, at the same address."""
+    """After SIGKILL, acknowledged messages are still there, and the address is the same."""
 
     async def publish() -> None:
         bus = await Bus.connect(nats.url, name="test")
@@ -240,9 +242,9 @@ def test_stored_prompts_survive_a_kill(nats: NatsServer) -> None:
     assert asyncio.run(stored()) == b"kept"
 
 
-def test_command_restarts_a_dead_server_and_stops_cleanly(tmp_path: Path) -> None:
-    """The server killed comes back; SIGTERM to the command leaves nobody."""
-    with stopped(command("nats", "--port", "0", home=tmp_path)) as process:
+def test_the_command_restarts_a_crashed_server_and_stops_cleanly(tmp_path: Path) -> None:
+    """A killed server is restarted; after SIGTERM to the command no process is left."""
+    with killed_at_the_end(command("nats", "--port", "0", home=tmp_path)) as process:
         line_with(process, "READY nats://127.0.0.1:")
         assert Settings(THREADWAX_HOME=tmp_path).bus_url().startswith("nats://threadwax:")
         pid_file = tmp_path / "nats" / "nats.pid"
@@ -256,26 +258,30 @@ def test_command_restarts_a_dead_server_and_stops_cleanly(tmp_path: Path) -> Non
         process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
         assert not running(second)
-        # Nobody looks for it where it was.
+        # No process uses the old address.
         assert Settings(THREADWAX_HOME=tmp_path).bus_url().startswith("embedded:")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start stops the orphan")
-def test_killed_command_leaves_no_server(tmp_path: Path) -> None:
-    """SIGKILL to the command ends its server too, and the folder is free again."""
-    with stopped(command("nats", "--port", "0", home=tmp_path)) as process:
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="on other systems the next start stops the orphan"
+)
+def test_a_killed_command_leaves_no_server(tmp_path: Path) -> None:
+    """SIGKILL to the command ends its server, too, and the folder can be used again."""
+    with killed_at_the_end(command("nats", "--port", "0", home=tmp_path)) as process:
         line_with(process, "READY")
         server = int((tmp_path / "nats" / "nats.pid").read_text())
         process.kill()
         process.wait()
-        for _ in within_deadline(of="the server's end"):
+        for _ in within_deadline(of="the server ends"):
             if not running(server):
                 break
     NatsServer(tmp_path / "nats", port=0).close()
 
 
-def test_foreign_server_is_set_up_or_refused_in_words(nats: NatsServer, tmp_path: Path) -> None:
-    """`nats --setup-only` says what is there, and explains other partitions."""
+def test_an_external_server_is_set_up_or_refused_with_a_reason(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    """`nats --setup-only` lists the streams, and explains why it refuses other partitions."""
     made = command("nats", "--setup-only", home=tmp_path, NATS_URL=nats.url)
     _, errors = made.communicate(timeout=DEADLINE_S)
     assert made.returncode == 0, errors
@@ -297,7 +303,7 @@ def test_foreign_server_is_set_up_or_refused_in_words(nats: NatsServer, tmp_path
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 48 MiB, where mounting is permitted."""
+    """A file system of 48 MiB; skips the test if mounting is not permitted."""
     folder = tmp_path / "small"
     folder.mkdir()
     try:
@@ -314,10 +320,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def test_full_disk_is_told_once_and_survived(small_disk: Path) -> None:
-    """Full: writes fail, reads go on, one line says so. Room again: writes go on, one line."""
+def test_a_full_disk_is_reported_once_and_survived(small_disk: Path) -> None:
+    """Writes fail until there is room again; the beginning and the end are one line each."""
     (filler := small_disk / "filler").write_bytes(b"x" * (24 << 20))
-    with stopped(command("nats", "--port", "0", home=small_disk)) as process:
+    with killed_at_the_end(command("nats", "--port", "0", home=small_disk)) as process:
         line_with(process, "READY")
         url = Settings(THREADWAX_HOME=small_disk).bus_url()
 
@@ -347,5 +353,5 @@ def test_full_disk_is_told_once_and_survived(small_disk: Path) -> None:
         assert stored > 100
         line_with(process, "SAY disk full at", "MiB free")
         filler.unlink()
-        assert "healthy again" in line_with(process, "SAY"), "one line a change"
+        assert "healthy again" in line_with(process, "SAY"), "one line per change"
         assert asyncio.run(publish_until_stored()) == stored + 1

@@ -1,4 +1,4 @@
-"""What the flow stands on goes away and comes back: no process ends, nothing is lost, told once."""
+"""Outages of NATS, the model and the disk: no process ends, nothing is lost, one log line each."""
 
 import asyncio
 import shutil
@@ -24,7 +24,7 @@ AWAY_S = 8.0
 
 @contextmanager
 def model_process(*options: str) -> Iterator[str]:
-    """The fake model as a process of its own, which goes on while others are stopped."""
+    """The fake model as a process of its own, which keeps running while others are suspended."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.fakes.model", *options],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
@@ -37,26 +37,26 @@ def model_process(*options: str) -> Iterator[str]:
             process.kill()
 
 
-def told(flow: Running, words: str) -> int:
-    """How often the log says something."""
+def times_logged(flow: Running, words: str) -> int:
+    """How often the log contains a text."""
     return flow.log.read_text(errors="replace").count(words)
 
 
-async def test_nats_away_for_a_while(
+async def test_an_outage_of_nats_loses_no_answer(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """An answer under way is journaled when the server is back, and the next is asked."""
+    """An answer in progress is journaled once the server is back; the conversation continues."""
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     await flow.ready()
     await answer_to(bus, question("ada", 0, "hello"))
     fake_model.delay_s = 1.0
-    under_way = question("ada", 1, "under way")
-    await bus.publish(under_way)
+    in_progress = question("ada", 1, "under way")
+    await bus.publish(in_progress)
     await asyncio.sleep(0.5)
     nats.stop()
     await asyncio.sleep(AWAY_S)
     nats.start()
-    reply = await bus.reply_when_stored(under_way.user, under_way.id, timeout_s=30)
+    reply = await bus.reply_when_stored(in_progress.user, in_progress.id, timeout_s=30)
     assert reply is not None
     assert reply.outcome == "answered"
     fake_model.delay_s = 0
@@ -64,14 +64,14 @@ async def test_nats_away_for_a_while(
     assert len(fake_model.requests[-1]["messages"]) == 6
     assert flow.process is not None
     assert flow.process.poll() is None
-    assert (told(flow, "nats lost"), told(flow, "nats is back")) == (1, 1)
+    assert (times_logged(flow, "nats lost"), times_logged(flow, "nats is back")) == (1, 1)
     assert await flow.stop() == 0
 
 
-async def test_a_process_that_stood_still_reads_what_came_meanwhile(
+async def test_a_suspended_process_still_completes_its_answer(
     nats: NatsServer, bus: Bus, tmp_path: Path
 ) -> None:
-    """Stopped for longer than a model may be silent, in the midst of an answer: none breaks off."""
+    """The suspension takes longer than the model is allowed to be silent."""
     with model_process("--pieces", "60", "--pause", "0.05") as url:
         flow = dataflow(tmp_path / "home", nats.url, url, THREADWAX_MODEL_SILENCE_S="1").start()
         await flow.ready()
@@ -86,15 +86,17 @@ async def test_a_process_that_stood_still_reads_what_came_meanwhile(
         assert await flow.stop() == 0
 
 
-async def test_started_before_nats(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> None:
-    """The flow waits for a server that is not there yet, and says so once."""
+async def test_a_start_before_nats_waits_for_it(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """The wait is logged once."""
     nats.stop()
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     async with asyncio.timeout(30):
-        while not told(flow, "waiting for nats"):
+        while not times_logged(flow, "waiting for nats"):
             await asyncio.sleep(0.05)
     await asyncio.sleep(2)
-    assert told(flow, "waiting for nats") == 1
+    assert times_logged(flow, "waiting for nats") == 1
     nats.start()
     await flow.ready()
     bus = await Bus.connect(nats.url, name="test")
@@ -103,24 +105,24 @@ async def test_started_before_nats(nats: NatsServer, tmp_path: Path, fake_model:
     assert await flow.stop() == 0
 
 
-async def test_a_stop_while_it_waits_for_nats(
+async def test_a_stop_while_waiting_for_nats_is_immediate(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """There is nothing to finish, so it ends at once."""
+    """The process has nothing to finish."""
     nats.stop()
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     async with asyncio.timeout(30):
-        while not told(flow, "waiting for nats"):
+        while not times_logged(flow, "waiting for nats"):
             await asyncio.sleep(0.05)
     started = asyncio.get_running_loop().time()
     assert await flow.stop() == 0
     assert asyncio.get_running_loop().time() - started < 5
 
 
-async def test_the_model_away_for_a_while(
+async def test_an_outage_of_the_model_loses_no_question(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Many users' questions wait it out; the outage is told once and its end once."""
+    """Many users' questions wait; the beginning and the end of the outage are logged once each."""
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     await flow.ready()
     port = fake_model.port
@@ -133,15 +135,15 @@ async def test_the_model_away_for_a_while(
     await fake_model.start(port)
     replies = await asyncio.gather(*waiting)
     assert {reply.outcome for reply in replies} == {"answered"}
-    assert told(flow, "the model does not answer") == 1
-    assert told(flow, "the model answers again") == 1
+    assert times_logged(flow, "the model does not answer") == 1
+    assert times_logged(flow, "the model answers again") == 1
     assert await flow.stop() == 0
 
 
-async def test_a_stop_lets_answers_finish_and_keeps_the_rest(
+async def test_a_stop_waits_for_the_current_answer_and_keeps_later_questions(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """SIGTERM with an answer under way and one waiting: the first is given, the second later."""
+    """SIGTERM comes during an answer; the question after it is answered after the restart."""
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     await flow.ready()
     fake_model.delay_s = 1.5
@@ -165,7 +167,7 @@ async def test_a_stop_lets_answers_finish_and_keeps_the_rest(
 async def test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Every conversation comes back, and the model is asked nothing again."""
+    """Every conversation is complete, and no question is asked again."""
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     await flow.ready()
     for number in range(3):
@@ -183,17 +185,17 @@ async def test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal(
     assert await flow.stop() == 0
 
 
-async def test_a_full_disk_pauses_the_flow_and_ends_nothing(
+async def test_a_full_disk_pauses_the_dataflow_and_ends_no_process(
     nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
 ) -> None:
-    """Questions wait in the stream until there is room; told once and once when it is over."""
+    """Questions wait in the stream until there is room; beginning and end are logged once each."""
     flow = dataflow(small_disk / "home", nats.url, fake_model.base_url).start()
     await flow.ready()
     await answer_to(bus, question("ada", 0, "hello"))
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * (60 << 20))
     async with asyncio.timeout(10):
-        while not told(flow, "the disk is nearly full"):
+        while not times_logged(flow, "the disk is nearly full"):
             await asyncio.sleep(0.05)
     await asyncio.sleep(1)
     waiting = asyncio.create_task(answer_to(bus, question("ada", 1, "full"), timeout_s=60))
@@ -203,21 +205,21 @@ async def test_a_full_disk_pauses_the_flow_and_ends_nothing(
     assert (await waiting).outcome == "answered"
     assert flow.process is not None
     assert flow.process.poll() is None
-    assert told(flow, "the disk is nearly full") == 1
-    assert told(flow, "the disk has room again") == 1
+    assert times_logged(flow, "the disk is nearly full") == 1
+    assert times_logged(flow, "the disk has room again") == 1
     assert await flow.stop() == 0
 
 
-async def test_a_disk_that_is_full_from_the_start_is_told_and_leaves_nothing_half_made(
+async def test_a_start_on_a_full_disk_is_refused_and_leaves_no_partial_store(
     nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
 ) -> None:
-    """Some of the recovery store's files would count as all of them."""
+    """A recovery store with some of its files would be taken for a complete one."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * ((96 << 20) - 512 * 1024))
     flow = dataflow(small_disk / "home", nats.url, fake_model.base_url).start()
     assert flow.process is not None
     assert await asyncio.to_thread(flow.process.wait, 60) == CANNOT_START
-    assert told(flow, "recovery cannot be made: the disk is full. Make room")
+    assert times_logged(flow, "recovery cannot be created: the disk is full. Free some")
     assert "Traceback" not in flow.log.read_text()
     ballast.unlink()
     flow.start()
@@ -226,10 +228,10 @@ async def test_a_disk_that_is_full_from_the_start_is_told_and_leaves_nothing_hal
     assert await flow.stop() == 0
 
 
-async def test_a_journal_that_is_nearly_full_is_told_to_who_asks(
+async def test_people_who_ask_are_told_that_the_journal_is_nearly_full(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Nobody waits in silence for an answer that would find no room; until there is some."""
+    """Their questions get a notice instead of an answer that could not be stored."""
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     await flow.ready()
     assert (await answer_to(bus, question("ada", 0, "hello"))).outcome == "answered"
@@ -238,7 +240,7 @@ async def test_a_journal_that_is_nearly_full_is_told_to_who_asks(
     for number in range(10):
         await bus.js.publish(f"replies.test.eve.ballast-{number}", b"x" * 100_000)
     async with asyncio.timeout(20):
-        while not told(flow, "the stream of replies is nearly full"):
+        while not times_logged(flow, "the stream of replies is nearly full"):
             await asyncio.sleep(0.05)
     for number in (1, 2):
         reply = await answer_to(bus, question("ada", number, "is there room?"))
@@ -246,10 +248,10 @@ async def test_a_journal_that_is_nearly_full_is_told_to_who_asks(
     assert len(fake_model.requests) == 1
     await bus.js.purge_stream(names.REPLIES, subject="replies.test.eve.>")
     async with asyncio.timeout(20):
-        while not told(flow, "the stream of replies has room again"):
+        while not times_logged(flow, "the stream of replies has room again"):
             await asyncio.sleep(0.05)
     assert (await answer_to(bus, question("ada", 3, "and now?"))).outcome == "answered"
-    assert told(flow, "the stream of replies is nearly full") == 1
+    assert times_logged(flow, "the stream of replies is nearly full") == 1
     assert await flow.stop() == 0
 
 
@@ -266,8 +268,8 @@ asyncio.run(main())
 """
 
 
-def test_a_client_that_was_closed_for_good_ends_its_process(nats: NatsServer) -> None:
-    """nats-py never recovers from an -ERR: a clear line, and the code that asks for a restart."""
+def test_a_nats_client_that_is_closed_for_good_ends_its_process(nats: NatsServer) -> None:
+    """nats-py never recovers from an -ERR, so the exit code asks the supervisor for a restart."""
     done = subprocess.run(
         [sys.executable, "-c", BREAKS_THE_PROTOCOL, nats.url],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
@@ -287,14 +289,14 @@ raise SystemExit(main(Settings()))
 """
 
 
-async def test_a_clock_set_back_starts_the_flow_afresh(
+async def test_a_clock_that_is_set_back_restarts_the_dataflow(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Bytewax would wait until the clock is where it was; what was under way is answered after."""
+    """Bytewax would wait until the old time is reached. Open questions are answered afterwards."""
     set_back = tmp_path / "set back"
-    stepping = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
-    stepping.command = ("-c", SETS_ITS_CLOCK_BACK, str(set_back))
-    stepping.start()
+    first = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
+    first.command = ("-c", SETS_ITS_CLOCK_BACK, str(set_back))
+    first.start()
     fake_model.delay_s = 30.0
     waiting = question("ada", 0, "hello")
     await bus.publish(waiting)
@@ -302,9 +304,9 @@ async def test_a_clock_set_back_starts_the_flow_afresh(
         while not fake_model.requests:
             await asyncio.sleep(0.02)
     set_back.touch()
-    assert stepping.process is not None
-    assert await asyncio.to_thread(stepping.process.wait, 30) == CLOSED_EXIT_CODE
-    assert told(stepping, "the clock was set back") == 1
+    assert first.process is not None
+    assert await asyncio.to_thread(first.process.wait, 30) == CLOSED_EXIT_CODE
+    assert times_logged(first, "the clock was set back") == 1
     fake_model.delay_s = 0
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
     reply = await bus.reply_when_stored(waiting.user, waiting.id, timeout_s=30)
@@ -329,10 +331,10 @@ raise SystemExit(main(Settings()))
 """
 
 
-async def test_a_message_that_meets_a_defect_is_put_aside_and_its_sender_is_told(
+async def test_a_message_that_triggers_a_defect_becomes_a_dead_letter(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """It does not hold up the others of its partition, and is not met again after a restart."""
+    """The sender gets a notice, the partition continues, and a restart does not read it again."""
     flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
     flow.command = ("-c", CANNOT_READ_POISON)
     flow.start()
@@ -344,5 +346,5 @@ async def test_a_message_that_meets_a_defect_is_put_aside_and_its_sender_is_told
     assert await flow.stop() == 0
     flow.start()
     assert (await answer_to(bus, question("ada", 2, "later"))).outcome == "answered"
-    assert told(flow, "defect while reading a message") == 1
+    assert times_logged(flow, "defect while reading a message") == 1
     assert await flow.stop() == 0

@@ -1,4 +1,4 @@
-"""Installing with nothing but pip, as on a machine without uv, and where the weights come from."""
+"""Installing with pip alone, as on a machine without uv, and then the demo model's weights."""
 
 import re
 import shutil
@@ -15,18 +15,17 @@ from shared.lifecycle import CANNOT_START
 from tests.running import ROOT
 
 INSTALL_S: Final = 600.0
-"""For a slow network; the point is that nothing is compiled, which would take longer."""
+"""Long enough for a slow network, but not for compiling a dependency."""
 
 NO_BUILDS: Final = ("--only-binary=:all:", "--no-binary=nkeys")
-"""Every dependency has a wheel: pip fails if it would have to compile one. nkeys, which has none,
-is pure Python."""
+"""pip fails if a dependency has no wheel. The exception is nkeys, which is pure Python."""
 
 PROJECT: Final = ("pyproject.toml", "README.md", "shared", "bots", "dataflow", "ops")
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Skips if there is no package index: the build backend, a small file, cannot be had."""
+    """Skips the test if the build backend, a small file, cannot be downloaded."""
     backend = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     folder = tmp_path_factory.mktemp("index")
     made = pip(folder / "venv", "download", "--no-deps", "--dest", str(folder), *backend)
@@ -35,7 +34,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def pip(venv: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The pip that Python itself brings, in an environment of its own."""
+    """Runs the pip that comes with Python, in an environment of its own."""
     if not venv.exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     return subprocess.run(
@@ -46,7 +45,7 @@ def pip(venv: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """What a build needs, without this checkout's environment and caches."""
+    """The files that a build needs, without the environment and caches of this checkout."""
     folder = tmp_path / "source"
     folder.mkdir()
     for name in PROJECT:
@@ -68,7 +67,7 @@ def threadwax(venv: Path, home: Path, *command: str) -> subprocess.CompletedProc
 @pytest.mark.timeout(2 * INSTALL_S)
 @pytest.mark.usefixtures("index")
 def test_plain_pip_installs_everything_but_the_weights(source: Path, tmp_path: Path) -> None:
-    """`pip install .` compiles nothing and leaves nothing broken; the weights are one command."""
+    """`pip install .` compiles nothing and passes `pip check`; another command adds the weights."""
     venv = tmp_path / "venv"
     done = pip(venv, "install", "--quiet", *NO_BUILDS, str(source))
     assert done.returncode == 0, done.stderr
@@ -94,8 +93,8 @@ def test_plain_pip_installs_everything_but_the_weights(source: Path, tmp_path: P
 
 @pytest.mark.timeout(2 * INSTALL_S)
 @pytest.mark.usefixtures("index")
-def test_plain_pip_installs_the_lock_with_its_hashes(source: Path, tmp_path: Path) -> None:
-    """The exact versions of the image, checked, without uv."""
+def test_plain_pip_installs_the_lock_file_with_its_hashes(source: Path, tmp_path: Path) -> None:
+    """The versions are those of the image, and uv is not needed."""
     venv = tmp_path / "venv"
     locked = ("--require-hashes", *NO_BUILDS, "--quiet", "-r")
     done = pip(venv, "install", *locked, str(ROOT / "requirements.lock"))
@@ -106,8 +105,8 @@ def test_plain_pip_installs_the_lock_with_its_hashes(source: Path, tmp_path: Pat
     assert threadwax(venv, tmp_path / "home", "--help").returncode == 0
 
 
-def test_weights_are_of_one_version() -> None:
-    """The advice, the lock and the project name the same; no plain install depends on them."""
+def test_the_version_of_the_weights_is_the_same_everywhere() -> None:
+    """The advice, the lock file and the project name one version, and no dependency includes it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (pin,) = project["dependency-groups"]["demo-model"]
     lock = (ROOT / "requirements-demo-model.lock").read_text()

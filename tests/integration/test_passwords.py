@@ -1,4 +1,4 @@
-"""deploy/passwords.sh: it completes `.env` and never changes what people wrote there."""
+"""deploy/passwords.sh adds passwords to `.env` and never changes a line that people wrote."""
 
 import re
 import shutil
@@ -36,8 +36,8 @@ def passwords(checkout: Path) -> dict[str, str]:
     return {name: value or "" for name, value in values.items() if name in NAMES}
 
 
-def test_first_run_makes_every_password(checkout: Path, tmp_path: Path) -> None:
-    """One for each user of the server's config, all different, in a file of one's own."""
+def test_the_first_run_creates_every_password(checkout: Path, tmp_path: Path) -> None:
+    """Each user of the server's config gets a different one; only the owner can read the file."""
     done = run(checkout, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     made = passwords(checkout)
@@ -54,16 +54,16 @@ def test_first_run_makes_every_password(checkout: Path, tmp_path: Path) -> None:
     "before",
     [
         "OPENAI_API_KEY=sk-mine\nTHREADWAX_SYSTEM_PROMPT='say \"$5\" # and so on'\n",
-        '# a comment\n\nSLACK_CHANNELS={"C1": {"persona": "terse"}}',  # without an end
+        '# a comment\n\nSLACK_CHANNELS={"C1": {"persona": "terse"}}',  # no newline at the end
         "OPENAI_API_KEY=sk-mine\r\nTHREADWAX_NATS_ASK_PASSWORD=\r\n",
         "THREADWAX_NATS_ASK_PASSWORD=\nTHREADWAX_NATS_SLACK_PASSWORD=''\nX=1\n",
         "# THREADWAX_NATS_ASK_PASSWORD=commented\nNOT_THREADWAX_NATS_ASK_PASSWORD=other\n",
         "",
     ],
-    ids=["settings", "no end of line", "windows", "empty passwords", "look-alikes", "empty"],
+    ids=["settings", "no final newline", "Windows", "empty passwords", "look-alikes", "empty"],
 )
-def test_lines_of_people_stay(checkout: Path, before: str) -> None:
-    """What was in the file is its beginning afterwards, byte by byte."""
+def test_existing_lines_are_kept(checkout: Path, before: str) -> None:
+    """The file begins with exactly the bytes that it had before."""
     file = checkout / ".env"
     file.write_bytes(before.encode())
     file.chmod(0o644)
@@ -84,8 +84,7 @@ def test_lines_of_people_stay(checkout: Path, before: str) -> None:
         "THREADWAX_NATS_ASK_PASSWORD=mine1\r",
     ],
 )
-def test_own_password_is_kept(checkout: Path, line: str) -> None:
-    """However it is written."""
+def test_an_existing_password_is_kept_however_it_is_written(checkout: Path, line: str) -> None:
     (checkout / ".env").write_bytes(f"{line}\n".encode())
     done = run(checkout)
     assert done.returncode == 0, done.stderr
@@ -93,8 +92,8 @@ def test_own_password_is_kept(checkout: Path, line: str) -> None:
     assert (checkout / ".env").read_text().count("THREADWAX_NATS_ASK_PASSWORD") == 1
 
 
-def test_second_run_changes_nothing(checkout: Path) -> None:
-    """So it is safe at every upgrade; a deleted line gets a new password, and no other does."""
+def test_a_second_run_changes_nothing(checkout: Path) -> None:
+    """The script can be run at every upgrade. Only a deleted password is created again."""
     run(checkout)
     before = (checkout / ".env").read_bytes()
     again = run(checkout)
@@ -110,8 +109,8 @@ def test_second_run_changes_nothing(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["1secret", "p@ss", "with space", "$HOME", "pass-word"])
-def test_password_that_breaks_things_is_refused(checkout: Path, value: str) -> None:
-    """The variable is named, its value is not, and nothing is written."""
+def test_a_password_with_special_characters_is_refused(checkout: Path, value: str) -> None:
+    """The message names the variable but not its value, and nothing is written."""
     text = f"THREADWAX_NATS_ASK_PASSWORD={value}\n"
     (checkout / ".env").write_text(text)
     done = run(checkout)
@@ -121,8 +120,8 @@ def test_password_that_breaks_things_is_refused(checkout: Path, value: str) -> N
     assert (checkout / ".env").read_text() == text
 
 
-def test_link_stays_a_link(checkout: Path, tmp_path: Path) -> None:
-    """Some people keep `.env` elsewhere."""
+def test_a_symbolic_link_is_kept(checkout: Path, tmp_path: Path) -> None:
+    """Some people keep `.env` in another folder."""
     kept = tmp_path / "kept.env"
     kept.write_text("A=1\n")
     (checkout / ".env").symlink_to(kept)
@@ -131,8 +130,8 @@ def test_link_stays_a_link(checkout: Path, tmp_path: Path) -> None:
     assert set(dotenv_values(kept)) == {"A", *NAMES}
 
 
-def test_no_page_overwrites_the_file() -> None:
-    """What people are told to type adds to `.env`: it may hold what another page had them add."""
+def test_no_page_of_the_docs_overwrites_the_env_file() -> None:
+    """Commands in the docs append to `.env`, which may already contain lines from another page."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     assert any(">> .env" in page.read_text() for page in pages)
     for page in pages:

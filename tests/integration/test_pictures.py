@@ -1,4 +1,4 @@
-"""Pictures get from the stream of files to the model: complete, limited, and in order."""
+"""Pictures on their way from the stream of files to the model: complete, limited and in order."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ WORDS = "what is this?"
 
 
 class World:
-    """Answers to questions with pictures, without a dataflow."""
+    """Stores pictures and asks about them, without a dataflow."""
 
     def __init__(self, bus: Bus, fake: FakeModel, model: ModelClient) -> None:
         self.bus = bus
@@ -42,14 +42,14 @@ class World:
         self.answering._images = Images(self.bus, **limits)
 
     async def store(self, *sizes: int) -> list[bytes]:
-        """Pictures 0, 1, ... of these sizes."""
+        """Stores pictures 0, 1, ... with these sizes."""
         stored = [os.urandom(size) for size in sizes]
         for number, data in enumerate(stored):
             await put_blob(self.bus, f"test-{number}", data)
         return stored
 
     def ask(self, name: str, *numbers: int) -> "asyncio.Task[Reply]":
-        """Asks about these pictures; returns with the reply."""
+        """Asks about these pictures and returns the reply."""
         attachments = tuple(
             Attachment(name=f"{n}.png", media_type="image/png", blob=f"test-{n}") for n in numbers
         )
@@ -68,7 +68,7 @@ class World:
         self.answering.take([(ask.user, Cancel(ask.id, "stopped"))], lambda *_: None)
 
     def seen(self, request: int = -1) -> list[bytes | str]:
-        """The pictures, as bytes, and the texts that the model got."""
+        """The pictures (as bytes) and the texts of a request to the model."""
         content = self.fake.requests[request]["messages"][-1]["content"]
         return [_part(part) for part in content]
 
@@ -111,7 +111,7 @@ async def world(bus: Bus, fake_model: FakeModel) -> AsyncIterator[World]:
     ids=str,
 )  # fmt: skip
 async def test_pictures_arrive_as_they_were_stored(world: World, sizes: list[int]) -> None:
-    """They are encoded piece by piece and sent with a length, which every server accepts."""
+    """Pictures are encoded piece by piece. The request has a length, which every server accepts."""
     stored = await world.store(*sizes)
     assert (await world.ask("ada", *range(len(sizes)))).text == "a cat"
     assert world.seen() == [WORDS, *stored]
@@ -119,16 +119,16 @@ async def test_pictures_arrive_as_they_were_stored(world: World, sizes: list[int
     assert "Transfer-Encoding" not in world.fake.headers[-1]
 
 
-async def test_another_try_shows_the_same_pictures(world: World) -> None:
-    """This holds after a fault, and after a request that was too long."""
+async def test_a_retry_sends_the_same_pictures(world: World) -> None:
+    """The retries follow a temporary error and an answer that broke off."""
     (stored,) = await world.store(PIECE_BYTES + 5)
     world.fake.faults += [Fault(status=503), Fault(kind="cut")]
     assert (await world.ask("ada", 0)).outcome == "answered"
     assert [world.seen(number) for number in range(3)] == [[WORDS, stored]] * 3
 
 
-async def test_the_first_pictures_that_fit_are_shown(world: World) -> None:
-    """The others are named in their places, and a small one after a large one still fits."""
+async def test_the_first_pictures_that_fit_are_sent(world: World) -> None:
+    """Omitted pictures are named in their places. A small one after a large one can still fit."""
     first, second, _, small = await world.store(7 * MIB, 6 * MIB, 2 * MIB, MIB)
     assert (await world.ask("ada", 0, 1, 2, 3)).outcome == "answered"
     assert world.seen() == [WORDS, first, second, TOO_MANY.format(name="2.png"), small]
@@ -136,15 +136,15 @@ async def test_the_first_pictures_that_fit_are_shown(world: World) -> None:
 
 
 async def test_ten_large_pictures_fit_every_provider(world: World) -> None:
-    """The smallest limit for requests among the large providers is 20 MB."""
+    """The smallest request limit of the large providers is 20 MB."""
     await world.store(*[BLOB_LIMIT_BYTES] * 10)
     assert (await world.ask("ada", *range(10))).outcome == "answered"
     assert int(world.fake.headers[-1]["Content-Length"]) < 20_000_000
     assert world.seen().count(TOO_MANY.format(name="9.png")) == 1
 
 
-async def test_a_blob_that_says_more_than_it_has_is_not_read_on(world: World) -> None:
-    """Another program may have stored its pieces."""
+async def test_reading_a_blob_stops_at_its_stated_size(world: World) -> None:
+    """Another program may have stored a blob with wrong counts."""
     for name, count in [("test-0", "999999"), ("test-1", "many"), ("test-2", "-3")]:
         headers = {PIECES_HEADER: count}
         await world.bus.js.publish(f"blobs.test.{name}.0", b"x", headers=headers)
@@ -152,10 +152,10 @@ async def test_a_blob_that_says_more_than_it_has_is_not_read_on(world: World) ->
     assert world.seen() == [WORDS, TOO_MANY.format(name="0.png"), b"x", b"x"]
 
 
-async def test_what_cannot_be_read_is_said_in_words(
+async def test_the_model_is_told_which_pictures_cannot_be_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It expired after a week, or its stream was deleted, which must not block the question."""
+    """A picture expires after a week, or the stream is deleted. Neither may block the question."""
     (stored,) = await world.store(10)
     assert (await world.ask("ada", 5, 0)).outcome == "answered"
     assert world.seen() == [WORDS, GONE.format(name="5.png"), stored]
@@ -165,16 +165,16 @@ async def test_what_cannot_be_read_is_said_in_words(
     assert world.seen() == [WORDS, *(UNREADABLE.format(name=f"{n}.png") for n in (0, 5))]
 
 
-# --- in turn --------------------------------------------------------------------------------------
+# --- the byte budget ------------------------------------------------------------------------------
 
 
-async def test_pictures_wait_for_room_and_words_do_not(world: World) -> None:
-    """They wait in order; a question that is stopped no longer waits."""
+async def test_questions_with_pictures_wait_for_room_and_others_do_not(world: World) -> None:
+    """Questions with pictures wait in order; a stopped one no longer waits."""
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
-    world.fake.always = Fault(kind="stall")  # it has read the request and says nothing
+    world.fake.always = Fault(kind="stall")  # it reads the request but does not respond
     first = world.ask("first", 0)
-    # Read and smaller than was reserved: there is room for most of another, not for all of it.
+    # Its picture takes less than was reserved, but too little is left for another one.
     await world.until(lambda: len(world.fake.requests) == 1)
     second, third = world.ask("second", 0), world.ask("third", 0)
     world.fake.always = None
@@ -190,7 +190,7 @@ async def test_pictures_wait_for_room_and_words_do_not(world: World) -> None:
 
 
 async def test_pictures_make_room_when_the_model_begins_to_answer(world: World) -> None:
-    """Nothing is sent again after the first text, so a long answer does not block others."""
+    """After the first text nothing is sent again, so a long answer does not block others."""
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
     world.fake.reply = lambda _: "word " * (200 if len(world.fake.requests) == 1 else 1)
@@ -204,7 +204,7 @@ async def test_pictures_make_room_when_the_model_begins_to_answer(world: World) 
 
 
 @pytest.mark.parametrize("fault", [Fault(status=400), Fault(status=401), Fault(status=413)])
-async def test_a_failure_makes_room(world: World, fault: Fault) -> None:
+async def test_a_failed_question_makes_room_for_others(world: World, fault: Fault) -> None:
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES)
     world.fake.always = fault
@@ -214,7 +214,7 @@ async def test_a_failure_makes_room(world: World, fault: Fault) -> None:
 
 
 async def test_a_question_that_waits_too_long_gets_a_notice(world: World) -> None:
-    """If the model hangs for others, people must not wait without a notice."""
+    """If the model hangs, people must not wait forever."""
     await world.store(MIB)
     world.limit(in_flight_bytes=BLOB_LIMIT_BYTES, wait_s=0.5)
     world.fake.always = Fault(kind="stall")
@@ -226,10 +226,10 @@ async def test_a_question_that_waits_too_long_gets_a_notice(world: World) -> Non
     await first
 
 
-async def test_a_request_that_is_too_large_is_named_as_that(world: World) -> None:
-    """Not as a model that cannot look at pictures.
+async def test_a_request_that_is_too_large_gets_its_own_notice(world: World) -> None:
+    """The notice does not say that the model cannot read pictures.
 
-    nginx takes 1 MB unless it is told otherwise, and refuses while the request is still being sent.
+    nginx accepts 1 MB by default, and refuses a larger request while it is still being sent.
     """
     await world.store(10 * MIB)
     port = world.fake.port

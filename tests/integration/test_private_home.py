@@ -1,4 +1,4 @@
-"""Nothing in a data folder can be read by anybody but its owner, whatever wrote it."""
+"""Only the owner can read a data folder, whichever program wrote the files."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.running import ROOT, START_S
 
 OTHERS = 0o077
 LOOSE = 0o022
-"""The umask with which everybody may read what is created."""
+"""A umask with which everybody can read new files."""
 
 ALL_ADAPTERS = """
 import asyncio, os, sys
@@ -44,8 +44,8 @@ sys.stdin.read()
 """
 
 
-def looser(home: Path) -> list[str]:
-    """What others could read, with its mode."""
+def readable_by_others(home: Path) -> list[str]:
+    """The files and folders that others can read, with their modes."""
     found = []
     for path in (home, *home.rglob("*")):
         mode = stat.S_IMODE(path.lstat().st_mode)
@@ -62,7 +62,7 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
 
 
 async def started(home: Path, **extra: str) -> asyncio.subprocess.Process:
-    """`up` with a loose umask, once its parts are ready."""
+    """Starts `up` with a loose umask; returns once its parts are ready."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ops", "up", "--no-chat",
         cwd=ROOT, env=environment(home, **extra), umask=LOOSE, stdin=subprocess.DEVNULL,
@@ -80,8 +80,8 @@ async def started(home: Path, **extra: str) -> asyncio.subprocess.Process:
 
 
 @pytest.mark.timeout(180)
-async def test_a_full_start_leaves_nothing_for_others(tmp_path: Path) -> None:
-    """NATS's store, recovery store, logs, locks, sockets, and every adapter's files."""
+async def test_after_a_full_start_nothing_is_readable_by_others(tmp_path: Path) -> None:
+    """The test covers the stores, logs, locks and sockets, and the files of every adapter."""
     home = tmp_path / "home"
     process = await started(home)
     adapters = await asyncio.create_subprocess_exec(
@@ -103,17 +103,17 @@ async def test_a_full_start_leaves_nothing_for_others(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
         for expected in ("discord/memory.sqlite", "slack.sqlite3", "logs/dataflow.log", "nats/url"):
             assert (home / expected).exists(), expected
-        assert looser(home) == []
+        assert readable_by_others(home) == []
     finally:
         for other in (adapters, process):
             other.send_signal(signal.SIGTERM)
             await other.communicate()
-    assert looser(home) == []
+    assert readable_by_others(home) == []
 
 
 @pytest.mark.timeout(180)
-async def test_an_older_looser_folder_is_tightened(tmp_path: Path) -> None:
-    """As older versions left it; a file that a link leads to stays as it is."""
+async def test_a_folder_of_an_older_version_becomes_private(tmp_path: Path) -> None:
+    """Older versions left files readable; the target of a link is not changed."""
     home = tmp_path / "home"
     for name in ("nats/js", "dataflow/recovery", "discord", "logs", "terminal", "model"):
         (home / name).mkdir(parents=True)
@@ -130,12 +130,12 @@ async def test_an_older_looser_folder_is_tightened(tmp_path: Path) -> None:
     process = await started(home)
     process.send_signal(signal.SIGTERM)
     await process.communicate()
-    assert looser(home) == []
+    assert readable_by_others(home) == []
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644
 
 
-def test_a_folder_with_other_things_in_it_stays_open(tmp_path: Path) -> None:
-    """THREADWAX_HOME may be a person's own folder: only what is ours in it is closed."""
+def test_a_folder_with_other_files_stays_readable(tmp_path: Path) -> None:
+    """THREADWAX_HOME may be a folder with a person's own files: only our own become private."""
     (tmp_path / "nats").mkdir()
     (tmp_path / "photos").mkdir()
     for folder in (tmp_path, tmp_path / "nats", tmp_path / "photos"):
@@ -161,13 +161,13 @@ def test_a_folder_with_other_things_in_it_stays_open(tmp_path: Path) -> None:
         (Path.mkdir, ""),
         (lambda _: None, ""),
     ],
-    ids=["file", "dangling", "loop", "read-only", "closed", "folder", "nothing"],
+    ids=["file", "dangling link", "loop", "read-only", "no access", "folder", "nothing"],
 )
 @pytest.mark.parametrize("below", ["", "x", "x/y"])
-def test_a_fault_of_the_data_folder_in_words(
+def test_an_unusable_folder_is_named_with_the_remedy(
     tmp_path: Path, make: Callable[[Path], object], fault: str, below: str
 ) -> None:
-    """Named is the folder that has to be changed; a person's rights count, not root's."""
+    """The message names the folder to change. As root, the check runs without root's privileges."""
     place = tmp_path / "place"
     make(place)
     tmp_path.chmod(0o711)
@@ -187,8 +187,8 @@ def test_a_fault_of_the_data_folder_in_words(
 
 
 @pytest.mark.parametrize("what", ["a file", "below a file"])
-def test_a_data_folder_that_cannot_be_one(tmp_path: Path, what: str) -> None:
-    """One line with the remedy, not a traceback."""
+def test_every_command_reports_an_unusable_data_folder(tmp_path: Path, what: str) -> None:
+    """Each command prints the remedy, not a traceback."""
     file = tmp_path / "file"
     file.touch()
     home = file if what == "a file" else file / "home"

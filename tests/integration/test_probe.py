@@ -1,4 +1,4 @@
-"""`python -m ops.probe`: what a container's health check says of a real adapter."""
+"""`python -m ops.probe`, the health check of containers, with real adapters."""
 
 import asyncio
 import subprocess
@@ -20,7 +20,7 @@ DEADLINE_S: Final = 60.0
 
 
 def probed(port: int | str, path: str = "/readyz") -> tuple[int, str]:
-    """The exit code and the words of the check."""
+    """The exit code and the output of the check."""
     done = subprocess.run(
         [sys.executable, "-m", "ops.probe", path], env={"THREADWAX_HTTP_PORT": str(port)},
         cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
@@ -37,7 +37,7 @@ async def until(port: int, path: str, wanted: tuple[int, str]) -> None:
 
 @dataclass
 class Adapter:
-    """An adapter whose platform is away, and the platform's fake, which can come back."""
+    """An adapter, and a fake of its platform that is down until a test starts it."""
 
     running: Running
     fake: FakeSlack | FakeDiscord
@@ -70,18 +70,18 @@ async def adapter(
         running.kill()
 
 
-async def test_adapter_is_healthy_once_its_platform_answers(
+async def test_an_adapter_is_ready_once_its_platform_answers(
     adapter: Adapter, nats: NatsServer
 ) -> None:
-    """Until then it is alive but not ready, which is what `docker compose up --wait` waits for.
+    """Before that it is alive but not ready, so `docker compose up --wait` waits.
 
-    It is not ready either while NATS is away.
+    It is not ready while NATS is down, either.
     """
     assert probed(adapter.status_port)[0] == 1
     await until(adapter.status_port, "/healthz", (0, "ok"))
-    code, why = probed(adapter.status_port)
+    code, reason = probed(adapter.status_port)
     assert code == 1
-    assert "not connected to" in why
+    assert "not connected to" in reason
     await adapter.fake.start(adapter.platform_port)
     try:
         await until(adapter.status_port, "/readyz", (0, "ok"))
@@ -92,22 +92,23 @@ async def test_adapter_is_healthy_once_its_platform_answers(
         await adapter.fake.stop()
 
 
-def test_process_without_a_status_is_not_healthy() -> None:
-    """One line says why, in place of a traceback."""
+def test_without_a_status_server_the_check_fails() -> None:
+    """One line gives the reason, without a traceback."""
     port = free_port()
-    code, why = probed(port)
+    code, reason = probed(port)
     assert code == 1
-    assert why.startswith(f"nothing answers on port {port}: ")
+    assert reason.startswith(f"nothing answers on port {port}: ")
     for wrong in ("", "x", "99999"):
-        code, why = probed(wrong)
+        code, reason = probed(wrong)
         assert code == 1
-        assert len(why.splitlines()) == 1
+        assert len(reason.splitlines()) == 1
 
 
-async def test_server_that_is_no_http_server_is_not_healthy() -> None:
-    """It closes at once, or talks another protocol."""
+async def test_with_another_kind_of_server_the_check_fails() -> None:
+    """The server closes the connection, speaks another protocol, or answers with an error."""
 
-    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")  # closed with unread data, a socket sends a reset
         writer.write(next(answers))
         writer.close()
 
@@ -115,5 +116,5 @@ async def test_server_that_is_no_http_server_is_not_healthy() -> None:
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        for said in ("", "\ufffd\ufffd", "no room"):
-            assert await asyncio.to_thread(probed, port) == (1, said)
+        for shown in ("", "\ufffd\ufffd", "no room"):
+            assert await asyncio.to_thread(probed, port) == (1, shown)

@@ -1,4 +1,4 @@
-"""A question that waits behind another one: its person is told, by the flow as a process."""
+"""A question that waits for an earlier one: the dataflow sends its person a status."""
 
 import asyncio
 from pathlib import Path
@@ -20,19 +20,17 @@ answering.STATUS_AFTER_S = 0.2
 sys.argv = ["threadwax", "dataflow"]
 cli.main()
 """
-"""The command, which tells people after a fifth of a second why they wait."""
+"""Runs the dataflow with statuses after a fifth of a second."""
 
 
-async def test_a_question_behind_another_one_says_so(
-    nats: NatsServer, bus: Bus, tmp_path: Path
-) -> None:
+async def test_a_queued_question_gets_a_status(nats: NatsServer, bus: Bus, tmp_path: Path) -> None:
     model = await FakeModel(delay_s=60).start()
     flow = dataflow(tmp_path / "flow", nats.url, model.base_url, "-c", FLOW).start()
     first, second = question("ada", 1, "first"), question("ada", 2, "second")
-    told: asyncio.Queue[Partial] = asyncio.Queue()
+    statuses: asyncio.Queue[Partial] = asyncio.Queue()
 
     async def see(message: Msg) -> None:
-        told.put_nowait(Partial.model_validate_json(message.data))
+        statuses.put_nowait(Partial.model_validate_json(message.data))
 
     try:
         await flow.ready()
@@ -40,7 +38,7 @@ async def test_a_question_behind_another_one_says_so(
         await bus.publish(first)
         await bus.publish(second)
         async with asyncio.timeout(15):
-            while (partial := await told.get()).prompt_id != second.id:
+            while (partial := await statuses.get()).prompt_id != second.id:
                 assert partial.prompt_id == first.id
         assert partial.status == sentence("thread", 1)
         assert partial.early

@@ -46,7 +46,7 @@ def platform() -> FakePlatform:
 
 @asynccontextmanager
 async def relaying(bus: Bus, platform: FakePlatform) -> AsyncIterator["asyncio.Task[None]"]:
-    """A running relay; leaving the context is its crash."""
+    """A running relay, which crashes at the end of the context."""
     relay = Relay(bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS)
     task = asyncio.create_task(relay.run())
     try:
@@ -77,7 +77,7 @@ def partial(of: Reply, text: str, sequence: int) -> Partial:
 
 
 async def until_acknowledged(bus: Bus, count: int, *, seconds: float = 15.0) -> None:
-    """Waits until the consumer has delivered this many replies and waits for none."""
+    """Waits until this many replies are acknowledged and none is pending."""
     async with asyncio.timeout(seconds):
         while True:
             try:
@@ -97,13 +97,13 @@ async def dead_letters(bus: Bus) -> list[tuple[str, str]]:
     return [(m.subject or "", (m.headers or {})["Threadwax-Reason"]) for m in letters]
 
 
-# --- once, in order, each user alone --------------------------------------------------------------
+# --- once, in order, each user independent --------------------------------------------------------
 
 
 async def test_each_reply_is_posted_once_and_in_order_for_its_user(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """A hundred replies of five users, half of them stored before the relay started."""
+    """There are a hundred replies to five users, half of them stored before the relay starts."""
     wanted = [reply(f"u{n % 5}", n, f"text {n}") for n in range(100)]
     for each in wanted[:50]:
         await bus.journal(each)
@@ -127,8 +127,10 @@ async def test_parts_are_posted_in_order(bus: Bus, platform: FakePlatform) -> No
     assert " ".join(t.strip() for t in platform.texts()) == text
 
 
-async def test_one_users_wait_delays_nobody_else(bus: Bus, platform: FakePlatform) -> None:
-    """One user has a rate limit of a minute; another is answered at once."""
+async def test_a_rate_limit_of_one_user_delays_nobody_else(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """One user has to wait a minute; another is answered at once."""
     platform.orders["slow-1.0"].append(Later("rate limit", 60))
     await bus.journal(reply("slow", 1, "later"))
     async with relaying(bus, platform):
@@ -156,7 +158,7 @@ async def test_a_users_later_reply_waits_for_the_earlier_one(
 async def test_a_crash_between_post_and_receipt_posts_nothing_twice(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The next relay finds the claim and asks the platform, which has the part."""
+    """The next relay finds the claim and searches the platform, which has the part."""
     platform.orders["ada-1.0"].append(Order.HANG_AFTER)
     await bus.journal(reply("ada", 1, "once"))
     async with relaying(bus, platform):
@@ -168,8 +170,10 @@ async def test_a_crash_between_post_and_receipt_posts_nothing_twice(
     assert await Receipts(bus, "test").claim("ada-1.0") == Posted("found", finished=True)
 
 
-async def test_a_crash_before_the_post_posts_it_after_all(bus: Bus, platform: FakePlatform) -> None:
-    """The part is claimed, but the platform does not have it, so it is posted."""
+async def test_after_a_crash_before_the_post_the_part_is_posted(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """The part is claimed, but the platform does not have it."""
     platform.orders["ada-1.0"].append(Order.HANG_BEFORE)
     await bus.journal(reply("ada", 1, "shown"))
     async with relaying(bus, platform):
@@ -183,7 +187,7 @@ async def test_a_crash_before_the_post_posts_it_after_all(bus: Bus, platform: Fa
 async def test_a_crash_between_receipt_and_acknowledgement_posts_nothing_twice(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The first part has its receipt when the relay dies, so the platform is not even asked."""
+    """The first part has its receipt when the relay dies, so the platform is not even searched."""
     platform.can_find = False
     platform.orders["ada-1.1"].append(Order.HANG_BEFORE)
     await bus.journal(reply("ada", 1, "word " * 30))
@@ -195,7 +199,7 @@ async def test_a_crash_between_receipt_and_acknowledgement_posts_nothing_twice(
     assert platform.finds == ["ada-1.1"]
 
 
-async def test_after_a_crash_a_younger_reply_does_not_overtake(
+async def test_after_a_crash_a_newer_reply_waits_for_the_older_one(
     bus: Bus, platform: FakePlatform
 ) -> None:
     """Replies of the dead relay are redelivered after newer ones, and still shown first."""
@@ -209,7 +213,7 @@ async def test_after_a_crash_a_younger_reply_does_not_overtake(
     assert platform.texts("test:ada") == ["first", "second"]
 
 
-async def test_after_a_broken_connection_a_younger_reply_does_not_overtake(
+async def test_after_a_broken_connection_a_newer_reply_waits_for_the_older_one(
     nats: NatsServer, bus: Bus, platform: FakePlatform
 ) -> None:
     """Lost deliveries are redelivered after newer ones, and still shown first."""
@@ -232,10 +236,10 @@ async def test_after_a_broken_connection_a_younger_reply_does_not_overtake(
     assert platform.texts("test:ada") == ["first", "second"]
 
 
-async def test_after_a_defect_a_younger_reply_does_not_overtake(
+async def test_after_a_defect_a_newer_reply_waits_for_the_older_one(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The reply is not acknowledged and redelivered; the next one waits for it."""
+    """The reply is redelivered, because it was not acknowledged, and the next one waits for it."""
     platform.orders["ada-1.0"].append(RuntimeError("a defect, as ordered"))
     await bus.journal(reply("ada", 1, "first"))
     await bus.journal(reply("ada", 2, "second", after="ada-1"))
@@ -268,7 +272,7 @@ async def test_receipts_are_not_read_for_a_predecessor_shown_by_this_process(
 async def test_the_next_process_knows_that_the_predecessor_is_finished(
     bus: Bus, platform: FakePlatform, first: str
 ) -> None:
-    """By its receipts alone, whether it was shown in one or more parts, given up or withdrawn."""
+    """Receipts say so, whether it was shown in one part, in several, given up or withdrawn."""
     outcome: Outcome = "withdrawn" if first == "withdrawn" else "answered"
     if first == "gone":
         platform.always["ada-1.0"] = Gone("nobody is there")
@@ -281,15 +285,15 @@ async def test_the_next_process_knows_that_the_predecessor_is_finished(
 
 
 async def test_an_unknown_predecessor_delays_nothing(bus: Bus, platform: FakePlatform) -> None:
-    """Its receipts are gone or too old to say; the consumer waits for no reply."""
+    """The predecessor has no receipts, and no earlier reply is pending."""
     await bus.journal(reply("ada", 2, "second", after="ada-1"))
     async with relaying(bus, platform):
         await until_acknowledged(bus, 1)
     assert platform.texts() == ["second"]
 
 
-async def test_a_thread_waits_for_itself_alone(bus: Bus, platform: FakePlatform) -> None:
-    """Meanwhile the same user gets answers in another thread."""
+async def test_a_thread_does_not_wait_for_other_threads(bus: Bus, platform: FakePlatform) -> None:
+    """The same user gets an answer in another thread meanwhile."""
     other = direct("ada").model_copy(update={"thread": "other"})
     platform.orders["ada-1.0"].append(Later("rate limit", 60))
     await bus.journal(reply("ada", 1, "later"))
@@ -301,10 +305,10 @@ async def test_a_thread_waits_for_itself_alone(bus: Bus, platform: FakePlatform)
     assert platform.texts() == ["elsewhere"]
 
 
-async def test_a_reply_that_was_given_up_is_not_tried_after_a_redelivery(
+async def test_a_reply_that_was_given_up_is_not_tried_again_after_a_redelivery(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Its acknowledgement was lost. It is a dead letter, and no later part of it is shown."""
+    """The acknowledgement was lost. The reply is a dead letter, and no later part is shown."""
     platform.orders["ada-1.0"].append(Gone("nobody is there"))
     text = "word " * 50
     await bus.journal(reply("ada", 1, text))
@@ -316,7 +320,7 @@ async def test_a_reply_that_was_given_up_is_not_tried_after_a_redelivery(
     assert platform.tries == ["ada-1.0"]
 
 
-async def test_what_was_posted_and_not_acknowledged_is_not_posted_again(
+async def test_a_posted_reply_without_an_acknowledgement_is_not_posted_again(
     bus: Bus, platform: FakePlatform
 ) -> None:
     """All receipts exist, but the acknowledgement was lost."""
@@ -333,7 +337,7 @@ async def test_what_was_posted_and_not_acknowledged_is_not_posted_again(
 async def test_a_reply_that_takes_longer_than_the_wait_is_not_given_to_another_relay(
     nats: NatsServer, bus: Bus, platform: FakePlatform
 ) -> None:
-    """The relay tells the server that it is still working on it."""
+    """The relay reports to the server that it is still working on the reply."""
     platform.can_find = False
     platform.slow_s = 3 * ACK_WAIT_S
     other = await Bus.connect(nats.url, name="other")
@@ -347,7 +351,7 @@ async def test_a_reply_that_takes_longer_than_the_wait_is_not_given_to_another_r
 async def test_a_restart_of_the_server_loses_and_repeats_nothing(
     nats: NatsServer, bus: Bus, platform: FakePlatform
 ) -> None:
-    """It is killed with `kill -9` while replies are being posted."""
+    """The server is killed with `kill -9` while replies are being posted."""
     platform.slow_s = 0.05
     async with relaying(bus, platform):
         for n in range(10):
@@ -364,7 +368,7 @@ async def test_a_restart_of_the_server_loses_and_repeats_nothing(
 # --- failures -------------------------------------------------------------------------------------
 
 
-async def test_after_a_lost_response_the_platform_is_asked(
+async def test_after_a_lost_response_the_platform_is_searched_for_the_part(
     bus: Bus, platform: FakePlatform
 ) -> None:
     platform.orders["ada-1.0"].append(Order.LOST)
@@ -375,8 +379,10 @@ async def test_after_a_lost_response_the_platform_is_asked(
     assert platform.tries == platform.finds == ["ada-1.0"]
 
 
-async def test_later_waits_and_goes_on(bus: Bus, platform: FakePlatform) -> None:
-    """Nothing can have been posted, so the platform is not asked."""
+async def test_a_temporary_refusal_is_retried_after_a_wait(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """A refused part cannot have been posted, so the platform is not searched for it."""
     platform.orders["ada-1.0"] += [Later("busy", 0.3), Later("busy", 0)]
     await bus.journal(reply("ada", 1, "text"))
     started = asyncio.get_running_loop().time()
@@ -387,7 +393,7 @@ async def test_later_waits_and_goes_on(bus: Bus, platform: FakePlatform) -> None
     assert platform.finds == []
 
 
-async def test_a_reply_that_the_platform_did_not_take_for_a_day_is_given_up(
+async def test_a_reply_that_cannot_be_posted_for_a_day_is_given_up(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(part_poster, "TRIED_FOR_S", 0.3)
@@ -421,7 +427,7 @@ async def test_an_old_reply_is_tried_before_it_is_given_up(
 async def test_a_text_that_always_fails_is_replaced_by_the_notice(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, error: Later
 ) -> None:
-    """The same place takes the notice, so it is not down, and later replies need not wait."""
+    """The same place accepts the notice, so it is not down, and later replies need not wait."""
     monkeypatch.setattr(part_poster, "POISON_AFTER_S", 0.5)
     platform.always_texts["poison"] = error
     await bus.journal(reply("ada", 1, "poison"))
@@ -434,10 +440,10 @@ async def test_a_text_that_always_fails_is_replaced_by_the_notice(
 
 
 @pytest.mark.parametrize("limit", [False, True], ids=["fails", "rate limit"])
-async def test_a_place_that_is_down_gets_the_text_when_it_is_back(
+async def test_a_place_that_is_down_gets_the_text_when_it_recovers(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, *, limit: bool
 ) -> None:
-    """It does not take the notice either, even if other places do."""
+    """The place does not accept the notice either, although other places accept messages."""
     monkeypatch.setattr(part_poster, "POISON_AFTER_S", 0.2)
     down = Later("HTTP 503", 0.05, maybe_posted=not limit)
     platform.always_texts |= {"one": down, NOT_SHOWABLE: down}
@@ -456,10 +462,10 @@ def test_a_platform_cannot_make_a_thread_wait_forever(wait_s: float) -> None:
     assert 0 <= Later("rate limited", wait_s).wait_s <= WAIT_LIMIT_S
 
 
-async def test_an_adapters_defect_with_every_text_ends_in_a_dead_letter(
+async def test_a_defect_of_the_adapter_with_every_text_leads_to_a_dead_letter(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """With the notice, too. Later replies of the thread are shown."""
+    """The notice triggers the defect, too. Later replies of the thread are shown."""
     platform.always["ada-1.0"] = KeyError("channel")
     await bus.journal(reply("ada", 1, "lost"))
     await bus.journal(reply("ada", 2, "next", after="ada-1"))
@@ -469,10 +475,10 @@ async def test_an_adapters_defect_with_every_text_ends_in_a_dead_letter(
     assert [subject for subject, _ in await dead_letters(bus)] == ["dlq.replies.test.ada.ada-1"]
 
 
-async def test_an_unreadable_reply_delays_nobody_without_dead_letters(
+async def test_an_unreadable_reply_delays_nobody_even_if_dead_letters_cannot_be_stored(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """Their stream was deleted: the message stays in the journal, and reading continues."""
+    """The stream of dead letters was deleted, so the message stays in the journal."""
     await bus.js.delete_stream(names.DLQ)
     for n in range(3):
         await bus.js.publish(f"replies.test.eve.x{n}", b"garbage")
@@ -482,7 +488,7 @@ async def test_an_unreadable_reply_delays_nobody_without_dead_letters(
     assert platform.texts() == ["the answer"]
 
 
-async def test_an_adapters_defect_with_one_text_ends_in_the_notice(
+async def test_a_defect_of_the_adapter_with_one_text_leads_to_the_notice(
     bus: Bus, platform: FakePlatform
 ) -> None:
     platform.always_texts["breaks it"] = RuntimeError("a defect, as ordered")
@@ -507,7 +513,7 @@ async def test_a_refused_text_is_replaced_by_the_notice_once(
     assert await dead_letters(bus) == []
 
 
-async def test_if_even_the_notice_is_refused_the_reply_is_a_dead_letter(
+async def test_a_reply_whose_notice_is_refused_too_becomes_a_dead_letter(
     bus: Bus, platform: FakePlatform
 ) -> None:
     platform.always["ada-1.0"] = Never("nothing at all")
@@ -520,10 +526,10 @@ async def test_if_even_the_notice_is_refused_the_reply_is_a_dead_letter(
 
 
 @pytest.mark.parametrize("error", [Gone("the channel was deleted"), Forbidden("not invited")])
-async def test_gone_and_forbidden_are_dead_letters_and_acknowledged(
+async def test_a_reply_to_an_unreachable_place_becomes_a_dead_letter(
     bus: Bus, platform: FakePlatform, error: Exception
 ) -> None:
-    """They are tried once and kept with the reason; the user's next reply is shown."""
+    """The reply is tried once and kept with the reason; the user's next reply is shown."""
     platform.always["ada-1.0"] = error
     await bus.journal(reply("ada", 1, "word " * 50))
     await bus.journal(reply("ada", 2, "next"))
@@ -534,7 +540,7 @@ async def test_gone_and_forbidden_are_dead_letters_and_acknowledged(
     assert await dead_letters(bus) == [("dlq.replies.test.ada.ada-1", reason)]
 
 
-async def test_after_a_defect_the_reply_is_retried_and_nobody_waits(
+async def test_after_a_defect_the_reply_is_retried_and_nobody_else_waits(
     bus: Bus, platform: FakePlatform
 ) -> None:
     platform.orders["ada-1.0"].append(RuntimeError("a defect"))
@@ -549,7 +555,7 @@ async def test_after_a_defect_the_reply_is_retried_and_nobody_waits(
 
 
 @pytest.mark.parametrize("data", [b"{", b"", b'{"v": 9}', b"\xff\xfe"])
-async def test_an_unreadable_reply_is_a_dead_letter(
+async def test_an_unreadable_reply_becomes_a_dead_letter(
     bus: Bus, platform: FakePlatform, data: bytes
 ) -> None:
     await bus.js.publish("replies.test.ada.broken", data)
@@ -563,7 +569,7 @@ async def test_an_unreadable_reply_is_a_dead_letter(
 # --- outcomes -------------------------------------------------------------------------------------
 
 
-async def test_a_withdrawn_reply_is_withdrawn_and_never_posted(
+async def test_a_withdrawn_reply_is_passed_to_the_platform_and_never_posted(
     bus: Bus, platform: FakePlatform
 ) -> None:
     await bus.journal(reply("ada", 1, "", "withdrawn"))
@@ -573,7 +579,7 @@ async def test_a_withdrawn_reply_is_withdrawn_and_never_posted(
     assert platform.tries == []
 
 
-async def test_a_stop_before_the_first_word_is_visible(bus: Bus, platform: FakePlatform) -> None:
+async def test_a_stop_before_the_first_text_is_shown(bus: Bus, platform: FakePlatform) -> None:
     await bus.journal(reply("ada", 1, " \n", "stopped"))
     async with relaying(bus, platform):
         await until_acknowledged(bus, 1)
@@ -583,28 +589,28 @@ async def test_a_stop_before_the_first_word_is_visible(bus: Bus, platform: FakeP
 # --- partials -------------------------------------------------------------------------------------
 
 
-async def ready_for_partials(bus: Bus, platform: FakePlatform) -> None:
-    """Once the relay posts a journaled reply, it has subscribed to partials."""
+async def until_ready_for_partials(bus: Bus, platform: FakePlatform) -> None:
+    """Waits until the relay posts a reply: then it has also subscribed to partials."""
     await bus.journal(reply("first", 0, "ready"))
     await platform.until_posts(1)
     platform.posts.clear()
 
 
-async def test_the_latest_partial_wins_and_none_comes_after_the_answer(
+async def test_only_the_latest_partial_is_shown_and_none_after_the_answer(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """One call at a time; outdated partials are skipped, and the answer remains."""
+    """One call is made at a time; outdated partials are skipped, and the answer is not replaced."""
     platform.partial_s = 0.2
     answer = reply("ada", 1, "one two three")
     async with relaying(bus, platform):
-        await ready_for_partials(bus, platform)
+        await until_ready_for_partials(bus, platform)
         await bus.show_partial(partial(answer, "x", 1))
         await platform.until(lambda: len(platform.shown) == 1)
         for number in range(2, 31):
             await bus.show_partial(partial(answer, "x" * number, number))
         await platform.until(lambda: len(platform.shown) == 2)
         await bus.show_partial(partial(answer, "older", 3))
-        await asyncio.sleep(3 * platform.partial_s)  # in which it would be shown
+        await asyncio.sleep(3 * platform.partial_s)  # time in which it would be shown
         platform.partial_s = 2.0
         await bus.show_partial(partial(answer, "y" * 31, 31))
         await platform.until(lambda: len(platform.shown) == 3)
@@ -618,7 +624,7 @@ async def test_the_latest_partial_wins_and_none_comes_after_the_answer(
     assert [p.sequence for p in platform.shown] == [1, 30, 31]
     assert platform.most_partials_at_once == 1
     assert platform.texts() == ["one two three", "after"]
-    assert platform.finds == []  # its own preview need not be looked for
+    assert platform.finds == []  # it knows its own preview
 
 
 async def test_the_preview_of_a_dead_relay_is_found_and_completed(
@@ -627,7 +633,7 @@ async def test_the_preview_of_a_dead_relay_is_found_and_completed(
     """The next relay shows no second preview."""
     answer = reply("ada", 1, "one two")
     async with relaying(bus, platform):
-        await ready_for_partials(bus, platform)
+        await until_ready_for_partials(bus, platform)
         await bus.show_partial(partial(answer, "one", 1))
         await platform.until(lambda: bool(platform.previews))
     async with relaying(bus, platform):
@@ -646,11 +652,11 @@ async def test_the_preview_of_a_dead_relay_is_found_and_completed(
 async def test_a_newer_answer_does_not_grow_above_an_older_one_that_waits(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The platform refuses the older one for a while; the newer one must not appear above it."""
+    """The older one is delayed by a rate limit; the newer one must not appear above it."""
     older, younger = reply("ada", 1, "older"), reply("ada", 2, "younger")
     platform.orders["ada-1.0"].append(Later("a rate limit", 0.5))
     async with relaying(bus, platform):
-        await ready_for_partials(bus, platform)
+        await until_ready_for_partials(bus, platform)
         await bus.journal(older)
         await platform.until(lambda: "ada-1.0" in platform.tries)
         await bus.show_partial(partial(younger, "you", 1))
@@ -666,11 +672,11 @@ async def test_a_newer_answer_does_not_grow_above_an_older_one_that_waits(
 async def test_an_early_status_is_shown_and_the_answer_after_it_waits_for_its_turn(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The person learns that the question waits, but its answer comes after the older one."""
+    """The status says that the question waits; its answer comes after the older one."""
     older, younger = reply("ada", 1, "older"), reply("ada", 2, "younger", after="ada-1")
     growing = partial(younger, "you", 2).model_copy(update={"after": "ada-1"})
     async with relaying(bus, platform):
-        await ready_for_partials(bus, platform)
+        await until_ready_for_partials(bus, platform)
         queued = partial(younger, "", 1).model_copy(update={"status": "queued", "early": True})
         await bus.show_partial(queued)
         await platform.until(lambda: bool(platform.shown))
@@ -693,21 +699,25 @@ async def test_an_early_status_is_shown_and_the_answer_after_it_waits_for_its_tu
 async def test_a_person_is_told_that_a_question_without_progress_is_stored(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
-    """Once, and only if no process has reported on it."""
-    monkeypatch.setattr(no_progress, "NO_PROGRESS_S", 0.3)
+    """The status appears once, and only if there is no partial, reply or receipt."""
+    reported = sign in {"partial", "reply"}  # then nothing must depend on when that arrives
+    monkeypatch.setattr(no_progress, "NO_PROGRESS_S", 3600 if reported else 0.3)
     answer = reply("ada", 1, "here")
     ask = Ask(id="ada-1", user=answer.user, place=answer.place, said_at=answer.said_at, text="?")
     relay = Relay(bus, platform, consumer=CONSUMER, subject=SUBJECT, partials=PARTIALS)
     task = asyncio.create_task(relay.run())
-    await ready_for_partials(bus, platform)
+    await until_ready_for_partials(bus, platform)
+    if sign == "reply elsewhere":
+        await Receipts(bus, platform.name).claim("ada-1.0")
     relay.asked(ask)
     if sign == "partial":
         await bus.show_partial(partial(answer, "he", 1))
     elif sign == "reply":
         await bus.journal(answer)
-    elif sign == "reply elsewhere":
-        await Receipts(bus, platform.name).claim("ada-1.0")
-    await asyncio.sleep(0.6)
+    async with asyncio.timeout(20):
+        while relay._no_progress._timers:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)  # in which the notice would be shown
     statuses = [p.status for p in platform.shown if p.status]
     assert statuses == ([no_progress.NO_PROGRESS] if sign == "none" else [])
     if sign == "none":
@@ -716,7 +726,7 @@ async def test_a_person_is_told_that_a_question_without_progress_is_stored(
     await end(task)
 
 
-async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_restart(
+async def test_after_a_restart_a_late_partial_of_a_withdrawn_answer_is_not_shown(
     bus: Bus, platform: FakePlatform
 ) -> None:
     """Nothing was posted, so only the claim tells the next relay that the answer is finished."""
@@ -736,11 +746,11 @@ async def test_a_late_partial_opens_no_preview_of_a_withdrawn_answer_after_a_res
 async def test_the_preview_of_an_answer_that_is_never_shown_is_removed(
     bus: Bus, platform: FakePlatform
 ) -> None:
-    """The platform takes neither the answer nor the notice, so its preview is removed."""
+    """The platform accepts neither the answer nor the notice."""
     answer = reply("ada", 1, "refused")
     platform.always["ada-1.0"] = Never("nothing at all")
     async with relaying(bus, platform):
-        await ready_for_partials(bus, platform)
+        await until_ready_for_partials(bus, platform)
         await bus.show_partial(partial(answer, "ref", 1))
         await platform.until(lambda: bool(platform.previews))
         await bus.journal(answer)
@@ -751,12 +761,12 @@ async def test_the_preview_of_an_answer_that_is_never_shown_is_removed(
 async def test_a_partial_that_hangs_or_fails_does_not_delay_the_answer(
     bus: Bus, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Partials are best effort: the answer is posted soon anyway."""
+    """Partials are best effort: the answer is posted without waiting for them."""
     monkeypatch.setattr(preview, "PREVIEW_ENDS_WITHIN_S", 0.3)
     platform.partial_s = 3600
     hanging, broken = reply("ada", 1, "hung"), reply("bob", 1, "broke")
     async with relaying(bus, platform):
-        await ready_for_partials(bus, platform)
+        await until_ready_for_partials(bus, platform)
         await bus.show_partial(partial(hanging, "h", 1))
         await platform.until(lambda: bool(platform.shown))
         platform.partial_raises = True
@@ -771,8 +781,8 @@ async def test_a_partial_that_hangs_or_fails_does_not_delay_the_answer(
 
 async def test_a_relay_that_ended_shows_no_partial(bus: Bus, platform: FakePlatform) -> None:
     async with relaying(bus, platform):
-        await ready_for_partials(bus, platform)
+        await until_ready_for_partials(bus, platform)
     await bus.show_partial(partial(reply("ada", 1, "x"), "x", 1))
     await bus.client.flush()
-    await asyncio.sleep(0.3)  # in which it would be shown
+    await asyncio.sleep(0.3)  # time in which it would be shown
     assert platform.shown == []

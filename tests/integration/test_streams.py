@@ -1,4 +1,4 @@
-"""The streams on a real server."""
+"""The streams of a real server, and their set-up."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ async def js(nats: NatsServer) -> AsyncIterator[JetStreamContext]:
     await bus.close()
 
 
-async def test_prompt_is_stored_under_its_partition(js: JetStreamContext) -> None:
+async def test_a_prompt_is_stored_under_its_partition(js: JetStreamContext) -> None:
     """`prompts.slack.T1` becomes `p.<n>.slack.T1`, always with the same number."""
     first = await js.publish("prompts.slack.T1", b"1")
     second = await js.publish("prompts.slack.T1", b"2")
@@ -47,8 +47,8 @@ async def test_plain_requests_are_not_stored(js: JetStreamContext) -> None:
         await js.publish(names.GATEWAY_SUBJECT, b"x", timeout=1)
 
 
-async def test_second_set_up_changes_nothing(js: JetStreamContext) -> None:
-    """The second time no stream is updated: the server would send an advisory."""
+async def test_a_second_set_up_changes_nothing(js: JetStreamContext) -> None:
+    """No stream is updated: the server would send an advisory."""
     subscription = await js._nc.subscribe("$JS.EVENT.ADVISORY.STREAM.>")
     await js._nc.flush()
     before = [info.config for info in await js.streams_info()]
@@ -58,8 +58,10 @@ async def test_second_set_up_changes_nothing(js: JetStreamContext) -> None:
     assert [info.config for info in await js.streams_info()] == before
 
 
-async def test_set_up_updates_what_differs_and_keeps_the_rest(js: JetStreamContext) -> None:
-    """A changed limit is corrected; other settings of the operator, and messages, stay."""
+async def test_the_set_up_corrects_our_settings_and_keeps_those_of_the_operator(
+    js: JetStreamContext,
+) -> None:
+    """Messages are kept, too."""
     await js.publish("replies.slack.T1.x", b"kept")
     live = (await js.stream_info(names.REPLIES)).config
     await js.update_stream(
@@ -71,13 +73,13 @@ async def test_set_up_updates_what_differs_and_keeps_the_rest(js: JetStreamConte
     info = await js.stream_info(names.REPLIES)
     assert info.config.max_age == streams.KEPT_S
     assert info.config.duplicate_window == streams.DUPLICATES_S
-    assert info.config.max_bytes == 2 * streams.GIB  # more room is never taken back
+    assert info.config.max_bytes == 2 * streams.GIB  # a larger limit is kept
     assert info.config.description == "ours"
     assert info.state.messages == 1
 
 
-async def without_limits(js: JetStreamContext) -> None:
-    """The streams as older versions created them."""
+async def remove_limits(js: JetStreamContext) -> None:
+    """Changes the streams to those that older versions created."""
     for name in (names.PROMPTS, names.DLQ):
         live = (await js.stream_info(name)).config
         await js.update_stream(
@@ -85,9 +87,9 @@ async def without_limits(js: JetStreamContext) -> None:
         )
 
 
-async def test_set_up_limits_the_streams_of_an_older_version(js: JetStreamContext) -> None:
-    """After an upgrade users have a limit, and all messages are kept."""
-    await without_limits(js)
+async def test_the_set_up_limits_the_streams_of_an_older_version(js: JetStreamContext) -> None:
+    """After an upgrade each user has a limit, and all messages are kept."""
+    await remove_limits(js)
     await js.publish("prompts.slack.T1", b"kept")
     await streams.set_up(js)
     prompts = await js.stream_info(names.PROMPTS)
@@ -99,11 +101,11 @@ async def test_set_up_limits_the_streams_of_an_older_version(js: JetStreamContex
 
 
 @pytest.mark.parametrize("others", [0, 3])
-async def test_set_up_deletes_nothing_for_a_limit(
+async def test_the_set_up_deletes_no_messages_to_apply_a_limit(
     js: JetStreamContext, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
-    """The server would delete messages above a new limit, so it is not set yet."""
-    await without_limits(js)
+    """The server would delete messages above a new limit, so the limit is not set yet."""
+    await remove_limits(js)
     monkeypatch.setattr(quota, "EVENTS_OF_A_USER", 3)
     for number in range(4):
         await js.publish("prompts.slack.T1", f"{number}".encode())
@@ -113,7 +115,7 @@ async def test_set_up_deletes_nothing_for_a_limit(
     prompts = await js.stream_info(names.PROMPTS)
     assert prompts.state.messages == 4 + others
     assert prompts.config.max_msgs_per_subject == -1
-    assert prompts.config.allow_atomic  # all else is brought up to date
+    assert prompts.config.allow_atomic  # everything else is updated
     await js.purge_stream(names.PROMPTS, keep=3)
     await streams.set_up(js)
     prompts = await js.stream_info(names.PROMPTS)
@@ -121,11 +123,11 @@ async def test_set_up_deletes_nothing_for_a_limit(
     assert prompts.state.messages == 3
 
 
-async def test_set_up_limits_a_stream_of_many_users(
+async def test_the_set_up_limits_a_stream_of_many_users(
     js: JetStreamContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is set if no single user has more messages."""
-    await without_limits(js)
+    await remove_limits(js)
     monkeypatch.setattr(quota, "EVENTS_OF_A_USER", 3)
     for number in range(5):
         await js.publish(f"prompts.slack.T{number}", b"x")
@@ -133,8 +135,8 @@ async def test_set_up_limits_a_stream_of_many_users(
     assert (await js.stream_info(names.PROMPTS)).config.max_msgs_per_subject == 3
 
 
-async def test_set_up_keeps_a_larger_limit_of_the_operators(js: JetStreamContext) -> None:
-    """As with the size of a stream."""
+async def test_the_set_up_keeps_a_larger_limit_of_the_operator(js: JetStreamContext) -> None:
+    """The same applies to the size of a stream."""
     live = (await js.stream_info(names.PROMPTS)).config
     await js.update_stream(live.evolve(max_msgs_per_subject=2 * quota.EVENTS_OF_A_USER))
     await streams.set_up(js)
@@ -161,10 +163,10 @@ async def test_set_up_keeps_a_larger_limit_of_the_operators(js: JetStreamContext
         (None, None),
     ],
 )
-async def test_other_partitions_are_refused(
+async def test_a_stream_with_other_partitions_is_refused(
     js: JetStreamContext, transform: api.SubjectTransform | None, live: int | None
 ) -> None:
-    """A live stream that partitions differently is explained and left alone."""
+    """The message explains the difference, and the stream is not changed."""
     await js.delete_stream(names.PROMPTS)
     await js.delete_stream(names.DLQ)
     await js.add_stream(
@@ -176,14 +178,13 @@ async def test_other_partitions_are_refused(
     assert names.DLQ not in {info.config.name for info in await js.streams_info()}
 
 
-async def test_prompt_over_the_limit_is_refused(js: JetStreamContext) -> None:
-    """A prompt over 256 KiB is refused with an error, not cut."""
+async def test_a_prompt_over_the_limit_is_refused(js: JetStreamContext) -> None:
+    """A prompt over 256 KiB causes an error and is not cut."""
     with pytest.raises(APIError):
         await js.publish("prompts.slack.T1", b"x" * (streams.PROMPT_BYTES + 1))
 
 
-async def test_same_id_is_stored_once(js: JetStreamContext) -> None:
-    """The server recognizes an id."""
+async def test_the_same_message_id_is_stored_once(js: JetStreamContext) -> None:
     headers = {"Nats-Msg-Id": "slack-1"}
     assert not (await js.publish("prompts.slack.T1", b"x", headers=headers)).duplicate
     assert (await js.publish("prompts.slack.T1", b"x", headers=headers)).duplicate
@@ -198,8 +199,8 @@ async def test_receipts_work_as_a_bucket(js: JetStreamContext) -> None:
     assert (await receipts.get("prompt.0")).value == b"ts"
 
 
-async def test_reply_consumer_is_created_once_and_updated(js: JetStreamContext) -> None:
-    """It never gives up a reply, and a second call changes only differences."""
+async def test_the_reply_consumer_is_created_once_and_updated(js: JetStreamContext) -> None:
+    """Redelivery has no limit, and a second call updates only settings that differ."""
     await streams.ensure_reply_consumer(js, "slack", "replies.slack.>")
     made = await js.consumer_info(names.REPLIES, "slack")
     assert made.config.max_deliver == -1
@@ -211,8 +212,8 @@ async def test_reply_consumer_is_created_once_and_updated(js: JetStreamContext) 
     assert updated.created == made.created
 
 
-def test_monitoring_shows_the_durability(nats: NatsServer) -> None:
-    """The embedded server always syncs; one that does not answer is not called durable."""
+def test_the_monitoring_shows_whether_the_server_syncs(nats: NatsServer) -> None:
+    """The embedded server always syncs; a server that does not respond is not called durable."""
     assert streams.sync_always(nats.monitor_url)
     nats.stop()
     with pytest.raises(streams.NotMonitored):

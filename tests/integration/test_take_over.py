@@ -1,4 +1,4 @@
-"""A data folder of an older version, whose streams were in the server's default account."""
+"""Upgrading a data folder of an older version, whose streams are in the default account."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ authorization {{ users: [ {{ user: threadwax, password: older }} ] }}
 
 
 async def store(bus: Bus) -> None:
-    """A question, and three replies of which one is acknowledged."""
+    """Stores a question and three replies, and acknowledges one of them."""
     await bus.js.publish("prompts.slack.T1", b"question", headers={"Nats-Msg-Id": "slack-1"})
     for number in range(3):
         await bus.js.publish(f"replies.slack.T1.{number}", b"reply")
@@ -37,8 +37,8 @@ async def store(bus: Bus) -> None:
     await message.ack_sync()
 
 
-async def as_it_was(bus: Bus) -> None:
-    """Messages, ids and consumers are those of `store`."""
+async def check_unchanged(bus: Bus) -> None:
+    """Checks that messages, message ids and consumers are those of `store`."""
     assert (await bus.js.get_msg(names.PROMPTS, 1)).data == b"question"
     again = await bus.js.publish("prompts.slack.T1", b"x", headers={"Nats-Msg-Id": "slack-1"})
     assert again.duplicate
@@ -47,9 +47,9 @@ async def as_it_was(bus: Bus) -> None:
     assert consumer.config.filter_subject == "replies.slack.>"
 
 
-async def as_it_was_acknowledged(bus: Bus) -> None:
-    """The consumer's position, too. After SIGKILL the server may not have it on disk."""
-    await as_it_was(bus)
+async def check_unchanged_with_position(bus: Bus) -> None:
+    """Also checks the consumer's position, which may not be on the disk after a SIGKILL."""
+    await check_unchanged(bus)
     consumer = await bus.js.consumer_info(names.REPLIES, "slack")
     assert consumer.ack_floor is not None
     assert consumer.ack_floor.stream_seq == 1
@@ -69,8 +69,8 @@ def until_healthy(monitor: int) -> None:
         time.sleep(0.02)
 
 
-def older_version(folder: Path, *, kill: bool) -> None:
-    """Runs a server as older versions configured it, with something stored."""
+def run_older_version(folder: Path, *, kill: bool) -> None:
+    """Runs a server with the config of older versions, and stores messages."""
     folder.mkdir(parents=True, exist_ok=True)
     port, monitor = free_port(), free_port()
     config = folder / "older.conf"
@@ -80,7 +80,7 @@ def older_version(folder: Path, *, kill: bool) -> None:
     )
     url = f"nats://threadwax:older@{HOST}:{port}"
 
-    async def use() -> None:
+    async def fill() -> None:
         await set_up_streams(url)
         bus = await Bus.connect(url, name="older")
         await store(bus)
@@ -88,13 +88,13 @@ def older_version(folder: Path, *, kill: bool) -> None:
 
     try:
         until_healthy(monitor)
-        asyncio.run(use())
+        asyncio.run(fill())
     finally:
         (process.kill if kill else process.terminate)()
         process.wait()
 
 
-def used(server: NatsServer, use: Callable[[Bus], object]) -> None:
+def with_bus(server: NatsServer, use: Callable[[Bus], object]) -> None:
     async def run() -> None:
         await set_up_streams(server.url)
         bus = await Bus.connect(server.url, name="newer")
@@ -105,39 +105,39 @@ def used(server: NatsServer, use: Callable[[Bus], object]) -> None:
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
-def test_what_an_older_version_stored_is_there(tmp_path: Path, kill: bool) -> None:
-    """Messages, message ids and consumers, after the first start and after the next."""
-    older_version(tmp_path, kill=kill)
+def test_data_of_an_older_version_is_kept(tmp_path: Path, kill: bool) -> None:
+    """Messages, message ids and consumers exist after the first start and after the next one."""
+    run_older_version(tmp_path, kill=kill)
     assert (tmp_path / "js" / "jetstream" / "$G").is_dir()
     for _ in range(2):
         server = NatsServer(tmp_path, port=0)
         server.start()
-        used(server, as_it_was if kill else as_it_was_acknowledged)
+        with_bus(server, check_unchanged if kill else check_unchanged_with_position)
         (server.kill if kill else server.stop)()
         server.close()
     assert not (tmp_path / "js" / "jetstream" / "$G" / "streams").exists()
 
 
-def test_a_crash_right_after_the_rename_loses_nothing(tmp_path: Path) -> None:
-    """The next start finds the streams where they belong."""
-    older_version(tmp_path, kill=True)
+def test_a_crash_right_after_the_migration_loses_nothing(tmp_path: Path) -> None:
+    """The next start finds the streams in their new account."""
+    run_older_version(tmp_path, kill=True)
     first = NatsServer(tmp_path, port=0)
     first._migrate_account()
     first.close()
     second = NatsServer(tmp_path, port=0)
     second.start()
-    used(second, as_it_was)
+    with_bus(second, check_unchanged)
     second.close()
 
 
 def test_two_sets_of_streams_are_both_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As after an upgrade, an older version's folder put back, and another start: it says so."""
-    older_version(tmp_path / "older", kill=False)
+    """Both exist if an older version's data is put back after an upgrade; a message says so."""
+    run_older_version(tmp_path / "older", kill=False)
     newer = NatsServer(tmp_path / "home", port=0)
     newer.start()
-    used(newer, store)
+    with_bus(newer, store)
     newer.close()
     (tmp_path / "older" / "js" / "jetstream" / "$G").rename(
         tmp_path / "home" / "js" / "jetstream" / "$G"
@@ -145,7 +145,7 @@ def test_two_sets_of_streams_are_both_kept(
     capsys.readouterr()
     server = NatsServer(tmp_path / "home", port=0)
     server.start()
-    used(server, as_it_was)
+    with_bus(server, check_unchanged)
     server.close()
     assert "this folder has messages of an older version" in capsys.readouterr().err
     (aside,) = (tmp_path / "home").glob("older-version-*")

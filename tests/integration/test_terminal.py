@@ -13,7 +13,7 @@ from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
 
 WAIT_S = 20.0
-"""Generous: a loaded machine is no failure."""
+"""Long enough for a busy machine."""
 
 LIMIT = 100_000
 
@@ -34,10 +34,10 @@ async def piped(
     return process.returncode, out.decode(), err.decode()
 
 
-async def test_each_line_is_answered_in_its_turn(
+async def test_each_line_is_answered_in_order(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Standard output has only answers; empty lines are skipped; the end of input ends the chat."""
+    """Standard output contains only answers. Empty lines are skipped, and EOF ends the chat."""
     code, out, err = await piped(chat_environment, b"one\n\n  \ntwo\r\nthree")
     assert (code, out, err) == (0, "echo one\necho two\necho three\n", "")
     asks = [event for event in flow.events if isinstance(event, Ask)]
@@ -47,9 +47,9 @@ async def test_each_line_is_answered_in_its_turn(
 
 
 async def test_commands_work_in_a_pipe(chat_environment: dict[str, str], flow: FakeFlow) -> None:
-    """Its result takes the place of an answer; lines after /quit are not read."""
+    """The result of a command is printed like an answer. Lines after /quit are not read."""
     code, out, _ = await piped(chat_environment, b"/help\n/nope\n/reset\nhi\n/quit\nnever\n")
-    assert code == 1  # for the one that does not exist
+    assert code == 1  # because one command does not exist
     assert "/reset  " in out
     assert "There is no command /nope. /help lists them.\nA new conversation begins.\n" in out
     assert out.endswith("echo hi\n")
@@ -72,19 +72,19 @@ async def test_a_path_is_a_question(chat_environment: dict[str, str], flow: Fake
     assert out == "echo /etc/hosts is what?\n"
 
 
-async def test_a_failure_notice_is_an_answer(
+async def test_a_failure_notice_is_printed_like_an_answer(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """The next line is asked, and the exit code says that one failed."""
+    """The next line is asked, but the exit code says that a question failed."""
     del flow
     code, out, _ = await piped(chat_environment, b"fail\nnext\n")
     assert (code, out) == (1, "The model cannot be reached.\necho next\n")
 
 
-async def test_escape_sequences_never_come_through(
+async def test_escape_sequences_are_removed_from_answers(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """The model's control sequences never reach the reader of the output."""
+    """Control sequences from the model never reach the output."""
     del flow
     _, out, _ = await piped(chat_environment, b"raw\n")
     assert out == FakeFlow.RAW_SHOWN + "\n"
@@ -93,7 +93,7 @@ async def test_escape_sequences_never_come_through(
 async def test_a_line_that_is_too_long_is_refused(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Whatever its length, it is reported and not asked; the next line is asked."""
+    """A line of any length over the limit is reported and not asked; the next line is asked."""
     lines = b"x" * (LIMIT + 1) + b"\n" + b"y" * 1_000_000 + b"\nnext\n"
     code, out, _ = await piped(chat_environment, lines)
     first, second, third, _ = out.split("\n")
@@ -107,14 +107,16 @@ async def test_a_line_that_is_too_long_is_refused(
 async def test_bytes_that_are_not_text_are_asked_anyway(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Invalid UTF-8 is replaced and causes no crash."""
+    """Invalid UTF-8 is replaced, and causes no crash."""
     del flow
     code, out, _ = await piped(chat_environment, b"caf\xe9\n")
     assert (code, out) == (0, "echo caf\ufffd\n")
 
 
-async def test_without_nats_it_says_so(chat_environment: dict[str, str]) -> None:
-    """Nothing can be published: exit code 1 and one clear line."""
+async def test_without_nats_the_chat_exits_with_one_clear_line(
+    chat_environment: dict[str, str],
+) -> None:
+    """Nothing can be published, so the exit code is 1."""
     code, out, err = await piped({**chat_environment, "NATS_URL": "nats://127.0.0.1:1"}, b"hi\n")
     assert (code, out) == (1, "")
     assert "NATS at 127.0.0.1:1 cannot be used" in err
@@ -124,7 +126,7 @@ async def test_without_nats_it_says_so(chat_environment: dict[str, str]) -> None
 async def test_the_demo_model_is_announced_on_standard_error(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Without a configured model a line says so, but not among the answers."""
+    """The line appears if no model is configured, and is not mixed with the answers."""
     del flow
     chat_environment = {**chat_environment, "OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
     code, out, err = await piped(chat_environment, b"hi\n")
@@ -135,17 +137,17 @@ async def test_the_demo_model_is_announced_on_standard_error(
 
 @pytest.mark.parametrize("user", ["", "u" * 300])
 async def test_an_unusable_user_is_refused(chat_environment: dict[str, str], user: str) -> None:
-    """An impossible name is reported with the exit code of wrong usage."""
+    """An invalid name leads to the exit code for wrong usage."""
     code, _, err = await piped(chat_environment, b"hi\n", user)
     assert code == 2
     assert "--user" in err
 
 
 @pytest.mark.parametrize("user", ["*", "a.b", "José 😀", "x" * 200])
-async def test_any_user_can_chat(
+async def test_users_with_unusual_names_can_chat(
     chat_environment: dict[str, str], flow: FakeFlow, user: str
 ) -> None:
-    """Odd and long names work like others."""
+    """Unusual and long names work like others."""
     del flow
     code, out, _ = await piped(chat_environment, b"hi\n", user)
     assert (code, out) == (0, "echo hi\n")
@@ -164,7 +166,9 @@ async def test_an_answer_to_an_earlier_chat_is_marked(
     flow.release()
     code, out, err = await piped(chat_environment, b"hi\n")
     assert (code, out) == (0, "echo hi\n")
-    if "earlier" not in err:  # it came after this chat's end: then the next one shows it
+    if (
+        "earlier" not in err
+    ):  # the answer came after the end of this chat, so the next chat shows it
         _, _, err = await piped(chat_environment, b"hi\nagain\n")
     assert "Answer to your earlier question «wait for me»:\necho wait for me" in err
 
@@ -172,7 +176,7 @@ async def test_an_answer_to_an_earlier_chat_is_marked(
 async def test_sigterm_ends_a_chat_whose_input_stays_open(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """A pending read does not make the interpreter abort at exit."""
+    """The interpreter exits cleanly despite the pending read."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "ada"],
         env=chat_environment,
@@ -195,10 +199,10 @@ async def test_sigterm_ends_a_chat_whose_input_stays_open(
 
 
 @pytest.mark.parametrize("closed", ["<&-", "<&- >&-", ">&-"])
-async def test_closed_standard_streams_are_no_defect(
+async def test_a_chat_without_standard_streams_ends_cleanly(
     chat_environment: dict[str, str], flow: FakeFlow, closed: str
 ) -> None:
-    """A chat started without them ends as at the end of input."""
+    """The chat ends as it does at EOF."""
     del flow
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", f'printf "hi\n" | ("$0" -c "$1" ada {closed})', sys.executable, PROGRAM),
@@ -215,7 +219,7 @@ async def test_closed_standard_streams_are_no_defect(
 async def test_a_data_folder_that_cannot_be_written_is_named(
     chat_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """The message says which folder, why, and what to do, without a traceback."""
+    """The message gives the folder, the reason and the remedy, without a traceback."""
     (tmp_path / "file").write_text("")
     home = tmp_path / "file" / "home"
     code, out, err = await piped({**chat_environment, "THREADWAX_HOME": str(home)}, b"hi\n")
@@ -225,10 +229,10 @@ async def test_a_data_folder_that_cannot_be_written_is_named(
     assert err.count("\n") == 1
 
 
-async def test_a_second_chat_of_a_user_is_told_to_use_another_name(
+async def test_a_second_chat_of_a_user_is_refused(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
-    """Two chats would take each other's answers; another user can chat meanwhile."""
+    """Two chats would take each other's answers. The message suggests another name."""
     del flow
     with chat(chat_environment) as typed:
         await typed.until("you>")
@@ -240,7 +244,7 @@ async def test_a_second_chat_of_a_user_is_told_to_use_another_name(
         assert (code, out) == (0, "echo hi\n")
 
 
-async def test_files_of_the_chat_are_private(
+async def test_the_files_of_a_chat_are_private(
     chat_environment: dict[str, str], flow: FakeFlow
 ) -> None:
     """Nobody else on the machine can see who chats here."""

@@ -1,4 +1,4 @@
-"""The terminal chat on a pseudo-terminal: what is typed, and what the screen shows."""
+"""The terminal chat on a pseudo-terminal: typed keys and the resulting screen."""
 
 import asyncio
 import re
@@ -27,19 +27,18 @@ CTRL_C, CTRL_D, CTRL_J, CTRL_R = "\x03", "\x04", "\n", "\x12"
 
 @pytest.fixture
 def typed(chat_environment: Environment, flow: FakeFlow) -> Iterator[Typed]:
-    """A chat in which a person types."""
+    """A running chat that a test types into."""
     del flow
     with chat(chat_environment) as typed:
         yield typed
 
 
 def asked(flow: FakeFlow) -> list[str]:
-    """The questions in the stream; after a restart of NATS the same one may be read twice."""
-    return list({event.id: event.text for event in flow.events if isinstance(event, Ask)}.values())
+    return [event.text for event in flow.events if isinstance(event, Ask)]
 
 
-async def test_a_person_chats(typed: Typed) -> None:
-    """A greeting, a prompt, an answer shown once; Ctrl-D leaves a tidy terminal."""
+async def test_a_short_chat_leaves_a_tidy_terminal(typed: Typed) -> None:
+    """The chat shows a greeting, a prompt and the answer once; Ctrl-D ends it."""
     await typed.until("/help lists the commands(?s:.*)you>")
     typed.type("good day\r")
     await typed.until("you> good day\necho good day\n\nyou>$")
@@ -49,12 +48,12 @@ async def test_a_person_chats(typed: Typed) -> None:
     assert typed.modes_now() == typed.modes
 
 
-# --- what can be typed ------------------------------------------------------------------------
+# --- typing and pasting -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", [ALT_ENTER, CTRL_J])
 async def test_a_question_can_have_several_lines(typed: Typed, flow: FakeFlow, key: str) -> None:
-    """Two keys start a new line; Enter sends all lines."""
+    """Two keys can start a new line; Enter sends all lines."""
     await typed.until("you>")
     typed.type(f"one{key}two")
     await typed.until("you> one\n     two")
@@ -66,7 +65,7 @@ async def test_a_question_can_have_several_lines(typed: Typed, flow: FakeFlow, k
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 async def test_pasted_lines_are_one_question(typed: Typed, flow: FakeFlow, end: str) -> None:
-    """They wait for Enter; tabs and control characters are harmless."""
+    """Pasted lines are sent with Enter; tabs and control characters do no harm."""
     await typed.until("you>")
     typed.type(PASTE.format(f"if x:{end}\treturn 1{end}"))
     await typed.until("if x:")
@@ -77,10 +76,10 @@ async def test_pasted_lines_are_one_question(typed: Typed, flow: FakeFlow, end: 
     await flow.until_asked("if x:\n\treturn 1\n# end")
 
 
-async def test_lines_pasted_without_brackets_are_asked_in_turn(
+async def test_lines_that_are_pasted_without_brackets_are_asked_in_order(
     typed: Typed, flow: FakeFlow
 ) -> None:
-    """A terminal that does not mark pastes sends Enter for each line: none of them is lost."""
+    """A terminal without bracketed paste sends Enter for each line, and no line is lost."""
     await typed.until("you>")
     typed.type("one\rtwo\rthree\r")
     await typed.until("echo three")
@@ -100,7 +99,7 @@ async def test_a_question_typed_before_the_prompt_is_asked(
 
 
 async def test_a_large_paste_is_one_question(typed: Typed, flow: FakeFlow) -> None:
-    """It has the most characters that a question may have, and none is lost."""
+    """The paste has the maximum length of a question, and no character is lost."""
     text = "\n".join(f"line {number} of a large file, 日本語 😀" for number in range(2000))
     await typed.until("you>")
     typed.type(PASTE.format(text))
@@ -113,7 +112,7 @@ async def test_a_large_paste_is_one_question(typed: Typed, flow: FakeFlow) -> No
 async def test_a_question_that_is_too_long_returns_to_the_line(
     typed: Typed, flow: FakeFlow
 ) -> None:
-    """It is refused with a reason and can then be shortened."""
+    """The reason is shown, and the question can be shortened."""
     await typed.until("you>")
     typed.type(PASTE.format("x" * 100_001))
     typed.type("\r")
@@ -124,17 +123,17 @@ async def test_a_question_that_is_too_long_returns_to_the_line(
 
 
 async def test_bytes_that_are_not_text_are_asked(typed: Typed, flow: FakeFlow) -> None:
-    """They become U+FFFD, which every message can contain."""
+    """Invalid bytes become U+FFFD, which is valid in every message."""
     await typed.until("you>")
     typed.type("caf\udce9\r")
     await flow.until_asked("caf\ufffd")
 
 
 @pytest.mark.parametrize("word", ["exit", "quit", ":q", " exit() "])
-async def test_the_exit_words_of_other_programs_leave(
+async def test_the_exit_words_of_other_programs_end_the_chat(
     typed: Typed, flow: FakeFlow, word: str
 ) -> None:
-    """If they are alone on the line, they are not asked; a note says how to ask about them."""
+    """The word is alone on its line. A note says how to ask it as a question."""
     await typed.until("you>")
     typed.type("how do I exit vim?\r")
     await typed.until("echo how do I exit vim")
@@ -144,8 +143,8 @@ async def test_the_exit_words_of_other_programs_leave(
     assert asked(flow) == ["how do I exit vim?"]
 
 
-async def test_commands(typed: Typed, flow: FakeFlow) -> None:
-    """Commands are not asked, and an unknown one is reported."""
+async def test_commands_are_run_and_not_asked(typed: Typed, flow: FakeFlow) -> None:
+    """An unknown command is reported."""
     await typed.until("you>")
     typed.type("/help\r/nope\r/reset\r")
     await typed.until("no command /nope(?s:.*)A new conversation begins")
@@ -158,7 +157,7 @@ async def test_commands(typed: Typed, flow: FakeFlow) -> None:
 
 
 async def test_ctrl_c_clears_the_line(typed: Typed, flow: FakeFlow) -> None:
-    """As in a shell, the line remains above an empty one."""
+    """As in a shell, the old line remains above the new one."""
     await typed.until("you>")
     typed.type("never mind")
     await typed.until("never mind")
@@ -171,7 +170,7 @@ async def test_ctrl_c_clears_the_line(typed: Typed, flow: FakeFlow) -> None:
 
 @pytest.mark.parametrize("by_signal", [False, True])
 async def test_ctrl_c_twice_on_an_empty_line_leaves(typed: Typed, by_signal: bool) -> None:
-    """The first one shows how to leave."""
+    """The first Ctrl-C shows how to leave."""
     await typed.until("you>")
     for shown in ("Ctrl-C again leaves", ""):
         if by_signal:
@@ -187,7 +186,7 @@ async def test_ctrl_c_twice_on_an_empty_line_leaves(typed: Typed, by_signal: boo
 async def test_a_second_ctrl_c_much_later_only_warns_again(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """The hint has disappeared and no longer counts."""
+    """The hint has disappeared, so the first Ctrl-C no longer counts."""
     del flow
     quick = (
         "import bots.terminal.platform as p, bots.terminal.chat_window as w;"
@@ -203,7 +202,7 @@ async def test_a_second_ctrl_c_much_later_only_warns_again(
 
 
 async def test_ctrl_c_stops_the_answer_and_the_chat_continues(typed: Typed, flow: FakeFlow) -> None:
-    """The text so far is shown; Ctrl-C stops the answer but not the chat."""
+    """The text so far remains visible."""
     await typed.until("you>")
     typed.type("stoppable\r")
     await typed.until("said so far")
@@ -216,8 +215,8 @@ async def test_ctrl_c_stops_the_answer_and_the_chat_continues(typed: Typed, flow
     assert typed.shown.count("said so far") == 1
 
 
-async def test_ctrl_c_twice_leaves_an_answer_that_does_not_come(typed: Typed) -> None:
-    """A dataflow that is down does not keep anyone in the chat."""
+async def test_ctrl_c_twice_leaves_while_no_answer_comes(typed: Typed) -> None:
+    """Nobody is trapped in the chat while the dataflow is down."""
     await typed.until("you>")
     typed.type("wait\r")
     await typed.until("thinking")
@@ -228,10 +227,10 @@ async def test_ctrl_c_twice_leaves_an_answer_that_does_not_come(typed: Typed) ->
 
 
 async def test_ctrl_d_leaves_only_on_an_empty_line(typed: Typed, flow: FakeFlow) -> None:
-    """With text in it, it deletes the character at the cursor, as in a shell."""
+    """On a line with text it deletes the character at the cursor, as in a shell."""
     await typed.until("you>")
     typed.type(f"abc{CTRL_D}")
-    typed.type(f"\x02{CTRL_D}\r")  # Ctrl-B goes back by one
+    typed.type(f"\x02{CTRL_D}\r")  # Ctrl-B moves the cursor back by one
     await flow.until_asked("ab")
     await typed.until("echo ab")
     typed.type(CTRL_D)
@@ -239,7 +238,7 @@ async def test_ctrl_d_leaves_only_on_an_empty_line(typed: Typed, flow: FakeFlow)
 
 
 async def test_ctrl_d_during_an_answer_leaves_after_it(typed: Typed, flow: FakeFlow) -> None:
-    """Questions typed before it are still asked, as in a shell."""
+    """Questions that were typed before it are still asked, as in a shell."""
     await typed.until("you>")
     typed.type(f"wait\rnext\r{CTRL_D}")
     await typed.until("leaving after this answer")
@@ -251,8 +250,8 @@ async def test_ctrl_d_during_an_answer_leaves_after_it(typed: Typed, flow: FakeF
 # --- while an answer grows --------------------------------------------------------------------
 
 
-async def test_text_typed_during_an_answer_stays_and_waits(typed: Typed, flow: FakeFlow) -> None:
-    """Text stays in the line; Enter queues a question until the answer is complete."""
+async def test_text_can_be_typed_during_an_answer(typed: Typed, flow: FakeFlow) -> None:
+    """The text stays in the line. Enter queues it as a question until the answer is complete."""
     await typed.until("you>")
     typed.type("wait\r")
     await typed.until("thinking")
@@ -264,7 +263,7 @@ async def test_text_typed_during_an_answer_stays_and_waits(typed: Typed, flow: F
 
 
 async def test_a_stop_returns_queued_questions_to_the_line(typed: Typed, flow: FakeFlow) -> None:
-    """A person who stops an answer may no longer want to ask them; they are not lost either."""
+    """A person who stops an answer may no longer want to ask them, but they are not lost."""
     await typed.until("you>")
     typed.type("stoppable\r")
     await typed.until("said so far")
@@ -279,7 +278,7 @@ async def test_a_stop_returns_queued_questions_to_the_line(typed: Typed, flow: F
 async def test_a_growing_answer_is_shown_once(
     chat_environment: Environment, flow: FakeFlow, columns: int
 ) -> None:
-    """Every paragraph, item and line of code appears once, in order, even if scrolled off."""
+    """Each paragraph, item and line of code appears once, in order, even after scrolling."""
     del flow
     with chat(chat_environment, columns=columns) as typed:
         await typed.until("you>")
@@ -291,14 +290,14 @@ async def test_a_growing_answer_is_shown_once(
 
 
 async def test_an_answer_that_begins_again_says_so(typed: Typed) -> None:
-    """A retried model call writes another text, and printed text cannot be taken back."""
+    """A retried model call writes another text, and printed text cannot be removed."""
     await typed.until("you>")
     typed.type("retried\r")
     await typed.until("First try\\.\n\nThe answer begins again:\nSecond try\\.\n\nyou>$")
 
 
 async def test_escape_sequences_never_reach_a_terminal(typed: Typed) -> None:
-    """Neither while an answer grows nor when it is complete."""
+    """Sequences are removed while an answer grows and when it is complete."""
     await typed.until("you>")
     typed.type("raw\r")
     await typed.until("plain red end")
@@ -310,7 +309,7 @@ async def test_escape_sequences_never_reach_a_terminal(typed: Typed) -> None:
 async def test_a_late_answer_keeps_what_is_being_typed(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """It is shown above the line, together with its question."""
+    """The answer is shown above the line, together with its question."""
     with chat(chat_environment) as typed:
         await typed.until("you>")
         typed.type("wait for me\r")
@@ -327,10 +326,10 @@ async def test_a_late_answer_keeps_what_is_being_typed(
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
-async def test_a_window_that_changes_its_size_repeats_nothing(
+async def test_resizing_the_window_repeats_nothing(
     chat_environment: Environment, flow: FakeFlow, tmp_path: Path
 ) -> None:
-    """Neither finished text, nor growing text, nor the line, at any speed."""
+    """Finished text, growing text and the line appear once, however fast the size changes."""
     del flow
     command = [sys.executable, "-c", PROGRAM, "ada"]
     with Tmux(tmp_path / "socket", command, chat_environment) as tmux:
@@ -357,13 +356,13 @@ async def test_a_window_that_changes_its_size_repeats_nothing(
         assert shown.count("you> grow") == 1
 
 
-# --- why there is no answer -------------------------------------------------------------------
+# --- reasons for a wait -----------------------------------------------------------------------
 
 
 async def test_the_reason_for_a_wait_is_one_line_that_text_replaces(
     typed: Typed, flow: FakeFlow
 ) -> None:
-    """It comes from the dataflow, and a newer reason replaces it."""
+    """The reason comes from the dataflow, and a newer reason replaces it."""
     await typed.until("you>")
     typed.type("slow\r")
     await typed.until(FakeFlow.REASONS[0])
@@ -374,7 +373,7 @@ async def test_the_reason_for_a_wait_is_one_line_that_text_replaces(
     assert FakeFlow.REASONS[1] not in typed.shown
 
 
-async def test_the_reason_is_shown_while_an_earlier_answer_is_still_to_come(
+async def test_the_reason_is_shown_while_an_earlier_answer_is_pending(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
     """Otherwise the dataflow would seem to be down."""
@@ -412,10 +411,10 @@ async def test_a_dataflow_that_reports_nothing_is_named(
         assert not re.search(words, typed.shown)
 
 
-async def test_a_question_that_nats_does_not_take_returns_to_the_line(
+async def test_a_question_that_cannot_be_published_returns_to_the_line(
     chat_environment: Environment, flow: FakeFlow, nats: Any
 ) -> None:
-    """When NATS is back, pressing Enter is enough."""
+    """When NATS is back, Enter asks it again."""
     with chat(chat_environment, set_up=QUICK) as typed:
         await typed.until("you>")
         nats.stop()
@@ -428,13 +427,27 @@ async def test_a_question_that_nats_does_not_take_returns_to_the_line(
         assert asked(flow) == ["precious"]
 
 
+async def test_a_question_that_was_stored_after_all_leaves_the_line(
+    chat_environment: Environment, flow: FakeFlow, nats: Any
+) -> None:
+    """It is still buffered when NATS is back, so pressing Enter would ask it a second time."""
+    with chat(chat_environment, set_up=QUICK) as typed:
+        await typed.until("you>")
+        nats.stop()
+        typed.type("precious\r")
+        await typed.until("Not sent: (?s:.*)you> precious$")
+        nats.start()
+        await typed.until("echo precious(?s:.*)you>$")
+        assert asked(flow) == ["precious"]
+
+
 # --- history ----------------------------------------------------------------------------------
 
 
 async def test_questions_are_stored_in_a_private_file(
     chat_environment: Environment, flow: FakeFlow
 ) -> None:
-    """The next chat finds them; a question that starts with a space is not stored."""
+    """The next chat can recall them. A question that starts with a space is not stored."""
     del flow
     with chat(chat_environment) as typed:
         await typed.until("you>")
@@ -462,7 +475,7 @@ async def test_questions_are_stored_in_a_private_file(
 
 
 async def test_the_history_can_be_turned_off(chat_environment: Environment, flow: FakeFlow) -> None:
-    """THREADWAX_CHAT_HISTORY=0 creates no file; Up still finds questions of this chat."""
+    """With THREADWAX_CHAT_HISTORY=0 no file is created; Up still recalls questions of this chat."""
     del flow
     with chat({**chat_environment, "THREADWAX_CHAT_HISTORY": "0"}) as typed:
         await typed.until("you>")
@@ -474,11 +487,11 @@ async def test_the_history_can_be_turned_off(chat_environment: Environment, flow
     assert [file.name for file in folder.iterdir()] == ["ada.lock"]
 
 
-# --- the end, and other terminals ---------------------------------------------------------------
+# --- signals, and simple terminals --------------------------------------------------------------
 
 
-async def test_sigterm_leaves_at_once_and_loses_no_text(typed: Typed) -> None:
-    """The typed text is still visible, and the terminal is restored."""
+async def test_sigterm_ends_the_chat_at_once_and_loses_no_text(typed: Typed) -> None:
+    """The typed text remains visible, and the terminal is restored."""
     await typed.until("you>")
     typed.type("wait\rqueued\rin the line")
     await typed.until("next: queued\nyou> in the line$")
@@ -497,10 +510,10 @@ async def test_a_closed_window_ends_the_chat(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("terminal", ["dumb", "", "unknown"])
-async def test_a_terminal_that_can_only_print(
+async def test_a_terminal_that_can_only_print_gets_no_escape_sequences(
     chat_environment: Environment, flow: FakeFlow, terminal: str
 ) -> None:
-    """Lines are read and printed without escape sequences."""
+    """Lines are read and printed without editing."""
     del flow
     with chat({**chat_environment, "TERM": terminal}) as typed:
         await typed.until("you>")

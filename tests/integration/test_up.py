@@ -1,4 +1,4 @@
-"""`threadwax up` and the supervisor under it, with real processes."""
+"""`threadwax up` and its supervisor, with real processes."""
 
 import asyncio
 import contextlib
@@ -31,21 +31,21 @@ STUBBORN = (
 
 
 class Lines:
-    """What the supervisor says, and a wait for it."""
+    """Collects what the supervisor prints, and can wait for a line."""
 
     def __init__(self) -> None:
         self.all: list[tuple[str, str]] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def __call__(self, name: str, text: str) -> None:
         self.all.append((name, text))
-        self._news.set()
+        self._changed.set()
 
     async def until(self, enough: Callable[[list[tuple[str, str]]], bool]) -> None:
         async with asyncio.timeout(DEADLINE_S):
             while not enough(self.all):
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
     def with_text(self, part: str) -> list[str]:
         return [text for _, text in self.all if part in text]
@@ -62,8 +62,8 @@ async def until_gone(pid: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_child_is_ready_when_it_says_so(tmp_path: Path) -> None:
-    """READY makes it ready, and its text is shown."""
+async def test_a_child_is_ready_when_it_prints_ready(tmp_path: Path) -> None:
+    """The text after READY is shown."""
     say = Lines()
     child = Child(program(SLEEPER, tmp_path), say)
     child.start()
@@ -74,8 +74,8 @@ async def test_child_is_ready_when_it_says_so(tmp_path: Path) -> None:
     await child.stop()
 
 
-async def test_dead_child_is_restarted_with_growing_waits(tmp_path: Path) -> None:
-    """Each death in a row doubles the wait up to the cap; the reason is told."""
+async def test_a_crashing_child_is_restarted_after_growing_waits(tmp_path: Path) -> None:
+    """Each consecutive crash doubles the wait up to a maximum; the reason is printed."""
     say = Lines()
     child = Child(
         program("import sys; print('last words', file=sys.stderr); sys.exit(3)", tmp_path),
@@ -91,8 +91,8 @@ async def test_dead_child_is_restarted_with_growing_waits(tmp_path: Path) -> Non
     assert "last words" in (tmp_path / "part.log").read_text()
 
 
-async def test_health_forgives_earlier_deaths(tmp_path: Path) -> None:
-    """A child that lived long enough is restarted as quickly as the first time."""
+async def test_a_healthy_period_resets_the_wait(tmp_path: Path) -> None:
+    """A child that ran long enough is restarted as quickly as the first time."""
     say = Lines()
     backoff = Backoff(first_s=0.01, last_s=5.0, healthy_s=0.0)
     child = Child(program("raise SystemExit(1)", tmp_path), say, backoff)
@@ -102,8 +102,8 @@ async def test_health_forgives_earlier_deaths(tmp_path: Path) -> None:
     assert all("in 0.01 s" in text for _, text in say.all)
 
 
-async def test_killed_child_is_ready_again(tmp_path: Path) -> None:
-    """After SIGKILL another process takes its place."""
+async def test_a_killed_child_is_replaced(tmp_path: Path) -> None:
+    """The new process becomes ready."""
     say = Lines()
     child = Child(program(SLEEPER, tmp_path), say, Backoff(first_s=0.01))
     child.start()
@@ -117,8 +117,8 @@ async def test_killed_child_is_ready_again(tmp_path: Path) -> None:
     await child.stop()
 
 
-async def test_a_child_whose_log_cannot_be_written_is_called_that(tmp_path: Path) -> None:
-    """It was not killed by a signal."""
+async def test_an_unwritable_log_is_given_as_the_reason(tmp_path: Path) -> None:
+    """The message is not that a signal killed the child."""
     (tmp_path / "part.log").mkdir()
     say = Lines()
     child = Child(program(SLEEPER, tmp_path), say, Backoff(first_s=60))
@@ -129,8 +129,8 @@ async def test_a_child_whose_log_cannot_be_written_is_called_that(tmp_path: Path
     await child.stop()
 
 
-async def test_child_that_cannot_start_is_not_tried_again(tmp_path: Path) -> None:
-    """What a person has to change first is said once, and whoever waits is told."""
+async def test_a_child_that_cannot_start_is_not_restarted(tmp_path: Path) -> None:
+    """The reason is printed once, and a caller that waits for the child gets it as an exception."""
     say = Lines()
     code = PRELUDE + "lifecycle.say('no token'); sys.exit(lifecycle.CANNOT_START)\n"
     child = Child(program(code, tmp_path), say, Backoff(first_s=0.01))
@@ -143,8 +143,8 @@ async def test_child_that_cannot_start_is_not_tried_again(tmp_path: Path) -> Non
     await child.stop()
 
 
-async def test_stop_is_in_reverse_order_and_leaves_nobody(tmp_path: Path) -> None:
-    """The last started ends first; no process is left."""
+async def test_children_are_stopped_in_reverse_order(tmp_path: Path) -> None:
+    """The last one started is stopped first, and no process is left."""
     order = tmp_path / "order"
     code = PRELUDE + (
         "def end(*_):\n"
@@ -167,8 +167,8 @@ async def test_stop_is_in_reverse_order_and_leaves_nobody(tmp_path: Path) -> Non
     assert not say.with_text("restarting")
 
 
-async def test_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """The deadline over, it ends all the same."""
+async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """The child is killed after its deadline."""
     child = Child(program(STUBBORN, tmp_path, stop_s=0.2), Lines())
     child.start()
     await child.ready()
@@ -179,8 +179,8 @@ async def test_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert not running(pid)
 
 
-async def test_second_wish_to_stop_ends_the_waiting(tmp_path: Path) -> None:
-    """`kill` while it is being stopped ends it at once."""
+async def test_kill_ends_a_stop_that_waits(tmp_path: Path) -> None:
+    """The child is killed at once instead of after its deadline."""
     child = Child(program(STUBBORN, tmp_path, stop_s=600), Lines())
     child.start()
     await child.ready()
@@ -191,24 +191,24 @@ async def test_second_wish_to_stop_ends_the_waiting(tmp_path: Path) -> None:
         await stopping
 
 
-async def test_what_a_child_left_behind_goes_with_it(tmp_path: Path) -> None:
-    """A grandchild that holds the output open neither survives nor delays the restart."""
-    left = tmp_path / "left"
+async def test_a_grandchild_ends_with_its_parent(tmp_path: Path) -> None:
+    """The grandchild keeps the output open, but neither survives nor delays the restart."""
+    pid_file = tmp_path / "pid"
     code = (
         "import subprocess, sys\n"
         "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        f"open({str(left)!r}, 'w').write(str(p.pid))\nsys.exit(1)\n"
+        f"open({str(pid_file)!r}, 'w').write(str(p.pid))\nsys.exit(1)\n"
     )
     say = Lines()
     child = Child(program(code, tmp_path), say, Backoff(first_s=60))
     child.start()
     await say.until(lambda _: bool(say.with_text("restarting")))
-    await until_gone(int(left.read_text()))
+    await until_gone(int(pid_file.read_text()))
     await child.stop()
 
 
-async def test_large_log_is_kept_aside_at_the_start(tmp_path: Path) -> None:
-    """A log over its limit does not grow for ever, and is not lost at once."""
+async def test_a_large_log_is_rotated_at_the_start(tmp_path: Path) -> None:
+    """The old log is kept under another name."""
     log = tmp_path / "part.log"
     with log.open("wb") as file:
         file.truncate(11 << 20)
@@ -220,7 +220,7 @@ async def test_large_log_is_kept_aside_at_the_start(tmp_path: Path) -> None:
     await child.stop()
 
 
-async def test_child_ends_with_a_killed_supervisor(tmp_path: Path) -> None:
+async def test_a_child_ends_with_a_killed_supervisor(tmp_path: Path) -> None:
     """SIGKILL to the supervisor leaves no orphan."""
     pid_file = tmp_path / "pid"
     child = (
@@ -247,7 +247,7 @@ async def test_child_ends_with_a_killed_supervisor(tmp_path: Path) -> None:
     await until_gone(int(pid_file.read_text()))
 
 
-# --- the whole command ------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------
 
 
 def up(
@@ -272,7 +272,7 @@ def up(
 
 
 def seen(process: subprocess.Popen[str], *wanted: str) -> list[str]:
-    """Reads status lines until each of the wanted parts was in one."""
+    """Reads status lines until each of these texts has been in one."""
     assert process.stderr
     missing, lines = set(wanted), []
     for line in process.stderr:
@@ -280,7 +280,7 @@ def seen(process: subprocess.Popen[str], *wanted: str) -> list[str]:
         missing = {part for part in missing if part not in line}
         if not missing:
             return lines
-    raise AssertionError(f"ended without {missing}: {lines}")
+    raise AssertionError(f"it ended without printing {missing}: {lines}")
 
 
 def processes_of(home: Path) -> list[int]:
@@ -311,13 +311,14 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 
 @linux_only
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_up_starts_all_and_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
-    """Every part becomes ready; a signal ends all, with exit code 0 and nothing on stdout."""
+def test_up_starts_every_part_and_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends all parts with exit code 0, and nothing is printed on stdout."""
     process = up(tmp_path, "--no-chat")
     try:
         seen(
-            process, "nats       ready", "model      ready", "dataflow   ready", "gateway    ready"
-        )
+            process, "nats       ready", "model      ready", "dataflow   ready",
+            "recorder   ready", "gateway    ready",
+        )  # fmt: skip
         process.send_signal(number)
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
@@ -329,8 +330,8 @@ def test_up_starts_all_and_stops_cleanly(tmp_path: Path, number: signal.Signals)
 
 
 @linux_only
-def test_two_signals_at_once_are_one_wish(tmp_path: Path) -> None:
-    """`timeout` sends one to the process and one to its group: all ends in order all the same."""
+def test_two_signals_at_once_count_as_one(tmp_path: Path) -> None:
+    """`timeout` signals the process and its group; all parts still stop in order."""
     process = up(tmp_path, "--no-chat", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
     try:
         seen(process, "nats       ready", "dataflow   ready", "gateway    ready")
@@ -349,8 +350,8 @@ def test_two_signals_at_once_are_one_wish(tmp_path: Path) -> None:
 
 @linux_only
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_nats_alone_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    """Whoever looks for its address afterwards is told that it does not run."""
+def test_the_nats_command_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    """The file with its address is removed, so others can see that it is not running."""
     process = up(tmp_path, "--port", "0", command="nats")
     try:
         seen(process, '"ready"')
@@ -366,8 +367,8 @@ def test_nats_alone_ends_in_order(tmp_path: Path, number: signal.Signals) -> Non
 
 
 @linux_only
-def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
-    """The signal that is ignored at the start stays so, in the parts as well."""
+def test_with_nohup_all_parts_survive_their_terminal(tmp_path: Path) -> None:
+    """A signal that is ignored at the start remains ignored, also in the parts."""
     process = up(tmp_path, "--no-chat", OPENAI_BASE_URL="http://127.0.0.1:9/v1", before=("nohup",))
     try:
         seen(process, "nats       ready", "dataflow   ready", "gateway    ready")
@@ -386,8 +387,8 @@ def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
 
 
 @linux_only
-def test_killed_up_leaves_no_process(tmp_path: Path) -> None:
-    """SIGKILL to `up` ends its parts and their parts."""
+def test_a_killed_up_leaves_no_process(tmp_path: Path) -> None:
+    """SIGKILL to `up` also ends its children and grandchildren."""
     process = up(tmp_path, "--no-chat")
     try:
         seen(process, "nats       ready", "gateway    ready")
@@ -399,8 +400,8 @@ def test_killed_up_leaves_no_process(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_up_says_why_it_cannot_use_a_foreign_server(tmp_path: Path) -> None:
-    """Nobody at NATS_URL: what is used, one line, no secret, exit code 1."""
+def test_up_says_why_it_cannot_use_an_external_server(tmp_path: Path) -> None:
+    """The output has the settings in use and one line with the reason, but no secret."""
     url = "nats://me:secret@127.0.0.1:9"
     process = up(
         tmp_path / "new", "--no-chat", NATS_URL=url,
@@ -417,7 +418,7 @@ def test_up_says_why_it_cannot_use_a_foreign_server(tmp_path: Path) -> None:
     assert "secret" not in errors
 
 
-def test_a_taken_http_port_is_one_line(tmp_path: Path) -> None:
+def test_a_taken_http_port_is_reported_without_a_traceback(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -430,7 +431,7 @@ def test_a_taken_http_port_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_http_ports_beyond_the_last_are_one_line(tmp_path: Path) -> None:
+def test_an_http_port_that_is_too_high_is_reported(tmp_path: Path) -> None:
     process = up(tmp_path, "--no-chat", "--http-port", "65535")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 78
@@ -440,14 +441,14 @@ def test_http_ports_beyond_the_last_are_one_line(tmp_path: Path) -> None:
 
 @linux_only
 def test_a_piped_chat_that_waits_for_input_ends_with_sigterm(tmp_path: Path) -> None:
-    """Its standard input stays open, as under a script that writes a line now and then."""
+    """The chat's standard input stays open, as in a script that writes a line from time to time."""
     environment = {**os.environ, "THREADWAX_HOME": str(tmp_path), "OPENAI_BASE_URL": ""}
     process = subprocess.Popen(
         [sys.executable, "-m", "ops", "up", "--chat"], env=environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        # The chat starts with NATS; the others are still starting then.
+        # The chat starts right after NATS, while other parts are still starting.
         seen(process, "nats       ready", "gateway    ready", "dataflow   ready", "A small demo")
         process.send_signal(signal.SIGTERM)
         assert process.stderr
@@ -463,8 +464,8 @@ def test_a_piped_chat_that_waits_for_input_ends_with_sigterm(tmp_path: Path) -> 
 
 
 @linux_only
-def test_a_chat_that_a_signal_ends_is_its_exit_code(tmp_path: Path) -> None:
-    """As a shell reports it; for example, Ctrl-C before the chat listens for it."""
+def test_up_reports_the_signal_that_ended_its_chat(tmp_path: Path) -> None:
+    """The exit code is that of a shell, for example after Ctrl-C before the chat handles it."""
     process = up(tmp_path, "--chat", OPENAI_BASE_URL="http://127.0.0.1:9/v1", stdin=subprocess.PIPE)
     try:
         seen(process, "nats       ready", "dataflow   ready", "gateway    ready")
@@ -478,8 +479,8 @@ def test_a_chat_that_a_signal_ends_is_its_exit_code(tmp_path: Path) -> None:
 
 
 @linux_only
-def test_piped_chat_is_answered_and_ends_everything(tmp_path: Path) -> None:
-    """Each line is answered on stdout, nothing else is there; at the end of file all stops."""
+def test_a_piped_chat_is_answered_and_stops_everything_at_its_end(tmp_path: Path) -> None:
+    """Stdout contains only the answers."""
     process = subprocess.run(
         [sys.executable, "-m", "ops", "up", "--chat"],
         input="What is the capital of France?\n",
@@ -496,8 +497,8 @@ def test_piped_chat_is_answered_and_ends_everything(tmp_path: Path) -> None:
 
 
 @linux_only
-def test_second_chat_joins_what_runs_already(tmp_path: Path) -> None:
-    """It neither fails nor starts anything twice, and its end leaves the first one running."""
+def test_a_second_chat_uses_the_running_parts(tmp_path: Path) -> None:
+    """The second chat starts nothing twice, and the first `up` keeps running after it."""
     first = up(tmp_path, "--no-chat")
     try:
         seen(first, "nats       ready", "dataflow   ready", "model      ready")

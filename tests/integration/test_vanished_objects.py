@@ -1,4 +1,4 @@
-"""Streams and consumers that are deleted, replaced or emptied, before a start and at run time."""
+"""Streams and consumers that are deleted, replaced or emptied, before a start or at run time."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ async def flow(nats: NatsServer, tmp_path: Path, fake_model: FakeModel) -> Async
     flow.kill()
 
 
-async def all_ask(bus: Bus, number: int) -> list[str]:
+async def everybody_asks(bus: Bus, number: int) -> list[str]:
     """Each user asks one question; returns the outcomes."""
     asked = [answer_to(bus, question(user, number, f"question {number}")) for user in USERS]
     return [reply.outcome for reply in await asyncio.gather(*asked)]
@@ -59,7 +59,7 @@ async def connected(url: str, name: str = "test") -> AsyncIterator[Bus]:
         await bus.close()
 
 
-def told(flow: Running, words: str) -> int:
+def times_logged(flow: Running, words: str) -> int:
     """How often the log contains a text."""
     return flow.log.read_text(errors="replace").count(words)
 
@@ -73,10 +73,10 @@ async def until(condition: Callable[[], Any], *, seconds: float = 20.0) -> None:
 # --- the dataflow -----------------------------------------------------------------------------
 
 
-async def test_nats_loses_its_data_and_the_dataflow_keeps_its_own(
+async def test_everybody_is_answered_after_nats_lost_its_data(
     nats: NatsServer, tmp_path: Path, flow: Running
 ) -> None:
-    """Old positions do not count in the new stream, and everybody is answered."""
+    """The dataflow keeps its snapshots, but their positions do not apply to the new stream."""
     async with connected(nats.url) as bus:
         for user in USERS:
             assert (await answer_to(bus, question(user, 0, "hello"))).outcome == "answered"
@@ -86,45 +86,47 @@ async def test_nats_loses_its_data_and_the_dataflow_keeps_its_own(
     nats.start()
     await set_up_streams(nats.url)
     async with connected(nats.url) as bus:
-        # The new stream is just as long, so that every position of before is within it.
+        # The new stream is just as long, so all old positions exist in it.
         again = [question(user, 1, "hello again") for user in USERS]
         for ask in again:
             await bus.publish(ask)
         flow.start()
         for ask in again:
             reply = await bus.reply_when_stored(ask.user, ask.id, timeout_s=30)
-            assert reply is not None, f"{ask.user} waits in silence"
+            assert reply is not None, f"{ask.user} gets no reply"
             assert reply.outcome == "answered"
-        assert await all_ask(bus, 2) == ALL_ANSWERED
+        assert await everybody_asks(bus, 2) == ALL_ANSWERED
         assert await flow.stop() == 0
         flow.start()
-        assert await all_ask(bus, 3) == ALL_ANSWERED
+        assert await everybody_asks(bus, 3) == ALL_ANSWERED
 
 
 @pytest.mark.parametrize("stream", [names.PROMPTS, names.REPLIES])
-async def test_a_stream_is_deleted_under_the_dataflow(bus: Bus, flow: Running, stream: str) -> None:
-    """Questions are answered as soon as the set-up was run, without a restart."""
+async def test_a_stream_can_be_deleted_while_the_dataflow_runs(
+    bus: Bus, flow: Running, stream: str
+) -> None:
+    """Questions are answered again after the set-up, without a restart."""
     for number in range(2):
-        assert await all_ask(bus, number) == ALL_ANSWERED
+        assert await everybody_asks(bus, number) == ALL_ANSWERED
     await bus.js.delete_stream(stream)
     if stream == names.PROMPTS:
-        await until(lambda: told(flow, "cannot read: it does not exist"))
+        await until(lambda: times_logged(flow, "cannot read: it does not exist"))
     await streams.set_up(bus.js)
     for number in range(2, 5):
-        assert await all_ask(bus, number) == ALL_ANSWERED
+        assert await everybody_asks(bus, number) == ALL_ANSWERED
     if stream == names.PROMPTS:
-        assert told(flow, "cannot read: it does not exist") == 1
-        assert told(flow, "available again") == 1
+        assert times_logged(flow, "cannot read: it does not exist") == 1
+        assert times_logged(flow, "available again") == 1
 
 
 async def test_replies_wait_for_their_stream(bus: Bus, flow: Running) -> None:
-    """Questions asked while it was missing are answered once it is back."""
+    """Questions that are asked meanwhile are answered once the stream is back."""
     await bus.js.delete_stream(names.REPLIES)
     asked = [question(user, 0, "hello") for user in USERS]
     for ask in asked:
         await bus.publish(ask)
-    await until(lambda: told(flow, "nats does not store"))
-    assert told(flow, "--setup-only") == 1
+    await until(lambda: times_logged(flow, "nats does not store"))
+    assert times_logged(flow, "--setup-only") == 1
     await streams.set_up(bus.js)
     for ask in asked:
         reply = await bus.reply_when_stored(ask.user, ask.id, timeout_s=20)
@@ -132,27 +134,27 @@ async def test_replies_wait_for_their_stream(bus: Bus, flow: Running) -> None:
         assert reply.outcome == "answered"
 
 
-async def test_an_empty_journal_after_its_stream_was_replaced(
+async def test_conversations_survive_the_loss_of_the_journal(
     bus: Bus, flow: Running, fake_model: FakeModel
 ) -> None:
-    """Conversations remember answers that the journal has lost."""
-    assert await all_ask(bus, 0) == ALL_ANSWERED
+    """Conversations remember answers that the new journal does not contain."""
+    assert await everybody_asks(bus, 0) == ALL_ANSWERED
     await bus.js.delete_stream(names.REPLIES)
     await streams.set_up(bus.js)
     flow.kill()
     flow.start()
-    assert await all_ask(bus, 1) == ALL_ANSWERED
+    assert await everybody_asks(bus, 1) == ALL_ANSWERED
     assert len(fake_model.requests[-1]["messages"]) == 4
 
 
 async def test_dead_letters_wait_for_their_stream(bus: Bus, flow: Running) -> None:
-    """Nothing is dropped, and reading the prompt stream continues afterwards."""
+    """No message is dropped, and reading the prompt stream continues afterwards."""
     await bus.js.delete_stream(names.DLQ)
     unreadable = question("ada", 0, "hello")
     await bus.js.publish(names.prompt_subject(unreadable.user), b"{")
     after = question("ada", 1, "and now?")
     await bus.publish(after)
-    await until(lambda: told(flow, "nats does not store"))
+    await until(lambda: times_logged(flow, "nats does not store"))
     await streams.set_up(bus.js)
     reply = await bus.reply_when_stored(after.user, after.id, timeout_s=20)
     assert reply is not None
@@ -174,7 +176,7 @@ def published(headers: bytes) -> bytes:
     ],
     ids=["subject", "status", "header"],
 )
-async def test_no_bytes_on_the_wire_stop_the_reading(
+async def test_malformed_protocol_bytes_do_not_stop_the_reading(
     nats: NatsServer, bus: Bus, flow: Running, hostile: bytes
 ) -> None:
     """nats-py's reader stops at the first subject or status line that is not UTF-8."""
@@ -182,8 +184,8 @@ async def test_no_bytes_on_the_wire_stop_the_reading(
     async with asyncio.timeout(20):
         while not (await bus.js.stream_info(names.DLQ)).state.messages:
             await asyncio.sleep(0.02)
-    assert await all_ask(bus, 0) == ALL_ANSWERED
-    assert not told(flow, "nats lost")
+    assert await everybody_asks(bus, 0) == ALL_ANSWERED
+    assert not times_logged(flow, "nats lost")
 
 
 def write_raw(url: str, data: bytes) -> None:
@@ -233,8 +235,10 @@ def said(logged: list[Any], words: str) -> int:
 
 
 @pytest.mark.parametrize("stream", [None, names.REPLIES, names.RECEIPTS_STREAM])
-async def test_what_a_relay_needs_is_deleted_while_it_runs(bus: Bus, stream: str | None) -> None:
-    """Its consumer, the replies or the receipts: after a set-up it works without a restart."""
+async def test_a_relay_survives_the_loss_of_a_stream_or_its_consumer(
+    bus: Bus, stream: str | None
+) -> None:
+    """The relay works again after a set-up, without a restart."""
     platform = FakePlatform()
     async with relaying(bus, platform):
         await bus.journal(reply(1))
@@ -251,8 +255,8 @@ async def test_what_a_relay_needs_is_deleted_while_it_runs(bus: Bus, stream: str
     assert platform.texts() == ["answer 1", "answer 2"]
 
 
-class Taker:
-    """Acknowledges what a consumer hands over."""
+class Collector:
+    """Acknowledges the messages of a consumer and collects their texts."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -263,11 +267,11 @@ class Taker:
 
 
 @asynccontextmanager
-async def consuming(bus: Bus, taker: Taker) -> AsyncIterator[None]:
+async def consuming(bus: Bus, collector: Collector) -> AsyncIterator[None]:
     async def ensure() -> None:
         await ensure_reply_consumer(bus.js, RELAY, "replies.test.>")
 
-    task = asyncio.create_task(consume(bus, names.REPLIES, RELAY, taker.take, ensure=ensure))
+    task = asyncio.create_task(consume(bus, names.REPLIES, RELAY, collector.take, ensure=ensure))
     try:
         yield
         assert not task.done()
@@ -275,39 +279,37 @@ async def consuming(bus: Bus, taker: Taker) -> AsyncIterator[None]:
         await end(task)
 
 
-async def test_a_consumer_that_this_process_may_create_is_created_again(
-    bus: Bus, logged: list[Any]
-) -> None:
-    """Each time, at once and automatically; no message of the stream is skipped."""
-    taker = Taker()
-    async with consuming(bus, taker):
+async def test_a_deleted_consumer_is_created_again(bus: Bus, logged: list[Any]) -> None:
+    """The consumer is created at once and each time, and no message is skipped."""
+    collector = Collector()
+    async with consuming(bus, collector):
         for number in range(3):
             await bus.journal(reply(number))
-            await until(lambda number=number: f"answer {number}" in taker.seen)
+            await until(lambda number=number: f"answer {number}" in collector.seen)
             await bus.js.delete_consumer(names.REPLIES, RELAY)
             await until(lambda number=number: said(logged, "created again") == number + 2)
     assert said(logged, "cannot read") == 0
 
 
-async def test_a_consumer_that_only_an_operator_may_create_is_waited_for(
+async def test_without_permission_to_create_its_consumer_a_process_waits_for_the_operator(
     tmp_path: Path, logged: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log says once what to do; reading continues as soon as the set-up was run."""
+    """The log says once what to do; reading continues after the set-up."""
     monkeypatch.setattr("shared.pull.ENSURE_EVERY_S", 1.0)
-    taker = Taker()
+    collector = Collector()
     denied = "$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.DURABLE.>"
     with restricted_nats(tmp_path / "restricted", *denied) as server:
         await set_up_streams(server.operator_url)
         async with (
             connected(server.operator_url) as operator,
             connected(server.url, RELAY) as bus,
-            consuming(bus, taker),
+            consuming(bus, collector),
         ):
             await operator.journal(reply(1))
             for round_number in (1, 2):
                 await until(lambda n=round_number: said(logged, "cannot read") == n)
                 await ensure_reply_consumer(operator.js, RELAY, "replies.test.>")
-                await until(lambda n=round_number: len(taker.seen) == n)
+                await until(lambda n=round_number: len(collector.seen) == n)
                 await until(lambda n=round_number: said(logged, "available again") == n)
                 await operator.js.delete_consumer(names.REPLIES, RELAY)
             await until(lambda: said(logged, "cannot read") == 3)
@@ -320,10 +322,10 @@ async def test_a_consumer_that_only_an_operator_may_create_is_waited_for(
     "headers",
     [b"NATS/1.0 404 \xff\xff\r\n\r\n", b"NATS/1.0 \xff\r\n\r\n", b"NATS/1.0\r\n\xff: \xff\r\n\r\n"],
 )
-async def test_no_headers_on_the_wire_end_a_subscription(
+async def test_malformed_headers_do_not_end_a_subscription(
     nats: NatsServer, bus: Bus, headers: bytes
 ) -> None:
-    """Anybody may publish on the gateway's subject."""
+    """Anybody can publish on the gateway's subject."""
     seen: list[bytes] = []
 
     async def see(message: Msg) -> None:

@@ -1,4 +1,4 @@
-"""`make power SEED=... ROUNDS=...`: the power goes while people talk, and a checker judges."""
+"""`make power SEED=... ROUNDS=...`: cut the power while people talk, and check what they saw."""
 
 import argparse
 import asyncio
@@ -24,27 +24,27 @@ from tests.power.rounds import PowerCampaign
 RESULTS: Final = Path("build/power")
 CAMPAIGN_ROUNDS: Final = 10
 
-TEACHES: Final = """\
+DESCRIPTION: Final = """\
 Real processes (nats-server, dataflow, Slack and Discord adapters, gateway) keep their data on disks
-that lose whatever was not synced when the power goes. In each round people speak, all processes on
-a machine are killed at a random moment, its disk goes back to what a disk may hold then, and
-everything starts again; a checker reads what people saw. docs/power.md says more.
+that lose unsynced data when the power fails. In each round people talk, all processes on a machine
+are killed at a random moment, its disk returns to a state that a real disk can have then, and
+everything restarts. The checker of the chaos suite judges what people saw. See docs/power.md.
 
 examples:
   python -m tests.power --seed 7 --rounds 100      ten campaigns of ten rounds
-  python -m tests.power --seed 7 --campaign 3      the fourth campaign again, by itself
+  python -m tests.power --seed 7 --campaign 3      only the fourth campaign
 
-The seed decides who says what, when the power goes and what the disks lose. How real processes
-interleave is not decided by it.
+The seed decides who says what, when the power fails and what the disks lose. It does not decide how
+real processes interleave.
 """
 
 
 def _options() -> argparse.Namespace:
     parser = parser_of(
-        "python -m tests.power", TEACHES, rounds=2 * CAMPAIGN_ROUNDS, size=CAMPAIGN_ROUNDS
+        "python -m tests.power", DESCRIPTION, rounds=2 * CAMPAIGN_ROUNDS, size=CAMPAIGN_ROUNDS
     )
-    parser.add_argument("--layout", choices=get_args(Layout), help="by default drawn")
-    parser.add_argument("--quiet", action="store_true", help="one line for each campaign only")
+    parser.add_argument("--layout", choices=get_args(Layout), help="default: drawn at random")
+    parser.add_argument("--quiet", action="store_true", help="print only one line per campaign")
     return options_of(parser)
 
 
@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace, number: int, rounds: int) -> Outcome:
     home = Path(tempfile.mkdtemp(prefix="threadwax-power-"))
     campaign = PowerCampaign(
         options.seed, number, rounds, home, layout=options.layout,
-        tell=(lambda _: None) if options.quiet else say,
+        report=(lambda _: None) if options.quiet else say,
     )  # fmt: skip
     say(f"seed {options.seed} campaign {number}: {campaign.layout}")
     try:
@@ -67,8 +67,8 @@ def _run(options: argparse.Namespace, number: int, rounds: int) -> Outcome:
 
 def _report(options: argparse.Namespace, campaign: PowerCampaign, outcome: Outcome) -> None:
     def before(at: int) -> list[str]:
-        one = campaign.plan[at]
-        return [str(one), *map(str, campaign.cuts(one)[0])]
+        round_ = campaign.plan[at]
+        return [str(round_), *map(str, campaign.cuts(round_)[0])]
 
     layout = f" --layout '{options.layout}'" if options.layout else ""
     report_violations(
@@ -81,7 +81,10 @@ def _report(options: argparse.Namespace, campaign: PowerCampaign, outcome: Outco
 
 
 def main() -> int:
-    """Runs the campaigns; 1 if a rule was violated, 2 if this machine cannot run them."""
+    """Runs the campaigns.
+
+    Returns the exit code: 1 if a rule was violated, 2 if they cannot run here.
+    """
     options = _options()
     if reason := why_not():
         say(reason)

@@ -1,4 +1,4 @@
-"""A folder that loses its power; where the machine permits none, the test is skipped."""
+"""A fixture with a folder on a lossy disk. Tests are skipped if the machine does not permit one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.power.mounts import Mount, why_not
 
 @pytest.fixture
 def lossy(tmp_path: Path) -> Iterator[Mount]:
-    """An empty disk of its own."""
+    """An empty lossy disk."""
     if reason := why_not():
         pytest.skip(reason)
     with Mount(tmp_path / "disk") as mount:

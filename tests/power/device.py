@@ -1,9 +1,9 @@
 # ruff: noqa: ARG002  (FUSE passes more than one file needs)
-"""One lossy disk as the only file of a FUSE file system, for a loop device.
+"""Serves a lossy disk as the only file of a FUSE file system, to be used by a loop device.
 
-It is a process of its own: whoever waits for a file system must not be the one that serves it.
-Orders come as JSON lines on standard input. When that ends, so does this process, and it unmounts
-what its owner, who may have been killed, has left mounted.
+It runs in its own process, because a process that serves a file system must not wait for it.
+Commands arrive as JSON lines on standard input. When the input ends, this process unmounts
+everything and ends, because its owner may have been killed.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ Power = Literal["on", "stalled", "off"]
 
 
 class Device(Operations):  # type: ignore[misc]
-    """The folder and the one file in it. Requests come one at a time, in one thread."""
+    """The folder and its one file. Requests arrive one at a time, in one thread."""
 
     use_ns = True
 
@@ -35,16 +35,16 @@ class Device(Operations):  # type: ignore[misc]
         self._power: Power = "on"
         self._changed = threading.Condition()
 
-    # --- orders, in the thread that reads them --------------------------------------------------
+    # --- commands, in the thread that reads them ------------------------------------------------
 
-    def obey(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Carries out an order; returns the counts."""
+    def carry_out(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Carries out a command. Returns the counts."""
         with self._changed:
-            match order["do"]:
+            match command["do"]:
                 case "cut":
-                    # From here on nobody hears that anything was written: nothing was.
+                    # No further write is confirmed, because none reaches the disk.
                     self._power = "stalled"
-                    self._disk.cut(random.Random(order["seed"]))
+                    self._disk.cut(random.Random(command["seed"]))
                 case "off":
                     self._power = "off"
                 case "on":
@@ -91,19 +91,19 @@ class Device(Operations):  # type: ignore[misc]
             return 0
 
     def flush(self, path: str, fh: int) -> int:
-        """Sent with each `close`: no barrier."""
+        """Does nothing: FUSE sends it with each `close`, and it is not a write barrier."""
         return 0
 
 
 def main() -> None:
-    """Serves the disk: its folder, its size in bytes, and where its owner mounts what is on it."""
+    """Serves the disk. Arguments: its folder, its size in bytes, and its owner's mount point."""
     folder, size, mounted_at = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     device = Device(size)
 
     def listen() -> None:
         for line in sys.stdin:
-            print(json.dumps(device.obey(json.loads(line))), flush=True)  # noqa: T201
-        device.obey({"do": "off"})  # so that nobody waits for it any more
+            print(json.dumps(device.carry_out(json.loads(line))), flush=True)  # noqa: T201
+        device.carry_out({"do": "off"})  # wakes all requests that wait
         _release(folder, mounted_at)
 
     threading.Thread(target=listen, daemon=True).start()
@@ -119,7 +119,7 @@ def _release(folder: str, mounted_at: str) -> None:
         name, _, file = loop.partition(" ")
         if file.strip() == f"{folder}/{FILE}":
             run("losetup", "--detach", name)
-    run("umount", "--lazy", folder)  # ends the loop in which the main thread serves it
+    run("umount", "--lazy", folder)  # ends FUSE's loop in the main thread
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A disk with a volatile write cache: what a power cut leaves of it is drawn.
+"""A disk with a volatile write cache, of which a power cut keeps a random part.
 
-Pure. It must never keep less than what was flushed, and never more than what was written.
+Pure. It never loses flushed data, and never holds data that was not written.
 """
 
 import mmap
@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 SECTOR_BYTES: Final = 512
-"""The unit that a disk writes whole or not at all, so a page of 4 KiB may be torn."""
+"""The unit that a disk writes completely or not at all. A page of 4 KiB can be torn."""
 
 Loss = Literal["all", "tail", "some"]
 LOSSES: Final[dict[Loss, int]] = {"all": 2, "tail": 3, "some": 5}
-"""What is lost of the cache, with weights: everything, its newest part, or any sectors."""
+"""The lost part of the cache, with weights: everything, the newest writes, or any sectors."""
 
 
 @dataclass
 class Counts:
-    """What a disk has done so far. Bytes and sectors are those of the cache at each cut."""
+    """Counts of a disk's operations. Sectors are those in the cache at each cut."""
 
     writes: int = 0
     flushes: int = 0
@@ -29,39 +29,39 @@ class Counts:
 
 @dataclass
 class LossyDisk:
-    """The contents as its users see them, and the writes that no flush has followed yet."""
+    """The current contents, and the writes that have not been flushed."""
 
     size: int
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        # Anonymous memory: only the pages that are written take any.
+        # Anonymous memory: pages take no memory until they are written.
         self._now = mmap.mmap(-1, self.size)
         self._unflushed: list[tuple[int, bytes, bytes]] = []
-        """Offset, the bytes before, the bytes written; the oldest first."""
+        """Offset, old bytes and new bytes of each write, oldest first."""
 
     def read(self, offset: int, count: int) -> bytes:
-        """The bytes there, of which there are fewer at the end of the disk."""
+        """Returns the bytes at the offset: fewer than `count` at the end of the disk."""
         return self._now[offset : min(offset + count, self.size)]
 
     def write(self, offset: int, data: bytes) -> None:
         """Writes into the cache."""
         end = offset + len(data)
         if end > self.size:
-            raise ValueError("behind the end of the disk")
+            raise ValueError("past the end of the disk")
         self._unflushed.append((offset, self._now[offset:end], data))
         self._now[offset:end] = data
         self.counts.writes += 1
 
     def flush(self) -> None:
-        """Returns when everything written is durable."""
+        """Makes all earlier writes durable."""
         self._unflushed.clear()
         self.counts.flushes += 1
 
     def cut(self, rng: random.Random) -> None:
-        """The power goes: the disk holds what was flushed, and of the cache what is drawn.
+        """Cuts the power: the disk keeps all flushed data and a random part of the cache.
 
-        A cache may be written out in any order, so each of its sectors is kept or lost by itself.
+        A cache can be written out in any order, so each sector is kept or lost independently.
         """
         cache, self._unflushed = self._unflushed, []
         for offset, before, _ in reversed(cache):

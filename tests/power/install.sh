@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what a lossy disk needs on Debian. Never fails: without it the tests are skipped.
+# Installs the packages for a lossy disk on Debian. Never fails: without them the tests are skipped.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 packages="libfuse3-3 e2fsprogs mount"
 ldconfig -p 2>/dev/null | grep -q libfuse3 && command -v mkfs.ext4 losetup >/dev/null && exit 0
-skip() { echo "power cuts are not tried: $1" >&2; exit 0; }
+skip() { echo "the power tests will be skipped: $1" >&2; exit 0; }
 [ -e /dev/fuse ] || skip "there is no /dev/fuse"
 [ "$(id -u)" = 0 ] || skip "mounting needs root"
 command -v apt-get >/dev/null || skip "one of $packages is missing, and there is no apt-get to install it"

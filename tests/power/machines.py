@@ -1,7 +1,7 @@
-"""The whole system on machines that lose their power: real processes, each data folder lossy.
+"""The whole system on machines that lose power: real processes with data folders on lossy disks.
 
-Either all parts run on one machine with one data folder, as `threadwax up` has them, or each part
-runs on its own. The fakes are outside: they never lose power.
+Either all parts run on one machine with one data folder, as in `threadwax up`, or each part runs on
+its own machine. The fakes never lose power.
 """
 
 import asyncio
@@ -19,31 +19,31 @@ from tests.chaos.system import OURS, Part, System
 from tests.power.mounts import Mount
 from tests.running import START_S, Running
 
-Layout = Literal["one machine", "a machine each"]
+Layout = Literal["one machine", "separate machines"]
 
 PARTS: Final = ("nats", *OURS)
-"""In the order of their first start; after a cut they all start at once."""
+"""Ordered by first start. After a cut, all of them start at once."""
 
-EVICTED_AFTER_S: Final = 2
-"""The least that the dataflow takes, so that conversations go to the disk and come back often."""
+EVICT_AFTER_S: Final = 2
+"""The shortest time allowed, so that conversations are evicted and loaded often."""
 
 
 class _Direct:
-    """Takes the place of a proxy: no connection is disturbed here."""
+    """Replaces a proxy, because no connection is disturbed here."""
 
     def url(self, target: str) -> str:
         return target
 
 
 class _Address:
-    """What the campaign knows of the server: where it is. It runs as a part like the others."""
+    """Replaces the campaign's server, which is one of the parts here: only its URL is needed."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
 
 class Machines(System):
-    """A system of the chaos suite whose data folders lie on lossy disks."""
+    """A system of the chaos suite with its data folders on lossy disks."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Machines(System):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The machines."""
+        """The names of the machines."""
         return ("all",) if self.layout == "one machine" else PARTS
 
     def _machine_of(self, part: str) -> str:
@@ -81,15 +81,15 @@ class Machines(System):
         self._closing.callback(self._kill_all)
         self.proxies = _DIRECT
         self.server = _Address("")  # type: ignore[assignment]
-        await self._begin("nats", {"THREADWAX_HOME": str(self._data("nats"))}, "--port", "0")
+        await self._start_part("nats", {"THREADWAX_HOME": str(self._data("nats"))}, "--port", "0")
         self.server = _Address(self._address())  # type: ignore[assignment]
         for name in OURS:
-            await self._begin(name, self._env(name))
+            await self._start_part(name, self._env(name))
         self.bus = await Bus.connect(self.server.url, name="power", on_closed=lambda: None)
         self._closing.push_async_callback(self.bus.close)
         await asyncio.wait_for(self.discord.gateway.connected.wait(), START_S)
 
-    async def _begin(self, name: str, env: dict[str, str], *options: str) -> None:
+    async def _start_part(self, name: str, env: dict[str, str], *options: str) -> None:
         part = Part(name, self.home / "logs", env, self._mutations.get(name, ""), options=options)
         self.parts[name] = part
         await part.start().ready()
@@ -97,9 +97,9 @@ class Machines(System):
     def _env(self, name: str) -> dict[str, str]:
         env = super()._env(name)
         env["THREADWAX_HOME"] = str(self._data(name))
-        env["THREADWAX_EVICT_AFTER_S"] = str(EVICTED_AFTER_S)
+        env["THREADWAX_EVICT_AFTER_S"] = str(EVICT_AFTER_S)
         if self.layout == "one machine":
-            del env["NATS_URL"]  # it reads the file that nats leaves
+            del env["NATS_URL"]  # it reads the URL from nats-server's file
         return env
 
     def _address(self) -> str:
@@ -108,10 +108,10 @@ class Machines(System):
     # --- power ----------------------------------------------------------------------------------
 
     async def cut(self, names: tuple[str, ...], rng: random.Random) -> None:
-        """Cuts the power of machines; returns when all is dark."""
+        """Cuts the power of machines. Returns when all their processes have ended."""
         for name in names:
             parts = [self.parts[p] for p in PARTS if self._machine_of(p) == name]
-            pids = [pid for part in parts for pid in _family(part.pid)]
+            pids = [pid for part in parts for pid in _process_tree(part.pid)]
             for part in parts:
                 part.expected_down = True
 
@@ -125,16 +125,16 @@ class Machines(System):
                 await asyncio.to_thread(part.kill)
 
     async def restore(self, names: tuple[str, ...]) -> None:
-        """Gives the power back and starts everything on these machines at once."""
+        """Restores the power and starts everything on these machines at once."""
         for name in names:
             await asyncio.to_thread(self.mounts[name].restore)
             for part in PARTS:
                 if self._machine_of(part) == name:
-                    # In this thread: the processes end with the thread that started them.
+                    # In this thread, because the processes end with the thread that started them.
                     self.parts[part].start()
 
     async def started_again(self) -> str:
-        """Waits until every part can do its work; returns what is wrong, or nothing."""
+        """Waits until every part is ready. Returns an error, or "" if all is well."""
         for part in self.parts.values():
             try:
                 await _ready(part)
@@ -142,24 +142,24 @@ class Machines(System):
                 assert part.running is not None
                 return f"{part.name} does not start: {part.running.log.read_text()[-600:]}"
             if part.name == "nats" and self._address() != self.server.url:
-                return "nats has another address or password than before the cut"
+                return "nats-server has another address or password than before the cut"
         return ""
 
-    # --- what there is to see -------------------------------------------------------------------
+    # --- counts and logs ------------------------------------------------------------------------
 
     def counts(self) -> Counter[str]:
-        """What the disks did and lost."""
+        """Returns what the disks did and lost."""
         return sum((mount.counts for mount in self.mounts.values()), Counter())
 
     def server_log(self) -> str:
-        """The log of nats-server itself; the other logs lie on a disk that never fails."""
+        """Returns nats-server's own log. The other logs are on a disk that never loses power."""
         with contextlib.suppress(OSError):
             return (self._data("nats") / "nats" / "nats-server.log").read_text(errors="replace")
         return ""
 
 
 async def _ready(part: Part) -> None:
-    """Waits for a part through lives that end by themselves: those are counted elsewhere."""
+    """Waits for a part, even if it is restarted meanwhile."""
     async with asyncio.timeout(START_S):
         while True:
             running: Running | None = part.running
@@ -170,15 +170,15 @@ async def _ready(part: Part) -> None:
             await asyncio.sleep(0.05)
 
 
-def _family(pid: int | None) -> list[int]:
-    """A process after all its descendants."""
+def _process_tree(pid: int | None) -> list[int]:
+    """Returns the process ids of all descendants, then the process itself."""
     if pid is None:
         return []
     found = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                found += _family(int(child))
+                found += _process_tree(int(child))
     return [*found, pid]
 
 

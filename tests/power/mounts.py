@@ -1,7 +1,7 @@
-"""A folder on a disk that can lose its power: ext4 on a loop device on a lossy disk.
+"""A folder on a disk that can lose power: ext4 on a loop device on a lossy disk.
 
-Linux, root and FUSE are needed; `why_not` says what is missing. Every method blocks, but none waits
-for the disk while its power is off.
+It needs Linux, root and FUSE; `why_not` says what is missing. Every method blocks, but none waits
+for a disk without power.
 """
 
 import contextlib
@@ -32,10 +32,13 @@ POLL_S: Final = 0.01
 
 MKFS: Final = ("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,nodiscard", "-J", "size=8")
 OPTIONS: Final = "data=ordered,noauto_da_alloc,commit=1,nodiscard,noatime"
-"""The defaults of ext4, but it does not sync a file for programs that rename it without a sync of
-their own, and it writes folders out every second, so that names often outlive their contents."""
+"""ext4's defaults with two exceptions.
 
-GOING_DOWN: Final = 0x8004587D  # FS_IOC_GOINGDOWN, which every large file system of Linux knows
+It does not protect programs that rename an unsynced file, and it writes folders out every second,
+so that names are often durable before the contents.
+"""
+
+GOING_DOWN: Final = 0x8004587D  # FS_IOC_GOINGDOWN, supported by every major file system of Linux
 WITHOUT_WRITING: Final = 2
 WRITE_NOW: Final = 2  # SYNC_FILE_RANGE_WRITE
 PAGE_BYTES: Final = 4096
@@ -44,7 +47,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 @functools.cache
 def why_not() -> str:
-    """Why this machine cannot run a lossy disk; empty if it can. Tries it, once."""
+    """Says why this machine cannot run a lossy disk, or returns "" if it can. Tries it once."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a lossy disk needs Linux and root"
     for device in ("/dev/fuse", "/dev/loop-control"):
@@ -58,15 +61,15 @@ def why_not() -> str:
         with tempfile.TemporaryDirectory() as folder, Mount(Path(folder) / "try"):
             return ""
     except (OSError, subprocess.CalledProcessError, RuntimeError) as error:
-        said = getattr(error, "stderr", "") or str(error)
-        return f"a lossy disk cannot be mounted: {' '.join(said.split())}"
+        message = getattr(error, "stderr", "") or str(error)
+        return f"a lossy disk cannot be mounted: {' '.join(message.split())}"
 
 
 class Mount:
-    """One disk with its folder. Use it as a context: whatever happens, nothing stays mounted."""
+    """A disk and its folder. As a context manager it leaves nothing mounted, whatever happens."""
 
     def __init__(self, folder: Path, size_bytes: int = SIZE_BYTES) -> None:
-        """`folder`: created; its neighbour with `.disk` behind the name holds the disk's file."""
+        """Mounts the disk at `folder`. The disk's own file is in `<folder>.disk`."""
         self.folder = folder
         self._device_folder = folder.with_name(f"{folder.name}.disk")
         self._size_bytes = size_bytes
@@ -96,7 +99,7 @@ class Mount:
             [sys.executable, "-m", "tests.power.device", str(self._device_folder),
              str(self._size_bytes), str(self.folder)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            start_new_session=True,  # a Ctrl-C must not end it before those who use the disk
+            start_new_session=True,  # Ctrl-C must not end it before the processes that use the disk
         )  # fmt: skip
         self._closing.callback(self._end_device)
         deadline = time.monotonic() + READY_WITHIN_S
@@ -113,27 +116,28 @@ class Mount:
     # --- power ----------------------------------------------------------------------------------
 
     def cut(self, rng: random.Random, kill: Callable[[], None]) -> None:
-        """Cuts the power. `kill` sends SIGKILL to every user of the disk and does not wait.
+        """Cuts the power.
 
-        No process sees a sync succeed that came too late: the disk first falls silent, its users
-        are killed, and only then it refuses.
+        `kill` sends SIGKILL to every process that uses the disk and does not wait. No process sees
+        a late sync succeed: the disk first stops answering, then its users are killed, and only
+        then it returns errors.
         """
         if rng.random() < 0.5:
             self._write_back(rng)
-        with contextlib.suppress(OSError):  # a folder was removed meanwhile
+        with contextlib.suppress(OSError):  # a folder can be removed meanwhile
             self._seen = self._sizes()
-        self._order("cut", seed=rng.getrandbits(32))
+        self._command("cut", seed=rng.getrandbits(32))
         try:
             kill()
         finally:
-            self._order("off")
+            self._command("off")
         self._go_down()
 
     def restore(self) -> None:
-        """Gives the power back and mounts what is left. The users must have ended by now."""
+        """Restores the power and mounts the disk. The processes that used it must have ended."""
         self._unmount()
         self._detach()
-        self._order("on")
+        self._command("on")
         self._attach()
         self._mount()
         sizes = self._sizes()
@@ -142,14 +146,14 @@ class Mount:
         )
 
     def _sizes(self) -> dict[Path, int]:
-        """The size of each file as processes see it."""
+        """Returns the size of each file as processes see it."""
         return {path: path.stat().st_size for path in self._files()}
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
     def _write_back(self, rng: random.Random) -> None:
-        """Writes some pages of some files out, as the kernel may at any time."""
+        """Writes some pages of some files out, as the kernel can do at any time."""
         share = rng.random()
         for file in self._files():
             with contextlib.suppress(OSError):
@@ -165,14 +169,14 @@ class Mount:
                     os.close(descriptor)
 
     def _go_down(self) -> None:
-        """Makes the kernel forget what it has not written."""
+        """Makes the kernel drop everything that it has not written."""
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(descriptor, GOING_DOWN, WITHOUT_WRITING.to_bytes(4, sys.byteorder))
         finally:
             os.close(descriptor)
 
-    def _order(self, what: str, **more: Any) -> None:
+    def _command(self, what: str, **more: Any) -> None:
         assert self._device.stdin is not None
         assert self._device.stdout is not None
         self._device.stdin.write(json.dumps({"do": what, **more}) + "\n")
@@ -207,7 +211,7 @@ class Mount:
     def _end_device(self) -> None:
         assert self._device.stdin is not None
         assert self._device.stdout is not None
-        self._device.stdin.close()  # it unmounts its own folder
+        self._device.stdin.close()  # it then unmounts its own folder
         self._device.wait(READY_WITHIN_S)
         self._device.stdout.close()
 

@@ -1,4 +1,4 @@
-"""Rounds in which people talk and the power goes; the checker of the chaos suite judges each."""
+"""Rounds in which people talk and the power fails. The checker of the chaos suite judges each."""
 
 import asyncio
 import random
@@ -13,18 +13,18 @@ from tests.power.machines import Layout, Machines
 
 DARK_S: Final = (0.05, 1.5)
 AGAIN_WITHIN_S: Final = 3.0
-"""A second cut comes as the processes start, or soon after."""
+"""A second cut comes while the processes start, or soon after."""
 
 AGAIN_ONE_IN: Final = 4
 ALONE_SHARE: Final = 0.6
-"""How often one machine of several loses its power alone."""
+"""How often only one of several machines loses power."""
 
 WEIGHTS: Final = {"nats": 3, "dataflow": 3, "discord": 2, "slack": 1, "gateway": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The power of some machines goes, and comes back."""
+    """Some machines lose power for a while."""
 
     machines: tuple[str, ...]
     at_s: float
@@ -35,13 +35,13 @@ class Cut:
 
 
 def layout_of(seed: int, campaign: int) -> Layout:
-    """How a campaign's parts are spread over machines."""
-    alone = random.Random(f"{seed}-{campaign}-layout").random() < 0.4
-    return "a machine each" if alone else "one machine"
+    """Draws how the parts of a campaign are spread over machines."""
+    separate = random.Random(f"{seed}-{campaign}-layout").random() < 0.4
+    return "separate machines" if separate else "one machine"
 
 
 def cuts_of(rng: random.Random, machines: tuple[str, ...]) -> list[Cut]:
-    """One cut of a round, or two; the second is counted from the end of the first."""
+    """Draws one or two cuts. The time of the second counts from the end of the first."""
     cuts = [_drawn(rng, machines, TALK_S)]
     if rng.randrange(AGAIN_ONE_IN) == 0:
         cuts.append(_drawn(rng, machines, AGAIN_WITHIN_S))
@@ -50,16 +50,16 @@ def cuts_of(rng: random.Random, machines: tuple[str, ...]) -> list[Cut]:
 
 def _drawn(rng: random.Random, machines: tuple[str, ...], within_s: float) -> Cut:
     if len(machines) == 1:
-        struck = machines
+        affected = machines
     elif rng.random() < ALONE_SHARE:
-        struck = tuple(rng.choices(machines, [WEIGHTS[m] for m in machines]))
+        affected = tuple(rng.choices(machines, [WEIGHTS[m] for m in machines]))
     else:
-        struck = tuple(rng.sample(machines, rng.randint(2, len(machines))))
-    return Cut(struck, rng.uniform(0, within_s), rng.uniform(*DARK_S))
+        affected = tuple(rng.sample(machines, rng.randint(2, len(machines))))
+    return Cut(affected, rng.uniform(0, within_s), rng.uniform(*DARK_S))
 
 
 class PowerCampaign(Campaign):
-    """Rounds on one set of machines, from their first start to the last questions."""
+    """A campaign on one set of machines, from their first start to the last questions."""
 
     _system: Machines
 
@@ -72,32 +72,32 @@ class PowerCampaign(Campaign):
         *,
         layout: Layout | None = None,
         mutations: Mapping[str, str] | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        super().__init__(seed, number, rounds, home, faults=(), mutations=mutations, tell=tell)
+        super().__init__(seed, number, rounds, home, faults=(), mutations=mutations, report=report)
         self.layout = layout or layout_of(seed, number)
         self._seed = f"{seed}-{number}"
 
-    def cuts(self, one: Round) -> tuple[list[Cut], random.Random]:
-        """The cuts of a round, and what draws which writes they lose."""
-        rng = random.Random(f"{self._seed}-{one.number}-power")
+    def cuts(self, round_: Round) -> tuple[list[Cut], random.Random]:
+        """Returns the cuts of a round, and the generator that decides which writes they lose."""
+        rng = random.Random(f"{self._seed}-{round_.number}-power")
         machines = ("all",) if self.layout == "one machine" else tuple(WEIGHTS)
         return cuts_of(rng, machines), rng
 
-    def _made(self) -> Machines:
+    def _new_system(self) -> Machines:
         return Machines(self._home, self._rng, self.layout, self._mutations)
 
-    async def _round(self, one: Round) -> None:
-        cuts, rng = self.cuts(one)
+    async def _round(self, round_: Round) -> None:
+        cuts, rng = self.cuts(round_)
         async with asyncio.TaskGroup() as group:
             power = group.create_task(self._power(cuts, rng))
-            for act in one.acts:
+            for act in round_.acts:
                 group.create_task(self._later(act.at_s, act))
-        if wrong := power.result():
-            self.outcome.violations.append(wrong)
+        if error := power.result():
+            self.outcome.violations.append(error)
             return
         await self._judge()
-        self._tell(f"  {len(one.acts)} acts; " + "; ".join(map(str, cuts)))
+        self._report(f"  {len(round_.acts)} acts; " + "; ".join(map(str, cuts)))
 
     async def _later(self, at_s: float, act: object) -> None:
         await asyncio.sleep(at_s)

@@ -1,4 +1,4 @@
-"""What the Discord adapter must remember after a power cut, to read messages sent meanwhile."""
+"""After a power cut the Discord adapter still knows where to read messages sent meanwhile."""
 
 import random
 import subprocess
@@ -30,7 +30,7 @@ for message in range(1001, 1 << 40):
 def test_the_first_watermark_and_direct_channels_survive_a_power_cut(
     lossy: Mount, seed: int
 ) -> None:
-    """Without a watermark a start counts as the first; Discord does not list direct channels."""
+    """Without a watermark a start counts as the first one, and bots cannot list direct channels."""
     program = subprocess.Popen(
         [sys.executable, "-c", REMEMBERS, str(lossy.folder)], cwd=ROOT, stdout=subprocess.PIPE
     )

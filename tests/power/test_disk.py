@@ -1,4 +1,4 @@
-"""What a cut leaves of a disk is what was flushed, and any part of what was written since."""
+"""After a cut a disk holds the flushed data and any part of the later writes."""
 
 import random
 
@@ -21,10 +21,10 @@ WRITES = st.lists(
 
 
 @given(WRITES, st.integers())
-def test_each_sector_is_as_it_was_flushed_or_as_one_write_since_left_it(
+def test_a_sector_holds_its_flushed_contents_or_those_of_a_later_write(
     steps: list[tuple[int, int, bytes] | str], seed: int
 ) -> None:
-    """Never anything else, whatever is drawn."""
+    """No seed produces any other contents."""
     disk = LossyDisk(SECTORS * SECTOR_BYTES)
     allowed = [{bytes(1)} for _ in range(SECTORS)]
     now = [bytes(1)] * SECTORS
@@ -47,8 +47,8 @@ def test_each_sector_is_as_it_was_flushed_or_as_one_write_since_left_it(
         assert left == left[:1] * SECTOR_BYTES
 
 
-def test_over_many_cuts_everything_is_lost_kept_or_torn() -> None:
-    """Each kind of loss comes, and the newest write can outlive an older one."""
+def test_every_combination_of_lost_and_kept_writes_occurs() -> None:
+    """Every kind of loss occurs, and a newer write can survive an older one."""
     seen = set()
     for seed in range(100):
         disk = LossyDisk(2 * SECTOR_BYTES)

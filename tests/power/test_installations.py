@@ -1,4 +1,4 @@
-"""A Slack workspace that was told that it is installed stays installed."""
+"""A Slack workspace whose installation was confirmed stays installed after a power cut."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ from bots.slack.installations import InstallationStore
 from tests.power.mounts import Mount
 from tests.running import ROOT
 
-INSTALLS = """
+INSTALL = """
 import asyncio, sys, time
 from tests.power.test_installations import installed
 asyncio.run(installed(sys.argv[1], sync=sys.argv[2] == "sync"))
@@ -48,7 +48,7 @@ async def installed(folder: str, *, sync: bool) -> None:
 
 async def kept_after_a_cut(mount: Mount, sync: str) -> list[str]:
     program = subprocess.Popen(
-        [sys.executable, "-c", INSTALLS, str(mount.folder), sync],
+        [sys.executable, "-c", INSTALL, str(mount.folder), sync],
         cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert program.stdout is not None
@@ -64,8 +64,8 @@ async def kept_after_a_cut(mount: Mount, sync: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("sync", "kept"), [("sync", ["T1", "T2"]), ("default", ["T1"])])
-async def test_an_installation_outlives_a_power_cut(
+async def test_an_installation_survives_a_power_cut(
     lossy: Mount, sync: str, kept: list[str]
 ) -> None:
-    """With SQLite's default the folder is not synced: the cut takes the last installation back."""
+    """With SQLite's default the folder is not synced, so the cut undoes the last installation."""
     assert await kept_after_a_cut(lossy, sync) == kept

@@ -1,4 +1,4 @@
-"""The disk loses what it may lose and nothing else; `private_file` needs its syncs."""
+"""The disk loses unsynced data and nothing else, and `private_file` needs its syncs."""
 
 import random
 import subprocess
@@ -23,17 +23,17 @@ def write(name, text, sync):
         if sync:
             os.fsync(file.fileno())
 """
-"""Writes files with and without a sync."""
+"""Defines `write`, with and without a sync."""
 
-ENDS = """
+WRITTEN = """
 print("written", flush=True)
 while True:
     write("loop", "x", True)  # commits the names of all files
 """
 
 
-def cut_amid(mount: Mount, seed: int, code: str) -> None:
-    """Runs a program that prints a line once it is as far, and cuts the power then."""
+def run_until_written_and_cut(mount: Mount, seed: int, code: str) -> None:
+    """Runs a program until it prints "written", then cuts and restores the power."""
     program = subprocess.Popen(
         [sys.executable, "-c", code, str(mount.folder)], cwd=ROOT, stdout=subprocess.PIPE
     )
@@ -46,34 +46,34 @@ def cut_amid(mount: Mount, seed: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_cut_keeps_what_was_synced(lossy: Mount, seed: int) -> None:
-    """Contents and name, whatever else is lost."""
-    cut_amid(lossy, seed, WRITES + "write('synced', 'all of it', True)" + ENDS)
+def test_a_cut_keeps_synced_data(lossy: Mount, seed: int) -> None:
+    """The contents and the name survive, whatever else is lost."""
+    run_until_written_and_cut(lossy, seed, WRITES + "write('synced', 'all of it', True)" + WRITTEN)
     assert (lossy.folder / "synced").read_text() == "all of it"
 
 
-def test_a_cut_loses_what_was_not_synced(lossy: Mount) -> None:
-    """Names are there, since something else was synced; contents are lost in most cuts."""
-    code = WRITES + "write('loose', 'all of it', False); write('other', 'x', True)" + ENDS
+def test_a_cut_loses_unsynced_data(lossy: Mount) -> None:
+    """The name survives, because another file was synced; the contents are lost in most cuts."""
+    code = WRITES + "write('loose', 'all of it', False); write('other', 'x', True)" + WRITTEN
     left = []
     for seed in SEEDS:
-        cut_amid(lossy, seed, code)
+        run_until_written_and_cut(lossy, seed, code)
         left.append((lossy.folder / "loose").read_bytes())
         (lossy.folder / "loose").unlink()
     assert b"" in left
     assert set(left) <= {b"", b"all of it", bytes(9)}
 
 
-def test_a_cut_tears_what_was_written_over(lossy: Mount) -> None:
-    """Of many pages that were written anew without a sync, some are new and some are old."""
+def test_a_cut_tears_overwritten_pages(lossy: Mount) -> None:
+    """When many pages are overwritten without a sync, some are new and some are old afterwards."""
     code = WRITES + """
 write('pages', 'o' * 400_000, True)
 with (folder / 'pages').open('r+') as file:
     file.write('n' * 400_000)
-""" + ENDS.replace('write("loop", "x", True)', "pass")  # fmt: skip
+""" + WRITTEN.replace('write("loop", "x", True)', "pass")  # fmt: skip
     torn = 0
     for seed in range(12):
-        cut_amid(lossy, seed, code)
+        run_until_written_and_cut(lossy, seed, code)
         letters = set((lossy.folder / "pages").read_text())
         assert letters <= {"o", "n"}
         torn += len(letters) == 2
@@ -81,8 +81,8 @@ with (folder / 'pages').open('r+') as file:
     assert torn
 
 
-def test_a_mapped_file_is_lost_and_kept_like_another(lossy: Mount) -> None:
-    """SQLite maps its index of a write-ahead log."""
+def test_a_mapped_file_is_treated_like_any_other(lossy: Mount) -> None:
+    """This matters because SQLite maps the index of its write-ahead log."""
     code = WRITES + """
 import mmap
 write('synced', 'o' * 4096, True); write('loose', 'o' * 4096, True)
@@ -92,14 +92,14 @@ for name in ('synced', 'loose'):
     maps.append(mmap.mmap(file.fileno(), 4096))
     maps[-1][:] = b'n' * 4096
 maps[0].flush()
-""" + ENDS  # fmt: skip
-    cut_amid(lossy, 2, code)  # a seed that writes nothing back
+""" + WRITTEN  # fmt: skip
+    run_until_written_and_cut(lossy, 2, code)  # a seed with which the kernel writes nothing back
     assert (lossy.folder / "synced").read_text() == "n" * 4096
     assert (lossy.folder / "loose").read_text() == "o" * 4096
 
 
-def test_a_sync_that_comes_too_late_is_never_seen_to_succeed(lossy: Mount) -> None:
-    """What a process reported as synced before it was killed is on the disk."""
+def test_a_sync_after_the_cut_is_never_reported_as_done(lossy: Mount) -> None:
+    """Every file that the process reported as synced before it was killed is on the disk."""
     code = WRITES + """
 number = 0
 print("written", flush=True)
@@ -133,28 +133,28 @@ private_file(folder / 'nats' / 'url', 'nats://user:password@127.0.0.1:1')
 os.fsync = real
 """
 SYNCED = PRIVATE.replace("SYNC", "os.fsync")
-LOOSE = PRIVATE.replace("SYNC", "lambda descriptor: None")
+UNSYNCED = PRIVATE.replace("SYNC", "lambda descriptor: None")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_private_file_survives_a_cut(lossy: Mount, seed: int) -> None:
-    """From the moment at which the call returned."""
-    cut_amid(lossy, seed, WRITES + SYNCED + ENDS)
+    """The file is durable once the call has returned."""
+    run_until_written_and_cut(lossy, seed, WRITES + SYNCED + WRITTEN)
     assert private_text(lossy.folder / "nats" / "url") == "nats://user:password@127.0.0.1:1"
 
 
 def test_a_private_file_without_its_syncs_is_lost(lossy: Mount) -> None:
-    """So the test above can fail; and what is left is never believed."""
+    """This proves that the test above can fail. Incomplete contents are never accepted."""
     lost = 0
     for seed in SEEDS:
-        cut_amid(lossy, seed, WRITES + LOOSE + ENDS)
+        run_until_written_and_cut(lossy, seed, WRITES + UNSYNCED + WRITTEN)
         lost += private_text(lossy.folder / "nats" / "url") is None
         subprocess.run(["rm", "-rf", str(lossy.folder / "nats")], check=True)
-    assert lost  # a slow machine gives the kernel time to write some of them out
+    assert lost  # not all: on a slow machine the kernel writes some of them out in time
 
 
-def test_whole_or_not_at_all(lossy: Mount) -> None:
-    """A cut amid many rewrites leaves one of the versions, whole."""
+def test_a_rewritten_private_file_is_complete(lossy: Mount) -> None:
+    """After a cut during many rewrites, the file holds one complete version."""
     code = WRITES + """
 from shared.private_file import private_file
 private_file(folder / 'port', '10000')
@@ -163,5 +163,5 @@ for number in range(10001, 1 << 30):
     private_file(folder / 'port', str(number))
 """  # fmt: skip
     for seed in SEEDS:
-        cut_amid(lossy, seed, code)
+        run_until_written_and_cut(lossy, seed, code)
         assert int(private_text(lossy.folder / "port") or "0") >= 10_000

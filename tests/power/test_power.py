@@ -1,4 +1,4 @@
-"""A short run of the power cuts; `make power` runs long ones. docs/power.md says what they do."""
+"""A short run of the power cuts. `make power` runs long ones; docs/power.md describes them."""
 
 import logging
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ WITHOUT_SYNC = "import os; os.fsync = lambda descriptor: None"
 
 @pytest.fixture(autouse=True)
 def quiet_fakes() -> Iterator[None]:
-    """Connections break all the time; the fakes' server would log each."""
+    """Keeps the fakes' web server from logging each broken connection."""
     if reason := why_not():
         pytest.skip(reason)
     server = logging.getLogger("aiohttp.server")
@@ -29,7 +29,7 @@ def quiet_fakes() -> Iterator[None]:
 
 @pytest.mark.timeout(400)
 async def test_a_few_power_cuts_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> None:
-    """All processes on one machine, which loses its power while people talk."""
+    """All processes run on one machine, which loses power while people talk."""
     campaign = PowerCampaign(SEED, 0, ROUNDS, tmp_path, layout="one machine")
     outcome = await campaign.run()
     assert outcome.violations == [], f"seed {SEED}\n" + "\n".join(outcome.violations)
@@ -38,8 +38,8 @@ async def test_a_few_power_cuts_lose_nothing_and_answer_nothing_twice(tmp_path: 
 
 
 @pytest.mark.timeout(400)
-async def test_an_address_that_is_written_without_a_sync_is_found(tmp_path: Path) -> None:
-    """The same rounds fail if `private_file` does not sync: the password is lost."""
+async def test_an_address_written_without_a_sync_is_found(tmp_path: Path) -> None:
+    """The same rounds fail if `private_file` does not sync, because the password is lost."""
     campaign = PowerCampaign(
         SEED, 0, ROUNDS, tmp_path, layout="one machine", mutations={"nats": WITHOUT_SYNC}
     )

@@ -1,1 +1,1 @@
-"""An hour of mixed load: what grows, and whether each question is answered once."""
+"""An hour of mixed load that shows what grows, and whether each question is answered once."""

@@ -1,6 +1,6 @@
-"""`make soak MINUTES=60`: mixed load for an hour; memory, files and answers, minute by minute.
+"""`make soak MINUTES=60`: an hour of mixed load; records memory, files and answers every minute.
 
-What it finds is written after each minute to `build/benchmarks/soak-*.json`.
+The results are written to `build/benchmarks/soak-*.json` after each minute.
 """
 
 import argparse
@@ -31,46 +31,48 @@ from shared.bus import Bus
 from shared.streams import ADAPTERS
 from tests.benchmarks.figures import COLUMNS, figure_of
 from tests.soak.figures import figures
-from tests.soak.processes import Beside, Part, Server, beside, file_sizes, used_by
+from tests.soak.processes import FakeProcess, Part, Server, fake_process, file_sizes, used_by
 
 RESULTS: Final = Path("build/benchmarks")
 PEOPLE: Final = {"slack": 260, "discord": 190, "gateway": 150}
-"""At a time; together they say 24 messages a second."""
+"""Users at the same time. Together they send 24 messages per second."""
 
 RESTARTED: Final = ("dataflow", "slack", "discord", "gateway", "nats-server")
 EVICT_AFTER_S: Final = 12
 STREAMS_KEEP_S: Final = 400.0
-"""In place of seven days, so that they are as full as they get long before growth is judged. More
-than the six minutes within which Slack delivers again."""
+"""Instead of seven days, so that the streams are full long before growth is measured.
+
+It is longer than the six minutes within which Slack retries.
+"""
 
 SUPERVISED_EVERY_S: Final = 0.5
 LAST_ANSWERS_S: Final = 420.0
-"""Slack delivers again what it could not deliver after one minute, and then after five."""
+"""Slack retries a failed delivery after one minute, and again after five."""
 
 CONNECTIONS_KEPT_S: Final = 45.0
-"""aiohttp closes what nobody used for 15 s, and looks for that as often."""
+"""aiohttp closes connections that were idle for 15 s, and checks for them every 15 s."""
 
 _IN_MEMORY: Final = re.compile(r"^threadwax_conversations_in_memory (\S+)$", re.MULTILINE)
 
 
 def say(text: str) -> None:
-    """A line for the person who waits."""
+    """Prints a progress line."""
     print(text, flush=True)  # noqa: T201
 
 
 @dataclass
 class Soak:
-    """One run; `result` is what its JSON holds."""
+    """One run. `result` is written to the JSON file."""
 
     minutes: int
     seed: int
     home: Path
     parts: dict[str, Part | Server] = field(default_factory=dict)
-    towns: dict[str, Beside] = field(default_factory=dict)
+    platforms: dict[str, FakeProcess] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)
 
     async def run(self, path: Path) -> None:
-        """From the first message to the last answer."""
+        """Runs from the first message to the last answer."""
         self.result = {
             "at": datetime.now(UTC).isoformat(timespec="seconds"), "minutes": self.minutes,
             "seed": self.seed, "cores": os.cpu_count(), "python": platform.python_version(),
@@ -81,8 +83,8 @@ class Soak:
             await self._start(stack)
             self._began = time.monotonic()
             self.result["open_files"] = {"before": self._open_files()}
-            for name, town in self.towns.items():
-                await town.order("begin", people=PEOPLE[name])
+            for name, process in self.platforms.items():
+                await process.call("begin", people=PEOPLE[name])
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(self._supervise()), group.create_task(self._restart())]
                 for minute in range(1, self.minutes + 1):
@@ -96,7 +98,7 @@ class Soak:
             await self._judge()
         self._write(path)
 
-    # --- life -----------------------------------------------------------------------------------
+    # --- processes ------------------------------------------------------------------------------
 
     async def _start(self, stack: AsyncExitStack) -> None:
         home, fakes = self.home / "data", self.home / "fakes"
@@ -111,27 +113,30 @@ class Soak:
         await self._keep_less()
         self.parts["nats-server"] = Server(server)
 
-        async def fake(name: str, **options: str) -> Beside:
-            process = beside(name, self.seed, fakes / f"{name}.log", **options)
+        async def fake(name: str, **options: str) -> FakeProcess:
+            process = fake_process(name, self.seed, fakes / f"{name}.log", **options)
             return await stack.enter_async_context(process)
 
         self._model = await fake("model")
         for name in PEOPLE:
-            self.towns[name] = await fake(f"{name}_town", url=server.url)
+            self.platforms[name] = await fake(f"{name}_users", url=server.url)
         self._flow_port = free_port()
         flow = {
-            **self._model.told, "OPENAI_API_KEY": "test-key", "THREADWAX_MODEL": "fake",
+            **self._model.env, "OPENAI_API_KEY": "test-key", "THREADWAX_MODEL": "fake",
             "THREADWAX_EVICT_AFTER_S": str(EVICT_AFTER_S),
             "THREADWAX_HTTP_PORT": str(self._flow_port),
         }  # fmt: skip
-        envs = {"dataflow": flow, **{name: town.told for name, town in self.towns.items()}}
+        envs = {
+            "dataflow": flow,
+            **{name: process.env for name, process in self.platforms.items()},
+        }
         for name, env in envs.items():
             common = {"NATS_URL": server.url, "THREADWAX_HOME": str(home / name)}
             part = self.parts[name] = Part(name, home, common | env)
             stack.callback(part.kill)
             await part.start()
-        for town in self.towns.values():
-            await town.order("until_connected")
+        for process in self.platforms.values():
+            await process.call("until_connected")
 
     async def _keep_less(self) -> None:
         bus = await Bus.connect(self._url, name="soak")
@@ -150,10 +155,10 @@ class Soak:
             await asyncio.sleep(SUPERVISED_EVERY_S)
             for part in self.parts.values():
                 if isinstance(part, Part):
-                    await part.look()
+                    await part.restart_if_ended()
 
     async def _restart(self) -> None:
-        """Each process once, in the first half: growth is judged in the second, in one life."""
+        """Restarts each process once in the first half. Growth is measured in the second."""
         for number, name in enumerate(RESTARTED, start=1):
             minute = number * self.minutes / 2 / (len(RESTARTED) + 1)
             await self._until(minute)
@@ -171,20 +176,20 @@ class Soak:
 
     async def _sample(self) -> None:
         now = time.monotonic()
-        looks = {name: await town.order("look") for name, town in self.towns.items()}
+        statuses = {name: await process.call("status") for name, process in self.platforms.items()}
         processes = {}
         for name, part in self.parts.items():
             if (pid := part.pid) is not None:
                 life = {"pid": pid, "life_s": now - part.since, "cpu_s": part.used_s}
                 processes[name] = used_by(pid) | life
-        fakes = {name: used_by(town.pid) for name, town in self.towns.items()}
+        fakes = {name: used_by(process.pid) for name, process in self.platforms.items()}
         sample = {
             "minute": (now - self._began) / 60,
-            "sent": sum(look["sent"] for look in looks.values()),
-            "waiting": sum(look["waiting"] for look in looks.values()),
-            "oldest_s": max(look["oldest_s"] for look in looks.values()),
-            "stuck": [text for look in looks.values() for text in look["stuck"]],
-            "people": sum(look["people"] for look in looks.values()),
+            "sent": sum(status["sent"] for status in statuses.values()),
+            "waiting": sum(status["waiting"] for status in statuses.values()),
+            "oldest_s": max(status["oldest_s"] for status in statuses.values()),
+            "stuck": [text for status in statuses.values() for text in status["stuck"]],
+            "people": sum(status["people"] for status in statuses.values()),
             "in_memory": await self._in_memory(),
             "processes": processes,
             "fakes": fakes | {"model": used_by(self._model.pid)},
@@ -193,17 +198,17 @@ class Soak:
         }
         sample["answered"] = sample["sent"] - sample["waiting"]
         self.result["samples"].append(sample)
-        self._tell(sample)
+        self._print(sample)
 
-    def _tell(self, sample: dict[str, Any]) -> None:
+    def _print(self, sample: dict[str, Any]) -> None:
         processes = sample["processes"].items()
         cpu = sum(process["cpu_s"] for _, process in processes) / sample["minute"] / 60
         memory = ", ".join(f"{name} {process['rss_mb']:.1f}" for name, process in processes)
         say(
             f"{sample['minute']:5.1f} min  {sample['answered']} of {sample['sent']} answered, "
-            f"the oldest waits {sample['oldest_s']:.0f} s; MB: {memory}; "
-            f"{sum(process['fds'] for _, process in processes):.0f} files open; {cpu:.2f} cores; "
-            f"{sample['in_memory']} of {sample['people']} in memory; "
+            f"the oldest open question waits {sample['oldest_s']:.0f} s; MB: {memory}; "
+            f"{sum(process['fds'] for _, process in processes):.0f} open files; {cpu:.2f} cores; "
+            f"{sample['in_memory']} of {sample['people']} conversations in memory; "
             f"{sum(sample['files'].values()) / 1e6:.1f} MB of files; load {sample['load']:.1f}"
         )
 
@@ -212,7 +217,7 @@ class Soak:
         return {name: used_by(pid)["fds"] for name, pid in pids.items() if pid is not None}
 
     async def _in_memory(self) -> int | None:
-        """As the flow's own metric says; None while it is being restarted."""
+        """Returns the dataflow's own metric, or None while the dataflow restarts."""
         timeout = aiohttp.ClientTimeout(total=5.0)
         url = f"http://127.0.0.1:{self._flow_port}/metrics"
         try:
@@ -225,41 +230,44 @@ class Soak:
     # --- the end --------------------------------------------------------------------------------
 
     async def _last_answers(self) -> None:
-        """Nobody asks anything new; whoever waits is waited for."""
-        for town in self.towns.values():
-            await town.order("finish")
+        """Stops asking, and waits for all open questions."""
+        for process in self.platforms.values():
+            await process.call("finish")
         deadline = time.monotonic() + LAST_ANSWERS_S
         waiting = 1
         while waiting and time.monotonic() < deadline:
             await asyncio.sleep(5)
-            looks = [await town.order("look") for town in self.towns.values()]
-            waiting = sum(look["waiting"] for look in looks)
-        # A second answer would come within 3 s, with the next delivery.
+            statuses = [await process.call("status") for process in self.platforms.values()]
+            waiting = sum(status["waiting"] for status in statuses)
+        # Long enough to see a second answer: the next redelivery comes within 3 s.
         await asyncio.sleep(CONNECTIONS_KEPT_S)
 
     async def _judge(self) -> None:
-        looks = {name: await town.order("look", last=True) for name, town in self.towns.items()}
+        statuses = {
+            name: await process.call("status", last=True)
+            for name, process in self.platforms.items()
+        }
         outcomes: Counter[str] = Counter()
-        for look in looks.values():
-            outcomes.update(look["outcomes"])
-        wrong = [f"{name}: {text}" for name, look in looks.items() for text in look["wrong"]]
+        for status in statuses.values():
+            outcomes.update(status["outcomes"])
+        wrong = [f"{name}: {text}" for name, status in statuses.items() for text in status["wrong"]]
         bus = await Bus.connect(self._url, name="soak")
         try:
-            # Each stored reply has a number, and keeps it when it is gone.
+            # The last sequence counts all replies, including those that have expired.
             replies = await bus.last_sequence(names.REPLIES)
             dead = (await bus.js.stream_info(names.DLQ)).state.messages
             for name in ADAPTERS:
                 info = await bus.js.consumer_info(names.REPLIES, name)
                 if left := (info.num_pending or 0) + (info.num_ack_pending or 0):
-                    wrong.append(f"{name} has {left} replies left")
+                    wrong.append(f"{name} has {left} unread replies")
         finally:
             await bus.close()
-        sent = sum(look["sent"] for look in looks.values())
+        sent = sum(status["sent"] for status in statuses.values())
         self.result |= {
             "sent": sent,
             "outcomes": outcomes,
-            "gestures": {name: look["gestures"] for name, look in looks.items()},
-            "model": await self._model.order("look"),
+            "gestures": {name: status["gestures"] for name, status in statuses.items()},
+            "model": await self._model.call("status"),
             "replies": replies,
             "dead_letters": dead,
             "wrong": wrong,
@@ -274,7 +282,7 @@ class Soak:
             say(f"WRONG: {text}")
 
     def _keep_logs(self, folder: Path) -> None:
-        """Unless all went well."""
+        """Copies the logs if something went wrong."""
         if self.result.get("wrong", True) or self.result["defects"]:
             shutil.copytree(self.home / "data" / "logs", folder)
 
@@ -286,7 +294,7 @@ class Soak:
 async def _run(minutes: int, seed: int, home: Path, path: Path) -> bool:
     task = asyncio.current_task()
     assert task is not None
-    # So that a stop from outside, too, ends what was started.
+    # SIGTERM must also end the child processes.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     soak = Soak(minutes, seed, home)
     await soak.run(path)
@@ -294,14 +302,14 @@ async def _run(minutes: int, seed: int, home: Path, path: Path) -> bool:
 
 
 def main() -> int:
-    """Runs it; 1 if a target is not met."""
+    """Runs the soak. Returns the exit code: 1 if a target is not met."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=20261122)
     options = parser.parse_args()
     log.set_up("warning", process="soak")
     path = RESULTS / f"soak-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    say(f"seed {options.seed}, {options.minutes} minutes; samples go to {path}")
+    say(f"seed {options.seed}, {options.minutes} minutes; samples are written to {path}")
     with tempfile.TemporaryDirectory(prefix="threadwax-soak-") as folder:
         met = asyncio.run(_run(options.minutes, options.seed, Path(folder), path))
     say(f"written to {path}")

@@ -1,4 +1,4 @@
-"""What a soak's samples say: growth in its second half. Pure."""
+"""Computes the figures of a soak from its samples: growth counts in the second half. Pure."""
 
 import statistics
 from collections import defaultdict
@@ -8,7 +8,7 @@ from typing import Any, Final
 from tests.benchmarks.figures import Figure, Target
 
 SETTLE_S: Final = 300.0
-"""After a start a process loads and fills what it keeps; that is no growth."""
+"""A process that fills its caches after a start is not growing: this time is left out."""
 
 FLAT_MB_AN_HOUR: Final = 3.0
 FEW_FILES: Final = 5
@@ -17,7 +17,7 @@ Points = list[tuple[float, float]]
 
 
 def figures(result: dict[str, Any]) -> list[Figure]:
-    """The figures of a whole run."""
+    """Returns the figures of a run."""
     samples = result["samples"]
     return [*_answers(result), *_memory(samples, result["minutes"]),
             *_open_files(result["open_files"]), *_files(samples),
@@ -29,14 +29,14 @@ def _answers(result: dict[str, Any]) -> list[Figure]:
     sent, outcomes = result["sent"], result["outcomes"]
     return [
         Figure("messages to the bot", sent, ""),
-        Figure("messages a second", sent / result["minutes"] / 60, "/s"),
+        Figure("messages per second", sent / result["minutes"] / 60, "/s"),
         *(Figure(f"messages {outcome}", count, "") for outcome, count in outcomes.items()),
-        Figure("without an answer, with a second one, with another's or half of one",
+        Figure("answers that are missing, duplicate, misplaced or incomplete",
                len(result["wrong"]), "", target=none),
-        Figure("messages less replies in the journal", abs(sent - result["replies"]), "",
+        Figure("messages minus journaled replies", abs(sent - result["replies"]), "",
                target=none),
         Figure("dead letters", result["dead_letters"], "", target=none),
-        Figure("processes that ended by themselves, or badly", len(result["defects"]), "",
+        Figure("processes that ended by themselves or with an error", len(result["defects"]), "",
                target=none),
     ]  # fmt: skip
 
@@ -61,9 +61,9 @@ def _memory(samples: list[dict[str, Any]], minutes: int) -> list[Figure]:
         found.append(Figure(f"{name}, memory at the end", series[-1][-1]["rss_mb"], "MB"))
         if (slope := _slope(by_time)) is not None:
             flat = Target("value", at_most=FLAT_MB_AN_HOUR)
-            found.append(Figure(f"{name}, memory grows", slope, "MB an hour", target=flat))
+            found.append(Figure(f"{name}, memory growth", slope, "MB per hour", target=flat))
             found.append(
-                Figure(f"{name}, memory grows", _slope(by_answers) or 0.0, "bytes a message")
+                Figure(f"{name}, memory growth", _slope(by_answers) or 0.0, "bytes per message")
             )
         memory = [s["rss_mb"] for life in series for s in life]
         files = [s["fds"] for life in series for s in life]
@@ -71,7 +71,7 @@ def _memory(samples: list[dict[str, Any]], minutes: int) -> list[Figure]:
         if middle:
             found.append(
                 Figure(
-                    f"{name}, memory at most, last quarter", max(memory[middle:]), "MB",
+                    f"{name}, highest memory, last quarter", max(memory[middle:]), "MB",
                     "third quarter", max(memory[:middle]),
                 )
             )  # fmt: skip
@@ -83,16 +83,16 @@ def _memory(samples: list[dict[str, Any]], minutes: int) -> list[Figure]:
             )  # fmt: skip
     in_memory = [s["in_memory"] for s in _second_half(samples) if s["in_memory"] is not None]
     found.append(Figure("conversations in memory, median", statistics.median(in_memory), ""))
-    found.append(Figure("people in all", samples[-1]["people"], ""))
+    found.append(Figure("people in total", samples[-1]["people"], ""))
     return found
 
 
 def _open_files(quiet: dict[str, dict[str, float]]) -> list[Figure]:
-    """Where nobody asks, pools of connections are empty: what is still open then is a leak."""
+    """Compares open files when idle: connection pools are empty then, so a surplus is a leak."""
     few = Target("added", at_most=FEW_FILES)
     before = "before the first message"
     return [
-        Figure(f"{name}, open files, in the quiet at the end", after, "", before,
+        Figure(f"{name}, open files, idle at the end", after, "", before,
                quiet["before"][name], few)
         for name, after in quiet["after"].items()
     ]  # fmt: skip
@@ -106,8 +106,12 @@ def _files(samples: list[dict[str, Any]]) -> list[Figure]:
         found.append(Figure(f"{part}, size at the end", points[-1][1] / 2**20, "MB"))
         slope = _slope([points])
         if slope is not None:
-            found.append(Figure(f"{part}, grows", slope, "bytes a message"))
-            found.append(Figure(f"{part}, off a straight line at most", _off(points), "%"))
+            found.append(Figure(f"{part}, growth", slope, "bytes per message"))
+            found.append(
+                Figure(
+                    f"{part}, largest distance from a straight line", _largest_distance(points), "%"
+                )
+            )
     return found
 
 
@@ -118,12 +122,12 @@ def _processor(samples: list[dict[str, Any]]) -> list[Figure]:
         share = process["cpu_s"] / last["minute"] / 60 * 100
         found.append(Figure(f"{name}, processor", share, "% of a core"))
         each = process["cpu_s"] / last["answered"] * 1e3
-        found.append(Figure(f"{name}, processor", each, "ms a message"))
+        found.append(Figure(f"{name}, processor", each, "ms per message"))
     return found
 
 
 def _slope(series: Iterable[Points]) -> float | None:
-    """Growth by least squares, the same in each series, each from a level of its own."""
+    """Returns the common slope of all series by least squares; each series has its own offset."""
     across = along = 0.0
     for points in series:
         middle_x = statistics.fmean(x for x, _ in points)
@@ -133,8 +137,8 @@ def _slope(series: Iterable[Points]) -> float | None:
     return across / along if along else None
 
 
-def _off(points: Points) -> float:
-    """The largest distance from the straight line through these points, in percent of the last."""
+def _largest_distance(points: Points) -> float:
+    """Returns the largest distance from the regression line, in percent of the last value."""
     line = statistics.linear_regression([x for x, _ in points], [y for _, y in points])
     last = points[-1][1] or 1
     return max(abs(line.intercept + line.slope * x - y) for x, y in points) / last * 100

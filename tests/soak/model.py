@@ -1,4 +1,4 @@
-"""The soak's model, as a process: answers in pieces, and now and then fails as models do."""
+"""The process with the soak's model. It streams its answers, and sometimes fails as models do."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.chaos.model import asked_about, question_of
 from tests.fakes.model import FakeModel, Fault
-from tests.soak.town import run
+from tests.soak.users import run
 from tests.soak.words import AT_LENGTH, answer_text
 
 PIECE_CHARS: Final = 60
@@ -19,14 +19,14 @@ DELAY_S: Final = (0.2, 1.5)
 FAULTS: Final[dict[str, tuple[float, Fault]]] = {
     "429": (0.01, Fault(status=429, headers={"Retry-After": "2"})),
     "500": (0.01, Fault(status=500)),
-    "cut before its first word": (0.005, Fault(kind="cut")),
-    "cut in its midst": (0.005, Fault(kind="cut", after_chunks=3)),
+    "cut before the first word": (0.005, Fault(kind="cut")),
+    "cut during the answer": (0.005, Fault(kind="cut", after_chunks=3)),
 }
-"""With the share of calls that get them."""
+"""Faults, and the share of calls that get them."""
 
 
 class SoakModel(FakeModel):
-    """The same answer to the same question each time; remembers no request."""
+    """Gives the same answer to the same question each time. Keeps no requests."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(piece_chars=PIECE_CHARS, pause_s=PAUSE_S, keep_requests=False)
@@ -46,8 +46,8 @@ class SoakModel(FakeModel):
         return await super()._complete(http)
 
 
-class Obeying:
-    """Starts it, and tells how often it was asked and how often it failed how."""
+class ControlledModel:
+    """Starts the model, and reports the number of calls and of failures."""
 
     def __init__(self, model: SoakModel) -> None:
         self._model = model
@@ -56,7 +56,7 @@ class Obeying:
         await self._model.start()
         return {"OPENAI_BASE_URL": self._model.base_url}
 
-    async def look(self) -> dict[str, int]:
+    async def status(self) -> dict[str, int]:
         return self._model.counts
 
 
@@ -66,4 +66,4 @@ def _reply(request: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Obeying(SoakModel(int(sys.argv[1]))), sys.argv[2:]))
+    asyncio.run(run(ControlledModel(SoakModel(int(sys.argv[1]))), sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""Puts a soak's figures into `docs/soak.md`, below its mark.
+"""Writes a soak's figures into `docs/soak.md`, below its mark.
 
 Run as `python -m tests.soak.page build/benchmarks/soak-....json`.
 """
@@ -13,7 +13,7 @@ from tests.soak.figures import figures
 
 PAGE: Final = Path("docs/soak.md")
 MARK: Final = "<!-- figures: written by tests/soak/page.py -->"
-COLUMNS: Final = ("figure", "value", "beside", "", "target", "met")
+COLUMNS: Final = ("figure", "value", "compared with", "", "target", "met")
 EVERY_MIN: Final = 10
 
 
@@ -26,8 +26,8 @@ def main(run: Path) -> None:
     faults = ", ".join(f"{name}: {count}" for name, count in result["model"].items())
     loads = [sample["load"] for sample in result["samples"]]
     head = (
-        f"## Figures\n\nOf {result['at']}, {result['minutes']:g} minutes, seed {result['seed']}, "
-        f"Python {result['python']}, {result['cores']} cores; load of the machine "
+        f"## Figures\n\nMeasured at {result['at']}, {result['minutes']:g} minutes, "
+        f"seed {result['seed']}, Python {result['python']}, {result['cores']} cores; machine load "
         f"{min(loads):.1f} to {max(loads):.1f}.\nRestarted: {restarts}.\nThe model: {faults}.\n"
     )
     text = [

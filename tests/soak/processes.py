@@ -1,4 +1,4 @@
-"""The soak's processes over all their lives, what each uses, and the files that they leave."""
+"""The soak's processes across restarts, their resources, and the files that they write."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ MIB: Final = 1 << 20
 
 
 class Part:
-    """One of our commands; what ends by itself is started again, as by a supervisor."""
+    """One of our commands. It is restarted if it ends by itself, as by a supervisor."""
 
     def __init__(self, name: str, home: Path, env: dict[str, str]) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class Part:
 
     @property
     def pid(self) -> int | None:
-        """The process, if it runs."""
+        """The process id, if it runs."""
         process = self._running.process if self._running else None
         return process.pid if process is not None and process.poll() is None else None
 
@@ -53,20 +53,20 @@ class Part:
         await self._running.ready()
 
     async def stop(self) -> None:
-        """By SIGTERM; it must end cleanly."""
+        """Sends SIGTERM. The process must end cleanly."""
         assert self._running is not None
         self._used_s, self._down = self.used_s, True
         if code := await self._running.stop():
             self.defects.append(f"{self.name} ended with exit code {code} after SIGTERM")
 
-    async def look(self) -> None:
-        """Starts it again where it ended by itself."""
+    async def restart_if_ended(self) -> None:
+        """Restarts the process if it ended by itself."""
         if self._down or self.pid is not None:
             return
         assert self._running is not None
         assert self._running.process is not None
         code = self._running.process.returncode
-        if code != CLOSED_EXIT_CODE:  # "start me again", as after a broken connection
+        if code != CLOSED_EXIT_CODE:  # asks for a restart, for example after a broken connection
             self.defects.append(f"{self.name} ended by itself with exit code {code}")
         await self.start()
 
@@ -77,7 +77,7 @@ class Part:
 
 
 class Server:
-    """nats-server, in the same terms."""
+    """nats-server, with the same interface as `Part`."""
 
     name = "nats-server"
 
@@ -98,27 +98,27 @@ class Server:
 
     async def start(self) -> None:
         self.since = time.monotonic()
-        # In this thread, since it ends with the one that started it.
+        # In this thread, because it ends with the thread that started it.
         self._server.launch()
         await asyncio.to_thread(self._server.wait_until_ready)
 
     async def stop(self) -> None:
-        """By SIGTERM."""
+        """Sends SIGTERM."""
         self._used_s = self.used_s
         await asyncio.to_thread(self._server.stop)
 
 
-class Beside:
-    """A fake with those who use it, as a process that obeys `town.run`'s orders."""
+class FakeProcess:
+    """A process with a fake and its users. It serves commands by `users.run`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, told: Any) -> None:
-        self.told = told
+    def __init__(self, process: asyncio.subprocess.Process, env: Any) -> None:
+        self.env = env
         self.pid: int = process.pid
         self._process = process
         self._lock = asyncio.Lock()
 
-    async def order(self, do: str, **arguments: Any) -> Any:
-        """Returns what it says to that."""
+    async def call(self, do: str, **arguments: Any) -> Any:
+        """Sends a command and returns its result."""
         assert self._process.stdin is not None
         async with self._lock:
             self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
@@ -126,8 +126,10 @@ class Beside:
 
 
 @contextlib.asynccontextmanager
-async def beside(module: str, seed: int, log: Path, **options: str) -> AsyncIterator[Beside]:
-    """One of them; it ends with its standard input, whatever becomes of this process."""
+async def fake_process(
+    module: str, seed: int, log: Path, **options: str
+) -> AsyncIterator[FakeProcess]:
+    """Runs such a process. It ends when its standard input closes."""
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"tests.soak.{module}", str(seed),
@@ -135,7 +137,7 @@ async def beside(module: str, seed: int, log: Path, **options: str) -> AsyncIter
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT, limit=1 << 24,
         )  # fmt: skip
     try:
-        yield Beside(process, await _line(process))
+        yield FakeProcess(process, await _line(process))
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -149,11 +151,11 @@ async def _line(process: asyncio.subprocess.Process) -> Any:
     return json.loads(line)
 
 
-# --- what they use ------------------------------------------------------------------------------
+# --- resources ----------------------------------------------------------------------------------
 
 
 def used_by(pid: int) -> dict[str, float]:
-    """Memory and open files of a process and those below it."""
+    """Returns the memory and open files of a process and its descendants."""
     pids = _tree(pid)
     return {
         "rss_mb": sum(map(rss_mb, pids)),
@@ -174,7 +176,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def file_sizes(home: Path) -> dict[str, int]:
-    """Bytes by part of the data folders; files come and go meanwhile."""
+    """Returns the bytes of each part of the data folders. Files can disappear meanwhile."""
     found: dict[str, int] = {}
     for folder, _, names in os.walk(home):
         for name in names:
@@ -193,7 +195,7 @@ def _part_of(path: Path) -> str:
     if path.suffix == ".log":
         return "logs"
     if path.name.startswith("at_rest.db"):
-        return "conversations at rest"
+        return "evicted conversations"
     if "recovery" in folders:
         return "recovery store"
     return "other" if folders[0] in ("nats", "dataflow") else f"store of {folders[0]}"

@@ -1,7 +1,7 @@
-"""What the soak's people ask, what its model answers, and what became of each question. Pure.
+"""The questions and answers of the soak, and the judgement of what users see. Pure.
 
-Every word of an answer holds the number of its question, so that one that is missing, shown twice
-or shown elsewhere is known from what stands on the platform alone.
+Every word of an answer contains the number of its question, so the visible texts alone reveal an
+answer that is missing, shown twice or shown in the wrong place.
 """
 
 import random
@@ -15,7 +15,7 @@ from dataflow.model.errors import NOTICES
 
 WORDS: Final = (20, 80)
 LONG_WORDS: Final = (350, 450)
-"""A long answer takes two to three messages on either platform."""
+"""A long answer takes two or three messages on both platforms."""
 
 AT_LENGTH: Final = "at length"
 BROKEN_OFF: Final = "[The answer broke off here."
@@ -26,7 +26,7 @@ _WORD: Final = re.compile(r"\bm(\d+)w(\d+)\b")
 
 @dataclass
 class Question:
-    """One question; `asked` is the moment on the town's clock."""
+    """One question. `asked`: a time of the monotonic clock."""
 
     number: int
     long: bool
@@ -39,7 +39,7 @@ class Question:
 
 @dataclass
 class Judgement:
-    """By question's number what it got, which have nothing yet, and what should not be there."""
+    """The outcome of each answered question, the open questions, and complaints."""
 
     outcomes: dict[int, str] = field(default_factory=dict)
     waiting: list[Question] = field(default_factory=list)
@@ -47,21 +47,21 @@ class Judgement:
 
 
 def word_count(number: int, *, long: bool) -> int:
-    """How many words the answer to this question has, each time it is given."""
+    """Returns the number of words in the answer to this question, which is always the same."""
     return random.Random(number).randint(*(LONG_WORDS if long else WORDS))
 
 
 def answer_text(number: int, *, long: bool) -> str:
-    """What the model says to this question."""
+    """Returns the model's answer to this question."""
     return " ".join(f"m{number}w{at}" for at in range(word_count(number, long=long)))
 
 
 def judged(
     questions: Sequence[Question], texts: Sequence[str], *, stopped: Container[int]
 ) -> Judgement:
-    """What the bot's texts in one place, in their order, are for the questions asked there.
+    """Judges the bot's texts in one place, in order, against the questions asked there.
 
-    `stopped`: the numbers of those that somebody may have stopped.
+    `stopped`: the numbers of the questions that a user may have stopped.
     """
     shown: defaultdict[int, list[int]] = defaultdict(list)
     growing: set[int] = set()
@@ -83,14 +83,14 @@ def judged(
         whole = list(range(word_count(question.number, long=question.long)))
         outcome = None
         cut = question.number in stopped or question.number in broken
-        sure = seen[:-1] if cut else seen  # a stream breaks in the midst of a word
+        complete = seen[:-1] if cut else seen  # the last word can be incomplete
         if not seen:
             outcome = _outcome_of(notices.pop(0)) if notices else None
         elif question.number in growing:
             pass
         elif seen == whole:
             outcome = "answered"
-        elif sure != whole[: len(sure)]:
+        elif complete != whole[: len(complete)]:
             found.wrong.append(f"m{question.number}x has {len(seen)} words of {len(whole)}: {seen}")
         elif question.number in broken:
             outcome = "broken off"
@@ -101,7 +101,7 @@ def judged(
         else:
             found.outcomes[question.number] = outcome
     found.wrong += [f"an answer to m{number}x, which was not asked here" for number in shown]
-    found.wrong += [f"one text too much: {text[:80]!r}" for text in notices]
+    found.wrong += [f"one text too many: {text[:80]!r}" for text in notices]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Every cache of an adapter is limited in size or time, and never forgets its newest entries."""
+"""The caches of the adapters are limited in size or time, and keep their newest entries."""
 
 import ctypes
 import subprocess
@@ -15,8 +15,8 @@ from shared.recent import FreshMap, RecentMap, RecentSet
 from tests.running import ROOT
 
 
-def test_a_set_holds_the_newest_items_and_at_most_twice_as_many() -> None:
-    """No matter how many were added before."""
+def test_a_set_keeps_the_newest_items_and_at_most_twice_as_many() -> None:
+    """This holds no matter how many were added before."""
     seen: RecentSet[int] = RecentSet(100)
     for number in range(1000):
         seen.add(number)
@@ -27,15 +27,15 @@ def test_a_set_holds_the_newest_items_and_at_most_twice_as_many() -> None:
 
 
 def test_an_item_added_again_counts_as_new() -> None:
-    """Otherwise it would be dropped together with its first neighbours."""
+    """Otherwise it would be dropped as early as if it had not been added again."""
     seen: RecentSet[str] = RecentSet(2)
     for name in ("a", "b", "a", "c", "d"):
         seen.add(name)
     assert "a" in seen
 
 
-def test_a_map_holds_the_entries_that_were_set_last() -> None:
-    """Dropped values are passed to the callback."""
+def test_a_map_keeps_the_entries_that_were_set_last() -> None:
+    """Dropped entries are passed to the callback."""
     dropped: list[int] = []
     newest: RecentMap[str, int] = RecentMap(2, dropped=dropped.append)
     newest["a"] = 1
@@ -47,7 +47,7 @@ def test_a_map_holds_the_entries_that_were_set_last() -> None:
 
 
 def test_a_fresh_map_drops_old_entries_when_it_is_full() -> None:
-    """The newest half always stays."""
+    """The newer half always stays."""
     remembered: FreshMap[int] = FreshMap(lambda: 0.0, keep=10)
     for number in range(100):
         remembered.put(number, "T1", str(number))
@@ -61,7 +61,7 @@ def test_a_fresh_map_drops_old_entries_when_it_is_full() -> None:
 def test_a_fresh_map_drops_entries_after_a_while(
     put_at_s: float, looked_after_s: tuple[float, ...]
 ) -> None:
-    """They stay for at least half of the time and never longer, even if they are read."""
+    """They stay for at least half of the time and at most all of it, even if they are read."""
     clock = [0.0]
     remembered: FreshMap[int] = FreshMap(lambda: clock[0], seconds=20.0)
     clock[0] = put_at_s
@@ -75,7 +75,7 @@ def test_a_fresh_map_drops_entries_after_a_while(
 
 
 def test_a_fresh_map_returns_the_newest_value() -> None:
-    """Even if the old value is in the older table."""
+    """This holds even if the old value is in the older table."""
     now = 0.0
     remembered: FreshMap[int] = FreshMap(lambda: now, seconds=20.0)
     remembered.put(1, "T1", "U1")
@@ -85,8 +85,8 @@ def test_a_fresh_map_returns_the_newest_value() -> None:
     assert remembered.get("T1", "U1") == 2
 
 
-def test_of_a_person_only_what_is_used_is_kept() -> None:
-    """Slack's answer is full of pictures' addresses."""
+def test_only_the_used_fields_of_a_person_are_cached() -> None:
+    """Slack's response contains many addresses of pictures."""
     user = {
         "id": "U1", "team_id": "T1", "name": "ada", "is_restricted": True, "tz": "Europe/London",
         "profile": {"display_name": "", "real_name": "Ada L.", "image_512": "https://a.example/1"},
@@ -95,8 +95,10 @@ def test_of_a_person_only_what_is_used_is_kept() -> None:
     assert person_of({}) is NOBODY
 
 
-def test_discords_questions_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest are those that may be deleted or edited."""
+def test_the_number_of_remembered_discord_questions_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Edits and deletions mostly concern the newest questions."""
     monkeypatch.setattr(discord_memory, "ASKED_KEPT", 100)
     memory = Store(tmp_path / "memory.sqlite")
     place = Place(platform="discord", channel="1", audience="public")
@@ -131,8 +133,8 @@ print(libc.mallinfo2().hblkhd - before)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="not glibc")
-def test_what_a_socket_is_read_into_stays_out_of_the_heap() -> None:
-    """It would grow by MB an hour, most of it unused."""
+def test_read_buffers_of_sockets_are_not_on_the_heap() -> None:
+    """The heap would grow by megabytes per hour, mostly unused."""
     run = [sys.executable, "-c", MAPPED_APART]
     done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT)
     assert int(done.stdout) >= 256 << 10

@@ -1,4 +1,4 @@
-"""Again, and edits that ask again: the question keeps everything that it came with."""
+"""Questions that are asked again, by Again or an edit, keep their files, quotes and persona."""
 
 from typing import Any
 
@@ -39,8 +39,8 @@ FULL = Ask(
 )  # fmt: skip
 
 
-def had_everything(call: CallModel, text: str = "What is this?") -> None:
-    """Everything that belongs to the question above, with this text."""
+def assert_complete(call: CallModel, text: str = "What is this?") -> None:
+    """Checks that the call has this text and everything else of the question above."""
     assert call.ask.text == text
     assert call.ask.attachments == FULL.attachments
     assert (call.ask.persona, call.ask.model) == (FULL.persona, FULL.model)
@@ -69,23 +69,23 @@ def asked(talk: Conversation, question: Ask = FULL, outcome: Outcome = "answered
 def test_a_question_keeps_its_files_quotes_persona_and_model(
     outcome: Outcome, *, restart: bool
 ) -> None:
-    """Again and an edit, whatever happened to the first answer, even after a restart."""
+    """This holds for Again and for edits, for every outcome, and after a restart."""
     for words in (None, "And that?"):
         talk = Conversation(WINDOW)
         asked(talk, outcome=outcome)
         if restart:
             talk = Conversation.load(talk.dump(), WINDOW)
         (call,) = calls(again(talk) if words is None else edited(talk, words))
-        had_everything(call, words or "What is this?")
+        assert_complete(call, words or "What is this?")
 
 
-def test_again_of_an_again_keeps_them() -> None:
-    """Either the id of the first question or that of the newer one can be used."""
+def test_again_can_be_repeated_and_keeps_files_and_quotes() -> None:
+    """Again can name the first question or the newer one."""
     talk = Conversation(WINDOW)
     asked(talk)
     for number, target in ((2, "q1"), (3, "e2"), (4, "q1")):
         (call,) = calls(again(talk, number, target))
-        had_everything(call)
+        assert_complete(call)
         talk.on_reply(reply(call, f"Answer {number}."))
     assert [turn.answer for turn in talk.turns] == ["Answer 4."]
 
@@ -100,7 +100,7 @@ def test_large_quotes_and_files_are_kept_for_asking_again() -> None:
     assert "buy milk" in contents(call)[-1]
 
 
-def test_a_file_that_is_not_kept_says_so_when_it_is_asked_again() -> None:
+def test_the_model_learns_that_a_file_was_not_kept_when_it_is_asked_again() -> None:
     talk = Conversation(WINDOW)
     long = NOTES.model_copy(update={"name": "long.txt", "text": "line\n" * 1_500})
     asked(talk, FULL.model_copy(update={"attachments": (long,)}))
@@ -120,16 +120,18 @@ def test_a_file_that_is_not_kept_says_so_when_it_is_asked_again() -> None:
         (ROOM_THREAD, False),
     ],
 )
-def test_quotes_come_again_only_to_those_who_could_read_them(there: Place, *, kept: bool) -> None:
-    """Another company may have joined the channel, or its history may be hidden now."""
+def test_quotes_are_repeated_only_for_readers_of_the_original_place(
+    there: Place, *, kept: bool
+) -> None:
+    """Meanwhile another company may have joined the channel, or its history may be hidden."""
     talk = Conversation(WINDOW)
     asked(talk, FULL.model_copy(update={"place": ROOM}))
     found = talk.on_event(event(Again, 2, there, prompt_id="q1"), replayed=False)
     assert ("Disk full." in str([call.request.messages for call in calls(found)])) == kept
 
 
-def test_what_is_kept_for_asking_again_is_bounded_over_all_questions() -> None:
-    """With long personas and files of 200 short questions, the newest question keeps its own."""
+def test_the_memory_for_asking_again_is_bounded_over_all_questions() -> None:
+    """After 200 short questions with long personas and files, the newest still has its own."""
     text, persona = "milk " * 400, "You are a pirate. " * 200
     files = tuple(
         Attachment(name=f"{number}.txt", media_type="text/plain", text=text) for number in range(10)
@@ -147,7 +149,7 @@ def test_what_is_kept_for_asking_again_is_bounded_over_all_questions() -> None:
 
 
 def test_notes_at_the_end_of_an_answer_are_not_remembered() -> None:
-    """Notes are for people: a model that reads them would imitate them."""
+    """Notes are for people; a model that reads them would imitate them."""
     talk = Conversation(WINDOW)
     (call,) = calls(talk.on_event(ask(1), replayed=False))
     talk.on_reply(reply(call, f"Aye.{LENGTH}{FALLBACK.format(model='small')}"))
@@ -155,8 +157,8 @@ def test_notes_at_the_end_of_an_answer_are_not_remembered() -> None:
     assert contents(after)[2] == "Aye."
 
 
-def test_a_picture_without_words_is_never_an_empty_message() -> None:
-    """It is asked, remembered, asked again, and edited to have a text and then none again."""
+def test_a_picture_without_text_is_never_an_empty_message() -> None:
+    """It is asked, remembered, asked again, and edited to have text and then none."""
     talk = Conversation(WINDOW)
     asked(talk, FULL.model_copy(update={"text": "", "attachments": (PICTURE,), "quotes": ()}))
     (after,) = calls(talk.on_event(ask(9), replayed=False))
@@ -171,8 +173,8 @@ def test_a_picture_without_words_is_never_an_empty_message() -> None:
     assert contents(call)[-1] == "[picture: cat.png]"
 
 
-def test_an_edit_to_nothing_is_ignored_where_nothing_else_is_left() -> None:
-    """Whether the question is answered, waiting, or unknown."""
+def test_an_edit_that_leaves_nothing_to_ask_is_ignored() -> None:
+    """The question can be unknown, in progress or answered."""
     talk = Conversation(WINDOW)
     assert edited(talk, " ") == []
     (call,) = calls(talk.on_event(ask(1), replayed=False))
@@ -182,36 +184,36 @@ def test_an_edit_to_nothing_is_ignored_where_nothing_else_is_left() -> None:
     assert talk.pending == ()
 
 
-def test_an_edit_while_queued_keeps_them() -> None:
+def test_an_edit_of_a_queued_question_keeps_its_files_and_quotes() -> None:
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(0), replayed=False))
     talk.on_event(FULL, replayed=False)
     assert edited(talk, "And that?", ask_again=False) == []
     (call,) = calls(talk.on_reply(reply(first)))
-    had_everything(call, "And that?")
+    assert_complete(call, "And that?")
 
 
-def test_the_newest_words_are_asked_again_while_an_edit_is_on_its_way() -> None:
+def test_again_uses_the_text_of_an_edit_in_progress() -> None:
     talk = Conversation(WINDOW)
     asked(talk)
     (newer,) = calls(edited(talk, "And that?"))
     assert again(talk, 3) == []
     (call,) = calls(talk.on_reply(reply(newer)))
-    had_everything(call, "And that?")
+    assert_complete(call, "And that?")
 
 
-def test_an_edit_back_to_the_first_words_is_asked_too() -> None:
-    """While the previous edit is in progress, the remembered question still has the old text."""
+def test_an_edit_back_to_the_first_text_is_asked() -> None:
+    """While the first edit is in progress, the remembered question still has the old text."""
     talk = Conversation(WINDOW)
     asked(talk)
     (newer,) = calls(edited(talk, "And that?"))
     assert edited(talk, "What is this?", 3) == []
     (call,) = calls(talk.on_reply(reply(newer)))
-    had_everything(call)
+    assert_complete(call)
 
 
-def test_an_edit_of_a_forgotten_question_is_asked_with_what_it_has() -> None:
-    """The default persona and model of the place answer the text of the edit."""
+def test_an_edit_of_a_deleted_question_is_asked_without_its_files_and_persona() -> None:
+    """The text of the edit is answered with the default persona and model."""
     talk = Conversation(WINDOW)
     asked(talk)
     talk.on_event(event(Deleted, 2, prompt_id="q1"), replayed=False)
@@ -220,8 +222,8 @@ def test_an_edit_of_a_forgotten_question_is_asked_with_what_it_has() -> None:
     assert (call.ask.persona, call.ask.model) == (None, None)
 
 
-def test_a_question_that_was_one_too_many_can_be_asked_again() -> None:
-    """It is asked with everything that it came with, once there is room."""
+def test_a_question_refused_because_of_a_full_queue_can_be_asked_again() -> None:
+    """It is asked with its files and quotes as soon as the queue has room."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(100), replayed=False)
     for number in range(101, 100 + PENDING_LIMIT):
@@ -232,7 +234,7 @@ def test_a_question_that_was_one_too_many_can_be_asked_again() -> None:
     assert again(talk) == []
     while effects[0].ask.id != "e2":
         effects = talk.on_reply(reply(effects[0]))
-    had_everything(effects[0])
+    assert_complete(effects[0])
 
 
 def test_a_question_that_was_too_long_can_be_edited() -> None:
@@ -242,14 +244,14 @@ def test_a_question_that_was_too_long_can_be_edited() -> None:
     assert isinstance(refusal, Settle)
     talk.on_reply(reply(refusal, TOO_LONG, "refused"))
     (call,) = calls(edited(talk, "And that?"))
-    had_everything(call, "And that?")
+    assert_complete(call, "And that?")
     talk.on_reply(reply(call))
     (after,) = calls(talk.on_event(ask(9), replayed=False))
     assert "word word" not in str(contents(after))
 
 
-def test_a_refusal_to_ask_again_is_no_question() -> None:
-    """Again on that refusal is also refused."""
+def test_a_refusal_to_ask_again_does_not_count_as_a_question() -> None:
+    """Pressing Again below the refusal is refused, too."""
     talk = Conversation(WINDOW)
     for number, target in ((2, "q9"), (3, "e2"), (4, "q9")):
         (refusal,) = again(talk, number, target)
@@ -258,8 +260,8 @@ def test_a_refusal_to_ask_again_is_no_question() -> None:
         talk.on_reply(reply(refusal, NOT_REMEMBERED, "refused"))
 
 
-def test_a_persona_that_changed_meanwhile_counts_for_new_questions() -> None:
-    """A question that is asked again keeps its persona; the default is the current one."""
+def test_a_question_asked_again_keeps_its_persona_after_the_default_changes() -> None:
+    """A question without a persona of its own gets the current default."""
     talk = Conversation(WINDOW)
     asked(talk)
     asked(talk, ask(2).model_copy(update={"persona": "You are a nurse."}))
@@ -273,8 +275,8 @@ def test_a_persona_that_changed_meanwhile_counts_for_new_questions() -> None:
         changed.on_reply(reply(call))
 
 
-def test_a_turn_of_which_no_words_are_left_is_no_empty_message() -> None:
-    """Older versions stored a question with a picture without the picture."""
+def test_a_turn_without_any_text_is_not_an_empty_message() -> None:
+    """Older versions did not store the picture of a question."""
     saved = Snapshot(
         user=USER, pending=(), turns=(Turn("q1", DM, "", "A cat.", 1, 20),), settled=("q1",),
         next_order=2, ratio=1.3,

@@ -1,8 +1,7 @@
-"""No request contains a text that a reader of its place could not read where it was written.
+"""A request contains only texts that all readers of its place could read where they were written.
 
-Worlds with people, guests, other companies, private threads and permissions that change are drawn
-for every platform. Who can read what is worked out here anew, from the platform's rules; the places
-come from the adapters.
+Random platforms have people, guests, other companies, private threads and changing permissions.
+This file computes who can read what from the platform's own rules; the adapters supply the places.
 """
 
 import json
@@ -42,30 +41,30 @@ PEOPLE = ("ada", "bob", "cyd", "dee")
 VIEW, HISTORY = 1 << 10, 1 << 16
 
 
-class Town:
-    """One platform: who can read which room now, and the places that its adapter reports."""
+class SimulatedPlatform:
+    """A platform: its rooms, who can read them now, and the places that its adapter reports."""
 
     def rooms(self) -> list[str]:
         raise NotImplementedError
 
     def reads(self, person: str, room: str) -> bool:
-        """Whether this person can see new messages there."""
+        """Whether this person can read new messages there."""
         raise NotImplementedError
 
     def reads_past(self, person: str, room: str) -> bool:
-        """Whether this person can read the history there."""
+        """Whether this person can read earlier messages there."""
         return self.reads(person, room)
 
     def place(self, person: str, room: str, number: int) -> Place:
         raise NotImplementedError
 
     def changes(self, draw: "st.DrawFn | Any") -> None:
-        """Members come and go, and rooms change their kind."""
+        """Makes one random change to members, permissions or kinds of rooms."""
         raise NotImplementedError
 
 
 @dataclass
-class SlackTown(Town):
+class SimulatedSlack(SimulatedPlatform):
     """A workspace with members, guests, and people of another company in shared channels."""
 
     guests: set[str] = field(default_factory=lambda: {"cyd"})
@@ -110,7 +109,7 @@ class SlackTown(Town):
                 self.shared ^= {room}
 
 
-class DiscordTown(Town):
+class SimulatedDiscord(SimulatedPlatform):
     """A server with a role, overwrites for roles and members, and private threads."""
 
     def __init__(self) -> None:
@@ -127,7 +126,7 @@ class DiscordTown(Town):
         return [*self.overwrites, *self.threads, *(f"D{person}" for person in PEOPLE)]
 
     def _permissions(self, person: str, room: str) -> int:
-        """Computed as in https://docs.discord.com/developers/topics/permissions."""
+        """Computes permissions as documented in https://docs.discord.com/developers/topics/permissions."""
         staff = person in self.staff
         allowed = self.everyone | (self.staff_permissions if staff else 0)
         overwrites = self.overwrites[room]
@@ -213,8 +212,8 @@ class DiscordTown(Town):
                 self.overwrites[room][who] = (allow, deny)
 
 
-class GatewayTown(Town):
-    """People with and without credentials who may give each other's names."""
+class SimulatedGateway(SimulatedPlatform):
+    """People with and without credentials, who can use each other's names."""
 
     def rooms(self) -> list[str]:
         return [f"{way}:{person}" for way in ("known", "guest") for person in PEOPLE]
@@ -223,7 +222,7 @@ class GatewayTown(Town):
         return room.endswith(f":{person}")
 
     def place(self, person: str, room: str, number: int) -> Place:
-        raise AssertionError(f"{person} asks in {room}: the place of {number} is in the request")
+        raise AssertionError(f"the request has its own place: {person}, {room}, {number}")
 
     def changes(self, draw: Any) -> None:
         del draw
@@ -231,26 +230,26 @@ class GatewayTown(Town):
 
 @dataclass
 class Written:
-    """A text, where it was written, and who could read it then."""
+    """Where a text was written, and who could read it then."""
 
     room: str
     readers: set[str]
 
 
 class Audience(RuleBasedStateMachine):
-    """Everyone asks everywhere while the town changes."""
+    """People ask in all their rooms while the platform changes."""
 
-    make: type[Town]
+    make: type[SimulatedPlatform]
 
     @initialize()
     def begins(self) -> None:
-        self.town = self.make()
+        self.platform = self.make()
         self.talks: dict[str, Conversation] = {}
         self.written: dict[str, Written] = {}
         self.count = 0
 
     def ask(self, person: str, room: str) -> Ask:
-        place = self.town.place(person, room, self.count)
+        place = self.platform.place(person, room, self.count)
         return Ask(
             id=f"q{self.count}", user=f"{place.platform}:{person}", place=place,
             said_at=START + timedelta(seconds=self.count), text=f"[w{self.count}]",
@@ -259,13 +258,13 @@ class Audience(RuleBasedStateMachine):
     @rule(data=st.data())
     def asks(self, data: st.DataObject) -> None:
         person = data.draw(st.sampled_from(PEOPLE))
-        rooms = [room for room in self.town.rooms() if self.town.reads(person, room)]
+        rooms = [room for room in self.platform.rooms() if self.platform.reads(person, room)]
         if not rooms:
             return
         room = data.draw(st.sampled_from(rooms))
         self.count += 1
         question = self.ask(person, room)
-        readers = {one for one in PEOPLE if self.town.reads(one, room)}
+        readers = {one for one in PEOPLE if self.platform.reads(one, room)}
         self.written[f"[w{self.count}]"] = self.written[f"[a{self.count}]"] = Written(room, readers)
         talk = self.talks.setdefault(question.user, Conversation(WINDOW))
         effects = talk.on_event(question, replayed=False)
@@ -287,18 +286,20 @@ class Audience(RuleBasedStateMachine):
         )  # fmt: skip
 
     def check(self, request: str, room: str) -> None:
-        """Everyone who can read this room could read each of these texts where it was written."""
+        """Checks that all readers of this room could read each text where it was written."""
         for words, written in self.written.items():
             if words not in request:
                 continue
             for reader in PEOPLE:
-                if self.town.reads(reader, room):
-                    could = reader in written.readers or self.town.reads_past(reader, written.room)
+                if self.platform.reads(reader, room):
+                    could = reader in written.readers or self.platform.reads_past(
+                        reader, written.room
+                    )
                     assert could, f"{reader} reads in {room} what was written in {written.room}"
 
     @rule(data=st.data())
     def changes(self, data: st.DataObject) -> None:
-        self.town.changes(data.draw)
+        self.platform.changes(data.draw)
 
     @rule()
     def restarts(self) -> None:
@@ -312,15 +313,15 @@ class Audience(RuleBasedStateMachine):
 
 
 class SlackAudience(Audience):
-    make = SlackTown
+    make = SimulatedSlack
 
 
 class DiscordAudience(Audience):
-    make = DiscordTown
+    make = SimulatedDiscord
 
 
 class GatewayAudience(Audience):
-    make = GatewayTown
+    make = SimulatedGateway
 
     def ask(self, person: str, room: str) -> Ask:
         guest = room.startswith("guest:")
@@ -333,12 +334,14 @@ ALL = (SlackAudience, DiscordAudience, GatewayAudience)
 
 
 @pytest.mark.parametrize("machine", ALL)
-def test_nobody_reads_words_that_they_could_not_read_before(machine: type[Audience]) -> None:
+def test_no_request_contains_a_text_that_its_readers_could_not_read(
+    machine: type[Audience],
+) -> None:
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=40))
 
 
 def from_public_channels(said_in: Place, here: Place) -> bool:
-    """The former rule: messages of a public channel may be used everywhere in the same space."""
+    """A rule of an earlier version: messages of public channels may be used in all of the space."""
     public = (
         said_in.audience == "public" and said_in.space.split("/")[0] == here.space.split("/")[0]
     )
@@ -351,7 +354,7 @@ def from_public_channels(said_in: Place, here: Place) -> bool:
         (SlackAudience, from_public_channels),
     ],
 )
-def test_a_rule_that_is_not_strict_is_noticed(
+def test_a_rule_that_reveals_too_much_is_detected(
     machine: type[Audience],
     mistake: Callable[[Place, Place], bool],
     monkeypatch: pytest.MonkeyPatch,

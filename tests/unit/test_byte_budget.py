@@ -1,4 +1,4 @@
-"""Room for bytes: in the order of asking, never too much, and nobody waits for nothing."""
+"""The byte budget grants requests in order, and never exceeds its limit."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ def take(budget: ByteBudget, size: int) -> "asyncio.Task[int]":
     return asyncio.create_task(budget.take(size))
 
 
-async def test_room_is_given_in_the_order_of_asking() -> None:
+async def test_bytes_are_granted_in_the_order_of_the_requests() -> None:
     """A small request does not overtake a large one that waits."""
     budget = ByteBudget(10)
     assert await budget.take(6) == 6
@@ -33,14 +33,14 @@ async def test_room_is_given_in_the_order_of_asking() -> None:
     assert small.done()
 
 
-async def test_more_than_there_is_gets_all_of_it() -> None:
+async def test_a_request_above_the_limit_gets_the_whole_limit() -> None:
     budget = ByteBudget(10)
     assert await budget.take(1000) == 10
     budget.give_back(10)
     assert await budget.take(10) == 10
 
 
-async def test_who_gives_up_lets_the_next_one_in() -> None:
+async def test_after_a_cancelled_request_the_next_one_is_served() -> None:
     budget = ByteBudget(10)
     await budget.take(5)
     large, small = take(budget, 8), take(budget, 5)
@@ -51,7 +51,7 @@ async def test_who_gives_up_lets_the_next_one_in() -> None:
     assert small.done()
 
 
-async def test_who_gives_up_as_the_turn_comes_gives_the_room_back() -> None:
+async def test_a_request_cancelled_when_its_turn_comes_gives_its_bytes_back() -> None:
     budget = ByteBudget(10)
     await budget.take(10)
     first, second = take(budget, 10), take(budget, 10)
@@ -63,8 +63,8 @@ async def test_who_gives_up_as_the_turn_comes_gives_the_room_back() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_nothing_is_lost_or_given_twice(seed: int) -> None:
-    """Many tasks take, wait, give up and give back at random."""
+async def test_no_bytes_are_lost_or_granted_twice(seed: int) -> None:
+    """Many tasks take, wait, cancel and give back at random."""
     rng = random.Random(seed)
     budget, held, most = ByteBudget(100), 0, 0
 

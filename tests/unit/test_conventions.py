@@ -1,4 +1,4 @@
-"""Conventions that no linter knows."""
+"""Conventions that no linter checks."""
 
 import ast
 import re
@@ -6,11 +6,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SUBJECT = re.compile(r"(p|prompts|replies|partials|dlq|blobs)\.([^ ]|$)")
-"""How our subjects begin, and patterns for them."""
+"""Matches the beginning of our subjects, and of patterns for them."""
 
 
 def test_subjects_are_built_in_shared_names_only() -> None:
-    """A subject that is put together elsewhere could carry a name that nobody has encoded."""
+    """A subject that is built elsewhere could contain a name that was not encoded."""
     builders = set()
     for folder in ("shared", "bots", "dataflow", "ops"):
         for path in (ROOT / folder).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""The rules of a conversation, including a state machine that tries to break them."""
+"""The rules of a conversation, and a state machine that tries to break them."""
 
 import json
 from dataclasses import asdict
@@ -42,15 +42,15 @@ DM = Place(platform="test", space="S", channel="D1", audience="direct")
 ROOM = Place(platform="test", space="S", channel="C1", audience="public")
 ROOM_THREAD = ROOM.model_copy(update={"thread": "t1"})
 CLOSED = ROOM.model_copy(update={"audience": "private"})
-"""The same channel before it was opened."""
+"""The same channel before it became public."""
 
-LONELY = ROOM.model_copy(update={"alone": True})
+NO_HISTORY = ROOM.model_copy(update={"alone": True})
 """The same channel while newcomers cannot read its history."""
 
 OTHER_ROOM = Place(platform="test", space="S", channel="C2", audience="public")
 PRIVATE = Place(platform="test", space="S", channel="P1", audience="private")
 ELSEWHERE = Place(platform="test", space="S2", channel="C9", audience="public")
-PLACES = (DM, ROOM, ROOM_THREAD, CLOSED, LONELY, OTHER_ROOM, PRIVATE, ELSEWHERE)
+PLACES = (DM, ROOM, ROOM_THREAD, CLOSED, NO_HISTORY, OTHER_ROOM, PRIVATE, ELSEWHERE)
 
 
 def ask(number: int, text: str = "", place: Place = DM, at: int | None = None) -> Ask:
@@ -99,7 +99,7 @@ def test_a_thread_is_answered_one_question_at_a_time_and_remembered() -> None:
     assert contents(second) == ["Be kind.", "My name is Ada.", "Hello Ada.", "What is my name?"]
 
 
-def test_threads_are_answered_side_by_side_up_to_the_limit() -> None:
+def test_threads_are_answered_in_parallel_up_to_the_limit() -> None:
     """Three threads are in progress at once; the fourth starts when one of them is done."""
     talk = Conversation(WINDOW)
     places = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(4)]
@@ -109,8 +109,8 @@ def test_threads_are_answered_side_by_side_up_to_the_limit() -> None:
     assert fourth.ask.place == places[3]
 
 
-def test_each_question_that_waits_is_named_once_with_its_reason() -> None:
-    """A question that is stopped, deleted or asked no longer waits."""
+def test_each_waiting_question_is_announced_once_with_its_reason() -> None:
+    """A question that is stopped, deleted or being asked no longer waits."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     assert list(talk.announce_waits()) == []
@@ -128,8 +128,8 @@ def test_each_question_that_waits_is_named_once_with_its_reason() -> None:
     assert [wait.ask.id for wait in again.announce_waits()] == ["q4"]
 
 
-def test_a_question_waits_for_room_once_its_thread_is_free() -> None:
-    """Three others are in progress, one of them in the same thread."""
+def test_a_question_waits_because_of_the_limit_when_its_thread_is_free() -> None:
+    """Three questions are in progress, one of them in the same thread."""
     talk = Conversation(WINDOW)
     places = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in (0, 1, 2, 3, 2)]
     for number, place in enumerate(places):
@@ -146,8 +146,8 @@ def test_a_question_waits_for_room_once_its_thread_is_free() -> None:
     assert (wait.ask.id, wait.reason, wait.after) == ("q4", "limit", "q2")
 
 
-def test_a_flood_of_questions_is_no_flood_of_notes() -> None:
-    """Only some waits are announced; another one is when one of these is over."""
+def test_a_flood_of_questions_does_not_cause_a_flood_of_notices() -> None:
+    """Only some waits are announced. When one of them ends, another one is announced."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     for number in range(2, 20):
@@ -157,8 +157,8 @@ def test_a_flood_of_questions_is_no_flood_of_notes() -> None:
     assert [wait.ask.id for wait in talk.announce_waits()] == ["q7"]
 
 
-def test_what_waits_is_ordered_by_when_it_was_said() -> None:
-    """A question that a platform delivered late comes before newer ones that still wait."""
+def test_waiting_questions_are_ordered_by_when_they_were_said() -> None:
+    """A question that was delivered late is asked before newer ones that still wait."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(0), replayed=False)
     for number in (3, 1, 2):
@@ -172,7 +172,7 @@ def test_what_waits_is_ordered_by_when_it_was_said() -> None:
 
 
 def test_the_same_question_twice_is_asked_once() -> None:
-    """Nothing happens before its answer; after it, and after a restart, the journal is checked."""
+    """Before its answer, a repeated question is ignored; afterwards, the journal is checked."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     assert talk.on_event(ask(1), replayed=False) == []
@@ -185,8 +185,8 @@ def test_the_same_question_twice_is_asked_once() -> None:
         assert len(restarted.turns) == 1
 
 
-def test_a_reply_that_was_found_again_says_nothing_about_tokens() -> None:
-    """Its usage belongs to another request than the one that was estimated."""
+def test_a_reply_that_was_found_again_does_not_change_the_token_estimate() -> None:
+    """The reported usage belongs to an earlier request than the estimated one."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     talk.on_reply(answered := reply(first, usage=20))
@@ -196,8 +196,8 @@ def test_a_reply_that_was_found_again_says_nothing_about_tokens() -> None:
     assert json.loads(talk.dump())["ratio"] == json.loads(before)["ratio"]
 
 
-def test_a_question_whose_reply_is_lost_is_answered_but_not_remembered_again() -> None:
-    """It may have been deleted since, and no later reply names it."""
+def test_a_repeated_question_whose_reply_is_lost_is_answered_but_not_remembered() -> None:
+    """The question may have been deleted since, and no later reply follows it."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     talk.on_reply(reply(first))
@@ -223,10 +223,10 @@ def test_a_question_whose_reply_is_lost_is_answered_but_not_remembered_again() -
         (ROOM_THREAD, CLOSED, True),
         (CLOSED, ROOM_THREAD, False),
         (CLOSED, ROOM, True),
-        (LONELY, LONELY, False),
-        (LONELY, ROOM, False),
-        (ROOM, LONELY, False),
-        (LONELY, DM, True),
+        (NO_HISTORY, NO_HISTORY, False),
+        (NO_HISTORY, ROOM, False),
+        (ROOM, NO_HISTORY, False),
+        (NO_HISTORY, DM, True),
         (ROOM, DM, True),
         (PRIVATE, DM, True),
         (PRIVATE, PRIVATE, True),
@@ -237,8 +237,10 @@ def test_a_question_whose_reply_is_lost_is_answered_but_not_remembered_again() -
         (ELSEWHERE, DM, True),
     ],
 )
-def test_nobody_hears_what_was_not_said_to_them(said_in: Place, here: Place, allowed: bool) -> None:
-    """Messages are used only in the same channel, or in a direct message with their author."""
+def test_messages_are_recalled_only_for_readers_who_could_see_them(
+    said_in: Place, here: Place, allowed: bool
+) -> None:
+    """Messages are used only in their channel and in direct messages with their author."""
     assert may_recall(said_in, here) is allowed
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "SECRET", said_in), replayed=False)
@@ -247,19 +249,19 @@ def test_nobody_hears_what_was_not_said_to_them(said_in: Place, here: Place, all
     assert ("SECRET" in str(second.request.messages)) is allowed
 
 
-def test_what_was_said_elsewhere_is_marked_as_background() -> None:
-    """It is part of the question that it was sent with, and never of the system message."""
+def test_messages_from_elsewhere_are_marked_as_background() -> None:
+    """It is part of its question, never of the system message."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "I like tea.", ROOM), replayed=False)
     talk.on_reply(reply(first, "Good."))
     (second,) = calls(talk.on_event(ask(2, "What do I like?", ROOM_THREAD), replayed=False))
-    told = f"{BACKGROUND_HEAD}\nThey: I like tea.\nYou: Good."
-    question = f"<background>\n{told}\n</background>\n\nWhat do I like?"
+    background = f"{BACKGROUND_HEAD}\nThey: I like tea.\nYou: Good."
+    question = f"<background>\n{background}\n</background>\n\nWhat do I like?"
     assert contents(second) == ["Be kind.", question]
 
 
-def test_stop_ends_what_runs_and_what_waits_in_this_thread() -> None:
-    """The call is cancelled, the waiting question is settled, and other threads go on."""
+def test_stop_ends_running_and_waiting_questions_of_its_thread() -> None:
+    """The call is cancelled, the waiting question is settled, and other threads continue."""
     talk = Conversation(WINDOW)
     (running,) = talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -273,7 +275,7 @@ def test_stop_ends_what_runs_and_what_waits_in_this_thread() -> None:
 
 
 def test_a_stop_that_names_a_question_leaves_the_others() -> None:
-    """The Stop button below an answer does this."""
+    """This is what the Stop button below an answer does."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -282,68 +284,68 @@ def test_a_stop_that_names_a_question_leaves_the_others() -> None:
     ]
 
 
-def test_reset_forgets_what_could_be_recalled_here() -> None:
-    """A reset in a channel keeps private messages; answers in progress leave no turn."""
+def test_reset_forgets_everything_that_could_be_recalled_in_its_place() -> None:
+    """A reset in a channel keeps private turns. Answers in progress are not remembered."""
     talk = Conversation(WINDOW)
     for number, place in ((1, DM), (2, ROOM)):
         (call,) = talk.on_event(ask(number, place=place), replayed=False)
         talk.on_reply(reply(call))
-    (under_way,) = talk.on_event(ask(3, place=ROOM), replayed=False)
+    (in_progress,) = talk.on_event(ask(3, place=ROOM), replayed=False)
     assert talk.on_event(event(Reset, 4, ROOM), replayed=False) == []
-    talk.on_reply(reply(under_way))
+    talk.on_reply(reply(in_progress))
     assert [turn.place for turn in talk.turns] == [DM]
     talk.on_event(event(Forget, 5, ROOM), replayed=False)
     assert talk.turns == ()
 
 
-def test_an_edit_replaces_a_question_that_waits_or_runs() -> None:
-    """The call in progress is repeated with the new text under the same id."""
+def test_an_edit_replaces_a_waiting_or_running_question() -> None:
+    """A call in progress starts over with the new text and the same id."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1, "old"), replayed=False)
     talk.on_event(ask(2, "older"), replayed=False)
     assert talk.on_event(event(Edited, 3, prompt_id="q2", text="newer"), replayed=False) == []
-    (anew,) = calls(talk.on_event(event(Edited, 4, prompt_id="q1", text="new"), replayed=False))
-    assert (anew.ask.id, anew.ask.text) == ("q1", "new")
-    (second,) = talk.on_reply(reply(anew))
+    (new_call,) = calls(talk.on_event(event(Edited, 4, prompt_id="q1", text="new"), replayed=False))
+    assert (new_call.ask.id, new_call.ask.text) == ("q1", "new")
+    (second,) = talk.on_reply(reply(new_call))
     assert second.ask.text == "newer"
 
 
-def test_an_edit_of_an_answered_question_asks_anew_only_when_told() -> None:
-    """The new answer replaces the old one in memory."""
+def test_an_edit_of_an_answered_question_asks_again_only_if_it_says_so() -> None:
+    """The new answer replaces the remembered one."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "old"), replayed=False)
     talk.on_reply(reply(first))
     assert talk.on_event(event(Edited, 2, prompt_id="q1", text="new"), replayed=False) == []
-    told = event(Edited, 3, prompt_id="q1", text="new", ask_again=True)
-    (anew,) = calls(talk.on_event(told, replayed=False))
-    assert contents(anew) == ["Be kind.", "new"]
-    talk.on_reply(reply(anew, "better"))
+    edit = event(Edited, 3, prompt_id="q1", text="new", ask_again=True)
+    (new_call,) = calls(talk.on_event(edit, replayed=False))
+    assert contents(new_call) == ["Be kind.", "new"]
+    talk.on_reply(reply(new_call, "better"))
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "better")]
 
 
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("outcome", ["answered", "failed", "stopped"])
-def test_an_edit_of_an_answer_that_a_person_saw_before_the_flow_heard_of_it(
+def test_an_edit_sent_before_the_flow_knows_the_answer_is_asked_separately(
     outcome: Outcome, *, restart: bool
 ) -> None:
-    """The journal has the final answer to the old text: the new text is asked separately."""
+    """The journal has a final answer to the old text, so the new text gets an id of its own."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
-    told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
-    (in_vain,) = calls(talk.on_event(told, replayed=False))
-    assert in_vain.check_journal, "the journal is asked first"
+    edit = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
+    (first_try,) = calls(talk.on_event(edit, replayed=False))
+    assert first_try.check_journal, "the journal is asked first"
     if restart:
         talk = Conversation.load(talk.dump(), WINDOW)
         talk.resume()
-    (anew,) = calls(talk.on_reply(reply(first, outcome=outcome)))
-    assert (anew.ask.id, anew.ask.text, anew.check_journal) == ("e2", "new", True)
-    talk.on_reply(reply(anew, "better"))
+    (new_call,) = calls(talk.on_reply(reply(first, outcome=outcome)))
+    assert (new_call.ask.id, new_call.ask.text, new_call.check_journal) == ("e2", "new", True)
+    talk.on_reply(reply(new_call, "better"))
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "better")]
-    assert talk.on_event(told, replayed=True) == []
+    assert talk.on_event(edit, replayed=True) == []
 
 
-def test_an_edit_that_only_replaces_is_not_asked_after_the_answer() -> None:
-    """The same edit would not be asked if it came after the answer."""
+def test_an_edit_that_does_not_ask_again_is_not_asked_after_the_answer() -> None:
+    """If it had come after the answer, it would not have been asked either."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
     talk.on_event(event(Edited, 2, prompt_id="q1", text="new"), replayed=False)
@@ -352,41 +354,41 @@ def test_an_edit_that_only_replaces_is_not_asked_after_the_answer() -> None:
 
 
 def test_an_edit_that_was_answered_is_not_answered_again_when_it_is_read_again() -> None:
-    """After a crash, the reply may be found in the journal before the edit is read."""
+    """After a crash, the journal may return the reply before the edit is read."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1, "old"), replayed=False)
     before_the_edit = talk.dump()
-    told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
-    (answered,) = calls(talk.on_event(told, replayed=False))
+    edit = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
+    (answered,) = calls(talk.on_event(edit, replayed=False))
     talk = Conversation.load(before_the_edit, WINDOW)
     talk.resume()
     talk.on_reply(reply(answered))
-    assert talk.on_event(told, replayed=True) == []
+    assert talk.on_event(edit, replayed=True) == []
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("new", "a to new")]
 
 
-def test_an_edit_of_what_is_just_being_stopped_is_asked_after_that() -> None:
-    """The text so far remains the answer to the stopped question."""
+def test_an_edit_of_a_question_that_is_being_stopped_is_asked_afterwards() -> None:
+    """The partial text stays the answer to the stopped question."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
     talk.on_event(event(Stop, 2), replayed=False)
-    told = event(Edited, 3, prompt_id="q1", text="new", ask_again=True)
-    assert talk.on_event(told, replayed=False) == []
-    (anew,) = calls(talk.on_reply(reply(first, "so far", "stopped")))
-    assert (anew.ask.id, anew.ask.text) == ("e3", "new")
+    edit = event(Edited, 3, prompt_id="q1", text="new", ask_again=True)
+    assert talk.on_event(edit, replayed=False) == []
+    (new_call,) = calls(talk.on_reply(reply(first, "so far", "stopped")))
+    assert (new_call.ask.id, new_call.ask.text) == ("e3", "new")
 
 
-def test_a_stop_after_an_edit_ends_that_too() -> None:
-    """Even if the answer to the old text was in the journal already."""
+def test_a_stop_after_an_edit_also_stops_the_edited_question() -> None:
+    """This holds even if the journal already had the answer to the old text."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
-    told = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
-    talk.on_event(told, replayed=False)
+    edit = event(Edited, 2, prompt_id="q1", text="new", ask_again=True)
+    talk.on_event(edit, replayed=False)
     talk.on_event(event(Stop, 3), replayed=False)
     assert talk.on_reply(reply(first)) == []
 
 
-def test_an_edit_of_what_is_withdrawn_is_not_asked() -> None:
+def test_an_edit_of_a_deleted_question_in_progress_is_not_asked() -> None:
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1, "old"), replayed=False))
     talk.on_event(event(Deleted, 2, prompt_id="q1"), replayed=False)
@@ -394,8 +396,8 @@ def test_an_edit_of_what_is_withdrawn_is_not_asked() -> None:
     assert talk.on_reply(reply(first, outcome="withdrawn")) == []
 
 
-def test_turns_of_one_thread_hold_one_place_between_them() -> None:
-    """Each event has its own copy of the place, which takes more memory than a short text."""
+def test_turns_of_a_thread_share_one_place_object() -> None:
+    """Each event brings its own copy of the place, which is larger than a short text."""
     conversation = Conversation(WINDOW)
     for number, place in enumerate((ROOM, ROOM, OTHER_ROOM, OTHER_ROOM)):
         own = place.model_copy()
@@ -407,22 +409,24 @@ def test_turns_of_one_thread_hold_one_place_between_them() -> None:
         assert len({id(place) for place in places}) == 2
 
 
-def test_again_answers_from_the_same_place_in_the_conversation() -> None:
-    """The request contains only turns before that question; its turn is replaced."""
+def test_again_answers_from_the_same_point_in_the_conversation() -> None:
+    """The request contains only earlier turns, and the new answer replaces the old turn."""
     talk = Conversation(WINDOW)
     for number in (1, 2, 3):
         (call,) = talk.on_event(ask(number), replayed=False)
         talk.on_reply(reply(call))
-    (anew,) = calls(talk.on_event(event(Again, 4, prompt_id="q2"), replayed=False))
-    assert anew.ask.id == "e4"
-    assert contents(anew) == ["Be kind.", "q 1", "a to q 1", "q 2"]
-    talk.on_reply(reply(anew, "another"))
+    (new_call,) = calls(talk.on_event(event(Again, 4, prompt_id="q2"), replayed=False))
+    assert new_call.ask.id == "e4"
+    assert contents(new_call) == ["Be kind.", "q 1", "a to q 1", "q 2"]
+    talk.on_reply(reply(new_call, "another"))
     assert [turn.answer for turn in talk.turns] == ["a to q 1", "another", "a to q 3"]
 
 
 @pytest.mark.parametrize("in_flight", [True, False])
-def test_again_twice_leaves_the_last_answer_where_the_first_was(*, in_flight: bool) -> None:
-    """Whether the second one comes before or after the answer to the first, as after a crash."""
+def test_after_again_twice_the_last_answer_has_the_position_of_the_first(
+    *, in_flight: bool
+) -> None:
+    """The second Again can come before or after the answer to the first one."""
     talk = Conversation(WINDOW)
     for number in (1, 2):
         (call,) = talk.on_event(ask(number), replayed=False)
@@ -440,19 +444,31 @@ def test_again_twice_leaves_the_last_answer_where_the_first_was(*, in_flight: bo
     assert [turn.answer for turn in talk.turns] == ["a to q 2"]
 
 
-def test_deleting_a_question_withdraws_the_newer_answer_that_is_on_its_way() -> None:
+def test_again_for_a_waiting_question_keeps_its_position_in_the_thread() -> None:
+    """After a rebuild from the stream, questions wait although people saw their answers."""
+    talk = Conversation(WINDOW)
+    (first,) = calls(talk.on_event(ask(1), replayed=True))
+    for number in (2, 3):
+        assert not talk.on_event(ask(number), replayed=True)
+    assert not talk.on_event(event(Again, 4, prompt_id="q3"), replayed=True)
+    (second,) = calls(talk.on_reply(reply(first, "one")))
+    (third,) = calls(talk.on_reply(reply(second, "two")))
+    assert contents(third)[1:] == ["q 1", "one", "q 2", "two", "q 3"]
+
+
+def test_deleting_a_question_withdraws_its_newer_answer_in_progress() -> None:
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1), replayed=False))
     talk.on_reply(reply(first))
     (again,) = calls(talk.on_event(event(Again, 2, prompt_id="q1"), replayed=False))
     (cancel,) = talk.on_event(event(Deleted, 3, prompt_id="q1"), replayed=False)
     assert cancel == Cancel("e2", "withdrawn")
-    talk.on_reply(reply(again))  # the journal had taken the answer already
-    assert talk.turns == (), "words of a deleted question"
+    talk.on_reply(reply(again))  # the journal had the answer already
+    assert talk.turns == (), "the text of a deleted question"
 
 
 @pytest.mark.parametrize("outcome", ["answered", "failed"])
-def test_again_waits_for_an_answer_that_a_person_saw_before_the_flow_heard_of_it(
+def test_again_waits_until_the_flow_knows_the_answer_that_the_person_saw(
     outcome: Outcome,
 ) -> None:
     talk = Conversation(WINDOW)
@@ -460,12 +476,12 @@ def test_again_waits_for_an_answer_that_a_person_saw_before_the_flow_heard_of_it
     assert not talk.on_event(event(Again, 2, prompt_id="q1"), replayed=False)
     (again,) = calls(talk.on_reply(reply(first, outcome=outcome)))
     assert (again.ask.id, again.ask.text) == ("e2", "q 1")
-    assert "a to q 1" not in str(again.request.messages), "it is asked from the same place"
+    assert "a to q 1" not in str(again.request.messages), "it is asked with the same earlier turns"
     talk.on_reply(reply(again, text="better"))
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("q 1", "better")]
 
 
-def test_again_for_a_question_nobody_remembers_is_refused_in_words() -> None:
+def test_again_for_an_unknown_question_is_refused_with_a_notice() -> None:
     talk = Conversation(WINDOW)
     (refusal,) = talk.on_event(event(Again, 1, prompt_id="q9"), replayed=False)
     assert isinstance(refusal, Settle)
@@ -473,7 +489,7 @@ def test_again_for_a_question_nobody_remembers_is_refused_in_words() -> None:
 
 
 def test_a_deleted_question_is_withdrawn_and_its_turn_forgotten() -> None:
-    """Whether it is answered, in progress or waiting: its text is in no later request."""
+    """The question can be answered or in progress; no later request contains its text."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "ONE"), replayed=False)
     talk.on_reply(reply(first))
@@ -487,7 +503,7 @@ def test_a_deleted_question_is_withdrawn_and_its_turn_forgotten() -> None:
 
 
 def test_a_failed_answer_leaves_no_turn_and_can_be_asked_again() -> None:
-    """Requests do not contain it, but Again and an edit find the question."""
+    """Later requests do not contain the question, but Again finds it."""
     talk = Conversation(WINDOW)
     (first,) = calls(talk.on_event(ask(1), replayed=False))
     talk.on_reply(reply(first, "Sorry.", "failed"))
@@ -504,18 +520,18 @@ def test_a_failed_answer_leaves_no_turn_and_can_be_asked_again() -> None:
 PICTURE = Attachment(name="cat.png", media_type="image/png", blob="blob-1")
 
 
-def test_questions_without_a_shared_past_are_still_answered_in_order() -> None:
-    """The second request contains nothing of the first question; its reply names the first one."""
+def test_questions_without_shared_history_are_still_answered_in_order() -> None:
+    """The second request contains nothing of the first, but its reply follows the first one's."""
     talk = Conversation(WINDOW)
-    (first,) = calls(talk.on_event(ask(1, "SECRET", LONELY), replayed=False))
-    assert talk.on_event(ask(2, "And?", LONELY), replayed=False) == []
+    (first,) = calls(talk.on_event(ask(1, "SECRET", NO_HISTORY), replayed=False))
+    assert talk.on_event(ask(2, "And?", NO_HISTORY), replayed=False) == []
     (second,) = calls(talk.on_reply(reply(first)))
     assert second.after == "q1"
     assert contents(second) == ["Be kind.", "And?"]
 
 
-def test_a_picture_without_words_can_be_asked_again() -> None:
-    """It keeps the picture, the persona and the model of its place."""
+def test_a_picture_without_text_can_be_asked_again() -> None:
+    """It keeps its picture, persona and model."""
     talk = Conversation(WINDOW)
     asked = Ask(
         id="q1", user=USER, place=DM, said_at=START, text="", attachments=(PICTURE,),
@@ -532,7 +548,7 @@ def test_a_picture_without_words_can_be_asked_again() -> None:
 
 
 def test_a_text_file_is_kept_for_asking_again_unless_it_is_long() -> None:
-    """Later requests contain only the names of both, which together are large."""
+    """Other requests contain only the names of both files, which are large together."""
     talk = Conversation(WINDOW)
     files = [
         Attachment(name=name, media_type="text/plain", text=text)
@@ -553,18 +569,18 @@ def test_a_text_file_is_kept_for_asking_again_unless_it_is_long() -> None:
     assert contents(next_one)[1] == contents(again)[-1]
 
 
-def test_an_edit_of_a_question_nobody_remembers_asks_its_own_words() -> None:
+def test_an_edit_of_an_unknown_question_asks_the_new_text() -> None:
     talk = Conversation(WINDOW)
-    told = event(Edited, 1, prompt_id="q9", text="What is a subject?", ask_again=True)
-    (anew,) = calls(talk.on_event(told, replayed=False))
-    assert (anew.ask.id, anew.ask.text) == ("e1", "What is a subject?")
+    edit = event(Edited, 1, prompt_id="q9", text="What is a subject?", ask_again=True)
+    (new_call,) = calls(talk.on_event(edit, replayed=False))
+    assert (new_call.ask.id, new_call.ask.text) == ("e1", "What is a subject?")
 
 
 # --- order ----------------------------------------------------------------------------------------
 
 
 def test_a_reply_names_the_one_before_it_in_its_thread() -> None:
-    """This holds for each thread separately, and across a restart."""
+    """This is separate for each thread, and holds across a restart."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -579,8 +595,8 @@ def test_a_reply_names_the_one_before_it_in_its_thread() -> None:
     assert third.after == "q2"
 
 
-def test_nothing_is_settled_before_the_reply_in_front_of_it_is_journaled() -> None:
-    """A refusal, a stop or a withdrawal must not overtake an answer in progress."""
+def test_nothing_is_settled_before_the_previous_reply_is_journaled() -> None:
+    """Refusals, stops and withdrawals must not overtake an answer in progress."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1), replayed=False)
     assert talk.on_event(event(Again, 2, prompt_id="q9"), replayed=False) == []
@@ -592,8 +608,8 @@ def test_nothing_is_settled_before_the_reply_in_front_of_it_is_journaled() -> No
     assert (withdrawn.ask.id, withdrawn.after) == ("q3", "e2")
 
 
-def test_a_question_that_waits_for_room_is_not_passed_in_its_thread() -> None:
-    """The first one waits because of the limit, so the second one must not be settled."""
+def test_a_question_waiting_because_of_the_limit_is_not_overtaken_in_its_thread() -> None:
+    """The first question waits because of the limit, so the second must not be settled yet."""
     talk = Conversation(WINDOW)
     threads = [ROOM.model_copy(update={"thread": f"t{n}"}) for n in range(IN_PROGRESS_LIMIT + 1)]
     running = [talk.on_event(ask(n, place=p), replayed=False) for n, p in enumerate(threads)]
@@ -602,8 +618,8 @@ def test_a_question_that_waits_for_room_is_not_passed_in_its_thread() -> None:
     assert talk.on_event(last, replayed=False) == []
 
 
-def test_a_refusal_of_one_question_too_many_is_in_nobodys_way() -> None:
-    """The refusal comes at once, and no later reply waits for it."""
+def test_the_refusal_of_one_question_too_many_delays_nothing() -> None:
+    """It comes at once, and no later reply waits for it."""
     talk = Conversation(WINDOW)
     started = [talk.on_event(ask(n), replayed=False) for n in range(PENDING_LIMIT)]
     (refusal,) = talk.on_event(ask(PENDING_LIMIT), replayed=False)
@@ -613,8 +629,8 @@ def test_a_refusal_of_one_question_too_many_is_in_nobodys_way() -> None:
     assert second.after == "q0"
 
 
-def test_a_flood_is_refused_in_words() -> None:
-    """The state stays bounded, whatever one user sends."""
+def test_a_question_for_a_full_queue_is_refused_with_a_notice() -> None:
+    """So the state stays bounded, whatever a user sends."""
     talk = Conversation(WINDOW)
     for number in range(PENDING_LIMIT):
         talk.on_event(ask(number), replayed=False)
@@ -623,7 +639,7 @@ def test_a_flood_is_refused_in_words() -> None:
     assert (refusal.outcome, refusal.text) == ("refused", TOO_MANY)
 
 
-def test_a_question_longer_than_the_window_is_refused_in_words() -> None:
+def test_a_question_longer_than_the_window_is_refused_with_a_notice() -> None:
     talk = Conversation(WINDOW)
     (refusal,) = talk.on_event(ask(1, "word " * 20_000), replayed=False)
     assert isinstance(refusal, Settle)
@@ -643,7 +659,7 @@ def test_the_window_keeps_the_newest_turns() -> None:
 
 
 def test_reported_usage_corrects_the_estimate() -> None:
-    """A model that counts three times the estimate gets shorter requests, which fit."""
+    """If a model counts three times the estimate, its requests are shorter and still fit."""
     sizes = {}
     for factor in (1, 3):
         talk = Conversation(WINDOW)
@@ -655,7 +671,7 @@ def test_reported_usage_corrects_the_estimate() -> None:
     assert sizes[3] * 3 <= WINDOW.context_tokens - WINDOW.answer_tokens
 
 
-def test_after_a_restart_what_was_pending_is_asked_again_as_replayed() -> None:
+def test_after_a_restart_pending_questions_are_asked_after_checking_the_journal() -> None:
     talk = Conversation(WINDOW)
     talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -663,8 +679,8 @@ def test_after_a_restart_what_was_pending_is_asked_again_as_replayed() -> None:
     assert (again.ask.id, again.check_journal) == ("q1", True)
 
 
-def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None:
-    """The process ended before the journal had the stopped, withdrawn or refused question."""
+def test_after_a_restart_questions_ended_without_the_model_are_not_asked() -> None:
+    """The process died before the stopped, withdrawn or refused question was in the journal."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1), replayed=False)
     talk.on_event(ask(2), replayed=False)
@@ -688,8 +704,8 @@ def test_after_a_restart_what_was_ended_without_the_model_is_not_asked() -> None
     ]
 
 
-def test_a_refusal_that_another_version_worded_leaves_no_turn() -> None:
-    """The stored text of the refusal is not compared with that of this version."""
+def test_a_refusal_worded_by_another_version_leaves_no_turn() -> None:
+    """A stored refusal is not recognized by its text."""
     talk = Conversation(WINDOW)
     talk.on_event(ask(1), replayed=False)
     talk.on_event(event(Again, 2, prompt_id="q9"), replayed=False)
@@ -707,8 +723,8 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 GOLDEN_SNAPSHOT = SNAPSHOTS / "conversation.v1.json"
 
 
-def test_a_question_that_comes_late_is_answered_before_a_younger_one_of_its_thread() -> None:
-    """Even if a question of another thread between the two is in progress."""
+def test_a_late_question_is_answered_before_a_newer_one_of_its_thread() -> None:
+    """This holds even if a question of another thread, sent between the two, is in progress."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(5, at=5), replayed=False)
     assert talk.on_event(ask(9, at=9), replayed=False) == []
@@ -719,8 +735,8 @@ def test_a_question_that_comes_late_is_answered_before_a_younger_one_of_its_thre
     assert next_one.ask.id == "q7"
 
 
-def test_a_thread_stays_one_when_its_channel_is_shared() -> None:
-    """Its space changes with its readers, but order and Stop follow the thread on the screen."""
+def test_a_thread_keeps_its_order_when_its_channel_is_shared() -> None:
+    """Its space changes with its readers, but order and Stop apply to the visible thread."""
     talk = Conversation(WINDOW)
     shared = ROOM_THREAD.model_copy(update={"space": "S-shared"})
     (first,) = talk.on_event(ask(1, place=ROOM_THREAD), replayed=False)
@@ -737,7 +753,7 @@ def test_a_thread_stays_one_when_its_channel_is_shared() -> None:
 def test_an_edit_of_a_question_without_an_answer_asks_it(
     outcome: Outcome, *, restarted: bool
 ) -> None:
-    """People shorten a message when asked to, so this does not depend on the setting for edits."""
+    """People shorten a message when asked to, so the setting for edits does not matter."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "x" * 50_000 if outcome == "refused" else ""), replayed=False)
     assert isinstance(first, Settle) == (outcome == "refused")
@@ -751,9 +767,9 @@ def test_an_edit_of_a_question_without_an_answer_asks_it(
     assert talk.on_event(event(Edited, 3, prompt_id="q1", text="typo"), replayed=False) == []
 
 
-@pytest.mark.parametrize("place", [LONELY, CLOSED])
-def test_a_reset_forgets_what_was_said_in_that_channel(place: Place) -> None:
-    """Including messages that could not be used there: a direct message would still use them."""
+@pytest.mark.parametrize("place", [NO_HISTORY, CLOSED])
+def test_a_reset_forgets_all_messages_in_that_channel(place: Place) -> None:
+    """This includes messages that only direct messages could still use."""
     talk = Conversation(WINDOW)
     (first,) = talk.on_event(ask(1, "[secret]", place=place), replayed=False)
     talk.on_reply(reply(first))
@@ -763,7 +779,7 @@ def test_a_reset_forgets_what_was_said_in_that_channel(place: Place) -> None:
 
 
 def test_a_snapshot_of_an_older_version_can_be_read() -> None:
-    """A recovery store outlives an upgrade: pending and remembered questions are still there."""
+    """A recovery store outlives upgrades: pending and remembered questions are kept."""
     talk = Conversation.load(GOLDEN_SNAPSHOT.read_bytes(), WINDOW)
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("My name is Ada.", "Hello.")]
     assert [pending.ask.text for pending in talk.pending] == ["What is my name?"]
@@ -771,29 +787,31 @@ def test_a_snapshot_of_an_older_version_can_be_read() -> None:
     assert [call.ask.id for call in calls(effects)] == ["q1", "q2"]
 
 
-def test_a_snapshot_keeps_what_questions_came_with() -> None:
-    """Version 2 stores background, quotes, files and thread start, without default values."""
+def test_a_snapshot_keeps_background_quotes_and_files() -> None:
+    """Version 2 stores background, quotes, files and the start of the thread, but no defaults."""
     window = Window(2048, 200, "Be kind.")
     talk = Conversation.load((SNAPSHOTS / "conversation.v2.json").read_bytes(), window)
     (call,) = calls(list(talk.resume()))
     _, before, _, asked, answer, last = contents(call)
-    told = f"<background>\n{BACKGROUND_HEAD}\nThey: I like tea.\nYou: Good.\n</background>\n\n"
+    background = (
+        f"<background>\n{BACKGROUND_HEAD}\nThey: I like tea.\nYou: Good.\n</background>\n\n"
+    )
     quoted = f"{QUOTES_HEAD}\n<quoted>\n[Bob] Disk full.\n</quoted>\n\n"
     file = "File notes.txt:\n<file>\nbuy milk\n</file>\n\n"
     names = "\n[file: scan.pdf (It is not text.)]\n[picture: cat.png]"
     assert before.startswith("14 word")
-    assert (asked, answer) == (f"{told}{quoted}{file}q 16{names}", "Aye.")
+    assert (asked, answer) == (f"{background}{quoted}{file}q 16{names}", "Aye.")
     assert "[Bob] Still full." in last
     assert fields(Conversation.load(talk.dump(), window)) == fields(talk)
 
 
 def fields(talk: Conversation) -> list[dict[str, object]]:
-    """The remembered turns, in a form that is compared by value."""
+    """The remembered turns, in a form that can be compared."""
     return list(map(asdict, talk.turns))
 
 
-def test_a_snapshot_of_plain_questions_holds_little_but_their_words() -> None:
-    """Fifty questions take 200 bytes each for ids, place and order."""
+def test_a_snapshot_of_plain_questions_is_little_larger_than_their_text() -> None:
+    """Ids, place and order take at most 200 bytes per question."""
     talk = Conversation(WINDOW, USER)
     for number in range(50):
         (call,) = calls(talk.on_event(ask(number, "word " * 10), replayed=False))
@@ -801,7 +819,7 @@ def test_a_snapshot_of_plain_questions_holds_little_but_their_words() -> None:
     assert len(talk.dump()) < 50 * (100 + 200) + 1_000
 
 
-def test_a_snapshot_tells_in_its_first_bytes_whose_it_is_when_nothing_is_pending() -> None:
+def test_the_first_bytes_of_a_snapshot_name_its_user_if_nothing_is_pending() -> None:
     talk = Conversation(WINDOW, "test.ada")
     (call,) = calls(talk.on_event(ask(1, '{"user":"test.eve","pending":[],'), replayed=False))
     waiting = talk.dump()
@@ -812,7 +830,7 @@ def test_a_snapshot_tells_in_its_first_bytes_whose_it_is_when_nothing_is_pending
 
 
 class Talk(RuleBasedStateMachine):
-    """Random people: whatever they do, each question is settled once and nothing leaks."""
+    """Random events: each question is settled once, and no text leaks to other readers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -820,7 +838,7 @@ class Talk(RuleBasedStateMachine):
         self.count = 0
         self.running: dict[str, CallModel | Settle] = {}
         self.asked: dict[str, Ask] = {}
-        # The places of each question's words: to ask it again in its thread says them there again.
+        # Where each question's text was said. Asking it again says it in the new place, too.
         self.said: dict[str, list[Place]] = {}
         self.settled: list[str] = []
         self.journal: dict[str, Journaled] = {}
@@ -832,7 +850,7 @@ class Talk(RuleBasedStateMachine):
                 continue
             assert effect.ask.id not in self.settled, "asked after it was settled"
             if effect.after is not None:
-                assert effect.after in self.settled, "waits for what is not in the journal"
+                assert effect.after in self.settled, "the reply before it is not in the journal"
                 assert same_thread(self.places[effect.after], effect.ask.place)
             self.places[effect.ask.id] = effect.ask.place
             self.running[effect.ask.id] = effect
@@ -845,9 +863,9 @@ class Talk(RuleBasedStateMachine):
             said_again = f"[{other.id}]" in call.ask.text
             if f"[{other.id}]" in text and not said_again:
                 said_in = self.said[other.id]
-                assert any(may_recall(at, call.ask.place) for at in said_in), "words leaked"
+                assert any(may_recall(at, call.ask.place) for at in said_in), "a text leaked"
         total = sum(estimated_tokens(m["content"]) for m in call.request.messages[:-1])
-        assert total <= WINDOW.context_tokens, "over the window"
+        assert total <= WINDOW.context_tokens, "larger than the window"
 
     @rule(place=st.sampled_from(PLACES), words=st.integers(1, 400), late=st.integers(0, 3))
     def says(self, place: Place, words: int, late: int) -> None:
@@ -898,18 +916,18 @@ class Talk(RuleBasedStateMachine):
         where = self.asked[target].place if kind is Edited else place
         happened = event(kind, self.count, where, **fields)
         effects = self.talk.on_event(happened, replayed=False)
-        anew = next((p.ask for p in self.talk.pending if p.ask.id == happened.id), None)
-        if anew is not None:
-            self.asked[anew.id] = anew
-            self.said[anew.id] = [anew.place]
+        new_ask = next((p.ask for p in self.talk.pending if p.ask.id == happened.id), None)
+        if new_ask is not None:
+            self.asked[new_ask.id] = new_ask
+            self.said[new_ask.id] = [new_ask.place]
             for first in self.said:
-                if f"[{first}]" in anew.text:
-                    self.said[first].append(anew.place)
+                if f"[{first}]" in new_ask.text:
+                    self.said[first].append(new_ask.place)
         self.follow(effects)
 
     @rule()
     def crashes(self) -> None:
-        """A restart from the snapshot asks pending questions again, and changes nothing else."""
+        """A restart from the snapshot asks pending questions again and changes nothing else."""
         restarted = Conversation.load(self.talk.dump(), WINDOW)
         assert fields(restarted) == fields(self.talk)
         assert [p.ask for p in restarted.pending] == [p.ask for p in self.talk.pending]
@@ -922,7 +940,7 @@ class Talk(RuleBasedStateMachine):
         for pending in self.talk.pending:
             assert (pending.ending is not None) == (pending.state in {"ended", "settling"})
         asked = [p for p in self.talk.pending if p.state not in QUEUED]
-        # An edit can put back a question whose older call has not come back yet.
+        # An edit can put a question back into the queue while its older call is still running.
         assert {p.ask.id for p in asked} <= set(self.running)
         assert set(self.running) <= {p.ask.id for p in self.talk.pending}
         calling = [p for p in asked if isinstance(self.running[p.ask.id], CallModel)]
@@ -931,12 +949,12 @@ class Talk(RuleBasedStateMachine):
             for other in calling[number + 1 :]:
                 assert not same_thread(one.ask.place, other.ask.place)
         if not asked:
-            assert not self.talk.pending, "a question waits for nothing"
+            assert not self.talk.pending, "a question waits although nothing is in progress"
         orders = [turn.order for turn in self.talk.turns]
         assert orders == sorted(orders)
 
     def teardown(self) -> None:
-        """In the end every question is answered."""
+        """Checks that every question is answered in the end."""
         while self.running:
             _, effect = self.running.popitem()
             self.settled.append(effect.ask.id)

@@ -1,4 +1,4 @@
-"""The step around a conversation: when it wants to be notified, and what it says then."""
+"""When a conversation step asks to be notified, and what it does then."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,13 +38,13 @@ def answered(ask: Ask) -> Journaled:
     )  # fmt: skip
 
 
-def test_one_question_needs_no_notice(step: ConversationStep) -> None:
+def test_a_question_that_does_not_wait_needs_no_notification(step: ConversationStep) -> None:
     effects, _ = step.on_batch([asked(1)])
     assert [type(effect) for effect in effects] == [CallModel]
     assert step.notify_at() is None
 
 
-def test_a_wait_is_told_once_it_has_lasted(step: ConversationStep) -> None:
+def test_a_wait_is_announced_after_a_while(step: ConversationStep) -> None:
     before = datetime.now(UTC)
     effects, _ = step.on_batch([asked(1), asked(2)])
     assert [type(effect) for effect in effects] == [CallModel]
@@ -52,7 +52,7 @@ def test_a_wait_is_told_once_it_has_lasted(step: ConversationStep) -> None:
     assert due is not None
     assert before + ANNOUNCE_WAITS_AFTER <= due <= datetime.now(UTC) + ANNOUNCE_WAITS_AFTER
     step.on_batch([asked(3)])
-    assert step.notify_at() == due, "somebody who goes on asking must not put it off"
+    assert step.notify_at() == due, "more questions must not delay the notice"
     effects, _ = step.on_notify()
     assert [(type(effect), effect.ask.id) for effect in effects if isinstance(effect, Wait)] == [
         (Wait, asked(2).event.id),
@@ -61,7 +61,7 @@ def test_a_wait_is_told_once_it_has_lasted(step: ConversationStep) -> None:
     assert step.notify_at() is None
 
 
-def test_a_wait_that_is_over_in_time_is_not_told(step: ConversationStep) -> None:
+def test_a_short_wait_is_not_announced(step: ConversationStep) -> None:
     first = question("ada", 1, "question 1")
     step.on_batch([Arrived(first, replayed=False), asked(2)])
     effects, _ = step.on_batch([answered(first)])
@@ -69,7 +69,7 @@ def test_a_wait_that_is_over_in_time_is_not_told(step: ConversationStep) -> None
     assert step.notify_at() is None
 
 
-def test_a_restart_asks_again_at_once_and_says_what_waits(
+def test_after_a_restart_pending_questions_are_asked_and_waits_announced_at_once(
     step: ConversationStep, tmp_path: Path
 ) -> None:
     step.on_batch([asked(1), asked(2)])
@@ -77,7 +77,7 @@ def test_a_restart_asks_again_at_once_and_says_what_waits(
     resumed = built(tmp_path / "other", step.snapshot())
     assert resumed.notify_at() is NOW
     resumed.on_batch([asked(3)])
-    assert resumed.notify_at() is NOW, "what is to be asked again must not wait a second"
+    assert resumed.notify_at() is NOW, "pending questions must be asked again at once"
     effects, _ = resumed.on_notify()
     assert {type(effect) for effect in effects} <= {CallModel, Wait}
     assert [effect.ask.id for effect in effects if isinstance(effect, Wait)] == [

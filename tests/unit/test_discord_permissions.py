@@ -1,4 +1,4 @@
-"""Who can see a channel without its history: our rule against Discord's, by brute force."""
+"""Who can see a channel without its history: our rule compared with Discord's, by brute force."""
 
 import random
 from itertools import combinations, product
@@ -20,13 +20,13 @@ from tests.fakes.discord_shapes import ADMINISTRATOR, READ_HISTORY, TEXT, VIEW_C
 
 BITS = (VIEW_CHANNEL, READ_HISTORY)
 OVERWRITES = tuple(product((None, True, False), repeat=2))
-"""For the two permissions."""
+"""All overwrites of the two permissions."""
 
 SERVERS = 1500
 
 
 def test_pairs_of_roles_are_enough() -> None:
-    """With every pair of roles and a third one, all subsets lead to the same answer."""
+    """Checking pairs of roles finds the same as checking every set of roles."""
     draw = random.Random(1)
     for granted in product((True, False), repeat=2):
         for pair in OVERWRITES:
@@ -53,7 +53,7 @@ def drawn(draw: random.Random) -> Rights:
 
 
 def seen(everyone: Rights, held: tuple[Rights, ...], person: Personal) -> bool:
-    """Whether this very member sees the channel without its past, as Discord documents it."""
+    """Whether this member sees the channel but not its history, by Discord's documented rules."""
     may = []
     for at in range(2):
         allowed = everyone[at].granted or any(role[at].granted for role in held)
@@ -93,7 +93,7 @@ class Server:
         self._fake = fake
 
     def someone_sees_without_history(self) -> bool:
-        """By the library's own calculation, for every member that there could be."""
+        """Asks the library about every possible member."""
         return any(
             permissions.view_channel and not permissions.read_message_history
             for name in ("bob", "eve")
@@ -121,12 +121,12 @@ def overwrite(draw: random.Random) -> dict[str, str]:
 
 @pytest.fixture
 async def state() -> Any:
-    """What the library keeps of a client that is not connected."""
+    """The state of a client of the library that is not connected."""
     return discord.Client(intents=discord.Intents.none())._connection
 
 
 async def test_every_member_who_sees_an_open_channel_reads_its_history(state: Any) -> None:
-    """And a channel is closed only if some member could see it without its history."""
+    """A channel is closed only if a member could see it without its history."""
     draw = random.Random(2)
     shared = 0
     for _ in range(SERVERS):
@@ -138,7 +138,7 @@ async def test_every_member_who_sees_an_open_channel_reads_its_history(state: An
 
 
 async def test_an_unknown_roles_overwrite_counts_as_the_worst_case(state: Any) -> None:
-    """The role may let somebody see the channel who cannot read its history."""
+    """The role could let members see the channel but not its history."""
     draw = random.Random(3)
     server = Server(draw, state)
     everything = VIEW_CHANNEL | READ_HISTORY

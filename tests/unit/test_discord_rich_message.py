@@ -1,4 +1,4 @@
-"""What a person reads in a message on Discord, from payloads as Discord documents them."""
+"""What people read in Discord's messages, from payloads as Discord documents them."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ BOB = {"id": "2", "username": "bob", "global_name": "Bob"}
 
 
 def message(**fields: Any) -> Json:
-    """A message without words, and these fields besides."""
+    """A message without text but with these fields."""
     return {
         "id": "10", "channel_id": "6", "type": 0, "author": BOB, "content": "", "mentions": [],
         "attachments": [], "embeds": [], "flags": 0, "components": [], **fields,
@@ -156,7 +156,7 @@ LAYOUT = [
     ],
 )  # fmt: skip
 def test_everything_that_a_person_reads_is_included(fields: Json, shown: str) -> None:
-    """Each kind of content as text, in the order shown."""
+    """Each kind of content becomes text, in the order in which it is shown."""
     assert rich_text(message(**fields), NAMING) == shown
 
 
@@ -175,12 +175,12 @@ def test_everything_that_a_person_reads_is_included(fields: Json, shown: str) ->
     ],
 )
 def test_ids_become_names(text: str, shown: str) -> None:
-    """As Discord shows them, but never within code; unknown ids stay as they are."""
+    """Names are shown as in Discord, but not within code. Unknown ids are unchanged."""
     assert readable(text, {"2": "Bob"}, NAMING) == shown
 
 
 def test_an_authors_own_text_is_kept_apart_from_quotes() -> None:
-    """Link previews and forwards are quotes; a sticker belongs to the author's message."""
+    """Link previews and forwards are quotes; a sticker is part of the author's text."""
     said = message(
         content="look at https://x.example", embeds=[ALERT], sticker_items=[{"name": "Wave"}],
         message_snapshots=[{"message": {"content": "obey me"}}],
@@ -201,7 +201,7 @@ def test_an_authors_own_text_is_kept_apart_from_quotes() -> None:
     ],
 )
 def test_a_replied_to_message_is_quoted_or_at_least_mentioned(fields: Json, quoted: str) -> None:
-    """Deleted, not loaded, or without anything readable: the model is told so."""
+    """If it was deleted, not loaded or has nothing readable, the model learns that."""
     reference = {"type": 0, "message_id": "9", "channel_id": "6"}
     raw = message(type=19, message_reference=reference, content="why?", **fields)
     (quote,) = quotes_of(raw, NAMING, 1)
@@ -210,7 +210,7 @@ def test_a_replied_to_message_is_quoted_or_at_least_mentioned(fields: Json, quot
 
 @pytest.mark.parametrize("name", ["note", "Title of  this thread", "bot, to Ada", "forwarded"])
 def test_nobody_is_quoted_under_a_name_that_the_bot_uses(name: str) -> None:
-    """People choose their own names; the bot keeps its name, whatever it is."""
+    """People can choose any name, but only the bot is quoted under its own."""
     raw = message(author={"id": "2", "global_name": name}, content="obey")
     assert quote_of(raw, NAMING, 1).author == f"{name} (so named by themselves)"
     assert quote_of(raw, NAMING, 2).author == name
@@ -218,7 +218,7 @@ def test_nobody_is_quoted_under_a_name_that_the_bot_uses(name: str) -> None:
 
 @pytest.mark.parametrize("size", [MESSAGE_CHARS + 1, 1_000_000])
 def test_a_giant_message_is_cut_with_a_note(size: int) -> None:
-    """However large an embed is, and however long the names in it are."""
+    """This holds for any size of an embed and any length of the names in it."""
     giant = message(embeds=[{"description": "x" * size}])
     text = rich_text(giant, NAMING)
     assert len(text) < MESSAGE_CHARS + 100
@@ -231,7 +231,7 @@ def test_a_giant_message_is_cut_with_a_note(size: int) -> None:
 
 
 def test_deeply_nested_components_are_cut_off() -> None:
-    """Those nested deeper than Discord allows are left out."""
+    """Components nested deeper than Discord allows are left out."""
     deep: Json = {"type": 10, "content": "at the bottom"}
     for _ in range(500):
         deep = {"type": 17, "components": [deep]}
@@ -254,7 +254,7 @@ FIELDS = ["type", "content", "author", "mentions", "attachments", "embeds", "fla
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON))
 def test_no_payload_raises(raw: Json) -> None:
-    """Any field may be missing or malformed."""
+    """Any field can be missing or malformed."""
     rich_text(raw, NO_NAMES)
     for quote in quotes_of(raw, NO_NAMES, 1):
         json.dumps(quote.model_dump())

@@ -1,4 +1,4 @@
-"""Links in the documentation lead somewhere, and every function that a page links to exists."""
+"""Links in the documentation work, and every function that a page links to exists."""
 
 import ast
 import re
@@ -16,11 +16,11 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 ORIGIN = re.compile(r"[a-z]+:")
-"""How an address outside of this repository begins."""
+"""Matches the beginning of an address outside this repository."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_local_link_leads_somewhere(page: Path) -> None:
+def test_every_local_link_has_a_target(page: Path) -> None:
     broken = []
     for text, address in links(page):
         if ORIGIN.match(address):
@@ -44,7 +44,7 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def is_python_name(text: str) -> bool:
-    """Whether a link's text is a name such as `Relay.run`."""
+    """Whether the text of a link is a Python name such as `Relay.run`."""
     return all(part.isidentifier() for part in text.split("."))
 
 
@@ -64,7 +64,7 @@ def links(page: Path) -> Iterator[tuple[str, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a page."""
+    """The anchors that GitHub creates for the headings of a page."""
     found: Counter[str] = Counter()
     slugs = set()
     for before, token in pairwise(parsed(page)):
@@ -83,7 +83,7 @@ def parsed(page: Path) -> list[Token]:
 
 @cache
 def names(module: Path) -> set[str]:
-    """Every function, class, method and constant of a module, such as `run` and `Relay.run`."""
+    """The names of all functions, classes, methods and constants, such as `run` and `Relay.run`."""
     return set(defined(ast.parse(module.read_text()).body))
 
 

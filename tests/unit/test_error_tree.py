@@ -10,7 +10,7 @@ PACKAGES = ("shared", "bots", "dataflow", "ops")
 
 
 def exceptions() -> Iterator[tuple[str, str]]:
-    """Each public exception's name as in the tree, and the name of its base."""
+    """The names of all public exceptions and their bases, read from the code."""
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
             module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
@@ -21,7 +21,7 @@ def exceptions() -> Iterator[tuple[str, str]]:
 
 
 def tree() -> dict[str, str]:
-    """The name of each exception's base, as the docstring draws it."""
+    """The names of all exceptions and their bases, read from the docstring."""
     bases: dict[str, str] = {}
     path: list[str] = []
     for line in (shared.__doc__ or "").splitlines():

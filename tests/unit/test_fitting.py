@@ -25,8 +25,10 @@ def ask(text: str, quotes: list[str], files: list[str | None]) -> Ask:
 
 
 @given(st.lists(TEXTS, max_size=6), st.lists(TEXTS | st.none(), max_size=4), st.integers(0, 3_000))
-def test_it_fits_whatever_is_in_it(quotes: list[str], files: list[str | None], spare: int) -> None:
-    """Characters take one to six bytes as JSON; names, notes and the question stay whole."""
+def test_an_event_fits_whatever_its_quotes_and_files_contain(
+    quotes: list[str], files: list[str | None], spare: int
+) -> None:
+    """A character takes one to six bytes in JSON. Names, notes and the question are not cut."""
     whole = ask("why?", quotes, files)
     bare = ask("why?", ["" for _ in quotes], ["" if one else None for one in files])
     limit = len(bare.wire()) + 100 * (len(quotes) + len(files)) + spare
@@ -38,7 +40,7 @@ def test_it_fits_whatever_is_in_it(quotes: list[str], files: list[str | None], s
 
 
 def test_the_longest_are_cut_first() -> None:
-    """A short quote stays whole next to a huge one, and a note says how much is missing."""
+    """A short quote next to a huge one is not cut, and a note says how much is missing."""
     found = fitted(ask("why?", ["short", "x" * 5_000], ["y" * 100, None]), 2_000)
     assert found.quotes[0].text == "short"
     assert found.attachments[0].text == "y" * 100
@@ -49,13 +51,13 @@ def test_the_longest_are_cut_first() -> None:
 
 @pytest.mark.parametrize("limit", [10, 400])
 def test_a_question_that_is_too_long_by_itself_is_not_cut(limit: int) -> None:
-    """Its author gets a notice instead."""
+    """The author gets a notice instead."""
     found = fitted(ask("w" * 1_000, ["x" * 1_000], []), limit)
     assert found.text == "w" * 1_000
     assert len(found.wire()) > limit
 
 
-def of_one_sign(limit: int) -> st.SearchStrategy[str]:
+def repeated_character(limit: int) -> st.SearchStrategy[str]:
     return st.builds(
         lambda sign, count: sign * count,
         st.sampled_from(["a", "\x01", "😀", '"', "é"]),
@@ -66,13 +68,13 @@ def of_one_sign(limit: int) -> st.SearchStrategy[str]:
 @settings(deadline=None, max_examples=50)
 @given(
     st.text(max_size=4_000),
-    st.lists(of_one_sign(12_000), max_size=25),
-    st.lists(of_one_sign(64_000), max_size=10),
+    st.lists(repeated_character(12_000), max_size=25),
+    st.lists(repeated_character(64_000), max_size=10),
 )
-def test_other_peoples_words_never_cost_a_question(
+def test_quotes_and_files_never_make_a_question_too_large(
     text: str, quotes: list[str], files: list[str]
 ) -> None:
-    """With as much as a platform can add, however many bytes its characters take."""
+    """A platform can add this much text, and each character can take several bytes."""
     whole = ask(text or "?", quotes, list(files))
     found = fitted(whole)
     assert len(found.wire()) <= EVENT_LIMIT_BYTES
@@ -81,6 +83,6 @@ def test_other_peoples_words_never_cost_a_question(
 
 
 def test_an_event_that_fits_is_unchanged() -> None:
-    """Quotes and files are cut only if they have to be."""
+    """Quotes and files are cut only if necessary."""
     whole = ask("?", ["x" * 12_000] * 3, ["y" * 150_000])
     assert fitted(whole) == whole

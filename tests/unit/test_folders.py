@@ -1,4 +1,4 @@
-"""Where the data folder and `.env` are."""
+"""How the data folder and `.env` are found."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, without THREADWAX_HOME."""
+    """An empty current folder; THREADWAX_HOME is not set."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_with_data_or_settings_is_used(here: Path) -> None:
-    """Either of the two is enough."""
+    """The current folder is used if it has one of the two."""
     (here / ".env").write_text("THREADWAX_MODEL=one\n")
     assert Settings().home == here / ".threadwax"
     assert Settings().model == "one"
@@ -36,16 +36,16 @@ def test_a_folder_with_data_or_settings_is_used(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_checkout_keeps_its_data_wherever_it_is_called() -> None:
-    """A checkout's `.venv/bin/threadwax` always finds the checkout's own data."""
+def test_a_checkout_uses_its_own_data_from_any_folder() -> None:
+    """The `threadwax` in a checkout's `.venv` always uses the data of the checkout."""
     assert Settings().home == CHECKOUT / ".threadwax"
     assert folders.settings_file() == CHECKOUT / ".env"
 
 
-def test_an_installed_program_uses_the_user_s_own_folders(
+def test_an_installed_program_uses_the_users_folders(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As is usual on the platform; on Linux, the XDG folders."""
+    """They are the usual ones of the operating system, such as the XDG folders on Linux."""
     monkeypatch.setattr(folders, "_PROGRAM", here)
     monkeypatch.setenv("XDG_DATA_HOME", str(here / "limit"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(here / "config"))
@@ -55,8 +55,8 @@ def test_an_installed_program_uses_the_user_s_own_folders(
     assert Settings().home.is_absolute()
 
 
-def test_threadwax_home_wins(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the environment it is relative to the current folder, in `.env` to that file."""
+def test_threadwax_home_takes_precedence(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment, it is relative to the current folder; in `.env`, to that file."""
     monkeypatch.setenv("THREADWAX_HOME", "mine")
     assert Settings().home == here / "mine"
     monkeypatch.delenv("THREADWAX_HOME")
@@ -67,7 +67,7 @@ def test_threadwax_home_wins(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_data_in_another_folder_is_reported(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start with an empty memory says where the existing data is."""
+    """A start with an empty data folder names the folder that has data."""
     (here / ".env").touch()
     older = here / "older"
     (older / ".threadwax" / "nats").mkdir(parents=True)
@@ -78,7 +78,7 @@ def test_data_in_another_folder_is_reported(here: Path, monkeypatch: pytest.Monk
 
 
 def test_a_deleted_current_folder_is_reported_in_one_line(tmp_path: Path) -> None:
-    """The shell is still in it."""
+    """A shell can still be in such a folder."""
     folder = tmp_path / "gone"
     folder.mkdir()
     script = f"cd {folder} && rmdir {folder} && {sys.executable} -m ops doctor"
@@ -94,7 +94,7 @@ def test_a_deleted_current_folder_is_reported_in_one_line(tmp_path: Path) -> Non
 
 
 def test_a_user_without_an_entry_needs_no_home(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some containers run as such a user, with THREADWAX_HOME set."""
+    """Some containers run as a user without a passwd entry, and set THREADWAX_HOME."""
     for name in (
         "HOME",
         "XDG_DATA_HOME",
@@ -114,7 +114,7 @@ def test_a_user_without_an_entry_needs_no_home(here: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("command", ["doctor", "nats"])
 def test_an_inaccessible_current_folder_counts_as_empty(tmp_path: Path, command: str) -> None:
-    """After `su`, it often belongs to the previous user."""
+    """After `su`, the current folder often belongs to the previous user."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     user = "setpriv --bounding-set -all --inh-caps -all" if os.geteuid() == 0 else ""

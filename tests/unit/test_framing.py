@@ -1,4 +1,4 @@
-"""Responses in whatever framing endpoints and proxies send them."""
+"""Responses in every framing that endpoints and proxies send."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ from dataflow.model.framing import DONE, DocumentDecoder, Unframed
 
 
 def documents(*pieces: bytes) -> list[str]:
-    """All documents of a response."""
+    """All JSON documents of a response."""
     decoder = DocumentDecoder()
     return [d for piece in pieces for d in decoder.add(piece)] + decoder.end()
 
@@ -38,13 +38,13 @@ A, B = '{"a": 1}', '{"b": "\u2028 é"}'
         "no blank lines", "no end of line", "other fields",
     ],
 )  # fmt: skip
-def test_a_stream_of_events(text: str) -> None:
+def test_a_stream_of_events_is_read(text: str) -> None:
     data = text.encode()
     assert documents(data) == [A, B, DONE]
     assert documents(*[data[at : at + 1] for at in range(len(data))]) == [A, B, DONE]
 
 
-def test_one_document_on_several_lines() -> None:
+def test_a_document_can_span_several_lines() -> None:
     lines = json.dumps({"a": {"b": 1}}, indent=1).splitlines()
     text = "".join(f"data: {line}\n" for line in lines)
     (found,) = documents(f"{text}\n".encode())
@@ -61,7 +61,7 @@ def test_one_document_on_several_lines() -> None:
     ],
     ids=["one line", "pretty", "NDJSON", "a list"],
 )
-def test_json_although_a_stream_was_wanted(text: str, expected: list[str]) -> None:
+def test_json_is_read_although_a_stream_was_requested(text: str, expected: list[str]) -> None:
     assert documents(text.encode()) == expected
     assert documents(*[bytes([byte]) for byte in text.encode()]) == expected
 
@@ -69,14 +69,14 @@ def test_json_although_a_stream_was_wanted(text: str, expected: list[str]) -> No
 @pytest.mark.parametrize(
     "text", ["<!doctype html><p>hi", "  \n<?xml?>", "Ollama is running", "ok\n"]
 )
-def test_anything_else_is_not_a_response_of_an_endpoint(text: str) -> None:
+def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(Unframed):
         documents(text.encode())
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", ": keep-alive\n\n: keep-alive\n\n", "retry: 1\n\n"])
-def test_an_empty_stream_is_a_stream(text: str) -> None:
-    """It broke off, and another try can help."""
+def test_an_empty_stream_has_no_documents(text: str) -> None:
+    """Such a response broke off, so another try can help."""
     assert documents(text.encode()) == []
 
 
@@ -92,7 +92,9 @@ def test_bytes_that_are_not_utf8_are_replaced() -> None:
     end=st.sampled_from(["\n", "\r\n", "\r"]),
     data=st.data(),
 )
-def test_the_pieces_make_no_difference(lines: list[str], end: str, data: st.DataObject) -> None:
+def test_the_boundaries_of_chunks_do_not_matter(
+    lines: list[str], end: str, data: st.DataObject
+) -> None:
     text = ("retry: 1" + end + end.join([*lines, ""])).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     edges = [0, *cuts, len(text)]

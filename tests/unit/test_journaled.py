@@ -1,4 +1,4 @@
-"""Only the journal can say that a question is settled."""
+"""Only the journal decides that a question is settled."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_only_the_bus_makes_a_journaled_reply() -> None:
-    """The type checker sees to the rest: a conversation takes nothing else."""
+    """The type checker ensures that a conversation accepts nothing else."""
     makers = set()
     for folder in ("shared", "bots", "dataflow", "ops"):
         for file in (ROOT / folder).rglob("*.py"):

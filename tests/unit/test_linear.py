@@ -1,8 +1,8 @@
-"""No parser of foreign text takes more than linear time, whatever the text.
+"""No parser of untrusted text takes more than linear time.
 
-Each is given texts that are hostile to parsers, of some length and of four times that length, and
-may take ten times as long, in CPU time of its own: a parser with quadratic time takes sixteen times
-as long. What takes almost no time even for the longer text is fast enough.
+Each parser gets hostile texts of some length and of four times that length, and the longer text may
+take at most ten times the CPU time of the shorter one; a quadratic parser needs sixteen times. A
+parser that takes almost no time for the longer text is fast enough.
 """
 
 import gc
@@ -49,13 +49,14 @@ from dataflow.model.overflow import is_overflow, window_in
 from dataflow.model.retry_after import retry_after_s
 from dataflow.tokens import estimated_tokens
 from shared import names
-from shared.messages import Attachment, Quote, Unreadable, event_of
+from shared.event_parsing import Unreadable, event_of
+from shared.messages import Attachment, Quote
 from shared.text import Joining, repaired
 from tests.hostile import HOSTILE
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 RATIO_LIMIT = 10.0
-"""Four times the text may take this many times as long."""
+"""A text of four times the length may take at most this many times as long."""
 
 FAST_S = 0.01
 
@@ -70,7 +71,7 @@ NAMING = MentionNames(role=lambda _: "<@1>", channel=lambda _: "<#1>")
 
 
 def _discord(text: str) -> dict[str, Any]:
-    """A message with this text in every text field."""
+    """Reads a Discord message with this text in every text field."""
     author = {"id": "7", "username": text, "discriminator": "0", "avatar": None}
     mentions = [{**author, "id": str(k), "global_name": "<@1"} for k in range(20)]
     media = {"url": text, "description": text}
@@ -164,7 +165,7 @@ def _growing(text: str) -> None:
 
 
 def _drawn(text: str) -> None:
-    """A complete answer as a window draws it."""
+    """Draws a complete answer as a chat window does."""
     for piece in Preview().end(text):
         DRAWING.markdown(piece.text, 80)
 
@@ -181,7 +182,7 @@ def _fence(text: str) -> None:
 
 
 def _complaint(text: str) -> None:
-    """An endpoint's complaint, of which only the beginning is read."""
+    """Reads an endpoint's complaint, of which only the beginning counts."""
     complaint = complaint_of(400, {"error": {"message": text.lower()}})
     is_overflow(complaint)
     window_in(complaint)
@@ -228,7 +229,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "events on the bus": (20_000, _event),
     "terminal": (20_000, sanitized),
     "terminal: growing": (20_000, _growing),
-    "terminal: drawn": (6_000, _drawn),  # more than one piece
+    "terminal: drawn": (6_000, _drawn),  # longer than one piece
     "pieces of an answer": (20_000, _in_pieces),
     "tags of a request": (20_000, _in_tags),
     "repaired": (20_000, lambda text: (repaired(text), estimated_tokens(text))),
@@ -236,7 +237,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
 
 
 def seconds(work: Callable[[str], object], text: str) -> float:
-    """CPU time of one call."""
+    """Returns the CPU time of one call."""
     started = time.thread_time()
     work(text)
     return time.thread_time() - started
@@ -244,7 +245,7 @@ def seconds(work: Callable[[str], object], text: str) -> float:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_four_times_the_text_takes_about_four_times_as_long(parser: str) -> None:
-    """For every hostile text. A pair that looks bad is measured again, to exclude noise."""
+    """This holds for every hostile text. A slow pair is measured again to exclude noise."""
     chars, work = PARSERS[parser]
     slow = []
     gc.disable()

@@ -25,7 +25,7 @@ from shared.log import _json
     ],
 )
 def test_whatever_is_logged_is_one_line_of_json(value: Any, written: Any) -> None:
-    """Including lone surrogates and bytes, which the fast serializer refuses."""
+    """This includes lone surrogates and bytes, which the fast serializer refuses."""
     line = _json({"event": "posted", "value": value})
     assert b"\n" not in line
     assert not any(control in line for control in (b"\x1b", "\x9b".encode()))
@@ -47,8 +47,8 @@ except ValueError:
 """
 
 
-def test_foreign_text_moves_no_cursor_and_starts_no_line() -> None:
-    """On a terminal, where log lines are coloured."""
+def test_untrusted_text_cannot_move_the_cursor_or_start_a_line() -> None:
+    """The test uses a terminal, because log lines are colored there."""
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", FOREIGN], stderr=theirs, check=True)
     os.close(theirs)

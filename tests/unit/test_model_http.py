@@ -1,4 +1,4 @@
-"""The HTTP client beneath openai's: what it leaves out, and what it hands on."""
+"""The HTTP client that the `openai` library uses: which headers it sends."""
 
 import httpx2
 
@@ -8,7 +8,7 @@ URL = "http://127.0.0.1:1/v1/chat/completions"
 TIMEOUT = httpx2.Timeout(5.0, connect=1.0)
 
 
-async def test_our_request_has_what_openai_says_and_no_more() -> None:
+async def test_a_model_request_has_only_the_headers_that_openai_sets() -> None:
     async with HttpClient() as client:
         request = client.build_request(
             "POST", URL, headers=[("X-A", "b")], content=b"{}", timeout=TIMEOUT, params=None
@@ -18,7 +18,7 @@ async def test_our_request_has_what_openai_says_and_no_more() -> None:
     assert request.extensions["timeout"] == TIMEOUT.as_dict()
 
 
-async def test_any_other_request_is_built_as_ever() -> None:
+async def test_other_requests_have_the_default_headers() -> None:
     async with HttpClient() as client:
         request = client.build_request("POST", URL, params={"a": "1"}, timeout=TIMEOUT)
     assert request.url.query == b"a=1"

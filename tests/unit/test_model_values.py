@@ -1,4 +1,4 @@
-"""The small pure parts around a model call: counts, notes, cuts, sentences."""
+"""Pure functions around a model call: token counts, notes, truncation, statuses."""
 
 import itertools
 from typing import Any
@@ -46,17 +46,17 @@ COUNTS = {"prompt_tokens": 10, "completion_tokens": 5}
         ({"usage": {**COUNTS, "prompt_tokens_details": {"cached_tokens": True}}}, None, None),
     ],
 )  # fmt: skip
-def test_counts_come_in_many_shapes(
+def test_token_counts_are_read_in_every_known_form(
     chunk: dict[str, Any], cached: int | None, reasoning: int | None
 ) -> None:
-    """A number that is not reported is not 0."""
+    """A missing number is not 0."""
     assert usage_of(chunk) == Usage(
         prompt_tokens=10, completion_tokens=5, cached_tokens=cached, reasoning_tokens=reasoning
     )
 
 
-def test_a_later_report_keeps_what_it_leaves_out() -> None:
-    """Some gateways report the prompt at the beginning and the answer at the end."""
+def test_a_later_report_keeps_earlier_counts_that_it_leaves_out() -> None:
+    """Some gateways report the prompt's tokens at the beginning and the answer's at the end."""
     first = usage_of({"usage": {"prompt_tokens": 10, "cached_tokens": 8}})
     assert usage_of({"usage": {"completion_tokens": 5}}, first) == Usage(
         prompt_tokens=10, completion_tokens=5, cached_tokens=8
@@ -96,10 +96,10 @@ HUGE = "9" * 20
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, "", None),
     ],
 )
-def test_a_wait_is_asked_for_in_many_ways(
+def test_a_requested_wait_is_read_in_every_known_form(
     headers: dict[str, str], text: str, wait_s: float | None
 ) -> None:
-    """A value that cannot be read is as good as none."""
+    """Unreadable values are ignored."""
     found = retry_after_s(headers, text)
     assert found is not None if wait_s is ... else found == pytest.approx(wait_s)
 
@@ -107,13 +107,13 @@ def test_a_wait_is_asked_for_in_many_ways(
 @pytest.mark.parametrize(
     "chunk", [{}, {"usage": None}, {"usage": {}}, {"x_groq": {}}, {"choices": [{"usage": None}]}]
 )
-def test_no_report_is_no_usage(chunk: dict[str, Any]) -> None:
+def test_without_a_report_there_is_no_usage(chunk: dict[str, Any]) -> None:
     assert usage_of(chunk) is None
 
 
 @pytest.mark.parametrize("note", [LENGTH, FILTERED, FALLBACK.format(model="a/b:c"), *BY_FINISH])
-def test_a_note_is_taken_off_again(note: str) -> None:
-    """The model would imitate it."""
+def test_notes_are_removed_from_an_answer(note: str) -> None:
+    """Otherwise the model would imitate it."""
     note = BY_FINISH.get(note, note)
     assert without_note(f"answer{note}") == "answer"
     assert without_note(f"answer{note}{FALLBACK.format(model='m')}") == "answer"
@@ -129,7 +129,7 @@ def numbers(messages: Messages) -> list[str]:
     return [message["content"].split()[0] for message in messages]
 
 
-def test_the_oldest_turns_go_first_and_go_whole() -> None:
+def test_the_oldest_turns_are_removed_first_and_completely() -> None:
     messages = conversation(10)
     cut = shortened(messages, request_tokens(messages) // 2)
     assert request_tokens(cut) <= request_tokens(messages) // 2
@@ -145,7 +145,7 @@ def test_a_request_that_fits_is_unchanged() -> None:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 5])
-def test_system_summary_and_question_always_stay(turns: int) -> None:
+def test_persona_summary_and_question_are_never_removed(turns: int) -> None:
     system, *rest = conversation(turns)
     summary = (
         {"role": "user", "content": "<summary>old</summary>"},
@@ -158,14 +158,14 @@ def test_system_summary_and_question_always_stay(turns: int) -> None:
 
 
 def test_a_growing_conversation_is_cut_in_steps() -> None:
-    """Most requests begin like the one before, so that endpoints can take them from a cache."""
+    """Most requests begin like the previous one, so that endpoints can use their caches."""
     room = request_tokens(conversation(20))
     firsts = [numbers(shortened(conversation(turns), room))[1] for turns in range(20, 60)]
     changes = sum(a != b for a, b in itertools.pairwise(firsts))
     assert 2 <= changes <= 8
 
 
-def test_a_system_message_joins_the_first_question() -> None:
+def test_a_system_message_can_be_merged_into_the_first_question() -> None:
     merged = without_system(conversation(1, chars=3))
     assert [message["role"] for message in merged] == ["user", "assistant", "user"]
     assert merged[0]["content"] == "persona\n\nq0 "
@@ -184,7 +184,7 @@ def test_a_system_message_joins_the_first_question() -> None:
         ("llama3.2", False), ("my-gpt-6", False),
     ],
 )  # fmt: skip
-def test_breakpoints_are_for_newer_models_of_openai(model: str, *, has: bool) -> None:
+def test_only_newer_models_of_openai_have_breakpoints(model: str, *, has: bool) -> None:
     assert has_breakpoints(model) is has
 
 
@@ -196,7 +196,7 @@ def test_breakpoints_are_for_newer_models_of_openai(model: str, *, has: bool) ->
         ("https://x.openai.azure.com/v1", False), ("api.openai.com", False),
     ],
 )  # fmt: skip
-def test_openais_own_fields_are_for_openai_alone(url: str | None, *, own: bool) -> None:
+def test_only_openais_addresses_count_as_openai(url: str | None, *, own: bool) -> None:
     assert is_openai(url) is own
 
 
@@ -207,11 +207,11 @@ def test_openais_own_fields_are_for_openai_alone(url: str | None, *, own: bool) 
         (120, "2 minutes"), (600, "10 minutes"),
     ],
 )  # fmt: skip
-def test_times_are_said_as_people_say_them(seconds: float, words: str) -> None:
+def test_durations_are_worded_as_people_say_them(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
-def test_a_status_says_why_and_for_how_long() -> None:
+def test_a_status_says_why_the_model_does_not_answer_and_how_long_retries_continue() -> None:
     assert sentence("overloaded", 90) == (
         "My language model is overloaded. I keep trying for up to a minute and a half."
     )

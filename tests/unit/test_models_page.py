@@ -1,4 +1,4 @@
-"""docs/models.md promises that each of its lines is a test."""
+"""docs/models.md promises a test for each of its lines."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "models.md"
 
 _REFERENCE = re.compile(r"`((?:tests/[a-z]+/)?test_\w+\.py)?(?:::(test_\w+))?`")
-"""A file, a test in it, or a test in the file that was named last."""
+"""Matches a file, a test with its file, or a test in the last named file."""
 
 
 def test_every_test_that_the_page_names_exists() -> None:

@@ -1,4 +1,4 @@
-"""Subjects: no name ever becomes a wildcard or another user's subject."""
+"""No name in a subject becomes a wildcard or another user's subject."""
 
 import re
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared import names
 
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
-"""Any text without lone surrogates; so long that its encoding can be too long."""
+"""Texts without lone surrogates, some of which are too long once they are encoded."""
 
 PLATFORMS = st.from_regex(r"[a-z][a-z0-9]{0,31}", fullmatch=True)
 PROMPT_IDS = st.from_regex(r"[A-Za-z0-9_-]{1,200}", fullmatch=True)
@@ -17,25 +17,25 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def token_of(name: str) -> str:
-    """The name's token; another test covers names whose encoding is too long."""
+    """The token of a name. Names whose encoding is too long have a test of their own."""
     assume(len(name.encode()) * 3 <= names.TOKEN_LENGTH_LIMIT)
     return names.encoded(name)
 
 
 @given(UNICODE)
-def test_a_name_comes_back_from_its_token(name: str) -> None:
+def test_a_token_decodes_to_its_name(name: str) -> None:
     token = token_of(name)
     assert names.decoded(token) == name
     assert names.is_token(token)
 
 
 @given(UNICODE)
-def test_a_token_has_its_letters_only(name: str) -> None:
+def test_a_token_contains_only_allowed_characters(name: str) -> None:
     assert TOKEN.fullmatch(token_of(name))
 
 
 @given(UNICODE, UNICODE)
-def test_two_names_never_share_a_token(one: str, other: str) -> None:
+def test_different_names_have_different_tokens(one: str, other: str) -> None:
     assert (token_of(one) == token_of(other)) == (one == other)
 
 
@@ -46,7 +46,7 @@ def test_a_plain_name_is_its_own_token(name: str) -> None:
 
 @given(st.text(max_size=30))
 def test_only_tokens_that_encoded_returns_are_decoded(token: str) -> None:
-    """`decoded` refuses every other token."""
+    """Every other token is refused."""
     try:
         name = names.decoded(token)
     except names.BadName:
@@ -60,7 +60,7 @@ def test_only_tokens_that_encoded_returns_are_decoded(token: str) -> None:
     [
         ("", "empty"),
         ("x" * (names.TOKEN_LENGTH_LIMIT + 1), "200"),
-        ("é" * 34, "200"),  # 34 times _C3_A9
+        ("é" * 34, "200"),  # encoded as 34 times _C3_A9
         ("\ud800", "Unicode"),
         ("a\udfffb", "Unicode"),
     ],
@@ -71,7 +71,7 @@ def test_a_name_that_no_subject_can_carry_is_refused_with_a_reason(name: str, wo
 
 
 def test_the_longest_name_fits() -> None:
-    """Exactly the limit is not too long, encoded or plain."""
+    """A name of exactly the maximum length fits, encoded or plain."""
     assert len(names.encoded("x" * names.TOKEN_LENGTH_LIMIT)) == names.TOKEN_LENGTH_LIMIT
     assert len(names.encoded("é" * 33)) == 198
 
@@ -148,5 +148,5 @@ def test_an_invalid_stored_subject_is_refused(subject: str) -> None:
     ],
 )
 def test_a_subject_identifies_the_sender(subject: str, sender: str) -> None:
-    """Without the part that differs between messages."""
+    """The sender is the subject without the part that differs between messages."""
     assert names.sender_of(subject) == sender

@@ -1,4 +1,4 @@
-"""Which values NATS_URL can have; passwords are never shown."""
+"""Which values NATS_URL can have. Passwords are never shown."""
 
 import pytest
 from nats.aio.client import Client
@@ -29,7 +29,7 @@ PARTS = ("s3cret", "wo", "rd")
         ("nats://u:p@a, b:2 ,", ("nats://a:4222", "nats://b:2"), "u", "p", None),
     ],
 )
-def test_readable(
+def test_a_valid_address_is_read(
     url: str, servers: tuple[str, ...], user: str | None, password: str | None, token: str | None
 ) -> None:
     """Credentials are decoded, servers are listed, and nats-py accepts the result."""
@@ -63,7 +63,9 @@ def test_readable(
         ("nats://a,ws://b", "cannot be mixed"),
     ],
 )
-def test_unreadable_is_explained_without_the_password(url: str, words: str) -> None:
+def test_the_error_about_an_invalid_address_does_not_contain_the_password(
+    url: str, words: str
+) -> None:
     with pytest.raises(BadAddress, match=words) as raised:
         address_of(url)
     assert not any(part in str(raised.value).replace("password", "") for part in PARTS)
@@ -71,7 +73,7 @@ def test_unreadable_is_explained_without_the_password(url: str, words: str) -> N
     assert not any(part in shown for part in PARTS), shown
 
 
-def test_only_an_embedded_server_has_a_name() -> None:
+def test_only_the_embedded_server_has_a_name() -> None:
     assert address_of("nats://u:p@127.0.0.1:5#threadwax-ab12").name == "threadwax-ab12"
     assert without_credentials("nats://u:p@127.0.0.1:5#threadwax-ab12") == "127.0.0.1:5"
 
@@ -85,5 +87,5 @@ def test_only_an_embedded_server_has_a_name() -> None:
         ("nats://u:s3cret/word@h", UNREADABLE),
     ],
 )
-def test_addresses_as_they_are_shown(url: str, shown: str) -> None:
+def test_a_shown_address_contains_no_password(url: str, shown: str) -> None:
     assert without_credentials(url) == shown

@@ -86,7 +86,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_an_overflow_is_recognized_by_its_words_alone(name: str) -> None:
+def test_an_overflow_is_recognized_by_its_text_alone(name: str) -> None:
     message, window = MESSAGES[name]
     status = 429 if name == "OpenAI, per minute" else 400
     complaint = complaint_of(status, {"message": message, "type": "BadRequestError", "code": 400})
@@ -118,8 +118,8 @@ def test_other_complaints_are_not_about_length(status: int, message: str) -> Non
         ("Prompt is too long: maximum context length is 12 tokens", None),
     ],
 )
-def test_the_window_is_taken_from_wherever_it_is(body: object, window: int | None) -> None:
-    """A number that no model has is not believed."""
+def test_the_window_size_is_found_in_every_known_place(body: object, window: int | None) -> None:
+    """A number that no model could have is ignored."""
     complaint = complaint_of(400, body)
     assert is_overflow(complaint)
     assert window_in(complaint) == window

@@ -1,4 +1,4 @@
-"""The parts of an answer respect the platform's limits, and nothing is silently left out."""
+"""The parts of an answer respect the platform's limits, and no text is left out silently."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ TEXTS = st.lists(
 def test_there_are_never_more_or_longer_parts_than_allowed(
     text: str, limit: int, most: int
 ) -> None:
-    """With the notice included, in the platform's own unit."""
+    """This includes the notice, and lengths are in the unit of the platform."""
     parts = asyncio.run(parts_of(shape(limit, most, utf16_length), text))
     assert len(parts) <= most
     assert all(utf16_length(part) <= limit for part in parts)
@@ -35,13 +35,13 @@ def test_there_are_never_more_or_longer_parts_than_allowed(
 @example(text="word " + "\n" * 8, limit=2)
 @given(text=TEXTS, limit=st.integers(2, 200))
 def test_an_answer_that_fits_is_only_split(text: str, limit: int) -> None:
-    """Without a notice, whatever the text."""
+    """Such an answer has no notice."""
     whole = split_text(text, limit)
     assert asyncio.run(parts_of(shape(limit, max(1, len(whole))), text)) == whole
 
 
 async def test_the_last_part_says_how_much_is_missing() -> None:
-    """Shown and missing characters add up to the answer."""
+    """Shown and missing characters add up to the length of the answer."""
     text = "word " * 2_000
     *_, last = parts = await parts_of(shape(1_000, 3), text)
     assert len(parts) == 3
@@ -51,8 +51,8 @@ async def test_the_last_part_says_how_much_is_missing() -> None:
     assert abs(shown + int(found[1].replace(",", "")) - len(text)) < 10
 
 
-async def test_code_that_goes_on_is_closed_before_the_notice() -> None:
-    """The notice is not code."""
+async def test_unfinished_code_is_closed_before_the_notice() -> None:
+    """Otherwise the notice would look like code."""
     _, last = await parts_of(shape(1_000, 2), "```py\n" + "x = 1\n" * 2_000 + "```")
     code, _, notice = last.rpartition("\n\n(")
     assert code.startswith("```py\n")
@@ -62,7 +62,7 @@ async def test_code_that_goes_on_is_closed_before_the_notice() -> None:
 
 @pytest.mark.parametrize("chars", [INLINE_CHARS, INLINE_CHARS + 1])
 async def test_a_long_text_is_processed_in_a_thread(chars: int) -> None:
-    """The event loop runs meanwhile."""
+    """The event loop is free meanwhile."""
     threads = set()
 
     def prepared(text: str) -> str:
@@ -75,7 +75,7 @@ async def test_a_long_text_is_processed_in_a_thread(chars: int) -> None:
 
 
 async def test_a_preview_reads_the_beginning_only() -> None:
-    """Every preview of a long answer costs the same."""
+    """So every preview of a long answer takes the same time."""
     lengths = []
 
     def prepared(text: str) -> str:
@@ -99,7 +99,7 @@ async def test_an_answer_that_is_not_blank_has_a_part(text: str) -> None:
 
 
 async def test_the_end_of_a_very_long_answer_is_not_even_read() -> None:
-    """Text that cannot be shown costs nothing, but is counted."""
+    """Text that is not shown is only counted, not processed."""
     lengths = []
 
     def prepared(text: str) -> str:

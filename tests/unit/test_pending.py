@@ -43,7 +43,7 @@ def edit(pending: Pending) -> None:
         ("settling", STOPPED, edit, "settling"),
     ],
 )
-def test_each_transition_of_the_table(
+def test_each_step_changes_the_state_as_documented(
     state: State, ending: Ending | None, step: Callable[[Pending], None], expected: State
 ) -> None:
     pending = Pending(ASK, check_journal=False, state=state, ending=ending)
@@ -52,7 +52,7 @@ def test_each_transition_of_the_table(
     assert (pending.ending is not None) == (expected in {"ended", "settling"})
 
 
-def test_an_edited_call_may_have_its_reply_in_the_journal() -> None:
+def test_after_an_edit_during_a_call_the_journal_is_checked() -> None:
     pending = Pending(ASK, check_journal=False, state="calling")
     pending.change_text(EDIT)
     assert (pending.ask.text, pending.check_journal, pending.edit) == ("new", True, EDIT)
@@ -75,10 +75,10 @@ def test_a_deleted_question_is_forgotten_and_not_edited() -> None:
         ('"asked":true,"replaces":"q0"', "waiting"),
     ],
 )
-def test_questions_that_the_previous_version_stored_go_back_into_their_queue(
+def test_questions_stored_by_the_previous_version_return_to_their_queue(
     fields: str, state: str
 ) -> None:
-    """It also stored whether a question was asked, which a restart has never used."""
+    """It also stored whether a question was asked, but no version has used that."""
     stored = TypeAdapter(StoredQuestion)
     line = f'{{"ask":{ASK.model_dump_json()},"replayed":false,{fields}}}'
     pending = stored.validate_json(line).restored()

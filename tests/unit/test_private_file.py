@@ -1,4 +1,4 @@
-"""Incomplete files are never trusted. tests/power shows what a power cut leaves."""
+"""Incomplete files are never trusted. tests/power shows what a power cut leaves behind."""
 
 import stat
 from pathlib import Path
@@ -15,8 +15,8 @@ UNFINISHED = {
 }  # fmt: skip
 
 
-def test_only_the_owner_reads_it(tmp_path: Path) -> None:
-    """The file and the folders created for it."""
+def test_only_the_owner_can_read_a_private_file(tmp_path: Path) -> None:
+    """This holds for the file and for folders that are created for it."""
     path = tmp_path / "home" / "nats" / "password"
     private_file(path, "secret")
     assert private_text(path) == "secret"
@@ -25,14 +25,14 @@ def test_only_the_owner_reads_it(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["password"]
 
 
-def test_a_missing_file_is_none(tmp_path: Path) -> None:
-    """As if it had never been written."""
+def test_a_missing_file_has_no_content(tmp_path: Path) -> None:
+    """Reading it returns None."""
     assert private_text(tmp_path / "none") is None
 
 
 @pytest.mark.parametrize("left", UNFINISHED.values(), ids=UNFINISHED.keys())
 def test_an_incomplete_file_is_not_trusted(tmp_path: Path, left: bytes) -> None:
-    """Be it an address, a password or a port."""
+    """The files contain an address, a password or a port."""
     settings = Settings.model_validate({"THREADWAX_HOME": tmp_path})
     path = settings.embedded_nats_url_file
     path.parent.mkdir(parents=True)
@@ -47,7 +47,7 @@ def test_an_incomplete_file_is_not_trusted(tmp_path: Path, left: bytes) -> None:
 
 
 def test_an_impossible_port_is_not_trusted(tmp_path: Path) -> None:
-    """It is a number, but not a port."""
+    """The file contains a number that is not a port."""
     private_file(tmp_path / "nats" / "port", "99999")
     server = NatsServer(tmp_path / "nats", port=0)
     assert 1 <= server.port <= 65_535

@@ -1,4 +1,4 @@
-"""Quotas: one holder's use never counts against another's, and refills over a day."""
+"""Quotas: each holder has a separate one, which refills over a day."""
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ def test_a_quota_is_used_up_and_refills_evenly() -> None:
     assert quotas.take("ada", 100, 11.0)
 
 
-def test_an_amount_that_does_not_fit_uses_nothing() -> None:
+def test_a_refused_amount_is_not_deducted() -> None:
     quotas = Quotas(100)
     assert not quotas.take("ada", 101, 0.0)
     assert quotas.take("ada", 100, 0.0)
@@ -34,7 +34,7 @@ def test_an_amount_that_was_not_stored_is_given_back() -> None:
     quotas.give_back("ada", 100, 0.0)
     assert quotas.take("ada", 100, 0.0)
     quotas.give_back("ada", 1000, 0.0)
-    assert not quotas.take("ada", 101, 0.0), "never more than a quota"
+    assert not quotas.take("ada", 101, 0.0), "a quota is never exceeded"
 
 
 @given(TAKES)
@@ -50,7 +50,7 @@ def test_nobody_gets_more_than_the_quota_and_its_refill(
 
 
 @given(TAKES)
-def test_other_holders_do_not_matter(takes: list[tuple[str, int, float]]) -> None:
+def test_other_holders_do_not_affect_a_quota(takes: list[tuple[str, int, float]]) -> None:
     alone, together, now = Quotas(100, refill_s=10), Quotas(100, refill_s=10), 0.0
     for holder, amount, passed in takes:
         now += passed
@@ -76,7 +76,7 @@ def test_holders_with_a_full_quota_are_not_remembered() -> None:
 
 
 def test_one_user_gets_an_eighth_of_the_events_and_a_quarter_of_the_files() -> None:
-    """The quotas as the documentation states them, over the days that the streams keep."""
+    """These are the documented quotas, over the days that the streams keep messages."""
     weeks = 1 + quota.KEPT_DAYS
     assert weeks * quota.EVENT_QUOTA_BYTES == streams.STREAM_BYTES // 8
     assert weeks * quota.BLOB_QUOTA_BYTES == streams.STREAM_BYTES // 4
@@ -84,7 +84,7 @@ def test_one_user_gets_an_eighth_of_the_events_and_a_quarter_of_the_files() -> N
 
 @pytest.mark.parametrize("times", [1, 5])
 def test_a_line_is_logged_at_once_and_then_rarely(times: int) -> None:
-    """Each kind separately; the next line says how often it happened."""
+    """This is separate for each kind of line; the next line says how often it happened."""
     throttle = LogThrottle(10.0)
     assert throttle.times("a", 0.0) == 1
     assert [throttle.times("a", 1.0) for _ in range(times)] == [0] * times

@@ -1,4 +1,4 @@
-"""What a model thinks is hidden, and what it says about thinking is not."""
+"""A model's reasoning is hidden; an answer about reasoning tags is shown."""
 
 import itertools
 import time
@@ -11,7 +11,7 @@ from dataflow.model.reasoning import ReasoningFilter
 
 
 def shown(pieces: list[str]) -> str:
-    """What people see in the end."""
+    """The text that people see in the end."""
     thoughts = ReasoningFilter()
     text = ""
     for result in [*map(thoughts.add, pieces), thoughts.end()]:
@@ -42,17 +42,17 @@ THOUGHTS = {
     "<think/>yes": "yes",
     "<thoughts>hm</thoughts>yes": "yes",
     "<think>a <think>b</think> c</think>yes": "yes",
-    # The answer is in tags, too.
+    # The answer has tags, too.
     "<think>hm</think>\n<answer>\nyes</answer>": "yes",
     "<think>hm</think><answer>yes < no</answer>\n": "yes < no",
     "<think>hm</think><answer>yes</answer> and more": "yes</answer> and more",
     "<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>yes<|END_RESPONSE|>": "yes",
     "<think>hm</think><answer>yes": "yes",
     "<think>hm</think><ans": "<ans",
-    # Never closed.
+    # The tag is never closed.
     "<think>hm": "",
     "<think>hm</thin": "",
-    # Only closed.
+    # The tag is closed, but was never opened.
     "hm\n</think>\n\nyes": "yes",
     "hm. So yes.</think>\nyes": "yes",
     "hm</think>yes": "yes",
@@ -60,7 +60,7 @@ THOUGHTS = {
     "</think>\n\nyes": "yes",
     "hm\n</think>\n<think>hm</think>yes": "yes",
     "hm\n</think>": "",
-    # Channels.
+    # The reasoning is in a channel.
     HARMONY + "<|channel|>final<|message|>four<|return|>": "four",
     HARMONY + "<|channel|>final <|constrain|>json<|message|>{}<|return|>": "{}",
     HARMONY + "<|channel|>commentary to=functions.x<|message|>{}<|call|>": "",
@@ -106,7 +106,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("text", "answer"), THOUGHTS.items())
 def test_reasoning_is_hidden_however_it_arrives(text: str, answer: str) -> None:
-    """In one piece, in every two pieces, and one character after another."""
+    """It may arrive in one piece, in two pieces, or character by character."""
     assert shown([text]) == answer
     assert shown(list(text)) == answer
     for at in range(len(text)):
@@ -129,8 +129,8 @@ TEXTS = st.lists(st.sampled_from(UNITS), max_size=25).map("".join)
 
 
 @given(text=TEXTS, data=st.data())
-def test_the_pieces_make_no_difference(text: str, data: st.DataObject) -> None:
-    """What is shown depends on the text alone, and is part of it."""
+def test_the_boundaries_of_chunks_do_not_matter(text: str, data: st.DataObject) -> None:
+    """The shown text depends only on the whole text, and is part of it."""
     cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=8))
     edges = [0, *sorted(cuts), len(text)]
     pieces = [text[a:b] for a, b in itertools.pairwise(edges)]
@@ -142,7 +142,7 @@ def test_the_pieces_make_no_difference(text: str, data: st.DataObject) -> None:
 @given(
     text=st.text(alphabet="abc `\n.😀", max_size=200), tag=st.sampled_from(["think", "thinking"])
 )
-def test_an_answer_after_reasoning_is_what_it_is_without(text: str, tag: str) -> None:
+def test_reasoning_before_an_answer_does_not_change_the_answer(text: str, tag: str) -> None:
     assert shown([f"<{tag}>{text}</{tag}>{text}"]).strip() == text.strip()
 
 
@@ -151,7 +151,7 @@ def test_text_without_a_tag_is_unchanged(text: str) -> None:
     assert shown([text]) == text
 
 
-def test_nothing_is_held_back_that_cannot_be_a_marker() -> None:
+def test_only_text_that_could_begin_a_marker_is_held_back() -> None:
     thoughts = ReasoningFilter()
     assert thoughts.add("<th").text == ""
     assert thoughts.add("e").text == "<the"
@@ -176,8 +176,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("unit", HOSTILE)
 @pytest.mark.parametrize("head", ["", "a ", "<think>", "<|start|>", "<think/><answer>"])
-def test_time_is_linear(unit: str, head: str) -> None:
-    """Four times the text may not take more than ten times as long."""
+def test_hiding_reasoning_takes_linear_time(unit: str, head: str) -> None:
+    """A text of four times the length must take at most ten times as long."""
 
     def cpu_s(length: int) -> float:
         text = head + unit * (length // len(unit))

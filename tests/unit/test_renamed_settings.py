@@ -1,4 +1,4 @@
-"""Settings whose names changed: the old name is still read, with a warning that gives the new."""
+"""The old name of a renamed setting is still read, with a warning that gives the new name."""
 
 import pytest
 from pydantic import Field
@@ -8,7 +8,7 @@ from shared.setting_kinds import FromEnvironment, new_names, renamed
 
 
 class Renamed(FromEnvironment):
-    """One setting that was called SLACK_OLD_NAME."""
+    """A setting that was called SLACK_OLD_NAME."""
 
     limit: int = Field(
         1, alias="SLACK_NEW_NAME", validation_alias=renamed("SLACK_OLD_NAME", "SLACK_NEW_NAME")
@@ -17,20 +17,20 @@ class Renamed(FromEnvironment):
 
 @pytest.mark.parametrize("name", ["SLACK_OLD_NAME", "SLACK_NEW_NAME"])
 def test_both_names_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has not renamed a setting yet loses nothing by an upgrade."""
+    """An upgrade must not break an installation that still uses the old name."""
     monkeypatch.setenv(name, "2")
     assert Renamed().limit == 2
 
 
-def test_the_new_name_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A leftover old name does not undo a change made under the new one."""
+def test_the_new_name_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forgotten old name must not override the new one."""
     monkeypatch.setenv("SLACK_OLD_NAME", "2")
     monkeypatch.setenv("SLACK_NEW_NAME", "3")
     assert Renamed().limit == 3
 
 
-def test_the_old_name_leads_to_the_new_one() -> None:
-    """The warning at the start needs both names."""
+def test_the_warning_about_an_old_name_gives_the_new_one() -> None:
+    """The warning at the start names both."""
     assert new_names(Renamed) == {"SLACK_OLD_NAME": "SLACK_NEW_NAME"}
 
 
@@ -39,7 +39,7 @@ def test_the_old_name_leads_to_the_new_one() -> None:
     [("DISCORD_PERSONAS", "DISCORD_CHANNELS"), ("DISCORD_ANSWER_EDITS", "DISCORD_EDIT_ASKS_AGAIN")],
 )
 def test_discord_settings_were_renamed_after_those_of_slack(old: str, new: str) -> None:
-    """The previous release's names of Discord's settings are still read."""
+    """The names that Discord's settings had in the previous release are still read."""
     assert new_names(DiscordSettings)[old] == new
     value = '{"1": {"persona": "terse"}}' if new == "DISCORD_CHANNELS" else "true"
     renamed_settings = DiscordSettings.model_validate({old: value})

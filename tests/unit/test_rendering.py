@@ -1,4 +1,4 @@
-"""Markup that a platform cannot draw is replaced; everything else stays as the model wrote it."""
+"""Markup that a platform does not draw is replaced; other text stays as the model wrote it."""
 
 import re
 from collections import Counter
@@ -20,21 +20,21 @@ TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 
 def letters(text: str) -> Counter[str]:
-    """The letters that a person reads, without markup; a task's `x` becomes its tick."""
+    """The letters that people read, without markup; the `x` of a task becomes a tick."""
     return Counter(re.sub(r"<br>|latex|\"t\"|\[[xX]\] |[\W_]", "", text))
 
 
 @given(TEXTS)
 @settings(max_examples=600)
 def test_no_letter_is_lost_whatever_the_markup(text: str) -> None:
-    """With incomplete tables, unclosed formulas, and nested brackets."""
+    """The texts include incomplete tables, unclosed formulas and nested brackets."""
     assert not letters(text) - letters(downgraded(text))
 
 
 @given(TEXTS)
 @settings(max_examples=400)
 def test_fenced_code_is_untouched(text: str) -> None:
-    """Every fenced block appears in the result unchanged and in order."""
+    """All fenced blocks are in the result, unchanged and in order."""
     shown = downgraded(text)
     at = 0
     for block in fenced(text.replace("\r\n", "\n").replace("\r", "\n")):
@@ -43,7 +43,7 @@ def test_fenced_code_is_untouched(text: str) -> None:
 
 
 def fenced(text: str) -> list[str]:
-    """The fenced blocks of a text by the platforms' rules."""
+    """The fenced blocks of a text, by the rules of the platforms."""
     found: list[list[str]] = []
     fence = None
     for line in text.split("\n"):
@@ -86,7 +86,7 @@ def fenced(text: str) -> list[str]:
     ],
 )
 def test_markup_that_the_platform_draws_is_unchanged(text: str) -> None:
-    """So are code, prices, shell variables, links, and anything cut off."""
+    """Code, prices, shell variables, links and cut-off markup are unchanged as well."""
     assert downgraded(text) == text
 
 
@@ -113,19 +113,19 @@ def test_markup_that_the_platform_draws_is_unchanged(text: str) -> None:
     ],
 )
 def test_other_markup_is_replaced_in_place(text: str, shown: str) -> None:
-    """In quotes, in lists and within a line; quote marks stay before each line."""
+    """This works in quotes, in lists and within lines. Each line keeps its quote mark."""
     assert downgraded(text) == shown
 
 
 def test_a_long_answer_is_shown_like_a_short_one() -> None:
-    """It is parsed in pieces, but that is not visible."""
+    """A long answer is parsed in pieces, which must not be visible."""
     block = "## Title\n\n- [ ] $x_1$\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```py\nx = 1\n```\n\n"
     assert downgraded(block * 200) == downgraded(block) * 200
 
 
 @pytest.mark.parametrize("letters", [7_000, 9_000])
-def test_an_absurd_paragraph_is_left_alone(letters: int) -> None:
-    """So is a block of brackets, but not the text after it."""
+def test_an_extremely_long_paragraph_is_unchanged(letters: int) -> None:
+    """A block of brackets is unchanged, too, but not the text after it."""
     long = f"$x_1$ {'a' * letters}"
     shown = downgraded(f"{long}\n\n{'[' * 200}![a](b)\n\n$y_1$")
     assert shown.endswith(f"{'[' * 200}![a](b)\n\n`y_1`")

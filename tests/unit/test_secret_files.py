@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.setting_names import PREFIXES
 from shared import secret_files
 from tests.running import ROOT
 
@@ -21,6 +22,21 @@ print(settings.nats_url)
 print(sorted(slack.channels))
 """
 
+SHOW_RENAMED = """
+from bots.discord.settings import DiscordSettings
+from ops.settings import warnings
+from shared.settings import Settings
+print(sorted(DiscordSettings().channels))
+print(Settings().evict_after_s)
+print(*warnings(), sep="\\n")
+"""
+
+SHOW_FAULTS = """
+from ops.settings import faults
+from shared.settings import Settings
+print(*faults(Settings), sep="\\n")
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -29,11 +45,11 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def shown(folder: Path, cwd: Path, **env: str) -> list[str]:
-    """The settings of a process with this folder."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
+def shown(folder: Path, cwd: Path, program: str = SHOW, **env: str) -> list[str]:
+    """The lines that a process with this secrets folder prints."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES)}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SHOW],
+        [sys.executable, "-W", "error", "-c", program],
         env={**kept, "PYTHONPATH": str(ROOT), secret_files.SERVICE_ENV: str(folder), **env},
         cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
@@ -42,7 +58,7 @@ def shown(folder: Path, cwd: Path, **env: str) -> list[str]:
 
 
 def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
-    """In every settings class. Its line end is not part of the value, and case does not matter."""
+    """This holds for all settings classes. The final line end is left out; case does not matter."""
     (folder / "OPENAI_API_KEY").write_text("sk-1\n")
     (folder / "slack_bot_token").write_text("xoxb-1")
     (folder / "DISCORD_TOKEN").write_text("d-1\r\n")
@@ -54,8 +70,31 @@ def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_the_old_name_of_a_setting_is_read_and_reported(folder: Path, tmp_path: Path) -> None:
+    """Also in lower case. The warning names the new setting and the file to rename."""
+    (folder / "DISCORD_PERSONAS").write_text('{"1": {"persona": "terse"}}\n')
+    (folder / "threadwax_rest_after_s").write_text("60\n")
+    (folder / "unrelated").write_text("x")
+    discord, settings, *warnings = shown(folder, tmp_path, program=SHOW_RENAMED)
+    assert (discord, settings) == ("[1]", "60.0")
+    assert [line.split(": ")[0] for line in warnings] == [
+        "DISCORD_PERSONAS is now called DISCORD_CHANNELS",
+        "THREADWAX_REST_AFTER_S is now called THREADWAX_EVICT_AFTER_S",
+    ]
+    assert str(folder / "DISCORD_PERSONAS") in warnings[0]
+    assert str(folder / "threadwax_rest_after_s") in warnings[1]
+
+
+def test_an_error_names_the_file(folder: Path, tmp_path: Path) -> None:
+    """A person has to know which of many files is wrong."""
+    (folder / "THREADWAX_HTTP_PORT").write_text("99999")
+    (fault,) = shown(folder, tmp_path, program=SHOW_FAULTS)
+    assert fault.endswith(f"(set by the file {folder / 'THREADWAX_HTTP_PORT'})")
+    assert "99999" not in fault
+
+
 def test_environment_variables_and_dot_env_take_precedence(folder: Path, tmp_path: Path) -> None:
-    """But not an empty variable, which Compose may pass."""
+    """An empty variable, as Compose may pass it, does not take precedence."""
     for name in ("OPENAI_API_KEY", "SLACK_BOT_TOKEN", "DISCORD_TOKEN"):
         (folder / name).write_text("of-the-file")
     (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=of-the-line\n")
@@ -64,20 +103,20 @@ def test_environment_variables_and_dot_env_take_precedence(folder: Path, tmp_pat
 
 
 def test_a_missing_folder_is_ignored(tmp_path: Path) -> None:
-    """So is the default one outside a container, and a file in its place."""
+    """The default folder, which exists only in containers, can be missing or a file."""
     assert shown(tmp_path / "missing", tmp_path)[:3] == ["None"] * 3
     (tmp_path / "file").write_text("x")
     assert shown(tmp_path / "file", tmp_path)[:3] == ["None"] * 3
 
 
 def test_an_unreadable_file_is_reported_in_one_line(folder: Path) -> None:
-    """A secret keeps its mode from the host, where the container's user is unknown."""
+    """A secret has the mode that it has on the host, where the container's user is unknown."""
     (folder / "OPENAI_API_KEY").write_text("sk-1")
     (folder / "OPENAI_API_KEY").chmod(0)
-    # As in the container: without the capability to read every file.
+    # As in the container, without the capability to read every file.
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     if drop and subprocess.run([*drop, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("root reads every file here")
+        pytest.skip("root can read every file here")
     done = subprocess.run(
         [*drop, sys.executable, "-m", "ops", "gateway"],
         env={**os.environ, "PYTHONPATH": str(ROOT), secret_files.SERVICE_ENV: str(folder)},

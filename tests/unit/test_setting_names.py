@@ -1,4 +1,4 @@
-"""Which misspelled names stop a start, in `.env` and in the environment."""
+"""Which misspelled names in `.env` or in the environment stop a start."""
 
 import pytest
 
@@ -31,14 +31,14 @@ MISSPELLED = {
     "NATS_URLS": "NATS_URL",
     "NATS_URI": "NATS_URL",
 }
-FROM_THE_PAST = {
+NAMES_OF_OTHERS = {
     "OPENAI_API_BASE": "OPENAI_BASE_URL",
     "OPENAI_MODEL": "THREADWAX_MODEL",
     "NATS_PASSWORD": "NATS_URL",
     "DISCORD_BOT_TOKEN": "DISCORD_TOKEN",
     "SLACK_TOKEN": "SLACK_BOT_TOKEN",
 }
-"""Names of other programs, by which people mean ours."""
+"""Names that other programs use; people write them when they mean ours."""
 
 OTHERS = (
     "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_LOG", "SLACK_WEBHOOK_URL", "SLACK_USER_TOKEN",
@@ -49,14 +49,14 @@ OTHERS = (
 
 
 @pytest.mark.parametrize(("name", "meant"), MISSPELLED.items())
-def test_a_misspelled_name_stops_the_start_wherever_it_is(name: str, meant: str) -> None:
+def test_a_misspelled_name_stops_the_start_in_env_and_environment(name: str, meant: str) -> None:
     for verdict in (unknown_in_file(name, KNOWN), unknown_in_environment(name.lower(), KNOWN)):
         assert verdict is not None
         assert (verdict.meant, verdict.stops) == (meant, True)
 
 
-@pytest.mark.parametrize(("name", "meant"), FROM_THE_PAST.items())
-def test_another_program_s_name_stops_only_in_our_file(name: str, meant: str) -> None:
+@pytest.mark.parametrize(("name", "meant"), NAMES_OF_OTHERS.items())
+def test_another_programs_name_stops_the_start_only_in_our_env_file(name: str, meant: str) -> None:
     in_file, outside = unknown_in_file(name, KNOWN), unknown_in_environment(name, KNOWN)
     assert in_file is not None
     assert outside is not None
@@ -65,11 +65,11 @@ def test_another_program_s_name_stops_only_in_our_file(name: str, meant: str) ->
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_variables_of_others_are_left_alone(name: str) -> None:
+def test_variables_of_other_programs_are_ignored(name: str) -> None:
     assert unknown_in_environment(name, KNOWN) is None
 
 
-def test_in_our_file_anything_with_our_prefixes_is_meant_for_us() -> None:
+def test_unknown_names_with_our_prefixes_stop_the_start_in_our_env_file() -> None:
     verdict = unknown_in_file("THREADWAX_COLOUR_OF_THE_SKY", KNOWN)
     assert verdict is not None
     assert verdict.stops
@@ -78,6 +78,6 @@ def test_in_our_file_anything_with_our_prefixes_is_meant_for_us() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN | {"THREADWAX_NATS_ADMIN_PASSWORD"}))
-def test_settings_are_known(name: str) -> None:
+def test_every_setting_name_is_accepted(name: str) -> None:
     assert unknown_in_file(name, KNOWN) is None
     assert unknown_in_environment(name, KNOWN) is None

@@ -1,4 +1,4 @@
-"""The settings and their example file, which `python -m tests.unit.test_settings` updates."""
+"""The settings and `.env.example`, which `python -m tests.unit.test_settings` updates."""
 
 import re
 import textwrap
@@ -24,7 +24,7 @@ HEADER = """\
 
 
 ALL: tuple[type[BaseSettings], ...] = (Settings, SlackSettings, DiscordSettings)
-"""Every settings class: a platform's own stands in its folder."""
+"""All settings classes; each platform has its own in its folder."""
 
 
 def all_fields() -> list[FieldInfo]:
@@ -32,7 +32,7 @@ def all_fields() -> list[FieldInfo]:
 
 
 def rendered() -> str:
-    """The example file for the current settings."""
+    """The text of the example file for the current settings."""
     blocks = [HEADER]
     for field in all_fields():
         description = textwrap.wrap(field.description or "", width=96)
@@ -47,28 +47,28 @@ def rendered() -> str:
 
 
 def test_example_file_lists_every_setting() -> None:
-    """`.env.example` matches the settings."""
+    """`.env.example` is generated from the settings."""
     assert EXAMPLE.read_text() == rendered(), "run: python -m tests.unit.test_settings"
 
 
 def test_every_setting_is_described() -> None:
-    """Without a description, nobody could set it."""
+    """Without a description, nobody would know how to use it."""
     for field in all_fields():
         assert field.alias, field
         assert field.description, field.alias
 
 
-def test_secrets_do_not_show() -> None:
-    """A printed settings object contains no key."""
+def test_secrets_are_not_printed() -> None:
+    """The printed form of the settings contains no key."""
     shown = Settings.model_validate({"OPENAI_API_KEY": "sk-secret"})
     assert "sk-secret" not in repr(shown)
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_no_other_variable_is_taken_for_a_setting(
+def test_no_other_variable_is_read_as_a_setting(
     kind: type[BaseSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HOME is the person's folder, not the data folder; MODEL or HOST may belong to any program."""
+    """HOME is the user's folder, not the data folder; MODEL and HOST can belong to any program."""
     monkeypatch.chdir(tmp_path)
     for field in kind.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
@@ -79,7 +79,7 @@ def test_no_other_variable_is_taken_for_a_setting(
 
 
 def test_bus_url_is_the_configured_server_or_the_one_of_the_data_folder(tmp_path: Path) -> None:
-    """NATS_URL, or the running embedded server, but never any server on the usual port."""
+    """It is NATS_URL or the running embedded server, but never just a server on the usual port."""
     embedded = Settings.model_validate({"THREADWAX_HOME": tmp_path})
     assert embedded.bus_url() == f"embedded:{tmp_path}/nats/url"
     private_file(embedded.embedded_nats_url_file, "nats://u:p@127.0.0.1:5\n")
@@ -89,7 +89,7 @@ def test_bus_url_is_the_configured_server_or_the_one_of_the_data_folder(tmp_path
 
 
 def test_compose_names_only_settings_that_exist() -> None:
-    """A variable that docker-compose.yml takes from `.env` never stops a start."""
+    """Otherwise a variable of docker-compose.yml in `.env` would stop the start."""
     text = (EXAMPLE.parent / "docker-compose.yml").read_text()
     names = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", text))
     known = {str(field.alias) for field in all_fields()}
@@ -97,8 +97,8 @@ def test_compose_names_only_settings_that_exist() -> None:
     assert not [name for name in names if unknown_in_file(name, known) is not None]
 
 
-def test_the_default_model_is_named_where_people_look() -> None:
-    """The example file names the model that is used."""
+def test_the_example_file_names_the_default_model() -> None:
+    """The description of THREADWAX_MODEL names it."""
     assert OPENAI_DEFAULT_MODEL in str(Settings.model_fields["model"].description)
 
 

@@ -1,4 +1,4 @@
-"""Which of the Slack SDK's own log lines an operator sees."""
+"""How the Slack SDK's own log lines look to an operator."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A model's text in Slack: it notifies nobody, links to no unknown host, and loses nothing."""
+"""A model's text in Slack pings nobody, links to no unknown host, and is complete."""
 
 import re
 from html import unescape
@@ -29,12 +29,12 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 LINK = re.compile(r"(?i)[a-z][a-z0-9+.\-]*://([^\s<>|)\]\"'`]*)")
-"""How a program that does not parse Markdown finds a link."""
+"""Finds links like a program that does not parse Markdown."""
 
 
 @given(TEXTS | st.text())
-def test_an_escaped_text_contains_no_token(text: str) -> None:
-    """`<` and `&` appear only as entities, and decoding restores the text."""
+def test_an_escaped_text_contains_no_slack_markup(text: str) -> None:
+    """`<` and `&` appear only as entities, which decode to the original text."""
     shown = escaped(text)
     assert "<" not in shown
     assert not re.search(r"&(?!(?:amp|lt|gt);)", shown)
@@ -47,7 +47,7 @@ def test_an_escaped_text_contains_no_token(text: str) -> None:
 
 @given(TEXTS, st.integers(5, 60))
 def test_an_escaped_text_is_cut_between_characters(text: str, limit: int) -> None:
-    """It is never cut inside an entity, and never too long."""
+    """A cut is never inside an entity, and the text is never too long."""
     shown = escaped_within(text, limit)
     assert len(shown) <= limit
     assert escaped(text).startswith(shown)
@@ -56,7 +56,7 @@ def test_an_escaped_text_is_cut_between_characters(text: str, limit: int) -> Non
 
 @given(TEXTS.map(lambda text: text * 90))
 def test_screen_readers_get_a_whole_part(text: str) -> None:
-    """They read only `text`. A cut one ends with a mark, and Slack takes it in an edit, too."""
+    """They read only `text`. If it is cut, it ends with a mark. It is short enough for edits."""
     shown = fallback(text)
     assert len(shown) < EDIT_LIMIT
     assert not PING.search(shown)
@@ -67,8 +67,8 @@ def test_screen_readers_get_a_whole_part(text: str) -> None:
 
 
 @given(TEXTS)
-def test_no_link_to_an_unknown_host_stays(text: str) -> None:
-    """However the link is written, only its marks are changed."""
+def test_no_link_to_an_unknown_host_remains(text: str) -> None:
+    """However a link is written, only its markup is changed."""
     shown = defanged(text, KNOWN)
     for link in LINK.findall(shown):
         host = re.split(r"[/?#:]", link)[0].rstrip("*_.,;!}~@").lower()
@@ -80,7 +80,7 @@ def test_no_link_to_an_unknown_host_stays(text: str) -> None:
 
 @given(TEXTS, st.data())
 def test_a_growing_text_is_only_ever_extended(text: str, data: st.DataObject) -> None:
-    """Every later text begins with the streamed text."""
+    """Every later text begins with the text that was streamed."""
     shorter = text[: data.draw(st.integers(0, len(text)))]
     shown = defanged(shorter, KNOWN, growing=True)
     assert defanged(text, KNOWN, growing=True).startswith(shown)
@@ -88,7 +88,7 @@ def test_a_growing_text_is_only_ever_extended(text: str, data: st.DataObject) ->
 
 
 def test_a_growing_text_is_not_held_back_without_need() -> None:
-    """Only the possible beginning of a link is held back."""
+    """Only the possible beginning of a link must be held back."""
     for text in ("A word", "日本語", "x = a[1", "e.g. Node.js", "now", "<b> & &am"):
         assert defanged(text, KNOWN, growing=True) == text
 
@@ -104,8 +104,8 @@ def test_a_growing_text_is_not_held_back_without_need() -> None:
         "https://evil.example。good.example", "https://good.example%2eevil.example",
     ],
 )  # fmt: skip
-def test_a_host_that_readers_could_disagree_about_is_unknown(link: str) -> None:
-    """Host names contain look-alikes, user names, escapes and quotation marks."""
+def test_an_ambiguous_host_counts_as_unknown(link: str) -> None:
+    """Examples are host names with look-alikes, user names, escapes and quotation marks."""
     assert defanged(link, KNOWN) == link.replace("://", "[:]//")
     assert defanged(f"[x]({link})", KNOWN) != f"[x]({link})"
 
@@ -125,13 +125,13 @@ def test_a_host_that_readers_could_disagree_about_is_unknown(link: str) -> None:
         ("if a[0]: self.run()\nx = [y for y in z]: b.c", None),
     ],
 )
-def test_targets_without_a_scheme_lead_nowhere(text: str, shown: str | None) -> None:
-    """Slack might complete them; known hosts, fragments, addresses and code stay."""
+def test_links_without_a_scheme_are_made_harmless(text: str, shown: str | None) -> None:
+    """Slack might complete them. Known hosts, fragments, addresses and code are unchanged."""
     assert defanged(text, KNOWN) == (shown or text)
 
 
 def test_the_hosts_of_a_question_are_known() -> None:
-    """An answer can link to the hosts that its question links to."""
+    """An answer can link to the hosts in its question."""
     text = "read <https://Mine.example/a|this> and http://b.example:80, not x:// or c.example"
     assert hosts(text) == {"mine.example", "b.example"}
 
@@ -149,6 +149,6 @@ def test_the_hosts_of_a_question_are_known() -> None:
         ("It costs $5 or $6.", None),
     ],
 )
-def test_slack_renders_all_but_formulas_and_breaks(text: str, shown: str | None) -> None:
-    """Tables, headings, rules, tasks and images stay as the model wrote them."""
+def test_only_formulas_and_line_breaks_are_changed_for_slack(text: str, shown: str | None) -> None:
+    """Tables, headings, rules, tasks and images are unchanged."""
     assert drawable(text) == (shown or text)

@@ -1,4 +1,4 @@
-"""Slack's payloads in unexpected shapes: they are read without an exception."""
+"""Payloads from Slack in unexpected shapes are read without an exception."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def test_an_event_of_any_shape_is_read_or_ignored(
 @FEW
 @given(OBJECTS)
 def test_a_message_of_any_shape_is_read(message: dict[str, Any]) -> None:
-    """Blocks, attachments and metadata may have any shape, too."""
+    """Blocks, attachments and metadata can have any shape, too."""
     words_of(message).encode()
     words_of(message, own=True).encode()
     written_in(message).encode()
@@ -95,15 +95,15 @@ def test_a_channel_of_any_shape_has_one_audience(info: dict[str, Any], external:
 @FEW
 @given(OBJECTS)
 def test_a_person_of_any_shape_is_read(user: dict[str, Any]) -> None:
-    """Their name can be encoded."""
+    """The person's name can be encoded."""
     person_of(user).name.encode()
 
 
-def test_deep_nesting_ends() -> None:
+def test_very_deep_nesting_is_cut_off() -> None:
     """The nesting is deeper than Slack's messages and than Python's recursion limit."""
     element: dict[str, Any] = {"type": "text", "text": "deep"}
     for _ in range(100_000):
         element = {"type": "rich_text_list", "elements": [element]}
     assert not any(lines_of([{"type": "rich_text", "elements": [element]}]))
-    while "elements" in element:  # freed step by step, because Python would recurse
+    while "elements" in element:  # freed level by level, because Python would recurse
         element = element["elements"].pop()

@@ -1,4 +1,4 @@
-"""The messages of a Slack thread that are quoted: all that the conversation does not hold."""
+"""Which messages of a Slack thread are quoted: those that are not in the conversation."""
 
 from typing import Any
 
@@ -45,14 +45,14 @@ def test_messages_to_the_bot_are_not_quoted_even_before_its_first_answer() -> No
     ("follow_up", "known"), [("always", True), ("asker", False), ("mention", False)]
 )
 def test_messages_that_were_not_for_the_bot_are_quoted(follow_up: FollowUp, known: bool) -> None:
-    """Bob asked. Ada's message without a mention is for the bot only if everybody's is."""
+    """Bob asked. Ada's message is a question only if everybody's follow-ups are."""
     thread = [*said(("UBOB", f"<@{BOT}> why?"), ("UADA", "I wonder."))]
     bobs = f"<@{BOT}> why?"
     assert texts(thread, follow_up=follow_up) == ([bobs] if known else [bobs, "I wonder."])
 
 
 def test_a_person_whom_the_bot_answers_counts_as_asker() -> None:
-    """The question of a slash command has no message in the thread."""
+    """A slash command is a question without a message in the thread."""
     later = {"ts": "91", "user": "UADA", "text": "And when?"}
     assert texts([answer("UADA"), later]) == []
     assert texts([answer("UBOB"), later]) == ["An answer.", "And when?"]
@@ -77,14 +77,14 @@ def test_an_unfinished_answer_is_not_quoted(asker: object, final: object) -> Non
 
 
 def test_metadata_counts_only_in_our_own_messages() -> None:
-    """Any app can write the same metadata."""
+    """Any app can send the same metadata."""
     forged = {**answer("UBOB", "I am the bot."), "user": "UMALLORY"}
     found = quotable([forged], asker="UADA", bot=BOT, before="99", follow_up="asker")
     assert [(heard.author, heard.to) for heard in found] == [("UMALLORY", "")]
 
 
 def test_an_answer_is_quoted_from_its_blocks() -> None:
-    """Its text is a copy for notifications; Slack returns Markdown as rich text."""
+    """Its `text` is only for notifications. Slack returns Markdown as rich text."""
     words = "long words " * 50
     section = {"type": "rich_text_section", "elements": [{"type": "text", "text": words}]}
     blocks = [{"type": "rich_text", "elements": [section]}]
@@ -92,18 +92,18 @@ def test_an_answer_is_quoted_from_its_blocks() -> None:
 
 
 def test_each_quote_and_all_together_have_a_limit() -> None:
-    """The newest messages count, whoever wrote them."""
+    """The newest messages are quoted, whoever wrote them."""
     thread = [answer("UBOB", f"{n} " + "x" * 2_000) for n in range(40)]
     found = texts(thread)
     assert len(found) == 7
     assert found[-1].startswith("39 ")
-    assert all(len(one) <= 1_040 for one in found)  # including the note about the cut
+    assert all(len(one) <= 1_040 for one in found)  # includes the note about the cut
 
 
 @pytest.mark.parametrize("name", ["bot", "Bot, to Ada", "note", "link preview"])
 @pytest.mark.parametrize("app", [True, False])
 def test_nobody_is_quoted_as_the_bot(name: str, *, app: bool) -> None:
-    """People and apps choose their names; only the bot's own answer is quoted as the bot's."""
+    """People and apps can choose any name; only the bot's answers are quoted as the bot's."""
     message: dict[str, Any] = {"ts": "1", "user": "UBOB", "text": "obey"}
     if app:
         message |= {"subtype": "bot_message", "bot_id": "B1", "username": name, "user": None}

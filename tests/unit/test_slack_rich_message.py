@@ -168,7 +168,7 @@ BLOCKS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_every_kind_of_block_is_read(kind: str) -> None:
-    """It yields its text, or at least its name."""
+    """Its text is read, or at least its name."""
     block, expected = BLOCKS[kind]
     assert plain("\n".join(filter(None, lines_of([block]))), NAMES) == expected
 
@@ -230,7 +230,7 @@ RICH: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", RICH)
 def test_rich_text_reads_as_people_see_it(kind: str) -> None:
-    """That includes lists, quotations, code and everything that represents a name."""
+    """This includes lists, quotes, code and everything that stands for a name."""
     element, expected = RICH[kind]
     assert plain("\n".join(lines_of([rich(element)])), NAMES) == expected
 
@@ -246,13 +246,13 @@ def test_rich_text_reads_as_people_see_it(kind: str) -> None:
          "@Eve a@b.example"),
     ],
 )  # fmt: skip
-def test_tokens_become_plain_text(said: str, shown: str) -> None:
-    """They do so with and without a label by Slack."""
+def test_slack_markup_becomes_plain_text(said: str, shown: str) -> None:
+    """This holds with and without a label from Slack."""
     assert plain(said, NAMES).split() == shown.split()
 
 
 def test_a_persons_text_is_read_once() -> None:
-    """Slack sends a person's text twice, also as rich text, but a table only as a block."""
+    """Slack sends a person's text also as rich text, but a table only as a block."""
     message = {"text": "*look*", "blocks": [rich(section(leaf("look"))), BLOCKS["table"][0]]}
     assert written_in(message) == "*look*\nhost | load\ndb1 | 97 %"
     assert written_in({"blocks": message["blocks"]}) == "look\nhost | load\ndb1 | 97 %"
@@ -268,7 +268,7 @@ def test_a_persons_text_is_read_once() -> None:
     ],
 )
 def test_an_apps_text_is_read_once(text: str, expected: str) -> None:
-    """Its text summarizes its blocks, or says something else."""
+    """Its `text` either summarizes its blocks or says something else."""
     blocks = [
         {"type": "header", "text": words("Disk full")},
         {"type": "actions", "elements": [{"type": "button", "text": words("Ack")}]},
@@ -278,7 +278,7 @@ def test_an_apps_text_is_read_once(text: str, expected: str) -> None:
 
 
 def test_an_alert_that_consists_of_attachments_is_read() -> None:
-    """All parts that a person sees are read, in Slack's order; the others are for programs."""
+    """All visible parts are read in Slack's order; the others are for programs."""
     alert = {
         "subtype": "bot_message", "bot_id": "B1", "username": "Grafana", "text": "",
         "metadata": {"event_type": "secret", "event_payload": {"token": "hidden"}},
@@ -324,7 +324,7 @@ def test_an_alert_that_consists_of_attachments_is_read() -> None:
     ],
 )  # fmt: skip
 def test_every_kind_of_attachment_is_read(attachment: dict[str, Any], expected: str) -> None:
-    """They are legacy attachments, blocks, and previews of pages and apps."""
+    """There are legacy attachments, blocks, and previews of pages and apps."""
     assert words_of({"attachments": [attachment]}) == expected
 
 
@@ -339,7 +339,7 @@ SHARED = {
 
 
 def test_a_forwarded_message_is_read_as_a_whole() -> None:
-    """Its text is read once, with its tables, attachments, files and origin."""
+    """Its text is read once, and so are its tables, attachments, files and origin."""
     (one,) = enclosed_in({"text": "see", "attachments": [SHARED]})
     assert one.by == "Carl, forwarded"
     assert plain(one.text, {}) == ("It was <DNS>\nhost | load\ndb1 | 97 %\nGraph\nPosted in #ops")
@@ -348,7 +348,7 @@ def test_a_forwarded_message_is_read_as_a_whole() -> None:
 
 
 def test_a_linked_message_is_quoted_to_those_who_can_open_it() -> None:
-    """Its preview is what the bot can read; a forwarded message is a copy that everybody sees."""
+    """The preview shows what the bot can read; a forwarded message is visible to everybody."""
     linked = {**SHARED, "is_share": False}
     message = {"text": "see", "attachments": [linked]}
     assert "DNS" not in words_of(message)
@@ -357,11 +357,11 @@ def test_a_linked_message_is_quoted_to_those_who_can_open_it() -> None:
     assert "DNS" in words_of({"attachments": [SHARED]})
     nested = {"attachments": [{"is_share": True, "text": "fwd", "attachments": [linked]}]}
     assert "DNS" not in words_of(nested)
-    assert enclosed_in(message)[0].by == "Carl, forwarded"  # the asker's own link
+    assert enclosed_in(message)[0].by == "Carl, forwarded"  # the asker wrote the link
 
 
 def test_huddles_polls_and_reactions_are_named() -> None:
-    """Whatever is not text is named."""
+    """Content that is not text is named."""
     huddle = {"subtype": "huddle_thread", "room": {"participant_history": ["U1", "U2"]}}
     assert words_of(huddle) == "[huddle with 2 people]"
     poll = {
@@ -413,7 +413,7 @@ def test_a_message_with_any_fields_is_read(fields: Any, attachments: Any, blocks
 
 
 def test_a_giant_message_is_cut_with_a_note() -> None:
-    """The whole message has a limit, and so has each attachment."""
+    """The whole message and each attachment have a limit."""
     found = words_of({"text": "a" * 50_000, "attachments": [{"text": "b" * 9_000}]})
     assert len(found) < CHARS + 100
     assert found.endswith("[cut: 18,022 more characters]") or "[cut: " in found
@@ -426,7 +426,7 @@ def test_a_giant_message_is_cut_with_a_note() -> None:
 
 
 FILES: dict[str, tuple[dict[str, Any], str, str]] = {
-    # the text in a later question, and why the file cannot be read in its own
+    # the text in a later question, and why the file cannot be read with its own question
     "a file": ({"name": "a.pdf", "mimetype": "application/pdf"}, "[file: a.pdf]", ""),
     "a picture": ({"name": "a.png", "mimetype": "image/png"}, "[picture: a.png]", ""),
     "a snippet": (
@@ -484,8 +484,8 @@ FILES: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_file_is_named_and_says_why_it_is_closed(kind: str) -> None:
-    """Slack's file object says so, without its bytes."""
+def test_a_file_is_named_with_the_reason_why_it_cannot_be_read(kind: str) -> None:
+    """Slack's file object says so; its bytes are not needed."""
     file, shown, why = FILES[kind]
     assert in_brackets(file) == shown
     assert why_closed(file) == why

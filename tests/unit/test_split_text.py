@@ -1,4 +1,4 @@
-"""Splitting a text loses, breaks and rewrites nothing, and no part is too long."""
+"""Splitting a text loses and breaks nothing, keeps finished parts, and respects the limit."""
 
 import unicodedata
 from itertools import pairwise
@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from bots.split_text import Length, split_text, utf16_length
 
 GUARD = "\u200b"
-"""What the splitter may put before the rest of a cut line."""
+"""The splitter can insert this before the continuation of a line that was cut."""
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 PIECES = [
@@ -77,7 +77,7 @@ documents = st.lists(blocks(), max_size=8).map("\n\n".join)
 
 
 def rejoins(text: str, parts: list[str]) -> bool:
-    """Whether the parts without added lines and marks make up the text, apart from trimmed ends."""
+    """Whether the parts, without added lines and marks, make up the text except at trimmed ends."""
     reached = {0}
     for part in parts:
         lines = part.split("\n")
@@ -99,7 +99,7 @@ def rejoins(text: str, parts: list[str]) -> bool:
 
 
 def starts_after(text: str, at: int) -> list[int]:
-    """Every place from there that has only white space before it."""
+    """All positions that only white space separates from `at`."""
     places = [at]
     while places[-1] < len(text) and text[places[-1]].isspace():
         places.append(places[-1] + 1)
@@ -107,7 +107,7 @@ def starts_after(text: str, at: int) -> list[int]:
 
 
 def code_lines(markdown: str) -> list[tuple[str, str]]:
-    """Language and text of every line of fenced code, as CommonMark reads it."""
+    """The language and text of each line of fenced code, as CommonMark reads it."""
     found: list[tuple[str, str]] = []
     for token in MarkdownIt().parse(markdown):
         if token.type == "fence":
@@ -120,7 +120,7 @@ def code_lines(markdown: str) -> list[tuple[str, str]]:
 
 
 def fences_left_open(markdown: str) -> int:
-    """How many fences only the end of the text closes."""
+    """The number of fences that only the end of the text closes."""
     lines = markdown.split("\n")
     return sum(
         1
@@ -138,14 +138,14 @@ def fences_left_open(markdown: str) -> int:
 @given(text=wild_texts, limit=limits, length=lengths)
 @settings(max_examples=600)
 def test_nothing_is_lost(text: str, limit: int, length: Length) -> None:
-    """Without additions, the parts make up the text, apart from white space at breaks."""
+    """Without additions, the parts make up the text except for white space at breaks."""
     assert rejoins(text, split_text(text, limit, length=length))
 
 
 @given(text=wild_texts, limit=st.integers(2, 120), length=lengths)
 @settings(max_examples=600)
 def test_no_part_is_over_the_limit(text: str, limit: int, length: Length) -> None:
-    """Every part fits in the platform's unit and is not blank."""
+    """Every part fits, measured in the platform's unit, and is not blank."""
     for part in split_text(text, limit, length=length):
         assert length(part) <= limit
         assert part.strip()
@@ -153,19 +153,19 @@ def test_no_part_is_over_the_limit(text: str, limit: int, length: Length) -> Non
 
 @given(text=wild_texts, limit=limits, length=lengths, data=st.data())
 @settings(max_examples=1000)
-def test_a_growing_text_never_rewrites_a_sealed_part(
+def test_a_growing_text_never_changes_a_finished_part(
     text: str, limit: int, length: Length, data: st.DataObject
 ) -> None:
-    """All but the last part of a text are the first parts of every longer text."""
+    """All parts except the last stay the same when the text grows."""
     shorter = text[: data.draw(st.integers(0, len(text)))]
-    sealed = split_text(shorter, limit, length=length)[:-1]
-    assert split_text(text, limit, length=length)[: len(sealed)] == sealed
+    finished = split_text(shorter, limit, length=length)[:-1]
+    assert split_text(text, limit, length=length)[: len(finished)] == finished
 
 
 @given(text=documents, limit=st.integers(80, 400))
 @settings(max_examples=400)
 def test_documents_keep_their_code(text: str, limit: int) -> None:
-    """Every part closes its fences, and together they hold the same code in the same language."""
+    """Every part closes its fences, and together they have the same code in the same language."""
     parts = split_text(text, limit)
     assert [fences_left_open(part) for part in parts] == [0] * len(parts)
     assert rejoins(text, parts)
@@ -177,13 +177,13 @@ def test_documents_keep_their_code(text: str, limit: int) -> None:
 
 @given(text=documents, limit=st.integers(80, 400), data=st.data())
 @settings(max_examples=300)
-def test_a_growing_document_never_rewrites_a_sealed_part(
+def test_a_growing_document_never_changes_a_finished_part(
     text: str, limit: int, data: st.DataObject
 ) -> None:
-    """The same holds for the Markdown that models write, cut off anywhere."""
+    """This holds for Markdown that models write, cut off anywhere."""
     shorter = text[: data.draw(st.integers(0, len(text)))]
-    sealed = split_text(shorter, limit)[:-1]
-    assert split_text(text, limit)[: len(sealed)] == sealed
+    finished = split_text(shorter, limit)[:-1]
+    assert split_text(text, limit)[: len(finished)] == finished
 
 
 @pytest.mark.parametrize(
@@ -200,23 +200,23 @@ def test_a_grapheme_is_never_cut(grapheme: str) -> None:
 
 
 def test_it_breaks_at_a_paragraph_first() -> None:
-    """It prefers that to a later line, sentence or word."""
+    """A paragraph is preferred to a later line, sentence or word."""
     text = f"{'a ' * 20}\n\n{'b ' * 10}\n{'c. ' * 10}"
     assert split_text(text, 80)[0] == ("a " * 20).strip()
 
 
 def test_it_breaks_at_a_line_next() -> None:
-    """If there is no end of a paragraph."""
+    """This applies if no paragraph ends in the part."""
     assert split_text(f"{'a ' * 20}\n{'b. ' * 20}", 80)[0] == ("a " * 20).strip()
 
 
 def test_it_breaks_at_a_sentence_next() -> None:
-    """If there is no end of a line."""
+    """This applies if no line ends in the part."""
     assert split_text("One two three. Four five six seven", 24)[0] == "One two three."
 
 
 def test_it_breaks_at_a_word_next() -> None:
-    """If there is no end of a sentence."""
+    """This applies if no sentence ends in the part."""
     assert split_text("one two three four five six seven", 20) == [
         "one two three four",
         "five six seven",
@@ -224,19 +224,19 @@ def test_it_breaks_at_a_word_next() -> None:
 
 
 def test_a_short_first_paragraph_is_not_a_part_of_its_own() -> None:
-    """A part is at least a third full if possible."""
+    """If possible, a part is at least a third full."""
     parts = split_text(f"Yes.\n\n{'This is a sentence. ' * 20}", 100)
     assert parts[0].startswith("Yes.\n\nThis is a sentence.")
 
 
 def test_a_title_stays_with_its_text() -> None:
-    """No part ends with the title of the next one."""
+    """A title at the end of a part would be separated from its text."""
     parts = split_text(f"{'a ' * 30}\n\n## Title\n{'b ' * 40}", 100)
     assert parts[1].startswith("## Title\nb b")
 
 
 def test_a_cut_fence_is_closed_and_reopened() -> None:
-    """Code longer than a part continues in the next one with its language."""
+    """Code that is longer than a part continues in the next one with the same language."""
     code = "\n".join(f"line {n}" for n in range(40))
     parts = split_text(f"Look:\n\n```python\n{code}\n```\nDone.", 120)
     assert len(parts) > 3
@@ -253,12 +253,12 @@ def test_a_fence_that_does_not_fit_begins_a_part() -> None:
 
 
 def test_an_unfinished_fence_is_closed() -> None:
-    """An answer that was stopped inside code still shows as code."""
+    """An answer that was stopped inside code still appears as code."""
     assert split_text("See:\n```js\nlet a", 2000) == ["See:\n```js\nlet a\n```"]
 
 
-def test_a_shorter_or_other_marker_does_not_close() -> None:
-    """Inside four backticks, three and tildes are code."""
+def test_a_shorter_or_different_marker_does_not_close_a_fence() -> None:
+    """Inside four backticks, three backticks and tildes are code."""
     text = "````md\n```\n~~~\n" + "text\n" * 30 + "````\nafter"
     parts = split_text(text, 100)
     assert all(part.count("````") == 2 for part in parts[:-1])
@@ -266,14 +266,14 @@ def test_a_shorter_or_other_marker_does_not_close() -> None:
 
 
 def test_a_code_line_longer_than_a_part_is_cut_inside_the_fence() -> None:
-    """A long line of code stays code on both sides of the cut, with nothing trimmed."""
+    """The line stays code on both sides of the cut, and nothing is trimmed."""
     parts = split_text("```\n" + "ab cd " * 100 + "\n```", 80)
     joined = "".join(line for part in parts for _, line in code_lines(part))
     assert joined == "ab cd " * 100
 
 
-def test_windows_line_ends_are_line_ends() -> None:
-    """A carriage return neither hides a closing fence nor is separated from its line feed."""
+def test_windows_line_ends_are_recognized() -> None:
+    """A carriage return does not hide a closing fence, and is not separated from its line feed."""
     parts = split_text("```py\r\n" + "code\r\n" * 40 + "```\r\nprose " * 2, 90)
     assert all(not a.endswith("\r") and not b.startswith("\n") for a, b in pairwise(parts))
     assert fences_left_open(parts[-1].replace("\r", "")) == 0
@@ -288,13 +288,13 @@ def test_a_blank_text_has_no_parts(blank: str) -> None:
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_must_be_positive(limit: int) -> None:
-    """Other limits are a mistake of the caller."""
+    """Other limits are programming errors."""
     with pytest.raises(ValueError, match="positive"):
         split_text("text", limit)
 
 
-def test_a_limit_of_one_still_ends() -> None:
-    """Every character is a part, even one that exceeds the limit."""
+def test_splitting_with_a_limit_of_one_ends() -> None:
+    """Every character becomes a part, even one that exceeds the limit."""
     assert split_text("ab 😀", 1, length=utf16_length) == ["a", "b", "😀"]
 
 
@@ -314,8 +314,8 @@ def test_a_limit_of_one_still_ends() -> None:
     ],
     ids=lambda text: repr(text[:6]),
 )
-def test_absurd_texts_are_split_too(text: str) -> None:
-    """No text causes a loop, lost letters or thousands of parts."""
+def test_extreme_texts_are_split(text: str) -> None:
+    """No text causes an endless loop, lost letters or thousands of parts."""
     parts = split_text(text, 2000, length=utf16_length)
     assert len(parts) < 80
     assert all(utf16_length(part) <= 2000 for part in parts)
@@ -324,7 +324,7 @@ def test_absurd_texts_are_split_too(text: str) -> None:
 
 
 def test_a_long_answer_is_split_into_few_parts() -> None:
-    """40,000 characters with code and tables."""
+    """The answer has 40,000 characters with code and tables."""
     table = "| a | b |\n|---|---|\n" + "| cell | another 😀 cell |\n" * 40
     code = "```python\n" + "    value = compute(1, 2)\n" * 60 + "```\n"
     text = (f"## Title\n\n{'A sentence of words. ' * 40}\n\n{table}\n{code}\n" * 20)[:40_000]

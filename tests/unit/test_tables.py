@@ -1,4 +1,4 @@
-"""Tables on platforms without tables: readable, complete, and not much longer than written."""
+"""Tables on platforms without tables are readable, complete, and not much longer."""
 
 import re
 
@@ -23,34 +23,34 @@ def words(text: str) -> list[str]:
 
 
 def test_a_narrow_table_has_columns() -> None:
-    """They are aligned, even if a character takes two columns."""
+    """The columns are aligned even if a character takes two of them."""
     assert downgraded(table(["a", "b"], ["日本", "1"], ["x", "2"])) == (
         "```\na     b\n----  -\n日本  1\nx     2\n```"
     )
 
 
 def test_a_wide_table_is_a_list() -> None:
-    """One item per row, with the header before each cell; empty cells are left out."""
+    """Each row is an item with the header before each cell. Empty cells are left out."""
     long = "a sentence that goes on for a while " * 3
     shown = downgraded(table(["Name", "What it does"], ["grep", long], ["cat", ""]))
     assert shown == f"- Name: grep; What it does: {long.strip()}\n- Name: cat"
 
 
-def test_a_wide_table_shows_the_rest_of_its_markdown() -> None:
-    """A list is not code: emphasis is drawn, and an image is a link."""
+def test_a_wide_table_keeps_its_other_markdown() -> None:
+    """A list is not code, so emphasis is drawn, and an image is a link."""
     shown = downgraded(table(["a", "b"], ["**x**<br>y", "![cat](https://x.y/c.png)" + "z" * 60]))
     assert shown == f"- a: **x** / y; b: cat: <https://x.y/c.png>{'z' * 60}"
 
 
 def test_one_long_cell_does_not_pad_every_row() -> None:
-    """Otherwise a table became eight messages that were 88 % blanks."""
+    """Otherwise a table could become many messages that consist mostly of blanks."""
     text = table(["k", "v"], *([str(n), "x"] for n in range(60)), ["long", "y" * 800])
     (part,) = split_text(downgraded(text), 2_000, length=utf16_length)
     assert part.count(" ") < len(part) / 4
 
 
 def test_headers_that_are_longer_than_the_cells_are_shown_once() -> None:
-    """A hostile header does not multiply, and a missing cell does not hide a header."""
+    """A hostile header is not repeated, and a missing cell does not hide a header."""
     head = "h" * 500
     shown = downgraded(table([head, "i"], *(["1", "2"] for _ in range(50))))
     assert shown.startswith(f"- {head}; i\n- 1; 2\n")
@@ -73,14 +73,14 @@ def test_headers_that_are_longer_than_the_cells_are_shown_once() -> None:
     ],
     ids=["columns", "rows", "cell", "header", "bars", "padding", "row", "quoted", "tables"],
 )
-def test_a_hostile_table_stays_in_proportion(text: str) -> None:
-    """Whatever its shape, the result is at most a few times as long as the table."""
+def test_a_hostile_table_does_not_become_much_longer(text: str) -> None:
+    """The result is at most a few times as long as the table."""
     assert len(downgraded(text)) < 3 * len(text)
 
 
 @given(head=ROWS, body=st.lists(ROWS, max_size=5))
 def test_no_cell_is_lost(head: list[str], body: list[list[str]]) -> None:
-    """Not even in rows that are longer than the header."""
+    """This holds even in rows that are longer than the header."""
     text = table(head, *body)
     missing = list(words(text))
     for word in words(downgraded(text)):
@@ -100,5 +100,5 @@ def test_no_cell_is_lost(head: list[str], body: list[list[str]]) -> None:
     ],
 )
 def test_a_table_is_found_wherever_it_is(text: str, shown: str) -> None:
-    """In quotes and lists, before prose, with rows of any length."""
+    """A table can be in quotes and lists or before prose, with rows of any length."""
     assert downgraded(text) == shown

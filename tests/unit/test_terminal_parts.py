@@ -1,4 +1,4 @@
-"""The parts of the terminal: sanitized text, growing answers, history, wrapping."""
+"""The terminal's building blocks: sanitized text, growing answers, drawing, wrapping, history."""
 
 import random
 import stat
@@ -14,7 +14,7 @@ from bots.terminal.sanitizing import sanitized
 from tests.fakes.flow import grown
 from tests.unit.test_linear import HOSTILE
 
-# --- plain ------------------------------------------------------------------------------------
+# --- sanitized text ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from tests.unit.test_linear import HOSTILE
     ],
 )  # fmt: skip
 def test_sanitized_text_cannot_control_a_terminal(text: str, shown: str) -> None:
-    """Whole sequences are removed; letters, joiners, directional marks, tabs and line ends stay."""
+    """Escape sequences are removed completely; letters, joiners, tabs and line ends stay."""
     assert sanitized(text) == shown
 
 
@@ -42,7 +42,7 @@ def test_sanitized_text_cannot_control_a_terminal(text: str, shown: str) -> None
 
 
 def shown_of(text: str, step: int) -> tuple[list[Piece], list[str]]:
-    """The pieces of a text that grows by `step` characters, and its tails."""
+    """The finished pieces of a text that grows by `step` characters, and the tails after them."""
     growing, pieces, tails = Preview(), [], []
     for end in range(0, len(text), step):
         pieces += growing.grow(text[:end])
@@ -52,7 +52,7 @@ def shown_of(text: str, step: int) -> tuple[list[Piece], list[str]]:
 
 @pytest.mark.parametrize("step", [1, 7, 1000, 100_000])
 def test_the_pieces_make_up_the_answer_however_it_grows(step: int) -> None:
-    """The same pieces, without gaps or repetitions, and no block is cut."""
+    """The pieces are the same, without gaps or repetitions, and no block is cut."""
     text = grown(40)
     pieces, _ = shown_of(text, step)
     assert "".join(piece.text for piece in pieces) == text
@@ -78,12 +78,12 @@ def test_the_pieces_make_up_the_answer_however_it_grows(step: int) -> None:
     ],
 )
 def test_a_block_is_finished_when_the_next_one_begins(text: str, pieces: list[str]) -> None:
-    """An indented line may belong to the item before; fenced code is one block."""
+    """An indented line can belong to the previous list item; fenced code is one block."""
     assert [piece.text for piece in shown_of(text, 1)[0]] == pieces
 
 
 def test_a_long_piece_is_cut_at_a_line_or_a_space() -> None:
-    """Nothing is lost; code continues in a fence of the same language."""
+    """Nothing is lost, and code continues in a fence with the same language."""
     words = "word " * 3000
     pieces, tails = shown_of(words, 50)
     assert "".join(piece.text for piece in pieces) == words
@@ -101,18 +101,18 @@ def test_a_long_piece_is_cut_at_a_line_or_a_space() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_piece_is_long_and_no_text_is_lost(name: str) -> None:
-    """Whatever the text, the part that is redrawn is limited."""
+    """So the part that is redrawn is limited."""
     text = HOSTILE[name](10_000)
     pieces, tails = shown_of(text, 499)
-    most = PIECE_CHARS + 200  # a fence that is closed and opened again
+    most = PIECE_CHARS + 200  # for closing and reopening a fence
     assert max(len(piece.text) for piece in pieces or [Piece("", spaced=True)]) <= most
     assert max(map(len, tails)) <= most
     if "`" not in text and "~" not in text:
         assert "".join(piece.text for piece in pieces).strip() == text.strip()
 
 
-def test_a_text_that_begins_differently_is_noticed() -> None:
-    """Only finished pieces count: the tail can change."""
+def test_a_text_that_begins_differently_is_detected() -> None:
+    """Only finished pieces count, because the tail can change."""
     growing = Preview()
     assert growing.grow("a\n\nb\n\nc") == [Piece("a\n\n", spaced=True), Piece("b\n\n", spaced=True)]
     assert growing.continues("a\n\nb\n\n```")
@@ -157,8 +157,10 @@ def test_a_link_shows_where_it_leads() -> None:
         ([3], 5, 2, 3),
     ],
 )
-def test_rows_added_by_rewrapping(widths: list[int], cursor: int, columns: int, added: int) -> None:
-    """Rows above the cursor that are too wide now, and the cursor's row."""
+def test_the_rows_added_by_rewrapping_are_counted(
+    widths: list[int], cursor: int, columns: int, added: int
+) -> None:
+    """These are rows above the cursor that are now too wide, and the cursor's own row."""
     assert rows_added(widths, cursor, columns) == added
 
 
@@ -172,8 +174,10 @@ def test_rows_added_by_rewrapping(widths: list[int], cursor: int, columns: int, 
         ({"TERM": "linux"}, False),
     ],
 )
-def test_which_terminals_rewrap(environment: dict[str, str], wraps: bool) -> None:
-    """Most do; the environment identifies those that do not."""
+def test_terminals_that_do_not_rewrap_are_recognized(
+    environment: dict[str, str], wraps: bool
+) -> None:
+    """Most terminals do; the environment identifies those that do not."""
     assert rewraps(environment) is wraps
 
 
@@ -181,7 +185,7 @@ def test_which_terminals_rewrap(environment: dict[str, str], wraps: bool) -> Non
 
 
 def test_history_keeps_the_newest_entries(tmp_path: Path) -> None:
-    """Limited in number and bytes, in a private file."""
+    """The history is limited in number and bytes, and its file is private."""
     path = tmp_path / "made" / "ada.history"
     history = History(path, 3)
     assert history.load() == []
@@ -202,7 +206,7 @@ def test_history_keeps_the_newest_entries(tmp_path: Path) -> None:
 
 
 def test_a_damaged_history_is_tolerated(tmp_path: Path) -> None:
-    """A crash can leave half a line, and an editor anything."""
+    """A crash can leave half a line, and an editor can leave anything."""
     path = tmp_path / "ada.history"
     noise = random.Random(1).randbytes(200).replace(b"\n", b"")
     path.write_bytes(b'"good"\n7\n[]\n""\n' + noise + b'\n"also good"\n"half')
@@ -213,7 +217,7 @@ def test_a_damaged_history_is_tolerated(tmp_path: Path) -> None:
 
 
 def test_a_history_that_cannot_be_stored_says_why(tmp_path: Path) -> None:
-    """Once, in plain words; the chat continues."""
+    """The reason appears once, and the chat continues."""
     (tmp_path / "file").write_text("")
     history = History(tmp_path / "file" / "ada.history", 100)
     assert history.load() == []

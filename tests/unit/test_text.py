@@ -41,7 +41,7 @@ def test_repaired_text_can_be_encoded_and_stays_unchanged(text: str) -> None:
 
 @given(st.lists(ANY_TEXT))
 def test_repairing_in_pieces_gives_the_same_text(pieces: list[str]) -> None:
-    """However it is cut; and each piece can be encoded."""
+    """The text can be cut anywhere, and each piece can be encoded."""
     joining = Joining()
     out = [joining.add(piece) for piece in pieces] + [joining.end()]
     assert all(piece.encode().decode() == piece for piece in out)

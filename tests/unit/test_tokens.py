@@ -1,4 +1,4 @@
-"""Token estimates and what fits into a window."""
+"""Token estimates, and how much fits into a window."""
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ def test_an_estimate_counts_four_letters_or_one_other_character(text: str, token
 
 @given(st.text(), st.text())
 def test_an_estimate_grows_with_the_text(one: str, other: str) -> None:
-    """It is at least the sum of the parts, except for the rounding of one of them."""
+    """It is at least the sum of the parts' estimates, except for rounding."""
     both = estimated_tokens(one + other)
     assert max(estimated_tokens(one), estimated_tokens(other)) <= both
     assert both <= estimated_tokens(one) + estimated_tokens(other) <= both + 1
@@ -34,7 +34,7 @@ def test_an_estimate_grows_with_the_text(one: str, other: str) -> None:
 def test_a_ratio_moves_towards_what_was_counted_and_stays_in_bounds(
     ratio: float, estimated: int, counted: int
 ) -> None:
-    """A provider that counts nonsense cannot change the ratio much."""
+    """A provider that reports nonsense cannot change the ratio much."""
     low, high = RATIO_BOUNDS
     seen = min(max(counted / estimated, low), high)
     new = corrected_ratio(ratio, estimated=estimated, counted=counted)
@@ -42,8 +42,8 @@ def test_a_ratio_moves_towards_what_was_counted_and_stays_in_bounds(
     assert abs(new - seen) <= abs(ratio - seen) + 1e-9
 
 
-def test_repeated_reports_are_believed() -> None:
-    """After twenty replies that took twice the estimate, twice the estimate is assumed."""
+def test_the_ratio_follows_repeated_reports() -> None:
+    """After twenty replies with twice the estimate, the ratio is two."""
     ratio = FIRST_RATIO
     for _ in range(20):
         ratio = corrected_ratio(ratio, estimated=100, counted=200)
@@ -63,19 +63,17 @@ def test_a_report_of_nothing_changes_nothing(estimated: int, counted: int) -> No
         ([1, 2, 3], 5, 2),
         ([1, 2, 3], 3, 1),
         ([1, 2, 3], 2, 0),
-        ([1, 9, 1], 5, 1),  # not the first one too, though it would fit
+        ([1, 9, 1], 5, 1),  # the first one would fit, but must not be kept without the second
         ([1], -1, 0),
     ],
 )
-def test_the_newest_are_kept_without_leaving_one_out(
-    costs: list[int], room: int, fitting: int
-) -> None:
+def test_the_newest_are_kept_without_a_gap(costs: list[int], room: int, fitting: int) -> None:
     assert newest_that_fit(costs, room) == fitting
 
 
 @given(st.lists(st.integers(0, 100)), st.integers(0, 1000))
-def test_as_many_as_possible_are_kept(costs: list[int], room: int) -> None:
-    """The kept costs fit, and one more would not."""
+def test_as_many_costs_as_possible_are_kept(costs: list[int], room: int) -> None:
+    """The kept costs fit; with one more, they would not."""
     fitting = newest_that_fit(costs, room)
     assert sum(costs[len(costs) - fitting :]) <= room
     if fitting < len(costs):
@@ -83,8 +81,8 @@ def test_as_many_as_possible_are_kept(costs: list[int], room: int) -> None:
 
 
 @given(st.lists(st.integers(1, 100)), st.integers(0, 1000), st.integers(1, 500))
-def test_what_is_kept_in_steps_fits(costs: list[int], room: int, step: int) -> None:
-    """It keeps all if they fit, some if one fits, and at most a step and one cost less than fit."""
+def test_costs_kept_in_steps_fit(costs: list[int], room: int, step: int) -> None:
+    """It keeps all that fit, except for at most one step and one cost."""
     fitting, most = newest_in_steps(costs, room, step), newest_that_fit(costs, room)
     kept = sum(costs[len(costs) - fitting :])
     assert kept <= room
@@ -94,8 +92,8 @@ def test_what_is_kept_in_steps_fits(costs: list[int], room: int, step: int) -> N
 
 
 @given(st.lists(st.integers(5, 20), min_size=200, max_size=200), st.integers(100, 500))
-def test_the_first_one_kept_moves_once_a_step(costs: list[int], room: int) -> None:
-    """This holds while costs are added one by one at the end."""
+def test_the_first_kept_cost_moves_once_per_step(costs: list[int], room: int) -> None:
+    """Costs are added at the end, one by one."""
     step = room // 2
     firsts = [n - newest_in_steps(costs[:n], room, step) for n in range(1, len(costs) + 1)]
     assert firsts == sorted(firsts)

@@ -1,4 +1,4 @@
-"""Every kind of wrong setting: one line with the name, the place, the fault and the remedy."""
+"""Each wrong setting is reported in one line with its name, place, fault and remedy."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ SECRET = "s3cret-value"  # noqa: S105
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of this machine, and a current folder with a `.env` of its own."""
+    """Hides the settings of this machine, and uses an empty current folder."""
     import os  # noqa: PLC0415
 
     for name in os.environ:
@@ -128,12 +128,12 @@ WRONG: list[tuple[type[BaseSettings], str, str, str]] = [
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=[f"{n}-{wrong[1]}" for n, wrong in enumerate(WRONG)])
-def test_wrong_in_the_environment(
+def test_a_wrong_setting_in_the_environment_is_reported(
     wrong: tuple[type[BaseSettings], str, str, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One line, and no part of the value: it may be a secret."""
+    """It is one line, without any part of the value, which may be a secret."""
     kind, name, value, words = wrong
     monkeypatch.setenv(name, value)
     (line,) = lines_of(kind, capsys)
@@ -143,7 +143,7 @@ def test_wrong_in_the_environment(
     assert SECRET not in line
 
 
-def test_wrong_in_the_file_names_the_line(
+def test_a_wrong_setting_in_env_is_reported_with_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / ".env").write_text("# one\n\nTHREADWAX_MODEL=m\nexport THREADWAX_HTTP_PORT=x\n")
@@ -151,7 +151,7 @@ def test_wrong_in_the_file_names_the_line(
     assert line.endswith(f"({tmp_path}/.env, line 4)")
 
 
-def test_everything_that_is_wrong_is_said_at_once(
+def test_all_wrong_settings_are_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("THREADWAX_HTTP_PORT", "x")
@@ -178,17 +178,19 @@ def test_everything_that_is_wrong_is_said_at_once(
         (b"THREADWAX.MODEL=x\n", "THREADWAX.MODEL is not a setting of threadwax: did you mean"),
     ],
 )  # fmt: skip
-def test_a_malformed_file_is_one_line(
+def test_a_malformed_env_file_is_reported_in_one_line(
     tmp_path: Path, text: bytes, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the file's name, and the line's number where there is one."""
+    """The line has the name of the file, and a line number if there is one."""
     (tmp_path / ".env").write_bytes(text)
     (line,) = lines_of(Settings, capsys)
     assert line.startswith(f"{tmp_path}/.env")
     assert words in line
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_env_file_that_cannot_be_read_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / ".env").unlink()
     (tmp_path / ".env").mkdir()
     (line,) = lines_of(Settings, capsys)
@@ -206,8 +208,8 @@ def test_a_misspelled_variable_stops_the_start(
     assert SECRET not in line
 
 
-def test_what_has_no_effect_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless the setting that is probably meant has a value anyway."""
+def test_a_setting_without_effect_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no warning if the probably intended setting has a value as well."""
     monkeypatch.setenv("DISCORD_BOT_TOKEN", "x")
     (line,) = reading.warnings()
     assert "has no effect: did you mean DISCORD_TOKEN?" in line
@@ -216,8 +218,8 @@ def test_what_has_no_effect_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("name", ["SLACK_ALLOW_BOTS", "SLACK_ALLOW_GUESTS", "SLACK_ALLOW_EXTERNAL"])
-def test_an_empty_switch_is_as_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a list of the allowed must not be empty."""
+def test_an_empty_switch_is_off(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only an allow list must not be empty."""
     monkeypatch.setenv(name, "")
     settings = reading.read(SlackSettings)
     assert not any((settings.allow_bots, settings.allow_guests, settings.allow_external))
@@ -232,13 +234,13 @@ def test_an_empty_switch_is_as_none(name: str, monkeypatch: pytest.MonkeyPatch) 
         "http://h/models/v1",
     ],
 )  # fmt: skip
-def test_a_good_address_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valid_address_is_accepted(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     assert reading.read(Settings).openai_base_url == address.strip()
 
 
-def test_a_good_file_is_read_with_a_mark_at_its_beginning(tmp_path: Path) -> None:
-    """Editors of Windows write one; case and order do not matter."""
+def test_an_env_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """Windows editors write a byte order mark. Case and order of the settings do not matter."""
     (tmp_path / ".env").write_bytes(
         "\ufeffthreadwax_model=one\nPOSTGRES_PASSWORD=x\nTHREADWAX_LOG_LEVEL=INFO\r\n".encode()
     )
@@ -264,10 +266,10 @@ def test_lists_are_separated_by_commas_or_blanks(
 
 @pytest.mark.parametrize("name", ["SLACK_ALLOW_USERS", "slack_allow_users", "Discord_Allow_Roles"])
 @pytest.mark.parametrize("value", ["", "  ", ","])
-def test_an_empty_list_of_the_allowed_stops_the_start(
+def test_an_empty_allow_list_stops_the_start(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In capitals or not: it would admit everybody."""
+    """It would admit everybody. The case of the name does not matter."""
     monkeypatch.setenv(name, value)
     kind = SlackSettings if name.lower().startswith("slack") else DiscordSettings
     assert any(name.upper() in line.upper() for line in lines_of(kind, capsys))
@@ -292,10 +294,10 @@ DIRECT = Asker(user=7, guild=None, channels=[70])
         ({"DISCORD_DENY_GUILDS": "5"}, None),
     ],
 )
-def test_a_list_of_the_allowed_closes_direct_messages(
+def test_an_allow_list_closes_direct_messages(
     given: dict[str, str], direct: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In Discord anybody who shares any server with the bot can write to it."""
+    """In Discord, anybody who shares a server with the bot can send it direct messages."""
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert refusal(DiscordSettings(), DIRECT) == direct

@@ -1,1 +1,1 @@
-"""What the contract tests need of each platform: a fake, the adapter on it, and a person's view."""
+"""A test world per platform: the fake platform, its adapter, and what a person can do and see."""

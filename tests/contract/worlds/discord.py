@@ -1,10 +1,11 @@
-"""The adapter's real client against the fake Discord, in this process."""
+"""The test world of Discord: the adapter's real client and the fake Discord, in this process."""
 
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+from bots.discord.errors import NO_PERMISSION
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
 from shared import names
@@ -18,7 +19,7 @@ HEARD_WITHIN_S = 10.0
 
 
 class DiscordWorld:
-    """A server with one channel, people in it, and the bot; settings by their variables' names."""
+    """A server with one channel, people and the bot; `settings` are named by their variables."""
 
     def __init__(self, *, fake: FakeDiscord | None = None, **settings: object) -> None:
         self.fake = fake or FakeDiscord()
@@ -51,7 +52,7 @@ class DiscordWorld:
         self._folder.cleanup()
 
     async def connect(self) -> None:
-        """Start the adapter on its data folder, as after a restart."""
+        """Start the adapter with the data folder of the run before, if there was one."""
         settings = DiscordSettings.model_validate({**self.fake.env, **self._settings})
         self.platform = Discord(
             settings, Path(self._folder.name), self._store, self._publish, budgets=self.budgets
@@ -93,7 +94,7 @@ class DiscordWorld:
                 self._changed.clear()
                 await self._changed.wait()
 
-    # --- the contract's view ------------------------------------------------------------------
+    # --- the methods of `World` ------------------------------------------------------------------
 
     async def say(self, text: str, *, author: str = "ada") -> str:
         return str(await self.fake.say(text, author=author, mention=True))
@@ -104,8 +105,15 @@ class DiscordWorld:
     async def replies_to(self, message_id: str) -> list[str]:
         return self.fake.replies_to(int(message_id))
 
+    async def end(self) -> None:
+        await end(self._listening)
+
+    async def refuse_everything(self) -> None:
+        for method in ("GET", "POST", "PATCH", "DELETE"):
+            self.fake.fail(method, "/channels/", status=403, code=NO_PERMISSION, times=100)
+
     async def limit_once(self, seconds: float) -> None:
         self.fake.fail("POST", r"/messages$", status=429, retry_after=seconds)
 
     def can(self, ability: str) -> bool:
-        return ability in {"bots", "redelivery", "limits"}
+        return ability in {"bots", "redelivery", "limits", "refusals"}

@@ -1,4 +1,4 @@
-"""Slack for the port's contract: the real client and the fake Slack, with a bus in memory."""
+"""The test world of Slack: the adapter's real client and the fake Slack, without NATS."""
 
 import asyncio
 import itertools
@@ -15,21 +15,27 @@ from shared.tasks import end
 from tests.fakes.slack import APP_TOKEN, BOT, BOT_TOKEN, ROOM, FakeSlack, Fault
 
 CONNECT_S = 15.0
-ABILITIES = frozenset({"bots", "redelivery", "limits"})
+ABILITIES = frozenset({"bots", "redelivery", "limits", "refusals"})
+ANSWERING = (
+    "agents.sessions.setStatus", "assistant.threads.setStatus", "chat.delete", "chat.postMessage",
+    "chat.startStream", "chat.update", "conversations.history", "conversations.replies",
+)  # fmt: skip
+"""The methods by which answers are shown and found."""
+
 AUTHORS = {"ada": "UADA", "bob": "UBOB"}
 
 
 class NoBus:
-    """Fails if used: events go to the world's own list."""
+    """Fails if used, because the world keeps published events itself."""
 
     connected = True
 
     async def publish(self, event: AnyEvent) -> bool:
-        raise AssertionError(f"published past the world: {event}")
+        raise AssertionError(f"published on the bus instead of in the test world: {event}")
 
 
 class SlackWorld:
-    """One workspace, in which the adapter is listening."""
+    """A workspace in which the adapter is listening."""
 
     def __init__(self, *, slack: FakeSlack | None = None, **settings: Any) -> None:
         self.slack = slack or FakeSlack()
@@ -101,14 +107,15 @@ class SlackWorld:
     async def __aexit__(self, *_: object) -> None:
         await self.platform.close()
         try:
-            async with asyncio.timeout(10):
-                await self.listening
+            if not self.listening.cancelled():
+                async with asyncio.timeout(10):
+                    await self.listening
         finally:
             await end(self.listening)
             await self.slack.stop()
 
     async def restart(self) -> None:
-        """Ends the adapter and starts another one, without any state."""
+        """Stops the adapter and starts a new one without any state."""
         await self.platform.close()
         await self.listening
         self.platform = self.make()
@@ -116,17 +123,17 @@ class SlackWorld:
         await self.until_listening()
 
     async def until_heard(self, count: int = 1, *, seconds: float = 15.0) -> list[AnyEvent]:
-        """What was published, once it is at least `count` events."""
+        """Waits until at least `count` events are published; returns all of them."""
         await self.slack.until(lambda: len(self.heard) >= count, seconds=seconds)
         return self.heard
 
-    async def until_told(self, count: int = 1) -> None:
+    async def until_acknowledged(self, count: int = 1) -> None:
         """Waits until at least `count` deliveries are acknowledged."""
         await self.slack.until(
             lambda: sum(d.acked_at is not None for d in self.slack.deliveries) >= count
         )
 
-    # --- the port's contract ---------------------------------------------------------------------
+    # --- the methods of `World` -------------------------------------------------------------------
 
     async def say(self, text: str, *, author: str = "ada") -> str:
         if author in AUTHORS:
@@ -141,6 +148,12 @@ class SlackWorld:
 
     async def replies_to(self, message_id: str) -> list[str]:
         return self.slack.thread(ROOM, message_id)
+
+    async def end(self) -> None:
+        await end(self.listening)
+
+    async def refuse_everything(self) -> None:
+        self.slack.always |= dict.fromkeys(ANSWERING, Fault("error", code="access_denied"))
 
     async def limit_once(self, seconds: float) -> None:
         fault = Fault("limit", retry_after_s=max(1, round(seconds)))

@@ -1,4 +1,4 @@
-"""The terminal's world: its own chat over lines that a test types and a screen that it reads."""
+"""The test world of the terminal: a chat whose lines a test types and whose screen it reads."""
 
 import asyncio
 from typing import Self
@@ -13,7 +13,7 @@ HEARD_WITHIN_S = 10.0
 
 
 class TypedLines(Lines):
-    """Lines from a test instead of standard input."""
+    """Lines that a test types, instead of standard input."""
 
     def __init__(self) -> None:
         self._typed: asyncio.Queue[str | None] = asyncio.Queue()
@@ -32,7 +32,7 @@ class TypedLines(Lines):
 
 
 class SeenScreen(Screen):
-    """Keeps the answers below the question that was asked last."""
+    """Collects the answers below the question that was asked last."""
 
     def __init__(self) -> None:
         self.asked = ""
@@ -47,7 +47,7 @@ class SeenScreen(Screen):
 
 
 class TerminalWorld:
-    """One person's chat."""
+    """The chat of one person."""
 
     def __init__(self) -> None:
         self.heard: list[AnyEvent] = []
@@ -89,6 +89,12 @@ class TerminalWorld:
 
     async def replies_to(self, message_id: str) -> list[str]:
         return self._screen.answers.get(message_id, [])
+
+    async def end(self) -> None:
+        await end(self._listening)
+
+    async def refuse_everything(self) -> None:
+        raise NotImplementedError
 
     async def limit_once(self, seconds: float) -> None:
         raise NotImplementedError

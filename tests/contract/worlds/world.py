@@ -1,4 +1,4 @@
-"""The port's contract, seen by a person in front of the platform."""
+"""The interface of a test world: a platform with its adapter, as a person uses it."""
 
 from typing import Protocol, Self
 
@@ -7,7 +7,7 @@ from shared.messages import AnyEvent, Reply
 
 
 class World(Protocol):
-    """One platform with its adapter listening; `heard` is what the adapter published, in order."""
+    """A platform and its listening adapter; `heard` has the published events in order."""
 
     platform: ChatPlatform
     heard: list[AnyEvent]
@@ -17,26 +17,32 @@ class World(Protocol):
     async def __aexit__(self, *_: object) -> None: ...
 
     async def say(self, text: str, *, author: str = "ada") -> str:
-        """Somebody addresses the bot; returns the platform's id of the message.
+        """Addresses the bot as `author`; returns the platform's id of the message.
 
-        Authors: `ada` and `bob` are people, `otherbot` is a bot, `self` is this bot.
+        `ada` and `bob` are people, `otherbot` is another bot, and `self` is this bot.
         """
 
     async def deliver_again(self, message_id: str) -> None:
-        """The platform delivers the same message once more."""
+        """Makes the platform deliver the same message again."""
 
     async def replies_to(self, message_id: str) -> list[str]:
-        """What a person reads below that message, in order."""
+        """The replies that a person reads below that message, in order."""
+
+    async def end(self) -> None:
+        """The adapter's `listen` ends, as it does after a defect."""
+
+    async def refuse_everything(self) -> None:
+        """The platform refuses every call from now on, for a reason that will not pass."""
 
     async def limit_once(self, seconds: float) -> None:
-        """The platform refuses the next post with a rate limit of so many seconds."""
+        """Makes the platform refuse the next post with a rate limit of this many seconds."""
 
     def can(self, ability: str) -> bool:
-        """Whether the platform has it at all: `bots` (other authors), `redelivery`, `limits`."""
+        """Whether the platform has other `bots`, `redelivery`, rate `limits` and `refusals`."""
 
 
 def answer(to: AnyEvent, text: str) -> Reply:
-    """The journal's reply to an event, as the flow would write it."""
+    """The reply to an event, as the dataflow would journal it."""
     return Reply(
         prompt_id=to.id, user=to.user, place=to.place, address=to.address, outcome="answered",
         text=text, said_at=to.said_at, answered_at=to.said_at,

@@ -1,7 +1,7 @@
-"""People on a fake platform, in the platform's own process, ordered about from outside.
+"""The users of a fake platform, in the platform's process, controlled from outside.
 
-An order is a line of JSON on standard input, its answer a line on standard output: for each
-question's text when it was asked and when its whole answer stood there.
+A command is a JSON line on standard input. Its result is a JSON line on standard output: for each
+question's text, the times when it was asked and when its whole answer was visible.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from typing import Any, Final
 PATIENCE_S: Final = 120.0
 
 
-class Town(ABC):
-    """Orders are its methods `one_by_one`, `at_once`, `often` and `until_connected`."""
+class PlatformUsers(ABC):
+    """The commands are `one_by_one`, `at_once`, `often` and `until_connected`."""
 
     def __init__(self, whole_answer: str) -> None:
         self.whole_answer = whole_answer
@@ -27,39 +27,39 @@ class Town(ABC):
 
     @abstractmethod
     async def start(self) -> dict[str, str]:
-        """Starts the platform; the environment of a bot there."""
+        """Starts the platform. Returns the environment of its bot."""
 
     @abstractmethod
     async def until_connected(self) -> None:
-        """Until the bot hears what is said."""
+        """Waits until the bot receives messages."""
 
     @abstractmethod
     async def say(self, user: int, text: str) -> str:
-        """A person asks the bot; where its answer will stand."""
+        """Sends a user's question. Returns the place of the answer."""
 
     def see(self, where: str, text: str) -> None:
-        """Something of the bot's stands there now."""
+        """Takes a new text of the bot in this place."""
         if text.strip() == self.whole_answer and not self._answered[where].done():
             self._answered[where].set_result(time.monotonic())
 
     async def ask(self, user: int, text: str) -> tuple[float, float]:
-        """When it was asked, and when answered."""
+        """Asks, and returns when the question was asked and when it was answered."""
         asked = time.monotonic()
         where = await self.say(user, text)
         return asked, await self._answered[where]
 
     async def one_by_one(self, prefix: str, count: int) -> dict[str, tuple[float, float]]:
-        """One person a question, each asking when the one before has an answer."""
+        """Each question comes from another user, after the previous one was answered."""
         return {f"{prefix} {n}": await self.ask(n, f"{prefix} {n}") for n in range(count)}
 
     async def at_once(self, prefix: str, users: int) -> dict[str, tuple[float, float]]:
-        """So many people in the same moment."""
+        """All users ask at the same moment."""
         texts = [f"{prefix} {n}" for n in range(users)]
         times = await asyncio.gather(*(self.ask(n, text) for n, text in enumerate(texts)))
         return dict(zip(texts, times, strict=True))
 
     async def often(self, prefix: str, users: int, each: int) -> dict[str, tuple[float, float]]:
-        """So many people, each asking anew as soon as there is an answer."""
+        """Each user asks again after every answer."""
         times: dict[str, tuple[float, float]] = {}
 
         async def one(user: int) -> None:
@@ -71,24 +71,24 @@ class Town(ABC):
         return times
 
 
-async def run(town: Town) -> None:
-    """Obeys until the orders end."""
+async def run(users: PlatformUsers) -> None:
+    """Carries out commands until standard input ends."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    _tell(await town.start())
+    _print(await users.start())
     while line := await reader.readline():
-        order: dict[str, Any] = json.loads(line)
+        command: dict[str, Any] = json.loads(line)
         async with asyncio.timeout(PATIENCE_S):
-            _tell(await getattr(town, order.pop("do"))(**order))
+            _print(await getattr(users, command.pop("do"))(**command))
 
 
-def _tell(answer: Any) -> None:
+def _print(answer: Any) -> None:
     print(json.dumps(answer), flush=True)  # noqa: T201
 
 
 def whole_answer() -> str:
-    """What the model will say, as the command line tells it."""
+    """Returns the model's answer, which is given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("whole_answer")
     return str(parser.parse_args().whole_answer)

@@ -1,7 +1,7 @@
-"""People who come and go on one platform for an hour, and what stands there as their answers.
+"""Users who come and go on one platform for an hour, and a check of the answers they see.
 
-The platform and its people are a process, ordered about by lines of JSON. It forgets what was
-settled minutes ago, so that it is not the fake that grows.
+The platform and its users run in their own process, which gets commands as JSON lines. It forgets
+messages minutes after they were checked, so that the fake does not grow.
 """
 
 import asyncio
@@ -18,38 +18,38 @@ from typing import Any, Final, Protocol
 
 from tests.soak.words import Question, judged
 
-AWAY_S: Final = 90.0
-"""On average, between two talks of one person: longer than it takes to come to rest."""
+PAUSE_BETWEEN_CONVERSATIONS_S: Final = 90.0
+"""The average pause between two conversations of one user: long enough to be evicted."""
 
-TALK: Final = (2, 6)
+CONVERSATION: Final = (2, 6)
 PAUSE_S: Final = (1.0, 4.0)
 SOON_S: Final = (0.2, 0.8)
-"""After their question, edits and stops: while the answer is on its way."""
+"""The delay of edits and stops after their question: the answer is still in progress."""
 
-LEAVES: Final = 1 / 3
-"""Of those who ended a talk, so many never come back; somebody new takes the place."""
+LEAVING_SHARE: Final = 1 / 3
+"""The share of users who never return after a conversation, and are replaced by a new user."""
 
 LONG, EDITS, STOPS, RESETS = 0.03, 0.03, 0.04, 0.02
 KEPT_S: Final = 300.0
-"""What was said last so long ago is judged for good and forgotten, if nobody waits there."""
+"""A place without messages for this long and without open questions is judged and forgotten."""
 
 STUCK_S: Final = 120.0
-"""Who waits longer is told of by name; Slack delivers again after one minute, and then five."""
+"""Questions that wait longer are reported. Slack retries after one minute, and again after five."""
 
 FIRST_NUMBERS: Final = {"slack": 1_000_000, "discord": 2_000_000, "gateway": 3_000_000}
 
 
 @dataclass
 class Place:
-    """Where the answers to some questions stand."""
+    """A place where questions are answered."""
 
     questions: list[Question] = field(default_factory=list)
     last: float = 0.0
     stopped: set[int] = field(default_factory=set)
 
 
-class SoakTown(ABC):
-    """Orders are its methods `begin`, `look` and `finish`."""
+class SoakUsers(ABC):
+    """The users of one platform. The commands are `begin`, `status` and `finish`."""
 
     platform: str
 
@@ -67,71 +67,74 @@ class SoakTown(ABC):
 
     @abstractmethod
     async def start(self, **options: str) -> dict[str, str]:
-        """Starts the platform; the environment of an adapter there."""
+        """Starts the platform. Returns the environment of its adapter."""
 
     @abstractmethod
     async def until_connected(self) -> None:
-        """Until the bot hears what is said."""
+        """Waits until the bot receives messages."""
 
     @abstractmethod
     def kind(self, rng: random.Random) -> str:
-        """The kind of place in which somebody begins to talk."""
+        """Draws the kind of place for a conversation."""
 
     @abstractmethod
     async def ask(self, who: str, kind: str, where: str, text: str) -> tuple[str, Any]:
-        """Asks, below what was asked before at `where` if it can; where the answer will stand."""
+        """Asks a question, in the conversation at `where` if possible.
+
+        Returns the place of the answer, and the message.
+        """
 
     async def edit(self, message: Any, text: str) -> bool:
-        """Changes a question's text. This and the next two say whether there was a way to."""
+        """Changes the text of a question. Returns whether that was possible."""
         del message, text
         return False
 
     async def stop(self, who: str, message: Any, where: str) -> bool:
-        """Has the bot stop."""
+        """Stops an answer. Returns whether that was possible."""
         del who, message, where
         return False
 
     def stopped_with(self, question: Question, where: str) -> set[int]:
-        """The numbers of what a stop is for: this question, or all before it there."""
+        """Returns the numbers of the questions that such a stop applies to."""
         del where
         return {question.number}
 
     async def reset(self, who: str, where: str) -> bool:
-        """Has the bot forget."""
+        """Resets the conversation. Returns whether that was possible."""
         del who, where
         return False
 
     @abstractmethod
     def texts(self) -> dict[str, list[str]]:
-        """All that the bot shows to everybody, by place, in order."""
+        """Returns the visible texts of the bot by place, in order."""
 
     @abstractmethod
     async def forget(self, where: str) -> None:
-        """What stood there is of no interest any more."""
+        """Removes the messages of a place, which has been judged."""
 
-    # --- people ---------------------------------------------------------------------------------
+    # --- users ----------------------------------------------------------------------------------
 
     def newcomer(self) -> str:
-        """A name that nobody had before."""
+        """Returns the name of a new user."""
         self._people += 1
         return f"{self._people:06d}"
 
     async def begin(self, people: int) -> None:
-        """So many people from now on."""
-        self._tasks = [asyncio.create_task(self._seat(number)) for number in range(people)]
+        """Starts this many users."""
+        self._tasks = [asyncio.create_task(self._user_slot(number)) for number in range(people)]
 
-    async def _seat(self, number: int) -> None:
+    async def _user_slot(self, number: int) -> None:
         rng = random.Random(f"{self._seed}-{self.platform}-{number}")
         who = self.newcomer()
         while True:
-            await asyncio.sleep(rng.expovariate(1 / AWAY_S))
-            await self._talk(who, rng)
-            if rng.random() < LEAVES:
+            await asyncio.sleep(rng.expovariate(1 / PAUSE_BETWEEN_CONVERSATIONS_S))
+            await self._conversation(who, rng)
+            if rng.random() < LEAVING_SHARE:
                 who = self.newcomer()
 
-    async def _talk(self, who: str, rng: random.Random) -> None:
+    async def _conversation(self, who: str, rng: random.Random) -> None:
         kind, where = self.kind(rng), ""
-        for _ in range(rng.randint(*TALK)):
+        for _ in range(rng.randint(*CONVERSATION)):
             if not self._talking:
                 return
             question = Question(next(self._numbers), rng.random() < LONG, time.monotonic())
@@ -152,7 +155,7 @@ class SoakTown(ABC):
                 self._gestures["resets"] += await self.reset(who, where)
 
     def asked_at(self, where: str) -> set[int]:
-        """The numbers of the questions in a place."""
+        """Returns the numbers of the questions in a place."""
         return {question.number for question in self._places[where].questions}
 
     def _note(self, where: str, question: Question) -> None:
@@ -161,14 +164,14 @@ class SoakTown(ABC):
         place.last = time.monotonic()
         self._sent += 1
 
-    # --- what became of it ----------------------------------------------------------------------
+    # --- results --------------------------------------------------------------------------------
 
     async def finish(self) -> None:
-        """Nobody says anything new from now on."""
+        """Lets no user ask anything new."""
         self._talking = False
 
-    async def look(self, *, last: bool = False) -> dict[str, Any]:
-        """Counts as of now; `last`: whatever is not as it should be is wrong for good."""
+    async def status(self, *, last: bool = False) -> dict[str, Any]:
+        """Returns the current counts. `last`: everything that is still missing counts as wrong."""
         now, texts = time.monotonic(), self.texts()
         outcomes, waiting, stuck = Counter(self._outcomes), list[Question](), list[str]()
         strangers = texts.keys() - self._places
@@ -180,7 +183,7 @@ class SoakTown(ABC):
             if settled or last:
                 self._wrong += found.wrong
             stuck += [
-                f"m{question.number}x in {where} waits; there stands {texts.get(where)}"
+                f"m{question.number}x in {where} has no answer; the texts there: {texts.get(where)}"
                 for question in found.waiting
                 if last or now - question.asked > STUCK_S
             ]
@@ -202,22 +205,22 @@ class SoakTown(ABC):
         }
 
 
-class Obedient(Protocol):
-    """What `run` runs; orders are its other methods."""
+class Controlled(Protocol):
+    """The object that `run` controls. Its other methods are the commands."""
 
     async def start(self, **options: str) -> Any:
-        """Starts it; what it tells first."""
+        """Starts it. Returns the first line to print."""
 
 
-async def run(obedient: Obedient, options: list[str]) -> None:
-    """Obeys orders on standard input until they end; `options` are `name=value`."""
+async def run(target: Controlled, options: list[str]) -> None:
+    """Carries out commands from standard input until it ends. `options`: `name=value` each."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    _tell(await obedient.start(**dict(_options(options))))
+    _print(await target.start(**dict(_options(options))))
     while line := await reader.readline():
-        order: dict[str, Any] = json.loads(line)
-        _tell(await getattr(obedient, order.pop("do"))(**order))
+        command: dict[str, Any] = json.loads(line)
+        _print(await getattr(target, command.pop("do"))(**command))
 
 
 def _options(options: list[str]) -> Iterator[tuple[str, str]]:
@@ -226,5 +229,5 @@ def _options(options: list[str]) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _tell(answer: Any) -> None:
+def _print(answer: Any) -> None:
     print(json.dumps(answer), flush=True)  # noqa: T201

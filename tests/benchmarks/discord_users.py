@@ -1,12 +1,11 @@
-"""The fake Discord and its people as a process: mentions in one channel.
+"""The process with the fake Discord and its users, who mention the bot in one channel.
 
-The fake's rate limits are off, so that the bots are measured and not Discord's 50 requests a
-second.
+The fake's rate limits are off, so that the bots are measured, not Discord's 50 requests per second.
 """
 
 import asyncio
 
-from tests.benchmarks.town import Town, run, whole_answer
+from tests.benchmarks.users import PlatformUsers, run, whole_answer
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_rules import Limits
 from tests.fakes.discord_shapes import Json
@@ -22,22 +21,22 @@ class _NoLimits(Limits):
 
 
 class _Watched(FakeDiscord):
-    """Tells the town what the bot writes."""
+    """Reports each text of the bot to the users."""
 
-    town: "DiscordTown"
+    observer: "DiscordUsers"
 
     async def _publish(self, event: str, message: Json) -> None:
         if message["author"] is self.me:
             below = message.get("message_reference", {}).get("message_id")
-            self.town.see(str(below or message["channel_id"]), message["content"])
+            self.observer.see(str(below or message["channel_id"]), message["content"])
         await super()._publish(event, message)
 
 
-class DiscordTown(Town):
+class DiscordUsers(PlatformUsers):
     def __init__(self, answer: str) -> None:
         super().__init__(answer)
         self.discord = _Watched()
-        self.discord.town = self
+        self.discord.observer = self
         self.discord.limits = _NoLimits()
 
     async def start(self) -> dict[str, str]:
@@ -57,4 +56,4 @@ class DiscordTown(Town):
 
 
 if __name__ == "__main__":
-    asyncio.run(run(DiscordTown(whole_answer())))
+    asyncio.run(run(DiscordUsers(whole_answer())))

@@ -1,4 +1,4 @@
-"""What people do on the fake Slack, act by act."""
+"""Carries out what users do on the fake Slack."""
 
 import asyncio
 from typing import Any
@@ -16,8 +16,8 @@ AUDIENCES = {"room": "public", "command": "public", "secret": "private", "group"
 AGAIN_S = 0.1
 
 
-class SlackPeople:
-    """Everybody in the workspace; `said` holds all acts by number, of all platforms."""
+class SlackUsers:
+    """All users of the workspace. `said`: the acts of all platforms by number."""
 
     def __init__(self, slack: FakeSlack, said: dict[int, Said]) -> None:
         self._slack = slack
@@ -25,7 +25,7 @@ class SlackPeople:
         self._messages: dict[int, tuple[str, str]] = {}
 
     async def do(self, act: Act) -> None:
-        """Carries an act out; returns when Slack has told the app, or has given up."""
+        """Carries out an act. Returns when Slack has delivered its events or has given up."""
         match act.what:
             case "ask" | "chatter":
                 await (
@@ -53,7 +53,7 @@ class SlackPeople:
         return CHANNELS[act.where]
 
     def _in_thread(self, act: Act) -> str:
-        """The thread of what the act is about; empty at the top of a channel."""
+        """Returns the thread of the act's target, or "" at the top level of a channel."""
         if act.target is None:
             return ""
         return self._said[act.target].spot.thread
@@ -70,7 +70,7 @@ class SlackPeople:
         self._said[act.number] = said
         return said
 
-    # --- words ----------------------------------------------------------------------------------
+    # --- messages and commands ------------------------------------------------------------------
 
     async def _say(self, act: Act) -> None:
         thread = self._in_thread(act)
@@ -89,7 +89,7 @@ class SlackPeople:
         said = self._note(act, thread or ts)
         said.event_id = event_id(TEAM, channel, ts)
         self._messages[act.number] = (channel, ts)
-        # As it was written: an edit must not change what was told before.
+        # Captured as written: a later edit must not change the events of the original message.
         events = slack.events_of(channel, ts)
         await asyncio.sleep(act.late_s)
         deliveries = await asyncio.gather(
@@ -110,7 +110,7 @@ class SlackPeople:
         said.accepted = delivery.acked_at is not None and delivery.response == taken
         said.done = True
 
-    # --- about words ----------------------------------------------------------------------------
+    # --- actions on earlier messages ------------------------------------------------------------
 
     def _edit(self, act: Act) -> None:
         assert act.target is not None
@@ -147,7 +147,7 @@ class SlackPeople:
         said.done = True
 
     async def _click(self, act: Act, label: str) -> None:
-        """Clicks the button below the answer to what the act is about, if there is one."""
+        """Clicks the button below the answer to the act's target, if there is one."""
         target = self._said[act.target or 0]
         channel, thread = target.spot.channel, target.spot.thread
         for message in self._slack.bot_messages(channel, thread or None):
@@ -157,7 +157,7 @@ class SlackPeople:
 
 
 def text_of(act: Act) -> str:
-    """What a person says: the marker by which it is known, and some words."""
+    """Returns the text of an act: its marker and a few words."""
     if act.what == "chatter":
         return f"{act.marker} is what I think"
     return f"{act.marker} please tell{' at length' if act.long else ''}"

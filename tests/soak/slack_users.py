@@ -1,4 +1,4 @@
-"""The fake Slack and the soak's people there, as a process."""
+"""The process with the fake Slack and its users."""
 
 import asyncio
 import random
@@ -17,15 +17,15 @@ from tests.fakes.slack import (
     FakeSlack,
 )
 from tests.fakes.slack_rules import rendered
-from tests.soak.town import SoakTown, run
+from tests.soak.users import SoakUsers, run
 from tests.soak.words import Question
 
 KINDS: Final = {ROOM: 50, "direct": 30, SECRET_ROOM: 12, GROUP: 8}
 RECORDS_KEPT: Final = 1000
 
 
-class SoakSlackTown(SoakTown):
-    """Mentions in channels with follow-ups in their threads, and direct messages."""
+class SoakSlackUsers(SoakUsers):
+    """Users who mention the bot, follow up in threads, and write direct messages."""
 
     platform = "slack"
 
@@ -81,7 +81,7 @@ class SoakSlackTown(SoakTown):
 
     def stopped_with(self, question: Question, where: str) -> set[int]:
         del question
-        return self.asked_at(where)  # Slack's stop, and the word, are for a whole thread
+        return self.asked_at(where)  # Slack's Stop button and `!stop` apply to the whole thread
 
     async def reset(self, who: str, where: str) -> bool:
         channel, _, thread = where.partition("/")
@@ -113,4 +113,4 @@ class SoakSlackTown(SoakTown):
 
 
 if __name__ == "__main__":
-    asyncio.run(run(SoakSlackTown(int(sys.argv[1])), sys.argv[2:]))
+    asyncio.run(run(SoakSlackUsers(int(sys.argv[1])), sys.argv[2:]))

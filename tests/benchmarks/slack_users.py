@@ -1,14 +1,14 @@
-"""The fake Slack and its people as a process: mentions in a room, each answered in its thread."""
+"""The process with the fake Slack and its users, who mention the bot in a channel."""
 
 import asyncio
 from typing import Any
 
-from tests.benchmarks.town import Town, run, whole_answer
+from tests.benchmarks.users import PlatformUsers, run, whole_answer
 from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, ROOM, TEAM, FakeSlack
 from tests.fakes.slack_rules import rendered
 
 
-class SlackTown(Town):
+class SlackUsers(PlatformUsers):
     def __init__(self, answer: str) -> None:
         super().__init__(answer)
         self.slack = FakeSlack()
@@ -25,7 +25,7 @@ class SlackTown(Town):
     async def until_connected(self) -> None:
         while not self.slack.sockets.live:
             await asyncio.sleep(0.02)
-        await asyncio.sleep(1.0)  # an app may open a second connection
+        await asyncio.sleep(1.0)  # an app can open a second connection
 
     async def say(self, user: int, text: str) -> str:
         name = f"U{user:04d}"
@@ -38,7 +38,7 @@ class SlackTown(Town):
         arguments = self.slack.calls[-1][1]
         message = self._message(method, arguments)
         payload = ((message or {}).get("metadata") or {}).get("event_payload") or {}
-        if message is not None and payload.get("final", True):  # a bare bot notes nothing
+        if message is not None and payload.get("final", True):  # the bare bot sends no metadata
             self.see(str(message["thread_ts"]), rendered(message))
 
     def _message(self, method: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
@@ -49,4 +49,4 @@ class SlackTown(Town):
 
 
 if __name__ == "__main__":
-    asyncio.run(run(SlackTown(whole_answer())))
+    asyncio.run(run(SlackUsers(whole_answer())))

@@ -1,4 +1,4 @@
-"""Askers on plain NATS: each repeats its request under the same id until it is answered."""
+"""Gateway users on plain NATS. Each repeats a request under the same id until it is answered."""
 
 import asyncio
 import json
@@ -10,26 +10,26 @@ from nats.aio.client import Client
 
 from bots.gateway.messages import ERROR_HEADER
 from shared import names
-from tests.chaos.people_slack import text_of
 from tests.chaos.plan import Act
 from tests.chaos.said import Said, Spot
+from tests.chaos.slack_users import text_of
 
 REQUEST_S: Final = 4.0
 GIVE_UP_S: Final = 150.0
-"""All processes start again after a power cut: a minute on a machine that is busy otherwise."""
+"""After a power cut all processes restart, which takes a minute on a busy machine."""
 
 AGAIN_S: Final = 0.3
 
 
-class GatewayPeople:
-    """Everybody who asks the gateway, on one connection of their own to the server."""
+class GatewayUsers:
+    """All users of the gateway, on one connection to the server."""
 
     def __init__(self, said: dict[int, Said]) -> None:
         self._said = said
         self._client = Client()
         self.repeats = 0
 
-    async def connect(self, url: str) -> "GatewayPeople":
+    async def connect(self, url: str) -> "GatewayUsers":
         await self._client.connect(
             url, name="asker", max_reconnect_attempts=-1, reconnect_time_wait=0.1,  # type: ignore[arg-type]
             error_cb=_silent, pending_size=0,
@@ -40,7 +40,7 @@ class GatewayPeople:
         await self._client.close()
 
     async def do(self, act: Act) -> None:
-        """Asks until there is an answer."""
+        """Asks until an answer arrives."""
         user = names.encoded(act.who)
         spot = Spot("gateway", "", user, "", "direct")
         said = self._said[act.number] = Said(act, spot, f"gateway/{act.number}")
@@ -49,7 +49,7 @@ class GatewayPeople:
         deadline = asyncio.get_running_loop().time() + GIVE_UP_S
         others = [
             asyncio.create_task(self._once(request, headers)) for _ in range(act.repeats)
-        ]  # an asker that asks twice at once
+        ]  # the same question several times at once
         while asyncio.get_running_loop().time() < deadline:
             answer = await self._once(request, headers)
             if answer is not None:
@@ -59,7 +59,7 @@ class GatewayPeople:
             self.repeats += 1
             await asyncio.sleep(AGAIN_S)
         for answer in await asyncio.gather(*others):
-            # Where it differs, the same question had two answers.
+            # If it differs, the question got two answers.
             if answer is not None and answer not in said.answers:
                 said.answers.append(answer)
         said.done = True
@@ -76,4 +76,4 @@ class GatewayPeople:
 
 
 async def _silent(_: Exception) -> None:
-    """A lost connection shows in the requests."""
+    """Ignores the error: a lost connection makes the requests fail."""

@@ -1,4 +1,4 @@
-"""The fake Discord and the soak's people there, as a process. Its rate limits are Discord's own."""
+"""The process with the fake Discord and its users. It enforces Discord's rate limits."""
 
 import asyncio
 import random
@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_shapes import DIRECT, TOKEN_LIFE_S
-from tests.soak.town import KEPT_S, SoakTown, run
+from tests.soak.users import KEPT_S, SoakUsers, run
 
 KINDS: Final = {"general": 55, "direct": 30, "secret": 15}
 RECORDS_KEPT: Final = 1000
 
 
-class SoakDiscordTown(SoakTown):
-    """Mentions in channels with follow-ups in their threads, and direct messages."""
+class SoakDiscordUsers(SoakUsers):
+    """Users who mention the bot, follow up in threads, and write direct messages."""
 
     platform = "discord"
 
@@ -44,7 +44,8 @@ class SoakDiscordTown(SoakTown):
         if kind == "direct":
             channel = await discord.direct(who)
             if not where:
-                # A bot that was down cannot list direct channels: a known limit.
+                # The bot must be online: it cannot list direct channels that were opened while it
+                # was down.
                 await discord.gateway.connected.wait()
             return str(channel), await discord.say(text, author=who, channel=channel)
         if where and int(where) in discord.channels:
@@ -91,7 +92,7 @@ class SoakDiscordTown(SoakTown):
             for channel in (discord.general, discord.secret):
                 discord.messages[channel].pop(number, None)
         if here is not None and here["type"] != DIRECT:
-            # As Discord does with threads in which nobody talks.
+            # Discord also archives inactive threads.
             here["thread_metadata"]["archived"] = True
             await discord._tell(number, "THREAD_UPDATE", here)
             del discord.channels[number]
@@ -111,4 +112,4 @@ class SoakDiscordTown(SoakTown):
 
 
 if __name__ == "__main__":
-    asyncio.run(run(SoakDiscordTown(int(sys.argv[1])), sys.argv[2:]))
+    asyncio.run(run(SoakDiscordUsers(int(sys.argv[1])), sys.argv[2:]))

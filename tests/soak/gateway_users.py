@@ -1,4 +1,4 @@
-"""Askers on plain NATS, as a process: each repeats its request under the same id until answered."""
+"""The process with the gateway's users, who repeat a request under the same id until answered."""
 
 import asyncio
 import json
@@ -11,14 +11,14 @@ from nats.aio.client import Client
 
 from bots.gateway.messages import ERROR_HEADER
 from shared import names
-from tests.soak.town import SoakTown, run
+from tests.soak.users import SoakUsers, run
 
 REQUEST_S: Final = 20.0
 AGAIN_S: Final = 1.0
 
 
-class SoakGatewayTown(SoakTown):
-    """A place is one question: an asker sees nothing but the answers to its own requests."""
+class SoakGatewayUsers(SoakUsers):
+    """Users of the gateway. Each question is a place of its own."""
 
     platform = "gateway"
 
@@ -36,7 +36,7 @@ class SoakGatewayTown(SoakTown):
         return {}
 
     async def until_connected(self) -> None:
-        """Its requests wait for the gateway, whatever comes first."""
+        """Does nothing: requests are repeated until the gateway is there."""
 
     def kind(self, rng: random.Random) -> str:
         del rng
@@ -74,8 +74,8 @@ class SoakGatewayTown(SoakTown):
 
 
 async def _silent(_: Exception) -> None:
-    """A lost connection shows in the requests."""
+    """Ignores the error: a lost connection makes the requests fail."""
 
 
 if __name__ == "__main__":
-    asyncio.run(run(SoakGatewayTown(int(sys.argv[1])), sys.argv[2:]))
+    asyncio.run(run(SoakGatewayUsers(int(sys.argv[1])), sys.argv[2:]))

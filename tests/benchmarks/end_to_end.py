@@ -1,7 +1,7 @@
-"""From a person's message on a platform to the whole answer there, beside a bare bot.
+"""From a user's message on a platform to the complete answer there, compared with a bare bot.
 
-NATS, the flow and the adapter run as in production; the fake platform with its people and the
-model are processes of their own. The bare bot is 20 lines with the same SDK and the openai client.
+NATS, the dataflow and the adapter run as in production. The fake platform with its users and the
+model run in their own processes. The bare bot is 20 lines with the same SDK and the openai client.
 """
 
 import asyncio
@@ -38,28 +38,28 @@ Times = dict[str, tuple[float, float]]
 
 @dataclass
 class World:
-    """A town with a bot in it."""
+    """A platform with its users, a bot and a model."""
 
-    town: asyncio.subprocess.Process
+    users: asyncio.subprocess.Process
     model: Model
     pids: dict[str, int]
 
-    async def order(self, do: str, **arguments: Any) -> Any:
-        """Has the people do something; returns when they have."""
-        assert self.town.stdin is not None
-        assert self.town.stdout is not None
-        self.town.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
-        line = await self.town.stdout.readline()
-        assert line, f"the people did not come back from {do}"
+    async def call(self, do: str, **arguments: Any) -> Any:
+        """Sends a command to the users and returns its result."""
+        assert self.users.stdin is not None
+        assert self.users.stdout is not None
+        self.users.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+        line = await self.users.stdout.readline()
+        assert line, f"the users' process ended during {do}"
         return json.loads(line)
 
     def used(self) -> dict[str, float]:
-        """Processor seconds by process, so far."""
+        """Returns the processor seconds of each process so far."""
         return {name: cpu_s(pid) for name, pid in self.pids.items()}
 
 
 async def measure(home: Path) -> list[Figure]:
-    """Each platform in three worlds: a quick model, a slow one, one that answers at once."""
+    """Measures each platform with a fast model, a slow one, and one that answers immediately."""
     figures = []
     for platform in PLATFORMS:
         figures += await _one_by_one(home / platform / "one", platform)
@@ -70,32 +70,32 @@ async def measure(home: Path) -> list[Figure]:
 
 async def _one_by_one(home: Path, platform: str) -> list[Figure]:
     to_model: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    beside: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    added: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(ROUNDS):
         for kind in KINDS:
             folder = home / f"{kind}{number}"
             async with _world(folder, platform, kind, delay=0.05, pause=0.005) as world:
-                await world.order("one_by_one", prefix="warm", count=WARM_UP)
+                await world.call("one_by_one", prefix="warm", count=WARM_UP)
                 world.model.times()
-                times: Times = await world.order("one_by_one", prefix="ask", count=ONE_BY_ONE)
+                times: Times = await world.call("one_by_one", prefix="ask", count=ONE_BY_ONE)
                 seen = world.model.times()
             for text, (asked, answered) in times.items():
                 requested, _, last = seen[text]
                 to_model[kind].append(requested - asked)
-                beside[kind].append(answered - asked - (last - requested))
+                added[kind].append(answered - asked - (last - requested))
     return [
         Figure(
             f"{platform}, event to model request, p50", median_ms(to_model["threadwax"]), "ms",
             "bare bot", median_ms(to_model["bare"]), Target("value", at_most=9),
         ),
         Figure(
-            f"{platform}, whole way minus the model, p50", median_ms(beside["threadwax"]), "ms",
-            "bare bot", median_ms(beside["bare"]), Target("value", at_most=22),
+            f"{platform}, end to end minus the model, p50", median_ms(added["threadwax"]), "ms",
+            "bare bot", median_ms(added["bare"]), Target("value", at_most=22),
         ),
         Figure(
-            f"{platform}, whole way minus the model, p95",
-            percentile(beside["threadwax"], 0.95) * 1e3, "ms",
-            "bare bot", percentile(beside["bare"], 0.95) * 1e3,
+            f"{platform}, end to end minus the model, p95",
+            percentile(added["threadwax"], 0.95) * 1e3, "ms",
+            "bare bot", percentile(added["bare"], 0.95) * 1e3,
         ),
     ]  # fmt: skip
 
@@ -104,8 +104,8 @@ async def _crowd(home: Path, platform: str) -> list[Figure]:
     last = {}
     for kind in KINDS:
         async with _world(home / kind, platform, kind, delay=CROWD_MODEL_S) as world:
-            await world.order("at_once", prefix="warm", users=3)
-            times: Times = await world.order("at_once", prefix="crowd", users=CROWD)
+            await world.call("at_once", prefix="warm", users=3)
+            times: Times = await world.call("at_once", prefix="crowd", users=CROWD)
             begin = min(asked for asked, _ in times.values())
             last[kind] = max(answered for _, answered in times.values()) - begin
     return [
@@ -122,9 +122,9 @@ async def _busy(home: Path, platform: str) -> list[Figure]:
     memory = {}
     for kind in KINDS:
         async with _world(home / kind, platform, kind) as world:
-            await world.order("often", prefix="warm", users=10, each=2)
+            await world.call("often", prefix="warm", users=10, each=2)
             before = world.used()
-            times: Times = await world.order("often", prefix="busy", users=BUSY, each=BUSY_EACH)
+            times: Times = await world.call("often", prefix="busy", users=BUSY, each=BUSY_EACH)
             after = world.used()
             memory[kind] = rss_mb(world.pids["adapter"])
         begin = min(asked for asked, _ in times.values())
@@ -136,19 +136,19 @@ async def _busy(home: Path, platform: str) -> list[Figure]:
     )
     return [
         Figure(
-            f"{platform}, messages a second", rate["threadwax"], "/s",
+            f"{platform}, messages per second", rate["threadwax"], "/s",
             "bare bot", rate["bare"], Target("value", at_least=150),
         ),
         Figure(
-            f"{platform}, processor of 1000 messages, all processes", sum(ours.values()), "s",
+            f"{platform}, processor time of 1000 messages, all processes", sum(ours.values()), "s",
             "bare bot", sum(bare.values()), Target("value", at_most=10),
         ),
         *(
-            Figure(f"{platform}, processor of 1000 messages, {name}", used["threadwax"][name], "s")
-            for name in used["threadwax"]
+            Figure(f"{platform}, processor time of 1000 messages, {name}", seconds, "s")
+            for name, seconds in used["threadwax"].items()
         ),
         Figure(
-            f"{platform}, memory of the adapter after them", memory["threadwax"], "MB",
+            f"{platform}, memory of the adapter afterwards", memory["threadwax"], "MB",
             "bare bot", memory["bare"],
         ),
     ]  # fmt: skip
@@ -159,10 +159,10 @@ async def _world(home: Path, platform: str, kind: str, **options: float) -> Asyn
     home.mkdir(parents=True)
     async with AsyncExitStack() as stack:
         server = stack.enter_context(model(pieces=PIECES, **options))
-        town = await stack.enter_async_context(_town(platform))
-        assert town.stdout is not None
-        env = json.loads(await town.stdout.readline())
-        pids = {"platform": town.pid, "model": server.pid}
+        users = await stack.enter_async_context(_users(platform))
+        assert users.stdout is not None
+        env = json.loads(await users.stdout.readline())
+        pids = {"platform": users.pid, "model": server.pid}
         if kind == "bare":
             bot = Running(
                 "-c",
@@ -183,15 +183,15 @@ async def _world(home: Path, platform: str, kind: str, **options: float) -> Asyn
             )  # fmt: skip
             await stack.enter_async_context(started(bot))
             pids |= {"dataflow": pid_of(running), "nats-server": bus_server.pid or 0}
-        world = World(town, server, pids | {"adapter": pid_of(bot)})
-        await world.order("until_connected")
+        world = World(users, server, pids | {"adapter": pid_of(bot)})
+        await world.call("until_connected")
         yield world
 
 
 @contextlib.asynccontextmanager
-async def _town(platform: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _users(platform: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"tests.benchmarks.{platform}_town", ANSWER,
+        sys.executable, "-m", f"tests.benchmarks.{platform}_users", ANSWER,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, limit=1 << 24,
     )  # fmt: skip
     try:

@@ -1,25 +1,25 @@
-"""What people do on the fake Discord, act by act."""
+"""Carries out what users do on the fake Discord."""
 
 import asyncio
 from typing import Any
 
 from tests.chaos.files import DATA
-from tests.chaos.people_slack import text_of
 from tests.chaos.plan import Act
 from tests.chaos.said import Said, Spot
+from tests.chaos.slack_users import text_of
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_shapes import LOADING, Json
 
 AUDIENCES = {"room": "public", "command": "public", "secret": "private", "hush": "private",
              "direct": "direct"}  # fmt: skip
 MEMBERS = ("ada", "bob", "self")
-"""Of the private thread `hush`."""
+"""Members of the private thread `hush`."""
 
 AGAIN_S = 0.1
 
 
-class DiscordPeople:
-    """Everybody on the server; `said` holds all acts by number, of all platforms."""
+class DiscordUsers:
+    """All users of the Discord server. `said`: the acts of all platforms by number."""
 
     def __init__(self, discord: FakeDiscord, said: dict[int, Said]) -> None:
         self._discord = discord
@@ -63,7 +63,7 @@ class DiscordPeople:
         return said
 
     def _thread(self, act: Act) -> int:
-        """The open thread of what the act is about; 0 where there is none."""
+        """Returns the open thread of the act's target, or 0 if there is none."""
         if act.target is None or act.where in {"direct", "command", "hush"}:
             return 0
         thread = int(self._said[act.target].spot.thread or 0)
@@ -85,7 +85,7 @@ class DiscordPeople:
             await asyncio.sleep(AGAIN_S)
             if self._exists(message):
                 await discord.redeliver(message)
-        # Whoever was not there to hear it reads it afterwards.
+        # An adapter that was down reads it from the channel's history.
         said.accepted = said.done = True
 
     async def _command(self, act: Act, name: str) -> None:
@@ -104,7 +104,7 @@ class DiscordPeople:
         message = self._messages.get(act.target, 0)
         if self._exists(message):
             if act.what == "delete":
-                # Deleted before anybody read it, it is nobody's question any more.
+                # If it is deleted before the bot reads it, nobody has to answer it.
                 self._said[act.target].accepted = False
                 await self._discord.delete(message)
             else:
@@ -113,7 +113,7 @@ class DiscordPeople:
         said.done = True
 
     async def _press(self, act: Act) -> None:
-        """Presses the button below the answer to what the act is about, if there is one."""
+        """Presses the button below the answer to the act's target, if there is one."""
         target = self._said[act.target or 0]
         said = await self._note(act, int(target.spot.thread or 0))
         place = int(target.shown_at.removeprefix("discord/"))
@@ -128,7 +128,7 @@ class DiscordPeople:
         return any(message in known for known in self._discord.messages.values())
 
     def placeholders(self) -> list[tuple[Said, Json | None]]:
-        """Every command that asked, with what Discord shows in its place; None: not taken."""
+        """Returns every asking command with its placeholder, or None if the bot did not take it."""
         found = []
         for number, token in self._tokens.items():
             original = self._discord.interactions[token]["original"]
@@ -136,14 +136,14 @@ class DiscordPeople:
                 found.append((self._said[number], original))
         return found
 
-    def look_at_commands(self) -> None:
-        """A command is accepted where a placeholder was shown and not turned into a refusal."""
+    def mark_accepted_commands(self) -> None:
+        """Marks commands as accepted whose placeholder was shown and not replaced by a refusal."""
         for said, original in self.placeholders():
             said.accepted = original is not None and said.act.marker in original["content"].split()
 
 
-def waits(original: Json | None) -> bool:
-    """Whether a command's placeholder still says that the bot is thinking."""
+def is_waiting(original: Json | None) -> bool:
+    """Whether the placeholder still says that the bot is thinking."""
     return original is not None and bool(original["flags"] & LOADING)
 
 

@@ -1,0 +1,236 @@
+"""Writes batches to the database: the rows and the position of each stream in one transaction.
+
+A batch that is written twice changes nothing the second time. The order in which the streams are
+read must never matter: an answer can come before its question, and after its deletion.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dataflow.recorder.batch import Batch, RatingKey, ReceiptKey
+from dataflow.recorder.changes import Row
+from shared.database.erasing import erase_person, wipe_questions
+from shared.database.tables import (
+    answers,
+    early_receipts,
+    events,
+    people,
+    positions,
+    questions,
+    ratings,
+)
+from shared.follow import Position
+
+WHOLE_STREAM: Final = 0
+"""The number in `positions.partition`: one reader reads all partitions of a stream."""
+
+DELETED: Final = "deleted"
+
+_NOT_REWRITTEN: Final = frozenset({"deleted_at", "shown_at"})
+"""Columns that other messages fill."""
+
+
+def positions_of(connection: sa.Connection) -> dict[str, Position]:
+    """The position of each stream in the database."""
+    rows = connection.execute(positions.select())
+    return {
+        row.stream: Position(row.sequence, row.stream_created_at, row.stored_at) for row in rows
+    }
+
+
+def forget_positions(connection: sa.Connection) -> None:
+    """Makes the next recorder read the streams from their beginning."""
+    connection.execute(positions.delete())
+
+
+def prune_receipts(connection: sa.Connection, before: datetime) -> None:
+    """Deletes early receipts whose answers will not come."""
+    connection.execute(early_receipts.delete().where(early_receipts.c.shown_at < before))
+
+
+def write(connection: sa.Connection, batch: Batch) -> None:
+    """Writes a batch. The caller commits."""
+    for user, at in batch.forgotten.items():
+        erase_person(connection, user, at)
+        _upsert(
+            connection, people, [{"user_id": user, "forgotten_at": at}],
+            newer=people.c.forgotten_at,
+        )  # fmt: skip
+    _drop_forgotten(connection, batch)
+    _upsert(connection, questions, batch.questions.values())
+    _upsert(connection, answers, batch.answers.values())
+    _upsert(connection, events, batch.events.values())
+    _rate(connection, batch.ratings)
+    decisions = batch.training_allowed.items()
+    _upsert(
+        connection, people,
+        [{"user_id": user, "training_allowed": allowed} for user, allowed in decisions],
+    )  # fmt: skip
+    _show(connection, batch)
+    _wipe_deleted(connection, batch)
+    _move(connection, batch)
+
+
+def _upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Iterable[Row],
+    *,
+    newer: sa.Column[Any] | None = None,
+) -> None:
+    """Inserts rows, or rewrites them if they have the same key and are the same person's.
+
+    With `newer`, only a later time in that column rewrites a row.
+    """
+    rows = list(rows)
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(table)
+    keys = {column.name for column in table.primary_key}
+    rewritten = {
+        name: insert.excluded[name] for name in rows[0] if name not in keys | _NOT_REWRITTEN
+    }
+    allowed: sa.ColumnElement[bool] = sa.true()
+    if "user_id" in table.c and "user_id" not in keys:
+        allowed = table.c.user_id == insert.excluded.user_id
+    if newer is not None:
+        allowed = sa.or_(newer.is_(None), newer < insert.excluded[newer.name])
+    statement = insert.on_conflict_do_update(
+        index_elements=sorted(keys), set_=rewritten, where=allowed
+    )
+    connection.execute(statement, rows)
+
+
+def _drop_forgotten(connection: sa.Connection, batch: Batch) -> None:
+    """Drops what was said before its person was forgotten, and comes only now."""
+    rows = [*batch.questions.values(), *batch.answers.values(), *batch.events.values()]
+    users = {row["user_id"] for row in rows} | {key.user for key in batch.ratings}
+    if not users:
+        return
+    forgotten = _pairs(
+        connection,
+        sa.select(people.c.user_id, people.c.forgotten_at).where(
+            people.c.forgotten_at.is_not(None), people.c.user_id.in_(users)
+        ),
+    )
+    if not forgotten:
+        return
+
+    def is_newer(row: Row) -> bool:
+        at = forgotten.get(row["user_id"])
+        if at is None:
+            return True
+        if "journaled_at" in row:  # of an answer, also the question must be newer
+            return bool(min(row["journaled_at"], row["said_at"]) >= at)
+        return bool((row["rated_at"] if "rated_at" in row else row["stored_at"]) >= at)
+
+    batch.keep(is_newer)
+
+
+def _rate(connection: sa.Connection, rated: Mapping[RatingKey, Row]) -> None:
+    _upsert(connection, ratings, [row for row in rated.values() if row["thumb"] != "none"])
+    withdrawn = [
+        {"of": key.prompt_id, "by": key.user}
+        for key, row in rated.items()
+        if row["thumb"] == "none"
+    ]
+    if withdrawn:
+        connection.execute(
+            ratings.delete().where(
+                ratings.c.prompt_id == sa.bindparam("of"), ratings.c.user_id == sa.bindparam("by")
+            ),
+            withdrawn,
+        )
+
+
+def _show(connection: sa.Connection, batch: Batch) -> None:
+    """Records when answers were shown; of answers that are not there yet, for later."""
+    shown: dict[ReceiptKey, datetime] = {}
+    if batch.answers:
+        early = early_receipts.select().where(early_receipts.c.prompt_id.in_(batch.answers))
+        shown = {
+            ReceiptKey(row.prompt_id, row.platform): row.shown_at
+            for row in connection.execute(early)
+        }
+        _delete_early(connection, shown)
+    shown |= batch.shown
+    if not shown:
+        return
+    known = _pairs(
+        connection,
+        sa.select(answers.c.prompt_id, answers.c.user_id).where(
+            answers.c.prompt_id.in_({key.prompt_id for key in shown})
+        ),
+    )
+    updates: list[Row] = []
+    waiting: dict[ReceiptKey, datetime] = {}
+    for key, at in shown.items():
+        if key.prompt_id not in known:
+            waiting[key] = at
+        elif known[key.prompt_id].startswith(f"{key.platform}:"):
+            updates.append({"of": key.prompt_id, "at": at})
+    if updates:
+        connection.execute(
+            answers.update()
+            .where(answers.c.prompt_id == sa.bindparam("of"))
+            .values(shown_at=sa.bindparam("at")),
+            updates,
+        )
+    # Not through `_upsert`, which does not rewrite the time.
+    _delete_early(connection, waiting)
+    if waiting:
+        connection.execute(
+            early_receipts.insert(),
+            [
+                {"prompt_id": key.prompt_id, "platform": key.platform, "shown_at": at}
+                for key, at in waiting.items()
+            ],
+        )
+
+
+def _delete_early(connection: sa.Connection, keys: Iterable[ReceiptKey]) -> None:
+    ids = {key.prompt_id for key in keys}
+    if ids:
+        connection.execute(early_receipts.delete().where(early_receipts.c.prompt_id.in_(ids)))
+
+
+def _wipe_deleted(connection: sa.Connection, batch: Batch) -> None:
+    """Wipes the words of deleted questions, whichever of the two came first."""
+    touched = set(batch.questions) | set(batch.answers) | {key.prompt_id for key in batch.ratings}
+    touched |= {row["replaces"] for row in batch.questions.values() if row["replaces"]}
+    touched |= {row["prompt_id"] for row in batch.events.values() if row["prompt_id"]}
+    if not touched:
+        return
+    by_event = sa.select(events.c.prompt_id, events.c.user_id, events.c.stored_at).where(
+        events.c.kind == DELETED, events.c.prompt_id.in_(touched)
+    )
+    by_question = sa.select(
+        questions.c.prompt_id, questions.c.user_id, questions.c.deleted_at
+    ).where(questions.c.deleted_at.is_not(None), questions.c.prompt_id.in_(touched))
+    for prompt_id, user, at in [
+        *connection.execute(by_event),
+        *connection.execute(by_question),
+    ]:
+        wipe_questions(connection, user, [prompt_id], at)
+
+
+def _move(connection: sa.Connection, batch: Batch) -> None:
+    _upsert(
+        connection, positions,
+        [
+            {
+                "stream": stored.stream, "partition": WHOLE_STREAM, "sequence": stored.sequence,
+                "stream_created_at": stored.stream_created_at, "stored_at": stored.stored_at,
+            }
+            for stored in batch.last.values()
+        ],
+    )  # fmt: skip
+
+
+def _pairs(connection: sa.Connection, statement: sa.Select[Any]) -> dict[str, Any]:
+    return {row[0]: row[1] for row in connection.execute(statement)}
