@@ -62,8 +62,8 @@ class UserBudget:
         ask = pending.ask
         held = self.ledger.held.get(ask.id)
         used = self._rules.used(ask, reply, ratio)
-        if pending.out_of_turn and (held is None or reply.answered_at < held.since):
-            used = NOTHING  # it was settled before, and the journal still had its reply
+        if _was_settled(pending) and (held is None or reply.answered_at < held.since):
+            used = NOTHING  # the journal still had its reply, which was counted then
         own = self._rules.of_person(ask)
         for nearly in self.ledger.settle(ask.id, used, own.limits, reply.answered_at):
             self._notices.append(Notice(own.scope, nearly.limit, nearly.used, refused=False))
@@ -81,3 +81,9 @@ class UserBudget:
         """What has happened since the last call."""
         notices, self._notices = self._notices, []
         return notices
+
+
+def _was_settled(pending: Pending) -> bool:
+    """Whether a question was settled before and came again, unlike one that found a full queue."""
+    ending = pending.ending
+    return pending.out_of_turn and (ending is None or not ending.text)

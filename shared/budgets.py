@@ -25,7 +25,7 @@ def _user(value: str) -> str:
         names.split_user(value)
     except names.BadName:
         raise ValueError(
-            "it is not a user: write it as in the logs, for example slack:T012AB3CD_2EU045EF6GH"
+            "it is not a user: write it as in the logs, for example slack:T012AB3CD-U045EF6GH"
         ) from None
     return value
 

@@ -208,3 +208,32 @@ async def test_kill_9_between_reservation_and_settlement_neither_doubles_nor_los
         await bus.close()
         await model.stop()
         server.close()
+
+
+async def test_budgets_can_be_added_and_removed_between_two_starts(tmp_path: Path) -> None:
+    """The step for places is new in the recovery store, then not used, and then used again."""
+    server = NatsServer(tmp_path / "nats", port=0)
+    await asyncio.to_thread(server.start)
+    await set_up_streams(server.url)
+    model = await FakeModel(usage={"prompt_tokens": 200, "completion_tokens": 100}).start()
+    bus = await Bus.connect(server.url, name="test")
+    budgets = {"places": {"test:C1": {"tokens_per_month": 1800}}}
+    found = []
+    try:
+        for number, setting in enumerate(({}, budgets, {}, budgets)):
+            flow = dataflow(
+                tmp_path / "home", server.url, model.base_url,
+                THREADWAX_ANSWER_TOKENS=str(ANSWER_TOKENS), THREADWAX_BUDGETS=json.dumps(setting),
+            )  # fmt: skip
+            await flow.start().ready()
+            for part in range(2):
+                ask = question("zoe", f"{number}-{part}", f"{number} {part}", place=ROOM)
+                found.append((await answer_to(bus, ask, timeout_s=90)).outcome)
+            await flow.stop()
+    finally:
+        flow.kill()
+        await bus.close()
+        await model.stop()
+        server.close()
+    # There is room for two answers. The last run remembers the second one's.
+    assert found == [*["answered"] * 6, *["refused"] * 2]

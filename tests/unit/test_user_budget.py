@@ -7,6 +7,7 @@ from dataflow.budget import Amount
 from dataflow.budget_rules import BudgetRules
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect, PlaceDecision, ReservePlace, Settle, SettlePlace
+from dataflow.question_queue import PENDING_LIMIT
 from shared.budgets import Budgets
 from shared.messages import Again, Deleted, Edited, Journaled, Outcome, Place, Stop, Usage
 from tests.unit.test_conversation import DM, ROOM, START, WINDOW, ask, event, reply
@@ -123,6 +124,25 @@ def test_a_settled_question_that_comes_again_is_not_counted_again() -> None:
     lost = START + timedelta(minutes=2)  # the journal had no reply, so the model was asked
     talk.on_reply(answered(look_up, 100, 50, at=lost))
     assert tokens_today(talk) == 300
+
+
+def test_a_lost_store_is_counted_again_from_the_journal() -> None:
+    """Of many questions that are read again at once, some find the queue full."""
+    talk = talk_with(rules(each_user=DAY, places={"test:D1": DAY}))
+    effects: list[Effect] = []
+    for number in range(PENDING_LIMIT + 20):
+        effects += talk.on_event(ask(number), replayed=True)
+    told: list[Effect] = []
+    while effects:
+        effect = effects.pop()
+        if isinstance(effect, ReservePlace):
+            effects += talk.on_decision(PlaceDecision("test:ada", effect.prompt_id, ""))
+        elif isinstance(effect, SettlePlace):
+            told.append(effect)
+        else:
+            effects += talk.on_reply(answered(effect, 100, 50))
+    assert tokens_today(talk) == 150 * (PENDING_LIMIT + 20)
+    assert len(told) == PENDING_LIMIT + 20
 
 
 def test_what_nobody_reported_is_estimated() -> None:
