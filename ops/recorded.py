@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from shared.settings import Settings
-
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+    from shared.settings import Settings
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ DAYS: Final = re.compile(r"(\d{1,5})d")
 class Since(click.ParamType[datetime]):
     """A date, or a number of days before now."""
 
-    name = "date or 7d"
+    name = "when"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -51,6 +51,7 @@ def read(work: "Callable[[sa.Connection, Settings], T]") -> T:
 
     from ops.settings import read as read_settings
     from shared.database.engine import BadDatabaseUrl, NoDatabase, reading_engine
+    from shared.settings import Settings
 
     settings = read_settings(Settings)
     try:

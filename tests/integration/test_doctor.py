@@ -88,6 +88,9 @@ async def test_a_running_system_is_found_part_by_part(nats: NatsServer, tmp_path
     assert about(findings, "gateway").grade == "warn"
 
     bus = await Bus.connect(nats.url, name="test")
+    await bus.js.add_consumer(names.PROMPTS, durable_name="recorder", filter_subject="p.>")
+    findings = await examine(settings(home), CHECKS)
+    assert about(findings, "dataflow").grade == "fail"
     await bus.js.add_consumer(names.PROMPTS, durable_name="flow", filter_subject="p.0.>")
     findings = await examine(settings(home), CHECKS)
     assert about(findings, "dataflow").grade == "ok"
