@@ -54,7 +54,16 @@ class _Result(NamedTuple):
 class Answering:
     """All answers in progress in this process."""
 
-    def __init__(self, bus: Bus, model: ModelClient, capacity: JournalCapacity) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        model: ModelClient,
+        capacity: JournalCapacity,
+        *,
+        estimates: bool = False,
+    ) -> None:
+        """`estimates`: replies estimate what no endpoint reported, as budgets need it."""
+        self._estimates = estimates
         self._bus = bus
         self._model = model
         self._capacity = capacity
@@ -116,7 +125,7 @@ class Answering:
             older.cancel(None)
         answer = _Answer(
             self._bus, self._model, self._capacity, effect, older,
-            draft=draft, images=self._images,
+            draft=draft, images=self._images, estimates=self._estimates,
         )  # fmt: skip
         self._running[effect.ask.id] = answer
 
@@ -142,7 +151,9 @@ class _Answer:
         *,
         draft: Draft,
         images: Images,
+        estimates: bool,
     ) -> None:
+        self._estimates = estimates
         self._bus = bus
         self._model = model
         self._capacity = capacity
@@ -230,7 +241,8 @@ class _Answer:
                 self.task.uncancel()
             finally:
                 self._calling = False
-            estimate = usage_so_far(effect.request, self._draft.text)
+            if self._estimates:
+                estimate = usage_so_far(effect.request, self._draft.text)
         text = "" if self._cancelled_as == "withdrawn" else self._draft.text
         return _Result(self._cancelled_as or "stopped", text, estimate=estimate)
 
@@ -260,17 +272,20 @@ class _Answer:
             logger().warning("failed", prompt=ask.id, why=str(error)[:300])
             if self._draft.text.strip():
                 notice = BROKEN_OFF.format(notice=error.notice)
-                estimate = usage_so_far(effect.request, self._draft.text)
+                estimate = None
+                if self._estimates:
+                    estimate = usage_so_far(effect.request, self._draft.text)
                 return _Result("failed", self._draft.text + notice, estimate=estimate)
             return _Result("failed", error.notice)
         except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
             logger().exception("failed", prompt=ask.id)
             return _Result("failed", INTERNAL)
-        if done.usage is None:
+        estimate = None
+        if done.usage is not None:
+            _count(done.usage)
+        elif self._estimates:
             estimate = usage_so_far(effect.request, done.text)
-            return _Result("answered", done.text, done.model, estimate=estimate)
-        _count(done.usage)
-        return _Result("answered", done.text, done.model, done.usage)
+        return _Result("answered", done.text, done.model, done.usage, estimate)
 
 
 def _count(usage: Usage) -> None:

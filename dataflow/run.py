@@ -116,9 +116,9 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     model = _model_client(settings, fixed, fallback, answer_tokens=window.answer_tokens)
     capacity = JournalCapacity(bus)
     io.spawn(capacity.watch())
-    answering = Answering(bus, model, capacity)
-    idle = IdleConversations(_evict_after_s(settings))
     budgets = rules_of(settings, window)
+    answering = Answering(bus, model, capacity, estimates=budgets is not None)
+    idle = IdleConversations(_evict_after_s(settings))
     flow = conversations_flow(
         io, bus, answering, window=window, evicted=evicted, idle=idle, budgets=budgets
     )

@@ -216,10 +216,11 @@ class Reply(Message, cache_strings="keys"):
     `text` is what the person reads: the answer, its beginning if it was stopped, or a notice.
     `prompt_text` is the question as it was answered. `estimated_usage` is a rough estimate for the
     calls whose usage nobody reported, in addition to `usage`: calls that were stopped, or replaced
-    after an edit. `after` is the prompt id of the previous reply of the same user in the same
-    thread, which is in the journal already. It is None for the first reply, and in replies of older
-    versions. `timings` is None if the model was not called, and in replies of older versions.
-    `experiment` names what the model was asked in place of the usual.
+    after an edit. It is set only if there are budgets. `after` is the prompt id of the previous
+    reply of the same user in the same thread, which is in the journal already. It is None for the
+    first reply, and in replies of older versions. `timings` is None if the model was not called,
+    and in replies of older versions. `experiment` names what the model was asked in place of the
+    usual.
     """
 
     v: Literal[1] = 1
