@@ -74,10 +74,10 @@ PARTS: Final = (
     Part("nats", lambda settings: settings.nats_url is None, needs_nats=False),
     Part("model", lambda settings: settings.demo_model, needs_nats=False),
     Part("dataflow", _always, stop_s=DATAFLOW_STOP_S),
-    Part("recorder", lambda settings: settings.recorder == "on"),
     Part("gateway", _always),
     Part("slack", _has_slack, how="SLACK_BOT_TOKEN and SLACK_APP_TOKEN: docs/slack.md"),
     Part("discord", _has_discord, how="DISCORD_TOKEN: docs/discord.md"),
+    Part("recorder", lambda settings: settings.recorder == "on"),
 )
 """All parts in the order in which they start; they stop in reverse order."""
 
