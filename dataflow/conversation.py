@@ -11,13 +11,27 @@ from typing import Final
 
 from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_turn
 from dataflow.audience import may_recall, same_channel
-from dataflow.effects import CallModel, Cancel, Effect, Erase, Settle, Summarized, Wait
+from dataflow.budget import Ledger
+from dataflow.budget_rules import BudgetRules
+from dataflow.effects import (
+    CallModel,
+    Cancel,
+    Effect,
+    Erase,
+    PlaceDecision,
+    ReservePlace,
+    Settle,
+    SettlePlace,
+    Summarized,
+    Wait,
+)
 from dataflow.memory import NOT_ASKED, Memory
 from dataflow.question_queue import QUEUED, Ending, Pending, QuestionQueue
 from dataflow.request import Request, TooLong
 from dataflow.snapshot import SNAPSHOT, Snapshot, StoredQuestion
 from dataflow.tokens import Window
 from dataflow.turns import Turn
+from dataflow.user_budget import Notice, UserBudget
 from shared.messages import (
     Again,
     AnyEvent,
@@ -56,6 +70,21 @@ class Conversation:
         """Requests to be forgotten that are not carried out yet, the oldest first."""
         self._erase_begun = False
         self._forgotten_at: datetime | None = None
+        self._ledger: Ledger | None = None
+        self._budget: UserBudget | None = None
+
+    # --- budgets ----------------------------------------------------------------------------
+
+    def set_budget(self, rules: BudgetRules, now: datetime) -> None:
+        """Applies budgets at this time: call before each event, reply, decision and resumption."""
+        if self._budget is None:
+            self._ledger = self._ledger or Ledger()
+            self._budget = UserBudget(rules, self._ledger, now)
+        self._budget.now = now
+
+    def notices(self) -> list[Notice]:
+        """What happened to the budget since the last call."""
+        return [] if self._budget is None else self._budget.notices()
 
     # --- snapshots --------------------------------------------------------------------------
 
@@ -74,6 +103,7 @@ class Conversation:
             cuts=self._memory.starts.by_thread,
             calls=tuple(self._memory.summaries.unreported),
             forgotten_at=self._forgotten_at,
+            budget=self._ledger,
         ).dump()
 
     @classmethod
@@ -97,6 +127,7 @@ class Conversation:
         )
         conversation._erasing = snapshot.erasing
         conversation._forgotten_at = snapshot.forgotten_at
+        conversation._ledger = snapshot.budget
         return conversation
 
     @property
@@ -152,13 +183,16 @@ class Conversation:
         if pending is None:
             return []
         self._queue.settle(pending, reply)
+        spent: list[SettlePlace] = []
+        if self._budget is not None:
+            spent = self._budget.settle(pending, reply, self._memory.ratio)
         turn = None
         if pending.leaves_a_turn(reply):
             turn = self._memory.remember(pending, reply, request)
         # A stored reply reports the usage of an older request, so it cannot correct the estimate.
         if reply.outcome == "answered" and reply.usage is not None and not pending.out_of_turn:
             self._memory.correct_ratio(request, reply.usage.prompt_tokens)
-        effects = [*self._ask_edited(pending, reply), *self._start_ready()]
+        effects = [*spent, *self._ask_edited(pending, reply), *self._start_ready()]
         if turn is not None and summaries.is_possible and summaries.may_be_due(turn, request):
             effects += self._memory.summarize(turn.place)
         return effects
@@ -167,6 +201,17 @@ class Conversation:
         """Handles the end of a call for a summary."""
         is_wanted_again = self._memory.summaries.end(result)
         return [*self._memory.summarize(result.fold.place)] if is_wanted_again else []
+
+    def on_decision(self, decision: PlaceDecision) -> list[Effect]:
+        """Handles the decision of a place's budget about a question."""
+        pending = self._queue.find(decision.prompt_id)
+        if pending is None or pending.state != "reserving" or self._budget is None:
+            return []  # it was stopped, deleted or edited in the meantime
+        if decision.refusal:
+            after = self._queue.begin(pending)
+            return [Settle(pending.ask, "refused", decision.refusal, after)]
+        self._budget.hear(decision)
+        return [self._call(pending)]
 
     def resume(self) -> list[Effect]:
         """Starts the pending questions again after a restart."""
@@ -307,6 +352,13 @@ class Conversation:
             request = self._memory.request_for(ask, pending.order)
         except TooLong:
             return Settle(ask, "refused", TOO_LONG, after)
+        if self._budget is not None:
+            found = self._budget.admit(ask, request, self._memory.ratio)
+            if isinstance(found, ReservePlace):
+                pending.state = "reserving"
+                return found
+            if found is not None:
+                return Settle(ask, "refused", found, after)
         self._requests[ask.id] = request
         summaries = self._memory.summaries
         background = summaries.report(ask.id) if summaries.unreported else ()

@@ -3,15 +3,27 @@
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflow.answering import Answering
-from dataflow.effects import Answered, Effect, Erase, Evict, Evicted, Summarized
+from dataflow.effects import (
+    Answered,
+    Effect,
+    Erase,
+    Evict,
+    Evicted,
+    PlaceDecision,
+    PlaceEffect,
+    Summarized,
+)
 from dataflow.erasing.erasing import Erasing
 from dataflow.eviction.store import EvictedStore
 from dataflow.io_thread import IoThread
+from shared.log import logger
 from shared.messages import Journaled
 
+ToDo = Effect | Evict | PlaceDecision
 
-class ModelSink(DynamicSink[tuple[str, Effect | Evict]]):
-    """The sink for model calls, replies without a model, evictions and erasures."""
+
+class ModelSink(DynamicSink[tuple[str, ToDo]]):
+    """The sink for model calls, replies without a model, evictions, erasures and decisions."""
 
     def __init__(
         self, io: IoThread, answering: Answering, evicted: EvictedStore, erasing: Erasing
@@ -27,7 +39,7 @@ class ModelSink(DynamicSink[tuple[str, Effect | Evict]]):
         return ModelSinkPartition(self._io, self._answering, self._evicted, self._erasing)
 
 
-class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Evict]]):
+class ModelSinkPartition(StatelessSinkPartition[tuple[str, ToDo]]):
     """The sink of one worker. Results come back to the inbox of the same worker."""
 
     def __init__(
@@ -39,7 +51,7 @@ class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Evict]]):
         self._erasing = erasing
         self._inbox = io.inbox()
 
-    def write_batch(self, items: list[tuple[str, Effect | Evict]]) -> None:
+    def write_batch(self, items: list[tuple[str, ToDo]]) -> None:
         """Hands effects over."""
         effects: list[tuple[str, Answered]] = []
         evictions: list[tuple[str, Evict]] = []
@@ -48,6 +60,10 @@ class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Evict]]):
                 evictions.append((user, item))
             elif isinstance(item, Erase):
                 self._io.soon(self._erasing.begin, user, item, self._on_result)
+            elif isinstance(item, PlaceDecision):
+                self._on_result(user, item)  # a dataflow has no loops, so it comes back as input
+            elif isinstance(item, PlaceEffect):
+                logger().error("no budget for this place", prompt=item.prompt_id)
             else:
                 effects.append((user, item))
         if effects:
@@ -55,6 +71,8 @@ class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Evict]]):
         if evictions:
             self._io.soon(self._evicted.write, evictions, self._on_result)
 
-    def _on_result(self, user: str, result: Journaled | Evicted | Summarized) -> None:
+    def _on_result(
+        self, user: str, result: Journaled | Evicted | Summarized | PlaceDecision
+    ) -> None:
         self._inbox.results.append((user, result))
         self._inbox.wake()

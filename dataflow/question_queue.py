@@ -42,7 +42,7 @@ NAMED_FOR: Final = timedelta(hours=25)
 FORGOTTEN: Final = "(forgotten)"
 """The text of a question whose user is forgotten. It must not be empty."""
 
-State = Literal["waiting", "calling", "ended", "settling"]
+State = Literal["waiting", "reserving", "calling", "ended", "settling"]
 
 QUEUED: Final[tuple[State, ...]] = ("waiting", "ended")
 """The states in which a question waits for its turn. In all others it is in progress."""
@@ -67,8 +67,14 @@ class Pending:
         (new)     asked, but the queue is full          settling    Settle, out of turn
         (new)     asked, but it was settled before      calling     CallModel, out of turn
         waiting   its turn comes                        calling     CallModel, Settle if too long
+        waiting   its turn comes, its place has a       reserving   ReservePlace
+                  budget
         waiting   it is edited                          waiting
         waiting   it is stopped or deleted              ended       Cancel, if it was announced
+        reserving the place's budget has room           calling     CallModel
+        reserving the place's budget has no room        calling     Settle
+        reserving it is edited                          waiting
+        reserving it is stopped or deleted              ended       Cancel, which finds nothing
         calling   it is edited                          waiting     its next CallModel replaces this
         calling   it is stopped or deleted              settling    Cancel
         ended     its turn comes                        settling    Settle
@@ -115,7 +121,7 @@ class Pending:
     def end(self, outcome: Outcome) -> None:
         """Ends the question without an answer, and drops its edit."""
         self.ending = Ending(outcome, self.ending.text if self.ending is not None else "")
-        self.state = "ended" if self.state in QUEUED else "settling"
+        self.state = "ended" if self.state in (*QUEUED, "reserving") else "settling"
         self.forgotten = self.forgotten or outcome == "withdrawn"
         self.edit = None
 

@@ -17,6 +17,7 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from dataflow.answering import Answering
+from dataflow.budget_settings import rules_of
 from dataflow.conversations_flow import conversations_flow
 from dataflow.erasing.erasing import Erasing
 from dataflow.eviction.idle import IdleConversations
@@ -118,15 +119,23 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     model = _model_client(settings, fixed, fallback, answer_tokens=window.answer_tokens)
     capacity = JournalCapacity(bus)
     io.spawn(capacity.watch())
-    answering = Answering(bus, model, capacity)
+    budgets = rules_of(settings, window)
+    answering = Answering(bus, model, capacity, estimates=budgets is not None)
     idle = IdleConversations(_evict_after_s(settings))
     erasing = Erasing(bus, store, alone=_is_one_machine(settings))
     flow = conversations_flow(
-        io, bus, answering, window=window, evicted=evicted, idle=idle, erasing=erasing
+        io,
+        bus,
+        answering,
+        window=window,
+        evicted=evicted,
+        idle=idle,
+        erasing=erasing,
+        budgets=budgets,
     )
 
     _serve_status(settings, io, bus)
-    for line in found.complaints:
+    for line in (*found.complaints, *(budgets.complaints() if budgets else ())):
         lifecycle.say(line)
     lifecycle.ready(f"{found.models}; NATS at {bus.server}; data in {settings.home}")
     return _Process(lock, store, io, bus, model, evicted, erasing, flow)

@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, TypeAdapter
 
+from dataflow.budget import Ledger
 from dataflow.question_queue import Ending, LatestReply, Pending
 from dataflow.thread_starts import ThreadStart
 from dataflow.turns import Turn
@@ -74,7 +75,8 @@ class Snapshot:
     without an answer. `latest` and `cuts` hold the latest reply and the start by thread. `calls`
     are model calls that a reply has yet to report. `erasing` are requests to be forgotten that are
     not carried out yet. They come before `pending`, so that `quiet_user` sees work to be done.
-    Questions said until `forgotten_at` are never asked again.
+    Questions said until `forgotten_at` are never asked again. `budget` is what
+    the person has used.
     """
 
     user: str = ""
@@ -89,6 +91,7 @@ class Snapshot:
     cuts: dict[str, ThreadStart] = field(default_factory=dict)
     calls: tuple[BackgroundCall, ...] = ()
     forgotten_at: AwareDatetime | None = None
+    budget: Ledger | None = None
     v: int = 2
     """Written only by version 1, whose snapshots include default values."""
 

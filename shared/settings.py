@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from shared import folders
+from shared.budgets import Budgets, BudgetSetting
 from shared.nats_address import BadAddress, address_of
 from shared.prices import Prices
 from shared.private_file import private_text
@@ -186,6 +187,15 @@ class Settings(FromEnvironment):
         description="What models cost, in dollars per million tokens, as JSON or the path of a "
         'JSON file: {"my-model": {"input": 0.1, "cached_input": 0.01, "output": 0.5}}. They are '
         "added to the prices that are built in; the name * means every other model.",
+    )
+
+    budgets: BudgetSetting = Field(
+        default_factory=Budgets,
+        alias="THREADWAX_BUDGETS",
+        description="How many tokens and dollars people and places can use per day and month, as "
+        'JSON or the path of a JSON file: {"each_user": {"tokens_per_day": 200000}, "roles": '
+        '{"slack:guest": {"dollars_per_month": 1}}, "places": {"slack:C0123456789": '
+        '{"dollars_per_day": 5}}}. docs/budgets.md',
     )
 
     chat_history: int = Field(

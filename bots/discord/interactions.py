@@ -96,7 +96,7 @@ class Interactions:
         question = Question(
             interaction.id,
             f"discord-i-{interaction.id}",
-            interaction.user.id,
+            interaction.user,
             location,
             own_text({"content": text}, mention_names),
             quotes=(*thread, *quotes),

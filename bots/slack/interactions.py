@@ -121,7 +121,12 @@ class Interactions:
         context.remember_links(words, common["id"])
         await context.publish(
             Ask(
-                **common, address=origin.address(), text=words, persona=own.persona, model=own.model
+                **common,
+                address=origin.address(),
+                text=words,
+                persona=own.persona,
+                model=own.model,
+                roles=await context.roles(origin),
             )
         )
         if origin.channel.startswith("D") and place.audience != "direct":
