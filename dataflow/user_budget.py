@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from dataflow.budget import NOTHING, Amount, Ledger, Limit
+from dataflow.budget import NOTHING, Ledger, Limit
 from dataflow.budget_rules import BudgetRules
 from dataflow.budget_wording import refusal
 from dataflow.effects import PlaceDecision, ReservePlace, SettlePlace
