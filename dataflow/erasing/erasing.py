@@ -1,7 +1,7 @@
 """Carries out requests to be forgotten: streams first, then files, and the reply last.
 
 Every step may be repeated, and a restart repeats all of them until the reply is in the journal. It
-must never report an erasure that is not complete. docs/decisions/0013-forget.md has the reasons.
+must never report an erasure that is not complete. docs/decisions/0014-forget.md has the reasons.
 """
 
 import asyncio
