@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dataflow.audience import may_recall, same_thread
-from dataflow.question_queue import Pending
+from dataflow.pending import Pending
 from dataflow.turns import Turn
 from shared.messages import Again, Ask, Attachment, Edited, Place, Quote
 

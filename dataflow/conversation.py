@@ -26,7 +26,8 @@ from dataflow.effects import (
     Wait,
 )
 from dataflow.memory import NOT_ASKED, Memory
-from dataflow.question_queue import QUEUED, Ending, Pending, QuestionQueue
+from dataflow.pending import QUEUED, Ending, Pending
+from dataflow.question_queue import QuestionQueue
 from dataflow.request import Request, TooLong
 from dataflow.snapshot import SNAPSHOT, Snapshot, StoredQuestion
 from dataflow.tokens import Window

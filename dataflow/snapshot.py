@@ -11,7 +11,8 @@ from typing import Final
 from pydantic import AwareDatetime, TypeAdapter
 
 from dataflow.budget import Ledger
-from dataflow.question_queue import Ending, LatestReply, Pending
+from dataflow.pending import Ending, Pending
+from dataflow.question_queue import LatestReply
 from dataflow.thread_starts import ThreadStart
 from dataflow.turns import Turn
 from shared.messages import Ask, BackgroundCall, Edited, Forget, Outcome

@@ -12,7 +12,7 @@ from dataflow.budget import NOTHING, Ledger, Limit
 from dataflow.budget_rules import BudgetRules
 from dataflow.budget_wording import refusal
 from dataflow.effects import PlaceDecision, ReservePlace, SettlePlace
-from dataflow.question_queue import Pending
+from dataflow.pending import Pending
 from dataflow.request import Request
 from shared.messages import Ask, Reply
 

@@ -15,7 +15,8 @@ from dataflow.audience import may_recall, same_thread
 from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
 from dataflow.data_tags import BACKGROUND_HEAD, QUOTES_HEAD
 from dataflow.effects import CallModel, Cancel, Effect, Erase, Settle
-from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT, QUEUED
+from dataflow.pending import QUEUED
+from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT
 from dataflow.snapshot import quiet_user
 from dataflow.tokens import Window, estimated_tokens
 from shared.messages import (
