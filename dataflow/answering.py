@@ -15,9 +15,9 @@ from dataflow.background_calls import BackgroundCalls, thread_name
 from dataflow.draft import STATUS_AFTER_S, Draft
 from dataflow.effects import (
     INTERNAL,
+    Answered,
     CallModel,
     Cancel,
-    Effect,
     Settle,
     Summarize,
     Summarized,
@@ -29,6 +29,7 @@ from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
 from dataflow.overdue import Overdue
+from dataflow.unreported_usage import total, usage_so_far
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
@@ -48,18 +49,31 @@ OnResult = Callable[[str, Journaled | Summarized], None]
 
 
 class _Result(NamedTuple):
-    """The outcome of a question and the text of its reply, with model and usage if answered."""
+    """The outcome of a question and the text of its reply, with model and usage if answered.
+
+    `estimate` is the usage of a call if nobody reported it.
+    """
 
     outcome: Outcome
     text: str
     model: str = ""
     usage: Usage | None = None
+    estimate: Usage | None = None
 
 
 class Answering:
     """All answers in progress in this process."""
 
-    def __init__(self, bus: Bus, model: ModelClient, capacity: JournalCapacity) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        model: ModelClient,
+        capacity: JournalCapacity,
+        *,
+        estimates: bool = False,
+    ) -> None:
+        """`estimates`: replies estimate what no endpoint reported, as budgets need it."""
+        self._estimates = estimates
         self._bus = bus
         self._model = model
         self._capacity = capacity
@@ -77,7 +91,7 @@ class Answering:
         """Whether no answer is in progress. Nothing waits for calls in the background."""
         return not self._running
 
-    def take(self, effects: list[tuple[str, Effect]], on_result: OnResult) -> None:
+    def take(self, effects: list[tuple[str, Answered]], on_result: OnResult) -> None:
         """Carries out effects. Returns at once."""
         for user, effect in effects:
             if isinstance(effect, Wait):
@@ -125,7 +139,7 @@ class Answering:
             older.cancel(None)
         answer = _Answer(
             self._bus, self._model, self._capacity, effect, older,
-            draft=draft, images=self._images,
+            draft=draft, images=self._images, estimates=self._estimates,
         )  # fmt: skip
         self._running[effect.ask.id] = answer
 
@@ -151,7 +165,9 @@ class _Answer:
         *,
         draft: Draft,
         images: Images,
+        estimates: bool,
     ) -> None:
+        self._estimates = estimates
         self._bus = bus
         self._model = model
         self._capacity = capacity
@@ -162,6 +178,8 @@ class _Answer:
         self._called_at: datetime | None = None
         self._cancelled_as: Outcome | None = None
         self._superseded = False
+        self.unreported: Usage | None = None
+        """The estimated usage of this call and those it replaces, as far as nobody reported it."""
         self._draft = draft
         self.task = asyncio.get_running_loop().create_task(self._run())
 
@@ -203,9 +221,12 @@ class _Answer:
                 return stored
         result = await self._result()
         self._draft.close()
+        self.unreported = result.estimate
+        if self._older is not None and self._older.unreported is not None:
+            self.unreported = total(self._older.unreported, result.estimate)
         if self._superseded:
             return None
-        reply = _reply(effect, result, self._timings())
+        reply = _reply(effect, result, self._timings(), self.unreported)
         journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
@@ -219,6 +240,7 @@ class _Answer:
 
     async def _result(self) -> _Result:
         effect = self._effect
+        estimate = None
         if isinstance(effect, Settle):
             return _Result(effect.outcome, effect.text)
         if self._cancelled_as is None and not self._superseded:
@@ -233,8 +255,10 @@ class _Answer:
                 self.task.uncancel()
             finally:
                 self._calling = False
+            if self._estimates:
+                estimate = usage_so_far(effect.request, self._draft.text)
         text = "" if self._cancelled_as == "withdrawn" else self._draft.text
-        return _Result(self._cancelled_as or "stopped", text)
+        return _Result(self._cancelled_as or "stopped", text, estimate=estimate)
 
     def _timings(self) -> Timings | None:
         if self._called_at is None:
@@ -262,17 +286,28 @@ class _Answer:
             logger().warning("failed", prompt=ask.id, why=str(error)[:300])
             if self._draft.text.strip():
                 notice = BROKEN_OFF.format(notice=error.notice)
-                return _Result("failed", self._draft.text + notice)
+                estimate = None
+                if self._estimates:
+                    estimate = usage_so_far(effect.request, self._draft.text)
+                return _Result("failed", self._draft.text + notice, estimate=estimate)
             return _Result("failed", error.notice)
         except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
             logger().exception("failed", prompt=ask.id)
             return _Result("failed", INTERNAL)
+        estimate = None
         if done.usage is not None:
             metrics.count(metrics.tokens, done.usage)
-        return _Result("answered", done.text, done.model, done.usage)
+        elif self._estimates:
+            estimate = usage_so_far(effect.request, done.text)
+        return _Result("answered", done.text, done.model, done.usage, estimate)
 
 
-def _reply(effect: CallModel | Settle, result: _Result, timings: Timings | None = None) -> Reply:
+def _reply(
+    effect: CallModel | Settle,
+    result: _Result,
+    timings: Timings | None = None,
+    unreported: Usage | None = None,
+) -> Reply:
     ask = effect.ask
     return Reply(
         prompt_id=ask.id,
@@ -281,9 +316,11 @@ def _reply(effect: CallModel | Settle, result: _Result, timings: Timings | None 
         address=ask.address,
         outcome=result.outcome,
         text=result.text,
-        prompt_text=ask.text,
+        # Whoever withdraws a question wants it gone.
+        prompt_text="" if result.outcome == "withdrawn" else ask.text,
         model=result.model,
         usage=result.usage,
+        estimated_usage=unreported,
         said_at=ask.said_at,
         answered_at=datetime.now(UTC),
         after=effect.after,

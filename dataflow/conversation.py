@@ -6,17 +6,33 @@ Pure: no clock, no network, no Bytewax. Events and journaled replies go in, effe
 """
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Final
 
 from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_turn
 from dataflow.audience import may_recall, same_channel
-from dataflow.effects import CallModel, Cancel, Effect, Settle, Summarized, Wait
+from dataflow.budget import Ledger
+from dataflow.budget_rules import BudgetRules
+from dataflow.effects import (
+    CallModel,
+    Cancel,
+    Effect,
+    Erase,
+    PlaceDecision,
+    ReservePlace,
+    Settle,
+    SettlePlace,
+    Summarized,
+    Wait,
+)
 from dataflow.memory import NOT_ASKED, Memory
-from dataflow.question_queue import QUEUED, Ending, Pending, QuestionQueue
+from dataflow.pending import QUEUED, Ending, Pending
+from dataflow.question_queue import QuestionQueue
 from dataflow.request import Request, TooLong
 from dataflow.snapshot import SNAPSHOT, Snapshot, StoredQuestion
 from dataflow.tokens import Window
 from dataflow.turns import Turn
+from dataflow.user_budget import Notice, UserBudget
 from shared.messages import (
     Again,
     AnyEvent,
@@ -51,6 +67,25 @@ class Conversation:
         self._queue = QuestionQueue()
         # By question, the request of the latest call.
         self._requests: dict[str, Request] = {}
+        self._erasing: tuple[Forget, ...] = ()
+        """Requests to be forgotten that are not carried out yet, the oldest first."""
+        self._erase_begun = False
+        self._forgotten_at: datetime | None = None
+        self._ledger: Ledger | None = None
+        self._budget: UserBudget | None = None
+
+    # --- budgets ----------------------------------------------------------------------------
+
+    def set_budget(self, rules: BudgetRules, now: datetime) -> None:
+        """Applies budgets at this time: call before each event, reply, decision and resumption."""
+        if self._budget is None:
+            self._ledger = self._ledger or Ledger()
+            self._budget = UserBudget(rules, self._ledger, now)
+        self._budget.now = now
+
+    def notices(self) -> list[Notice]:
+        """What happened to the budget since the last call."""
+        return [] if self._budget is None else self._budget.notices()
 
     # --- snapshots --------------------------------------------------------------------------
 
@@ -58,6 +93,7 @@ class Conversation:
         """The conversation as JSON."""
         return Snapshot(
             user=self.user,
+            erasing=self._erasing,
             pending=tuple(map(StoredQuestion.of, self._queue)),
             turns=tuple(self._memory.turns),
             settled=tuple(self._queue.settled),
@@ -67,6 +103,8 @@ class Conversation:
             unanswered=tuple(self._queue.without_answer),
             cuts=self._memory.starts.by_thread,
             calls=tuple(self._memory.summaries.unreported),
+            forgotten_at=self._forgotten_at,
+            budget=self._ledger,
         ).dump()
 
     @classmethod
@@ -88,6 +126,9 @@ class Conversation:
             without_answer=snapshot.unanswered,
             next_order=snapshot.next_order,
         )
+        conversation._erasing = snapshot.erasing
+        conversation._forgotten_at = snapshot.forgotten_at
+        conversation._ledger = snapshot.budget
         return conversation
 
     @property
@@ -99,6 +140,11 @@ class Conversation:
     def pending(self) -> tuple[Pending, ...]:
         """The questions without a reply."""
         return tuple(self._queue)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a question has no reply yet, or the user is not forgotten yet."""
+        return bool(self.pending or self._erasing)
 
     # --- events -----------------------------------------------------------------------------
 
@@ -119,13 +165,17 @@ class Conversation:
             case Reset():
                 self._forget(lambda p: may_recall(p, event.place) or same_channel(p, event.place))
             case Forget():
-                self._forget(lambda _: True)
+                effects = self._on_forget(event)
             # Rate and Configure are for other readers of the stream.
         return [*effects, *self._start_ready()]
 
     def on_reply(self, journaled: Journaled) -> list[Effect]:
         """Handles the journal's reply to a question."""
         reply = journaled.reply
+        if any(forget.id == reply.prompt_id for forget in self._erasing):
+            self._erasing = tuple(f for f in self._erasing if f.id != reply.prompt_id)
+            self._erase_begun = False
+            return list(self._start_ready())
         pending = self._queue.find(reply.prompt_id)
         request = self._requests.pop(reply.prompt_id, NOT_ASKED)
         summaries = self._memory.summaries
@@ -134,13 +184,16 @@ class Conversation:
         if pending is None:
             return []
         self._queue.settle(pending, reply)
+        spent: list[SettlePlace] = []
+        if self._budget is not None:
+            spent = self._budget.settle(pending, reply, self._memory.ratio)
         turn = None
         if pending.leaves_a_turn(reply):
             turn = self._memory.remember(pending, reply, request)
         # A stored reply reports the usage of an older request, so it cannot correct the estimate.
         if reply.outcome == "answered" and reply.usage is not None and not pending.out_of_turn:
             self._memory.correct_ratio(request, reply.usage.prompt_tokens)
-        effects = [*self._ask_edited(pending, reply), *self._start_ready()]
+        effects = [*spent, *self._ask_edited(pending, reply), *self._start_ready()]
         if turn is not None and summaries.is_possible and summaries.may_be_due(turn, request):
             effects += self._memory.summarize(turn.place)
         return effects
@@ -149,6 +202,17 @@ class Conversation:
         """Handles the end of a call for a summary."""
         is_wanted_again = self._memory.summaries.end(result)
         return [*self._memory.summarize(result.fold.place)] if is_wanted_again else []
+
+    def on_decision(self, decision: PlaceDecision) -> list[Effect]:
+        """Handles the decision of a place's budget about a question."""
+        pending = self._queue.find(decision.prompt_id)
+        if pending is None or pending.state != "reserving" or self._budget is None:
+            return []  # it was stopped, deleted or edited in the meantime
+        if decision.refusal:
+            after = self._queue.begin(pending)
+            return [Settle(pending.ask, "refused", decision.refusal, after)]
+        self._budget.hear(decision)
+        return [self._call(pending)]
 
     def resume(self) -> list[Effect]:
         """Starts the pending questions again after a restart."""
@@ -169,7 +233,9 @@ class Conversation:
         if self._queue.find(new.ask.id) is not None:
             return []
         if new.ask.id in self._queue.settled:
-            return self._look_up(new)
+            if self._forgotten_at is None or new.ask.said_at > self._forgotten_at:
+                return self._look_up(new)
+            new.withdraw_words()  # its reply was erased, and answering again would store it again
         if self._queue.is_full:
             return self._refuse_at_once(new)
         self._queue.add(new)
@@ -272,6 +338,9 @@ class Conversation:
         for pending in self._queue.ready():
             ending = pending.ending
             yield self._call(pending) if ending is None else self._settle(pending, ending)
+        if self._erasing and not self._erase_begun and not self._queue.is_withdrawing:
+            self._erase_begun = True
+            yield Erase(self._erasing[0])
 
     def _settle(self, pending: Pending, ending: Ending) -> Effect:
         """Settles a question without the model."""
@@ -284,10 +353,27 @@ class Conversation:
             request = self._memory.request_for(ask, pending.order)
         except TooLong:
             return Settle(ask, "refused", TOO_LONG, after)
+        if self._budget is not None:
+            found = self._budget.admit(ask, request, self._memory.ratio)
+            if isinstance(found, ReservePlace):
+                pending.state = "reserving"
+                return found
+            if found is not None:
+                return Settle(ask, "refused", found, after)
         self._requests[ask.id] = request
         summaries = self._memory.summaries
         background = summaries.report(ask.id) if summaries.unreported else ()
         return CallModel(ask, request, pending.check_journal, after, background)
+
+    def _on_forget(self, event: Forget) -> list[Effect]:
+        """Drops everything except ids; the stores are erased once no question is pending."""
+        self._forget(lambda _: True)
+        effects = self._end("withdrawn", lambda _: True)
+        self._queue.forget_words()
+        self._forgotten_at = event.said_at
+        if all(known.id != event.id for known in self._erasing):
+            self._erasing += (event,)
+        return effects
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
         self._memory.forget(chosen)

@@ -9,7 +9,7 @@ from typing import Final
 
 from dataflow.effects import Summarize
 from dataflow.model.answer_notes import without_note
-from dataflow.question_queue import Pending
+from dataflow.pending import Pending
 from dataflow.request import Request, request_of
 from dataflow.summaries import Summaries
 from dataflow.thread_starts import ThreadStart, ThreadStarts

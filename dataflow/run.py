@@ -17,7 +17,9 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from dataflow.answering import Answering
+from dataflow.budget_settings import rules_of
 from dataflow.conversations_flow import conversations_flow
+from dataflow.erasing.erasing import Erasing
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.io_thread import IoThread
@@ -55,10 +57,12 @@ class _Process:
     bus: Bus
     model: ModelClient
     evicted: EvictedStore
+    erasing: Erasing
     flow: Dataflow
 
     def close(self) -> None:
         """Closes the parts after the dataflow has ended."""
+        self.io.call(self.erasing.close())
         self.io.call(self.evicted.close())
         self.io.call(self.model.close())
         self.io.call(self.bus.close())
@@ -115,15 +119,26 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     model = _model_client(settings, fixed, fallback, answer_tokens=window.answer_tokens)
     capacity = JournalCapacity(bus)
     io.spawn(capacity.watch())
-    answering = Answering(bus, model, capacity)
+    budgets = rules_of(settings, window)
+    answering = Answering(bus, model, capacity, estimates=budgets is not None)
     idle = IdleConversations(_evict_after_s(settings))
-    flow = conversations_flow(io, bus, answering, window=window, evicted=evicted, idle=idle)
+    erasing = Erasing(bus, store, alone=_is_one_machine(settings))
+    flow = conversations_flow(
+        io,
+        bus,
+        answering,
+        window=window,
+        evicted=evicted,
+        idle=idle,
+        erasing=erasing,
+        budgets=budgets,
+    )
 
     _serve_status(settings, io, bus)
-    for line in found.complaints:
+    for line in (*found.complaints, *(budgets.complaints() if budgets else ())):
         lifecycle.say(line)
     lifecycle.ready(f"{found.models}; NATS at {bus.server}; data in {settings.home}")
-    return _Process(lock, store, io, bus, model, evicted, flow)
+    return _Process(lock, store, io, bus, model, evicted, erasing, flow)
 
 
 def _addresses(settings: Settings) -> list[str]:
@@ -133,8 +148,11 @@ def _addresses(settings: Settings) -> list[str]:
 
 def _evict_after_s(settings: Settings) -> float | None:
     """When idle conversations are evicted; None: never, since other machines lack the file."""
-    hosts = {address.rsplit(":", 1)[0] for address in _addresses(settings)}
-    return settings.evict_after_s if len(hosts) <= 1 else None
+    return settings.evict_after_s if _is_one_machine(settings) else None
+
+
+def _is_one_machine(settings: Settings) -> bool:
+    return len({address.rsplit(":", 1)[0] for address in _addresses(settings)}) <= 1
 
 
 def _evicted_store(store: Path, *, alone: bool) -> EvictedStore:

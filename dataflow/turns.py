@@ -65,8 +65,8 @@ class Turn:
 
     An empty `answer` is a failure: the question can be asked again, but is not part of requests.
     `tokens` is the estimate for both, made only once. `first` is the id under which the question
-    was first asked, if this is a newer answer. `files`, `persona` and `model` are kept for asking
-    again.
+    was first asked, if this is a newer answer. `files`, `persona`, `model` and `roles` are kept for
+    asking again.
     """
 
     prompt_id: str
@@ -80,6 +80,7 @@ class Turn:
     persona: str | None = None
     model: str | None = None
     context: Context = NO_CONTEXT
+    roles: tuple[str, ...] = ()
 
     @property
     def asked(self) -> str:
@@ -143,6 +144,7 @@ def turn_of(
         ask.persona,
         ask.model,
         context,
+        ask.roles,
     )
 
 

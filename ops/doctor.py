@@ -13,6 +13,7 @@ import nats.errors
 import nats.js.errors
 from pydantic_settings import BaseSettings
 
+from ops.doctor_budgets import budgets
 from ops.doctor_database import database
 from ops.doctor_model import model
 from ops.finding import Check, CheckContext, Finding
@@ -231,6 +232,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     streams_there,
     durability,
     model,
+    budgets,
     dataflow,
     database,
     gateway,

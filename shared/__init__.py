@@ -30,6 +30,7 @@ after their reason, without the suffix `Error`.
   * dataflow.model.errors.ModelError: retry, ask the fallback, or answer with a notice, by its `why`
   * dataflow.model.framing.Unframed: treat the response as corrupt
   * dataflow.request.TooLong: answer with a notice
+  * dataflow.erasing.recovery_files.StillBusy: try again later; nothing was changed
   * dataflow.recovery_store.CannotMake: end the process
   * dataflow.recovery_store.BrokenInCluster: end the process
   * dataflow.recorder.database.Unstorable: write the other rows, and skip this message

@@ -102,7 +102,10 @@ class Event(Message):
 
 
 class Ask(Event):
-    """A question. `persona` replaces the system prompt, and `model` the model, in this place."""
+    """A question. `persona` replaces the system prompt, and `model` the model, in this place.
+
+    `roles` are those of the person here that have a budget, in the platform's own terms.
+    """
 
     kind: Literal["ask"] = "ask"
     text: Text = Field(max_length=TEXT_LIMIT_CHARS)
@@ -110,6 +113,7 @@ class Ask(Event):
     quotes: tuple[Quote, ...] = ()
     persona: Text | None = None
     model: Text | None = None
+    roles: tuple[Text, ...] = Field(default=(), exclude_if=lambda roles: not roles)
 
     @model_validator(mode="after")
     def _says_something(self) -> "Ask":
@@ -172,9 +176,13 @@ class Deleted(Event):
 
 
 class Forget(Event):
-    """Erase everything that is known about this user."""
+    """Erase everything that was stored about this user before this event.
+
+    Its reply says that this is done. `silent`: an operator asked, so the person gets no message.
+    """
 
     kind: Literal["forget"] = "forget"
+    silent: bool = Field(default=False, exclude_if=lambda silent: not silent)
 
 
 class Configure(Event):
@@ -222,12 +230,15 @@ class Reply(Message, cache_strings="keys"):
     """The one reply to one prompt, as the journal stores it.
 
     `text` is what the person reads: the answer, its beginning if it was stopped, or a notice.
-    `prompt_text` is the question as it was answered. `after` is the prompt id of the previous reply
-    of the same user in the same thread, which is in the journal already. It is None for the first
-    reply, and in replies of older versions. `timings` is None if the model was not called, and in
-    replies of older versions. `experiment` names what the model was asked in place of the usual.
-    `background` are this user's model calls since an earlier reply that answer no question; each is
-    in one reply only.
+    `prompt_text` is the question as it was answered. `estimated_usage` is a rough estimate for the
+    calls whose usage nobody reported, in addition to `usage`: calls that were stopped, or replaced
+    after an edit. It is set only if there are budgets. `after` is the prompt id of the previous
+    reply of the same user in the same thread, which is in the journal already. It is None for the
+    first reply, and in replies of older versions. `timings` is None if the model was not called,
+    and in replies of older versions. `experiment` names what the model was asked in place of the
+    usual. `background` are this user's model calls since an earlier reply that answer no question;
+    each is in one reply only. `erased` is set in the reply to a `Forget` only: how many entries
+    were erased, by store.
     """
 
     v: Literal[1] = 1
@@ -240,12 +251,14 @@ class Reply(Message, cache_strings="keys"):
     prompt_text: Text = ""
     model: Text = ""
     usage: Usage | None = None
+    estimated_usage: Usage | None = Field(default=None, exclude_if=lambda usage: usage is None)
     said_at: AwareDatetime
     answered_at: AwareDatetime
     after: PromptId | None = None
     timings: Timings | None = Field(default=None, exclude_if=lambda timings: timings is None)
     experiment: Text = Field(default="", exclude_if=lambda experiment: not experiment)
     background: tuple[BackgroundCall, ...] = Field(default=(), exclude_if=operator.not_)
+    erased: dict[str, int] | None = Field(default=None, exclude_if=lambda erased: erased is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,12 @@ background_tokens = Counter(
     "threadwax_background_tokens", "Tokens of calls that answer no question", ["direction"]
 )
 summaries = Counter("threadwax_summaries", "Summaries of older turns", ["outcome"])
+budget_nearly_used = Counter(
+    "threadwax_budget_nearly_used", "Budgets of which 80 % are used", ["scope", "limit"]
+)
+budget_refused = Counter(
+    "threadwax_budget_refused", "Questions that a budget refused", ["scope", "limit"]
+)
 connected = Gauge("threadwax_nats_connected", "1 while NATS answers")
 recorded = Counter("threadwax_recorded", "Rows written to the database", ["table"])
 not_recorded = Counter("threadwax_not_recorded", "Messages that cannot be recorded", ["why"])

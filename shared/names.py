@@ -41,6 +41,9 @@ ADVISORY_SUBJECTS: Final = (
     "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
 )
 
+STORED_PROMPTS: Final = "p.>"
+"""All stored events, after the server's transform."""
+
 PARTITION_TRANSFORM: Final = (
     f"p.{{{{partition({PARTITIONS})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
 )
@@ -162,6 +165,12 @@ def stored_prompts(partition: int) -> str:
     return f"p.{partition}.>"
 
 
+def stored_prompts_of(user: str) -> str:
+    """The filter for the stored events of one user."""
+    platform, token = split_user(user)
+    return f"p.*.{platform}.{token}"
+
+
 def user_of_stored(subject: str) -> str:
     """The user of a stored event's subject `p.<n>.<platform>.<token>`.
 
@@ -218,6 +227,11 @@ def blob_subject(name: str, piece: int) -> str:
     if not is_token(platform) or not is_token(name):
         raise BadName(f"not a blob's name: {name[:40]!r}")
     return f"blobs.{platform}.{name}.{piece}"
+
+
+def blob_pieces(name: str) -> str:
+    """The filter for all pieces of a file."""
+    return blob_subject(name, 0).rpartition(".")[0] + ".*"
 
 
 def sender_of(subject: str) -> str:

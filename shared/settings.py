@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from shared import folders
 from shared.attested import Attested
+from shared.budgets import Budgets, BudgetSetting
 from shared.nats_address import BadAddress, address_of
 from shared.prices import Prices
 from shared.private_file import private_text
@@ -196,6 +197,14 @@ class Settings(FromEnvironment):
         "write, and why, as JSON or the path of a JSON file, by platform and channel id: "
         '{"slack": {"C0123": "Its members agreed to training on 2026-11-01"}}. docs/export.md '
         "says what to check first. Other platforms need no attestation.",
+    )
+    budgets: BudgetSetting = Field(
+        default_factory=Budgets,
+        alias="THREADWAX_BUDGETS",
+        description="How many tokens and dollars people and places can use per day and month, as "
+        'JSON or the path of a JSON file: {"each_user": {"tokens_per_day": 200000}, "roles": '
+        '{"slack:guest": {"dollars_per_month": 1}}, "places": {"slack:C0123456789": '
+        '{"dollars_per_day": 5}}}. docs/budgets.md',
     )
 
     chat_history: int = Field(

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal, NamedTuple
 
 import discord
+from discord import ui
 
 from shared.messages import Outcome
 
-Kind = Literal["stop", "unqueue", "again", "up", "down"]
+Kind = Literal["stop", "unqueue", "again", "up", "down", "forget"]
 Json = dict[str, Any]
 
 STOP: Final[Kind] = "stop"
@@ -33,7 +34,7 @@ _GREY, _GREEN = 2, 3
 _BUTTON, _ROW = 2, 1
 
 TEMPLATE: Final = (
-    r"tw:(?P<kind>stop|unqueue|again|up|down):(?P<owner>\d{1,20}):(?P<prompt>[\w-]{1,60})"
+    r"tw:(?P<kind>stop|unqueue|again|up|down|forget):(?P<owner>\d{1,20}):(?P<prompt>[\w-]{1,60})"
 )
 _ID: Final = re.compile(TEMPLATE, re.ASCII)
 
@@ -50,6 +51,16 @@ def row_of(owner: int, prompt_id: str, *kinds: str, chosen: str = "") -> list[Js
         for kind in kinds
     ]
     return [{"type": _ROW, "components": buttons}] if buttons else []
+
+
+def forget_button(owner: int, label: str) -> ui.View:
+    """The button that erases everything about a person, below the question whether to do it."""
+    view = ui.View(timeout=None)
+    view.add_item(
+        ui.Button(label=label, style=discord.ButtonStyle.danger, custom_id=f"tw:forget:{owner}:all")
+    )
+    view.stop()  # `AnswerButton` handles it
+    return view
 
 
 def final_row(owner: int, prompt_id: str, outcome: Outcome) -> list[Json]:

@@ -33,6 +33,9 @@ def add_commands(tree: app_commands.CommandTree[Any], interactions: Interactions
     ) -> None:
         await interactions.on_privacy(interaction, training)
 
+    async def forget(interaction: "discord.Interaction[Any]") -> None:
+        await interactions.on_forget(interaction)
+
     async def help_(interaction: "discord.Interaction[Any]") -> None:
         await interactions.on_help(interaction)
 
@@ -62,11 +65,18 @@ def add_commands(tree: app_commands.CommandTree[Any], interactions: Interactions
         description=locale_str("What I store, and whether models may learn from it"),
         callback=rename_training(about_training(privacy)),
     )
+    forget_command: Any = app_commands.Command(
+        name=locale_str("forget"),
+        description=locale_str("Erase everything that is stored about you"),
+        callback=forget,
+    )
     help_command: Any = app_commands.Command(
         name=locale_str("help"), description=locale_str("What I can do"), callback=help_
     )
     menu: Any = app_commands.ContextMenu(name=locale_str("Ask about this"), callback=about)
-    for command in (ask_command, reset_command, privacy_command, help_command, menu):
+    for command in (
+        ask_command, reset_command, privacy_command, forget_command, help_command, menu
+    ):  # fmt: skip
         # If only a user had installed the app, the bot could not post the answer after 15 minutes.
         command.allowed_installs = app_commands.AppInstallationType(guild=True, user=False)
         command.allowed_contexts = app_commands.AppCommandContext(

@@ -18,7 +18,7 @@ from discord.http import HTTPClient
 
 from bots.discord.acknowledgement import Acknowledgements, Decided, Interaction, send_privately
 from bots.discord.audience import Location, address_of, current_place_of, place_of, user_of
-from bots.discord.buttons import TEMPLATE, UNFINISHED, row_of, thumb_on
+from bots.discord.buttons import TEMPLATE, UNFINISHED, forget_button, row_of, thumb_on
 from bots.discord.context import Context, Question
 from bots.discord.deferred import Placeholders
 from bots.discord.errors import FAILURES
@@ -32,7 +32,18 @@ from bots.discord.working import TypingIndicator
 from bots.privacy import choice_of, settings_of
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
-from shared.messages import TRAINING, Again, AnyEvent, Configure, Place, Quote, Rate, Reset, Stop
+from shared.messages import (
+    TRAINING,
+    Again,
+    AnyEvent,
+    Configure,
+    Forget,
+    Place,
+    Quote,
+    Rate,
+    Reset,
+    Stop,
+)
 
 GIVE_UP_AFTER_S: Final = 20.0
 """A command is not in Discord's history: its user is notified if it cannot be stored within this
@@ -97,7 +108,7 @@ class Interactions:
         question = Question(
             interaction.id,
             f"discord-i-{interaction.id}",
-            interaction.user.id,
+            interaction.user,
             location,
             own_text({"content": text}, mention_names),
             quotes=(*thread, *quotes),
@@ -144,6 +155,19 @@ class Interactions:
         key = "privacy" if choice is None else f"training {training}"
         await self._do(interaction, decide, partial(self._acknowledgements.reply_privately, key))
 
+    async def on_forget(self, interaction: Interaction) -> None:
+        """Ask whether everything about this person is to be erased."""
+        locale = interaction.locale
+        location = await self._location(interaction)
+        if why := await self._why_not(interaction, location):
+            await send_privately(interaction, why)
+            return
+        button = forget_button(interaction.user.id, notice_text("erase", locale))
+        with suppress(*FAILURES):
+            await interaction.response.send_message(
+                notice_text("forget", locale), ephemeral=True, view=button
+            )
+
     async def on_help(self, interaction: Interaction) -> None:
         """Show what the bot can do."""
 
@@ -162,6 +186,9 @@ class Interactions:
         """Obey a button if it was pressed by the person who asked the question."""
         if interaction.user.id != owner:
             await send_privately(interaction, "not yours")
+            return
+        if kind == "forget":
+            await self._forget(interaction)
             return
         chosen = ""
         if kind in {"up", "down"}:
@@ -184,6 +211,20 @@ class Interactions:
         if kind in {"up", "down"}:
             row = row_of(owner, prompt_id, "again", "up", "down", chosen=chosen)
         await self._do(interaction, press, partial(self._acknowledgements.update_buttons, row))
+
+    async def _forget(self, interaction: Interaction) -> None:
+        async def forget() -> str:
+            location = await self._location(interaction)
+            if why := await self._why_not(interaction, location):
+                return why
+            place = place_of(location, interaction.id, "place")
+            event = Forget(**_event_fields(interaction, location, place))
+            await self._context.publish(event)
+            self._context.store.forget_person(event.user)
+            return TAKEN
+
+        reply = partial(self._acknowledgements.reply_privately, "erasing")
+        await self._do(interaction, forget, reply)
 
     def _place_of(self, prompt_id: str, location: Location) -> Place:
         """The place of the question whose answer has the button, with its current audience."""

@@ -29,6 +29,7 @@ from bots.discord.thread_reader import ThreadReader
 from bots.discord.working import TypingIndicator
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
+from shared.budgets import NO_BUDGETS, Budgets
 from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial, Reply
 from shared.tasks import end
@@ -50,7 +51,15 @@ class Discord:
     text_length: Length = staticmethod(SHAPE.text_length)
     where: str = "discord"
 
-    def __init__(self, settings: DiscordSettings, home: Path, put: Put, publish: Publish) -> None:
+    def __init__(
+        self,
+        settings: DiscordSettings,
+        home: Path,
+        put: Put,
+        publish: Publish,
+        *,
+        budgets: Budgets = NO_BUDGETS,
+    ) -> None:
         self._settings = settings
         self._client: Client | None = None
         self._connection: asyncio.Task[None] | None = None
@@ -71,7 +80,9 @@ class Discord:
         except AlreadyRunning as error:
             raise Misconfigured(str(error)) from error
         store = self._store = Store(folder / "memory.sqlite")
-        context = self._context = Context(settings, put, publish, store, self._clock)
+        context = self._context = Context(
+            settings, put, publish, store, self._clock, budget_roles=budgets.roles_on("discord")
+        )
         threads = ThreadReader(lambda: context.client, store)
         self._messages = Messages(context, threads, self._poster, self._typing)
         self._backfill = Backfill(context, self._messages)

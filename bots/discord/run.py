@@ -21,6 +21,6 @@ def main(settings: Settings, discord: DiscordSettings) -> int:
         async def put(user: str, name: str, data: bytes) -> None:
             await put_blob(bus, name, data, user=user)
 
-        return Discord(discord, settings.home, put, publish)
+        return Discord(discord, settings.home, put, publish, budgets=settings.budgets)
 
     return run_adapter(settings, "discord", make)

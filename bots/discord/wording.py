@@ -16,6 +16,13 @@ LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
 COMMAND_TEXTS: Final[dict[str, tuple[str, str, str, str]]] = {
     "ask": ("fragen", "demander", "preguntar", "質問"),
     "reset": ("zurücksetzen", "réinitialiser", "restablecer", "リセット"),
+    "forget": ("vergessen", "oublier", "olvidar", "消去"),
+    "Erase everything that is stored about you": (
+        "Lösche alles, was über dich gespeichert ist",
+        "Efface tout ce qui est enregistré sur toi",
+        "Borra todo lo que está guardado sobre ti",
+        "あなたについて保存されているものをすべて消去する",
+    ),
     "help": ("hilfe", "aide", "ayuda", "ヘルプ"),
     "question": ("frage", "question", "pregunta", "質問内容"),
     "Ask about this": (
@@ -140,6 +147,46 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "C'est fait : des modèles de langage peuvent être entraînés avec tes messages.",
         "Hecho: se pueden entrenar modelos de lenguaje con tus mensajes.",
         "完了しました。あなたのメッセージを言語モデルの学習に使えます。",
+    ),
+    "forget": (
+        (
+            "I can erase everything that I stored about you: your messages to me, my answers, "
+            "files and ratings. This cannot be undone. Messages on Discord stay until you delete "
+            "them."
+        ),
+        (
+            "Ich kann alles löschen, was ich über dich gespeichert habe: deine Nachrichten an "
+            "mich, meine Antworten, Dateien und Bewertungen. Das lässt sich nicht rückgängig "
+            "machen. Nachrichten auf Discord bleiben, bis du sie löschst."
+        ),
+        (
+            "Je peux effacer tout ce que j'ai enregistré sur toi : tes messages, mes réponses, "
+            "fichiers et évaluations. C'est définitif. Les messages sur Discord restent jusqu'à ce "
+            "que tu les supprimes."
+        ),
+        (
+            "Puedo borrar todo lo que guardé sobre ti: tus mensajes, mis respuestas, archivos y "
+            "valoraciones. No se puede deshacer. Los mensajes en Discord siguen hasta que los "
+            "borres."
+        ),
+        (
+            "あなたについて保存したメッセージ、回答、ファイル、評価をすべて消去できます。"
+            "元に戻すことはできません。Discord上のメッセージは、ご自身で削除するまで残ります。"
+        ),
+    ),
+    "erase": (
+        "Erase everything",
+        "Alles löschen",
+        "Tout effacer",
+        "Borrar todo",
+        "すべて消去",
+    ),
+    "erasing": (
+        "I am erasing it now, and will tell you here when it is done.",
+        "Ich lösche jetzt alles und melde mich hier, wenn es erledigt ist.",
+        "J'efface tout maintenant et je te préviens ici quand c'est fait.",
+        "Lo estoy borrando; te aviso aquí cuando termine.",
+        "消去しています。完了したらここでお知らせします。",
     ),
     "help": (
         (

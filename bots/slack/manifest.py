@@ -16,4 +16,4 @@ EVENTS: Final = (
 )  # fmt: skip
 """The events that the app subscribes to."""
 
-COMMANDS: Final = ("/ask", "/reset", "/privacy", "/help")
+COMMANDS: Final = ("/ask", "/reset", "/privacy", "/forget", "/help")

@@ -159,6 +159,7 @@ class Messages:
                     quotes=(*quotes, *enclosures(message.enclosed, names)),
                     persona=own.persona,
                     model=own.model,
+                    roles=await context.roles(origin, message.user_team),
                 )
             except ValidationError:  # never logged: it holds the text
                 await self._notify(origin, message, TOO_LONG)

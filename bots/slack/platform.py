@@ -31,6 +31,7 @@ from bots.slack.working import Working
 from bots.slack.workspaces import Workspaces
 from bots.split_text import Length
 from shared.blobs import put_blob
+from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
 from shared.messages import Partial, Reply
 from shared.tasks import end
@@ -56,6 +57,7 @@ class Slack:
         settings: SlackSettings,
         *,
         installations_url: str = "",
+        budgets: Budgets = NO_BUDGETS,
         watchdog: WatchdogLimits | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,7 +84,7 @@ class Slack:
         self._working = Working(now)
         self._context = Context(
             settings, self._workspaces, Directory(now), self._working, publish, store_file,
-            self._session, urlsplit(settings.api_url).netloc, now,
+            self._session, urlsplit(settings.api_url).netloc, now, budgets.roles_on("slack"),
         )  # fmt: skip
         self._posting = Posting(self._context, now)
         self._socket_mode: SocketMode | None = None

@@ -7,10 +7,18 @@ from bots.privacy import EXPLANATION
 HELP: Final = (
     "Ask me in a direct message, or mention me in a channel; in a thread I keep listening. "
     "`!stop` stops an answer, `!reset` makes me forget what was said here, `!help` shows this; "
-    "`/ask`, `/reset` and `/help` work outside threads. "
-    "`/privacy`, in threads `!privacy`, says what I store."
+    "`/ask`, `/reset` and `/help` work outside threads. `/privacy`, in threads `!privacy`, says "
+    "what I store, and `/forget` erases all that I stored about you."
 )
 PRIVACY: Final = EXPLANATION + " In a thread, write `!privacy` in place of `/privacy`."
+FORGET: Final = (
+    "I can erase everything that I stored about you: your messages to me, my answers, files and "
+    "ratings. This cannot be undone. Messages in Slack itself stay until you delete them."
+)
+ERASE: Final = "Erase everything"
+ERASE_SURELY: Final = "Everything I stored about you in all channels is erased."
+KEEP: Final = "Cancel"
+ERASING: Final = "I am erasing it now, and will tell you here when it is done."
 FORGOTTEN: Final = "Done: I no longer know what was said here."
 EMPTY: Final = "You mentioned me without a question. " + HELP
 TOO_LONG: Final = "Your message is too long for me. Please shorten it, or send fewer files."

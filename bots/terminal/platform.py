@@ -13,14 +13,33 @@ from typing import Final
 from bots.platform import Part, Publish
 from bots.privacy import EXPLANATION, choice_of, confirmation_of, settings_of
 from bots.split_text import Length
+from bots.terminal import wording
 from bots.terminal.messages import Lines, TooLong
 from bots.terminal.screen import Screen
-from bots.terminal.wording import DISCONNECTED, EXIT_WORDS, HELP, LEFT_UNANSWERED, NO_PROGRESS
+from bots.terminal.wording import (
+    CONFIRM_FORGET,
+    DISCONNECTED,
+    EXIT_WORDS,
+    HELP,
+    LEFT_UNANSWERED,
+    NO_PROGRESS,
+)
 from shared import names
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import TEXT_LIMIT_CHARS, Ask, Configure, Partial, Place, Reply, Reset, Stop
+from shared.messages import (
+    TEXT_LIMIT_CHARS,
+    AnyEvent,
+    Ask,
+    Configure,
+    Forget,
+    Partial,
+    Place,
+    Reply,
+    Reset,
+    Stop,
+)
 
 NOTHING_PUBLISHED: Final = 1
 INTERRUPTED: Final = 130
@@ -114,20 +133,37 @@ class Terminal:
         if words in EXIT_WORDS and self._interactive:
             self._screen.note("Leaving. To ask about this word, write it in a sentence.")
             return False
-        if words == "/help":
-            self._show_own(HELP)
-        elif words == "/reset":
-            return await self._reset()
-        elif words.split()[:1] == ["/privacy"]:
-            return await self._privacy(words.removeprefix("/privacy"))
-        elif words.startswith("/") and len(words.split()) == 1 and words.count("/") == 1:
-            self._failed = not self._interactive
-            self._show_own(f"There is no command {words[:40]}. /help lists them.")
-        elif len(line) > TEXT_LIMIT_CHARS:
+        first = next(iter(words.split()), "")
+        if first == "/privacy":
+            return await self._privacy(words.removeprefix(first))
+        if (
+            words in {wording.FORGET_SURELY, first}
+            and first.startswith("/")
+            and "/" not in words[1:]
+        ):
+            return await self._obey(words)
+        if len(line) > TEXT_LIMIT_CHARS:
             self._refuse_length(len(line))
             self._lines.give_back(line)
         elif words:
             return await self._ask(line)
+        return True
+
+    async def _obey(self, command: str) -> bool:
+        """Obeys a command without arguments; returns False to end the chat."""
+        match command:
+            case "/help":
+                self._show_own(HELP)
+            case "/reset":
+                return await self._reset()
+            case wording.FORGET:
+                self._show_own(CONFIRM_FORGET)
+            case wording.FORGET_SURELY:
+                self._lines.forget()
+                return await self._forget()
+            case _:
+                self._failed = not self._interactive
+                self._show_own(f"There is no command {command[:40]}. /help lists them.")
         return True
 
     async def _ask(self, line: str) -> bool:
@@ -138,6 +174,22 @@ class Terminal:
             # It may have been stored after all: the same id prevents a duplicate.
             event = self._unsent
         self._unsent = None
+        if not await self._answer_to(event):
+            self._unsent = event
+            self._lines.unqueue()
+            self._lines.give_back(line)
+        return not self._exit_code
+
+    async def _forget(self) -> bool:
+        """Has the dataflow erase everything, and waits for the message that it is done."""
+        now = datetime.now(UTC)
+        await self._answer_to(
+            Forget(id=self._next_id(), user=self._user, place=_PLACE, said_at=now)
+        )
+        return not self._exit_code
+
+    async def _answer_to(self, event: Ask | Forget) -> bool:
+        """Publishes an event and waits for its answer; returns False if it was not published."""
         # Set before publishing: the answer may arrive before the acknowledgement.
         self._asked = event.id
         self._stopping = False
@@ -148,17 +200,14 @@ class Terminal:
         try:
             if await self._published(event):
                 await self._answered.wait()
-            else:
-                self._screen.stop_waiting()
-                self._unsent = event
-                self._lines.unqueue()
-                self._lines.give_back(line)
+                return True
+            self._screen.stop_waiting()
+            return False
         finally:
             watching.cancel()
             self._asked = None
-        return not self._exit_code
 
-    async def _published(self, event: Ask | Configure | Reset | Stop) -> bool:
+    async def _published(self, event: AnyEvent) -> bool:
         try:
             await self._publish(event)
         except Unavailable as error:

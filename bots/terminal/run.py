@@ -90,12 +90,12 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
     interactive = _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
     bus = await Bus.connect(settings.bus_url, name="terminal")
     editor = None
+    path = settings.home / "terminal" / f"{token}.history"
     if interactive and os.environ.get("TERM", "") not in DUMB:
         # Imported here, because a pipe needs no line editor.
         from bots.terminal.chat_window import ChatWindow  # noqa: PLC0415
         from bots.terminal.editor import Editor  # noqa: PLC0415
 
-        path = settings.home / "terminal" / f"{token}.history"
         editor = Editor(History(path, settings.chat_history))
         screen: Screen = ChatWindow(editor)
     else:
@@ -104,7 +104,7 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         publish=partial(bus.publish, patience_s=PATIENCE_S),
         user=user,
         session=secrets.token_hex(4),
-        lines=editor or PlainLines(sys.stdin, prompt=PROMPT if interactive else ""),
+        lines=editor or PlainLines(sys.stdin, prompt=PROMPT if interactive else "", history=path),
         screen=screen,
         interactive=interactive,
         connected=lambda: bus.connected,

@@ -12,8 +12,15 @@ HELP: Final = (
     "Ctrl-C              clears the line, or stops an answer; twice on an empty line, it leaves\n"
     "/reset              begin a new conversation: what was said here is forgotten\n"
     "/privacy            what is stored and why; with `training off`, no model learns from it\n"
+    "/forget             erase everything that is stored about you, after a confirmation\n"
     "/help               this text\n"
     "/quit               leave, as Ctrl-D on an empty line does"
+)
+FORGET: Final = "/forget"
+FORGET_SURELY: Final = "/forget everything"
+CONFIRM_FORGET: Final = (
+    "This erases everything that is stored about you: your questions, the answers, files and "
+    f"ratings. It cannot be undone. To do it, write: {FORGET_SURELY}"
 )
 NO_PROGRESS: Final = (
     "Your question is stored, but the dataflow has not reported on it for 15 s and may not be "

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from dataflow.recorder.batch import Batch
 from shared import lifecycle, metrics
 from shared.database.engine import without_password, writing
+from shared.database.erasing import reclaim
 from shared.log import logger
 
 T = TypeVar("T")
@@ -82,6 +83,9 @@ class Database:
         def work(engine: sa.Engine) -> None:
             with writing(engine) as connection:
                 write(connection, batch)
+            if batch.forgotten:
+                # A crash in between is harmless: `threadwax forget` does it, too.
+                reclaim(engine)
 
         self.once(work)
 

@@ -3,6 +3,7 @@
 The caller commits. It must never match the rows of another person.
 """
 
+import time
 from collections.abc import Collection
 from datetime import datetime
 from typing import Final
@@ -10,6 +11,9 @@ from typing import Final
 import sqlalchemy as sa
 
 from shared.database.tables import answers, events, questions, ratings
+
+RECLAIM_WITHIN_S: Final = 5.0
+RECLAIM_AGAIN_S: Final = 0.05
 
 _OF_PERSON: Final = (
     (questions, (questions.c.stored_at,)),
@@ -38,6 +42,28 @@ def erase_person(
         done = connection.execute(delete)
         counts[table.name] = done.rowcount
     return counts
+
+
+def reclaim(engine: sa.Engine) -> None:
+    """Removes the bytes of deleted rows from the files. Call after the commit; may block for 5 s.
+
+    On PostgreSQL this rewrites the tables, and nobody can use them meanwhile. The write-ahead log
+    of PostgreSQL keeps its older versions until it recycles them.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database is in use, or does not answer.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if engine.dialect.name == "postgresql":
+            tables = ", ".join(table.name for table, _ in _OF_PERSON)
+            connection.exec_driver_sql(f"VACUUM (FULL) {tables}")
+            return
+        # The pages are overwritten (secure_delete), but the log has their older versions.
+        deadline = time.monotonic() + RECLAIM_WITHIN_S
+        while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one():
+            if time.monotonic() > deadline:
+                raise sa.exc.OperationalError("wal_checkpoint", None, TimeoutError("log in use"))
+            time.sleep(RECLAIM_AGAIN_S)
 
 
 def wipe_questions(

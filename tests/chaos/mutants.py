@@ -18,7 +18,7 @@ from bots.thread_order import ThreadOrder
 from dataflow.answering import _Answer, _reply, _Result
 from dataflow.conversation import Conversation
 from dataflow.effects import INTERNAL, Effect
-from dataflow.question_queue import Pending
+from dataflow.pending import Pending
 from shared import names
 from shared.bus import Bus
 from shared.group_commit import GroupCommit

@@ -14,7 +14,18 @@ from bots.platform import Part
 from bots.privacy import ALLOWED, EXPLANATION
 from shared.bus import TooLarge
 from shared.connection import Unavailable
-from shared.messages import Again, AnyEvent, Ask, Configure, Deleted, Edited, Rate, Reset, Stop
+from shared.messages import (
+    Again,
+    AnyEvent,
+    Ask,
+    Configure,
+    Deleted,
+    Edited,
+    Forget,
+    Rate,
+    Reset,
+    Stop,
+)
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord import FakeDiscord
@@ -222,7 +233,7 @@ async def test_commands_have_five_languages_and_are_synced_once() -> None:
     """A restart with unchanged commands makes no request."""
     async with a_world() as world:
         commands = {c["name"]: c for c in world.fake.commands}
-        assert set(commands) == {"ask", "reset", "privacy", "help", "Ask about this"}
+        assert set(commands) == {"ask", "reset", "privacy", "forget", "help", "Ask about this"}
         for command in commands.values():
             assert set(command["name_localizations"]) >= {"de", "fr", "es-ES", "ja"}
             assert command["integration_types"] == [0]
@@ -277,6 +288,25 @@ async def test_privacy_explains_and_stores_a_choice(world: DiscordWorld) -> None
     words = world.fake.read(author="ada")
     for expected in (EXPLANATION, notice_text("training off", "de"), ALLOWED):
         assert expected in words
+
+
+async def test_forget_is_confirmed_by_a_button(world: DiscordWorld) -> None:
+    """Only this person sees it, and only the button erases anything; the end is a plain message."""
+    await world.fake.say("one", mention=True)
+    (ask,) = await heard(world)
+    await world.fake.command("forget", locale="de")
+    await world.fake.until(lambda: len(world.fake.posts(author="ada")) == 1)
+    (question,) = world.fake.posts(author="ada")
+    assert world.fake.posts() == []
+    assert "löschen" in question["content"]
+    await world.fake.click(int(question["id"]), "forget", author="bob")
+    await world.fake.click(int(question["id"]), "forget")
+    await world.until_heard(2)
+    event = world.heard[1]
+    assert isinstance(event, Forget)
+    assert event.user == ask.user
+    told = lambda: " ".join(world.fake.read(author="ada"))  # noqa: E731
+    await world.fake.until(lambda: "erasing it now" in told())
 
 
 async def test_buttons_work_after_a_restart_for_their_asker_only(world: DiscordWorld) -> None:

@@ -59,6 +59,7 @@ MESSAGES: Final[dict[str, Message]] = {
         quotes=(Quote(author="Bob", text="Ignore that."),),
         persona="You are a pirate.",
         model="large",
+        roles=("guest",),
         **_HEAD,
     ),
     "stop": Stop(id="s-1", prompt_id=_ASKED, **_HEAD),
@@ -69,7 +70,7 @@ MESSAGES: Final[dict[str, Message]] = {
     "again": Again(id="s-4", prompt_id=_ASKED, **_HEAD),
     "edited": Edited(id="s-5", prompt_id=_ASKED, text="new words", ask_again=True, **_HEAD),
     "deleted": Deleted(id="s-6", prompt_id=_ASKED, **_HEAD),
-    "forget": Forget(id="s-7", **_HEAD),
+    "forget": Forget(id="s-7", silent=True, **_HEAD),
     "configure": Configure(id="s-8", settings={"tone": "brief"}, **_HEAD),
     "reply": Reply(
         prompt_id=_ASKED,
@@ -79,6 +80,9 @@ MESSAGES: Final[dict[str, Message]] = {
         model="large",
         usage=Usage(
             prompt_tokens=12, completion_tokens=34, cached_tokens=8, reasoning_tokens=20
+        ),
+        estimated_usage=Usage(
+            prompt_tokens=10, completion_tokens=3, cached_tokens=0, reasoning_tokens=0
         ),
         answered_at=datetime(2026, 11, 22, 10, 30, 2, tzinfo=UTC),
         after="slack-T1-C2-1600000000_2E1",
@@ -92,6 +96,7 @@ MESSAGES: Final[dict[str, Message]] = {
                 kind="summary", model="large", usage=Usage(prompt_tokens=90, completion_tokens=5)
             ),
         ),
+        erased={"events": 3, "replies": 2},
         **_HEAD,
     ),
     "partial": Partial(

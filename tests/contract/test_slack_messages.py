@@ -10,6 +10,9 @@ from bots.privacy import ALLOWED, FORBIDDEN
 from bots.slack.ids import event_id
 from bots.slack.wording import (
     EMPTY,
+    ERASE,
+    ERASING,
+    FORGET,
     FORGOTTEN,
     HELP,
     NOT_EXTERNAL,
@@ -19,7 +22,7 @@ from bots.slack.wording import (
     NOT_YOU,
     PRIVACY,
 )
-from shared.messages import Ask, Configure, Deleted, Edited, Quote, Reset, Stop
+from shared.messages import Ask, Configure, Deleted, Edited, Forget, Quote, Reset, Stop
 from tests.contract.worlds.slack import SlackWorld
 from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, TEAM, FakeSlack, Fault
 
@@ -270,6 +273,25 @@ async def test_each_slash_command_does_what_it_says() -> None:
         assert (await world.slack.command("/ask", "now")).response == {"text": NOT_NOW}
         denied = await world.slack.command("/ask", "me?", user="UGUEST")
         assert denied.response == {"text": NOT_GUESTS}
+
+
+async def test_forget_is_confirmed_by_a_button() -> None:
+    """The button asks once more; only its press erases anything, and only for its own person."""
+    async with SlackWorld() as world:
+        asked = (await world.slack.command("/forget")).response
+        assert asked["text"] == FORGET
+        (button,) = asked["blocks"][1]["elements"]
+        assert button["confirm"]["confirm"]["text"] == ERASE
+        assert world.heard == []
+        ts = world.slack.new_ts()
+        world.slack.messages[ROOM][ts] = {**asked, "user": BOT, "ts": ts}
+        await world.slack.click(ROOM, ts, ERASE, user="UBOB")
+        await world.slack.click(ROOM, ts, ERASE)
+        (event,) = await world.until_heard()
+        assert isinstance(event, Forget)
+        assert (event.user, event.silent) == ("slack:T1-UADA", False)
+        assert event.address["channel"] == ROOM
+        await world.slack.until(lambda: world.slack.told("UADA") == [ERASING])
 
 
 async def test_slacks_own_stop_button_stops_the_thread() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from ops.nats_server import NatsServer
+from shared import names
+from shared.bus import Bus
 from tests.end_to_end.discord_system import System
 from tests.fakes.model import FakeModel
 
@@ -111,7 +113,7 @@ async def test_after_twenty_rounds_of_faults_each_message_has_one_answer(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("where", ["thread", "direct", "command"])
 async def test_a_kill_while_a_new_message_replaces_a_preview(
-    nats: NatsServer, fake_model: FakeModel, tmp_path: Path, where: str
+    nats: NatsServer, bus: Bus, fake_model: FakeModel, tmp_path: Path, where: str
 ) -> None:
     """A kill before or after either request leaves one answer and no preview."""
     fake_model.reply = lambda _: f"{'word ' * 10}{len(fake_model.requests)}"
@@ -142,6 +144,8 @@ async def test_a_kill_while_a_new_message_replaces_a_preview(
             await fake.until(lambda c=channel: "▌" not in str(fake.read(c)), seconds=60)
             if where == "thread":
                 assert fake.read(channel) == [wanted]
+            # Until the relay knows that this answer is posted, the next one gets no preview.
+            await until_acknowledged(bus)
         await asyncio.sleep(QUIET_S)
         if where != "thread":
             assert fake.read(direct) == [f"{'word ' * 10}{n}" for n in range(1, 5)]
@@ -169,6 +173,16 @@ class KillAtReplacement:
         elif self._has_preview and (method, phase) == self._wanted:
             self._system.adapter.kill()
             self.killed.set()
+
+
+async def until_acknowledged(bus: Bus) -> None:
+    """Waits until the adapter has acknowledged all replies."""
+    async with asyncio.timeout(60):
+        while True:
+            info = await bus.js.consumer_info(names.REPLIES, "discord")
+            if not info.num_pending and not info.num_ack_pending:
+                return
+            await asyncio.sleep(0.02)
 
 
 def visible(system: System) -> list[str]:

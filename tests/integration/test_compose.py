@@ -37,6 +37,9 @@ SET_BY_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_HOST", "THREADWAX_H
 
 EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 
+OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
+"""They report the roles that have a budget."""
+
 FIXED: Final = {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"}  # noqa: S104
 """Where the container listens. Its ports cannot be reached from other machines (see below)."""
 
@@ -66,10 +69,14 @@ EXPECTED: Final = {
     - SET_BY_COMPOSE
     - SET_BY_THE_IMAGE
     - NOT_FOR_A_CONTAINER
-    - OF_THE_RECORDER,
+    - OF_THE_RECORDER
+    | {"THREADWAX_PRICES"},  # for budgets in dollars
     "recorder": EVERYWHERE | OF_THE_RECORDER,
-    "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
-    "discord": EVERYWHERE | aliases(DiscordSettings) | set(new_names(DiscordSettings)),
+    "slack": EVERYWHERE | OF_ADAPTERS | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
+    "discord": EVERYWHERE
+    | OF_ADAPTERS
+    | aliases(DiscordSettings)
+    | set(new_names(DiscordSettings)),
 }
 """The settings that each container gets from `.env`. A new setting of `Settings` belongs to the
 dataflow, unless a set above names it."""

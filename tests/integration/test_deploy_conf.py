@@ -26,13 +26,15 @@ from nats.aio.client import Client
 
 from bots.platform import Part
 from bots.relay import Relay
+from dataflow.erasing.erasing import DONE
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
 from shared import names, quota
+from shared.blobs import put_blob
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
 from shared.group_commit import BATCH_FROM, BATCH_ID, SINGLES_LIMIT
-from shared.messages import Ask, Partial, Place, Reply, Stop
+from shared.messages import Ask, Attachment, Forget, Partial, Place, Reply, Stop
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
 from shared.tasks import end
@@ -298,6 +300,36 @@ async def test_an_adapter_asks_and_posts_from_its_own_account(
             finished = f"pin-{key}\n".encode()  # the line end marks a finished reply
             while (await receipts.get(f"{platform}.{key}")).value != finished:
                 await asyncio.sleep(0.02)
+    finally:
+        await end(relaying)
+        await bus.close()
+    assert "nats refused" not in flow.log.read_text()
+
+
+async def test_a_person_is_forgotten_by_the_dataflow(
+    server: Server, flow: Running, admin: Bus
+) -> None:
+    """An adapter asks for it; the dataflow's role erases; the person gets one message."""
+    bus = await Bus.connect(server.url("slack"), name="slack")
+    board = Pinboard("slack")
+    relay = Relay(bus, board, consumer="slack", subject="replies.slack.>")
+    relaying = asyncio.create_task(relay.run())
+    try:
+        question = ask("slack", "forgotten")
+        await put_blob(bus, f"{question.id}-0", b"picture")
+        file = Attachment(name="a.png", media_type="image/png", blob=f"{question.id}-0")
+        await bus.publish(question.model_copy(update={"attachments": (file,)}))
+        await board.until_posted(f"{question.id}.0")
+        fields = question.model_dump(include={"user", "place", "address", "said_at"})
+        await bus.publish(Forget(id="slack-forget", **fields))
+        assert await board.until_posted("slack-forget.0") == DONE
+        left = await admin.js.stream_info(names.BLOBS, subjects_filter=f"blobs.*.{question.id}-0.*")
+        assert not left.state.subjects
+        assert await admin.stored_reply(question.user, question.id) is None
+        receipts = await admin.js.stream_info(
+            names.RECEIPTS_STREAM, subjects_filter=f"$KV.RECEIPTS.slack.{question.id}.*"
+        )
+        assert not receipts.state.subjects
     finally:
         await end(relaying)
         await bus.close()

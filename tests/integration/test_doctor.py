@@ -201,3 +201,21 @@ def test_an_unknown_platform_is_reported(
     """A platform without checks is not silently skipped."""
     assert doctor.main(settings(tmp_path), "nowhere") == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+async def test_budgets_that_cannot_work_are_named(tmp_path: Path) -> None:
+    """Without budgets it says nothing about them."""
+
+    async def found(budgets: str) -> list[Finding]:
+        changes = {"OPENAI_API_KEY": "key", "THREADWAX_MODEL": "my-llama"}
+        given = settings(tmp_path, THREADWAX_BUDGETS=budgets, **changes)
+        return await doctor.budgets(CheckContext(given))
+
+    assert await found("{}") == []
+    (fine,) = await found('{"each_user": {"tokens_per_day": 100000}}')
+    assert fine.grade == "ok"
+    price, small = await found('{"each_user": {"dollars_per_day": 1, "tokens_per_day": 9}}')
+    assert (price.grade, small.grade) == ("warn", "warn")
+    assert "my-llama" in price.what
+    assert "THREADWAX_PRICES" in price.advice
+    assert "THREADWAX_ANSWER_TOKENS" in small.advice

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bots.privacy import ALLOWED, EXPLANATION, FORBIDDEN
-from shared.messages import Ask, Configure, Reset
+from bots.terminal.wording import CONFIRM_FORGET, FORGET_SURELY
+from shared.messages import Ask, Configure, Forget, Reset
 from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
 
@@ -67,6 +68,23 @@ async def test_privacy_explains_and_stores_a_choice(
     events = [event for event in flow.events if isinstance(event, Configure)]
     assert [event.settings["training"] for event in events] == ["no", "yes"]
     assert len(flow.events) == 2
+
+
+async def test_a_person_is_forgotten_after_a_confirmation(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """The chat waits until it is done, and deletes the questions that the Up key offers."""
+    history = Path(chat_environment["THREADWAX_HOME"]) / "terminal" / "ada.history"
+    history.parent.mkdir(parents=True)
+    history.write_text('"my secret"\n')
+    code, out, _ = await piped(chat_environment, b"/forget\n")
+    assert (code, out) == (0, f"{CONFIRM_FORGET}\n")
+    assert history.exists()
+    assert flow.events == []
+    code, out, _ = await piped(chat_environment, f"{FORGET_SURELY}\n".encode())
+    assert (code, out) == (0, "erased\n")
+    assert not history.exists()
+    assert [type(event) for event in flow.events] == [Forget]
 
 
 async def test_the_exit_words_of_other_programs_are_questions_in_a_pipe(

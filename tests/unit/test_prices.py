@@ -83,7 +83,7 @@ def test_the_setting_takes_json_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_p
     [
         ("/nowhere/prices.json", "neither JSON nor the path of a file"),
         ('{"mine": {"input": -1, "output": 1}}', "greater than or equal to 0"),
-        ('{"mine": {"input": 1, "outptu": 1}}', "outptu"),
+        ('{"mine": {"input": 1, "out_put": 1}}', "out_put"),
         ('{"mine": ', "not JSON"),
     ],
 )

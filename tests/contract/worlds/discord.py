@@ -9,6 +9,7 @@ from bots.discord.errors import NO_PERMISSION
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
 from shared import names
+from shared.budgets import NO_BUDGETS
 from shared.messages import AnyEvent
 from shared.tasks import end
 from tests.fakes.discord import FakeDiscord
@@ -28,6 +29,7 @@ class DiscordWorld:
         self.store_raises: Exception | None = None
         self.may_store = asyncio.Event()
         self.may_store.set()
+        self.budgets = NO_BUDGETS
         self._settings = settings
         self._folder = TemporaryDirectory()
         self._changed = asyncio.Event()
@@ -52,7 +54,9 @@ class DiscordWorld:
     async def connect(self) -> None:
         """Start the adapter with the data folder of the run before, if there was one."""
         settings = DiscordSettings.model_validate({**self.fake.env, **self._settings})
-        self.platform = Discord(settings, Path(self._folder.name), self._store, self._publish)
+        self.platform = Discord(
+            settings, Path(self._folder.name), self._store, self._publish, budgets=self.budgets
+        )
         self._listening = asyncio.create_task(self.platform.listen())
         async with asyncio.timeout(STARTS_WITHIN_S):
             started = asyncio.create_task(self.platform.listening.wait())

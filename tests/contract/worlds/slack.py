@@ -8,6 +8,7 @@ from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
 from bots.slack.socket_mode import WatchdogLimits
 from shared import names
+from shared.budgets import NO_BUDGETS
 from shared.connection import Unavailable
 from shared.messages import AnyEvent
 from shared.tasks import end
@@ -45,6 +46,7 @@ class SlackWorld:
         self.publish_raises: Exception | None = None
         self.store_raises: Exception | None = None
         self.installations_url = ""
+        self.budgets = NO_BUDGETS
         self.watchdog = WatchdogLimits(ping_s=0.5, dead_s=3.0, check_every_s=0.2, quiet_s=600)
         self._ids: set[str] = set()
         self._names = itertools.count()
@@ -67,6 +69,7 @@ class SlackWorld:
             self.publish,
             settings,
             watchdog=self.watchdog,
+            budgets=self.budgets,
             installations_url=self.installations_url,
         )
 
