@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -69,12 +68,6 @@ TRAINING: Final = frozenset({"chat", "dpo"})
     type=click.IntRange(0, 100),
     help="At most this many earlier turns of the thread come with each example.",
 )
-@click.option(
-    "--redact",
-    is_flag=True,
-    help="Replace e-mail addresses, phone and card numbers and the like; finds no names. Needs the "
-    "extra `export`.",
-)
 def export(
     *,
     format_: str,
@@ -88,7 +81,6 @@ def export(
     people: tuple[str, ...],
     rating: str,
     context_turns: int,
-    redact: bool,
 ) -> None:
     """Write questions and answers to a file, for `threadwax finetune` or for analysis.
 
@@ -107,8 +99,6 @@ def export(
         raise click.UsageError(f"{out} exists: choose another name, or add --replace")
     if format_ == "parquet":
         _require("pyarrow", "--format parquet")
-    if redact:
-        _require("presidio_analyzer", "--redact")
 
     from ops.export.contents import Order
     from ops.export.run import KeepsChanging, NothingToExport
@@ -123,7 +113,6 @@ def export(
             filters,
             Consent(settings.training_attested),
             context_turns if format_ in TRAINING else 0,
-            _redactor() if redact else None,
         )
         return write_export(engine, order, out.absolute())
 
@@ -162,12 +151,6 @@ def _report(summary: "Summary") -> None:
         "THREADWAX_TRAINING_ATTESTED, with the reason (docs/export.md).",
         err=True,
     )
-
-
-def _redactor() -> "Callable[[str], str]":
-    from ops.export.redaction import redactor
-
-    return redactor()
 
 
 def _require(package: str, option: str) -> None:

@@ -4,8 +4,8 @@ Pure. It must never yield a turn whose person or channel did not allow it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ops.export.examples import chat_line, pairs_of, preference_line
@@ -17,18 +17,16 @@ from shared.attested import needs_attestation
 Format = Literal["chat", "dpo", "csv", "parquet"]
 
 Row = dict[str, Any]
-Redact = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be exported, and how. `redact` is None if texts are to stay as they are."""
+    """What is to be exported, and how."""
 
     format: Format
     filters: Filters
     consent: Consent
     context_turns: int = 0
-    redact: Redact | None = None
 
 
 @dataclass(slots=True)
@@ -51,14 +49,6 @@ def rows_of(
     wanted = [turn for turn in history.turns if order.filters.match(turn)]
     summary.turns += len(wanted)
     allowed = [turn for turn in wanted if _is_allowed(turn, order.consent, summary)]
-    if not allowed:
-        return
-    if order.redact is not None:
-        # Context must be redacted, too; consent is the same for all of them.
-        redacted = [_redacted(turn, order.redact) for turn in history.turns]
-        chosen = {turn.prompt_id for turn in allowed}
-        history = History(redacted, resets)
-        allowed = [turn for turn in history.turns if turn.prompt_id in chosen]
     for turn in allowed:
         found = list(_rows_of(turn, history, order, summary))
         if not found:
@@ -99,16 +89,3 @@ def _is_allowed(turn: Turn, consent: Consent, summary: Summary) -> bool:
         channel = turn.place.channel if turn.place is not None else ""
         summary.not_attested[turn.platform, channel] += 1
     return False
-
-
-def _redacted(turn: Turn, redact: Redact) -> Turn:
-    def clean(text: str | None) -> str | None:
-        return redact(text) if text else text
-
-    rating = turn.rating and replace(
-        turn.rating, reason=clean(turn.rating.reason), correction=clean(turn.rating.correction)
-    )
-    return replace(
-        turn, question=clean(turn.question), answer=clean(turn.answer),
-        persona=clean(turn.persona), rating=rating,
-    )  # fmt: skip

@@ -36,7 +36,6 @@ def manifest_of(
         "left_out": {why.name.lower(): count for why, count in sorted(summary.left_out.items())},
         "filters": filters,
         "context_turns": order.context_turns,
-        "redacted": order.redact is not None,
         "attestations": summary.attested,
         "people": sorted(summary.people),
     }

@@ -1,7 +1,6 @@
 """What `threadwax export` writes, and what it leaves out. Pure: no database."""
 
 import json
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,7 +15,6 @@ from bots.privacy import choice_of
 from dataflow.audience import may_recall, same_channel
 from dataflow.model.answer_notes import LENGTH
 from ops.export.contents import Format, Order, Summary, rows_of
-from ops.export.redaction import Found, replaced
 from ops.export.selection import Consent, Filters, LeftOut
 from ops.export.table import COLUMNS
 from ops.export.turns import CONTEXT_CHARS, History, Rating, Reset, Turn
@@ -270,19 +268,6 @@ def test_a_table_has_everything_that_has_words() -> None:
     assert (rows[0]["outcome"], rows[0]["files"]) == ("failed", 1)
     assert (rows[1]["thumb"], rows[1]["correction"]) == ("down", "corrected")
     assert summary.left_out == {LeftOut.WORDLESS: 1}
-
-
-def test_context_is_redacted_too() -> None:
-    order = Order("chat", Filters(), Consent(), 8, lambda text: re.sub(r"\d", "#", text))
-    lines = list(rows_of([turn(1), turn(2, rating=CORRECTED)], [], order, Summary()))
-    assert said(lines[1]) == ["question #", "answer #", "question #", "corrected"]
-
-
-def test_findings_are_replaced_once() -> None:
-    text = "mail ada@example.org now"
-    found = [Found(5, 20, "EMAIL"), Found(9, 20, "URL"), Found(21, 24, "NOW")]
-    assert replaced(text, found) == "mail <EMAIL> <NOW>"
-    assert replaced(text, []) == text
 
 
 @given(st.data())
