@@ -44,7 +44,7 @@ class Unfinished:
             left.unlink()  # of an export that was killed
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        self.file: BinaryIO = os.fdopen(os.open(self._temporary, flags, 0o600), "w+b")
+        self.file: io.BufferedRandom = os.fdopen(os.open(self._temporary, flags, 0o600), "w+b")
 
     def hash(self) -> str:
         """The SHA-256 of the complete contents, which are then on the disk."""
