@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final
 
-from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_turn
+from dataflow.asked_again import from_pending
+from dataflow.asking_again import AskingAgain
 from dataflow.audience import may_recall, same_channel
 from dataflow.budget import Ledger
 from dataflow.budget_rules import BudgetRules
@@ -17,7 +18,6 @@ from dataflow.effects import (
     CallModel,
     Cancel,
     Effect,
-    Erase,
     PlaceDecision,
     ReservePlace,
     Settle,
@@ -25,12 +25,13 @@ from dataflow.effects import (
     Summarized,
     Wait,
 )
+from dataflow.forgetting import Forgetting
 from dataflow.memory import NOT_ASKED, Memory
 from dataflow.pending import QUEUED, Ending, Pending
 from dataflow.question_queue import QuestionQueue
 from dataflow.request import Request, TooLong
 from dataflow.snapshot import SNAPSHOT, Snapshot, StoredQuestion
-from dataflow.tokens import Window
+from dataflow.tokens import FIRST_RATIO, Window
 from dataflow.turns import Turn
 from dataflow.user_budget import Notice, UserBudget
 from shared.messages import (
@@ -43,7 +44,6 @@ from shared.messages import (
     Journaled,
     Outcome,
     Place,
-    Reply,
     Reset,
     Stop,
 )
@@ -52,27 +52,30 @@ TOO_MANY: Final = "You have too many unanswered questions. Please wait until som
 TOO_LONG: Final = (
     "Your message is longer than this model can read. Please shorten it or send it in pieces."
 )
-NOT_REMEMBERED: Final = (
-    "I no longer remember that question, so I cannot answer it again. Please send it once more."
-)
+
+_NEW: Final = Snapshot(pending=(), turns=(), settled=(), next_order=1, ratio=FIRST_RATIO)
 
 
 class Conversation:
     """The rules for one user. It is not thread-safe and has one owner at a time."""
 
-    def __init__(self, window: Window, user: str = "") -> None:
+    def __init__(self, window: Window, user: str = "", stored: Snapshot = _NEW) -> None:
         self.user = user
         """Empty if a snapshot of an older version does not name the user."""
-        self._memory = Memory(window)
-        self._queue = QuestionQueue()
+        self._memory = Memory(window, stored.turns, stored.cuts, stored.ratio, stored.calls)
+        self._queue = QuestionQueue(
+            map(StoredQuestion.restored, stored.pending),
+            settled=stored.settled,
+            latest=stored.latest,
+            without_answer=stored.unanswered,
+            next_order=stored.next_order,
+        )
+        self._asking_again = AskingAgain(self._queue, self._memory)
+        self._forgetting = Forgetting(stored.erasing, stored.forgotten_at)
+        self._ledger = stored.budget
+        self._budget: UserBudget | None = None
         # By question, the request of the latest call.
         self._requests: dict[str, Request] = {}
-        self._erasing: tuple[Forget, ...] = ()
-        """Requests to be forgotten that are not carried out yet, the oldest first."""
-        self._erase_begun = False
-        self._forgotten_at: datetime | None = None
-        self._ledger: Ledger | None = None
-        self._budget: UserBudget | None = None
 
     # --- budgets ----------------------------------------------------------------------------
 
@@ -93,7 +96,7 @@ class Conversation:
         """The conversation as JSON."""
         return Snapshot(
             user=self.user,
-            erasing=self._erasing,
+            erasing=self._forgetting.requests,
             pending=tuple(map(StoredQuestion.of, self._queue)),
             turns=tuple(self._memory.turns),
             settled=tuple(self._queue.settled),
@@ -103,7 +106,7 @@ class Conversation:
             unanswered=tuple(self._queue.without_answer),
             cuts=self._memory.starts.by_thread,
             calls=tuple(self._memory.summaries.unreported),
-            forgotten_at=self._forgotten_at,
+            forgotten_at=self._forgetting.last_at,
             budget=self._ledger,
         ).dump()
 
@@ -115,21 +118,7 @@ class Conversation:
             ValueError: this version cannot read it.
         """
         snapshot = SNAPSHOT.validate_json(data)
-        conversation = cls(window, snapshot.user)
-        conversation._memory = Memory(
-            window, snapshot.turns, snapshot.cuts, snapshot.ratio, snapshot.calls
-        )
-        conversation._queue = QuestionQueue(
-            map(StoredQuestion.restored, snapshot.pending),
-            settled=snapshot.settled,
-            latest=snapshot.latest,
-            without_answer=snapshot.unanswered,
-            next_order=snapshot.next_order,
-        )
-        conversation._erasing = snapshot.erasing
-        conversation._forgotten_at = snapshot.forgotten_at
-        conversation._ledger = snapshot.budget
-        return conversation
+        return cls(window, snapshot.user, snapshot)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -144,7 +133,7 @@ class Conversation:
     @property
     def has_work(self) -> bool:
         """Whether a question has no reply yet, or the user is not forgotten yet."""
-        return bool(self.pending or self._erasing)
+        return bool(self.pending or self._forgetting.requests)
 
     # --- events -----------------------------------------------------------------------------
 
@@ -161,7 +150,7 @@ class Conversation:
             case Edited():
                 effects = self._on_edited(event, replayed=replayed)
             case Again():
-                effects = self._on_again(event, replayed=replayed)
+                effects = self._on_ask(self._asking_again.again(event, replayed=replayed))
             case Reset():
                 self._forget(lambda p: may_recall(p, event.place) or same_channel(p, event.place))
             case Forget():
@@ -172,9 +161,7 @@ class Conversation:
     def on_reply(self, journaled: Journaled) -> list[Effect]:
         """Handles the journal's reply to a question."""
         reply = journaled.reply
-        if any(forget.id == reply.prompt_id for forget in self._erasing):
-            self._erasing = tuple(f for f in self._erasing if f.id != reply.prompt_id)
-            self._erase_begun = False
+        if self._forgetting.requests and self._forgetting.end(reply):
             return list(self._start_ready())
         pending = self._queue.find(reply.prompt_id)
         request = self._requests.pop(reply.prompt_id, NOT_ASKED)
@@ -193,7 +180,8 @@ class Conversation:
         # A stored reply reports the usage of an older request, so it cannot correct the estimate.
         if reply.outcome == "answered" and reply.usage is not None and not pending.out_of_turn:
             self._memory.correct_ratio(request, reply.usage.prompt_tokens)
-        effects = [*spent, *self._ask_edited(pending, reply), *self._start_ready()]
+        edited = self._asking_again.after_reply(pending, reply)
+        effects = [*spent, *self._on_ask(edited), *self._start_ready()]
         if turn is not None and summaries.is_possible and summaries.may_be_due(turn, request):
             effects += self._memory.summarize(turn.place)
         return effects
@@ -229,11 +217,11 @@ class Conversation:
 
     # --- questions --------------------------------------------------------------------------
 
-    def _on_ask(self, new: Pending) -> list[Effect]:
-        if self._queue.find(new.ask.id) is not None:
+    def _on_ask(self, new: Pending | None) -> list[Effect]:
+        if new is None or self._queue.find(new.ask.id) is not None:
             return []
         if new.ask.id in self._queue.settled:
-            if self._forgotten_at is None or new.ask.said_at > self._forgotten_at:
+            if not self._forgetting.covers(new.ask):
                 return self._look_up(new)
             new.withdraw_words()  # its reply was erased, and answering again would store it again
         if self._queue.is_full:
@@ -267,63 +255,13 @@ class Conversation:
     def _on_edited(self, event: Edited, *, replayed: bool) -> list[Effect]:
         pending = self._queue.find(event.prompt_id)
         if pending is None:
-            effects = self._on_late_edit(event, replayed=replayed)
+            effects = self._on_ask(self._asking_again.late_edit(event, replayed=replayed))
             if self._memory.edit(event.prompt_id, event.text, event.place):
                 effects += self._memory.summarize(event.place)
             return effects
         if from_pending(pending).can_be_asked_with(event.text):
             pending.change_text(event)
         return []
-
-    def _ask_edited(self, pending: Pending, reply: Reply) -> list[Effect]:
-        """Asks the edited text if the reply is to an older one.
-
-        People see an answer, and may edit their question, before the dataflow has processed it.
-        """
-        edit = pending.edit
-        if edit is None or not edit.ask_again or reply.prompt_text in {"", edit.text}:
-            return []
-        return self._ask_again(edit, from_pending(pending), edit.text, replayed=True)
-
-    def _on_again(self, event: Again, *, replayed: bool) -> list[Effect]:
-        earlier = self._earlier_question(event.prompt_id, event.place)
-        if earlier is not None and earlier.can_be_asked_with(earlier.text):
-            return self._ask_again(event, earlier, earlier.text, replayed=replayed)
-        refusal = Ending("refused", NOT_REMEMBERED)
-        return self._on_ask(Pending(ask_of(event, "(again)"), replayed, "ended", refusal))
-
-    def _on_late_edit(self, event: Edited, *, replayed: bool) -> list[Effect]:
-        """Handles an edit of a question that is not pending."""
-        if not event.ask_again and event.prompt_id not in self._queue.without_answer:
-            return []  # somebody corrected a typo, and has the answer
-        self._queue.without_answer.pop(event.prompt_id, None)
-        earlier = self._earlier_question(event.prompt_id, event.place)
-        if earlier is None:
-            if not event.text.strip():
-                return []
-            return self._on_ask(Pending(ask_of(event, event.text), replayed))
-        if earlier.text == event.text or not earlier.can_be_asked_with(event.text):
-            return []  # this text has its answer already, or nothing is left to ask
-        return self._ask_again(event, earlier, event.text, replayed=replayed)
-
-    def _ask_again(
-        self, event: Again | Edited, earlier: EarlierQuestion, text: str, *, replayed: bool
-    ) -> list[Effect]:
-        """Asks in place of an earlier question; the new answer replaces the old one."""
-        ask = ask_of(event, text, earlier)
-        again = Pending(ask, replayed, order=earlier.order, replaces=earlier.first)
-        return self._on_ask(again)
-
-    def _earlier_question(self, target: str, place: Place) -> EarlierQuestion | None:
-        """A question by any of its ids, if it may be asked again in this place."""
-        # Pending ones first: an edit may be in progress, and people may want another answer before
-        # the dataflow has processed the first one.
-        pending = self._queue.find_newest(target, place)
-        if pending is not None:
-            self._queue.put_in_order(pending)
-            return from_pending(pending)
-        turn = self._memory.turns.about(target, place)
-        return None if turn is None else from_turn(turn)
 
     def _end(self, outcome: Outcome, chosen: Callable[[Pending], bool]) -> list[Effect]:
         """Ends questions: a call is cancelled, a question that waits is settled in its turn."""
@@ -338,9 +276,10 @@ class Conversation:
         for pending in self._queue.ready():
             ending = pending.ending
             yield self._call(pending) if ending is None else self._settle(pending, ending)
-        if self._erasing and not self._erase_begun and not self._queue.is_withdrawing:
-            self._erase_begun = True
-            yield Erase(self._erasing[0])
+        if self._forgetting.requests and not self._queue.is_withdrawing:
+            erase = self._forgetting.begin()
+            if erase is not None:
+                yield erase
 
     def _settle(self, pending: Pending, ending: Ending) -> Effect:
         """Settles a question without the model."""
@@ -370,9 +309,7 @@ class Conversation:
         self._forget(lambda _: True)
         effects = self._end("withdrawn", lambda _: True)
         self._queue.forget_words()
-        self._forgotten_at = event.said_at
-        if all(known.id != event.id for known in self._erasing):
-            self._erasing += (event,)
+        self._forgetting.add(event)
         return effects
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:

@@ -103,6 +103,7 @@ class Preview:
             await self._show(f"_{status}_")
 
     async def _show(self, text: str) -> None:
+        streamed = self._streamed
         try:
             if self.native:
                 await self._stream(text)
@@ -111,9 +112,9 @@ class Preview:
         except CALL_ERRORS as error:
             code, wait_s = code_of(error), wait_of(error)
             if not code and wait_s is None and not lacks_method(error):
-                raise  # `uncertain` stays as the call set it
+                raise  # `uncertain` and `_streamed` stay as the call set them
             # Slack refused the call, so nothing happened.
-            self.uncertain = False
+            self.uncertain, self._streamed = False, streamed
             if wait_s is not None:
                 self._next = self._now() + wait_s
                 return
@@ -146,6 +147,8 @@ class Preview:
         self._posted(response)
 
     async def _stream(self, text: str) -> None:
+        if self.ts and self._streamed is None:
+            return  # the stream may have the last piece or not: the end edits the message
         beginning = defanged(text[:PART_CHARS], self._known, growing=True)
         whole = escaped_within(beginning, PART_CHARS)
         sent = self._streamed or ""

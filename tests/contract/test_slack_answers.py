@@ -413,6 +413,24 @@ async def test_a_call_without_a_response_ends_in_one_message(
         assert tries <= 2, "the SDK must not retry calls"
 
 
+@pytest.mark.parametrize("kind", ["limit", "status", "lost", "hang"])
+async def test_a_piece_without_a_response_is_not_streamed_twice(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether Slack took the piece or not, the growing and the whole text appear once."""
+    monkeypatch.setattr(api, "CALL_TIMEOUT_S", 0.5)
+    async with SlackWorld() as world:
+        ask = await asked(world, direct=True)
+        grow = Growing(world, ask)
+        await grow.to("One ")
+        world.slack.faults["chat.appendStream"].append(Fault(kind, retry_after_s=1))
+        for text in ("One two ", "One two three ", "One two three four "):
+            await grow.to(text)
+            assert (text + " ").startswith(seen(world, ask)[0].replace(" [typing]", "").rstrip())
+        await show(world, answer(ask, "One two three four five."))
+        assert seen(world, ask) == ["One two three four five."]
+
+
 @pytest.mark.parametrize("method", ["chat.postMessage", "chat.startStream"])
 async def test_a_preview_whose_response_is_lost_is_found(method: str) -> None:
     """The answer completes the message in the thread instead of adding another one."""
