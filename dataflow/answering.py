@@ -29,6 +29,7 @@ from dataflow.model.client import ModelClient
 from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
 from dataflow.overdue import Overdue
+from dataflow.variants import Variant, Variants
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
@@ -59,7 +60,16 @@ class _Result(NamedTuple):
 class Answering:
     """All answers in progress in this process."""
 
-    def __init__(self, bus: Bus, model: ModelClient, capacity: JournalCapacity) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        model: ModelClient,
+        capacity: JournalCapacity,
+        *,
+        variants: Variants | None = None,
+    ) -> None:
+        """`variants`: experiments, which ask another model for some users."""
+        self._variants = variants or Variants()
         self._bus = bus
         self._model = model
         self._capacity = capacity
@@ -125,7 +135,7 @@ class Answering:
             older.cancel(None)
         answer = _Answer(
             self._bus, self._model, self._capacity, effect, older,
-            draft=draft, images=self._images,
+            draft=draft, images=self._images, variant=self._variants.of(effect.ask),
         )  # fmt: skip
         self._running[effect.ask.id] = answer
 
@@ -151,9 +161,11 @@ class _Answer:
         *,
         draft: Draft,
         images: Images,
+        variant: Variant | None,
     ) -> None:
         self._bus = bus
-        self._model = model
+        self._variant = variant
+        self._model = model if variant is None else variant.client
         self._capacity = capacity
         self._images = images
         self._effect = effect
@@ -205,7 +217,7 @@ class _Answer:
         self._draft.close()
         if self._superseded:
             return None
-        reply = _reply(effect, result, self._timings())
+        reply = _reply(effect, result, self._timings(), self._experiment)
         journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
@@ -241,13 +253,21 @@ class _Answer:
             return None
         return Timings(called_at=self._called_at, first_token_at=self._draft.first_token_at)
 
+    @property
+    def _experiment(self) -> str:
+        """The experiment whose model was called; empty: none, or no model was called."""
+        was_called = self._called_at is not None
+        return self._variant.experiment.name if self._variant and was_called else ""
+
     async def _call(self, effect: CallModel) -> _Result:
-        ask = effect.ask
+        ask, request = effect.ask, effect.request.messages
+        if self._variant is not None:
+            request = self._variant.messages(request)
         logger().debug("asked", prompt=ask.id, messages=len(effect.request.messages))
         if ask.attachments:
             self._draft.wait("pictures")
         try:
-            async with self._images.with_images(ask, effect.request.messages) as messages:
+            async with self._images.with_images(ask, request) as messages:
                 self._draft.wait("slow")
                 self._called_at = datetime.now(UTC)
                 done = await self._model.answer(
@@ -272,7 +292,12 @@ class _Answer:
         return _Result("answered", done.text, done.model, done.usage)
 
 
-def _reply(effect: CallModel | Settle, result: _Result, timings: Timings | None = None) -> Reply:
+def _reply(
+    effect: CallModel | Settle,
+    result: _Result,
+    timings: Timings | None = None,
+    experiment: str = "",
+) -> Reply:
     ask = effect.ask
     return Reply(
         prompt_id=ask.id,
@@ -288,5 +313,6 @@ def _reply(effect: CallModel | Settle, result: _Result, timings: Timings | None 
         answered_at=datetime.now(UTC),
         after=effect.after,
         timings=timings,
+        experiment=experiment,
         background=effect.background if isinstance(effect, CallModel) else (),
     )

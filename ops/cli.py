@@ -14,6 +14,7 @@ import click
 from ops import cli_reports
 from ops.finetune.commands import finetune
 from ops.help import EPILOG, FullHelpGroup
+from ops.rehearse.command import rehearse
 from shared import lifecycle, private_file, tuning
 
 if TYPE_CHECKING:
@@ -309,6 +310,7 @@ def doctor(*, platform: str | None) -> None:
 for command in cli_reports.COMMANDS:
     threadwax.add_command(command)
 threadwax.add_command(finetune)
+threadwax.add_command(rehearse)
 
 
 def main() -> None:

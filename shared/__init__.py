@@ -42,6 +42,10 @@ after their reason, without the suffix `Error`.
   * ops.finetune.errors.NotInstalled: end the process with the command that installs the extra
   * ops.finetune.errors.JobFailed: end the process with OpenAI's reason
   * ops.finetune.errors.Interrupted: end the process; the same command goes on
+  * ops.rehearse.errors.WrongUsage: end the process, because a person has to change the options
+  * ops.rehearse.errors.NothingToDo: end the process with the reason
+  * ops.rehearse.errors.CapReached: report what is finished; the same command goes on
+  * ops.rehearse.errors.Unusable: report what is finished; the same command goes on
 * ValueError
   * names.BadName: refuse the name
   * nats_address.BadAddress: end the process, because NATS_URL is wrong

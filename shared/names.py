@@ -162,6 +162,12 @@ def stored_prompts(partition: int) -> str:
     return f"p.{partition}.>"
 
 
+def stored_prompts_of(user: str) -> str:
+    """The filter for the stored events of one user, in whatever partition."""
+    platform, token = split_user(user)
+    return f"p.*.{platform}.{token}"
+
+
 def user_of_stored(subject: str) -> str:
     """The user of a stored event's subject `p.<n>.<platform>.<token>`.
 
