@@ -4,6 +4,7 @@ Reads only. A cost that is not known is never shown as zero.
 """
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ By = Literal["user", "day", "model", "place", "experiment"]
 GROUPS: Final = get_args(By)
 
 MICRO: Final = 1_000_000
+WIDE: Final = 130
 MS_PER_DAY: Final = 86_400_000
 NO_MODEL: Final = "(no model was asked)"
 NO_PLACE: Final = "(question not recorded)"
@@ -241,7 +243,9 @@ def _print(by: By, groups: Mapping[str, Total], total: Total) -> None:
         table.add_column(head, footer=footer, justify="right", no_wrap=True)
     for key, row in zip(groups, cells, strict=True):
         table.add_row(printable(key), *row)
-    Console(markup=False, highlight=False, soft_wrap=True).print(table)
+    # A terminal wraps the lines of a wide table; columns that are cut off could not be read.
+    width = max(shutil.get_terminal_size().columns, WIDE) if by in COMPARED else None
+    Console(markup=False, highlight=False, soft_wrap=True, width=width).print(table)
     if total.without_price:
         models = ", ".join(sorted(map(printable, total.models_without_price)))
         click.echo(

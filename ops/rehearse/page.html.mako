@@ -9,7 +9,7 @@
         ("Refused", lambda side: side.refused),
         ("Failed", lambda side: side.failed),
         ("Cut off at the limit", lambda side: side.cut_off),
-        ("Cost", lambda side: dollars(side.microdollars, side.without_cost)),
+        ("Cost", cost),
         ("Tokens in, out", lambda side: f"{side.prompt_tokens:,}, {side.completion_tokens:,}"),
         ("First text, median", lambda side: seconds(side.first_text_ms)),
         ("Whole answer, median", lambda side: seconds(side.whole_ms)),
@@ -35,6 +35,7 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 p { margin: .25rem 0; max-width: 70ch; }
 table { border-collapse: collapse; }
 th, td { text-align: left; padding: .25rem 1.5rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+th { white-space: nowrap; }
 td { font-variant-numeric: tabular-nums; }
 .bar { display: flex; height: .75rem; max-width: 40rem; margin: .75rem 0; border-radius: .4rem; overflow: hidden; background: var(--line); }
 .bar .new { background: var(--new); } .bar .old { background: var(--old); }
@@ -109,7 +110,7 @@ ${report.complete} of the requests are complete; the others may lack what is old
 % for name, answer in (("old", pair.old), ("new", pair.new)):
 <section class="${answer.outcome} ${"won" if entry.judgement == name else ""}">
 <h3>${name}: ${answer.model or "no model"}</h3>
-<div class="about">${answer.outcome} · ${seconds(answer.first_text_ms)} to the first text, ${seconds(answer.whole_ms)} in all · ${"unknown cost" if answer.cost_microdollars is None else dollars(answer.cost_microdollars)}</div>
+<div class="about">${answer.outcome} · ${seconds(answer.first_text_ms)} to the first text, ${seconds(answer.whole_ms)} in all · cost ${dollars(answer.cost_microdollars)}</div>
 <div class="text">${answer.text}</div>
 </section>
 % endfor

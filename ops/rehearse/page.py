@@ -9,6 +9,7 @@ from typing import Final
 
 from mako.template import Template
 
+from ops.rehearse.figures import Side
 from ops.rehearse.judging import Judgement
 from ops.rehearse.report import Report
 
@@ -32,14 +33,25 @@ def page_of(report: Report) -> str:
         TEMPLATE.read_text(), default_filters=["str", "h"], strict_undefined=True
     )
     text: str = template.render(
-        report=report, in_words=IN_WORDS, dollars=_dollars, seconds=_seconds, percent=_percent
+        report=report,
+        in_words=IN_WORDS,
+        cost=_cost,
+        dollars=_dollars,
+        seconds=_seconds,
+        percent=_percent,
     )
     return text
 
 
-def _dollars(microdollars: int, without_cost: int = 0) -> str:
-    more = f" + {without_cost} answers of unknown cost" if without_cost else ""
-    return f"${microdollars / MICRO:.4f}{more}"
+def _dollars(microdollars: int | None) -> str:
+    return "unknown" if microdollars is None else f"${microdollars / MICRO:.4f}"
+
+
+def _cost(side: Side) -> str:
+    if side.without_cost == side.answers:
+        return "unknown"
+    more = f", and {side.without_cost} of unknown cost" if side.without_cost else ""
+    return f"{_dollars(side.microdollars)}{more}"
 
 
 def _seconds(milliseconds: int | None) -> str:

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from ops.cli import threadwax
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.messages import Configure, Deleted, Forget
 from tests.fakes.model import FakeModel, Fault
 from tests.running import ROOT, Running, answer_to, dataflow, direct, question
+
+pytestmark = pytest.mark.timeout(300)  # it starts several processes
 
 PEOPLE = ("ada", "bob")
 TURNS = 4
@@ -70,11 +74,12 @@ class World:
             "THREADWAX_MODEL_GIVE_UP_S": "3", **env,
         }  # fmt: skip
 
-    async def run(self, *command: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    async def run(self, *command: str, **env: str) -> Result:
+        """Runs the command, in a thread: a process would take seconds to start."""
+        runner, options = CliRunner(), command[3:]  # without `python -m ops`
         return await asyncio.to_thread(
-            subprocess.run, command, env=self.env(**env), cwd=ROOT, check=False,
-            capture_output=True, text=True, timeout=100,
-        )  # fmt: skip
+            runner.invoke, threadwax, options, env=self.env(**env), catch_exceptions=False
+        )
 
     def report(self) -> Any:
         return json.loads((self.out / "report.json").read_text())
@@ -135,7 +140,7 @@ def asked(requests: list[dict[str, Any]]) -> list[Any]:
 async def test_real_requests_are_asked_again_and_judged(world: World) -> None:
     """The candidate gets exactly the requests that were sent; the judge sees both orders."""
     done = await world.run(*world.command())
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert asked(world.candidate.requests) == asked(world.old.requests)
     assert {headers["Authorization"] for headers in world.candidate.headers} == {"Bearer new-key"}
     assert {request["model"] for request in world.candidate.requests} == {"new"}
@@ -163,11 +168,11 @@ async def test_real_requests_are_asked_again_and_judged(world: World) -> None:
     assert "question 0" not in done.stderr + done.stdout
 
     again = await world.run(*world.command())
-    assert again.returncode == 0
+    assert again.exit_code == 0
     assert "is complete" in again.stderr
     assert len(world.candidate.requests) == total
     other = await world.run(*world.command(model="other"))
-    assert other.returncode == 2
+    assert other.exit_code == 2
     assert "--out" in other.stderr
 
 
@@ -191,7 +196,7 @@ async def test_a_killed_rehearsal_continues(world: World) -> None:
     with results.open("ab") as file:
         file.write(b'{"kind": "asked", "pair": {"prompt')
     done = await world.run(*command)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     total = TURNS * len(PEOPLE)
     assert total <= len(world.candidate.requests) <= total + 3
     assert 2 * total <= len(world.judge.requests) <= 2 * total + 6
@@ -212,7 +217,7 @@ async def test_people_who_opted_out_are_left_out(world: World) -> None:
     decided = "SELECT training_allowed FROM people WHERE user_id = 'test:ada'"
     await until(lambda: world.rows(decided) == [(0,)])
     done = await world.run(*world.command(judged=False))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     said_to_candidate = json.dumps(world.candidate.requests)
     assert "ada" not in said_to_candidate
     assert "question 1 of bob" not in said_to_candidate
@@ -238,7 +243,7 @@ async def test_an_opt_out_that_only_the_stream_has_counts(world: World) -> None:
     with closing(sqlite3.connect(world.database)) as connection, connection:
         connection.execute("DELETE FROM people")
     done = await world.run(*world.command(judged=False))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "of ada" not in json.dumps(world.candidate.requests)
     assert world.report()["left_out"] == {"the person opted out": TURNS}
 
@@ -247,38 +252,38 @@ async def test_money_and_time_are_limited(world: World) -> None:
     """The limit is kept, what is finished is reported, and a higher one continues."""
     world.candidate.usage = {"completion_tokens": 5000}  # $0.05
     one = await world.run(*world.command("--max-dollars", "0.3", judged=False))
-    assert one.returncode == 1, one.stderr
+    assert one.exit_code == 1, one.stderr
     assert "ended early at --max-dollars 0.3" in one.stderr
     asked_first = len(world.candidate.requests)
     report = world.report()
     assert report["new"]["answers"] == asked_first == 5  # a sixth could cost $0.08
     assert 250_000 < report["new"]["microdollars"] < 300_000
     late = await world.run(*world.command("--max-minutes", "0.0000001", judged=False))
-    assert late.returncode == 1
+    assert late.exit_code == 1
     assert "--max-minutes" in late.stderr
     assert len(world.candidate.requests) == asked_first
     rest = await world.run(*world.command("--max-dollars", "none", judged=False))
-    assert rest.returncode == 0, rest.stderr
+    assert rest.exit_code == 0, rest.stderr
     assert len(world.candidate.requests) == TURNS * len(PEOPLE)
 
 
 async def test_what_cannot_be_asked_is_explained(world: World) -> None:
     """And it is asked again once it can be."""
     unpriced = await world.run(*world.command("--max-dollars", "1", model="x", judged=False))
-    assert unpriced.returncode == 2
+    assert unpriced.exit_code == 2
     assert "the price of x is unknown" in unpriced.stderr
     unset = await world.run(*world.command("--judge-api-key-env", "NO_SUCH_KEY"))
-    assert unset.returncode == 2
+    assert unset.exit_code == 2
     assert "NO_SUCH_KEY is not set" in unset.stderr
 
     world.candidate.always = Fault(status=401, error={"message": "wrong key"})
     refused = await world.run(*world.command())
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert "bad key" in refused.stderr
     world.candidate.always = None
     world.candidate.faults.append(Fault(status=400, error={"message": "no, thanks"}))
     done = await world.run(*world.command())
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     report = world.report()
     assert report["new"]["answers"] == TURNS * len(PEOPLE)
     assert report["new"]["refused"] + report["new"]["failed"] == 1
@@ -288,6 +293,6 @@ async def test_another_prompt_is_rehearsed(world: World, tmp_path: Path) -> None
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("Be brief.\n")
     done = await world.run(*world.command("--prompt", str(prompt), "--last", "3", judged=False))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     heads = [request["messages"][0]["content"] for request in world.candidate.requests]
     assert heads == ["Be brief."] * 3
