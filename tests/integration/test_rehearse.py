@@ -108,7 +108,8 @@ async def _world(
     try:
         for number in range(TURNS):
             for name in PEOPLE:
-                await answer_to(bus, question(name, number, f"{EVIL} question {number} of {name}"))
+                asked = question(name, number, f"{EVIL} question {number} of {name}")
+                await answer_to(bus, asked, timeout_s=100)
         await recorder.ready()
         await until(lambda: count(database, "answers") == TURNS * len(PEOPLE))
         yield world
