@@ -15,6 +15,7 @@ from shared import names
 from shared.bus import Bus, journaled_in
 from shared.event_parsing import Unreadable, event_of
 from shared.follow import Position, follow
+from shared.tasks import end
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,4 @@ async def read_to_end(
         if reading.done():
             await reading  # it only ends with an exception
     finally:
-        waiting.cancel()
-        reading.cancel()
-        await asyncio.gather(reading, waiting, return_exceptions=True)
+        await end(reading, waiting)
