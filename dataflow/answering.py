@@ -30,6 +30,7 @@ from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
 from dataflow.overdue import Overdue
 from dataflow.unreported_usage import total, usage_so_far
+from dataflow.variants import Variant, Variants
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
@@ -71,9 +72,14 @@ class Answering:
         capacity: JournalCapacity,
         *,
         estimates: bool = False,
+        variants: Variants | None = None,
     ) -> None:
-        """`estimates`: replies estimate what no endpoint reported, as budgets need it."""
+        """`estimates`: replies estimate what no endpoint reported, as budgets need it.
+
+        `variants`: experiments, which ask another model for some users.
+        """
         self._estimates = estimates
+        self._variants = variants or Variants()
         self._bus = bus
         self._model = model
         self._capacity = capacity
@@ -140,6 +146,7 @@ class Answering:
         answer = _Answer(
             self._bus, self._model, self._capacity, effect, older,
             draft=draft, images=self._images, estimates=self._estimates,
+            variant=self._variants.of(effect.ask),
         )  # fmt: skip
         self._running[effect.ask.id] = answer
 
@@ -166,10 +173,12 @@ class _Answer:
         draft: Draft,
         images: Images,
         estimates: bool,
+        variant: Variant | None,
     ) -> None:
         self._estimates = estimates
         self._bus = bus
-        self._model = model
+        self._variant = variant
+        self._model = model if variant is None else variant.client
         self._capacity = capacity
         self._images = images
         self._effect = effect
@@ -226,7 +235,7 @@ class _Answer:
             self.unreported = total(self._older.unreported, result.estimate)
         if self._superseded:
             return None
-        reply = _reply(effect, result, self._timings(), self.unreported)
+        reply = _reply(effect, result, self._timings(), self.unreported, self._experiment)
         journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
@@ -265,13 +274,21 @@ class _Answer:
             return None
         return Timings(called_at=self._called_at, first_token_at=self._draft.first_token_at)
 
+    @property
+    def _experiment(self) -> str:
+        """The experiment whose model was called; empty: none, or no model was called."""
+        was_called = self._called_at is not None
+        return self._variant.experiment.name if self._variant and was_called else ""
+
     async def _call(self, effect: CallModel) -> _Result:
-        ask = effect.ask
+        ask, request = effect.ask, effect.request.messages
+        if self._variant is not None:
+            request = self._variant.messages(request)
         logger().debug("asked", prompt=ask.id, messages=len(effect.request.messages))
         if ask.attachments:
             self._draft.wait("pictures")
         try:
-            async with self._images.with_images(ask, effect.request.messages) as messages:
+            async with self._images.with_images(ask, request) as messages:
                 self._draft.wait("slow")
                 self._called_at = datetime.now(UTC)
                 done = await self._model.answer(
@@ -307,6 +324,7 @@ def _reply(
     result: _Result,
     timings: Timings | None = None,
     unreported: Usage | None = None,
+    experiment: str = "",
 ) -> Reply:
     ask = effect.ask
     return Reply(
@@ -325,5 +343,6 @@ def _reply(
         answered_at=datetime.now(UTC),
         after=effect.after,
         timings=timings,
+        experiment=experiment,
         background=effect.background if isinstance(effect, CallModel) else (),
     )

@@ -15,6 +15,7 @@ from ops import cli_reports
 from ops.export.commands import export
 from ops.finetune.commands import finetune
 from ops.help import EPILOG, FullHelpGroup
+from ops.rehearse.command import rehearse
 from shared import lifecycle, private_file, tuning
 
 if TYPE_CHECKING:
@@ -342,6 +343,7 @@ for command in cli_reports.COMMANDS:
     threadwax.add_command(command)
 threadwax.add_command(export)
 threadwax.add_command(finetune)
+threadwax.add_command(rehearse)
 
 
 def main() -> None:

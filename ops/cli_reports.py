@@ -11,14 +11,17 @@ from ops.recorded import since as with_since
 @click.command()
 @click.option(
     "--by",
-    type=click.Choice(["user", "day", "model", "place"]),
+    type=click.Choice(["user", "day", "model", "place", "experiment"]),
     default="day",
     help="What to add up by. Days are those of UTC.",
 )
 @with_since
 @with_json
 def usage(*, by: str, since: datetime | None, as_json: bool) -> None:
-    """Print how many questions, tokens and dollars were used, by user, day, model or place.
+    """Print how many questions, tokens and dollars were used, by user, day, model and so on.
+
+    By model and by experiment, it also prints the cost per answer, and the mean times until the
+    first text and the whole answer.
 
     The prices of well-known models are built in; THREADWAX_PRICES adds others (docs/recorder.md).
     The money is marked with + if the price of some model is unknown.

@@ -46,6 +46,10 @@ after their reason, without the suffix `Error`.
   * ops.export.registry.Withdrawn: make the export again
   * ops.export.run.NothingToExport: end the command, and say what was left out
   * ops.export.run.KeepsChanging: end the command; a person tries again later
+  * ops.rehearse.errors.WrongUsage: end the process, because a person has to change the options
+  * ops.rehearse.errors.NothingToDo: end the process with the reason
+  * ops.rehearse.errors.CapReached: report what is finished; the same command goes on
+  * ops.rehearse.errors.Unusable: report what is finished; the same command goes on
 * ValueError
   * names.BadName: refuse the name
   * nats_address.BadAddress: end the process, because NATS_URL is wrong

@@ -166,7 +166,7 @@ def stored_prompts(partition: int) -> str:
 
 
 def stored_prompts_of(user: str) -> str:
-    """The filter for the stored events of one user."""
+    """The filter for the stored events of one user, in whatever partition."""
     platform, token = split_user(user)
     return f"p.*.{platform}.{token}"
 

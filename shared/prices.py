@@ -72,6 +72,9 @@ PRICES: Final[Mapping[str, Price]] = {
     "demo": _price("0", "0", "0"),  # it runs on this machine
 }
 
+ON_THIS_MACHINE: Final = ("demo:", "local:")
+"""How the names of the embedded model begin, with and without an adapter."""
+
 
 Prices = Annotated[
     dict[str, Price], NoDecode, BeforeValidator(from_json), BeforeValidator(text_of_file)
@@ -89,6 +92,8 @@ def price_of(model: str, overrides: Mapping[str, Price]) -> Price | None:
         for name in (model, undated):
             if name in prices:
                 return prices[name]
+    if model.startswith(ON_THIS_MACHINE):
+        return PRICES["demo"]
     return overrides.get(ANY_OTHER) if model else None
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from shared import folders
 from shared.attested import Attested
 from shared.budgets import Budgets, BudgetSetting
+from shared.experiments import ExperimentsSetting
 from shared.nats_address import BadAddress, address_of
 from shared.prices import Prices
 from shared.private_file import private_text
@@ -143,6 +144,13 @@ class Settings(FromEnvironment):
         description="Whether the model summarizes the oldest part of a long conversation, in the "
         "background. Not used with the demo model, nor if less than 4000 tokens of the context "
         "window are left for the conversation.",
+    )
+    experiments: ExperimentsSetting = Field(
+        default=(),
+        alias="THREADWAX_EXPERIMENTS",
+        description="A second model, endpoint or system prompt for a share of the users, as JSON "
+        'or the path of a JSON file: {"name": "terra", "percent": 10, "model": "gpt-6.1-terra"}, '
+        "or a list of these. Also possible: base_url with api_key, and prompt. docs/rehearse.md",
     )
     model_give_up_s: float = Field(
         90.0,
@@ -283,6 +291,23 @@ class Settings(FromEnvironment):
                 "THREADWAX_PROCESS_ID: it names no process of THREADWAX_CLUSTER: set it to a "
                 f"whole number from 0 to {processes - 1}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _possible_experiments(self) -> "Settings":
+        for one in self.experiments:
+            if one.model is None or one.base_url is not None:
+                continue
+            if one.model.startswith(LOCAL) and not self.demo_model:
+                raise ValueError(
+                    f"THREADWAX_EXPERIMENTS: {one.name} names an adapter of the embedded model, "
+                    "which does not run: add a base_url of a server that has it"
+                )
+            if self.demo_model and not one.model.startswith(LOCAL):
+                raise ValueError(
+                    f"THREADWAX_EXPERIMENTS: {one.name} names a model that the embedded server "
+                    f"does not have: add its base_url, or name an adapter as {LOCAL}NAME"
+                )
         return self
 
     @property

@@ -20,6 +20,7 @@ from dataflow.model.dialects import (
     is_openai,
 )
 from dataflow.tokens import Window
+from shared.experiments import Experiment
 from shared.private_file import private_file, private_text
 from shared.settings import LOCAL, Settings
 
@@ -99,6 +100,40 @@ def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
         settings.reasoning_effort,
         _secret(settings) if to_ask and is_openai(url) else None,
     )
+
+
+def experiment_endpoint(settings: Settings, experiment: Experiment) -> Endpoint:
+    """The endpoint that an experiment asks.
+
+    Raises:
+        OSError: the embedded server does not run or has not loaded the adapter, or the secret
+            cannot be stored.
+    """
+    url = experiment.base_url
+    if url is not None:
+        key = experiment.api_key
+        return Endpoint(
+            url,
+            key.get_secret_value() if key else "none",
+            experiment.model or settings.model or OPENAI_DEFAULT_MODEL,
+            DIALECTS[dialect_of(url)],
+            settings.reasoning_effort,
+            _secret(settings) if is_openai(url) else None,
+        )
+    usual = endpoint_of(settings)
+    name = experiment.model or usual.model
+    if not settings.demo_model:
+        return replace(usual, model=name)
+    return replace(usual, model=name, dialect=_with_adapter(settings, name.removeprefix(LOCAL)))
+
+
+def _with_adapter(settings: Settings, adapter: str) -> Dialect:
+    """The dialect of the embedded server with one of the adapters that it has loaded."""
+    running = json.loads(private_text(settings.embedded_model_file) or "{}")
+    number = running.get("adapters", {}).get(adapter)
+    if number is None:
+        raise FileNotFoundError(f"the demo model was started without the adapter {adapter}")
+    return replace(DEMO, sampling={**DEMO.sampling, "lora": [{"id": number, "scale": 1.0}]})
 
 
 def fallback_of(settings: Settings, *, to_ask: bool = True) -> Endpoint | None:

@@ -9,7 +9,7 @@ from dataflow.model.dialects import DEMO_SYSTEM_PROMPT
 from ops.finetune import adapters
 from ops.finetune.base import sha256_of
 from ops.finetune.errors import BadInput, UnknownAdapter
-from shared.settings import Settings
+from shared.settings import LOCAL, Settings
 
 
 def adapter_file(settings: Settings, weights: Path) -> Path | None:
@@ -19,9 +19,20 @@ def adapter_file(settings: Settings, weights: Path) -> Path | None:
         UnknownAdapter: there is none with this name.
         BadInput: it was trained on other weights, or its file is damaged.
     """
-    if settings.adapter is None:
-        return None
-    manifest = adapters.find(settings.home, settings.adapter)
+    return None if settings.adapter is None else _file_of(settings, settings.adapter, weights)
+
+
+def adapters_of_experiments(settings: Settings, weights: Path) -> dict[str, Path]:
+    """The files of the adapters that experiments name, by name; raises as `adapter_file`."""
+    named = [one.model for one in settings.experiments if one.model and one.base_url is None]
+    return {
+        name: _file_of(settings, name, weights)
+        for name in (model.removeprefix(LOCAL) for model in named if model.startswith(LOCAL))
+    }
+
+
+def _file_of(settings: Settings, name: str, weights: Path) -> Path:
+    manifest = adapters.find(settings.home, name)
     again = "train it again, or choose another THREADWAX_MODEL"
     folder = adapters.adapter_folder(settings.home, manifest.name)
     if manifest.base.kind != "embedded":

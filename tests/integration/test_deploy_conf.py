@@ -29,6 +29,7 @@ from bots.relay import Relay
 from dataflow.erasing.erasing import DONE
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
+from ops.rehearse.streams import log_of, newest_answered
 from shared import names, quota
 from shared.blobs import put_blob
 from shared.bus import Bus, OverQuota
@@ -447,6 +448,25 @@ async def test_recorder_reads_every_stream_as_its_role(
     finally:
         await running.stop()
     assert "nats refused" not in running.log.read_text()
+
+
+async def test_a_rehearsal_reads_the_streams_as_the_recorder(
+    server: Server, gateway: Running
+) -> None:
+    del gateway
+    client = await connect_as(server, "client")
+    body = json.dumps({"user_id": "rehearsed", "prompt": "hello"}).encode()
+    await client.client.request("prompts", body, timeout=60)
+    await client.client.close()
+    reader = await Bus.connect(server.url("recorder"), name="recorder")
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            chosen = await newest_answered(reader, 1000, ())
+            (mine,) = [one for one in chosen if one.user == "gateway:rehearsed"]
+            log = await log_of(reader, mine.user)
+    finally:
+        await reader.close()
+    assert len(log) == 2
 
 
 def shown(rows: Rows) -> list[str]:

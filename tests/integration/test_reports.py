@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from ops.cli import threadwax
-from shared.messages import Ask, Attachment, Deleted, Rate, Usage
+from shared.messages import Ask, Attachment, Deleted, Rate, Timings, Usage
 from tests.recorded import Streams, opened, record
 
 Command = Callable[..., Result]
@@ -109,6 +110,53 @@ def test_ratings_are_joined_to_their_turn(run: Command) -> None:
     )  # fmt: skip
     assert len(parsed(run("ratings", "--all", "--json"))["ratings"]) == 2
     assert "It should have been:" in run("ratings").stdout
+
+
+def test_models_and_experiments_are_compared(run: Command, database_url: str) -> None:
+    """By ratings, cost and time; failures count in the group whose model failed."""
+    streams = Streams()
+    tokens = Usage(prompt_tokens=1_000_000, completion_tokens=0)
+    answered: list[tuple[str, str, int]] = [
+        ("terra", "gpt-6.1-terra", 4), ("terra", "", 1), ("", "gpt-6-luna", 1),
+        ("", "gpt-6-luna", 2), ("", "", 0),
+    ]  # fmt: skip
+    for number, (experiment, model, seconds) in enumerate(answered):
+        first = streams.now - timedelta(seconds=seconds)
+        timings = Timings(called_at=first - timedelta(seconds=seconds), first_token_at=first)
+        streams.reply(
+            f"q-{number}", model=model, experiment=experiment, usage=tokens if model else None,
+            outcome="answered" if model else "failed" if seconds else "refused",
+            timings=timings if seconds else None,
+        )  # fmt: skip
+    streams.event(Rate, "r-1", prompt_id="q-0", thumb="up")
+    streams.event(Rate, "r-2", prompt_id="q-2", thumb="down")
+    engine = opened(database_url)
+    record(engine, *streams.messages)
+    engine.dispose()
+
+    groups = {
+        group["experiment"]: group
+        for group in parsed(run("usage", "--by", "experiment", "--json"))["groups"]
+    }
+    assert {name: group["questions"] for name, group in groups.items()} == {
+        "terra": 2, "(no experiment)": 2, "(no model was asked)": 1,
+    }  # fmt: skip
+    terra, usual = groups["terra"], groups["(no experiment)"]
+    assert (terra["answered"], terra["up"], terra["down"]) == (1, 1, 0)
+    assert (usual["answered"], usual["up"], usual["down"]) == (2, 0, 1)
+    assert (terra["microdollars"], usual["microdollars"]) == (1_000_000, 200_000)
+    assert (terra["mean_first_text_ms"], terra["mean_answer_ms"]) == (4000, 8000)
+    assert (usual["mean_first_text_ms"], usual["mean_answer_ms"]) == (1500, 3000)
+    assert groups["(no model was asked)"]["mean_answer_ms"] is None
+    (model,) = [
+        group for group in parsed(run("usage", "--by", "model", "--json"))["groups"]
+        if group["model"] == "gpt-6-luna"
+    ]  # fmt: skip
+    assert model["mean_answer_ms"] == 3000
+    printed = run("usage", "--by", "experiment").stdout
+    (line,) = [line for line in printed.splitlines() if line.startswith("terra")]
+    assert line.split()[-5:] == ["1.00000", "4.0", "s", "8.0", "s"]
+    assert "first text" not in run("usage", "--by", "day").stdout
 
 
 def test_without_a_database_the_commands_say_what_to_do(run: Command) -> None:
