@@ -24,8 +24,8 @@ def may_recall(said_in: Place, here: Place) -> bool:
 
     A channel may have been private when the text was written, and public now. Platforms then show
     its history, but people wrote there in private, so such a text stays in its thread.
-    Everything else is refused, even from one public channel to another: guests, and members whom an
-    overwrite locks out of the first channel, can read only the second.
+    Everything else is refused, even from one public channel to another. Guests may be able to read
+    only the second channel, and so may members whom an overwrite keeps out of the first.
     """
     if said_in.platform != here.platform:
         return False

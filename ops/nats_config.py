@@ -92,7 +92,7 @@ def rendered(*, host: str, port: int, monitor_port: int, folder: Path, password:
         user=USER,
         password=password,
         guest=GUEST,
-        # The server requires a password even for the user of clients without credentials.
+        # Nobody uses this password: clients without credentials become this user without one.
         guest_password=secrets.token_urlsafe(16),
         guest_connections=GUEST_CONNECTIONS,
         guest_subscriptions=GUEST_SUBSCRIPTIONS,

@@ -228,11 +228,13 @@ class Connection:
     async def _failed(self, error: Exception) -> None:
         # `_lost` reports a lost connection; other errors here are refusals.
         text = str(error).lower()
-        self._last_error = error
+        at = self.client._current_server  # noqa: SLF001
+        server = at.uri.netloc if at else ""
+        if not (server in self._refusing and isinstance(error, ConnectionError)):
+            self._last_error = error  # a refusal explains more than the hang-up after it
         fault = fault_of(error, self._address)
         if fault.final or isinstance(error, UnfitServer):
-            at = self.client._current_server  # noqa: SLF001
-            self._refusing.add(at.uri.netloc if at else "")
+            self._refusing.add(server)
             if len(self._refusing) >= len(set(self._address.servers)):
                 self._hopeless.set()
             if self.client.is_reconnecting and fault.why not in self._refusals:

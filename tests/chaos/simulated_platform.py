@@ -117,7 +117,7 @@ class Adapter:
     def text_length(self, text: str) -> int:
         return len(text)
 
-    async def listen(self, publish: object) -> None:
+    async def listen(self) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:

@@ -6,6 +6,8 @@ It speaks enough of the NATS protocol for a client to connect
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any, Self
 
 
@@ -20,16 +22,26 @@ def info(**changes: Any) -> bytes:
 
 
 class Greeter:
-    """Sends `greeting` (if it is not empty) to each client, and answers PING with PONG."""
+    """Sends `greeting` (if it is not empty) to each client, and answers PING with PONG.
+
+    `resets`: the connection is reset right after the answer, as by a server that closes it before
+    it has read everything.
+    """
 
     def __init__(
-        self, greeting: bytes, *, answer: bytes = b"PONG\r\n", hang_up: bool = False
+        self,
+        greeting: bytes,
+        *,
+        answer: bytes = b"PONG\r\n",
+        hang_up: bool = False,
+        resets: bool = False,
     ) -> None:
         self.greeting = greeting
         self.heard = b""
         self.connections = 0
         self._answer = answer
         self._hang_up = hang_up
+        self._resets = resets
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -61,6 +73,12 @@ class Greeter:
                 self.heard += data
                 if b"PING\r\n" in data:
                     writer.write(self._answer)
+                    if self._resets:
+                        writer.get_extra_info("socket").setsockopt(
+                            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                        )
+                        await asyncio.sleep(0)  # the client reads the answer first
+                        break
         except ConnectionError:
             pass
         finally:

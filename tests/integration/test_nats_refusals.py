@@ -192,6 +192,14 @@ async def test_a_process_gives_up_if_all_listed_servers_refuse() -> None:
         assert isinstance(await refusal_of(url), Refused)
 
 
+async def test_a_refusal_is_reported_although_the_connection_is_reset_after_it() -> None:
+    """The reset used to be reported instead: "nobody answers there"."""
+    answer = b"-ERR 'Authorization Violation'\r\n"
+    async with Greeter(info(), answer=answer, resets=True) as server:
+        with pytest.raises(Refused, match="refuses the user and password"):
+            await Bus.connect(f"nats://me:wrong@127.0.0.1:{server.port}", name="test", wait_s=0)
+
+
 async def test_a_token_works_as_credentials(tmp_path: Path) -> None:
     (tmp_path / "conf").write_text(json.dumps({"authorization": {"token": SECRET}}))
     with server(tmp_path / "conf") as port:

@@ -219,7 +219,7 @@ async def test_a_guest_can_neither_read_nor_write_anything_else(nats: NatsServer
 async def test_a_wrong_password_is_refused(nats: NatsServer) -> None:
     """A client with a wrong password does not become a guest."""
     with pytest.raises(Unavailable, match="refuses the user and password"):
-        await Bus.connect(f"nats://threadwax:wrong@127.0.0.1:{nats.port}", name="test", wait_s=0)
+        await Bus.connect(f"nats://threadwax:wrong@127.0.0.1:{nats.port}", name="test")
 
 
 def test_stored_prompts_survive_a_kill(nats: NatsServer) -> None:
