@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power session diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power session learn diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -97,6 +97,9 @@ power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/
 
 session: setup-dev  ## record docs/session.svg, the terminal session in the README
 	@$(BIN)/python -m tests.session
+
+learn: setup-dev setup-finetune  ## correct the demo model, train it on the corrections, serve and rehearse it; 15 minutes
+	@$(BIN)/python -m tests.learning
 
 diagram:  ## draw docs/architecture.svg from docs/architecture.dot; needs Graphviz
 	@dot -Tsvg docs/architecture.dot -o docs/architecture.svg

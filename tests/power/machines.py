@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from shared.bus import Bus
-from tests.chaos.system import OURS, Part, System
+from tests.chaos.system import OURS, RECORDED, Part, System
 from tests.power.mounts import Mount
 from tests.running import START_S, Running
 
@@ -101,6 +101,9 @@ class Machines(System):
         if self.layout == "one machine":
             del env["NATS_URL"]  # it reads the URL from nats-server's file
         return env
+
+    def database(self) -> Path:
+        return self._data("recorder") / RECORDED
 
     def _address(self) -> str:
         return (self._data("nats") / "nats" / "url").read_text().strip()
