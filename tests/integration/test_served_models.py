@@ -30,10 +30,12 @@ from shared.private_file import private_file
 from shared.settings import Settings
 
 DEADLINE_S = 180
-MISSING = [name for name in (*PACKAGES, *SERVING) if importlib.util.find_spec(name) is None]
+NEEDED = tuple(dict.fromkeys((*PACKAGES, *SERVING)))
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 needs_extra = pytest.mark.skipif(
     bool(MISSING),
-    reason=f"SERVING TRAINED MODELS IS NOT TESTED: {MISSING} not installed; `make test-finetune`",
+    reason=f"SERVING TRAINED MODELS IS NOT TESTED: {', '.join(MISSING)} not installed; "
+    "`make test-finetune` does both",
 )
 pytestmark = pytest.mark.timeout(2 * DEADLINE_S)
 
