@@ -13,7 +13,7 @@ from discord import ui
 
 from shared.messages import Outcome
 
-Kind = Literal["stop", "unqueue", "again", "up", "down", "forget"]
+Kind = Literal["stop", "unqueue", "again", "up", "down", "correct", "forget"]
 Json = dict[str, Any]
 
 STOP: Final[Kind] = "stop"
@@ -29,13 +29,15 @@ _FACES: Final[dict[str, Json]] = {
     "again": {"emoji": {"name": "🔄"}},
     "up": {"emoji": {"name": "👍"}},
     "down": {"emoji": {"name": "👎"}},
+    "correct": {"emoji": {"name": "✏️"}},
 }
 _GREY, _GREEN = 2, 3
 _BUTTON, _ROW = 2, 1
 
-TEMPLATE: Final = (
-    r"tw:(?P<kind>stop|unqueue|again|up|down|forget):(?P<owner>\d{1,20}):(?P<prompt>[\w-]{1,60})"
-)
+PROMPT: Final = r"(?P<owner>\d{1,20}):(?P<prompt>[\w-]{1,60})"
+"""In an id: who asked, and which question."""
+
+TEMPLATE: Final = rf"tw:(?P<kind>stop|unqueue|again|up|down|correct|forget):{PROMPT}"
 _ID: Final = re.compile(TEMPLATE, re.ASCII)
 
 
@@ -51,6 +53,12 @@ def row_of(owner: int, prompt_id: str, *kinds: str, chosen: str = "") -> list[Js
         for kind in kinds
     ]
     return [{"type": _ROW, "components": buttons}] if buttons else []
+
+
+def rated_row(owner: int, prompt_id: str, thumb: str) -> list[Json]:
+    """The buttons below an answer that has this thumb (empty: none)."""
+    more = ("correct",) if thumb == "down" else ()
+    return row_of(owner, prompt_id, "again", "up", "down", *more, chosen=thumb)
 
 
 def forget_button(owner: int, label: str) -> ui.View:

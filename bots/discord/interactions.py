@@ -18,8 +18,9 @@ from discord.http import HTTPClient
 
 from bots.discord.acknowledgement import Acknowledgements, Decided, Interaction, send_privately
 from bots.discord.audience import Location, address_of, current_place_of, place_of, user_of
-from bots.discord.buttons import TEMPLATE, UNFINISHED, forget_button, row_of, thumb_on
+from bots.discord.buttons import TEMPLATE, UNFINISHED, forget_button, rated_row, thumb_on
 from bots.discord.context import Context, Question
+from bots.discord.corrections import Correction, form_for
 from bots.discord.deferred import Placeholders
 from bots.discord.errors import FAILURES
 from bots.discord.mention_names import mention_names_in
@@ -190,6 +191,11 @@ class Interactions:
         if kind == "forget":
             await self._forget(interaction)
             return
+        if kind == "correct":
+            with suppress(*FAILURES):
+                form = form_for(owner, prompt_id, interaction.locale)
+                await interaction.response.send_modal(form)
+            return
         chosen = ""
         if kind in {"up", "down"}:
             before = thumb_on(interaction.message) if interaction.message else ""
@@ -209,8 +215,29 @@ class Interactions:
 
         row = None
         if kind in {"up", "down"}:
-            row = row_of(owner, prompt_id, "again", "up", "down", chosen=chosen)
+            row = rated_row(owner, prompt_id, chosen)
         await self._do(interaction, press, partial(self._acknowledgements.update_buttons, row))
+
+    async def on_correction(self, interaction: Interaction, said: Correction) -> None:
+        """Store what somebody wrote about an answer."""
+        if interaction.user.id != said.owner:
+            await send_privately(interaction, "not yours")
+            return
+
+        async def store() -> str:
+            location = await self._location(interaction)
+            if why := await self._why_not(interaction, location):
+                return why
+            if said.reason or said.correction:
+                place = self._place_of(said.prompt_id, location)
+                fields = _event_fields(interaction, location, place)
+                words = {"reason": said.reason, "correction": said.correction}
+                rate = Rate(**fields, prompt_id=said.prompt_id, thumb="down", **words)
+                await self._context.publish(rate)
+            return TAKEN
+
+        reply = partial(self._acknowledgements.reply_privately, "corrected")
+        await self._do(interaction, store, reply)
 
     async def _forget(self, interaction: Interaction) -> None:
         async def forget() -> str:

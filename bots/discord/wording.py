@@ -148,6 +148,34 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "Hecho: se pueden entrenar modelos de lenguaje con tus mensajes.",
         "完了しました。あなたのメッセージを言語モデルの学習に使えます。",
     ),
+    "better answer": (
+        "A better answer",
+        "Eine bessere Antwort",
+        "Une meilleure réponse",
+        "Una respuesta mejor",
+        "より良い回答",
+    ),
+    "wrong?": (
+        "What was wrong?",
+        "Was war falsch?",
+        "Qu'est-ce qui n'allait pas ?",
+        "¿Qué estaba mal?",
+        "問題点",
+    ),
+    "better?": (
+        "What should the answer have been?",
+        "Wie hätte die Antwort lauten sollen?",
+        "Quelle aurait dû être la réponse ?",
+        "¿Cuál debería haber sido la respuesta?",
+        "正しい回答",
+    ),
+    "corrected": (
+        "Thank you, I have noted it.",
+        "Danke, ich habe es notiert.",
+        "Merci, c'est noté.",
+        "Gracias, tomo nota.",
+        "ありがとうございます。記録しました。",
+    ),
     "forget": (
         (
             "I can erase everything that I stored about you: your messages to me, my answers, "

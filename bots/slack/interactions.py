@@ -17,6 +17,7 @@ from bots.slack import answer_blocks
 from bots.slack.answer_blocks import AGAIN, DOWN, FORGET, RATE, UP, forget_question
 from bots.slack.api import ignoring_failures
 from bots.slack.context import Context
+from bots.slack.corrections import Corrections
 from bots.slack.errors import CALL_ERRORS, NOTHING_THERE, code_of
 from bots.slack.ids import is_ts, said_at
 from bots.slack.markup import plain
@@ -63,9 +64,11 @@ class Interactions:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._corrections = Corrections(context)
 
     def register(self, app: AsyncApp) -> None:
         """Registers the listeners with Bolt."""
+        self._corrections.register(app)
         for name in ("reaction_added", "reaction_removed"):
             app.event(name)(self.reaction)
         for name in ("app_uninstalled", "tokens_revoked"):
@@ -190,6 +193,8 @@ class Interactions:
             context.working.begin(origin, event.id)
         if action == FORGET and stored == "new":
             await context.notices.send(shown, ERASING)
+        if isinstance(event, Rate) and event.thumb == "down" and stored == "new":
+            await self._corrections.ask(event, shown, text(body, "trigger_id"))
 
     async def reaction(self, body: Mapping[str, Any]) -> None:
         """A thumb as a reaction to an answer, added or removed."""

@@ -34,6 +34,11 @@ NOT_UNDERSTOOD: Final = (
     "I could not read your last message or click. Please try again in another way."
 )
 
+CORRECTION: Final = "A better answer"
+WRONG: Final = "What was wrong?"
+BETTER: Final = "What should the answer have been?"
+SEND: Final = "Send"
+SKIP: Final = "Skip"
 NOT_YOURS: Final = "Only the person who asked can use this button."
 NOT_YOU: Final = "Sorry, I am not allowed to answer you. Please ask whoever runs this bot."
 NOT_HERE: Final = (

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,6 +16,7 @@ from bots.privacy import EXPLANATION, choice_of, confirmation_of, settings_of
 from bots.split_text import Length
 from bots.terminal import wording
 from bots.terminal.messages import Lines, TooLong
+from bots.terminal.rating import COMMANDS, NOTED, NOTHING_TO_RATE, Opinion
 from bots.terminal.screen import Screen
 from bots.terminal.wording import (
     CONFIRM_FORGET,
@@ -23,6 +25,7 @@ from bots.terminal.wording import (
     HELP,
     LEFT_UNANSWERED,
     NO_PROGRESS,
+    PRIVACY,
 )
 from shared import names
 from shared.bus import OverQuota, TooLarge
@@ -36,6 +39,7 @@ from shared.messages import (
     Forget,
     Partial,
     Place,
+    Rate,
     Reply,
     Reset,
     Stop,
@@ -103,6 +107,9 @@ class Terminal:
         self._stop: asyncio.Task[bool] | None = None
         self._warned_at = -LEAVE_WITHIN_S
         self._unsent: Ask | None = None
+        self._opinion: Opinion | None = None
+        """Of the latest answer."""
+
         self._failed = False
         self._exit_code = 0
 
@@ -134,8 +141,9 @@ class Terminal:
             self._screen.note("Leaving. To ask about this word, write it in a sentence.")
             return False
         first = next(iter(words.split()), "")
-        if first == "/privacy":
-            return await self._privacy(words.removeprefix(first))
+        if first in {PRIVACY, *COMMANDS}:
+            said = words.removeprefix(first).strip()
+            return await (self._privacy(said) if first == PRIVACY else self._rate(first, said))
         if (
             words in {wording.FORGET_SURELY, first}
             and first.startswith("/")
@@ -240,6 +248,26 @@ class Terminal:
             self._show_own(confirmation_of(choice))
         return not self._exit_code
 
+    async def _rate(self, command: str, said: str) -> bool:
+        opinion = self._opinion
+        rated = NOTHING_TO_RATE if opinion is None else opinion.after(command, said)
+        if isinstance(rated, str):
+            self._failed |= not self._interactive
+            self._show_own(rated)
+            return True
+        if len(rated.correction) > TEXT_LIMIT_CHARS:
+            self._refuse_length(len(rated.correction))
+            self._lines.give_back(f"{command} {said}")
+            return True
+        event = Rate(
+            id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC),
+            **asdict(rated),
+        )  # fmt: skip
+        if await self._published(event):
+            self._opinion = rated
+            self._show_own(NOTED[command])
+        return not self._exit_code
+
     async def _report_no_progress(self) -> None:
         try:
             async with asyncio.timeout(NO_PROGRESS_S):
@@ -320,6 +348,7 @@ class Terminal:
             self._failed |= not self._interactive and reply.outcome in {"failed", "refused"}
             self._screen.answer(text)
             if part.index == part.count - 1:
+                self._opinion = Opinion(reply.prompt_id) if reply.outcome == "answered" else None
                 self._asked = None
                 self._answered.set()
         else:

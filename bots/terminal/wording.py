@@ -10,12 +10,15 @@ HELP: Final = (
     "Alt+Enter, Ctrl+J   a new line within the question; pasted lines are one question\n"
     "Up, Ctrl+R          earlier questions, and a search in them\n"
     "Ctrl-C              clears the line, or stops an answer; twice on an empty line, it leaves\n"
+    "/good, /bad         rate the latest answer; a reason may follow\n"
+    "/correct            and a better answer: what the latest one should have been\n"
     "/reset              begin a new conversation: what was said here is forgotten\n"
     "/privacy            what is stored and why; with `training off`, no model learns from it\n"
     "/forget             erase everything that is stored about you, after a confirmation\n"
     "/help               this text\n"
     "/quit               leave, as Ctrl-D on an empty line does"
 )
+PRIVACY: Final = "/privacy"
 FORGET: Final = "/forget"
 FORGET_SURELY: Final = "/forget everything"
 CONFIRM_FORGET: Final = (

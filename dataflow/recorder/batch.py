@@ -83,7 +83,8 @@ class Batch:
             case Happened(row):
                 _put(self.events, row["id"], row)
             case Rated(row):
-                self.ratings[RatingKey(row["prompt_id"], row["user_id"])] = row
+                key = RatingKey(row["prompt_id"], row["user_id"])
+                self.ratings[key] = _with_words_of(self.ratings.get(key), row)
             case Decided():
                 self.training_allowed[change.user] = change.training_allowed
             case Forgotten():
@@ -94,6 +95,18 @@ class Batch:
         answers = self.answers  # what came before is decided by the times in them
         self.keep(lambda row: row["user_id"] != forgotten.user)
         self.answers = answers
+
+
+def _with_words_of(before: Row | None, rating: Row) -> Row:
+    """A rating with the words of the one before, if it is the same thumb without any.
+
+    People press the thumb again, without writing again why.
+    """
+    if before is None or before["thumb"] != rating["thumb"]:
+        return rating
+    if rating["reason"] or rating["correction"]:
+        return rating
+    return rating | {"reason": before["reason"], "correction": before["correction"]}
 
 
 def _put(rows: dict[str, Row], key: str, row: Row) -> None:

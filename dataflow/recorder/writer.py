@@ -4,7 +4,7 @@ A batch that is written twice changes nothing the second time. The order in whic
 read must never matter: an answer can come before its question, and after its deletion.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ from shared.database.tables import (
     ratings,
 )
 from shared.follow import Position
+
+Columns = sa.ColumnCollection[str, Any]
 
 WHOLE_STREAM: Final = 0
 """The number in `positions.partition`: one reader reads all partitions of a stream."""
@@ -81,10 +83,12 @@ def _upsert(
     rows: Iterable[Row],
     *,
     newer: sa.Column[Any] | None = None,
+    rewrite: Callable[[Columns], dict[str, Any]] = lambda _: {},
 ) -> None:
     """Inserts rows, or rewrites them if they have the same key and are the same person's.
 
-    With `newer`, only a later time in that column rewrites a row.
+    With `newer`, only a later time in that column rewrites a row. `rewrite` returns columns that do
+    not simply become those of the new row.
     """
     rows = list(rows)
     if not rows:
@@ -94,7 +98,7 @@ def _upsert(
     keys = {column.name for column in table.primary_key}
     rewritten = {
         name: insert.excluded[name] for name in rows[0] if name not in keys | _NOT_REWRITTEN
-    }
+    } | rewrite(insert.excluded)
     allowed: sa.ColumnElement[bool] = sa.true()
     if "user_id" in table.c and "user_id" not in keys:
         allowed = table.c.user_id == insert.excluded.user_id
@@ -132,8 +136,20 @@ def _drop_forgotten(connection: sa.Connection, batch: Batch) -> None:
     batch.keep(is_newer)
 
 
+def _keep_words(new: Columns) -> dict[str, Any]:
+    """The words of a rating stay if the same thumb comes again without any (`batch.py`)."""
+    again = sa.and_(
+        new["reason"].is_(None), new["correction"].is_(None), new["thumb"] == ratings.c.thumb
+    )
+    return {
+        name: sa.case((again, ratings.c[name]), else_=new[name])
+        for name in ("reason", "correction")
+    }
+
+
 def _rate(connection: sa.Connection, rated: Mapping[RatingKey, Row]) -> None:
-    _upsert(connection, ratings, [row for row in rated.values() if row["thumb"] != "none"])
+    rows = [row for row in rated.values() if row["thumb"] != "none"]
+    _upsert(connection, ratings, rows, rewrite=_keep_words)
     withdrawn = [
         {"of": key.prompt_id, "by": key.user}
         for key, row in rated.items()

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from tests.fakes.discord_rules import Refused, answer, check_message
+from tests.fakes.discord_rules import (
+    MODAL_SUBMIT,
+    Refused,
+    answer,
+    check_message,
+    checked_form,
+)
 
 if TYPE_CHECKING:
     from tests.fakes.discord import FakeDiscord
@@ -351,6 +357,10 @@ class Rest:
             case 7:
                 known["original"] = known["message"]
                 self._fill(known["message"], data, new=False)
+            case 9:
+                if known["kind"] == MODAL_SUBMIT:
+                    raise Refused(400, 50035, "A form cannot answer a form")
+                world.forms[known["author"]] = checked_form(data), known["channel"]
         if request.query.get("with_response") not in {"1", "true", "True"}:
             return None
         told: Json = {"interaction": {"id": known["id"], "type": known["kind"],

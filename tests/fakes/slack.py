@@ -27,6 +27,7 @@ from tests.fakes.slack_rules import (
     Refusal,
     check_message,
     check_metadata,
+    check_view,
     labels,
     raw_texts,
     rendered,
@@ -50,6 +51,7 @@ BODIES = {
 }
 """Responses of proxies and emulators instead of Slack's JSON, with their content types."""
 
+
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"
 
 
@@ -65,6 +67,9 @@ class Fault:
 
 class FakeSlack:
     """One workspace: Ada, Bob and others, public and private channels, and direct messages."""
+
+    triggers_last_s = 3.0
+    """https://docs.slack.dev/interactivity/handling-user-interaction"""
 
     def __init__(self) -> None:
         self.users: dict[str, dict[str, Any]] = {
@@ -103,6 +108,10 @@ class FakeSlack:
         self.files_url = ""
         """The base URL of files, if it is not this server's."""
         self.ephemerals: list[dict[str, Any]] = []
+        self.triggers: dict[str, tuple[str, float]] = {}
+        """By trigger id, who clicked and when."""
+        self.forms: dict[str, dict[str, Any]] = {}
+        """By user, the form that is open."""
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
@@ -350,6 +359,18 @@ class FakeSlack:
         self._look(args)
         self.ephemerals.append({**args, "channel": channel})
         return {"message_ts": self.new_ts()}
+
+    def _views_open(self, args: dict[str, Any]) -> dict[str, Any]:
+        trigger = str(args.get("trigger_id") or "")
+        opened_by, at = self.triggers.pop(trigger, ("", 0.0))
+        if not opened_by:
+            raise Refusal("invalid_trigger_id")  # also if it was used before
+        if time.monotonic() - at > self.triggers_last_s:
+            raise Refusal("expired_trigger_id")
+        check_view(args["view"])
+        view = {**args["view"], "id": f"V{self.new_ts()}", "hash": self.new_ts()}
+        self.forms[opened_by] = view
+        return {"view": view}
 
     def _is_streaming(self, message: dict[str, Any]) -> bool:
         if message.get("streaming") and time.monotonic() > message["streams_until"]:
@@ -653,15 +674,37 @@ class FakeSlack:
                             "value": part["value"], "action_ts": self.new_ts(), "block_id": "b",
                         }  # fmt: skip
         assert action is not None, f"no button {label!r}"
+        trigger = self.new_ts()
+        self.triggers[trigger] = (user, time.monotonic())
         payload = {
             "type": "block_actions", "api_app_id": "A1", "team": {"id": TEAM},
             "user": {"id": user, "team_id": TEAM}, "channel": {"id": channel},
             "container": {"type": "message", "message_ts": ts, "channel_id": channel,
                           "thread_ts": message.get("thread_ts"), "is_ephemeral": False},
-            "message": message, "actions": [action], "trigger_id": self.new_ts(),
+            "message": message, "actions": [action], "trigger_id": trigger,
             "response_url": f"{self.url}response",
         }  # fmt: skip
         return await self.sockets.deliver("interactive", payload, again=False)
+
+    async def submit(self, *, user: str = "UADA", **typed: str) -> Delivery:
+        """A person sends the open form. It stays open if the app answers with errors."""
+        view = self.forms[user]
+        values: dict[str, Any] = {}
+        for block in view["blocks"]:
+            element, words = block["element"], typed.get(block["block_id"])
+            assert len(words or "") <= element["max_length"], "Slack does not let people type more"
+            values[block["block_id"]] = {
+                element["action_id"]: {"type": element["type"], "value": words}
+            }
+        payload = {
+            "type": "view_submission", "api_app_id": "A1", "team": {"id": TEAM},
+            "user": {"id": user, "team_id": TEAM}, "trigger_id": self.new_ts(),
+            "view": {**view, "state": {"values": values}},
+        }  # fmt: skip
+        delivery = await self.sockets.deliver("interactive", payload, again=False)
+        if (delivery.response or {}).get("response_action") != "errors":
+            del self.forms[user]
+        return delivery
 
     def press_stop(self, channel: str, thread: str, *, user: str = "UADA") -> None:
         """A person presses Slack's own Stop button: Slack ends the streams and sends an event."""
@@ -771,7 +814,7 @@ async def _arguments(request: web.Request) -> dict[str, Any]:
         args |= await request.json()
     else:
         args |= {k: v for k, v in (await request.post()).items() if isinstance(v, str)}
-    for name in ("blocks", "metadata", "prompts", "loading_messages"):
+    for name in ("blocks", "metadata", "prompts", "loading_messages", "view"):
         if isinstance(args.get(name), str):
             args[name] = json.loads(args[name])
     for name in ("unfurl_links", "unfurl_media"):

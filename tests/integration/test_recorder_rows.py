@@ -127,6 +127,21 @@ def test_the_latest_rating_counts_until_it_is_taken_back(engine: sa.Engine) -> N
     assert [row["kind"] for row in rows(engine, "events")] == ["rate"] * 4
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_same_thumb_again_keeps_the_words(engine: sa.Engine, at_once: bool) -> None:
+    """People press it again without writing again what was wrong. Another thumb drops the words."""
+    streams = Streams()
+    streams.event(Rate, "r-1", prompt_id="q-1", thumb="down", reason="wrong", correction="5")
+    streams.event(Rate, "r-2", prompt_id="q-1", thumb="down")
+    streams.event(Rate, "s-1", prompt_id="q-2", thumb="down", reason="wrong")
+    streams.event(Rate, "s-2", prompt_id="q-2", thumb="up")
+    streams.event(Rate, "s-3", prompt_id="q-2", thumb="down")
+    for messages in [streams.messages] if at_once else [[each] for each in streams.messages]:
+        record(engine, *messages)
+    found = [(row["thumb"], row["reason"], row["correction"]) for row in rows(engine, "ratings")]
+    assert found == [("down", "wrong", "5"), ("down", None, None)]
+
+
 def test_what_people_did_is_recorded(engine: sa.Engine) -> None:
     streams = Streams()
     streams.event(Stop, "e-1", prompt_id="q-1")

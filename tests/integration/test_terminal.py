@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from bots.privacy import ALLOWED, EXPLANATION, FORBIDDEN
+from bots.terminal.rating import LONG_REASON, NO_CORRECTION, NOTED, NOTHING_TO_RATE
 from bots.terminal.wording import CONFIRM_FORGET, FORGET_SURELY
-from shared.messages import Ask, Configure, Forget, Reset
+from shared.messages import Ask, Configure, Forget, Rate, Reset
 from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
 
@@ -68,6 +69,39 @@ async def test_privacy_explains_and_stores_a_choice(
     events = [event for event in flow.events if isinstance(event, Configure)]
     assert [event.settings["training"] for event in events] == ["no", "yes"]
     assert len(flow.events) == 2
+
+
+async def test_the_latest_answer_is_rated_and_corrected(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """A rating waits for the answer, and each one repeats what was said about it before."""
+    lines = b"one\n/good\ntwo\n/bad too short\n/correct  Two, of\xc2\xa0course.\n/bad\n"
+    code, out, _ = await piped(chat_environment, lines)
+    noted = NOTED["/bad"], NOTED["/correct"], NOTED["/bad"]
+    said = ["echo one", NOTED["/good"], "echo two", *noted]
+    assert (code, out.splitlines()) == (0, said)
+    asks = [event.id for event in flow.events if isinstance(event, Ask)]
+    rates = [event for event in flow.events if isinstance(event, Rate)]
+    assert [(rate.prompt_id, rate.thumb, rate.reason, rate.correction) for rate in rates] == [
+        (asks[0], "up", "", ""),
+        (asks[1], "down", "too short", ""),
+        (asks[1], "down", "too short", "Two, of\xa0course."),
+        (asks[1], "down", "too short", "Two, of\xa0course."),
+    ]
+    assert len({rate.id for rate in rates}) == 4
+
+
+async def test_a_rating_without_an_answer_or_words_is_refused(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """Nothing is stored, and the exit code says so. A failure notice is no answer."""
+    lines = b"/good\none\n/correct\n/bad " + b"x" * 2001 + b"\nfail\n/bad\n"
+    code, out, _ = await piped(chat_environment, lines)
+    assert code == 1
+    said = [NOTHING_TO_RATE, "echo one", NO_CORRECTION, LONG_REASON]
+    assert out.splitlines()[:4] == said
+    assert out.splitlines()[-1] == NOTHING_TO_RATE
+    assert not any(isinstance(event, Rate) for event in flow.events)
 
 
 async def test_a_person_is_forgotten_after_a_confirmation(
