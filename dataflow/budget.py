@@ -1,7 +1,7 @@
 """What one person or place has used of a budget, and what is held for calls in progress.
 
-Pure: no clock. The time is passed in and never goes back: what is reported about an earlier day
-does not change the counters of a later one. Periods are days and months in UTC.
+Pure: no clock. The time is passed in. What is reported about an earlier day does not change the
+counters of a later one. Periods are days and months in UTC.
 
 A call reserves its largest possible amount before it is made, and is settled with what it has
 really used. Both are keyed by prompt id, and reserving twice holds the amount once. The ledger is
@@ -124,6 +124,7 @@ class Ledger:
 
         A call that holds an amount already keeps its room, even if it now needs more.
         """
+        self._follow_back(now)
         self._renew(now)
         if prompt_id not in self.held:
             self._drop_old(now)
@@ -154,8 +155,19 @@ class Ledger:
         if (month := _begin("month", now)) > self.month.begins:
             self.month = Counter(month)
 
+    def _follow_back(self, now: datetime) -> None:
+        """Moves periods that have not begun, because the clock was ahead and was set right.
+
+        Otherwise nothing would be counted until they begin. What was used in them stays used.
+        """
+        if (day := _begin("day", now)) < self.day.begins:
+            self.day.begins = day
+        if (month := _begin("month", now)) < self.month.begins:
+            self.month.begins = month
+
     def _drop_old(self, now: datetime) -> None:
-        old = [key for key, held in self.held.items() if now - held.since > HELD_FOR]
+        # By the clock that was set right, a call can also have begun in the future.
+        old = [key for key, held in self.held.items() if abs(now - held.since) > HELD_FOR]
         for key in old:
             del self.held[key]
 

@@ -12,6 +12,7 @@ from typing import Final
 from dataflow.budget import NOTHING, Amount, Limit, limits_in
 from dataflow.budget_wording import amount
 from shared.budgets import Budgets, most_generous
+from shared.experiments import Experiment, experiment_of
 from shared.messages import Ask, Place, Reply, Usage
 from shared.prices import Price, cost_microdollars, price_of
 
@@ -36,13 +37,14 @@ class BudgetRules:
     """The budgets, and what is needed to compute amounts.
 
     `models` are the configured model and its fallback, if there is one; a question can name another
-    model instead of the first.
+    model instead of the first, and an experiment as well.
     """
 
     budgets: Budgets
     models: tuple[str, ...]
     answer_tokens: int
     prices: Mapping[str, Price] = field(default_factory=dict)
+    experiments: tuple[Experiment, ...] = ()
 
     def of_person(self, ask: Ask) -> Allowance:
         """The limits of a person: those of `users`, else of their roles, else of everybody."""
@@ -75,7 +77,7 @@ class BudgetRules:
     def largest(self, ask: Ask, prompt_tokens: int) -> Amount:
         """The most that a call can use, if its prompt has this many tokens."""
         usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=self.answer_tokens)
-        names = (ask.model or self.models[0], *self.models[1:])
+        names = (ask.model or self.models[0], *self.models[1:], *self._tried_on(ask))
         costs = [cost_microdollars(name, usage, self.prices) or 0 for name in names]
         return Amount(prompt_tokens + self.answer_tokens, max(costs))
 
@@ -84,7 +86,7 @@ class BudgetRules:
 
         `ratio` is counted tokens divided by estimated tokens.
         """
-        model = reply.model or ask.model or self.models[0]
+        model = reply.model or self._tried_in(reply) or ask.model or self.models[0]
         used = self.used_by(model, reply.usage)
         for call in reply.background:
             used += self.used_by(call.model, call.usage)
@@ -95,6 +97,19 @@ class BudgetRules:
             completion_tokens=math.ceil(estimate.completion_tokens * ratio),
         )
         return used + self.used_by(model, usage)
+
+    def _tried_on(self, ask: Ask) -> Iterator[str]:
+        """The model of the experiment that the person takes part in. The usual one may step in."""
+        found = experiment_of(ask.user, self.experiments)
+        if found is None or found.yields_to(persona=ask.persona, model=ask.model):
+            return
+        if found.model is not None:
+            yield found.model
+
+    def _tried_in(self, reply: Reply) -> str | None:
+        """The model of the experiment that a reply names."""
+        models = (one.model for one in self.experiments if one.name == reply.experiment)
+        return next(models, None)
 
     def used_by(self, model: str, usage: Usage | None) -> Amount:
         """What a call has used. The cost of a model without a price counts as 0."""
@@ -107,7 +122,8 @@ class BudgetRules:
         """What keeps the budgets from working as somebody may expect; empty if nothing does."""
         budgets = self.budgets
         if budgets.limit_dollars:
-            for model in dict.fromkeys(self.models):
+            tried = [one.model for one in self.experiments if one.model is not None]
+            for model in dict.fromkeys((*self.models, *tried)):
                 if price_of(model, self.prices) is None:
                     yield (
                         f"the price of {model} is unknown, so limits in dollars do not count its "

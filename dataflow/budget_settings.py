@@ -13,7 +13,10 @@ def rules_of(settings: Settings, window: Window) -> BudgetRules | None:
     """The budgets; None if there are none, so that they cost nothing."""
     if not settings.budgets:
         return None
-    return BudgetRules(settings.budgets, models_of(settings), window.answer_tokens, settings.prices)
+    return BudgetRules(
+        settings.budgets, models_of(settings), window.answer_tokens, settings.prices,
+        settings.experiments,
+    )  # fmt: skip
 
 
 def models_of(settings: Settings) -> tuple[str, ...]:

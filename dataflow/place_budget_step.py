@@ -16,6 +16,7 @@ from dataflow.budget_rules import BudgetRules
 from dataflow.budget_wording import refusal
 from dataflow.effects import PlaceDecision, PlaceEffect, ReservePlace, SettlePlace
 from dataflow.user_budget import Notice
+from shared.log import logger
 
 _LEDGER: Final = TypeAdapter(Ledger)
 
@@ -27,7 +28,7 @@ class PlaceBudgetStep(StatefulBatchLogic[PlaceEffect, PlaceDecision, bytes]):
 
     def __init__(self, snapshot: bytes | None, rules: BudgetRules) -> None:
         self._rules = rules
-        self._ledger = Ledger() if snapshot is None else _LEDGER.validate_json(snapshot)
+        self._ledger = Ledger() if snapshot is None else _loaded(snapshot)
 
     @classmethod
     def builder(cls, rules: BudgetRules) -> PlaceStep:
@@ -68,6 +69,15 @@ class PlaceBudgetStep(StatefulBatchLogic[PlaceEffect, PlaceDecision, bytes]):
         nearly = self._ledger.settle(_key(settled), settled.used, own.limits, settled.at)
         notices = [Notice(own.scope, one.limit, one.used, refused=False) for one in nearly]
         report(notices, place=settled.budget)
+
+
+def _loaded(snapshot: bytes) -> Ledger:
+    """The stored counters. A newer version may have stored them; that must not end the dataflow."""
+    try:
+        return _LEDGER.validate_json(snapshot)
+    except ValueError:
+        logger().error("the stored budget of a place cannot be read: it begins again, unused")
+        return Ledger()
 
 
 def _key(effect: PlaceEffect) -> str:

@@ -184,3 +184,20 @@ def test_what_an_hour_did_not_settle_holds_no_room() -> None:
     assert ledger.reserve("a", Amount(1000), (DAY,), START) is None
     assert ledger.reserve("b", Amount(1), (DAY,), START + HELD_FOR) is not None
     assert ledger.reserve("b", Amount(1), (DAY,), START + HELD_FOR + timedelta(seconds=1)) is None
+
+
+def test_a_clock_that_was_ahead_and_is_set_right_suspends_no_limit() -> None:
+    """What was used in the wrong year stays used, and what is used from now on is counted."""
+    ledger, limits = Ledger(), (DAY, MONTH)
+    ahead = START.replace(year=2099)
+    assert ledger.reserve("a", Amount(400), limits, ahead) is None
+    ledger.settle("a", Amount(400), limits, ahead)
+    assert ledger.reserve("lost", Amount(600), limits, ahead) is None
+
+    assert ledger.reserve("b", Amount(600), limits, START) is None
+    ledger.settle("b", Amount(600), limits, START)
+    assert (ledger.day.tokens, ledger.month.tokens) == (1000, 1000)
+    shortage = ledger.reserve("c", Amount(1), limits, START)
+    assert shortage is not None
+    assert shortage.renews_at == datetime(2026, 1, 31, tzinfo=UTC)
+    assert ledger.reserve("c", Amount(1), limits, START + timedelta(days=1)) is None

@@ -1,6 +1,7 @@
 """The setting of budgets, whose limits apply, and the sentences about them."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from pydantic import ValidationError
 from dataflow.budget import Amount, Limit, Shortage
 from dataflow.budget_rules import BudgetRules
 from dataflow.budget_wording import refusal
+from dataflow.effects import ReservePlace
+from dataflow.place_budget_step import PlaceBudgetStep
 from ops.setting_errors import fault_lines
 from shared.budgets import Budgets
+from shared.experiments import Experiment
 from shared.messages import Ask, Place, Reply, Usage
 from shared.prices import Price
 from shared.settings import Settings
@@ -87,6 +91,32 @@ def test_a_call_reserves_its_prompt_and_its_longest_answer_at_the_dearest_price(
     with_fallback = BudgetRules(budgets.budgets, ("mine", "dear"), 100, budgets.prices)
     assert with_fallback.largest(ask(), 50) == Amount(150, 100 + 2000)
     assert budgets.largest(ask(model="unknown"), 50) == Amount(150, 0)
+
+
+def test_the_model_of_an_experiment_counts_for_those_who_take_part() -> None:
+    trial = Experiment(name="trial", percent=100, model="dear")
+    plain = rules()
+    budgets = replace(plain, experiments=(trial,))
+    assert budgets.largest(ask(), 50) == Amount(150, 100 + 2000)
+    assert budgets.largest(ask(model="mine"), 50) == plain.largest(ask(), 50)  # the place decides
+    stopped = reply(experiment="trial", estimated_usage=Usage(prompt_tokens=20))
+    assert budgets.used(ask(), stopped, 1.0) == Amount(20, 40)
+    limited = Budgets.model_validate({"each_user": {"dollars_per_day": 1}})
+    unknown = Experiment(name="trial", percent=1, model="llama")
+    (line,) = replace(plain, budgets=limited, experiments=(unknown,)).complaints()
+    assert line.startswith("the price of llama is unknown")
+
+
+def test_the_budget_of_a_place_that_a_newer_version_stored_begins_again() -> None:
+    """It must not end the dataflow of everybody at each start."""
+    budgets = rules(places={"slack:C1": {"tokens_per_day": 1000}})
+    newer = b'{"day":{"begins":"2026-11-26","tokens":9,"warned":["requests"]}}'
+    for stored in (newer, b"{", b"\xff"):
+        step = PlaceBudgetStep.builder(budgets)(stored)
+        decided, _ = step.on_batch(
+            [ReservePlace("slack:C1", "slack:ada", "q1", ROOM, Amount(1000))]
+        )
+        assert [decision.refusal for decision in decided] == [""]
 
 
 def test_a_reply_costs_what_was_reported_and_an_estimate_of_the_rest() -> None:
