@@ -4,13 +4,21 @@ It must never change what the recorder wrote.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 
-from ops.rehearse.results_file import Choice
+from ops.rehearse.results_file import (
+    PAGE_FILE,
+    REPORT_FILE,
+    Choice,
+    ResultsFile,
+    choice_in,
+    write_choice,
+)
 from shared.database.engine import database_url, engine_of, writing
 from shared.database.tables import export_people, exports, people
 from shared.settings import Settings
@@ -23,6 +31,30 @@ def left_out(connection: sa.Connection) -> frozenset[str]:
     """The people who opted out or asked to be forgotten."""
     chosen = sa.or_(people.c.training_allowed.is_(sa.false()), people.c.forgotten_at.is_not(None))
     return frozenset(connection.scalars(sa.select(people.c.user_id).where(chosen)))
+
+
+def drop(settings: Settings, folder: Path, users: frozenset[str]) -> None:
+    """Removes people who have decided so since from a rehearsal, with their words.
+
+    The report is removed with them, until the rehearsal writes it again.
+
+    Raises:
+        WrongUsage: this version cannot read what the folder holds.
+        sqlalchemy.exc.DBAPIError: the database cannot be written.
+    """
+    choice = choice_in(folder)
+    if choice is None or users.isdisjoint(chosen.user for chosen in choice.chosen):
+        return
+    file = ResultsFile(folder)
+    try:
+        file.drop_people(users)
+        for name in (PAGE_FILE, REPORT_FILE):
+            (folder / name).unlink(missing_ok=True)
+        left = replace(choice, chosen=tuple(one for one in choice.chosen if one.user not in users))
+        register(settings, folder, left, file.sha256)
+        write_choice(folder, left)  # last, so that a crash before this repeats everything
+    finally:
+        file.close()
 
 
 def register(settings: Settings, folder: Path, choice: Choice, sha256: str) -> None:

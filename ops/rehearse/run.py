@@ -81,14 +81,15 @@ def main(settings: Settings, options: Options) -> int:
 def _run(settings: Settings, options: Options) -> int:
     left_out = recorded.read(lambda connection, _: people.left_out(connection))
     url = settings.bus_url()
-    if url.startswith(EMBEDDED):
-        raise NothingToDo(
-            f"no NATS server is running on the data folder {settings.home}: start `threadwax up`, "
-            "or set NATS_URL"
-        )
     with ExitStack() as stack:
         lock = locked(options.folder / "lock", "a rehearsal")
         stack.callback(os.close, lock)
+        people.drop(settings, options.folder, left_out)  # before anything that can fail
+        if url.startswith(EMBEDDED):
+            raise NothingToDo(
+                f"no NATS server is running on the data folder {settings.home}: start "
+                "`threadwax up`, or set NATS_URL"
+            )
         endpoints = [
             stack.enter_context(target(settings, one.model, one.base_url, one.api_key_env))
             for one in (options.candidate, options.judge) if one is not None
@@ -113,7 +114,6 @@ async def _rehearse(
                 "who did not opt out"
             )
         people.register(settings, options.folder, choice, file.sha256)
-        file.drop_people(means.left_out)
         caps = Caps(
             microdollars=None if means.limit is None else round(means.limit * MICRO),
             seconds=options.minutes * 60,

@@ -229,9 +229,13 @@ async def test_people_who_opted_out_are_left_out(world: World) -> None:
     # Bob decides so after the rehearsal: continuing it removes his words from the folder.
     await world.bus.publish(Forget(id="bob-forget", **bob))  # type: ignore[arg-type]
     await until(lambda: bool(world.rows("SELECT 1 FROM people WHERE forgotten_at IS NOT NULL")))
-    await world.run(*world.command(judged=False))
+    # Also if it cannot go on: NATS is away.
+    done = await world.run(*world.command(judged=False), NATS_URL="nats://127.0.0.1:9")
+    assert done.exit_code == 1
     for file in world.out.iterdir():
         assert "of bob" not in file.read_text(), file
+        assert "test:bob" not in file.read_text(), file
+    assert world.rows("SELECT user_id FROM export_people") == []
 
 
 async def test_an_opt_out_that_only_the_stream_has_counts(world: World) -> None:
