@@ -25,7 +25,6 @@ from ops.export.contents import Order
 from ops.export.selection import Consent, Filters
 from ops.finetune.chat_file import people_of, read_chat_file
 from ops.nats_server import NatsServer
-from shared.bus import Bus
 from shared.messages import Again, Ask, Attachment, Configure, Deleted, Forget, Place, Rate, Reset
 from tests.fakes.model import FakeModel
 from tests.recorded import PLACE, Streams, dump, opened, record, until_recorded
@@ -257,14 +256,13 @@ def test_a_withdrawal_during_an_export_begins_it_again(
 
 async def test_from_a_chat_to_training_data(
     *,
-    bus: Bus,
     nats: NatsServer,
     fake_model: FakeModel,
     database_url: str,
     export: Export,
     tmp_path: Path,
 ) -> None:
-    """Two people chat, one rates and corrects, the other opts out in the chat itself."""
+    """Two people chat. One rates and corrects, the other opts out, all in the chat itself."""
     flow = dataflow(tmp_path / "flow", nats.url, fake_model.base_url).start()
     home = tmp_path / "recorder"
     home.mkdir()
@@ -275,24 +273,33 @@ async def test_from_a_chat_to_training_data(
         await asyncio.to_thread(
             _chat, environment, "bob", "the secret of bob\n/privacy training off\n"
         )
-        await asyncio.to_thread(_chat, environment, "ada", "capital of Kenya?\nand of Peru?\n")
+        await asyncio.to_thread(
+            _chat, environment, "ada",
+            "capital of Kenya?\n/bad not a city\n/correct Nairobi\n/bad\nand of Peru?\n",
+        )  # fmt: skip
         engine = opened(database_url)
         rows = await until_recorded(
-            engine, lambda rows: len(rows["answers"]) == 3 and len(rows["people"]) == 1
+            engine, lambda rows: len(rows["answers"]) == 3 and len(rows["events"]) == 4
         )
-        (kenya,) = [row for row in rows["questions"] if row["text"] == "capital of Kenya?"]
-        await bus.publish(
-            Rate(
-                id="rate-1", user="terminal:ada", place=TERMINAL, said_at=kenya["said_at"],
-                prompt_id=kenya["prompt_id"], thumb="down", correction="Nairobi",
-            )
-        )  # fmt: skip
-        await until_recorded(engine, lambda rows: len(rows["ratings"]) == 1)
+        (rating,) = rows["ratings"]
+        answers = {row["prompt_id"]: row["text"] for row in rows["answers"]}
+        wrong = answers[rating["prompt_id"]]
         engine.dispose()
     finally:
         flow.kill()
         recorder.kill()
-    done = export("chat")
+    report = CliRunner().invoke(threadwax, ["ratings"], env={"DATABASE_URL": database_url})
+    assert report.exit_code == 0, report.stderr
+    rated = "Rated down by terminal:ada: not a city"
+    for line in ("> capital of Kenya?", wrong, rated, "> Nairobi"):
+        assert line in report.stdout.splitlines()
+    assert "Peru" not in report.stdout
+    assert export("dpo").exit_code == 0
+    (pair,) = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert pair["input"]["messages"][-1]["content"] == "capital of Kenya?"
+    assert pair["preferred_output"][0]["content"] == "Nairobi"
+    assert pair["non_preferred_output"][0]["content"] == wrong
+    done = export("chat", "--replace")
     assert done.exit_code == 0, done.stderr
     assert "left out: 1 turn of people who do not allow training" in done.stderr
     first, second = read_chat_file(tmp_path / "out").examples
