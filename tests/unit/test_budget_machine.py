@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pydantic import TypeAdapter
 
 from dataflow.budget import HELD_FOR, NOTHING, Amount, Ledger, Limit, renewal
+from tests.month import wait_s
 
 START = datetime(2026, 1, 30, 22, tzinfo=UTC)
 DAY = Limit("day", "tokens", 1000)
@@ -184,3 +185,9 @@ def test_what_an_hour_did_not_settle_holds_no_room() -> None:
     assert ledger.reserve("a", Amount(1000), (DAY,), START) is None
     assert ledger.reserve("b", Amount(1), (DAY,), START + HELD_FOR) is not None
     assert ledger.reserve("b", Amount(1), (DAY,), START + HELD_FOR + timedelta(seconds=1)) is None
+
+
+def test_tests_of_monthly_budgets_wait_for_the_next_month_only_at_its_end() -> None:
+    end = datetime(2026, 12, 1, tzinfo=UTC)
+    assert wait_s(end - timedelta(minutes=3)) == wait_s(end) == 0
+    assert wait_s(end - timedelta(seconds=100)) == 100
