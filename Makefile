@@ -48,11 +48,11 @@ $(VENV)/.finetune: requirements-finetune.lock $(VENV)/.runtime
 setup-finetune: $(VENV)/.finetune  ## install what `threadwax finetune` and `threadwax model --hf` need; docs/finetuning.md
 
 $(VENV)/.export: requirements-export.lock $(VENV)/.runtime
-	@echo "Installing pyarrow (about 170 MB, once) ..." >&2
+	@echo "Installing pyarrow and presidio-analyzer (about 450 MB, once) ..." >&2
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-export.lock
 	@touch $@
 
-setup-export: $(VENV)/.export  ## install what `threadwax export --format parquet` needs; docs/export.md
+setup-export: $(VENV)/.export  ## install what `threadwax export --format parquet` and `--redact` need; docs/export.md
 
 chat: setup  ## start everything and chat in this terminal; needs no account
 	@$(BIN)/threadwax up --chat
@@ -68,7 +68,7 @@ test: setup-dev  ## run every test, with real processes
 test-finetune: setup-dev setup-finetune  ## test the training, which `make test` skips: it needs 850 MB more
 	@$(BIN)/python -m pytest tests/unit/test_finetune_data.py tests/unit/test_finetune_folders.py tests/integration/test_finetune.py tests/integration/test_served_models.py tests/integration/test_finetune_openai.py
 
-test-export: setup-dev setup-export  ## test Parquet files, which `make test` skips
+test-export: setup-dev setup-export  ## test Parquet files and redaction, which `make test` skips
 	@$(BIN)/python -m pytest tests/integration/test_export_extra.py
 
 check: setup-dev  ## lint, format, types, layers, import cycles, spelling

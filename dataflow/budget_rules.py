@@ -11,8 +11,9 @@ from typing import Final
 
 from dataflow.budget import NOTHING, Amount, Limit, limits_in
 from dataflow.budget_wording import amount
+from dataflow.tokens import message_tokens
 from shared.budgets import Budgets, most_generous
-from shared.experiments import Experiment, experiment_of
+from shared.experiments import Experiment, experiment_for
 from shared.messages import Ask, Place, Reply, Usage
 from shared.prices import Price, cost_microdollars, price_of
 
@@ -37,7 +38,7 @@ class BudgetRules:
     """The budgets, and what is needed to compute amounts.
 
     `models` are the configured model and its fallback, if there is one; a question can name another
-    model instead of the first, and an experiment as well.
+    model instead of the first. Each of `experiments` that changes the model names the one it asks.
     """
 
     budgets: Budgets
@@ -75,9 +76,20 @@ class BudgetRules:
         return Allowance(limits_in(self.budgets.each_user), YOURS, "user")
 
     def largest(self, ask: Ask, prompt_tokens: int) -> Amount:
-        """The most that a call can use, if its prompt has this many tokens."""
+        """The most that a call can use, if its prompt has this many tokens.
+
+        An experiment's system prompt is counted in addition to the usual one, which it replaces.
+        """
+        names = (ask.model or self.models[0], *self.models[1:])
+        experiment = experiment_for(
+            ask.user, self.experiments, persona=ask.persona, model=ask.model
+        )
+        if experiment is not None:
+            if experiment.model:
+                # If its endpoint fails, the usual model is asked, but not the fallback.
+                names = (experiment.model, self.models[0])
+            prompt_tokens += message_tokens(experiment.prompt) if experiment.prompt else 0
         usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=self.answer_tokens)
-        names = (ask.model or self.models[0], *self.models[1:], *self._tried_on(ask))
         costs = [cost_microdollars(name, usage, self.prices) or 0 for name in names]
         return Amount(prompt_tokens + self.answer_tokens, max(costs))
 
@@ -86,7 +98,7 @@ class BudgetRules:
 
         `ratio` is counted tokens divided by estimated tokens.
         """
-        model = reply.model or self._tried_in(reply) or ask.model or self.models[0]
+        model = reply.model or self._model_of(reply.experiment) or ask.model or self.models[0]
         used = self.used_by(model, reply.usage)
         for call in reply.background:
             used += self.used_by(call.model, call.usage)
@@ -98,19 +110,6 @@ class BudgetRules:
         )
         return used + self.used_by(model, usage)
 
-    def _tried_on(self, ask: Ask) -> Iterator[str]:
-        """The model of the experiment that the person takes part in. The usual one may step in."""
-        found = experiment_of(ask.user, self.experiments)
-        if found is None or found.yields_to(persona=ask.persona, model=ask.model):
-            return
-        if found.model is not None:
-            yield found.model
-
-    def _tried_in(self, reply: Reply) -> str | None:
-        """The model of the experiment that a reply names."""
-        models = (one.model for one in self.experiments if one.name == reply.experiment)
-        return next(models, None)
-
     def used_by(self, model: str, usage: Usage | None) -> Amount:
         """What a call has used. The cost of a model without a price counts as 0."""
         if usage is None:
@@ -118,12 +117,21 @@ class BudgetRules:
         cost = cost_microdollars(model, usage, self.prices)
         return Amount(usage.prompt_tokens + usage.completion_tokens, cost or 0)
 
+    def _model_of(self, experiment: str) -> str | None:
+        """The model of an experiment; None if it asks the usual one, or there is none such now."""
+        return next((one.model for one in self.experiments if one.name == experiment), None)
+
+    @cached_property
+    def _all_models(self) -> tuple[str, ...]:
+        """The names of all models that the settings know, each once."""
+        others = (one.model for one in self.experiments if one.model)
+        return tuple(dict.fromkeys((*self.models, *others)))
+
     def complaints(self) -> Iterator[str]:
         """What keeps the budgets from working as somebody may expect; empty if nothing does."""
         budgets = self.budgets
         if budgets.limit_dollars:
-            tried = [one.model for one in self.experiments if one.model is not None]
-            for model in dict.fromkeys((*self.models, *tried)):
+            for model in self._all_models:
                 if price_of(model, self.prices) is None:
                     yield (
                         f"the price of {model} is unknown, so limits in dollars do not count its "
@@ -146,5 +154,5 @@ class BudgetRules:
     def largest_answer(self) -> Amount:
         """The most that an answer alone can use."""
         usage = Usage(completion_tokens=self.answer_tokens)
-        costs = [cost_microdollars(name, usage, self.prices) or 0 for name in self.models]
+        costs = [cost_microdollars(name, usage, self.prices) or 0 for name in self._all_models]
         return Amount(self.answer_tokens, max(costs))

@@ -6,6 +6,7 @@ Opens no connection and reads no file.
 from dataflow.budget_rules import BudgetRules
 from dataflow.model.dialects import DEMO_MODEL, OPENAI_DEFAULT_MODEL
 from dataflow.tokens import Window
+from shared.experiments import Experiment
 from shared.settings import Settings
 
 
@@ -14,9 +15,12 @@ def rules_of(settings: Settings, window: Window) -> BudgetRules | None:
     if not settings.budgets:
         return None
     return BudgetRules(
-        settings.budgets, models_of(settings), window.answer_tokens, settings.prices,
-        settings.experiments,
-    )  # fmt: skip
+        settings.budgets,
+        models_of(settings),
+        window.answer_tokens,
+        settings.prices,
+        experiments_of(settings),
+    )
 
 
 def models_of(settings: Settings) -> tuple[str, ...]:
@@ -26,3 +30,12 @@ def models_of(settings: Settings) -> tuple[str, ...]:
     if settings.fallback_model and (elsewhere or not settings.demo_model):
         return first, settings.fallback_model
     return (first, settings.model or OPENAI_DEFAULT_MODEL) if elsewhere else (first,)
+
+
+def experiments_of(settings: Settings) -> tuple[Experiment, ...]:
+    """The experiments; each that has an endpoint of its own names the model that is asked there."""
+    usual = settings.model or OPENAI_DEFAULT_MODEL
+    return tuple(
+        one.model_copy(update={"model": usual}) if one.base_url and not one.model else one
+        for one in settings.experiments
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dataflow.model.client import ModelClient
 from dataflow.tokens import Window, message_tokens
 from dataflow.truncation import ChatMessage
-from shared.experiments import Experiment, experiment_of
+from shared.experiments import Experiment, experiment_for
 from shared.messages import Ask
 
 
@@ -39,10 +39,8 @@ class Variants:
         """The experiment that applies to a question; None: the usual model is asked."""
         if not self._experiments:
             return None
-        found = experiment_of(ask.user, self._experiments)
-        if found is None or found.yields_to(persona=ask.persona, model=ask.model):
-            return None
-        return self._by_name[found.name]
+        found = experiment_for(ask.user, self._experiments, persona=ask.persona, model=ask.model)
+        return None if found is None else self._by_name[found.name]
 
     @property
     def clients(self) -> tuple[ModelClient, ...]:

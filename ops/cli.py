@@ -3,31 +3,22 @@
 Every process starts here, so a part is imported only when it is started.
 """
 
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final
 
 import click
 
 from ops import cli_reports
+from ops.cli_settings import long_running, read_settings, settings_and_data
 from ops.export.commands import export
 from ops.finetune.commands import finetune
 from ops.help import EPILOG, FullHelpGroup
 from ops.rehearse.command import rehearse
 from shared import lifecycle, private_file, tuning
 
-if TYPE_CHECKING:
-    from shared.settings import Settings
-
 ASK_TIMEOUT_S: Final = 120.0
 """Longer than the time after which the dataflow gives up and answers with a failure notice."""
-
-NAME_WIDTH: Final = 10
-"""The width of names in the lines that `up` prints."""
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 
 @click.group(
@@ -44,79 +35,13 @@ def threadwax() -> None:
     """
 
 
-def _long_running(command: Command) -> Command:
-    with_port = click.option(
-        "--http-port",
-        type=click.IntRange(0, 65535),
-        help="Serve /healthz, /readyz and /metrics on this port; 0 chooses a free one.",
-    )
-    with_level = click.option(
-        "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error"]),
-        help="The least severe level that is logged.",
-    )
-    return with_port(with_level(command))
-
-
-def _settings(
-    process: str, *, http_port: int | None = None, log_level: str | None = None
-) -> "Settings":
-    """Reads the settings, applies the options of the command line, and sets up logging."""
-    from ops.settings import read
-    from shared import log
-    from shared.settings import Settings
-
-    settings = read(Settings)
-    changes: dict[str, object] = {}
-    if http_port is not None:
-        changes["http_port"] = http_port
-    if log_level is not None:
-        changes["log_level"] = log_level
-    settings = settings.model_copy(update=changes)
-    log.set_up(settings.log_level, process=process)
-    return settings
-
-
-def _settings_and_data(
-    process: str, *, http_port: int | None = None, log_level: str | None = None
-) -> "Settings":
-    """Does the same as `_settings`, and creates the data folder, readable by its owner only."""
-    settings = _settings(process, http_port=http_port, log_level=log_level)
-    _print_summary(process, settings)
-    from ops.folder_check import make_usable
-
-    if fault := make_usable(settings.home):
-        lifecycle.say(f"the data folder cannot be used: {fault}")
-        sys.exit(lifecycle.CANNOT_START)
-    return settings
-
-
-def _print_summary(process: str, settings: "Settings") -> None:
-    """Prints where the data is and what is used, unless `up` has already done so."""
-    if lifecycle.supervised() or (process == "chat" and "THREADWAX_HOME" in os.environ):
-        return
-    from ops.startup_summary import NOTE, new_data, overview
-
-    lines = list(new_data(settings) if process == "chat" else overview(settings, process))
-    if process in {"up", "chat"} or sys.stderr.isatty():
-        for name, text in lines:
-            click.echo(f"{name:<{NAME_WIDTH}} {text}", err=True)
-    else:
-        from shared.log import logger
-
-        notes = [text for name, text in lines if name == NOTE]
-        logger().info("starting", **{name: text for name, text in lines if name != NOTE})
-        for note in notes:
-            logger().warning("check the settings", note=note)
-
-
 @threadwax.command()
 @click.option(
     "--chat/--no-chat",
     default=None,
     help="Open a chat in this terminal. Default: if standard input is a terminal.",
 )
-@_long_running
+@long_running
 def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> None:
     """Start everything on this machine; Ctrl-C stops it.
 
@@ -128,7 +53,7 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     from ops.up import main
 
     with_chat = sys.stdin.isatty() if chat is None else chat
-    settings = _settings_and_data("up", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("up", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, chat=with_chat))
 
 
@@ -143,7 +68,7 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     is_flag=True,
     help="Create or update the streams on the server of NATS_URL, and exit.",
 )
-@_long_running
+@long_running
 def nats(
     *, port: int | None, setup_only: bool, http_port: int | None, log_level: str | None
 ) -> None:
@@ -151,8 +76,8 @@ def nats(
     from ops.nats import main, set_up_only
 
     if setup_only:  # needs no data folder
-        sys.exit(set_up_only(_settings("nats", http_port=http_port, log_level=log_level)))
-    sys.exit(main(_settings_and_data("nats", http_port=http_port, log_level=log_level), port=port))
+        sys.exit(set_up_only(read_settings("nats", http_port=http_port, log_level=log_level)))
+    sys.exit(main(settings_and_data("nats", http_port=http_port, log_level=log_level), port=port))
 
 
 @threadwax.command()
@@ -167,7 +92,7 @@ def nats(
     type=click.IntRange(0, 65535),
     help="The loopback port for --hf. Default: a free one.",
 )
-@_long_running
+@long_running
 def model(
     *, hf_folder: Path | None, port: int | None, http_port: int | None, log_level: str | None
 ) -> None:
@@ -183,7 +108,7 @@ def model(
         raise click.UsageError("--port is for --hf: the demo model chooses its own port")
     from ops.embedded_model import main
 
-    sys.exit(main(_settings_and_data("model", http_port=http_port, log_level=log_level)))
+    sys.exit(main(settings_and_data("model", http_port=http_port, log_level=log_level)))
 
 
 @threadwax.command()
@@ -193,7 +118,7 @@ def model(
     type=click.IntRange(1, 16),
     help="How many processes share the users; the number can change between runs.",
 )
-@_long_running
+@long_running
 def dataflow(*, processes: int, http_port: int | None, log_level: str | None) -> None:
     """Run the dataflow, which reads questions, asks the model and writes replies.
 
@@ -203,7 +128,7 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
         from dataflow.run import main
         from ops import cluster
 
-    settings = _settings_and_data("dataflow", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("dataflow", http_port=http_port, log_level=log_level)
     sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))
 
 
@@ -213,7 +138,7 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
     is_flag=True,
     help="Write everything again that the streams still have, and exit. Older rows are kept.",
 )
-@_long_running
+@long_running
 def recorder(*, rebuild: bool, http_port: int | None, log_level: str | None) -> None:
     """Run the recorder, which writes questions, answers and ratings to a database.
 
@@ -223,22 +148,22 @@ def recorder(*, rebuild: bool, http_port: int | None, log_level: str | None) -> 
     with tuning.imports(garbage_after=tuning.DATAFLOW_GARBAGE_AFTER):
         from dataflow.recorder.run import main
 
-    settings = _settings_and_data("recorder", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("recorder", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, rebuild=rebuild))
 
 
 @threadwax.command()
-@_long_running
+@long_running
 def gateway(*, http_port: int | None, log_level: str | None) -> None:
     """Run the gateway, which answers plain NATS requests on the subject `prompts`."""
     with tuning.imports():
         from bots.gateway.run import main
 
-    sys.exit(main(_settings_and_data("gateway", http_port=http_port, log_level=log_level)))
+    sys.exit(main(settings_and_data("gateway", http_port=http_port, log_level=log_level)))
 
 
 @threadwax.command()
-@_long_running
+@long_running
 def slack(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Slack adapter; it needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)."""
     with tuning.imports():
@@ -246,12 +171,12 @@ def slack(*, http_port: int | None, log_level: str | None) -> None:
         from bots.slack.settings import SlackSettings
         from ops.settings import read
 
-    settings = _settings_and_data("slack", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("slack", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, read(SlackSettings)))
 
 
 @threadwax.command()
-@_long_running
+@long_running
 def discord(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Discord adapter; it needs DISCORD_TOKEN (docs/discord.md)."""
     with tuning.imports():
@@ -259,7 +184,7 @@ def discord(*, http_port: int | None, log_level: str | None) -> None:
         from bots.discord.settings import DiscordSettings
         from ops.settings import read
 
-    settings = _settings_and_data("discord", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("discord", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, read(DiscordSettings)))
 
 
@@ -274,7 +199,7 @@ def chat(*, user: str | None) -> None:
     """
     from bots.terminal.run import main, user_name
 
-    sys.exit(main(_settings_and_data("chat"), user or user_name()))
+    sys.exit(main(settings_and_data("chat"), user or user_name()))
 
 
 @threadwax.command()
@@ -293,7 +218,7 @@ def ask(*, user: str, timeout_s: float, text: str) -> None:
     """
     from ops.ask import main
 
-    sys.exit(main(_settings("ask"), user, text, timeout_s))
+    sys.exit(main(read_settings("ask"), user, text, timeout_s))
 
 
 @threadwax.command()
@@ -315,7 +240,7 @@ def forget(
     """
     from ops.forget import command
 
-    settings = _settings("forget")
+    settings = read_settings("forget")
     if list_users:
         sys.exit(command.list_users(settings))
     if user is None:
@@ -336,7 +261,7 @@ def doctor(*, platform: str | None) -> None:
     """
     from ops.doctor import main
 
-    sys.exit(main(_settings("doctor"), platform))
+    sys.exit(main(read_settings("doctor"), platform))
 
 
 for command in cli_reports.COMMANDS:

@@ -70,6 +70,19 @@ def experiment_of(user: str, experiments: Iterable[Experiment]) -> Experiment | 
     return next((one for one in experiments if one.has(user)), None)
 
 
+def experiment_for(
+    user: str, experiments: Iterable[Experiment], *, persona: str | None, model: str | None
+) -> Experiment | None:
+    """The experiment that a user's question belongs to.
+
+    `persona` and `model` are those of the question's place, which come first.
+    """
+    found = experiment_of(user, experiments)
+    if found is None or found.yields_to(persona=persona, model=model):
+        return None
+    return found
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 

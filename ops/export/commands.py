@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from ops.export.contents import Summary
+    from ops.export.redacted import Redaction
     from ops.export.run import Exported
     from shared.settings import Settings
 
@@ -68,6 +69,13 @@ TRAINING: Final = frozenset({"chat", "dpo"})
     type=click.IntRange(0, 100),
     help="At most this many earlier turns of the thread come with each example.",
 )
+@click.option(
+    "--redact",
+    is_flag=True,
+    help="Replace e-mail, web, IP and MAC addresses, phone, card, IBAN and US social security "
+    "numbers and wallets by their kind, such as <EMAIL_ADDRESS>. Finds no names and no street "
+    "addresses. Needs the extra `export`.",
+)
 def export(
     *,
     format_: str,
@@ -81,6 +89,7 @@ def export(
     people: tuple[str, ...],
     rating: str,
     context_turns: int,
+    redact: bool,
 ) -> None:
     """Write questions and answers to a file, for `threadwax finetune` or for analysis.
 
@@ -99,6 +108,8 @@ def export(
         raise click.UsageError(f"{out} exists: choose another name, or add --replace")
     if format_ == "parquet":
         _require("pyarrow", "--format parquet")
+    if redact:
+        _require("presidio_analyzer", "--redact")
 
     from ops.export.contents import Order
     from ops.export.run import KeepsChanging, NothingToExport
@@ -113,6 +124,7 @@ def export(
             filters,
             Consent(settings.training_attested),
             context_turns if format_ in TRAINING else 0,
+            _redaction() if redact else None,
         )
         return write_export(engine, order, out.absolute())
 
@@ -128,7 +140,21 @@ def export(
     noun = "example" if format_ in TRAINING else "row"
     people_counted = _counted(len(done.summary.people), "person", "people")
     click.echo(f"wrote {_counted(done.summary.examples, noun)} of {people_counted} to {out}")
+    if redact:
+        click.echo(f"redacted: {_replaced(done.summary)}; names stay (docs/export.md)")
     _report(done.summary)
+
+
+def _redaction() -> "Redaction":
+    from ops.export.redaction import redaction
+
+    return redaction()
+
+
+def _replaced(summary: "Summary") -> str:
+    """How often each kind was replaced, the most frequent first."""
+    kinds = sorted(summary.replaced.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "nothing was found"
 
 
 def _report(summary: "Summary") -> None:

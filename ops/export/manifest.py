@@ -19,7 +19,10 @@ def manifest_path(path: Path) -> Path:
 def manifest_of(
     export_id: str, path: Path, order: Order, summary: Summary, *, sha256: str, created_at: datetime
 ) -> dict[str, Any]:
-    """The manifest as JSON; `people` are the ids of everyone whose words are in the file."""
+    """The manifest as JSON; `people` are the ids of everyone whose words are in the file.
+
+    `redaction` is null if texts are as they were written.
+    """
     filters = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in asdict(order.filters).items()
@@ -36,6 +39,17 @@ def manifest_of(
         "left_out": {why.name.lower(): count for why, count in sorted(summary.left_out.items())},
         "filters": filters,
         "context_turns": order.context_turns,
+        "redaction": _redaction(order, summary),
         "attestations": summary.attested,
         "people": sorted(summary.people),
+    }
+
+
+def _redaction(order: Order, summary: Summary) -> dict[str, Any] | None:
+    if order.redaction is None:
+        return None
+    return {
+        "by": order.redaction.by,
+        "kinds": list(order.redaction.kinds),
+        "replaced": dict(sorted(summary.replaced.items())),
     }

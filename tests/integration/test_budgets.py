@@ -15,9 +15,14 @@ from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.messages import Ask, Place, Reply, Stop
 from tests.fakes.model import FakeModel
+from tests.month import LONGEST_TEST, enough_of_the_month
 from tests.running import Running, answer_to, dataflow, question
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    # A test may have to wait for the next month.
+    pytest.mark.timeout(120 + LONGEST_TEST.total_seconds()),
+]
 
 ANSWER_TOKENS = 1000
 ROOM = Place(platform="test", space="S", channel="C1", audience="public")
@@ -66,6 +71,12 @@ async def shared_world(
     await bus.close()
     flow.kill()
     await model.stop()
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def _same_month() -> None:
+    """The counters do not begin again during a test, whatever the date."""
+    await enough_of_the_month()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from dataflow.model.dialects import DEMO_MODEL
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.experiments import Experiment
 from shared.messages import Again
+from shared.private_file import private_file
+from shared.settings import Settings
 from tests.fakes.model import FakeModel, Fault
 from tests.running import Running, answer_to, dataflow, direct, question
 
@@ -106,6 +109,48 @@ async def test_a_share_of_the_users_gets_another_prompt(
     own = await answer_to(bus, question(inside, 3, "Hello?", persona="A pirate."))
     assert own.experiment == ""
     assert fake_model.requests[-1]["messages"][0]["content"] == "A pirate."
+
+
+async def test_two_adapters_of_one_embedded_server_are_chosen_by_name(
+    tmp_path: Path, nats: NatsServer, bus: Bus, fake_model: FakeModel
+) -> None:
+    """The embedded server has loaded both; each request says which one it wants, or none."""
+    home = tmp_path / "flow"
+    home.mkdir()
+    settings = Settings.model_validate({"THREADWAX_HOME": home})
+    running_server = {
+        "base_url": fake_model.base_url, "api_key": "key", "adapters": {"kind": 0, "brief": 1},
+    }  # fmt: skip
+    private_file(settings.embedded_model_file, json.dumps(running_server))
+    kind = {"name": "kind", "percent": 30, "model": "local:kind"}
+    brief = {"name": "brief", "percent": 40, "model": "local:brief"}
+    flow = Running(
+        "dataflow", log=home / "log",
+        env={"NATS_URL": nats.url, "THREADWAX_HOME": str(home),
+             "THREADWAX_EXPERIMENTS": json.dumps([kind, brief])},
+    ).start()  # fmt: skip
+    one, other = Experiment(**kind), Experiment(**brief)  # type: ignore[arg-type]
+    users = [f"p{number}" for number in range(1000)]
+    of_kind = next(name for name in users if one.has(f"test:{name}"))
+    of_brief, of_none = (
+        next(name for name in users
+             if not one.has(f"test:{name}") and other.has(f"test:{name}") is inside)
+        for inside in (True, False)
+    )  # fmt: skip
+    try:
+        await flow.ready()
+        asked = {}
+        for name in (of_kind, of_brief, of_none, of_kind):
+            reply = await answer_to(bus, question(name, len(fake_model.requests), "Hello?"))
+            request = fake_model.requests[-1]
+            asked[name] = (reply.experiment, reply.model, request["model"], request.get("lora"))
+    finally:
+        flow.kill()
+    assert asked == {
+        of_kind: ("kind", "local:kind", "local:kind", [{"id": 0, "scale": 1.0}]),
+        of_brief: ("brief", "local:brief", "local:brief", [{"id": 1, "scale": 1.0}]),
+        of_none: ("", DEMO_MODEL, DEMO_MODEL, None),
+    }
 
 
 async def test_if_the_experiment_fails_the_usual_model_answers(

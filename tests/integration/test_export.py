@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import hashlib
+import importlib.util
 import json
 import os
 import stat
@@ -14,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
@@ -25,10 +27,12 @@ from ops.export.contents import Order
 from ops.export.selection import Consent, Filters
 from ops.finetune.chat_file import people_of, read_chat_file
 from ops.nats_server import NatsServer
+from shared import lifecycle
 from shared.messages import Again, Ask, Attachment, Configure, Deleted, Forget, Place, Rate, Reset
 from tests.fakes.model import FakeModel
 from tests.recorded import PLACE, Streams, dump, opened, record, until_recorded
 from tests.running import Running, dataflow
+from tests.unit.test_export import SCHEMAS
 
 Export = Callable[..., Result]
 
@@ -172,7 +176,10 @@ def test_filters_preferences_and_tables(engine: sa.Engine, export: Export, tmp_p
     def written(format_: str, *options: str) -> list[dict[str, Any]]:
         done = export(format_, "--replace", *options)
         assert done.exit_code == 0, done.stderr
-        return lines_of(out)
+        lines = lines_of(out)
+        for line in lines:
+            jsonschema.validate(line, SCHEMAS[format_])
+        return lines
 
     assert list(map(said, written("chat", "--model", "large", "--context-turns", "0"))) == [
         ["text of a-2", "corrected"]
@@ -199,6 +206,28 @@ def test_filters_preferences_and_tables(engine: sa.Engine, export: Export, tmp_p
         "down", "corrected", "a-3",
     )  # fmt: skip
     assert rows[0]["said_at"].endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("options", "package"),
+    [(("parquet",), "pyarrow"), (("chat", "--redact"), "presidio_analyzer")],
+)
+def test_a_missing_extra_is_named(
+    *,
+    engine: sa.Engine,
+    export: Export,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    package: str,
+) -> None:
+    """It says how to install it, and writes nothing."""
+    engine.dispose()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    done = export(*options)
+    assert done.exit_code == lifecycle.CANNOT_START
+    assert f"needs {package}, which is not installed: run `make setup-export`" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_who_is_forgotten_or_changes_their_mind_is_in_no_export(
@@ -278,8 +307,14 @@ async def test_from_a_chat_to_training_data(
             "capital of Kenya?\n/bad not a city\n/correct Nairobi\n/bad\nand of Peru?\n",
         )  # fmt: skip
         engine = opened(database_url)
+        # The streams are read independently: an answer can be there before its question.
+        expected = {"questions": 3, "answers": 3, "people": 1}
         rows = await until_recorded(
-            engine, lambda rows: len(rows["answers"]) == 3 and len(rows["events"]) == 4
+            engine,
+            lambda rows: (
+                len(rows["events"]) == 4
+                and expected == {name: len(rows[name]) for name in expected}
+            ),
         )
         (rating,) = rows["ratings"]
         answers = {row["prompt_id"]: row["text"] for row in rows["answers"]}

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pydantic import TypeAdapter
 
 from dataflow.budget import HELD_FOR, NOTHING, Amount, Ledger, Limit, renewal
+from tests.month import wait_s
 
 START = datetime(2026, 1, 30, 22, tzinfo=UTC)
 DAY = Limit("day", "tokens", 1000)
@@ -201,3 +202,9 @@ def test_a_clock_that_was_ahead_and_is_set_right_suspends_no_limit() -> None:
     assert shortage is not None
     assert shortage.renews_at == datetime(2026, 1, 31, tzinfo=UTC)
     assert ledger.reserve("c", Amount(1), limits, START + timedelta(days=1)) is None
+
+
+def test_tests_of_monthly_budgets_wait_for_the_next_month_only_at_its_end() -> None:
+    end = datetime(2026, 12, 1, tzinfo=UTC)
+    assert wait_s(end - timedelta(minutes=3)) == wait_s(end) == 0
+    assert wait_s(end - timedelta(seconds=100)) == 100

@@ -10,9 +10,12 @@ from pydantic import ValidationError
 
 from dataflow.budget import Amount, Limit, Shortage
 from dataflow.budget_rules import BudgetRules
+from dataflow.budget_settings import experiments_of, rules_of
 from dataflow.budget_wording import refusal
 from dataflow.effects import ReservePlace
+from dataflow.model.endpoint import window_of
 from dataflow.place_budget_step import PlaceBudgetStep
+from dataflow.tokens import message_tokens
 from ops.setting_errors import fault_lines
 from shared.budgets import Budgets
 from shared.experiments import Experiment
@@ -128,6 +131,69 @@ def test_a_reply_costs_what_was_reported_and_an_estimate_of_the_rest() -> None:
     both = reply(usage=reported, estimated_usage=estimated, model="dear")
     assert budgets.used(ask(), both, 1.0) == Amount(15 + 22, 20 + 100 + 40 + 40)
     assert budgets.used(ask(), reply(), 1.5) == Amount()
+
+
+EVERYBODY = {"percent": 100}
+DEAR = Experiment(name="dear", model="dear", **EVERYBODY)
+BRIEF = Experiment(name="brief", prompt="x" * 400, **EVERYBODY)
+
+
+def with_experiment(experiment: Experiment, *models: str) -> BudgetRules:
+    usual = rules()
+    return BudgetRules(
+        usual.budgets, models or ("mine",), 100, usual.prices, experiments=(experiment,)
+    )
+
+
+def test_a_call_of_an_experiment_reserves_at_the_price_of_its_model() -> None:
+    """If it fails, the usual model answers, but not the fallback."""
+    assert with_experiment(DEAR).largest(ask(), 50) == Amount(150, 100 + 2000)
+    cheap = DEAR.model_copy(update={"model": "mine"})
+    assert with_experiment(cheap, "dear", "mine").largest(ask(), 50) == Amount(150, 100 + 2000)
+    assert with_experiment(cheap, "mine", "dear").largest(ask(), 50) == Amount(150, 50 + 1000)
+    nobody = DEAR.model_copy(update={"percent": 1e-9})
+    assert with_experiment(nobody).largest(ask(), 50) == Amount(150, 50 + 1000)
+    assert with_experiment(DEAR).largest(ask(model="mine"), 50) == Amount(150, 50 + 1000)
+    longer = 50 + message_tokens("x" * 400)
+    assert with_experiment(BRIEF).largest(ask(), 50) == Amount(longer + 100, longer + 1000)
+
+
+def test_a_reply_of_an_experiment_costs_what_its_model_costs() -> None:
+    """A reply that was stopped names its experiment, but no model."""
+    budgets = with_experiment(DEAR)
+    used = Usage(prompt_tokens=10, completion_tokens=5)
+    answered = reply(usage=used, model="dear", experiment="dear")
+    assert budgets.used(ask(), answered, 1.0) == Amount(15, 20 + 100)
+    stopped = reply(estimated_usage=used, experiment="dear")
+    assert budgets.used(ask(), stopped, 1.0) == Amount(15, 20 + 100)
+    fell_back = reply(usage=used, model="mine", experiment="dear")
+    assert budgets.used(ask(), fell_back, 1.0) == Amount(15, 10 + 50)
+    for other in ("", "brief", "one of yesterday"):
+        unnamed = reply(estimated_usage=used, experiment=other)
+        assert budgets.used(ask(), unnamed, 1.0) == Amount(15, 10 + 50)
+
+
+def test_the_price_of_an_experiment_s_model_must_be_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An endpoint of its own is asked for the usual model, unless the experiment names another."""
+    experiments = [
+        {"name": "a", "percent": 1, "model": "llama"},
+        {"name": "b", "percent": 1, "base_url": "http://127.0.0.1:9/v1"},
+        {"name": "c", "percent": 1, "prompt": "Be brief."},
+    ]
+    monkeypatch.setenv("THREADWAX_HOME", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    monkeypatch.setenv("THREADWAX_MODEL", "mine")
+    monkeypatch.setenv("THREADWAX_PRICES", '{"mine": {"input": 1, "output": 10}}')
+    monkeypatch.setenv("THREADWAX_BUDGETS", '{"each_user": {"dollars_per_day": 1}}')
+    monkeypatch.setenv("THREADWAX_EXPERIMENTS", json.dumps(experiments))
+    settings = Settings()
+    assert [one.model for one in experiments_of(settings)] == ["llama", "mine", None]
+    found = rules_of(settings, window_of(settings))
+    assert found is not None
+    (line,) = found.complaints()
+    assert line.startswith("the price of llama is unknown")
 
 
 def test_unknown_prices_and_limits_below_one_answer_are_reported() -> None:

@@ -1,8 +1,11 @@
 """What `threadwax export` writes, and what it leaves out. Pure: no database."""
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import jsonschema
@@ -15,6 +18,8 @@ from bots.privacy import choice_of
 from dataflow.audience import may_recall, same_channel
 from dataflow.model.answer_notes import LENGTH
 from ops.export.contents import Format, Order, Summary, rows_of
+from ops.export.manifest import manifest_of
+from ops.export.redacted import Found, Redaction, redacted, replaced, without_overlaps
 from ops.export.selection import Consent, Filters, LeftOut
 from ops.export.table import COLUMNS
 from ops.export.turns import CONTEXT_CHARS, History, Rating, Reset, Turn
@@ -268,6 +273,76 @@ def test_a_table_has_everything_that_has_words() -> None:
     assert (rows[0]["outcome"], rows[0]["files"]) == ("failed", 1)
     assert (rows[1]["thumb"], rows[1]["correction"]) == ("down", "corrected")
     assert summary.left_out == {LeftOut.WORDLESS: 1}
+
+
+def _numbers(text: str) -> Iterator[Found]:
+    for found in re.finditer(r"\d+", text):
+        yield Found(found.start(), found.end(), "NUMBER")
+
+
+NUMBERS: Final = Redaction(_numbers, ("NUMBER",), "digits 1")
+
+
+@pytest.mark.parametrize("as_", ["chat", "dpo", "csv", "parquet"])
+def test_every_text_of_every_format_is_redacted(as_: Format) -> None:
+    """Corrections, reasons, personas and context are texts, too. Ids are not."""
+    turns = [
+        turn(1, persona="Persona 7", rating=UP),
+        turn(2, persona="Persona 7", rating=Rating("down", "reason 8", "corrected 9")),
+    ]
+    summary = Summary()
+    order = Order(as_, Filters(), Consent(), 8, NUMBERS)
+    lines = list(rows_of(turns, [], order, summary))
+    for line in lines:
+        if as_ in SCHEMAS:
+            jsonschema.validate(line, SCHEMAS[as_])
+            texts = json.dumps({name: line[name] for name in line})
+            texts = re.sub(r'"weight": \d', "", texts)
+        else:
+            names = ("question", "answer", "persona", "reason", "correction")
+            texts = json.dumps([line[name] for name in names])
+            assert re.search(r"\d", line["prompt_id"])
+        assert not re.search(r"\d", texts), texts
+        assert "<NUMBER>" in texts
+    exported_turns = 1 if as_ == "dpo" else 2
+    assert summary.replaced == {"NUMBER": {1: 5, 2: 8}[exported_turns]}
+
+
+def test_the_manifest_says_what_was_redacted() -> None:
+    summary = Summary()
+    order = Order("chat", Filters(), Consent(), 8, NUMBERS)
+    list(rows_of([turn(1), turn(2, training_allowed=False)], [], order, summary))
+
+    def redaction_in(order: Order) -> Any:
+        manifest = manifest_of("1", Path("out"), order, summary, sha256="", created_at=START)
+        return json.loads(json.dumps(manifest))["redaction"]
+
+    assert redaction_in(order) == {
+        "by": "digits 1", "kinds": ["NUMBER"], "replaced": {"NUMBER": 2},
+    }  # fmt: skip
+    assert redaction_in(replace(order, redaction=None)) is None
+
+
+def test_a_pair_that_differs_in_what_was_redacted_only_is_none() -> None:
+    answers = [turn(1, rating=DOWN, answer="Call 12"), again(2, 1, rating=UP, answer="Call 34")]
+    order = Order("dpo", Filters(), Consent(), 8)
+    assert len(list(rows_of(answers, [], order, Summary()))) == 1
+    assert list(rows_of(answers, [], replace(order, redaction=NUMBERS), Summary())) == []
+
+
+def test_our_own_notes_are_recognized_after_a_redaction() -> None:
+    """They are not redacted, and a finding that reaches into them ends before them."""
+    everything = Redaction(lambda text: [Found(0, len(text), "ALL")], ("ALL",), "all 1")
+    found = redacted(turn(1, answer="half" + LENGTH), everything)
+    assert found.turn.answer == "<ALL>" + LENGTH
+    assert found.replaced == {"ALL": 2}
+
+
+def test_overlapping_findings_are_replaced_once() -> None:
+    text = "mail ada@example.org now"
+    found = [Found(9, 20, "URL"), Found(5, 16, "EMAIL"), Found(21, 24, "NOW")]
+    assert replaced(text, without_overlaps(found)) == "mail <EMAIL> <NOW>"
+    assert replaced(text, without_overlaps([])) == text
 
 
 @given(st.data())

@@ -311,3 +311,56 @@ def test_the_report_is_json_with_both_sides() -> None:
     assert (first["judgement"], first["verdicts"]) == ("new", ["new", "new"])
     assert (second["judgement"], second["new"]["outcome"]) == (None, "refused")
     assert first["old"]["usage"]["prompt_tokens"] == 3
+
+
+def test_the_page_compares_a_base_with_its_adapter() -> None:
+    """From recorded results: figures of both sides, verdicts, and each pair side by side."""
+    choice = Choice(
+        began_at="2026-11-26T12:00:00+00:00", model="local:office", address="this machine",
+        prompt_sha256="", judge="judge", judge_address="here", last=4,
+        chosen=tuple(Chosen("terminal:ada", f"q-{number}") for number in range(4)),
+    )  # fmt: skip
+    results = Results()
+    for number in range(4):
+        old = Answer(
+            "answered", f"base {number}", "demo",
+            usage=Usage(prompt_tokens=10, completion_tokens=4),
+            cost_microdollars=0, first_text_ms=100, whole_ms=1000 + number,
+        )  # fmt: skip
+        new = Answer(
+            "failed" if number == 3 else "answered", f"adapter {number}", "local:office",
+            usage=Usage(prompt_tokens=10, completion_tokens=2), cost_microdollars=0,
+            first_text_ms=200, whole_ms=2000 + number,
+        )  # fmt: skip
+        results.add(
+            Asked(
+                Pair(f"q-{number}", "terminal:ada", "terminal", f"question {number}", 2,
+                     complete=number != 0, old=old, new=new)
+            )
+        )  # fmt: skip
+    for number, verdicts in enumerate([("new", "new"), ("old", "old"), ("new", "old")]):
+        results.add(Judged(f"q-{number}", *verdicts, asked=2, cost_microdollars=0))  # type: ignore[arg-type]
+    made = report_of(choice, results, made_at="2026-11-26T12:05:00+00:00", ended="Complete.")
+    page = page_of(made)
+    words = " ".join(re.sub(r"<[^>]*>", " ", unescape(page)).split())
+    for expected in (
+        "Rehearsal of local:office",
+        "4 real questions asked again.",
+        "3 of the requests are complete",
+        "Answered 4 of 4 3 of 4",
+        "Failed 0 1",
+        "Tokens in, out 40, 16 40, 8",
+        "Models demo local:office",
+        "Blind judgement by judge",
+    ):
+        assert expected in words, words
+    assert made.judgements is not None
+    found = made.judgements
+    assert (found.new, found.old, found.order, found.agreement) == (1, 1, 1, pytest.approx(2 / 3))
+    # In the order in which people asked, the old answer before the new one.
+    texts = [f"{side} {number}" for number in range(4) for side in ("question", "base", "adapter")]
+    places = [page.index(text) for text in texts]
+    assert places == sorted(places)
+    assert "preferred" in page
+    assert [len(re.findall(rf'<article[^>]*class="[^"]*\b{name}\b', page))
+            for name in ("new", "old", "order", "trouble")] == [1, 1, 1, 1]  # fmt: skip
