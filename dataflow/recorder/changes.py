@@ -245,10 +245,10 @@ def _answer(reply: Reply, stored_at: datetime, prices: Mapping[str, Price]) -> R
 
 def _used(model: str, usage: Usage | None, prices: Mapping[str, Price]) -> Row:
     return {
-        "prompt_tokens": _count(usage and usage.prompt_tokens),
-        "completion_tokens": _count(usage and usage.completion_tokens),
-        "cached_tokens": _count(usage and usage.cached_tokens),
-        "reasoning_tokens": _count(usage and usage.reasoning_tokens),
+        "prompt_tokens": None if usage is None else _count(usage.prompt_tokens),
+        "completion_tokens": None if usage is None else _count(usage.completion_tokens),
+        "cached_tokens": None if usage is None else _count(usage.cached_tokens),
+        "reasoning_tokens": None if usage is None else _count(usage.reasoning_tokens),
         "cost_microdollars": _count(cost_microdollars(model, usage, prices)),
     }
 
