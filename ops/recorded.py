@@ -60,7 +60,7 @@ def with_engine(work: "Callable[[sa.Engine, Settings], T]") -> T:
     import sqlalchemy as sa
 
     from ops.settings import read as read_settings
-    from shared.database.engine import BadDatabaseUrl, NoDatabase, reading_engine
+    from shared.database.engine import BadDatabaseUrl, NoDatabase, OlderDatabase, reading_engine
     from shared.settings import Settings
 
     settings = read_settings(Settings)
@@ -70,7 +70,7 @@ def with_engine(work: "Callable[[sa.Engine, Settings], T]") -> T:
             return work(engine, settings)
         finally:
             engine.dispose()
-    except (BadDatabaseUrl, NoDatabase) as error:
+    except (BadDatabaseUrl, NoDatabase, OlderDatabase) as error:
         click.echo(str(error), err=True)
     except sa.exc.DBAPIError as error:
         why = str(error.orig).split("\n", 1)[0]

@@ -9,33 +9,30 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import click
 import sqlalchemy as sa
 
 from ops.recorded import instant, printable, read
-from shared.database.tables import answers, questions, ratings
+from ops.usage_queries import By, of_answers, of_background_calls
 from shared.messages import Usage
 from shared.prices import Price, cost_microdollars
 from shared.settings import Settings
 
-By = Literal["user", "day", "model", "place", "experiment"]
-GROUPS: Final = get_args(By)
+Row = Mapping[str, Any]
 
 MICRO: Final = 1_000_000
 WIDE: Final = 130
-MS_PER_DAY: Final = 86_400_000
 NO_MODEL: Final = "(no model was asked)"
 NO_PLACE: Final = "(question not recorded)"
-NO_EXPERIMENT: Final = "(no experiment)"
 COMPARED: Final[frozenset[By]] = frozenset({"model", "experiment"})
 """The groups that are compared: their cost per answer and their times are printed, too."""
 
 
 @dataclass(slots=True)
 class Total:
-    """The sums over one group of answers."""
+    """The sums over one group: of its answers and, apart, of calls that answer no question."""
 
     questions: int = 0
     answered: int = 0
@@ -52,6 +49,12 @@ class Total:
     """Answers whose times are known; the next two are sums over these."""
     first_text_ms: int = 0
     answer_ms: int = 0
+    background_calls: int = 0
+    background_prompt_tokens: int = 0
+    background_cached_tokens: int = 0
+    background_completion_tokens: int = 0
+    background_microdollars: int = 0
+    background_without_price: int = 0
     models_without_price: set[str] = field(default_factory=set)
 
     def add(self, other: "Total") -> None:
@@ -62,8 +65,13 @@ class Total:
 
     @property
     def dollars(self) -> str:
-        """The money, with a mark if some of it is not known."""
-        return f"{self.microdollars / MICRO:.4f}{'+' if self.without_price else ''}"
+        """The money for answers, with a mark if some of it is not known."""
+        return _dollars(self.microdollars, self.without_price)
+
+    @property
+    def background_dollars(self) -> str:
+        """The same for calls that answer no question."""
+        return _dollars(self.background_microdollars, self.background_without_price)
 
     def mean_ms(self, total_ms: int) -> int | None:
         """The mean of one of the times; None: no time is known."""
@@ -73,7 +81,8 @@ class Total:
 NUMBERS: Final = (
     "questions", "answered", "prompt_tokens", "cached_tokens", "completion_tokens",
     "reasoning_tokens", "microdollars", "without_price", "up", "down", "timed", "first_text_ms",
-    "answer_ms",
+    "answer_ms", "background_calls", "background_prompt_tokens", "background_cached_tokens",
+    "background_completion_tokens", "background_microdollars", "background_without_price",
 )  # fmt: skip
 
 
@@ -81,8 +90,10 @@ def main(by: By, since: datetime | None, *, as_json: bool) -> None:
     """Prints the report."""
 
     def work(connection: sa.Connection, settings: Settings) -> dict[str, Total]:
-        found = connection.execute(_statement(connection.dialect.name, by, since)).mappings()
-        return totals(map(dict, found), settings.prices)
+        dialect = connection.dialect.name
+        answered = connection.execute(of_answers(dialect, by, since)).mappings().all()
+        called = connection.execute(of_background_calls(dialect, by, since)).mappings().all()
+        return totals(map(dict, answered), map(dict, called), settings.prices)
 
     groups = read(work)
     total = Total()
@@ -94,109 +105,78 @@ def main(by: By, since: datetime | None, *, as_json: bool) -> None:
         _print(by, groups, total)
 
 
-def totals(rows: Iterable[Mapping[str, Any]], prices: Mapping[str, Price]) -> dict[str, Total]:
-    """The sums of each group, in order; `rows` has one row per group, model and kind of cost."""
+def totals(
+    answered: Iterable[Row], called: Iterable[Row], prices: Mapping[str, Price]
+) -> dict[str, Total]:
+    """The sums of each group, in order.
+
+    `answered` has one row per group, model and kind of cost; `called` the same of the calls that
+    answer no question.
+    """
     groups: defaultdict[str, Total] = defaultdict(Total)
-    for row in rows:
-        key = NO_PLACE if row["key"] is None else row["key"] or NO_MODEL
-        microdollars, without_price = int(row["microdollars"] or 0), 0
-        if row["price_missing"]:
-            # The sums cost as much as their answers one by one, by the prices of today.
-            usage = Usage(
-                prompt_tokens=int(row["prompt_tokens"] or 0),
-                cached_tokens=int(row["cached_tokens"] or 0),
-                completion_tokens=int(row["completion_tokens"] or 0),
-            )
-            cost = cost_microdollars(row["model"], usage, prices)
-            microdollars, without_price = cost or 0, row["questions"] if cost is None else 0
-        groups[key].add(
+    for row in answered:
+        cost = _cost(row, prices)
+        groups[_name(row["key"])].add(
             Total(
-                questions=row["questions"],
+                questions=row["calls"],
                 answered=int(row["answered"] or 0),
                 prompt_tokens=int(row["prompt_tokens"] or 0),
                 cached_tokens=int(row["cached_tokens"] or 0),
                 completion_tokens=int(row["completion_tokens"] or 0),
                 reasoning_tokens=int(row["reasoning_tokens"] or 0),
-                microdollars=microdollars,
-                without_price=without_price,
+                microdollars=cost.microdollars,
+                without_price=cost.without_price,
                 up=int(row["up"] or 0),
                 down=int(row["down"] or 0),
                 timed=int(row["timed"] or 0),
                 first_text_ms=round(row["first_text_ms"] or 0),
                 answer_ms=round(row["answer_ms"] or 0),
-                models_without_price={row["model"]} if without_price else set(),
+                models_without_price={row["model"]} if cost.without_price else set(),
+            )
+        )
+    for row in called:
+        cost = _cost(row, prices)
+        groups[_name(row["key"])].add(
+            Total(
+                background_calls=row["calls"],
+                background_prompt_tokens=int(row["prompt_tokens"] or 0),
+                background_cached_tokens=int(row["cached_tokens"] or 0),
+                background_completion_tokens=int(row["completion_tokens"] or 0),
+                background_microdollars=cost.microdollars,
+                background_without_price=cost.without_price,
+                models_without_price={row["model"]} if cost.without_price else set(),
             )
         )
     return dict(sorted(groups.items()))
 
 
-def _statement(dialect: str, by: By, since: datetime | None) -> sa.Select[Any]:
-    key = _key(dialect, by)
-    price_missing = sa.and_(
-        answers.c.cost_microdollars.is_(None), answers.c.prompt_tokens.is_not(None)
+def _name(key: str | None) -> str:
+    return NO_PLACE if key is None else key or NO_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What calls cost, and how many of them are not in it, because their model has no price."""
+
+    microdollars: int
+    without_price: int = 0
+
+
+def _cost(row: Row, prices: Mapping[str, Price]) -> _Cost:
+    if not row["price_missing"]:
+        return _Cost(int(row["microdollars"] or 0))
+    # The sums cost as much as their calls one by one, by the prices of today.
+    usage = Usage(
+        prompt_tokens=int(row["prompt_tokens"] or 0),
+        cached_tokens=int(row["cached_tokens"] or 0),
+        completion_tokens=int(row["completion_tokens"] or 0),
     )
-    rated = (
-        sa.select(
-            ratings.c.prompt_id,
-            sa.func.sum(sa.case((ratings.c.thumb == "up", 1), else_=0)).label("up"),
-            sa.func.sum(sa.case((ratings.c.thumb == "down", 1), else_=0)).label("down"),
-        )
-        .group_by(ratings.c.prompt_id)
-        .subquery()
-    )
-    called, first, ended = answers.c.called_at, answers.c.first_token_at, answers.c.answered_at
-    is_timed = sa.and_(answers.c.outcome == "answered", called.is_not(None), first.is_not(None))
-    columns = [
-        key.label("key"),
-        answers.c.model,
-        price_missing.label("price_missing"),
-        sa.func.count().label("questions"),
-        sa.func.sum(sa.case((answers.c.outcome == "answered", 1), else_=0)).label("answered"),
-        sa.func.sum(answers.c.cost_microdollars).label("microdollars"),
-        sa.func.sum(rated.c.up).label("up"),
-        sa.func.sum(rated.c.down).label("down"),
-        sa.func.sum(sa.case((is_timed, 1), else_=0)).label("timed"),
-        *(
-            sa.func.sum(sa.case((is_timed, _milliseconds(dialect, called, until)))).label(name)
-            for name, until in (("first_text_ms", first), ("answer_ms", ended))
-        ),
-        *(sa.func.sum(answers.c[name]).label(name) for name in NUMBERS if name.endswith("_tokens")),
-    ]
-    statement = (
-        sa.select(*columns)
-        .select_from(answers)
-        .outerjoin(rated, rated.c.prompt_id == answers.c.prompt_id)
-        .group_by(sa.text("1"), answers.c.model, sa.text("3"))
-    )
-    if by == "place":
-        statement = statement.outerjoin(questions, questions.c.prompt_id == answers.c.prompt_id)
-    if since is not None:
-        statement = statement.where(answers.c.answered_at >= since)
-    return statement
+    cost = cost_microdollars(row["model"], usage, prices)
+    return _Cost(0, row["calls"]) if cost is None else _Cost(cost)
 
 
-def _key(dialect: str, by: By) -> sa.ColumnElement[Any]:
-    if by == "user":
-        return answers.c.user_id
-    if by == "model":
-        return answers.c.model
-    if by == "experiment":
-        was_asked = sa.or_(answers.c.called_at.is_not(None), answers.c.model != "")
-        return sa.func.coalesce(answers.c.experiment, sa.case((was_asked, NO_EXPERIMENT), else_=""))
-    if by == "place":
-        place = questions.c
-        return place.platform + "/" + place.space + "/" + place.channel
-    if dialect == "sqlite":
-        return sa.func.strftime("%Y-%m-%d", answers.c.answered_at)
-    return sa.func.to_char(sa.func.timezone("UTC", answers.c.answered_at), "YYYY-MM-DD")
-
-
-def _milliseconds(
-    dialect: str, since: sa.ColumnElement[Any], until: sa.ColumnElement[Any]
-) -> sa.ColumnElement[Any]:
-    if dialect == "sqlite":
-        return (sa.func.julianday(until) - sa.func.julianday(since)) * MS_PER_DAY
-    return sa.extract("epoch", until - since) * 1000
+def _dollars(microdollars: int, without_price: int) -> str:
+    return f"{microdollars / MICRO:.4f}{'+' if without_price else ''}"
 
 
 def _as_json(
@@ -246,10 +226,17 @@ def _print(by: By, groups: Mapping[str, Total], total: Total) -> None:
     # A terminal wraps the lines of a wide table; columns that are cut off could not be read.
     width = max(shutil.get_terminal_size().columns, WIDE) if by in COMPARED else None
     Console(markup=False, highlight=False, soft_wrap=True, width=width).print(table)
-    if total.without_price:
+    if total.background_calls:
+        click.echo(
+            f"In addition, {total.background_calls:,} calls for summaries used "
+            f"{total.background_prompt_tokens:,} tokens of input "
+            f"({total.background_cached_tokens:,} of them cached) and "
+            f"{total.background_completion_tokens:,} of output: US$ {total.background_dollars}."
+        )
+    if unpriced := total.without_price + total.background_without_price:
         models = ", ".join(sorted(map(printable, total.models_without_price)))
         click.echo(
-            f"+ {total.without_price:,} of these answers are not in the money, because the price "
+            f"+ {unpriced:,} of these calls are not in the money, because the price "
             f"of {models} is unknown: set THREADWAX_PRICES (docs/recorder.md)."
         )
 

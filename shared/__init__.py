@@ -14,6 +14,8 @@ after their reason, without the suffix `Error`.
   * event_parsing.Unreadable: move the message to the dead letters, and tell its sender
   * database.engine.BadDatabaseUrl: end the process, because a person has to correct DATABASE_URL
   * database.engine.NoDatabase: end the command, because nothing was recorded
+  * database.engine.OlderDatabase: end the command; the recorder changes the tables when it starts
+  * database.migrate.NewerDatabase: end the process, because a person has to upgrade
   * lock.AlreadyRunning: end the process, or join the other one
   * lifecycle.Stopped: end the process
   * streams.OtherPartitions: end the set-up, because a person has to decide

@@ -44,6 +44,8 @@ class Batch:
 
     questions: dict[str, Row] = field(default_factory=dict)
     answers: dict[str, Row] = field(default_factory=dict)
+    background: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+    """The calls that each of the answers reports."""
     events: dict[str, Row] = field(default_factory=dict)
     ratings: dict[RatingKey, Row] = field(default_factory=dict)
     shown: dict[ReceiptKey, datetime] = field(default_factory=dict)
@@ -62,8 +64,13 @@ class Batch:
         """How many rows of each table it writes."""
         return {
             "questions": len(self.questions), "answers": len(self.answers),
+            "background_usage": len(self.background_usage()),
             "events": len(self.events), "ratings": len(self.ratings),
         }  # fmt: skip
+
+    def background_usage(self) -> list[Row]:
+        """The rows of the calls that the answers report."""
+        return [row for prompt_id in self.answers for row in self.background.get(prompt_id, ())]
 
     def keep(self, wanted: Callable[[Row], bool]) -> None:
         """Drops all other rows."""
@@ -74,8 +81,10 @@ class Batch:
 
     def _add(self, change: Change) -> None:
         match change:
-            case Answered(row):
+            case Answered(row, background):
                 _put(self.answers, row["prompt_id"], row)
+                if self.answers[row["prompt_id"]] is row and background:
+                    self.background[row["prompt_id"]] = background
             case Shown():
                 self.shown[ReceiptKey(change.prompt_id, change.platform)] = change.at
             case Asked(row):

@@ -61,9 +61,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A reply: a row of `answers`."""
+    """A reply: a row of `answers`, and one of `background_usage` per call that it reports."""
 
     row: Row
+    background: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def changes_of(stored: Stored, prices: Mapping[str, Price]) -> list[Change]:
             user = names.user_of_stored(stored.subject)
             return list(_of_event(event_of(stored.data, user), stored.stored_at))
         if stored.stream == names.REPLIES:
-            return [Answered(_answer(_reply(stored), stored.stored_at, prices))]
+            return [_answered(_reply(stored), stored.stored_at, prices)]
     except names.BadName as error:
         raise Unreadable(str(error)) from None
     return _of_receipt(stored)
@@ -215,13 +216,25 @@ def _rating(rate: Rate, stored_at: datetime) -> Row:
     }  # fmt: skip
 
 
+def _answered(reply: Reply, stored_at: datetime, prices: Mapping[str, Price]) -> Answered:
+    background = tuple(
+        {
+            "prompt_id": reply.prompt_id, "number": number, "user_id": reply.user,
+            "kind": _clean(call.kind), "model": _clean(call.model),
+            **_used(call.model, call.usage, prices),
+            "said_at": reply.said_at, "journaled_at": stored_at,
+        }
+        for number, call in enumerate(reply.background)
+    )  # fmt: skip
+    return Answered(_answer(reply, stored_at, prices), background)
+
+
 def _answer(reply: Reply, stored_at: datetime, prices: Mapping[str, Price]) -> Row:
-    usage, timings = reply.usage, reply.timings
+    timings = reply.timings
     return {
         "prompt_id": reply.prompt_id, "user_id": reply.user, "outcome": reply.outcome,
         "text": _clean(reply.text), "prompt_text": _clean(reply.prompt_text),
-        "model": _clean(reply.model), **_tokens(usage),
-        "cost_microdollars": _count(cost_microdollars(reply.model, usage, prices)),
+        "model": _clean(reply.model), **_used(reply.model, reply.usage, prices),
         "said_at": reply.said_at,
         "called_at": timings and timings.called_at,
         "first_token_at": timings and timings.first_token_at,
@@ -230,17 +243,13 @@ def _answer(reply: Reply, stored_at: datetime, prices: Mapping[str, Price]) -> R
     }  # fmt: skip
 
 
-def _tokens(usage: Usage | None) -> Row:
-    if usage is None:
-        return {
-            "prompt_tokens": None, "completion_tokens": None, "cached_tokens": None,
-            "reasoning_tokens": None,
-        }  # fmt: skip
+def _used(model: str, usage: Usage | None, prices: Mapping[str, Price]) -> Row:
     return {
-        "prompt_tokens": _count(usage.prompt_tokens),
-        "completion_tokens": _count(usage.completion_tokens),
-        "cached_tokens": _count(usage.cached_tokens),
-        "reasoning_tokens": _count(usage.reasoning_tokens),
+        "prompt_tokens": None if usage is None else _count(usage.prompt_tokens),
+        "completion_tokens": None if usage is None else _count(usage.completion_tokens),
+        "cached_tokens": None if usage is None else _count(usage.cached_tokens),
+        "reasoning_tokens": None if usage is None else _count(usage.reasoning_tokens),
+        "cost_microdollars": _count(cost_microdollars(model, usage, prices)),
     }
 
 

@@ -26,7 +26,7 @@ from shared import lifecycle, metrics, names
 from shared.bus import Bus
 from shared.connection import Refused
 from shared.database.engine import BadDatabaseUrl, database_url, engine_of, writing
-from shared.database.migrate import migrate
+from shared.database.migrate import NewerDatabase, migrate
 from shared.follow import Position
 from shared.http_status import CannotListen, serve_status
 from shared.lock import AlreadyRunning, locked
@@ -37,6 +37,9 @@ STOP_S: Final = 5.0
 
 EARLY_RECEIPTS_KEPT: Final = timedelta(days=1)
 """Receipts whose answers do not come, because they are older than the stream of replies."""
+
+GATHER_S: Final = 0.05
+"""Nobody waits for the recorder, so it may read messages late and many at a time."""
 
 PROGRESS_EVERY_S: Final = 2.0
 
@@ -76,6 +79,9 @@ def main(settings: Settings, *, rebuild: bool = False) -> int:
         after = process.database.once(lambda engine: _prepared(engine, rebuild=rebuild))
     except Abandoned:
         return 0
+    except NewerDatabase as error:
+        lifecycle.say(str(error))
+        return lifecycle.CANNOT_START
     source = StreamsSource(process.io, process.bus, after, until_caught_up=rebuild)
     sink = DatabaseSink(process.database)
     metrics.recorder_lag_s.set_function(lambda: _lag_s(source, sink))
@@ -99,7 +105,7 @@ def _start(settings: Settings) -> _Process:
     """
     lock = locked(settings.home / "recorder" / "lock", "the recorder")
     engine = engine_of(database_url(settings))
-    io = IoThread(settings.home, clustered=False)
+    io = IoThread(settings.home, clustered=False, gather_s=GATHER_S)
     database = Database(engine, stopping=lambda: io.stopping)
     end_on_signal(io, lambda: None, drain_s=STOP_S)
     bus = io.call(

@@ -6,8 +6,9 @@ of a stream in memory, however long the database is away.
 
 import asyncio
 import threading
+import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
@@ -19,11 +20,8 @@ from shared import names
 from shared.bus import Bus
 from shared.follow import Position, follow
 
-WRITE_EVERY: Final = timedelta(seconds=0.5)
+WRITE_EVERY_S: Final = 0.5
 """How often new messages are written: the more there are in a transaction, the less each costs."""
-
-HURRY: Final = timedelta(seconds=0.02)
-"""The same if somebody waits until everything is written."""
 
 BATCH: Final = 1000
 """Messages in one transaction."""
@@ -131,19 +129,36 @@ class StreamsPartition(StatelessSourcePartition[Stored]):
         self._io = io
         self._readers = readers
         self._until_caught_up = until_caught_up
+        self._inbox = io.inbox()
+        self._write_every_s = 0.0 if until_caught_up else WRITE_EVERY_S
+        self._write_at_s = 0.0
 
     def next_batch(self) -> list[Stored]:
-        """Messages in the order of their streams."""
+        """Messages in the order of their streams.
+
+        Sleeps if there are none: Bytewax would ask again every millisecond.
+        """
         self._io.working = True
+        self._inbox.sleep_if_idle()
+        if not self._is_time_to_write():
+            return []
         # Asked first: what arrives after that is taken below, or in the next step.
         caught_up = all(reader.to_come == 0 for reader in self._readers)
         taken = [message for reader in self._readers for message in reader.take(BATCH)]
         if not taken and (self._io.stopping or (caught_up and self._until_caught_up)):
             raise StopIteration
+        if taken:
+            self._inbox.stay_awake()
+        self._write_at_s = time.monotonic() + self._write_every_s
         return taken
 
     def next_awake(self) -> datetime:
-        """At once if a stream has a backlog."""
-        if any(reader.waiting >= BATCH for reader in self._readers):
-            return NOW
-        return datetime.now(UTC) + (HURRY if self._until_caught_up else WRITE_EVERY)
+        """At once: `next_batch` sleeps."""
+        return NOW
+
+    def _is_time_to_write(self) -> bool:
+        return (
+            self._io.stopping
+            or time.monotonic() >= self._write_at_s
+            or any(reader.waiting >= BATCH for reader in self._readers)
+        )

@@ -16,6 +16,7 @@ from dataflow.recorder.changes import Row
 from shared.database.erasing import erase_person, wipe_questions
 from shared.database.tables import (
     answers,
+    background_usage,
     early_receipts,
     events,
     people,
@@ -32,8 +33,11 @@ WHOLE_STREAM: Final = 0
 
 DELETED: Final = "deleted"
 
-_NOT_REWRITTEN: Final = frozenset({"deleted_at", "shown_at"})
-"""Columns that other messages fill."""
+_FROM_OTHERS: Final = frozenset({"deleted_at", "shown_at"})
+"""Columns that other messages fill: a row that does not have them keeps them."""
+
+ONE_WRITER: Final = 0x7265_636F_7264_6572
+"""PostgreSQL's advisory locks have numbers: this one is `recorder` in ASCII."""
 
 
 def positions_of(connection: sa.Connection) -> dict[str, Position]:
@@ -56,6 +60,9 @@ def prune_receipts(connection: sa.Connection, before: datetime) -> None:
 
 def write(connection: sa.Connection, batch: Batch) -> None:
     """Writes a batch. The caller commits."""
+    # Two recorders must not insert the same row at once. SQLite has one writer at a time anyway.
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ONE_WRITER)))
     for user, at in batch.forgotten.items():
         erase_person(connection, user, at)
         _upsert(
@@ -64,7 +71,9 @@ def write(connection: sa.Connection, batch: Batch) -> None:
         )  # fmt: skip
     _drop_forgotten(connection, batch)
     _upsert(connection, questions, batch.questions.values())
+    waiting = _show(connection, batch)
     _upsert(connection, answers, batch.answers.values())
+    _upsert(connection, background_usage, batch.background_usage())
     _upsert(connection, events, batch.events.values())
     _rate(connection, batch.ratings)
     decisions = batch.training_allowed.items()
@@ -72,7 +81,7 @@ def write(connection: sa.Connection, batch: Batch) -> None:
         connection, people,
         [{"user_id": user, "training_allowed": allowed} for user, allowed in decisions],
     )  # fmt: skip
-    _show(connection, batch)
+    _show_recorded(connection, waiting)
     _wipe_deleted(connection, batch)
     _move(connection, batch)
 
@@ -97,7 +106,11 @@ def _upsert(
     insert = dialect.insert(table)
     keys = {column.name for column in table.primary_key}
     rewritten = {
-        name: insert.excluded[name] for name in rows[0] if name not in keys | _NOT_REWRITTEN
+        name: sa.func.coalesce(insert.excluded[name], table.c[name])
+        if name in _FROM_OTHERS
+        else insert.excluded[name]
+        for name in rows[0]
+        if name not in keys
     } | rewrite(insert.excluded)
     allowed: sa.ColumnElement[bool] = sa.true()
     if "user_id" in table.c and "user_id" not in keys:
@@ -164,17 +177,26 @@ def _rate(connection: sa.Connection, rated: Mapping[RatingKey, Row]) -> None:
         )
 
 
-def _show(connection: sa.Connection, batch: Batch) -> None:
-    """Records when answers were shown; of answers that are not there yet, for later."""
-    shown: dict[ReceiptKey, datetime] = {}
+def _show(connection: sa.Connection, batch: Batch) -> dict[ReceiptKey, datetime]:
+    """Adds the time when it was shown to each answer; returns the receipts of other answers."""
+    shown = dict(batch.shown)
     if batch.answers:
-        early = early_receipts.select().where(early_receipts.c.prompt_id.in_(batch.answers))
-        shown = {
+        is_here = early_receipts.c.prompt_id.in_(batch.answers)
+        found = {
             ReceiptKey(row.prompt_id, row.platform): row.shown_at
-            for row in connection.execute(early)
+            for row in connection.execute(early_receipts.select().where(is_here))
         }
-        _delete_early(connection, shown)
-    shown |= batch.shown
+        if found:
+            connection.execute(early_receipts.delete().where(is_here))
+        shown = found | shown
+    for prompt_id, row in batch.answers.items():
+        platform, _, _ = row["user_id"].partition(":")
+        row["shown_at"] = shown.pop(ReceiptKey(prompt_id, platform), None)
+    return shown
+
+
+def _show_recorded(connection: sa.Connection, shown: Mapping[ReceiptKey, datetime]) -> None:
+    """Records when answers of earlier batches were shown; of answers that come later, for then."""
     if not shown:
         return
     known = _pairs(
@@ -197,22 +219,13 @@ def _show(connection: sa.Connection, batch: Batch) -> None:
             .values(shown_at=sa.bindparam("at")),
             updates,
         )
-    # Not through `_upsert`, which does not rewrite the time.
-    _delete_early(connection, waiting)
-    if waiting:
-        connection.execute(
-            early_receipts.insert(),
-            [
-                {"prompt_id": key.prompt_id, "platform": key.platform, "shown_at": at}
-                for key, at in waiting.items()
-            ],
-        )
-
-
-def _delete_early(connection: sa.Connection, keys: Iterable[ReceiptKey]) -> None:
-    ids = {key.prompt_id for key in keys}
-    if ids:
-        connection.execute(early_receipts.delete().where(early_receipts.c.prompt_id.in_(ids)))
+    _upsert(
+        connection, early_receipts,
+        [
+            {"prompt_id": key.prompt_id, "platform": key.platform, "shown_at": at}
+            for key, at in waiting.items()
+        ],
+    )  # fmt: skip
 
 
 def _wipe_deleted(connection: sa.Connection, batch: Batch) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
+from shared.database.tables import metadata
 from shared.private_file import make_folder
 from shared.settings import Settings
 
@@ -37,6 +38,10 @@ class BadDatabaseUrl(Exception):
 
 class NoDatabase(Exception):
     """There is nothing to read: the recorder has not run on this database."""
+
+
+class OlderDatabase(Exception):
+    """The tables are those of an older version: start the recorder, which changes them."""
 
 
 def database_url(settings: Settings) -> sa.URL:
@@ -92,6 +97,7 @@ def reading_engine(settings: Settings) -> sa.Engine:
     Raises:
         BadDatabaseUrl: DATABASE_URL cannot be used.
         NoDatabase: it has no tables; the message says what to do.
+        OlderDatabase: some tables are missing; the same.
         sqlalchemy.exc.OperationalError: the server does not answer.
     """
     url = database_url(settings)
@@ -103,10 +109,16 @@ def reading_engine(settings: Settings) -> sa.Engine:
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         raise nothing
     engine = engine_of(url)
-    if not sa.inspect(engine).has_table("answers"):
-        engine.dispose()
+    missing = metadata.tables.keys() - set(sa.inspect(engine).get_table_names())
+    if not missing:
+        return engine
+    engine.dispose()
+    if "answers" in missing:
         raise nothing
-    return engine
+    raise OlderDatabase(
+        f"the tables in {where} are those of an older version: start `threadwax up` or "
+        "`threadwax recorder`, which changes them, and try again"
+    )
 
 
 @contextmanager

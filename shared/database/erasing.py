@@ -10,7 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.database.tables import answers, events, questions, ratings
+from shared.database.tables import answers, background_usage, events, questions, ratings
 
 RECLAIM_WITHIN_S: Final = 5.0
 RECLAIM_AGAIN_S: Final = 0.05
@@ -18,10 +18,11 @@ RECLAIM_AGAIN_S: Final = 0.05
 _OF_PERSON: Final = (
     (questions, (questions.c.stored_at,)),
     (answers, (answers.c.journaled_at, answers.c.said_at)),
+    (background_usage, (background_usage.c.journaled_at, background_usage.c.said_at)),
     (ratings, (ratings.c.rated_at,)),
     (events, (events.c.stored_at,)),
 )
-"""The tables with people's words, and the times that say when something was said or stored."""
+"""The tables with rows of people, and the times that say when something was said or stored."""
 
 
 def erase_person(

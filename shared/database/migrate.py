@@ -12,8 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from shared.database.engine import writing
-from shared.log import logger
+from shared.database.engine import without_password, writing
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -24,13 +23,24 @@ _LOCK: Final = 0x7468_7265_6164_7761
 """PostgreSQL's advisory locks have numbers: this one is `threadwa` in ASCII."""
 
 
+class NewerDatabase(Exception):
+    """A newer version changed the tables: use that version, or another database."""
+
+    def __init__(self, where: str, revision: str) -> None:
+        super().__init__(
+            f"the database {where} is of a newer version of threadwax ({revision}): upgrade "
+            "threadwax, or set DATABASE_URL to another database. NATS keeps what is not recorded "
+            "for seven days"
+        )
+
+
 def migrate(engine: sa.Engine) -> str:
     """Brings the database to this version's revision, in one transaction; returns the revision.
 
-    A process that comes second waits, and finds nothing left to do. A database of a newer version
-    is left as it is: newer versions only add columns, so this one can go on writing.
+    A process that comes second waits, and finds nothing left to do.
 
     Raises:
+        NewerDatabase: what this version does not record would be missing there forever.
         sqlalchemy.exc.SQLAlchemyError: nothing was changed.
     """
     config = Config()
@@ -44,8 +54,7 @@ def migrate(engine: sa.Engine) -> str:
         # Only now: another process may have migrated while this one waited.
         current = revision_of(connection)
         if current is not None and current not in known:
-            logger().warning("the database is of a newer version", revision=current)
-            return current
+            raise NewerDatabase(without_password(engine.url), current)
         config.attributes[CONNECTION] = connection
         command.upgrade(config, "head")
         return revision_of(connection) or ""

@@ -26,6 +26,17 @@ def _place() -> tuple[sa.Column[str], ...]:
     )
 
 
+def _usage() -> tuple[sa.Column[int], ...]:
+    """What a model call used, as in `shared.messages.Usage`, and its cost; NULL: unknown."""
+    return (
+        sa.Column("prompt_tokens", sa.BigInteger),
+        sa.Column("completion_tokens", sa.BigInteger),
+        sa.Column("cached_tokens", sa.BigInteger),
+        sa.Column("reasoning_tokens", sa.BigInteger),
+        sa.Column("cost_microdollars", sa.BigInteger),
+    )
+
+
 questions: Final = sa.Table(
     "questions",
     metadata,
@@ -57,11 +68,7 @@ answers: Final = sa.Table(
     sa.Column("text", sa.Text),
     sa.Column("prompt_text", sa.Text),
     sa.Column("model", sa.Text, nullable=False),
-    sa.Column("prompt_tokens", sa.BigInteger),
-    sa.Column("completion_tokens", sa.BigInteger),
-    sa.Column("cached_tokens", sa.BigInteger),
-    sa.Column("reasoning_tokens", sa.BigInteger),
-    sa.Column("cost_microdollars", sa.BigInteger),
+    *_usage(),
     sa.Column("said_at", UtcDateTime, nullable=False),
     sa.Column("called_at", UtcDateTime),
     sa.Column("first_token_at", UtcDateTime),
@@ -72,6 +79,21 @@ answers: Final = sa.Table(
     sa.Index(None, "user_id"),
     sa.Index(None, "answered_at"),
     comment="One row per journaled reply.",
+)
+
+background_usage: Final = sa.Table(
+    "background_usage",
+    metadata,
+    sa.Column("prompt_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    *_usage(),
+    sa.Column("said_at", UtcDateTime, nullable=False),
+    sa.Column("journaled_at", UtcDateTime, nullable=False),
+    sa.Index(None, "user_id"),
+    comment="Model calls that answer no question, numbered within the reply that reports them.",
 )
 
 ratings: Final = sa.Table(

@@ -15,13 +15,14 @@ from pydantic import SecretStr
 from shared.database.engine import (
     BadDatabaseUrl,
     NoDatabase,
+    OlderDatabase,
     database_url,
     engine_of,
     reading_engine,
     without_password,
     writing,
 )
-from shared.database.migrate import migrate, revision_of
+from shared.database.migrate import NewerDatabase, migrate, revision_of
 from shared.database.tables import metadata, people
 from shared.settings import Settings
 
@@ -86,14 +87,13 @@ def test_a_failed_migration_changes_nothing(engine: sa.Engine) -> None:
         assert revision_of(connection) is None
 
 
-def test_a_database_of_a_newer_version_is_left_alone(engine: sa.Engine) -> None:
+def test_a_database_of_a_newer_version_is_refused(engine: sa.Engine) -> None:
     migrate(engine)
     with writing(engine) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = 'of 2030'"))
         connection.execute(sa.text("ALTER TABLE people ADD COLUMN nickname TEXT"))
-    assert migrate(engine) == "of 2030"
-    with writing(engine) as connection:
-        connection.execute(people.insert().values(user_id="terminal:ada"))
+    with pytest.raises(NewerDatabase, match="of 2030"):
+        migrate(engine)
 
 
 def test_instants_come_back_in_utc(engine: sa.Engine) -> None:
@@ -170,3 +170,7 @@ def test_without_a_recorder_there_is_nothing_to_read(engine: sa.Engine, database
         reading_engine(settings)
     migrate(engine)
     reading_engine(settings).dispose()
+    with writing(engine) as connection:
+        connection.execute(sa.text("DROP TABLE background_usage"))
+    with pytest.raises(OlderDatabase, match="start `threadwax up`"):
+        reading_engine(settings)

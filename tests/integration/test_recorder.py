@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from ops.nats_server import NatsServer
 from shared.bus import Bus
-from shared.database.engine import database_url, engine_of
+from shared.database.engine import database_url, engine_of, writing
+from shared.database.migrate import migrate
 from shared.messages import Again, Deleted, Rate
 from shared.receipts import Receipts
 from shared.settings import Settings
@@ -142,6 +143,65 @@ async def test_a_database_that_is_away_delays_nobody_and_loses_nothing(
     await bus.publish(question("ada", 9, "Hello?"))
     await _until(lambda: recorder.log.read_text().count("the database cannot be used") == 3)
     await _stop(recorder)
+
+
+@pytest.mark.usefixtures("flow")
+async def test_recorders_that_share_a_database_do_no_harm(
+    database_url: str, start: Callable[..., Running], bus: Bus
+) -> None:
+    """They do the work twice, and one of them may rebuild; no row is doubled, lost or wrong."""
+    pair = [start(database_url), start(database_url)]
+    replies = {}
+    for number in range(20):
+        asked = question("ada", number, "Hello?")
+        replies[asked.id] = await answer_to(bus, asked)
+        await Receipts(bus, "test").record(f"{asked.id}.0", "message-7", finished=True)
+        if number == 10:
+            rebuilding = start(database_url, "--rebuild")
+    assert rebuilding.process is not None
+    assert await asyncio.to_thread(rebuilding.process.wait, WITHIN_S) == 0
+    engine = opened(database_url)
+    rows = await until_recorded(
+        engine, lambda rows: sum(row["shown_at"] is not None for row in rows["answers"]) == 20
+    )
+    engine.dispose()
+    assert {row["prompt_id"]: row["text"] for row in rows["answers"]} == {
+        prompt_id: reply.text for prompt_id, reply in replies.items()
+    }
+    assert {row["prompt_id"] for row in rows["questions"]} == set(replies)
+    for recorder in (*pair, rebuilding):
+        assert "cannot be recorded" not in recorder.log.read_text()
+
+
+async def test_on_one_data_folder_there_is_one_recorder(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    """Not even one that rebuilds can start: it says which process is in the way."""
+    home = str(tmp_path / "shared")
+    first = start("", THREADWAX_HOME=home)
+    await first.ready()
+    for options in ((), ("--rebuild",)):
+        second = start("", *options, THREADWAX_HOME=home)
+        assert second.process is not None
+        assert await asyncio.to_thread(second.process.wait, WITHIN_S) == 78
+        assert first.process is not None
+        wanted = f"process {first.process.pid} already runs the recorder"
+        assert wanted in second.log.read_text()
+
+
+async def test_a_database_of_a_newer_version_is_refused(
+    database_url: str, start: Callable[..., Running]
+) -> None:
+    """What this version does not know would be missing there later."""
+    engine = opened(database_url)
+    migrate(engine)
+    with writing(engine) as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = 'of 2030'"))
+    engine.dispose()
+    recorder = start(database_url)
+    assert recorder.process is not None
+    assert await asyncio.to_thread(recorder.process.wait, WITHIN_S) == 78
+    assert "is of a newer version of threadwax (of 2030): upgrade" in recorder.log.read_text()
 
 
 async def test_one_message_that_cannot_be_read_keeps_no_other_out(

@@ -1,13 +1,17 @@
 """The recorder is killed again and again while turns flow and the database comes and goes.
 
-`make recorder-kills` does this 20 times over 500 turns; `make test` does less of it.
+`make recorder-kills` does this 20 times over 500 turns on each database; `make test` does less.
 """
 
 import asyncio
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import pytest
 
 from ops.nats_server import NatsServer
 from shared import names
@@ -26,16 +30,71 @@ TURNS = int(os.environ.get("THREADWAX_TEST_RECORDER_TURNS", "60"))
 PEOPLE = 10
 
 DATABASE_AWAY_EVERY = 2
-"""The database is stopped during every second life of the recorder."""
+"""The database is away during every second life of the recorder."""
 
 LIVES_S = (0.2, 2.5)
 """How long the recorder works after it is ready, until it is killed."""
 
 
+class Server(Protocol):
+    """A database that can be taken away."""
+
+    def start(self) -> None:
+        """Brings it back."""
+
+    def stop(self) -> None:
+        """Takes it away."""
+
+
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+class LockedFile:
+    """A SQLite file that another process locks, so that nobody can write to it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._owner: subprocess.Popen[str] | None = None
+
+    def stop(self) -> None:
+        """Locks it."""
+        self._owner = subprocess.Popen(
+            [sys.executable, "-c", LOCK, self._file], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._owner.stdout is not None
+        assert self._owner.stdout.readline() == "locked\n"
+
+    def start(self) -> None:
+        """Unlocks it."""
+        assert self._owner is not None
+        self._owner.communicate()
+
+
+@pytest.fixture(name="database", params=["sqlite", "postgresql"])
+def _database(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Server]:
+    """An empty database, as the value of DATABASE_URL, and how to take it away."""
+    if request.param == "sqlite":
+        file = tmp_path / "bot.sqlite"
+        return f"sqlite:///{file}", LockedFile(file)
+    postgres: Postgres = request.getfixturevalue("own_postgres")
+    return postgres.create("bot"), postgres
+
+
 async def test_rows_match_the_journal_after_kills_and_outages(
-    own_postgres: Postgres, nats: NatsServer, bus: Bus, fake_model: FakeModel, tmp_path: Path
+    database: tuple[str, Server],
+    nats: NatsServer,
+    bus: Bus,
+    fake_model: FakeModel,
+    tmp_path: Path,
 ) -> None:
-    url = own_postgres.create("bot")
+    url, server = database
     rng = random.Random(18)
     flow = dataflow(tmp_path / "flow", nats.url, fake_model.base_url).start()
     recorder = _recorder(tmp_path / "recorder", nats.url, url)
@@ -45,12 +104,12 @@ async def test_rows_match_the_journal_after_kills_and_outages(
             recorder.start()
             await recorder.ready()
             if number % DATABASE_AWAY_EVERY:
-                await asyncio.to_thread(own_postgres.stop)
+                await asyncio.to_thread(server.stop)
             await asyncio.sleep(rng.uniform(*LIVES_S))
             recorder.kill()
             recorder.log.write_text("")
             if number % DATABASE_AWAY_EVERY:
-                await asyncio.to_thread(own_postgres.start)
+                await asyncio.to_thread(server.start)
         replies = await people
     finally:
         people.cancel()

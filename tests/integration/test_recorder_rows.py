@@ -24,6 +24,7 @@ from shared.messages import (
     Again,
     Ask,
     Attachment,
+    BackgroundCall,
     Configure,
     Deleted,
     Edited,
@@ -94,6 +95,37 @@ def test_an_answer_is_recorded_with_its_cost_and_the_time_of_each_stage(engine: 
         "answered_at": START, "journaled_at": START, "shown_at": START + timedelta(seconds=2),
         "experiment": "luna",
     }  # fmt: skip
+
+
+def test_calls_that_answer_no_question_are_recorded_with_their_cost(engine: sa.Engine) -> None:
+    """A reply that comes again, or names somebody else's question, adds none."""
+    tokens = Usage(prompt_tokens=2_000_000, completion_tokens=10)
+    calls = (
+        BackgroundCall(kind="summary", model="gpt-6-luna", usage=tokens),
+        BackgroundCall(kind="summary", model="mine\0", usage=None),
+    )
+    streams = Streams()
+    streams.reply("q-1", background=calls)
+    streams.reply("q-1", user="slack:bob", background=calls[:1])
+    first, other = streams.messages
+    record(engine, first, first, other)
+    record(engine, first)
+    record(engine, other)
+    paid, unknown = sorted(rows(engine, "background_usage"), key=lambda row: row["number"])
+    assert paid == {
+        "prompt_id": "q-1", "number": 0, "user_id": "slack:ada", "kind": "summary",
+        "model": "gpt-6-luna", "prompt_tokens": 2_000_000, "completion_tokens": 10,
+        "cached_tokens": None, "reasoning_tokens": None, "cost_microdollars": 200_000 + 5,
+        "said_at": START - timedelta(milliseconds=500), "journaled_at": START,
+    }  # fmt: skip
+    assert (unknown["model"], unknown["prompt_tokens"], unknown["cost_microdollars"]) == (
+        "mine\ufffd", None, None,
+    )  # fmt: skip
+    streams.event(Forget, "f-1")
+    record(engine, streams.messages[-1])
+    assert rows(engine, "background_usage") == []
+    record(engine, first)
+    assert rows(engine, "background_usage") == []
 
 
 def test_a_reply_without_a_model_call_has_no_tokens_and_no_cost(engine: sa.Engine) -> None:
@@ -249,7 +281,11 @@ def _everything() -> list[Stored]:
     for number in range(4):
         user = f"slack:u{number % 2}"
         streams.event(Ask, f"q-{number}", user=user, text=f"text {number}")
-        streams.reply(f"q-{number}", user=user, model="demo", usage=Usage(prompt_tokens=number))
+        usage = Usage(prompt_tokens=number)
+        streams.reply(
+            f"q-{number}", user=user, model="demo", usage=usage,
+            background=(BackgroundCall(kind="summary", model="demo", usage=usage),),
+        )  # fmt: skip
         streams.receipt(f"q-{number}", b"1\n")
         streams.event(Rate, f"r-{number}", user=user, prompt_id=f"q-{number}", thumb="down",
                       reason="why")  # fmt: skip

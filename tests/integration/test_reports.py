@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ops.cli import threadwax
-from shared.messages import Ask, Attachment, Deleted, Rate, Timings, Usage
+from shared.messages import Ask, Attachment, BackgroundCall, Deleted, Rate, Timings, Usage
 from tests.recorded import Streams, opened, record
 
 Command = Callable[..., Result]
@@ -84,6 +84,35 @@ def test_usage_names_models_without_a_price_and_takes_prices(run: Command) -> No
     assert priced["total"]["microdollars"] == 114_020
     assert parsed(run("usage", "--json", "--since", "2026-11-27"))["groups"] == []
     assert "neither a date such as" in run("usage", "--since", "yesterday").stderr
+
+
+def test_calls_for_summaries_are_counted_apart(run: Command, database_url: str) -> None:
+    """By their own model, and in the place and on the day of the reply that reports them."""
+    tokens = Usage(prompt_tokens=1_000_000, completion_tokens=100, cached_tokens=400_000)
+    calls = tuple(
+        BackgroundCall(kind="summary", model=model, usage=tokens) for model in ("gpt-6-luna", "new")
+    )
+    streams = Streams()
+    streams.event(Ask, "a-1", text="How many?")
+    streams.reply("a-1", model="demo", usage=Usage(prompt_tokens=7), background=calls)
+    engine = opened(database_url)
+    record(engine, *streams.messages)
+    engine.dispose()
+    for by in ("user", "day", "model", "place", "experiment"):
+        report = parsed(run("usage", "--by", by, "--json"))
+        total = report["total"]
+        assert (total["questions"], total["prompt_tokens"], total["microdollars"]) == (1, 7, 0), by
+        assert (
+            total["background_calls"], total["background_prompt_tokens"],
+            total["background_cached_tokens"], total["background_completion_tokens"],
+            total["background_microdollars"], total["background_without_price"],
+        ) == (2, 2_000_000, 800_000, 200, 64_050, 1), by  # fmt: skip
+        assert report["models_without_price"] == ["new"]
+        assert len(report["groups"]) == (3 if by == "model" else 1), by
+    printed = run("usage").stdout
+    assert "In addition, 2 calls for summaries used 2,000,000 tokens of input" in printed
+    assert "US$ 0.0640+" in printed or "US$ 0.0641+" in printed
+    assert parsed(run("usage", "--json", "--since", "2026-11-27"))["groups"] == []
 
 
 @pytest.mark.usefixtures("filled")
