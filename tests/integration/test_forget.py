@@ -207,6 +207,7 @@ async def test_a_choice_about_privacy_outlives_it(world: World) -> None:
     assert [b"training" in data for _, data in kept] == [True, False]
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_killed_flow_goes_on_forgetting(world: World, seed: int) -> None:
     """Whenever it is killed; then the whole stream is read again by an empty store."""
