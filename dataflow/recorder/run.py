@@ -19,6 +19,7 @@ from dataflow.io_thread import IoThread
 from dataflow.recorder.database import Abandoned, Database
 from dataflow.recorder.database_sink import DatabaseSink
 from dataflow.recorder.flow import recorder_flow
+from dataflow.recorder.retention import expire_older, keep_only
 from dataflow.recorder.streams_source import StreamsSource
 from dataflow.recorder.writer import forget_positions, positions_of, prune_receipts
 from dataflow.shutdown import block_signals, end_on_signal
@@ -76,12 +77,18 @@ def main(settings: Settings, *, rebuild: bool = False) -> int:
         after = process.database.once(lambda engine: _prepared(engine, rebuild=rebuild))
     except Abandoned:
         return 0
+    if settings.keep_days is not None and not rebuild:
+        process.io.spawn(keep_only(process.engine, settings.keep_days))
     source = StreamsSource(process.io, process.bus, after, until_caught_up=rebuild)
     sink = DatabaseSink(process.database)
     metrics.recorder_lag_s.set_function(lambda: _lag_s(source, sink))
     if rebuild and sys.stderr.isatty():
         process.io.spawn(_progress(source, sink))
     cli_main(recorder_flow(source, sink, settings.prices))  # type: ignore[no-untyped-call]
+    if rebuild and settings.keep_days is not None:
+        # The streams may have more than is to be kept.
+        keep_days = settings.keep_days
+        process.database.once(lambda engine: expire_older(engine, keep_days))
     if rebuild and not process.io.stopping:
         lifecycle.say(
             f"rebuilt {process.database.where} from {sink.written:,} messages in "
