@@ -365,6 +365,11 @@ async def test_an_adapter_gets_a_persons_own_data_from_the_recorder(
         assert len(data) > 3 * PIECE_BYTES
         assert data.decode().count("a" * 90_000) == 20
         assert await own_history(bus, "slack:T1-UNOBODY") == b""
+        terminal = await Bus.connect(server.url("terminal"), name="terminal")
+        assert await own_history(terminal, "terminal:ada") == b""
+        with pytest.raises(NotNow):
+            await own_history(terminal, "slack:T1-UHISTORY", within_s=2)
+        await terminal.close()
         await other.client.publish("history.slack.T1-UHISTORY", b"", reply="_INBOX_discord.x")
         assert await other.refused("history.slack.T1-UHISTORY")
     finally:
