@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power session learn diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session learn diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -94,6 +94,10 @@ recorder-kills: setup-dev  ## kill the recorder 20 times while 500 turns flow an
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh
 	@$(BIN)/python -m tests.power $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+power-forget: setup-dev  ## cut the power while people are forgotten, SEED=... ROUNDS=...; docs/power.md
+	@tests/power/install.sh
+	@$(BIN)/python -m tests.power.forgetting $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 session: setup-dev  ## record docs/session.svg, the terminal session in the README
 	@$(BIN)/python -m tests.session

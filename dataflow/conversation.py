@@ -30,6 +30,7 @@ from dataflow.memory import NOT_ASKED, Memory
 from dataflow.pending import QUEUED, Ending, Pending
 from dataflow.question_queue import QuestionQueue
 from dataflow.request import Request, TooLong
+from dataflow.retention import Kept
 from dataflow.snapshot import SNAPSHOT, Snapshot, StoredQuestion
 from dataflow.tokens import FIRST_RATIO, Window
 from dataflow.turns import Turn
@@ -74,6 +75,7 @@ class Conversation:
         self._forgetting = Forgetting(stored.erasing, stored.forgotten_at)
         self._ledger = stored.budget
         self._budget: UserBudget | None = None
+        self._kept: Kept | None = None
         # By question, the request of the latest call.
         self._requests: dict[str, Request] = {}
 
@@ -89,6 +91,14 @@ class Conversation:
     def notices(self) -> list[Notice]:
         """What happened to the budget since the last call."""
         return [] if self._budget is None else self._budget.notices()
+
+    # --- retention --------------------------------------------------------------------------
+
+    def forget_older(self, kept: Kept) -> None:
+        """Forgets answered questions of earlier days, once a day."""
+        if self._kept != kept:
+            self._kept = kept
+            self._memory.forget_older(kept)
 
     # --- snapshots --------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from dataflow.effects import (
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import NOW, Arrived
+from dataflow.retention import Kept, may_have_older
 from dataflow.snapshot import quiet_user
 from dataflow.tokens import Window
 from shared import metrics
@@ -59,6 +60,8 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         evicted: EvictedStore,
         idle: IdleConversations,
         budgets: BudgetRules | None = None,
+        *,
+        keep_days: int | None = None,
     ) -> None:
         self._conversation: Conversation | None = None
         self._unread: bytes | None = None
@@ -68,6 +71,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         self._evicted = evicted
         self._idle = idle
         self._budgets = budgets
+        self._keep_days = keep_days
         self._version = next(_VERSIONS)
         self._notify_at: datetime | None = None
         if snapshot is None:
@@ -89,11 +93,13 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         evicted: EvictedStore,
         idle: IdleConversations,
         budgets: BudgetRules | None = None,
+        *,
+        keep_days: int | None = None,
     ) -> Step:
         """A function that makes the step for a user, from a snapshot if there is one."""
 
         def build(snapshot: bytes | None) -> "ConversationStep":
-            return cls(snapshot, window, evicted, idle, budgets)
+            return cls(snapshot, window, evicted, idle, budgets, keep_days=keep_days)
 
         return build
 
@@ -201,7 +207,17 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         self._idle.touch(user)
         if self._budgets is not None:
             self._conversation.set_budget(self._budgets, datetime.now(UTC))
+        self._forget_older()
         return self._conversation
+
+    def _forget_older(self) -> None:
+        if self._keep_days is None:
+            return
+        kept = Kept.at(datetime.now(UTC), self._keep_days)
+        if self._unread is not None and may_have_older(self._unread, kept):
+            self._conversation, self._unread = self._loaded(self._unread, self._user), None
+        if self._conversation is not None:
+            self._conversation.forget_older(kept)
 
     def _read(self, user: str) -> Conversation:
         snapshot, self._unread = self._unread, None
@@ -224,6 +240,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
             return Conversation(self._window, user)
 
     def _evict(self) -> list[Evict]:
+        self._forget_older()
         if self._unread is not None:
             return [Evict(self._unread, self._version)]
         if self._conversation is None or self._conversation.has_work:

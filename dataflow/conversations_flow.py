@@ -35,6 +35,7 @@ def conversations_flow(
     idle: IdleConversations,
     erasing: Erasing,
     budgets: BudgetRules | None = None,
+    keep_days: int | None = None,
 ) -> Dataflow:
     """Sends prompts and completed replies, keyed by user, through each user's conversation."""
     flow = Dataflow("conversations")
@@ -43,7 +44,7 @@ def conversations_flow(
     completions = op.input("completions", flow, CompletionsSource(io, answering, idle))
     prompts = op.input("prompts", flow, PromptsSource(io, bus))
     heard = cast("KeyedStream[Heard]", op.merge("heard", prompts, completions))
-    step = ConversationStep.builder(window, evicted, idle, budgets)
+    step = ConversationStep.builder(window, evicted, idle, budgets, keep_days=keep_days)
     effects = op.stateful_batch("conversation", heard, step)
     todo = cast("KeyedStream[ToDo]", effects)
     if budgets is not None and budgets.budgets.places:

@@ -11,6 +11,7 @@ from dataflow.effects import Summarize
 from dataflow.model.answer_notes import without_note
 from dataflow.pending import Pending
 from dataflow.request import Request, request_of
+from dataflow.retention import Kept, kept_turns
 from dataflow.summaries import Summaries
 from dataflow.thread_starts import ThreadStart, ThreadStarts
 from dataflow.tokens import FIRST_RATIO, Window, corrected_ratio
@@ -109,6 +110,12 @@ class Memory:
         """Forgets everything that was said in some places."""
         self.summaries.withdraw_places(chosen)
         self._drop(lambda turn: chosen(turn.place))
+
+    def forget_older(self, kept: Kept) -> None:
+        """Forgets turns of earlier days, and summaries of them."""
+        self.summaries.forget_older(kept)
+        self.turns.keep(kept_turns(self.turns, kept))
+        self.starts.keep(turn.place for turn in self.turns)
 
     def _drop(self, chosen: Callable[[Turn], bool]) -> None:
         self.turns.drop(chosen)

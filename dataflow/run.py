@@ -143,7 +143,10 @@ def _start(settings: Settings, drain_s: float) -> _Process:
         idle=idle,
         erasing=erasing,
         budgets=budgets,
+        keep_days=settings.keep_days,
     )
+    if settings.keep_days is not None:
+        io.spawn(erasing.keep_only(settings.keep_days, window))
 
     _serve_status(settings, io, bus)
     complaints = budgets.complaints() if budgets else ()

@@ -12,6 +12,7 @@ from dataflow.effects import Summarize, Summarized
 from dataflow.history import History
 from dataflow.question_queue import thread_key
 from dataflow.request import Request
+from dataflow.retention import Kept
 from dataflow.summary import (
     AGAIN_AFTER,
     FOLD_AT,
@@ -26,6 +27,7 @@ from dataflow.summary import (
     is_possible,
     messages,
     oldest,
+    oldest_day,
     source,
 )
 from dataflow.thread_starts import ThreadStarts
@@ -113,7 +115,10 @@ class Summaries:
         is_all_unsent = unsent > 0 and fold[-1] is history.kept[unsent - 1]
         until = start - 1 if is_all_unsent else fold[-1].order
         growth_needed = int(room * AGAIN_AFTER)
-        self._fold = Fold(fold[0].place, digests(fold), until, before, limit, growth_needed)
+        self._fold = Fold(
+            fold[0].place, digests(fold), until, before, limit, growth_needed,
+            oldest_day(fold, before),
+        )  # fmt: skip
         self._is_outdated = False
         return Summarize(self._fold, messages(persona, before, fold, limit), newest.model)
 
@@ -169,6 +174,17 @@ class Summaries:
         self._withdraw(lambda summary: chosen(summary.place))
         if self._fold is not None and chosen(self._fold.place):
             self._is_outdated = True
+
+    def forget_older(self, kept: Kept) -> None:
+        """Drops summaries with turns of earlier days.
+
+        A summary of an older version has no day, and gets that of the oldest turn in memory.
+        """
+        days = (turn.day for turn in self._turns if turn.day is not None)
+        self._starts.date_summaries(min(days, default=kept.today))
+        self._withdraw(lambda summary: summary.day is not None and summary.day < kept.since)
+        if self._fold is not None and self._fold.day is not None:
+            self._is_outdated = self._is_outdated or self._fold.day < kept.since
 
     def _withdraw(self, chosen: Callable[[Summary], bool]) -> bool:
         places = self._starts.withdraw(chosen)

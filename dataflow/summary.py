@@ -57,7 +57,8 @@ class Summary:
     """The summary of a thread's turns up to the order `until`, all from exactly this `place`.
 
     `covers` has the digests of the ids of turns that it adds to the summary before it.
-    `has_older`: it also covers turns whose ids are no longer known.
+    `has_older`: it also covers turns whose ids are no longer known. `day` is that of the oldest
+    turn in it, as in `Turn`.
     """
 
     place: Place
@@ -66,6 +67,7 @@ class Summary:
     until: int
     covers: tuple[str, ...]
     has_older: bool = False
+    day: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,13 +84,16 @@ class Fold:
     growth_needed: int
     """After a failure, the thread must grow by this many tokens before the next attempt."""
 
+    day: int | None = None
+    """The day of the oldest turn, also in `before`."""
+
     def summary(self, answer: str) -> Summary | None:
         """The summary, if the model's answer can be used as one."""
         text = without_note(answer).strip()
         if not text or is_cut_off(answer) or estimated_tokens(text) > self.limit_tokens:
             return None
         tokens = sum(message_tokens(content) for content in (summary_of(text), UNDERSTOOD))
-        return Summary(self.place, text, tokens, self.until, self.covers)
+        return Summary(self.place, text, tokens, self.until, self.covers, day=self.day)
 
 
 def is_possible(window: Window) -> bool:
@@ -115,6 +120,16 @@ def digests(turns: Iterable[Turn]) -> tuple[str, ...]:
         digest(prompt_id) for turn in turns for prompt_id in (turn.prompt_id, turn.first)
         if prompt_id is not None
     )  # fmt: skip
+
+
+def oldest_day(turns: Iterable[Turn], before: Summary | None) -> int | None:
+    """The day of the oldest turn in a summary that continues `before`; None if it is unknown."""
+    days = [turn.day for turn in turns if turn.day is not None]
+    if before is not None:
+        if before.day is None:
+            return None
+        days.append(before.day)
+    return min(days, default=None)
 
 
 def oldest(turns: Sequence[Turn], costs: Sequence[int]) -> list[Turn]:

@@ -80,6 +80,16 @@ class ThreadStarts:
                     break
         return places
 
+    def date_summaries(self, day: int) -> None:
+        """Gives a day to summaries that have none."""
+        for thread, start in self.by_thread.items():
+            if any(summary.day is None for summary in start.summaries):
+                dated = (
+                    replace(summary, day=day) if summary.day is None else summary
+                    for summary in start.summaries
+                )  # fmt: skip
+                self.by_thread[thread] = replace(start, summaries=tuple(dated))
+
     def keep(self, places: Iterable[Place]) -> None:
         """Drops the starts of threads without a summary that are not those of the given places."""
         if self.by_thread:

@@ -6,6 +6,7 @@ the beginning of later requests, which then cannot come from the endpoint's cach
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Final
 
 from dataflow.audience import may_recall, same_thread
@@ -66,7 +67,8 @@ class Turn:
     An empty `answer` is a failure: the question can be asked again, but is not part of requests.
     `tokens` is the estimate for both, made only once. `first` is the id under which the question
     was first asked, if this is a newer answer. `files`, `persona`, `model` and `roles` are kept for
-    asking again.
+    asking again. `day` is the day (UTC) of the question as its proleptic ordinal; turns of older
+    versions have none.
     """
 
     prompt_id: str
@@ -81,6 +83,7 @@ class Turn:
     model: str | None = None
     context: Context = NO_CONTEXT
     roles: tuple[str, ...] = ()
+    day: int | None = None
 
     @property
     def asked(self) -> str:
@@ -145,6 +148,7 @@ def turn_of(
         ask.model,
         context,
         ask.roles,
+        ask.said_at.astimezone(UTC).toordinal(),
     )
 
 
@@ -256,6 +260,10 @@ class Turns:
         while at and self._turns[at - 1].order >= order:
             at -= 1
         return self._turns[:at]
+
+    def keep(self, turns: Iterable[Turn]) -> None:
+        """Replaces all turns by these, which are in the same order."""
+        self._turns = list(turns)
 
     def drop(self, chosen: Callable[[Turn], bool]) -> None:
         """Drops turns."""

@@ -7,18 +7,15 @@ import json
 import sys
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 import click
 import sqlalchemy as sa
 
-from ops.recorded import instant, printable, read
+from ops.recorded import printable, read
 from shared import names
+from shared.database.history import Entry, entries, entry_of, lines_of, markdown
 from shared.database.tables import answers, questions, ratings
 from shared.settings import Settings
-
-Entry = dict[str, Any]
-"""A question with its answer and rating, as it is printed with `--json`."""
 
 
 def history(user: str, since: datetime | None, *, as_json: bool) -> None:
@@ -44,9 +41,7 @@ def history(user: str, since: datetime | None, *, as_json: bool) -> None:
     if not found:
         click.echo(f"nothing is recorded of {user}", err=True)
         sys.exit(1)
-    click.echo(f"# What {user} asked\n")
-    for entry in found:
-        click.echo("\n".join(_markdown(entry)))
+    click.echo(printable(markdown(user, found)))
 
 
 def rated(since: datetime | None, *, everything: bool, as_json: bool) -> None:
@@ -67,25 +62,7 @@ def rated(since: datetime | None, *, everything: bool, as_json: bool) -> None:
         click.echo("nothing was rated down" if not everything else "nothing was rated", err=True)
         return
     for entry in found:
-        click.echo("\n".join(_markdown(entry)))
-
-
-def entries(connection: sa.Connection, user: str, since: datetime | None) -> list[Entry]:
-    """The questions and answers of one person, oldest first."""
-    asked = questions.select().where(questions.c.user_id == user)
-    answered = answers.select().where(answers.c.user_id == user)
-    if since is not None:
-        asked = asked.where(questions.c.said_at >= since)
-        answered = answered.where(answers.c.said_at >= since)
-    question_of = {row.prompt_id: row for row in connection.execute(asked)}
-    answer_of = {row.prompt_id: row for row in connection.execute(answered)}
-    mine = sa.select(ratings).where(ratings.c.user_id == user)
-    rating_of = {row.prompt_id: row for row in connection.execute(mine)}
-    found = [
-        _entry(question_of.get(key), answer_of.get(key), rating_of.get(key))
-        for key in question_of | answer_of
-    ]
-    return sorted(found, key=lambda entry: (entry["said_at"], entry["prompt_id"]))
+        click.echo(printable("\n".join(lines_of(entry))))
 
 
 def _rated(connection: sa.Connection, chosen: Iterable[sa.ColumnElement[bool]]) -> list[Entry]:
@@ -103,64 +80,5 @@ def _rated(connection: sa.Connection, chosen: Iterable[sa.ColumnElement[bool]]) 
         answered = connection.execute(
             answers.select().where(answers.c.prompt_id == row.prompt_id)
         ).one_or_none()
-        found.append(_entry(asked, answered, row))
+        found.append(entry_of(asked, answered, row))
     return found
-
-
-def _entry(
-    asked: sa.Row[Any] | None, answered: sa.Row[Any] | None, rating: sa.Row[Any] | None
-) -> Entry:
-    entry: Entry = {"prompt_id": "", "said_at": None, "deleted": False}
-    if asked is not None:
-        entry |= {
-            "prompt_id": asked.prompt_id, "user": asked.user_id, "said_at": instant(asked.said_at),
-            "kind": asked.kind, "question": asked.text, "replaces": asked.replaces,
-            "place": "/".join(filter(None, (asked.platform, asked.space, asked.channel))),
-            "attachments": [file["name"] for file in asked.attachments or ()],
-            "deleted": asked.deleted_at is not None,
-        }  # fmt: skip
-    if answered is not None:
-        entry |= {
-            "prompt_id": answered.prompt_id, "user": answered.user_id,
-            "said_at": instant(answered.said_at), "outcome": answered.outcome,
-            "answer": answered.text, "model": answered.model,
-            "answered_at": instant(answered.answered_at),
-            # As it was answered: an edited question, or the one that was asked again.
-            "question": answered.prompt_text or entry.get("question"),
-        }  # fmt: skip
-    if rating is not None:
-        entry |= {
-            "prompt_id": rating.prompt_id, "rated_by": rating.user_id, "thumb": rating.thumb,
-            "reason": rating.reason, "correction": rating.correction,
-        }  # fmt: skip
-        entry["said_at"] = entry["said_at"] or instant(rating.rated_at)
-    return entry
-
-
-def _markdown(entry: Entry) -> Iterable[str]:
-    model = f", {printable(entry['model'])}" if entry.get("model") else ""
-    place = f", {printable(entry['place'])}" if entry.get("place") else ""
-    yield f"## {entry['said_at']}{place}{model}\n"
-    if entry["deleted"]:
-        yield "(deleted)\n"
-        return
-    yield from _quoted(entry.get("question") or "(question not recorded)")
-    for name in entry.get("attachments", ()):
-        yield f"> [file: {printable(name)}]"
-    yield ""
-    if (outcome := entry.get("outcome")) is None:
-        yield "(not answered)\n"
-    else:
-        mark = "" if outcome == "answered" else f"({outcome}) "
-        yield f"{mark}{printable(entry['answer'])}\n"
-    if entry.get("thumb"):
-        reason = f": {printable(entry['reason'])}" if entry["reason"] else ""
-        yield f"Rated {entry['thumb']} by {entry['rated_by']}{reason}\n"
-    if entry.get("correction"):
-        yield "It should have been:\n"
-        yield from _quoted(entry["correction"])
-        yield ""
-
-
-def _quoted(text: str) -> Iterable[str]:
-    return (f"> {line}" for line in printable(text).split("\n"))

@@ -41,6 +41,8 @@ ADVISORY_SUBJECTS: Final = (
     "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
 )
 
+HISTORY_SUBJECTS: Final = "history.*.*"
+
 STORED_PROMPTS: Final = "p.>"
 """All stored events, after the server's transform."""
 
@@ -215,6 +217,23 @@ def partials_to_platform(platform: str) -> str:
 def partials_to_user(user: str) -> str:
     """The filter for growing answers to one user."""
     return partial_subject(user, "*")
+
+
+def history_subject(user: str) -> str:
+    """Where an adapter asks the recorder for what it has recorded of a user."""
+    platform, token = split_user(user)
+    return f"history.{platform}.{token}"
+
+
+def user_of_history(subject: str) -> str:
+    """The user of a `history_subject`.
+
+    Raises:
+        BadName: it is not one.
+    """
+    user = subject.removeprefix("history.").replace(".", ":", 1)
+    split_user(user)
+    return user
 
 
 def blob_subject(name: str, piece: int) -> str:

@@ -197,6 +197,15 @@ class Settings(FromEnvironment):
         'JSON file: {"my-model": {"input": 0.1, "cached_input": 0.01, "output": 0.5}}. They are '
         "added to the prices that are built in; the name * means every other model.",
     )
+    keep_days: int | None = Field(
+        None,
+        alias="THREADWAX_KEEP_DAYS",
+        ge=1,
+        le=36_500,
+        description="After how many days questions, answers, files and what people did are erased. "
+        "By default the streams keep them for 7 days, and conversations and the database without a "
+        "limit. docs/forget.md says what is erased when.",
+    )
 
     training_attested: Attested = Field(
         default_factory=dict,

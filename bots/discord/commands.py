@@ -36,6 +36,9 @@ def add_commands(tree: app_commands.CommandTree[Any], interactions: Interactions
     async def forget(interaction: "discord.Interaction[Any]") -> None:
         await interactions.on_forget(interaction)
 
+    async def export(interaction: "discord.Interaction[Any]") -> None:
+        await interactions.on_export(interaction)
+
     async def help_(interaction: "discord.Interaction[Any]") -> None:
         await interactions.on_help(interaction)
 
@@ -70,12 +73,18 @@ def add_commands(tree: app_commands.CommandTree[Any], interactions: Interactions
         description=locale_str("Erase everything that is stored about you"),
         callback=forget,
     )
+    export_command: Any = app_commands.Command(
+        name=locale_str("export"),
+        description=locale_str("Get what is recorded of you as a file"),
+        callback=export,
+    )
     help_command: Any = app_commands.Command(
         name=locale_str("help"), description=locale_str("What I can do"), callback=help_
     )
     menu: Any = app_commands.ContextMenu(name=locale_str("Ask about this"), callback=about)
     for command in (
-        ask_command, reset_command, privacy_command, forget_command, help_command, menu
+        ask_command, reset_command, privacy_command, export_command, forget_command, help_command,
+        menu,
     ):  # fmt: skip
         # If only a user had installed the app, the bot could not post the answer after 15 minutes.
         command.allowed_installs = app_commands.AppInstallationType(guild=True, user=False)

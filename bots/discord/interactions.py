@@ -24,6 +24,7 @@ from bots.discord.corrections import Correction, form_for
 from bots.discord.deferred import Placeholders
 from bots.discord.errors import FAILURES
 from bots.discord.mention_names import mention_names_in
+from bots.discord.own_history import OwnHistory
 from bots.discord.payloads import Json, dict_in
 from bots.discord.quotes import quote_of
 from bots.discord.rich_message import own_text
@@ -66,11 +67,14 @@ class Interactions:
         placeholders: Placeholders,
         typing: TypingIndicator,
         http: Callable[[], HTTPClient],
+        *,
+        own_history: OwnHistory,
     ) -> None:
         self._context = context
         self._threads = threads
         self._placeholders = placeholders
         self._typing = typing
+        self._own_history = own_history
         self._acknowledgements = Acknowledgements(placeholders, http)
 
     # --- commands -----------------------------------------------------------------------------
@@ -168,6 +172,14 @@ class Interactions:
             await interaction.response.send_message(
                 notice_text("forget", locale), ephemeral=True, view=button
             )
+
+    async def on_export(self, interaction: Interaction) -> None:
+        """Give this person what is recorded of them, as a file that nobody else sees."""
+
+        async def refusal() -> str:
+            return await self._why_not(interaction, await self._location(interaction))
+
+        await self._own_history.send(interaction, refusal)
 
     async def on_help(self, interaction: Interaction) -> None:
         """Show what the bot can do."""

@@ -22,6 +22,7 @@ from bots.discord.edits import Edits
 from bots.discord.files import Put
 from bots.discord.interactions import Interactions
 from bots.discord.messages import Messages
+from bots.discord.own_history import FetchHistory, OwnHistory
 from bots.discord.posting import SHAPE, Poster
 from bots.discord.settings import DiscordSettings
 from bots.discord.store import Store
@@ -58,6 +59,7 @@ class Discord:
         put: Put,
         publish: Publish,
         *,
+        fetch_history: FetchHistory,
         budgets: Budgets = NO_BUDGETS,
     ) -> None:
         self._settings = settings
@@ -88,8 +90,9 @@ class Discord:
         self._backfill = Backfill(context, self._messages)
         self._edits = Edits(context, self._messages, self._poster)
         self._interactions = Interactions(
-            context, threads, self._placeholders, self._typing, self._http
-        )
+            context, threads, self._placeholders, self._typing, self._http,
+            own_history=OwnHistory(fetch_history),
+        )  # fmt: skip
         self.listening = self._backfill.listening
 
     # --- listening ----------------------------------------------------------------------------

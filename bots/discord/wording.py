@@ -23,6 +23,13 @@ COMMAND_TEXTS: Final[dict[str, tuple[str, str, str, str]]] = {
         "Borra todo lo que está guardado sobre ti",
         "あなたについて保存されているものをすべて消去する",
     ),
+    "export": ("exportieren", "exporter", "exportar", "エクスポート"),
+    "Get what is recorded of you as a file": (
+        "Erhalte als Datei, was über dich aufgezeichnet ist",
+        "Reçois dans un fichier ce qui est enregistré sur toi",
+        "Recibe en un archivo lo que está registrado sobre ti",
+        "あなたについて記録されている内容をファイルで受け取る",
+    ),
     "help": ("hilfe", "aide", "ayuda", "ヘルプ"),
     "question": ("frage", "question", "pregunta", "質問内容"),
     "Ask about this": (
@@ -200,6 +207,57 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         (
             "あなたについて保存したメッセージ、回答、ファイル、評価をすべて消去できます。"
             "元に戻すことはできません。Discord上のメッセージは、ご自身で削除するまで残ります。"
+        ),
+    ),
+    "exported": (
+        (
+            "This is what is recorded of you: your questions, my answers and your ratings. Only "
+            "you can see it, so download it now."
+        ),
+        (
+            "Das ist über dich aufgezeichnet: deine Fragen, meine Antworten und deine Bewertungen. "
+            "Nur du kannst es sehen; lade es jetzt herunter."
+        ),
+        (
+            "Voici ce qui est enregistré sur toi : tes questions, mes réponses et tes évaluations. "
+            "Toi seul peux le voir ; télécharge-le maintenant."
+        ),
+        (
+            "Esto es lo que está registrado sobre ti: tus preguntas, mis respuestas y tus "
+            "valoraciones. Solo tú puedes verlo; descárgalo ahora."
+        ),
+        (
+            "あなたについて記録されている質問、回答、評価です。"
+            "見られるのはあなただけです。今すぐダウンロードしてください。"
+        ),
+    ),
+    "export nothing": (
+        "Nothing is recorded of you.",
+        "Über dich ist nichts aufgezeichnet.",
+        "Rien n'est enregistré sur toi.",
+        "No hay nada registrado sobre ti.",
+        "あなたについて記録されているものはありません。",
+    ),
+    "export failed": (
+        (
+            "I cannot give you the file right now. Please try again in a few minutes, or ask "
+            "whoever runs this bot."
+        ),
+        (
+            "Ich kann dir die Datei gerade nicht geben. Versuch es in ein paar Minuten noch "
+            "einmal, oder frag die Leute, die diesen Bot betreiben."
+        ),
+        (
+            "Je ne peux pas te donner le fichier pour le moment. Réessaie dans quelques minutes, "
+            "ou demande à la personne qui gère ce bot."
+        ),
+        (
+            "Ahora no puedo darte el archivo. Inténtalo de nuevo en unos minutos, o pregunta a "
+            "quien gestiona este bot."
+        ),
+        (
+            "今はファイルをお渡しできません。数分後にもう一度試すか、"
+            "このボットの運営者にお問い合わせください。"
         ),
     ),
     "erase": (

@@ -19,6 +19,7 @@ from bots.slack.files import StoreFile
 from bots.slack.markup import hosts
 from bots.slack.notices import Notices
 from bots.slack.origin import Origin
+from bots.slack.own_history import FetchHistory, OwnHistory
 from bots.slack.payloads import text
 from bots.slack.people import NOBODY, Person, role_of
 from bots.slack.settings import DIRECT, ChannelSettings, SlackSettings
@@ -48,6 +49,7 @@ class Context:
     working: Working
     publish: Publish
     store_file: StoreFile
+    fetch_history: FetchHistory
     session: aiohttp.ClientSession
     api_host: str
     now: Callable[[], float]
@@ -57,11 +59,13 @@ class Context:
     link_hosts: "FreshMap[frozenset[str]]" = field(init=False)
     """The hosts that a question links to, by prompt id: its answer may link to them, too."""
     notices: Notices = field(init=False)
+    own_history: OwnHistory = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access.of(self.settings)
         self.link_hosts = FreshMap(self.now)
         self.notices = Notices(self.now)
+        self.own_history = OwnHistory(self.fetch_history, self.session, self.notices)
 
     def remember_links(self, words: str, prompt_id: str) -> None:
         """Remembers the hosts that a question links to."""

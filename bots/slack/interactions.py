@@ -27,6 +27,7 @@ from bots.slack.payloads import EMPTY, mapping, mappings, text, value
 from bots.slack.wording import (
     ELSEWHERE,
     ERASING,
+    EXPORTING,
     FORGOTTEN,
     HELP,
     NOT_NOW,
@@ -115,6 +116,9 @@ class Interactions:
         if name.endswith("reset"):
             await context.publish(Reset(**common))
             return {"text": FORGOTTEN}
+        if name.endswith("export"):
+            context.own_history.begin(origin)
+            return {"text": EXPORTING}
         if name.endswith("forget"):
             return {"text": FORGET_TEXT, "blocks": forget_question(origin.user)}
         typed = text(body, "text")

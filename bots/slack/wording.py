@@ -8,12 +8,28 @@ HELP: Final = (
     "Ask me in a direct message, or mention me in a channel; in a thread I keep listening. "
     "`!stop` stops an answer, `!reset` makes me forget what was said here, `!help` shows this; "
     "`/ask`, `/reset` and `/help` work outside threads. `/privacy`, in threads `!privacy`, says "
-    "what I store, and `/forget` erases all that I stored about you."
+    "what I store, `/export` sends it to you as a file, and `/forget` erases all of it."
 )
 PRIVACY: Final = EXPLANATION + " In a thread, write `!privacy` in place of `/privacy`."
 FORGET: Final = (
     "I can erase everything that I stored about you: your messages to me, my answers, files and "
     "ratings. This cannot be undone. Messages in Slack itself stay until you delete them."
+)
+EXPORTING: Final = (
+    "I am collecting what is recorded of you, and will send you a file in a direct message."
+)
+EXPORTED: Final = (
+    "This is what is recorded of you: your questions, my answers and your ratings. Only you can "
+    "see this file, until you share or delete it."
+)
+EXPORT_NOTHING: Final = "Nothing is recorded of you."
+EXPORT_FAILED: Final = (
+    "I cannot send you the file right now. Please try again in a few minutes, or ask whoever runs "
+    "this bot."
+)
+EXPORT_SCOPE: Final = (
+    "I am not allowed to send files in this workspace. Please ask whoever runs this bot to install "
+    "it again: it needs the permission files:write."
 )
 ERASE: Final = "Erase everything"
 ERASE_SURELY: Final = "Everything I stored about you in all channels is erased."

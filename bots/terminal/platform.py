@@ -6,9 +6,10 @@ It must never lose an answer: the next chat shows one that came after its chat w
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from bots.platform import Part, Publish
@@ -16,6 +17,7 @@ from bots.privacy import EXPLANATION, choice_of, confirmation_of, settings_of
 from bots.split_text import Length
 from bots.terminal import wording
 from bots.terminal.messages import Lines, TooLong
+from bots.terminal.own_history import written
 from bots.terminal.rating import COMMANDS, NOTED, NOTHING_TO_RATE, Opinion
 from bots.terminal.screen import Screen
 from bots.terminal.wording import (
@@ -44,6 +46,7 @@ from shared.messages import (
     Reset,
     Stop,
 )
+from shared.own_history import NotNow
 
 NOTHING_PUBLISHED: Final = 1
 INTERRUPTED: Final = 130
@@ -82,12 +85,14 @@ class Terminal:
         lines: Lines,
         screen: Screen,
         interactive: bool,
+        fetch_history: Callable[[str], Awaitable[bytes]],
         connected: Callable[[], bool] = lambda: True,
     ) -> None:
         """Wires a chat of `user`.
 
         `session` is random and makes prompt ids unique: a terminal has no message ids. `connected`
-        returns whether NATS can be reached now.
+        returns whether NATS can be reached now. `fetch_history` returns what is recorded of a user,
+        or raises `NotNow`.
         """
         _, token = names.split_user(user)
         if len(token) > _TOKEN_CHARS:
@@ -99,6 +104,7 @@ class Terminal:
         self._screen = screen
         self._interactive = interactive
         self._connected = connected
+        self._fetch_history = fetch_history
         self._number = 0
         self._asked: str | None = None
         self._answered = asyncio.Event()
@@ -164,6 +170,8 @@ class Terminal:
                 self._show_own(HELP)
             case "/reset":
                 return await self._reset()
+            case "/export":
+                await self._export()
             case wording.FORGET:
                 self._show_own(CONFIRM_FORGET)
             case wording.FORGET_SURELY:
@@ -267,6 +275,22 @@ class Terminal:
             self._opinion = rated
             self._show_own(NOTED[command])
         return not self._exit_code
+
+    async def _export(self) -> None:
+        try:
+            data = await self._fetch_history(self._user)
+            if data:
+                path = await asyncio.to_thread(written, data, Path.cwd(), datetime.now(UTC))
+        except NotNow:
+            words = wording.EXPORT_UNAVAILABLE
+        except OSError as error:
+            words = f"The file cannot be written to {Path.cwd()}: {error.strerror}."
+        else:
+            words = wording.EXPORTED.format(path=path) if data else wording.EXPORT_NOTHING
+            self._show_own(words)
+            return
+        self._failed = not self._interactive
+        self._show_own(words)
 
     async def _report_no_progress(self) -> None:
         try:

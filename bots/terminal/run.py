@@ -31,6 +31,7 @@ from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial
+from shared.own_history import own_history
 from shared.settings import Settings
 from shared.tasks import end
 
@@ -107,6 +108,7 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         lines=editor or PlainLines(sys.stdin, prompt=PROMPT if interactive else "", history=path),
         screen=screen,
         interactive=interactive,
+        fetch_history=partial(own_history, bus),
         connected=lambda: bus.connected,
     )
     partials = names.partials_to_user(user)

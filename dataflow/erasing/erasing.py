@@ -14,7 +14,10 @@ from typing import Final
 
 from dataflow.effects import Erase
 from dataflow.erasing import files, recovery_files
+from dataflow.erasing.expiry import expire_evicted
 from dataflow.erasing.messages import MessageEraser
+from dataflow.retention import Kept
+from dataflow.tokens import Window
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Forget, Journaled, Reply
@@ -30,6 +33,9 @@ AGAIN_FIRST_S: Final = 1.0
 AGAIN_LAST_S: Final = 300.0
 """Waits after a failure, for example if the files are too large to be cleaned while many people
 talk."""
+
+KEEP_EVERY_S: Final = 3600.0
+"""How often words are looked for that are older than THREADWAX_KEEP_DAYS."""
 
 OnReply = Callable[[str, Journaled], None]
 
@@ -54,6 +60,21 @@ class Erasing:
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def keep_only(self, keep_days: int, window: Window) -> None:
+        """Erases evicted conversations older than this, again and again, until it is cancelled."""
+        while True:
+            kept = Kept.at(datetime.now(UTC), keep_days)
+            try:
+                changed = await asyncio.to_thread(expire_evicted, self._store, kept, window)
+                async with self._scrubbing:
+                    await asyncio.to_thread(recovery_files.scrub, self._store)
+            except (recovery_files.StillBusy, sqlite3.Error, OSError) as error:
+                logger().warning("old words are not erased yet", why=str(error))
+            else:
+                if changed:
+                    logger().info("erased old words", conversations=changed, keep_days=keep_days)
+            await asyncio.sleep(KEEP_EVERY_S)
 
     async def close(self) -> None:
         """Ends all erasures; the next start begins them again."""

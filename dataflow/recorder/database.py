@@ -84,7 +84,7 @@ class Database:
             with writing(engine) as connection:
                 write(connection, batch)
             if batch.forgotten:
-                # A crash in between is harmless: `threadwax forget` does it, too.
+                # After a crash in between, the next start does it.
                 reclaim(engine)
 
         self.once(work)

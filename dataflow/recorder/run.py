@@ -19,6 +19,8 @@ from dataflow.io_thread import IoThread
 from dataflow.recorder.database import Abandoned, Database
 from dataflow.recorder.database_sink import DatabaseSink
 from dataflow.recorder.flow import recorder_flow
+from dataflow.recorder.history_service import HistoryService
+from dataflow.recorder.retention import expire_older, keep_only
 from dataflow.recorder.streams_source import StreamsSource
 from dataflow.recorder.writer import forget_positions, positions_of, prune_receipts
 from dataflow.shutdown import block_signals, end_on_signal
@@ -26,11 +28,14 @@ from shared import lifecycle, metrics, names
 from shared.bus import Bus
 from shared.connection import Refused
 from shared.database.engine import BadDatabaseUrl, database_url, engine_of, writing
+from shared.database.erasing import reclaim
 from shared.database.migrate import NewerDatabase, migrate
+from shared.database.tables import people
 from shared.follow import Position
 from shared.http_status import CannotListen, serve_status
 from shared.lock import AlreadyRunning, locked
 from shared.settings import Settings
+from shared.streams import KEPT_S
 
 STOP_S: Final = 5.0
 """Time to write what has arrived. Whatever is not written is read again after the start."""
@@ -40,6 +45,10 @@ EARLY_RECEIPTS_KEPT: Final = timedelta(days=1)
 
 GATHER_S: Final = 0.05
 """Nobody waits for the recorder, so it may read messages late and many at a time."""
+
+ERASED_AGAIN: Final = timedelta(seconds=KEPT_S)
+"""For this long after an erasure, each start removes the bytes of erased rows from the files again:
+as long as the stream has the request."""
 
 PROGRESS_EVERY_S: Final = 2.0
 
@@ -82,12 +91,20 @@ def main(settings: Settings, *, rebuild: bool = False) -> int:
     except NewerDatabase as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
+    if settings.keep_days is not None and not rebuild:
+        process.io.spawn(keep_only(process.engine, settings.keep_days))
+    if not rebuild:
+        process.io.call(HistoryService(process.bus, process.engine).start())
     source = StreamsSource(process.io, process.bus, after, until_caught_up=rebuild)
     sink = DatabaseSink(process.database)
     metrics.recorder_lag_s.set_function(lambda: _lag_s(source, sink))
     if rebuild and sys.stderr.isatty():
         process.io.spawn(_progress(source, sink))
     cli_main(recorder_flow(source, sink, settings.prices))  # type: ignore[no-untyped-call]
+    if rebuild and settings.keep_days is not None:
+        # The streams may have more than is to be kept.
+        keep_days = settings.keep_days
+        process.database.once(lambda engine: expire_older(engine, keep_days))
     if rebuild and not process.io.stopping:
         lifecycle.say(
             f"rebuilt {process.database.where} from {sink.written:,} messages in "
@@ -127,11 +144,21 @@ def _start(settings: Settings) -> _Process:
 def _prepared(engine: sa.Engine, *, rebuild: bool) -> dict[str, Position]:
     """Makes the tables, if necessary; returns where to continue in each stream."""
     migrate(engine)
+    if _was_forgotten(engine, datetime.now(UTC) - ERASED_AGAIN):
+        # A crash may have come between the transaction and this.
+        reclaim(engine)
     with writing(engine) as connection:
         prune_receipts(connection, datetime.now(UTC) - EARLY_RECEIPTS_KEPT)
         if rebuild:
             forget_positions(connection)
         return positions_of(connection)
+
+
+def _was_forgotten(engine: sa.Engine, since: datetime) -> bool:
+    """Whether rows of a person were erased since that time."""
+    with engine.connect() as connection:
+        found = sa.select(people.c.user_id).where(people.c.forgotten_at >= since).limit(1)
+        return connection.execute(found).first() is not None
 
 
 def _lag_s(source: StreamsSource, sink: DatabaseSink) -> float:

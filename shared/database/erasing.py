@@ -5,11 +5,13 @@ The caller commits. It must never match the rows of another person.
 
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
+from shared.database.engine import writing
 from shared.database.tables import answers, background_usage, events, questions, ratings
 
 RECLAIM_WITHIN_S: Final = 5.0
@@ -23,6 +25,26 @@ _OF_PERSON: Final = (
     (events, (events.c.stored_at,)),
 )
 """The tables with rows of people, and the times that say when something was said or stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Expiring:
+    """The columns with words of a table; none: the whole row goes."""
+
+    table: sa.Table
+    times: tuple[sa.Column[datetime], ...]
+    words: tuple[str, ...] = ()
+
+
+_EXPIRING: Final = (
+    _Expiring(questions, (questions.c.stored_at,), ("text", "attachments", "quotes")),
+    # The question's words may be older than the answer.
+    _Expiring(answers, (answers.c.journaled_at, answers.c.said_at), ("text", "prompt_text")),
+    _Expiring(ratings, (ratings.c.rated_at,), ("reason", "correction")),
+    _Expiring(events, (events.c.stored_at,)),
+)
+
+EXPIRE_AT_ONCE: Final = 1000
 
 
 def erase_person(
@@ -45,11 +67,48 @@ def erase_person(
     return counts
 
 
-def reclaim(engine: sa.Engine) -> None:
+def expire(engine: sa.Engine, before: datetime) -> int:
+    """Erases words that were said or stored before that time; returns how many rows it changed.
+
+    What people asked, were answered and rated keeps its row without words, for the reports; events
+    have no use without them. Commits in steps, so that nobody waits long. Safe to repeat.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database is in use, or does not answer.
+    """
+    changed = sum(_expire(engine, expired, before) for expired in _EXPIRING)
+    if changed:
+        reclaim(engine, full=False)
+    return changed
+
+
+def _expire(engine: sa.Engine, expired: "_Expiring", before: datetime) -> int:
+    table, key = expired.table, expired.table.primary_key.columns[0]
+    old = sa.or_(*(time < before for time in expired.times))
+    if expired.words:
+        old = sa.and_(old, sa.or_(*(table.c[word].is_not(None) for word in expired.words)))
+    values: dict[str, object] = dict.fromkeys(expired.words)
+    if table is questions:
+        deleted_at = questions.c.deleted_at
+        values["deleted_at"] = sa.func.coalesce(deleted_at, sa.literal(before, deleted_at.type))
+    changed = 0
+    while True:
+        some = sa.select(key).where(old).limit(EXPIRE_AT_ONCE)
+        chosen = sa.and_(key.in_(some), old)
+        change = table.update().where(chosen).values(**values)
+        with writing(engine) as connection:
+            done = connection.execute(change if expired.words else table.delete().where(chosen))
+        if not done.rowcount:
+            return changed
+        changed += done.rowcount
+
+
+def reclaim(engine: sa.Engine, *, full: bool = True) -> None:
     """Removes the bytes of deleted rows from the files. Call after the commit; may block for 5 s.
 
-    On PostgreSQL this rewrites the tables, and nobody can use them meanwhile. The write-ahead log
-    of PostgreSQL keeps its older versions until it recycles them.
+    On PostgreSQL this rewrites the tables, and nobody can use them meanwhile; if not `full`, it
+    only lets new rows overwrite the old bytes. The write-ahead log of PostgreSQL keeps its older
+    versions until it recycles them.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database is in use, or does not answer.
@@ -57,7 +116,7 @@ def reclaim(engine: sa.Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if engine.dialect.name == "postgresql":
             tables = ", ".join(table.name for table, _ in _OF_PERSON)
-            connection.exec_driver_sql(f"VACUUM (FULL) {tables}")
+            connection.exec_driver_sql(f"VACUUM {'(FULL) ' if full else ''}{tables}")
             return
         # The pages are overwritten (secure_delete), but the log has their older versions.
         deadline = time.monotonic() + RECLAIM_WITHIN_S

@@ -26,6 +26,7 @@ from shared.messages import (
     Reset,
     Stop,
 )
+from shared.own_history import NotNow
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord import FakeDiscord
@@ -233,7 +234,15 @@ async def test_commands_have_five_languages_and_are_synced_once() -> None:
     """A restart with unchanged commands makes no request."""
     async with a_world() as world:
         commands = {c["name"]: c for c in world.fake.commands}
-        assert set(commands) == {"ask", "reset", "privacy", "forget", "help", "Ask about this"}
+        assert set(commands) == {
+            "ask",
+            "reset",
+            "privacy",
+            "export",
+            "forget",
+            "help",
+            "Ask about this",
+        }
         for command in commands.values():
             assert set(command["name_localizations"]) >= {"de", "fr", "es-ES", "ja"}
             assert command["integration_types"] == [0]
@@ -307,6 +316,39 @@ async def test_forget_is_confirmed_by_a_button(world: DiscordWorld) -> None:
     assert event.user == ask.user
     told = lambda: " ".join(world.fake.read(author="ada"))  # noqa: E731
     await world.fake.until(lambda: "erasing it now" in told())
+
+
+async def test_export_gives_a_person_their_own_data_privately(world: DiscordWorld) -> None:
+    """As a file that only this person sees, in a server and in direct messages."""
+    world.history = f"# What discord:ada asked\n{'words ' * 200_000}".encode()
+    ada = world.fake.users["ada"]["id"]
+    for channel in (0, await world.fake.direct("ada")):
+        await world.fake.command("export", locale="de", channel=channel)
+        mine = lambda at=channel: world.fake.posts(at, author="ada")  # noqa: E731
+        await world.fake.until(lambda mine=mine: any(post["attachments"] for post in mine()))
+        (post,) = (post for post in mine() if post["attachments"])
+        assert post["content"] == notice_text("exported", "de")
+        (file,) = post["attachments"]
+        assert world.fake.files[file["url"].rsplit("/cdn/", 1)[1]] == world.history
+    assert world.fake.posts() == []
+    assert world.asked_for == [f"discord:{ada}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("history", "key"), [(b"", "export nothing"), (NotNow("no recorder"), "export failed")]
+)
+async def test_a_person_without_a_file_reads_why(
+    world: DiscordWorld, history: bytes | Exception, key: str
+) -> None:
+    world.history = history
+    await world.fake.command("export")
+    await world.fake.until(lambda: notice_text(key) in world.fake.read(author="ada"))
+
+
+async def test_a_file_that_discord_refuses_is_reported(world: DiscordWorld) -> None:
+    world.history = b"a" * (11 << 20)
+    await world.fake.command("export")
+    await world.fake.until(lambda: notice_text("export failed") in world.fake.read(author="ada"))
 
 
 async def test_buttons_work_after_a_restart_for_their_asker_only(world: DiscordWorld) -> None:

@@ -12,6 +12,11 @@ from bots.slack.wording import (
     EMPTY,
     ERASE,
     ERASING,
+    EXPORT_FAILED,
+    EXPORT_NOTHING,
+    EXPORT_SCOPE,
+    EXPORTED,
+    EXPORTING,
     FORGET,
     FORGOTTEN,
     HELP,
@@ -23,6 +28,7 @@ from bots.slack.wording import (
     PRIVACY,
 )
 from shared.messages import Ask, Configure, Deleted, Edited, Forget, Quote, Reset, Stop
+from shared.own_history import NotNow
 from tests.contract.worlds.slack import SlackWorld
 from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, TEAM, FakeSlack, Fault
 
@@ -292,6 +298,50 @@ async def test_forget_is_confirmed_by_a_button() -> None:
         assert (event.user, event.silent) == ("slack:T1-UADA", False)
         assert event.address["channel"] == ROOM
         await world.slack.until(lambda: world.slack.told("UADA") == [ERASING])
+
+
+async def test_export_sends_a_person_their_own_data_in_a_direct_message() -> None:
+    """Wherever it was asked for; nobody else sees anything of it."""
+    async with SlackWorld() as world:
+        world.history = f"# What slack:T1-UADA asked\n{'words ' * 100_000}".encode()
+        for channel in (ROOM, SECRET_ROOM):
+            asked = (await world.slack.command("/export", channel=channel)).response
+            assert asked == {"text": EXPORTING}
+            (sent,) = await world.slack.until(lambda: world.slack.bot_messages("DADA", None))
+            (file,) = sent["files"]
+            assert (sent["text"], file["title"][-3:]) == (EXPORTED, ".md")
+            assert world.slack.uploads[file["id"]] == world.history
+            world.slack.messages["DADA"].clear()
+        assert world.asked_for == ["slack:T1-UADA"] * 2
+        assert world.slack.bot_messages(ROOM, None) == []
+        assert world.slack.told("UADA") == world.heard == []
+
+
+@pytest.mark.parametrize(
+    ("history", "fault", "words"),
+    [
+        (b"", None, EXPORT_NOTHING),
+        (NotNow("no recorder"), None, EXPORT_FAILED),
+        (b"data", ("files.getUploadURLExternal", "error", "missing_scope"), EXPORT_SCOPE),
+        (b"data", ("files.completeUploadExternal", "error", "internal_error"), EXPORT_FAILED),
+        (b"data", ("conversations.open", "page", ""), EXPORT_FAILED),
+    ],
+)
+async def test_a_person_whose_data_cannot_be_sent_is_notified(
+    history: bytes | Exception, fault: tuple[str, str, str] | None, words: str
+) -> None:
+    """They can ask again at once."""
+    async with SlackWorld() as world:
+        world.history = history
+        if fault is not None:
+            method, kind, code = fault
+            world.slack.faults[method].append(Fault(kind, code=code))
+        await world.slack.command("/export")
+        await world.slack.until(lambda: world.slack.told("UADA") == [words])
+        assert world.slack.bot_messages("DADA", None) == []
+        world.history = b"data"
+        await world.slack.command("/export")
+        await world.slack.until(lambda: world.slack.bot_messages("DADA", None))
 
 
 async def test_slacks_own_stop_button_stops_the_thread() -> None:

@@ -68,6 +68,12 @@ class Fault:
 class FakeSlack:
     """One workspace: Ada, Bob and others, public and private channels, and direct messages."""
 
+    triggers: dict[str, tuple[str, float]]
+    """By trigger id, who clicked and when."""
+
+    forms: dict[str, dict[str, Any]]
+    """By user, the form that is open."""
+
     triggers_last_s = 3.0
     """https://docs.slack.dev/interactivity/handling-user-interaction"""
 
@@ -108,10 +114,7 @@ class FakeSlack:
         self.files_url = ""
         """The base URL of files, if it is not this server's."""
         self.ephemerals: list[dict[str, Any]] = []
-        self.triggers: dict[str, tuple[str, float]] = {}
-        """By trigger id, who clicked and when."""
-        self.forms: dict[str, dict[str, Any]] = {}
-        """By user, the form that is open."""
+        self.triggers, self.forms = {}, {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
@@ -131,6 +134,8 @@ class FakeSlack:
         self.codes = {"the-code"}
         self.shared_files: dict[str, dict[str, Any]] = {}
         """The responses of `files.info`, by file id; None if the bot cannot open the file."""
+        self.uploads: dict[str, bytes | int] = {}
+        """Files of the bot by id: the announced length, then the contents."""
         self.says_scopes = True
         self.behind_s = 0.0
         """How old the timestamps of the next messages are."""
@@ -154,6 +159,7 @@ class FakeSlack:
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_get("/link", self.sockets.connect)
         app.router.add_get("/files/{name}", self._file)
+        app.router.add_post("/upload/{file}", self._upload)
         app.router.add_post("/control", self._control)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
@@ -527,6 +533,40 @@ class FakeSlack:
         self.changed.set()
         await self._files_flow.wait()
         return web.Response(body=data, content_type=kind)
+
+    def _files_getUploadURLExternal(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        length = str(args.get("length") or "")
+        if not args.get("filename") or not length.isdecimal() or int(length) < 1:
+            raise Refusal("invalid_arguments")
+        file = f"FUP{len(self.uploads)}"
+        self.uploads[file] = int(length)
+        return {"upload_url": f"http://127.0.0.1:{self.port}/upload/{file}", "file_id": file}
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        """Takes the bytes of a file: all that were announced, and without a token."""
+        file, data = request.match_info["file"], await request.read()
+        if self.uploads.get(file) != len(data):
+            return web.Response(status=400, text="length")
+        self.uploads[file] = data
+        return web.Response(text=f"OK - {len(data)}")
+
+    def _files_completeUploadExternal(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        files = args.get("files") or []
+        files = json.loads(files) if isinstance(files, str) else files
+        if not files or any(not isinstance(self.uploads.get(f["id"]), bytes) for f in files):
+            raise Refusal("file_not_found")
+        # Slack takes the id of a channel here, and not the id of a user.
+        if args.get("channel_id") in self.users:
+            raise Refusal("channel_not_found")
+        channel = self._channel(args, "channel_id")
+        if channel in self.takes_no:
+            raise Refusal(self.takes_no[channel])
+        ts = self.new_ts()
+        self.messages[channel][ts] = {
+            "type": "message", "ts": ts, "user": BOT, "bot_id": "BBOT", "blocks": [],
+            "text": args.get("initial_comment") or "", "files": files,
+        }  # fmt: skip
+        return {"files": files}
 
     # --- actions of people -----------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ SCOPES = {
     "users.info": "users:read",
     "reactions.add": "reactions:write",
     "files.info": "files:read",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
 }
 PING = re.compile(r"<!(?:channel|here|everyone|subteam\^)|<@[A-Z0-9]")
 """The beginning of a mention, which can continue in the next chunk."""

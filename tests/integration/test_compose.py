@@ -37,6 +37,9 @@ SET_BY_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_HOST", "THREADWAX_H
 
 EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 
+RETENTION: Final = {"THREADWAX_KEEP_DAYS"}
+"""What keeps messages: streams, conversations and the database."""
+
 OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
 """They report the roles that have a budget."""
 
@@ -61,7 +64,7 @@ def aliases(kind: type[BaseSettings]) -> set[str]:
 
 
 EXPECTED: Final = {
-    "setup": EVERYWHERE,
+    "setup": EVERYWHERE | RETENTION,
     "gateway": EVERYWHERE,
     "ask": EVERYWHERE,
     "demo": EVERYWHERE,
@@ -71,7 +74,7 @@ EXPECTED: Final = {
     - NOT_FOR_A_CONTAINER
     - OF_THE_RECORDER
     | {"THREADWAX_PRICES"},  # for budgets in dollars
-    "recorder": EVERYWHERE | OF_THE_RECORDER,
+    "recorder": EVERYWHERE | RETENTION | OF_THE_RECORDER,
     "slack": EVERYWHERE | OF_ADAPTERS | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
     "discord": EVERYWHERE
     | OF_ADAPTERS

@@ -36,11 +36,12 @@ from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
 from shared.group_commit import BATCH_FROM, BATCH_ID, SINGLES_LIMIT
 from shared.messages import Ask, Attachment, Forget, Partial, Place, Reply, Stop
+from shared.own_history import PIECE_BYTES, NotNow, own_history
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
 from shared.tasks import end
 from tests.fakes.model import FakeModel
-from tests.recorded import Rows, opened, until_recorded
+from tests.recorded import Rows, Streams, opened, record, until_recorded
 from tests.running import ROOT, Running, dataflow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -335,6 +336,48 @@ async def test_a_person_is_forgotten_by_the_dataflow(
         await end(relaying)
         await bus.close()
     assert "nats refused" not in flow.log.read_text()
+
+
+async def test_an_adapter_gets_a_persons_own_data_from_the_recorder(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In several messages, across accounts; nobody can ask for people of another platform."""
+    home = tmp_path_factory.mktemp("history")
+    env = {"NATS_URL": server.url("recorder"), "THREADWAX_HOME": str(home)}
+    engine = opened(f"sqlite:///{home / 'recorder' / 'threadwax.sqlite'}")
+    said = Streams()
+    for number in range(20):
+        said.event(Ask, f"h{number}", "slack:T1-UHISTORY", text=f"{number} " + "a" * 90_000)
+    record(engine, *said.messages)
+    engine.dispose()
+    recorder = Running("recorder", log=home / "log", env=env).start()
+    bus = await Bus.connect(server.url("slack"), name="slack")
+    other = await connect_as(server, "discord")
+    try:
+        await recorder.ready()
+        async with asyncio.timeout(ANSWER_S):
+            while True:
+                try:
+                    data = await own_history(bus, "slack:T1-UHISTORY")
+                    break
+                except NotNow:
+                    await asyncio.sleep(0.1)
+        assert len(data) > 3 * PIECE_BYTES
+        assert data.decode().count("a" * 90_000) == 20
+        assert await own_history(bus, "slack:T1-UNOBODY") == b""
+        terminal = await Bus.connect(server.url("terminal"), name="terminal")
+        assert await own_history(terminal, "terminal:ada") == b""
+        with pytest.raises(NotNow):
+            await own_history(terminal, "slack:T1-UHISTORY", within_s=2)
+        await terminal.close()
+        await other.client.publish("history.slack.T1-UHISTORY", b"", reply="_INBOX_discord.x")
+        assert await other.refused("history.slack.T1-UHISTORY")
+    finally:
+        recorder.kill()
+        await other.client.close()
+        await bus.close()
+    assert "refused" not in recorder.log.read_text()
+    assert "permissions violation" not in recorder.log.read_text().lower()
 
 
 async def test_an_adapter_stores_many_questions_in_batches(server: Server, admin: Bus) -> None:

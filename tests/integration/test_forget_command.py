@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,10 +21,11 @@ from shared.database.engine import engine_of
 from shared.messages import Rate
 from shared.settings import Settings
 from tests.fakes.model import FakeModel
+from tests.forgetting import EVICT_S, MARKER, OTHERS, World
+from tests.postgres import Postgres
 from tests.recorded import dump, until_recorded
 from tests.running import ROOT, Running, answer_to, dataflow, direct, question
 
-MARKER, OTHERS = "Krähenfuß-7391", "Zaunkönig-2846"
 WORDS = ("questions", "answers", "ratings", "events")
 
 
@@ -99,6 +102,82 @@ async def test_a_person_is_forgotten_and_it_can_be_proved(
     finally:
         recorder.kill()
         flow.kill()
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that a test can crash; a SQLite file crashes with the processes that use it."""
+
+    url: str
+    server: Postgres | None = None
+
+    def crash(self) -> None:
+        if self.server is not None:
+            self.server.crash()
+            self.server.start()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    if request.param == "sqlite":
+        return Database(f"sqlite:///{tmp_path / 'database.sqlite'}")
+    server: Postgres = request.getfixturevalue("own_postgres")
+    return Database(server.create("bot"), server)
+
+
+@pytest.mark.timeout(400)
+async def test_it_is_complete_after_every_process_was_killed(
+    nats: NatsServer, bus: Bus, fake_model: FakeModel, tmp_path: Path, own_database: Database
+) -> None:
+    """nats-server, the dataflow, the recorder, the command and PostgreSQL, at random moments."""
+    random_, home, url = random.Random(6), tmp_path / "home", own_database.url
+    settings = {"NATS_URL": nats.url, "THREADWAX_HOME": str(home), "DATABASE_URL": url}
+    flow = dataflow(
+        home, nats.url, fake_model.base_url, THREADWAX_EVICT_AFTER_S=str(EVICT_S)
+    )  # fmt: skip
+    recorder = Running("recorder", log=home / "recorder.log", env=settings).start()
+    forgetting = Running(
+        "forget", "test:ada", "--yes", log=tmp_path / "receipt.txt", env=settings
+    )  # fmt: skip
+    world = World(bus, fake_model, tmp_path, flow)
+    engine = engine_of(url_of(Settings(DATABASE_URL=SecretStr(url))))
+    try:
+        await world.start()
+        await world.says_everything("ada", MARKER)
+        await world.says_everything("bob", OTHERS)
+        theirs = await world.messages("bob")
+        before = await until_recorded(engine, lambda rows: len(rows["events"]) == 8)
+        for _ in range(5):
+            forgetting.start()
+            await asyncio.sleep(random_.uniform(0.5, 4.0))
+            for process in (forgetting, recorder, flow):
+                process.kill()
+            nats.kill()
+            engine.dispose()
+            await asyncio.to_thread(own_database.crash)
+            nats.start()
+            recorder.start()
+            await world.start()
+        code, receipt = await asyncio.to_thread(
+            command, home, nats.url, url, "test:ada", "--yes"
+        )  # fmt: skip
+        assert code == 0, receipt
+        assert "Forgotten: test:ada" in receipt
+        after = await until_recorded(
+            engine, lambda rows: any(row["forgotten_at"] for row in rows["people"])
+        )
+        assert MARKER not in str(after)
+        code, clean = await asyncio.to_thread(
+            command, tmp_path, nats.url, url, "test:ada", "--verify", MARKER
+        )
+        assert code == 0, clean
+        assert await world.messages("bob") == theirs
+        for table in WORDS:
+            assert of(after, table, "bob") == of(before, table, "bob")
+    finally:
+        engine.dispose()
+        for process in (forgetting, recorder, flow):
+            process.kill()
 
 
 def of(rows: dict[str, list[dict[str, object]]], table: str, name: str) -> list[dict[str, object]]:

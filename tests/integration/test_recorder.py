@@ -2,22 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from ops.forget import markers
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.database.engine import database_url, engine_of, writing
+from shared.database.erasing import erase_person
 from shared.database.migrate import migrate
-from shared.messages import Again, Deleted, Rate
+from shared.database.tables import people
+from shared.messages import Again, Ask, Deleted, Rate
 from shared.receipts import Receipts
 from shared.settings import Settings
 from tests.fakes.model import FakeModel
+from tests.forgetting import MARKER
 from tests.postgres import Postgres
-from tests.recorded import dump, until_recorded
+from tests.recorded import Streams, dump, record, until_recorded
+from tests.recorded import opened as migrated
 from tests.running import Running, answer_to, dataflow, direct, question
 
 WITHIN_S = 60.0
@@ -237,3 +243,24 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WITHIN_S):
         while not condition():
             await asyncio.sleep(0.05)
+
+
+async def test_a_start_after_a_crash_empties_the_log(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    """The crash came after the rows of a person were erased, and before the log was emptied."""
+    url = f"sqlite:///{tmp_path / 'database' / 'bot.sqlite'}"
+    engine = migrated(url)  # stays open, or SQLite would remove the log
+    said = Streams()
+    said.event(Ask, "q1", text=f"words {MARKER}")
+    record(engine, *said.messages)
+    with writing(engine) as connection:
+        erase_person(connection, "slack:ada")
+        forgotten = {"user_id": "slack:ada", "forgotten_at": datetime.now(UTC)}
+        connection.execute(people.insert().values(forgotten))
+    assert markers.search(tmp_path / "database", [MARKER]).matches
+    start(url)
+    async with asyncio.timeout(WITHIN_S):
+        while markers.search(tmp_path / "database", [MARKER]).matches:
+            await asyncio.sleep(0.1)
+    engine.dispose()

@@ -2,18 +2,31 @@
 
 import asyncio
 import signal
+import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bots.privacy import ALLOWED, EXPLANATION, FORBIDDEN
+from bots.terminal.own_history import written
 from bots.terminal.rating import LONG_REASON, NO_CORRECTION, NOTED, NOTHING_TO_RATE
-from bots.terminal.wording import CONFIRM_FORGET, FORGET_SURELY
+from bots.terminal.wording import (
+    CONFIRM_FORGET,
+    EXPORT_NOTHING,
+    EXPORT_UNAVAILABLE,
+    EXPORTED,
+    FORGET_SURELY,
+)
+from dataflow.recorder.history_service import HistoryService
+from shared.bus import Bus
 from shared.messages import Ask, Configure, Forget, Rate, Reset
 from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
+from tests.recorded import Streams, opened, record
+from tests.running import ROOT
 
 WAIT_S = 20.0
 """Long enough for a busy machine."""
@@ -22,12 +35,13 @@ LIMIT = 100_000
 
 
 async def piped(
-    environment: dict[str, str], lines: bytes, user: str = "ada"
+    environment: dict[str, str], lines: bytes, user: str = "ada", folder: Path | None = None
 ) -> tuple[int | None, str, str]:
     """Exit code, standard output and standard error of a chat with these lines."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, user),
         env=environment,
+        cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -119,6 +133,44 @@ async def test_a_person_is_forgotten_after_a_confirmation(
     assert (code, out) == (0, "erased\n")
     assert not history.exists()
     assert [type(event) for event in flow.events] == [Forget]
+
+
+async def test_export_writes_a_file_that_only_its_owner_can_read(
+    chat_environment: dict[str, str], bus: Bus, tmp_path: Path
+) -> None:
+    """Without a recorder, without rows, and with some; nothing is published."""
+    here = tmp_path / "here"
+    here.mkdir()
+    environment = chat_environment | {"PYTHONPATH": str(ROOT)}
+
+    async def export() -> tuple[int | None, str]:
+        code, out, _ = await piped(environment, b"/export\n", folder=here)
+        return code, out
+
+    assert await export() == (1, f"{EXPORT_UNAVAILABLE}\n")
+    engine = opened(f"sqlite:///{tmp_path / 'database.sqlite'}")
+    await HistoryService(bus, engine).start()
+    await bus.client.flush()
+    assert await export() == (0, f"{EXPORT_NOTHING}\n")
+    said = Streams()
+    for name in ("ada", "bob"):
+        said.event(Ask, name, f"terminal:{name}", text=f"the secret of {name}")
+    record(engine, *said.messages)
+    code, out = await export()
+    engine.dispose()
+    (path,) = here.iterdir()
+    assert (code, out) == (0, f"{EXPORTED.format(path=path)}\n")
+    assert "the secret of ada" in path.read_text()
+    assert "bob" not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_export_overwrites_nothing(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    path = written(b"one", tmp_path, now)
+    with pytest.raises(FileExistsError):
+        written(b"two", tmp_path, now)
+    assert path.read_bytes() == b"one"
 
 
 async def test_the_exit_words_of_other_programs_are_questions_in_a_pipe(

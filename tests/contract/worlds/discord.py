@@ -27,6 +27,9 @@ class DiscordWorld:
         self.heard: list[AnyEvent] = []
         self.publish_raises: Exception | None = None
         self.store_raises: Exception | None = None
+        self.history: bytes | Exception = b""
+        """What the recorder answers, and below, for whom it was asked."""
+        self.asked_for: list[str] = []
         self.may_store = asyncio.Event()
         self.may_store.set()
         self.budgets = NO_BUDGETS
@@ -55,8 +58,9 @@ class DiscordWorld:
         """Start the adapter with the data folder of the run before, if there was one."""
         settings = DiscordSettings.model_validate({**self.fake.env, **self._settings})
         self.platform = Discord(
-            settings, Path(self._folder.name), self._store, self._publish, budgets=self.budgets
-        )
+            settings, Path(self._folder.name), self._store, self._publish,
+            fetch_history=self._fetch_history, budgets=self.budgets,
+        )  # fmt: skip
         self._listening = asyncio.create_task(self.platform.listen())
         async with asyncio.timeout(STARTS_WITHIN_S):
             started = asyncio.create_task(self.platform.listening.wait())
@@ -77,6 +81,12 @@ class DiscordWorld:
         if self.store_raises is not None:
             raise self.store_raises
         self.blobs[name] = data
+
+    async def _fetch_history(self, user: str) -> bytes:
+        self.asked_for.append(user)
+        if isinstance(self.history, Exception):
+            raise self.history
+        return self.history
 
     async def _publish(self, event: AnyEvent) -> bool:
         if self.publish_raises is not None:

@@ -45,6 +45,9 @@ class SlackWorld:
         self.unavailable = 0
         self.publish_raises: Exception | None = None
         self.store_raises: Exception | None = None
+        self.history: bytes | Exception = b""
+        """What the recorder answers, and below, for whom it was asked."""
+        self.asked_for: list[str] = []
         self.installations_url = ""
         self.budgets = NO_BUDGETS
         self.watchdog = WatchdogLimits(ping_s=0.5, dead_s=3.0, check_every_s=0.2, quiet_s=600)
@@ -79,7 +82,14 @@ class SlackWorld:
                 raise self.store_raises
             self.blobs[name] = data
 
+        async def fetch_history(user: str) -> bytes:
+            self.asked_for.append(user)
+            if isinstance(self.history, Exception):
+                raise self.history
+            return self.history
+
         platform._context.store_file = store_file
+        platform._context.own_history._fetch = fetch_history
         return platform
 
     async def until_listening(self) -> None:
