@@ -109,11 +109,19 @@ class Summarizing(RuleBasedStateMachine):
             and before.answer is not None
             and before.order < order
             and request.start == before.start
+            and self.remembers(before.contents)
         ):
             old = before.contents
             assert new[: len(old)] == old, "the beginning has changed"
             assert new[len(old)] == before.answer
         self.last[thread] = Last(call.ask.id, new, request.start, order)
+
+    def remembers(self, sent: list[str]) -> bool:
+        """Whether all turns of a request are in memory, which keeps the newest of all threads."""
+        remembered = {m for turn in self.talk.turns for m in MARKER.findall(turn.question)}
+        questions = [text for text in sent[1::2] if not text.startswith("<summary>")]
+        own = [re.findall(r"<q[\d-]+>", text)[-1:] for text in questions]
+        return remembered.issuperset(marker for found in own for marker in found)
 
     @invariant()
     def holds(self) -> None:
