@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session learn diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -104,6 +104,12 @@ session: setup-dev  ## record docs/session.svg, the terminal session in the READ
 
 learn: setup-dev setup-finetune  ## correct the demo model, train it on the corrections, serve and rehearse it; 15 minutes
 	@$(BIN)/python -m tests.learning
+
+demo-adapter: setup-finetune  ## train the demo model's adapter: ops/demo/adapter.gguf; 40 minutes
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.demo.train
+
+demo-scores: setup-dev  ## examine the demo model with and without its adapter; 10 minutes
+	@$(BIN)/python -m tests.demo.scores
 
 diagram:  ## draw docs/architecture.svg from docs/architecture.dot; needs Graphviz
 	@dot -Tsvg docs/architecture.dot -o docs/architecture.svg

@@ -67,7 +67,7 @@ def main(settings: Settings) -> int:
     # Without an effect unless a request names them by their number.
     numbers = {name: len(loaded) + at for at, name in enumerate(others)}
     loaded += [xllamacpp.CommonAdapterLoraInfo(str(file), 0.0) for file in others.values()]
-    server = xllamacpp.Server(_parameters(weights, loaded, key))
+    server = xllamacpp.Server(parameters_of(weights, loaded, key))
     try:
         code = asyncio.run(_serve(settings, f"{server.listening_address}/v1", key, numbers))
     except OSError as error:
@@ -109,9 +109,10 @@ async def _serve(settings: Settings, base_url: str, key: str, adapters: dict[str
     return 0
 
 
-def _parameters(
+def parameters_of(
     weights: Path, adapters: list[xllamacpp.CommonAdapterLoraInfo], key: str
 ) -> xllamacpp.CommonParams:
+    """How the server runs. `adapters` have the strength with which they are used by default."""
     threads = max(1, min(THREADS_LIMIT, (os.cpu_count() or 1) // 2))
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(weights)

@@ -25,6 +25,9 @@ DEFAULT_NATS_PORT: Final = 4222
 LOCAL: Final = "local:"
 """Begins the name of a model that `threadwax finetune` has trained."""
 
+BASE: Final = "base"
+"""After `LOCAL`, it names the embedded model without any adapter."""
+
 _PROCESS: Final = re.compile(r"[^\s:;,]+:(\d{1,5})")
 
 
@@ -84,7 +87,8 @@ class Settings(FromEnvironment):
         None,
         alias="THREADWAX_MODEL",
         description="The model's name at that endpoint; by default OpenAI's gpt-6-luna. local:NAME "
-        "is the embedded model with the adapter that `threadwax finetune` trained.",
+        "is the embedded model with the adapter that `threadwax finetune` trained, and "
+        "local:base is that model without any.",
     )
     dialect: Annotated[Literal["openai", "ollama", "vllm", "llamacpp"], AnyCase] | None = Field(
         None,

@@ -22,7 +22,7 @@ from dataflow.model.dialects import (
 from dataflow.tokens import Window
 from shared.experiments import Experiment
 from shared.private_file import private_file, private_text
-from shared.settings import LOCAL, Settings
+from shared.settings import BASE, LOCAL, Settings
 
 DEMO_CONTEXT_TOKENS: Final = 2048
 """One slot of the embedded server."""
@@ -128,7 +128,9 @@ def experiment_endpoint(settings: Settings, experiment: Experiment) -> Endpoint:
 
 
 def _with_adapter(settings: Settings, adapter: str) -> Dialect:
-    """The dialect of the embedded server with one of the adapters that it has loaded."""
+    """The dialect of the embedded server with one of the adapters that it has loaded, or none."""
+    if adapter == BASE:
+        return replace(DEMO, sampling={**DEMO.sampling, "lora": [{"id": 0, "scale": 0.0}]})
     running = json.loads(private_text(settings.embedded_model_file) or "{}")
     number = running.get("adapters", {}).get(adapter)
     if number is None:

@@ -21,6 +21,7 @@ from ops.finetune.errors import BadInput
 from ops.finetune.run_folder import Run, RunFolder
 from ops.finetune.split import Split, split
 from shared.lock import locked
+from shared.settings import BASE
 
 if TYPE_CHECKING:
     from ops.finetune.encoding import Encoded
@@ -78,6 +79,8 @@ def train(home: Path, request: Request) -> Manifest:
         Interrupted: a person stopped it.
     """
     extra.require()
+    if request.name == BASE:
+        raise BadInput(f"{BASE} is the name of the model without an adapter: choose another --name")
     if not adapters.NAME.fullmatch(request.name):
         raise BadInput(f"{request.name!r} cannot be used: {adapters.NAME_IN_WORDS}")
     target = adapters.adapter_folder(home, request.name)

@@ -6,20 +6,25 @@ Imports nothing large: `up` asks before it starts anything.
 from pathlib import Path
 
 from dataflow.model.dialects import DEMO_SYSTEM_PROMPT
+from ops import demo
 from ops.finetune import adapters
 from ops.finetune.base import sha256_of
 from ops.finetune.errors import BadInput, UnknownAdapter
-from shared.settings import LOCAL, Settings
+from shared.settings import BASE, LOCAL, Settings
 
 
 def adapter_file(settings: Settings, weights: Path) -> Path | None:
-    """The file of the adapter that THREADWAX_MODEL names; None without one.
+    """The file of the adapter that THREADWAX_MODEL names, by default the demo model's own.
+
+    None for `local:base`, and if the demo model has no adapter for these weights.
 
     Raises:
         UnknownAdapter: there is none with this name.
         BadInput: it was trained on other weights, or its file is damaged.
     """
-    return None if settings.adapter is None else _file_of(settings, settings.adapter, weights)
+    if settings.adapter is None:
+        return demo.adapter_of(weights)
+    return None if settings.adapter == BASE else _file_of(settings, settings.adapter, weights)
 
 
 def adapters_of_experiments(settings: Settings, weights: Path) -> dict[str, Path]:
@@ -28,6 +33,7 @@ def adapters_of_experiments(settings: Settings, weights: Path) -> dict[str, Path
     return {
         name: _file_of(settings, name, weights)
         for name in (model.removeprefix(LOCAL) for model in named if model.startswith(LOCAL))
+        if name != BASE
     }
 
 
@@ -50,7 +56,7 @@ def _file_of(settings: Settings, name: str, weights: Path) -> Path:
 
 def adapter_fault(settings: Settings) -> str:
     """What is wrong with the name of the adapter; empty if nothing is."""
-    if settings.adapter is not None:
+    if settings.adapter is not None and settings.adapter != BASE:
         try:
             adapters.find(settings.home, settings.adapter)
         except UnknownAdapter as error:
@@ -60,7 +66,7 @@ def adapter_fault(settings: Settings) -> str:
 
 def system_prompt_note(settings: Settings) -> str:
     """Says if an adapter was trained with another system prompt; empty otherwise."""
-    if settings.adapter is None:
+    if settings.adapter is None or settings.adapter == BASE:
         return ""
     learned = adapters.find(settings.home, settings.adapter).hyperparameters.system
     if learned == (settings.system_prompt or DEMO_SYSTEM_PROMPT):

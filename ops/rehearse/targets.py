@@ -22,7 +22,7 @@ from shared import lifecycle
 from shared.settings import LOCAL, Settings
 
 DEMO: Final = "demo"
-"""The name of the embedded model without an adapter."""
+"""The name of the embedded model with the adapter that it has by default."""
 
 START_S: Final = 60.0
 POLL_S: Final = 0.05

@@ -24,7 +24,7 @@ from ops.finetune import adapters
 from ops.finetune.adapters import Base, Data, Hyperparameters, Manifest
 from ops.finetune.base import sha256_of
 from ops.finetune.extra import PACKAGES, SERVING
-from ops.finetune.served import adapter_fault
+from ops.finetune.served import adapter_fault, adapter_file, system_prompt_note
 from shared import lifecycle
 from shared.private_file import private_file
 from shared.settings import Settings
@@ -125,6 +125,15 @@ def test_an_adapter_is_named_in_the_journal_and_at_the_start(tmp_path: Path) -> 
     assert "there is no adapter 'one'" in adapter_fault(chosen)
     store(tmp_path, "one")
     assert not adapter_fault(chosen)
+
+
+def test_the_model_without_an_adapter_has_a_name(tmp_path: Path) -> None:
+    chosen = Settings.model_validate({"THREADWAX_HOME": tmp_path, "THREADWAX_MODEL": "local:base"})
+    assert chosen.demo_model
+    assert adapter_file(chosen, weights_path()) is None
+    assert not adapter_fault(chosen)
+    assert not system_prompt_note(chosen)
+    assert "without an adapter" in model_in_words(chosen)
 
 
 @needs_extra
