@@ -10,7 +10,8 @@ EXPLANATION: Final = (
     "I store your messages to me, my answers and your ratings: to continue our conversations, and "
     "so that whoever runs this bot can see how it is used and what it costs. Where it is "
     "permitted, language models may be trained on them. `/privacy training off` forbids that, and "
-    "`/privacy training on` allows it again."
+    "`/privacy training on` allows it again. `/export` gives you what I stored, and `/forget` "
+    "erases it."
 )
 FORBIDDEN: Final = (
     "Done: no language model will be trained on your messages from now on, nor on earlier ones. "

@@ -109,24 +109,28 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
             "Ich speichere deine Nachrichten an mich, meine Antworten und deine Bewertungen: um "
             "unsere Gespräche fortzusetzen, und damit sichtbar ist, wie dieser Bot genutzt wird "
             "und was er kostet. Wo es erlaubt ist, können Sprachmodelle damit trainiert werden. "
-            "`/privacy training off` verbietet das, `/privacy training on` erlaubt es wieder."
+            "`/privacy training off` verbietet das, `/privacy training on` erlaubt es wieder. "
+            "`/export` schickt dir, was ich gespeichert habe, und `/forget` löscht es."
         ),
         (
             "Je conserve tes messages, mes réponses et tes évaluations : pour poursuivre nos "
             "conversations, et pour que les responsables de ce bot voient son utilisation et son "
             "coût. Là où c'est permis, des modèles de langage peuvent être entraînés avec. "
-            "`/privacy training off` l'interdit, `/privacy training on` l'autorise à nouveau."
+            "`/privacy training off` l'interdit, `/privacy training on` l'autorise à nouveau. "
+            "`/export` t'envoie ce que j'ai enregistré, et `/forget` l'efface."
         ),
         (
             "Guardo tus mensajes, mis respuestas y tus valoraciones: para continuar nuestras "
             "conversaciones, y para que quien administra este bot vea cómo se usa y cuánto cuesta. "
             "Donde esté permitido, se pueden entrenar modelos de lenguaje con ellos. "
-            "`/privacy training off` lo prohíbe, `/privacy training on` lo permite de nuevo."
+            "`/privacy training off` lo prohíbe, `/privacy training on` lo permite de nuevo. "
+            "`/export` te envía lo que guardé, y `/forget` lo borra."
         ),
         (
             "あなたのメッセージ、私の回答、あなたの評価を保存します。会話を続けるためと、このボットの利用状況と"
             "費用を管理者が把握するためです。許可されている場合は、言語モデルの学習にも使われることがあります。"
             "`/privacy training off` で禁止、`/privacy training on` で再び許可できます。"
+            "`/export` で保存内容を受け取り、`/forget` で消去できます。"
         ),
     ),
     "training off": (
