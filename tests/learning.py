@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 FOLDER: Final = Path(__file__).parents[1] / "build" / "learning"
 THREADWAX: Final = Path(sys.executable).parent / "threadwax"
@@ -125,8 +125,7 @@ def ratings() -> int:
         [THREADWAX, "ratings", "--json"], cwd=FOLDER, env=environment(), capture_output=True,
         text=True, check=True,
     )  # fmt: skip
-    found: list[Any] = json.loads(done.stdout)
-    return len(found)
+    return len(json.loads(done.stdout)["ratings"])
 
 
 def threadwax(*arguments: str, typed: str = "", lines: int = 60) -> str:
