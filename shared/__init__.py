@@ -4,7 +4,7 @@ All exceptions of the project, each with what its caller does next. They are nam
 after their reason, without the suffix `Error`.
 
 * Exception
-  * connection.Unavailable: try again later; the same id prevents a duplicate
+  * connection.Unavailable: try again later, with the same id, so that nothing is stored twice
     * connection.Refused: end the process, because waiting cannot help
     * own_history.NotNow: tell the person to try again later
   * publishing.TooLarge: tell the person that the message will never fit

@@ -56,6 +56,9 @@ PENDING_BYTES: Final = 16 << 20
 _CONNECT_S: Final = 2
 
 
+_HANG_UP: Final = (ConnectionResetError, BrokenPipeError)
+
+
 class Unavailable(Exception):
     """NATS cannot do it now. Try later: the same id makes a retry harmless."""
 
@@ -228,13 +231,12 @@ class Connection:
     async def _failed(self, error: Exception) -> None:
         # `_lost` reports a lost connection; other errors here are refusals.
         text = str(error).lower()
-        at = self.client._current_server  # noqa: SLF001
-        server = at.uri.netloc if at else ""
-        if not (server in self._refusing and isinstance(error, ConnectionError)):
-            self._last_error = error  # a refusal explains more than the hang-up after it
+        if self._last_error is None or not isinstance(error, _HANG_UP):
+            self._last_error = error  # a server's reason explains more than its hang-up after it
         fault = fault_of(error, self._address)
         if fault.final or isinstance(error, UnfitServer):
-            self._refusing.add(server)
+            at = self.client._current_server  # noqa: SLF001
+            self._refusing.add(at.uri.netloc if at else "")
             if len(self._refusing) >= len(set(self._address.servers)):
                 self._hopeless.set()
             if self.client.is_reconnecting and fault.why not in self._refusals:

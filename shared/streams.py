@@ -69,7 +69,7 @@ class OtherPartitions(Exception):
         super().__init__(
             f"the stream {names.PROMPTS} on this server has "
             f"{'no' if live is None else live} partitions (transform {transform or 'none'!r}), "
-            f"this version needs {names.PARTITIONS} ({names.PARTITION_TRANSFORM!r}). "
+            f"but this version needs {names.PARTITIONS} ({names.PARTITION_TRANSFORM!r}). "
             "Changing a live stream would move users between partitions and split their "
             "conversations: use another server or account, or let the stream run empty and "
             f"delete it with `nats stream rm {names.PROMPTS}`."

@@ -67,7 +67,7 @@ async def attached(
             text_bytes_left -= len((text.text or "").encode())
             found.append(text)
         else:
-            found.append(_unread(file, kind, f"this kind of file is not read{_length_of(file)}"))
+            found.append(_unread(file, kind, f"files of this kind are not read{_length_of(file)}"))
     found += [
         _unread(file, "", f"only {FILES_LIMIT} files of a question are read")
         for file in files[FILES_LIMIT:]

@@ -310,7 +310,7 @@ class Interactions:
                 location, guild=interaction.guild_id, direct=False, history_is_open=False
             )
         if location.direct and not interaction.context.dm_channel:
-            # An app that one user installed was used in that user's direct messages with others.
+            # Who installed the app for themselves can use it in direct messages with anybody.
             return replace(location, direct=False, history_is_open=False)
         return location
 

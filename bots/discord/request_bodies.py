@@ -29,7 +29,7 @@ def with_reference(body: Json, part: Part, channel: int) -> Json:
     address = part.reply.address
     if part.index or channel != int(address["channel"]):
         return body
-    # A refusal has no buttons, so only its reference tells it apart from another one.
+    # Refusals have no buttons with ids, so only their references tell two of them apart.
     refused = part.reply.outcome == "refused" and "token" not in address
     return {**body, **(reference_to(address) if refused else reference(address))}
 

@@ -133,7 +133,7 @@ class Interactions:
         names = await context.directory.names(workspace, typed)
         words = plain(typed, names, without=workspace.bot_user)
         if not words:
-            return {"text": f"Usage: {name} your question. {HELP}"}
+            return {"text": f"Write your question after the command: {name} What is wax? {HELP}"}
         own = context.channel_settings(place)
         context.remember_links(words, common["id"])
         await context.publish(

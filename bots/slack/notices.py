@@ -34,7 +34,7 @@ class Notices:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def send(self, origin: Origin, words: str, *, about: str = "") -> None:
-        """Sends a notice to the user of `origin`: once per event `about`, else once per day.
+        """Sends a notice to the user of `origin`, once per event `about`; without it, once a day.
 
         Best effort. A notice that takes long is sent in the background.
         """

@@ -164,7 +164,7 @@ class ReasoningFilter:
         return None
 
     def _wrapper_in(self, text: str) -> tuple[str, str | None] | None:
-        """Handles a tag around the answer, even if incomplete; None if there is none."""
+        """Handles the opening tag of an answer in tags, even half of it; None if there is none."""
         lowered = text[:TAIL_CHARS].lower()
         for opening, closing in WRAPPERS.items():
             if lowered.startswith(opening):

@@ -182,7 +182,7 @@ async def test_files_are_taken_within_limits(world: DiscordWorld) -> None:
     assert picture.blob == f"discord-{message}-0"
     assert world.blobs[picture.blob] == files["cat.png"]
     assert text.text == "print(1)"
-    assert (other.text, other.note) == (None, "this kind of file is not read")
+    assert (other.text, other.note) == (None, "files of this kind are not read")
     assert "70,000 bytes" in big.note
 
 

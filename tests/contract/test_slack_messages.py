@@ -274,7 +274,7 @@ async def test_each_slash_command_does_what_it_says() -> None:
         assert reset.response == {"text": FORGOTTEN}
         assert isinstance(world.heard[1], Reset)
         assert (await world.slack.command("/help")).response == {"text": HELP}
-        assert "Usage" in (await world.slack.command("/ask")).response["text"]
+        assert "Write your question" in (await world.slack.command("/ask")).response["text"]
         world.unavailable = 1
         assert (await world.slack.command("/ask", "now")).response == {"text": NOT_NOW}
         denied = await world.slack.command("/ask", "me?", user="UGUEST")

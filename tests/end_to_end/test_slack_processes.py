@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared import names
 from shared.bus import Bus
 from tests.fakes.model import FakeModel
 from tests.fakes.model import Fault as ModelFault
@@ -213,6 +214,11 @@ async def test_a_hundred_mentions_in_a_second_are_answered_once_each(world: Worl
     await slack.until(lambda: len(slack.deliveries) == 200, seconds=ANSWER_S)
     for number, ts in asked:
         await world.until_answered(ROOM, ts, expected(f"n{number}"))
+    await slack.until(lambda: all(d.done.is_set() for d in slack.deliveries), seconds=ANSWER_S)
+    for stream in (names.PROMPTS, names.REPLIES):
+        assert (await world.bus.js.stream_info(stream)).state.messages == 100
+    for number, ts in asked:
+        assert slack.thread(ROOM, ts) == [expected(f"n{number}")]
 
 
 async def test_a_picture_reaches_the_model(world: World) -> None:

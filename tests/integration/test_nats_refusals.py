@@ -192,11 +192,20 @@ async def test_a_process_gives_up_if_all_listed_servers_refuse() -> None:
         assert isinstance(await refusal_of(url), Refused)
 
 
-async def test_a_refusal_is_reported_although_the_connection_is_reset_after_it() -> None:
+@pytest.mark.parametrize(
+    ("error", "reason", "raised"),
+    [
+        ("Authorization Violation", "refuses the user and password", Refused),
+        ("maximum connections exceeded", "accepts no more connections", Unavailable),
+    ],
+)
+async def test_a_reason_is_reported_although_the_connection_is_reset_after_it(
+    error: str, reason: str, raised: type[Unavailable]
+) -> None:
     """The reset used to be reported instead: "nobody answers there"."""
-    answer = b"-ERR 'Authorization Violation'\r\n"
+    answer = f"-ERR '{error}'\r\n".encode()
     async with Greeter(info(), answer=answer, resets=True) as server:
-        with pytest.raises(Refused, match="refuses the user and password"):
+        with pytest.raises(raised, match=reason):
             await Bus.connect(f"nats://me:wrong@127.0.0.1:{server.port}", name="test", wait_s=0)
 
 

@@ -156,10 +156,11 @@ async def test_a_stop_works_before_nats_is_reached(
     own = {name: value for name, value in tokens.items() if name.lower().startswith(command)}
     nobody = "nats://127.0.0.1:9"
     flow = dataflow(tmp_path / "home", nobody, fake_model.base_url, command, **own).start()
+    why = "waiting for NATS at 127.0.0.1:9: nobody answers there"
     async with asyncio.timeout(60):
-        while not times_logged(flow, "waiting for nats"):
+        while not times_logged(flow, why):
             await asyncio.sleep(0.05)
-    assert times_logged(flow, "waiting for NATS at 127.0.0.1:9: nobody answers there") == 1
+    assert times_logged(flow, why) == 1
     assert await ended(flow, number=number) == 0
 
 

@@ -303,9 +303,9 @@ async def test_sigterm_ends_a_chat_whose_input_stays_open(
     )
     try:
         assert process.stdin
-        process.stdin.write(b"hi\n")
+        process.stdin.write(b"wait\n")
         process.stdin.flush()
-        await flow.until_asked("hi")
+        await flow.until_asked("wait")
         process.send_signal(signal.SIGTERM)
         err = await asyncio.to_thread(process.stderr.read) if process.stderr else b""
         assert await asyncio.to_thread(process.wait, WAIT_S) == 128 + signal.SIGTERM
