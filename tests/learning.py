@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -52,6 +53,7 @@ HELD_OUT: Final = (
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends `up`, too
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     Path(FOLDER, "held-out.jsonl").write_text("".join(map(held_out_line, held_out())))
@@ -75,7 +77,7 @@ def main() -> None:
     )  # fmt: skip
     with running(THREADWAX_MODEL="local:office"):
         after = right_answers("held-out-after")
-        threadwax("rehearse", "--model", "local:office", "--last", "60")
+        threadwax("rehearse", "--model", "local:office", "--last", "20")
     say(
         f"\nRight answers to {len(held_out())} held-out questions, asked through the whole bot: "
         f"{before} by the demo model, {after} by local:office."

@@ -49,7 +49,7 @@ class Batch:
     events: dict[str, Row] = field(default_factory=dict)
     ratings: dict[RatingKey, Row] = field(default_factory=dict)
     shown: dict[ReceiptKey, datetime] = field(default_factory=dict)
-    training_allowed: dict[str, bool] = field(default_factory=dict)
+    decided: dict[str, Decided] = field(default_factory=dict)
     forgotten: dict[str, datetime] = field(default_factory=dict)
     last: dict[str, Stored] = field(default_factory=dict)
     """The newest message of each stream."""
@@ -95,7 +95,7 @@ class Batch:
                 key = RatingKey(row["prompt_id"], row["user_id"])
                 self.ratings[key] = _with_words_of(self.ratings.get(key), row)
             case Decided():
-                self.training_allowed[change.user] = change.training_allowed
+                self.decided[change.user] = change
             case Forgotten():
                 self._forget(change)
 

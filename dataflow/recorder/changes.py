@@ -96,6 +96,7 @@ class Decided:
 
     user: str
     training_allowed: bool
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ def _of_configure(event: Configure, stored_at: datetime) -> Iterator[Change]:
     settings = "\n".join(f"{name}={value}" for name, value in sorted(event.settings.items()))
     yield Happened(_event(event, stored_at, None, _clean(settings)))
     if (decision := event.settings.get(TRAINING)) in {"yes", "no"}:
-        yield Decided(event.user, decision == "yes")
+        yield Decided(event.user, decision == "yes", stored_at)
 
 
 def _question(ask: Ask, stored_at: datetime) -> Row:

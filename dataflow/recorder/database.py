@@ -83,11 +83,11 @@ class Database:
         def work(engine: sa.Engine) -> None:
             with writing(engine) as connection:
                 write(connection, batch)
-            if batch.forgotten:
-                # After a crash in between, the next start does it.
-                reclaim(engine)
 
         self.once(work)
+        if batch.forgotten:
+            # After a crash in between, the next start does it.
+            self.once(reclaim)
 
     def _lost(self, error: sa.exc.DBAPIError) -> None:
         metrics.database_up.set(0)

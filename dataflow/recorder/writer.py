@@ -76,10 +76,16 @@ def write(connection: sa.Connection, batch: Batch) -> None:
     _upsert(connection, background_usage, batch.background_usage())
     _upsert(connection, events, batch.events.values())
     _rate(connection, batch.ratings)
-    decisions = batch.training_allowed.items()
     _upsert(
         connection, people,
-        [{"user_id": user, "training_allowed": allowed} for user, allowed in decisions],
+        [
+            {
+                "user_id": decided.user, "training_allowed": decided.training_allowed,
+                "decided_at": decided.at,
+            }
+            for decided in batch.decided.values()
+        ],
+        newer=people.c.decided_at,  # a rebuild must not allow what was forbidden since
     )  # fmt: skip
     _show_recorded(connection, waiting)
     _wipe_deleted(connection, batch)

@@ -16,6 +16,7 @@ from shared.database.tables import answers, background_usage, events, questions,
 
 RECLAIM_WITHIN_S: Final = 5.0
 RECLAIM_AGAIN_S: Final = 0.05
+LOG_IN_USE: Final = "it is being read, so its log still has erased words"
 
 _OF_PERSON: Final = (
     (questions, (questions.c.stored_at,)),
@@ -122,7 +123,7 @@ def reclaim(engine: sa.Engine, *, full: bool = True) -> None:
         deadline = time.monotonic() + RECLAIM_WITHIN_S
         while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one():
             if time.monotonic() > deadline:
-                raise sa.exc.OperationalError("wal_checkpoint", None, TimeoutError("log in use"))
+                raise sa.exc.OperationalError("wal_checkpoint", None, TimeoutError(LOG_IN_USE))
             time.sleep(RECLAIM_AGAIN_S)
 
 

@@ -131,8 +131,9 @@ people: Final = sa.Table(
     metadata,
     sa.Column("user_id", sa.Text, primary_key=True),
     sa.Column("training_allowed", sa.Boolean),
+    sa.Column("decided_at", UtcDateTime),
     sa.Column("forgotten_at", UtcDateTime),
-    comment="What people decided about their data.",
+    comment="What people decided about their data. decided_at: about training.",
 )
 
 exports: Final = sa.Table(

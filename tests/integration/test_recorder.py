@@ -9,14 +9,19 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from dataflow.recorder.batch import Batch
+from dataflow.recorder.changes import changes_of
+from dataflow.recorder.database import Database
+from dataflow.recorder.writer import write
 from ops.forget import markers
 from ops.nats_server import NatsServer
 from shared.bus import Bus
+from shared.database import erasing
 from shared.database.engine import database_url, engine_of, writing
 from shared.database.erasing import erase_person
 from shared.database.migrate import migrate
-from shared.database.tables import people
-from shared.messages import Again, Ask, Deleted, Rate
+from shared.database.tables import people, questions
+from shared.messages import Again, Ask, Deleted, Forget, Rate
 from shared.receipts import Receipts
 from shared.settings import Settings
 from tests.fakes.model import FakeModel
@@ -263,4 +268,36 @@ async def test_a_start_after_a_crash_empties_the_log(
     async with asyncio.timeout(WITHIN_S):
         while markers.search(tmp_path / "database", [MARKER]).matches:
             await asyncio.sleep(0.1)
+    engine.dispose()
+
+
+async def test_a_long_reader_delays_the_erasure_and_repeats_no_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite empties its log when nobody reads the versions in it, for example for an export."""
+    monkeypatch.setattr(erasing, "RECLAIM_WITHIN_S", 0.1)
+    engine = migrated(f"sqlite:///{tmp_path / 'bot.sqlite'}")
+    said = Streams()
+    said.event(Ask, "q1", text=f"words {MARKER}")
+    record(engine, *said.messages)
+    said.event(Forget, "f1")
+    batch = Batch()
+    batch.add(said.messages[-1], changes_of(said.messages[-1], {}))
+    written: list[Batch] = []
+
+    def counted(connection: sa.Connection, batch: Batch) -> None:
+        written.append(batch)
+        write(connection, batch)
+
+    database = Database(engine, stopping=lambda: False)
+    with engine.connect() as reader:
+        assert len(reader.execute(questions.select()).all()) == 1
+        writing_it = asyncio.create_task(asyncio.to_thread(database.write, counted, batch))
+        await _until(lambda: database.away)
+        assert markers.search(tmp_path, [MARKER]).matches
+    async with asyncio.timeout(WITHIN_S):
+        await writing_it
+    assert len(written) == 1
+    assert not database.away
+    assert not markers.search(tmp_path, [MARKER]).matches
     engine.dispose()

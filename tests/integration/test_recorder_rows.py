@@ -196,6 +196,16 @@ def test_what_people_did_is_recorded(engine: sa.Engine) -> None:
     assert only(engine, "people")["training_allowed"] is False
 
 
+def test_a_decision_that_is_read_again_does_not_replace_a_newer_one(engine: sa.Engine) -> None:
+    """Otherwise an export during `recorder --rebuild` would have the words of a person who left."""
+    streams = Streams()
+    streams.event(Configure, "e-1", settings={"training": "yes"})
+    streams.event(Configure, "e-2", settings={"training": "no"})
+    for message in [*streams.messages, streams.messages[0]]:
+        record(engine, message)
+    assert only(engine, "people")["training_allowed"] is False
+
+
 def test_deleting_a_question_wipes_its_words_everywhere(engine: sa.Engine) -> None:
     streams = Streams()
     streams.event(Ask, "q-1", text="xylophone", quotes=(Quote(author="xylophone", text="x"),))

@@ -90,9 +90,10 @@ def upgrade() -> None:
         "people",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("training_allowed", sa.Boolean(), nullable=True),
+        sa.Column("decided_at", UtcDateTime(), nullable=True),
         sa.Column("forgotten_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_people")),
-        comment="What people decided about their data.",
+        comment="What people decided about their data. decided_at: about training.",
     )
     op.create_table(
         "positions",
