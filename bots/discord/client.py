@@ -22,13 +22,13 @@ from discord.http import Route
 
 from bots.discord.backfill import Backfill
 from bots.discord.clock import DiscordClock
-from bots.discord.commands import add_commands
+from bots.discord.commands import AnswerButton, add_commands
 from bots.discord.context import Context
 from bots.discord.corrections import correction_in
 from bots.discord.edits import Edits
 from bots.discord.errors import LONGEST_WAIT_S
 from bots.discord.events import Received
-from bots.discord.interactions import AnswerButton, Interactions
+from bots.discord.interactions import Interactions
 from bots.discord.messages import Messages
 from bots.discord.payloads import Json, dict_in
 from bots.discord.settings import DiscordSettings

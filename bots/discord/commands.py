@@ -1,14 +1,16 @@
-"""Declares the slash commands and the message menu.
+"""Declares the slash commands, the message menu and the buttons to discord.py.
 
 Holds no rules: `Interactions` decides who is allowed to ask, and what is published.
 """
 
+import re
 from typing import Any, Literal
 
 import discord
-from discord import app_commands
+from discord import app_commands, ui
 from discord.app_commands import locale_str
 
+from bots.discord.buttons import TEMPLATE
 from bots.discord.interactions import Interactions
 
 QUESTION_CHARS = 4000
@@ -92,3 +94,27 @@ def add_commands(tree: app_commands.CommandTree[Any], interactions: Interactions
             guild=True, dm_channel=True, private_channel=False
         )
         tree.add_command(command)
+
+
+class AnswerButton(ui.DynamicItem[ui.Button[Any]], template=TEMPLATE):
+    """One of the buttons below an answer, restored from its id alone."""
+
+    def __init__(self, item: ui.Button[Any], kind: str, owner: int, prompt_id: str) -> None:
+        super().__init__(item)
+        self.kind = kind
+        self.owner = owner
+        self.prompt_id = prompt_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: "discord.Interaction[Any]", item: ui.Item[Any], match: "re.Match[str]", /
+    ) -> "AnswerButton":
+        """Restore the pressed button."""
+        del interaction
+        assert isinstance(item, ui.Button)  # noqa: S101  (the template names buttons only)
+        return cls(item, match["kind"], int(match["owner"]), match["prompt"])
+
+    async def callback(self, interaction: "discord.Interaction[Any]") -> None:
+        """Called by discord.py when the button was pressed."""
+        interactions: Interactions = interaction.client.interactions
+        await interactions.on_press(interaction, self.kind, self.owner, self.prompt_id)

@@ -13,12 +13,11 @@ from functools import partial
 from typing import Any, Final
 
 import discord
-from discord import ui
 from discord.http import HTTPClient
 
 from bots.discord.acknowledgement import Acknowledgements, Decided, Interaction, send_privately
 from bots.discord.audience import Location, address_of, current_place_of, place_of, user_of
-from bots.discord.buttons import TEMPLATE, UNFINISHED, forget_button, rated_row, thumb_on
+from bots.discord.buttons import UNFINISHED, forget_button, rated_row, thumb_on
 from bots.discord.context import Context, Question
 from bots.discord.corrections import Correction, form_for
 from bots.discord.deferred import Placeholders
@@ -52,9 +51,6 @@ GIVE_UP_AFTER_S: Final = 20.0
 time."""
 
 _SOURCE: Final = re.compile(r"discord-(?:i-)?(\d{1,20})(?:-|$)", re.ASCII)
-
-TAKEN: Final = ""
-"""The interaction was stored: there is no notice to show."""
 
 
 class Interactions:
@@ -94,11 +90,13 @@ class Interactions:
                 )
 
     async def _ask(
-        self, interaction: Interaction, text: str, about: discord.Message | None, notes: list[str]
-    ) -> str:
-        location = await self._location(interaction)
-        if why := await self._why_not(interaction, location):
-            return why
+        self,
+        interaction: Interaction,
+        text: str,
+        about: discord.Message | None,
+        notes: list[str],
+        location: Location,
+    ) -> None:
         mention_names = mention_names_in(interaction.channel, interaction.guild)
         quotes: tuple[Quote, ...] = ()
         if about is not None:
@@ -128,18 +126,13 @@ class Interactions:
         self._context.store.remember_question(interaction.id, ask.user, ask.place)
         if prepared.files_left_out:
             notes.append("no room")
-        return TAKEN
 
     async def on_reset(self, interaction: Interaction) -> None:
         """Forget what was said here."""
 
-        async def reset() -> str:
-            location = await self._location(interaction)
-            if why := await self._why_not(interaction, location):
-                return why
+        async def reset(location: Location) -> None:
             place = place_of(location, interaction.id, "place")
             await self._context.publish(Reset(**_event_fields(interaction, location, place)))
-            return TAKEN
 
         await self._do(interaction, reset, partial(self._acknowledgements.reply_privately, "reset"))
 
@@ -147,15 +140,11 @@ class Interactions:
         """Show what is stored and why; with `on` or `off`, allow or forbid training on it."""
         choice = choice_of(f"{TRAINING} {training}")
 
-        async def decide() -> str:
-            location = await self._location(interaction)
-            if why := await self._why_not(interaction, location):
-                return why
+        async def decide(location: Location) -> None:
             if choice is not None:
                 place = place_of(location, interaction.id, "place")
                 fields = _event_fields(interaction, location, place)
                 await self._context.publish(Configure(**fields, settings=settings_of(choice)))
-            return TAKEN
 
         key = "privacy" if choice is None else f"training {training}"
         await self._do(interaction, decide, partial(self._acknowledgements.reply_privately, key))
@@ -184,11 +173,11 @@ class Interactions:
     async def on_help(self, interaction: Interaction) -> None:
         """Show what the bot can do."""
 
-        async def allowed() -> str:
-            return await self._why_not(interaction, await self._location(interaction))
+        async def nothing(_: Location) -> None:
+            pass
 
         await self._do(
-            interaction, allowed, partial(self._acknowledgements.reply_privately, "help")
+            interaction, nothing, partial(self._acknowledgements.reply_privately, "help")
         )
 
     # --- buttons ------------------------------------------------------------------------------
@@ -213,17 +202,13 @@ class Interactions:
             before = thumb_on(interaction.message) if interaction.message else ""
             chosen = "" if before == kind else kind
 
-        async def press() -> str:
-            location = await self._location(interaction)
-            if why := await self._why_not(interaction, location):
-                return why
+        async def press(location: Location) -> None:
             place = self._place_of(prompt_id, location)
             event = _pressed(kind, chosen, prompt_id, _event_fields(interaction, location, place))
             await self._context.publish(event)
             if kind == "again":
                 self._context.store.remember_question(interaction.id, event.user, place)
                 self._typing.start(event.id, location.channel)
-            return TAKEN
 
         row = None
         if kind in {"up", "down"}:
@@ -236,31 +221,23 @@ class Interactions:
             await send_privately(interaction, "not yours")
             return
 
-        async def store() -> str:
-            location = await self._location(interaction)
-            if why := await self._why_not(interaction, location):
-                return why
+        async def store(location: Location) -> None:
             if said.reason or said.correction:
                 place = self._place_of(said.prompt_id, location)
                 fields = _event_fields(interaction, location, place)
                 words = {"reason": said.reason, "correction": said.correction}
                 rate = Rate(**fields, prompt_id=said.prompt_id, thumb="down", **words)
                 await self._context.publish(rate)
-            return TAKEN
 
         reply = partial(self._acknowledgements.reply_privately, "corrected")
         await self._do(interaction, store, reply)
 
     async def _forget(self, interaction: Interaction) -> None:
-        async def forget() -> str:
-            location = await self._location(interaction)
-            if why := await self._why_not(interaction, location):
-                return why
+        async def forget(location: Location) -> None:
             place = place_of(location, interaction.id, "place")
             event = Forget(**_event_fields(interaction, location, place))
             await self._context.publish(event)
             self._context.store.forget_person(event.user)
-            return TAKEN
 
         reply = partial(self._acknowledgements.reply_privately, "erasing")
         await self._do(interaction, forget, reply)
@@ -277,10 +254,13 @@ class Interactions:
     async def _do(
         self,
         interaction: Interaction,
-        work: Callable[[], Awaitable[str]],
+        work: Callable[[Location], Awaitable[None]],
         acknowledge: Callable[[Interaction, Decided], Awaitable[None]],
     ) -> None:
-        """Run `work` in its person's queue, and acknowledge the interaction in time meanwhile."""
+        """Run `work` in its person's queue, and acknowledge the interaction in time meanwhile.
+
+        Whoever is not allowed to ask there is told so instead.
+        """
         decided: Decided = asyncio.get_running_loop().create_future()
         acknowledging = asyncio.ensure_future(acknowledge(interaction, decided))
         self._context.clock.saw_id(interaction.id)
@@ -289,7 +269,11 @@ class Interactions:
             # received.
             queue = self._context.queues.of(user_of(interaction.user.id))
             async with asyncio.timeout(GIVE_UP_AFTER_S), queue:
-                decided.set_result(await work())
+                location = await self._location(interaction)
+                why = await self._why_not(interaction, location)
+                if not why:
+                    await work(location)
+                decided.set_result(why)
         except (TooLarge, OverQuota) as error:
             decided.set_result(not_stored(error))
         except FAILURES as error:
@@ -319,30 +303,6 @@ class Interactions:
         if not location.channel:
             return "not taken"  # Discord did not send the channel
         return await self._context.refusal(interaction.user, location) or ""
-
-
-class AnswerButton(ui.DynamicItem[ui.Button[Any]], template=TEMPLATE):
-    """One of the buttons below an answer, restored from its id alone."""
-
-    def __init__(self, item: ui.Button[Any], kind: str, owner: int, prompt_id: str) -> None:
-        super().__init__(item)
-        self.kind = kind
-        self.owner = owner
-        self.prompt_id = prompt_id
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: "discord.Interaction[Any]", item: ui.Item[Any], match: "re.Match[str]", /
-    ) -> "AnswerButton":
-        """Restore the pressed button."""
-        del interaction
-        assert isinstance(item, ui.Button)  # noqa: S101  (the template names buttons only)
-        return cls(item, match["kind"], int(match["owner"]), match["prompt"])
-
-    async def callback(self, interaction: "discord.Interaction[Any]") -> None:
-        """Called by discord.py when the button was pressed."""
-        interactions: Interactions = interaction.client.interactions
-        await interactions.on_press(interaction, self.kind, self.owner, self.prompt_id)
 
 
 def _payload(interaction: Interaction, message: int) -> Json:

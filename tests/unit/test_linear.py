@@ -60,7 +60,7 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 RATIO_LIMIT = 10.0
 """A text of four times the length may take at most this many times as long."""
 
-FAST_S = 0.01
+FAST_S = 0.05
 
 
 def _in_tags(text: str) -> str:
