@@ -63,7 +63,7 @@ up: setup  ## start everything without the terminal chat
 test: setup-dev  ## run every test, with real processes
 	@tests/power/install.sh
 	@tests/postgres_install.sh
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder || $(BIN)/python tests/failed_again.py $$?
 
 test-finetune: setup-dev setup-finetune  ## test the training, which `make test` skips: it needs 850 MB more
 	@$(BIN)/python -m pytest tests/unit/test_finetune_data.py tests/unit/test_finetune_folders.py tests/integration/test_finetune.py tests/integration/test_served_models.py tests/integration/test_finetune_openai.py
