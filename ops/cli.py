@@ -189,6 +189,15 @@ def discord(*, http_port: int | None, log_level: str | None) -> None:
 
 
 @threadwax.command()
+@long_running
+def web(*, http_port: int | None, log_level: str | None) -> None:
+    """Run the web page: a chat in the browser; needs the extra `web` (docs/web.md)."""
+    from ops.web import main
+
+    sys.exit(main(settings_and_data("web", http_port=http_port, log_level=log_level)))
+
+
+@threadwax.command()
 @click.option("--user", help="Whose conversation to continue. Default: your user name.")
 def chat(*, user: str | None) -> None:
     """Chat in this terminal; each line of piped input is a question.

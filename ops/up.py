@@ -72,6 +72,12 @@ def _has_discord(_: Settings) -> bool:
         return True  # the adapter reports what is wrong
 
 
+def _has_web(_: Settings) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("streamlit") is not None
+
+
 PARTS: Final = (
     Part("nats", lambda settings: settings.nats_url is None, needs_nats=False),
     Part("model", lambda settings: settings.demo_model, needs_nats=False),
@@ -80,6 +86,7 @@ PARTS: Final = (
     Part("slack", _has_slack, how="SLACK_BOT_TOKEN and SLACK_APP_TOKEN: docs/slack.md"),
     Part("discord", _has_discord, how="DISCORD_TOKEN: docs/discord.md"),
     Part("recorder", lambda settings: settings.recorder == "on"),
+    Part("web", _has_web),
 )
 """All parts in the order in which they start; they stop in reverse order."""
 

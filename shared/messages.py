@@ -25,6 +25,9 @@ REPLY_LIMIT_BYTES: Final = 500_000
 TRAINING: Final = "training"
 """The setting of a `Configure` event with which a person allows or forbids training: yes or no."""
 
+TITLE: Final = "title."
+"""Followed by a conversation's id, the setting of a `Configure` event that is its title."""
+
 NOTE_LIMIT_CHARS: Final = 500
 REASON_LIMIT_CHARS: Final = 2000
 

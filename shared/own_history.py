@@ -1,14 +1,15 @@
-"""A person's own data as a file: an adapter requests it from the recorder over core NATS.
+"""A person's own data, as a file or for a page: an adapter requests it from the recorder.
 
-Nothing is stored on the way. An adapter may ask only for people of its own platform: the server's
-permissions see to that.
+Nothing is stored on the way over core NATS. An adapter may ask only for people of its own platform:
+the server's permissions see to that.
 """
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -20,6 +21,12 @@ from shared.connection import Unavailable
 
 LIMIT_BYTES: Final = 8 << 20
 """The largest file: Discord takes 10 MiB from a bot."""
+
+TURNS: Final = b"turns"
+"""The body of a request for the newest questions as JSON; an empty one is for the file."""
+
+TURNS_LIMIT: Final = 500
+"""The newest questions that a page gets."""
 
 HISTORY_LIMIT: Final = 20_000
 """The most questions in it."""
@@ -62,6 +69,22 @@ async def own_history(bus: Bus, user: str, *, within_s: float = WITHIN_S) -> byt
     Raises:
         NotNow: it cannot be read now.
     """
+    return await _requested(bus, user, b"", within_s)
+
+
+async def own_turns(bus: Bus, user: str, *, within_s: float = WITHIN_S) -> dict[str, Any]:
+    """The newest questions of a user with their answers, and the titles of conversations.
+
+    `{"entries": [...], "titles": {...}}`, as `shared.database.history` has them, oldest first.
+
+    Raises:
+        NotNow: it cannot be read now.
+    """
+    found: dict[str, Any] = json.loads(await _requested(bus, user, TURNS, within_s))
+    return found
+
+
+async def _requested(bus: Bus, user: str, what: bytes, within_s: float) -> bytes:
     arrived: asyncio.Queue[Msg] = asyncio.Queue(PIECES_LIMIT)
 
     async def take(message: Msg) -> None:
@@ -72,7 +95,7 @@ async def own_history(bus: Bus, user: str, *, within_s: float = WITHIN_S) -> byt
     subscription = await bus.client.subscribe(inbox, cb=take)
     try:
         async with asyncio.timeout(within_s):
-            await bus.client.publish(names.history_subject(user), b"", reply=inbox)
+            await bus.client.publish(names.history_subject(user), what, reply=inbox)
             return await _collected(arrived)
     except (TimeoutError, nats.errors.Error, ValueError) as error:
         raise NotNow(f"the recorder does not answer: {type(error).__name__}") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 OURS: Final = frozenset(
-    {"dataflow", "discord", "finetune", "logs", "model", "nats", "recorder", "terminal"}
+    {"dataflow", "discord", "finetune", "logs", "model", "nats", "recorder", "terminal", "web"}
 )
 """The folders in a data folder."""
 

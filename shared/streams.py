@@ -50,7 +50,7 @@ ACK_WAIT_S: Final = 3.0
 MAX_ACK_PENDING: Final = 1000
 """Replies in progress in one relay: those that wait for a rate limit must not block others."""
 
-ADAPTERS: Final = ("slack", "discord", "gateway")
+ADAPTERS: Final = ("slack", "discord", "gateway", "web")
 """Platforms whose consumers of replies are created at set-up.
 
 A platform's own NATS user is not allowed to create consumers: their creator decides where messages

@@ -1,10 +1,11 @@
-"""Answers adapters that ask for a person's own data, for the command /export.
+"""Answers adapters that ask for a person's own data, as a file for /export or for the web page.
 
 Reads only, one request at a time. Who may ask for whom is decided by the permissions of the NATS
 server: an adapter can ask for people of its own platform.
 """
 
 import asyncio
+import json
 from typing import Final
 
 import sqlalchemy as sa
@@ -12,9 +13,18 @@ from nats.aio.msg import Msg
 
 from shared import names
 from shared.bus import Bus
-from shared.database.history import entries, markdown
+from shared.database.history import entries, markdown, titles
 from shared.log import logger
-from shared.own_history import BUSY, HISTORY_LIMIT, LIMIT_BYTES, PIECE, QUEUE, pieces_of
+from shared.own_history import (
+    BUSY,
+    HISTORY_LIMIT,
+    LIMIT_BYTES,
+    PIECE,
+    QUEUE,
+    TURNS,
+    TURNS_LIMIT,
+    pieces_of,
+)
 
 WAITING_LIMIT: Final = 20
 """More requests are refused; each takes some ten milliseconds."""
@@ -51,7 +61,8 @@ class HistoryService:
         self._waiting += 1
         try:
             async with self._one_at_a_time:
-                data = await asyncio.to_thread(history_of, self._engine, user)
+                read = turns_of if message.data == TURNS else history_of
+                data = await asyncio.to_thread(read, self._engine, user)
                 for header, piece in pieces_of(data):
                     await self._send(message.reply, header, piece)
                 await self._bus.client.flush()
@@ -74,3 +85,13 @@ def history_of(engine: sa.Engine, user: str) -> bytes:
     with engine.connect() as connection:
         found = entries(connection, user, newest=HISTORY_LIMIT)
     return markdown(user, found, limit_bytes=LIMIT_BYTES).encode() if found else b""
+
+
+def turns_of(engine: sa.Engine, user: str) -> bytes:
+    """A person's newest questions and titles of conversations as JSON. Blocks."""
+    with engine.connect() as connection:
+        found = entries(connection, user, newest=TURNS_LIMIT)
+        named = titles(connection, user)
+    while len(data := json.dumps({"entries": found, "titles": named}).encode()) > LIMIT_BYTES:
+        found = found[len(found) // 2 or 1 :]
+    return data

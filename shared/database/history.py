@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from shared.database.tables import answers, questions, ratings
+from shared.database.tables import answers, events, questions, ratings
+from shared.messages import TITLE
 
 Entry = dict[str, Any]
 """A question with its answer and rating, as it is printed with `--json`."""
@@ -45,6 +46,23 @@ def entries(
     return found if newest is None else found[-newest:]
 
 
+def titles(connection: sa.Connection, user: str) -> dict[str, str]:
+    """The titles that a person gave to conversations, by their ids."""
+    configured = (
+        sa.select(events.c.text)
+        .where(events.c.user_id == user, events.c.kind == "configure")
+        .where(events.c.text.startswith(TITLE))
+        .order_by(events.c.stored_at)
+    )
+    named = (
+        line.removeprefix(TITLE).partition("=")
+        for text in connection.execute(configured).scalars()
+        for line in text.split("\n")
+        if line.startswith(TITLE)
+    )
+    return {conversation: title for conversation, _, title in named}
+
+
 def markdown(user: str, found: Iterable[Entry], *, limit_bytes: int | None = None) -> str:
     """The entries as a Markdown document. With a limit, the oldest ones are left out."""
     parts = ["\n".join(lines_of(entry)) for entry in found]
@@ -69,6 +87,7 @@ def entry_of(
             "prompt_id": asked.prompt_id, "user": asked.user_id, "said_at": _instant(asked.said_at),
             "kind": asked.kind, "question": asked.text, "replaces": asked.replaces,
             "place": "/".join(filter(None, (asked.platform, asked.space, asked.channel))),
+            "thread": asked.thread,
             "attachments": [file["name"] for file in asked.attachments or ()],
             "deleted": asked.deleted_at is not None,
         }  # fmt: skip

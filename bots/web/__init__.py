@@ -1,0 +1,1 @@
+"""The web page: a chat, a dashboard for operators, and everybody's own data."""

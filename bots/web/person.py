@@ -1,0 +1,102 @@
+"""What this process knows of one person: written by the event loop, read by scripts in threads.
+
+It must never hold a lock while it waits for anything but a change.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from bots.web.turns import Growing, Turn
+
+TURNS_LIMIT: Final = 500
+"""The newest turns that are kept in memory; the database has the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A consistent copy. `settled` changes with everything but the text of a growing answer."""
+
+    turns: dict[str, Turn]
+    titles: dict[str, str]
+    settled: int
+
+
+class Person:
+    """One person's turns and titles."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._turns: dict[str, Turn] = {}
+        self._titles: dict[str, str] = {}
+        self._version = 0
+        self._settled = 0
+        self._is_loaded = False
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether earlier conversations were read from the database."""
+        return self._is_loaded
+
+    def view(self) -> View:
+        """What there is now."""
+        with self._changed:
+            return View(dict(self._turns), dict(self._titles), self._settled)
+
+    def turn(self, prompt_id: str) -> Turn | None:
+        """One turn, if it is known."""
+        with self._changed:
+            return self._turns.get(prompt_id)
+
+    def put(self, turn: Turn) -> None:
+        """Adds or replaces a turn."""
+        with self._changed:
+            before = self._turns.get(turn.id)
+            grows = before is not None and isinstance(turn.answer, Growing)
+            self._turns[turn.id] = turn
+            if len(self._turns) > TURNS_LIMIT:
+                oldest = min(self._turns.values(), key=lambda one: one.said_at)
+                del self._turns[oldest.id]
+            self._note(settled=not grows)
+
+    def drop(self, prompt_ids: Iterable[str]) -> None:
+        """Removes turns."""
+        with self._changed:
+            for prompt_id in prompt_ids:
+                self._turns.pop(prompt_id, None)
+            self._note(settled=True)
+
+    def rename(self, conversation: str, title: str) -> None:
+        """Gives a conversation a title; empty: the one it has by itself."""
+        with self._changed:
+            self._titles[conversation] = title
+            self._note(settled=True)
+
+    def load(self, turns: Iterable[Turn], titles: dict[str, str]) -> None:
+        """Adds what the database has; what this process has seen is newer."""
+        with self._changed:
+            self._turns = {turn.id: turn for turn in turns} | self._turns
+            self._titles = titles | self._titles
+            self._is_loaded = True
+            self._note(settled=True)
+
+    def forget(self) -> None:
+        """Removes everything."""
+        with self._changed:
+            self._turns, self._titles = {}, {}
+            self._note(settled=True)
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """Waits until there is a version other than `seen`; returns the newest."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != seen, timeout_s)
+            return self._version
+
+    def _note(self, *, settled: bool) -> None:
+        self._version += 1
+        self._settled += settled
+        self._changed.notify_all()
+
+
+People = Callable[[str], Person]

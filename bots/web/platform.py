@@ -1,0 +1,184 @@
+"""The web page as a chat platform: showing an answer is a write into memory.
+
+Runs in the event loop; scripts of pages run in threads and call only what says so. It must never
+lose a question: what NATS did not take stays on the page, and can be sent again under its id.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bots.platform import Part, Publish
+from bots.split_text import Length
+from bots.web.history import turns_in
+from bots.web.person import Person
+from bots.web.server import Server
+from bots.web.settings import WebSettings
+from bots.web.turns import Asking, Growing, Turn, Unsent, finished_by
+from shared.bus import OverQuota, TooLarge
+from shared.connection import Unavailable
+from shared.log import logger
+from shared.messages import AnyEvent, Configure, Deleted, Partial, Rate, Reply, Reset, Stop
+from shared.own_history import NotNow
+from shared.recent import RecentMap
+
+PEOPLE_LIMIT: Final = 2_000
+"""How many people's turns are kept in memory; who comes back is read from the database again."""
+
+REFUSED: Final = (Unavailable, TooLarge, OverQuota)
+
+Store = Callable[[Asking], Awaitable[Asking]]
+"""Stores the files of a question; returns the question with what refers to them."""
+
+
+class Web:
+    """One process serves all people: their browsers must not be spread over several."""
+
+    name: str = "web"
+    parts_limit: int = 1
+    text_limit_chars: int = 10_000_000
+    """No limit: an answer is always one part."""
+    text_length: Length = staticmethod(len)
+
+    def __init__(
+        self,
+        settings: WebSettings,
+        publish: Publish,
+        *,
+        server: Server,
+        fetch_turns: Callable[[str], Awaitable[dict[str, Any]]],
+    ) -> None:
+        """`fetch_turns` returns what is recorded of a user, or raises `NotNow`."""
+        self.settings = settings
+        self._publish = publish
+        self._server = server
+        self._fetch_turns = fetch_turns
+        self._loop = asyncio.get_running_loop()
+        self._people: RecentMap[str, Person] = RecentMap(PEOPLE_LIMIT)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.listening = asyncio.Event()
+
+    @property
+    def where(self) -> str:
+        """The page's address."""
+        return self._server.address
+
+    def person(self, user: str) -> Person:
+        """What is known of a user."""
+        person = self._people.get(user) or Person()
+        self._people[user] = person
+        return person
+
+    # --- called by scripts, in threads ---------------------------------------------------------
+
+    def opened(self, user: str) -> "Future[Person]":
+        """The person, with earlier conversations if they can be read now."""
+        return asyncio.run_coroutine_threadsafe(self._opened(user), self._loop)
+
+    def ask(self, turn: Turn, event: Asking, store: Store | None = None) -> None:
+        """Shows a question, and publishes it; `store` stores its files before."""
+        self._loop.call_soon_threadsafe(self._start, self._ask(turn, event, store))
+
+    def send(self, event: Stop | Rate | Configure | Reset | Deleted) -> "Future[str]":
+        """Publishes what is no question; the result says why it was not, and is empty if it was."""
+        return asyncio.run_coroutine_threadsafe(self._sent(event), self._loop)
+
+    def call(self, work: Awaitable[Any]) -> "Future[Any]":
+        """Runs anything else in the loop."""
+
+        async def run() -> Any:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop)
+
+    # --- in the loop ---------------------------------------------------------------------------
+
+    async def _opened(self, user: str) -> Person:
+        person = self.person(user)
+        if not person.is_loaded:
+            try:
+                recorded = await self._fetch_turns(user)
+            except NotNow as error:
+                logger().warning("earlier conversations cannot be read", why=str(error))
+            else:
+                turns = turns_in(recorded.get("entries") or [], datetime.now(UTC))
+                person.load(turns, recorded.get("titles") or {})
+        return person
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, turn: Turn, event: Asking, store: Store | None) -> None:
+        person = self.person(event.user)
+        # Before it is stored, so that no word is lost if it cannot be.
+        person.put(replace(turn, answer=Growing()))
+        try:
+            stored = event if store is None else await store(event)
+            await self._publish(stored)
+        except REFUSED as error:
+            self._show_unsent(turn, event, f"Not sent: {error}.")
+        except Exception:  # noqa: BLE001  (the person must not wait for an answer)
+            logger().exception("a question was not sent", id=event.id)
+            self._show_unsent(turn, event, "Not sent: something failed here.")
+
+    def _show_unsent(self, turn: Turn, event: Asking, why: str) -> None:
+        person = self.person(event.user)
+        known = person.turn(turn.id)
+        # NATS may have stored it all the same, and its answer may be here already.
+        if known is None or isinstance(known.answer, Growing):
+            person.put(replace(turn, answer=Unsent(why, event)))
+
+    async def _sent(self, event: AnyEvent) -> str:
+        try:
+            await self._publish(event)
+        except REFUSED as error:
+            return f"Not done: {error}."
+        return ""
+
+    async def listen(self) -> None:
+        """Serves pages until it is closed."""
+        await self._server.serve(self.listening.set)
+
+    def health(self) -> tuple[bool, str]:
+        """Whether pages are served now; if not, the reason in plain words."""
+        return (True, "ok") if self._server.started else (False, "the page is not served")
+
+    async def post(self, part: Part) -> str:
+        """Shows a reply; the receipt is its prompt id."""
+        reply = part.reply
+        person = self.person(reply.user)
+        if reply.outcome == "withdrawn":
+            person.drop([reply.prompt_id])
+        elif reply.erased is not None:
+            person.forget()
+        else:
+            person.put(finished_by(reply, person.turn(reply.prompt_id)))
+        return reply.prompt_id
+
+    async def find_posted(self, part: Part) -> str | None:
+        """Always None: posting again replaces the same turn."""
+        del part
+        return None
+
+    async def show_partial(self, partial: Partial) -> None:
+        """Shows an answer while it grows, to people whose question is known here."""
+        person = self._people.get(partial.user)
+        turn = person.turn(partial.prompt_id) if person else None
+        if person and turn and isinstance(turn.answer, Growing):
+            person.put(replace(turn, answer=turn.answer.after(partial)))
+
+    async def withdraw(self, reply: Reply) -> None:
+        """Removes an answer whose question was deleted."""
+        self.person(reply.user).drop([reply.prompt_id])
+
+    async def close(self) -> None:
+        """Serves no more pages; questions that are being published still are."""
+        self._server.stop()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+

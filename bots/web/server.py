@@ -1,0 +1,128 @@
+"""Serves Streamlit's pages with uvicorn, in the event loop that bus and relay run in.
+
+It must never be reachable under a host name that nobody configured.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import streamlit as st
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from streamlit.web import bootstrap
+from typing_extensions import override
+
+from bots.web.settings import LOOPBACK, WebSettings
+from shared.private_file import private_file, private_text
+
+PAGE: Final = Path(__file__).parent / "page.py"
+STARTED_POLL_S: Final = 0.01
+GRACE_S: Final = 3
+WAITING_CONNECTIONS: Final = 2048
+COOKIE_BYTES: Final = 32
+
+
+class CannotServe(OSError):
+    """The page cannot be served at this address; the text says what to do."""
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    @override
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals to `shared.lifecycle`."""
+        yield
+
+
+class Server:
+    """The web server. Make it before the event loop serves anything: it opens its port at once."""
+
+    def __init__(self, settings: WebSettings, home: Path) -> None:
+        """Opens the port.
+
+        Raises:
+            CannotServe: the port is taken, or the address does not belong to this machine.
+        """
+        self._socket = _listening(settings)
+        port = self._socket.getsockname()[1]
+        self.address = settings.url or f"http://{settings.host}:{port}"
+        self._config = uvicorn.Config(
+            _app(settings, home),
+            log_config=None,
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        self._server: _Uvicorn | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether pages are served."""
+        return self._server is not None and self._server.started
+
+    async def serve(self, started: Callable[[], None]) -> None:
+        """Serves until it is stopped; calls `started` once it does."""
+        self._server = _Uvicorn(self._config)
+        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(STARTED_POLL_S)
+        started()
+        await serving
+
+    def stop(self) -> None:
+        """Ends `serve`; open pages reconnect to the next process."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+
+def _listening(settings: WebSettings) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server(
+            (settings.host, settings.port), family=family, backlog=WAITING_CONNECTIONS
+        )
+    except OSError as error:
+        raise CannotServe(
+            f"the page cannot be served on {settings.host}:{settings.port}: {error.strerror}. Set "
+            "WEB_PORT to another port (0 takes a free one), or WEB_HOST to an address of this "
+            "machine."
+        ) from None
+
+
+def _app(settings: WebSettings, home: Path) -> Any:
+    hosts = LOOPBACK if settings.url is None else {urlsplit(settings.url).hostname, *LOOPBACK}
+    # Outside `streamlit run`, options that are not in config.toml are set like this.
+    bootstrap.load_config_options({"server.allowedHosts": sorted(filter(None, hosts))})
+
+    async def healthz(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    signing_in = None
+    if settings.oidc_url is not None:
+        assert settings.oidc_client_secret is not None  # noqa: S101  (validated with oidc_url)
+        signing_in = {
+            "auth": {
+                "redirect_uri": f"{settings.url}/oauth2callback",
+                "cookie_secret": _cookie_secret(home / "web" / "cookie_secret"),
+                "client_id": settings.oidc_client_id,
+                "client_secret": settings.oidc_client_secret.get_secret_value(),
+                "server_metadata_url": settings.oidc_url,
+            }
+        }
+    return st.App(PAGE, secrets=signing_in, routes=[Route("/healthz", healthz)])
+
+
+def _cookie_secret(file: Path) -> str:
+    """The key of the cookies; kept, or a restart would sign everybody out."""
+    if (known := private_text(file)) is not None:
+        return known
+    made = secrets.token_hex(COOKIE_BYTES)
+    private_file(file, made)
+    return made
