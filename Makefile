@@ -10,10 +10,10 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev chat up test check bench soak chaos power session diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || command -v uv >/dev/null || { echo "threadwax needs Python 3.11 or 3.12: none was found. Install one, or install uv, which fetches one." >&2; exit 1; }
@@ -34,6 +34,26 @@ setup: $(VENV)/.runtime  ## create the environment in .venv
 
 setup-dev: $(VENV)/.dev
 
+# PyPI's torch for Linux needs 4 GB of CUDA libraries, so uv takes its CPU build from PyTorch's own
+# index, or from the folder of wheels that this machine has. Its hash is therefore not locked.
+TORCH := torch==2.13.0
+TORCH_FROM := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
+
+$(VENV)/.finetune: requirements-finetune.lock $(VENV)/.runtime
+	@echo "Installing torch, transformers and peft (about 850 MB, once) ..." >&2
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(TORCH_FROM) $(TORCH)
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-finetune.lock
+	@touch $@
+
+setup-finetune: $(VENV)/.finetune  ## install what `threadwax finetune` and `threadwax model --hf` need; docs/finetuning.md
+
+$(VENV)/.export: requirements-export.lock $(VENV)/.runtime
+	@echo "Installing pyarrow and presidio-analyzer (about 450 MB, once) ..." >&2
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-export.lock
+	@touch $@
+
+setup-export: $(VENV)/.export  ## install what `threadwax export --format parquet` and `--redact` need; docs/export.md
+
 chat: setup  ## start everything and chat in this terminal; needs no account
 	@$(BIN)/threadwax up --chat
 
@@ -42,7 +62,14 @@ up: setup  ## start everything without the terminal chat
 
 test: setup-dev  ## run every test, with real processes
 	@tests/power/install.sh
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@tests/postgres_install.sh
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder || $(BIN)/python tests/failed_again.py $$?
+
+test-finetune: setup-dev setup-finetune  ## test the training, which `make test` skips: it needs 850 MB more
+	@$(BIN)/python -m pytest tests/unit/test_finetune_data.py tests/unit/test_finetune_folders.py tests/integration/test_finetune.py tests/integration/test_served_models.py tests/integration/test_finetune_openai.py
+
+test-export: setup-dev setup-export  ## test Parquet files and redaction, which `make test` skips
+	@$(BIN)/python -m pytest tests/integration/test_export_extra.py
 
 check: setup-dev  ## lint, format, types, layers, import cycles, spelling
 	@$(BIN)/ruff check .
@@ -60,22 +87,46 @@ soak: setup-dev  ## run mixed load for MINUTES=60 and watch memory and files; do
 chaos: setup-dev  ## kill, stop and cut off processes at random, SEED=... ROUNDS=...; docs/chaos.md
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+recorder-kills: setup-dev  ## kill the recorder 20 times while 500 turns flow and its database comes and goes
+	@tests/postgres_install.sh
+	@THREADWAX_TEST_RECORDER_KILLS=20 THREADWAX_TEST_RECORDER_TURNS=500 $(BIN)/python -m pytest -q -o timeout=900 tests/integration/test_recorder_kills.py
+
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh
 	@$(BIN)/python -m tests.power $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+power-forget: setup-dev  ## cut the power while people are forgotten, SEED=... ROUNDS=...; docs/power.md
+	@tests/power/install.sh
+	@$(BIN)/python -m tests.power.forgetting $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
 session: setup-dev  ## record docs/session.svg, the terminal session in the README
 	@$(BIN)/python -m tests.session
+
+learn: setup-dev setup-finetune  ## correct the demo model, train it on the corrections, serve and rehearse it; 15 minutes
+	@$(BIN)/python -m tests.learning
+
+demo-adapter: setup-finetune  ## train the demo model's adapter: ops/demo/adapter.gguf; 40 minutes
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.demo.train
+
+demo-scores: setup-dev  ## examine the demo model with and without its adapter; 10 minutes
+	@$(BIN)/python -m tests.demo.scores
 
 diagram:  ## draw docs/architecture.svg from docs/architecture.dot; needs Graphviz
 	@dot -Tsvg docs/architecture.dot -o docs/architecture.svg
 
 LOCK = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet
 
+# torch and the CUDA libraries of its build for Linux.
+NOT_LOCKED = $(addprefix --no-emit-package , torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+	$(addprefix nvidia-, cublas cuda-cccl cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand \
+	cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx))
+
 lock: | $(VENV)/bin/python  ## update the lock files
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	@$(LOCK) --group demo-model --no-deps -o requirements-demo-model.lock
+	@echo $(TORCH) | $(LOCK) pyproject.toml --extra finetune -c requirements.lock -c - $(NOT_LOCKED) -o requirements-finetune.lock
+	@$(LOCK) pyproject.toml --extra export -c requirements.lock -o requirements-export.lock
 
 clean:  ## remove the environment, caches and build results; the data folder stays
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,7 +25,7 @@ from shared.bus import Bus
 from shared.log import logger
 from shared.messages import AnyEvent, Partial, Reply
 from shared.pull import consume
-from shared.receipts import Claim, Posted, Receipts
+from shared.receipts import SHOWN, Claim, Posted, Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 from shared.tasks import end
 
@@ -71,6 +71,7 @@ class Relay:
         self._receipts = Receipts(bus, platform.name)
         self._queues: dict[Thread, ThreadQueue] = {}
         self._in_progress: dict[str, Msg] = {}
+        self._drivers: dict[Thread, asyncio.Task[None]] = {}
         self._order = ThreadOrder(self._receipts, self._in_progress, self._unacknowledged)
         self._previews = Previews(platform, self._receipts, after_s=previews_after_s)
         self._no_progress = NoProgress(self._show_partial)
@@ -137,6 +138,8 @@ class Relay:
             return
         if reply.prompt_id in self._in_progress:
             return  # redelivered while it is being shown
+        if reply.erased is not None:
+            await self._drop_older(reply.user, message)
         self._in_progress[reply.prompt_id] = message
         self._no_progress.reported(reply.prompt_id)
         thread = thread_of(reply.user, reply.place)
@@ -144,6 +147,7 @@ class Relay:
         if queue is None:
             queue = self._queues[thread] = ThreadQueue()
             task = asyncio.create_task(self._drive(thread, queue))
+            self._drivers[thread] = task
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         queue.add(Delivery(reply, message))
@@ -174,7 +178,26 @@ class Relay:
             if finished:
                 with contextlib.suppress(nats.errors.Error):  # if lost, it is redelivered and known
                     await delivery.message.ack()
-        del self._queues[thread]
+        self._queues.pop(thread, None)
+        self._drivers.pop(thread, None)
+
+    async def _drop_older(self, user: str, erased: Msg) -> None:
+        """Drops the user's replies that wait here: they are no longer in the journal."""
+        stopped = {thread for thread in self._queues if thread[0] == user}
+        await end(*(self._drivers.pop(thread) for thread in stopped if thread in self._drivers))
+        for thread in stopped:
+            self._queues.pop(thread, None)
+        journal = erased.subject.rpartition(".")[0] + "."
+        for prompt_id, message in tuple(self._in_progress.items()):
+            if not message.subject.startswith(journal):
+                continue
+            del self._in_progress[prompt_id]
+            is_older = message.metadata.sequence.stream < erased.metadata.sequence.stream
+            if is_older:
+                self._order.finish(prompt_id)
+            with contextlib.suppress(nats.errors.Error):
+                # A newer one is delivered again.
+                await (message.ack() if is_older else message.nak())
 
     async def _show(self, reply: Reply) -> None:
         """Returns when the reply is finished: all parts have receipts, or it is a dead letter."""
@@ -183,7 +206,8 @@ class Relay:
         if reply.outcome == "withdrawn":
             # Claimed, so that a late partial cannot open a preview in the next process.
             await self._receipts.claim(f"{reply.prompt_id}.0")
-            await self._platform.withdraw(reply)
+            if reply.erased is None:  # otherwise it is an operator's, and was never shown anywhere
+                await self._platform.withdraw(reply)
             await self._receipts.finish(reply.prompt_id)
             return
         claim = Claim.NEW if previewed else await self._receipts.claim(f"{reply.prompt_id}.0")
@@ -201,7 +225,7 @@ class Relay:
                 return
             notice_shown = notice_shown or outcome is PartOutcome.REFUSED
         if len(pieces) > 1:
-            await self._receipts.finish(reply.prompt_id)
+            await self._receipts.finish(reply.prompt_id, SHOWN)
         logger().info(
             "posted",
             prompt=reply.prompt_id,

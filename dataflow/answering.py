@@ -1,72 +1,65 @@
-"""Turns effects into replies: calls the model, shows partials, journals the reply, and reports it.
+"""Turns effects into replies: one `Answer` per question, drafts of queued ones, and summaries.
 
-Runs in the asyncio thread. Each `CallModel` and `Settle` ends in exactly one journaled reply, even
-if something fails, so that no user's queue can stall. It must never report a reply that the journal
-has not returned.
+Runs in the asyncio thread. It must never report a reply that the journal has not returned.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Final, NamedTuple
 
+from dataflow.answer import Answer
+from dataflow.background_calls import BackgroundCalls
 from dataflow.draft import STATUS_AFTER_S, Draft
-from dataflow.effects import INTERNAL, CallModel, Cancel, Effect, Settle, Wait
+from dataflow.effects import Answered, CallModel, Cancel, Settle, Summarize, Summarized, Wait
 from dataflow.images import Images
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
-from dataflow.model.errors import ModelError
-from dataflow.model.request_body import Asker
 from dataflow.overdue import Overdue
+from dataflow.variants import Variants
 from shared import metrics
 from shared.bus import Bus
-from shared.log import logger
-from shared.messages import Ask, Journaled, Outcome, Reply, Usage
+from shared.messages import Ask, Journaled
 from shared.tuning import GarbageForCalls
 
-BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
-NO_ROOM: Final = (
-    "My store of answers is full, so I cannot answer at the moment. "
-    "Please let whoever runs this bot know."
-)
-JOURNAL_AGAIN_S: Final = 5.0
-"""Wait after a defect that kept even a failure notice out of the journal."""
-
-OnReply = Callable[[str, Journaled], None]
-"""Reports a reply to the worker that keeps this user's conversation."""
-
-
-class _Result(NamedTuple):
-    """The outcome of a question and the text of its reply, with model and usage if answered."""
-
-    outcome: Outcome
-    text: str
-    model: str = ""
-    usage: Usage | None = None
+OnResult = Callable[[str, Journaled | Summarized], None]
+"""Reports a reply or a summary to the worker that keeps this user's conversation."""
 
 
 class Answering:
     """All answers in progress in this process."""
 
-    def __init__(self, bus: Bus, model: ModelClient, capacity: JournalCapacity) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        model: ModelClient,
+        capacity: JournalCapacity,
+        *,
+        estimates: bool = False,
+        variants: Variants | None = None,
+    ) -> None:
+        """`estimates`: replies estimate what no endpoint reported, as budgets need it.
+
+        `variants`: experiments, which ask another model for some users.
+        """
+        self._estimates = estimates
+        self._variants = variants or Variants()
         self._bus = bus
         self._model = model
         self._capacity = capacity
         self._images = Images(bus)
         self._slow = Overdue(STATUS_AFTER_S)
-        self._running: dict[str, _Answer] = {}
+        self._running: dict[str, Answer] = {}
         self._queued: dict[str, Draft] = {}
+        self._background = BackgroundCalls(model)
         self._stopping = False
         self._garbage = GarbageForCalls()
         metrics.in_flight.set_function(lambda: len(self._running))
 
     @property
     def idle(self) -> bool:
-        """Whether no answer is in progress."""
+        """Whether no answer is in progress. Nothing waits for calls in the background."""
         return not self._running
 
-    def take(self, effects: list[tuple[str, Effect]], on_reply: OnReply) -> None:
+    def take(self, effects: list[tuple[str, Answered]], on_result: OnResult) -> None:
         """Carries out effects. Returns at once."""
         for user, effect in effects:
             if isinstance(effect, Wait):
@@ -76,14 +69,19 @@ class Answering:
                     draft.close()
                 if (answer := self._running.get(effect.prompt_id)) is not None:
                     answer.cancel(effect.outcome)
-            elif not self._stopping:
-                # After a stop, new questions stay pending in the recovery store.
-                self._begin(user, effect, on_reply)
+            elif self._stopping:
+                pass  # new questions stay pending in the recovery store
+            elif isinstance(effect, Summarize):
+                answers = len(self._running)
+                self._background.summarize(user, effect, on_result, answers=answers)
+            else:
+                self._begin(user, effect, on_result)
         self._garbage.in_flight(len(self._running))
 
     async def stop(self, within_s: float) -> None:
         """Ends all answers within this time. Questions that are cut off are asked again later."""
         self._stopping = True
+        self._background.stop()
         for draft in self._queued.values():
             draft.close()
         tasks = [answer.task for answer in self._running.values()]
@@ -102,14 +100,15 @@ class Answering:
     def _draft_of(self, ask: Ask) -> Draft:
         return Draft(self._bus, ask, self._slow, give_up_after_s=self._model.give_up_after_s)
 
-    def _begin(self, user: str, effect: CallModel | Settle, on_reply: OnReply) -> None:
+    def _begin(self, user: str, effect: CallModel | Settle, on_result: OnResult) -> None:
         draft = self._queued.pop(effect.ask.id, None) or self._draft_of(effect.ask)
         older = self._running.get(effect.ask.id)
         if older is not None:
             older.cancel(None)
-        answer = _Answer(
+        answer = Answer(
             self._bus, self._model, self._capacity, effect, older,
-            draft=draft, images=self._images,
+            draft=draft, images=self._images, estimates=self._estimates,
+            variant=self._variants.of(effect.ask),
         )  # fmt: skip
         self._running[effect.ask.id] = answer
 
@@ -117,164 +116,6 @@ class Answering:
             if self._running.get(effect.ask.id) is answer:
                 del self._running[effect.ask.id]
             if not task.cancelled() and (journaled := task.result()) is not None:
-                on_reply(user, journaled)
+                on_result(user, journaled)
 
         answer.task.add_done_callback(ended)
-
-
-class _Answer:
-    """One question in progress."""
-
-    def __init__(
-        self,
-        bus: Bus,
-        model: ModelClient,
-        capacity: JournalCapacity,
-        effect: CallModel | Settle,
-        older: "_Answer | None",
-        *,
-        draft: Draft,
-        images: Images,
-    ) -> None:
-        self._bus = bus
-        self._model = model
-        self._capacity = capacity
-        self._images = images
-        self._effect = effect
-        self._older = older
-        self._calling = False
-        self._cancelled_as: Outcome | None = None
-        self._superseded = False
-        self._draft = draft
-        self.task = asyncio.get_running_loop().create_task(self._run())
-
-    def cancel(self, outcome: Outcome | None) -> None:
-        """Ends the model call with an outcome; None: another call replaces this one."""
-        self._cancelled_as = outcome
-        self._superseded = outcome is None
-        if self._calling:
-            self._calling = False  # cancel only the call: its reply must still be journaled
-            self.task.cancel()
-
-    async def _run(self) -> Journaled | None:
-        """The reply that the journal returned; None if another call replaces this one."""
-        try:
-            return await self._journaled()
-        except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
-            logger().exception("defect while answering", prompt=self._effect.ask.id)
-        finally:
-            self._draft.close()
-        while True:
-            try:
-                return await self._bus.journal(_reply(self._effect, _Result("failed", INTERNAL)))
-            except Exception:  # noqa: BLE001  (no question is settled without a stored reply)
-                logger().exception("defect while journaling", prompt=self._effect.ask.id)
-                await asyncio.sleep(JOURNAL_AGAIN_S)
-
-    async def _journaled(self) -> Journaled | None:
-        effect, ask = self._effect, self._effect.ask
-        started = time.monotonic()
-        if isinstance(effect, CallModel):
-            self._draft.ask(effect.after)
-        if self._older is not None:
-            self._draft.wait("earlier")
-            await asyncio.wait([self._older.task])
-        if isinstance(effect, CallModel) and effect.check_journal:
-            stored = await self._bus.stored_reply(ask.user, ask.id)
-            if stored is not None:
-                metrics.answered_before.inc()
-                return stored
-        result = await self._result()
-        self._draft.close()
-        if self._superseded:
-            return None
-        reply = _reply(effect, result)
-        journaled = await self._bus.journal(reply)
-        took_s = time.monotonic() - started
-        metrics.answer_s.observe(took_s)
-        logger().info(
-            "answered",
-            prompt=ask.id,
-            outcome=journaled.reply.outcome,
-            took_ms=round(took_s * 1000),
-        )
-        return journaled
-
-    async def _result(self) -> _Result:
-        effect = self._effect
-        if isinstance(effect, Settle):
-            return _Result(effect.outcome, effect.text)
-        if self._cancelled_as is None and not self._superseded:
-            if self._capacity.nearly_full:
-                return _Result("failed", NO_ROOM)
-            self._calling = True
-            try:
-                return await self._call(effect)
-            except asyncio.CancelledError:
-                if self._cancelled_as is None and not self._superseded:
-                    raise  # the process stops, and the question stays pending
-                self.task.uncancel()
-            finally:
-                self._calling = False
-        text = "" if self._cancelled_as == "withdrawn" else self._draft.text
-        return _Result(self._cancelled_as or "stopped", text)
-
-    async def _call(self, effect: CallModel) -> _Result:
-        ask = effect.ask
-        logger().debug("asked", prompt=ask.id, messages=len(effect.request.messages))
-        if ask.attachments:
-            self._draft.wait("pictures")
-        try:
-            async with self._images.with_images(ask, effect.request.messages) as messages:
-                self._draft.wait("slow")
-                done = await self._model.answer(
-                    messages,
-                    model=ask.model,
-                    on_text=self._draft.add,
-                    on_start_over=self._draft.start_over,
-                    on_wait=self._draft.wait,
-                    asker=Asker(ask.user, _thread(ask)),
-                )
-        except ModelError as error:
-            logger().warning("failed", prompt=ask.id, why=str(error)[:300])
-            if self._draft.text.strip():
-                notice = BROKEN_OFF.format(notice=error.notice)
-                return _Result("failed", self._draft.text + notice)
-            return _Result("failed", error.notice)
-        except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
-            logger().exception("failed", prompt=ask.id)
-            return _Result("failed", INTERNAL)
-        if done.usage is not None:
-            _count(done.usage)
-        return _Result("answered", done.text, done.model, done.usage)
-
-
-def _count(usage: Usage) -> None:
-    metrics.tokens.labels("prompt").inc(usage.prompt_tokens)
-    metrics.tokens.labels("completion").inc(usage.completion_tokens)
-    if usage.cached_tokens is not None:
-        metrics.tokens.labels("cached").inc(usage.cached_tokens)
-    if usage.reasoning_tokens is not None:
-        metrics.tokens.labels("reasoning").inc(usage.reasoning_tokens)
-
-
-def _thread(ask: Ask) -> str:
-    return f"{ask.place.space}/{ask.place.channel}/{ask.place.thread}"
-
-
-def _reply(effect: CallModel | Settle, result: _Result) -> Reply:
-    ask = effect.ask
-    return Reply(
-        prompt_id=ask.id,
-        user=ask.user,
-        place=ask.place,
-        address=ask.address,
-        outcome=result.outcome,
-        text=result.text,
-        prompt_text=ask.text,
-        model=result.model,
-        usage=result.usage,
-        said_at=ask.said_at,
-        answered_at=datetime.now(UTC),
-        after=effect.after,
-    )

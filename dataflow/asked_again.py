@@ -1,14 +1,15 @@
 """Questions that can be asked again, and how.
 
-Pure. A new question keeps what the earlier one came with: files, quotes, persona and model. Quotes
-must never leave their thread, nor reach readers who joined later and cannot read them.
+Pure. A new question keeps what the earlier one came with: files, quotes, persona, model and
+roles. Quotes must never leave their thread, nor reach readers who joined later and cannot read
+them.
 """
 
 from dataclasses import dataclass
 from typing import Any, Final
 
 from dataflow.audience import may_recall, same_thread
-from dataflow.question_queue import Pending
+from dataflow.pending import Pending
 from dataflow.turns import Turn
 from shared.messages import Again, Ask, Attachment, Edited, Place, Quote
 
@@ -27,6 +28,7 @@ class EarlierQuestion:
     quotes: tuple[Quote, ...]
     persona: str | None
     model: str | None
+    roles: tuple[str, ...]
 
     def can_be_asked_with(self, text: str) -> bool:
         """Whether it asks anything with this text: the text may be empty if there are files."""
@@ -38,6 +40,7 @@ def from_turn(turn: Turn) -> EarlierQuestion:
     return EarlierQuestion(
         turn.question, turn.order, turn.first or turn.prompt_id, turn.place,
         turn.files, turn.context.quotes, turn.persona, turn.model,
+        turn.roles,
     )  # fmt: skip
 
 
@@ -47,6 +50,7 @@ def from_pending(pending: Pending) -> EarlierQuestion:
     return EarlierQuestion(
         ask.text, pending.order, pending.replaces or ask.id, ask.place,
         ask.attachments, ask.quotes, ask.persona, ask.model,
+        ask.roles,
     )  # fmt: skip
 
 
@@ -64,6 +68,7 @@ def ask_of(event: Again | Edited, text: str, earlier: EarlierQuestion | None = N
         quotes=earlier.quotes if _may_quote(earlier.place, event.place) else (),
         persona=earlier.persona,
         model=earlier.model,
+        roles=earlier.roles,
     )
 
 

@@ -1,4 +1,4 @@
-"""Results that come back into the dataflow: journaled replies, and news of idle conversations.
+"""Results that come back into the dataflow: replies, summaries, and news of idle conversations.
 
 An idle worker sleeps here. Nothing is recovered after a crash: pending questions find their replies
 in the journal.

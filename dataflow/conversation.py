@@ -6,17 +6,35 @@ Pure: no clock, no network, no Bytewax. Events and journaled replies go in, effe
 """
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Final
 
-from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_turn
-from dataflow.audience import may_recall, same_channel, same_thread
-from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
+from dataflow.asked_again import from_pending
+from dataflow.asking_again import AskingAgain
+from dataflow.audience import may_recall, same_channel
+from dataflow.budget import Ledger
+from dataflow.budget_rules import BudgetRules
+from dataflow.effects import (
+    CallModel,
+    Cancel,
+    Effect,
+    PlaceDecision,
+    ReservePlace,
+    Settle,
+    SettlePlace,
+    Summarized,
+    Wait,
+)
+from dataflow.forgetting import Forgetting
 from dataflow.memory import NOT_ASKED, Memory
-from dataflow.question_queue import QUEUED, Ending, Pending, QuestionQueue
+from dataflow.pending import QUEUED, Ending, Pending
+from dataflow.question_queue import QuestionQueue
 from dataflow.request import Request, TooLong
+from dataflow.retention import Kept
 from dataflow.snapshot import SNAPSHOT, Snapshot, StoredQuestion
-from dataflow.tokens import Window
+from dataflow.tokens import FIRST_RATIO, Window
 from dataflow.turns import Turn
+from dataflow.user_budget import Notice, UserBudget
 from shared.messages import (
     Again,
     AnyEvent,
@@ -27,7 +45,6 @@ from shared.messages import (
     Journaled,
     Outcome,
     Place,
-    Reply,
     Reset,
     Stop,
 )
@@ -36,21 +53,52 @@ TOO_MANY: Final = "You have too many unanswered questions. Please wait until som
 TOO_LONG: Final = (
     "Your message is longer than this model can read. Please shorten it or send it in pieces."
 )
-NOT_REMEMBERED: Final = (
-    "I no longer remember that question, so I cannot answer it again. Please send it once more."
-)
+
+_NEW: Final = Snapshot(pending=(), turns=(), settled=(), next_order=1, ratio=FIRST_RATIO)
 
 
 class Conversation:
     """The rules for one user. It is not thread-safe and has one owner at a time."""
 
-    def __init__(self, window: Window, user: str = "") -> None:
+    def __init__(self, window: Window, user: str = "", stored: Snapshot = _NEW) -> None:
         self.user = user
         """Empty if a snapshot of an older version does not name the user."""
-        self._memory = Memory(window)
-        self._queue = QuestionQueue()
+        self._memory = Memory(window, stored.turns, stored.cuts, stored.ratio, stored.calls)
+        self._queue = QuestionQueue(
+            map(StoredQuestion.restored, stored.pending),
+            settled=stored.settled,
+            latest=stored.latest,
+            without_answer=stored.unanswered,
+            next_order=stored.next_order,
+        )
+        self._asking_again = AskingAgain(self._queue, self._memory)
+        self._forgetting = Forgetting(stored.erasing, stored.forgotten_at)
+        self._ledger = stored.budget
+        self._budget: UserBudget | None = None
+        self._kept: Kept | None = None
         # By question, the request of the latest call.
         self._requests: dict[str, Request] = {}
+
+    # --- budgets ----------------------------------------------------------------------------
+
+    def set_budget(self, rules: BudgetRules, now: datetime) -> None:
+        """Applies budgets at this time: call before each event, reply, decision and resumption."""
+        if self._budget is None:
+            self._ledger = self._ledger or Ledger()
+            self._budget = UserBudget(rules, self._ledger, now)
+        self._budget.now = now
+
+    def notices(self) -> list[Notice]:
+        """What happened to the budget since the last call."""
+        return [] if self._budget is None else self._budget.notices()
+
+    # --- retention --------------------------------------------------------------------------
+
+    def forget_older(self, kept: Kept) -> None:
+        """Forgets answered questions of earlier days, once a day."""
+        if self._kept != kept:
+            self._kept = kept
+            self._memory.forget_older(kept)
 
     # --- snapshots --------------------------------------------------------------------------
 
@@ -58,6 +106,7 @@ class Conversation:
         """The conversation as JSON."""
         return Snapshot(
             user=self.user,
+            erasing=self._forgetting.requests,
             pending=tuple(map(StoredQuestion.of, self._queue)),
             turns=tuple(self._memory.turns),
             settled=tuple(self._queue.settled),
@@ -66,6 +115,9 @@ class Conversation:
             latest=self._queue.latest,
             unanswered=tuple(self._queue.without_answer),
             cuts=self._memory.starts.by_thread,
+            calls=tuple(self._memory.summaries.unreported),
+            forgotten_at=self._forgetting.last_at,
+            budget=self._ledger,
         ).dump()
 
     @classmethod
@@ -76,16 +128,7 @@ class Conversation:
             ValueError: this version cannot read it.
         """
         snapshot = SNAPSHOT.validate_json(data)
-        conversation = cls(window, snapshot.user)
-        conversation._memory = Memory(window, snapshot.turns, snapshot.cuts, snapshot.ratio)
-        conversation._queue = QuestionQueue(
-            map(StoredQuestion.restored, snapshot.pending),
-            settled=snapshot.settled,
-            latest=snapshot.latest,
-            without_answer=snapshot.unanswered,
-            next_order=snapshot.next_order,
-        )
-        return conversation
+        return cls(window, snapshot.user, snapshot)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -97,6 +140,11 @@ class Conversation:
         """The questions without a reply."""
         return tuple(self._queue)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether a question has no reply yet, or the user is not forgotten yet."""
+        return bool(self.pending or self._forgetting.requests)
+
     # --- events -----------------------------------------------------------------------------
 
     def on_event(self, event: AnyEvent, *, replayed: bool) -> list[Effect]:
@@ -106,38 +154,63 @@ class Conversation:
             case Ask():
                 effects = self._on_ask(Pending(event, replayed))
             case Stop():
-                effects = self._end("stopped", lambda p: _is_stopped(p, event))
+                effects = self._end("stopped", lambda p: p.is_meant_by(event))
             case Deleted():
-                self._memory.forget(lambda turn: turn.is_about(event.prompt_id))
-                # This also ends a newer answer to the same question.
-                effects = self._end(
-                    "withdrawn", lambda p: event.prompt_id in {p.ask.id, p.replaces}
-                )
+                effects = self._on_deleted(event)
             case Edited():
                 effects = self._on_edited(event, replayed=replayed)
             case Again():
-                effects = self._on_again(event, replayed=replayed)
+                effects = self._on_ask(self._asking_again.again(event, replayed=replayed))
             case Reset():
                 self._forget(lambda p: may_recall(p, event.place) or same_channel(p, event.place))
             case Forget():
-                self._forget(lambda _: True)
+                effects = self._on_forget(event)
             # Rate and Configure are for other readers of the stream.
         return [*effects, *self._start_ready()]
 
     def on_reply(self, journaled: Journaled) -> list[Effect]:
         """Handles the journal's reply to a question."""
         reply = journaled.reply
+        if self._forgetting.requests and self._forgetting.end(reply):
+            return list(self._start_ready())
         pending = self._queue.find(reply.prompt_id)
         request = self._requests.pop(reply.prompt_id, NOT_ASKED)
+        summaries = self._memory.summaries
+        if summaries.unreported:
+            summaries.reported(journaled)
         if pending is None:
             return []
         self._queue.settle(pending, reply)
-        if _leaves_a_turn(pending, reply):
-            self._memory.remember(pending, reply, request)
+        spent: list[SettlePlace] = []
+        if self._budget is not None:
+            spent = self._budget.settle(pending, reply, self._memory.ratio)
+        turn = None
+        if pending.leaves_a_turn(reply):
+            turn = self._memory.remember(pending, reply, request)
         # A stored reply reports the usage of an older request, so it cannot correct the estimate.
         if reply.outcome == "answered" and reply.usage is not None and not pending.out_of_turn:
             self._memory.correct_ratio(request, reply.usage.prompt_tokens)
-        return [*self._ask_edited(pending, reply), *self._start_ready()]
+        edited = self._asking_again.after_reply(pending, reply)
+        effects = [*spent, *self._on_ask(edited), *self._start_ready()]
+        if turn is not None and summaries.is_possible and summaries.may_be_due(turn, request):
+            effects += self._memory.summarize(turn.place)
+        return effects
+
+    def on_summarized(self, result: Summarized) -> list[Effect]:
+        """Handles the end of a call for a summary."""
+        is_wanted_again = self._memory.summaries.end(result)
+        return [*self._memory.summarize(result.fold.place)] if is_wanted_again else []
+
+    def on_decision(self, decision: PlaceDecision) -> list[Effect]:
+        """Handles the decision of a place's budget about a question."""
+        pending = self._queue.find(decision.prompt_id)
+        if pending is None or pending.state != "reserving" or self._budget is None:
+            return []  # it was stopped, deleted or edited in the meantime
+        if decision.refusal:
+            after = self._queue.begin(pending)
+            return [Settle(pending.ask, "refused", decision.refusal, after)]
+        self._budget.hear(decision)
+        return [self._call(pending)]
 
     def resume(self) -> list[Effect]:
         """Starts the pending questions again after a restart."""
@@ -154,11 +227,13 @@ class Conversation:
 
     # --- questions --------------------------------------------------------------------------
 
-    def _on_ask(self, new: Pending) -> list[Effect]:
-        if self._queue.find(new.ask.id) is not None:
+    def _on_ask(self, new: Pending | None) -> list[Effect]:
+        if new is None or self._queue.find(new.ask.id) is not None:
             return []
         if new.ask.id in self._queue.settled:
-            return self._look_up(new)
+            if not self._forgetting.covers(new.ask):
+                return self._look_up(new)
+            new.withdraw_words()  # its reply was erased, and answering again would store it again
         if self._queue.is_full:
             return self._refuse_at_once(new)
         self._queue.add(new)
@@ -180,63 +255,23 @@ class Conversation:
         self._queue.add(new)
         return [self._settle(new, new.ending)]
 
+    def _on_deleted(self, event: Deleted) -> list[Effect]:
+        is_pending = self._queue.find(event.prompt_id) is not None
+        withdrawn = self._memory.delete(event.prompt_id, event.place, is_pending=is_pending)
+        # This also ends a newer answer to the same question.
+        effects = self._end("withdrawn", lambda p: event.prompt_id in {p.ask.id, p.replaces})
+        return [*effects, *self._memory.summarize(event.place)] if withdrawn else effects
+
     def _on_edited(self, event: Edited, *, replayed: bool) -> list[Effect]:
         pending = self._queue.find(event.prompt_id)
         if pending is None:
-            return self._on_late_edit(event, replayed=replayed)
+            effects = self._on_ask(self._asking_again.late_edit(event, replayed=replayed))
+            if self._memory.edit(event.prompt_id, event.text, event.place):
+                effects += self._memory.summarize(event.place)
+            return effects
         if from_pending(pending).can_be_asked_with(event.text):
             pending.change_text(event)
         return []
-
-    def _ask_edited(self, pending: Pending, reply: Reply) -> list[Effect]:
-        """Asks the edited text if the reply is to an older one.
-
-        People see an answer, and may edit their question, before the dataflow has processed it.
-        """
-        edit = pending.edit
-        if edit is None or not edit.ask_again or reply.prompt_text in {"", edit.text}:
-            return []
-        return self._ask_again(edit, from_pending(pending), edit.text, replayed=True)
-
-    def _on_again(self, event: Again, *, replayed: bool) -> list[Effect]:
-        earlier = self._earlier_question(event.prompt_id, event.place)
-        if earlier is not None and earlier.can_be_asked_with(earlier.text):
-            return self._ask_again(event, earlier, earlier.text, replayed=replayed)
-        refusal = Ending("refused", NOT_REMEMBERED)
-        return self._on_ask(Pending(ask_of(event, "(again)"), replayed, "ended", refusal))
-
-    def _on_late_edit(self, event: Edited, *, replayed: bool) -> list[Effect]:
-        """Handles an edit of a question that is not pending."""
-        if not event.ask_again and event.prompt_id not in self._queue.without_answer:
-            return []  # somebody corrected a typo, and has the answer
-        self._queue.without_answer.pop(event.prompt_id, None)
-        earlier = self._earlier_question(event.prompt_id, event.place)
-        if earlier is None:
-            if not event.text.strip():
-                return []
-            return self._on_ask(Pending(ask_of(event, event.text), replayed))
-        if earlier.text == event.text or not earlier.can_be_asked_with(event.text):
-            return []  # this text has its answer already, or nothing is left to ask
-        return self._ask_again(event, earlier, event.text, replayed=replayed)
-
-    def _ask_again(
-        self, event: Again | Edited, earlier: EarlierQuestion, text: str, *, replayed: bool
-    ) -> list[Effect]:
-        """Asks in place of an earlier question; the new answer replaces the old one."""
-        ask = ask_of(event, text, earlier)
-        again = Pending(ask, replayed, order=earlier.order, replaces=earlier.first)
-        return self._on_ask(again)
-
-    def _earlier_question(self, target: str, place: Place) -> EarlierQuestion | None:
-        """A question by any of its ids, if it may be asked again in this place."""
-        # Pending ones first: an edit may be in progress, and people may want another answer before
-        # the dataflow has processed the first one.
-        pending = self._queue.find_newest(target, place)
-        if pending is not None:
-            self._queue.put_in_order(pending)
-            return from_pending(pending)
-        turn = self._memory.turns.about(target, place)
-        return None if turn is None else from_turn(turn)
 
     def _end(self, outcome: Outcome, chosen: Callable[[Pending], bool]) -> list[Effect]:
         """Ends questions: a call is cancelled, a question that waits is settled in its turn."""
@@ -251,6 +286,10 @@ class Conversation:
         for pending in self._queue.ready():
             ending = pending.ending
             yield self._call(pending) if ending is None else self._settle(pending, ending)
+        if self._forgetting.requests and not self._queue.is_withdrawing:
+            erase = self._forgetting.begin()
+            if erase is not None:
+                yield erase
 
     def _settle(self, pending: Pending, ending: Ending) -> Effect:
         """Settles a question without the model."""
@@ -263,24 +302,27 @@ class Conversation:
             request = self._memory.request_for(ask, pending.order)
         except TooLong:
             return Settle(ask, "refused", TOO_LONG, after)
+        if self._budget is not None:
+            found = self._budget.admit(ask, request, self._memory.ratio)
+            if isinstance(found, ReservePlace):
+                pending.state = "reserving"
+                return found
+            if found is not None:
+                return Settle(ask, "refused", found, after)
         self._requests[ask.id] = request
-        return CallModel(ask, request, pending.check_journal, after)
+        summaries = self._memory.summaries
+        background = summaries.report(ask.id) if summaries.unreported else ()
+        return CallModel(ask, request, pending.check_journal, after, background)
+
+    def _on_forget(self, event: Forget) -> list[Effect]:
+        """Drops everything except ids; the stores are erased once no question is pending."""
+        self._forget(lambda _: True)
+        effects = self._end("withdrawn", lambda _: True)
+        self._queue.forget_words()
+        self._forgetting.add(event)
+        return effects
 
     def _forget(self, chosen: Callable[[Place], bool]) -> None:
-        self._memory.forget(lambda turn: chosen(turn.place))
+        self._memory.forget(chosen)
         for pending in self._queue:
             pending.forgotten = pending.forgotten or chosen(pending.ask.place)
-
-
-def _leaves_a_turn(pending: Pending, reply: Reply) -> bool:
-    # Only the refusal of an unknown question has a text and comes in its turn. The text itself may
-    # be that of another version.
-    ending = pending.ending
-    is_unknown = ending is not None and ending.text != "" and not pending.out_of_turn
-    return not (pending.forgotten or is_unknown or reply.outcome == "withdrawn")
-
-
-def _is_stopped(pending: Pending, stop: Stop) -> bool:
-    if stop.prompt_id is not None:
-        return pending.ask.id == stop.prompt_id
-    return same_thread(pending.ask.place, stop.place)

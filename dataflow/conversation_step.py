@@ -11,11 +11,22 @@ from typing import Final
 
 from bytewax.operators import StatefulBatchLogic
 
+from dataflow.budget_notices import report
+from dataflow.budget_rules import BudgetRules
 from dataflow.conversation import Conversation
-from dataflow.effects import INTERNAL, Effect, Evict, Evicted, Settle
+from dataflow.effects import (
+    INTERNAL,
+    Effect,
+    Evict,
+    Evicted,
+    PlaceDecision,
+    Settle,
+    Summarized,
+)
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import NOW, Arrived
+from dataflow.retention import Kept, may_have_older
 from dataflow.snapshot import quiet_user
 from dataflow.tokens import Window
 from shared import metrics
@@ -32,7 +43,7 @@ ANNOUNCE_WAITS_AFTER: Final = timedelta(seconds=1)
 """A wait is announced once it has lasted this long. Most end sooner: people see a reply a moment
 before the dataflow learns that it is stored."""
 
-Heard = Arrived | Journaled | BecameIdle | Evicted
+Heard = Arrived | Journaled | Summarized | PlaceDecision | BecameIdle | Evicted
 Step = Callable[[bytes | None], StatefulBatchLogic[Heard, Effect | Evict, bytes]]
 
 _VERSIONS = itertools.count(1)
@@ -48,6 +59,9 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         window: Window,
         evicted: EvictedStore,
         idle: IdleConversations,
+        budgets: BudgetRules | None = None,
+        *,
+        keep_days: int | None = None,
     ) -> None:
         self._conversation: Conversation | None = None
         self._unread: bytes | None = None
@@ -56,6 +70,8 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         self._window = window
         self._evicted = evicted
         self._idle = idle
+        self._budgets = budgets
+        self._keep_days = keep_days
         self._version = next(_VERSIONS)
         self._notify_at: datetime | None = None
         if snapshot is None:
@@ -66,21 +82,29 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
             self._conversation = self._loaded(snapshot, "")
             self._user = self._conversation.user
             # Unanswered questions are asked again at the first step after a restart.
-            self._notify_at = NOW if self._conversation.pending else None
+            self._notify_at = NOW if self._conversation.has_work else None
         if self._user:
             idle.touch(self._user)
 
     @classmethod
-    def builder(cls, window: Window, evicted: EvictedStore, idle: IdleConversations) -> Step:
+    def builder(
+        cls,
+        window: Window,
+        evicted: EvictedStore,
+        idle: IdleConversations,
+        budgets: BudgetRules | None = None,
+        *,
+        keep_days: int | None = None,
+    ) -> Step:
         """A function that makes the step for a user, from a snapshot if there is one."""
 
         def build(snapshot: bytes | None) -> "ConversationStep":
-            return cls(snapshot, window, evicted, idle)
+            return cls(snapshot, window, evicted, idle, budgets, keep_days=keep_days)
 
         return build
 
     def on_batch(self, values: list[Heard]) -> tuple[Iterable[Effect | Evict], bool]:
-        """Handles events, replies and news of the eviction; returns effects."""
+        """Handles what the step hears, such as events and replies; returns effects."""
         effects: list[Effect | Evict] = []
         for value in values:
             match value:
@@ -88,11 +112,17 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
                     effects += self._on_event(value)
                 case Journaled():
                     effects += self._on_reply(value)
+                case Summarized():
+                    effects += self._on_summarized(value)
+                case PlaceDecision():
+                    effects += self._on_decision(value)
                 case BecameIdle():
                     effects += self._evict()
                 case Evicted():
                     self._leave(value.version)
         self._set_notify_at()
+        if self._budgets is not None and self._conversation is not None:
+            report(self._conversation.notices(), user=self._user)
         # The recovery store forgets a discarded conversation when this epoch closes.
         is_here = self._conversation is not None or self._unread is not None
         return effects, StatefulBatchLogic.RETAIN if is_here else StatefulBatchLogic.DISCARD
@@ -105,6 +135,8 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         self._notify_at = None
         if self._conversation is None:
             return [], StatefulBatchLogic.RETAIN
+        if self._budgets is not None:
+            self._conversation.set_budget(self._budgets, datetime.now(UTC))
         effects = [*self._conversation.resume(), *self._conversation.announce_waits()]
         return effects, StatefulBatchLogic.RETAIN
 
@@ -148,6 +180,24 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
             logger().exception("defect in a conversation", prompt=journaled.reply.prompt_id)
             return list(conversation.resume())
 
+    def _on_summarized(self, result: Summarized) -> list[Effect]:
+        if self._conversation is None:
+            return []  # it was evicted in the meantime, and will be summarized again
+        conversation = self._touched(self._user)
+        try:
+            return conversation.on_summarized(result)
+        except Exception:  # noqa: BLE001  (as above)
+            logger().exception("defect in a conversation, while summarizing")
+            return []
+
+    def _on_decision(self, decision: PlaceDecision) -> list[Effect]:
+        conversation = self._touched(decision.user)
+        try:
+            return conversation.on_decision(decision)
+        except Exception:  # noqa: BLE001  (as above; a restart asks again)
+            logger().exception("defect in a conversation", prompt=decision.prompt_id)
+            return []
+
     def _touched(self, user: str) -> Conversation:
         if self._conversation is None:
             self._conversation = self._read(user)
@@ -155,7 +205,19 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         self._user = self._conversation.user = user
         self._version = next(_VERSIONS)
         self._idle.touch(user)
+        if self._budgets is not None:
+            self._conversation.set_budget(self._budgets, datetime.now(UTC))
+        self._forget_older()
         return self._conversation
+
+    def _forget_older(self) -> None:
+        if self._keep_days is None:
+            return
+        kept = Kept.at(datetime.now(UTC), self._keep_days)
+        if self._unread is not None and may_have_older(self._unread, kept):
+            self._conversation, self._unread = self._loaded(self._unread, self._user), None
+        if self._conversation is not None:
+            self._conversation.forget_older(kept)
 
     def _read(self, user: str) -> Conversation:
         snapshot, self._unread = self._unread, None
@@ -178,9 +240,10 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
             return Conversation(self._window, user)
 
     def _evict(self) -> list[Evict]:
+        self._forget_older()
         if self._unread is not None:
             return [Evict(self._unread, self._version)]
-        if self._conversation is None or self._conversation.pending:
+        if self._conversation is None or self._conversation.has_work:
             return []
         return [Evict(self._conversation.dump(), self._version)]
 

@@ -6,6 +6,7 @@ Best effort: a partial can be lost. It must never send anything after the answer
 """
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Final
 
 from dataflow.model.status import Queued, Waiting, sentence
@@ -36,6 +37,8 @@ class Draft:
         self._early = False
         self._give_up_after_s = give_up_after_s
         self._pieces: list[str] = []
+        self.first_token_at: datetime | None = None
+        """When the text began that is shown now."""
         self._attempt = 1
         self._sequence = 0
         self._timer: asyncio.Handle | None = None
@@ -82,12 +85,15 @@ class Draft:
 
     def add(self, piece: str) -> None:
         """Adds a piece of the answer."""
+        if self.first_token_at is None:
+            self.first_token_at = datetime.now(UTC)
         self._pieces.append(piece)
         self._send_soon()
 
     def start_over(self) -> None:
         """Drops the text so far, which turned out not to be part of the answer."""
         self._pieces.clear()
+        self.first_token_at = None
         self._attempt += 1
         self._send_soon()
 

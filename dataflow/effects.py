@@ -4,11 +4,15 @@ Pure.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Final, Literal
 
+from dataflow.budget import Amount
 from dataflow.model.status import Queued
 from dataflow.request import Request
-from shared.messages import Ask, Outcome
+from dataflow.summary import Fold
+from dataflow.truncation import ChatMessage
+from shared.messages import Ask, BackgroundCall, Forget, Outcome, Place
 
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
 """The reply to a question that met a defect of ours."""
@@ -18,13 +22,15 @@ INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Plea
 class CallModel:
     """Ask the model, but if `check_journal`, first look for the reply in the journal.
 
-    `after` is the question whose reply comes before this one in the thread.
+    `after` is the question whose reply comes before this one in the thread. The reply reports the
+    `background` calls.
     """
 
     ask: Ask
     request: Request
     check_journal: bool
     after: str | None = None
+    background: tuple[BackgroundCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,83 @@ class Wait:
     after: str | None = None
 
 
-Effect = CallModel | Settle | Cancel | Wait
+@dataclass(frozen=True, slots=True)
+class Summarize:
+    """Ask the model for a summary in the background. Nothing waits for it, and it can be skipped.
+
+    `model` is the one of the thread; None: the configured one.
+    """
+
+    fold: Fold
+    messages: tuple[ChatMessage, ...]
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summarized:
+    """The end of a `Summarize`. `call` is None if the model was not asked, or did not answer.
+
+    `skipped`: the model was not asked because it, or this process, has too much to do.
+    """
+
+    fold: Fold
+    outcome: Literal["written", "failed", "skipped"]
+    text: str = ""
+    call: BackgroundCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Erase what is stored about a user, then journal the reply to the event that asked for it.
+
+    None of the user's questions from before that event may be pending.
+    """
+
+    forget: Forget
+
+
+@dataclass(frozen=True, slots=True)
+class ReservePlace:
+    """Ask the budget of a place whether a question has room in it. A `PlaceDecision` comes back.
+
+    `budget` is the name of the budget, and `amount` the most that the call can use.
+    """
+
+    budget: str
+    user: str
+    prompt_id: str
+    place: Place
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePlace:
+    """Tell the budget of a place what a question has used, and when it was answered."""
+
+    budget: str
+    user: str
+    prompt_id: str
+    place: Place
+    used: Amount
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceDecision:
+    """The answer to a `ReservePlace`: the text of the refusal; empty if there is room."""
+
+    user: str
+    prompt_id: str
+    refusal: str
+
+
+PlaceEffect = ReservePlace | SettlePlace
+"""These go to the step that keeps the budgets of places."""
+
+Answered = CallModel | Settle | Cancel | Wait | Summarize
+"""The effects that concern answers; `Answering` carries them out."""
+
+Effect = Answered | PlaceEffect | Erase
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,16 @@ class History:
     @property
     def tokens(self) -> int:
         """The estimate for the kept turns, each with its background."""
-        return sum(self._costs())
+        return sum(self.costs())
+
+    def costs(self) -> list[int]:
+        """The estimate for each kept turn, with its background."""
+        return [
+            turn.tokens + self.background_tokens(told)
+            if (told := turn.context.told)
+            else turn.tokens
+            for turn in self.kept
+        ]
 
     @property
     def background_tokens_kept(self) -> int:
@@ -56,7 +65,7 @@ class History:
 
     def keep_newest(self, room: int, *, last: int) -> None:
         """Keeps the newest turns that fit into `room`, or the last one if it fits into `last`."""
-        costs = self._costs()
+        costs = self.costs()
         fitting = newest_that_fit(costs, room) or newest_that_fit(costs[-1:], last)
         del self.kept[: len(costs) - fitting]
         self._not_in_background = self._without_background()
@@ -109,15 +118,6 @@ class History:
             return []
         told = {order for turn in self.kept for order in turn.context.told}
         return [turn for order, turn in self._elsewhere.items() if order not in told]
-
-    def _costs(self) -> list[int]:
-        """The estimate for each kept turn."""
-        return [
-            turn.tokens + self.background_tokens(told)
-            if (told := turn.context.told)
-            else turn.tokens
-            for turn in self.kept
-        ]
 
     def _turns_of(self, told: Sequence[int]) -> list[Turn]:
         found = self._elsewhere

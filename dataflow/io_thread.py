@@ -7,6 +7,7 @@ import asyncio
 import os
 import selectors
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,11 +36,32 @@ class _SocketsFirst(selectors.DefaultSelector):
         return super().select(timeout) or (super().select(0) if timeout else [])
 
 
+class _Unhurried(_SocketsFirst):
+    """Lets data gather for `gather_s` before it is read.
+
+    Each wake-up costs as much as reading several messages.
+    """
+
+    def __init__(self, gather_s: float) -> None:
+        super().__init__()
+        self._gather_s = gather_s
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """The same, at most `gather_s` later."""
+        ready = super().select(timeout)
+        if not ready or timeout == 0:
+            return ready
+        time.sleep(self._gather_s)
+        return super().select(0)
+
+
 class IoThread:
     """The event loop, its thread, and one inbox per worker."""
 
-    def __init__(self, home: Path, *, clustered: bool) -> None:
-        self.loop = asyncio.SelectorEventLoop(_SocketsFirst())
+    def __init__(self, home: Path, *, clustered: bool, gather_s: float = 0.0) -> None:
+        """`gather_s`: how long the thread may wait for more data before it reads any."""
+        selector = _Unhurried(gather_s) if gather_s else _SocketsFirst()
+        self.loop = asyncio.SelectorEventLoop(selector)
         self.working = False
         """Whether the workers take steps; before that they wait for NATS."""
         self.stopping = False

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from dataflow.effects import Summarize
 from dataflow.model.answer_notes import without_note
-from dataflow.question_queue import Pending
+from dataflow.pending import Pending
 from dataflow.request import Request, request_of
+from dataflow.retention import Kept, kept_turns
+from dataflow.summaries import Summaries
 from dataflow.thread_starts import ThreadStart, ThreadStarts
 from dataflow.tokens import FIRST_RATIO, Window, corrected_ratio
 from dataflow.turns import Context, Turn, Turns, turn_of
-from shared.messages import Ask, Reply
+from shared.messages import Ask, BackgroundCall, Place, Reply
 
 NOT_ASKED: Final = Request((), 0)
 """The request of a question that this run did not ask the model."""
@@ -30,10 +33,12 @@ class Memory:
         turns: Iterable[Turn] = (),
         starts: Mapping[str, ThreadStart] = _NO_STARTS,
         ratio: float = FIRST_RATIO,
+        unreported: Iterable[BackgroundCall] = (),
     ) -> None:
         self._window = window
         self.turns = Turns(turns)
         self.starts = ThreadStarts(starts)
+        self.summaries = Summaries(window, self.turns, self.starts, unreported)
         self.ratio = ratio
 
     def request_for(self, ask: Ask, order: int) -> Request:
@@ -44,15 +49,16 @@ class Memory:
         """
         turns = self.turns.before(order)
         start = self.starts.first_in(ask.place)
+        summary = self.summaries.usable_in(ask.place) if start else None
         if is_older := order <= start:
-            start = 0  # asked again, with the turns that came before it
-        request = request_of(ask, turns, self._window, self.ratio, start=start)
+            start, summary = 0, None  # asked again, with the turns that came before it
+        request = request_of(ask, turns, self._window, self.ratio, start=start, summary=summary)
         if request.start > start and not is_older:
             self.turns.forget_data_before(request.start, ask.place)
             self.starts.move(ask.place, request.start)
         return request
 
-    def remember(self, pending: Pending, reply: Reply, request: Request) -> None:
+    def remember(self, pending: Pending, reply: Reply, request: Request) -> Turn:
         """Keeps a turn. A question without an answer is kept so that it can be asked again."""
         is_heard = reply.outcome in {"answered", "stopped"} and reply.text.strip()
         answer = without_note(reply.text) if is_heard else ""
@@ -62,12 +68,18 @@ class Memory:
         context = request.context
         if request is NOT_ASKED and ask.quotes:
             context = Context(quotes=ask.quotes)  # no request has chosen among them
-        self.turns.add(
-            turn_of(
-                ask, place, question, answer, pending.order,
-                first=pending.replaces, context=context,
-            )
-        )  # fmt: skip
+        turn = turn_of(
+            ask, place, question, answer, pending.order, first=pending.replaces, context=context
+        )
+        if pending.replaces is not None:
+            self.summaries.withdraw(pending.replaces, place, is_known=True)
+        self.turns.add(turn)
+        return turn
+
+    def summarize(self, place: Place) -> list[Summarize]:
+        """Begins a summary of this thread, if one is due."""
+        summarize = self.summaries.begin(place, self.ratio)
+        return [] if summarize is None else [summarize]
 
     def correct_ratio(self, request: Request, counted_tokens: int) -> None:
         """Corrects the estimate of later requests by the tokens that the model counted."""
@@ -75,7 +87,36 @@ class Memory:
             self.ratio, estimated=request.estimated_tokens, counted=counted_tokens
         )
 
-    def forget(self, chosen: Callable[[Turn], bool]) -> None:
-        """Drops turns."""
+    def delete(self, prompt_id: str, place: Place, *, is_pending: bool) -> bool:
+        """Forgets a question; returns whether it was in a summary, which is to be made again."""
+        is_known = is_pending or self.turns.has(prompt_id)
+        withdrawn = self.summaries.withdraw(prompt_id, place, is_known=is_known)
+        self._drop(lambda turn: turn.is_about(prompt_id))
+        return withdrawn
+
+    def edit(self, prompt_id: str, text: str, place: Place) -> bool:
+        """Changes the text of a question if it is in a summary, which is to be made again.
+
+        Other turns stay as they were answered. Returns whether there is such a summary.
+        """
+        if self.turns.has(prompt_id, text):
+            return False  # platforms report an edit although the text is the same
+        is_known = self.turns.has(prompt_id)
+        if withdrawn := self.summaries.withdraw(prompt_id, place, is_known=is_known):
+            self.turns.edit(prompt_id, text)
+        return withdrawn
+
+    def forget(self, chosen: Callable[[Place], bool]) -> None:
+        """Forgets everything that was said in some places."""
+        self.summaries.withdraw_places(chosen)
+        self._drop(lambda turn: chosen(turn.place))
+
+    def forget_older(self, kept: Kept) -> None:
+        """Forgets turns of earlier days, and summaries of them."""
+        self.summaries.forget_older(kept)
+        self.turns.keep(kept_turns(self.turns, kept))
+        self.starts.keep(turn.place for turn in self.turns)
+
+    def _drop(self, chosen: Callable[[Turn], bool]) -> None:
         self.turns.drop(chosen)
         self.starts.keep(turn.place for turn in self.turns)

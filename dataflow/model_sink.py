@@ -3,42 +3,67 @@
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflow.answering import Answering
-from dataflow.effects import Effect, Evict, Evicted
+from dataflow.effects import (
+    Answered,
+    Effect,
+    Erase,
+    Evict,
+    Evicted,
+    PlaceDecision,
+    PlaceEffect,
+    Summarized,
+)
+from dataflow.erasing.erasing import Erasing
 from dataflow.eviction.store import EvictedStore
 from dataflow.io_thread import IoThread
+from shared.log import logger
 from shared.messages import Journaled
 
+ToDo = Effect | Evict | PlaceDecision
 
-class ModelSink(DynamicSink[tuple[str, Effect | Evict]]):
-    """The sink for model calls, replies without a model, and evictions."""
 
-    def __init__(self, io: IoThread, answering: Answering, evicted: EvictedStore) -> None:
+class ModelSink(DynamicSink[tuple[str, ToDo]]):
+    """The sink for model calls, replies without a model, evictions, erasures and decisions."""
+
+    def __init__(
+        self, io: IoThread, answering: Answering, evicted: EvictedStore, erasing: Erasing
+    ) -> None:
         self._io = io
         self._answering = answering
         self._evicted = evicted
+        self._erasing = erasing
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> "ModelSinkPartition":
         """The sink of the worker in whose thread this is called."""
         del step_id, worker_index, worker_count
-        return ModelSinkPartition(self._io, self._answering, self._evicted)
+        return ModelSinkPartition(self._io, self._answering, self._evicted, self._erasing)
 
 
-class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Evict]]):
+class ModelSinkPartition(StatelessSinkPartition[tuple[str, ToDo]]):
     """The sink of one worker. Results come back to the inbox of the same worker."""
 
-    def __init__(self, io: IoThread, answering: Answering, evicted: EvictedStore) -> None:
+    def __init__(
+        self, io: IoThread, answering: Answering, evicted: EvictedStore, erasing: Erasing
+    ) -> None:
         self._io = io
         self._answering = answering
         self._evicted = evicted
+        self._erasing = erasing
         self._inbox = io.inbox()
 
-    def write_batch(self, items: list[tuple[str, Effect | Evict]]) -> None:
+    def write_batch(self, items: list[tuple[str, ToDo]]) -> None:
         """Hands effects over."""
-        effects: list[tuple[str, Effect]] = []
+        effects: list[tuple[str, Answered]] = []
         evictions: list[tuple[str, Evict]] = []
         for user, item in items:
             if isinstance(item, Evict):
                 evictions.append((user, item))
+            elif isinstance(item, Erase):
+                self._io.soon(self._erasing.begin, user, item, self._on_result)
+            elif isinstance(item, PlaceDecision):
+                self._on_result(user, item)  # a dataflow has no loops, so it comes back as input
+            elif isinstance(item, PlaceEffect):
+                logger().error("no budget for this place", prompt=item.prompt_id)
             else:
                 effects.append((user, item))
         if effects:
@@ -46,6 +71,8 @@ class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect | Evict]]):
         if evictions:
             self._io.soon(self._evicted.write, evictions, self._on_result)
 
-    def _on_result(self, user: str, result: Journaled | Evicted) -> None:
+    def _on_result(
+        self, user: str, result: Journaled | Evicted | Summarized | PlaceDecision
+    ) -> None:
         self._inbox.results.append((user, result))
         self._inbox.wake()

@@ -1,4 +1,4 @@
-"""One user's unanswered questions: the states they go through, and which one is next.
+"""One user's unanswered questions: which one is next.
 
 Pure. In each thread one question at a time is in progress; the next one starts when the reply
 before it is in the journal. So each reply can name its predecessor, predecessors are always older
@@ -8,14 +8,15 @@ in the journal, and no crash or replay can make two replies wait for each other.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import AwareDatetime
 
 from dataflow.audience import same_thread
 from dataflow.effects import Wait
 from dataflow.model.status import Queued
-from shared.messages import Ask, Edited, Outcome, Place, Reply
+from dataflow.pending import QUEUED, Pending
+from shared.messages import Place, Reply
 
 IN_PROGRESS_LIMIT: Final = 3
 """Questions of one user that are in progress at the same time, in different threads."""
@@ -38,92 +39,6 @@ one before it, which has been shown long before the user asked in 64 other threa
 
 NAMED_FOR: Final = timedelta(hours=25)
 """A relay gives up on a reply after a day, so an older one is either shown or a dead letter."""
-
-State = Literal["waiting", "calling", "ended", "settling"]
-
-QUEUED: Final[tuple[State, ...]] = ("waiting", "ended")
-"""The states in which a question waits for its turn. In all others it is in progress."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The outcome of a question that ends without the model, and the text of its reply."""
-
-    outcome: Outcome
-    text: str = ""
-
-
-@dataclass(slots=True)
-class Pending:
-    """A question whose reply is not in the journal yet.
-
-        state     what happens                          next state  effect
-        --------  ------------------------------------  ----------  --------------------------
-        (new)     asked, asked again, edited late       waiting
-        (new)     asked again, but it is forgotten      ended
-        (new)     asked, but the queue is full          settling    Settle, out of turn
-        (new)     asked, but it was settled before      calling     CallModel, out of turn
-        waiting   its turn comes                        calling     CallModel, Settle if too long
-        waiting   it is edited                          waiting
-        waiting   it is stopped or deleted              ended       Cancel, if it was announced
-        calling   it is edited                          waiting     its next CallModel replaces this
-        calling   it is stopped or deleted              settling    Cancel
-        ended     its turn comes                        settling    Settle
-        ended     it is stopped or deleted              ended
-        settling  it is stopped or deleted              settling    Cancel
-        any       the journal returns its reply         (gone)
-        any       the process restarts                  ended if it has an ending, else waiting
-
-    An edit of an ended or settling question is kept in `edit`, and asked after the reply.
-
-    A state in which a question waits for a person's approval would come between `waiting` and
-    `calling`. Not being one of `QUEUED`, it would hold its thread. It would have to be stored in
-    `snapshot.StoredQuestion`, or a restart would ask for the approval again.
-    """
-
-    ask: Ask
-    check_journal: bool
-    """Whether its reply may be in the journal already. If so, look there before the model call."""
-
-    state: State = "waiting"
-    ending: Ending | None = None
-    """Set if and only if the state is `ended` or `settling`. It is stored, since otherwise a crash
-    could turn it into an answer."""
-
-    order: int = 0
-    """Its place among the user's turns; 0 until it has one."""
-
-    replaces: str | None = None
-    """The id under which the question was first asked, if this answer replaces an older one."""
-
-    forgotten: bool = False
-    """Its answer is not remembered as a turn."""
-
-    edit: Edited | None = None
-    """The newest edit. The reply in the journal may be older than the edit."""
-
-    out_of_turn: bool = False
-    """Whether it is settled at once, so that no later reply names its reply."""
-
-    def begin(self) -> None:
-        """Starts the question: its turn has come."""
-        self.state = "calling" if self.ending is None else "settling"
-
-    def end(self, outcome: Outcome) -> None:
-        """Ends the question without an answer, and drops its edit."""
-        self.ending = Ending(outcome, self.ending.text if self.ending is not None else "")
-        self.state = "ended" if self.state in QUEUED else "settling"
-        self.forgotten = self.forgotten or outcome == "withdrawn"
-        self.edit = None
-
-    def change_text(self, edit: Edited) -> None:
-        """Asks the edited text instead. If the question has an ending, that comes first."""
-        if self.ending is None:
-            self.edit = edit
-            self.ask = self.ask.model_copy(update={"text": edit.text})
-            self.state, self.check_journal = "waiting", True
-        elif self.ending.outcome != "withdrawn":
-            self.edit = edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +73,18 @@ class QuestionQueue:
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(self._pending)
+
+    @property
+    def is_withdrawing(self) -> bool:
+        """Whether a withdrawn question has no reply yet."""
+        return any(p.ending is not None and p.ending.outcome == "withdrawn" for p in self._pending)
+
+    def forget_words(self) -> None:
+        """Keeps the ids of questions, but no words, and no reply that a later one would name."""
+        for pending in self._pending:
+            pending.withdraw_words()
+        self.without_answer.clear()
+        self.latest.clear()
 
     @property
     def is_full(self) -> bool:

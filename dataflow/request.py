@@ -1,4 +1,4 @@
-"""The request to the model: the persona, the turns of this thread, and the question in context.
+"""The request to the model: persona, summary, the turns of this thread, the question in context.
 
 Pure. The beginning of a thread's requests must stay the same from question to question, so that
 endpoints can read it from a cache: only the end grows, until a request does not fit.
@@ -7,10 +7,11 @@ endpoints can read it from a cache: only the end grows, until a request does not
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from dataflow.data_tags import asked_with
 from dataflow.history import History
+from dataflow.summary import SENT_SHARE, Summary, pair
 from dataflow.tokens import (
     FIRST_RATIO,
     IMAGE_TOKENS,
@@ -19,6 +20,7 @@ from dataflow.tokens import (
     message_tokens,
     newest_that_fit,
 )
+from dataflow.truncation import ChatMessage
 from dataflow.turns import NO_CONTEXT, Context, Turn
 from shared.messages import Ask, Quote
 
@@ -42,20 +44,20 @@ QUOTES_SHARE: Final = 0.5
 """At most this part of the room left by the question is for quotes; the oldest are left out first.
 Adapters choose quotes without knowing the window."""
 
-ChatMessage = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """The messages for one model call and their estimated tokens, not corrected by the ratio.
 
     `context` belongs to the question's turn. The thread's requests begin at the order `start`.
+    `room` is the largest estimate that fits into the window.
     """
 
     messages: tuple[ChatMessage, ...]
     estimated_tokens: int
     context: Context = NO_CONTEXT
     start: int = 0
+    room: int = 0
 
 
 class TooLong(Exception):
@@ -63,21 +65,34 @@ class TooLong(Exception):
 
 
 def request_of(
-    ask: Ask, turns: list[Turn], window: Window, ratio: float, *, start: int = 0
+    ask: Ask,
+    turns: list[Turn],
+    window: Window,
+    ratio: float,
+    *,
+    start: int = 0,
+    summary: Summary | None = None,
 ) -> Request:
     """The request for a question after these turns, trimmed to the window.
 
-    `ratio` is counted tokens divided by estimated tokens. The thread begins at the order `start`.
+    `ratio` is counted tokens divided by estimated tokens. The thread begins at the order `start`,
+    after its `summary`.
 
     Raises:
         TooLong: the question does not fit even alone and by a lenient estimate.
     """
-    room = int((window.context_tokens - window.answer_tokens) / ratio)
+    room = window.room(ratio)
     persona = ask.persona or window.system_prompt
     system = message_tokens(persona)
     alone = system + _tokens(ask, ())
     if alone / FIRST_RATIO > room:
         raise TooLong
+    if summary is not None:
+        if summary.tokens > min(room * SENT_SHARE, room - alone):
+            summary = None
+        else:
+            system += summary.tokens
+            alone += summary.tokens
     quotes = _newest(ask.quotes, int((room - alone) * QUOTES_SHARE))
     history = History(turns, ask.place, start)
     told = history.new_background(int(room * BACKGROUND_SHARE))
@@ -98,6 +113,8 @@ def request_of(
         used = history.tokens + history.background_tokens(told)
 
     messages: list[ChatMessage] = [{"role": "system", "content": persona}]
+    if summary is not None:
+        messages += pair(summary)
     for turn in history.kept:
         told_with = turn.context.told
         asked = history.background(told_with) + turn.asked if told_with else turn.asked
@@ -109,7 +126,7 @@ def request_of(
     # Most questions have no context. Their turns share one value.
     has_context = told or left_out or new or in_full
     context = Context(told, left_out, new, in_full) if has_context else NO_CONTEXT
-    return Request(tuple(messages), fixed + used, context, start)
+    return Request(tuple(messages), fixed + used, context, start, room)
 
 
 def _trimmed(

@@ -17,19 +17,29 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from dataflow.answering import Answering
+from dataflow.budget_settings import rules_of
 from dataflow.conversations_flow import conversations_flow
+from dataflow.erasing.erasing import Erasing
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.io_thread import IoThread
 from dataflow.journal_capacity import JournalCapacity
-from dataflow.model.check import checked
+from dataflow.model.check import EXPERIMENT, check, checked
 from dataflow.model.client import ModelClient
-from dataflow.model.endpoint import Endpoint, endpoint_of, fallback_of, window_of
+from dataflow.model.endpoint import (
+    Endpoint,
+    endpoint_of,
+    experiment_endpoint,
+    fallback_of,
+    window_of,
+)
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.shutdown import block_signals, end_on_signal
+from dataflow.variants import Variant, Variants, window_with
 from shared import lifecycle, names, tuning
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE, Refused
+from shared.experiments import Experiment
 from shared.http_status import CannotListen, serve_status
 from shared.lock import AlreadyRunning, locked
 from shared.settings import Settings
@@ -53,14 +63,17 @@ class _Process:
     store: Path
     io: IoThread
     bus: Bus
-    model: ModelClient
+    models: tuple[ModelClient, ...]
     evicted: EvictedStore
+    erasing: Erasing
     flow: Dataflow
 
     def close(self) -> None:
         """Closes the parts after the dataflow has ended."""
+        self.io.call(self.erasing.close())
         self.io.call(self.evicted.close())
-        self.io.call(self.model.close())
+        for model in self.models:
+            self.io.call(model.close())
         self.io.call(self.bus.close())
         os.close(self.lock)
 
@@ -115,15 +128,35 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     model = _model_client(settings, fixed, fallback, answer_tokens=window.answer_tokens)
     capacity = JournalCapacity(bus)
     io.spawn(capacity.watch())
-    answering = Answering(bus, model, capacity)
+    budgets = rules_of(settings, window)
+    variants = _variants(settings, fixed, model, answer_tokens=window.answer_tokens)
+    window = window_with(window, settings.experiments)
+    answering = Answering(bus, model, capacity, estimates=budgets is not None, variants=variants)
     idle = IdleConversations(_evict_after_s(settings))
-    flow = conversations_flow(io, bus, answering, window=window, evicted=evicted, idle=idle)
+    erasing = Erasing(bus, store, alone=_is_one_machine(settings))
+    flow = conversations_flow(
+        io,
+        bus,
+        answering,
+        window=window,
+        evicted=evicted,
+        idle=idle,
+        erasing=erasing,
+        budgets=budgets,
+        keep_days=settings.keep_days,
+    )
+    if settings.keep_days is not None:
+        io.spawn(erasing.keep_only(settings.keep_days, window))
 
     _serve_status(settings, io, bus)
-    for line in found.complaints:
+    complaints = budgets.complaints() if budgets else ()
+    for line in (*found.complaints, *complaints, *io.call(_experiment_faults(settings))):
         lifecycle.say(line)
-    lifecycle.ready(f"{found.models}; NATS at {bus.server}; data in {settings.home}")
-    return _Process(lock, store, io, bus, model, evicted, flow)
+    experiments = "".join(f"; experiment {one.name}" for one in settings.experiments)
+    where = f"NATS at {bus.server}; data in {settings.home}"
+    lifecycle.ready(f"{found.models}{experiments}; {where}")
+    clients = (model, *variants.clients)
+    return _Process(lock, store, io, bus, clients, evicted, erasing, flow)
 
 
 def _addresses(settings: Settings) -> list[str]:
@@ -133,8 +166,11 @@ def _addresses(settings: Settings) -> list[str]:
 
 def _evict_after_s(settings: Settings) -> float | None:
     """When idle conversations are evicted; None: never, since other machines lack the file."""
-    hosts = {address.rsplit(":", 1)[0] for address in _addresses(settings)}
-    return settings.evict_after_s if len(hosts) <= 1 else None
+    return settings.evict_after_s if _is_one_machine(settings) else None
+
+
+def _is_one_machine(settings: Settings) -> bool:
+    return len({address.rsplit(":", 1)[0] for address in _addresses(settings)}) <= 1
 
 
 def _evicted_store(store: Path, *, alone: bool) -> EvictedStore:
@@ -170,6 +206,39 @@ def _model_client(
         rng=random.Random(),  # noqa: S311  (jitter, not a secret)
         fallback=fallback,
     )
+
+
+def _variants(
+    settings: Settings, usual: Endpoint | None, model: ModelClient, *, answer_tokens: int
+) -> Variants:
+    """The experiments. If the endpoint of one fails, the usual one answers."""
+
+    def client(experiment: Experiment) -> ModelClient:
+        if not experiment.changes_model:
+            return model
+        is_embedded = settings.demo_model and experiment.base_url is None
+        own = None if is_embedded else experiment_endpoint(settings, experiment)
+        return ModelClient(
+            lambda: own or experiment_endpoint(settings, experiment),
+            answer_tokens=answer_tokens,
+            give_up_after_s=settings.model_give_up_s,
+            silence_s=settings.model_silence_s,
+            rng=random.Random(),  # noqa: S311  (jitter, not a secret)
+            fallback=usual,
+        )
+
+    return Variants([Variant(one, client(one)) for one in settings.experiments])
+
+
+async def _experiment_faults(settings: Settings) -> list[str]:
+    """What is wrong with the endpoints of experiments, one line each."""
+    remote = [one for one in settings.experiments if one.base_url is not None]
+    endpoints = [experiment_endpoint(settings, one) for one in remote]
+    results = await asyncio.gather(*(check(endpoint, EXPERIMENT) for endpoint in endpoints))
+    return [
+        f"experiment {one.name}: {result.complaint}"
+        for one, result in zip(remote, results, strict=True) if result.complaint
+    ]  # fmt: skip
 
 
 def _serve_status(settings: Settings, io: IoThread, bus: Bus) -> None:

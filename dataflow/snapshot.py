@@ -8,12 +8,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter
 
-from dataflow.question_queue import Ending, LatestReply, Pending
+from dataflow.budget import Ledger
+from dataflow.pending import Ending, Pending
+from dataflow.question_queue import LatestReply
 from dataflow.thread_starts import ThreadStart
 from dataflow.turns import Turn
-from shared.messages import Ask, Edited, Outcome
+from shared.messages import Ask, BackgroundCall, Edited, Forget, Outcome
 
 
 @dataclass(slots=True)  # not frozen, which would make each of them slower
@@ -71,10 +73,15 @@ class Snapshot:
     """A whole conversation, in the order in which it is written: `quiet_user` reads its beginning.
 
     `settled` are ids of questions that have their reply, and `unanswered` those of them that ended
-    without an answer. `latest` and `cuts` hold the latest reply and the start by thread.
+    without an answer. `latest` and `cuts` hold the latest reply and the start by thread. `calls`
+    are model calls that a reply has yet to report. `erasing` are requests to be forgotten that are
+    not carried out yet. They come before `pending`, so that `quiet_user` sees work to be done.
+    Questions said until `forgotten_at` are never asked again. `budget` is what
+    the person has used.
     """
 
     user: str = ""
+    erasing: tuple[Forget, ...] = ()
     pending: tuple[StoredQuestion, ...]
     turns: tuple[Turn, ...]
     settled: tuple[str, ...]
@@ -83,6 +90,9 @@ class Snapshot:
     latest: dict[str, LatestReply] = field(default_factory=dict)
     unanswered: tuple[str, ...] = ()
     cuts: dict[str, ThreadStart] = field(default_factory=dict)
+    calls: tuple[BackgroundCall, ...] = ()
+    forgotten_at: AwareDatetime | None = None
+    budget: Ledger | None = None
     v: int = 2
     """Written only by version 1, whose snapshots include default values."""
 

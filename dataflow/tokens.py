@@ -29,11 +29,19 @@ IMAGE_TOKENS: Final = 800
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A model's context window, and the default persona."""
+    """A model's context window, and the default persona.
+
+    `summaries`: old turns may be summarized, if the window is large enough.
+    """
 
     context_tokens: int
     answer_tokens: int
     system_prompt: str
+    summaries: bool = False
+
+    def room(self, ratio: float) -> int:
+        """The estimated tokens of the largest request, given counted tokens per estimated one."""
+        return int((self.context_tokens - self.answer_tokens) / ratio)
 
 
 def estimated_tokens(text: str) -> int:

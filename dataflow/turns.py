@@ -6,6 +6,7 @@ the beginning of later requests, which then cannot come from the endpoint's cach
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Final
 
 from dataflow.audience import may_recall, same_thread
@@ -15,7 +16,10 @@ from shared.messages import Ask, Attachment, Place, Quote
 
 TURNS_LIMIT: Final = 200
 TOKENS_LIMIT: Final = 50_000
-"""About 200 kB per user, beyond which a summary would serve better."""
+"""About 200 kB per user. Older content is in summaries."""
+
+NEARLY_FULL: Final = 0.9
+"""If this part of either limit is used, summaries are made before old turns are forgotten."""
 
 KEPT_SHARE: Final = 0.75
 """If a limit is exceeded, old turns are forgotten until this part of both limits is left."""
@@ -62,8 +66,9 @@ class Turn:
 
     An empty `answer` is a failure: the question can be asked again, but is not part of requests.
     `tokens` is the estimate for both, made only once. `first` is the id under which the question
-    was first asked, if this is a newer answer. `files`, `persona` and `model` are kept for asking
-    again.
+    was first asked, if this is a newer answer. `files`, `persona`, `model` and `roles` are kept for
+    asking again. `day` is the day (UTC) of the question as its proleptic ordinal; turns of older
+    versions have none.
     """
 
     prompt_id: str
@@ -77,6 +82,8 @@ class Turn:
     persona: str | None = None
     model: str | None = None
     context: Context = NO_CONTEXT
+    roles: tuple[str, ...] = ()
+    day: int | None = None
 
     @property
     def asked(self) -> str:
@@ -140,6 +147,8 @@ def turn_of(
         ask.persona,
         ask.model,
         context,
+        ask.roles,
+        ask.said_at.astimezone(UTC).toordinal(),
     )
 
 
@@ -180,6 +189,8 @@ class Turns:
         self._turns: list[Turn] = []
         for turn in turns:
             self._turns.append(replace(turn, place=self.shared(turn.place)))
+        self.nearly_full = False
+        """Whether the memory was nearly full when the last turn was added."""
 
     def __iter__(self) -> Iterator[Turn]:
         return iter(self._turns)
@@ -198,6 +209,9 @@ class Turns:
         if turn.spare_chars:
             self._limit_spare()
         tokens = sum(turn.tokens for turn in self._turns)
+        self.nearly_full = (
+            len(self._turns) > TURNS_LIMIT * NEARLY_FULL or tokens > TOKENS_LIMIT * NEARLY_FULL
+        )
         if len(self._turns) > TURNS_LIMIT or tokens > TOKENS_LIMIT:
             self._forget_oldest(tokens)
 
@@ -219,12 +233,37 @@ class Turns:
                 return turn if is_here else None
         return None
 
+    def has(self, prompt_id: str, question: str | None = None) -> bool:
+        """Whether there is a turn of this question; with this text, if one is given."""
+        return any(
+            turn.is_about(prompt_id) and question in {None, turn.question} for turn in self._turns
+        )
+
+    def newest_in(self, place: Place) -> Turn | None:
+        """The newest answered turn of a thread."""
+        for turn in reversed(self._turns):
+            if turn.answer and same_thread(turn.place, place):
+                return turn
+        return None
+
+    def edit(self, prompt_id: str, question: str) -> None:
+        """Changes the text of a question."""
+        for at, turn in enumerate(self._turns):
+            if turn.is_about(prompt_id):
+                turn = replace(turn, question=question)  # noqa: PLW2901  (the edited turn)
+                tokens = message_tokens(turn.asked) + message_tokens(turn.answer)
+                self._turns[at] = replace(turn, tokens=tokens)
+
     def before(self, order: int) -> list[Turn]:
         """The turns before this order."""
         at = len(self._turns)
         while at and self._turns[at - 1].order >= order:
             at -= 1
         return self._turns[:at]
+
+    def keep(self, turns: Iterable[Turn]) -> None:
+        """Replaces all turns by these, which are in the same order."""
+        self._turns = list(turns)
 
     def drop(self, chosen: Callable[[Turn], bool]) -> None:
         """Drops turns."""

@@ -3,26 +3,22 @@
 Every process starts here, so a part is imported only when it is started.
 """
 
-import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from pathlib import Path
+from typing import Final
 
 import click
 
+from ops import cli_reports
+from ops.cli_settings import long_running, read_settings, settings_and_data
+from ops.export.commands import export
+from ops.finetune.commands import finetune
 from ops.help import EPILOG, FullHelpGroup
+from ops.rehearse.command import rehearse
 from shared import lifecycle, private_file, tuning
-
-if TYPE_CHECKING:
-    from shared.settings import Settings
 
 ASK_TIMEOUT_S: Final = 120.0
 """Longer than the time after which the dataflow gives up and answers with a failure notice."""
-
-NAME_WIDTH: Final = 10
-"""The width of names in the lines that `up` prints."""
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 
 @click.group(
@@ -39,94 +35,25 @@ def threadwax() -> None:
     """
 
 
-def _long_running(command: Command) -> Command:
-    with_port = click.option(
-        "--http-port",
-        type=click.IntRange(0, 65535),
-        help="Serve /healthz, /readyz and /metrics on this port; 0 chooses a free one.",
-    )
-    with_level = click.option(
-        "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error"]),
-        help="The least severe level that is logged.",
-    )
-    return with_port(with_level(command))
-
-
-def _settings(
-    process: str, *, http_port: int | None = None, log_level: str | None = None
-) -> "Settings":
-    """Reads the settings, applies the options of the command line, and sets up logging."""
-    from ops.settings import read
-    from shared import log
-    from shared.settings import Settings
-
-    settings = read(Settings)
-    changes: dict[str, object] = {}
-    if http_port is not None:
-        changes["http_port"] = http_port
-    if log_level is not None:
-        changes["log_level"] = log_level
-    settings = settings.model_copy(update=changes)
-    log.set_up(settings.log_level, process=process)
-    return settings
-
-
-def _settings_and_data(
-    process: str, *, http_port: int | None = None, log_level: str | None = None
-) -> "Settings":
-    """Does the same as `_settings`, and creates the data folder, readable by its owner only."""
-    settings = _settings(process, http_port=http_port, log_level=log_level)
-    _print_summary(process, settings)
-    try:
-        private_file.make_private(settings.home)
-    except OSError as error:
-        from ops.folder_check import ANOTHER, fault_of
-
-        fault = fault_of(settings.home) or f"{settings.home}: {error.strerror or error}: {ANOTHER}"
-        lifecycle.say(f"the data folder cannot be used: {fault}")
-        sys.exit(lifecycle.CANNOT_START)
-    return settings
-
-
-def _print_summary(process: str, settings: "Settings") -> None:
-    """Prints where the data is and what is used, unless `up` has already done so."""
-    if lifecycle.supervised() or (process == "chat" and "THREADWAX_HOME" in os.environ):
-        return
-    from ops.startup_summary import NOTE, new_data, overview
-
-    lines = list(new_data(settings) if process == "chat" else overview(settings, process))
-    if process in {"up", "chat"} or sys.stderr.isatty():
-        for name, text in lines:
-            click.echo(f"{name:<{NAME_WIDTH}} {text}", err=True)
-    else:
-        from shared.log import logger
-
-        notes = [text for name, text in lines if name == NOTE]
-        logger().info("starting", **{name: text for name, text in lines if name != NOTE})
-        for note in notes:
-            logger().warning("check the settings", note=note)
-
-
 @threadwax.command()
 @click.option(
     "--chat/--no-chat",
     default=None,
     help="Open a chat in this terminal. Default: if standard input is a terminal.",
 )
-@_long_running
+@long_running
 def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> None:
     """Start everything on this machine; Ctrl-C stops it.
 
     Starts NATS (unless NATS_URL is set), the demo model (unless a model is configured), the
-    dataflow, the gateway, the adapters whose tokens are set, and a chat. Prints the status of each
-    process on standard error, and restarts processes that die. With --http-port N, the parts serve
-    their status on N+1, N+2, ...
+    dataflow, the recorder, the gateway, the adapters whose tokens are set, and a chat. Prints the
+    status of each process on standard error, and restarts processes that die. With --http-port N,
+    the parts serve their status on N+1, N+2, ...
     """
     from ops.up import main
 
     with_chat = sys.stdin.isatty() if chat is None else chat
-    settings = _settings_and_data("up", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("up", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, chat=with_chat))
 
 
@@ -141,7 +68,7 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
     is_flag=True,
     help="Create or update the streams on the server of NATS_URL, and exit.",
 )
-@_long_running
+@long_running
 def nats(
     *, port: int | None, setup_only: bool, http_port: int | None, log_level: str | None
 ) -> None:
@@ -149,17 +76,39 @@ def nats(
     from ops.nats import main, set_up_only
 
     if setup_only:  # needs no data folder
-        sys.exit(set_up_only(_settings("nats", http_port=http_port, log_level=log_level)))
-    sys.exit(main(_settings_and_data("nats", http_port=http_port, log_level=log_level), port=port))
+        sys.exit(set_up_only(read_settings("nats", http_port=http_port, log_level=log_level)))
+    sys.exit(main(settings_and_data("nats", http_port=http_port, log_level=log_level), port=port))
 
 
 @threadwax.command()
-@_long_running
-def model(*, http_port: int | None, log_level: str | None) -> None:
-    """Run the demo model: small, offline, often wrong, but enough to try the bot."""
+@click.option(
+    "--hf",
+    "hf_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Serve the Hugging Face model in this folder instead; needs the extra `finetune`.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="The loopback port for --hf. Default: a free one.",
+)
+@long_running
+def model(
+    *, hf_folder: Path | None, port: int | None, http_port: int | None, log_level: str | None
+) -> None:
+    """Run the demo model: small, offline, often wrong, but enough to try the bot.
+
+    THREADWAX_MODEL=local:NAME adds an adapter that `threadwax finetune` has trained.
+    """
+    if hf_folder is not None:
+        from ops.hf_model import main as serve_hf
+
+        serve_hf(hf_folder, port=port or 0)
+    if port is not None:
+        raise click.UsageError("--port is for --hf: the demo model chooses its own port")
     from ops.embedded_model import main
 
-    sys.exit(main(_settings_and_data("model", http_port=http_port, log_level=log_level)))
+    sys.exit(main(settings_and_data("model", http_port=http_port, log_level=log_level)))
 
 
 @threadwax.command()
@@ -169,7 +118,7 @@ def model(*, http_port: int | None, log_level: str | None) -> None:
     type=click.IntRange(1, 16),
     help="How many processes share the users; the number can change between runs.",
 )
-@_long_running
+@long_running
 def dataflow(*, processes: int, http_port: int | None, log_level: str | None) -> None:
     """Run the dataflow, which reads questions, asks the model and writes replies.
 
@@ -179,22 +128,42 @@ def dataflow(*, processes: int, http_port: int | None, log_level: str | None) ->
         from dataflow.run import main
         from ops import cluster
 
-    settings = _settings_and_data("dataflow", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("dataflow", http_port=http_port, log_level=log_level)
     sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))
 
 
 @threadwax.command()
-@_long_running
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Write everything again that the streams still have, and exit. Older rows are kept.",
+)
+@long_running
+def recorder(*, rebuild: bool, http_port: int | None, log_level: str | None) -> None:
+    """Run the recorder, which writes questions, answers and ratings to a database.
+
+    By default that is a SQLite file in the data folder; DATABASE_URL names another one
+    (docs/recorder.md). While the database is away, answers go on, and nothing is lost.
+    """
+    with tuning.imports(garbage_after=tuning.DATAFLOW_GARBAGE_AFTER):
+        from dataflow.recorder.run import main
+
+    settings = settings_and_data("recorder", http_port=http_port, log_level=log_level)
+    sys.exit(main(settings, rebuild=rebuild))
+
+
+@threadwax.command()
+@long_running
 def gateway(*, http_port: int | None, log_level: str | None) -> None:
     """Run the gateway, which answers plain NATS requests on the subject `prompts`."""
     with tuning.imports():
         from bots.gateway.run import main
 
-    sys.exit(main(_settings_and_data("gateway", http_port=http_port, log_level=log_level)))
+    sys.exit(main(settings_and_data("gateway", http_port=http_port, log_level=log_level)))
 
 
 @threadwax.command()
-@_long_running
+@long_running
 def slack(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Slack adapter; it needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)."""
     with tuning.imports():
@@ -202,12 +171,12 @@ def slack(*, http_port: int | None, log_level: str | None) -> None:
         from bots.slack.settings import SlackSettings
         from ops.settings import read
 
-    settings = _settings_and_data("slack", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("slack", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, read(SlackSettings)))
 
 
 @threadwax.command()
-@_long_running
+@long_running
 def discord(*, http_port: int | None, log_level: str | None) -> None:
     """Run the Discord adapter; it needs DISCORD_TOKEN (docs/discord.md)."""
     with tuning.imports():
@@ -215,7 +184,7 @@ def discord(*, http_port: int | None, log_level: str | None) -> None:
         from bots.discord.settings import DiscordSettings
         from ops.settings import read
 
-    settings = _settings_and_data("discord", http_port=http_port, log_level=log_level)
+    settings = settings_and_data("discord", http_port=http_port, log_level=log_level)
     sys.exit(main(settings, read(DiscordSettings)))
 
 
@@ -230,7 +199,7 @@ def chat(*, user: str | None) -> None:
     """
     from bots.terminal.run import main, user_name
 
-    sys.exit(main(_settings_and_data("chat"), user or user_name()))
+    sys.exit(main(settings_and_data("chat"), user or user_name()))
 
 
 @threadwax.command()
@@ -249,7 +218,38 @@ def ask(*, user: str, timeout_s: float, text: str) -> None:
     """
     from ops.ask import main
 
-    sys.exit(main(_settings("ask"), user, text, timeout_s))
+    sys.exit(main(read_settings("ask"), user, text, timeout_s))
+
+
+@threadwax.command()
+@click.argument("user", required=False)
+@click.argument("markers", nargs=-1)
+@click.option("--list", "list_users", is_flag=True, help="List the users with stored messages.")
+@click.option("--verify", is_flag=True, help="Search the data folder for MARKERS; erase nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def forget(
+    *, user: str | None, markers: tuple[str, ...], list_users: bool, verify: bool, yes: bool
+) -> None:
+    """Erase everything that is stored about USER, such as slack:T1_2EU2.
+
+    Prints how much was erased in each store. To prove it, search every file of the data folder for
+    words that only this person wrote: threadwax forget USER --verify "some words" "other words".
+
+    Exit code 0: done, or no marker was found. 1: not done, not yet done, or a marker was found.
+    2: wrong usage. The command can be repeated at any time.
+    """
+    from ops.forget import command
+
+    settings = read_settings("forget")
+    if list_users:
+        sys.exit(command.list_users(settings))
+    if user is None:
+        raise click.UsageError("name a USER, or use --list")
+    if verify:
+        sys.exit(command.verify(settings, list(markers)))
+    if markers:
+        raise click.UsageError("markers need --verify")
+    sys.exit(command.forget(settings, user, sure=yes))
 
 
 @threadwax.command()
@@ -261,7 +261,14 @@ def doctor(*, platform: str | None) -> None:
     """
     from ops.doctor import main
 
-    sys.exit(main(_settings("doctor"), platform))
+    sys.exit(main(read_settings("doctor"), platform))
+
+
+for command in cli_reports.COMMANDS:
+    threadwax.add_command(command)
+threadwax.add_command(export)
+threadwax.add_command(finetune)
+threadwax.add_command(rehearse)
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ import nats.errors
 import nats.js.errors
 from pydantic_settings import BaseSettings
 
+from ops.doctor_budgets import budgets
+from ops.doctor_database import database
 from ops.doctor_model import model
 from ops.finding import Check, CheckContext, Finding
 from ops.folder_check import fault_of
@@ -25,6 +27,9 @@ from shared.settings import Settings
 
 NEEDED_BYTES: Final = 1 << 30
 """With less free space, the prompts of a busy week can fill the disk."""
+
+RECORDERS: Final = 1
+"""Consumers of the prompts that may be the recorder's; the dataflow has one per partition."""
 
 CONNECT_WAIT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 2.0
@@ -196,8 +201,8 @@ async def dataflow(context: CheckContext) -> list[Finding]:
         state = (await context.bus.js.stream_info(names.PROMPTS)).state
     except (nats.errors.Error, TimeoutError):
         return []  # the check of the streams reports it
-    if state.consumer_count:
-        return [Finding("ok", "dataflow", f"reads {state.consumer_count} partitions")]
+    if state.consumer_count > RECORDERS:
+        return [Finding("ok", "dataflow", "reads the prompts")]
     advice = (
         "start `threadwax up` or `threadwax dataflow`; until then, questions wait in the stream"
     )
@@ -227,7 +232,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     streams_there,
     durability,
     model,
+    budgets,
     dataflow,
+    database,
     gateway,
 )
 

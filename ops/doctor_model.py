@@ -9,6 +9,7 @@ from dataflow.model.check import FALLBACK, FIRST, SettingNames, check
 from dataflow.model.endpoint import Endpoint, endpoint_of, fallback_of
 from dataflow.model.endpoint_name import REAL
 from ops.finding import CheckContext, Finding
+from ops.finetune.served import adapter_fault
 
 MODEL_TIMEOUT_S: Final = 10.0
 
@@ -21,9 +22,11 @@ async def model(context: CheckContext) -> list[Finding]:
     except (OSError, ValueError):  # only the demo model's address is read from a file
         advice = f"start `threadwax up` or `threadwax model`; {REAL}"
         findings = [Finding("fail", "model", "the demo model is not running", advice)]
+        if fault := adapter_fault(settings):
+            findings = [Finding("fail", "model", fault, "correct THREADWAX_MODEL")]
     else:
         findings = [await _endpoint(first, FIRST)]
-        if settings.demo_model and findings[0].grade == "ok":
+        if settings.demo_model and not settings.adapter and findings[0].grade == "ok":
             what = "the demo model answers; it is small and often wrong"
             findings = [Finding("warn", "model", what, REAL)]
     fallback = fallback_of(settings, to_ask=False)

@@ -14,11 +14,13 @@ from typing import Final
 import xllamacpp
 
 from ops.demo_weights import NoWeights, weights_path
+from ops.finetune.errors import BadInput, UnknownAdapter
+from ops.finetune.served import adapter_file, adapters_of_experiments, system_prompt_note
 from ops.ports import HOST
 from shared import lifecycle
 from shared.lock import AlreadyRunning, locked
 from shared.private_file import private_file
-from shared.settings import Settings
+from shared.settings import LOCAL, Settings
 
 MODEL_NAME: Final = "demo"
 
@@ -54,14 +56,20 @@ def main(settings: Settings) -> int:
     try:
         locked(file.with_name("lock"), "the demo model")
         weights = weights_path()
-    except (AlreadyRunning, NoWeights) as error:
+        adapter = adapter_file(settings, weights)
+        others = adapters_of_experiments(settings, weights)
+    except (AlreadyRunning, NoWeights, UnknownAdapter, BadInput) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     file.unlink(missing_ok=True)  # left by a killed process, whose port can be in use by another
     key = secrets.token_urlsafe(KEY_BYTES)
-    server = xllamacpp.Server(_parameters(weights, key))
+    loaded = [] if adapter is None else [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
+    # Without an effect unless a request names them by their number.
+    numbers = {name: len(loaded) + at for at, name in enumerate(others)}
+    loaded += [xllamacpp.CommonAdapterLoraInfo(str(file), 0.0) for file in others.values()]
+    server = xllamacpp.Server(parameters_of(weights, loaded, key))
     try:
-        code = asyncio.run(_serve(settings, f"{server.listening_address}/v1", key))
+        code = asyncio.run(_serve(settings, f"{server.listening_address}/v1", key, numbers))
     except OSError as error:
         lifecycle.say(f"the demo model cannot serve: {error}")
         code = 1
@@ -74,15 +82,19 @@ def main(settings: Settings) -> int:
     os._exit(code)
 
 
-async def _serve(settings: Settings, base_url: str, key: str) -> int:
+async def _serve(settings: Settings, base_url: str, key: str, adapters: dict[str, int]) -> int:
     # First, because a signal before this would end the process without cleanup.
     stopped = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.sleep(0)
-    private_file(settings.embedded_model_file, json.dumps({"base_url": base_url, "api_key": key}))
-    if not lifecycle.supervised():  # `up` prints it
+    endpoint = {"base_url": base_url, "api_key": key, "adapters": adapters}
+    private_file(settings.embedded_model_file, json.dumps(endpoint))
+    if settings.adapter is None and not lifecycle.supervised():  # `up` prints it
         lifecycle.say(NOTICE)
+    if note := system_prompt_note(settings):
+        lifecycle.say(note)
     runner = None
-    where = f"{base_url} (demo model)"
+    what = "demo model" if settings.adapter is None else f"{LOCAL}{settings.adapter}"
+    where = f"{base_url} ({what})"
     if settings.http_port is not None:
         from shared.http_status import serve_status
 
@@ -97,10 +109,15 @@ async def _serve(settings: Settings, base_url: str, key: str) -> int:
     return 0
 
 
-def _parameters(weights: Path, key: str) -> xllamacpp.CommonParams:
+def parameters_of(
+    weights: Path, adapters: list[xllamacpp.CommonAdapterLoraInfo], key: str
+) -> xllamacpp.CommonParams:
+    """How the server runs. `adapters` have the strength with which they are used by default."""
     threads = max(1, min(THREADS_LIMIT, (os.cpu_count() or 1) // 2))
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(weights)
+    if adapters:
+        parameters.lora_adapters = adapters
     parameters.model_alias = {MODEL_NAME}
     parameters.hostnames = [HOST]
     parameters.port = 0

@@ -1,14 +1,28 @@
-"""Explains why a folder cannot be the data folder. Never creates anything."""
+"""Creates the data folder, or explains why a folder cannot be one."""
 
 import os
 from pathlib import Path
 from typing import Final
 
+from shared.private_file import make_private
+
 ANOTHER: Final = "set THREADWAX_HOME to another folder"
 
 
+def make_usable(home: Path) -> str:
+    """Creates the data folder, readable by its owner only; returns what is wrong, if anything."""
+    try:
+        make_private(home)
+    except OSError as error:
+        return fault_of(home) or f"{home}: {error.strerror or error}: {ANOTHER}"
+    return ""
+
+
 def fault_of(home: Path) -> str:
-    """Says what is wrong with the data folder and how to fix it; empty if nothing is."""
+    """Says what is wrong with the data folder and how to fix it; empty if nothing is.
+
+    Creates nothing.
+    """
     for folder in (home, *home.parents):
         try:
             folder.lstat()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from dataflow.model.endpoint_name import model_in_words
+from ops import demo
 from ops.settings import settings_place, warnings
 from shared import folders
 from shared.nats_address import without_credentials
@@ -25,6 +26,8 @@ def overview(settings: Settings, process: str) -> Iterator[tuple[str, str]]:
     yield "settings", settings_place()
     if process in ASKS_MODEL:
         yield "model", model_in_words(settings)
+        if settings.demo_model and settings.adapter is None:
+            yield "", demo.scores_in_words()
     if process not in {"nats", "model"}:
         yield "nats", nats_description(settings)
     for warning in warnings():

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ops.demo_weights import NoWeights, weights_path
+from ops.finetune.errors import BadInput, UnknownAdapter
+from ops.finetune.served import adapter_file
 from ops.nats import set_up_fault, set_up_streams
 from ops.running_instance import running_here
 from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
@@ -77,6 +79,7 @@ PARTS: Final = (
     Part("gateway", _always),
     Part("slack", _has_slack, how="SLACK_BOT_TOKEN and SLACK_APP_TOKEN: docs/slack.md"),
     Part("discord", _has_discord, how="DISCORD_TOKEN: docs/discord.md"),
+    Part("recorder", lambda settings: settings.recorder == "on"),
 )
 """All parts in the order in which they start; they stop in reverse order."""
 
@@ -131,9 +134,9 @@ class _Up:
             _say("up", f"failed     {runs}; `threadwax chat` opens a chat with it")
             return lifecycle.CANNOT_START
         if self._settings.demo_model:
-            try:
-                weights_path()
-            except NoWeights as error:  # every question would fail
+            try:  # without either, every question would fail
+                adapter_file(self._settings, weights_path())
+            except (NoWeights, UnknownAdapter, BadInput) as error:
                 _say("model", f"failed     {error}")
                 return lifecycle.CANNOT_START
         if not await self._started():
@@ -179,7 +182,7 @@ class _Up:
         from shared.nats_address import without_credentials
 
         try:
-            await set_up_streams(self._settings.nats_url)
+            await set_up_streams(self._settings.nats_url, keep_days=self._settings.keep_days)
         except Exception as error:
             if (fault := set_up_fault(self._settings.nats_url, error)) is None:
                 raise

@@ -6,12 +6,17 @@ after their reason, without the suffix `Error`.
 * Exception
   * connection.Unavailable: try again later, with the same id, so that nothing is stored twice
     * connection.Refused: end the process, because waiting cannot help
+    * own_history.NotNow: tell the person to try again later
   * publishing.TooLarge: tell the person that the message will never fit
   * publishing.OverQuota: tell the person to come back later
     * publishing.StoreFull: the same; the operator must free some space
   * blobs.BlobStoreFull: go on without the file
   * blobs.BlobTooLarge: go on without the file
   * event_parsing.Unreadable: move the message to the dead letters, and tell its sender
+  * database.engine.BadDatabaseUrl: end the process, because a person has to correct DATABASE_URL
+  * database.engine.NoDatabase: end the command, because nothing was recorded
+  * database.engine.OlderDatabase: end the command; the recorder changes the tables when it starts
+  * database.migrate.NewerDatabase: end the process, because a person has to upgrade
   * lock.AlreadyRunning: end the process, or join the other one
   * lifecycle.Stopped: end the process
   * streams.OtherPartitions: end the set-up, because a person has to decide
@@ -28,11 +33,26 @@ after their reason, without the suffix `Error`.
   * dataflow.model.errors.ModelError: retry, ask the fallback, or answer with a notice, by its `why`
   * dataflow.model.framing.Unframed: treat the response as corrupt
   * dataflow.request.TooLong: answer with a notice
+  * dataflow.erasing.recovery_files.StillBusy: try again later; nothing was changed
   * dataflow.recovery_store.CannotMake: end the process
   * dataflow.recovery_store.BrokenInCluster: end the process
+  * dataflow.recorder.database.Unstorable: write the other rows, and skip this message
+  * dataflow.recorder.database.Abandoned: end the process, and write nothing more
   * ops.supervise.Ended: report that a part ended before it was ready
   * ops.nats_server.DidNotStart: end the process
   * ops.demo_weights.NoWeights: end the process with the command that installs them
+  * ops.finetune.errors.BadInput: end the process, because a person has to change the input
+  * ops.finetune.errors.UnknownAdapter: end the process with the names that exist
+  * ops.finetune.errors.NotInstalled: end the process with the command that installs the extra
+  * ops.finetune.errors.JobFailed: end the process with OpenAI's reason
+  * ops.finetune.errors.Interrupted: end the process; the same command goes on
+  * ops.export.registry.Withdrawn: make the export again
+  * ops.export.run.NothingToExport: end the command, and say what was left out
+  * ops.export.run.KeepsChanging: end the command; a person tries again later
+  * ops.rehearse.errors.WrongUsage: end the process, because a person has to change the options
+  * ops.rehearse.errors.NothingToDo: end the process with the reason
+  * ops.rehearse.errors.CapReached: report what is finished; the same command goes on
+  * ops.rehearse.errors.Unusable: report what is finished; the same command goes on
 * ValueError
   * names.BadName: refuse the name
   * nats_address.BadAddress: end the process, because NATS_URL is wrong

@@ -24,7 +24,7 @@ from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
 from shared.quota import Quotas
 
-__all__ = ["CUT", "Bus", "OverQuota", "StoreFull", "TooLarge"]
+__all__ = ["CUT", "Bus", "OverQuota", "StoreFull", "TooLarge", "journaled_in"]
 
 CUT: Final = "\n\n[cut: too long]"
 """Ends an answer that is too long for a message."""
@@ -221,10 +221,14 @@ class Bus(Publishing):
         return await self.client.subscribe(subject, cb=call)
 
 
-def _journaled(message: api.RawStreamMsg) -> Journaled | None:
-    """The reply in a journal message; None if this version cannot read it."""
+def journaled_in(subject: str, data: bytes) -> Journaled | None:
+    """The reply in a message of the journal; None if this version cannot read it."""
     try:
-        return Journaled(Reply.model_validate_json(message.data or b""))
+        return Journaled(Reply.model_validate_json(data))
     except ValidationError:
-        logger().error("a stored reply cannot be read", subject=message.subject)
+        logger().error("a stored reply cannot be read", subject=subject)
         return None
+
+
+def _journaled(message: api.RawStreamMsg) -> Journaled | None:
+    return journaled_in(message.subject or "", message.data or b"")

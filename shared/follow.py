@@ -45,6 +45,10 @@ Called again if the stream turns out to be another one, or to have another histo
 """
 
 
+Pending = Callable[[int], None]
+"""Called with the number of messages that are stored and still to be delivered, at each start."""
+
+
 async def follow(
     bus: Bus,
     stream: str,
@@ -53,14 +57,22 @@ async def follow(
     after: Position,
     deliver: Deliver,
     opened: Opened | None = None,
+    pending: Pending | None = None,
+    overwritten: bool = False,
 ) -> NoReturn:
     """Delivers each message after `after`, in order and once.
 
     A new stream of the same name is read from its start. A stream that was restored from a backup
     is read from the first message stored after the one at `after`. If the next messages have been
     removed, the gap is reported and skipped. If `deliver` raises, the message is delivered again.
+
+    `overwritten`: newer messages replace older ones on the same subject, as in a key-value bucket.
+    Then it is normal that messages are missing, also the one at `after`.
     """
-    follower = _Follower(bus, stream, filter_subject, after=after, deliver=deliver, opened=opened)
+    follower = _Follower(
+        bus, stream, filter_subject, after=after, deliver=deliver, opened=opened,
+        pending=pending, overwritten=overwritten,
+    )  # fmt: skip
     await forever(bus, f"{stream} {filter_subject}", f"stream {stream}", follower.once)
 
 
@@ -76,6 +88,8 @@ class _Follower:
         after: Position,
         deliver: Deliver,
         opened: Opened | None,
+        pending: Pending | None,
+        overwritten: bool,
     ) -> None:
         self._bus = bus
         self._stream = stream
@@ -83,6 +97,8 @@ class _Follower:
         self._position = after
         self._deliver = deliver
         self._opened = opened
+        self._pending = pending
+        self._overwritten = overwritten
         self._is_open = False
         self._by_time = False
         """Whether to read by time, because sequences up to the position belong to other messages
@@ -104,6 +120,8 @@ class _Follower:
                 self._lose_history()
                 return
             interruption.over()
+            if self._pending is not None:
+                self._pending((consumer.num_pending or 0) - self._to_verify)
             await Pull(self._bus, self._stream, consumer.name, self._take, keep_inbox=False).run()
         finally:
             if self._bus.connected:
@@ -125,12 +143,14 @@ class _Follower:
         elif is_beyond and not self._by_time:
             self._lose_history()
         elif at.sequence and at.sequence + 1 < state.first_seq and not self._by_time:
-            self._log(GAP, first_missing=at.sequence + 1, last_missing=state.first_seq - 1)
+            if not self._overwritten:
+                self._log(GAP, first_missing=at.sequence + 1, last_missing=state.first_seq - 1)
             self._open(Position(state.first_seq - 1, info.created))
         elif not self._is_open or at.stream is None:
             self._open(replace(at, stream=info.created))
         self._to_verify = (
             not self._by_time
+            and not self._overwritten
             and self._position.stored_at is not None
             and self._position.sequence >= state.first_seq
         )

@@ -4,6 +4,7 @@ Every message is JSON with a version `v`. Unknown fields are ignored, so that ea
 upgraded alone. The golden files in `tests/contract/golden` pin every version. Pure: no I/O.
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -21,7 +22,11 @@ EVENT_LIMIT_BYTES: Final = 240_000
 REPLY_LIMIT_BYTES: Final = 500_000
 """The largest reply as JSON: the stream accepts 512 KiB with subject and headers."""
 
+TRAINING: Final = "training"
+"""The setting of a `Configure` event with which a person allows or forbids training: yes or no."""
+
 NOTE_LIMIT_CHARS: Final = 500
+REASON_LIMIT_CHARS: Final = 2000
 
 
 def _user(value: str) -> str:
@@ -97,7 +102,10 @@ class Event(Message):
 
 
 class Ask(Event):
-    """A question. `persona` replaces the system prompt, and `model` the model, in this place."""
+    """A question. `persona` replaces the system prompt, and `model` the model, in this place.
+
+    `roles` are those of the person here that have a budget, in the platform's own terms.
+    """
 
     kind: Literal["ask"] = "ask"
     text: Text = Field(max_length=TEXT_LIMIT_CHARS)
@@ -105,6 +113,7 @@ class Ask(Event):
     quotes: tuple[Quote, ...] = ()
     persona: Text | None = None
     model: Text | None = None
+    roles: tuple[Text, ...] = Field(default=(), exclude_if=lambda roles: not roles)
 
     @model_validator(mode="after")
     def _says_something(self) -> "Ask":
@@ -127,11 +136,20 @@ class Reset(Event):
 
 
 class Rate(Event):
-    """Rates an answer; `none` removes the rating."""
+    """Rates an answer; `none` removes the rating.
+
+    `reason` says why, and `correction` is what the answer should have been.
+    """
 
     kind: Literal["rate"] = "rate"
     prompt_id: PromptId
     thumb: Literal["up", "down", "none"]
+    reason: Text = Field(
+        default="", max_length=REASON_LIMIT_CHARS, exclude_if=lambda reason: not reason
+    )
+    correction: Text = Field(
+        default="", max_length=TEXT_LIMIT_CHARS, exclude_if=lambda correction: not correction
+    )
 
 
 class Again(Event):
@@ -158,9 +176,13 @@ class Deleted(Event):
 
 
 class Forget(Event):
-    """Erase everything that is known about this user."""
+    """Erase everything that was stored about this user before this event.
+
+    Its reply says that this is done. `silent`: an operator asked, so the person gets no message.
+    """
 
     kind: Literal["forget"] = "forget"
+    silent: bool = Field(default=False, exclude_if=lambda silent: not silent)
 
 
 class Configure(Event):
@@ -188,14 +210,35 @@ class Usage(Message):
     reasoning_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
 
+class Timings(Message):
+    """When the model was called, and when the first text of the answer came (None: none did)."""
+
+    called_at: AwareDatetime
+    first_token_at: AwareDatetime | None = Field(default=None, exclude_if=lambda at: at is None)
+
+
+class BackgroundCall(Message):
+    """A model call that answers no question, for example for a summary of older turns (`kind`)."""
+
+    kind: Text
+    model: Text
+    usage: Usage | None = None
+
+
 # By default pydantic would cache 16,384 short strings of parsed replies, in 1.1 MB.
 class Reply(Message, cache_strings="keys"):
     """The one reply to one prompt, as the journal stores it.
 
     `text` is what the person reads: the answer, its beginning if it was stopped, or a notice.
-    `prompt_text` is the question as it was answered. `after` is the prompt id of the previous reply
-    of the same user in the same thread, which is in the journal already. It is None for the first
-    reply, and in replies of older versions.
+    `prompt_text` is the question as it was answered. `estimated_usage` is a rough estimate for the
+    calls whose usage nobody reported, in addition to `usage`: calls that were stopped, or replaced
+    after an edit. It is set only if there are budgets. `after` is the prompt id of the previous
+    reply of the same user in the same thread, which is in the journal already. It is None for the
+    first reply, and in replies of older versions. `timings` is None if the model was not called,
+    and in replies of older versions. `experiment` names what the model was asked in place of the
+    usual. `background` are this user's model calls since an earlier reply that answer no question;
+    each is in one reply only. `erased` is set in the reply to a `Forget` only: how many entries
+    were erased, by store.
     """
 
     v: Literal[1] = 1
@@ -208,9 +251,14 @@ class Reply(Message, cache_strings="keys"):
     prompt_text: Text = ""
     model: Text = ""
     usage: Usage | None = None
+    estimated_usage: Usage | None = Field(default=None, exclude_if=lambda usage: usage is None)
     said_at: AwareDatetime
     answered_at: AwareDatetime
     after: PromptId | None = None
+    timings: Timings | None = Field(default=None, exclude_if=lambda timings: timings is None)
+    experiment: Text = Field(default="", exclude_if=lambda experiment: not experiment)
+    background: tuple[BackgroundCall, ...] = Field(default=(), exclude_if=operator.not_)
+    erased: dict[str, int] | None = Field(default=None, exclude_if=lambda erased: erased is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ ADVISORY_SUBJECTS: Final = (
     "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
 )
 
+HISTORY_SUBJECTS: Final = "history.*.*"
+
+STORED_PROMPTS: Final = "p.>"
+"""All stored events, after the server's transform."""
+
 PARTITION_TRANSFORM: Final = (
     f"p.{{{{partition({PARTITIONS})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
 )
@@ -48,6 +53,9 @@ PARTITION_TRANSFORM: Final = (
 
 Without token numbers the whole subject is hashed. The server refuses `.>` with this source (10156).
 """
+
+ALL_STORED_PROMPTS: Final = "p.>"
+"""The stored events of all partitions."""
 
 GATEWAY_SUBJECT: Final = "prompts"
 """Where any NATS client can ask a question, by plain request and reply."""
@@ -159,6 +167,12 @@ def stored_prompts(partition: int) -> str:
     return f"p.{partition}.>"
 
 
+def stored_prompts_of(user: str) -> str:
+    """The filter for the stored events of one user, in whatever partition."""
+    platform, token = split_user(user)
+    return f"p.*.{platform}.{token}"
+
+
 def user_of_stored(subject: str) -> str:
     """The user of a stored event's subject `p.<n>.<platform>.<token>`.
 
@@ -205,6 +219,23 @@ def partials_to_user(user: str) -> str:
     return partial_subject(user, "*")
 
 
+def history_subject(user: str) -> str:
+    """Where an adapter asks the recorder for what it has recorded of a user."""
+    platform, token = split_user(user)
+    return f"history.{platform}.{token}"
+
+
+def user_of_history(subject: str) -> str:
+    """The user of a `history_subject`.
+
+    Raises:
+        BadName: it is not one.
+    """
+    user = subject.removeprefix("history.").replace(".", ":", 1)
+    split_user(user)
+    return user
+
+
 def blob_subject(name: str, piece: int) -> str:
     """Where one piece of a file is stored.
 
@@ -217,10 +248,26 @@ def blob_subject(name: str, piece: int) -> str:
     return f"blobs.{platform}.{name}.{piece}"
 
 
+def blob_pieces(name: str) -> str:
+    """The filter for all pieces of a file."""
+    return blob_subject(name, 0).rpartition(".")[0] + ".*"
+
+
 def sender_of(subject: str) -> str:
     """The sender's part of a subject: everything up to the user's token."""
     tokens = subject.split(".")
     return ".".join(tokens[: 4 if tokens[0] == "p" else 3])
+
+
+def first_receipts() -> str:
+    """The filter for the receipts of the first parts of all replies."""
+    return f"{RECEIPTS_PREFIX}*.*.0"
+
+
+def prompt_of_receipt(subject: str) -> tuple[str, str]:
+    """The platform and the prompt id of a receipt's subject."""
+    platform, prompt_id, _ = subject.removeprefix(RECEIPTS_PREFIX).split(".")
+    return platform, prompt_id
 
 
 def dead_letter_subject(subject: str) -> str:

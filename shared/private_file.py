@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-OURS: Final = frozenset({"dataflow", "discord", "logs", "model", "nats", "terminal"})
+OURS: Final = frozenset(
+    {"dataflow", "discord", "finetune", "logs", "model", "nats", "recorder", "terminal"}
+)
 """The folders in a data folder."""
 
 _OTHERS: Final = 0o077

@@ -18,6 +18,9 @@ from shared.bus import Bus
 NOTHING_POSTED: Final = "-"
 """The receipt of a reply that was never posted: withdrawn, or a dead letter."""
 
+SHOWN: Final = "+"
+"""The receipt of a part if the platform has no id for it, and of all parts of a long reply."""
+
 _FINISHED: Final = "\n"
 """Ends the first part's receipt once the reply is finished. No platform has it in its ids."""
 
@@ -38,6 +41,12 @@ class Posted:
 
     receipt: str
     finished: bool = False
+
+
+def shown_part(value: bytes) -> bool:
+    """Whether the first part's receipt says that people can see the whole reply."""
+    receipt = value.decode(errors="replace")
+    return receipt.endswith(_FINISHED) and receipt != NOTHING_POSTED + _FINISHED
 
 
 class Receipts:
@@ -74,7 +83,7 @@ class Receipts:
 
     async def record(self, key: str, receipt: str, *, finished: bool = False) -> None:
         """Records that a claimed part was posted; `finished`: its whole reply is done."""
-        value = (receipt or NOTHING_POSTED) + (_FINISHED if finished else "")
+        value = (receipt or SHOWN) + (_FINISHED if finished else "")
 
         async def once() -> None:
             await self._bucket.put(f"{self._platform}.{key}", value.encode())

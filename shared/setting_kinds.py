@@ -1,12 +1,13 @@
 """The kinds of settings, and how their values are validated.
 
-Pure. An error says what is wrong and what to do. It must never contain the value: a secret may be
-in the wrong variable.
+Pure, except that one kind reads the file that it names. An error says what is wrong and what to do.
+It must never contain the value: a secret may be in the wrong variable.
 """
 
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ _QUOTES: Final = "\"'\u2018\u2019\u201c\u201d"
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 _NAME_OF_HOST: Final = re.compile(r"(?!-)[\w-]+(\.(?!-)[\w-]+)*\.?|[0-9a-f:]+(%\w+)?")
 """A host name with letters of any alphabet, or an IPv6 address."""
+
+FILE_LIMIT_BYTES: Final = 1 << 20
 
 _PATHS_OF_CALLS: Final = re.compile(r"/(chat/completions|completions|models|responses)/*$")
 
@@ -169,3 +172,17 @@ def from_json(value: Any) -> Any:
         ) from None
     except RecursionError:
         raise ValueError("it is nested too deeply: .env.example has an example") from None
+
+
+def text_of_file(value: Any) -> Any:
+    """Reads the file that a setting names instead of JSON; anything else stays as it is."""
+    if not isinstance(value, str) or value.lstrip().startswith(("{", "[")):
+        return value
+    try:
+        with Path(value.strip()).expanduser().open(encoding="utf-8") as file:
+            return file.read(FILE_LIMIT_BYTES)
+    except (OSError, ValueError, RuntimeError):
+        raise ValueError(
+            "it is neither JSON nor the path of a file that this user can read: .env.example has "
+            "an example"
+        ) from None

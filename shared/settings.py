@@ -12,11 +12,21 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from shared import folders
+from shared.attested import Attested
+from shared.budgets import Budgets, BudgetSetting
+from shared.experiments import ExperimentsSetting
 from shared.nats_address import BadAddress, address_of
+from shared.prices import Prices
 from shared.private_file import private_text
 from shared.setting_kinds import AnyCase, FromEnvironment, Host, ModelAddress, Secret, renamed
 
 DEFAULT_NATS_PORT: Final = 4222
+
+LOCAL: Final = "local:"
+"""Begins the name of a model that `threadwax finetune` has trained."""
+
+BASE: Final = "base"
+"""After `LOCAL`, it names the embedded model without any adapter."""
 
 _PROCESS: Final = re.compile(r"[^\s:;,]+:(\d{1,5})")
 
@@ -76,7 +86,9 @@ class Settings(FromEnvironment):
     model: str | None = Field(
         None,
         alias="THREADWAX_MODEL",
-        description="The model's name at that endpoint; by default OpenAI's gpt-6-luna.",
+        description="The model's name at that endpoint; by default OpenAI's gpt-6-luna. local:NAME "
+        "is the embedded model with the adapter that `threadwax finetune` trained, and "
+        "local:base is that model without any.",
     )
     dialect: Annotated[Literal["openai", "ollama", "vllm", "llamacpp"], AnyCase] | None = Field(
         None,
@@ -130,6 +142,20 @@ class Settings(FromEnvironment):
         description="The system prompt, which says who the bot is; by default a helpful "
         "assistant. The persona of a channel or server replaces it.",
     )
+    summaries: bool = Field(
+        default=True,
+        alias="THREADWAX_SUMMARIES",
+        description="Whether the model summarizes the oldest part of a long conversation, in the "
+        "background. Not used with the demo model, nor if less than 4000 tokens of the context "
+        "window are left for the conversation.",
+    )
+    experiments: ExperimentsSetting = Field(
+        default=(),
+        alias="THREADWAX_EXPERIMENTS",
+        description="A second model, endpoint or system prompt for a share of the users, as JSON "
+        'or the path of a JSON file: {"name": "terra", "percent": 10, "model": "gpt-6.1-terra"}, '
+        "or a list of these. Also possible: base_url with api_key, and prompt. docs/rehearse.md",
+    )
     model_give_up_s: float = Field(
         90.0,
         alias="THREADWAX_MODEL_GIVE_UP_S",
@@ -154,6 +180,52 @@ class Settings(FromEnvironment):
         description="After how many seconds an idle conversation is moved from memory to the "
         "disk; its user's next message brings it back. Not used in a cluster of several "
         "machines.",
+    )
+
+    database_url: Secret | None = Field(
+        None,
+        alias="DATABASE_URL",
+        description="The database of questions and answers: postgresql://user:password@host/name, "
+        "or sqlite:////path/to/a/file. By default a SQLite file in the data folder.",
+    )
+    recorder: Annotated[Literal["on", "off"], AnyCase] = Field(
+        "on",
+        alias="THREADWAX_RECORDER",
+        description="Whether `threadwax up` records questions and answers in the database: on or "
+        "off.",
+    )
+    prices: Prices = Field(
+        default_factory=dict,
+        alias="THREADWAX_PRICES",
+        description="What models cost, in dollars per million tokens, as JSON or the path of a "
+        'JSON file: {"my-model": {"input": 0.1, "cached_input": 0.01, "output": 0.5}}. They are '
+        "added to the prices that are built in; the name * means every other model.",
+    )
+    keep_days: int | None = Field(
+        None,
+        alias="THREADWAX_KEEP_DAYS",
+        ge=1,
+        le=36_500,
+        description="After how many days questions, answers, files and what people did are erased. "
+        "By default the streams keep them for 7 days, and conversations and the database without a "
+        "limit. docs/forget.md says what is erased when.",
+    )
+
+    training_attested: Attested = Field(
+        default_factory=dict,
+        alias="THREADWAX_TRAINING_ATTESTED",
+        description="The channels of Slack and Discord whose messages `threadwax export` may "
+        "write, and why, as JSON or the path of a JSON file, by platform and channel id: "
+        '{"slack": {"C0123": "Its members agreed to training on 2026-11-01"}}. docs/export.md '
+        "says what to check first. Other platforms need no attestation.",
+    )
+    budgets: BudgetSetting = Field(
+        default_factory=Budgets,
+        alias="THREADWAX_BUDGETS",
+        description="How many tokens and dollars people and places can use per day and month, as "
+        'JSON or the path of a JSON file: {"each_user": {"tokens_per_day": 200000}, "roles": '
+        '{"slack:guest": {"dollars_per_month": 1}}, "places": {"slack:C0123456789": '
+        '{"dollars_per_day": 5}}}. docs/budgets.md',
     )
 
     chat_history: int = Field(
@@ -234,10 +306,36 @@ class Settings(FromEnvironment):
             )
         return self
 
+    @model_validator(mode="after")
+    def _possible_experiments(self) -> "Settings":
+        for one in self.experiments:
+            if one.model is None or one.base_url is not None:
+                continue
+            if one.model.startswith(LOCAL) and not self.demo_model:
+                raise ValueError(
+                    f"THREADWAX_EXPERIMENTS: {one.name} names an adapter of the embedded model, "
+                    "which does not run: add a base_url of a server that has it"
+                )
+            if self.demo_model and not one.model.startswith(LOCAL):
+                raise ValueError(
+                    f"THREADWAX_EXPERIMENTS: {one.name} names a model that the embedded server "
+                    f"does not have: add its base_url, or name an adapter as {LOCAL}NAME"
+                )
+        return self
+
     @property
     def demo_model(self) -> bool:
-        """Whether answers come from the embedded demo model."""
-        return self.openai_api_key is None and self.openai_base_url is None
+        """Whether answers come from the embedded demo model, with or without an adapter."""
+        return self.adapter is not None or (
+            self.openai_api_key is None and self.openai_base_url is None
+        )
+
+    @property
+    def adapter(self) -> str | None:
+        """The name of the adapter that the embedded model uses, if `THREADWAX_MODEL` names one."""
+        if self.model is None or not self.model.startswith(LOCAL):
+            return None
+        return self.model.removeprefix(LOCAL)
 
     @property
     def embedded_nats_url_file(self) -> Path:

@@ -81,8 +81,10 @@ class NotMonitored(Exception):
     """The server's monitoring does not answer, so its durability is unknown."""
 
 
-async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
+async def set_up(js: JetStreamContext, *, replicas: int = 1, keep_days: int | None = None) -> None:
     """Creates what is missing and updates what differs; a second call changes nothing.
+
+    `keep_days`: the server drops messages that are older, if it did not drop them sooner anyway.
 
     Fields that we do not set keep the operator's values. `replicas` and the limits of size and of
     messages per subject only ever grow, because the server deletes messages that exceed a limit.
@@ -91,7 +93,7 @@ async def set_up(js: JetStreamContext, *, replicas: int = 1) -> None:
         OtherPartitions: nothing was changed.
         nats.js.errors.APIError: the server refused, for example for lack of storage.
     """
-    wanted = stream_configs(replicas)
+    wanted = stream_configs(replicas, keep_days)
     live = await asyncio.gather(*(_live_stream(js, config) for config in wanted))
     same_partitions(live[0])
     for config, current in zip(wanted, live, strict=True):
@@ -149,8 +151,16 @@ async def ensure_reply_consumer(
         await js.add_consumer(names.REPLIES, live.evolve(**changes))
 
 
-def stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
+def stream_configs(replicas: int, keep_days: int | None = None) -> tuple[api.StreamConfig, ...]:
     """The configurations of all streams, PROMPTS first; a bucket is a stream, too."""
+    configs = _unlimited_configs(replicas)
+    if keep_days is None:
+        return configs
+    kept_s = keep_days * DAY_S
+    return tuple(config.evolve(max_age=min(config.max_age or kept_s, kept_s)) for config in configs)
+
+
+def _unlimited_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
     return (
         _stream(
             names.PROMPTS,

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
+from shared import log
 from tests.asking import asker  # noqa: F401  (a fixture)
 from tests.fakes.model import FakeModel
+from tests.fixtures_database import database_url, own_postgres, postgres  # noqa: F401  (fixtures)
 from tests.fixtures_nats import bus, nats  # noqa: F401  (fixtures)
 
 # No deadline: a busy machine must not fail a test.
@@ -33,6 +36,16 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
     return
+
+
+@pytest.fixture(autouse=True)
+def usual_logging() -> Iterator[None]:
+    """Undoes what a command that ran within a test has set up, for the next test."""
+    before = log._Process.logger
+    yield
+    if log._Process.logger is not before:
+        structlog.reset_defaults()
+        log._Process.logger = before
 
 
 @pytest.fixture

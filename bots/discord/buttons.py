@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal, NamedTuple
 
 import discord
+from discord import ui
 
 from shared.messages import Outcome
 
-Kind = Literal["stop", "unqueue", "again", "up", "down"]
+Kind = Literal["stop", "unqueue", "again", "up", "down", "correct", "forget"]
 Json = dict[str, Any]
 
 STOP: Final[Kind] = "stop"
@@ -28,13 +29,15 @@ _FACES: Final[dict[str, Json]] = {
     "again": {"emoji": {"name": "🔄"}},
     "up": {"emoji": {"name": "👍"}},
     "down": {"emoji": {"name": "👎"}},
+    "correct": {"emoji": {"name": "✏️"}},
 }
 _GREY, _GREEN = 2, 3
 _BUTTON, _ROW = 2, 1
 
-TEMPLATE: Final = (
-    r"tw:(?P<kind>stop|unqueue|again|up|down):(?P<owner>\d{1,20}):(?P<prompt>[\w-]{1,60})"
-)
+PROMPT: Final = r"(?P<owner>\d{1,20}):(?P<prompt>[\w-]{1,60})"
+"""In an id: who asked, and which question."""
+
+TEMPLATE: Final = rf"tw:(?P<kind>stop|unqueue|again|up|down|correct|forget):{PROMPT}"
 _ID: Final = re.compile(TEMPLATE, re.ASCII)
 
 
@@ -50,6 +53,22 @@ def row_of(owner: int, prompt_id: str, *kinds: str, chosen: str = "") -> list[Js
         for kind in kinds
     ]
     return [{"type": _ROW, "components": buttons}] if buttons else []
+
+
+def rated_row(owner: int, prompt_id: str, thumb: str) -> list[Json]:
+    """The buttons below an answer that has this thumb (empty: none)."""
+    more = ("correct",) if thumb == "down" else ()
+    return row_of(owner, prompt_id, "again", "up", "down", *more, chosen=thumb)
+
+
+def forget_button(owner: int, label: str) -> ui.View:
+    """The button that erases everything about a person, below the question whether to do it."""
+    view = ui.View(timeout=None)
+    view.add_item(
+        ui.Button(label=label, style=discord.ButtonStyle.danger, custom_id=f"tw:forget:{owner}:all")
+    )
+    view.stop()  # `AnswerButton` handles it
+    return view
 
 
 def final_row(owner: int, prompt_id: str, outcome: Outcome) -> list[Json]:

@@ -22,14 +22,15 @@ from discord.http import Route
 
 from bots.discord.backfill import Backfill
 from bots.discord.clock import DiscordClock
-from bots.discord.commands import add_commands
+from bots.discord.commands import AnswerButton, add_commands
 from bots.discord.context import Context
+from bots.discord.corrections import correction_in
 from bots.discord.edits import Edits
 from bots.discord.errors import LONGEST_WAIT_S
 from bots.discord.events import Received
-from bots.discord.interactions import AnswerButton, Interactions
+from bots.discord.interactions import Interactions
 from bots.discord.messages import Messages
-from bots.discord.payloads import Json
+from bots.discord.payloads import Json, dict_in
 from bots.discord.settings import DiscordSettings
 from bots.discord.wording import CommandNames
 from shared.log import logger
@@ -193,6 +194,13 @@ class Client(discord.AutoShardedClient):
     async def on_ready(self) -> None:
         """All servers are known."""
         await self._backfill.on_ready(self)
+
+    async def on_interaction(self, interaction: "discord.Interaction[Any]") -> None:
+        """Somebody sent a form; discord.py itself calls commands and buttons."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            said = correction_in(dict_in(interaction.data))
+            if said is not None:
+                await self.interactions.on_correction(interaction, said)
 
     async def on_message(self, message: discord.Message, raw: Json) -> None:
         """Somebody wrote a message."""

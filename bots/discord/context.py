@@ -38,7 +38,7 @@ class Question:
 
     source: int
     event_id: str
-    author: int
+    author: discord.abc.User
     location: Location
     text: str
     quotes: tuple[Quote, ...] = ()
@@ -63,10 +63,13 @@ class Context:
         publish: Publish,
         store: Store,
         clock: DiscordClock,
+        *,
+        budget_roles: frozenset[str] = frozenset(),
     ) -> None:
         self.settings = settings
         self.store = store
         self.clock = clock
+        self._budget_roles = budget_roles
         self.queues = UserQueues()
         self.client: discord.Client | None = None
         self.guilds_known = False
@@ -92,10 +95,11 @@ class Context:
         """Turn a question into an event, and store its files."""
         location = question.location
         channel = self.settings.channel_settings(location.channel, location.parent, location.guild)
-        files = UserFiles(self._put, user_of(question.author))
+        user = user_of(question.author.id)
+        files = UserFiles(self._put, user)
         ask = Ask(
             id=question.event_id,
-            user=user_of(question.author),
+            user=user,
             place=place_of(location, question.source, answer_in),
             address=address_of(location, question.source, answer_in, question.text),
             said_at=discord.utils.snowflake_time(question.source),
@@ -104,6 +108,7 @@ class Context:
             attachments=await files_with(question.files, question.event_id, files.keep),
             persona=channel.persona,
             model=channel.model,
+            roles=await self._roles_with_budget(question.author, location.guild),
         )
         return Prepared(fitted(ask), files.full)
 
@@ -130,6 +135,18 @@ class Context:
         if location.guild is not None and (self.settings.allow_roles or self.settings.deny_roles):
             roles = await self._roles(author, location.guild)
         return refusal(self.settings, Asker(author.id, location.guild, location.ids, roles))
+
+    async def _roles_with_budget(
+        self, author: discord.abc.User, guild_id: int | None
+    ) -> tuple[str, ...]:
+        """The roles that have a budget; none if Discord does not say, so that others apply."""
+        if not self._budget_roles or guild_id is None:
+            return ()
+        try:
+            held = map(str, await self._roles(author, guild_id))
+        except (discord.HTTPException, TimeoutError):
+            return ()
+        return tuple(role for role in held if role in self._budget_roles)
 
     async def _roles(self, author: discord.abc.User, guild_id: int) -> tuple[int, ...]:
         if isinstance(author, discord.Member) and author.guild.id == guild_id:

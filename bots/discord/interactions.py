@@ -13,34 +13,44 @@ from functools import partial
 from typing import Any, Final
 
 import discord
-from discord import ui
 from discord.http import HTTPClient
 
 from bots.discord.acknowledgement import Acknowledgements, Decided, Interaction, send_privately
 from bots.discord.audience import Location, address_of, current_place_of, place_of, user_of
-from bots.discord.buttons import TEMPLATE, UNFINISHED, row_of, thumb_on
+from bots.discord.buttons import UNFINISHED, forget_button, rated_row, thumb_on
 from bots.discord.context import Context, Question
+from bots.discord.corrections import Correction, form_for
 from bots.discord.deferred import Placeholders
 from bots.discord.errors import FAILURES
 from bots.discord.mention_names import mention_names_in
+from bots.discord.own_history import OwnHistory
 from bots.discord.payloads import Json, dict_in
 from bots.discord.quotes import quote_of
 from bots.discord.rich_message import own_text
 from bots.discord.thread_reader import ThreadReader
 from bots.discord.wording import not_stored, notice_text
 from bots.discord.working import TypingIndicator
+from bots.privacy import choice_of, settings_of
 from shared.bus import OverQuota, TooLarge
 from shared.log import logger
-from shared.messages import Again, AnyEvent, Place, Quote, Rate, Reset, Stop
+from shared.messages import (
+    TRAINING,
+    Again,
+    AnyEvent,
+    Configure,
+    Forget,
+    Place,
+    Quote,
+    Rate,
+    Reset,
+    Stop,
+)
 
 GIVE_UP_AFTER_S: Final = 20.0
 """A command is not in Discord's history: its user is notified if it cannot be stored within this
 time."""
 
 _SOURCE: Final = re.compile(r"discord-(?:i-)?(\d{1,20})(?:-|$)", re.ASCII)
-
-TAKEN: Final = ""
-"""The interaction was stored: there is no notice to show."""
 
 
 class Interactions:
@@ -53,11 +63,14 @@ class Interactions:
         placeholders: Placeholders,
         typing: TypingIndicator,
         http: Callable[[], HTTPClient],
+        *,
+        own_history: OwnHistory,
     ) -> None:
         self._context = context
         self._threads = threads
         self._placeholders = placeholders
         self._typing = typing
+        self._own_history = own_history
         self._acknowledgements = Acknowledgements(placeholders, http)
 
     # --- commands -----------------------------------------------------------------------------
@@ -77,11 +90,13 @@ class Interactions:
                 )
 
     async def _ask(
-        self, interaction: Interaction, text: str, about: discord.Message | None, notes: list[str]
-    ) -> str:
-        location = await self._location(interaction)
-        if why := await self._why_not(interaction, location):
-            return why
+        self,
+        interaction: Interaction,
+        text: str,
+        about: discord.Message | None,
+        notes: list[str],
+        location: Location,
+    ) -> None:
         mention_names = mention_names_in(interaction.channel, interaction.guild)
         quotes: tuple[Quote, ...] = ()
         if about is not None:
@@ -96,7 +111,7 @@ class Interactions:
         question = Question(
             interaction.id,
             f"discord-i-{interaction.id}",
-            interaction.user.id,
+            interaction.user,
             location,
             own_text({"content": text}, mention_names),
             quotes=(*thread, *quotes),
@@ -111,29 +126,58 @@ class Interactions:
         self._context.store.remember_question(interaction.id, ask.user, ask.place)
         if prepared.files_left_out:
             notes.append("no room")
-        return TAKEN
 
     async def on_reset(self, interaction: Interaction) -> None:
         """Forget what was said here."""
 
-        async def reset() -> str:
-            location = await self._location(interaction)
-            if why := await self._why_not(interaction, location):
-                return why
+        async def reset(location: Location) -> None:
             place = place_of(location, interaction.id, "place")
             await self._context.publish(Reset(**_event_fields(interaction, location, place)))
-            return TAKEN
 
         await self._do(interaction, reset, partial(self._acknowledgements.reply_privately, "reset"))
+
+    async def on_privacy(self, interaction: Interaction, training: str | None) -> None:
+        """Show what is stored and why; with `on` or `off`, allow or forbid training on it."""
+        choice = choice_of(f"{TRAINING} {training}")
+
+        async def decide(location: Location) -> None:
+            if choice is not None:
+                place = place_of(location, interaction.id, "place")
+                fields = _event_fields(interaction, location, place)
+                await self._context.publish(Configure(**fields, settings=settings_of(choice)))
+
+        key = "privacy" if choice is None else f"training {training}"
+        await self._do(interaction, decide, partial(self._acknowledgements.reply_privately, key))
+
+    async def on_forget(self, interaction: Interaction) -> None:
+        """Ask whether everything about this person is to be erased."""
+        locale = interaction.locale
+        location = await self._location(interaction)
+        if why := await self._why_not(interaction, location):
+            await send_privately(interaction, why)
+            return
+        button = forget_button(interaction.user.id, notice_text("erase", locale))
+        with suppress(*FAILURES):
+            await interaction.response.send_message(
+                notice_text("forget", locale), ephemeral=True, view=button
+            )
+
+    async def on_export(self, interaction: Interaction) -> None:
+        """Give this person what is recorded of them, as a file that nobody else sees."""
+
+        async def refusal() -> str:
+            return await self._why_not(interaction, await self._location(interaction))
+
+        await self._own_history.send(interaction, refusal)
 
     async def on_help(self, interaction: Interaction) -> None:
         """Show what the bot can do."""
 
-        async def allowed() -> str:
-            return await self._why_not(interaction, await self._location(interaction))
+        async def nothing(_: Location) -> None:
+            pass
 
         await self._do(
-            interaction, allowed, partial(self._acknowledgements.reply_privately, "help")
+            interaction, nothing, partial(self._acknowledgements.reply_privately, "help")
         )
 
     # --- buttons ------------------------------------------------------------------------------
@@ -145,27 +189,58 @@ class Interactions:
         if interaction.user.id != owner:
             await send_privately(interaction, "not yours")
             return
+        if kind == "forget":
+            await self._forget(interaction)
+            return
+        if kind == "correct":
+            with suppress(*FAILURES):
+                form = form_for(owner, prompt_id, interaction.locale)
+                await interaction.response.send_modal(form)
+            return
         chosen = ""
         if kind in {"up", "down"}:
             before = thumb_on(interaction.message) if interaction.message else ""
             chosen = "" if before == kind else kind
 
-        async def press() -> str:
-            location = await self._location(interaction)
-            if why := await self._why_not(interaction, location):
-                return why
+        async def press(location: Location) -> None:
             place = self._place_of(prompt_id, location)
             event = _pressed(kind, chosen, prompt_id, _event_fields(interaction, location, place))
             await self._context.publish(event)
             if kind == "again":
                 self._context.store.remember_question(interaction.id, event.user, place)
                 self._typing.start(event.id, location.channel)
-            return TAKEN
 
         row = None
         if kind in {"up", "down"}:
-            row = row_of(owner, prompt_id, "again", "up", "down", chosen=chosen)
+            row = rated_row(owner, prompt_id, chosen)
         await self._do(interaction, press, partial(self._acknowledgements.update_buttons, row))
+
+    async def on_correction(self, interaction: Interaction, said: Correction) -> None:
+        """Store what somebody wrote about an answer."""
+        if interaction.user.id != said.owner:
+            await send_privately(interaction, "not yours")
+            return
+
+        async def store(location: Location) -> None:
+            if said.reason or said.correction:
+                place = self._place_of(said.prompt_id, location)
+                fields = _event_fields(interaction, location, place)
+                words = {"reason": said.reason, "correction": said.correction}
+                rate = Rate(**fields, prompt_id=said.prompt_id, thumb="down", **words)
+                await self._context.publish(rate)
+
+        reply = partial(self._acknowledgements.reply_privately, "corrected")
+        await self._do(interaction, store, reply)
+
+    async def _forget(self, interaction: Interaction) -> None:
+        async def forget(location: Location) -> None:
+            place = place_of(location, interaction.id, "place")
+            event = Forget(**_event_fields(interaction, location, place))
+            await self._context.publish(event)
+            self._context.store.forget_person(event.user)
+
+        reply = partial(self._acknowledgements.reply_privately, "erasing")
+        await self._do(interaction, forget, reply)
 
     def _place_of(self, prompt_id: str, location: Location) -> Place:
         """The place of the question whose answer has the button, with its current audience."""
@@ -179,10 +254,13 @@ class Interactions:
     async def _do(
         self,
         interaction: Interaction,
-        work: Callable[[], Awaitable[str]],
+        work: Callable[[Location], Awaitable[None]],
         acknowledge: Callable[[Interaction, Decided], Awaitable[None]],
     ) -> None:
-        """Run `work` in its person's queue, and acknowledge the interaction in time meanwhile."""
+        """Run `work` in its person's queue, and acknowledge the interaction in time meanwhile.
+
+        Whoever is not allowed to ask there is told so instead.
+        """
         decided: Decided = asyncio.get_running_loop().create_future()
         acknowledging = asyncio.ensure_future(acknowledge(interaction, decided))
         self._context.clock.saw_id(interaction.id)
@@ -191,7 +269,11 @@ class Interactions:
             # received.
             queue = self._context.queues.of(user_of(interaction.user.id))
             async with asyncio.timeout(GIVE_UP_AFTER_S), queue:
-                decided.set_result(await work())
+                location = await self._location(interaction)
+                why = await self._why_not(interaction, location)
+                if not why:
+                    await work(location)
+                decided.set_result(why)
         except (TooLarge, OverQuota) as error:
             decided.set_result(not_stored(error))
         except FAILURES as error:
@@ -221,30 +303,6 @@ class Interactions:
         if not location.channel:
             return "not taken"  # Discord did not send the channel
         return await self._context.refusal(interaction.user, location) or ""
-
-
-class AnswerButton(ui.DynamicItem[ui.Button[Any]], template=TEMPLATE):
-    """One of the buttons below an answer, restored from its id alone."""
-
-    def __init__(self, item: ui.Button[Any], kind: str, owner: int, prompt_id: str) -> None:
-        super().__init__(item)
-        self.kind = kind
-        self.owner = owner
-        self.prompt_id = prompt_id
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: "discord.Interaction[Any]", item: ui.Item[Any], match: "re.Match[str]", /
-    ) -> "AnswerButton":
-        """Restore the pressed button."""
-        del interaction
-        assert isinstance(item, ui.Button)  # noqa: S101  (the template names buttons only)
-        return cls(item, match["kind"], int(match["owner"]), match["prompt"])
-
-    async def callback(self, interaction: "discord.Interaction[Any]") -> None:
-        """Called by discord.py when the button was pressed."""
-        interactions: Interactions = interaction.client.interactions
-        await interactions.on_press(interaction, self.kind, self.owner, self.prompt_id)
 
 
 def _payload(interaction: Interaction, message: int) -> Json:

@@ -132,7 +132,7 @@ class Messages:
         question = Question(
             message.id,
             f"discord-{message.id}",
-            message.author.id,
+            message.author,
             location,
             text,
             quotes=(*thread, *quotes),

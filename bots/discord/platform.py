@@ -22,6 +22,7 @@ from bots.discord.edits import Edits
 from bots.discord.files import Put
 from bots.discord.interactions import Interactions
 from bots.discord.messages import Messages
+from bots.discord.own_history import FetchHistory, OwnHistory
 from bots.discord.posting import SHAPE, Poster
 from bots.discord.settings import DiscordSettings
 from bots.discord.store import Store
@@ -29,6 +30,7 @@ from bots.discord.thread_reader import ThreadReader
 from bots.discord.working import TypingIndicator
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
+from shared.budgets import NO_BUDGETS, Budgets
 from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial, Reply
 from shared.tasks import end
@@ -50,7 +52,16 @@ class Discord:
     text_length: Length = staticmethod(SHAPE.text_length)
     where: str = "discord"
 
-    def __init__(self, settings: DiscordSettings, home: Path, put: Put, publish: Publish) -> None:
+    def __init__(
+        self,
+        settings: DiscordSettings,
+        home: Path,
+        put: Put,
+        publish: Publish,
+        *,
+        fetch_history: FetchHistory,
+        budgets: Budgets = NO_BUDGETS,
+    ) -> None:
         self._settings = settings
         self._client: Client | None = None
         self._connection: asyncio.Task[None] | None = None
@@ -71,14 +82,17 @@ class Discord:
         except AlreadyRunning as error:
             raise Misconfigured(str(error)) from error
         store = self._store = Store(folder / "memory.sqlite")
-        context = self._context = Context(settings, put, publish, store, self._clock)
+        context = self._context = Context(
+            settings, put, publish, store, self._clock, budget_roles=budgets.roles_on("discord")
+        )
         threads = ThreadReader(lambda: context.client, store)
         self._messages = Messages(context, threads, self._poster, self._typing)
         self._backfill = Backfill(context, self._messages)
         self._edits = Edits(context, self._messages, self._poster)
         self._interactions = Interactions(
-            context, threads, self._placeholders, self._typing, self._http
-        )
+            context, threads, self._placeholders, self._typing, self._http,
+            own_history=OwnHistory(fetch_history),
+        )  # fmt: skip
         self.listening = self._backfill.listening
 
     # --- listening ----------------------------------------------------------------------------

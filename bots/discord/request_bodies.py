@@ -14,7 +14,7 @@ from shared.messages import Address, Reply
 def body_of_part(part: Part) -> Json:
     """A part as a message; the last part has the buttons."""
     reply = part.reply
-    last = part.index == part.count - 1
+    last = part.index == part.count - 1 and reply.erased is None
     owner = user_id_of(reply.user)
     return body_of(part.text, final_row(owner, reply.prompt_id, reply.outcome) if last else [])
 

@@ -8,6 +8,7 @@ from bots.discord.settings import DiscordSettings
 from bots.platform import Publish
 from shared.blobs import put_blob
 from shared.bus import Bus
+from shared.own_history import own_history
 from shared.settings import Settings
 
 
@@ -21,6 +22,12 @@ def main(settings: Settings, discord: DiscordSettings) -> int:
         async def put(user: str, name: str, data: bytes) -> None:
             await put_blob(bus, name, data, user=user)
 
-        return Discord(discord, settings.home, put, publish)
+        async def fetch_history(user: str) -> bytes:
+            return await own_history(bus, user)
+
+        return Discord(
+            discord, settings.home, put, publish,
+            fetch_history=fetch_history, budgets=settings.budgets,
+        )  # fmt: skip
 
     return run_adapter(settings, "discord", make)

@@ -162,6 +162,10 @@ class Store:
                 return KnownQuestion(rows[0][0], Place.model_validate_json(rows[0][1]))
         return None
 
+    def forget_person(self, user: str) -> None:
+        """Forgets which questions a person asked: later edits of them are not recognized."""
+        self._file.run("DELETE FROM asked WHERE user = ?", (user,))
+
     # --- sessions -----------------------------------------------------------------------------
 
     def identified(self, now: float) -> int:

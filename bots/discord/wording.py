@@ -8,6 +8,7 @@ from typing import Final
 import discord
 from discord import app_commands
 
+from bots.privacy import ALLOWED, EXPLANATION, FORBIDDEN
 from shared.bus import OverQuota, StoreFull, TooLarge
 
 LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
@@ -15,6 +16,20 @@ LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
 COMMAND_TEXTS: Final[dict[str, tuple[str, str, str, str]]] = {
     "ask": ("fragen", "demander", "preguntar", "質問"),
     "reset": ("zurücksetzen", "réinitialiser", "restablecer", "リセット"),
+    "forget": ("vergessen", "oublier", "olvidar", "消去"),
+    "Erase everything that is stored about you": (
+        "Lösche alles, was über dich gespeichert ist",
+        "Efface tout ce qui est enregistré sur toi",
+        "Borra todo lo que está guardado sobre ti",
+        "あなたについて保存されているものをすべて消去する",
+    ),
+    "export": ("exportieren", "exporter", "exportar", "エクスポート"),
+    "Get what is recorded of you as a file": (
+        "Erhalte als Datei, was über dich aufgezeichnet ist",
+        "Reçois dans un fichier ce qui est enregistré sur toi",
+        "Recibe en un archivo lo que está registrado sobre ti",
+        "あなたについて記録されている内容をファイルで受け取る",
+    ),
     "help": ("hilfe", "aide", "ayuda", "ヘルプ"),
     "question": ("frage", "question", "pregunta", "質問内容"),
     "Ask about this": (
@@ -40,6 +55,20 @@ COMMAND_TEXTS: Final[dict[str, tuple[str, str, str, str]]] = {
         "Oublie ce qui a été dit ici",
         "Olvida lo que se dijo aquí",
         "ここでの会話を忘れる",
+    ),
+    "privacy": ("datenschutz", "confidentialité", "privacidad", "プライバシー"),
+    "training": ("training", "entraînement", "entrenamiento", "学習"),
+    "What I store, and whether models may learn from it": (
+        "Was ich speichere, und ob Modelle davon lernen dürfen",
+        "Ce que je conserve, et si des modèles peuvent en apprendre",
+        "Qué guardo y si los modelos pueden aprender de ello",
+        "保存する内容と、モデルの学習に使ってよいか",
+    ),
+    "Whether models may learn from your messages": (
+        "Ob Modelle von deinen Nachrichten lernen dürfen",
+        "Si des modèles peuvent apprendre de tes messages",
+        "Si los modelos pueden aprender de tus mensajes",
+        "あなたのメッセージをモデルの学習に使ってよいか",
     ),
     "What I can do": ("Was ich kann", "Ce que je sais faire", "Lo que puedo hacer", "できること"),
 }
@@ -73,6 +102,181 @@ NOTICES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "C'est fait. J'ai oublié ce qui a été dit ici.",
         "Hecho. Ya no recuerdo lo que se dijo aquí.",
         "完了しました。ここでの会話を忘れました。",
+    ),
+    "privacy": (
+        EXPLANATION,
+        (
+            "Ich speichere deine Nachrichten an mich, meine Antworten und deine Bewertungen: um "
+            "unsere Gespräche fortzusetzen, und damit sichtbar ist, wie dieser Bot genutzt wird "
+            "und was er kostet. Wo es erlaubt ist, können Sprachmodelle damit trainiert werden. "
+            "`/privacy training off` verbietet das, `/privacy training on` erlaubt es wieder. "
+            "`/export` schickt dir, was ich gespeichert habe, und `/forget` löscht es."
+        ),
+        (
+            "Je conserve tes messages, mes réponses et tes évaluations : pour poursuivre nos "
+            "conversations, et pour que les responsables de ce bot voient son utilisation et son "
+            "coût. Là où c'est permis, des modèles de langage peuvent être entraînés avec. "
+            "`/privacy training off` l'interdit, `/privacy training on` l'autorise à nouveau. "
+            "`/export` t'envoie ce que j'ai enregistré, et `/forget` l'efface."
+        ),
+        (
+            "Guardo tus mensajes, mis respuestas y tus valoraciones: para continuar nuestras "
+            "conversaciones, y para que quien administra este bot vea cómo se usa y cuánto cuesta. "
+            "Donde esté permitido, se pueden entrenar modelos de lenguaje con ellos. "
+            "`/privacy training off` lo prohíbe, `/privacy training on` lo permite de nuevo. "
+            "`/export` te envía lo que guardé, y `/forget` lo borra."
+        ),
+        (
+            "あなたのメッセージ、私の回答、あなたの評価を保存します。会話を続けるためと、このボットの利用状況と"
+            "費用を管理者が把握するためです。許可されている場合は、言語モデルの学習にも使われることがあります。"
+            "`/privacy training off` で禁止、`/privacy training on` で再び許可できます。"
+            "`/export` で保存内容を受け取り、`/forget` で消去できます。"
+        ),
+    ),
+    "training off": (
+        FORBIDDEN,
+        (
+            "Erledigt: Ab jetzt wird kein Sprachmodell mit deinen Nachrichten trainiert, auch "
+            "nicht mit früheren. Schon vorhandene Dateien und Modelle ändern sich nicht."
+        ),
+        (
+            "C'est fait : aucun modèle de langage ne sera plus entraîné avec tes messages, même "
+            "anciens. Les fichiers et modèles déjà créés ne changent pas."
+        ),
+        (
+            "Hecho: ningún modelo de lenguaje se entrenará con tus mensajes, tampoco con los "
+            "anteriores. Los archivos y modelos que ya existen no cambian."
+        ),
+        (
+            "完了しました。今後、以前のものも含めて、あなたのメッセージを言語モデルの学習に使いません。"
+            "すでに作られたファイルやモデルは変わりません。"
+        ),
+    ),
+    "training on": (
+        ALLOWED,
+        "Erledigt: Sprachmodelle dürfen mit deinen Nachrichten trainiert werden.",
+        "C'est fait : des modèles de langage peuvent être entraînés avec tes messages.",
+        "Hecho: se pueden entrenar modelos de lenguaje con tus mensajes.",
+        "完了しました。あなたのメッセージを言語モデルの学習に使えます。",
+    ),
+    "better answer": (
+        "A better answer",
+        "Eine bessere Antwort",
+        "Une meilleure réponse",
+        "Una respuesta mejor",
+        "より良い回答",
+    ),
+    "wrong?": (
+        "What was wrong?",
+        "Was war falsch?",
+        "Qu'est-ce qui n'allait pas ?",
+        "¿Qué estaba mal?",
+        "問題点",
+    ),
+    "better?": (
+        "What should the answer have been?",
+        "Wie hätte die Antwort lauten sollen?",
+        "Quelle aurait dû être la réponse ?",
+        "¿Cuál debería haber sido la respuesta?",
+        "正しい回答",
+    ),
+    "corrected": (
+        "Thank you, I have noted it.",
+        "Danke, ich habe es notiert.",
+        "Merci, c'est noté.",
+        "Gracias, tomo nota.",
+        "ありがとうございます。記録しました。",
+    ),
+    "forget": (
+        (
+            "I can erase everything that I stored about you: your messages to me, my answers, "
+            "files and ratings. This cannot be undone. Messages on Discord stay until you delete "
+            "them."
+        ),
+        (
+            "Ich kann alles löschen, was ich über dich gespeichert habe: deine Nachrichten an "
+            "mich, meine Antworten, Dateien und Bewertungen. Das lässt sich nicht rückgängig "
+            "machen. Nachrichten auf Discord bleiben, bis du sie löschst."
+        ),
+        (
+            "Je peux effacer tout ce que j'ai enregistré sur toi : tes messages, mes réponses, "
+            "fichiers et évaluations. C'est définitif. Les messages sur Discord restent jusqu'à ce "
+            "que tu les supprimes."
+        ),
+        (
+            "Puedo borrar todo lo que guardé sobre ti: tus mensajes, mis respuestas, archivos y "
+            "valoraciones. No se puede deshacer. Los mensajes en Discord siguen hasta que los "
+            "borres."
+        ),
+        (
+            "あなたについて保存したメッセージ、回答、ファイル、評価をすべて消去できます。"
+            "元に戻すことはできません。Discord上のメッセージは、ご自身で削除するまで残ります。"
+        ),
+    ),
+    "exported": (
+        (
+            "This is what is recorded of you: your questions, my answers and your ratings. Only "
+            "you can see it, so download it now."
+        ),
+        (
+            "Das ist über dich aufgezeichnet: deine Fragen, meine Antworten und deine Bewertungen. "
+            "Nur du kannst es sehen; lade es jetzt herunter."
+        ),
+        (
+            "Voici ce qui est enregistré sur toi : tes questions, mes réponses et tes évaluations. "
+            "Toi seul peux le voir ; télécharge-le maintenant."
+        ),
+        (
+            "Esto es lo que está registrado sobre ti: tus preguntas, mis respuestas y tus "
+            "valoraciones. Solo tú puedes verlo; descárgalo ahora."
+        ),
+        (
+            "あなたについて記録されている質問、回答、評価です。"
+            "見られるのはあなただけです。今すぐダウンロードしてください。"
+        ),
+    ),
+    "export nothing": (
+        "Nothing is recorded of you.",
+        "Über dich ist nichts aufgezeichnet.",
+        "Rien n'est enregistré sur toi.",
+        "No hay nada registrado sobre ti.",
+        "あなたについて記録されているものはありません。",
+    ),
+    "export failed": (
+        (
+            "I cannot give you the file right now. Please try again in a few minutes, or ask "
+            "whoever runs this bot."
+        ),
+        (
+            "Ich kann dir die Datei gerade nicht geben. Versuch es in ein paar Minuten noch "
+            "einmal, oder frag die Leute, die diesen Bot betreiben."
+        ),
+        (
+            "Je ne peux pas te donner le fichier pour le moment. Réessaie dans quelques minutes, "
+            "ou demande à la personne qui gère ce bot."
+        ),
+        (
+            "Ahora no puedo darte el archivo. Inténtalo de nuevo en unos minutos, o pregunta a "
+            "quien gestiona este bot."
+        ),
+        (
+            "今はファイルをお渡しできません。数分後にもう一度試すか、"
+            "このボットの運営者にお問い合わせください。"
+        ),
+    ),
+    "erase": (
+        "Erase everything",
+        "Alles löschen",
+        "Tout effacer",
+        "Borrar todo",
+        "すべて消去",
+    ),
+    "erasing": (
+        "I am erasing it now, and will tell you here when it is done.",
+        "Ich lösche jetzt alles und melde mich hier, wenn es erledigt ist.",
+        "J'efface tout maintenant et je te préviens ici quand c'est fait.",
+        "Lo estoy borrando; te aviso aquí cuando termine.",
+        "消去しています。完了したらここでお知らせします。",
     ),
     "help": (
         (

@@ -9,6 +9,8 @@ from bots.parts import Shape
 from bots.platform import Part
 from bots.slack.markup import drawable, escaped, escaped_length, fallback
 from bots.slack.metadata import metadata_of, preview_metadata
+from bots.slack.wording import ERASE, ERASE_SURELY, KEEP
+from bots.slack.wording import FORGET as FORGET_TEXT
 
 PART_CHARS: Final = 3_800
 """Slack refuses to edit a message of more than 4,000 characters (`msg_too_long`), and a code block
@@ -18,6 +20,7 @@ SHAPE: Final = Shape(PART_CHARS, parts_limit=20, text_length=escaped_length, pre
 """How an answer is cut into messages."""
 
 STOP, AGAIN, RATE = "threadwax_stop", "threadwax_again", "threadwax_rate"
+FORGET = "threadwax_forget"
 UP, DOWN = "up", "down"
 
 _PLAIN: Final = "plain_text"
@@ -48,10 +51,27 @@ def preview_of(prompt_id: str, text: str, user: str) -> dict[str, Any]:
     }
 
 
+def forget_question(user: str) -> list[Block]:
+    """Asks whether everything about a user is to be erased; the button asks once more."""
+    button = _button(ERASE, FORGET, value_of(user, "forget")) | {
+        "style": "danger",
+        "confirm": {
+            "title": {"type": _PLAIN, "text": ERASE},
+            "text": {"type": _PLAIN, "text": ERASE_SURELY},
+            "confirm": {"type": _PLAIN, "text": ERASE},
+            "deny": {"type": _PLAIN, "text": KEEP},
+            "style": "danger",
+        },
+    }
+    return [_markdown(FORGET_TEXT), _actions(button)]
+
+
 def buttons_of(part: Part) -> list[Block]:
     """Again and the thumbs, below the last part of an answer that the conversation remembers."""
     if part.index != part.count - 1 or part.reply.outcome not in {"answered", "stopped"}:
         return []
+    if part.reply.erased is not None:
+        return []  # not an answer
     value = value_of(part.reply.address.get("user", ""), part.reply.prompt_id)
     thumbs = {
         "type": "feedback_buttons",

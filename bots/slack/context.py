@@ -19,8 +19,9 @@ from bots.slack.files import StoreFile
 from bots.slack.markup import hosts
 from bots.slack.notices import Notices
 from bots.slack.origin import Origin
+from bots.slack.own_history import FetchHistory, OwnHistory
 from bots.slack.payloads import text
-from bots.slack.people import NOBODY
+from bots.slack.people import NOBODY, Person, role_of
 from bots.slack.settings import DIRECT, ChannelSettings, SlackSettings
 from bots.slack.wording import NOT_NOW, OVER_QUOTA, TOO_LONG
 from bots.slack.working import Working
@@ -48,18 +49,23 @@ class Context:
     working: Working
     publish: Publish
     store_file: StoreFile
+    fetch_history: FetchHistory
     session: aiohttp.ClientSession
     api_host: str
     now: Callable[[], float]
+    budget_roles: frozenset[str] = frozenset()
+    """The roles that have a budget; others are not reported."""
     access: Access = field(init=False)
     link_hosts: "FreshMap[frozenset[str]]" = field(init=False)
     """The hosts that a question links to, by prompt id: its answer may link to them, too."""
     notices: Notices = field(init=False)
+    own_history: OwnHistory = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access.of(self.settings)
         self.link_hosts = FreshMap(self.now)
         self.notices = Notices(self.now)
+        self.own_history = OwnHistory(self.fetch_history, self.session, self.notices)
 
     def remember_links(self, words: str, prompt_id: str) -> None:
         """Remembers the hosts that a question links to."""
@@ -82,13 +88,28 @@ class Context:
             return why
         if not self.access.needs_profile(user):
             return None
+        person = await self._person(origin, user_team)
+        return self.access.with_profile(origin.workspace.id, person)
+
+    async def roles(self, origin: Origin, user_team: str = "") -> tuple[str, ...]:
+        """The person's role, if it has a budget.
+
+        Raises:
+            Unavailable: Slack cannot be asked now who this is.
+        """
+        if not self.budget_roles:
+            return ()
+        role = role_of(await self._person(origin, user_team))
+        return (role,) if role in self.budget_roles else ()
+
+    async def _person(self, origin: Origin, user_team: str) -> Person:
         try:
-            person = await self.directory.person(origin.workspace, user)
+            person = await self.directory.person(origin.workspace, origin.user)
         except CALL_ERRORS as error:
             raise Unavailable("Slack cannot be asked now who this is") from error
         if user_team and person is not NOBODY and person.team is None:
             person = replace(person, team=user_team)
-        return self.access.with_profile(origin.workspace.id, person)
+        return person
 
     async def place(self, origin: Origin, *, direct: bool = False, external: bool = False) -> Place:
         """Where something happened, and who reads it there.

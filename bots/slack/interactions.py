@@ -5,29 +5,44 @@ value names the question, so it keeps working after a restart.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 
-from bots.slack.answer_blocks import AGAIN, DOWN, RATE, STOP, UP
+from bots.privacy import choice_of, confirmation_of, settings_of
+from bots.slack import answer_blocks
+from bots.slack.answer_blocks import AGAIN, DOWN, FORGET, RATE, UP, forget_question
 from bots.slack.api import ignoring_failures
 from bots.slack.context import Context
+from bots.slack.corrections import Corrections
 from bots.slack.errors import CALL_ERRORS, NOTHING_THERE, code_of
 from bots.slack.ids import is_ts, said_at
 from bots.slack.markup import plain
 from bots.slack.metadata import read_metadata
 from bots.slack.origin import Origin
 from bots.slack.payloads import EMPTY, mapping, mappings, text, value
-from bots.slack.wording import ELSEWHERE, FORGOTTEN, HELP, NOT_NOW, NOT_YOURS, OVER_QUOTA, TOO_LONG
+from bots.slack.wording import (
+    ELSEWHERE,
+    ERASING,
+    EXPORTING,
+    FORGOTTEN,
+    HELP,
+    NOT_NOW,
+    NOT_YOURS,
+    OVER_QUOTA,
+    PRIVACY,
+    TOO_LONG,
+)
+from bots.slack.wording import FORGET as FORGET_TEXT
 from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import Again, AnyEvent, Ask, Rate, Reset, Stop
+from shared.messages import Again, AnyEvent, Ask, Configure, Forget, Rate, Reset, Stop
 
-Response = dict[str, str]
+Response = dict[str, Any]
 """The response to a slash command: the arguments of Bolt's `ack`."""
 
 Thumb = Literal["up", "down", "none"]
@@ -50,9 +65,11 @@ class Interactions:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._corrections = Corrections(context)
 
     def register(self, app: AsyncApp) -> None:
         """Registers the listeners with Bolt."""
+        self._corrections.register(app)
         for name in ("reaction_added", "reaction_removed"):
             app.event(name)(self.reaction)
         for name in ("app_uninstalled", "tokens_revoked"):
@@ -99,7 +116,20 @@ class Interactions:
         if name.endswith("reset"):
             await context.publish(Reset(**common))
             return {"text": FORGOTTEN}
+        if name.endswith("export"):
+            context.own_history.begin(origin)
+            return {"text": EXPORTING}
+        if name.endswith("forget"):
+            return {"text": FORGET_TEXT, "blocks": forget_question(origin.user)}
         typed = text(body, "text")
+        if name.endswith("privacy"):
+            return {"text": await self._privacy(common, typed)}
+        return await self._ask(origin, common, typed, name)
+
+    async def _ask(
+        self, origin: Origin, common: Mapping[str, Any], typed: str, name: str
+    ) -> Response:
+        context, workspace, place = self._context, origin.workspace, common["place"]
         names = await context.directory.names(workspace, typed)
         words = plain(typed, names, without=workspace.bot_user)
         if not words:
@@ -108,13 +138,24 @@ class Interactions:
         context.remember_links(words, common["id"])
         await context.publish(
             Ask(
-                **common, address=origin.address(), text=words, persona=own.persona, model=own.model
+                **common,
+                address=origin.address(),
+                text=words,
+                persona=own.persona,
+                model=own.model,
+                roles=await context.roles(origin),
             )
         )
         if origin.channel.startswith("D") and place.audience != "direct":
             return {"text": ELSEWHERE}
         # Shows the command in the channel, so that the answer has its question above it.
         return {"response_type": "in_channel"}
+
+    async def _privacy(self, common: Mapping[str, Any], typed: str) -> str:
+        if (choice := choice_of(typed)) is None:
+            return PRIVACY
+        await self._context.publish(Configure(**common, settings=settings_of(choice)))
+        return confirmation_of(choice)
 
     async def button(self, body: Mapping[str, Any]) -> None:
         """Stop, Again or a thumb below one of our messages."""
@@ -143,21 +184,21 @@ class Interactions:
             await context.notices.send(shown, refusal)
             return
         common: dict[str, Any] = {
-            "user": origin.bus_user, "place": place, "address": origin.address(ts),
-            "said_at": said_at(stamp), "prompt_id": prompt_id,
+            "user": origin.bus_user, "place": place, "said_at": said_at(stamp),
+            "prompt_id": prompt_id,
+            # Nothing can refer to the message of FORGET, which is shown to one person only.
+            "address": origin.address("" if action == FORGET else ts),
         }  # fmt: skip
-        if action == STOP:
-            event: AnyEvent = Stop(id=origin.event_id("stop", stamp), **common)
-        elif action == AGAIN:
-            # One event per click, not per message: the first new answer may have failed.
-            event = Again(id=origin.event_id("again", stamp), **common)
-        elif action == RATE:
-            event = Rate(id=origin.event_id("rate", stamp), thumb=thumb, **common)
-        else:
+        event = _pressed(action, thumb, lambda kind: origin.event_id(kind, stamp), common)
+        if event is None:
             return
         stored = await context.store_event(event, shown, about=f"{event.id}/{stamp}")
         if action == AGAIN and stored == "new":
             context.working.begin(origin, event.id)
+        if action == FORGET and stored == "new":
+            await context.notices.send(shown, ERASING)
+        if isinstance(event, Rate) and event.thumb == "down" and stored == "new":
+            await self._corrections.ask(event, shown, text(body, "trigger_id"))
 
     async def reaction(self, body: Mapping[str, Any]) -> None:
         """A thumb as a reaction to an answer, added or removed."""
@@ -246,3 +287,21 @@ class Interactions:
         team = text(body, "team_id")
         await self._context.workspaces.forget(team, text(body, "enterprise_id") or None)
         logger().warning("app removed from workspace", team=team)
+
+
+def _pressed(
+    action: str, thumb: Thumb, new_id: Callable[[str], str], common: Mapping[str, Any]
+) -> AnyEvent | None:
+    """The event of a button; None if it is not ours."""
+    match action:
+        case answer_blocks.STOP:
+            return Stop(id=new_id("stop"), **common)
+        case answer_blocks.AGAIN:
+            # One event per click, not per message: the first new answer may have failed.
+            return Again(id=new_id("again"), **common)
+        case answer_blocks.RATE:
+            return Rate(id=new_id("rate"), thumb=thumb, **common)
+        case answer_blocks.FORGET:
+            return Forget(id=new_id("forget"), **common)
+        case _:
+            return None

@@ -4,8 +4,8 @@ from typing import Final
 
 SCOPES: Final = (
     "app_mentions:read", "assistant:write", "channels:history", "channels:read", "chat:write",
-    "commands", "files:read", "groups:history", "groups:read", "im:history", "im:read", "im:write",
-    "mpim:history", "mpim:read", "reactions:read", "users:read",
+    "commands", "files:read", "files:write", "groups:history", "groups:read", "im:history",
+    "im:read", "im:write", "mpim:history", "mpim:read", "reactions:read", "users:read",
 )  # fmt: skip
 """The scopes of the bot token."""
 
@@ -16,4 +16,4 @@ EVENTS: Final = (
 )  # fmt: skip
 """The events that the app subscribes to."""
 
-COMMANDS: Final = ("/ask", "/reset", "/help")
+COMMANDS: Final = ("/ask", "/reset", "/privacy", "/export", "/forget", "/help")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 
 from bots.fitting import fitted
+from bots.privacy import choice_of, confirmation_of, settings_of
 from bots.slack.context import Context
 from bots.slack.errors import CALL_ERRORS, code_of
 from bots.slack.events import Message, MessageChange, change_in, has_text, is_change, message_in
@@ -23,11 +24,11 @@ from bots.slack.origin import Origin
 from bots.slack.quotes import enclosures
 from bots.slack.thread_participants import is_follow_up
 from bots.slack.thread_reader import ThreadReader
-from bots.slack.wording import EMPTY, FORGOTTEN, HELP, TOO_LONG
+from bots.slack.wording import EMPTY, FORGOTTEN, HELP, PRIVACY, TOO_LONG
 from bots.slack.workspaces import Workspace
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import Ask, Deleted, Edited, Place, Reset, Stop
+from shared.messages import Ask, Configure, Deleted, Edited, Place, Reset, Stop
 from shared.recent import RecentSet
 
 SEEN_KEPT: Final = 2048
@@ -38,6 +39,8 @@ ONLY_FORWARDED: Final = "(What is forwarded here?)"
 """The question that a forwarded message without a comment asks."""
 
 _COMMANDS: Final = frozenset({"!stop", "!reset", "!help"})
+_PRIVACY: Final = "!privacy"
+"""The only command with arguments."""
 
 
 class Messages:
@@ -90,8 +93,9 @@ class Messages:
             await context.notices.send(_notice_origin(origin, message), refusal)
             return False
         words = plain(message.text, {}, without=workspace.bot_user)
-        if words.lower() in _COMMANDS:
-            return await self._obey(origin, message, place, words.lower())
+        command = words.lower()
+        if command in _COMMANDS or command.split()[:1] == [_PRIVACY]:
+            return await self._obey(origin, message, place, command)
         if _is_empty(workspace, message):
             await self._notify(origin, message, EMPTY)
             return False
@@ -155,6 +159,7 @@ class Messages:
                     quotes=(*quotes, *enclosures(message.enclosed, names)),
                     persona=own.persona,
                     model=own.model,
+                    roles=await context.roles(origin, message.user_team),
                 )
             except ValidationError:  # never logged: it holds the text
                 await self._notify(origin, message, TOO_LONG)
@@ -174,7 +179,7 @@ class Messages:
         return asks
 
     async def _obey(self, origin: Origin, message: Message, place: Place, command: str) -> bool:
-        """`!stop`, `!reset` and `!help`: slash commands do not work in threads."""
+        """`!stop`, `!reset`, `!privacy` and `!help`: slash commands do not work in threads."""
         context = self._context
         common: dict[str, Any] = {
             "id": message.id, "user": origin.bus_user, "place": place,
@@ -191,6 +196,14 @@ class Messages:
             if stored == "refused":
                 return False
             words = FORGOTTEN if stored == "new" else ""
+        elif command.startswith(_PRIVACY):
+            words = PRIVACY
+            if choice := choice_of(command.removeprefix(_PRIVACY)):
+                event = Configure(**common, settings=settings_of(choice))
+                stored = await context.store_event(event, notice_origin)
+                if stored == "refused":
+                    return False
+                words = confirmation_of(choice) if stored == "new" else ""
         if words:
             await self._notify(origin, message, words)
         return True

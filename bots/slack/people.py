@@ -6,9 +6,11 @@ Whatever Slack does not say must never count in a person's favour.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from sys import intern
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bots.slack.payloads import mapping, text, texts
+
+Role = Literal["member", "guest", "external"]
 
 SLACKBOT: Final = "USLACKBOT"
 """Slack's own account: reminders, custom responses, notices about the workspace."""
@@ -36,6 +38,13 @@ class Person:
 
 NOBODY: Final = Person("", None, None, stranger=True, guest=True)
 """Slack does not know this person, or does not let us ask."""
+
+
+def role_of(person: Person) -> Role:
+    """The role for which a budget can be set."""
+    if person.stranger:
+        return "external"
+    return "guest" if person.guest else "member"
 
 
 def person_of(user: Mapping[str, Any]) -> Person:

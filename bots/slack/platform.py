@@ -31,8 +31,10 @@ from bots.slack.working import Working
 from bots.slack.workspaces import Workspaces
 from bots.split_text import Length
 from shared.blobs import put_blob
+from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
 from shared.messages import Partial, Reply
+from shared.own_history import own_history
 from shared.tasks import end
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Slack:
         settings: SlackSettings,
         *,
         installations_url: str = "",
+        budgets: Budgets = NO_BUDGETS,
         watchdog: WatchdogLimits | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,10 +82,14 @@ class Slack:
         async def store_file(user: str, name: str, data: bytes) -> None:
             await put_blob(bus, name, data, user=user)
 
+        async def fetch_history(user: str) -> bytes:
+            return await own_history(bus, user)
+
         self._working = Working(now)
         self._context = Context(
             settings, self._workspaces, Directory(now), self._working, publish, store_file,
-            self._session, urlsplit(settings.api_url).netloc, now,
+            fetch_history, self._session, urlsplit(settings.api_url).netloc, now,
+            budgets.roles_on("slack"),
         )  # fmt: skip
         self._posting = Posting(self._context, now)
         self._socket_mode: SocketMode | None = None
@@ -138,6 +145,7 @@ class Slack:
             if self._http is not None:
                 await self._http.close()
             await asyncio.gather(deliveries.settled(SETTLE_S), context.notices.settled(SETTLE_S))
+            await context.own_history.close()
             if self._socket_mode is not None:
                 await self._socket_mode.close()
 

@@ -35,7 +35,7 @@ def main(settings: Settings, slack: SlackSettings) -> int:
         return CANNOT_RUN
 
     async def make(bus: Bus, publish: Publish) -> Adapter:
-        return Slack(bus, publish, slack, installations_url=where)
+        return Slack(bus, publish, slack, installations_url=where, budgets=settings.budgets)
 
     return run_adapter(settings, "slack", make)
 

@@ -206,6 +206,13 @@ class Editor(Lines):
 
         return keys
 
+    def forget(self) -> None:
+        """Erases earlier questions, from the file and from this window."""
+        self._history.forget()
+        self._session.history = self._line.history = InMemoryHistory()
+        self._line.reset()
+        self._report_history_trouble()
+
     def _accept(self, line: Buffer) -> bool:
         text = repaired(line.text)
         if text.strip():

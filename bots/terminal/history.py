@@ -61,6 +61,13 @@ class History:
         except OSError as error:
             self._give_up(error)
 
+    def forget(self) -> None:
+        """Deletes the file."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            self._give_up(error)
+
     def _write(self, entries: list[str]) -> None:
         try:
             private_file(self._path, "\n".join(json.dumps(entry) for entry in entries))

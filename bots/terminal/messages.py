@@ -8,6 +8,7 @@ import contextlib
 import os
 import queue
 import threading
+from pathlib import Path
 from typing import Final, Protocol, TextIO
 
 from shared.messages import TEXT_LIMIT_CHARS
@@ -44,6 +45,9 @@ class Lines(Protocol):
     def give_back(self, text: str) -> None:
         """Puts a question that could not be sent back into the line."""
 
+    def forget(self) -> None:
+        """Erases the questions that are kept to be offered again."""
+
     def take_back(self, text: str) -> None:
         """Clears the line if a question that was given back is still all that is in it."""
 
@@ -59,8 +63,14 @@ class PlainLines(Lines):
     so that a pending read does not keep the program from ending.
     """
 
-    def __init__(self, source: TextIO | None, *, prompt: str = "") -> None:
-        """Reads `source` (None: standard input is closed) and prints `prompt` before each line."""
+    def __init__(
+        self, source: TextIO | None, *, prompt: str = "", history: Path | None = None
+    ) -> None:
+        """Reads `source` (None: standard input is closed) and prints `prompt` before each line.
+
+        `history` is the file in which chats with an editor keep questions.
+        """
+        self._history = history
         self._descriptor = source.fileno() if source else None
         self._prompt = prompt
         self._wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -95,6 +105,11 @@ class PlainLines(Lines):
 
     def give_back(self, text: str) -> None:
         """Does nothing: there is no line that could be edited."""
+
+    def forget(self) -> None:
+        """Erases the questions of earlier chats, which had an editor."""
+        if self._history is not None:
+            self._history.unlink(missing_ok=True)
 
     def take_back(self, text: str) -> None:
         """Does nothing, for the same reason."""

@@ -4,22 +4,27 @@ It must never lose an answer: the next chat shows one that came after its chat w
 """
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from bots.platform import Part, Publish
 from bots.split_text import Length
+from bots.terminal.commands import Commands, command_in
 from bots.terminal.messages import Lines, TooLong
+from bots.terminal.rating import Opinion
 from bots.terminal.screen import Screen
-from bots.terminal.wording import DISCONNECTED, EXIT_WORDS, HELP, LEFT_UNANSWERED, NO_PROGRESS
-from shared import names
-from shared.bus import OverQuota, TooLarge
-from shared.connection import Unavailable
+from bots.terminal.sending import Sending
+from bots.terminal.wording import (
+    DISCONNECTED,
+    EXIT_WORDS,
+    FORGET_SURELY,
+    LEFT_UNANSWERED,
+    NO_PROGRESS,
+)
 from shared.log import logger
-from shared.messages import TEXT_LIMIT_CHARS, Ask, Partial, Place, Reply, Reset, Stop
+from shared.messages import TEXT_LIMIT_CHARS, Ask, Forget, Partial, Reply
 
 NOTHING_PUBLISHED: Final = 1
 INTERRUPTED: Final = 130
@@ -33,11 +38,6 @@ A running dataflow reports the reason for a wait after 10 s.
 
 LEAVE_WITHIN_S: Final = 3.0
 """A second Ctrl-C within this time ends the chat."""
-
-_TOKEN_CHARS: Final = 120
-"""A longer token is hashed, so that user, session and number fit into a prompt id."""
-
-_PLACE: Final = Place(platform="terminal", channel="terminal", audience="direct")
 
 
 class Terminal:
@@ -58,24 +58,21 @@ class Terminal:
         lines: Lines,
         screen: Screen,
         interactive: bool,
+        fetch_history: Callable[[str], Awaitable[bytes]],
         connected: Callable[[], bool] = lambda: True,
     ) -> None:
         """Wires a chat of `user`.
 
         `session` is random and makes prompt ids unique: a terminal has no message ids. `connected`
-        returns whether NATS can be reached now.
+        returns whether NATS can be reached now. `fetch_history` returns what is recorded of a user,
+        or raises `NotNow`.
         """
-        _, token = names.split_user(user)
-        if len(token) > _TOKEN_CHARS:
-            token = hashlib.sha256(token.encode()).hexdigest()[:32]
-        self._publish = publish
-        self._user = user
-        self._prefix = f"terminal-{token}-{session}-"
+        self._sending = Sending(publish, user, session, screen, interactive=interactive)
+        self._commands = Commands(self._sending, lines, partial(fetch_history, user))
         self._lines = lines
         self._screen = screen
         self._interactive = interactive
         self._connected = connected
-        self._number = 0
         self._asked: str | None = None
         self._answered = asyncio.Event()
         self._heard = asyncio.Event()
@@ -83,13 +80,13 @@ class Terminal:
         self._stop: asyncio.Task[bool] | None = None
         self._warned_at = -LEAVE_WITHIN_S
         self._unsent: Ask | None = None
-        self._failed = False
         self._exit_code = 0
 
     @property
     def exit_code(self) -> int:
         """0 if each question was answered, 1 if one was not, or the code that ended the chat."""
-        return self._exit_code or (NOTHING_PUBLISHED if self._failed else 0)
+        failed = self._sending.failed or self._sending.unavailable
+        return self._exit_code or (NOTHING_PUBLISHED if failed else 0)
 
     async def listen(self) -> None:
         """Asks each line as a question and waits for its answer, until there are no more lines."""
@@ -98,7 +95,7 @@ class Terminal:
                 try:
                     line = await self._lines.next()
                 except TooLong:
-                    self._refuse_length()
+                    self._sending.refuse_length()
                     continue
                 if line is None or not await self._take(line):
                     return
@@ -113,28 +110,32 @@ class Terminal:
         if words in EXIT_WORDS and self._interactive:
             self._screen.note("Leaving. To ask about this word, write it in a sentence.")
             return False
-        if words == "/help":
-            self._show_own(HELP)
-        elif words == "/reset":
-            return await self._reset()
-        elif words.startswith("/") and len(words.split()) == 1 and words.count("/") == 1:
-            self._failed = not self._interactive
-            self._show_own(f"There is no command {words[:40]}. /help lists them.")
+        if words == FORGET_SURELY:
+            self._lines.forget()
+            # Waits for the message that everything is erased.
+            await self._answer_to(self._sending.new(Forget))
+        elif (command := command_in(words)) is not None:
+            await self._commands.obey(command)
         elif len(line) > TEXT_LIMIT_CHARS:
-            self._refuse_length(len(line))
+            self._sending.refuse_length(len(line))
             self._lines.give_back(line)
         elif words:
-            return await self._ask(line)
-        return True
+            await self._ask(line)
+        return not self._exit_code and not self._sending.unavailable
 
-    async def _ask(self, line: str) -> bool:
-        event = Ask(
-            id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC), text=line
-        )
+    async def _ask(self, line: str) -> None:
+        event = self._sending.new(Ask, text=line)
         if self._unsent and self._unsent.text == line:
             # It may have been stored after all: the same id prevents a duplicate.
             event = self._unsent
         self._unsent = None
+        if not await self._answer_to(event):
+            self._unsent = event
+            self._lines.unqueue()
+            self._lines.give_back(line)
+
+    async def _answer_to(self, event: Ask | Forget) -> bool:
+        """Publishes an event and waits for its answer; returns False if it was not published."""
         # Set before publishing: the answer may arrive before the acknowledgement.
         self._asked = event.id
         self._stopping = False
@@ -143,38 +144,14 @@ class Terminal:
         self._screen.waiting()
         watching = asyncio.create_task(self._report_no_progress())
         try:
-            if await self._published(event):
+            if await self._sending.publish(event):
                 await self._answered.wait()
-            else:
-                self._screen.stop_waiting()
-                self._unsent = event
-                self._lines.unqueue()
-                self._lines.give_back(line)
+                return True
+            self._screen.stop_waiting()
+            return False
         finally:
             watching.cancel()
             self._asked = None
-        return not self._exit_code
-
-    async def _published(self, event: Ask | Reset | Stop) -> bool:
-        try:
-            await self._publish(event)
-        except Unavailable as error:
-            self._screen.note(f"Not sent: {error}.")
-            if not self._interactive:
-                self._exit_code = NOTHING_PUBLISHED
-            return False
-        except (TooLarge, OverQuota) as error:
-            self._failed = not self._interactive
-            remedy = "send it in pieces" if isinstance(error, TooLarge) else "try again later"
-            self._show_own(f"Not sent: {error}. Please {remedy}.")
-            return False
-        return True
-
-    async def _reset(self) -> bool:
-        event = Reset(id=self._next_id(), user=self._user, place=_PLACE, said_at=datetime.now(UTC))
-        if await self._published(event):
-            self._show_own("A new conversation begins.")
-        return not self._exit_code
 
     async def _report_no_progress(self) -> None:
         try:
@@ -183,25 +160,6 @@ class Terminal:
         except TimeoutError:
             show = self._screen.status if self._interactive else self._screen.note
             show(NO_PROGRESS if self._connected() else DISCONNECTED)
-
-    def _next_id(self) -> str:
-        self._number += 1
-        return f"{self._prefix}{self._number}"
-
-    def _refuse_length(self, length: int | None = None) -> None:
-        self._failed = not self._interactive
-        has = f"{length:,}" if length else f"more than {TEXT_LIMIT_CHARS:,}"
-        self._show_own(
-            f"Not sent: the line has {has} characters, and the limit is {TEXT_LIMIT_CHARS:,}. "
-            "Please send it in pieces."
-        )
-
-    def _show_own(self, text: str) -> None:
-        """Shows the program's response to a line; in a pipe it replaces the answer."""
-        if self._interactive:
-            self._screen.note(text)
-        else:
-            self._screen.answer(text)
 
     # --- Ctrl-C ------------------------------------------------------------------------------
 
@@ -229,12 +187,9 @@ class Terminal:
         self._stopping = True
         # A person who stops an answer may no longer want to ask what they typed meanwhile.
         self._lines.unqueue()
-        now = datetime.now(UTC)
-        event = Stop(
-            id=f"{asked}-stop", user=self._user, place=_PLACE, said_at=now, prompt_id=asked
-        )
         # Not awaited: without NATS it takes a while, and a second Ctrl-C must still leave at once.
-        self._stop = asyncio.create_task(self._published(event))
+        stop = self._sending.stop_of(asked)
+        self._stop = asyncio.create_task(self._sending.publish(stop))
         if not self._interactive:
             self._stop.add_done_callback(lambda _: self.leave(INTERRUPTED))
 
@@ -253,9 +208,12 @@ class Terminal:
         text = reply.text if part.count == 1 and reply.text.strip() else part.text
         if reply.prompt_id == self._asked:
             self._heard.set()
-            self._failed |= not self._interactive and reply.outcome in {"failed", "refused"}
+            self._sending.failed |= not self._interactive and reply.outcome in {"failed", "refused"}
             self._screen.answer(text)
             if part.index == part.count - 1:
+                self._commands.opinion = (
+                    Opinion(reply.prompt_id) if reply.outcome == "answered" else None
+                )
                 self._asked = None
                 self._answered.set()
         else:

@@ -31,6 +31,7 @@ from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial
+from shared.own_history import own_history
 from shared.settings import Settings
 from shared.tasks import end
 
@@ -90,12 +91,12 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
     interactive = _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
     bus = await Bus.connect(settings.bus_url, name="terminal")
     editor = None
+    path = settings.home / "terminal" / f"{token}.history"
     if interactive and os.environ.get("TERM", "") not in DUMB:
         # Imported here, because a pipe needs no line editor.
         from bots.terminal.chat_window import ChatWindow  # noqa: PLC0415
         from bots.terminal.editor import Editor  # noqa: PLC0415
 
-        path = settings.home / "terminal" / f"{token}.history"
         editor = Editor(History(path, settings.chat_history))
         screen: Screen = ChatWindow(editor)
     else:
@@ -104,9 +105,10 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         publish=partial(bus.publish, patience_s=PATIENCE_S),
         user=user,
         session=secrets.token_hex(4),
-        lines=editor or PlainLines(sys.stdin, prompt=PROMPT if interactive else ""),
+        lines=editor or PlainLines(sys.stdin, prompt=PROMPT if interactive else "", history=path),
         screen=screen,
         interactive=interactive,
+        fetch_history=partial(own_history, bus),
         connected=lambda: bus.connected,
     )
     partials = names.partials_to_user(user)
@@ -119,7 +121,8 @@ async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
         inactive_s=KEPT_S,
     )
     with _signals_to(terminal), _errors_above(screen if editor else None, level):
-        _greet(screen, name, interactive=interactive, demo=settings.demo_model)
+        demo = settings.demo_model and settings.adapter is None
+        _greet(screen, name, interactive=interactive, demo=demo)
         await bus.watch(partials, partial(_see_status, terminal))
         tasks = {asyncio.create_task(relay.run()), asyncio.create_task(terminal.listen())}
         editing = None

@@ -58,3 +58,9 @@ def without_note(answer: str) -> str:
         return answer
     found = _NOTES.search(answer, max(0, len(answer) - _LONGEST_CHARS))
     return answer[: found.start()] if found else answer
+
+
+def is_cut_off(answer: str) -> bool:
+    """Whether a note at its end says that the answer is not complete."""
+    note = answer[len(without_note(answer)) :]
+    return any(reason in note for reason in (LENGTH, FILTERED, TOOLS))

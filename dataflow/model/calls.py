@@ -72,8 +72,11 @@ class Calls:
         *,
         ends_at: float,
         on_wait: Callable[[Waiting], None],
+        whole: bool = False,
     ) -> AnswerStream:
         """Opens a call and waits for its first text. It is sent before `ends_at` or not at all.
+
+        `whole`: if the request is too long, it fails, and no turns are left out.
 
         Raises:
             ModelError: the endpoint failed, or refuses fields that cannot be left out.
@@ -83,7 +86,10 @@ class Calls:
             raise ModelError("no pictures", "the endpoint refused pictures before")
         for _ in range(LESSONS_LIMIT):
             if quirks.room_tokens is not None:
-                messages = shortened(messages, quirks.room_tokens)
+                sent = shortened(messages, quirks.room_tokens)
+                if whole and len(sent) < len(messages):
+                    raise ModelError("too long", "it must not be shortened")
+                messages = sent
             body = request_body(
                 messages, endpoint=self._endpoint, model=self.model,
                 answer_tokens=self._answer_tokens, quirks=quirks, asker=asker,

@@ -43,6 +43,7 @@ FIRST: Final = SettingNames("OPENAI_BASE_URL", "OPENAI_API_KEY", "THREADWAX_MODE
 FALLBACK: Final = SettingNames(
     "OPENAI_FALLBACK_BASE_URL", "OPENAI_FALLBACK_API_KEY", "THREADWAX_FALLBACK_MODEL"
 )
+EXPERIMENT: Final = SettingNames("its base_url", "api_key", "model")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,9 @@ class _Question:
     asker: Asker | None
     on_wait: Callable[[Waiting], None]
     ends_at: float
+    background: bool
+    """Whether nobody waits for it: it is tried once, and never shortened."""
+
     overloaded: Calls | None = None
     """The calls whose endpoint was overloaded in the last try."""
 
@@ -114,21 +117,24 @@ class ModelClient:
         on_start_over: Callable[[], None] = _nothing,
         on_wait: Callable[[Waiting], None] = _nothing,
         asker: Asker | None = None,
+        background: bool = False,
     ) -> Completion:
         """The model's answer.
 
         `on_text` gets each piece of text. `on_start_over` is called if everything so far was
-        reasoning. `on_wait` gets the reason why there is no text yet.
+        reasoning. `on_wait` gets the reason why there is no text yet. A call in the `background` is
+        tried once, and no old turns are left out of it.
 
         Raises:
             ModelError: after retries, or at once if a retry cannot help.
         """
         ends_at = time.monotonic() + self.give_up_after_s
         text = AnswerText(on_text, on_start_over)
-        question = _Question(messages, model, asker, on_wait, ends_at)
+        question = _Question(messages, model, asker, on_wait, ends_at, background)
         try:
             async with asyncio.timeout(self.give_up_after_s + ANSWER_LIMIT_S):
-                stream, name, by_fallback = await self._opened(question)
+                opened = self._opened_once if background else self._opened
+                stream, name, by_fallback = await opened(question)
                 for image in images_of(messages):
                     image.drop()  # after the first text, nothing is sent again
                 if self._complaining:
@@ -144,6 +150,15 @@ class ModelClient:
         if by_fallback:
             note += FALLBACK.format(model=name)
         return Completion(answer + note, name, stream.usage)
+
+    @property
+    def is_under_pressure(self) -> bool:
+        """Whether calls fail, wait, or go to the fallback at the moment."""
+        return (
+            self._complaining
+            or time.monotonic() < self._fallback_first_until
+            or any(calls.pause.is_active for calls in self._calls.values())
+        )
 
     async def close(self) -> None:
         """Closes the idle connections."""
@@ -192,6 +207,7 @@ class ModelClient:
                 question.asker,
                 ends_at=question.ends_at,
                 on_wait=question.on_wait,
+                whole=question.background,
             )
         except ModelError as error:
             question.overloaded = calls if error.why == "overloaded" else None

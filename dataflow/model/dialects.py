@@ -6,7 +6,7 @@ Pure. The source is the documentation of each endpoint, as of November 2026.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 DialectName = Literal["openai", "ollama", "vllm", "llamacpp"]
@@ -30,7 +30,7 @@ class Dialect:
     """
 
     max_tokens_field: str
-    sampling: Mapping[str, float] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     close_connection: bool = False
 
 

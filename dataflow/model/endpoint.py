@@ -20,8 +20,9 @@ from dataflow.model.dialects import (
     is_openai,
 )
 from dataflow.tokens import Window
+from shared.experiments import Experiment
 from shared.private_file import private_file, private_text
-from shared.settings import Settings
+from shared.settings import BASE, LOCAL, Settings
 
 DEMO_CONTEXT_TOKENS: Final = 2048
 """One slot of the embedded server."""
@@ -71,6 +72,7 @@ def window_of(settings: Settings, *, reported_tokens: int | None = None) -> Wind
         settings.context_tokens or context,
         settings.answer_tokens or answer,
         settings.system_prompt or prompt,
+        summaries=settings.summaries and not settings.demo_model,
     )
 
 
@@ -85,7 +87,9 @@ def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
         if left is None:
             raise FileNotFoundError("the demo model is not running")
         running = json.loads(left)
-        return Endpoint(running["base_url"], running["api_key"], DEMO_MODEL, DEMO)
+        # The name goes into the journal, so that answers of an adapter can be told from the others.
+        model = DEMO_MODEL if settings.adapter is None else f"{LOCAL}{settings.adapter}"
+        return Endpoint(running["base_url"], running["api_key"], model, DEMO)
     key = settings.openai_api_key
     url = settings.openai_base_url
     return Endpoint(
@@ -96,6 +100,42 @@ def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
         settings.reasoning_effort,
         _secret(settings) if to_ask and is_openai(url) else None,
     )
+
+
+def experiment_endpoint(settings: Settings, experiment: Experiment) -> Endpoint:
+    """The endpoint that an experiment asks.
+
+    Raises:
+        OSError: the embedded server does not run or has not loaded the adapter, or the secret
+            cannot be stored.
+    """
+    url = experiment.base_url
+    if url is not None:
+        key = experiment.api_key
+        return Endpoint(
+            url,
+            key.get_secret_value() if key else "none",
+            experiment.model or settings.model or OPENAI_DEFAULT_MODEL,
+            DIALECTS[dialect_of(url)],
+            settings.reasoning_effort,
+            _secret(settings) if is_openai(url) else None,
+        )
+    usual = endpoint_of(settings)
+    name = experiment.model or usual.model
+    if not settings.demo_model:
+        return replace(usual, model=name)
+    return replace(usual, model=name, dialect=_with_adapter(settings, name.removeprefix(LOCAL)))
+
+
+def _with_adapter(settings: Settings, adapter: str) -> Dialect:
+    """The dialect of the embedded server with one of the adapters that it has loaded, or none."""
+    if adapter == BASE:
+        return replace(DEMO, sampling={**DEMO.sampling, "lora": [{"id": 0, "scale": 0.0}]})
+    running = json.loads(private_text(settings.embedded_model_file) or "{}")
+    number = running.get("adapters", {}).get(adapter)
+    if number is None:
+        raise FileNotFoundError(f"the demo model was started without the adapter {adapter}")
+    return replace(DEMO, sampling={**DEMO.sampling, "lora": [{"id": number, "scale": 1.0}]})
 
 
 def fallback_of(settings: Settings, *, to_ask: bool = True) -> Endpoint | None:

@@ -4,13 +4,17 @@ from typing import Final
 
 from dataflow.model.dialects import DEMO_MODEL, OPENAI_DEFAULT_MODEL, OPENAI_URL
 from shared.nats_address import without_credentials
-from shared.settings import Settings
+from shared.settings import BASE, Settings
 
 REAL: Final = "for a real one set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
 
 
 def model_in_words(settings: Settings) -> str:
     """The model of these settings, and which settings are missing."""
+    if settings.adapter == BASE:
+        return f"{DEMO_MODEL}, on this machine, without an adapter; {REAL}"
+    if settings.adapter is not None:
+        return f"{DEMO_MODEL}, on this machine, with the adapter {settings.adapter}"
     if settings.demo_model:
         return f"{DEMO_MODEL}, on this machine: small and often wrong; {REAL}"
     where = without_credentials(settings.openai_base_url or OPENAI_URL)

@@ -27,6 +27,11 @@ class OverloadPause:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
+    def is_active(self) -> bool:
+        """Whether calls wait, or begin one after the other."""
+        return self._free is not None
+
+    @property
     def left_s(self) -> float:
         """Seconds until a call may begin."""
         return max(0.0, self._ends_at - time.monotonic())

@@ -29,7 +29,9 @@ from tests.benchmarks import (
     known_users,
     memory_and_resume,
     prompt_cache,
+    recorder,
     storing,
+    summaries,
     throughput,
 )
 from tests.benchmarks.figures import COLUMNS, Figure, figure_of
@@ -58,6 +60,8 @@ MEASURES: dict[str, Measure] = {
     "end_to_end": end_to_end.measure,
     "idle_cpu": idle_cpu.measure,
     "prompt_cache": prompt_cache.measure,
+    "recorder": recorder.measure,
+    "summaries": summaries.measure,
 }
 
 

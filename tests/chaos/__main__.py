@@ -30,8 +30,8 @@ RESULTS: Final = Path("build/chaos")
 CAMPAIGN_ROUNDS: Final = 20
 
 DESCRIPTION: Final = """\
-Real processes (nats-server, dataflow, Slack and Discord adapters, gateway) run against a fake
-Slack, a fake Discord and a fake model. In each round people talk while one to three faults are
+Real processes (nats-server, dataflow, recorder, Slack and Discord adapters, gateway) run against a
+fake Slack, a fake Discord and a fake model. In each round people talk while one to three faults are
 injected. After the faults have ended, a checker judges what people saw. A campaign is a number of
 rounds on one system.
 

@@ -28,7 +28,7 @@ def settled_rules(world: World) -> list[str]:
     """Returns all complaints, once every message has been processed and nothing is in progress."""
     rules: tuple[Callable[[World], Iterable[str]], ...] = (
         stored_once, answered_once, shown_once, in_order, chained, outcomes_have_a_cause,
-        about_the_question, nothing_pending,
+        about_the_question, nothing_pending, recorded,
     )  # fmt: skip
     return [complaint for rule in rules for complaint in rule(world)]
 
@@ -130,6 +130,32 @@ def about_the_question(world: World) -> Iterator[str]:
         event = events.get(reply.prompt_id)
         if event is not None and event.user != reply.user:
             yield f"the reply to {reply.prompt_id} goes to {reply.user}, but {event.user} asked"
+
+
+# --- the database -------------------------------------------------------------------------------
+
+
+def recorded(world: World) -> Iterator[str]:
+    """The database equals the streams, without the words of deleted questions."""
+    if world.recorded is None:
+        return
+    rows, gone = world.recorded, _deleted(world)
+    asked = {event.id: event.text or None for event in world.events if event.wants_answer}
+    replied = {reply.prompt_id: (reply.outcome, reply.text) for reply in world.replies}
+    for prompt_id, text in asked.items():
+        want = None if prompt_id in gone else text
+        if prompt_id not in rows.questions:
+            yield f"LOST: the question {prompt_id} is not in the database"
+        elif rows.questions[prompt_id] != want:
+            yield f"the database has other words than {prompt_id}, or those of a deleted question"
+    for prompt_id, (outcome, answer) in replied.items():
+        if prompt_id not in rows.answers:
+            yield f"LOST: the answer to {prompt_id} is not in the database"
+        elif rows.answers[prompt_id] != (outcome, None if prompt_id in gone else answer):
+            yield f"the database has another answer to {prompt_id}, or one that was deleted"
+    known = {event.id for event in world.events}
+    for prompt_id in (rows.questions.keys() - known) | (rows.answers.keys() - replied.keys()):
+        yield f"the database has {prompt_id}, which is in no stream"
 
 
 # --- what people see ----------------------------------------------------------------------------
@@ -318,6 +344,15 @@ def _expected(world: World) -> dict[str, list[Reply]]:
         if event is not None and reply.outcome != "withdrawn":
             expected[event.shown_at].append(reply)
     return expected
+
+
+def _deleted(world: World) -> set[str]:
+    """The deleted questions, with those that were asked in their place."""
+    gone = {event.about for event in world.events if event.kind == "deleted"}
+    for event in world.events:
+        if event.about in gone and event.kind in {"again", "edited"}:
+            gone.add(event.id)
+    return gone
 
 
 def _grouped(texts: list[str]) -> tuple[dict[int, list[str]], Counter[str]]:

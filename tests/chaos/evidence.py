@@ -1,7 +1,9 @@
 """Collects a `World` from the streams and from what people see."""
 
+import contextlib
 import functools
 import re
+import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +18,7 @@ from shared.streams import ADAPTERS
 from tests.chaos.discord_users import DiscordUsers, is_waiting
 from tests.chaos.said import Said, Spot
 from tests.chaos.system import System
-from tests.chaos.world import Event, Reply, World
+from tests.chaos.world import Event, Recorded, Reply, World
 from tests.fakes.slack_rules import rendered
 
 LISTENING: Final = "0A"
@@ -53,6 +55,7 @@ class Evidence:
         world.answers = system.model.answers
         self._discord.mark_accepted_commands()
         world.shown = self._shown()
+        world.recorded = _recorded(system.database())
         world.trouble = [
             *(defect for part in system.parts.values() for defect in part.defects),
             *(
@@ -121,6 +124,20 @@ class Evidence:
     def counted(self, name: str) -> int:
         """Returns one counter, summed over all processes and their restarts."""
         return round(sum(v for (_, n), v in self._counters.items() if n == name))
+
+
+def _recorded(database: Path) -> Recorded:
+    """The rows at this moment; none while the recorder migrates."""
+    rows = Recorded({}, {})
+    uri = f"{database.as_uri()}?mode=ro"  # it must not repair what the recorder left behind
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(uri, uri=True)) as connection,
+    ):
+        rows.questions.update(connection.execute("SELECT prompt_id, text FROM questions"))
+        answers = connection.execute("SELECT prompt_id, outcome, text FROM answers")
+        rows.answers.update((prompt, (outcome, text)) for prompt, outcome, text in answers)
+    return rows
 
 
 def _spot(place: Place) -> Spot:

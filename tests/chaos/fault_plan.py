@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-PROCESSES: Final = ("dataflow", "slack", "discord", "gateway", "nats")
-TO_NATS: Final = ("dataflow-nats", "slack-nats", "discord-nats", "gateway-nats")
+PROCESSES: Final = ("dataflow", "slack", "discord", "gateway", "recorder", "nats")
+TO_NATS: Final = (
+    "dataflow-nats", "slack-nats", "discord-nats", "gateway-nats", "recorder-nats",
+)  # fmt: skip
 TO_OTHERS: Final = ("model", "slack-api", "discord-api")
 LINKS: Final = (*TO_NATS, *TO_OTHERS)
 """Connections. Each one passes through its own proxy."""

@@ -15,10 +15,10 @@ from nats.js import JetStreamContext
 
 from bots.discord import channels
 from bots.thread_order import ThreadOrder
-from dataflow.answering import _Answer, _reply, _Result
+from dataflow.answer import Answer, _reply, _Result
 from dataflow.conversation import Conversation
 from dataflow.effects import INTERNAL, Effect
-from dataflow.question_queue import Pending
+from dataflow.pending import Pending
 from shared import names
 from shared.bus import Bus
 from shared.group_commit import GroupCommit
@@ -46,13 +46,13 @@ def without_journal(patch: pytest.MonkeyPatch) -> None:
 def settled_without_the_journal(patch: pytest.MonkeyPatch) -> None:
     """Treats a question as settled once it has an answer, even if storing the answer failed."""
 
-    async def settled(self: _Answer) -> Journaled | None:
+    async def settled(self: Answer) -> Journaled | None:
         try:
             return await self._journaled()
         except RuntimeError:
             return Journaled(_reply(self._effect, _Result("failed", INTERNAL)))
 
-    patch.setattr(_Answer, "_run", settled)
+    patch.setattr(Answer, "_run", settled)
 
 
 def without_receipts(patch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,10 @@ from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.running import START_S, Running
 
-OURS: Final = ("dataflow", "slack", "discord", "gateway")
+OURS: Final = ("dataflow", "slack", "discord", "gateway", "recorder")
+RECORDED: Final = "recorder/threadwax.sqlite"
+"""The database in the data folder of the recorder."""
+
 NATS_DISK_MIB: Final = 96
 FLOW_DISK_MIB: Final = 160
 """The dataflow pauses when less than 64 MiB are free."""
@@ -287,6 +290,10 @@ class System:
     def secrets(self) -> tuple[str, ...]:
         """Returns the strings that must not appear in any log."""
         return (BOT_TOKEN, APP_TOKEN, self.discord.token, self.server.url.split("@")[0], "test-key")
+
+    def database(self) -> Path:
+        """The file that the recorder writes."""
+        return self.home / "recorder" / RECORDED
 
     @property
     def discord_calls(self) -> list[Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.campaign import Campaign
 
-SEED = 20261778  # nine faults, among them kills of the dataflow, nats-server and an adapter
+SEED = 20261804  # ten faults, among them kills of the dataflow, the recorder and an adapter
 ROUNDS = 5
 
 RECALLS_EVERYTHING = """

@@ -11,7 +11,7 @@ from tests.chaos.memory import remembered
 from tests.chaos.model import Answer
 from tests.chaos.plan import Act, campaign_plan
 from tests.chaos.said import Audience, Said, Spot, may_hear
-from tests.chaos.world import Event, Reply, World
+from tests.chaos.world import Event, Recorded, Reply, World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOTICE = "My language model stopped responding. Please try again."
@@ -71,6 +71,10 @@ def good_world() -> World:
     background = "<background>\nEarlier:\nThey: m1x please tell\nYou: t1w0 t1w1\n</background>\n\n"
     question = world.answers[2].messages[-1]
     question["content"] = background + question["content"]
+    world.recorded = Recorded(
+        {event.id: event.text for event in world.events},
+        {reply.prompt_id: (reply.outcome, reply.text) for reply in world.replies},
+    )
     return world
 
 
@@ -223,6 +227,33 @@ def a_dead_letter(world: World) -> None:
     world.dead_letters.append("replies.slack.x")
 
 
+def recorded(world: World) -> Recorded:
+    assert world.recorded is not None
+    return world.recorded
+
+
+def question_not_recorded(world: World) -> None:
+    del recorded(world).questions["p2"]
+
+
+def answer_not_recorded(world: World) -> None:
+    del recorded(world).answers["p2"]
+
+
+def another_answer_recorded(world: World) -> None:
+    recorded(world).answers["p2"] = ("answered", "t1w0")
+
+
+def recorded_from_nowhere(world: World) -> None:
+    recorded(world).questions["p99"] = "m99x"
+
+
+def deleted_words_recorded(world: World) -> None:
+    world.events.append(
+        replace(world.events[1], sequence=9, id="d", kind="deleted", text="", about="p2")
+    )
+
+
 def chatter_was_answered(world: World) -> None:
     act = world.said[4].act
     world.said[4].act = replace(act, what="chatter")
@@ -258,6 +289,11 @@ MISTAKES: dict[Callable[[World], None], str] = {
     turn_that_was_reset: "MEMORY",
     unread_reply: "replies left",
     a_dead_letter: "dead letter",
+    question_not_recorded: "the question p2 is not in the database",
+    answer_not_recorded: "the answer to p2 is not in the database",
+    another_answer_recorded: "another answer to p2",
+    recorded_from_nowhere: "in no stream",
+    deleted_words_recorded: "those of a deleted question",
     chatter_was_answered: "not for the bot",
 }
 

@@ -46,6 +46,15 @@ class Reply:
     after: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The recorder's rows by prompt id. A text is None if its words were erased."""
+
+    questions: dict[str, str | None]
+    answers: dict[str, tuple[str, str | None]]
+    """Outcome and text."""
+
+
 @dataclass
 class World:
     """Everything at one moment. `shown`: the bot's visible texts by place, in order."""
@@ -60,5 +69,7 @@ class World:
     unread: dict[str, int] = field(default_factory=dict)
     """By consumer: how many replies it has not read or acknowledged."""
     dead_letters: list[str] = field(default_factory=list)
+    recorded: Recorded | None = None
+    """None: no recorder runs."""
     trouble: list[str] = field(default_factory=list)
     """Processes that ended by themselves, placeholders left behind, and the like."""

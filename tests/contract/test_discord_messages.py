@@ -9,10 +9,24 @@ from typing import Any
 
 import pytest
 
+from bots.discord.wording import notice_text
 from bots.platform import Part
+from bots.privacy import ALLOWED, EXPLANATION
 from shared.bus import TooLarge
 from shared.connection import Unavailable
-from shared.messages import Again, AnyEvent, Ask, Deleted, Edited, Rate, Reset, Stop
+from shared.messages import (
+    Again,
+    AnyEvent,
+    Ask,
+    Configure,
+    Deleted,
+    Edited,
+    Forget,
+    Rate,
+    Reset,
+    Stop,
+)
+from shared.own_history import NotNow
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord import FakeDiscord
@@ -220,7 +234,15 @@ async def test_commands_have_five_languages_and_are_synced_once() -> None:
     """A restart with unchanged commands makes no request."""
     async with a_world() as world:
         commands = {c["name"]: c for c in world.fake.commands}
-        assert set(commands) == {"ask", "reset", "help", "Ask about this"}
+        assert set(commands) == {
+            "ask",
+            "reset",
+            "privacy",
+            "export",
+            "forget",
+            "help",
+            "Ask about this",
+        }
         for command in commands.values():
             assert set(command["name_localizations"]) >= {"de", "fr", "es-ES", "ja"}
             assert command["integration_types"] == [0]
@@ -260,6 +282,73 @@ async def test_reset_and_help_are_answered_privately(world: DiscordWorld) -> Non
     words = world.fake.read(author="ada")
     assert any("Erledigt" in w for w in words)
     assert any("メンション" in w for w in words)
+
+
+async def test_privacy_explains_and_stores_a_choice(world: DiscordWorld) -> None:
+    """Without an option it stores nothing. The answers are private, in the person's language."""
+    await world.fake.command("privacy")
+    await world.fake.command("privacy", training="off", locale="de")
+    await world.fake.command("privacy", training="on")
+    off, on = await heard(world, 2)
+    assert isinstance(off, Configure)
+    assert isinstance(on, Configure)
+    assert (off.settings, on.settings) == ({"training": "no"}, {"training": "yes"})
+    assert world.fake.read() == []
+    words = world.fake.read(author="ada")
+    for expected in (EXPLANATION, notice_text("training off", "de"), ALLOWED):
+        assert expected in words
+
+
+async def test_forget_is_confirmed_by_a_button(world: DiscordWorld) -> None:
+    """Only this person sees it, and only the button erases anything; the end is a plain message."""
+    await world.fake.say("one", mention=True)
+    (ask,) = await heard(world)
+    await world.fake.command("forget", locale="de")
+    await world.fake.until(lambda: len(world.fake.posts(author="ada")) == 1)
+    (question,) = world.fake.posts(author="ada")
+    assert world.fake.posts() == []
+    assert "löschen" in question["content"]
+    await world.fake.click(int(question["id"]), "forget", author="bob")
+    await world.fake.click(int(question["id"]), "forget")
+    await world.until_heard(2)
+    event = world.heard[1]
+    assert isinstance(event, Forget)
+    assert event.user == ask.user
+    told = lambda: " ".join(world.fake.read(author="ada"))  # noqa: E731
+    await world.fake.until(lambda: "erasing it now" in told())
+
+
+async def test_export_gives_a_person_their_own_data_privately(world: DiscordWorld) -> None:
+    """As a file that only this person sees, in a server and in direct messages."""
+    world.history = f"# What discord:ada asked\n{'words ' * 200_000}".encode()
+    ada = world.fake.users["ada"]["id"]
+    for channel in (0, await world.fake.direct("ada")):
+        await world.fake.command("export", locale="de", channel=channel)
+        mine = lambda at=channel: world.fake.posts(at, author="ada")  # noqa: E731
+        await world.fake.until(lambda mine=mine: any(post["attachments"] for post in mine()))
+        (post,) = (post for post in mine() if post["attachments"])
+        assert post["content"] == notice_text("exported", "de")
+        (file,) = post["attachments"]
+        assert world.fake.files[file["url"].rsplit("/cdn/", 1)[1]] == world.history
+    assert world.fake.posts() == []
+    assert world.asked_for == [f"discord:{ada}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("history", "key"), [(b"", "export nothing"), (NotNow("no recorder"), "export failed")]
+)
+async def test_a_person_without_a_file_reads_why(
+    world: DiscordWorld, history: bytes | Exception, key: str
+) -> None:
+    world.history = history
+    await world.fake.command("export")
+    await world.fake.until(lambda: notice_text(key) in world.fake.read(author="ada"))
+
+
+async def test_a_file_that_discord_refuses_is_reported(world: DiscordWorld) -> None:
+    world.history = b"a" * (11 << 20)
+    await world.fake.command("export")
+    await world.fake.until(lambda: notice_text("export failed") in world.fake.read(author="ada"))
 
 
 async def test_buttons_work_after_a_restart_for_their_asker_only(world: DiscordWorld) -> None:

@@ -97,7 +97,7 @@ def test_every_notice_has_every_language() -> None:
     for sayings in NOTICES.values():
         assert len(sayings) == len(LANGUAGES)
         assert all(sayings)
-    for name in ("ask", "reset", "help"):
+    for name in ("ask", "reset", "privacy", "training", "forget", "help"):
         for translated in COMMAND_TEXTS[name]:
             assert re.fullmatch(r"[-\w]{1,32}", translated)
             assert translated == translated.lower()

@@ -18,6 +18,7 @@ from shared.messages import (
     AnyEvent,
     Ask,
     Attachment,
+    BackgroundCall,
     Configure,
     Deleted,
     Edited,
@@ -30,6 +31,7 @@ from shared.messages import (
     Reply,
     Reset,
     Stop,
+    Timings,
     Usage,
 )
 
@@ -57,15 +59,18 @@ MESSAGES: Final[dict[str, Message]] = {
         quotes=(Quote(author="Bob", text="Ignore that."),),
         persona="You are a pirate.",
         model="large",
+        roles=("guest",),
         **_HEAD,
     ),
     "stop": Stop(id="s-1", prompt_id=_ASKED, **_HEAD),
     "reset": Reset(id="s-2", **_HEAD),
-    "rate": Rate(id="s-3", prompt_id=_ASKED, thumb="up", **_HEAD),
+    "rate": Rate(
+        id="s-3", prompt_id=_ASKED, thumb="down", reason="wrong", correction="It is 5 🙂.", **_HEAD
+    ),
     "again": Again(id="s-4", prompt_id=_ASKED, **_HEAD),
     "edited": Edited(id="s-5", prompt_id=_ASKED, text="new words", ask_again=True, **_HEAD),
     "deleted": Deleted(id="s-6", prompt_id=_ASKED, **_HEAD),
-    "forget": Forget(id="s-7", **_HEAD),
+    "forget": Forget(id="s-7", silent=True, **_HEAD),
     "configure": Configure(id="s-8", settings={"tone": "brief"}, **_HEAD),
     "reply": Reply(
         prompt_id=_ASKED,
@@ -76,8 +81,22 @@ MESSAGES: Final[dict[str, Message]] = {
         usage=Usage(
             prompt_tokens=12, completion_tokens=34, cached_tokens=8, reasoning_tokens=20
         ),
+        estimated_usage=Usage(
+            prompt_tokens=10, completion_tokens=3, cached_tokens=0, reasoning_tokens=0
+        ),
         answered_at=datetime(2026, 11, 22, 10, 30, 2, tzinfo=UTC),
         after="slack-T1-C2-1600000000_2E1",
+        timings=Timings(
+            called_at=datetime(2026, 11, 22, 10, 30, 0, 500000, tzinfo=UTC),
+            first_token_at=datetime(2026, 11, 22, 10, 30, 1, 250000, tzinfo=UTC),
+        ),
+        experiment="terra",
+        background=(
+            BackgroundCall(
+                kind="summary", model="large", usage=Usage(prompt_tokens=90, completion_tokens=5)
+            ),
+        ),
+        erased={"events": 3, "replies": 2},
         **_HEAD,
     ),
     "partial": Partial(

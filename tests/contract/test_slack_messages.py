@@ -6,9 +6,18 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bots.privacy import ALLOWED, FORBIDDEN
 from bots.slack.ids import event_id
 from bots.slack.wording import (
     EMPTY,
+    ERASE,
+    ERASING,
+    EXPORT_FAILED,
+    EXPORT_NOTHING,
+    EXPORT_SCOPE,
+    EXPORTED,
+    EXPORTING,
+    FORGET,
     FORGOTTEN,
     HELP,
     NOT_EXTERNAL,
@@ -16,8 +25,10 @@ from bots.slack.wording import (
     NOT_HERE,
     NOT_NOW,
     NOT_YOU,
+    PRIVACY,
 )
-from shared.messages import Ask, Deleted, Edited, Quote, Reset, Stop
+from shared.messages import Ask, Configure, Deleted, Edited, Forget, Quote, Reset, Stop
+from shared.own_history import NotNow
 from tests.contract.worlds.slack import SlackWorld
 from tests.fakes.slack import BOT, GROUP, ROOM, SECRET_ROOM, TEAM, FakeSlack, Fault
 
@@ -228,6 +239,25 @@ async def test_text_commands_work_in_threads(direct: bool) -> None:
         await nothing_more(world)
 
 
+async def test_privacy_explains_and_stores_a_choice() -> None:
+    """As a slash command, and as a text command in a thread; only the person reads the result."""
+    async with SlackWorld() as world:
+        assert (await world.slack.command("/privacy")).response == {"text": PRIVACY}
+        off = await world.slack.command("/privacy", "training off")
+        assert off.response == {"text": FORBIDDEN}
+        root = world.slack.dm("hello")
+        await world.until_heard(2)
+        world.slack.dm("!privacy Training ON", thread=root)
+        first, _, second = await world.until_heard(3)
+        assert isinstance(first, Configure)
+        assert isinstance(second, Configure)
+        assert (first.settings, second.settings) == ({"training": "no"}, {"training": "yes"})
+        await world.slack.until(lambda: world.slack.told("UADA") == [ALLOWED])
+        world.slack.dm("!privacy", thread=root)
+        await world.slack.until(lambda: world.slack.told("UADA")[1:] == [PRIVACY])
+        await nothing_more(world)
+
+
 async def test_each_slash_command_does_what_it_says() -> None:
     """`/ask` asks a question that the channel sees; `/reset` and `/help` answer at once."""
     async with SlackWorld() as world:
@@ -249,6 +279,69 @@ async def test_each_slash_command_does_what_it_says() -> None:
         assert (await world.slack.command("/ask", "now")).response == {"text": NOT_NOW}
         denied = await world.slack.command("/ask", "me?", user="UGUEST")
         assert denied.response == {"text": NOT_GUESTS}
+
+
+async def test_forget_is_confirmed_by_a_button() -> None:
+    """The button asks once more; only its press erases anything, and only for its own person."""
+    async with SlackWorld() as world:
+        asked = (await world.slack.command("/forget")).response
+        assert asked["text"] == FORGET
+        (button,) = asked["blocks"][1]["elements"]
+        assert button["confirm"]["confirm"]["text"] == ERASE
+        assert world.heard == []
+        ts = world.slack.new_ts()
+        world.slack.messages[ROOM][ts] = {**asked, "user": BOT, "ts": ts}
+        await world.slack.click(ROOM, ts, ERASE, user="UBOB")
+        await world.slack.click(ROOM, ts, ERASE)
+        (event,) = await world.until_heard()
+        assert isinstance(event, Forget)
+        assert (event.user, event.silent) == ("slack:T1-UADA", False)
+        assert event.address["channel"] == ROOM
+        await world.slack.until(lambda: world.slack.told("UADA") == [ERASING])
+
+
+async def test_export_sends_a_person_their_own_data_in_a_direct_message() -> None:
+    """Wherever it was asked for; nobody else sees anything of it."""
+    async with SlackWorld() as world:
+        world.history = f"# What slack:T1-UADA asked\n{'words ' * 100_000}".encode()
+        for channel in (ROOM, SECRET_ROOM):
+            asked = (await world.slack.command("/export", channel=channel)).response
+            assert asked == {"text": EXPORTING}
+            (sent,) = await world.slack.until(lambda: world.slack.bot_messages("DADA", None))
+            (file,) = sent["files"]
+            assert (sent["text"], file["title"][-3:]) == (EXPORTED, ".md")
+            assert world.slack.uploads[file["id"]] == world.history
+            world.slack.messages["DADA"].clear()
+        assert world.asked_for == ["slack:T1-UADA"] * 2
+        assert world.slack.bot_messages(ROOM, None) == []
+        assert world.slack.told("UADA") == world.heard == []
+
+
+@pytest.mark.parametrize(
+    ("history", "fault", "words"),
+    [
+        (b"", None, EXPORT_NOTHING),
+        (NotNow("no recorder"), None, EXPORT_FAILED),
+        (b"data", ("files.getUploadURLExternal", "error", "missing_scope"), EXPORT_SCOPE),
+        (b"data", ("files.completeUploadExternal", "error", "internal_error"), EXPORT_FAILED),
+        (b"data", ("conversations.open", "page", ""), EXPORT_FAILED),
+    ],
+)
+async def test_a_person_whose_data_cannot_be_sent_is_notified(
+    history: bytes | Exception, fault: tuple[str, str, str] | None, words: str
+) -> None:
+    """They can ask again at once."""
+    async with SlackWorld() as world:
+        world.history = history
+        if fault is not None:
+            method, kind, code = fault
+            world.slack.faults[method].append(Fault(kind, code=code))
+        await world.slack.command("/export")
+        await world.slack.until(lambda: world.slack.told("UADA") == [words])
+        assert world.slack.bot_messages("DADA", None) == []
+        world.history = b"data"
+        await world.slack.command("/export")
+        await world.slack.until(lambda: world.slack.bot_messages("DADA", None))
 
 
 async def test_slacks_own_stop_button_stops_the_thread() -> None:

@@ -26,7 +26,7 @@ from tests.fakes.discord_gateway import (
     Session,
 )
 from tests.fakes.discord_rest import Rest
-from tests.fakes.discord_rules import Fault, FieldRefused, Limits, answer
+from tests.fakes.discord_rules import MODAL_SUBMIT, Fault, FieldRefused, Limits, answer
 from tests.fakes.discord_shapes import (
     ADMINISTRATOR,
     COMMAND_LIFE_S,
@@ -86,6 +86,8 @@ class FakeDiscord(Shapes):
         self.commands: list[Json] = []
         self.command_syncs = 0
         self.interactions: dict[str, Json] = {}
+        self.forms: dict[str, tuple[Json, int]] = {}
+        """By person, the form that is open, and the channel."""
         self.files: dict[str, bytes] = {}
         self.pings: list[str] = []
         self.typing: list[tuple[int, float]] = []
@@ -348,6 +350,23 @@ class FakeDiscord(Shapes):
         data = {"custom_id": identity, "component_type": 2}
         channel = int(message["channel_id"])
         return await self._interact(3, channel, author, data, message=message)
+
+    async def submit(self, *, author: str = "ada", **typed: str) -> str:
+        """Send the open form. Returns the interaction's token."""
+        form, channel = self.forms.pop(author)
+        rows = []
+        for row in form["components"]:
+            (shown,) = row["components"]
+            words = typed.get(shown["custom_id"], "")
+            assert len(words) <= shown["max_length"], "Discord does not let people type more"
+            rows.append(
+                {
+                    "type": 1,
+                    "components": [{"type": 4, "custom_id": shown["custom_id"], "value": words}],
+                }
+            )
+        data = {"custom_id": form["custom_id"], "components": rows}
+        return await self._interact(MODAL_SUBMIT, channel, author, data)
 
     async def redeliver(self, message_id: int) -> None:
         """Send the same message through the gateway again."""

@@ -1,5 +1,6 @@
 """The fake Discord's REST API, version 10: the routes that a bot uses, and their refusals."""
 
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -8,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from tests.fakes.discord_rules import Refused, answer, check_message
+from tests.fakes.discord_rules import (
+    MODAL_SUBMIT,
+    Refused,
+    answer,
+    check_message,
+    checked_form,
+)
 
 if TYPE_CHECKING:
     from tests.fakes.discord import FakeDiscord
@@ -18,6 +25,7 @@ Handler = Callable[[web.Request], Awaitable[Any]]
 DIRECT, PUBLIC_THREAD, THREAD_STARTER = 1, 11, 21
 LOADING, EPHEMERAL, SUPPRESS_EMBEDS, HAS_THREAD = 1 << 7, 1 << 6, 1 << 2, 1 << 5
 PLAIN_CHANNELS = {0, 5}
+FILES_LIMIT_BYTES = 10 << 20
 SEND, READ, OPEN_THREADS = "send_messages", "read_message_history", "create_public_threads"
 
 
@@ -351,6 +359,10 @@ class Rest:
             case 7:
                 known["original"] = known["message"]
                 self._fill(known["message"], data, new=False)
+            case 9:
+                if known["kind"] == MODAL_SUBMIT:
+                    raise Refused(400, 50035, "A form cannot answer a form")
+                world.forms[known["author"]] = checked_form(data), known["channel"]
         if request.query.get("with_response") not in {"1", "true", "True"}:
             return None
         told: Json = {"interaction": {"id": known["id"], "type": known["kind"],
@@ -384,9 +396,13 @@ class Rest:
 
     async def _edit_original(self, request: web.Request) -> Json:
         message = self._first_answer(request)
+        body, files = await _with_files(request)
         loading = bool(message["flags"] & LOADING)
         message["flags"] &= ~LOADING
-        self._fill(message, await request.json(), new=loading)
+        self._fill(message, body, new=loading)
+        for attachment in body.get("attachments") or ():
+            name, data = files[f"files[{attachment['id']}]"]
+            message["attachments"].append(self.world._attachment(name, data))
         await self.world._publish("MESSAGE_UPDATE", message)
         return self._shown(message)
 
@@ -407,3 +423,18 @@ class Rest:
         if data is None:
             return web.Response(status=404, text="This content is no longer available.")
         return web.Response(body=data)
+
+
+async def _with_files(request: web.Request) -> tuple[Json, dict[str, tuple[str, bytes]]]:
+    """The JSON of a request, and its files by the names of their fields, within Discord's limit."""
+    if request.content_type != "multipart/form-data":
+        return await request.json(), {}
+    form = await request.post()
+    files = {
+        name: (field.filename, field.file.read())
+        for name, field in form.items()
+        if isinstance(field, web.FileField)
+    }
+    if sum(len(data) for _, data in files.values()) > FILES_LIMIT_BYTES:
+        raise Refused(413, 40005, "Request entity too large")
+    return json.loads(str(form["payload_json"])), files

@@ -17,6 +17,12 @@ ROW_LIMIT = 5
 GLOBAL_PER_S = 50
 
 
+TITLE_LIMIT = 45
+INPUT_LIMIT = 4000
+MODAL_SUBMIT = 5
+"""The type of an interaction that brings a form."""
+
+
 class Refused(Exception):
     """A response with an error code."""
 
@@ -32,6 +38,34 @@ def errors_in(fields: tuple[str, ...]) -> dict[str, Any]:
     """Returns the details of an "invalid form body" error."""
     error = {"_errors": [{"code": "BASE_TYPE_INVALID", "message": "Refused."}]}
     return dict.fromkeys(fields, error)
+
+
+def checked_form(form: dict[str, Any]) -> dict[str, Any]:
+    """Returns a form that Discord accepts.
+
+    https://docs.discord.com/developers/interactions/receiving-and-responding,
+    https://docs.discord.com/developers/components/reference
+
+    Raises:
+        Refused: Discord does not accept it.
+    """
+    inputs = [one for row in form.get("components", []) for one in row.get("components", [])]
+    wrong = [
+        not 1 <= len(form.get("title", "")) <= TITLE_LIMIT,
+        not 1 <= len(form.get("custom_id", "")) <= CUSTOM_ID_LIMIT,
+        not 1 <= len(form.get("components", [])) <= ROW_LIMIT,
+        any(row.get("type") != 1 or len(row["components"]) != 1 for row in form["components"]),
+    ]
+    for one in inputs:
+        wrong += [
+            one.get("type") != 4 or one.get("style") not in {1, 2},
+            not 1 <= len(one.get("label", "")) <= TITLE_LIMIT,
+            not 1 <= len(one.get("custom_id", "")) <= CUSTOM_ID_LIMIT,
+            not 1 <= one.get("max_length", 1) <= INPUT_LIMIT,
+        ]
+    if any(wrong):
+        raise Refused(400, 50035, "Invalid Form Body", ("data",))
+    return form
 
 
 @dataclass

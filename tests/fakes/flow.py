@@ -15,7 +15,7 @@ from shared import names
 from shared.bus import Bus
 from shared.event_parsing import event_of
 from shared.follow import Position, follow
-from shared.messages import AnyEvent, Ask, Outcome, Partial, Reply, Stop
+from shared.messages import AnyEvent, Ask, Forget, Outcome, Partial, Reply, Stop
 from shared.tasks import end
 
 AGAIN_S: Final = 0.2
@@ -90,6 +90,8 @@ class FakeFlow:
         self.arrived.set()
         if isinstance(event, Stop) and event.prompt_id:
             self._stops.setdefault(event.prompt_id, asyncio.Event()).set()
+        if isinstance(event, Forget):
+            await self._reply(event, "erased", "answered")
         if isinstance(event, Ask):
             task = asyncio.create_task(self._answer(event))
             self._tasks.add(task)
@@ -147,7 +149,7 @@ class FakeFlow:
             )
         )
 
-    async def _reply(self, ask: Ask, text: str, outcome: Outcome) -> None:
+    async def _reply(self, ask: Ask | Forget, text: str, outcome: Outcome) -> None:
         await self._bus.journal(
             Reply(
                 prompt_id=ask.id,
@@ -156,7 +158,7 @@ class FakeFlow:
                 address=ask.address,
                 outcome=outcome,
                 text=text,
-                prompt_text=ask.text[:1000],
+                prompt_text=ask.text[:1000] if isinstance(ask, Ask) else "",
                 said_at=ask.said_at,
                 answered_at=datetime.now(UTC),
             )

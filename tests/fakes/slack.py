@@ -27,6 +27,7 @@ from tests.fakes.slack_rules import (
     Refusal,
     check_message,
     check_metadata,
+    check_view,
     labels,
     raw_texts,
     rendered,
@@ -50,6 +51,7 @@ BODIES = {
 }
 """Responses of proxies and emulators instead of Slack's JSON, with their content types."""
 
+
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"
 
 
@@ -65,6 +67,15 @@ class Fault:
 
 class FakeSlack:
     """One workspace: Ada, Bob and others, public and private channels, and direct messages."""
+
+    triggers: dict[str, tuple[str, float]]
+    """By trigger id, who clicked and when."""
+
+    forms: dict[str, dict[str, Any]]
+    """By user, the form that is open."""
+
+    triggers_last_s = 3.0
+    """https://docs.slack.dev/interactivity/handling-user-interaction"""
 
     def __init__(self) -> None:
         self.users: dict[str, dict[str, Any]] = {
@@ -103,6 +114,7 @@ class FakeSlack:
         self.files_url = ""
         """The base URL of files, if it is not this server's."""
         self.ephemerals: list[dict[str, Any]] = []
+        self.triggers, self.forms = {}, {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
@@ -122,6 +134,8 @@ class FakeSlack:
         self.codes = {"the-code"}
         self.shared_files: dict[str, dict[str, Any]] = {}
         """The responses of `files.info`, by file id; None if the bot cannot open the file."""
+        self.uploads: dict[str, bytes | int] = {}
+        """Files of the bot by id: the announced length, then the contents."""
         self.says_scopes = True
         self.behind_s = 0.0
         """How old the timestamps of the next messages are."""
@@ -145,6 +159,7 @@ class FakeSlack:
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_get("/link", self.sockets.connect)
         app.router.add_get("/files/{name}", self._file)
+        app.router.add_post("/upload/{file}", self._upload)
         app.router.add_post("/control", self._control)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
@@ -351,6 +366,18 @@ class FakeSlack:
         self.ephemerals.append({**args, "channel": channel})
         return {"message_ts": self.new_ts()}
 
+    def _views_open(self, args: dict[str, Any]) -> dict[str, Any]:
+        trigger = str(args.get("trigger_id") or "")
+        opened_by, at = self.triggers.pop(trigger, ("", 0.0))
+        if not opened_by:
+            raise Refusal("invalid_trigger_id")  # also if it was used before
+        if time.monotonic() - at > self.triggers_last_s:
+            raise Refusal("expired_trigger_id")
+        check_view(args["view"])
+        view = {**args["view"], "id": f"V{self.new_ts()}", "hash": self.new_ts()}
+        self.forms[opened_by] = view
+        return {"view": view}
+
     def _is_streaming(self, message: dict[str, Any]) -> bool:
         if message.get("streaming") and time.monotonic() > message["streams_until"]:
             message["streaming"] = False
@@ -507,6 +534,40 @@ class FakeSlack:
         await self._files_flow.wait()
         return web.Response(body=data, content_type=kind)
 
+    def _files_getUploadURLExternal(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        length = str(args.get("length") or "")
+        if not args.get("filename") or not length.isdecimal() or int(length) < 1:
+            raise Refusal("invalid_arguments")
+        file = f"FUP{len(self.uploads)}"
+        self.uploads[file] = int(length)
+        return {"upload_url": f"http://127.0.0.1:{self.port}/upload/{file}", "file_id": file}
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        """Takes the bytes of a file: all that were announced, and without a token."""
+        file, data = request.match_info["file"], await request.read()
+        if self.uploads.get(file) != len(data):
+            return web.Response(status=400, text="length")
+        self.uploads[file] = data
+        return web.Response(text=f"OK - {len(data)}")
+
+    def _files_completeUploadExternal(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        files = args.get("files") or []
+        files = json.loads(files) if isinstance(files, str) else files
+        if not files or any(not isinstance(self.uploads.get(f["id"]), bytes) for f in files):
+            raise Refusal("file_not_found")
+        # Slack takes the id of a channel here, and not the id of a user.
+        if args.get("channel_id") in self.users:
+            raise Refusal("channel_not_found")
+        channel = self._channel(args, "channel_id")
+        if channel in self.takes_no:
+            raise Refusal(self.takes_no[channel])
+        ts = self.new_ts()
+        self.messages[channel][ts] = {
+            "type": "message", "ts": ts, "user": BOT, "bot_id": "BBOT", "blocks": [],
+            "text": args.get("initial_comment") or "", "files": files,
+        }  # fmt: skip
+        return {"files": files}
+
     # --- actions of people -----------------------------------------------------------------------
 
     def direct(self, user: str) -> str:
@@ -653,15 +714,37 @@ class FakeSlack:
                             "value": part["value"], "action_ts": self.new_ts(), "block_id": "b",
                         }  # fmt: skip
         assert action is not None, f"no button {label!r}"
+        trigger = self.new_ts()
+        self.triggers[trigger] = (user, time.monotonic())
         payload = {
             "type": "block_actions", "api_app_id": "A1", "team": {"id": TEAM},
             "user": {"id": user, "team_id": TEAM}, "channel": {"id": channel},
             "container": {"type": "message", "message_ts": ts, "channel_id": channel,
                           "thread_ts": message.get("thread_ts"), "is_ephemeral": False},
-            "message": message, "actions": [action], "trigger_id": self.new_ts(),
+            "message": message, "actions": [action], "trigger_id": trigger,
             "response_url": f"{self.url}response",
         }  # fmt: skip
         return await self.sockets.deliver("interactive", payload, again=False)
+
+    async def submit(self, *, user: str = "UADA", **typed: str) -> Delivery:
+        """A person sends the open form. It stays open if the app answers with errors."""
+        view = self.forms[user]
+        values: dict[str, Any] = {}
+        for block in view["blocks"]:
+            element, words = block["element"], typed.get(block["block_id"])
+            assert len(words or "") <= element["max_length"], "Slack does not let people type more"
+            values[block["block_id"]] = {
+                element["action_id"]: {"type": element["type"], "value": words}
+            }
+        payload = {
+            "type": "view_submission", "api_app_id": "A1", "team": {"id": TEAM},
+            "user": {"id": user, "team_id": TEAM}, "trigger_id": self.new_ts(),
+            "view": {**view, "state": {"values": values}},
+        }  # fmt: skip
+        delivery = await self.sockets.deliver("interactive", payload, again=False)
+        if (delivery.response or {}).get("response_action") != "errors":
+            del self.forms[user]
+        return delivery
 
     def press_stop(self, channel: str, thread: str, *, user: str = "UADA") -> None:
         """A person presses Slack's own Stop button: Slack ends the streams and sends an event."""
@@ -771,7 +854,7 @@ async def _arguments(request: web.Request) -> dict[str, Any]:
         args |= await request.json()
     else:
         args |= {k: v for k, v in (await request.post()).items() if isinstance(v, str)}
-    for name in ("blocks", "metadata", "prompts", "loading_messages"):
+    for name in ("blocks", "metadata", "prompts", "loading_messages", "view"):
         if isinstance(args.get(name), str):
             args[name] = json.loads(args[name])
     for name in ("unfurl_links", "unfurl_media"):

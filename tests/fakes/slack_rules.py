@@ -14,6 +14,10 @@ VALUE_LIMIT = 2_000
 BLOCKS_LIMIT = 50
 BLOCK_ID_LIMIT = 255
 LOADING_LIMIT = 10
+VIEW_BLOCKS_LIMIT = 100
+TITLE_LIMIT = 24
+METADATA_LIMIT = 3_000
+INPUT_LIMIT = 3_000
 
 SCOPES = {
     "chat.postMessage": "chat:write",
@@ -34,6 +38,8 @@ SCOPES = {
     "users.info": "users:read",
     "reactions.add": "reactions:write",
     "files.info": "files:read",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
 }
 PING = re.compile(r"<!(?:channel|here|everyone|subteam\^)|<@[A-Z0-9]")
 """The beginning of a mention, which can continue in the next chunk."""
@@ -42,6 +48,35 @@ LINK = re.compile(r"https?://[^\s<>|)\]]+")
 
 class Refusal(Exception):
     """Makes the response `ok: false` with this code."""
+
+
+def check_view(view: dict[str, Any]) -> None:
+    """Raises a `Refusal` for a modal that Slack does not accept.
+
+    https://docs.slack.dev/reference/views/modal-views,
+    https://docs.slack.dev/reference/block-kit/blocks/input-block
+    """
+    titles = (view.get(name, {"type": "plain_text", "text": "x"}) for name in ("title", "close"))
+    wrong = [
+        view.get("type") != "modal" or "title" not in view,
+        "submit" not in view,  # it must have one if it has inputs
+        any(t["type"] != "plain_text" or not 1 <= len(t["text"]) <= TITLE_LIMIT for t in titles),
+        not 1 <= len(view.get("submit", {}).get("text", "")) <= TITLE_LIMIT,
+        len(view.get("private_metadata", "")) > METADATA_LIMIT,
+        not 1 <= len(view.get("callback_id", "x")) <= BLOCK_ID_LIMIT,
+        not 1 <= len(view.get("blocks", [])) <= VIEW_BLOCKS_LIMIT,
+    ]
+    for block in view.get("blocks", []):
+        element = block.get("element", {})
+        wrong += [
+            block.get("type") != "input" or element.get("type") != "plain_text_input",
+            not 1 <= len(block.get("label", {}).get("text", "")) <= VALUE_LIMIT,
+            not 1 <= element.get("max_length", 1) <= INPUT_LIMIT,
+            len(block.get("block_id", "")) > BLOCK_ID_LIMIT,
+            len(element.get("action_id", "")) > BLOCK_ID_LIMIT,
+        ]
+    if any(wrong):
+        raise Refusal("invalid_arguments")
 
 
 def check_message(args: dict[str, Any], *, edit: bool = False) -> None:

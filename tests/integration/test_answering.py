@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dataflow import answering as answering_module
-from dataflow.answering import NO_ROOM, Answering
+from dataflow import answer as answer_module
+from dataflow.answer import NO_ROOM
+from dataflow.answering import Answering
 from dataflow.effects import INTERNAL, CallModel, Cancel
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
@@ -79,7 +80,7 @@ async def test_a_failure_after_the_model_call_becomes_a_journaled_notice(
     bus: Bus, model: ModelClient, failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No reply is reported to the conversation before the notice is stored."""
-    monkeypatch.setattr(answering_module, "JOURNAL_AGAIN_S", 0.1)
+    monkeypatch.setattr(answer_module, "JOURNAL_AGAIN_S", 0.1)
     journal = Bus.journal
     left = failures
 

@@ -1,9 +1,14 @@
 """The dataflow as several processes: their number can change, and one of them can be killed."""
 
 import asyncio
+import itertools
+import json
 import os
+import re
 import signal
 import sqlite3
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +17,9 @@ import pytest
 from dataflow.eviction.store import FILE
 from ops.nats_server import NatsServer
 from shared.bus import Bus
+from shared.messages import Place, Reply
 from tests.fakes.model import FakeModel
+from tests.month import LONGEST_TEST, enough_of_the_month
 from tests.running import Running, answer_to, dataflow, question
 
 USERS = [f"user{n}" for n in range(12)]
@@ -97,6 +104,82 @@ async def test_a_killed_process_of_a_cluster_is_replaced_and_nothing_is_lost(
     assert await flow.stop() == 0
     await bus.close()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+ROOMS = [Place(platform="test", space="S", channel=name, audience="public") for name in "AB"]
+AT_ONCE = 4
+"""How many calls of at most 1,150 tokens have room in the budget of a room at once."""
+
+
+async def _asked(bus: Bus, number: int, room: Place) -> list[asyncio.Task[Reply]]:
+    return [
+        asyncio.create_task(
+            answer_to(bus, question(name, f"{room.channel}{number}", "hi", place=room))
+        )
+        for name in USERS
+    ]
+
+
+def _used(replies: Iterable[Reply]) -> set[str]:
+    """How many tokens are used, as the refusals say that do not wait for a call in progress."""
+    refusals = [reply.text for reply in replies if "room for this question" in reply.text]
+    return {found[1] for text in refusals if (found := re.search(r"([0-9,]+) tokens of", text))}
+
+
+@pytest.mark.timeout(300 + LONGEST_TEST.total_seconds())
+async def test_people_in_different_processes_share_the_budget_of_a_place(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    """Not one call more than has room begins, and every token is counted, in any process."""
+    await enough_of_the_month()
+    model = await FakeModel(usage={"prompt_tokens": 200, "completion_tokens": 100}).start()
+    limits = {"tokens_per_month": AT_ONCE * 1150}
+    settings = {
+        "THREADWAX_BUDGETS": json.dumps({"places": {"test:A": limits, "test:B": limits}}),
+        "THREADWAX_ANSWER_TOKENS": "1000",
+    }
+    bus = await Bus.connect(nats.url, name="test")
+    try:
+        flow = dataflow(
+            tmp_path / "home", nats.url, model.base_url, "dataflow", "--processes=3", **settings
+        ).start()
+        await flow.ready()
+        model.may_finish = asyncio.Event()
+        waiting = {room.channel: await _asked(bus, 0, room) for room in ROOMS}
+        all_tasks = [task for tasks in waiting.values() for task in tasks]
+        async with asyncio.timeout(25):
+            while len(model.requests) + sum(task.done() for task in all_tasks) < len(all_tasks):
+                await asyncio.sleep(0.05)
+        assert len(model.requests) == AT_ONCE * len(ROOMS)
+        model.may_finish.set()
+        for tasks in waiting.values():
+            outcomes = Counter(reply.outcome for reply in await asyncio.gather(*tasks))
+            assert outcomes == {"answered": AT_ONCE, "refused": len(USERS) - AT_ONCE}
+
+        answered = AT_ONCE
+        for number in itertools.count(1):
+            replies = [
+                await answer_to(bus, question(name, f"A{number}", "hi", place=ROOMS[0]))
+                for name in USERS
+            ]
+            answered += sum(reply.outcome == "answered" for reply in replies)
+            if used := _used(replies):
+                break
+        assert used == {f"{300 * answered:,}"}
+        assert await flow.stop() == 0
+
+        flow = dataflow(tmp_path / "home", nats.url, model.base_url, **settings)
+        flow.log = tmp_path / "second.log"
+        await flow.start().ready()
+        late = await answer_to(bus, question(USERS[0], "late", "hi", place=ROOMS[0]))
+        assert _used([late]) == used
+        other = await answer_to(bus, question(USERS[0], "other", "hi", place=ROOMS[1]))
+        assert other.outcome == "answered"
+        assert await flow.stop() == 0
+    finally:
+        flow.kill()
+        await bus.close()
+        await model.stop()
 
 
 async def test_a_second_dataflow_on_the_same_folder_names_the_first(

@@ -37,12 +37,23 @@ SET_BY_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_HOST", "THREADWAX_H
 
 EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 
+RETENTION: Final = {"THREADWAX_KEEP_DAYS"}
+"""What keeps messages: streams, conversations and the database."""
+
+OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
+"""They report the roles that have a budget."""
+
 FIXED: Final = {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"}  # noqa: S104
 """Where the container listens. Its ports cannot be reached from other machines (see below)."""
 
-NOT_FOR_A_CONTAINER: Final = {"SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY"}
+NOT_FOR_A_CONTAINER: Final = {
+    "SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY", "THREADWAX_RECORDER",
+}  # fmt: skip
 """Only the doctor needs the token (docs/deploy.md says how to pass it), and nobody chats in a
-container's terminal."""
+container's terminal. The recorder is a container of its own, which is started or not."""
+
+OF_THE_RECORDER: Final = {"DATABASE_URL", "THREADWAX_PRICES", "THREADWAX_TRAINING_ATTESTED"}
+"""`docker compose run recorder` also exports."""
 
 COMPOSE_VARIABLES: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT"}
 """Variables of the compose file itself: ports on the host."""
@@ -53,16 +64,22 @@ def aliases(kind: type[BaseSettings]) -> set[str]:
 
 
 EXPECTED: Final = {
-    "setup": EVERYWHERE,
+    "setup": EVERYWHERE | RETENTION,
     "gateway": EVERYWHERE,
     "ask": EVERYWHERE,
     "demo": EVERYWHERE,
     "dataflow": (aliases(Settings) | set(new_names(Settings)))
     - SET_BY_COMPOSE
     - SET_BY_THE_IMAGE
-    - NOT_FOR_A_CONTAINER,
-    "slack": EVERYWHERE | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
-    "discord": EVERYWHERE | aliases(DiscordSettings) | set(new_names(DiscordSettings)),
+    - NOT_FOR_A_CONTAINER
+    - OF_THE_RECORDER
+    | {"THREADWAX_PRICES"},  # for budgets in dollars
+    "recorder": EVERYWHERE | RETENTION | OF_THE_RECORDER,
+    "slack": EVERYWHERE | OF_ADAPTERS | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
+    "discord": EVERYWHERE
+    | OF_ADAPTERS
+    | aliases(DiscordSettings)
+    | set(new_names(DiscordSettings)),
 }
 """The settings that each container gets from `.env`. A new setting of `Settings` belongs to the
 dataflow, unless a set above names it."""
@@ -197,7 +214,7 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
     """NATS is healthy before the set-up starts, and the set-up ends before others need streams."""
     services = compose["services"]
     assert services["setup"]["depends_on"]["nats"]["condition"] == "service_healthy"
-    for name in ("dataflow", "gateway", "slack", "discord"):
+    for name in ("dataflow", "recorder", "gateway", "slack", "discord"):
         needs = services[name]["depends_on"]
         assert needs["setup"]["condition"] == "service_completed_successfully", name
         assert needs["nats"]["condition"] == "service_healthy", name

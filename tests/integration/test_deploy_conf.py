@@ -26,24 +26,31 @@ from nats.aio.client import Client
 
 from bots.platform import Part
 from bots.relay import Relay
+from dataflow.erasing.erasing import DONE
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
+from ops.rehearse.streams import log_of, newest_answered
 from shared import names, quota
+from shared.blobs import put_blob
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
 from shared.group_commit import BATCH_FROM, BATCH_ID, SINGLES_LIMIT
-from shared.messages import Ask, Partial, Place, Reply, Stop
+from shared.messages import Ask, Attachment, Forget, Partial, Place, Reply, Stop
+from shared.own_history import PIECE_BYTES, NotNow, own_history
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
 from shared.tasks import end
 from tests.fakes.model import FakeModel
+from tests.recorded import Rows, Streams, opened, record, until_recorded
 from tests.running import ROOT, Running, dataflow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONF = ROOT / "deploy" / "nats-server.conf"
 STORE = 'store_dir: "/data"'
-ROLES = ("admin", "dataflow", "gateway", "terminal", "client", "ask", "slack", "discord")
+ROLES = (
+    "admin", "dataflow", "recorder", "gateway", "terminal", "client", "ask", "slack", "discord",
+)  # fmt: skip
 
 ANSWER_S = 20.0
 """Long enough for a busy machine."""
@@ -301,6 +308,78 @@ async def test_an_adapter_asks_and_posts_from_its_own_account(
     assert "nats refused" not in flow.log.read_text()
 
 
+async def test_a_person_is_forgotten_by_the_dataflow(
+    server: Server, flow: Running, admin: Bus
+) -> None:
+    """An adapter asks for it; the dataflow's role erases; the person gets one message."""
+    bus = await Bus.connect(server.url("slack"), name="slack")
+    board = Pinboard("slack")
+    relay = Relay(bus, board, consumer="slack", subject="replies.slack.>")
+    relaying = asyncio.create_task(relay.run())
+    try:
+        question = ask("slack", "forgotten")
+        await put_blob(bus, f"{question.id}-0", b"picture")
+        file = Attachment(name="a.png", media_type="image/png", blob=f"{question.id}-0")
+        await bus.publish(question.model_copy(update={"attachments": (file,)}))
+        await board.until_posted(f"{question.id}.0")
+        fields = question.model_dump(include={"user", "place", "address", "said_at"})
+        await bus.publish(Forget(id="slack-forget", **fields))
+        assert await board.until_posted("slack-forget.0") == DONE
+        left = await admin.js.stream_info(names.BLOBS, subjects_filter=f"blobs.*.{question.id}-0.*")
+        assert not left.state.subjects
+        assert await admin.stored_reply(question.user, question.id) is None
+        receipts = await admin.js.stream_info(
+            names.RECEIPTS_STREAM, subjects_filter=f"$KV.RECEIPTS.slack.{question.id}.*"
+        )
+        assert not receipts.state.subjects
+    finally:
+        await end(relaying)
+        await bus.close()
+    assert "nats refused" not in flow.log.read_text()
+
+
+async def test_an_adapter_gets_a_persons_own_data_from_the_recorder(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In several messages, across accounts; nobody can ask for people of another platform."""
+    home = tmp_path_factory.mktemp("history")
+    env = {"NATS_URL": server.url("recorder"), "THREADWAX_HOME": str(home)}
+    engine = opened(f"sqlite:///{home / 'recorder' / 'threadwax.sqlite'}")
+    said = Streams()
+    for number in range(20):
+        said.event(Ask, f"h{number}", "slack:T1-UHISTORY", text=f"{number} " + "a" * 90_000)
+    record(engine, *said.messages)
+    engine.dispose()
+    recorder = Running("recorder", log=home / "log", env=env).start()
+    bus = await Bus.connect(server.url("slack"), name="slack")
+    other = await connect_as(server, "discord")
+    try:
+        await recorder.ready()
+        async with asyncio.timeout(ANSWER_S):
+            while True:
+                try:
+                    data = await own_history(bus, "slack:T1-UHISTORY")
+                    break
+                except NotNow:
+                    await asyncio.sleep(0.1)
+        assert len(data) > 3 * PIECE_BYTES
+        assert data.decode().count("a" * 90_000) == 20
+        assert await own_history(bus, "slack:T1-UNOBODY") == b""
+        terminal = await Bus.connect(server.url("terminal"), name="terminal")
+        assert await own_history(terminal, "terminal:ada") == b""
+        with pytest.raises(NotNow):
+            await own_history(terminal, "slack:T1-UHISTORY", within_s=2)
+        await terminal.close()
+        await other.client.publish("history.slack.T1-UHISTORY", b"", reply="_INBOX_discord.x")
+        assert await other.refused("history.slack.T1-UHISTORY")
+    finally:
+        recorder.kill()
+        await other.client.close()
+        await bus.close()
+    assert "refused" not in recorder.log.read_text()
+    assert "permissions violation" not in recorder.log.read_text().lower()
+
+
 async def test_an_adapter_stores_many_questions_in_batches(server: Server, admin: Bus) -> None:
     """Batches also work from an account of its own."""
     before = await admin.last_sequence(names.PROMPTS)
@@ -389,6 +468,52 @@ async def test_the_gateway_answers_plain_clients(server: Server, gateway: Runnin
     assert first.data == again.data == b"answer 2 to: hello"
     assert not asker.violations
     assert "nats refused" not in gateway.log.read_text()
+
+
+async def test_recorder_reads_every_stream_as_its_role(
+    server: Server, gateway: Running, tmp_path: Path
+) -> None:
+    """Questions, answers and receipts; it is refused nothing, also not when it ends."""
+    del gateway
+    client = await connect_as(server, "client")
+    body = json.dumps({"user_id": "recorded", "prompt": "hello"}).encode()
+    await client.client.request("prompts", body, timeout=60)
+    await client.client.close()
+    database = f"sqlite:///{tmp_path / 'own.sqlite'}"
+    env = {"NATS_URL": server.url("recorder"), "THREADWAX_HOME": str(tmp_path)}
+    running = Running("recorder", log=tmp_path / "log", env=env | {"DATABASE_URL": database})
+    await running.start().ready()
+    try:
+        engine = opened(database)
+        rows = await until_recorded(engine, lambda rows: bool(shown(rows)))
+        engine.dispose()
+        assert set(shown(rows)) <= {row["prompt_id"] for row in rows["questions"]}
+    finally:
+        await running.stop()
+    assert "nats refused" not in running.log.read_text()
+
+
+async def test_a_rehearsal_reads_the_streams_as_the_recorder(
+    server: Server, gateway: Running
+) -> None:
+    del gateway
+    client = await connect_as(server, "client")
+    body = json.dumps({"user_id": "rehearsed", "prompt": "hello"}).encode()
+    await client.client.request("prompts", body, timeout=60)
+    await client.client.close()
+    reader = await Bus.connect(server.url("recorder"), name="recorder")
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            chosen = await newest_answered(reader, 1000, ())
+            (mine,) = [one for one in chosen if one.user == "gateway:rehearsed"]
+            log = await log_of(reader, mine.user)
+    finally:
+        await reader.close()
+    assert len(log) == 2
+
+
+def shown(rows: Rows) -> list[str]:
+    return [row["prompt_id"] for row in rows["answers"] if row["shown_at"] is not None]
 
 
 async def test_the_production_config_has_no_guests(
@@ -510,6 +635,22 @@ CANNOT_PUBLISH = {
         "$JS.API.STREAM.PURGE.PROMPTS",
         "$JS.API.STREAM.DELETE.REPLIES",
     ),
+    "recorder": (
+        "prompts.slack.ada",
+        "replies.slack.ada.x",
+        "partials.slack.ada.x",
+        "dlq.p.1.slack.ada",
+        "_INBOX.somebody",
+        "$KV.RECEIPTS.slack.x.0",
+        "$JS.ACK.REPLIES.slack.1.1.1.1.0",
+        "$JS.API.CONSUMER.CREATE.REPLIES.slack.replies.>",
+        "$JS.API.CONSUMER.DURABLE.CREATE.REPLIES.slack",
+        "$JS.API.CONSUMER.DELETE.REPLIES.slack",
+        "$JS.API.CONSUMER.MSG.NEXT.REPLIES.discord",
+        "$JS.API.STREAM.PURGE.PROMPTS",
+        "$JS.API.STREAM.DELETE.REPLIES",
+        "$JS.API.STREAM.MSG.DELETE.PROMPTS",
+    ),
     "gateway": (
         "prompts.slack.ada",
         "prompts.guest",
@@ -543,6 +684,7 @@ CANNOT_SUBSCRIBE = {
     "client": (">", "prompts", "prompts.>", "replies.>", "partials.>", "_INBOX_gateway.>"),
     "ask": (">", "prompts", "_INBOX.>"),
     "dataflow": (">", "prompts.>", "_INBOX.>", "$JS.EVENT.>"),
+    "recorder": (">", "prompts.>", "replies.>", "partials.>", "_INBOX.>", "$JS.EVENT.>"),
     "gateway": (">", "prompts.>", "replies.slack.>", "_INBOX.>"),
     "terminal": (">", "prompts.>", "replies.>", "partials.slack.>", "_INBOX.>"),
 }
@@ -556,7 +698,10 @@ async def test_a_role_cannot_publish_on_other_subjects(server: Server, role: str
         for subject in CANNOT_PUBLISH[role]:
             await somebody.client.publish(subject, b"{}", reply=somebody.client.new_inbox())
             assert await somebody.refused(f'publish to "{subject}"'), subject
-        allowed = {"client": "prompts", "ask": "prompts", "dataflow": "partials.test.ada.x"}
+        allowed = {
+            "client": "prompts", "ask": "prompts", "dataflow": "partials.test.ada.x",
+            "recorder": "$JS.API.STREAM.INFO.PROMPTS",
+        }  # fmt: skip
         subject = allowed.get(role, f"dlq.replies.{role}.ada.x")
         await somebody.client.publish(subject, b"{}")
         assert not await somebody.refused(f'"{subject}"')

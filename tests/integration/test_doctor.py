@@ -1,19 +1,27 @@
 """The doctor's findings, with real servers and without any."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from dataflow.recorder.batch import Batch
+from dataflow.recorder.changes import Stored
+from dataflow.recorder.writer import write
 from ops import doctor
 from ops.doctor import CHECKS, examine
 from ops.finding import CheckContext, Finding
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
+from shared.database.engine import writing
+from shared.database.tables import positions
 from shared.private_file import private_file
 from shared.settings import Settings
+from tests.recorded import opened
+from tests.running import question
 
 
 def settings(home: Path, **changes: str) -> Settings:
@@ -80,6 +88,9 @@ async def test_a_running_system_is_found_part_by_part(nats: NatsServer, tmp_path
     assert about(findings, "gateway").grade == "warn"
 
     bus = await Bus.connect(nats.url, name="test")
+    await bus.js.add_consumer(names.PROMPTS, durable_name="recorder", filter_subject="p.>")
+    findings = await examine(settings(home), CHECKS)
+    assert about(findings, "dataflow").grade == "fail"
     await bus.js.add_consumer(names.PROMPTS, durable_name="flow", filter_subject="p.0.>")
     findings = await examine(settings(home), CHECKS)
     assert about(findings, "dataflow").grade == "ok"
@@ -93,6 +104,36 @@ async def test_a_running_system_is_found_part_by_part(nats: NatsServer, tmp_path
     findings = await examine(settings(home), CHECKS)
     assert about(findings, "streams").what == "missing: DLQ"
     await bus.close()
+
+
+async def test_database(database_url: str, tmp_path: Path, bus: Bus) -> None:
+    """It says whether the database is missing, behind, up to date or unreachable."""
+
+    async def found(url: str, given: Bus | None = None) -> Finding:
+        context = CheckContext(settings(tmp_path, DATABASE_URL=url), given)
+        (finding,) = await doctor.database(context)
+        return finding
+
+    assert "threadwax recorder" in (await found(database_url)).advice
+    engine = opened(database_url)
+    assert (await found(database_url)).grade == "ok"
+    await bus.publish(question("ada", 1, "Hello?"))
+    assert "nothing is recorded" in (await found(database_url, bus)).what
+    stored = (await bus.js.get_msg(names.PROMPTS, 1)).time
+    message = Stored(names.PROMPTS, "p.1.test.ada", b"", 1, stored, stored)
+    batch = Batch()
+    batch.add(message, [])
+    with writing(engine) as connection:
+        write(connection, batch)
+    assert (await found(database_url, bus)).grade == "ok"
+    with writing(engine) as connection:
+        connection.execute(positions.update().values(stored_at=stored - timedelta(hours=1)))
+    assert "is recorded" in (await found(database_url, bus)).what
+    engine.dispose()
+    away = await found("postgresql://me:s3cret@127.0.0.1:1/bot")
+    assert away.grade == "warn"
+    assert "s3cret" not in repr(away)
+    assert "mysql" not in (await found("mysql://me:s3cret@db/bot")).what
 
 
 async def test_a_wrong_password_is_named(nats: NatsServer, tmp_path: Path) -> None:
@@ -160,3 +201,21 @@ def test_an_unknown_platform_is_reported(
     """A platform without checks is not silently skipped."""
     assert doctor.main(settings(tmp_path), "nowhere") == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+async def test_budgets_that_cannot_work_are_named(tmp_path: Path) -> None:
+    """Without budgets it says nothing about them."""
+
+    async def found(budgets: str) -> list[Finding]:
+        changes = {"OPENAI_API_KEY": "key", "THREADWAX_MODEL": "my-llama"}
+        given = settings(tmp_path, THREADWAX_BUDGETS=budgets, **changes)
+        return await doctor.budgets(CheckContext(given))
+
+    assert await found("{}") == []
+    (fine,) = await found('{"each_user": {"tokens_per_day": 100000}}')
+    assert fine.grade == "ok"
+    price, small = await found('{"each_user": {"dollars_per_day": 1, "tokens_per_day": 9}}')
+    assert (price.grade, small.grade) == ("warn", "warn")
+    assert "my-llama" in price.what
+    assert "THREADWAX_PRICES" in price.advice
+    assert "THREADWAX_ANSWER_TOKENS" in small.advice

@@ -211,8 +211,8 @@ def test_the_image_has_all_native_libraries(built: Path) -> None:
     if sys.platform != "linux" or shutil.which("ldd") is None:
         pytest.skip("ldd and Linux are needed")
     slim = {
-        "libc", "libm", "libpthread", "libdl", "librt", "libutil", "ld-linux-x86-64",
-        "ld-linux-aarch64", "linux-vdso", "libstdc++", "libgcc_s", "libz",
+        "libc", "libm", "libpthread", "libdl", "libresolv", "librt", "libutil",
+        "ld-linux-x86-64", "ld-linux-aarch64", "linux-vdso", "libstdc++", "libgcc_s", "libz",
     }  # fmt: skip
     installed = {"libgomp"} if "libgomp1" in (ROOT / "Dockerfile").read_text() else set[str]()
     needed: set[str] = set()

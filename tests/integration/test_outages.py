@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataflow.answering import NO_ROOM
+from dataflow.answer import NO_ROOM
 from dataflow.prompts_source import DEFECT, UNREADABLE
 from ops.nats_server import NatsServer
 from shared import names

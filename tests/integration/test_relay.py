@@ -586,6 +586,35 @@ async def test_a_stop_before_the_first_text_is_shown(bus: Bus, platform: FakePla
     assert platform.texts() == [STOPPED]
 
 
+# --- forgotten people -----------------------------------------------------------------------------
+
+
+async def test_replies_that_wait_are_dropped_when_their_person_is_forgotten(
+    bus: Bus, platform: FakePlatform
+) -> None:
+    """In all of their threads: the relay has the words, although the journal has lost them.
+
+    A newer reply that waits is shown, and nobody else loses anything.
+    """
+    elsewhere = direct("ada").model_copy(update={"thread": "2"})
+    later = Later("an outage", 2 * ACK_WAIT_S)
+    for key in ("ada-1.0", "ada-2.0", "ada-5.0", "bob-1.0"):
+        platform.orders[key].append(later)
+    # It is delivered again, after the newer reply.
+    platform.orders["ada-4.0"].append(RuntimeError("a defect"))
+    await bus.journal(reply("ada", 1, "erased"))
+    await bus.journal(reply("ada", 2, "erased in another thread", place=elsewhere))
+    await bus.journal(reply("ada", 3, "erased, and waits for the first one"))
+    await bus.journal(reply("bob", 1, "of another person"))
+    async with relaying(bus, platform):
+        await platform.until(lambda: {"ada-1.0", "ada-2.0", "bob-1.0"} <= set(platform.tries))
+        await bus.journal(reply("ada", 4, "Done", erased={"replies": 3}))
+        await bus.journal(reply("ada", 5, "newer", place=elsewhere))
+        await until_acknowledged(bus, 6, seconds=30)
+    assert platform.texts("test:ada") == ["Done", "newer"]
+    assert platform.texts("test:bob") == ["of another person"]
+
+
 # --- partials -------------------------------------------------------------------------------------
 
 

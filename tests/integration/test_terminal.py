@@ -2,15 +2,31 @@
 
 import asyncio
 import signal
+import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from shared.messages import Ask, Reset
+from bots.privacy import ALLOWED, EXPLANATION, FORBIDDEN
+from bots.terminal.own_history import written
+from bots.terminal.rating import LONG_REASON, NO_CORRECTION, NOTED, NOTHING_TO_RATE
+from bots.terminal.wording import (
+    CONFIRM_FORGET,
+    EXPORT_NOTHING,
+    EXPORT_UNAVAILABLE,
+    EXPORTED,
+    FORGET_SURELY,
+)
+from dataflow.recorder.history_service import HistoryService
+from shared.bus import Bus
+from shared.messages import Ask, Configure, Forget, Rate, Reset
 from tests.fakes.flow import FakeFlow
 from tests.fixtures_terminal import PROGRAM, chat
+from tests.recorded import Streams, opened, record
+from tests.running import ROOT
 
 WAIT_S = 20.0
 """Long enough for a busy machine."""
@@ -19,12 +35,13 @@ LIMIT = 100_000
 
 
 async def piped(
-    environment: dict[str, str], lines: bytes, user: str = "ada"
+    environment: dict[str, str], lines: bytes, user: str = "ada", folder: Path | None = None
 ) -> tuple[int | None, str, str]:
     """Exit code, standard output and standard error of a chat with these lines."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, user),
         env=environment,
+        cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -54,6 +71,106 @@ async def test_commands_work_in_a_pipe(chat_environment: dict[str, str], flow: F
     assert "There is no command /nope. /help lists them.\nA new conversation begins.\n" in out
     assert out.endswith("echo hi\n")
     assert any(isinstance(event, Reset) for event in flow.events)
+
+
+async def test_privacy_explains_and_stores_a_choice(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """A line that begins with it is never asked."""
+    lines = b"/privacy\n/privacy what?\n/privacy training off\n/privacy training on\n"
+    code, out, _ = await piped(chat_environment, lines)
+    assert (code, out) == (0, f"{EXPLANATION}\n{EXPLANATION}\n{FORBIDDEN}\n{ALLOWED}\n")
+    events = [event for event in flow.events if isinstance(event, Configure)]
+    assert [event.settings["training"] for event in events] == ["no", "yes"]
+    assert len(flow.events) == 2
+
+
+async def test_the_latest_answer_is_rated_and_corrected(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """A rating waits for the answer, and each one repeats what was said about it before."""
+    lines = b"one\n/good\ntwo\n/bad too short\n/correct  Two, of\xc2\xa0course.\n/bad\n"
+    code, out, _ = await piped(chat_environment, lines)
+    noted = NOTED["/bad"], NOTED["/correct"], NOTED["/bad"]
+    said = ["echo one", NOTED["/good"], "echo two", *noted]
+    assert (code, out.splitlines()) == (0, said)
+    asks = [event.id for event in flow.events if isinstance(event, Ask)]
+    rates = [event for event in flow.events if isinstance(event, Rate)]
+    assert [(rate.prompt_id, rate.thumb, rate.reason, rate.correction) for rate in rates] == [
+        (asks[0], "up", "", ""),
+        (asks[1], "down", "too short", ""),
+        (asks[1], "down", "too short", "Two, of\xa0course."),
+        (asks[1], "down", "too short", "Two, of\xa0course."),
+    ]
+    assert len({rate.id for rate in rates}) == 4
+
+
+async def test_a_rating_without_an_answer_or_words_is_refused(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """Nothing is stored, and the exit code says so. A failure notice is no answer."""
+    lines = b"/good\none\n/correct\n/bad " + b"x" * 2001 + b"\nfail\n/bad\n"
+    code, out, _ = await piped(chat_environment, lines)
+    assert code == 1
+    said = [NOTHING_TO_RATE, "echo one", NO_CORRECTION, LONG_REASON]
+    assert out.splitlines()[:4] == said
+    assert out.splitlines()[-1] == NOTHING_TO_RATE
+    assert not any(isinstance(event, Rate) for event in flow.events)
+
+
+async def test_a_person_is_forgotten_after_a_confirmation(
+    chat_environment: dict[str, str], flow: FakeFlow
+) -> None:
+    """The chat waits until it is done, and deletes the questions that the Up key offers."""
+    history = Path(chat_environment["THREADWAX_HOME"]) / "terminal" / "ada.history"
+    history.parent.mkdir(parents=True)
+    history.write_text('"my secret"\n')
+    code, out, _ = await piped(chat_environment, b"/forget\n")
+    assert (code, out) == (0, f"{CONFIRM_FORGET}\n")
+    assert history.exists()
+    assert flow.events == []
+    code, out, _ = await piped(chat_environment, f"{FORGET_SURELY}\n".encode())
+    assert (code, out) == (0, "erased\n")
+    assert not history.exists()
+    assert [type(event) for event in flow.events] == [Forget]
+
+
+async def test_export_writes_a_file_that_only_its_owner_can_read(
+    chat_environment: dict[str, str], bus: Bus, tmp_path: Path
+) -> None:
+    """Without a recorder, without rows, and with some; nothing is published."""
+    here = tmp_path / "here"
+    here.mkdir()
+    environment = chat_environment | {"PYTHONPATH": str(ROOT)}
+
+    async def export() -> tuple[int | None, str]:
+        code, out, _ = await piped(environment, b"/export\n", folder=here)
+        return code, out
+
+    assert await export() == (1, f"{EXPORT_UNAVAILABLE}\n")
+    engine = opened(f"sqlite:///{tmp_path / 'database.sqlite'}")
+    await HistoryService(bus, engine).start()
+    await bus.client.flush()
+    assert await export() == (0, f"{EXPORT_NOTHING}\n")
+    said = Streams()
+    for name in ("ada", "bob"):
+        said.event(Ask, name, f"terminal:{name}", text=f"the secret of {name}")
+    record(engine, *said.messages)
+    code, out = await export()
+    engine.dispose()
+    (path,) = here.iterdir()
+    assert (code, out) == (0, f"{EXPORTED.format(path=path)}\n")
+    assert "the secret of ada" in path.read_text()
+    assert "bob" not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_export_overwrites_nothing(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    path = written(b"one", tmp_path, now)
+    with pytest.raises(FileExistsError):
+        written(b"two", tmp_path, now)
+    assert path.read_bytes() == b"one"
 
 
 async def test_the_exit_words_of_other_programs_are_questions_in_a_pipe(

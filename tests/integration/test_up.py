@@ -316,8 +316,9 @@ def test_up_starts_every_part_and_stops_cleanly(tmp_path: Path, number: signal.S
     process = up(tmp_path, "--no-chat")
     try:
         seen(
-            process, "nats       ready", "model      ready", "dataflow   ready", "gateway    ready"
-        )
+            process, "nats       ready", "model      ready", "dataflow   ready",
+            "recorder   ready", "gateway    ready",
+        )  # fmt: skip
         process.send_signal(number)
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
@@ -434,7 +435,7 @@ def test_an_http_port_that_is_too_high_is_reported(tmp_path: Path) -> None:
     process = up(tmp_path, "--no-chat", "--http-port", "65535")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 78
-    assert "choose 65529 or less" in errors
+    assert "choose 65528 or less" in errors
     assert "Traceback" not in errors
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from shared.bus import Bus
-from tests.chaos.system import OURS, Part, System
+from tests.chaos.system import OURS, RECORDED, Part, System
 from tests.power.mounts import Mount
 from tests.running import START_S, Running
 
@@ -102,6 +102,9 @@ class Machines(System):
             del env["NATS_URL"]  # it reads the URL from nats-server's file
         return env
 
+    def database(self) -> Path:
+        return self._data("recorder") / RECORDED
+
     def _address(self) -> str:
         return (self._data("nats") / "nats" / "url").read_text().strip()
 
@@ -111,7 +114,7 @@ class Machines(System):
         """Cuts the power of machines. Returns when all their processes have ended."""
         for name in names:
             parts = [self.parts[p] for p in PARTS if self._machine_of(p) == name]
-            pids = [pid for part in parts for pid in _process_tree(part.pid)]
+            pids = [pid for part in parts for pid in process_tree(part.pid)]
             for part in parts:
                 part.expected_down = True
 
@@ -170,7 +173,7 @@ async def _ready(part: Part) -> None:
             await asyncio.sleep(0.05)
 
 
-def _process_tree(pid: int | None) -> list[int]:
+def process_tree(pid: int | None) -> list[int]:
     """Returns the process ids of all descendants, then the process itself."""
     if pid is None:
         return []
@@ -178,7 +181,7 @@ def _process_tree(pid: int | None) -> list[int]:
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                found += _process_tree(int(child))
+                found += process_tree(int(child))
     return [*found, pid]
 
 

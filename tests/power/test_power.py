@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.forgetting import PLACES
+from tests.power.forgetting import forgotten_in_the_dark
 from tests.power.mounts import why_not
 from tests.power.rounds import PowerCampaign
 
 SEED = 4
+FORGET_SEED = 5
 ROUNDS = 2
 
 WITHOUT_SYNC = "import os; os.fsync = lambda descriptor: None"
@@ -45,3 +48,14 @@ async def test_an_address_written_without_a_sync_is_found(tmp_path: Path) -> Non
     )
     outcome = await campaign.run()
     assert any("another address or password" in found for found in outcome.violations)
+
+
+@pytest.mark.timeout(400)
+async def test_a_power_cut_while_a_person_is_forgotten_leaves_nothing_of_them(
+    tmp_path: Path,
+) -> None:
+    """One cut while words are erased, and one at the moment when the erasure is reported."""
+    outcome = await forgotten_in_the_dark(FORGET_SEED, ROUNDS, tmp_path)
+    assert outcome.violations == [], "\n".join(outcome.violations)
+    assert outcome.counts["power cuts"] >= ROUNDS
+    assert outcome.counts["files with the marker"] >= ROUNDS * len(PLACES)

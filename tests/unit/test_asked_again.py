@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from dataflow.asked_again import NOT_KEPT
-from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
+from dataflow.asking_again import NOT_REMEMBERED
+from dataflow.conversation import TOO_LONG, TOO_MANY, Conversation
 from dataflow.data_tags import NO_WORDS
 from dataflow.effects import CallModel, Settle
 from dataflow.model.answer_notes import FALLBACK, LENGTH

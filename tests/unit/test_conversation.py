@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dataflow.asked_again import NOT_KEPT
+from dataflow.asking_again import NOT_REMEMBERED
 from dataflow.audience import may_recall, same_thread
-from dataflow.conversation import NOT_REMEMBERED, TOO_LONG, TOO_MANY, Conversation
+from dataflow.conversation import TOO_LONG, TOO_MANY, Conversation
 from dataflow.data_tags import BACKGROUND_HEAD, QUOTES_HEAD
-from dataflow.effects import CallModel, Cancel, Effect, Settle
-from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT, QUEUED
+from dataflow.effects import CallModel, Cancel, Effect, Erase, Settle
+from dataflow.pending import QUEUED
+from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT
 from dataflow.snapshot import quiet_user
 from dataflow.tokens import Window, estimated_tokens
 from shared.messages import (
@@ -74,6 +76,16 @@ def reply(
         after=effect.after,
     )
     return Journaled(stored)
+
+
+def withdrawn(prompt_id: str) -> Journaled:
+    """A reply without words, as an erasure and a withdrawn question have it."""
+    return Journaled(
+        Reply(
+            prompt_id=prompt_id, user=USER, place=DM, outcome="withdrawn", text="",
+            said_at=START, answered_at=START,
+        )
+    )  # fmt: skip
 
 
 def event(kind: type, number: int, place: Place = DM, **fields: object) -> object:
@@ -203,7 +215,7 @@ def test_a_repeated_question_whose_reply_is_lost_is_answered_but_not_remembered(
     talk.on_reply(reply(first))
     (second,) = talk.on_event(ask(2), replayed=False)
     talk.on_reply(reply(second))
-    talk.on_event(event(Forget, 3), replayed=False)
+    talk.on_event(event(Reset, 3), replayed=False)
     (again,) = calls(talk.on_event(ask(1), replayed=False))
     assert again.after is None
     talk.on_reply(reply(again, "the journal did not have it"))
@@ -282,6 +294,43 @@ def test_a_stop_that_names_a_question_leaves_the_others() -> None:
     assert talk.on_event(event(Stop, 3, prompt_id="q1"), replayed=False) == [
         Cancel("q1", "stopped")
     ]
+
+
+def test_a_user_is_erased_once_nothing_is_pending() -> None:
+    """Withdrawn questions keep no words; a restart begins the erasure again, until its reply."""
+    talk = Conversation(WINDOW, USER)
+    talk.on_event(ask(1, "HUSH"), replayed=False)
+    talk.on_event(ask(2, "HUSH"), replayed=False)
+    forget = event(Forget, 3)
+    (cancel,) = talk.on_event(forget, replayed=False)
+    assert cancel == Cancel("q1", "withdrawn")
+    assert b"HUSH" not in talk.dump()
+    (settle,) = talk.on_reply(withdrawn("q1"))
+    assert isinstance(settle, Settle)
+    assert (settle.ask.id, settle.outcome, settle.text) == ("q2", "withdrawn", "")
+    assert talk.on_reply(withdrawn("q2")) == [Erase(forget)]
+    assert quiet_user(talk.dump()) is None
+    talk = Conversation.load(talk.dump(), WINDOW)
+    assert talk.has_work
+    assert talk.resume() == [Erase(forget)]
+    (call,) = calls(talk.on_event(ask(4), replayed=False))
+    talk.on_reply(reply(call))
+    assert talk.on_reply(withdrawn(forget.id)) == []
+    assert not talk.has_work
+    assert len(talk.turns) == 1
+
+
+def test_a_question_from_before_it_is_not_answered_again() -> None:
+    talk = Conversation(WINDOW, USER)
+    (call,) = talk.on_event(ask(1, "HUSH"), replayed=False)
+    talk.on_reply(reply(call))
+    forget = event(Forget, 2)
+    assert talk.on_event(forget, replayed=False) == [Erase(forget)]
+    talk.on_reply(withdrawn(forget.id))
+    (settle,) = talk.on_event(ask(1, "HUSH"), replayed=False)
+    assert isinstance(settle, Settle)
+    assert (settle.outcome, "HUSH" in str(settle)) == ("withdrawn", False)
+    assert b"HUSH" not in talk.dump()
 
 
 def test_reset_forgets_everything_that_could_be_recalled_in_its_place() -> None:

@@ -48,6 +48,8 @@ from dataflow.model.complaint import TEXT_LIMIT_CHARS, complaint_of
 from dataflow.model.overflow import is_overflow, window_in
 from dataflow.model.retry_after import retry_after_s
 from dataflow.tokens import estimated_tokens
+from ops.rehearse.judging import verdict_in
+from ops.rehearse.refusal_words import refuses
 from shared import names
 from shared.event_parsing import Unreadable, event_of
 from shared.messages import Attachment, Quote
@@ -58,7 +60,7 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 RATIO_LIMIT = 10.0
 """A text of four times the length may take at most this many times as long."""
 
-FAST_S = 0.01
+FAST_S = 0.05
 
 
 def _in_tags(text: str) -> str:
@@ -232,6 +234,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "terminal: drawn": (6_000, _drawn),  # longer than one piece
     "pieces of an answer": (20_000, _in_pieces),
     "tags of a request": (20_000, _in_tags),
+    "a judge's verdict": (20_000, lambda text: (verdict_in(text, old_first=True), refuses(text))),
     "repaired": (20_000, lambda text: (repaired(text), estimated_tokens(text))),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import TypeAdapter
 
-from dataflow.question_queue import Ending, Pending, State
+from dataflow.pending import Ending, Pending, State
 from dataflow.snapshot import StoredQuestion
 from shared.messages import Ask, Edited, Place
 

@@ -9,6 +9,7 @@ from bots.discord.errors import NO_PERMISSION
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
 from shared import names
+from shared.budgets import NO_BUDGETS
 from shared.messages import AnyEvent
 from shared.tasks import end
 from tests.fakes.discord import FakeDiscord
@@ -26,8 +27,12 @@ class DiscordWorld:
         self.heard: list[AnyEvent] = []
         self.publish_raises: Exception | None = None
         self.store_raises: Exception | None = None
+        self.history: bytes | Exception = b""
+        """What the recorder answers, and below, for whom it was asked."""
+        self.asked_for: list[str] = []
         self.may_store = asyncio.Event()
         self.may_store.set()
+        self.budgets = NO_BUDGETS
         self._settings = settings
         self._folder = TemporaryDirectory()
         self._changed = asyncio.Event()
@@ -52,7 +57,10 @@ class DiscordWorld:
     async def connect(self) -> None:
         """Start the adapter with the data folder of the run before, if there was one."""
         settings = DiscordSettings.model_validate({**self.fake.env, **self._settings})
-        self.platform = Discord(settings, Path(self._folder.name), self._store, self._publish)
+        self.platform = Discord(
+            settings, Path(self._folder.name), self._store, self._publish,
+            fetch_history=self._fetch_history, budgets=self.budgets,
+        )  # fmt: skip
         self._listening = asyncio.create_task(self.platform.listen())
         async with asyncio.timeout(STARTS_WITHIN_S):
             started = asyncio.create_task(self.platform.listening.wait())
@@ -73,6 +81,12 @@ class DiscordWorld:
         if self.store_raises is not None:
             raise self.store_raises
         self.blobs[name] = data
+
+    async def _fetch_history(self, user: str) -> bytes:
+        self.asked_for.append(user)
+        if isinstance(self.history, Exception):
+            raise self.history
+        return self.history
 
     async def _publish(self, event: AnyEvent) -> bool:
         if self.publish_raises is not None:

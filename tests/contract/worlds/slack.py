@@ -8,6 +8,7 @@ from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
 from bots.slack.socket_mode import WatchdogLimits
 from shared import names
+from shared.budgets import NO_BUDGETS
 from shared.connection import Unavailable
 from shared.messages import AnyEvent
 from shared.tasks import end
@@ -44,7 +45,11 @@ class SlackWorld:
         self.unavailable = 0
         self.publish_raises: Exception | None = None
         self.store_raises: Exception | None = None
+        self.history: bytes | Exception = b""
+        """What the recorder answers, and below, for whom it was asked."""
+        self.asked_for: list[str] = []
         self.installations_url = ""
+        self.budgets = NO_BUDGETS
         self.watchdog = WatchdogLimits(ping_s=0.5, dead_s=3.0, check_every_s=0.2, quiet_s=600)
         self._ids: set[str] = set()
         self._names = itertools.count()
@@ -67,6 +72,7 @@ class SlackWorld:
             self.publish,
             settings,
             watchdog=self.watchdog,
+            budgets=self.budgets,
             installations_url=self.installations_url,
         )
 
@@ -76,7 +82,14 @@ class SlackWorld:
                 raise self.store_raises
             self.blobs[name] = data
 
+        async def fetch_history(user: str) -> bytes:
+            self.asked_for.append(user)
+            if isinstance(self.history, Exception):
+                raise self.history
+            return self.history
+
         platform._context.store_file = store_file
+        platform._context.own_history._fetch = fetch_history
         return platform
 
     async def until_listening(self) -> None:

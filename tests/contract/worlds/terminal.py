@@ -57,6 +57,7 @@ class TerminalWorld:
         self._lines = TypedLines()
         self._screen = SeenScreen()
         self.platform = Terminal(
+            fetch_history=self._no_history,
             publish=self._publish,
             user="terminal:ada", session="s1", lines=self._lines, screen=self._screen,
             interactive=True,
@@ -67,6 +68,9 @@ class TerminalWorld:
     async def __aexit__(self, *_: object) -> None:
         await self.platform.close()
         await end(self._listening)
+
+    async def _no_history(self, user: str) -> bytes:
+        raise AssertionError(f"nobody asked for the history of {user}")
 
     async def _publish(self, event: AnyEvent) -> bool:
         self._screen.asked = event.id

@@ -1,0 +1,1 @@
+"""The second dataflow: writes what the streams hold to the database."""

@@ -1,0 +1,1 @@
+"""`threadwax export`: questions and answers as files, for training and for analysis."""

@@ -1,0 +1,1 @@
+"""`threadwax rehearse`: asks another model what people really asked, before people meet it."""
