@@ -102,7 +102,7 @@ power-forget: setup-dev  ## cut the power while people are forgotten, SEED=... R
 session: setup-dev  ## record docs/session.svg, the terminal session in the README
 	@$(BIN)/python -m tests.session
 
-learn: setup-dev setup-finetune  ## correct the demo model, train it on the corrections, serve and rehearse it; 15 minutes
+learn: setup-dev setup-finetune  ## correct the demo model, train it on the corrections, rehearse and serve it; 10 to 15 minutes
 	@$(BIN)/python -m tests.learning
 
 demo-adapter: setup-finetune  ## train the demo model's adapter: ops/demo/adapter.gguf; 40 minutes
