@@ -233,6 +233,10 @@ def _kinds(name: str) -> Iterator[type[BaseSettings]]:
         from bots.discord.settings import DiscordSettings
 
         yield DiscordSettings
+    if name.startswith("THREADWAX_W"):
+        from bots.web.settings import WebSettings
+
+        yield WebSettings
 
 
 @cache

@@ -7,7 +7,7 @@ from bots.web.turns import Answer, Finished, Growing, Thumb, Turn
 from shared.messages import Outcome
 
 AWAITED: Final = timedelta(days=1)
-"""An older question without an answer will not get one: its stream has forgotten it, or soon will."""
+"""An older question without an answer is not waited for."""
 
 OUTCOMES: Final = frozenset(get_args(Outcome))
 
@@ -34,7 +34,7 @@ def _turn_in(entry: dict[str, Any], now: datetime) -> Turn | None:
 
 
 def _answer_in(entry: dict[str, Any], said_at: datetime | None, now: datetime) -> Answer | None:
-    outcome = entry.get("outcome")
+    outcome: Any = entry.get("outcome")
     if outcome in OUTCOMES:
         return Finished(entry.get("answer") or "", outcome, entry.get("model") or "")
     is_awaited = said_at is not None and now - said_at < AWAITED

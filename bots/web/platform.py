@@ -21,7 +21,7 @@ from bots.web.turns import Asking, Growing, Turn, Unsent, finished_by
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import AnyEvent, Configure, Deleted, Partial, Rate, Reply, Reset, Stop
+from shared.messages import AnyEvent, Ask, Partial, Reply
 from shared.own_history import NotNow
 from shared.recent import RecentMap
 
@@ -30,7 +30,7 @@ PEOPLE_LIMIT: Final = 2_000
 
 REFUSED: Final = (Unavailable, TooLarge, OverQuota)
 
-Store = Callable[[Asking], Awaitable[Asking]]
+Store = Callable[[], Awaitable[Ask]]
 """Stores the files of a question; returns the question with what refers to them."""
 
 
@@ -59,12 +59,8 @@ class Web:
         self._loop = asyncio.get_running_loop()
         self._people: RecentMap[str, Person] = RecentMap(PEOPLE_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.where = server.address
         self.listening = asyncio.Event()
-
-    @property
-    def where(self) -> str:
-        """The page's address."""
-        return self._server.address
 
     def person(self, user: str) -> Person:
         """What is known of a user."""
@@ -82,7 +78,7 @@ class Web:
         """Shows a question, and publishes it; `store` stores its files before."""
         self._loop.call_soon_threadsafe(self._start, self._ask(turn, event, store))
 
-    def send(self, event: Stop | Rate | Configure | Reset | Deleted) -> "Future[str]":
+    def send(self, event: AnyEvent) -> "Future[str]":
         """Publishes what is no question; the result says why it was not, and is empty if it was."""
         return asyncio.run_coroutine_threadsafe(self._sent(event), self._loop)
 
@@ -118,7 +114,7 @@ class Web:
         # Before it is stored, so that no word is lost if it cannot be.
         person.put(replace(turn, answer=Growing()))
         try:
-            stored = event if store is None else await store(event)
+            stored = event if store is None else await store()
             await self._publish(stored)
         except REFUSED as error:
             self._show_unsent(turn, event, f"Not sent: {error}.")
@@ -181,4 +177,3 @@ class Web:
         self._server.stop()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
-

@@ -71,7 +71,7 @@ class Server:
         """Serves until it is stopped; calls `started` once it does."""
         self._server = _Uvicorn(self._config)
         serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not self._server.started and not serving.done():
+        while not self._server.started and not serving.done():  # noqa: ASYNC110  (uvicorn's flag)
             await asyncio.sleep(STARTED_POLL_S)
         started()
         await serving
@@ -91,8 +91,8 @@ def _listening(settings: WebSettings) -> socket.socket:
     except OSError as error:
         raise CannotServe(
             f"the page cannot be served on {settings.host}:{settings.port}: {error.strerror}. Set "
-            "WEB_PORT to another port (0 takes a free one), or WEB_HOST to an address of this "
-            "machine."
+            "THREADWAX_WEB_PORT to another port (0 takes a free one), or THREADWAX_WEB_HOST to an "
+            "address of this machine."
         ) from None
 
 
@@ -104,7 +104,7 @@ def _app(settings: WebSettings, home: Path) -> Any:
     async def healthz(_: Request) -> PlainTextResponse:
         return PlainTextResponse("ok\n")
 
-    signing_in = None
+    signing_in: Any = None
     if settings.oidc_url is not None:
         assert settings.oidc_client_secret is not None  # noqa: S101  (validated with oidc_url)
         signing_in = {

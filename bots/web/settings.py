@@ -20,49 +20,49 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 class WebSettings(FromEnvironment):
     """Every setting of `threadwax web`."""
 
-    model_config = SettingsConfigDict(env_prefix="WEB_", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="THREADWAX_WEB_", populate_by_name=True)
 
     port: int = Field(
         8501,
-        alias="WEB_PORT",
+        alias="THREADWAX_WEB_PORT",
         ge=0,
         le=65535,
         description="The port of the web page; 0 chooses a free one.",
     )
     host: Host = Field(
         "127.0.0.1",
-        alias="WEB_HOST",
+        alias="THREADWAX_WEB_HOST",
         description="The address on which the web page is served. Any other than this machine's "
-        "own needs WEB_OIDC_URL, so that people sign in.",
+        "own needs THREADWAX_WEB_OIDC_URL, so that people sign in.",
     )
     url: WebAddress | None = Field(
         None,
-        alias="WEB_URL",
+        alias="THREADWAX_WEB_URL",
         description="The page's address as people see it, for example https://chat.example.org. "
         "Only this host is served.",
     )
     oidc_url: WebAddress | None = Field(
         None,
-        alias="WEB_OIDC_URL",
+        alias="THREADWAX_WEB_OIDC_URL",
         description="Where people sign in: the address of the OpenID Connect provider's "
         "configuration, which ends in /.well-known/openid-configuration. Without it, everybody "
         "on this machine can chat under any name.",
     )
     oidc_client_id: str | None = Field(
         None,
-        alias="WEB_OIDC_CLIENT_ID",
+        alias="THREADWAX_WEB_OIDC_CLIENT_ID",
         description="The client id that the provider gave to this page.",
     )
     oidc_client_secret: Secret | None = Field(
         None,
-        alias="WEB_OIDC_CLIENT_SECRET",
+        alias="THREADWAX_WEB_OIDC_CLIENT_SECRET",
         description="The secret of that client.",
     )
     operators: Names = Field(
         (),
-        alias="WEB_OPERATORS",
+        alias="THREADWAX_WEB_OPERATORS",
         description="Who sees the dashboard: the e-mail addresses or subject ids of accounts, "
-        "separated by commas. Without WEB_OIDC_URL, everybody on this machine does.",
+        "separated by commas. Without THREADWAX_WEB_OIDC_URL, everybody on this machine does.",
     )
 
     @model_validator(mode="after")
@@ -70,19 +70,19 @@ class WebSettings(FromEnvironment):
         if self.oidc_url is None:
             if self.host not in LOOPBACK:
                 raise ValueError(
-                    "WEB_HOST: everybody could chat under any name: set WEB_OIDC_URL, so that "
-                    "people sign in, or use 127.0.0.1"
+                    "THREADWAX_WEB_HOST: everybody could chat under any name: set "
+                    "THREADWAX_WEB_OIDC_URL, so that people sign in, or use 127.0.0.1"
                 )
             return self
         missing = [
             name
             for name, value in (
-                ("WEB_URL", self.url),
-                ("WEB_OIDC_CLIENT_ID", self.oidc_client_id),
-                ("WEB_OIDC_CLIENT_SECRET", self.oidc_client_secret),
+                ("THREADWAX_WEB_URL", self.url),
+                ("THREADWAX_WEB_OIDC_CLIENT_ID", self.oidc_client_id),
+                ("THREADWAX_WEB_OIDC_CLIENT_SECRET", self.oidc_client_secret),
             )
             if value is None
         ]
         if missing:
-            raise ValueError(f"WEB_OIDC_URL also needs {' and '.join(missing)}")
+            raise ValueError(f"THREADWAX_WEB_OIDC_URL also needs {' and '.join(missing)}")
         return self

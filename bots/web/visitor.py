@@ -69,7 +69,7 @@ def sign_out(subject: str) -> None:
 def _is_signed_out(subject: str) -> bool:
     """Whether the person signed out after this tab was opened."""
     with _lock:
-        return _signed_out.get(subject, 0.0) > st.session_state[OPENED]
+        return _signed_out.get(subject, 0.0) > float(st.session_state[OPENED])
 
 
 def _sign_in() -> None:

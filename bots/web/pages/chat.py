@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import streamlit as st
@@ -104,9 +105,7 @@ class _Page:
         turn = events.turn_of(asked, tuple(upload.name for upload in uploads))
         self._person.put(turn)
         bus = current().bus
-        self._web.ask(
-            turn, asked, (lambda asked: with_files(bus, asked, uploads)) if uploads else None
-        )
+        self._web.ask(turn, asked, partial(with_files, bus, asked, uploads) if uploads else None)
 
     def _ask_in_place_of(self, turn: Turn, asked: Again | Edited) -> None:
         made = events.turn_in_place_of(turn, asked)
@@ -254,9 +253,7 @@ class _Page:
 
     def _draw_words(self, turn: Turn) -> None:
         with st.popover("Say more", type="tertiary", key=f"words-{turn.id}"):
-            st.text_area(
-                "Why?", key=f"reason-{turn.id}", max_chars=REASON_LIMIT_CHARS, height=80
-            )
+            st.text_area("Why?", key=f"reason-{turn.id}", max_chars=REASON_LIMIT_CHARS, height=80)
             if turn.thumb == "down":
                 st.text_area(
                     "What should the answer have been?", key=f"correction-{turn.id}", height=120,
