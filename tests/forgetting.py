@@ -84,6 +84,15 @@ class World:
             while len((await self.messages(name))[names.DLQ]) < 2:
                 await asyncio.sleep(0.05)
 
+    async def until_everywhere(self, marker: str) -> list[str]:
+        """The files with the marker, once the conversation is evicted, too."""
+        async with asyncio.timeout(30):
+            while True:
+                found = await asyncio.to_thread(files_with, self.folder, marker)
+                if all(place in " ".join(found) for place in PLACES):
+                    return found
+                await asyncio.sleep(0.2)
+
     async def forget(self, name: str, number: int = 1) -> Reply:
         return await answer_to(self.bus, self.forget_event(name, number), timeout_s=60)
 

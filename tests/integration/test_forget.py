@@ -15,7 +15,7 @@ from shared import names
 from shared.bus import Bus
 from shared.messages import Configure
 from tests.fakes.model import FakeModel
-from tests.forgetting import EVICT_S, MARKER, OTHERS, PLACES, World, files_with
+from tests.forgetting import EVICT_S, MARKER, OTHERS, World, files_with
 from tests.running import answer_to, dataflow, direct, question
 
 
@@ -37,9 +37,7 @@ async def test_nothing_is_left_of_a_forgotten_user(world: World) -> None:
     await world.says_everything("ada", MARKER)
     await world.says_everything("bob", OTHERS)
     before = await world.messages("bob")
-    async with asyncio.timeout(20):
-        while not all(place in " ".join(files_with(world.folder, MARKER)) for place in PLACES):
-            await asyncio.sleep(0.2)
+    await world.until_everywhere(MARKER)
     reply = await world.forget("ada")
     assert (reply.outcome, reply.text) == ("answered", DONE)
     assert reply.erased is not None

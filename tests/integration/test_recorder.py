@@ -15,6 +15,7 @@ from dataflow.recorder.database import Database
 from dataflow.recorder.writer import write
 from ops.forget import markers
 from ops.nats_server import NatsServer
+from shared import names
 from shared.bus import Bus
 from shared.database import erasing
 from shared.database.engine import database_url, engine_of, writing
@@ -143,8 +144,18 @@ async def test_a_database_that_is_away_delays_nobody_and_loses_nothing(
     for number in range(3, 6):
         await answer_to(bus, question("ada", number, "Hello?"))
     await _until(lambda: recorder.log.read_text().count("the database cannot be used") == 2)
+    # In an outage of an hour, NATS removes the consumers that nobody has read from for a minute.
+    for stream in (names.PROMPTS, names.REPLIES, names.RECEIPTS_STREAM):
+        unnamed = [
+            consumer for consumer in await bus.js.consumers_info(stream)
+            if consumer.config.durable_name is None
+        ]  # fmt: skip
+        assert unnamed
+        for consumer in unnamed:
+            await bus.js.delete_consumer(stream, consumer.name)
+    await answer_to(bus, question("ada", 6, "Hello?"))
     await asyncio.to_thread(own_postgres.start)
-    await until_recorded(engine, lambda rows: len(rows["answers"]) == 6)
+    await until_recorded(engine, lambda rows: len(rows["answers"]) == 7)
     engine.dispose()
     log = recorder.log.read_text()
     assert log.count("the database cannot be used") == log.count("SAY the database is back") == 2
