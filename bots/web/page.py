@@ -1,5 +1,5 @@
-"""What Streamlit runs for each page; the pages themselves are in `bots.web.pages`."""
+"""What Streamlit runs for each page; the pages themselves are in `bots.web.views`."""
 
-from bots.web.pages import show
+from bots.web.views import show
 
 show()

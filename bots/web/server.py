@@ -98,8 +98,6 @@ def _listening(settings: WebSettings) -> socket.socket:
 
 def _app(settings: WebSettings, home: Path) -> Any:
     hosts = LOOPBACK if settings.url is None else {urlsplit(settings.url).hostname, *LOOPBACK}
-    # Outside `streamlit run`, options that are not in config.toml are set like this.
-    bootstrap.load_config_options({"server.allowedHosts": sorted(filter(None, hosts))})
 
     async def healthz(_: Request) -> PlainTextResponse:
         return PlainTextResponse("ok\n")
@@ -116,7 +114,10 @@ def _app(settings: WebSettings, home: Path) -> Any:
                 "server_metadata_url": settings.oidc_url,
             }
         }
-    return st.App(PAGE, secrets=signing_in, routes=[Route("/healthz", healthz)])
+    app = st.App(PAGE, secrets=signing_in, routes=[Route("/healthz", healthz)])
+    # Reads .streamlit/config.toml beside the script, which is known only now, and adds to it.
+    bootstrap.load_config_options({"server.allowedHosts": sorted(filter(None, hosts))})
+    return app
 
 
 def _cookie_secret(file: Path) -> str:

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from bots.web.current import current
-from bots.web.pages.chat import chat
-from bots.web.pages.look import LOGO
-from bots.web.pages.own_data import own_data
+from bots.web.views.chat import chat
+from bots.web.views.look import LOGO
+from bots.web.views.own_data import own_data
 from bots.web.visitor import visitor
 
 
