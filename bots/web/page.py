@@ -1,4 +1,4 @@
-"""What Streamlit runs for each page; the pages themselves are in `bots.web.views`."""
+"""What Streamlit runs; the views are in `bots.web.views`, since it takes a folder `pages` itself."""
 
 from bots.web.views import show
 

@@ -14,6 +14,9 @@ from bots.web.settings import WebSettings
 from shared import names
 
 GUEST: Final = "guest"
+NAME: Final = "user"
+"""The key of the name in the address and in the session's state."""
+
 NAME_CHARS: Final = 60
 OPENED: Final = "opened"
 """The key in a tab's session state of when it was opened."""
@@ -35,9 +38,9 @@ def visitor(settings: WebSettings) -> Visitor:
     """The person of this tab. Without one, shows how to sign in, and ends the script."""
     st.session_state.setdefault(OPENED, time.monotonic())
     if settings.oidc_url is None:
-        name = st.sidebar.text_input(
-            "You are", GUEST, key="user", bind="query-params", max_chars=NAME_CHARS
-        )
+        st.session_state.setdefault(NAME, st.query_params.get(NAME) or GUEST)
+        name = st.sidebar.text_input("You are", key=NAME, max_chars=NAME_CHARS)
+        st.query_params[NAME] = name
         try:
             user = names.user_of("web", name.strip() or GUEST)
         except names.BadName as error:

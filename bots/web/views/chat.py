@@ -12,10 +12,10 @@ from streamlit.delta_generator import DeltaGenerator
 from bots.web import events
 from bots.web.current import current
 from bots.web.files import PICTURE_ENDINGS, TEXT_ENDINGS, Upload, with_files
-from bots.web.views.look import LOGO, STYLE
-from bots.web.views.sidebar import sidebar
 from bots.web.person import Person
 from bots.web.turns import Finished, Growing, Thumb, Turn, Unsent, conversations, shown
+from bots.web.views.look import LOGO, STYLE
+from bots.web.views.sidebar import sidebar
 from bots.web.visitor import Visitor
 from shared.messages import (
     REASON_LIMIT_CHARS,
