@@ -1,4 +1,4 @@
-"""What Streamlit runs; the views are in `bots.web.views`, since it takes a folder `pages` itself."""
+"""What Streamlit runs. The views are in `bots.web.views`: it takes a folder `pages` for its own."""
 
 from bots.web.views import show
 
