@@ -55,8 +55,8 @@ class Cancel:
 class Wait:
     """Tell the person why their question has to wait, if that takes long.
 
-    The wait ends with the `CallModel`, `Settle` or `Cancel` of the same question. `after` is set
-    if the reply before this one is in the journal.
+    The wait ends with the `CallModel`, `Settle` or `Cancel` of the same question. `after`
+    names the reply before this one, once that is in the journal.
     """
 
     ask: Ask

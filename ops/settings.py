@@ -188,7 +188,7 @@ def _entries() -> tuple[tuple[str, str | None, int], ...]:
         raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "NUL")
     found: list[tuple[str, str | None, int]] = []
     for binding in parse_stream(io.StringIO(text)):
-        # A binding includes the blank lines before it.
+        # The text of a binding begins with the blank lines before it.
         skipped = binding.original.string
         line = binding.original.line + skipped[: len(skipped) - len(skipped.lstrip())].count("\n")
         if binding.error or (binding.key is not None and NAME.fullmatch(binding.key) is None):

@@ -55,8 +55,8 @@ PENDING_BYTES: Final = 16 << 20
 
 _CONNECT_S: Final = 2
 
-
 _HANG_UP: Final = (ConnectionResetError, BrokenPipeError)
+"""How a connection ends after the server has said why it refuses."""
 
 
 class Unavailable(Exception):

@@ -54,9 +54,6 @@ PARTITION_TRANSFORM: Final = (
 Without token numbers the whole subject is hashed. The server refuses `.>` with this source (10156).
 """
 
-ALL_STORED_PROMPTS: Final = "p.>"
-"""The stored events of all partitions."""
-
 GATEWAY_SUBJECT: Final = "prompts"
 """Where any NATS client can ask a question, by plain request and reply."""
 

@@ -206,9 +206,8 @@ def _unlimited_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             max_age=DEAD_KEPT_S,
             max_bytes=ADVISORY_BYTES,
         ),
-        # A key-value bucket as in NATS's ADR-8. No size limit, because a reply whose receipt cannot
-        # be
-        # written may be posted twice.
+        # Configured as NATS configures a key-value bucket (ADR-8). No size limit, because a reply
+        # whose receipt cannot be written may be posted twice.
         _stream(
             names.RECEIPTS_STREAM,
             f"{names.RECEIPTS_PREFIX}>",

@@ -69,7 +69,7 @@ def _refused(body: Json, error: discord.HTTPException) -> frozenset[str]:
     if "content" in named:
         return frozenset()  # the text itself
     if named & here:
-        # A nonce is enforced only together with its own key.
+        # A nonce and the field that enforces it are sent together or not at all.
         pair = _STEPS[2] if named & _STEPS[2] else frozenset()
         return here & (named | pair)
     return next((step & here for step in _STEPS if step & here), frozenset())

@@ -40,7 +40,7 @@ async def answer_discovery(
 
     def info() -> dict[str, Any]:
         return {
-            "description": 'Ask with {"user_id": "...", "prompt": "..."}; the answer is the text.',
+            "description": 'Ask with {"user_id": "...", "prompt": "..."}; the answer is text.',
             "endpoints": [{**endpoint, "metadata": {}}],
         }
 

@@ -111,7 +111,7 @@ class StreamsSource(DynamicSource[Stored]):
     def build(self, step_id: str, worker_index: int, worker_count: int) -> "StreamsPartition":
         """The source of the first worker. Does not wait."""
         del step_id, worker_index, worker_count
-        filters = (names.ALL_STORED_PROMPTS, names.REPLY_SUBJECTS, names.first_receipts())
+        filters = (names.STORED_PROMPTS, names.REPLY_SUBJECTS, names.first_receipts())
         for reader, filter_subject in zip(self.readers, filters, strict=True):
             is_bucket = reader.stream == names.RECEIPTS_STREAM
             after = self._after.get(reader.stream, Position())

@@ -73,5 +73,5 @@ def system_prompt_note(settings: Settings) -> str:
         return ""
     return (
         f"the adapter {settings.adapter} was trained with another system prompt and may answer "
-        f"worse with this one; to use the other, set THREADWAX_SYSTEM_PROMPT={learned!r}"
+        f"worse with this one; to use its own, set THREADWAX_SYSTEM_PROMPT={learned!r}"
     )

@@ -140,7 +140,7 @@ async def _rehearse(
 
 
 async def _ended(session: Session, cast: Cast, caps: Caps, limit: float | None) -> str:
-    """Runs the session; returns why it ended, as a sentence."""
+    """Runs the session; returns a sentence that says why it ended."""
     try:
         await session.run()
     except ExceptionGroup as group:
