@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bots.web.platform import Web
-from shared.bus import Bus
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,16 +11,15 @@ class Current:
     """What scripts work with. All of it runs in the event loop: call it through `Web.call`."""
 
     web: Web
-    bus: Bus
     fetch_history: Callable[[str], Awaitable[bytes]]
 
 
 _current: list[Current] = []
 
 
-def set_up(web: Web, *, fetch_history: Callable[[str], Awaitable[bytes]], bus: Bus) -> None:
+def set_up(web: Web, *, fetch_history: Callable[[str], Awaitable[bytes]]) -> None:
     """Makes this the page that scripts work with."""
-    _current[:] = [Current(web, bus, fetch_history)]
+    _current[:] = [Current(web, fetch_history)]
 
 
 def current() -> Current:

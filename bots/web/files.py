@@ -5,8 +5,9 @@ It must never leave out a file without a note.
 
 from collections.abc import Iterable
 from pathlib import PurePath
-from typing import Final, NamedTuple
+from typing import Final
 
+from bots.web.turns import Upload
 from shared.blobs import BLOB_LIMIT_BYTES, BlobStoreFull, put_blob
 from shared.bus import Bus
 from shared.messages import Ask, Attachment
@@ -26,14 +27,6 @@ TEXT_FILE_BYTES: Final = 64_000
 TEXT_TOTAL_BYTES: Final = 150_000
 PICTURES_BYTES: Final = 14 << 20
 """As in the other adapters: the dataflow sends no more."""
-
-
-class Upload(NamedTuple):
-    """A file as the browser sent it."""
-
-    name: str
-    media_type: str
-    data: bytes
 
 
 async def with_files(bus: Bus, ask: Ask, uploads: Iterable[Upload]) -> Ask:

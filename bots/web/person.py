@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.web.turns import Growing, Turn
+from shared.recent import RecentSet
 
 TURNS_LIMIT: Final = 500
 """The newest turns that are kept in memory; the database has the others."""
@@ -32,12 +33,13 @@ class Person:
         self._titles: dict[str, str] = {}
         self._version = 0
         self._settled = 0
-        self._is_loaded = False
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether earlier conversations were read from the database."""
-        return self._is_loaded
+        self._dropped: RecentSet[str] = RecentSet(TURNS_LIMIT)
+        self.is_loaded = False
+        """Whether earlier conversations were ever read from the database."""
+        self.is_outdated = True
+        """Whether the database has, or may have, what is missing here."""
+        self.read_again_at = 0.0
+        """Not before this time of the event loop's clock."""
 
     def view(self) -> View:
         """What there is now."""
@@ -65,6 +67,7 @@ class Person:
         with self._changed:
             for prompt_id in prompt_ids:
                 self._turns.pop(prompt_id, None)
+                self._dropped.add(prompt_id)
             self._note(settled=True)
 
     def rename(self, conversation: str, title: str) -> None:
@@ -76,14 +79,24 @@ class Person:
     def load(self, turns: Iterable[Turn], titles: dict[str, str]) -> None:
         """Adds what the database has; what this process has seen is newer."""
         with self._changed:
-            self._turns = {turn.id: turn for turn in turns} | self._turns
+            read = {turn.id: turn for turn in turns if turn.id not in self._dropped}
+            self._turns = read | self._turns
             self._titles = titles | self._titles
-            self._is_loaded = True
+            self.is_loaded, self.is_outdated = True, False
             self._note(settled=True)
 
-    def forget(self) -> None:
-        """Removes everything."""
+    def outdate(self) -> None:
+        """Has the database read again, since something that it may have is missing here."""
         with self._changed:
+            if not self.is_outdated:
+                self.is_outdated = True
+                self._note(settled=True)
+
+    def forget(self) -> None:
+        """Removes everything; the database may have it for some moments longer."""
+        with self._changed:
+            for prompt_id in self._turns:
+                self._dropped.add(prompt_id)
             self._turns, self._titles = {}, {}
             self._note(settled=True)
 

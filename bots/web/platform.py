@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bots.platform import Part, Publish
@@ -17,7 +17,7 @@ from bots.web.history import turns_in
 from bots.web.person import Person
 from bots.web.server import Server
 from bots.web.settings import WebSettings
-from bots.web.turns import Asking, Growing, Turn, Unsent, finished_by
+from bots.web.turns import Asking, Growing, Turn, Unsent, Upload, finished_by
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
@@ -30,7 +30,13 @@ PEOPLE_LIMIT: Final = 2_000
 
 REFUSED: Final = (Unavailable, TooLarge, OverQuota)
 
-Store = Callable[[], Awaitable[Ask]]
+READ_AGAIN_S: Final = 3.0
+"""How long a page shows no earlier conversations before the recorder is asked again."""
+
+NEWS: Final = timedelta(minutes=10)
+"""An older reply is not kept for somebody without an open page: the database has it by then."""
+
+StoreFiles = Callable[[Ask, tuple[Upload, ...]], Awaitable[Ask]]
 """Stores the files of a question; returns the question with what refers to them."""
 
 
@@ -49,12 +55,14 @@ class Web:
         publish: Publish,
         *,
         server: Server,
+        store_files: StoreFiles,
         fetch_turns: Callable[[str], Awaitable[dict[str, Any]]],
     ) -> None:
         """`fetch_turns` returns what is recorded of a user, or raises `NotNow`."""
         self.settings = settings
         self._publish = publish
         self._server = server
+        self._store_files = store_files
         self._fetch_turns = fetch_turns
         self._loop = asyncio.get_running_loop()
         self._people: RecentMap[str, Person] = RecentMap(PEOPLE_LIMIT)
@@ -74,9 +82,9 @@ class Web:
         """The person, with earlier conversations if they can be read now."""
         return asyncio.run_coroutine_threadsafe(self._opened(user), self._loop)
 
-    def ask(self, turn: Turn, event: Asking, store: Store | None = None) -> None:
-        """Shows a question, and publishes it; `store` stores its files before."""
-        self._loop.call_soon_threadsafe(self._start, self._ask(turn, event, store))
+    def ask(self, turn: Turn, event: Asking, uploads: tuple[Upload, ...] = ()) -> None:
+        """Shows a question, stores its files, and publishes it."""
+        self._loop.call_soon_threadsafe(self._start, self._ask(turn, event, uploads))
 
     def send(self, event: AnyEvent) -> "Future[str]":
         """Publishes what is no question; the result says why it was not, and is empty if it was."""
@@ -94,40 +102,46 @@ class Web:
 
     async def _opened(self, user: str) -> Person:
         person = self.person(user)
-        if not person.is_loaded:
-            try:
-                recorded = await self._fetch_turns(user)
-            except NotNow as error:
-                logger().warning("earlier conversations cannot be read", why=str(error))
-            else:
-                turns = turns_in(recorded.get("entries") or [], datetime.now(UTC))
-                person.load(turns, recorded.get("titles") or {})
+        if person.is_outdated and self._loop.time() >= person.read_again_at:
+            person.read_again_at = self._loop.time() + READ_AGAIN_S
+            await self._read(user, person)
         return person
+
+    async def _read(self, user: str, person: Person) -> None:
+        try:
+            recorded = await self._fetch_turns(user)
+        except NotNow as error:
+            logger().warning("earlier conversations cannot be read", why=str(error))
+        else:
+            turns = turns_in(recorded.get("entries") or [], datetime.now(UTC))
+            person.load(turns, recorded.get("titles") or {})
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, turn: Turn, event: Asking, store: Store | None) -> None:
+    async def _ask(self, turn: Turn, event: Asking, uploads: tuple[Upload, ...]) -> None:
         person = self.person(event.user)
         # Before it is stored, so that no word is lost if it cannot be.
         person.put(replace(turn, answer=Growing()))
         try:
-            stored = event if store is None else await store()
-            await self._publish(stored)
+            asked = event
+            if uploads and isinstance(event, Ask):
+                asked = await self._store_files(event, uploads)
+            await self._publish(asked)
         except REFUSED as error:
-            self._show_unsent(turn, event, f"Not sent: {error}.")
+            self._show_unsent(turn, Unsent(f"Not sent: {error}.", event, uploads))
         except Exception:  # noqa: BLE001  (the person must not wait for an answer)
             logger().exception("a question was not sent", id=event.id)
-            self._show_unsent(turn, event, "Not sent: something failed here.")
+            self._show_unsent(turn, Unsent("Not sent: something failed here.", event, uploads))
 
-    def _show_unsent(self, turn: Turn, event: Asking, why: str) -> None:
-        person = self.person(event.user)
+    def _show_unsent(self, turn: Turn, unsent: Unsent) -> None:
+        person = self.person(unsent.event.user)
         known = person.turn(turn.id)
         # NATS may have stored it all the same, and its answer may be here already.
         if known is None or isinstance(known.answer, Growing):
-            person.put(replace(turn, answer=Unsent(why, event)))
+            person.put(replace(turn, answer=unsent))
 
     async def _sent(self, event: AnyEvent) -> str:
         try:
@@ -147,7 +161,11 @@ class Web:
     async def post(self, part: Part) -> str:
         """Shows a reply; the receipt is its prompt id."""
         reply = part.reply
-        person = self.person(reply.user)
+        person = self._people.get(reply.user)
+        if person is None:
+            if datetime.now(UTC) - reply.answered_at > NEWS:
+                return reply.prompt_id
+            person = self.person(reply.user)
         if reply.outcome == "withdrawn":
             person.drop([reply.prompt_id])
         elif reply.erased is not None:
@@ -164,13 +182,19 @@ class Web:
     async def show_partial(self, partial: Partial) -> None:
         """Shows an answer while it grows, to people whose question is known here."""
         person = self._people.get(partial.user)
-        turn = person.turn(partial.prompt_id) if person else None
-        if person and turn and isinstance(turn.answer, Growing):
+        if person is None:
+            return
+        turn = person.turn(partial.prompt_id)
+        if turn is None:
+            # Asked before this process started; when that was read, it was not recorded yet.
+            person.outdate()
+        elif isinstance(turn.answer, Growing):
             person.put(replace(turn, answer=turn.answer.after(partial)))
 
     async def withdraw(self, reply: Reply) -> None:
         """Removes an answer whose question was deleted."""
-        self.person(reply.user).drop([reply.prompt_id])
+        if (person := self._people.get(reply.user)) is not None:
+            person.drop([reply.prompt_id])
 
     async def close(self) -> None:
         """Serves no more pages; questions that are being published still are."""

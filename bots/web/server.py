@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 import uvicorn
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from streamlit.web import bootstrap
 from typing_extensions import override
 
+from bots.web.protection import Protection
 from bots.web.settings import LOOPBACK, WebSettings
 from shared.private_file import private_file, private_text
 
@@ -98,6 +100,7 @@ def _listening(settings: WebSettings) -> socket.socket:
 
 def _app(settings: WebSettings, home: Path) -> Any:
     hosts = LOOPBACK if settings.url is None else {urlsplit(settings.url).hostname, *LOOPBACK}
+    is_secure = settings.url is not None and settings.url.startswith("https:")
 
     async def healthz(_: Request) -> PlainTextResponse:
         return PlainTextResponse("ok\n")
@@ -114,7 +117,12 @@ def _app(settings: WebSettings, home: Path) -> Any:
                 "server_metadata_url": settings.oidc_url,
             }
         }
-    app = st.App(PAGE, secrets=signing_in, routes=[Route("/healthz", healthz)])
+    app = st.App(
+        PAGE,
+        secrets=signing_in,
+        routes=[Route("/healthz", healthz)],
+        middleware=[Middleware(Protection, secure=is_secure)],
+    )
     # Reads .streamlit/config.toml beside the script, which is known only now, and adds to it.
     bootstrap.load_config_options({"server.allowedHosts": sorted(filter(None, hosts))})
     return app

@@ -11,7 +11,10 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def _names(value: object) -> object:
-    return entries(value) if isinstance(value, str) else value
+    """The entries; case does not matter in an address, which is the only one with an @."""
+    if not isinstance(value, str):
+        return value
+    return tuple(one.lower() if "@" in one else one for one in entries(value))
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
@@ -58,10 +61,17 @@ class WebSettings(FromEnvironment):
         alias="THREADWAX_WEB_OIDC_CLIENT_SECRET",
         description="The secret of that client.",
     )
+    allow_users: Names = Field(
+        (),
+        alias="THREADWAX_WEB_ALLOW_USERS",
+        description="Who may use the page: verified e-mail addresses, domains such as "
+        "@example.org, or subject ids of accounts, separated by commas. If it is empty, everybody "
+        "who can sign in at the provider: with a public one such as Google, that is everybody.",
+    )
     operators: Names = Field(
         (),
         alias="THREADWAX_WEB_OPERATORS",
-        description="Who sees the dashboard: the e-mail addresses or subject ids of accounts, "
+        description="Who sees the dashboard: verified e-mail addresses or subject ids of accounts, "
         "separated by commas. Without THREADWAX_WEB_OIDC_URL, everybody on this machine does.",
     )
 

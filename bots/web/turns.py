@@ -43,12 +43,21 @@ class Finished:
     model: str = ""
 
 
+class Upload(NamedTuple):
+    """A file as the browser sent it."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Unsent:
     """The question is not stored. The same event can be sent again: its id prevents a double."""
 
     why: str
     event: Asking
+    uploads: tuple[Upload, ...] = ()
 
 
 Answer = Growing | Finished | Unsent

@@ -3,15 +3,18 @@
 It must never let a browser that signed out go on as that person, in any of its tabs.
 """
 
+import hashlib
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import streamlit as st
 
 from bots.web.settings import WebSettings
 from shared import names
+from shared.recent import RecentMap
 
 GUEST: Final = "guest"
 NAME: Final = "user"
@@ -21,58 +24,102 @@ NAME_CHARS: Final = 60
 OPENED: Final = "opened"
 """The key in a tab's session state of when it was opened."""
 
-_signed_out: dict[str, float] = {}
+SIGNED_OUT_LIMIT: Final = 10_000
+
+_signed_out: RecentMap[str, float] = RecentMap(SIGNED_OUT_LIMIT)
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A person with a page open."""
+    """A person with a page open, since `opened` of the monotonic clock."""
 
     user: str
     name: str
     is_operator: bool
+    opened: float
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the person signed out after this tab was opened."""
+        with _lock:
+            return _signed_out.get(self.user, 0.0) > self.opened
 
 
 def visitor(settings: WebSettings) -> Visitor:
     """The person of this tab. Without one, shows how to sign in, and ends the script."""
-    st.session_state.setdefault(OPENED, time.monotonic())
+    opened = float(st.session_state.setdefault(OPENED, time.monotonic()))
     if settings.oidc_url is None:
-        st.session_state.setdefault(NAME, st.query_params.get(NAME) or GUEST)
-        name = st.sidebar.text_input("You are", key=NAME, max_chars=NAME_CHARS)
-        st.query_params[NAME] = name
-        try:
-            user = names.user_of("web", name.strip() or GUEST)
-        except names.BadName as error:
-            st.error(f"This name cannot be used: {error}.")
-            st.stop()
-        return Visitor(user, name, is_operator=True)
-    account = st.user
-    subject = str(account.get("sub") or "") if account.is_logged_in else ""
-    if not subject or _is_signed_out(subject):
+        return _by_name(opened)
+    account: Mapping[str, Any] = st.user.to_dict() if st.user.is_logged_in else {}
+    if not account.get("sub"):
         _sign_in()
         st.stop()
-    email = str(account.get("email") or "")
+    found = _by_account(account, settings, opened)
+    if found.is_gone:
+        _sign_in()
+        st.stop()
     with st.sidebar:
-        st.caption(f"Signed in as {email or subject}")
+        st.caption(f"Signed in as {found.name}")
         st.button(
-            "Sign out", icon=":material/logout:", on_click=sign_out, args=(subject,), key="sign-out"
+            "Sign out", icon=":material/logout:", on_click=sign_out, args=(found,), key="sign-out"
         )
-    is_operator = bool({subject, email} - {""} & set(settings.operators))
-    return Visitor(names.user_of("web", subject), email or subject, is_operator)
+    if not _is_admitted(account, settings):
+        st.error("This account may not use this page. Ask whoever runs it, or sign out.")
+        st.stop()
+    return found
 
 
-def sign_out(subject: str) -> None:
-    """Ends the session of this browser; its other tabs notice it when they next do anything."""
+def _by_name(opened: float) -> Visitor:
+    st.session_state.setdefault(NAME, st.query_params.get(NAME) or GUEST)
+    name = st.sidebar.text_input("You are", key=NAME, max_chars=NAME_CHARS)
+    st.query_params[NAME] = name
+    try:
+        user = names.user_of("web", name.strip() or GUEST)
+    except names.BadName as error:
+        st.error(f"This name cannot be used: {error}.")
+        st.stop()
+    return Visitor(user, name, is_operator=True, opened=opened)
+
+
+def _by_account(account: Mapping[str, Any], settings: WebSettings, opened: float) -> Visitor:
+    ids = ids_of(account)
+    is_operator = bool(ids & set(settings.operators))
+    name = str(account.get("email") or account.get("name") or account["sub"])
+    return Visitor(user_of_subject(str(account["sub"])), name, is_operator, opened)
+
+
+def _is_admitted(account: Mapping[str, Any], settings: WebSettings) -> bool:
+    ids = ids_of(account)
+    domains = {f"@{one.rpartition('@')[2]}" for one in ids if "@" in one}
+    allowed = {*settings.allow_users, *settings.operators}
+    return not settings.allow_users or bool((ids | domains) & allowed)
+
+
+def ids_of(account: Mapping[str, Any]) -> set[str]:
+    """What settings may name an account by: its subject, and its address if that is verified.
+
+    Anybody can claim an address that the provider has not verified.
+    """
+    ids = {str(account["sub"])}
+    if account.get("email") and account.get("email_verified") is True:
+        ids.add(str(account["email"]).lower())
+    return ids
+
+
+def user_of_subject(subject: str) -> str:
+    """The user of an account; one whose subject is too long for a name gets its hash."""
+    try:
+        return names.user_of("web", subject)
+    except names.BadName:
+        return names.user_of("web", f"sha256-{hashlib.sha256(subject.encode()).hexdigest()}")
+
+
+def sign_out(who: Visitor) -> None:
+    """Ends the session of this browser; all open tabs of the person notice it."""
     with _lock:
-        _signed_out[subject] = time.monotonic()
+        _signed_out[who.user] = time.monotonic()
     st.logout()
-
-
-def _is_signed_out(subject: str) -> bool:
-    """Whether the person signed out after this tab was opened."""
-    with _lock:
-        return _signed_out.get(subject, 0.0) > float(st.session_state[OPENED])
 
 
 def _sign_in() -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 import streamlit as st
@@ -11,10 +10,19 @@ from streamlit.delta_generator import DeltaGenerator
 
 from bots.web import events
 from bots.web.current import current
-from bots.web.files import PICTURE_ENDINGS, TEXT_ENDINGS, Upload, with_files
+from bots.web.files import PICTURE_ENDINGS, TEXT_ENDINGS
 from bots.web.person import Person
-from bots.web.turns import Finished, Growing, Thumb, Turn, Unsent, conversations, shown
-from bots.web.views.look import LOGO, STYLE
+from bots.web.turns import (
+    Finished,
+    Growing,
+    Thumb,
+    Turn,
+    Unsent,
+    Upload,
+    conversations,
+    shown,
+)
+from bots.web.views.look import LOGO, STYLE, literal
 from bots.web.views.sidebar import sidebar
 from bots.web.visitor import Visitor
 from shared.messages import (
@@ -38,6 +46,9 @@ PULSE_S: Final = 5.0
 CONVERSATION: Final = "c"
 """The conversation's id in the address."""
 
+DRAWN: Final = "drawn"
+"""The key in the session's state of how many turns the last run drew."""
+
 EDITING: Final = "editing"
 """The key in the session's state of the turn whose question is being edited."""
 
@@ -60,13 +71,14 @@ def chat(who: Visitor) -> None:
     st.query_params[CONVERSATION] = conversation
     listed = conversations(view.turns, view.titles)
     sidebar(who, person, listed, conversation, _open)
+    notice = st.empty()
     if not person.is_loaded:
-        st.caption("Earlier conversations cannot be shown now: the recorder does not answer.")
-    page = _Page(who.user, conversation, person)
-    page.take_input()
-    turns = shown(person.view().turns, conversation)
+        notice.caption("Earlier conversations cannot be shown now: the recorder does not answer.")
     st.html(STYLE)
-    page.draw(turns, person.view().settled)
+    page = _Page(who, conversation, person)
+    page.take_input()
+    view = person.view()
+    page.draw(shown(view.turns, conversation), view.settled)
 
 
 def _open(conversation: str) -> None:
@@ -77,8 +89,9 @@ def _open(conversation: str) -> None:
 class _Page:
     """One run of the script for one conversation."""
 
-    def __init__(self, user: str, conversation: str, person: Person) -> None:
-        self._user = user
+    def __init__(self, who: Visitor, conversation: str, person: Person) -> None:
+        self._who = who
+        self._user = who.user
         self._conversation = conversation
         self._person = person
         self._web = current().web
@@ -104,8 +117,7 @@ class _Page:
         asked = events.event(Ask, self._user, self._conversation, text=words)
         turn = events.turn_of(asked, tuple(upload.name for upload in uploads))
         self._person.put(turn)
-        bus = current().bus
-        self._web.ask(turn, asked, partial(with_files, bus, asked, uploads) if uploads else None)
+        self._web.ask(turn, asked, uploads)
 
     def _ask_in_place_of(self, turn: Turn, asked: Again | Edited) -> None:
         made = events.turn_in_place_of(turn, asked)
@@ -151,26 +163,36 @@ class _Page:
     # --- what people see -----------------------------------------------------------------------
 
     def draw(self, turns: list[Turn], settled: int) -> None:
-        """Draws the turns; then waits for growing answers, or for what other tabs do."""
+        """Draws the turns; then waits for growing answers, or for what other tabs do.
+
+        While this waits, Streamlit keeps what an earlier run drew in places where this one draws
+        nothing; so every element that can be missing is drawn as an empty one.
+        """
+        ideas = st.empty()
         if not turns:
-            self._draw_ideas()
+            self._draw_ideas(ideas)
         slots = {}
         for turn in turns:
             slot = self._draw_turn(turn, last=turn is turns[-1])
             if slot is not None:
                 slots[turn.id] = slot
+        for _ in range(st.session_state.get(DRAWN, 0) - len(turns)):
+            st.empty()  # a question
+            st.empty()  # its answer
+        st.session_state[DRAWN] = len(turns)
         if slots:
             self._grow(slots, settled)
 
         @st.fragment(run_every=PULSE_S)
         def pulse() -> None:
-            if self._person.view().settled != settled:
+            is_new = self._person.view().settled != settled
+            if is_new or self._person.is_outdated or self._who.is_gone:
                 st.rerun()
 
         pulse()
 
-    def _draw_ideas(self) -> None:
-        with st.container(horizontal_alignment="center", gap="medium"):
+    def _draw_ideas(self, slot: DeltaGenerator) -> None:
+        with slot.container(horizontal_alignment="center", gap="medium"):
             st.space(64)
             st.image(LOGO, width=56)
             st.header("What shall we talk about?", anchor=False, width="content")
@@ -198,11 +220,11 @@ class _Page:
                         key=f"stop-{turn.id}", on_click=self._stop, args=(turn,),
                     )  # fmt: skip
                     return slot
-                case Unsent(why, event):
+                case Unsent(why, event, uploads):
                     st.warning(why, icon=":material/cloud_off:")
                     st.button(
                         "Send again", icon=":material/send:", key=f"resend-{turn.id}",
-                        on_click=self._web.ask, args=(turn, event),
+                        on_click=self._web.ask, args=(turn, event, uploads),
                     )  # fmt: skip
                 case Finished() as answer:
                     self._draw_answer(turn, answer, last=last)
@@ -216,15 +238,23 @@ class _Page:
                     max_chars=TEXT_LIMIT_CHARS, label_visibility="collapsed",
                 )  # fmt: skip
                 st.form_submit_button(
-                    "Ask again", type="primary", on_click=self._edit, args=(turn,)
+                    "Ask again",
+                    type="primary",
+                    key=f"ask-edited-{turn.id}",
+                    on_click=self._edit,
+                    args=(turn,),
                 )
             return
-        st.markdown(turn.question or ":gray[(not kept)]")
+        if turn.question:
+            st.text(turn.question)
+        else:
+            st.caption("(not kept)")
+        files, edit = st.empty(), st.empty()
         if turn.files:
-            st.caption(", ".join(turn.files))
+            files.caption(literal(", ".join(turn.files)))
         if last and isinstance(turn.answer, Finished):
-            st.button(
-                "", icon=":material/edit:", type="tertiary", help="Edit and ask again",
+            edit.button(
+                "Edit", icon=":material/edit:", type="tertiary", help="Edit and ask again",
                 key=f"edit-button-{turn.id}",
                 on_click=st.session_state.__setitem__, args=(EDITING, turn.id),
             )  # fmt: skip
@@ -233,26 +263,27 @@ class _Page:
         if answer.outcome in {"answered", "stopped"}:
             st.markdown(answer.text or ":gray[(stopped)]")
         else:
-            st.warning(answer.text)
+            st.warning(literal(answer.text))
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            rating, words, again = st.empty(), st.empty(), st.empty()
             if answer.outcome == "answered":
                 chosen = next(n for n, thumb in THUMBS.items() if thumb == turn.thumb)
-                st.feedback(
+                rating.feedback(
                     "thumbs", key=f"thumb-{turn.id}", default=chosen,
                     on_change=self._rate, args=(turn,),
                 )  # fmt: skip
             if turn.thumb != "none":
-                self._draw_words(turn)
+                self._draw_words(turn, words)
             if last and answer.outcome != "refused":
-                st.button(
-                    "", icon=":material/refresh:", type="tertiary", help="Answer again",
+                again.button(
+                    "Again", icon=":material/refresh:", type="tertiary", help="Answer again",
                     key=f"again-{turn.id}", on_click=self._again, args=(turn,),
                 )  # fmt: skip
             stopped = " · stopped" if answer.outcome == "stopped" else ""
-            st.caption(f"{answer.model}{stopped}".removeprefix(" · "))
+            st.caption(literal(f"{answer.model}{stopped}".removeprefix(" · ")))
 
-    def _draw_words(self, turn: Turn) -> None:
-        with st.popover("Say more", type="tertiary", key=f"words-{turn.id}"):
+    def _draw_words(self, turn: Turn, slot: DeltaGenerator) -> None:
+        with slot.popover("Say more", type="tertiary", key=f"words-{turn.id}"):
             st.text_area("Why?", key=f"reason-{turn.id}", max_chars=REASON_LIMIT_CHARS, height=80)
             if turn.thumb == "down":
                 st.text_area(
@@ -271,7 +302,7 @@ class _Page:
             seen = self._person.wait(seen, YIELD_S)
             _ = EDITING in st.session_state  # ends this thread after a click or a closed tab
             view = self._person.view()
-            if view.settled != settled:
+            if view.settled != settled or self._who.is_gone:
                 st.rerun()
             for prompt_id, slot in slots.items():
                 turn = view.turns.get(prompt_id)

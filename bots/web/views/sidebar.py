@@ -9,6 +9,7 @@ from bots.web import events
 from bots.web.current import current
 from bots.web.person import Person
 from bots.web.turns import TITLE_CHARS, Conversation
+from bots.web.views.look import literal
 from bots.web.visitor import Visitor
 from shared.messages import TITLE, Configure, Deleted
 
@@ -48,13 +49,13 @@ def _entry(
     is_open = conversation.id == opened
     with st.container(horizontal=True, vertical_alignment="center", gap=None):
         st.button(
-            conversation.title, key=f"open-{conversation.id}", width="stretch",
+            literal(conversation.title), key=f"open-{conversation.id}", width="stretch",
             type="secondary" if is_open else "tertiary",
             on_click=on_open, args=(conversation.id,),
         )  # fmt: skip
         if not is_open:
             return
-        with st.popover("", icon=":material/more_vert:", type="tertiary", key="conversation"):
+        with st.popover("More", type="tertiary", key="conversation"):
             st.text_input(
                 "Title", conversation.title, key=f"title-{conversation.id}", max_chars=TITLE_CHARS,
                 on_change=_rename, args=(who, person, conversation),
