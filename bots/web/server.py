@@ -99,7 +99,8 @@ def _listening(settings: WebSettings) -> socket.socket:
 
 
 def _app(settings: WebSettings, home: Path) -> Any:
-    hosts = LOOPBACK if settings.url is None else {urlsplit(settings.url).hostname, *LOOPBACK}
+    known_as = None if settings.url is None else urlsplit(settings.url).hostname
+    hosts = LOOPBACK | ({known_as} if known_as else set())
     is_secure = settings.url is not None and settings.url.startswith("https:")
 
     async def healthz(_: Request) -> PlainTextResponse:
@@ -121,10 +122,10 @@ def _app(settings: WebSettings, home: Path) -> Any:
         PAGE,
         secrets=signing_in,
         routes=[Route("/healthz", healthz)],
-        middleware=[Middleware(Protection, secure=is_secure)],
+        middleware=[Middleware(Protection, hosts=hosts, secure=is_secure)],
     )
     # Reads .streamlit/config.toml beside the script, which is known only now, and adds to it.
-    bootstrap.load_config_options({"server.allowedHosts": sorted(filter(None, hosts))})
+    bootstrap.load_config_options({"server.allowedHosts": sorted(hosts)})
     return app
 
 

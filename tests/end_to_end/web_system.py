@@ -18,20 +18,32 @@ ADDRESS = re.compile(r"https?://[^\s\"]+")
 class WebSystem:
     """Each process can be killed and started again; the page keeps its port."""
 
-    def __init__(self, server: NatsServer, model: FakeModel, home: Path, **env: str) -> None:
+    def __init__(
+        self,
+        server: NatsServer,
+        model: FakeModel,
+        home: Path,
+        *,
+        web_port: int = 0,
+        **env: str,
+    ) -> None:
         self.server = server
         self.model = model
         self.home = home
         self.env = env
         self.flow = dataflow(home / "flow", server.url, model.base_url, **env)
         self.recorder = self._process("recorder")
-        self.port = 0
+        self.port = web_port
 
     async def __aenter__(self) -> Self:
         self.flow.start()
         self.recorder.start()
         self.start_web()
-        await asyncio.gather(self.flow.ready(), self.recorder.ready(), self.web_ready())
+        try:
+            await asyncio.gather(self.flow.ready(), self.recorder.ready(), self.web_ready())
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -70,14 +82,14 @@ class WebSystem:
 
 
 @asynccontextmanager
-async def own_system(home: Path, **env: str) -> AsyncIterator[WebSystem]:
+async def own_system(home: Path, *, web_port: int = 0, **env: str) -> AsyncIterator[WebSystem]:
     """A system with a NATS server and a model of its own."""
     server = NatsServer(home / "nats", port=0)
     model = await FakeModel().start()
     try:
         server.start()
         await set_up_streams(server.url)
-        async with WebSystem(server, model, home / "system", **env) as system:
+        async with WebSystem(server, model, home / "system", web_port=web_port, **env) as system:
             yield system
     finally:
         await model.stop()
