@@ -18,7 +18,10 @@ from dataflow.effects import (
     CallModel,
     Cancel,
     Effect,
+    LinkDone,
     PlaceDecision,
+    RecallAsked,
+    Recalled,
     ReservePlace,
     Settle,
     SettlePlace,
@@ -26,6 +29,7 @@ from dataflow.effects import (
     Wait,
 )
 from dataflow.forgetting import Forgetting
+from dataflow.linked_accounts import LinkedAccounts
 from dataflow.memory import NOT_ASKED, Memory
 from dataflow.pending import QUEUED, Ending, Pending
 from dataflow.question_queue import QuestionQueue
@@ -43,10 +47,12 @@ from shared.messages import (
     Edited,
     Forget,
     Journaled,
+    Linked,
     Outcome,
     Place,
     Reset,
     Stop,
+    Unlinked,
 )
 
 TOO_MANY: Final = "You have too many unanswered questions. Please wait until some are answered."
@@ -60,7 +66,14 @@ _NEW: Final = Snapshot(pending=(), turns=(), settled=(), next_order=1, ratio=FIR
 class Conversation:
     """The rules for one user. It is not thread-safe and has one owner at a time."""
 
-    def __init__(self, window: Window, user: str = "", stored: Snapshot = _NEW) -> None:
+    def __init__(
+        self,
+        window: Window,
+        user: str = "",
+        stored: Snapshot = _NEW,
+        *,
+        links_accounts: bool = False,
+    ) -> None:
         self.user = user
         """Empty if a snapshot of an older version does not name the user."""
         self._memory = Memory(window, stored.turns, stored.cuts, stored.ratio, stored.calls)
@@ -73,6 +86,7 @@ class Conversation:
         )
         self._asking_again = AskingAgain(self._queue, self._memory)
         self._forgetting = Forgetting(stored.erasing, stored.forgotten_at)
+        self._linked = LinkedAccounts(stored.links, enabled=links_accounts)
         self._ledger = stored.budget
         self._budget: UserBudget | None = None
         self._kept: Kept | None = None
@@ -118,17 +132,18 @@ class Conversation:
             calls=tuple(self._memory.summaries.unreported),
             forgotten_at=self._forgetting.last_at,
             budget=self._ledger,
+            links=self._linked.accounts,
         ).dump()
 
     @classmethod
-    def load(cls, data: bytes, window: Window) -> "Conversation":
+    def load(cls, data: bytes, window: Window, *, links_accounts: bool = False) -> "Conversation":
         """The conversation in a snapshot.
 
         Raises:
             ValueError: this version cannot read it.
         """
         snapshot = SNAPSHOT.validate_json(data)
-        return cls(window, snapshot.user, snapshot)
+        return cls(window, snapshot.user, snapshot, links_accounts=links_accounts)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -165,6 +180,10 @@ class Conversation:
                 self._forget(lambda p: may_recall(p, event.place) or same_channel(p, event.place))
             case Forget():
                 effects = self._on_forget(event)
+            case Linked():
+                self._linked.link(event)
+            case Unlinked():
+                self._linked.unlink(event)
             # Rate and Configure are for other readers of the stream.
         return [*effects, *self._start_ready()]
 
@@ -172,9 +191,11 @@ class Conversation:
         """Handles the journal's reply to a question."""
         reply = journaled.reply
         if self._forgetting.requests and self._forgetting.end(reply):
+            self._linked.forget()
             return list(self._start_ready())
         pending = self._queue.find(reply.prompt_id)
         request = self._requests.pop(reply.prompt_id, NOT_ASKED)
+        self._linked.drop(reply.prompt_id)
         summaries = self._memory.summaries
         if summaries.unreported:
             summaries.reported(journaled)
@@ -211,6 +232,26 @@ class Conversation:
             return [Settle(pending.ask, "refused", decision.refusal, after)]
         self._budget.hear(decision)
         return [self._call(pending)]
+
+    def on_recall_asked(self, request: RecallAsked) -> list[Effect]:
+        """Handles the question of another account of this person, or of somebody who says so."""
+        turns = () if self._forgetting.requests else self._memory.turns
+        return [self._linked.asked(request, turns)]
+
+    def on_recalled(self, answer: Recalled) -> list[Effect]:
+        """Handles what another account of this person recalls."""
+        pending = self._queue.find(answer.prompt_id)
+        if pending is None or pending.state != "recalling":
+            return []
+        return [self._call(pending)] if self._linked.on_recalled(answer) else []
+
+    def on_link_done(self, done: LinkDone) -> list[Effect]:
+        """Handles the end of what somebody asked about their linked accounts."""
+        pending = self._queue.find(done.prompt_id)
+        if pending is None or pending.state != "linking":
+            return []
+        pending.ending = Ending("answered", done.text)
+        return [self._settle(pending, pending.ending)]
 
     def resume(self) -> list[Effect]:
         """Starts the pending questions again after a restart."""
@@ -287,7 +328,7 @@ class Conversation:
             ending = pending.ending
             yield self._call(pending) if ending is None else self._settle(pending, ending)
         if self._forgetting.requests and not self._queue.is_withdrawing:
-            erase = self._forgetting.begin()
+            erase = self._forgetting.begin(self._linked.accounts)
             if erase is not None:
                 yield erase
 
@@ -298,8 +339,15 @@ class Conversation:
 
     def _call(self, pending: Pending) -> Effect:
         after, ask = self._queue.begin(pending), pending.ask
+        about_links = self._linked.command(pending)
+        if about_links is not None:
+            return about_links
+        recall = self._linked.recall(pending, self.user)
+        if recall is not None:
+            return recall
+        linked = self._linked.recalled(ask.id)
         try:
-            request = self._memory.request_for(ask, pending.order)
+            request = self._memory.request_for(ask, pending.order, linked)
         except TooLong:
             return Settle(ask, "refused", TOO_LONG, after)
         if self._budget is not None:

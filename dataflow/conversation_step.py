@@ -19,7 +19,10 @@ from dataflow.effects import (
     Effect,
     Evict,
     Evicted,
+    LinkDone,
     PlaceDecision,
+    RecallAsked,
+    Recalled,
     Settle,
     Summarized,
 )
@@ -43,7 +46,17 @@ ANNOUNCE_WAITS_AFTER: Final = timedelta(seconds=1)
 """A wait is announced once it has lasted this long. Most end sooner: people see a reply a moment
 before the dataflow learns that it is stored."""
 
-Heard = Arrived | Journaled | Summarized | PlaceDecision | BecameIdle | Evicted
+Heard = (
+    Arrived
+    | Journaled
+    | Summarized
+    | PlaceDecision
+    | LinkDone
+    | RecallAsked
+    | Recalled
+    | BecameIdle
+    | Evicted
+)
 Step = Callable[[bytes | None], StatefulBatchLogic[Heard, Effect | Evict, bytes]]
 
 _VERSIONS = itertools.count(1)
@@ -62,7 +75,9 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         budgets: BudgetRules | None = None,
         *,
         keep_days: int | None = None,
+        links_accounts: bool = False,
     ) -> None:
+        self._links_accounts = links_accounts
         self._conversation: Conversation | None = None
         self._unread: bytes | None = None
         """The snapshot of a conversation in which nothing is pending, until its user writes."""
@@ -95,11 +110,15 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         budgets: BudgetRules | None = None,
         *,
         keep_days: int | None = None,
+        links_accounts: bool = False,
     ) -> Step:
         """A function that makes the step for a user, from a snapshot if there is one."""
 
         def build(snapshot: bytes | None) -> "ConversationStep":
-            return cls(snapshot, window, evicted, idle, budgets, keep_days=keep_days)
+            return cls(
+                snapshot, window, evicted, idle, budgets,
+                keep_days=keep_days, links_accounts=links_accounts,
+            )  # fmt: skip
 
         return build
 
@@ -114,7 +133,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
                     effects += self._on_reply(value)
                 case Summarized():
                     effects += self._on_summarized(value)
-                case PlaceDecision():
+                case PlaceDecision() | LinkDone() | RecallAsked() | Recalled():
                     effects += self._on_decision(value)
                 case BecameIdle():
                     effects += self._evict()
@@ -190,10 +209,21 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
             logger().exception("defect in a conversation, while summarizing")
             return []
 
-    def _on_decision(self, decision: PlaceDecision) -> list[Effect]:
-        conversation = self._touched(decision.user)
+    def _on_decision(
+        self, decision: PlaceDecision | LinkDone | RecallAsked | Recalled
+    ) -> list[Effect]:
+        user = decision.account if isinstance(decision, RecallAsked) else decision.user
+        conversation = self._touched(user)
         try:
-            return conversation.on_decision(decision)
+            match decision:
+                case PlaceDecision():
+                    return conversation.on_decision(decision)
+                case LinkDone():
+                    return conversation.on_link_done(decision)
+                case RecallAsked():
+                    return conversation.on_recall_asked(decision)
+                case Recalled():
+                    return conversation.on_recalled(decision)
         except Exception:  # noqa: BLE001  (as above; a restart asks again)
             logger().exception("defect in a conversation", prompt=decision.prompt_id)
             return []
@@ -224,7 +254,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         if snapshot is None:
             snapshot = self._evicted.get(user)
             if snapshot is None:
-                return Conversation(self._window, user)
+                return self._new(user)
             metrics.restored.inc()
         return self._loaded(snapshot, user)
 
@@ -234,10 +264,13 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect | Evict, bytes]):
         A newer version may have written it, which must not end the dataflow for everyone.
         """
         try:
-            return Conversation.load(snapshot, self._window)
+            return Conversation.load(snapshot, self._window, links_accounts=self._links_accounts)
         except ValueError as error:
             self._evicted.set_aside(user, snapshot, reason=type(error).__name__)
-            return Conversation(self._window, user)
+            return self._new(user)
+
+    def _new(self, user: str) -> Conversation:
+        return Conversation(self._window, user, links_accounts=self._links_accounts)
 
     def _evict(self) -> list[Evict]:
         self._forget_older()

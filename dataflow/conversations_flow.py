@@ -9,6 +9,7 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 
+from dataflow.account_links import AccountLinks
 from dataflow.answering import Answering
 from dataflow.budget_rules import BudgetRules
 from dataflow.completions_source import CompletionsSource
@@ -36,6 +37,7 @@ def conversations_flow(
     erasing: Erasing,
     budgets: BudgetRules | None = None,
     keep_days: int | None = None,
+    links: AccountLinks | None = None,
 ) -> Dataflow:
     """Sends prompts and completed replies, keyed by user, through each user's conversation."""
     flow = Dataflow("conversations")
@@ -44,12 +46,14 @@ def conversations_flow(
     completions = op.input("completions", flow, CompletionsSource(io, answering, idle))
     prompts = op.input("prompts", flow, PromptsSource(io, bus))
     heard = cast("KeyedStream[Heard]", op.merge("heard", prompts, completions))
-    step = ConversationStep.builder(window, evicted, idle, budgets, keep_days=keep_days)
+    step = ConversationStep.builder(
+        window, evicted, idle, budgets, keep_days=keep_days, links_accounts=links is not None
+    )
     effects = op.stateful_batch("conversation", heard, step)
     todo = cast("KeyedStream[ToDo]", effects)
     if budgets is not None and budgets.budgets.places:
         todo = _with_place_budgets(effects, budgets)
-    op.output("model", todo, ModelSink(io, answering, evicted, erasing))
+    op.output("model", todo, ModelSink(io, answering, evicted, erasing, links))
     return flow
 
 

@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Final, Literal
 
 from dataflow.budget import Amount
+from dataflow.linking import Command
 from dataflow.model.status import Queued
 from dataflow.request import Request
 from dataflow.summary import Fold
 from dataflow.truncation import ChatMessage
+from dataflow.turns import Turn
 from shared.messages import Ask, BackgroundCall, Forget, Outcome, Place
 
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
@@ -93,10 +95,12 @@ class Summarized:
 class Erase:
     """Erase what is stored about a user, then journal the reply to the event that asked for it.
 
-    None of the user's questions from before that event may be pending.
+    None of the user's questions from before that event may be pending. The linked `accounts` are
+    told that they are not linked any more.
     """
 
     forget: Forget
+    accounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +138,62 @@ class PlaceDecision:
     refusal: str
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Carry out what somebody asks about their linked `accounts`. A `LinkDone` comes back."""
+
+    ask: Ask
+    command: Command
+    accounts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDone:
+    """The text of the reply to a `Link`, which is carried out."""
+
+    user: str
+    prompt_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Ask linked accounts what they recall for a question. A `Recalled` of each comes back."""
+
+    user: str
+    prompt_id: str
+    accounts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecallAsked:
+    """The account `by` asks what this `account` recalls."""
+
+    account: str
+    by: str
+    prompt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What `account` recalls for a question of `user`. None: the time for all of them is over."""
+
+    user: str
+    prompt_id: str
+    account: str | None
+    turns: tuple[Turn, ...] = ()
+
+
+LinkEffect = Link | Recall | Recalled
+"""The effects that concern linked accounts."""
+
 PlaceEffect = ReservePlace | SettlePlace
 """These go to the step that keeps the budgets of places."""
 
 Answered = CallModel | Settle | Cancel | Wait | Summarize
 """The effects that concern answers; `Answering` carries them out."""
 
-Effect = Answered | PlaceEffect | Erase
+Effect = Answered | PlaceEffect | LinkEffect | Erase
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,12 @@ class Forgetting:
         """Whether a question was asked before its user wanted to be forgotten."""
         return self.last_at is not None and ask.said_at <= self.last_at
 
-    def begin(self) -> Erase | None:
+    def begin(self, linked: tuple[str, ...] = ()) -> Erase | None:
         """Begins the oldest request, unless one is being carried out."""
         if not self.requests or self._has_begun:
             return None
         self._has_begun = True
-        return Erase(self.requests[0])
+        return Erase(self.requests[0], linked)
 
     def end(self, reply: Reply) -> bool:
         """Ends a request, if this is the reply to it; returns whether it is."""

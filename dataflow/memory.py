@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -41,8 +41,10 @@ class Memory:
         self.summaries = Summaries(window, self.turns, self.starts, unreported)
         self.ratio = ratio
 
-    def request_for(self, ask: Ask, order: int) -> Request:
+    def request_for(self, ask: Ask, order: int, linked: Sequence[Turn] = ()) -> Request:
         """The request for a question with its place among the turns.
+
+        `linked` are turns under other accounts of this person.
 
         Raises:
             TooLong: the question alone does not fit into the window.
@@ -52,7 +54,8 @@ class Memory:
         summary = self.summaries.usable_in(ask.place) if start else None
         if is_older := order <= start:
             start, summary = 0, None  # asked again, with the turns that came before it
-        request = request_of(ask, turns, self._window, self.ratio, start=start, summary=summary)
+        request = request_of(ask, turns, self._window, self.ratio, start=start, summary=summary,
+                             linked=linked)  # fmt: skip
         if request.start > start and not is_older:
             self.turns.forget_data_before(request.start, ask.place)
             self.starts.move(ask.place, request.start)

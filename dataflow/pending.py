@@ -12,10 +12,14 @@ from shared.messages import Ask, Edited, Outcome, Reply, Stop
 FORGOTTEN: Final = "(forgotten)"
 """The text of a question whose user is forgotten. It must not be empty."""
 
-State = Literal["waiting", "reserving", "calling", "ended", "settling"]
+State = Literal["waiting", "linking", "recalling", "reserving", "calling", "ended", "settling"]
 
 QUEUED: Final[tuple[State, ...]] = ("waiting", "ended")
 """The states in which a question waits for its turn. In all others it is in progress."""
+
+
+ASKING_OTHERS: Final[tuple[State, ...]] = ("reserving", "recalling", "linking")
+"""The states in which something else is asked first, which nothing has to cancel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,18 @@ class Pending:
         waiting   its turn comes                        calling     CallModel, Settle if too long
         waiting   its turn comes, its place has a       reserving   ReservePlace
                   budget
+        waiting   its turn comes, other accounts of     recalling   Recall
+                  this person may recall something
+        waiting   its turn comes, it is about links     linking     Link
         waiting   it is edited                          waiting
         waiting   it is stopped or deleted              ended       Cancel, if it was announced
         reserving the place's budget has room           calling     CallModel
         reserving the place's budget has no room        calling     Settle
+        recalling the accounts have answered            calling     as from waiting
+        linking   it is carried out                     settling    Settle
         reserving it is edited                          waiting
         reserving it is stopped or deleted              ended       Cancel, which finds nothing
+        recalling, linking                              the same as reserving
         calling   it is edited                          waiting     its next CallModel replaces this
         calling   it is stopped or deleted              settling    Cancel
         ended     its turn comes                        settling    Settle
@@ -91,7 +101,7 @@ class Pending:
     def end(self, outcome: Outcome) -> None:
         """Ends the question without an answer, and drops its edit."""
         self.ending = Ending(outcome, self.ending.text if self.ending is not None else "")
-        self.state = "ended" if self.state in (*QUEUED, "reserving") else "settling"
+        self.state = "ended" if self.state in (*QUEUED, *ASKING_OTHERS) else "settling"
         self.forgotten = self.forgotten or outcome == "withdrawn"
         self.edit = None
 

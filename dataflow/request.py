@@ -6,11 +6,13 @@ endpoints can read it from a cache: only the end grows, until a request does not
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dataflow.data_tags import asked_with
-from dataflow.history import History
+from dataflow.data_tags import asked_with, background
+from dataflow.history import BACKGROUND_TOKENS, History
+from dataflow.linking import newest_exchanges
 from dataflow.summary import SENT_SHARE, Summary, pair
 from dataflow.tokens import (
     FIRST_RATIO,
@@ -72,11 +74,13 @@ def request_of(
     *,
     start: int = 0,
     summary: Summary | None = None,
+    linked: Sequence[Turn] = (),
 ) -> Request:
     """The request for a question after these turns, trimmed to the window.
 
     `ratio` is counted tokens divided by estimated tokens. The thread begins at the order `start`,
-    after its `summary`.
+    after its `summary`. `linked` are turns under other accounts of this person: the newest are sent
+    with this question only.
 
     Raises:
         TooLong: the question does not fit even alone and by a lenient estimate.
@@ -121,6 +125,10 @@ def request_of(
         messages.append({"role": "user", "content": asked})
         messages.append({"role": "assistant", "content": turn.answer})
     question = (history.background(told) if told else "") + _in_full(ask, new)
+    if linked and (elsewhere := newest_exchanges(linked, room - fixed - used - BACKGROUND_TOKENS)):
+        recalled = background(elsewhere)
+        question = recalled + question
+        used += message_tokens(recalled)
     messages.append({"role": "user", "content": question})
     left_out, in_full = history.left_out(told), _stays(ask, new, room)
     # Most questions have no context. Their turns share one value.

@@ -16,6 +16,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
+from dataflow.account_links import AccountLinks
 from dataflow.answering import Answering
 from dataflow.budget_settings import rules_of
 from dataflow.conversations_flow import conversations_flow
@@ -66,11 +67,14 @@ class _Process:
     models: tuple[ModelClient, ...]
     evicted: EvictedStore
     erasing: Erasing
+    links: AccountLinks | None
     flow: Dataflow
 
     def close(self) -> None:
         """Closes the parts after the dataflow has ended."""
         self.io.call(self.erasing.close())
+        if self.links is not None:
+            self.io.call(self.links.close())
         self.io.call(self.evicted.close())
         for model in self.models:
             self.io.call(model.close())
@@ -134,6 +138,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     answering = Answering(bus, model, capacity, estimates=budgets is not None, variants=variants)
     idle = IdleConversations(_evict_after_s(settings))
     erasing = Erasing(bus, store, alone=_is_one_machine(settings))
+    links = AccountLinks(bus) if settings.link_accounts == "on" else None
     flow = conversations_flow(
         io,
         bus,
@@ -144,6 +149,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
         erasing=erasing,
         budgets=budgets,
         keep_days=settings.keep_days,
+        links=links,
     )
     if settings.keep_days is not None:
         io.spawn(erasing.keep_only(settings.keep_days, window))
@@ -156,7 +162,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     where = f"NATS at {bus.server}; data in {settings.home}"
     lifecycle.ready(f"{found.models}{experiments}; {where}")
     clients = (model, *variants.clients)
-    return _Process(lock, store, io, bus, clients, evicted, erasing, flow)
+    return _Process(lock, store, io, bus, clients, evicted, erasing, links, flow)
 
 
 def _addresses(settings: Settings) -> list[str]:

@@ -77,7 +77,7 @@ class Snapshot:
     are model calls that a reply has yet to report. `erasing` are requests to be forgotten that are
     not carried out yet. They come before `pending`, so that `quiet_user` sees work to be done.
     Questions said until `forgotten_at` are never asked again. `budget` is what
-    the person has used.
+    the person has used. `links` are this person's accounts on other platforms.
     """
 
     user: str = ""
@@ -93,6 +93,7 @@ class Snapshot:
     calls: tuple[BackgroundCall, ...] = ()
     forgotten_at: AwareDatetime | None = None
     budget: Ledger | None = None
+    links: tuple[str, ...] = ()
     v: int = 2
     """Written only by version 1, whose snapshots include default values."""
 

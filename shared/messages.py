@@ -195,7 +195,23 @@ class Configure(Event):
     settings: dict[str, Text] = Field(default_factory=dict)
 
 
-AnyEvent = Ask | Stop | Reset | Rate | Again | Edited | Deleted | Forget | Configure
+class Linked(Event):
+    """This user and these `accounts` are one person, who proved it. Only the dataflow says so."""
+
+    kind: Literal["linked"] = "linked"
+    accounts: tuple[UserId, ...]
+
+
+class Unlinked(Event):
+    """This user and these `accounts` are not linked any more."""
+
+    kind: Literal["unlinked"] = "unlinked"
+    accounts: tuple[UserId, ...]
+
+
+AnyEvent = (
+    Ask | Stop | Reset | Rate | Again | Edited | Deleted | Forget | Configure | Linked | Unlinked
+)
 
 Outcome = Literal["answered", "failed", "stopped", "refused", "withdrawn"]
 

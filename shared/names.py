@@ -30,6 +30,12 @@ RECEIPTS_STREAM: Final = f"KV_{RECEIPTS}"
 RECEIPTS_PREFIX: Final = f"$KV.{RECEIPTS}."
 """A bucket's stream and subjects, as NATS's ADR-8 names them."""
 
+LINKS: Final = "LINKS"
+"""The key-value bucket of the codes with which people link their accounts."""
+
+LINKS_STREAM: Final = f"KV_{LINKS}"
+LINKS_PREFIX: Final = f"$KV.{LINKS}."
+
 # --- what the streams take -------------------------------------------------------------------
 
 PROMPT_SUBJECTS: Final = "prompts.*.*"
@@ -265,6 +271,11 @@ def prompt_of_receipt(subject: str) -> tuple[str, str]:
     """The platform and the prompt id of a receipt's subject."""
     platform, prompt_id, _ = subject.removeprefix(RECEIPTS_PREFIX).split(".")
     return platform, prompt_id
+
+
+def link_code_subject(code_hash: str) -> str:
+    """Where the code with this hash is stored."""
+    return f"{LINKS_PREFIX}{code_hash}"
 
 
 def dead_letter_subject(subject: str) -> str:

@@ -194,6 +194,12 @@ class Settings(FromEnvironment):
         description="Whether `threadwax up` records questions and answers in the database: on or "
         "off.",
     )
+    link_accounts: Annotated[Literal["on", "off"], AnyCase] = Field(
+        "off",
+        alias="THREADWAX_LINK_ACCOUNTS",
+        description="Whether people can link their accounts on several platforms, so that each "
+        "recalls what they said under the others: on or off. docs/web.md says how.",
+    )
     prices: Prices = Field(
         default_factory=dict,
         alias="THREADWAX_PRICES",

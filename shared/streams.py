@@ -32,6 +32,9 @@ DUPLICATES_S: Final = DAY_S
 PROMPT_BYTES: Final = 256 * 1024
 REPLY_BYTES: Final = 512 * 1024
 STREAM_BYTES: Final = GIB
+CODES_BYTES: Final = MIB
+CODES_KEPT_S: Final = 3600.0
+
 DLQ_BYTES: Final = 256 * MIB
 ADVISORY_BYTES: Final = 16 * MIB
 
@@ -217,6 +220,16 @@ def _unlimited_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             allow_direct=True,
             # Unlike in ADR-8, no rollup: with one header, a platform could erase all receipts.
             deny_delete=True,
+        ),
+        # Small, because a code is valid for minutes; `dataflow/linking.py` says for how many.
+        _stream(
+            names.LINKS_STREAM,
+            f"{names.LINKS_PREFIX}>",
+            replicas=replicas,
+            max_age=CODES_KEPT_S,
+            max_bytes=CODES_BYTES,
+            max_msgs_per_subject=1,
+            allow_direct=True,
         ),
         # Not a NATS object store: that needs rollup, so one adapter could erase everybody's files.
         _stream(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from dataflow.account_links import unlink
 from dataflow.effects import Erase
 from dataflow.erasing import files, recovery_files
 from dataflow.erasing.expiry import expire_evicted
@@ -55,7 +56,7 @@ class Erasing:
         """Starts an erasure. Returns at once."""
 
         async def run() -> None:
-            on_reply(user, await self._until_erased(effect.forget))
+            on_reply(user, await self._until_erased(effect))
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
@@ -80,11 +81,12 @@ class Erasing:
         """Ends all erasures; the next start begins them again."""
         await end(*self._tasks)
 
-    async def _until_erased(self, forget: Forget) -> Journaled:
+    async def _until_erased(self, effect: Erase) -> Journaled:
+        forget = effect.forget
         wait_s = AGAIN_FIRST_S
         while True:
             try:
-                return await self._erase(forget)
+                return await self._erase(forget, effect.accounts)
             except (recovery_files.StillBusy, sqlite3.Error, OSError) as error:
                 logger().warning(
                     "a user is not erased yet", user=forget.user, why=str(error), again_in_s=wait_s,
@@ -95,11 +97,13 @@ class Erasing:
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, AGAIN_LAST_S)
 
-    async def _erase(self, forget: Forget) -> Journaled:
+    async def _erase(self, forget: Forget, accounts: tuple[str, ...]) -> Journaled:
         # After a crash the flow must not return to a snapshot from before the event: it would look
         # for messages that are gone.
         if self._alone:
             await asyncio.to_thread(recovery_files.until_saved, self._store, forget.user, forget.id)
+        if accounts:
+            await self._bus.until_done(lambda: unlink(self._bus, forget, accounts))
         counts = asdict(await MessageEraser(self._bus, forget).erase())
         async with self._scrubbing:
             counts |= await asyncio.to_thread(self._erase_files, forget.user)

@@ -22,11 +22,13 @@ from shared.messages import (
     Deleted,
     Edited,
     Forget,
+    Linked,
     Place,
     Rate,
     Reply,
     Reset,
     Stop,
+    Unlinked,
     Usage,
 )
 from shared.prices import Price, cost_microdollars
@@ -35,7 +37,7 @@ from shared.receipts import shown_part
 LARGEST_COUNT: Final = 2**63 - 1
 """Token counts come from endpoints; the columns have 64 bits."""
 
-_Happening = Stop | Reset | Rate | Edited | Deleted | Forget | Configure
+_Happening = Stop | Reset | Rate | Edited | Deleted | Forget | Configure | Linked | Unlinked
 
 Row = dict[str, Any]
 
@@ -166,8 +168,9 @@ def _of_event(event: AnyEvent, stored_at: datetime) -> Iterator[Change]:
             yield Happened(_event(event, stored_at))
         case Deleted() | Stop():
             yield Happened(_event(event, stored_at, event.prompt_id))
-        case Reset():
-            yield Happened(_event(event, stored_at))
+        case Reset() | Linked() | Unlinked():
+            accounts = None if isinstance(event, Reset) else "\n".join(event.accounts)
+            yield Happened(_event(event, stored_at, None, accounts))
 
 
 def _of_configure(event: Configure, stored_at: datetime) -> Iterator[Change]:

@@ -23,6 +23,7 @@ from shared.messages import (
     Deleted,
     Edited,
     Forget,
+    Linked,
     Message,
     Partial,
     Place,
@@ -32,6 +33,7 @@ from shared.messages import (
     Reset,
     Stop,
     Timings,
+    Unlinked,
     Usage,
 )
 
@@ -64,6 +66,8 @@ MESSAGES: Final[dict[str, Message]] = {
     ),
     "stop": Stop(id="s-1", prompt_id=_ASKED, **_HEAD),
     "reset": Reset(id="s-2", **_HEAD),
+    "linked": Linked(id="s-8", accounts=("discord:7", "web:ada_40x"), **_HEAD),
+    "unlinked": Unlinked(id="s-9", accounts=("discord:7",), **_HEAD),
     "rate": Rate(
         id="s-3", prompt_id=_ASKED, thumb="down", reason="wrong", correction="It is 5 🙂.", **_HEAD
     ),
