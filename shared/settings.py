@@ -194,6 +194,11 @@ class Settings(FromEnvironment):
         description="Whether `threadwax up` records questions and answers in the database: on or "
         "off.",
     )
+    web: Annotated[Literal["on", "off"], AnyCase] = Field(
+        "on",
+        alias="THREADWAX_WEB",
+        description="Whether `threadwax up` starts the web page, if it is installed: on or off.",
+    )
     prices: Prices = Field(
         default_factory=dict,
         alias="THREADWAX_PRICES",

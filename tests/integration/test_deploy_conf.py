@@ -745,7 +745,15 @@ CANNOT_PUBLISH = {
 
 CANNOT_SUBSCRIBE = {
     "slack": (">", "p.>", "prompts.>", "replies.>", "partials.discord.>", "_INBOX_discord.>"),
-    "web": (">", "p.>", "prompts.>", "replies.>", "partials.slack.>", "_INBOX_slack.>", "figures.>"),
+    "web": (
+        ">",
+        "p.>",
+        "prompts.>",
+        "replies.>",
+        "partials.slack.>",
+        "_INBOX_slack.>",
+        "figures.>",
+    ),
     "client": (">", "prompts", "prompts.>", "replies.>", "partials.>", "_INBOX_gateway.>"),
     "ask": (">", "prompts", "_INBOX.>"),
     "dataflow": (">", "prompts.>", "_INBOX.>", "$JS.EVENT.>"),
