@@ -6,6 +6,7 @@ It must never be reachable under a host name that nobody configured.
 import asyncio
 import contextlib
 import errno
+import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -89,11 +90,12 @@ def _listening(settings: WebSettings) -> socket.socket:
                 (settings.host, port), family=family, backlog=WAITING_CONNECTIONS
             )
         except OSError as error:
-            failed = error
-            if error.errno != errno.EADDRINUSE:
+            number = error.errno or 0  # negative: the host name is unknown
+            why = os.strerror(number) if number > 0 else error.strerror
+            if number != errno.EADDRINUSE:
                 break
     raise Misconfigured(
-        f"the page cannot be served on {settings.host}:{port}: {failed.strerror}. Set "
+        f"the page cannot be served on {settings.host}:{port}: {why}. Set "
         "THREADWAX_WEB_PORT to another port (0 takes a free one), or THREADWAX_WEB_HOST to an "
         "address of this machine."
     )
