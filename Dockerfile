@@ -47,7 +47,7 @@ CMD ["--help"]
 # Last, so that another revision rebuilds nothing else.
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="threadwax" \
-      org.opencontainers.image.description="A chat bot for Slack, Discord and the terminal that never loses a message and never answers twice." \
+      org.opencontainers.image.description="A chat bot for Slack, Discord, the browser and the terminal that never loses a message and never answers twice." \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.base.name="docker.io/library/python:3.12-slim"
