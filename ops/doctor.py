@@ -84,8 +84,9 @@ async def settings_read(_: CheckContext) -> list[Finding]:
     """Says where the settings come from, and checks the adapters' settings."""
     from bots.discord.settings import DiscordSettings
     from bots.slack.settings import SlackSettings
+    from bots.web.settings import WebSettings
 
-    wrong = _wrong(SlackSettings) + _wrong(DiscordSettings)
+    wrong = _wrong(SlackSettings) + _wrong(DiscordSettings) + _wrong(WebSettings)
     ignored = [Finding("warn", "settings", line) for line in warnings()]
     return [*(wrong or [Finding("ok", "settings", settings_place())]), *ignored]
 
@@ -224,6 +225,14 @@ async def gateway(context: CheckContext) -> list[Finding]:
     return [Finding("ok", "gateway", f"listens on `{names.GATEWAY_SUBJECT}`")]
 
 
+async def running_page(context: CheckContext) -> list[Finding]:
+    """Checks the web page, unless its settings are wrong, which is reported with the settings."""
+    from bots.web.settings import WebSettings
+    from ops.doctor_web import web_findings
+
+    return [] if faults(WebSettings) else await web_findings(context.settings, WebSettings())
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     python,
     settings_read,
@@ -236,6 +245,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     dataflow,
     database,
     gateway,
+    running_page,
 )
 
 
@@ -255,8 +265,16 @@ async def discord(_: CheckContext) -> list[Finding]:
     return _wrong(DiscordSettings) or await discord_findings()
 
 
+async def web(context: CheckContext) -> list[Finding]:
+    """Checks the web page, and the provider that people sign in with."""
+    from bots.web.settings import WebSettings
+
+    return _wrong(WebSettings) or await running_page(context)
+
+
 PLATFORM_CHECKS: Final[dict[str, tuple[Check, ...]]] = {
     "discord": (discord,),
     "slack": (slack,),
+    "web": (web,),
 }
 """The checks of `doctor <platform>`."""

@@ -79,6 +79,7 @@ class Child:
         self._ready = asyncio.Event()
         self._first_end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._last_message = ""
+        self._where = ""
 
     @property
     def name(self) -> str:
@@ -89,6 +90,11 @@ class Child:
     def is_ready(self) -> bool:
         """Whether it is running and has reported that it is ready."""
         return self._ready.is_set()
+
+    @property
+    def where(self) -> str:
+        """What it said when it was last ready, for example its address."""
+        return self._where
 
     @property
     def pid(self) -> int | None:
@@ -204,6 +210,7 @@ class Child:
                 return
             kind, _, text = line.decode(errors="replace").strip().partition(" ")
             if kind == lifecycle.READY:
+                self._where = text
                 self._ready.set()
                 self._say(self.name, f"ready      {text}".rstrip())
             elif kind == lifecycle.SAY:

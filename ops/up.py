@@ -8,8 +8,6 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ops.demo_weights import NoWeights, weights_path
@@ -17,7 +15,8 @@ from ops.finetune.errors import BadInput, UnknownAdapter
 from ops.finetune.served import adapter_file
 from ops.nats import set_up_fault, set_up_streams
 from ops.running_instance import running_here
-from ops.supervise import NAME_WIDTH, STOP_DEADLINE_S, Child, Ended, Program, stop_in_reverse
+from ops.supervise import NAME_WIDTH, Child, Ended, Program, stop_in_reverse
+from ops.up_parts import PARTS, WEB, Part, parts_off
 from shared import lifecycle
 from shared.settings import Settings
 
@@ -27,69 +26,8 @@ if TYPE_CHECKING:
 READY_DEADLINE_S: Final = 60.0
 """After this time the chat starts anyway, and its questions wait in the stream."""
 
-DATAFLOW_STOP_S: Final = 25.0
-"""The dataflow finishes answers in progress for up to 20 s."""
-
 CHAT_STOP_S: Final = 5.0
 LAST_PORT: Final = 65_535
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A command, and whether the settings require it."""
-
-    name: str
-    wanted: Callable[[Settings], bool]
-    needs_nats: bool = True
-    stop_s: float = STOP_DEADLINE_S
-    how: str = ""
-    """How to enable it, for a part that is off."""
-
-
-def _always(_: Settings) -> bool:
-    return True
-
-
-def _has_slack(_: Settings) -> bool:
-    from pydantic import ValidationError
-
-    from bots.slack.settings import SlackSettings
-
-    try:
-        return SlackSettings().is_wanted
-    except ValidationError:
-        return True  # the adapter reports what is wrong
-
-
-def _has_discord(_: Settings) -> bool:
-    from pydantic import ValidationError
-
-    from bots.discord.settings import DiscordSettings
-
-    try:
-        return DiscordSettings().token is not None
-    except ValidationError:
-        return True  # the adapter reports what is wrong
-
-
-def _has_web(_: Settings) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("streamlit") is not None
-
-
-PARTS: Final = (
-    Part("nats", lambda settings: settings.nats_url is None, needs_nats=False),
-    Part("model", lambda settings: settings.demo_model, needs_nats=False),
-    Part("dataflow", _always, stop_s=DATAFLOW_STOP_S),
-    Part("gateway", _always),
-    Part("slack", _has_slack, how="SLACK_BOT_TOKEN and SLACK_APP_TOKEN: docs/slack.md"),
-    Part("discord", _has_discord, how="DISCORD_TOKEN: docs/discord.md"),
-    Part("recorder", lambda settings: settings.recorder == "on"),
-    Part("web", _has_web),
-)
-"""All parts in the order in which they start; they stop in reverse order."""
-
 _HTTP_PORT_ENV: Final = "THREADWAX_HTTP_PORT"
 
 
@@ -153,6 +91,8 @@ class _Up:
                 # Only now, so that no status line appears while a person types.
                 await self._all_ready()
             return await self._run_chat()
+        await self._all_ready()
+        self._say_where_the_page_is()
         await asyncio.Event().wait()
         return 0
 
@@ -172,11 +112,9 @@ class _Up:
 
     def _wanted(self) -> list[Part]:
         """Returns the required parts, and says how to enable the others."""
-        wanted = [part for part in PARTS if part.wanted(self._settings)]
-        for part in PARTS:
-            if part.how and part not in wanted:
-                _say(part.name, f"off        set {part.how}")
-        return wanted
+        for part in parts_off(self._settings):
+            _say(part.name, f"off        {part.how}")
+        return [part for part in PARTS if part.wanted(self._settings)]
 
     async def _nats_ready(self) -> bool:
         if self._settings.nats_url is None:
@@ -204,6 +142,13 @@ class _Up:
                 await asyncio.gather(
                     *(child.ready() for child in self._children), return_exceptions=True
                 )
+
+    def _say_where_the_page_is(self) -> None:
+        """Prints the last line of a start: the lines of the other parts hide the page's own."""
+        for child in self._children:
+            if child.name == WEB and child.is_ready:
+                page = child.where.partition(",")[0]  # without the address of its status
+                _say(WEB, f"open       {page} in a browser; Ctrl-C here stops everything")
 
     async def _run_chat(self) -> int:
         # In our process group, because only the terminal's foreground group can read from it.

@@ -200,6 +200,11 @@ class Settings(FromEnvironment):
         description="Whether people can link their accounts on several platforms, so that each "
         "recalls what they said under the others: on or off. docs/web.md says how.",
     )
+    web: Annotated[Literal["on", "off"], AnyCase] = Field(
+        "on",
+        alias="THREADWAX_WEB",
+        description="Whether `threadwax up` starts the web page, if it is installed: on or off.",
+    )
     prices: Prices = Field(
         default_factory=dict,
         alias="THREADWAX_PRICES",

@@ -1,6 +1,7 @@
 """Shared by all tests: the real components as fixtures, and a block on outside connections."""
 
 import ipaddress
+import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,9 @@ from tests.asking import asker  # noqa: F401  (a fixture)
 from tests.fakes.model import FakeModel
 from tests.fixtures_database import database_url, own_postgres, postgres  # noqa: F401  (fixtures)
 from tests.fixtures_nats import bus, nats  # noqa: F401  (fixtures)
+
+# `threadwax up` in a test starts the web page only if the test is about it.
+os.environ.setdefault("THREADWAX_WEB", "off")
 
 # No deadline: a busy machine must not fail a test.
 settings.register_profile("threadwax", deadline=None)

@@ -174,7 +174,7 @@ def say(text: str) -> None:
 
 def environment() -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
-    return inherited | {"THREADWAX_HOME": str(FOLDER / "data")}
+    return inherited | {"THREADWAX_HOME": str(FOLDER / "data"), "THREADWAX_WEB": "off"}
 
 
 if __name__ == "__main__":

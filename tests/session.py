@@ -80,7 +80,8 @@ async def record() -> None:
 def program(*command: str, columns: int = COLUMNS) -> Typed:
     """A threadwax command in a new terminal, with the settings of the current folder."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    environment = inherited | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+    ours = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "THREADWAX_WEB": "off"}
+    environment = inherited | ours
     command = (sys.executable, "-m", "ops", *command)
     return Typed(command, environment, columns=columns, rows=ROWS)
 

@@ -5,6 +5,8 @@ It must never be reachable under a host name that nobody configured.
 
 import asyncio
 import contextlib
+import errno
+import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from starlette.routing import Route
 from streamlit.web import bootstrap
 from typing_extensions import override
 
+from bots.adapter import Misconfigured
 from bots.web.protection import Protection
 from bots.web.settings import LOOPBACK, WebSettings
 from shared.private_file import private_file, private_text
@@ -30,10 +33,6 @@ STARTED_POLL_S: Final = 0.01
 GRACE_S: Final = 3
 WAITING_CONNECTIONS: Final = 2048
 COOKIE_BYTES: Final = 32
-
-
-class CannotServe(OSError):
-    """The page cannot be served at this address; the text says what to do."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -51,11 +50,12 @@ class Server:
         """Opens the port.
 
         Raises:
-            CannotServe: the port is taken, or the address does not belong to this machine.
+            Misconfigured: the port is taken, or the address does not belong to this machine.
         """
         self._socket = _listening(settings)
-        port = self._socket.getsockname()[1]
-        self.address = settings.url or f"http://{settings.host}:{port}"
+        here = _address_of(self._socket)
+        self.address = settings.url or here
+        private_file(home / "web" / "url", f"{here}\n")
         self._config = uvicorn.Config(
             _app(settings, home),
             log_config=None,
@@ -85,17 +85,29 @@ class Server:
 
 
 def _listening(settings: WebSettings) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server(
-            (settings.host, settings.port), family=family, backlog=WAITING_CONNECTIONS
-        )
-    except OSError as error:
-        raise CannotServe(
-            f"the page cannot be served on {settings.host}:{settings.port}: {error.strerror}. Set "
-            "THREADWAX_WEB_PORT to another port (0 takes a free one), or THREADWAX_WEB_HOST to an "
-            "address of this machine."
-        ) from None
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    for port in settings.ports:
+        try:
+            return socket.create_server(
+                (settings.host, port), family=family, backlog=WAITING_CONNECTIONS
+            )
+        except OSError as error:
+            number = error.errno or 0  # negative: the host name is unknown
+            why = os.strerror(number) if number > 0 else error.strerror
+            if number != errno.EADDRINUSE:
+                break
+    raise Misconfigured(
+        f"the page cannot be served on {settings.host}:{port}: {why}. Set "
+        "THREADWAX_WEB_PORT to another port (0 takes a free one), or THREADWAX_WEB_HOST to an "
+        "address of this machine."
+    )
+
+
+def _address_of(listening: socket.socket) -> str:
+    """Where a browser on this machine finds the page."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (not bound here)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _app(settings: WebSettings, home: Path) -> Any:
@@ -111,7 +123,7 @@ def _app(settings: WebSettings, home: Path) -> Any:
         assert settings.oidc_client_secret is not None  # noqa: S101  (validated with oidc_url)
         signing_in = {
             "auth": {
-                "redirect_uri": f"{settings.url}/oauth2callback",
+                "redirect_uri": settings.redirect_uri,
                 "cookie_secret": _cookie_secret(home / "web" / "cookie_secret"),
                 "client_id": settings.oidc_client_id,
                 "client_secret": settings.oidc_client_secret.get_secret_value(),

@@ -1,4 +1,4 @@
-"""The settings of the web page, read once at its start."""
+"""The settings of the web page, read once at its start. Needs none of the page's libraries."""
 
 from typing import Annotated, Final, Self
 
@@ -8,6 +8,9 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from shared.setting_kinds import FromEnvironment, Host, Secret, WebAddress, entries
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+USUAL_PORTS: Final = range(8501, 8511)
+CALLBACK: Final = "/oauth2callback"
+"""Where Streamlit expects people back from the provider."""
 
 
 def _names(value: object) -> object:
@@ -25,12 +28,13 @@ class WebSettings(FromEnvironment):
 
     model_config = SettingsConfigDict(env_prefix="THREADWAX_WEB_", populate_by_name=True)
 
-    port: int = Field(
-        8501,
+    port: int | None = Field(
+        None,
         alias="THREADWAX_WEB_PORT",
         ge=0,
         le=65535,
-        description="The port of the web page; 0 chooses a free one.",
+        description="The port of the web page; 0 chooses a free one. By default 8501. If that is "
+        "taken and THREADWAX_WEB_URL is not set, the next free one.",
     )
     host: Host = Field(
         "127.0.0.1",
@@ -74,6 +78,18 @@ class WebSettings(FromEnvironment):
         description="Who sees the dashboard: verified e-mail addresses or subject ids of accounts, "
         "separated by commas. Without THREADWAX_WEB_OIDC_URL, everybody on this machine does.",
     )
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports to try in this order. A proxy in front of the page knows only one."""
+        if self.port is not None:
+            return (self.port,)
+        return (USUAL_PORTS[0],) if self.url else (*USUAL_PORTS, 0)
+
+    @property
+    def redirect_uri(self) -> str:
+        """The address that the provider has to allow; empty without THREADWAX_WEB_URL."""
+        return f"{self.url.rstrip('/')}{CALLBACK}" if self.url else ""
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:

@@ -15,14 +15,16 @@ from typing import Any, Final
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from bots.discord.settings import DiscordSettings
 from bots.slack.settings import SlackSettings
+from bots.web.settings import USUAL_PORTS, WebSettings
 from dataflow.run import DRAIN_S
 from dataflow.shutdown import END_S
 from ops.supervise import STOP_DEADLINE_S
-from ops.up import DATAFLOW_STOP_S, PARTS
+from ops.up_parts import DATAFLOW_STOP_S, PARTS
 from shared.setting_kinds import new_names
 from shared.settings import Settings
 from tests.running import ROOT
@@ -43,20 +45,26 @@ RETENTION: Final = {"THREADWAX_KEEP_DAYS"}
 OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
 """They report the roles that have a budget."""
 
-FIXED: Final = {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"}  # noqa: S104
-"""Where the container listens. Its ports cannot be reached from other machines (see below)."""
+FIXED: Final = {
+    "slack": {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"},  # noqa: S104
+    "web": {"THREADWAX_WEB_HOST": "0.0.0.0", "THREADWAX_WEB_PORT": str(USUAL_PORTS[0])},  # noqa: S104
+}
+"""Where the containers listen. Their ports cannot be reached from other machines (see below)."""
 
 NOT_FOR_A_CONTAINER: Final = {
-    "SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY", "THREADWAX_RECORDER",
+    "SLACK_CONFIG_TOKEN", "THREADWAX_CHAT_HISTORY", "THREADWAX_RECORDER", "THREADWAX_WEB",
 }  # fmt: skip
 """Only the doctor needs the token (docs/deploy.md says how to pass it), and nobody chats in a
-container's terminal. The recorder is a container of its own, which is started or not."""
+container's terminal. The recorder and the web page are containers, which are started or not."""
 
 OF_THE_RECORDER: Final = {"DATABASE_URL", "THREADWAX_PRICES", "THREADWAX_TRAINING_ATTESTED"}
 """`docker compose run recorder` also exports."""
 
-COMPOSE_VARIABLES: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT"}
+COMPOSE_VARIABLES: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT", "THREADWAX_WEB_PORT"}
 """Variables of the compose file itself: ports on the host."""
+
+
+ALL: Final = (Settings, SlackSettings, DiscordSettings, WebSettings)
 
 
 def aliases(kind: type[BaseSettings]) -> set[str]:
@@ -75,11 +83,14 @@ EXPECTED: Final = {
     - OF_THE_RECORDER
     | {"THREADWAX_PRICES"},  # for budgets in dollars
     "recorder": EVERYWHERE | RETENTION | OF_THE_RECORDER,
-    "slack": EVERYWHERE | OF_ADAPTERS | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED),
+    "slack": EVERYWHERE
+    | OF_ADAPTERS
+    | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED["slack"]),
     "discord": EVERYWHERE
     | OF_ADAPTERS
     | aliases(DiscordSettings)
     | set(new_names(DiscordSettings)),
+    "web": EVERYWHERE | OF_ADAPTERS | aliases(WebSettings) - set(FIXED["web"]),
 }
 """The settings that each container gets from `.env`. A new setting of `Settings` belongs to the
 dataflow, unless a set above names it."""
@@ -94,7 +105,7 @@ def compose() -> dict[str, Any]:
 def our_services(compose: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The services that run our image."""
     for name, service in compose["services"].items():
-        if service["image"] == "threadwax:local":
+        if service["image"].startswith("threadwax:"):
             yield name, service
 
 
@@ -158,7 +169,7 @@ def test_every_container_has_enough_time_to_stop(compose: dict[str, Any]) -> Non
     assert grace_s["dataflow"] > DRAIN_S + END_S
     assert all(grace >= STOP_DEADLINE_S for grace in grace_s.values())
     # `up` stops its parts one after the other.
-    demo = [part.stop_s for part in PARTS if part.name not in {"slack", "discord"}]
+    demo = [part.stop_s for part in PARTS if part.name not in {"slack", "discord", "web"}]
     assert DATAFLOW_STOP_S in demo
     assert grace_s["demo"] > sum(demo)
 
@@ -185,10 +196,38 @@ def test_the_image_is_built_once(compose: dict[str, Any]) -> None:
         if "build" in service:
             for profile in service.get("profiles", ["(none)"]):
                 builders.setdefault(profile, []).append(name)
-    assert builders == {"(none)": ["setup"], "demo": ["demo"]}
+    assert builders == {"(none)": ["setup"], "demo": ["demo"], "web": ["web"]}
     for name, service in our_services(compose):
         if "build" not in service and not runs_once(service):
             assert "setup" in service["depends_on"], name
+
+
+def test_only_the_page_has_an_image_of_its_own(compose: dict[str, Any]) -> None:
+    """It has the same Dockerfile, with the libraries of the page."""
+    images = {name: service["image"] for name, service in our_services(compose)}
+    others = {image for name, image in images.items() if name != "web"}
+    assert (images["web"], others) == ("threadwax:local-web", {"threadwax:local"})
+    assert compose["services"]["web"]["build"] == {"context": ".", "args": {"WEB": "1"}}
+    (argument,) = re.findall(r"^ARG (WEB)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert f"${{{argument}:+-r requirements-web.lock}}" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_page_does_not_start_without_signing_in(
+    compose: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other machines may reach it, so the container refuses to run without OpenID Connect."""
+    monkeypatch.chdir(tmp_path)
+    fixed = {k: v for k, v in compose["services"]["web"]["environment"].items() if v}
+    del fixed["NATS_URL"]
+    with pytest.raises(ValidationError, match="THREADWAX_WEB_OIDC_URL"):
+        WebSettings.model_validate(fixed)
+    signing_in = {
+        "THREADWAX_WEB_URL": "https://chat.example.org",
+        "THREADWAX_WEB_OIDC_URL": "https://login.example.org/.well-known/openid-configuration",
+        "THREADWAX_WEB_OIDC_CLIENT_ID": "threadwax",
+        "THREADWAX_WEB_OIDC_CLIENT_SECRET": "secret",
+    }
+    assert WebSettings.model_validate(fixed | signing_in).ports == (8501,)
 
 
 def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
@@ -200,7 +239,8 @@ def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
     }
     assert published == {
         "nats": ["127.0.0.1:${THREADWAX_NATS_PORT:-4222}:4222"],
-        "slack": [f"127.0.0.1:${{SLACK_HTTP_PORT:-}}:{FIXED['SLACK_HTTP_PORT']}"],
+        "slack": ["127.0.0.1:${SLACK_HTTP_PORT:-}:3000"],
+        "web": ["127.0.0.1:${THREADWAX_WEB_PORT:-8501}:8501"],
     }
 
 
@@ -214,7 +254,7 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
     """NATS is healthy before the set-up starts, and the set-up ends before others need streams."""
     services = compose["services"]
     assert services["setup"]["depends_on"]["nats"]["condition"] == "service_healthy"
-    for name in ("dataflow", "recorder", "gateway", "slack", "discord"):
+    for name in ("dataflow", "recorder", "gateway", "slack", "discord", "web"):
         needs = services[name]["depends_on"]
         assert needs["setup"]["condition"] == "service_completed_successfully", name
         assert needs["nats"]["condition"] == "service_healthy", name
@@ -245,14 +285,14 @@ def test_every_setting_reaches_its_container(name: str, compose: dict[str, Any])
     passed = {variable for variable, value in environment.items() if value is None}
     assert passed == EXPECTED[name], "list it in docker-compose.yml, or in one of the sets above"
     fixed = {n: v for n, v in environment.items() if v is not None} | {"NATS_URL": ""}
-    assert fixed == {"NATS_URL": ""} | (FIXED if name == "slack" else {})
+    assert fixed == {"NATS_URL": ""} | FIXED.get(name, {})
 
 
 def test_every_service_and_every_setting_is_listed(compose: dict[str, Any]) -> None:
     """A new service must be listed with its settings, and each setting must have a place."""
     assert {name for name, _ in our_services(compose)} == set(EXPECTED)
-    everything = aliases(Settings) | aliases(SlackSettings) | aliases(DiscordSettings)
-    somewhere = set[str]().union(*EXPECTED.values()) | set(FIXED)
+    everything = set[str]().union(*map(aliases, ALL))
+    somewhere = set[str]().union(*EXPECTED.values(), *FIXED.values())
     assert everything - somewhere == SET_BY_COMPOSE | SET_BY_THE_IMAGE | NOT_FOR_A_CONTAINER
 
 

@@ -23,6 +23,7 @@ import nats.errors
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from bots.platform import Part
 from bots.relay import Relay
@@ -50,6 +51,7 @@ CONF = ROOT / "deploy" / "nats-server.conf"
 STORE = 'store_dir: "/data"'
 ROLES = (
     "admin", "dataflow", "recorder", "gateway", "terminal", "client", "ask", "slack", "discord",
+    "web",
 )  # fmt: skip
 
 ANSWER_S = 20.0
@@ -274,7 +276,7 @@ async def test_the_set_up_creates_the_consumers_and_can_be_repeated(
     assert [(i.created, i.config) for i in again] == [(i.created, i.config) for i in made]
 
 
-@pytest.mark.parametrize("platform", ["slack", "discord"])
+@pytest.mark.parametrize("platform", ["slack", "discord", "web"])
 async def test_an_adapter_asks_and_posts_from_its_own_account(
     server: Server, flow: Running, admin: Bus, platform: str
 ) -> None:
@@ -378,6 +380,29 @@ async def test_an_adapter_gets_a_persons_own_data_from_the_recorder(
         await bus.close()
     assert "refused" not in recorder.log.read_text()
     assert "permissions violation" not in recorder.log.read_text().lower()
+
+
+async def test_only_the_web_page_gets_figures_of_the_recorder(server: Server) -> None:
+    """In several messages, across accounts."""
+    recorder, web = await connect_as(server, "recorder"), await connect_as(server, "web")
+    try:
+
+        async def answer(message: Msg) -> None:
+            for number in range(3):
+                await recorder.client.publish(message.reply, str(number).encode())
+
+        await recorder.client.subscribe("figures.web", queue="recorder", cb=answer)
+        await recorder.client.flush()
+        inbox = web.client.new_inbox()
+        arriving = await web.client.subscribe(inbox)
+        await web.client.publish("figures.web", b"", reply=inbox)
+        arrived = [(await arriving.next_msg(timeout=ANSWER_S)).data for _ in range(3)]
+        assert arrived == [b"0", b"1", b"2"]
+        assert not web.violations
+        assert not recorder.violations
+    finally:
+        await recorder.client.close()
+        await web.client.close()
 
 
 async def test_an_adapter_stores_many_questions_in_batches(server: Server, admin: Bus) -> None:
@@ -581,6 +606,9 @@ CANNOT_PUBLISH = {
         "prompts.discord.ada",
         "prompts.gateway.ada",
         "prompts.slack.ada.more",
+        "prompts.web.ada",
+        "history.web.ada",
+        "figures.web",
         "prompts",
         "prompts.guest",
         "replies.slack.ada.x",
@@ -614,10 +642,39 @@ CANNOT_PUBLISH = {
         "$JS.API.STREAM.UPDATE.KV_RECEIPTS",
         "$JS.API.STREAM.DELETE.PROMPTS",
     ),
+    "web": (
+        # asking as somebody of another platform
+        "prompts.slack.ada",
+        "prompts.discord.ada",
+        "prompts.terminal.ada",
+        "prompts",
+        # what is recorded of people of another platform
+        "history.slack.T1-U1",
+        "history.discord.1",
+        "history.terminal.ada",
+        # replies: writing its own, reading and acknowledging those of others
+        "replies.web.ada.x",
+        "partials.web.ada.x",
+        "$JS.API.CONSUMER.MSG.NEXT.REPLIES.slack",
+        "$JS.API.CONSUMER.CREATE.REPLIES.web.replies.slack.>",
+        "$JS.API.CONSUMER.CREATE.REPLIES",
+        "$JS.API.CONSUMER.DELETE.REPLIES.web",
+        "$JS.API.STREAM.MSG.GET.REPLIES",
+        "$JS.API.DIRECT.GET.REPLIES",
+        "$JS.API.DIRECT.GET.REPLIES.replies.web.ada.x",
+        "$JS.ACK.REPLIES.slack.1.1.1.1.0",
+        "$JS.API.STREAM.MSG.GET.PROMPTS",
+        "$KV.RECEIPTS.slack.x.0",
+        "blobs.slack.slack-1.0",
+        "$JS.API.DIRECT.GET.BLOBS.blobs.web.web-1.0",
+        "dlq.replies.slack.ada.x",
+    ),
     "client": (
         "prompts.slack.ada",
         "prompts.guest",
         "prompts.gateway.ada",
+        "history.web.ada",
+        "figures.web",
         "replies.gateway.ada.x",
         "_INBOX.somebody",
         "$JS.API.INFO",
@@ -647,6 +704,8 @@ CANNOT_PUBLISH = {
         "$JS.API.CONSUMER.DURABLE.CREATE.REPLIES.slack",
         "$JS.API.CONSUMER.DELETE.REPLIES.slack",
         "$JS.API.CONSUMER.MSG.NEXT.REPLIES.discord",
+        "$JS.API.CONSUMER.MSG.NEXT.REPLIES.web",
+        "$JS.API.CONSUMER.DELETE.REPLIES.web",
         "$JS.API.STREAM.PURGE.PROMPTS",
         "$JS.API.STREAM.DELETE.REPLIES",
         "$JS.API.STREAM.MSG.DELETE.PROMPTS",
@@ -670,6 +729,11 @@ CANNOT_PUBLISH = {
         "$JS.ACK.REPLIES.slack.1.1.1.1.0",
         "$JS.API.CONSUMER.MSG.NEXT.REPLIES.slack",
         "$JS.API.CONSUMER.MSG.NEXT.REPLIES.gateway",
+        "$JS.API.CONSUMER.MSG.NEXT.REPLIES.web",
+        "$JS.ACK.REPLIES.web.1.1.1.1.0",
+        "history.web.ada",
+        "figures.web",
+        "$JS.API.CONSUMER.CREATE.REPLIES.web.replies.terminal.>",
         "$JS.API.CONSUMER.CREATE.REPLIES.discord.replies.terminal.>",
         "$JS.API.CONSUMER.CREATE.REPLIES.terminal-ada.replies.slack.>",
         "$JS.API.CONSUMER.CREATE.REPLIES",
@@ -681,6 +745,15 @@ CANNOT_PUBLISH = {
 
 CANNOT_SUBSCRIBE = {
     "slack": (">", "p.>", "prompts.>", "replies.>", "partials.discord.>", "_INBOX_discord.>"),
+    "web": (
+        ">",
+        "p.>",
+        "prompts.>",
+        "replies.>",
+        "partials.slack.>",
+        "_INBOX_slack.>",
+        "figures.>",
+    ),
     "client": (">", "prompts", "prompts.>", "replies.>", "partials.>", "_INBOX_gateway.>"),
     "ask": (">", "prompts", "_INBOX.>"),
     "dataflow": (">", "prompts.>", "_INBOX.>", "$JS.EVENT.>"),
@@ -855,8 +928,9 @@ async def test_the_server_does_not_start_without_a_password(server: Server) -> N
         assert left_out in done.stderr
 
 
-async def test_the_accounts_of_the_adapters_differ_by_name_only() -> None:
-    """Whatever is tested with one adapter therefore holds for the other, too."""
+@pytest.mark.parametrize("name", ["DISCORD", "WEB"])
+async def test_the_accounts_of_the_adapters_differ_by_name_only(name: str) -> None:
+    """What is tested with one adapter holds for the others. Only the web page gets figures."""
 
     def account(name: str) -> list[str]:
         lines = CONF.read_text().splitlines()
@@ -864,9 +938,10 @@ async def test_the_accounts_of_the_adapters_differ_by_name_only() -> None:
         block = lines[start : lines.index("  }", start)]
         return [line for line in block if not line.lstrip().startswith("#")]
 
-    swapped = [line.replace("slack", "discord") for line in account("SLACK")[1:]]
-    swapped = [line.replace("SLACK", "DISCORD") for line in swapped]
-    assert swapped == account("DISCORD")[1:]
+    swapped = [line.replace("slack", name.lower()) for line in account("SLACK")[1:]]
+    swapped = [line.replace("SLACK", name) for line in swapped]
+    own = [line for line in account(name)[1:] if "figures.web" not in line]
+    assert swapped == own
 
 
 async def test_the_config_contains_no_password() -> None:

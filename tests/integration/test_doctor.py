@@ -7,11 +7,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+import ops.web
+from bots.web.settings import WebSettings
 from dataflow.recorder.batch import Batch
 from dataflow.recorder.changes import Stored
 from dataflow.recorder.writer import write
 from ops import doctor
-from ops.doctor import CHECKS, examine
+from ops.doctor import CHECKS, PLATFORM_CHECKS, examine
+from ops.doctor_web import NEEDED, web_findings
 from ops.finding import CheckContext, Finding
 from ops.nats_server import NatsServer
 from shared import names
@@ -219,3 +222,90 @@ async def test_budgets_that_cannot_work_are_named(tmp_path: Path) -> None:
     assert "my-llama" in price.what
     assert "THREADWAX_PRICES" in price.advice
     assert "THREADWAX_ANSWER_TOKENS" in small.advice
+
+
+async def test_the_web_page_is_found_by_the_address_that_it_left(tmp_path: Path) -> None:
+    """It says whether the page answers; something else at the same address is not the page."""
+    private_file(tmp_path / "web" / "url", "http://127.0.0.1:9\n")
+    free = WebSettings.model_validate({"port": 0})
+    usual = settings(tmp_path, THREADWAX_WEB="on")
+    found = await web_findings(usual, free)
+    assert about(found, "web") == Finding(
+        "warn", "web", "the page is not running", "start `threadwax up` or `threadwax web`"
+    )
+    assert "any name" in about(found, "sign in").what
+    off = await web_findings(settings(tmp_path, THREADWAX_WEB="off"), free)
+    assert about(off, "web").what == "the page is off"
+    for text, grade in (("ok\n", "ok"), ("<html>", "fail")):
+
+        async def healthz(_: web.Request, text: str = text) -> web.Response:
+            return web.Response(text=text)
+
+        app = web.Application()
+        app.router.add_get("/healthz", healthz)
+        async with TestServer(app) as server:
+            private_file(tmp_path / "web" / "url", str(server.make_url("")).rstrip("/"))
+            there = WebSettings.model_validate({"port": server.port})
+            finding = about(await web_findings(usual, there), "web")
+        assert finding.grade == grade
+        assert str(there.port) in finding.what
+    assert "THREADWAX_WEB_PORT" in finding.advice
+
+
+async def test_the_provider_of_the_web_page_is_asked_for_its_configuration(
+    tmp_path: Path,
+) -> None:
+    """It names where people sign in, and the address that the provider has to allow."""
+    known = {name: f"https://login.example.org/{name}" for name in NEEDED}
+    answers: dict[str, tuple[int, object]] = {
+        "good": (200, known), "away": (404, {}), "other": (200, [1]),
+        "less": (200, {"issuer": "x"}),
+    }  # fmt: skip
+
+    async def configuration(request: web.Request) -> web.Response:
+        status, body = answers[request.match_info["name"]]
+        return web.json_response(body, status=status)
+
+    app = web.Application()
+    app.router.add_get("/{name}/.well-known/openid-configuration", configuration)
+    async with TestServer(app) as server:
+        base = str(server.make_url("")).rstrip("/")
+
+        async def found(name: str) -> list[Finding]:
+            page = WebSettings.model_validate({
+                "port": 0, "url": "https://chat.example.org/", "oidc_client_id": "threadwax",
+                "oidc_client_secret": "s3cret",
+                "oidc_url": f"{base}/{name}/.well-known/openid-configuration",
+            })  # fmt: skip
+            return await web_findings(settings(tmp_path), page)
+
+        good = await found("good")
+        assert about(good, "sign in").grade == "ok"
+        assert known["authorization_endpoint"] in about(good, "sign in").what
+        assert about(good, "redirect").what == "https://chat.example.org/oauth2callback"
+        assert "s3cret" not in repr(good)
+        for name, what in (("away", "answers 404"), ("other", "issuer"), ("less", "authorization")):
+            refused = about(await found(name), "sign in")
+            assert (refused.grade, what in refused.what) == ("fail", True), name
+            assert "THREADWAX_WEB_OIDC_URL" in refused.advice
+    gone = about(await found("good"), "sign in")
+    assert gone.grade == "fail"
+
+
+async def test_wrong_settings_of_the_web_page_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that others can reach needs signing in; nothing else is checked then."""
+    monkeypatch.setenv("THREADWAX_WEB_HOST", "0.0.0.0")  # noqa: S104  (nothing listens there)
+    (found,) = await examine(settings(tmp_path), PLATFORM_CHECKS["web"])
+    assert (found.grade, found.subject) == ("fail", "settings")
+    assert "THREADWAX_WEB_OIDC_URL" in found.what
+
+
+async def test_a_web_page_that_is_not_installed_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops.web, "find_spec", lambda _: None)
+    (found,) = await examine(settings(tmp_path), PLATFORM_CHECKS["web"])
+    assert (found.grade, found.what) == ("ok", "off")
+    assert "make web" in found.advice

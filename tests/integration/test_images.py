@@ -24,11 +24,15 @@ import pytest
 
 from ops.nats_server import NatsServer
 from ops.ports import free_port
+from ops.web import NOT_INSTALLED
+from shared.lifecycle import CANNOT_START
 from tests.running import ROOT
 
 INSTALL_S: Final = 120.0
 STOP_S: Final = 20.0
 BUILT: Final = "/opt/threadwax"
+IF_SET: Final = re.compile(r"\$\{(?P<name>\w+):\+(?P<words>[^}]*)\}")
+PAGE_SETTINGS: Final = "bots/web/.streamlit/config.toml"
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,32 @@ def uv() -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the final stage copies, built by the steps of the build stage."""
-    root = tmp_path_factory.mktemp("image")
+    """The folder that the final stage copies."""
+    return build(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="module")
+def built_with_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, built with the argument that adds the web page's libraries."""
+    return build(tmp_path_factory.mktemp("image-web"), WEB="1")
+
+
+def build(root: Path, **arguments: str) -> Path:
+    """Runs the steps of the build stage; returns the folder that the final stage copies."""
     here = root / "source"
     here.mkdir()
     environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH"}}
+    declared = set()
     for step in stages()[0]:
         if step.name == "COPY":
             *sources, target = step.arguments.split()
             for source in sources:
                 copied(source, here / target)
+        elif step.name == "ARG":
+            declared.add(step.arguments)
         elif step.name == "RUN":
-            command = shlex.split(step.arguments.replace(BUILT, f"{root}{BUILT}"))
+            line = step.arguments.replace(BUILT, f"{root}{BUILT}")
+            command = shlex.split(IF_SET.sub(lambda found: given(found, arguments), line))
             if command[:4] == ["python", "-m", "pip", "install"]:
                 continue  # installs uv, which we have
             command[0] = {"python": sys.executable, "uv": uv()}[command[0]]
@@ -90,7 +108,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert done.returncode == 0, done.stderr
         else:
             assert step.name in {"FROM", "WORKDIR"}, f"this test cannot emulate {step.name}"
+    assert declared >= set(arguments)
     return Path(f"{root}{BUILT}")
+
+
+def given(found: re.Match[str], arguments: dict[str, str]) -> str:
+    """What the shell makes of `${NAME:+words}`."""
+    return found["words"] if arguments.get(found["name"]) else ""
 
 
 def ignore_rules() -> list[str]:
@@ -101,7 +125,7 @@ def ignore_rules() -> list[str]:
 def in_context(path: str) -> bool:
     """Whether the build context contains a file: the last matching rule of .dockerignore decides.
 
-    Supports the three kinds of rules that the file uses: `*`, `!name` and `**/pattern`.
+    Supports the kinds of rules that the file uses: `*`, `!name`, `!path/to/a/file`, `**/pattern`.
     """
     parts = Path(path).parts
     result = True
@@ -109,8 +133,10 @@ def in_context(path: str) -> bool:
         pattern = rule.removeprefix("!")
         if pattern.startswith("**/"):
             matches = any(fnmatch(part, pattern.removeprefix("**/")) for part in parts)
+        elif "/" in pattern:
+            assert (ROOT / pattern).is_file(), f"this test cannot emulate {rule}"
+            matches = path == pattern
         else:
-            assert "/" not in pattern, f"this test cannot emulate {rule}"
             matches = fnmatch(parts[0], pattern)
         if matches:
             result = rule.startswith("!")
@@ -123,7 +149,10 @@ def copied(source: str, target: Path) -> None:
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         here = Path(folder).relative_to(ROOT)
-        return {name for name in names if not in_context(str(here / name))}
+        return {name for name in names if not reaches(str(here / name))}
+
+    def reaches(path: str) -> bool:
+        return in_context(path) or any(rule.startswith(f"!{path}/") for rule in ignore_rules())
 
     if (ROOT / source).is_dir():
         shutil.copytree(ROOT / source, target, ignore=left_out)
@@ -133,7 +162,9 @@ def copied(source: str, target: Path) -> None:
 
 def test_the_build_context_has_no_secrets_and_no_tests() -> None:
     """.dockerignore lets through the files that the Dockerfile copies, and nothing else."""
-    let_through = {rule[1:] for rule in ignore_rules() if rule.startswith("!")}
+    rules = {rule[1:] for rule in ignore_rules() if rule.startswith("!")}
+    let_through = rules - {PAGE_SETTINGS}
+    assert let_through < rules
     copied_files = {
         source
         for step in stages()[0]
@@ -142,12 +173,13 @@ def test_the_build_context_has_no_secrets_and_no_tests() -> None:
     }
     assert let_through == copied_files
     assert in_context("ops/cli.py")
+    assert in_context(PAGE_SETTINGS)
     for path in (
         ".env", ".env.local", ".threadwax/slack.sqlite3", ".git/config", "tests/running.py",
         "secrets/SLACK_BOT_TOKEN", "docker-compose.override.yml", "deploy/nats-server.conf",
         "bots/.env", "bots/slack/prod.env", "shared/tls/server.key", "shared/tls/server.pem",
         "dataflow/at_rest.db", "bots/slack/slack.sqlite3", "ops/.ssh/id_ed25519",
-        "ops/__pycache__/cli.cpython-312.pyc",
+        "ops/__pycache__/cli.cpython-312.pyc", "bots/web/.streamlit/secrets.toml",
     ):  # fmt: skip
         assert not in_context(path), path
 
@@ -169,6 +201,31 @@ def test_the_installed_command_works_without_the_source(built: Path, tmp_path: P
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(built)
+
+
+def test_the_page_is_in_the_image_that_is_built_for_it(
+    built: Path, built_with_page: Path, tmp_path: Path
+) -> None:
+    """With its libraries and Streamlit's settings; the other image says what is missing."""
+    code = (
+        "import bots.web.run, bots.web.views, pathlib, streamlit as st\n"
+        "print(pathlib.Path(bots.web.__file__).parent)"
+    )
+    done = subprocess.run(
+        [str(built_with_page / "bin" / "python"), "-c", code], cwd=tmp_path,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.strip())
+    assert page.is_relative_to(built_with_page)
+    names = ("page.py", "logo.svg", ".streamlit/config.toml")
+    assert [name for name in names if not (page / name).is_file()] == []
+    done = subprocess.run(
+        [str(built / "bin" / "threadwax"), "web"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=60, check=False, env={"PATH": "", "THREADWAX_HOME": str(tmp_path / "home")},
+    )  # fmt: skip
+    assert done.returncode == CANNOT_START
+    assert done.stderr.strip().splitlines()[-1] == NOT_INSTALLED
 
 
 def test_the_image_contains_no_tools(built: Path) -> None:
@@ -206,7 +263,7 @@ def test_the_labels_describe_the_image() -> None:
     assert labels[f"{prefix}base.name"] == f"docker.io/library/{stages()[-1][0].arguments}"
 
 
-def test_the_image_has_all_native_libraries(built: Path) -> None:
+def test_the_image_has_all_native_libraries(built_with_page: Path) -> None:
     """System libraries that the wheels need are in the base image or installed by us."""
     if sys.platform != "linux" or shutil.which("ldd") is None:
         pytest.skip("ldd and Linux are needed")
@@ -216,13 +273,13 @@ def test_the_image_has_all_native_libraries(built: Path) -> None:
     }  # fmt: skip
     installed = {"libgomp"} if "libgomp1" in (ROOT / "Dockerfile").read_text() else set[str]()
     needed: set[str] = set()
-    for library in built.rglob("*.so*"):
+    for library in built_with_page.rglob("*.so*"):
         listed = subprocess.run(
             ["ldd", str(library)], capture_output=True, text=True, check=False
         ).stdout
         for line in listed.splitlines():
             name, _, where = line.strip().partition(" => ")
-            if where and not where.startswith(str(built)):
+            if where and not where.startswith(str(built_with_page)):
                 needed.add(name.partition(".so")[0])
     assert needed <= slim | installed
     assert installed <= needed  # no installed library is unused

@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from ops.demo_weights import NO_WEIGHTS
+from ops.web import PACKAGES
 from shared.lifecycle import CANNOT_START
 from tests.running import ROOT
 
@@ -125,3 +126,16 @@ def test_the_version_of_the_weights_is_the_same_everywhere() -> None:
     assert not any(entry.startswith(name) for entry in project["project"]["dependencies"])
     for other in ("requirements.lock", "requirements-dev.lock"):
         assert name not in (ROOT / other).read_text()
+
+
+def test_the_lock_files_agree_and_name_no_index() -> None:
+    """What one environment or image installs from several of them has one version of everything."""
+
+    def pins(name: str) -> set[str]:
+        text = (ROOT / name).read_text()
+        assert "://" not in text, name
+        return set(re.findall(r"(?m)^[\w.-]+==\S+", text))
+
+    page, tools = pins("requirements-web.lock"), pins("requirements-dev.lock")
+    assert pins("requirements.lock") < page < tools
+    assert {pin.partition("==")[0] for pin in page} >= {"streamlit", *PACKAGES}

@@ -58,7 +58,8 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS", "THREADWAX"))
     }
-    return {**kept, "THREADWAX_HOME": str(home), "THREADWAX_EVICT_AFTER_S": "2", **extra}
+    ours = {"THREADWAX_HOME": str(home), "THREADWAX_EVICT_AFTER_S": "2", "THREADWAX_WEB_PORT": "0"}
+    return {**kept, **ours, **extra}
 
 
 async def started(home: Path, **extra: str) -> asyncio.subprocess.Process:
@@ -69,7 +70,7 @@ async def started(home: Path, **extra: str) -> asyncio.subprocess.Process:
         stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr
-    missing = {"nats ", "model ", "dataflow ", "gateway "}
+    missing = {"nats ", "model ", "dataflow ", "gateway ", "web "}
     async with asyncio.timeout(START_S):
         while missing:
             line = (await process.stderr.readline()).decode()

@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from ops.supervise import Backoff, Child, Ended, Program, stop_in_reverse
+from ops.up_parts import PARTS
 from shared.lock import running
 
 DEADLINE_S = 30
@@ -263,7 +266,7 @@ def up(
         environment.pop(name, None)
     return subprocess.Popen(
         [*before, sys.executable, "-m", "ops", command, *arguments],
-        env={**environment, "THREADWAX_HOME": str(home), **extra},
+        env={**environment, "THREADWAX_HOME": str(home), "THREADWAX_WEB": "off", **extra},
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -435,8 +438,60 @@ def test_an_http_port_that_is_too_high_is_reported(tmp_path: Path) -> None:
     process = up(tmp_path, "--no-chat", "--http-port", "65535")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 78
-    assert "choose 65528 or less" in errors
+    assert f"choose {65535 - len(PARTS)} or less" in errors
     assert "Traceback" not in errors
+
+
+def test_the_last_line_of_a_start_says_where_the_page_is(tmp_path: Path) -> None:
+    """Whoever started everything need not look for it among the lines of the other parts."""
+    process = up(
+        tmp_path, "--no-chat", "--http-port", "0", THREADWAX_WEB="on", THREADWAX_WEB_PORT="0",
+        OPENAI_BASE_URL="http://127.0.0.1:9/v1", THREADWAX_MODEL="small",
+    )  # fmt: skip
+    try:
+        lines = seen(process, "in a browser")
+        (page,) = re.findall(r"^web +open +(http://127\.0\.0\.1:\d+) in a browser", lines[-1])
+        for name in ("nats", "dataflow", "gateway", "recorder", "web"):
+            assert any(line.startswith(f"{name:<10} ready ") for line in lines), name
+        with urllib.request.urlopen(page) as answer:  # noqa: S310  (our own page)
+            assert b"<title>" in answer.read()
+        assert (tmp_path / "web" / "url").read_text() == f"{page}\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_taken_port_of_the_page_stops_only_the_page(tmp_path: Path) -> None:
+    """It is not restarted until the port that somebody chose is free."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        process = up(
+            tmp_path, "--no-chat", THREADWAX_WEB="on", THREADWAX_WEB_PORT=str(port),
+            OPENAI_BASE_URL="http://127.0.0.1:9/v1", THREADWAX_MODEL="small",
+        )  # fmt: skip
+        try:
+            lines = seen(
+                process, f"the page cannot be served on 127.0.0.1:{port}: Address already in use.",
+                "web        stopped    not restarted until this is fixed", "dataflow   ready",
+                "gateway    ready",
+            )  # fmt: skip
+            assert not [line for line in lines if "restarting" in line or "Traceback" in line]
+            assert process.poll() is None
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def test_a_page_that_is_turned_off_is_not_mentioned(tmp_path: Path) -> None:
+    process = up(tmp_path, "--no-chat", NATS_URL="nats://127.0.0.1:9")
+    _, errors = process.communicate(timeout=60)
+    assert "slack      off" in errors
+    assert "web " not in errors
 
 
 @linux_only

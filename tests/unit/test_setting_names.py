@@ -4,12 +4,13 @@ import pytest
 
 from bots.discord.settings import DiscordSettings
 from bots.slack.settings import SlackSettings
+from bots.web.settings import WebSettings
 from ops.setting_names import unknown_in_environment, unknown_in_file
 from shared.settings import Settings
 
 KNOWN = frozenset(
     str(field.alias)
-    for kind in (Settings, SlackSettings, DiscordSettings)
+    for kind in (Settings, SlackSettings, DiscordSettings, WebSettings)
     for field in kind.model_fields.values()
 )
 
@@ -19,6 +20,8 @@ MISSPELLED = {
     "THREADWAX_LOGLEVEL": "THREADWAX_LOG_LEVEL",
     "THREADWAX_SYSTEMPROMPT": "THREADWAX_SYSTEM_PROMPT",
     "THREADWX_MODEL": "THREADWAX_MODEL",
+    "THREADWAX_WEB_PROT": "THREADWAX_WEB_PORT",
+    "THREADWAX_WEB_OIDCURL": "THREADWAX_WEB_OIDC_URL",
     "SLACK_BOT_TOKN": "SLACK_BOT_TOKEN",
     "SLACK_APP_TOKENS": "SLACK_APP_TOKEN",
     "SLACK_ALLOW_USER": "SLACK_ALLOW_USERS",

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from bots.discord.settings import DiscordSettings
 from bots.slack.settings import SlackSettings
+from bots.web.settings import WebSettings
 from dataflow.model.dialects import OPENAI_DEFAULT_MODEL
 from ops.setting_names import unknown_in_file
 from shared.private_file import private_file
@@ -23,7 +24,7 @@ HEADER = """\
 """
 
 
-ALL: tuple[type[BaseSettings], ...] = (Settings, SlackSettings, DiscordSettings)
+ALL: tuple[type[BaseSettings], ...] = (Settings, SlackSettings, DiscordSettings, WebSettings)
 """All settings classes; each platform has its own in its folder."""
 
 
