@@ -17,6 +17,12 @@ HOURLY_UNTIL_HOURS: Final = 48
 DAY_HOURS: Final = 24
 LONGEST_HOURS: Final = 366 * DAY_HOURS
 
+OTHERS: Final = "(all others)"
+"""The key of models and places that are added up because there are too many."""
+
+UNANSWERED: Final = "(no answer)"
+"""Instead of a model: it was not asked, or somebody stopped it, or it failed."""
+
 StageName = Literal["stored", "queued", "first token", "complete", "shown"]
 
 

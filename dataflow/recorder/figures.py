@@ -17,9 +17,11 @@ from dataflow.effects import BROKEN_OFF
 from dataflow.recorder import figures_queries as queries
 from dataflow.recorder.budget_use import budget_use
 from shared.budgets import Budgets
-from shared.database.usage import Total, usage
+from shared.database.usage import NO_MODEL, Total, usage
 from shared.database.usage_queries import By
 from shared.figures import (
+    OTHERS,
+    UNANSWERED,
     Figures,
     Messages,
     NoticeCount,
@@ -41,7 +43,6 @@ NOTICE_CHARS: Final = 300
 GROUPS_LIMIT: Final = 20
 """Models and places with the most tokens; the others are added up."""
 
-OTHERS: Final = "(all others)"
 
 _NUMBER: Final = re.compile(r"\d[\d,.:]*(?<![,.:])")
 _BROKEN_OFF: Final = BROKEN_OFF.partition("{")[0].strip()
@@ -113,7 +114,7 @@ def own_usage_of(
 
 def used_by(totals: Mapping[str, Total]) -> list[Used]:
     """The groups of a report, calls for summaries included."""
-    return [_used(key, total) for key, total in totals.items()]
+    return [_used(UNANSWERED if key == NO_MODEL else key, total) for key, total in totals.items()]
 
 
 def _used(key: str, total: Total) -> Used:

@@ -36,7 +36,7 @@ class Total:
     without_price: int = 0
     """Answers whose tokens are known, but not the price of their model."""
     without_usage: int = 0
-    """Calls whose tokens the endpoint did not report."""
+    """Calls that gave some text, but whose tokens are not known."""
     up: int = 0
     down: int = 0
     timed: int = 0

@@ -33,14 +33,15 @@ def of_answers(
     )
     called, first, ended = answers.c.called_at, answers.c.first_token_at, answers.c.answered_at
     is_answered = answers.c.outcome == "answered"
+    is_unmeasured = sa.and_(
+        sa.or_(is_answered, first.is_not(None)), answers.c.prompt_tokens.is_(None)
+    )
     is_timed = sa.and_(is_answered, called.is_not(None), first.is_not(None))
     columns = [
         _key(dialect, by).label("key"),
         *_used(answers),
         sa.func.sum(sa.case((is_answered, 1), else_=0)).label("answered"),
-        sa.func.sum(
-            sa.case((sa.and_(is_answered, answers.c.prompt_tokens.is_(None)), 1), else_=0)
-        ).label("without_usage"),
+        sa.func.sum(sa.case((is_unmeasured, 1), else_=0)).label("without_usage"),
         sa.func.sum(rated.c.up).label("up"),
         sa.func.sum(rated.c.down).label("down"),
         sa.func.sum(sa.case((is_timed, 1), else_=0)).label("timed"),

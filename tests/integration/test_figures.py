@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflow.effects import BROKEN_OFF
-from dataflow.recorder.figures import GROUPS_LIMIT, OTHERS, figures_of, own_usage_of
+from dataflow.recorder.figures import GROUPS_LIMIT, figures_of, own_usage_of
 from dataflow.recorder.figures_queries import BROKE_OFF
 from ops.nats_server import NatsServer
 from shared import names
@@ -21,7 +21,7 @@ from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
 from shared.database.engine import writing
 from shared.database.tables import metadata
-from shared.figures import Figures, Range, ServerFigures, Used
+from shared.figures import OTHERS, UNANSWERED, Figures, Range, ServerFigures, Used
 from shared.operators_figures import operators_figures
 from shared.own_history import own_usage
 from shared.pieces import NotNow
@@ -146,8 +146,9 @@ def expected_used(key: str, calls: list[dict[str, Any]]) -> Used:
     cost = unknown = 0
     for call in calls:
         if call["prompt_tokens"] is None:
-            # Only of an answer is it strange that no tokens are reported.
-            unknown += call.get("outcome", "answered") == "answered"
+            # A call that gave no text cost nothing; the others did, however they ended.
+            is_call = call.get("outcome", "answered") == "answered" or call["first_token_at"]
+            unknown += bool(is_call)
         elif call["cost_microdollars"] is not None:
             cost += call["cost_microdollars"]
         elif call["model"] == SET_LATER:
@@ -178,7 +179,7 @@ def groups(rows: Rows, hours: float, by: str, user: str | None = None) -> dict[s
             continue
         key = {
             "day": f"{reply['answered_at']:%Y-%m-%d}",
-            "model": call["model"] or "(no model was asked)",
+            "model": call["model"] or UNANSWERED,
             "place": place_of.get(call["prompt_id"], "(question not recorded)"),
             "user": call["user_id"],
         }[by]
