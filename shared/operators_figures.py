@@ -10,7 +10,8 @@ from shared.bus import Bus
 from shared.figures import Figures, Range
 from shared.pieces import requested
 
-WITHIN_S: Final = 15.0
+WITHIN_S: Final = 30.0
+"""A long time range over many answers takes seconds."""
 
 
 async def operators_figures(bus: Bus, wanted: Range, *, within_s: float = WITHIN_S) -> Figures:

@@ -3,7 +3,7 @@
 Reads only. It must never report a limit that may not be the one of that person.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -26,8 +26,13 @@ def budget_use(
     found: list[Limited] = []
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for period, since in (("day", midnight), ("month", midnight.replace(day=1))):
-        people = usage(connection, "user", since, prices)
-        places = _by_budget(budgets, usage(connection, "place", since, prices))
+        limited_people = [*budgets.users.values(), budgets.each_user]
+        people: Mapping[str, Total] = {}
+        places: Mapping[str, Total] = {}
+        if _any_limit(limited_people, period):
+            people = usage(connection, "user", since, prices)
+        if _any_limit(budgets.places.values(), period):
+            places = _by_budget(budgets, usage(connection, "place", since, prices))
         for whose, total in people.items():
             limits = budgets.users.get(whose)
             if limits is None and not budgets.roles:
@@ -38,6 +43,12 @@ def budget_use(
             found += _limited(whose, budgets.places[whose], total, period)
     found.sort(key=lambda one: (-one.used / one.of, one.whose, one.limit))
     return BudgetUse(limits=tuple(found[:LISTED]), people_unknown=bool(budgets.roles))
+
+
+def _any_limit(several: Iterable[Limits], period: str) -> bool:
+    """Whether there is anything to compare with: reading the database takes time."""
+    names = (f"tokens_per_{period}", f"dollars_per_{period}")
+    return any(getattr(limits, name) is not None for limits in several for name in names)
 
 
 def _by_budget(budgets: Budgets, places: Mapping[str, Total]) -> dict[str, Total]:

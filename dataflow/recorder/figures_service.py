@@ -1,7 +1,7 @@
 """Answers the web page's requests for the operators' figures.
 
-Reads only. However many pages are open, the database must not be asked more often than every
-`FRESH_S` for each range. Who may ask is decided by the permissions of the NATS server.
+Reads only. However many pages are open, it must not keep the database busy: figures are kept the
+longer, the longer they took. Who may ask is decided by the permissions of the NATS server.
 """
 
 import asyncio
@@ -24,7 +24,10 @@ from shared.recent import RecentMap
 from shared.settings import Settings
 
 FRESH_S: Final = 5.0
-"""For this long, an answer is given again."""
+"""For at least this long, the same figures are given again."""
+
+IDLE_TIMES: Final = 10
+"""Figures are kept for this many times as long as it took to compute them."""
 
 RANGES: Final = 8
 """Ranges whose answers are kept."""
@@ -52,11 +55,14 @@ class FiguresService:
             wanted = Range.model_validate_json(message.data)
         except ValidationError:
             return None  # not our page
-        computed_at_s, data = self._known.get(wanted.hours) or (0.0, b"")
-        if not data or time.monotonic() - computed_at_s > FRESH_S:
+        begun_s = time.monotonic()
+        fresh_until_s, data = self._known.get(wanted.hours) or (begun_s, b"")
+        if begun_s >= fresh_until_s:
             server = await self._server.figures(self._lag())
             data = await asyncio.to_thread(self._compute, wanted, server)
-            self._known[wanted.hours] = (time.monotonic(), data)
+            done_s = time.monotonic()
+            fresh_s = max(FRESH_S, IDLE_TIMES * (done_s - begun_s))
+            self._known[wanted.hours] = (done_s + fresh_s, data)
         return data
 
     def _compute(self, wanted: Range, server: ServerFigures) -> bytes:

@@ -113,7 +113,7 @@ def outcomes(counts: Mapping[str, int]) -> Chart:
     longest = max(counts.values(), default=0)
     base = _chart(values, height=len(values) * ROW_PX + 10).encode(
         y=alt.Y("outcome:N", title=None, sort="-x", axis=alt.Axis(ticks=False, domain=False)),
-        x=alt.X("answers:Q", title=None, axis=None, scale=alt.Scale(domain=[0, longest * 1.5])),
+        x=alt.X("answers:Q", title=None, axis=None, scale=alt.Scale(domain=[0, longest * 1.8])),
         tooltip=["outcome:N", alt.Tooltip("answers:Q", format=",")],
     )
     numbers = base.mark_text(align="left", dx=8, color="gray").encode(text="text:N")
@@ -173,10 +173,9 @@ def costs(figures: Figures) -> Chart:
     values = []
     for day in days(figures):
         used = known.get(day)
-        if used is None or used.cost_microdollars is not None:
-            dollars = (used.cost_microdollars or 0) / MICRO if used else 0
-            text = money(used) if used else "$0.00"
-            values.append({"at": _instant(day), "dollars": dollars, "cost": text})
+        dollars = (used.cost_microdollars or 0) / MICRO if used else 0
+        text = money(used) if used else "$0.00"
+        values.append({"at": _instant(day), "dollars": dollars, "cost": text})
     bars = _chart(values).mark_bar().encode(
         x=_days(),
         y=alt.Y("dollars:Q", title=None, axis=alt.Axis(format="$,.3~f", tickCount=5)),
@@ -222,13 +221,18 @@ def _chart(values: Values, *, height: int = HEIGHT) -> Chart:
 def _time(figures: Figures) -> alt.X:
     if not figures.by_hour:
         return _days()
-    axis = alt.Axis(format="%H:%M", labelOverlap=True, grid=False)
-    return alt.X("utcyearmonthdatehours(at):T", title=None, axis=axis)
+    return alt.X("utcyearmonthdatehours(at):O", title=None, axis=_under_bars("%H:%M"))
 
 
 def _days() -> alt.X:
-    axis = alt.Axis(format="%-d %b", labelOverlap=True, grid=False, tickMinStep=86_400_000)
-    return alt.X("utcyearmonthdate(at):T", title=None, axis=axis)
+    return alt.X("utcyearmonthdate(at):O", title=None, axis=_under_bars("%-d %b"))
+
+
+def _under_bars(time_format: str) -> alt.Axis:
+    """Labels in the middle of their bars; those for which there is no room are left out."""
+    label = f"utcFormat(datum.value, '{time_format}')"
+    return alt.Axis(labelExpr=label, labelAngle=0, labelOverlap="parity", labelSeparation=8,
+                    ticks=False)  # fmt: skip
 
 
 def _when(figures: Figures) -> alt.Tooltip:

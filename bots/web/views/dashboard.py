@@ -28,7 +28,9 @@ CHARTED_DAYS: Final = 4
 """Fewer days are a table."""
 
 REFRESH_S: Final = 10.0
-WITHIN_S: Final = 20.0
+WITHIN_S: Final = 35.0
+"""Longer than the recorder is waited for."""
+
 
 LAST: Final = "figures"
 """The key in the session's state of the figures that were shown last."""
@@ -47,7 +49,11 @@ def dashboard() -> None:
 
 @st.fragment(run_every=REFRESH_S)
 def _live(hours: int) -> None:
-    figures, why_not = _figures(hours)
+    if LAST in st.session_state:
+        figures, why_not = _figures(hours)
+    else:
+        with st.spinner("Reading the figures"):
+            figures, why_not = _figures(hours)
     if why_not:
         st.warning(why_not, icon=":material/cloud_off:")
     if figures is not None:

@@ -14,7 +14,7 @@ FULL_BAR: Final = "rgba(190,70,40,.85)"
 NEARLY_FULL: Final = 0.9
 
 STYLE: Final = f"""<style>
-.rows{{overflow:auto;max-height:27rem}}
+.rows{{overflow:auto;max-height:27rem;container-type:inline-size}}
 .rows table{{width:100%;border-collapse:collapse;font-size:.9rem;
   font-variant-numeric:tabular-nums}}
 .rows th{{font-weight:500;opacity:.65}}
@@ -28,7 +28,7 @@ STYLE: Final = f"""<style>
 .rows .bar{{width:22%;min-width:3.5rem;padding-top:.7rem}}
 .rows .bar div{{height:.6rem;border-radius:.3rem;background:{BAR}}}
 .rows .bar .full{{background:{FULL_BAR}}}
-@media(max-width:640px){{.rows .bar{{display:none}}.rows td.left{{min-width:5rem}}}}
+@container(max-width:25rem){{.rows .bar{{display:none}}.rows td.left{{min-width:4.5rem}}}}
 </style>"""
 
 
@@ -58,7 +58,7 @@ def table(
 ) -> None:
     """Draws a table. The first column and those of `left` have texts, the others numbers.
 
-    A narrow screen has no room for bars, so each of them needs a column with its number.
+    A narrow table has no room for bars, so each of them needs a column with its number.
     """
     kinds = ["left" if number in {0, *left} else "" for number in range(len(heads))]
     kinds = [
