@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from dataflow.background_calls import thread_name
 from dataflow.draft import Draft
-from dataflow.effects import INTERNAL, CallModel, Settle
+from dataflow.effects import BROKEN_OFF, INTERNAL, CallModel, Settle
 from dataflow.images import Images
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.client import ModelClient
@@ -24,7 +24,6 @@ from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Journaled, Outcome, Reply, Timings, Usage
 
-BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
 NO_ROOM: Final = (
     "My store of answers is full, so I cannot answer at the moment. "
     "Please let whoever runs this bot know."

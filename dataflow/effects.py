@@ -19,6 +19,9 @@ from shared.messages import Ask, BackgroundCall, Forget, Outcome, Place
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
 """The reply to a question that met a defect of ours."""
 
+BROKEN_OFF: Final = "\n\n[The answer broke off here. {notice}]"
+"""Ends an answer that failed after some text."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallModel:

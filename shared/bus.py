@@ -24,10 +24,13 @@ from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
 from shared.quota import Quotas
 
-__all__ = ["CUT", "Bus", "OverQuota", "StoreFull", "TooLarge", "journaled_in"]
+__all__ = ["CUT", "REASON", "Bus", "OverQuota", "StoreFull", "TooLarge", "journaled_in"]
 
 CUT: Final = "\n\n[cut: too long]"
 """Ends an answer that is too long for a message."""
+
+REASON: Final = "Threadwax-Reason"
+"""The header of a dead letter that says why it is one."""
 
 _ANSWERED_ALREADY: Final = frozenset({10071, 10164})
 """Wrong last sequence: the subject has a message already, or is getting one from a cluster peer."""
@@ -170,7 +173,7 @@ class Bus(Publishing):
         data = data[: max(0, self.client.max_payload - _HEADER_ROOM_BYTES)][:limit_bytes]
         if not self._dead_letter_quotas.take(names.sender_of(subject), len(data), time.monotonic()):
             data = data[:_DEAD_HEAD_BYTES]
-        headers = {"Threadwax-Reason": reason.replace("\r", " ").replace("\n", " ")[:500]}
+        headers = {REASON: reason.replace("\r", " ").replace("\n", " ")[:500]}
         if dedupe_id:
             headers["Nats-Msg-Id"] = dedupe_id
 

@@ -48,6 +48,7 @@ ADVISORY_SUBJECTS: Final = (
 )
 
 HISTORY_SUBJECTS: Final = "history.*.*"
+FIGURES_SUBJECT: Final = "figures.web"
 
 STORED_PROMPTS: Final = "p.>"
 """All stored events, after the server's transform."""

@@ -27,12 +27,18 @@ PLACE = Place(
 class Streams:
     """What the streams hold: each message is stored a second after the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: datetime = START) -> None:
         self.messages: list[Stored] = []
+        self._start = start
+
+    @classmethod
+    def ending_now(cls) -> "Streams":
+        """Streams whose messages are of the last minute."""
+        return cls(datetime.now(UTC) - timedelta(minutes=1))
 
     @property
     def now(self) -> datetime:
-        return START + timedelta(seconds=len(self.messages))
+        return self._start + timedelta(seconds=len(self.messages))
 
     def event(self, kind: type[Event], id_: str, user: str = "slack:ada", **fields: Any) -> None:
         event = kind(**{"id": id_, "user": user, "place": PLACE, "said_at": self.now, **fields})

@@ -1,83 +1,55 @@
-"""Answers adapters that ask for a person's own data, as a file for /export or for the web page.
+"""Answers adapters that ask for a person's own data: the file of /export, turns, or their usage.
 
-Reads only, one request at a time. Who may ask for whom is decided by the permissions of the NATS
-server: an adapter can ask for people of its own platform.
+Reads only. Who may ask for whom is decided by the permissions of the NATS server: an adapter can
+ask for people of its own platform.
 """
 
 import asyncio
 import json
-from typing import Final
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from nats.aio.msg import Msg
+from pydantic import ValidationError
 
+from dataflow.recorder.figures import own_usage_of
+from dataflow.recorder.requests import Requests
 from shared import names
 from shared.bus import Bus
 from shared.database.history import entries, markdown, titles
-from shared.log import logger
-from shared.own_history import (
-    BUSY,
-    HISTORY_LIMIT,
-    LIMIT_BYTES,
-    PIECE,
-    QUEUE,
-    TURNS,
-    TURNS_LIMIT,
-    pieces_of,
-)
-
-WAITING_LIMIT: Final = 20
-"""More requests are refused; each takes some ten milliseconds."""
+from shared.figures import Range
+from shared.own_history import HISTORY_LIMIT, LIMIT_BYTES, TURNS, TURNS_LIMIT
+from shared.prices import Price
 
 
 class HistoryService:
     """Call from the asyncio thread."""
 
-    def __init__(self, bus: Bus, engine: sa.Engine) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, engine: sa.Engine, prices: Mapping[str, Price]) -> None:
         self._engine = engine
-        self._one_at_a_time = asyncio.Lock()
-        self._waiting = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._prices = prices
+        self._requests = Requests(bus, names.HISTORY_SUBJECTS, self._read)
 
     async def start(self) -> None:
         """Begins to answer; goes on after a lost connection."""
-        await self._bus.client.subscribe(names.HISTORY_SUBJECTS, queue=QUEUE, cb=self._take)
+        await self._requests.start()
 
-    async def _take(self, message: Msg) -> None:
-        # Not awaited, so that requests beyond the limit are refused at once.
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, message: Msg) -> None:
+    async def _read(self, message: Msg) -> bytes | None:
         try:
             user = names.user_of_history(message.subject)
-        except names.BadName:
-            return  # not one of our adapters
-        if self._waiting >= WAITING_LIMIT:
-            await self._send(message.reply, BUSY, b"")
-            return
-        self._waiting += 1
-        try:
-            async with self._one_at_a_time:
-                read = turns_of if message.data == TURNS else history_of
-                data = await asyncio.to_thread(read, self._engine, user)
-                for header, piece in pieces_of(data):
-                    await self._send(message.reply, header, piece)
-                await self._bus.client.flush()
-        except sa.exc.SQLAlchemyError as error:
-            # Only the kind: the error's text may have what people said.
-            logger().warning("a history cannot be read", user=user, why=type(error).__name__)
-            await self._send(message.reply, BUSY, b"")
-        else:
-            logger().info("sent a person their history", user=user, size=len(data))
-        finally:
-            self._waiting -= 1
+            wanted = Range.model_validate_json(message.data) if message.data[:1] == b"{" else None
+        except (names.BadName, ValidationError):
+            return None  # not one of our adapters
+        if wanted is not None:
+            return await asyncio.to_thread(self._usage, user, wanted)
+        read = turns_of if message.data == TURNS else history_of
+        return await asyncio.to_thread(read, self._engine, user)
 
-    async def _send(self, to: str, header: str, data: bytes) -> None:
-        if to:
-            await self._bus.client.publish(to, data, headers={PIECE: header})
+    def _usage(self, user: str, wanted: Range) -> bytes:
+        with self._engine.connect() as connection:
+            now = datetime.now(UTC)
+            return own_usage_of(connection, user, wanted, self._prices, now).wire()
 
 
 def history_of(engine: sa.Engine, user: str) -> bytes:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,9 +19,11 @@ from bytewax.run import cli_main
 from dataflow.io_thread import IoThread
 from dataflow.recorder.database import Abandoned, Database
 from dataflow.recorder.database_sink import DatabaseSink
+from dataflow.recorder.figures_service import FiguresService
 from dataflow.recorder.flow import recorder_flow
 from dataflow.recorder.history_service import HistoryService
 from dataflow.recorder.retention import expire_older, keep_only
+from dataflow.recorder.server_figures import Lag
 from dataflow.recorder.streams_source import StreamsSource
 from dataflow.recorder.writer import forget_positions, positions_of, prune_receipts
 from dataflow.shutdown import block_signals, end_on_signal
@@ -93,11 +96,11 @@ def main(settings: Settings, *, rebuild: bool = False) -> int:
         return lifecycle.CANNOT_START
     if settings.keep_days is not None and not rebuild:
         process.io.spawn(keep_only(process.engine, settings.keep_days))
-    if not rebuild:
-        process.io.call(HistoryService(process.bus, process.engine).start())
     source = StreamsSource(process.io, process.bus, after, until_caught_up=rebuild)
     sink = DatabaseSink(process.database)
     metrics.recorder_lag_s.set_function(lambda: _lag_s(source, sink))
+    if not rebuild:
+        process.io.call(_answer_requests(process, settings, lambda: _lag(source, sink)))
     if rebuild and sys.stderr.isatty():
         process.io.spawn(_progress(source, sink))
     cli_main(recorder_flow(source, sink, settings.prices))  # type: ignore[no-untyped-call]
@@ -167,6 +170,17 @@ def _lag_s(source: StreamsSource, sink: DatabaseSink) -> float:
         times.append(writing_now.stored_at)
     oldest = min((at for at in times if at is not None), default=None)
     return 0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds()
+
+
+def _lag(source: StreamsSource, sink: DatabaseSink) -> Lag:
+    left = {reader.stream: (reader.to_come or 0) + reader.waiting for reader in source.readers}
+    return Lag(_lag_s(source, sink), left)
+
+
+async def _answer_requests(process: _Process, settings: Settings, lag: Callable[[], Lag]) -> None:
+    """Begins to answer adapters."""
+    await HistoryService(process.bus, process.engine, settings.prices).start()
+    await FiguresService(process.bus, process.engine, settings, lag).start()
 
 
 async def _progress(source: StreamsSource, sink: DatabaseSink) -> None:

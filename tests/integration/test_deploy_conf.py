@@ -35,8 +35,10 @@ from shared import names, quota
 from shared.blobs import put_blob
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
+from shared.figures import Range
 from shared.group_commit import BATCH_FROM, BATCH_ID, SINGLES_LIMIT
 from shared.messages import Ask, Attachment, Forget, Partial, Place, Reply, Stop
+from shared.operators_figures import operators_figures
 from shared.own_history import PIECE_BYTES, NotNow, own_history
 from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
@@ -496,9 +498,9 @@ async def test_the_gateway_answers_plain_clients(server: Server, gateway: Runnin
 
 
 async def test_recorder_reads_every_stream_as_its_role(
-    server: Server, gateway: Running, tmp_path: Path
+    server: Server, gateway: Running, admin: Bus, tmp_path: Path
 ) -> None:
-    """Questions, answers and receipts; it is refused nothing, also not when it ends."""
+    """Questions, answers and receipts; it is refused nothing, nor when it answers and ends."""
     del gateway
     client = await connect_as(server, "client")
     body = json.dumps({"user_id": "recorded", "prompt": "hello"}).encode()
@@ -513,6 +515,11 @@ async def test_recorder_reads_every_stream_as_its_role(
         rows = await until_recorded(engine, lambda rows: bool(shown(rows)))
         engine.dispose()
         assert set(shown(rows)) <= {row["prompt_id"] for row in rows["questions"]}
+        await admin.dead_letter(subject="p.1.slack.ada", data=b"{}", reason="not an event")
+        found = await operators_figures(admin, Range(hours=24))
+        assert found.server.streams
+        assert found.server.adapters
+        assert found.server.dead_letters
     finally:
         await running.stop()
     assert "nats refused" not in running.log.read_text()

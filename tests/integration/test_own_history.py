@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dataflow.recorder import history_service
+from dataflow.recorder import requests
 from dataflow.recorder.history_service import HistoryService, history_of
 from ops.nats_server import NatsServer
 from shared.bus import Bus
@@ -104,8 +104,8 @@ async def test_a_busy_recorder_says_so(
     """Requests beyond the limit are refused at once, and the others are answered."""
     engine = opened(database_url)
     recorded(engine)
-    monkeypatch.setattr(history_service, "WAITING_LIMIT", 2)
-    await HistoryService(bus, engine).start()
+    monkeypatch.setattr(requests, "WAITING_LIMIT", 2)
+    await HistoryService(bus, engine, {}).start()
     found = await asyncio.gather(
         *(own_history(bus, "slack:ada", within_s=10) for _ in range(30)), return_exceptions=True
     )
@@ -116,7 +116,7 @@ async def test_a_busy_recorder_says_so(
 
 async def test_a_database_that_is_away_is_not_an_empty_one(bus: Bus, tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'without-tables.sqlite'}")
-    await HistoryService(bus, engine).start()
+    await HistoryService(bus, engine, {}).start()
     with pytest.raises(NotNow):
         await own_history(bus, "slack:ada")
     engine.dispose()

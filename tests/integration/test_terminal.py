@@ -149,7 +149,7 @@ async def test_export_writes_a_file_that_only_its_owner_can_read(
 
     assert await export() == (1, f"{EXPORT_UNAVAILABLE}\n")
     engine = opened(f"sqlite:///{tmp_path / 'database.sqlite'}")
-    await HistoryService(bus, engine).start()
+    await HistoryService(bus, engine, {}).start()
     await bus.client.flush()
     assert await export() == (0, f"{EXPORT_NOTHING}\n")
     said = Streams()

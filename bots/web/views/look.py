@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+import streamlit as st
+
 LOGO: Final = str(Path(__file__).parents[1] / "logo.svg")
 """A file: an icon by name would be fetched from another company's server."""
 
@@ -18,3 +20,21 @@ def literal(text: str) -> str:
 STYLE: Final = (
     "<style>[class*=st-key-asked-] .stChatMessage{background:rgba(224,159,31,.09)}</style>"
 )
+
+WIDE: Final = (
+    "<style>.stMainBlockContainer{max-width:80rem;padding-top:4.5rem}"
+    # Figures are refreshed all the time: they must not fade meanwhile.
+    "[data-stale=true]{opacity:1!important;transition:none!important}</style>"
+)
+
+HOURS: Final = {"24 hours": 24, "7 days": 7 * 24, "30 days": 30 * 24, "90 days": 90 * 24}
+USUAL: Final = "7 days"
+
+
+def time_range() -> int:
+    """Lets people choose a time range, which the address keeps; returns its hours."""
+    chosen = st.segmented_control(
+        "Time", list(HOURS), default=USUAL, key="time", bind="query-params", required=True,
+        label_visibility="collapsed", width="content",
+    )  # fmt: skip
+    return HOURS[chosen or USUAL]

@@ -1,4 +1,4 @@
-"""The queries of `threadwax usage`, for SQLite and PostgreSQL."""
+"""The queries of tokens, money and ratings, for SQLite and PostgreSQL. Pure."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -6,17 +6,22 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from shared.database.tables import answers, background_usage, questions, ratings
+from shared.database.times import day_of, milliseconds
 
 By = Literal["user", "day", "model", "place", "experiment"]
 
 TOKENS: Final = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
 
-MS_PER_DAY: Final = 86_400_000
 NO_EXPERIMENT: Final = "(no experiment)"
 
 
-def of_answers(dialect: str, by: By, since: datetime | None) -> sa.Select[Any]:
-    """Sums over the answers, by group, model and whether their cost is not in the database."""
+def of_answers(
+    dialect: str, by: By, since: datetime | None, user: str | None = None
+) -> sa.Select[Any]:
+    """Sums over the answers, by group, model and whether their cost is not in the database.
+
+    With `user`, only over that person's answers.
+    """
     rated = (
         sa.select(
             ratings.c.prompt_id,
@@ -27,16 +32,21 @@ def of_answers(dialect: str, by: By, since: datetime | None) -> sa.Select[Any]:
         .subquery()
     )
     called, first, ended = answers.c.called_at, answers.c.first_token_at, answers.c.answered_at
-    is_timed = sa.and_(answers.c.outcome == "answered", called.is_not(None), first.is_not(None))
+    is_answered = answers.c.outcome == "answered"
+    is_unmeasured = sa.and_(
+        sa.or_(is_answered, first.is_not(None)), answers.c.prompt_tokens.is_(None)
+    )
+    is_timed = sa.and_(is_answered, called.is_not(None), first.is_not(None))
     columns = [
         _key(dialect, by).label("key"),
         *_used(answers),
-        sa.func.sum(sa.case((answers.c.outcome == "answered", 1), else_=0)).label("answered"),
+        sa.func.sum(sa.case((is_answered, 1), else_=0)).label("answered"),
+        sa.func.sum(sa.case((is_unmeasured, 1), else_=0)).label("without_usage"),
         sa.func.sum(rated.c.up).label("up"),
         sa.func.sum(rated.c.down).label("down"),
         sa.func.sum(sa.case((is_timed, 1), else_=0)).label("timed"),
         *(
-            sa.func.sum(sa.case((is_timed, _milliseconds(dialect, called, until)))).label(name)
+            sa.func.sum(sa.case((is_timed, milliseconds(dialect, called, until)))).label(name)
             for name, until in (("first_text_ms", first), ("answer_ms", ended))
         ),
     ]
@@ -45,10 +55,12 @@ def of_answers(dialect: str, by: By, since: datetime | None) -> sa.Select[Any]:
         .select_from(answers)
         .outerjoin(rated, rated.c.prompt_id == answers.c.prompt_id)
     )
-    return _grouped(statement, answers, by, since)
+    return _grouped(statement, answers, by, since, user)
 
 
-def of_background_calls(dialect: str, by: By, since: datetime | None) -> sa.Select[Any]:
+def of_background_calls(
+    dialect: str, by: By, since: datetime | None, user: str | None = None
+) -> sa.Select[Any]:
     """The same sums over the calls that answer no question.
 
     They belong to the time and place of the reply that reports them, the next one of that person.
@@ -60,10 +72,13 @@ def of_background_calls(dialect: str, by: By, since: datetime | None) -> sa.Sele
     of_reply = sa.and_(
         answers.c.prompt_id == calls.c.prompt_id, answers.c.user_id == calls.c.user_id
     )
+    without_usage = sa.func.sum(sa.case((calls.c.prompt_tokens.is_(None), 1), else_=0))
     statement = (
-        sa.select(key.label("key"), *_used(calls)).select_from(calls).join(answers, of_reply)
+        sa.select(key.label("key"), *_used(calls), without_usage.label("without_usage"))
+        .select_from(calls)
+        .join(answers, of_reply)
     )
-    return _grouped(statement, calls, by, since)
+    return _grouped(statement, calls, by, since, user)
 
 
 def _used(table: sa.Table) -> tuple[sa.ColumnElement[Any], ...]:
@@ -78,12 +93,14 @@ def _used(table: sa.Table) -> tuple[sa.ColumnElement[Any], ...]:
 
 
 def _grouped(
-    statement: sa.Select[Any], table: sa.Table, by: By, since: datetime | None
+    statement: sa.Select[Any], table: sa.Table, by: By, since: datetime | None, user: str | None
 ) -> sa.Select[Any]:
     if by == "place":
         statement = statement.outerjoin(questions, questions.c.prompt_id == answers.c.prompt_id)
     if since is not None:
         statement = statement.where(answers.c.answered_at >= since)
+    if user is not None:
+        statement = statement.where(table.c.user_id == user)
     return statement.group_by(sa.text("1"), table.c.model, sa.text("3"))
 
 
@@ -98,14 +115,4 @@ def _key(dialect: str, by: By) -> sa.ColumnElement[Any]:
     if by == "place":
         place = questions.c
         return place.platform + "/" + place.space + "/" + place.channel
-    if dialect == "sqlite":
-        return sa.func.strftime("%Y-%m-%d", answers.c.answered_at)
-    return sa.func.to_char(sa.func.timezone("UTC", answers.c.answered_at), "YYYY-MM-DD")
-
-
-def _milliseconds(
-    dialect: str, since: sa.ColumnElement[Any], until: sa.ColumnElement[Any]
-) -> sa.ColumnElement[Any]:
-    if dialect == "sqlite":
-        return (sa.func.julianday(until) - sa.func.julianday(since)) * MS_PER_DAY
-    return sa.extract("epoch", until - since) * 1000
+    return day_of(dialect, answers.c.answered_at)
