@@ -1,9 +1,9 @@
 """The page of this process: scripts of pages are run by Streamlit, which passes them nothing."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bots.web.platform import Web
+from shared.bus import Bus
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,15 +11,15 @@ class Current:
     """What scripts work with. All of it runs in the event loop: call it through `Web.call`."""
 
     web: Web
-    fetch_history: Callable[[str], Awaitable[bytes]]
+    bus: Bus
 
 
 _current: list[Current] = []
 
 
-def set_up(web: Web, *, fetch_history: Callable[[str], Awaitable[bytes]]) -> None:
+def set_up(web: Web, bus: Bus) -> None:
     """Makes this the page that scripts work with."""
-    _current[:] = [Current(web, fetch_history)]
+    _current[:] = [Current(web, bus)]
 
 
 def current() -> Current:

@@ -11,7 +11,7 @@ from bots.web.platform import Web
 from bots.web.server import Server
 from bots.web.settings import WebSettings
 from shared.bus import Bus
-from shared.own_history import own_history, own_turns
+from shared.own_history import own_turns
 from shared.settings import Settings
 
 TURNS_WITHIN_S: Final = 3.0
@@ -30,7 +30,7 @@ def main(settings: Settings, web: WebSettings) -> int:
             store_files=partial(with_files, bus),
             fetch_turns=partial(own_turns, bus, within_s=TURNS_WITHIN_S),
         )
-        current.set_up(made, fetch_history=partial(own_history, bus))
+        current.set_up(made, bus)
         return made
 
     return run_adapter(settings, "web", make)

@@ -10,7 +10,7 @@ from bots.web import events
 from bots.web.current import current
 from bots.web.visitor import Visitor
 from shared.messages import AnyEvent, Configure, Forget
-from shared.own_history import NotNow, file_name
+from shared.own_history import NotNow, file_name, own_history
 
 WITHIN_S: Final = 35.0
 FILE: Final = "own-history"
@@ -49,7 +49,7 @@ def own_data(who: Visitor) -> None:
 def _prepare(who: Visitor) -> None:
     here = current()
     try:
-        data = here.web.call(here.fetch_history(who.user)).result(WITHIN_S)
+        data = here.web.call(own_history(here.bus, who.user)).result(WITHIN_S)
     except NotNow:
         st.error("Your data cannot be read now: the recorder does not answer. Try again later.")
         return
