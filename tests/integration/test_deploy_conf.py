@@ -27,6 +27,7 @@ from nats.aio.msg import Msg
 
 from bots.platform import Part
 from bots.relay import Relay
+from dataflow.dead_letters import REPLAYED, DeadLetterService
 from dataflow.erasing.erasing import DONE
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
