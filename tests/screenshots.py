@@ -30,9 +30,9 @@ DOCS: Final = Path(__file__).parents[1] / "docs"
 LIMIT_BYTES: Final = 150_000
 COLORS: Final = 256
 
-CHAT: Final = (1280, 1150)
+CHAT: Final = (1280, 1225)
 SIGN_IN: Final = (900, 700)
-DASHBOARD: Final = (1280, 1640)
+DASHBOARD: Final = (1280, 1580)
 """Sizes of windows; Chromium takes about 140 pixels of their heights."""
 
 SUBJECT: Final = "1001"
@@ -274,7 +274,8 @@ def add(
         "cost_microdollars": round(sent * price.input + written * price.output) if price else None,
         "said_at": said_at, "called_at": called_at if is_called else None,
         "first_token_at": first_at if is_called else None, "answered_at": answered_at,
-        "journaled_at": answered_at, "shown_at": answered_at + timedelta(milliseconds=60),
+        "journaled_at": answered_at,
+        "shown_at": answered_at + timedelta(milliseconds=rng.lognormvariate(4.4, 0.7)),
     })  # fmt: skip
     if is_called and rng.random() < 0.12:
         rows["ratings"].append({
