@@ -20,6 +20,7 @@ from dataflow.account_links import AccountLinks
 from dataflow.answering import Answering
 from dataflow.budget_settings import rules_of
 from dataflow.conversations_flow import conversations_flow
+from dataflow.dead_letters import DeadLetterService
 from dataflow.erasing.erasing import Erasing
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import FILE, EvictedStore
@@ -138,6 +139,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     answering = Answering(bus, model, capacity, estimates=budgets is not None, variants=variants)
     idle = IdleConversations(_evict_after_s(settings))
     erasing = Erasing(bus, store, alone=_is_one_machine(settings))
+    io.call(DeadLetterService(bus).start())
     links = AccountLinks(bus) if settings.link_accounts == "on" else None
     flow = conversations_flow(
         io,

@@ -6,7 +6,7 @@ after their reason, without the suffix `Error`.
 * Exception
   * connection.Unavailable: try again later, with the same id, so that nothing is stored twice
     * connection.Refused: end the process, because waiting cannot help
-    * own_history.NotNow: tell the person to try again later
+    * pieces.NotNow: tell the person to try again later
   * publishing.TooLarge: tell the person that the message will never fit
   * publishing.OverQuota: tell the person to come back later
     * publishing.StoreFull: the same; the operator must free some space

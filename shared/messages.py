@@ -28,6 +28,14 @@ TRAINING: Final = "training"
 TITLE: Final = "title."
 """Followed by a conversation's id, the setting of a `Configure` event that is its title."""
 
+SHARE: Final = "share."
+"""Followed by the hash of a link's token, the setting of a `Configure` event that is what the link
+shows: `<conversation>` or `<conversation>/<prompt id>`; empty: nothing any more."""
+
+SHARED: Final = "web-share-"
+UNSHARED: Final = "web-unshare-"
+"""How the ids of the events begin that make a link and revoke it; the hash follows."""
+
 NOTE_LIMIT_CHARS: Final = 500
 REASON_LIMIT_CHARS: Final = 2000
 

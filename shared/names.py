@@ -49,6 +49,7 @@ ADVISORY_SUBJECTS: Final = (
 
 HISTORY_SUBJECTS: Final = "history.*.*"
 FIGURES_SUBJECT: Final = "figures.web"
+REPLAY_SUBJECT: Final = "replay.web"
 
 STORED_PROMPTS: Final = "p.>"
 """All stored events, after the server's transform."""

@@ -23,6 +23,9 @@ TURNS: Final = b"turns"
 Any other body is a `Range`, and asks for the person's usage.
 """
 
+SHARED: Final = b"shared "
+"""Followed by the hash of a link's token, the body of a request for what the link shows."""
+
 TURNS_LIMIT: Final = 500
 """The newest questions that a page gets."""
 
@@ -47,13 +50,28 @@ async def own_history(bus: Bus, user: str, *, within_s: float = WITHIN_S) -> byt
 async def own_turns(bus: Bus, user: str, *, within_s: float = WITHIN_S) -> dict[str, Any]:
     """The newest questions of a user with their answers, and the titles of conversations.
 
-    `{"entries": [...], "titles": {...}}`, as `shared.database.history` has them, oldest first.
+    `{"entries": [...], "titles": {...}, "shares": {...}}`, as `shared.database` has them, oldest
+    first.
 
     Raises:
         NotNow: it cannot be read now.
     """
     data = await requested(bus, names.history_subject(user), TURNS, within_s=within_s)
     found: dict[str, Any] = json.loads(data)
+    return found
+
+
+async def shared_turns(
+    bus: Bus, user: str, token_hash: str, *, within_s: float = WITHIN_S
+) -> dict[str, Any] | None:
+    """What somebody else's link shows to this user; None: nothing (`shared.database.sharing`).
+
+    Raises:
+        NotNow: it cannot be read now.
+    """
+    wanted = SHARED + token_hash.encode()
+    data = await requested(bus, names.history_subject(user), wanted, within_s=within_s)
+    found: dict[str, Any] | None = json.loads(data)
     return found
 
 

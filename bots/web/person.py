@@ -21,6 +21,9 @@ class View:
 
     turns: dict[str, Turn]
     titles: dict[str, str]
+    shares: dict[str, str]
+    """What this person's links show, by the hashes of their tokens."""
+
     settled: int
 
 
@@ -31,6 +34,7 @@ class Person:
         self._changed = threading.Condition()
         self._turns: dict[str, Turn] = {}
         self._titles: dict[str, str] = {}
+        self._shares: dict[str, str] = {}
         self._version = 0
         self._settled = 0
         self._dropped: RecentSet[str] = RecentSet(TURNS_LIMIT)
@@ -44,7 +48,7 @@ class Person:
     def view(self) -> View:
         """What there is now."""
         with self._changed:
-            return View(dict(self._turns), dict(self._titles), self._settled)
+            return View(dict(self._turns), dict(self._titles), dict(self._shares), self._settled)
 
     def turn(self, prompt_id: str) -> Turn | None:
         """One turn, if it is known."""
@@ -76,12 +80,19 @@ class Person:
             self._titles[conversation] = title
             self._note(settled=True)
 
-    def load(self, turns: Iterable[Turn], titles: dict[str, str]) -> None:
+    def share(self, token_hash: str, target: str) -> None:
+        """Adds a link; with an empty target, the link is revoked."""
+        with self._changed:
+            self._shares[token_hash] = target
+            self._note(settled=True)
+
+    def load(self, turns: Iterable[Turn], titles: dict[str, str], shares: dict[str, str]) -> None:
         """Adds what the database has; what this process has seen is newer."""
         with self._changed:
             read = {turn.id: turn for turn in turns if turn.id not in self._dropped}
             self._turns = read | self._turns
             self._titles = titles | self._titles
+            self._shares = shares | self._shares
             self.is_loaded, self.is_outdated = True, False
             self._note(settled=True)
 
@@ -97,7 +108,7 @@ class Person:
         with self._changed:
             for prompt_id in self._turns:
                 self._dropped.add(prompt_id)
-            self._turns, self._titles = {}, {}
+            self._turns, self._titles, self._shares = {}, {}, {}
             self._note(settled=True)
 
     def wait(self, seen: int, timeout_s: float) -> int:

@@ -114,7 +114,7 @@ class Web:
             logger().warning("earlier conversations cannot be read", why=str(error))
         else:
             turns = turns_in(recorded.get("entries") or [], datetime.now(UTC))
-            person.load(turns, recorded.get("titles") or {})
+            person.load(turns, recorded.get("titles") or {}, recorded.get("shares") or {})
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

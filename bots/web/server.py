@@ -27,6 +27,7 @@ from bots.adapter import Misconfigured
 from bots.web.protection import Protection
 from bots.web.settings import LOOPBACK, WebSettings
 from shared.private_file import private_file, private_text
+from shared.tasks import end
 
 PAGE: Final = Path(__file__).parent / "page.py"
 STARTED_POLL_S: Final = 0.01
@@ -73,10 +74,14 @@ class Server:
         """Serves until it is stopped; calls `started` once it does."""
         self._server = _Uvicorn(self._config)
         serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not self._server.started and not serving.done():  # noqa: ASYNC110  (uvicorn's flag)
-            await asyncio.sleep(STARTED_POLL_S)
-        started()
-        await serving
+        try:
+            while not self._server.started and not serving.done():  # noqa: ASYNC110  (uvicorn's flag)
+                await asyncio.sleep(STARTED_POLL_S)
+            started()
+            await serving
+        finally:
+            await end(serving)
+            self._socket.close()
 
     def stop(self) -> None:
         """Ends `serve`; open pages reconnect to the next process."""

@@ -1,11 +1,11 @@
 """The settings of the web page, read once at its start. Needs none of the page's libraries."""
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from shared.setting_kinds import FromEnvironment, Host, Secret, WebAddress, entries
+from shared.setting_kinds import AnyCase, FromEnvironment, Host, Secret, WebAddress, entries
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 USUAL_PORTS: Final = range(8501, 8511)
@@ -71,6 +71,12 @@ class WebSettings(FromEnvironment):
         description="Who may use the page: verified e-mail addresses, domains such as "
         "@example.org, or subject ids of accounts, separated by commas. If it is empty, everybody "
         "who can sign in at the provider: with a public one such as Google, that is everybody.",
+    )
+    sharing: Annotated[Literal["on", "off"], AnyCase] = Field(
+        "off",
+        alias="THREADWAX_WEB_SHARING",
+        description="Whether people can make links with which others read a conversation, or one "
+        "answer: on or off. Whoever may use the page can open such a link.",
     )
     operators: Names = Field(
         (),

@@ -18,8 +18,9 @@ from dataflow.recorder.requests import Requests
 from shared import names
 from shared.bus import Bus
 from shared.database.history import entries, markdown, titles
+from shared.database.sharing import shared, shares
 from shared.figures import Range
-from shared.own_history import HISTORY_LIMIT, LIMIT_BYTES, TURNS, TURNS_LIMIT
+from shared.own_history import HISTORY_LIMIT, LIMIT_BYTES, SHARED, TURNS, TURNS_LIMIT
 from shared.prices import Price
 
 
@@ -43,6 +44,9 @@ class HistoryService:
             return None  # not one of our adapters
         if wanted is not None:
             return await asyncio.to_thread(self._usage, user, wanted)
+        if message.data.startswith(SHARED):
+            token_hash = message.data.removeprefix(SHARED).decode(errors="replace")
+            return await asyncio.to_thread(shared_of, self._engine, token_hash)
         read = turns_of if message.data == TURNS else history_of
         return await asyncio.to_thread(read, self._engine, user)
 
@@ -63,7 +67,13 @@ def turns_of(engine: sa.Engine, user: str) -> bytes:
     """A person's newest questions and titles of conversations as JSON. Blocks."""
     with engine.connect() as connection:
         found = entries(connection, user, newest=TURNS_LIMIT)
-        named = titles(connection, user)
-    while len(data := json.dumps({"entries": found, "titles": named}).encode()) > LIMIT_BYTES:
+        others = {"titles": titles(connection, user), "shares": shares(connection, user)}
+    while len(data := json.dumps({"entries": found, **others}).encode()) > LIMIT_BYTES:
         found = found[len(found) // 2 or 1 :]
     return data
+
+
+def shared_of(engine: sa.Engine, token_hash: str) -> bytes:
+    """What a link shows as JSON; null if that is nothing. Blocks."""
+    with engine.connect() as connection:
+        return json.dumps(shared(connection, token_hash)).encode()[:LIMIT_BYTES]

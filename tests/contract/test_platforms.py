@@ -11,6 +11,7 @@ from shared.messages import AnyEvent, Ask, Partial, Reply
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.terminal import TerminalWorld
+from tests.contract.worlds.web import WebWorld
 from tests.contract.worlds.world import World, answer
 
 WITHIN_S = 15.0
@@ -19,7 +20,7 @@ QUIET_S = 0.4
 
 LIMIT_S = 1.0
 
-WORLDS = {"discord": DiscordWorld, "slack": SlackWorld, "terminal": TerminalWorld}
+WORLDS = {"discord": DiscordWorld, "slack": SlackWorld, "terminal": TerminalWorld, "web": WebWorld}
 """Add a new platform here; docs/add-a-platform.md lists the other places."""
 
 

@@ -57,7 +57,9 @@ NOT_FOR_A_CONTAINER: Final = {
 """Only the doctor needs the token (docs/deploy.md says how to pass it), and nobody chats in a
 container's terminal. The recorder and the web page are containers, which are started or not."""
 
-OF_THE_RECORDER: Final = {"DATABASE_URL", "THREADWAX_PRICES", "THREADWAX_TRAINING_ATTESTED"}
+OF_THE_RECORDER: Final = {
+    "DATABASE_URL", "THREADWAX_BUDGETS", "THREADWAX_PRICES", "THREADWAX_TRAINING_ATTESTED",
+}  # fmt: skip
 """`docker compose run recorder` also exports."""
 
 COMPOSE_VARIABLES: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT", "THREADWAX_WEB_PORT"}
@@ -81,7 +83,7 @@ EXPECTED: Final = {
     - SET_BY_THE_IMAGE
     - NOT_FOR_A_CONTAINER
     - OF_THE_RECORDER
-    | {"THREADWAX_PRICES"},  # for budgets in dollars
+    | {"THREADWAX_BUDGETS", "THREADWAX_PRICES"},  # also the recorder reads them
     "recorder": EVERYWHERE | RETENTION | OF_THE_RECORDER,
     "slack": EVERYWHERE
     | OF_ADAPTERS

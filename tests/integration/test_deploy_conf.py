@@ -27,6 +27,7 @@ from nats.aio.msg import Msg
 
 from bots.platform import Part
 from bots.relay import Relay
+from dataflow.dead_letters import REPLAYED, DeadLetterService
 from dataflow.erasing.erasing import DONE
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
@@ -407,6 +408,25 @@ async def test_only_the_web_page_gets_figures_of_the_recorder(server: Server) ->
         await web.client.close()
 
 
+async def test_the_web_page_has_dead_letters_replayed_by_the_dataflow(
+    server: Server, admin: Bus
+) -> None:
+    """It may ask for that, and may not publish what a dead letter holds."""
+    web = await connect_as(server, "web")
+    service = await Bus.connect(server.url("dataflow"), name="dataflow")
+    try:
+        await DeadLetterService(service).start()
+        letter = (await admin.js.publish("dlq.p.1.slack.ada", b'{"id": "slack-lost"}')).seq
+        answer = await web.client.request("replay.web", str(letter).encode(), timeout=ANSWER_S)
+        assert answer.data.decode() == REPLAYED
+        stored = await admin.js.get_last_msg(names.PROMPTS, "p.*.slack.ada")
+        assert stored.data == f'{{"id": "slack-lost-replay-{letter}"}}'.encode()
+        assert not web.violations
+    finally:
+        await service.close()
+        await web.client.close()
+
+
 async def test_an_adapter_stores_many_questions_in_batches(server: Server, admin: Bus) -> None:
     """Batches also work from an account of its own."""
     before = await admin.last_sequence(names.PROMPTS)
@@ -691,7 +711,8 @@ CANNOT_PUBLISH = {
     ),
     "ask": ("prompts.guest", "prompts.gateway.ada", "replies.gateway.ada.x", "$JS.API.INFO"),
     "dataflow": (
-        "prompts.slack.ada",
+        "prompts",
+        "prompts.guest",
         "_INBOX.somebody",
         "$KV.RECEIPTS.slack.x.0",
         "$JS.API.CONSUMER.CREATE.REPLIES",
@@ -935,9 +956,12 @@ async def test_the_server_does_not_start_without_a_password(server: Server) -> N
         assert left_out in done.stderr
 
 
+WEB_ONLY = ("figures.web", "replay.web")
+
+
 @pytest.mark.parametrize("name", ["DISCORD", "WEB"])
 async def test_the_accounts_of_the_adapters_differ_by_name_only(name: str) -> None:
-    """What is tested with one adapter holds for the others. Only the web page gets figures."""
+    """What is tested with one adapter holds for the others; the web page may ask for more."""
 
     def account(name: str) -> list[str]:
         lines = CONF.read_text().splitlines()
@@ -947,7 +971,7 @@ async def test_the_accounts_of_the_adapters_differ_by_name_only(name: str) -> No
 
     swapped = [line.replace("slack", name.lower()) for line in account("SLACK")[1:]]
     swapped = [line.replace("SLACK", name) for line in swapped]
-    own = [line for line in account(name)[1:] if "figures.web" not in line]
+    own = [line for line in account(name)[1:] if not any(one in line for one in WEB_ONLY)]
     assert swapped == own
 
 

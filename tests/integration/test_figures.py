@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflow.effects import BROKEN_OFF
-from dataflow.recorder.figures import GROUPS_LIMIT, figures_of, own_usage_of
+from dataflow.recorder.figures import GROUPS_LIMIT, figures_of, own_usage_of, stages
 from dataflow.recorder.figures_queries import BROKE_OFF
 from ops.nats_server import NatsServer
 from shared import names
@@ -263,6 +263,12 @@ def test_times_of_stages_are_those_of_the_rows(engine: sa.Engine, hours: int) ->
         assert found[name].p50_ms == pytest.approx(rank(values, 50), abs=1.1)
         assert found[name].p95_ms == pytest.approx(rank(values, 95), abs=1.1)
         assert found[name].p99_ms == pytest.approx(rank(values, 99), abs=1.1)
+
+
+def test_a_time_that_clocks_make_negative_counts_as_zero() -> None:
+    (stored, shown) = stages([(-5.0, None, None, None, 3.0), (-1.0, None, None, None, 7.0)])
+    assert (stored.name, stored.answers, stored.p50_ms, stored.p99_ms) == ("stored", 2, 0, 0)
+    assert (shown.name, shown.answers, shown.p50_ms, shown.p99_ms) == ("shown", 2, 3, 7)
 
 
 def test_the_places_that_are_not_listed_are_added_up(engine: sa.Engine) -> None:

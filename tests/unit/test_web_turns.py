@@ -112,7 +112,7 @@ def test_a_question_without_an_answer_is_waited_for() -> None:
 def test_what_this_process_has_seen_is_newer_than_the_database() -> None:
     person = Person()
     person.put(turn(1, answer=Finished("new", "answered")))
-    person.load([turn(1), turn(2)], {"c1": "Tea"})
+    person.load([turn(1), turn(2)], {"c1": "Tea"}, {})
     view = person.view()
     assert view.turns["q1"].answer == Finished("new", "answered")
     assert set(view.turns) == {"q1", "q2"}

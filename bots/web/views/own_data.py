@@ -8,6 +8,7 @@ import streamlit as st
 from bots.privacy import EXPLANATION, Choice, confirmation_of, settings_of
 from bots.web import events
 from bots.web.current import current
+from bots.web.views.sharing import own_links
 from bots.web.visitor import Visitor
 from shared.messages import AnyEvent, Configure, Forget
 from shared.own_history import NotNow, file_name, own_history
@@ -34,6 +35,10 @@ def own_data(who: Visitor) -> None:
         with st.container(horizontal=True):
             st.button("Forbid", key="forbid", on_click=_decide, args=(who, "no"))
             st.button("Allow", key="allow", on_click=_decide, args=(who, "yes"))
+    if current().web.settings.sharing == "on":
+        with st.container(border=True):
+            st.subheader("Links that you shared", anchor=False)
+            own_links(who)
     with st.container(border=True):
         st.subheader("Erase everything", anchor=False)
         st.markdown(

@@ -6,8 +6,10 @@ from typing import Final
 
 import streamlit as st
 
+from bots.web.current import current
 from bots.web.views.amounts import age, count, size
 from bots.web.views.tables import BAD, GOOD, OFF, Bar, Cell, State, table
+from shared.dead_letters import can_be_replayed, replay
 from shared.figures import AdapterQueue, DeadLetter, ServerFigures, StreamSize
 
 NAMES: Final = {
@@ -23,6 +25,7 @@ UNAVAILABLE: Final = (
     "docs/recorder.md has the permissions."
 )
 
+PUBLISHED_WITHIN_S: Final = 15.0
 BEHIND_S: Final = 60.0
 """A recorder that is further behind is named."""
 
@@ -88,6 +91,23 @@ def _dead_letters(server: ServerFigures, now: datetime) -> None:
     else:
         rows = [_dead_letter(one, now) for one in server.dead_letters]
         table(("Subject", "Reason", "Size", "Stored", "Number"), rows, left=(1,))
+        _replaying([one.sequence for one in server.dead_letters if can_be_replayed(one.subject)])
+
+
+def _replaying(numbers: Sequence[int]) -> None:
+    if not numbers:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox("Number", numbers, key="dead-letter", width=160)
+        st.button(
+            "Replay", icon=":material/replay:", key="replay", on_click=_replay, args=(chosen,),
+            help="Gives it to the dataflow once more, for example after an upgrade",
+        )  # fmt: skip
+
+
+def _replay(sequence: int) -> None:
+    here = current()
+    st.toast(here.web.call(replay(here.bus, sequence)).result(PUBLISHED_WITHIN_S))
 
 
 def _dead_letter(one: DeadLetter, now: datetime) -> Sequence[Cell]:

@@ -10,6 +10,7 @@ from bots.web.current import current
 from bots.web.person import Person
 from bots.web.turns import TITLE_CHARS, Conversation
 from bots.web.views.look import literal
+from bots.web.views.sharing import share
 from bots.web.visitor import Visitor
 from shared.messages import TITLE, Configure, Deleted
 
@@ -60,6 +61,11 @@ def _entry(
                 "Title", conversation.title, key=f"title-{conversation.id}", max_chars=TITLE_CHARS,
                 on_change=_rename, args=(who, person, conversation),
             )  # fmt: skip
+            if current().web.settings.sharing == "on":
+                st.button(
+                    "Share this conversation", icon=":material/share:", key="share",
+                    on_click=share, args=(who.user, person, conversation.id),
+                )  # fmt: skip
             st.button(
                 "Delete this conversation", icon=":material/delete:", key="delete",
                 on_click=_delete, args=(who, person, conversation, on_open),
