@@ -20,6 +20,7 @@ def literal(text: str) -> str:
 STYLE: Final = """<style>
 [class*=st-key-asked-] .stChatMessage{background:rgba(224,159,31,.09)}
 [class*=st-key-asked-] .stVerticalBlock{gap:.25rem}
+.stChatMessage :is(h1,h2,h3){font-size:1.25rem;padding:.75rem 0 .25rem}
 [data-testid=stChatMessageAvatarCustom]{background:transparent}
 .stChatMessage .stElementContainer:has(>.stEmpty){display:none}
 .stSidebar .stVerticalBlock{gap:.5rem}
