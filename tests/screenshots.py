@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from PIL import Image
@@ -106,6 +106,16 @@ DAYS: Final = 31
 PEOPLE: Final = 60
 
 Rows = dict[str, list[dict[str, Any]]]
+
+
+class Asked(NamedTuple):
+    """A question of the invented month. Its place: platform, space, channel, thread."""
+
+    id: str
+    user: str
+    place: tuple[str, str, str, str]
+    said_at: datetime
+    text: str
 
 
 async def record() -> None:
@@ -217,7 +227,7 @@ def fill(database: str, now: datetime) -> None:
     for number, text in enumerate(EARLIER):
         place = ("web", "", "web", f"earlier{number}")
         said_at = now - timedelta(hours=5 + 21 * number)
-        add(rows, rng, f"a{number}", f"web:{SUBJECT}", place, said_at, text)
+        add(rows, rng, Asked(f"a{number}", f"web:{SUBJECT}", place, said_at, text))
     for day in range(DAYS):
         date = (now - timedelta(days=day)).replace(hour=0, minute=0, second=0, microsecond=0)
         usual = 55 if date.weekday() >= 5 else 190
@@ -227,7 +237,8 @@ def fill(database: str, now: datetime) -> None:
                 platform, space, channel, _ = rng.choices(PLACES, [one[3] for one in PLACES])[0]
                 user = f"{platform}:{round(abs(rng.gauss(0, PEOPLE / 3)))}"
                 place = (platform, space, channel, "")
-                add(rows, rng, f"q{day}-{number}", user, place, said_at, "an invented question")
+                asked = Asked(f"q{day}-{number}", user, place, said_at, "an invented question")
+                add(rows, rng, asked)
     engine = opened(database)
     with writing(engine) as connection:
         for name, found in rows.items():
@@ -235,16 +246,9 @@ def fill(database: str, now: datetime) -> None:
     engine.dispose()
 
 
-def add(
-    rows: Rows,
-    rng: random.Random,
-    id_: str,
-    user: str,
-    place: tuple[str, str, str, str],
-    said_at: datetime,
-    text: str,
-) -> None:
+def add(rows: Rows, rng: random.Random, asked: Asked) -> None:
     """A question with its answer, and perhaps a rating."""
+    id_, user, place, said_at, text = asked
     stored_at = said_at + timedelta(milliseconds=rng.lognormvariate(2.2, 0.4))
     called_at = stored_at + timedelta(milliseconds=rng.lognormvariate(2.8, 0.6))
     first_at = called_at + timedelta(milliseconds=rng.lognormvariate(6.2, 0.45))

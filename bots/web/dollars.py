@@ -1,7 +1,7 @@
-"""Tells amounts of money from formulas in an answer: Streamlit takes all text between two dollar
-signs for a formula.
+"""Tells amounts of money from formulas in an answer.
 
-Pure, and takes linear time: answers are not trusted.
+Streamlit takes all text between two dollar signs for a formula. Pure, and takes linear time:
+answers are not trusted.
 """
 
 import re
@@ -25,7 +25,7 @@ def with_money(text: str) -> str:
         if found.startswith("`"):
             if not code or code == found:
                 code = "" if code else found
-        elif code or found.startswith("\\") or found.startswith("$$"):
+        elif code or found.startswith(("\\", "$$")):
             continue
         elif found == "$":
             if opening is not None and _closes(text, at):
