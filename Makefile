@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export setup-web chat web up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session learn demo-adapter demo-scores diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export setup-web chat web up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -112,6 +112,10 @@ power-forget: setup-dev  ## cut the power while people are forgotten, SEED=... R
 
 session: setup-dev  ## record docs/session.svg, the terminal session in the README
 	@$(BIN)/python -m tests.session
+
+screenshots: setup-dev  ## take the pictures of the web page in docs/
+	@tests/browser_install.sh
+	@$(BIN)/python -m tests.screenshots
 
 learn: setup-dev setup-finetune  ## correct the demo model, train it on the corrections, rehearse and serve it; 10 to 15 minutes
 	@$(BIN)/python -m tests.learning

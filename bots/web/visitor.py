@@ -60,7 +60,7 @@ def visitor(settings: WebSettings) -> Visitor:
         _sign_in()
         st.stop()
     with st.sidebar:
-        st.caption(f"Signed in as {found.name}")
+        st.text(f"Signed in as {found.name}")
         st.button(
             "Sign out", icon=":material/logout:", on_click=sign_out, args=(found,), key="sign-out"
         )

@@ -41,6 +41,7 @@ from bots.split_text import split_text, utf16_length
 from bots.terminal.markup import Markup
 from bots.terminal.preview import Preview
 from bots.terminal.sanitizing import sanitized
+from bots.web.dollars import with_money
 from dataflow.data_tags import asked_with, background
 from dataflow.model import refusals
 from dataflow.model.chunk_fields import piece_of
@@ -202,6 +203,7 @@ PARSERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "slack: a person's words": (20_000, lambda text: (plain(text, {}), mentioned(text))),
     "slack: escaped": (20_000, lambda text: (escaped(text), escaped_within(text, 3_800))),
     "slack: fallback": (20_000, fallback),
+    "web: dollars": (10_000, with_money),
     "slack: links": (10_000, lambda text: (hosts(text), defanged(text, KNOWN))),
     "slack: growing": (10_000, lambda text: defanged(text, KNOWN, growing=True)),
     "slack: drawable": (1_500, drawable),

@@ -45,17 +45,20 @@ def messages(figures: Figures) -> Chart:
     platforms = [name for name in PLATFORMS if any(name == of for _, of in known)]
     platforms += sorted({of for _, of in known} - set(PLATFORMS))
     values = [
-        {"at": _instant(at), "platform": platform, "messages": known.get((at, platform), 0)}
+        {
+            "at": _instant(at), "platform": platform, "rank": rank,
+            "messages": known.get((at, platform), 0),
+        }
         for at in buckets(figures)
-        for platform in platforms
-    ]
+        for rank, platform in enumerate(platforms)
+    ]  # fmt: skip
     bars = _chart(values).mark_bar().encode(
         x=_time(figures),
         y=alt.Y("messages:Q", title=None, axis=_counts()),
         color=alt.Color(
             "platform:N", title=None, scale=alt.Scale(domain=platforms), legend=_legend()
         ),
-        order=alt.Order("platform:N"),
+        order=alt.Order("rank:Q"),
         tooltip=[_when(figures), "platform:N", alt.Tooltip("messages:Q", format=",")],
     )  # fmt: skip
     return alt.layer(bars)

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from bots.web import events
 from bots.web.current import current
+from bots.web.dollars import with_money
 from bots.web.files import PICTURE_ENDINGS, TEXT_ENDINGS
 from bots.web.person import Person
 from bots.web.turns import Growing, Turn, Upload, conversations, shown
@@ -162,5 +163,5 @@ class _Page:
                 if turn is not None and isinstance(turn.answer, Growing):
                     answer = turn.answer
                     waiting = f":gray[{answer.status}]" if answer.status else THINKING
-                    slot.markdown(answer.text + CURSOR if answer.text else waiting)
+                    slot.markdown(with_money(answer.text) + CURSOR if answer.text else waiting)
             time.sleep(REDRAW_S)

@@ -17,9 +17,19 @@ def literal(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
-STYLE: Final = (
-    "<style>[class*=st-key-asked-] .stChatMessage{background:rgba(224,159,31,.09)}</style>"
-)
+STYLE: Final = """<style>
+[class*=st-key-asked-] .stChatMessage{background:rgba(224,159,31,.09)}
+[class*=st-key-asked-] .stVerticalBlock{gap:.25rem}
+.stChatMessage :is(h1,h2,h3){font-size:1.25rem;padding:.75rem 0 .25rem}
+[data-testid=stChatMessageAvatarCustom]{background:transparent}
+.stChatMessage .stElementContainer:has(>.stEmpty){display:none}
+.stSidebar .stVerticalBlock{gap:.5rem}
+.stSidebar .stHorizontalBlock{flex-wrap:nowrap;gap:.5rem}
+[class*=st-key-open-]{min-width:0}
+[class*=st-key-open-] button{padding-inline:.75rem}
+[class*=st-key-open-] button,[class*=st-key-open-] button *{justify-content:flex-start}
+</style>"""
+"""The chat: questions in a colour of their own, and conversations as a list, one per line."""
 
 WIDE: Final = (
     "<style>.stMainBlockContainer{max-width:80rem;padding-top:4.5rem}"

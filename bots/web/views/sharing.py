@@ -10,6 +10,7 @@ import streamlit as st
 
 from bots.web import events
 from bots.web.current import current
+from bots.web.dollars import with_money
 from bots.web.history import turns_in
 from bots.web.person import Person
 from bots.web.turns import Conversation, Finished, Turn, conversations, shown
@@ -117,4 +118,4 @@ def _draw(turn: Turn) -> None:
         st.text(turn.question)
     with st.chat_message("assistant", avatar=LOGO):
         if isinstance(turn.answer, Finished):
-            st.markdown(turn.answer.text)
+            st.markdown(with_money(turn.answer.text))

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from bots.web import events
 from bots.web.current import current
+from bots.web.dollars import with_money
 from bots.web.person import Person
 from bots.web.turns import Finished, Growing, Thumb, Turn, Unsent
 from bots.web.views.look import LOGO, literal
@@ -133,7 +134,7 @@ class TurnView:
 
     def _draw_answer(self, turn: Turn, answer: Finished, *, last: bool) -> None:
         if answer.outcome in {"answered", "stopped"}:
-            st.markdown(answer.text or ":gray[(stopped)]")
+            st.markdown(with_money(answer.text) or ":gray[(stopped)]")
         else:
             st.warning(literal(answer.text))
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
