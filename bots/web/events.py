@@ -8,7 +8,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from bots.web.turns import Growing, Turn
+from bots.web.turns import SENDING, Growing, Turn
 from shared.messages import SHARE, SHARED, UNSHARED, Again, Ask, Configure, Edited, Event, Place
 
 E = TypeVar("E", bound=Event)
@@ -16,6 +16,7 @@ E = TypeVar("E", bound=Event)
 ID_BYTES: Final = 10
 CONVERSATION_BYTES: Final = 6
 TOKEN_BYTES: Final = 32
+_UNSTORED: Final = Growing(status=SENDING)
 
 
 def new_conversation() -> str:
@@ -58,12 +59,12 @@ def revoke(user: str, token_hash: str) -> Configure:
 
 def turn_of(asked: Ask, files: tuple[str, ...] = ()) -> Turn:
     """The turn of a new question."""
-    return Turn(asked.id, asked.place.thread, asked.text, asked.said_at, Growing(), files)
+    return Turn(asked.id, asked.place.thread, asked.text, asked.said_at, _UNSTORED, files)
 
 
 def turn_in_place_of(before: Turn, asked: Again | Edited) -> Turn:
     """The turn of a question that is edited, or answered again."""
     question = asked.text if isinstance(asked, Edited) else before.question
     return Turn(
-        asked.id, before.conversation, question, asked.said_at, Growing(), before.files, before.id
+        asked.id, before.conversation, question, asked.said_at, _UNSTORED, before.files, before.id
     )

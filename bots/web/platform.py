@@ -17,7 +17,7 @@ from bots.web.history import turns_in
 from bots.web.person import Person
 from bots.web.server import Server
 from bots.web.settings import WebSettings
-from bots.web.turns import Asking, Growing, Turn, Unsent, Upload, finished_by
+from bots.web.turns import SENDING, Asking, Growing, Turn, Unsent, Upload, finished_by
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
@@ -124,17 +124,23 @@ class Web:
     async def _ask(self, turn: Turn, event: Asking, uploads: tuple[Upload, ...]) -> None:
         person = self.person(event.user)
         # Before it is stored, so that no word is lost if it cannot be.
-        person.put(replace(turn, answer=Growing()))
+        person.put(replace(turn, answer=Growing(status=SENDING)))
         try:
             asked = event
             if uploads and isinstance(event, Ask):
                 asked = await self._store_files(event, uploads)
             await self._publish(asked)
+            self._show_stored(turn, person)
         except REFUSED as error:
             self._show_unsent(turn, Unsent(f"Not sent: {error}.", event, uploads))
         except Exception:  # noqa: BLE001  (the person must not wait for an answer)
             logger().exception("a question was not sent", id=event.id)
             self._show_unsent(turn, Unsent("Not sent: something failed here.", event, uploads))
+
+    def _show_stored(self, turn: Turn, person: Person) -> None:
+        known = person.turn(turn.id)
+        if known is not None and known.answer == Growing(status=SENDING):
+            person.put(replace(known, answer=Growing()))
 
     def _show_unsent(self, turn: Turn, unsent: Unsent) -> None:
         person = self.person(unsent.event.user)

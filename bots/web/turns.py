@@ -13,6 +13,8 @@ from shared.messages import Again, Ask, Edited, Outcome, Partial, Reply
 
 TITLE_CHARS: Final = 48
 UNTITLED: Final = "New conversation"
+SENDING: Final = "Sending …"
+"""The status of an answer whose question is not stored yet, so a crash could lose it."""
 
 Thumb = Literal["up", "down", "none"]
 Asking = Ask | Again | Edited

@@ -18,6 +18,7 @@ from tests.chaos.plan import PEOPLE, Act, Round, campaign_plan
 from tests.chaos.said import Said
 from tests.chaos.slack_users import SlackUsers
 from tests.chaos.system import System
+from tests.chaos.web_users import WebUsers
 from tests.chaos.world import World
 
 SETTLED_WITHIN_S: Final = 90.0
@@ -76,13 +77,16 @@ class Campaign:
             self._discord = DiscordUsers(self._system.discord, self._said)
             self._gateway = GatewayUsers(self._said)
             self._slack = SlackUsers(self._system.slack, self._said)
-            self._evidence = Evidence(self._system, self._said, self._discord)
+            self._web = WebUsers(self._system.page_address, self._said)
+            self._evidence = Evidence(self._system, self._said, self._discord, self._web)
             await self._gateway.connect(self._system.server.url)
+            await self._web.open()
             try:
                 await self._rounds()
             finally:
                 supervising.cancel()
                 await self._gateway.close()
+                await self._web.close()
         self.outcome.took_s = time.monotonic() - started
         return self.outcome
 
@@ -152,6 +156,8 @@ class Campaign:
                 await self._slack.do(act)
             case "discord":
                 await self._discord.do(act)
+            case "web":
+                await self._web.do(act)
             case _:
                 await self._gateway.do(act)
 
@@ -230,3 +236,5 @@ class Campaign:
         counts["prevented: answered before"] += evidence.counted("threadwax_answered_before_total")
         counts["prevented: posted before"] += evidence.counted("threadwax_posted_before_total")
         counts["askers' repeats"] += self._gateway.repeats
+        counts["web: sent again"] += self._web.sent_again
+        counts["web: not taken"] += self._web.not_taken

@@ -28,7 +28,7 @@ def settled_rules(world: World) -> list[str]:
     """Returns all complaints, once every message has been processed and nothing is in progress."""
     rules: tuple[Callable[[World], Iterable[str]], ...] = (
         stored_once, answered_once, shown_once, in_order, chained, outcomes_have_a_cause,
-        about_the_question, nothing_pending, recorded,
+        about_the_question, nothing_pending, recorded, pages_are_private,
     )  # fmt: skip
     return [complaint for rule in rules for complaint in rule(world)]
 
@@ -192,6 +192,15 @@ def shown_once(world: World) -> Iterator[str]:
             yield f"TWICE: {place}: {count} times too often: {text[:80]!r}"
 
 
+def pages_are_private(world: World) -> Iterator[str]:
+    """A person's web page never shows another person's question or answer."""
+    for who, numbers in world.on_pages.items():
+        for number in sorted(numbers):
+            said = world.said.get(number)
+            if said is None or _person(said) != ("web", who):
+                yield f"MIXED: the page of {who} shows {_of(said)}"
+
+
 def in_order(world: World) -> Iterator[str]:
     """The answers to a user appear in the order of the journal within each thread.
 
@@ -338,10 +347,13 @@ def clean_logs(logs: dict[str, str], secrets: Iterable[str]) -> Iterator[str]:
 
 def _expected(world: World) -> dict[str, list[Reply]]:
     events = {event.id: event for event in world.events}
+    # The web page shows a new answer in place of the old one; other platforms show both.
+    replaced = {e.about for e in world.events if e.kind == "again" and e.spot.platform == "web"}
     expected: dict[str, list[Reply]] = defaultdict(list)
     for reply in world.replies:
         event = events.get(reply.prompt_id)
-        if event is not None and reply.outcome != "withdrawn":
+        is_shown = reply.outcome != "withdrawn" and reply.prompt_id not in replaced
+        if event is not None and is_shown:
             expected[event.shown_at].append(reply)
     return expected
 

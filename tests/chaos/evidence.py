@@ -18,6 +18,7 @@ from shared.streams import ADAPTERS
 from tests.chaos.discord_users import DiscordUsers, is_waiting
 from tests.chaos.said import Said, Spot
 from tests.chaos.system import System
+from tests.chaos.web_users import WebUsers
 from tests.chaos.world import Event, Recorded, Reply, World
 from tests.fakes.slack_rules import rendered
 
@@ -28,10 +29,13 @@ COUNTED: Final = re.compile(r"^(threadwax_\w+_total)(?:\{[^}]*\})? (\S+)$", re.M
 class Evidence:
     """The world of one campaign. `read` updates it."""
 
-    def __init__(self, system: System, said: dict[int, Said], discord: DiscordUsers) -> None:
+    def __init__(
+        self, system: System, said: dict[int, Said], discord: DiscordUsers, web: WebUsers
+    ) -> None:
         self.world = World(said=said)
         self._system = system
         self._discord = discord
+        self._web = web
         self._read_up_to = {names.PROMPTS: 0, names.REPLIES: 0, names.DLQ: 0}
         self._counters: dict[tuple[int, str], float] = {}
 
@@ -54,7 +58,9 @@ class Evidence:
             world.unread[name] = (info.num_pending or 0) + (info.num_ack_pending or 0)
         world.answers = system.model.answers
         self._discord.mark_accepted_commands()
-        world.shown = self._shown()
+        await self._web.look(world)
+        world.on_pages = self._web.read
+        world.shown = self._shown() | self._web.shown
         world.recorded = _recorded(system.database())
         world.trouble = [
             *(defect for part in system.parts.values() for defect in part.defects),
@@ -156,7 +162,8 @@ def _event(sequence: int, event: AnyEvent) -> Event:
         about=getattr(event, "prompt_id", None) or "",
         said_at=event.said_at,
         shown_at=_shown_at(spot, event.address, event.id),
-        fills_placeholder="token" in event.address,
+        fills_placeholder="token" in event.address
+        or (spot.platform == "web" and event.kind == "again"),
         files=tuple(
             f"[{'picture' if file.blob else 'file'}: {file.name}]"
             for file in getattr(event, "attachments", ())
@@ -171,6 +178,8 @@ def _shown_at(spot: Spot, address: Address, event_id: str) -> str:
         case "discord":
             opened = address.get("open") == "1"
             return f"discord/{address.get('message' if opened else 'channel', '')}"
+        case "web":
+            return f"web/{spot.thread}"
         case _:
             return f"gateway/{event_id.rpartition('-m')[2].rstrip('x')}"
 

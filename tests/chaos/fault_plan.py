@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-PROCESSES: Final = ("dataflow", "slack", "discord", "gateway", "recorder", "nats")
+PROCESSES: Final = ("dataflow", "slack", "discord", "gateway", "recorder", "web", "nats")
 TO_NATS: Final = (
     "dataflow-nats", "slack-nats", "discord-nats", "gateway-nats", "recorder-nats",
+    "web-nats",
 )  # fmt: skip
-TO_OTHERS: Final = ("model", "slack-api", "discord-api")
+TO_OTHERS: Final = ("model", "slack-api", "discord-api", "web-page")
 LINKS: Final = (*TO_NATS, *TO_OTHERS)
 """Connections. Each one passes through its own proxy."""
 
@@ -34,6 +35,7 @@ MOMENTS: Final = (
     "slack at a call", "discord at a call", "dataflow at a model call", "dataflow at a reply",
     "slack at a reply", "discord at a reply", "gateway at a reply", "nats at a reply",
     "dataflow at a partial", "slack at a partial", "discord at a partial",
+    "web at a question", "web at a reply", "web at a partial",
 )  # fmt: skip
 """Which process is killed at which moment: just before or just after the effect."""
 

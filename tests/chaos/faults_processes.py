@@ -81,7 +81,10 @@ async def killed_at(system: System, planned: PlannedFault) -> AsyncIterator[None
             moment_came()
 
     platform = "*" if name in {"dataflow", "nats"} else name
-    subjects = {"reply": f"replies.{platform}.>", "partial": f"partials.{platform}.>"}
+    subjects = {
+        "reply": f"replies.{platform}.>", "partial": f"partials.{platform}.>",
+        "question": f"prompts.{platform}.>",
+    }  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
         if moment in subjects:
             stack.push_async_callback(_forget, await system.bus.watch(subjects[moment], on_message))

@@ -16,7 +16,7 @@ What = Literal["ask", "chatter", "edit", "delete", "stop", "reset", "again"]
 TALK_S: Final = 1.2
 """Acts and faults of a round begin within this time."""
 
-ACTS: Final = (5, 10)
+ACTS: Final = (6, 12)
 LATE_S: Final = 1.0
 """The longest delay of an event. Delayed events arrive after newer ones."""
 
@@ -24,6 +24,7 @@ PEOPLE: Final = {
     "slack": ("UADA", "UBOB", "UCARL"),
     "discord": ("ada", "bob", "eve"),
     "gateway": ("gus", "gil"),
+    "web": ("wen", "wim"),
 }
 HUSHED: Final = ("ada", "bob")
 """Members of the private thread `hush` on Discord."""
@@ -35,6 +36,7 @@ ROOTS: Final[dict[str, dict[str, float]]] = {
     "slack": {"room": 40, "direct": 30, "secret": 12, "group": 6, "command": 12},
     "discord": {"room": 42, "direct": 28, "secret": 8, "hush": 8, "command": 14},
     "gateway": {"direct": 1},
+    "web": {"direct": 1},
 }
 """Where people start a conversation, with weights."""
 
@@ -43,6 +45,7 @@ HABITS: Final[dict[str, dict[str, float]]] = {
               "reset": 4, "again": 3},
     "discord": {"ask": 50, "follow": 20, "edit": 8, "delete": 5, "stop": 6, "reset": 5, "again": 6},
     "gateway": {"ask": 1},
+    "web": {"ask": 45, "follow": 35, "stop": 10, "again": 10},
 }  # fmt: skip
 """What people do on each platform, with weights."""
 
@@ -138,7 +141,7 @@ def _weighted(rng: random.Random, weights: dict[str, float]) -> str:
 
 def _draw_act(drawing: _Drawing, at_s: float) -> None:
     rng = drawing.rng
-    platform = _weighted(rng, {"slack": 42, "discord": 38, "gateway": 20})
+    platform = _weighted(rng, {"slack": 42, "discord": 38, "gateway": 20, "web": 25})
     who = rng.choice(PEOPLE[platform])
     habit = _weighted(rng, HABITS[platform])
     late_s = rng.uniform(0.1, LATE_S) if rng.random() < 0.12 else 0.0
@@ -154,8 +157,9 @@ def _draw_act(drawing: _Drawing, at_s: float) -> None:
     if act.what in {"ask", "chatter"}:
         act = Act(
             number, at_s, platform, who, act.what, act.where, act.target, act.how,
-            late_s=late_s if platform == "slack" else 0.0, repeats=repeats, long=long,
-            file=file if platform != "gateway" and act.where != "command" else "",
+            late_s=late_s if platform == "slack" else 0.0,
+            repeats=repeats if platform != "web" else 0, long=long,
+            file=file if platform in {"slack", "discord"} and act.where != "command" else "",
         )  # fmt: skip
     drawing.add(act)
 

@@ -27,7 +27,7 @@ from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.running import START_S, Running
 
-OURS: Final = ("dataflow", "slack", "discord", "gateway", "recorder")
+OURS: Final = ("dataflow", "slack", "discord", "gateway", "recorder", "web")
 RECORDED: Final = "recorder/threadwax.sqlite"
 """The database in the data folder of the recorder."""
 
@@ -195,6 +195,7 @@ class System:
         home = self.home / name
         home.mkdir(exist_ok=True)
         env = {
+            "THREADWAX_WEB_PORT": "0",
             "NATS_URL": proxies[f"{name}-nats"].url(self.server.url),
             "THREADWAX_HOME": str(home),
             "THREADWAX_HTTP_PORT": "0",
@@ -290,6 +291,19 @@ class System:
     def secrets(self) -> tuple[str, ...]:
         """Returns the strings that must not appear in any log."""
         return (BOT_TOKEN, APP_TOKEN, self.discord.token, self.server.url.split("@")[0], "test-key")
+
+    def page_address(self) -> str:
+        """The address of the web page through its proxy; each process has another port.
+
+        Raises:
+            OSError: it never started yet.
+        """
+        address = (self._data("web") / "web" / "url").read_text().strip()
+        self.proxies["web-page"].retarget(address)
+        return self.proxies["web-page"].url(address)
+
+    def _data(self, name: str) -> Path:
+        return self.home / name
 
     def database(self) -> Path:
         """The file that the recorder writes."""

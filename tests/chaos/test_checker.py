@@ -227,6 +227,12 @@ def a_dead_letter(world: World) -> None:
     world.dead_letters.append("replies.slack.x")
 
 
+def on_another_persons_page(world: World) -> None:
+    act = replace(world.said[4].act, platform="web")
+    world.said[4].act = act
+    world.on_pages = {act.who: {4}, "somebody else": {4}}
+
+
 def recorded(world: World) -> Recorded:
     assert world.recorded is not None
     return world.recorded
@@ -289,6 +295,7 @@ MISTAKES: dict[Callable[[World], None], str] = {
     turn_that_was_reset: "MEMORY",
     unread_reply: "replies left",
     a_dead_letter: "dead letter",
+    on_another_persons_page: "the page of somebody else shows",
     question_not_recorded: "the question p2 is not in the database",
     answer_not_recorded: "the answer to p2 is not in the database",
     another_answer_recorded: "another answer to p2",
@@ -312,6 +319,27 @@ def test_a_placeholder_appears_where_its_command_was_used() -> None:
     swapped(world)
     world.events[1] = replace(world.events[1], fills_placeholder=True)
     assert list(checker.in_order(world)) == []
+
+
+def test_a_new_answer_replaces_the_old_one_on_the_web_page() -> None:
+    """The old answer must be gone, and the new one in its position."""
+    world = World()
+    page = Spot("web", "", "web", "c", "direct")
+    add(world, 1, "wen", page)
+    add(world, 2, "wen", page)
+    shown = world.shown.pop("slack/web/c")
+    again = replace(
+        world.events[0], sequence=3, id="p3", kind="again", text="", about="p1",
+        fills_placeholder=True,
+    )  # fmt: skip
+    world.events = [replace(event, shown_at="web/c") for event in (*world.events, again)]
+    newer = replace(world.replies[0], sequence=3, prompt_id="p3", text="t3w0 re m1x", after="p2")
+    world.replies.append(newer)
+    world.shown["web/c"] = [newer.text, shown[1]]
+    rules = (checker.shown_once, checker.in_order)
+    assert [complaint for rule in rules for complaint in rule(world)] == []
+    world.shown["web/c"] = [shown[0], shown[1], newer.text]
+    assert any(complaint.startswith("TWICE") for complaint in checker.shown_once(world))
 
 
 @pytest.mark.parametrize(

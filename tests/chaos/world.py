@@ -11,7 +11,8 @@ from tests.chaos.said import Said, Spot
 class Event:
     """One stored event. `about`: the prompt that it refers to, or "".
 
-    `fills_placeholder`: its answer replaces a placeholder that the platform showed at once.
+    `fills_placeholder`: its answer replaces something that was shown before: a placeholder, or the
+    older answer on the web page.
     """
 
     sequence: int
@@ -64,6 +65,8 @@ class World:
     replies: list[Reply] = field(default_factory=list)
     shown: dict[str, list[str]] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
+    on_pages: dict[str, set[int]] = field(default_factory=dict)
+    """By person on the web page: the acts whose question or answer was ever on it."""
     last_questions: set[int] = field(default_factory=set)
     model_failed: bool = False
     unread: dict[str, int] = field(default_factory=dict)

@@ -38,13 +38,18 @@ class TcpProxy:
     @classmethod
     async def start(cls, url: str) -> "TcpProxy":
         """Starts a proxy on a free port for the server at this address."""
-        parts = urlsplit(url)
-        assert parts.hostname
-        assert parts.port
-        proxy = cls(parts.hostname, parts.port)
+        proxy = cls("", 0)
+        proxy.retarget(url)
         proxy._server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
         proxy.port = proxy._server.sockets[0].getsockname()[1]
         return proxy
+
+    def retarget(self, url: str) -> None:
+        """Forwards new connections to another server."""
+        parts = urlsplit(url)
+        assert parts.hostname
+        assert parts.port
+        self._target = (parts.hostname, parts.port)
 
     async def stop(self) -> None:
         """Closes everything."""

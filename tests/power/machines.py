@@ -34,6 +34,9 @@ class _Direct:
     def url(self, target: str) -> str:
         return target
 
+    def retarget(self, url: str) -> None:
+        """Does nothing: connections are direct."""
+
 
 class _Address:
     """Replaces the campaign's server, which is one of the parts here: only its URL is needed."""

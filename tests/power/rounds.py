@@ -19,7 +19,7 @@ AGAIN_ONE_IN: Final = 4
 ALONE_SHARE: Final = 0.6
 """How often only one of several machines loses power."""
 
-WEIGHTS: Final = {"nats": 3, "dataflow": 3, "discord": 2, "slack": 1, "gateway": 1}
+WEIGHTS: Final = {"nats": 3, "dataflow": 3, "discord": 2, "slack": 1, "gateway": 1, "web": 1}
 
 
 @dataclass(frozen=True, slots=True)
