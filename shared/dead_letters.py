@@ -19,7 +19,7 @@ NO_ANSWER: Final = "Not replayed: the dataflow does not answer."
 
 def can_be_replayed(subject: str) -> bool:
     """Whether a dead letter is something that a person said or did; others are replies."""
-    return subject.startswith(names.dead_letter_subject("p."))
+    return subject.startswith(names.DEAD_PROMPTS)
 
 
 async def replay(bus: Bus, sequence: int) -> str:

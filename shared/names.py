@@ -41,6 +41,9 @@ LINKS_PREFIX: Final = f"$KV.{LINKS}."
 PROMPT_SUBJECTS: Final = "prompts.*.*"
 REPLY_SUBJECTS: Final = "replies.*.*.*"
 DEAD_LETTER_SUBJECTS: Final = "dlq.>"
+DEAD_PROMPTS: Final = "dlq.p."
+"""How the subjects of dead letters begin that are stored events."""
+
 BLOB_SUBJECTS: Final = "blobs.*.*.*"
 ADVISORY_SUBJECTS: Final = (
     "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",

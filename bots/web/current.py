@@ -12,14 +12,16 @@ class Current:
 
     web: Web
     bus: Bus
+    links_accounts: bool
+    """Whether people can link their accounts on several platforms."""
 
 
 _current: list[Current] = []
 
 
-def set_up(web: Web, bus: Bus) -> None:
+def set_up(web: Web, bus: Bus, *, links_accounts: bool) -> None:
     """Makes this the page that scripts work with."""
-    _current[:] = [Current(web, bus)]
+    _current[:] = [Current(web, bus, links_accounts)]
 
 
 def current() -> Current:

@@ -30,7 +30,7 @@ def main(settings: Settings, web: WebSettings) -> int:
             store_files=partial(with_files, bus),
             fetch_turns=partial(own_turns, bus, within_s=TURNS_WITHIN_S),
         )
-        current.set_up(made, bus)
+        current.set_up(made, bus, links_accounts=settings.link_accounts == "on")
         return made
 
     return run_adapter(settings, "web", make)

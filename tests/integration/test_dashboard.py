@@ -13,6 +13,7 @@ pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
 from bots.web import current
+from bots.web.files import with_files
 from bots.web.platform import Web
 from bots.web.server import Server
 from bots.web.settings import WebSettings
@@ -23,7 +24,7 @@ from dataflow.recorder.server_figures import Lag
 from shared.bus import Bus
 from shared.figures import Used
 from shared.messages import Ask, Rate, Timings, Usage
-from shared.own_history import own_history, own_turns
+from shared.own_history import own_turns
 from shared.prices import Price
 from shared.settings import Settings
 from tests.recorded import Streams, opened, record
@@ -44,8 +45,14 @@ async def _page(bus: Bus, tmp_path: Path) -> AsyncIterator[None]:
     """A page on this process's bus; its server opens a port, but serves nothing."""
     settings = WebSettings(port=0)
     server = Server(settings, tmp_path)
-    web = Web(settings, bus.publish, server=server, fetch_turns=partial(own_turns, bus))
-    current.set_up(web, fetch_history=partial(own_history, bus), bus=bus)
+    web = Web(
+        settings,
+        bus.publish,
+        server=server,
+        store_files=partial(with_files, bus),
+        fetch_turns=partial(own_turns, bus),
+    )
+    current.set_up(web, bus, links_accounts=False)
     yield
     server._socket.close()
 
@@ -86,7 +93,7 @@ def drawn_usage() -> None:
     from bots.web.views.usage import usage  # noqa: PLC0415
     from bots.web.visitor import Visitor  # noqa: PLC0415
 
-    usage(Visitor("web:ada", "ada", is_operator=False))
+    usage(Visitor("web:ada", "ada", is_operator=False, opened=0.0))
 
 
 async def run(script: object) -> AppTest:

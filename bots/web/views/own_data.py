@@ -35,6 +35,13 @@ def own_data(who: Visitor) -> None:
         with st.container(horizontal=True):
             st.button("Forbid", key="forbid", on_click=_decide, args=(who, "no"))
             st.button("Allow", key="allow", on_click=_decide, args=(who, "yes"))
+    if current().links_accounts:
+        with st.container(border=True):
+            st.subheader("Your accounts elsewhere", anchor=False)
+            st.markdown(
+                "Ask me `link accounts` in the chat, and I recall here what you said to me in "
+                "other apps, and there what you said here. `unlink accounts` ends that."
+            )
     if current().web.settings.sharing == "on":
         with st.container(border=True):
             st.subheader("Links that you shared", anchor=False)
