@@ -17,7 +17,10 @@ def _names(value: object) -> object:
     """The entries; case does not matter in an address, which is the only one with an @."""
     if not isinstance(value, str):
         return value
-    return tuple(one.lower() if "@" in one else one for one in entries(value))
+    found = tuple(one.lower() if "@" in one else one for one in entries(value))
+    if not found:
+        raise ValueError("it names nobody: name somebody, or remove it")
+    return found
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
