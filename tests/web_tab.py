@@ -70,9 +70,15 @@ class ShownTurn:
 
 
 class WebTab:
-    """An open tab. `address` returns the server's address, which can change with each start."""
+    """An open tab. `address` returns the server's address, which can change with each start.
 
-    def __init__(self, address: Callable[[], str], **query: str) -> None:
+    `ping_s`: after how long without an answer the connection is given up; None: never.
+    """
+
+    def __init__(
+        self, address: Callable[[], str], *, ping_s: float | None = PING_S, **query: str
+    ) -> None:
+        self._ping_s = ping_s
         self._address = address
         self.query = dict(query)
         self._session = ""
@@ -187,7 +193,7 @@ class WebTab:
                 protocols: Any = ["streamlit", NO_TOKEN, *session]
                 async with websockets.connect(
                     f"{address}/_stcore/stream", subprotocols=protocols,
-                    open_timeout=OPEN_S, ping_interval=PING_S, ping_timeout=PING_S,
+                    open_timeout=OPEN_S, ping_interval=self._ping_s, ping_timeout=self._ping_s,
                     max_size=None, compression=None, proxy=None, close_timeout=1.0,
                 ) as self._socket:  # fmt: skip
                     self.connections += 1

@@ -30,10 +30,10 @@ RESULTS: Final = Path("build/chaos")
 CAMPAIGN_ROUNDS: Final = 20
 
 DESCRIPTION: Final = """\
-Real processes (nats-server, dataflow, recorder, Slack and Discord adapters, gateway) run against a
-fake Slack, a fake Discord and a fake model. In each round people talk while one to three faults are
-injected. After the faults have ended, a checker judges what people saw. A campaign is a number of
-rounds on one system.
+Real processes (nats-server, dataflow, recorder, Slack and Discord adapters, gateway, web page) run
+against a fake Slack, a fake Discord and a fake model. In each round people talk while one to three
+faults are injected. After the faults have ended, a checker judges what people saw. A campaign is a
+number of rounds on one system.
 
 examples:
   python -m tests.chaos --seed 7 --rounds 100        five campaigns of 20 rounds

@@ -237,4 +237,5 @@ class Campaign:
         counts["prevented: posted before"] += evidence.counted("threadwax_posted_before_total")
         counts["askers' repeats"] += self._gateway.repeats
         counts["web: sent again"] += self._web.sent_again
+        counts["web: buttons pressed"] += self._web.pressed
         counts["web: not taken"] += self._web.not_taken

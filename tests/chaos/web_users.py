@@ -41,6 +41,7 @@ class WebUsers:
         """By person: the acts whose question or answer any of their pages ever showed."""
         self.sent_again = 0
         self.not_taken = 0
+        self.pressed = 0
 
     async def open(self) -> None:
         """Opens everybody's tab."""
@@ -135,13 +136,16 @@ class WebUsers:
         return False
 
     async def _press(self, tab: WebTab, act: Act) -> None:
-        """Presses the button of the turn that the act is about, if the page shows it."""
+        """Presses a button in the conversation of the act's target, if the page shows one.
+
+        Only the newest answer can be given again, and only a growing one stopped.
+        """
         target = self._said[act.target or 0]
         said = self._note(act, target.spot.thread)
         await self._go(tab, act)
-        for turn in tab.turns():
-            if target.act.marker in turn.question.split() and act.what in turn.buttons:
-                await tab.press(f"{act.what}-{turn.id}")
+        for turn in tab.turns()[-1:]:
+            if act.what in turn.buttons:
+                self.pressed += await tab.press(f"{act.what}-{turn.id}")
         said.done = True
 
     # --- what everybody sees --------------------------------------------------------------------
