@@ -67,7 +67,7 @@ async def test_stop_keeps_the_beginning_and_again_answers_in_its_place(system: W
         await tab.reads("In short: no.")
         await tab.lacks("never ending")
         await tab.reload()
-        text = await tab.reads("In short: no.")
+        text = await tab.reads("In short: no.", "New conversation")
         assert text.count("Tell me everything.") == 2  # the question, and the conversation's title
 
 
