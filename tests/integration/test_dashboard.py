@@ -160,7 +160,7 @@ def listed_pages() -> None:
     from bots.web.visitor import Visitor  # noqa: PLC0415
 
     for is_operator in (True, False):
-        titles = [page.title for page in pages(Visitor("web:ada", "ada", is_operator))]
+        titles = [page.title for page in pages(Visitor("web:ada", "ada", is_operator, 0.0))]
         st.write(f"{is_operator}: {', '.join(titles)}")
 
 
