@@ -169,8 +169,8 @@ def _of_event(event: AnyEvent, stored_at: datetime) -> Iterator[Change]:
         case Deleted() | Stop():
             yield Happened(_event(event, stored_at, event.prompt_id))
         case Reset() | Linked() | Unlinked():
-            accounts = None if isinstance(event, Reset) else "\n".join(event.accounts)
-            yield Happened(_event(event, stored_at, None, accounts))
+            # Without the accounts: those of a person who is forgotten would stay with the others.
+            yield Happened(_event(event, stored_at))
 
 
 def _of_configure(event: Configure, stored_at: datetime) -> Iterator[Change]:
