@@ -14,6 +14,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
+from bots.newest_partials import NewestPartials
 from bots.no_progress import NoProgress
 from bots.part_poster import NOT_SHOWABLE, PartOutcome, PartPoster
 from bots.parts import parts_of
@@ -75,6 +76,7 @@ class Relay:
         self._order = ThreadOrder(self._receipts, self._in_progress, self._unacknowledged)
         self._previews = Previews(platform, self._receipts, after_s=previews_after_s)
         self._no_progress = NoProgress(self._show_partial)
+        self._growing = NewestPartials(self._report_partial)
         self._tasks: set[asyncio.Task[None]] = set()
         self._parts = PartPoster(bus, platform, self._receipts)
         self._defects: Counter[str] = Counter()
@@ -86,7 +88,7 @@ class Relay:
         working = asyncio.create_task(self._report_working())
         try:
             if self._partials is not None:
-                partials = await self._bus.watch(self._partials, self._take_partial)
+                partials = await self._bus.watch(self._partials, self._growing.take)
             await consume(
                 self._bus,
                 names.REPLIES,
@@ -98,6 +100,7 @@ class Relay:
             if partials is not None:
                 with contextlib.suppress(nats.errors.Error):
                     await partials.unsubscribe()
+            await self._growing.close()
             self._no_progress.close()
             self._previews.cancel()
             await end(working, *self._tasks, *self._order.tasks)
@@ -249,11 +252,7 @@ class Relay:
 
     # --- partials ---------------------------------------------------------------------------
 
-    async def _take_partial(self, message: Msg) -> None:
-        try:
-            partial = Partial.model_validate_json(message.data)
-        except ValidationError:
-            return  # partials are lossy by design
+    def _report_partial(self, partial: Partial) -> None:
         self._no_progress.reported(partial.prompt_id)
         self._show_partial(partial)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bots.platform import Part, Publish
 from bots.split_text import Length
+from bots.web.drawing import Drawing
 from bots.web.history import turns_in
 from bots.web.person import Person
 from bots.web.server import Server
@@ -69,6 +70,7 @@ class Web:
         self._tasks: set[asyncio.Task[None]] = set()
         self.where = server.address
         self.listening = asyncio.Event()
+        self.drawing = Drawing()
 
     def person(self, user: str) -> Person:
         """What is known of a user."""

@@ -23,7 +23,6 @@ from shared.messages import TEXT_LIMIT_CHARS, Ask
 OPEN_WITHIN_S: Final = 35.0
 """Longer than the recorder is waited for."""
 
-REDRAW_S: Final = 0.1
 YIELD_S: Final = 0.25
 PULSE_S: Final = 5.0
 """How soon a page without growing answers shows what another tab asked."""
@@ -151,6 +150,10 @@ class _Page:
 
     def _grow(self, slots: dict[str, DeltaGenerator], settled: int) -> None:
         """Shows growing answers until one is finished, or somebody does something."""
+        with self._web.drawing:
+            self._redraw(slots, settled)
+
+    def _redraw(self, slots: dict[str, DeltaGenerator], settled: int) -> None:
         seen = -1
         while True:
             seen = self._person.wait(seen, YIELD_S)
@@ -164,4 +167,4 @@ class _Page:
                     answer = turn.answer
                     waiting = f":gray[{answer.status}]" if answer.status else THINKING
                     slot.markdown(with_money(answer.text) + CURSOR if answer.text else waiting)
-            time.sleep(REDRAW_S)
+            time.sleep(self._web.drawing.pause_s)
