@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from shared import log
 from tests.benchmarks import (
@@ -33,6 +34,7 @@ from tests.benchmarks import (
     storing,
     summaries,
     throughput,
+    web,
 )
 from tests.benchmarks.figures import COLUMNS, Figure, figure_of
 
@@ -62,6 +64,7 @@ MEASURES: dict[str, Measure] = {
     "prompt_cache": prompt_cache.measure,
     "recorder": recorder.measure,
     "summaries": summaries.measure,
+    "web": web.measure,
 }
 
 
@@ -99,7 +102,7 @@ def main() -> int:
     began = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="threadwax-bench-") as folder:
         found = asyncio.run(run(measures, Path(folder)))
-    result = {
+    result: dict[str, Any] = {
         "at": began.isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -108,7 +111,10 @@ def main() -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{began:%Y%m%dT%H%M%S}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
-    say(f"\nresults written to {path}")
+    for name, figures in result["figures"].items():
+        latest = result | {"figures": {name: figures}}
+        (RESULTS / f"{name}.json").write_text(json.dumps(latest, indent=2) + "\n")
+    say(f"\nresults written to {path}, and the newest of each name to {RESULTS}/NAME.json")
     return 0
 
 
