@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from bots.web.turns import Growing, Turn
+from bots.web.turns import Growing, Turn, completed
 from shared.recent import RecentSet
 
 TURNS_LIMIT: Final = 500
@@ -90,7 +90,8 @@ class Person:
         """Adds what the database has; what this process has seen is newer."""
         with self._changed:
             read = {turn.id: turn for turn in turns if turn.id not in self._dropped}
-            self._turns = read | self._turns
+            known = self._turns.items()
+            self._turns = read | {id_: completed(turn, read.get(id_)) for id_, turn in known}
             self._titles = titles | self._titles
             self._shares = shares | self._shares
             self.is_loaded, self.is_outdated = True, False

@@ -179,7 +179,10 @@ class Web:
         elif reply.erased is not None:
             person.forget()
         else:
-            person.put(finished_by(reply, person.turn(reply.prompt_id)))
+            known = person.turn(reply.prompt_id)
+            person.put(finished_by(reply, known))
+            if known is None:
+                person.outdate()  # the database has its files, and which turn it replaces
         return reply.prompt_id
 
     async def find_posted(self, part: Part) -> str | None:

@@ -5,7 +5,7 @@ twice shows nothing twice.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
@@ -99,6 +99,15 @@ def finished_by(reply: Reply, before: Turn | None) -> Turn:
         before.id, before.conversation, question, before.said_at, answer, before.files,
         before.replaces, before.thumb,
     )  # fmt: skip
+
+
+def completed(turn: Turn, recorded: Turn | None) -> Turn:
+    """A turn with what only the database knows of it, if its question was asked elsewhere."""
+    if recorded is None:
+        return turn
+    return replace(
+        turn, files=turn.files or recorded.files, replaces=turn.replaces or recorded.replaces
+    )
 
 
 def shown(turns: Mapping[str, Turn], conversation: str) -> list[Turn]:

@@ -137,3 +137,15 @@ def test_the_oldest_turns_make_room() -> None:
         person.put(turn(number))
     assert len(person.view().turns) == TURNS_LIMIT
     assert "q4" not in person.view().turns
+
+
+def test_an_answer_that_came_first_learns_which_turn_it_replaces() -> None:
+    person = Person()
+    person.load([turn(1)], {}, {})
+    person.put(turn(2, answer=Finished("newer", "answered")))
+    person.outdate()
+    assert len(shown(person.view().turns, "c1")) == 2
+    person.load([turn(1), replace(turn(2), replaces=turn(1).id, files=("a.txt",))], {}, {})
+    (left,) = shown(person.view().turns, "c1")
+    assert left.answer == Finished("newer", "answered")
+    assert left.files == ("a.txt",)
