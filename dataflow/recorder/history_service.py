@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from nats.aio.msg import Msg
@@ -17,7 +18,7 @@ from dataflow.recorder.figures import own_usage_of
 from dataflow.recorder.requests import Requests
 from shared import names
 from shared.bus import Bus
-from shared.database.history import entries, markdown, titles
+from shared.database.history import Entry, entries, markdown, titles
 from shared.database.sharing import shared, shares
 from shared.figures import Range
 from shared.own_history import HISTORY_LIMIT, LIMIT_BYTES, SHARED, TURNS, TURNS_LIMIT
@@ -68,12 +69,18 @@ def turns_of(engine: sa.Engine, user: str) -> bytes:
     with engine.connect() as connection:
         found = entries(connection, user, newest=TURNS_LIMIT)
         others = {"titles": titles(connection, user), "shares": shares(connection, user)}
-    while len(data := json.dumps({"entries": found, **others}).encode()) > LIMIT_BYTES:
-        found = found[len(found) // 2 or 1 :]
-    return data
+    return _within_limit(found, others)
 
 
 def shared_of(engine: sa.Engine, token_hash: str) -> bytes:
     """What a link shows as JSON; null if that is nothing. Blocks."""
     with engine.connect() as connection:
-        return json.dumps(shared(connection, token_hash)).encode()[:LIMIT_BYTES]
+        found = shared(connection, token_hash)
+    return b"null" if found is None else _within_limit(found.entries, {"title": found.title})
+
+
+def _within_limit(found: list[Entry], others: Mapping[str, Any]) -> bytes:
+    """The entries as JSON, without the oldest ones if they would be too much."""
+    while len(data := json.dumps({"entries": found, **others}).encode()) > LIMIT_BYTES:
+        found = found[len(found) // 2 or 1 :]
+    return data

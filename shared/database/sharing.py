@@ -5,7 +5,7 @@ token is in no database: only its hash is.
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ from shared.database.history import Entry, entries, titles
 from shared.database.tables import events
 from shared.messages import SHARE, SHARED, UNSHARED
 
-SHOWN: Final = (
+SHOWN: Final[tuple[str, ...]] = (
     "prompt_id", "said_at", "deleted", "question", "replaces", "thread", "attachments", "outcome",
     "answer", "model",
 )  # fmt: skip
@@ -32,8 +32,15 @@ def shares(connection: sa.Connection, user: str) -> dict[str, str]:
     return {token_hash: target for token_hash, target in found.items() if target}
 
 
-def shared(connection: sa.Connection, token_hash: str) -> dict[str, Any] | None:
-    """What a link shows: `{"entries": [...], "title": "..."}`; None if it shows nothing (any more).
+class Shared(NamedTuple):
+    """What a link shows: entries as in `shared.database.history`, oldest first."""
+
+    entries: list[Entry]
+    title: str
+
+
+def shared(connection: sa.Connection, token_hash: str) -> Shared | None:
+    """What a link shows; None if it shows nothing (any more).
 
     As it was when the link was made: what was asked later is not in it, and what was deleted or
     erased since is not either.
@@ -54,7 +61,7 @@ def shared(connection: sa.Connection, token_hash: str) -> dict[str, Any] | None:
         if _is_shared(entry, conversation, prompt_id, made.said_at)
     ]
     title = "" if prompt_id else titles(connection, made.user_id).get(conversation, "")
-    return {"entries": found, "title": title} if found else None
+    return Shared(found, title) if found else None
 
 
 def _event(connection: sa.Connection, id_: str) -> sa.Row[Any] | None:
