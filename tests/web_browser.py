@@ -1,12 +1,15 @@
 """A headless Chromium that tests look through: what people see and press, by roles and labels."""
 
 import asyncio
+import fcntl
+import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from selenium import webdriver
@@ -15,11 +18,37 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-WITHIN_S = 60.0
+WITHIN_S = 90.0
+"""Enough while other tests take the machine."""
+
 POLL_S = 0.05
 WIDE = (1280, 900)
 NARROW = (390, 844)
 """A phone."""
+
+
+class _Turn:
+    """Lets the browsers of one test process at a time run: several would only slow each other."""
+
+    def __init__(self) -> None:
+        self._browsers = 0
+        self._file = Path(tempfile.gettempdir()) / f"threadwax-browser-{os.getuid()}.lock"
+        self._lock: TextIO | None = None
+
+    def __enter__(self) -> None:
+        if self._lock is None:
+            self._lock = self._file.open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._browsers += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._browsers -= 1
+        if not self._browsers and self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+_TURN = _Turn()
 
 
 @contextmanager
@@ -33,11 +62,19 @@ def browser(*, size: tuple[int, int] = WIDE, dark: bool = False) -> Iterator[web
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--lang=en", f"--window-size={size[0]},{size[1]}", "--hide-scrollbars",
+        "--force-prefers-reduced-motion",  # without a graphics card, each frame takes processor time
     ):  # fmt: skip
         options.add_argument(argument)
     if dark:
         options.add_argument("--force-dark-mode")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with _TURN:
+        yield from _started(options, driver, size=size, dark=dark)
+
+
+def _started(
+    options: webdriver.ChromeOptions, driver: str, *, size: tuple[int, int], dark: bool
+) -> Iterator[webdriver.Chrome]:
     started = webdriver.Chrome(options, webdriver.ChromeService(driver))
     try:
         if size[0] < 500:  # narrower than Chromium's smallest window

@@ -13,7 +13,7 @@ from tests.end_to_end.web_system import WebSystem, own_system
 from tests.fakes.model import default_reply
 from tests.web_browser import NARROW, Tab, browser
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 RICH = (
     "Here is **bold** text.\n\n| tea | coffee |\n|---|---|\n| leaf | bean |\n\n"

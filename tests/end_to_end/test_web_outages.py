@@ -14,7 +14,7 @@ from tests.fakes.model import default_reply
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.web_browser import Tab, browser
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

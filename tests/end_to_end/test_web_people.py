@@ -12,7 +12,7 @@ from tests.end_to_end.web_system import WebSystem, own_system
 from tests.running import answer_to
 from tests.web_browser import Tab, browser
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -8,7 +8,7 @@ import pytest_asyncio
 from tests.end_to_end.web_system import WebSystem, own_system
 from tests.web_browser import Tab, browser
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -20,7 +20,7 @@ from ops.ports import HOST, free_port
 from tests.end_to_end.web_system import WebSystem, own_system
 from tests.web_browser import Tab, browser
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 PEOPLE = (
     {"sub": "1001", "email": "ada@example.org", "email_verified": True},
