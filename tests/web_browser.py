@@ -62,7 +62,7 @@ def browser(*, size: tuple[int, int] = WIDE, dark: bool = False) -> Iterator[web
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--lang=en", f"--window-size={size[0]},{size[1]}", "--hide-scrollbars",
-        "--force-prefers-reduced-motion",  # without a graphics card, each frame takes processor time
+        "--force-prefers-reduced-motion",  # frames are drawn by the processor
     ):  # fmt: skip
         options.add_argument(argument)
     if dark:
