@@ -126,11 +126,16 @@ class Tab:
         await self._do(lambda: chooser.send_keys("\n".join(map(str, files))))
         await self.reads(*(file.name for file in files))
 
-    async def press(self, key: str) -> None:
-        """Presses a button by the key that its page gives it; `*` stands for anything after it."""
+    async def press(self, key: str, *, unless: str = "") -> None:
+        """Presses a button by the key that its page gives it; `*` stands for anything after it.
+
+        Not if there is an element that `unless` selects.
+        """
         pattern = f"[class*='st-key-{key.removesuffix('*')}'] button"
 
         def pressed() -> bool:
+            if unless and self._all(unless):
+                return True
             found = [one for one in self._all(pattern) if one.is_displayed()]
             if found:
                 self.driver.execute_script(

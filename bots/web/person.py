@@ -59,7 +59,11 @@ class Person:
         """Adds or replaces a turn."""
         with self._changed:
             before = self._turns.get(turn.id)
-            grows = before is not None and isinstance(turn.answer, Growing)
+            grows = (
+                before is not None
+                and isinstance(before.answer, Growing)
+                and isinstance(turn.answer, Growing)
+            )
             self._turns[turn.id] = turn
             if len(self._turns) > TURNS_LIMIT:
                 oldest = min(self._turns.values(), key=lambda one: one.said_at)

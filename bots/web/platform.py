@@ -18,7 +18,7 @@ from bots.web.history import turns_in
 from bots.web.person import Person
 from bots.web.server import Server
 from bots.web.settings import WebSettings
-from bots.web.turns import SENDING, Asking, Growing, Turn, Unsent, Upload, finished_by
+from bots.web.turns import SENDING, Asking, Finished, Growing, Turn, Unsent, Upload, finished_by
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
@@ -33,6 +33,10 @@ REFUSED: Final = (Unavailable, TooLarge, OverQuota)
 
 READ_AGAIN_S: Final = 3.0
 """How long a page shows no earlier conversations before the recorder is asked again."""
+
+CATCHING_UP_S: Final = 60.0
+"""For this long after the start, the recorder may have started with this process, and not have read
+yet what was answered before: what it returns is read again and again."""
 
 NEWS: Final = timedelta(minutes=10)
 """An older reply is not kept for somebody without an open page: the database has it by then."""
@@ -66,6 +70,7 @@ class Web:
         self._store_files = store_files
         self._fetch_turns = fetch_turns
         self._loop = asyncio.get_running_loop()
+        self._caught_up_at = self._loop.time() + CATCHING_UP_S
         self._people: RecentMap[str, Person] = RecentMap(PEOPLE_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
         self.where = server.address
@@ -117,6 +122,7 @@ class Web:
         else:
             turns = turns_in(recorded.get("entries") or [], datetime.now(UTC))
             person.load(turns, recorded.get("titles") or {}, recorded.get("shares") or {})
+            person.is_outdated = self._loop.time() < self._caught_up_at
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -125,6 +131,9 @@ class Web:
 
     async def _ask(self, turn: Turn, event: Asking, uploads: tuple[Upload, ...]) -> None:
         person = self.person(event.user)
+        known = person.turn(turn.id)
+        if known is not None and isinstance(known.answer, Finished):
+            return  # sent again, but NATS had stored it the first time
         # Before it is stored, so that no word is lost if it cannot be.
         person.put(replace(turn, answer=Growing(status=SENDING)))
         try:

@@ -1,6 +1,7 @@
 """Gateway users on plain NATS. Each repeats a request under the same id until it is answered."""
 
 import asyncio
+import contextlib
 import json
 from typing import Final
 
@@ -37,7 +38,8 @@ class GatewayUsers:
         return self
 
     async def close(self) -> None:
-        await self._client.close()
+        with contextlib.suppress(OSError):  # the server may be down
+            await self._client.close()
 
     async def do(self, act: Act) -> None:
         """Asks until an answer arrives."""

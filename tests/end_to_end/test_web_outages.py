@@ -74,7 +74,8 @@ async def test_a_question_that_nats_does_not_take_is_kept_and_can_be_sent_again(
         await tab.say("Is anybody there?")
         await tab.reads("Not sent", "Is anybody there?", "note.txt")
         await asyncio.to_thread(system.server.start)
-        await tab.press("resend-*")
+        # NATS may have stored it at the first attempt, so that its answer comes before the press.
+        await tab.press("resend-*", unless="[data-testid=stFeedback]")
         (answer,) = await tab.answers(1)
         await tab.lacks("Not sent")
     assert answer

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bots.platform import Part
 from bots.web.events import turn_of
 from bots.web.platform import Web
 from bots.web.server import Server
 from bots.web.settings import WebSettings
-from bots.web.turns import SENDING, Growing
-from shared.messages import AnyEvent, Ask, Partial, Place
+from bots.web.turns import SENDING, Finished, Growing
+from shared.messages import AnyEvent, Ask, Partial, Place, Reply
 
 PLACE = Place(platform="web", channel="web", thread="c1", audience="direct")
 ASKED = Ask(id="q1", user="web:ada", place=PLACE, said_at=datetime.now(UTC), text="hello")
@@ -74,3 +75,22 @@ async def test_an_answer_that_comes_before_the_acknowledgement_stays(tmp_path: P
     stream.stored.set()
     await stream.close()
     assert stream.answer() == Growing("hi", newest=(1, 0))
+
+
+async def test_an_answer_that_came_meanwhile_stays_if_its_question_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    """NATS stored the question at the first attempt, although it did not say so in time."""
+    stream = Stream(tmp_path)
+    turn = turn_of(ASKED)
+    reply = Reply(
+        prompt_id="q1", user="web:ada", place=PLACE, outcome="answered", text="hi",
+        said_at=ASKED.said_at, answered_at=datetime.now(UTC),
+    )  # fmt: skip
+    stream.web.person("web:ada").put(turn)
+    await stream.web.post(Part(reply, "hi", 0, 1))
+    stream.web.ask(turn, ASKED)
+    stream.stored.set()
+    await asyncio.sleep(0)
+    await stream.close()
+    assert stream.answer() == Finished("hi", "answered")

@@ -149,3 +149,12 @@ def test_an_answer_that_came_first_learns_which_turn_it_replaces() -> None:
     (left,) = shown(person.view().turns, "c1")
     assert left.answer == Finished("newer", "answered")
     assert left.files == ("a.txt",)
+
+
+def test_pages_notice_a_question_that_is_sent_again() -> None:
+    person = Person()
+    asked = Ask(id="q1", user="web:ada", place=PLACE, said_at=NOW, text="hello")
+    person.put(turn(1, answer=Unsent("Not sent: NATS is away.", asked)))
+    before = person.view().settled
+    person.put(turn(1))
+    assert person.view().settled != before

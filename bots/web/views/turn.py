@@ -92,6 +92,7 @@ class TurnView:
                         "Stop", icon=":material/stop_circle:", type="tertiary",
                         key=f"stop-{turn.id}", on_click=self._stop, args=(turn,),
                     )  # fmt: skip
+                    st.empty()
                     return slot
                 case Unsent(why, event, uploads):
                     st.warning(why, icon=":material/cloud_off:")
