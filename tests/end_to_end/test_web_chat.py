@@ -1,5 +1,6 @@
 """The web page in a real browser, with the whole system behind it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -33,18 +34,21 @@ def system(shared_system: WebSystem) -> WebSystem:
     """The system with a model that answers at once."""
     shared_system.model.reply = default_reply
     shared_system.model.piece_chars, shared_system.model.pause_s = 1 << 20, 0.0
+    shared_system.model.may_finish = None
     return shared_system
 
 
 async def test_an_answer_grows_visibly_and_is_shown_with_its_markdown(system: WebSystem) -> None:
     system.model.reply = lambda _: RICH
-    system.model.piece_chars, system.model.pause_s = 4, 0.1
+    system.model.piece_chars = 4
+    system.model.may_finish = asyncio.Event()
     with browser() as driver:
         tab = await Tab(driver).open(system.address_of("ada"))
         await tab.reads("What shall we talk about?")
         await tab.say("Compare them.")
         seen = await tab.reads("Here is")
         assert "The end." not in seen
+        system.model.may_finish.set()
         (answer,) = await tab.answers(1)
         assert "The end." in answer
         assert await tab.find("[data-testid=stChatMessage] table")
