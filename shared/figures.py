@@ -167,7 +167,7 @@ class DeadLetter(Message):
 
 
 class ServerFigures(Message):
-    """What NATS says now. None: the recorder is not allowed to ask, or NATS does not answer."""
+    """What NATS says now. A part is None if the recorder may not ask for it, or gets no answer."""
 
     streams: tuple[StreamSize, ...] | None
     adapters: tuple[AdapterQueue, ...] | None

@@ -102,7 +102,7 @@ class Session:
         self, user: str, log: list[Logged], wanted: set[str]
     ) -> Iterator[Rebuilt | Skipped]:
         if decision_in(log) is False:
-            # The recorder may not have written it yet.
+            # This decision may be too new to be in the database.
             for prompt_id in sorted(wanted):
                 yield Skipped(prompt_id, "the person opted out")
             return
