@@ -5,34 +5,32 @@ slower with every further one, instead of reaching a limit.
 """
 
 import threading
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 PAUSE_S: Final = 0.1
 DRAWN_PER_S: Final = 800.0
-"""For all tabs together; one core sends about twice as many (`tests/benchmarks/web.py`)."""
+"""For all tabs together. At this rate 250 of them take two thirds of a core: docs/benchmarks.md."""
 
 
 class Drawing:
-    """The tabs in which answers grow; each enters it for as long. Used by all threads."""
+    """The tabs in which answers grow. Used by all threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tabs = 0
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def tab(self) -> Iterator[None]:
+        """Counts a tab for as long as its answers grow."""
         with self._lock:
             self._tabs += 1
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._lock:
-            self._tabs -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._tabs -= 1
 
     @property
     def pause_s(self) -> float:

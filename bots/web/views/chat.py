@@ -150,7 +150,7 @@ class _Page:
 
     def _grow(self, slots: dict[str, DeltaGenerator], settled: int) -> None:
         """Shows growing answers until one is finished, or somebody does something."""
-        with self._web.drawing:
+        with self._web.drawing.tab():
             self._redraw(slots, settled)
 
     def _redraw(self, slots: dict[str, DeltaGenerator], settled: int) -> None:

@@ -91,13 +91,15 @@ def _revoke(user: str, person: Person, token_hash: str) -> None:
 def shared(who: Visitor, token: str) -> None:
     """Shows what a link shows, without its owner's name and without anything to press."""
     here = current()
+    found = None
     try:
-        wanted = shared_turns(here.bus, who.user, events.hash_of(token))
-        found = here.web.call(wanted).result(WITHIN_S)
+        if here.web.settings.sharing == "on":
+            wanted = shared_turns(here.bus, who.user, events.hash_of(token))
+            found = here.web.call(wanted).result(WITHIN_S)
     except NotNow:
         st.warning("This cannot be read now: the recorder does not answer. Try again later.")
         return
-    if found is None or here.web.settings.sharing == "off":
+    if found is None:
         st.info("This link shows nothing: it was revoked, or what it showed was erased.")
         return
     turns = {turn.id: turn for turn in turns_in(found["entries"], datetime.now(UTC))}
