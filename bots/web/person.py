@@ -93,13 +93,15 @@ class Person:
     def load(self, turns: Iterable[Turn], titles: dict[str, str], shares: dict[str, str]) -> None:
         """Adds what the database has; what this process has seen is newer."""
         with self._changed:
+            before = self._turns, self._titles, self._shares, self.is_loaded
             read = {turn.id: turn for turn in turns if turn.id not in self._dropped}
             known = self._turns.items()
             self._turns = read | {id_: completed(turn, read.get(id_)) for id_, turn in known}
             self._titles = titles | self._titles
             self._shares = shares | self._shares
             self.is_loaded, self.is_outdated = True, False
-            self._note(settled=True)
+            if before != (self._turns, self._titles, self._shares, True):
+                self._note(settled=True)
 
     def outdate(self) -> None:
         """Has the database read again, since something that it may have is missing here."""

@@ -129,8 +129,9 @@ class _Page:
 
         @st.fragment(run_every=PULSE_S)
         def pulse() -> None:
-            is_new = self._person.view().settled != settled
-            if is_new or self._person.is_outdated or self._who.is_gone:
+            if self._person.is_outdated:
+                self._web.opened(self._user).result(OPEN_WITHIN_S)
+            if self._person.view().settled != settled or self._who.is_gone:
                 st.rerun()
 
         pulse()
