@@ -17,8 +17,12 @@ from typing import Final, TypeVar
 import nats.js.errors
 
 from dataflow import linking
-from dataflow.effects import Link, LinkDone, Recall, RecallAsked, Recalled
+from dataflow.conversation import Conversation
+from dataflow.effects import Link, LinkDone, Recall, Recalled
 from dataflow.linking import NewCode, Unlink, UseCode
+from dataflow.store.store import Store, StoreAway
+from dataflow.tokens import Window
+from dataflow.turns import Turn
 from shared import names
 from shared.bus import Bus
 from shared.log import logger
@@ -35,7 +39,7 @@ HASH_LETTERS: Final = 32
 
 E = TypeVar("E", Linked, Unlinked)
 
-OnResult = Callable[[str, LinkDone | RecallAsked | Recalled], None]
+OnResult = Callable[[str, LinkDone | Recalled], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,10 @@ class _Offer:
 class AccountLinks:
     """What is in progress. Call from the asyncio thread."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, store: Store, window: Window) -> None:
         self._bus = bus
+        self._conversations = store
+        self._window = window
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, effect: Link, on_result: OnResult) -> None:
@@ -71,11 +77,35 @@ class AccountLinks:
         task.add_done_callback(self._tasks.discard)
 
     def recall(self, effect: Recall, on_result: OnResult) -> None:
-        """Asks the accounts, and ends the wait for them. Returns at once."""
+        """Looks up what other accounts recall. Returns at once."""
+
+        async def run() -> None:
+            turns = await self._recalled(effect)
+            on_result(effect.user, Recalled(effect.user, effect.prompt_id, turns))
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _recalled(self, effect: Recall) -> tuple[Turn, ...]:
+        """Their stored conversations are a second old at most, whichever process serves them."""
+        try:
+            async with asyncio.timeout(RECALL_WITHIN_S):
+                found = await self._conversations.get(effect.accounts)
+        except (TimeoutError, StoreAway):
+            logger().warning("linked accounts cannot be read", prompt=effect.prompt_id)
+            return ()
+        turns: list[Turn] = []
         for account in effect.accounts:
-            on_result(account, RecallAsked(account, effect.user, effect.prompt_id))
-        over = Recalled(effect.user, effect.prompt_id, None)
-        asyncio.get_running_loop().call_later(RECALL_WITHIN_S, on_result, effect.user, over)
+            if account in found:
+                turns += self._known(found[account], to=effect.user)
+        return tuple(turns)
+
+    def _known(self, saved: bytes, *, to: str) -> tuple[Turn, ...]:
+        try:
+            return Conversation.load(saved, self._window, links_accounts=True).known_to(to)
+        except ValueError:
+            return ()  # of a newer version
 
     async def close(self) -> None:
         """Ends everything; the next start begins it again."""

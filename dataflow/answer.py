@@ -28,6 +28,9 @@ NO_ROOM: Final = (
     "My store of answers is full, so I cannot answer at the moment. "
     "Please let whoever runs this bot know."
 )
+ELSEWHERE_S: Final = 20.0
+"""A process that ends has this long to finish its answers (`run.DRAIN_S`)."""
+
 JOURNAL_AGAIN_S: Final = 5.0
 """Wait after a defect that kept even a failure notice out of the journal."""
 
@@ -79,6 +82,11 @@ class Answer:
         self._draft = draft
         self.task = asyncio.get_running_loop().create_task(self._run())
 
+    @property
+    def user(self) -> str:
+        """The user whose question is answered."""
+        return self._effect.ask.user
+
     def cancel(self, outcome: Outcome | None) -> None:
         """Ends the model call with an outcome; None: another call replaces this one."""
         self._cancelled_as = outcome
@@ -112,6 +120,8 @@ class Answer:
             await asyncio.wait([self._older.task])
         if isinstance(effect, CallModel) and effect.check_journal:
             stored = await self._bus.stored_reply(ask.user, ask.id)
+            if stored is None and effect.answered_elsewhere:
+                stored = await self._answered_elsewhere()
             if stored is not None:
                 metrics.answered_before.inc()
                 return stored
@@ -133,6 +143,21 @@ class Answer:
             took_ms=round(took_s * 1000),
         )
         return journaled
+
+    async def _answered_elsewhere(self) -> Journaled | None:
+        """The reply of the process that was answering when it gave its users away."""
+        ask = self._effect.ask
+        self._calling = True  # a stop ends the wait
+        try:
+            reply = await self._bus.reply_when_stored(ask.user, ask.id, timeout_s=ELSEWHERE_S)
+        except asyncio.CancelledError:
+            if self._cancelled_as is None and not self._superseded:
+                raise
+            self.task.uncancel()
+            return None
+        finally:
+            self._calling = False
+        return None if reply is None else Journaled(reply)
 
     async def _result(self) -> _Result:
         effect = self._effect

@@ -4,7 +4,7 @@ Runs in the asyncio thread. It must never report a reply that the journal has no
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from dataflow.answer import Answer
 from dataflow.background_calls import BackgroundCalls
@@ -59,6 +59,17 @@ class Answering:
         """Whether no answer is in progress. Nothing waits for calls in the background."""
         return not self._running
 
+    def to(self, users: Collection[str]) -> frozenset[str]:
+        """The questions of these users that are being answered."""
+        return frozenset(i for i, answer in self._running.items() if answer.user in users)
+
+    def abandon(self, users: Collection[str]) -> None:
+        """Ends the answers to these users without a reply: another process gives it."""
+        for prompt_id in self.to(users):
+            self._running[prompt_id].task.cancel()
+        for prompt_id in [i for i, draft in self._queued.items() if draft.user in users]:
+            self._queued.pop(prompt_id).close()
+
     def take(self, effects: list[tuple[str, Answered]], on_result: OnResult) -> None:
         """Carries out effects. Returns at once."""
         for user, effect in effects:
@@ -70,7 +81,7 @@ class Answering:
                 if (answer := self._running.get(effect.prompt_id)) is not None:
                     answer.cancel(effect.outcome)
             elif self._stopping:
-                pass  # new questions stay pending in the recovery store
+                pass  # new questions stay pending in the store
             elif isinstance(effect, Summarize):
                 answers = len(self._running)
                 self._background.summarize(user, effect, on_result, answers=answers)

@@ -5,7 +5,8 @@ Pure: no clock, no network, no Bytewax. Events and journaled replies go in, effe
 `memory.py` the turns.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -20,7 +21,6 @@ from dataflow.effects import (
     Effect,
     LinkDone,
     PlaceDecision,
-    RecallAsked,
     Recalled,
     ReservePlace,
     Settle,
@@ -233,13 +233,13 @@ class Conversation:
         self._budget.hear(decision)
         return [self._call(pending)]
 
-    def on_recall_asked(self, request: RecallAsked) -> list[Effect]:
-        """Handles the question of another account of this person, or of somebody who says so."""
+    def known_to(self, account: str) -> tuple[Turn, ...]:
+        """What another account of this person, or of somebody who says so, may know of it."""
         turns = () if self._forgetting.requests else self._memory.turns
-        return [self._linked.asked(request, turns)]
+        return self._linked.known_to(account, turns)
 
     def on_recalled(self, answer: Recalled) -> list[Effect]:
-        """Handles what another account of this person recalls."""
+        """Handles what the other accounts of this person recall."""
         pending = self._queue.find(answer.prompt_id)
         if pending is None or pending.state != "recalling":
             return []
@@ -253,9 +253,17 @@ class Conversation:
         pending.ending = Ending("answered", done.text)
         return [self._settle(pending, pending.ending)]
 
-    def resume(self) -> list[Effect]:
-        """Starts the pending questions again after a restart."""
-        return list(self._start_ready())
+    def resume(self, answered_elsewhere: Collection[str] = ()) -> list[Effect]:
+        """Starts the pending questions again after a restart.
+
+        Another process is still answering those `answered_elsewhere`.
+        """
+        return [
+            replace(effect, answered_elsewhere=True)
+            if isinstance(effect, CallModel) and effect.ask.id in answered_elsewhere
+            else effect
+            for effect in self._start_ready()
+        ]
 
     @property
     def may_wait(self) -> bool:

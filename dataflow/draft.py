@@ -52,6 +52,11 @@ class Draft:
         self._closed = False
 
     @property
+    def user(self) -> str:
+        """The user whose question is answered."""
+        return self._ask.user
+
+    @property
     def text(self) -> str:
         """The text so far."""
         return "".join(self._pieces)

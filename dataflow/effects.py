@@ -28,7 +28,8 @@ class CallModel:
     """Ask the model, but if `check_journal`, first look for the reply in the journal.
 
     `after` is the question whose reply comes before this one in the thread. The reply reports the
-    `background` calls.
+    `background` calls. `answered_elsewhere`: another process is still answering it, so its reply
+    is awaited for a while.
     """
 
     ask: Ask
@@ -36,6 +37,7 @@ class CallModel:
     check_journal: bool
     after: str | None = None
     background: tuple[BackgroundCall, ...] = ()
+    answered_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ class LinkDone:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Ask linked accounts what they recall for a question. A `Recalled` of each comes back."""
+    """Look up what linked accounts recall for a question. A `Recalled` comes back."""
 
     user: str
     prompt_id: str
@@ -169,25 +171,15 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True)
-class RecallAsked:
-    """The account `by` asks what this `account` recalls."""
-
-    account: str
-    by: str
-    prompt_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Recalled:
-    """What `account` recalls for a question of `user`. None: the time for all of them is over."""
+    """What the linked accounts recall for a question of `user`, one after the other."""
 
     user: str
     prompt_id: str
-    account: str | None
     turns: tuple[Turn, ...] = ()
 
 
-LinkEffect = Link | Recall | Recalled
+LinkEffect = Link | Recall
 """The effects that concern linked accounts."""
 
 PlaceEffect = ReservePlace | SettlePlace
@@ -197,18 +189,3 @@ Answered = CallModel | Settle | Cancel | Wait | Summarize
 """The effects that concern answers; `Answering` carries them out."""
 
 Effect = Answered | PlaceEffect | LinkEffect | Erase
-
-
-@dataclass(frozen=True, slots=True)
-class Evict:
-    """Write this snapshot to the disk, so that the conversation can leave memory."""
-
-    snapshot: bytes
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Evicted:
-    """The conversation is on the disk as it was at this version."""
-
-    version: int

@@ -1,6 +1,6 @@
 """The one asyncio thread of a dataflow process, in which all waiting is done.
 
-Bytewax runs each worker in a thread of its own, which must never wait for the network.
+Bytewax runs its worker in another thread, which must never wait for the network.
 """
 
 import asyncio
@@ -9,11 +9,9 @@ import selectors
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from dataflow.watchdogs import watch_clock, watch_disk
-from dataflow.worker_inbox import CLUSTER_SLEEP_S, SLEEP_S, WorkerInbox
+from dataflow.worker_inbox import WorkerInbox
 from shared.log import logger
 
 T = TypeVar("T")
@@ -56,27 +54,19 @@ class _Unhurried(_SocketsFirst):
 
 
 class IoThread:
-    """The event loop, its thread, and one inbox per worker."""
+    """The event loop, its thread, and the inbox of the worker."""
 
-    def __init__(self, home: Path, *, clustered: bool, gather_s: float = 0.0) -> None:
+    def __init__(self, *, gather_s: float = 0.0) -> None:
         """`gather_s`: how long the thread may wait for more data before it reads any."""
         selector = _Unhurried(gather_s) if gather_s else _SocketsFirst()
         self.loop = asyncio.SelectorEventLoop(selector)
         self.working = False
-        """Whether the workers take steps; before that they wait for NATS."""
+        """Whether the worker takes steps; before that it waits for NATS."""
         self.stopping = False
-        self.disk_full = False
-        self._sleep_s = CLUSTER_SLEEP_S if clustered else SLEEP_S
-        self._inboxes: dict[int, WorkerInbox] = {}
+        self.inbox = WorkerInbox()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True, name="io")
         self._thread.start()
-        self.spawn(watch_disk(home, self._set_disk_full))
-        self.spawn(watch_clock())
-
-    def inbox(self) -> WorkerInbox:
-        """The inbox of the worker whose thread this is: its sources and its sink share it."""
-        return self._inboxes.setdefault(threading.get_ident(), WorkerInbox(self._sleep_s))
 
     def call(
         self, coroutine: Coroutine[Any, Any, T], timeout_s: float | None = START_TIMEOUT_S
@@ -90,18 +80,23 @@ class IoThread:
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Runs a coroutine in this thread for as long as it takes. Call from any thread."""
-        self.loop.call_soon_threadsafe(self._spawn, coroutine)
+        self.loop.call_soon_threadsafe(self.task, coroutine)
 
-    def stop(self) -> None:
-        """Makes the sources end once nothing is in progress. Call from any thread."""
-        self.stopping = True
-        for inbox in tuple(self._inboxes.values()):
-            inbox.wake()
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """The same, from this thread. Its end by an exception ends the process."""
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
+
+    def wake(self) -> None:
+        """Wakes the worker. Call from any thread."""
+        self.inbox.wake()
+
+    def stop(self) -> None:
+        """Makes the source end once nothing is in progress. Call from any thread."""
+        self.stopping = True
+        self.wake()
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -109,6 +104,3 @@ class IoThread:
             # Without its reader, nobody in a partition would get an answer any more.
             logger().error("defect: exiting, to be restarted", exc_info=error)
             os._exit(DEFECT_EXIT_CODE)
-
-    def _set_disk_full(self, disk_full: bool) -> None:  # noqa: FBT001  (a callback)
-        self.disk_full = disk_full

@@ -4,21 +4,12 @@ Pure. It must never give turns to an account that is not linked here, whatever t
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from dataflow.effects import Link, Recall, RecallAsked, Recalled
+from dataflow.effects import Link, Recall, Recalled
 from dataflow.linking import command_of
 from dataflow.pending import Pending
 from dataflow.turns import Turn
 from shared.messages import Linked, Unlinked
-
-
-@dataclass(slots=True)
-class _Recollection:
-    """What other accounts recall for one question; it is complete once none is `awaited`."""
-
-    awaited: set[str]
-    turns: list[Turn] = field(default_factory=list)
 
 
 class LinkedAccounts:
@@ -27,7 +18,8 @@ class LinkedAccounts:
     def __init__(self, accounts: Iterable[str] = (), *, enabled: bool = False) -> None:
         self.accounts = tuple(accounts)
         self._enabled = enabled
-        self._recollections: dict[str, _Recollection] = {}
+        # By question; empty until it is looked up.
+        self._recalled: dict[str, tuple[Turn, ...]] = {}
 
     def link(self, event: Linked) -> None:
         """Adds accounts."""
@@ -51,34 +43,27 @@ class LinkedAccounts:
         ask = pending.ask
         if not self._enabled or not self.accounts or ask.place.audience != "direct":
             return None
-        if ask.id in self._recollections:
+        if ask.id in self._recalled:
             return None
-        self._recollections[ask.id] = _Recollection(set(self.accounts))
+        self._recalled[ask.id] = ()
         pending.state = "recalling"
         return Recall(user, ask.id, self.accounts)
 
-    def asked(self, request: RecallAsked, turns: Iterable[Turn]) -> Recalled:
-        """What this account gives to another one, which is nothing unless they are linked here."""
-        may_know = self._enabled and request.by in self.accounts
-        known = tuple(turn for turn in turns if turn.answer) if may_know else ()
-        return Recalled(request.by, request.prompt_id, request.account, known)
+    def known_to(self, account: str, turns: Iterable[Turn]) -> tuple[Turn, ...]:
+        """What another account may know of these turns: nothing unless it is linked here."""
+        may_know = self._enabled and account in self.accounts
+        return tuple(turn for turn in turns if turn.answer) if may_know else ()
 
     def on_recalled(self, answer: Recalled) -> bool:
-        """Keeps what an account recalls; returns whether all have answered."""
-        recollection = self._recollections.get(answer.prompt_id)
-        if recollection is None:
+        """Keeps what the accounts recall; returns whether it was asked for."""
+        if answer.prompt_id not in self._recalled:
             return False
-        if answer.account is None:  # the others take too long
-            recollection.awaited.clear()
-        elif answer.account in recollection.awaited:
-            recollection.awaited.discard(answer.account)
-            recollection.turns += answer.turns
-        return not recollection.awaited
+        self._recalled[answer.prompt_id] = answer.turns
+        return True
 
     def recalled(self, prompt_id: str) -> tuple[Turn, ...]:
         """What was recalled for a question."""
-        recollection = self._recollections.get(prompt_id)
-        return () if recollection is None else tuple(recollection.turns)
+        return self._recalled.get(prompt_id, ())
 
     def forget(self) -> None:
         """Forgets all links: the other accounts are told."""
@@ -86,4 +71,4 @@ class LinkedAccounts:
 
     def drop(self, prompt_id: str) -> None:
         """Ends a question."""
-        self._recollections.pop(prompt_id, None)
+        self._recalled.pop(prompt_id, None)

@@ -1,101 +1,77 @@
 """Hands the effects of conversations over to the asyncio thread. Never waits."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflow.account_links import AccountLinks
 from dataflow.answering import Answering
-from dataflow.effects import (
-    Answered,
-    Effect,
-    Erase,
-    Evict,
-    Evicted,
-    Link,
-    LinkDone,
-    PlaceDecision,
-    PlaceEffect,
-    Recall,
-    RecallAsked,
-    Recalled,
-    Summarized,
-)
+from dataflow.effects import Answered, Effect, Erase, Link, PlaceEffect, Recall
 from dataflow.erasing.erasing import Erasing
-from dataflow.eviction.store import EvictedStore
+from dataflow.heard import Result
 from dataflow.io_thread import IoThread
+from dataflow.place_budgets import PlaceBudgets
 from shared.log import logger
-from shared.messages import Journaled
-
-ToDo = Effect | Evict | PlaceDecision
-Result = Journaled | Evicted | Summarized | PlaceDecision | LinkDone | RecallAsked | Recalled
 
 
-class ModelSink(DynamicSink[tuple[str, ToDo]]):
-    """The sink for model calls, replies without a model, evictions, erasures and decisions."""
+@dataclass(frozen=True, slots=True)
+class Doers:
+    """Who carries out effects: model calls and replies, erasures, links, budgets of places."""
 
-    def __init__(
-        self,
-        io: IoThread,
-        answering: Answering,
-        evicted: EvictedStore,
-        erasing: Erasing,
-        links: AccountLinks | None = None,
-    ) -> None:
-        self._parts = io, answering, evicted, erasing, links
+    answering: Answering
+    erasing: Erasing
+    links: AccountLinks | None = None
+    places: PlaceBudgets | None = None
+
+
+class ModelSink(DynamicSink[tuple[str, Effect]]):
+    """The sink for all effects."""
+
+    def __init__(self, io: IoThread, doers: Doers) -> None:
+        self._parts = io, doers
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> "ModelSinkPartition":
-        """The sink of the worker in whose thread this is called."""
+        """The sink of the only worker."""
         del step_id, worker_index, worker_count
         return ModelSinkPartition(*self._parts)
 
 
-class ModelSinkPartition(StatelessSinkPartition[tuple[str, ToDo]]):
-    """The sink of one worker. Results come back to the inbox of the same worker."""
+class ModelSinkPartition(StatelessSinkPartition[tuple[str, Effect]]):
+    """Results come back to the worker's inbox."""
 
-    def __init__(
-        self,
-        io: IoThread,
-        answering: Answering,
-        evicted: EvictedStore,
-        erasing: Erasing,
-        links: AccountLinks | None,
-    ) -> None:
-        self._links = links
+    def __init__(self, io: IoThread, doers: Doers) -> None:
         self._io = io
-        self._answering = answering
-        self._evicted = evicted
-        self._erasing = erasing
-        self._inbox = io.inbox()
+        self._doers = doers
 
-    def write_batch(self, items: list[tuple[str, ToDo]]) -> None:
+    def write_batch(self, items: list[tuple[str, Effect]]) -> None:
         """Hands effects over."""
         effects: list[tuple[str, Answered]] = []
-        evictions: list[tuple[str, Evict]] = []
         for user, item in items:
-            if isinstance(item, Evict):
-                evictions.append((user, item))
-            elif isinstance(item, Erase):
-                self._io.soon(self._erasing.begin, user, item, self._on_result)
-            elif isinstance(item, Recalled):
-                self._on_result(item.user, item)
+            if isinstance(item, Erase):
+                self._io.soon(self._doers.erasing.begin, user, item, self._on_result)
             elif isinstance(item, Link | Recall):
-                self._about_links(item)
-            elif isinstance(item, PlaceDecision):
-                self._on_result(user, item)  # a dataflow has no loops, so it comes back as input
+                self._io.soon(self._about_links(item), item, self._on_result)
             elif isinstance(item, PlaceEffect):
-                logger().error("no budget for this place", prompt=item.prompt_id)
+                self._about_place(item)
             else:
                 effects.append((user, item))
         if effects:
-            self._io.soon(self._answering.take, effects, self._on_result)
-        if evictions:
-            self._io.soon(self._evicted.write, evictions, self._on_result)
+            self._io.soon(self._doers.answering.take, effects, self._on_result)
 
-    def _about_links(self, item: Link | Recall) -> None:
-        if self._links is None:
+    def _about_links(self, item: Link | Recall) -> Callable[..., Any]:
+        links = self._doers.links
+        if links is None:
             raise AssertionError("no conversation links accounts unless that is enabled")
-        begin = self._links.begin if isinstance(item, Link) else self._links.recall
-        self._io.soon(begin, item, self._on_result)
+        return links.begin if isinstance(item, Link) else links.recall
+
+    def _about_place(self, item: PlaceEffect) -> None:
+        if self._doers.places is None:
+            logger().error("no budget for this place", prompt=item.prompt_id)
+        else:
+            self._io.soon(self._doers.places.take, item, self._on_result)
 
     def _on_result(self, user: str, result: Result) -> None:
-        self._inbox.results.append((user, result))
-        self._inbox.wake()
+        self._io.inbox.results.append((user, result))
+        self._io.wake()

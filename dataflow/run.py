@@ -1,29 +1,27 @@
 """`threadwax dataflow`: one process of the conversations flow, from its settings to its end.
 
-It must never run twice on one data folder: the recovery store has one owner.
+Any number of them share the users; `partitions/` decides which process serves whom.
 """
 
 import asyncio
 import os
 import random
-import sqlite3
+import secrets
+import socket
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 from typing import Final, NoReturn
 
+import nats.js.errors
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from dataflow.account_links import AccountLinks
 from dataflow.answering import Answering
 from dataflow.budget_settings import rules_of
+from dataflow.conversation_step import Rules
 from dataflow.conversations_flow import conversations_flow
 from dataflow.dead_letters import DeadLetterService
 from dataflow.erasing.erasing import Erasing
-from dataflow.eviction.idle import IdleConversations
-from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.io_thread import IoThread
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.check import EXPERIMENT, check, checked
@@ -35,52 +33,63 @@ from dataflow.model.endpoint import (
     fallback_of,
     window_of,
 )
-from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
+from dataflow.model_sink import Doers
+from dataflow.partitions.assignment import Assignment, OtherStore
+from dataflow.partitions.idle import IdleConversations
+from dataflow.partitions.in_memory import InMemory
+from dataflow.partitions.member_locks import MemberLocks
+from dataflow.partitions.members import Members
+from dataflow.partitions.storage import PartitionStorage
+from dataflow.place_budgets import PlaceBudgets
 from dataflow.shutdown import block_signals, end_on_signal
+from dataflow.store.opening import CannotOpen, opened
+from dataflow.store.store import OtherPartitionCount, Store
+from dataflow.unreadable import Unreadable
 from dataflow.variants import Variant, Variants, window_with
 from shared import lifecycle, names, tuning
 from shared.bus import Bus
-from shared.connection import CLOSED_EXIT_CODE, Refused
+from shared.connection import Refused
 from shared.experiments import Experiment
 from shared.http_status import CannotListen, serve_status
-from shared.lock import AlreadyRunning, locked
+from shared.log import logger
+from shared.pull import REMEDY
 from shared.settings import Settings
-from shared.sqlite_errors import is_broken
-
-EPOCH: Final = timedelta(seconds=1)
-"""A crash rewinds at most this much. A second leaves the median latency unchanged."""
+from shared.streams import OtherPartitions, same_partitions
 
 DRAIN_S: Final = 20.0
-"""Time for answers in progress at a stop. Unfinished questions are asked again after the start."""
+"""Time for answers in progress at a stop. Unfinished questions are asked again by whoever serves
+their users then."""
+
+STREAM_AGAIN_S: Final = 1.0
 
 NEEDS: Final = names.stream_info(names.PROMPTS)
 """The first request to JetStream, which shows whether it is allowed."""
+
+CANNOT_START: Final = (
+    CannotListen, CannotOpen, OSError, OtherPartitionCount, OtherPartitions, OtherStore, Refused,
+)  # fmt: skip
+"""Why it cannot start; the texts say what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Process:
     """The parts of a process that has started."""
 
-    lock: int
-    store: Path
     io: IoThread
     bus: Bus
+    store: Store
+    locks: MemberLocks
     models: tuple[ModelClient, ...]
-    evicted: EvictedStore
-    erasing: Erasing
-    links: AccountLinks | None
+    doers: Doers
     flow: Dataflow
 
     def close(self) -> None:
         """Closes the parts after the dataflow has ended."""
-        self.io.call(self.erasing.close())
-        if self.links is not None:
-            self.io.call(self.links.close())
-        self.io.call(self.evicted.close())
-        for model in self.models:
-            self.io.call(model.close())
-        self.io.call(self.bus.close())
-        os.close(self.lock)
+        doers = self.doers
+        for part in (doers.erasing, doers.links, doers.places, *self.models, self.store, self.bus):
+            if part is not None:
+                self.io.call(part.close())
+        self.locks.close()
 
 
 def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
@@ -91,43 +100,36 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     block_signals()
     try:
         process = _start(settings, drain_s)
-    except (AlreadyRunning, CannotMake, BrokenInCluster, Refused, CannotListen) as error:
+    except CANNOT_START as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
-    addresses = _addresses(settings)
-    cli_main(  # type: ignore[no-untyped-call]
-        process.flow,
-        process_id=settings.process_id if addresses else None,
-        addresses=addresses or None,
-        epoch_interval=EPOCH,
-        recovery_config=RecoveryConfig(str(process.store)),  # type: ignore[no-untyped-call]
-    )
+    cli_main(process.flow)  # type: ignore[no-untyped-call]
     process.close()
     return 0
 
 
 def _start(settings: Settings, drain_s: float) -> _Process:
-    """Starts everything except the workers.
+    """Starts everything except the worker.
 
     Raises:
-        AlreadyRunning, CannotMake, BrokenInCluster, Refused, CannotListen: it cannot start.
+        one of `CANNOT_START`: it cannot start.
     """
-    alone = not _addresses(settings)
-    lock = locked(
-        settings.home / "dataflow" / f"lock-{settings.process_id}", "the conversations flow"
-    )
-    store = recovery_store(settings.home, alone=alone)
-    evicted = _evicted_store(store, alone=alone)
+    member = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    locks = MemberLocks(settings.home, member)
     tuning.take_turns_often()
-    io = IoThread(settings.home, clustered=not alone)
-    # `answering` exists before the workers take steps, and nothing is drained before that.
-    end_on_signal(io, lambda: io.call(answering.stop(drain_s), timeout_s=None), drain_s=drain_s)
+    io = IoThread()
+    # Both exist before the worker takes steps, and nothing is given away before that.
+    end_on_signal(
+        io, lambda: io.call(_leave(assignment, answering, drain_s), timeout_s=None), drain_s=drain_s
+    )
 
     fixed = None if settings.demo_model else endpoint_of(settings)
     fallback = fallback_of(settings)
     checking = asyncio.run_coroutine_threadsafe(checked(fixed, fallback), io.loop)
     connecting = Bus.connect(settings.bus_url, name="dataflow", wait_s=None, needs=NEEDS)
     bus = io.call(connecting, timeout_s=None)
+    partitions = io.call(_partitions(bus), timeout_s=None)
+    store = io.call(opened(settings, partitions, locks.others), timeout_s=None)
     found = checking.result()
     window = window_of(settings, reported_tokens=found.context_tokens)
     model = _model_client(settings, fixed, fallback, answer_tokens=window.answer_tokens)
@@ -137,69 +139,68 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     variants = _variants(settings, fixed, model, answer_tokens=window.answer_tokens)
     window = window_with(window, settings.experiments)
     answering = Answering(bus, model, capacity, estimates=budgets is not None, variants=variants)
-    idle = IdleConversations(_evict_after_s(settings))
-    erasing = Erasing(bus, store, alone=_is_one_machine(settings))
-    io.call(DeadLetterService(bus).start())
-    links = AccountLinks(bus) if settings.link_accounts == "on" else None
-    flow = conversations_flow(
-        io,
-        bus,
-        answering,
-        window=window,
-        evicted=evicted,
-        idle=idle,
-        erasing=erasing,
-        budgets=budgets,
-        keep_days=settings.keep_days,
-        links=links,
-    )
-    if settings.keep_days is not None:
-        io.spawn(erasing.keep_only(settings.keep_days, window))
 
-    _serve_status(settings, io, bus)
+    in_memory = InMemory(member, IdleConversations(settings.evict_after_s))
+    storage = PartitionStorage(io, bus, store, in_memory, answering)
+    assignment = Assignment(
+        io, bus, store, storage, locks=locks, members=Members(member),
+        stepped_at=lambda: in_memory.stepped_at, on_other_store=_end_before,
+    )  # fmt: skip
+    io.call(assignment.join())
+    doers = Doers(
+        answering,
+        Erasing(bus, store, storage, settings.home),
+        AccountLinks(bus, store, window) if settings.link_accounts == "on" else None,
+        PlaceBudgets(store, budgets) if budgets is not None else None,
+    )
+    rules = Rules(window, budgets, settings.keep_days, doers.links is not None)
+    set_aside = Unreadable(settings.home).set_aside
+    flow = conversations_flow(io, in_memory, storage, doers=doers, rules=rules, set_aside=set_aside)
+    io.call(DeadLetterService(bus).start())
+    if settings.keep_days is not None:
+        io.spawn(doers.erasing.keep_only(settings.keep_days))
+
+    _serve_status(settings, io, bus, assignment)
     complaints = budgets.complaints() if budgets else ()
     for line in (*found.complaints, *complaints, *io.call(_experiment_faults(settings))):
         lifecycle.say(line)
     experiments = "".join(f"; experiment {one.name}" for one in settings.experiments)
-    where = f"NATS at {bus.server}; data in {settings.home}"
+    where = f"NATS at {bus.server}; conversations in {store.name}"
     lifecycle.ready(f"{found.models}{experiments}; {where}")
+    io.spawn(assignment.run())
     clients = (model, *variants.clients)
-    return _Process(lock, store, io, bus, clients, evicted, erasing, links, flow)
+    return _Process(io, bus, store, locks, clients, doers, flow)
 
 
-def _addresses(settings: Settings) -> list[str]:
-    """The addresses of the processes in a cluster; empty if this process is alone."""
-    return settings.cluster.split(";") if settings.cluster else []
+async def _leave(assignment: Assignment, answering: Answering, drain_s: float) -> None:
+    """Gives the users away at once, and finishes the answers in progress."""
+    await asyncio.gather(assignment.leave(), answering.stop(drain_s))
 
 
-def _evict_after_s(settings: Settings) -> float | None:
-    """When idle conversations are evicted; None: never, since other machines lack the file."""
-    return settings.evict_after_s if _is_one_machine(settings) else None
+async def _partitions(bus: Bus) -> int:
+    """Into how many partitions the stream of events divides users. Waits until it exists.
+
+    Raises:
+        OtherPartitions: it divides them in a way that this version does not know.
+    """
+    is_reported = False
+    while True:
+        try:
+            info = await bus.until_done(lambda: bus.js.stream_info(names.PROMPTS))
+        except nats.js.errors.NotFoundError as error:
+            if not is_reported:
+                is_reported = True
+                logger().error("cannot read: it does not exist", what=f"stream {names.PROMPTS}",
+                               error=str(error), remedy=REMEDY)  # fmt: skip
+            await asyncio.sleep(STREAM_AGAIN_S)
+        else:
+            return same_partitions(info.config)
 
 
-def _is_one_machine(settings: Settings) -> bool:
-    return len({address.rsplit(":", 1)[0] for address in _addresses(settings)}) <= 1
-
-
-def _evicted_store(store: Path, *, alone: bool) -> EvictedStore:
-    """The file of evicted conversations. If it cannot be used, now or later, the process ends."""
-
-    def on_unusable(error: sqlite3.Error) -> NoReturn:
-        if is_broken(error) and alone:
-            set_aside(store, f"{FILE}: {error}")
-            os._exit(CLOSED_EXIT_CODE)  # started again, it reads everything from the stream
-        lifecycle.say(
-            f"{store / FILE} cannot be used: {error}. Free some space on the disk, or restore "
-            "the file. If you move it away, the conversations in it are forgotten."
-        )
-        # This is safe like any crash. An exception would pass through Bytewax, as pages of
-        # traceback.
-        os._exit(lifecycle.CANNOT_START)
-
-    try:
-        return EvictedStore(store, on_unusable)
-    except sqlite3.Error as error:
-        on_unusable(error)
+def _end_before(error: OtherStore) -> NoReturn:
+    """Ends the process before it does harm; what it has journaled is true everywhere."""
+    lifecycle.say(str(error))
+    os._exit(lifecycle.CANNOT_START)
 
 
 def _model_client(
@@ -249,7 +250,7 @@ async def _experiment_faults(settings: Settings) -> list[str]:
     ]  # fmt: skip
 
 
-def _serve_status(settings: Settings, io: IoThread, bus: Bus) -> None:
+def _serve_status(settings: Settings, io: IoThread, bus: Bus, assignment: Assignment) -> None:
     """Serves the status page, if a port is set.
 
     Raises:
@@ -259,6 +260,10 @@ def _serve_status(settings: Settings, io: IoThread, bus: Bus) -> None:
         return
 
     def ready() -> tuple[bool, str]:
-        return bus.connected, "ok" if bus.connected else "NATS does not answer"
+        if not bus.connected:
+            return False, "NATS does not answer"
+        if not assignment.is_well:
+            return False, "the store of conversations does not answer, or nothing moves"
+        return bool(assignment.held), "ok" if assignment.held else "no partition is served here"
 
     io.call(serve_status(settings.http_host, settings.http_port, ready=ready))

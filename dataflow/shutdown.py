@@ -1,6 +1,6 @@
 """Ends a dataflow process after a signal: in good order if possible, and always in time.
 
-It must never lose a question. Unfinished questions are pending in the recovery store, or not yet
+It must never lose a question. Unfinished questions are pending in the store, or not yet
 read from the stream, so they are asked after the next start, as after a crash.
 """
 
@@ -54,8 +54,6 @@ def end_on_signal(io: IoThread, drain: Callable[[], None], *, drain_s: float) ->
 
     def drained() -> None:
         drain()
-        if io.disk_full:
-            _end_now("the disk is full")  # the dataflow would fail to write its state
         io.stop()
 
     threading.Thread(target=wait, daemon=True, name="signals").start()
@@ -65,5 +63,5 @@ def _end_now(why: str) -> NoReturn:
     logger().warning(
         "ending at once: unanswered questions are asked again after the next start", why=why
     )
-    # Ends all threads, whatever they wait for. For the recovery store this is a crash.
+    # Ends all threads, whatever they wait for. For the store this is a crash.
     os._exit(0)

@@ -1,10 +1,9 @@
-"""A conversation as it is stored: the JSON of the recovery store and of evicted conversations.
+"""A conversation as it is stored, in JSON.
 
 Pure. A store outlives upgrades and downgrades. Field names are the keys of the JSON, so none may be
 renamed or removed, and a new one needs a default. `tests/unit/snapshots` pins each version.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -70,13 +69,12 @@ class StoredQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A whole conversation, in the order in which it is written: `quiet_user` reads its beginning.
+    """A whole conversation.
 
     `settled` are ids of questions that have their reply, and `unanswered` those of them that ended
     without an answer. `latest` and `cuts` hold the latest reply and the start by thread. `calls`
     are model calls that a reply has yet to report. `erasing` are requests to be forgotten that are
-    not carried out yet. They come before `pending`, so that `quiet_user` sees work to be done.
-    Questions said until `forgotten_at` are never asked again. `budget` is what
+    not carried out yet. Questions said until `forgotten_at` are never asked again. `budget` is what
     the person has used. `links` are this person's accounts on other platforms.
     """
 
@@ -103,14 +101,3 @@ class Snapshot:
 
 
 SNAPSHOT: Final = TypeAdapter(Snapshot)
-
-_QUIET: Final = re.compile(rb'\{"user":"([^"\\]+)","pending":\[\],')
-
-
-def quiet_user(snapshot: bytes) -> str | None:
-    """The user of a conversation in which nothing is pending; None if that is not certain.
-
-    It lets a restart answer the first person before it has read the conversations of all others.
-    """
-    found = _QUIET.match(snapshot)
-    return found and found[1].decode()

@@ -1,8 +1,10 @@
-"""The inbox in which a worker sleeps until the asyncio thread has something for it."""
+"""The inbox in which the worker sleeps until the asyncio thread has something for it."""
 
 import threading
 from collections import deque
-from typing import Any, Final
+from typing import Final
+
+from dataflow.heard import Result
 
 IDLE_STEPS: Final = 1
 """Idle dataflow steps before a worker sleeps. With none, an item could be delayed by a whole sleep
@@ -10,21 +12,16 @@ between source and sink. With more, idle workers would take processor time from 
 """
 
 SLEEP_S: Final = 0.050
-"""Longest sleep of an idle worker, whose steps close the epochs. Anything new wakes it sooner."""
-
-CLUSTER_SLEEP_S: Final = 0.001
-"""The same in a cluster, where items from other workers cannot wake a worker."""
+"""Longest sleep of an idle worker. Anything new wakes it sooner."""
 
 
 class WorkerInbox:
-    """Results for one worker, each with its user as key, and the means to wake the worker."""
+    """Results for the worker, each with its user as key, and the means to wake the worker."""
 
-    def __init__(self, sleep_s: float) -> None:
-        self.results: deque[tuple[str, Any]] = deque()
-        """Results of the types in `conversation_step.Heard`."""
+    def __init__(self) -> None:
+        self.results: deque[tuple[str, Result]] = deque()
         self._awake = threading.Event()
         self._idle_steps = 0
-        self._sleep_s = sleep_s
 
     def wake(self) -> None:
         """Wakes the worker. Call from any thread."""
@@ -39,5 +36,5 @@ class WorkerInbox:
         """Sleeps until the worker is woken, if nothing has moved for some steps."""
         self._idle_steps += 1
         if self._idle_steps > IDLE_STEPS:
-            self._awake.wait(self._sleep_s)
+            self._awake.wait(SLEEP_S)
         self._awake.clear()

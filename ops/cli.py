@@ -115,21 +115,25 @@ def model(
 @click.option(
     "--processes",
     default=1,
-    type=click.IntRange(1, 16),
+    type=click.IntRange(1, 64),
     help="How many processes share the users; the number can change between runs.",
 )
 @long_running
 def dataflow(*, processes: int, http_port: int | None, log_level: str | None) -> None:
     """Run the dataflow, which reads questions, asks the model and writes replies.
 
-    To use several machines, set THREADWAX_CLUSTER (the same everywhere) and THREADWAX_PROCESS_ID.
+    Every process that uses the same NATS server serves a share of the users, and takes over those
+    of a process that dies. To use several machines, set DATABASE_URL of a PostgreSQL server
+    (docs/deploy.md).
     """
+    settings = settings_and_data("dataflow", http_port=http_port, log_level=log_level)
+    if processes > 1:
+        from ops import dataflow_processes
+
+        sys.exit(dataflow_processes.main(settings, processes))
     with tuning.imports(garbage_after=tuning.DATAFLOW_GARBAGE_AFTER):
         from dataflow.run import main
-        from ops import cluster
-
-    settings = settings_and_data("dataflow", http_port=http_port, log_level=log_level)
-    sys.exit(main(settings) if processes == 1 else cluster.main(settings, processes))
+    sys.exit(main(settings))
 
 
 @threadwax.command()

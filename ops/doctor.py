@@ -159,7 +159,7 @@ async def streams_there(context: CheckContext) -> list[Finding]:
             nearly_full.append(name)
         if name == names.PROMPTS:
             try:
-                streams.same_partitions(info.config)
+                partitions = streams.same_partitions(info.config, context.settings.partitions)
             except streams.OtherPartitions as error:
                 return [Finding("fail", "streams", "other partitions", str(error))]
     if missing:
@@ -167,7 +167,7 @@ async def streams_there(context: CheckContext) -> list[Finding]:
     if nearly_full:
         text, advice = f"nearly full: {', '.join(nearly_full)}", "see docs/deploy.md, Full streams"
         return [Finding("warn", "streams", text, advice)]
-    return [Finding("ok", "streams", f"all exist, with {names.PARTITIONS} partitions")]
+    return [Finding("ok", "streams", f"all exist, with {partitions} partitions")]
 
 
 async def durability(context: CheckContext) -> list[Finding]:

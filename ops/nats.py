@@ -61,11 +61,15 @@ def set_up_only(settings: Settings) -> int:
             "gets them whenever it starts."
         )
         return lifecycle.CANNOT_START
-    return asyncio.run(_set_up_and_report(settings.nats_url, settings.keep_days))
+    return asyncio.run(_set_up_and_report(settings.nats_url, settings))
 
 
 async def set_up_streams(
-    url: str, *, wait_s: float = 5.0, keep_days: int | None = None
+    url: str,
+    *,
+    wait_s: float = 5.0,
+    keep_days: int | None = None,
+    partitions: int | None = None,
 ) -> list[str]:
     """Creates or updates the streams; returns their names. `keep_days`: see `streams.set_up`.
 
@@ -81,17 +85,19 @@ async def set_up_streams(
         url, name=CLIENT_NAME, wait_s=wait_s, needs=names.stream_info(names.PROMPTS)
     )
     try:
-        await streams.set_up(bus.js, keep_days=keep_days)
+        await streams.set_up(bus.js, keep_days=keep_days, partitions=partitions)
     finally:
         await bus.close()
     return [config.name or "" for config in streams.stream_configs(1)]
 
 
-async def _set_up_and_report(url: str, keep_days: int | None) -> int:
+async def _set_up_and_report(url: str, settings: Settings) -> int:
     from shared.connection import without_credentials
 
     try:
-        made = await set_up_streams(url, keep_days=keep_days)
+        made = await set_up_streams(
+            url, keep_days=settings.keep_days, partitions=settings.partitions
+        )
     except Exception as error:
         if (fault := set_up_fault(url, error)) is None:
             raise
@@ -127,7 +133,7 @@ async def _run(server: NatsServer, settings: Settings) -> int:
     stopping = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.sleep(0)  # from here on, a signal stops the server cleanly
     server.wait_until_ready()
-    await set_up_streams(server.url, keep_days=settings.keep_days)
+    await set_up_streams(server.url, keep_days=settings.keep_days, partitions=settings.partitions)
     private_file(settings.embedded_nats_url_file, server.address)
     watch = _Watchdog(server, settings.home)
     runner = None

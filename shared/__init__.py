@@ -33,9 +33,10 @@ after their reason, without the suffix `Error`.
   * dataflow.model.errors.ModelError: retry, ask the fallback, or answer with a notice, by its `why`
   * dataflow.model.framing.Unframed: treat the response as corrupt
   * dataflow.request.TooLong: answer with a notice
-  * dataflow.erasing.recovery_files.StillBusy: try again later; nothing was changed
-  * dataflow.recovery_store.CannotMake: end the process
-  * dataflow.recovery_store.BrokenInCluster: end the process
+  * dataflow.store.store.StoreAway: try again; nothing, or all of it, was changed
+  * dataflow.store.store.OtherPartitionCount: end the process, because a person has to decide
+  * dataflow.store.opening.CannotOpen: end the process, because a person has to act
+  * dataflow.partitions.assignment.OtherStore: end the process, before users are mixed up
   * dataflow.recorder.database.Unstorable: write the other rows, and skip this message
   * dataflow.recorder.database.Abandoned: end the process, and write nothing more
   * ops.supervise.Ended: report that a part ended before it was ready

@@ -20,8 +20,12 @@ posted_before = Counter(
 post_failed = Counter("threadwax_post_failed", "Parts not posted", ["platform", "why"])
 unreadable = Counter("threadwax_unreadable", "Messages moved to the dead letters")
 model_retries = Counter("threadwax_model_retries", "Model calls retried", ["why"])
-in_memory = Gauge("threadwax_conversations_in_memory", "Conversations that are not evicted")
-restored = Counter("threadwax_conversations_restored", "Evicted conversations read back")
+in_memory = Gauge("threadwax_conversations_in_memory", "Conversations in memory")
+restored = Counter("threadwax_conversations_restored", "Stored conversations read back")
+partitions_held = Gauge("threadwax_partitions_held", "Partitions that this process serves")
+share_changes = Counter(
+    "threadwax_share_changes", "Partitions that were claimed, released or lost", ["change"]
+)
 in_flight = Gauge("threadwax_in_flight", "Model calls in progress")
 journal_filled = Gauge("threadwax_journal_filled", "Used fraction of the journal's limit")
 first_token_s = Histogram(

@@ -10,9 +10,6 @@ from typing import Final
 TOKEN_LENGTH_LIMIT: Final = 200
 """Characters in one encoded token: far below the server's 4 KB control line."""
 
-PARTITIONS: Final = 16
-"""Partitions of the prompt stream. Never change it: that would move users between partitions."""
-
 # --- streams and buckets ---------------------------------------------------------------------
 
 PROMPTS: Final = "PROMPTS"
@@ -57,13 +54,10 @@ REPLAY_SUBJECT: Final = "replay.web"
 STORED_PROMPTS: Final = "p.>"
 """All stored events, after the server's transform."""
 
-PARTITION_TRANSFORM: Final = (
-    f"p.{{{{partition({PARTITIONS})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
-)
-"""Adds the partition to a prompt's subject when the server stores it.
-
-Without token numbers the whole subject is hashed. The server refuses `.>` with this source (10156).
-"""
+MEMBERS_HELLO: Final = "dataflow.hello"
+MEMBER_BEATS: Final = "dataflow.beats"
+CLAIMS_CHANGED: Final = "dataflow.claims"
+"""Where the processes of the dataflow tell each other that they live, and what they claimed."""
 
 GATEWAY_SUBJECT: Final = "prompts"
 """Where any NATS client can ask a question, by plain request and reply."""

@@ -4,8 +4,6 @@ It must never open a connection, nor create a folder.
 """
 
 import os
-import re
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -27,8 +25,6 @@ LOCAL: Final = "local:"
 
 BASE: Final = "base"
 """After `LOCAL`, it names the embedded model without any adapter."""
-
-_PROCESS: Final = re.compile(r"[^\s:;,]+:(\d{1,5})")
 
 
 class Settings(FromEnvironment):
@@ -177,16 +173,16 @@ class Settings(FromEnvironment):
         validation_alias=renamed("THREADWAX_REST_AFTER_S", "THREADWAX_EVICT_AFTER_S"),
         ge=2,
         allow_inf_nan=False,
-        description="After how many seconds an idle conversation is moved from memory to the "
-        "disk; its user's next message brings it back. Not used in a cluster of several "
-        "machines.",
+        description="After how many seconds an idle conversation leaves memory; its user's next "
+        "message brings it back from the store.",
     )
 
     database_url: Secret | None = Field(
         None,
         alias="DATABASE_URL",
         description="The database of questions and answers: postgresql://user:password@host/name, "
-        "or sqlite:////path/to/a/file. By default a SQLite file in the data folder.",
+        "or sqlite:////path/to/a/file. By default a SQLite file in the data folder. In PostgreSQL "
+        "the dataflow also stores conversations, so that it can run on several machines.",
     )
     recorder: Annotated[Literal["on", "off"], AnyCase] = Field(
         "on",
@@ -247,17 +243,14 @@ class Settings(FromEnvironment):
         "in the data folder; 0: none.",
     )
 
-    cluster: str | None = Field(
+    partitions: int | None = Field(
         None,
-        alias="THREADWAX_CLUSTER",
-        description="For a cluster of several machines: host:port of every dataflow process, "
-        "separated by ';'. The list must be the same on each machine.",
-    )
-    process_id: int = Field(
-        0,
-        alias="THREADWAX_PROCESS_ID",
-        ge=0,
-        description="This process's position in THREADWAX_CLUSTER, counted from 0.",
+        alias="THREADWAX_PARTITIONS",
+        ge=1,
+        le=256,
+        description="Into how many partitions users are divided when the streams are set up for "
+        "the first time; by default 16. At most so many dataflow processes can share the work. It "
+        "cannot be changed afterwards.",
     )
 
     @field_validator("nats_url")
@@ -290,32 +283,6 @@ class Settings(FromEnvironment):
                 folders.settings_file().parent / wanted
             )  # a relative path in `.env` starts there
         return wanted.absolute()
-
-    @field_validator("cluster")
-    @classmethod
-    def _addresses(cls, cluster: str | None) -> str | None:
-        addresses = cluster.split(";") if cluster else []
-        for address in addresses:
-            found = _PROCESS.fullmatch(address)
-            if found is None or not 0 < int(found[1]) <= 65535:  # noqa: PLR2004  (the last port)
-                raise ValueError(
-                    "each entry must be host:port, and entries are separated by ';': "
-                    "host-a:2101;host-b:2101"
-                )
-        if any(one == other for one, other in pairwise(sorted(addresses))):
-            raise ValueError("one address appears twice: each process needs its own")
-        return cluster
-
-    @model_validator(mode="after")
-    def _own_place(self) -> "Settings":
-        processes = len(self.cluster.split(";")) if self.cluster else 1
-        if self.process_id >= processes:
-            # Raised for all settings: ops/setting_errors.py takes the name from the text.
-            raise ValueError(
-                "THREADWAX_PROCESS_ID: it names no process of THREADWAX_CLUSTER: set it to a "
-                f"whole number from 0 to {processes - 1}"
-            )
-        return self
 
     @model_validator(mode="after")
     def _possible_experiments(self) -> "Settings":

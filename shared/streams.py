@@ -6,7 +6,6 @@ It must never delete anything, nor change which partition a user belongs to.
 import asyncio
 import http.client
 import json
-import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from nats.js.errors import NotFoundError
 
 from shared import names, quota
 from shared.config_drift import changes_of, may_limit
+from shared.partitioning import DEFAULT_PARTITIONS, partitions_in, transform
 
 DAY_S: Final = quota.DAY_S
 MIB: Final = quota.MIB
@@ -68,14 +68,13 @@ PARTITION_METADATA: Final = "partitions"
 class OtherPartitions(Exception):
     """The live prompt stream partitions its users differently: a person has to decide."""
 
-    def __init__(self, live: int | None, transform: str) -> None:
+    def __init__(self, live: int | None, transform: str, wanted: int) -> None:
         super().__init__(
             f"the stream {names.PROMPTS} on this server has "
             f"{'no' if live is None else live} partitions (transform {transform or 'none'!r}), "
-            f"but this version needs {names.PARTITIONS} ({names.PARTITION_TRANSFORM!r}). "
-            "Changing a live stream would move users between partitions and split their "
-            "conversations: use another server or account, or let the stream run empty and "
-            f"delete it with `nats stream rm {names.PROMPTS}`."
+            f"but {wanted} are wanted. Changing a live stream would move users between partitions "
+            "and split their conversations: use another server or account, or let the stream run "
+            f"empty and delete it with `nats stream rm {names.PROMPTS}`."
         )
         self.live = live
 
@@ -84,10 +83,17 @@ class NotMonitored(Exception):
     """The server's monitoring does not answer, so its durability is unknown."""
 
 
-async def set_up(js: JetStreamContext, *, replicas: int = 1, keep_days: int | None = None) -> None:
+async def set_up(
+    js: JetStreamContext,
+    *,
+    replicas: int = 1,
+    keep_days: int | None = None,
+    partitions: int | None = None,
+) -> None:
     """Creates what is missing and updates what differs; a second call changes nothing.
 
     `keep_days`: the server drops messages that are older, if it did not drop them sooner anyway.
+    `partitions` of the stream of events: None keeps those of a stream that exists.
 
     Fields that we do not set keep the operator's values. `replicas` and the limits of size and of
     messages per subject only ever grow, because the server deletes messages that exceed a limit.
@@ -96,9 +102,10 @@ async def set_up(js: JetStreamContext, *, replicas: int = 1, keep_days: int | No
         OtherPartitions: nothing was changed.
         nats.js.errors.APIError: the server refused, for example for lack of storage.
     """
-    wanted = stream_configs(replicas, keep_days)
-    live = await asyncio.gather(*(_live_stream(js, config) for config in wanted))
-    same_partitions(live[0])
+    prompts = await _live_stream(js, names.PROMPTS)
+    partitions = same_partitions(prompts, partitions)
+    wanted = stream_configs(replicas, keep_days, partitions)
+    live = await asyncio.gather(*(_live_stream(js, config.name or "") for config in wanted))
     for config, current in zip(wanted, live, strict=True):
         if current is None:
             await js.add_stream(config)
@@ -154,16 +161,18 @@ async def ensure_reply_consumer(
         await js.add_consumer(names.REPLIES, live.evolve(**changes))
 
 
-def stream_configs(replicas: int, keep_days: int | None = None) -> tuple[api.StreamConfig, ...]:
+def stream_configs(
+    replicas: int, keep_days: int | None = None, partitions: int = DEFAULT_PARTITIONS
+) -> tuple[api.StreamConfig, ...]:
     """The configurations of all streams, PROMPTS first; a bucket is a stream, too."""
-    configs = _unlimited_configs(replicas)
+    configs = _unlimited_configs(replicas, partitions)
     if keep_days is None:
         return configs
     kept_s = keep_days * DAY_S
     return tuple(config.evolve(max_age=min(config.max_age or kept_s, kept_s)) for config in configs)
 
 
-def _unlimited_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
+def _unlimited_configs(replicas: int, partitions: int) -> tuple[api.StreamConfig, ...]:
     return (
         _stream(
             names.PROMPTS,
@@ -178,9 +187,9 @@ def _unlimited_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
             discard_new_per_subject=True,
             duplicate_window=DUPLICATES_S,
             subject_transform=api.SubjectTransform(
-                src=names.PROMPT_SUBJECTS, dest=names.PARTITION_TRANSFORM
+                src=names.PROMPT_SUBJECTS, dest=transform(partitions)
             ),
-            metadata={PARTITION_METADATA: str(names.PARTITIONS)},
+            metadata={PARTITION_METADATA: str(partitions)},
             allow_atomic=True,
         ),
         _stream(
@@ -244,22 +253,19 @@ def _unlimited_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
     )
 
 
-def same_partitions(live: api.StreamConfig | None) -> None:
-    """Checks that a live prompt stream, if there is one, partitions users as this version does.
+def same_partitions(live: api.StreamConfig | None, wanted: int | None = None) -> int:
+    """The number of partitions of the stream of events, which may not exist yet.
 
     Raises:
-        OtherPartitions: it does not.
+        OtherPartitions: it has another number than `wanted`, or divides users differently.
     """
     if live is None:
-        return
-    transform = live.subject_transform.dest if live.subject_transform else ""
-    if transform == names.PARTITION_TRANSFORM:
-        return
-    recorded = (live.metadata or {}).get(PARTITION_METADATA, "")
-    found = re.search(r"partition\((\d+)", transform)
-    raise OtherPartitions(
-        int(found[1]) if found else int(recorded) if recorded.isdecimal() else None, transform
-    )
+        return wanted or DEFAULT_PARTITIONS
+    live_transform = live.subject_transform.dest if live.subject_transform else ""
+    found = partitions_in(live_transform)
+    if found is None or wanted not in {None, found}:
+        raise OtherPartitions(found, live_transform, wanted or DEFAULT_PARTITIONS)
+    return found
 
 
 def filled(info: api.StreamInfo) -> float:
@@ -303,8 +309,8 @@ def _stream(name: str, *subjects: str, replicas: int, **limits: object) -> api.S
     return base.evolve(**limits)
 
 
-async def _live_stream(js: JetStreamContext, wanted: api.StreamConfig) -> api.StreamConfig | None:
+async def _live_stream(js: JetStreamContext, name: str) -> api.StreamConfig | None:
     try:
-        return (await js.stream_info(wanted.name or "")).config
+        return (await js.stream_info(name)).config
     except NotFoundError:
         return None

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nats.js.errors
-
 from dataflow.eviction.store import FILE, UNREADABLE_FOLDER
+
 from shared import names
 from shared.blobs import put_blob
 from shared.bus import Bus

@@ -5,7 +5,6 @@ must never report an erasure that is not complete. docs/decisions/0014-forget.md
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,11 +13,11 @@ from typing import Final
 
 from dataflow.account_links import unlink
 from dataflow.effects import Erase
-from dataflow.erasing import files, recovery_files
-from dataflow.erasing.expiry import expire_evicted
 from dataflow.erasing.messages import MessageEraser
-from dataflow.retention import Kept
-from dataflow.tokens import Window
+from dataflow.partitions.storage import PartitionStorage
+from dataflow.retention import Kept, may_have_older
+from dataflow.store.store import Store, StoreAway
+from dataflow.unreadable import Unreadable
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Forget, Journaled, Reply
@@ -32,11 +31,19 @@ DONE: Final = (
 
 AGAIN_FIRST_S: Final = 1.0
 AGAIN_LAST_S: Final = 300.0
-"""Waits after a failure, for example if the files are too large to be cleaned while many people
-talk."""
+"""Waits after a failure, for example if a backup keeps the log of the store in use."""
 
 KEEP_EVERY_S: Final = 3600.0
 """How often words are looked for that are older than THREADWAX_KEEP_DAYS."""
+
+AT_ONCE: Final = 100
+PAUSE_S: Final = 0.05
+"""After this many conversations, so that people who talk meanwhile are not delayed."""
+
+WRITTEN_WITHIN_S: Final = 30.0
+
+BROKEN: Final = ("conversations.db.broken-*", "recovery.broken-*")
+"""Damaged stores that were set aside, in this and in older versions."""
 
 OnReply = Callable[[str, Journaled], None]
 
@@ -44,33 +51,38 @@ OnReply = Callable[[str, Journaled], None]
 class Erasing:
     """The erasures in progress. Call from the asyncio thread."""
 
-    def __init__(self, bus: Bus, store: Path, *, alone: bool = True) -> None:
-        """`store` is the recovery store. `alone`: no other machine has a part of it."""
+    def __init__(self, bus: Bus, store: Store, storage: PartitionStorage, home: Path) -> None:
         self._bus = bus
         self._store = store
-        self._alone = alone
+        self._storage = storage
+        self._folder = home / "dataflow"
+        self._unreadable = Unreadable(home)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._scrubbing = asyncio.Lock()
 
     def begin(self, user: str, effect: Erase, on_reply: OnReply) -> None:
         """Starts an erasure. Returns at once."""
+        # After a crash the flow must not return to a conversation from before the event: it would
+        # look for messages that are gone.
+        written = self._storage.until_written(user)
 
         async def run() -> None:
+            await written
             on_reply(user, await self._until_erased(effect))
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def keep_only(self, keep_days: int, window: Window) -> None:
-        """Erases evicted conversations older than this, again and again, until it is cancelled."""
+    async def keep_only(self, keep_days: int) -> None:
+        """Erases older words from stored conversations, again and again, until it is cancelled."""
         while True:
             kept = Kept.at(datetime.now(UTC), keep_days)
             try:
-                changed = await asyncio.to_thread(expire_evicted, self._store, kept, window)
-                async with self._scrubbing:
-                    await asyncio.to_thread(recovery_files.scrub, self._store)
-            except (recovery_files.StillBusy, sqlite3.Error, OSError) as error:
+                changed = 0
+                for partition in self._storage.partitions:
+                    changed += await self._expire(partition, kept)
+                await self._store.scrub()
+            except StoreAway as error:
                 logger().warning("old words are not erased yet", why=str(error))
             else:
                 if changed:
@@ -81,16 +93,30 @@ class Erasing:
         """Ends all erasures; the next start begins them again."""
         await end(*self._tasks)
 
+    async def _expire(self, partition: int, kept: Kept) -> int:
+        """Has the conversations of a partition drop what is too old; returns how many."""
+        changed, user = 0, ""
+        while rows := await self._store.after(partition, user, AT_ONCE):
+            user = rows[-1].user
+            old = [row.user for row in rows if may_have_older(row.saved, kept)]
+            if old:
+                changed += len(old)
+                written = [self._storage.until_written(one) for one in old]
+                self._storage.recheck(partition, old)
+                await asyncio.wait(written, timeout=WRITTEN_WITHIN_S)
+            await asyncio.sleep(PAUSE_S)
+        return changed
+
     async def _until_erased(self, effect: Erase) -> Journaled:
         forget = effect.forget
         wait_s = AGAIN_FIRST_S
         while True:
             try:
                 return await self._erase(forget, effect.accounts)
-            except (recovery_files.StillBusy, sqlite3.Error, OSError) as error:
+            except (StoreAway, OSError) as error:
                 logger().warning(
                     "a user is not erased yet", user=forget.user, why=str(error), again_in_s=wait_s,
-                    remedy="if this repeats, restart the dataflow when few people use it",
+                    remedy="if this repeats, end what reads the store, such as a backup",
                 )  # fmt: skip
             except Exception:  # noqa: BLE001  (a defect must not make the bot forget the request)
                 logger().exception("defect while erasing a user", user=forget.user)
@@ -98,28 +124,17 @@ class Erasing:
             wait_s = min(wait_s * 2, AGAIN_LAST_S)
 
     async def _erase(self, forget: Forget, accounts: tuple[str, ...]) -> Journaled:
-        # After a crash the flow must not return to a snapshot from before the event: it would look
-        # for messages that are gone.
-        if self._alone:
-            await asyncio.to_thread(recovery_files.until_saved, self._store, forget.user, forget.id)
         if accounts:
             await self._bus.until_done(lambda: unlink(self._bus, forget, accounts))
         counts = asdict(await MessageEraser(self._bus, forget).erase())
-        async with self._scrubbing:
-            counts |= await asyncio.to_thread(self._erase_files, forget.user)
-        logger().info("erased", user=forget.user, prompt=forget.id, **counts)
-        return await self._bus.journal(_reply(forget, counts))
-
-    def _erase_files(self, user: str) -> dict[str, int]:
-        counts = {
-            "evicted": files.erase_evicted(self._store, user),
-            "unreadable": files.erase_unreadable(self._store, user),
-        }
-        recovery_files.scrub(self._store)
-        if left := files.set_aside_stores(self._store):
+        counts["unreadable"] = await asyncio.to_thread(self._unreadable.erase, forget.user)
+        # The conversation has no words any more since it was written; this removes older versions.
+        await self._store.scrub()
+        if left := [path.name for name in BROKEN for path in sorted(self._folder.glob(name))]:
             logger().warning("a broken store may contain what was erased", left=left,
                              remedy="delete it if you no longer need it")  # fmt: skip
-        return counts
+        logger().info("erased", user=forget.user, prompt=forget.id, **counts)
+        return await self._bus.journal(_reply(forget, counts))
 
 
 def _reply(forget: Forget, counts: dict[str, int]) -> Reply:

@@ -125,7 +125,7 @@ def _start(settings: Settings) -> _Process:
     """
     lock = locked(settings.home / "recorder" / "lock", "the recorder")
     engine = engine_of(database_url(settings))
-    io = IoThread(settings.home, clustered=False, gather_s=GATHER_S)
+    io = IoThread(gather_s=GATHER_S)
     database = Database(engine, stopping=lambda: io.stopping)
     end_on_signal(io, lambda: None, drain_s=STOP_S)
     bus = io.call(

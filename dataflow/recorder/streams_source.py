@@ -129,7 +129,7 @@ class StreamsPartition(StatelessSourcePartition[Stored]):
         self._io = io
         self._readers = readers
         self._until_caught_up = until_caught_up
-        self._inbox = io.inbox()
+        self._inbox = io.inbox
         self._write_every_s = 0.0 if until_caught_up else WRITE_EVERY_S
         self._write_at_s = 0.0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.recovery_store import recovery_store
+
 from dataflow.snapshot import SNAPSHOT, Snapshot
 from dataflow.turns import turn_of
 from shared import names

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from dataflow.eviction.idle import TICK_S, IdleConversations
+from dataflow.eviction.store import EvictedStore
+from dataflow.prompts_source import Arrived
 
 from dataflow.conversation import Conversation
 from dataflow.conversation_step import BecameIdle, ConversationStep, Heard
 from dataflow.effects import Evict, Evicted
-from dataflow.eviction.idle import TICK_S, IdleConversations
-from dataflow.eviction.store import EvictedStore
-from dataflow.prompts_source import Arrived
 from shared.messages import Journaled, Reply
 from tests.chaos.test_simulation import USERS, WINDOW, World
 

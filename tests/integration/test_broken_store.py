@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from dataflow.eviction.store import FILE, EvictedStore
 from dataflow.recovery_store import BrokenInCluster, recovery_store
+
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus

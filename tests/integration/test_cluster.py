@@ -13,8 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
 from dataflow.eviction.store import FILE
+
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.messages import Place, Reply

@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
 from dataflow.eviction.store import FILE, UNREADABLE_FOLDER
 from dataflow.recovery_store import CACHE_PAGES, PARTITIONS, recovery_store
+
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared.bus import Bus

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataflow.prompts_source import position_of
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
-from dataflow.prompts_source import position_of
 from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataflow.answer import NO_ROOM
 from dataflow.prompts_source import DEFECT, UNREADABLE
+
+from dataflow.answer import NO_ROOM
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from dataflow.eviction.store import FILE
+
 from shared import private_file
 from tests.running import ROOT, START_S
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from dataflow.eviction.store import FILE
 from pydantic import ValidationError
 
-from dataflow.eviction.store import FILE
 from ops.forget import markers
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from dataflow.watchdogs import DISK_FLOOR_BYTES
 from nats.js.api import ConsumerInfo
 
 from dataflow.shutdown import END_S
-from dataflow.watchdogs import DISK_FLOOR_BYTES
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from dataflow.place_budget_step import PlaceBudgetStep
 from pydantic import ValidationError
 
 from dataflow.budget import Amount, Limit, Shortage
@@ -14,7 +15,6 @@ from dataflow.budget_settings import experiments_of, rules_of
 from dataflow.budget_wording import refusal
 from dataflow.effects import ReservePlace
 from dataflow.model.endpoint import window_of
-from dataflow.place_budget_step import PlaceBudgetStep
 from dataflow.tokens import message_tokens
 from ops.setting_errors import fault_lines
 from shared.budgets import Budgets

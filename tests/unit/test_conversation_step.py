@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-
-from dataflow.conversation_step import ANNOUNCE_WAITS_AFTER, ConversationStep
-from dataflow.effects import CallModel, Wait
 from dataflow.eviction.idle import IdleConversations
 from dataflow.eviction.store import EvictedStore
 from dataflow.prompts_source import NOW, Arrived
+
+from dataflow.conversation_step import ANNOUNCE_WAITS_AFTER, ConversationStep
+from dataflow.effects import CallModel, Wait
 from dataflow.tokens import Window
 from shared.messages import Ask, Journaled, Reply
 from tests.running import question

@@ -1,16 +1,13 @@
-"""`threadwax dataflow --processes N`: one dataflow in several processes on this machine.
+"""`threadwax dataflow --processes N`: several dataflow processes on this machine.
 
-Each process serves a part of the users. A Bytewax cluster is fail-stop: if one process dies, all
-of them end and are restarted.
+Each serves a share of the users. If one dies, the others serve its users until it is back.
 """
 
 import asyncio
 import sys
 from typing import Final
 
-from dataflow.recovery_store import CannotMake, recovery_store
-from ops.ports import free_port
-from ops.supervise import Backoff, Child, Program, stop_in_reverse
+from ops.supervise import Backoff, Child, Ended, Program
 from shared import lifecycle
 from shared.log import logger
 from shared.settings import Settings
@@ -27,23 +24,20 @@ def main(settings: Settings, processes: int) -> int:
 
 
 async def _run(settings: Settings, processes: int) -> int:
-    try:
-        recovery_store(settings.home)  # created once, so that the processes do not race for it
-    except CannotMake as error:
-        lifecycle.say(str(error))
-        return lifecycle.CANNOT_START
-    addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(processes))
-    children = [_child(settings, number, addresses) for number in range(processes)]
-    stop = asyncio.create_task(lifecycle.wait_for_stop())
+    children = [_child(settings, number) for number in range(processes)]
+    stopped = asyncio.create_task(lifecycle.wait_for_stop())
     for child in children:
         child.start()
     ready = asyncio.create_task(_report_ready(children))
-    await stop
+    await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
+    why = "" if stopped.done() or ready.cancelled() else _why_not(ready)
+    if why:
+        lifecycle.say(why)
+    else:
+        await stopped
     ready.cancel()
-    # Together, because none of them ends before the others.
     await asyncio.gather(*(child.stop() for child in children))
-    await stop_in_reverse(children)
-    return 0
+    return lifecycle.CANNOT_START if why else 0
 
 
 async def _report_ready(children: list[Child]) -> None:
@@ -51,12 +45,16 @@ async def _report_ready(children: list[Child]) -> None:
     lifecycle.ready(f"{len(children)} processes")
 
 
-def _child(settings: Settings, number: int, addresses: str) -> Child:
+def _why_not(ready: asyncio.Task[None]) -> str:
+    """Why a process cannot start; empty: all of them have."""
+    error = ready.exception()
+    return str(error) if isinstance(error, Ended) else ""
+
+
+def _child(settings: Settings, number: int) -> Child:
     environment = {
         "THREADWAX_HOME": str(settings.home),
         "THREADWAX_LOG_LEVEL": settings.log_level,
-        "THREADWAX_CLUSTER": addresses,
-        "THREADWAX_PROCESS_ID": str(number),
     }
     if settings.http_port is not None:
         environment["THREADWAX_HTTP_PORT"] = str(settings.http_port and settings.http_port + number)

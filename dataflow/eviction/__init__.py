@@ -1,1 +1,0 @@
-"""Eviction: idle conversations are written to the disk and dropped from memory."""

@@ -1,0 +1,1 @@
+"""Which process serves which partition of the stream of events, and what it holds of each."""

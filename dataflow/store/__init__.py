@@ -1,0 +1,1 @@
+"""The store: claims of partitions, positions in the stream, conversations and budgets of places."""

@@ -1,0 +1,296 @@
+"""The store of several machines: tables in the PostgreSQL database that DATABASE_URL names.
+
+It must never report a write that the server has not committed, nor show a password.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import psycopg
+
+from dataflow.store.store import (
+    POSITION,
+    Claim,
+    OtherPartitionCount,
+    Row,
+    StoreAway,
+    Write,
+)
+
+T = TypeVar("T")
+Connection = psycopg.AsyncConnection[Any]
+
+CONNECT_S: Final = 3
+
+ANSWERS_WITHIN_S: Final = 10.0
+"""A call that takes longer counts as failed: a cut network says nothing."""
+
+_AT_ONCE: Final = 500
+"""Conversations of one statement."""
+
+_SETUP_LOCK: Final = 0x74687264
+"""The advisory lock under which the tables are made: `IF NOT EXISTS` alone can fail in a race."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS dataflow_store (identity text NOT NULL, partitions int NOT NULL);
+CREATE TABLE IF NOT EXISTS dataflow_partitions (
+    number int PRIMARY KEY, holder text NOT NULL, epoch bigint NOT NULL, position text NOT NULL,
+    released_by text NOT NULL, answering text NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dataflow_conversations (
+    user_id text PRIMARY KEY, partition int NOT NULL, has_work bool NOT NULL, saved bytea NOT NULL
+);
+CREATE INDEX IF NOT EXISTS dataflow_conversations_with_work
+    ON dataflow_conversations (partition) WHERE has_work;
+CREATE INDEX IF NOT EXISTS dataflow_conversations_of_partition
+    ON dataflow_conversations (partition, user_id);
+CREATE TABLE IF NOT EXISTS dataflow_place_budgets (budget text PRIMARY KEY, saved bytea NOT NULL);
+"""
+
+_CLAIMS: Final = (
+    "SELECT number, holder, epoch, position, released_by, answering FROM dataflow_partitions"
+)
+
+_CLAIM: Final = """
+WITH wanted AS (
+    SELECT p.* FROM dataflow_partitions p
+    JOIN unnest(%b::int[], %b::bigint[]) AS w (number, epoch) USING (number, epoch)
+    ORDER BY number FOR UPDATE OF p
+), claimed AS (
+    UPDATE dataflow_partitions p
+    SET holder = %b, epoch = p.epoch + 1, released_by = '', answering = '[]'
+    FROM wanted WHERE p.number = wanted.number RETURNING p.number, p.holder, p.epoch
+)
+SELECT number, claimed.holder, claimed.epoch, position, released_by, answering
+FROM claimed JOIN wanted USING (number)
+"""
+
+_FENCE: Final = """
+UPDATE dataflow_partitions SET holder = %b, position = %b, released_by = %b, answering = %b
+WHERE number = %b AND epoch = %b
+"""
+
+# Parameters are sent in binary form: as text, 500 conversations of 5 kB took four times as long.
+_PUT: Final = """
+INSERT INTO dataflow_conversations (user_id, partition, has_work, saved)
+SELECT user_id, %b, has_work, saved
+FROM unnest(%b::text[], %b::bool[], %b::bytea[]) AS rows (user_id, has_work, saved)
+ON CONFLICT (user_id) DO UPDATE SET has_work = excluded.has_work, saved = excluded.saved
+"""
+
+
+class PostgresStore:
+    """The tables, over one connection for writing and one for reading."""
+
+    def __init__(self, conninfo: str, name: str) -> None:
+        """Connects to nothing yet. `name` is the address without the password."""
+        self.name = name
+        self.identity = ""
+        self._writing = _Lane(conninfo)
+        self._reading = _Lane(conninfo)
+
+    async def open(self, partitions: int) -> None:
+        """Makes the tables if they are missing; see `Store.open`."""
+
+        async def make(connection: Connection) -> tuple[str, int]:
+            await connection.execute("SELECT pg_advisory_xact_lock(%b)", (_SETUP_LOCK,))
+            await connection.execute(_SCHEMA)
+            cursor = await connection.execute("SELECT identity, partitions FROM dataflow_store")
+            found = await cursor.fetchone()
+            if found is None:
+                found = secrets.token_hex(8), partitions
+                await connection.execute("INSERT INTO dataflow_store VALUES (%s, %s)", found)
+                await connection.execute(
+                    "INSERT INTO dataflow_partitions"
+                    " SELECT n, '', 0, '{}', '', '[]' FROM generate_series(0, %s - 1) AS n",
+                    (partitions,),
+                )
+            return found[0], found[1]
+
+        self.identity, stored = await self._writing.call(make)
+        if stored != partitions:
+            raise OtherPartitionCount(stored, partitions)
+
+    async def claims(self) -> dict[int, Claim]:
+        """See `Store.claims`."""
+        return _claims(await self._reading.rows(_CLAIMS))
+
+    async def claim(self, member: str, epochs: Mapping[int, int]) -> dict[int, Claim]:
+        """See `Store.claim`."""
+        parameters = (list(epochs), list(epochs.values()), member)
+        return _claims(await self._writing.rows(_CLAIM, parameters))
+
+    async def write(self, writes: Sequence[Write]) -> set[int]:
+        """See `Store.write`."""
+
+        async def write(connection: Connection) -> set[int]:
+            refused = set()
+            # In one order everywhere, so that two processes cannot wait for each other.
+            for one in sorted(writes, key=lambda write: write.partition):
+                if await _fence(connection, one):
+                    await _put(connection, one)
+                else:
+                    refused.add(one.partition)
+            return refused
+
+        return await self._writing.call(write)
+
+    async def get(self, users: Collection[str]) -> dict[str, bytes]:
+        """See `Store.get`."""
+        chosen = "SELECT user_id, saved FROM dataflow_conversations WHERE user_id = ANY(%b)"
+        return dict(await self._reading.rows(chosen, (list(users),)))
+
+    async def with_work(self, partition: int) -> list[Row]:
+        """See `Store.with_work`."""
+        return await self._rows("partition = %b AND has_work ORDER BY user_id", partition)
+
+    async def after(self, partition: int, user: str, limit: int) -> list[Row]:
+        """See `Store.after`."""
+        chosen = "partition = %b AND user_id > %b ORDER BY user_id LIMIT %b"
+        return await self._rows(chosen, partition, user, limit)
+
+    async def _rows(self, chosen: str, *parameters: object) -> list[Row]:
+        rows = await self._reading.rows(
+            f"SELECT user_id, saved, has_work FROM dataflow_conversations WHERE {chosen}",  # noqa: S608
+            parameters,
+        )
+        return [Row(*row) for row in rows]
+
+    async def change_place(self, budget: str, change: Callable[[bytes | None], bytes]) -> None:
+        """See `Store.change_place`."""
+
+        async def change_it(connection: Connection) -> None:
+            # The lock is also held where there is no row yet.
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (budget, _SETUP_LOCK)
+            )
+            cursor = await connection.execute(
+                "SELECT saved FROM dataflow_place_budgets WHERE budget = %b", (budget,), binary=True
+            )
+            found = await cursor.fetchone()
+            saved = change(None if found is None else found[0])
+            await connection.execute(
+                "INSERT INTO dataflow_place_budgets VALUES (%b, %b)"
+                " ON CONFLICT (budget) DO UPDATE SET saved = excluded.saved",
+                (budget, saved),
+            )
+
+        await self._writing.call(change_it)
+
+    async def scrub(self) -> None:
+        """Lets new rows overwrite the old bytes. The server's own log keeps them for a while."""
+        await self._writing.vacuum("dataflow_conversations")
+
+    async def close(self) -> None:
+        """Closes both connections."""
+        await self._writing.close()
+        await self._reading.close()
+
+
+async def _fence(connection: Connection, one: Write) -> bool:
+    """Whether the partition is still held by the writer; then nobody can claim it meanwhile."""
+    holder, by = ("", one.holder) if one.release else (one.holder, "")
+    position = POSITION.dump_json(one.position).decode()
+    answering = json.dumps(sorted(one.answering))
+    done = await connection.execute(
+        _FENCE, (holder, position, by, answering, one.partition, one.epoch)
+    )
+    return done.rowcount == 1
+
+
+async def _put(connection: Connection, one: Write) -> None:
+    for start in range(0, len(one.rows), _AT_ONCE):
+        rows = one.rows[start : start + _AT_ONCE]
+        await connection.execute(
+            _PUT,
+            (
+                one.partition,
+                [row.user for row in rows],
+                [row.has_work for row in rows],
+                [row.saved for row in rows],
+            ),
+        )
+
+
+def _claims(rows: list[tuple[Any, ...]]) -> dict[int, Claim]:
+    return {
+        number: Claim(
+            holder, epoch, POSITION.validate_json(position), by, frozenset(json.loads(answering))
+        )
+        for number, holder, epoch, position, by, answering in rows
+    }
+
+
+class _Lane:
+    """One connection, used by one call at a time, and made again after a failure."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def call(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        """Calls it in a transaction.
+
+        Raises:
+            StoreAway: the server does not answer. It may have committed.
+        """
+
+        async def in_transaction(connection: Connection) -> T:
+            async with connection.transaction():
+                return await call(connection)
+
+        return await self._use(in_transaction)
+
+    async def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """The rows of one statement, in binary form."""
+
+        async def fetch(connection: Connection) -> list[Any]:
+            cursor = await connection.execute(statement, parameters, binary=True)
+            return await cursor.fetchall()
+
+        return await self._use(fetch)
+
+    async def vacuum(self, table: str) -> None:
+        """Cannot be in a transaction."""
+
+        async def run(connection: Connection) -> None:
+            await connection.execute(f"VACUUM {table}")
+
+        await self._use(run)
+
+    async def _use(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self._turn:
+            try:
+                async with asyncio.timeout(ANSWERS_WITHIN_S):
+                    return await call(await self._connected())
+            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+                await self._drop()
+                why = " ".join(str(error).split()) or "no answer in time"
+                raise StoreAway(f"PostgreSQL: {why}") from error
+            except asyncio.CancelledError:
+                await self._drop()  # it may be in the middle of a statement
+                raise
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._conninfo,
+                autocommit=True,
+                connect_timeout=CONNECT_S,
+                application_name="threadwax dataflow",
+                tcp_user_timeout=int(ANSWERS_WITHIN_S * 1000),
+            )
+        return self._connection
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._drop()
