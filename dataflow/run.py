@@ -42,6 +42,7 @@ from dataflow.partitions.members import Members
 from dataflow.partitions.storage import PartitionStorage
 from dataflow.place_budgets import PlaceBudgets
 from dataflow.shutdown import block_signals, end_on_signal
+from dataflow.store.older_files import move_older
 from dataflow.store.opening import CannotOpen, opened
 from dataflow.store.store import OtherPartitionCount, Store
 from dataflow.unreadable import Unreadable
@@ -51,6 +52,7 @@ from shared.bus import Bus
 from shared.connection import Refused
 from shared.experiments import Experiment
 from shared.http_status import CannotListen, serve_status
+from shared.lock import AlreadyRunning
 from shared.log import logger
 from shared.pull import REMEDY
 from shared.settings import Settings
@@ -66,7 +68,8 @@ NEEDS: Final = names.stream_info(names.PROMPTS)
 """The first request to JetStream, which shows whether it is allowed."""
 
 CANNOT_START: Final = (
-    CannotListen, CannotOpen, OSError, OtherPartitionCount, OtherPartitions, OtherStore, Refused,
+    AlreadyRunning, CannotListen, CannotOpen, OSError, OtherPartitionCount, OtherPartitions,
+    OtherStore, Refused,
 )  # fmt: skip
 """Why it cannot start; the texts say what to do."""
 
@@ -130,6 +133,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     bus = io.call(connecting, timeout_s=None)
     partitions = io.call(_partitions(bus), timeout_s=None)
     store = io.call(opened(settings, partitions, locks.others), timeout_s=None)
+    io.call(move_older(settings.home, store, partitions), timeout_s=None)
     found = checking.result()
     window = window_of(settings, reported_tokens=found.context_tokens)
     model = _model_client(settings, fixed, fallback, answer_tokens=window.answer_tokens)

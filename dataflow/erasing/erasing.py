@@ -16,6 +16,7 @@ from dataflow.effects import Erase
 from dataflow.erasing.messages import MessageEraser
 from dataflow.partitions.storage import PartitionStorage
 from dataflow.retention import Kept, may_have_older
+from dataflow.store.older_files import remove_migrated
 from dataflow.store.store import Store, StoreAway
 from dataflow.unreadable import Unreadable
 from shared.bus import Bus
@@ -55,7 +56,7 @@ class Erasing:
         self._bus = bus
         self._store = store
         self._storage = storage
-        self._folder = home / "dataflow"
+        self._home = home
         self._unreadable = Unreadable(home)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -82,6 +83,7 @@ class Erasing:
                 for partition in self._storage.partitions:
                     changed += await self._expire(partition, kept)
                 await self._store.scrub()
+                await asyncio.to_thread(remove_migrated, self._home)
             except StoreAway as error:
                 logger().warning("old words are not erased yet", why=str(error))
             else:
@@ -127,10 +129,13 @@ class Erasing:
         if accounts:
             await self._bus.until_done(lambda: unlink(self._bus, forget, accounts))
         counts = asdict(await MessageEraser(self._bus, forget).erase())
+        await asyncio.to_thread(remove_migrated, self._home)
         counts["unreadable"] = await asyncio.to_thread(self._unreadable.erase, forget.user)
         # The conversation has no words any more since it was written; this removes older versions.
         await self._store.scrub()
-        if left := [path.name for name in BROKEN for path in sorted(self._folder.glob(name))]:
+        if left := [
+            path.name for name in BROKEN for path in sorted((self._home / "dataflow").glob(name))
+        ]:
             logger().warning("a broken store may contain what was erased", left=left,
                              remedy="delete it if you no longer need it")  # fmt: skip
         logger().info("erased", user=forget.user, prompt=forget.id, **counts)

@@ -8,6 +8,7 @@ that it heard lately, nor one while NATS does not answer.
 
 import asyncio
 import contextlib
+import math
 import time
 import zlib
 from collections.abc import Callable
@@ -34,6 +35,12 @@ LOOK_S: Final = 2.0
 STEPPED_WITHIN_S: Final = 3.0
 STORE_SEEN_WITHIN_S: Final = 5.0
 """A member whose worker takes no steps, or whose store does not answer, sends no beats."""
+
+DEAF_AFTER_S: Final = 10.0
+DEAF: Final = (
+    "let the dataflow's NATS user publish and subscribe dataflow.hello, dataflow.beats and "
+    "dataflow.claims, as in deploy/nats-server.conf"
+)
 
 HELLO_S: Final = 1.0
 AGAIN_S: Final = 0.5
@@ -152,7 +159,12 @@ class Assignment:
     # --- beats --------------------------------------------------------------------------------
 
     async def _send_beats(self) -> None:
+        deaf_at = time.monotonic() + DEAF_AFTER_S
         while True:
+            if not self._members.beats and time.monotonic() > deaf_at:
+                deaf_at = math.inf
+                logger().error("own messages do not come back, so no user can be served",
+                               subject=names.MEMBER_BEATS, remedy=DEAF)  # fmt: skip
             if self._bus.connected and (self._leaving or self.is_well):
                 await self._beat()
             await asyncio.sleep(BEAT_S)

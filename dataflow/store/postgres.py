@@ -6,7 +6,7 @@ It must never report a write that the server has not committed, nor show a passw
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -14,6 +14,7 @@ import psycopg
 from dataflow.store.store import (
     POSITION,
     Claim,
+    Imported,
     OtherPartitionCount,
     Row,
     StoreAway,
@@ -27,6 +28,8 @@ CONNECT_S: Final = 3
 
 ANSWERS_WITHIN_S: Final = 10.0
 """A call that takes longer counts as failed: a cut network says nothing."""
+
+IMPORTED_WITHIN_S: Final = 3600.0
 
 _AT_ONCE: Final = 500
 """Conversations of one statement."""
@@ -81,6 +84,16 @@ FROM unnest(%b::text[], %b::bool[], %b::bytea[]) AS rows (user_id, has_work, sav
 ON CONFLICT (user_id) DO UPDATE SET has_work = excluded.has_work, saved = excluded.saved
 """
 
+_PUT_PLACE: Final = (
+    "INSERT INTO dataflow_place_budgets VALUES (%b, %b)"
+    " ON CONFLICT (budget) DO UPDATE SET saved = excluded.saved"
+)
+
+_USED: Final = (
+    "SELECT EXISTS (SELECT FROM dataflow_partitions WHERE epoch > 0 OR position <> '{}')"
+    " OR EXISTS (SELECT FROM dataflow_conversations)"
+)
+
 
 class PostgresStore:
     """The tables, over one connection for writing and one for reading."""
@@ -131,7 +144,7 @@ class PostgresStore:
             # In one order everywhere, so that two processes cannot wait for each other.
             for one in sorted(writes, key=lambda write: write.partition):
                 if await _fence(connection, one):
-                    await _put(connection, one)
+                    await _put(connection, one.partition, one.rows)
                 else:
                     refused.add(one.partition)
             return refused
@@ -172,13 +185,23 @@ class PostgresStore:
             )
             found = await cursor.fetchone()
             saved = change(None if found is None else found[0])
-            await connection.execute(
-                "INSERT INTO dataflow_place_budgets VALUES (%b, %b)"
-                " ON CONFLICT (budget) DO UPDATE SET saved = excluded.saved",
-                (budget, saved),
-            )
+            await connection.execute(_PUT_PLACE, (budget, saved))
 
         await self._writing.call(change_it)
+
+    async def import_older(self, older: Iterable[Imported]) -> bool:
+        """See `Store.import_older`."""
+
+        async def write(connection: Connection) -> bool:
+            await connection.execute("SELECT pg_advisory_xact_lock(%b)", (_SETUP_LOCK,))
+            used = await (await connection.execute(_USED)).fetchone()
+            if used is None or used[0]:
+                return False
+            for part in older:
+                await _import(connection, part)
+            return True
+
+        return await self._writing.call(write, within_s=IMPORTED_WITHIN_S)
 
     async def scrub(self) -> None:
         """Lets new rows overwrite the old bytes. The server's own log keeps them for a while."""
@@ -201,18 +224,27 @@ async def _fence(connection: Connection, one: Write) -> bool:
     return done.rowcount == 1
 
 
-async def _put(connection: Connection, one: Write) -> None:
-    for start in range(0, len(one.rows), _AT_ONCE):
-        rows = one.rows[start : start + _AT_ONCE]
+async def _put(connection: Connection, partition: int, rows: Sequence[Row]) -> None:
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        users = [row.user for row in some]
+        values = users, [row.has_work for row in some], [row.saved for row in some]
+        await connection.execute(_PUT, (partition, *values))
+
+
+async def _import(connection: Connection, part: Imported) -> None:
+    for number, position in part.positions.items():
         await connection.execute(
-            _PUT,
-            (
-                one.partition,
-                [row.user for row in rows],
-                [row.has_work for row in rows],
-                [row.saved for row in rows],
-            ),
+            "UPDATE dataflow_partitions SET position = %b WHERE number = %b",
+            (POSITION.dump_json(position).decode(), number),
         )
+    for budget, saved in part.places.items():
+        await connection.execute(_PUT_PLACE, (budget, saved))
+    by_partition: dict[int, list[Row]] = {}
+    for number, row in part.rows:
+        by_partition.setdefault(number, []).append(row)
+    for number, rows in by_partition.items():
+        await _put(connection, number, rows)
 
 
 def _claims(rows: list[tuple[Any, ...]]) -> dict[int, Claim]:
@@ -232,7 +264,9 @@ class _Lane:
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
 
-    async def call(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+    async def call(
+        self, call: Callable[[Connection], Awaitable[T]], within_s: float = ANSWERS_WITHIN_S
+    ) -> T:
         """Calls it in a transaction.
 
         Raises:
@@ -243,7 +277,7 @@ class _Lane:
             async with connection.transaction():
                 return await call(connection)
 
-        return await self._use(in_transaction)
+        return await self._use(in_transaction, within_s)
 
     async def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         """The rows of one statement, in binary form."""
@@ -262,10 +296,12 @@ class _Lane:
 
         await self._use(run)
 
-    async def _use(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _use(
+        self, call: Callable[[Connection], Awaitable[T]], within_s: float = ANSWERS_WITHIN_S
+    ) -> T:
         async with self._turn:
             try:
-                async with asyncio.timeout(ANSWERS_WITHIN_S):
+                async with asyncio.timeout(within_s):
                     return await call(await self._connected())
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
                 await self._drop()

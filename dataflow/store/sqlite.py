@@ -8,7 +8,7 @@ import asyncio
 import json
 import secrets
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Final, NoReturn, TypeVar
 from dataflow.store.store import (
     POSITION,
     Claim,
+    Imported,
     OtherPartitionCount,
     Row,
     StoreAway,
@@ -58,6 +59,15 @@ CREATE INDEX IF NOT EXISTS conversations_with_work ON conversations (partition) 
 CREATE INDEX IF NOT EXISTS conversations_of_partition ON conversations (partition, user);
 CREATE TABLE IF NOT EXISTS place_budgets (budget TEXT PRIMARY KEY, saved BLOB NOT NULL) STRICT;
 """
+
+_PUT: Final = (
+    "INSERT INTO conversations VALUES (?, ?, ?, ?) ON CONFLICT (user) DO UPDATE"
+    " SET has_work = excluded.has_work, saved = excluded.saved"
+)
+_USED: Final = (
+    "SELECT EXISTS (SELECT * FROM partitions WHERE epoch > 0 OR position <> '{}')"
+    " OR EXISTS (SELECT * FROM conversations)"
+)
 
 OnBroken = Callable[[sqlite3.Error], NoReturn]
 """Called if the file is damaged: it ends the process."""
@@ -138,8 +148,7 @@ class SqliteStore:
                     refused.add(one.partition)
                     continue
                 connection.executemany(
-                    "INSERT INTO conversations VALUES (?, ?, ?, ?) ON CONFLICT (user) DO UPDATE"
-                    " SET has_work = excluded.has_work, saved = excluded.saved",
+                    _PUT,
                     [(row.user, one.partition, row.has_work, row.saved) for row in one.rows],
                 )
             return refused
@@ -194,6 +203,29 @@ class SqliteStore:
                                (budget, saved))  # fmt: skip
 
         await self._call(self._writer, change_it)
+
+    async def import_older(self, older: Iterable[Imported]) -> bool:
+        """See `Store.import_older`."""
+
+        def write(connection: sqlite3.Connection) -> bool:
+            connection.execute("BEGIN IMMEDIATE")
+            (used,) = connection.execute(_USED).fetchone()
+            if used:
+                return False
+            for part in older:
+                positions = [
+                    (POSITION.dump_json(at).decode(), n) for n, at in part.positions.items()
+                ]
+                connection.executemany("UPDATE partitions SET position = ? WHERE number = ?",
+                                       positions)  # fmt: skip
+                connection.executemany("INSERT INTO place_budgets VALUES (?, ?)",
+                                       part.places.items())  # fmt: skip
+                connection.executemany(
+                    _PUT, [(row.user, n, row.has_work, row.saved) for n, row in part.rows]
+                )
+            return True
+
+        return await self._call(self._writer, write)
 
     async def scrub(self) -> None:
         """Overwritten pages are zeroed at once; this empties the log, which has older versions."""

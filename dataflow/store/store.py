@@ -4,8 +4,8 @@ A store is the one place in which conversations outlive a process. It must never
 write to a partition that another one has claimed since: the epoch of a claim is the fence.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter
@@ -58,6 +58,15 @@ class Write:
     release: bool = False
     answering: frozenset[str] = frozenset()
     """With `release`, the questions that are still being answered here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A part of what an older version had stored: positions, budgets, rows with their partition."""
+
+    rows: list[tuple[int, Row]] = field(default_factory=list)
+    positions: dict[int, Position] = field(default_factory=dict)
+    places: dict[str, bytes] = field(default_factory=dict)
 
 
 class StoreAway(Exception):
@@ -119,6 +128,12 @@ class Store(Protocol):
         """Changes the stored budget of a place, which nobody else changes meanwhile.
 
         `change` must be quick, and may be called more than once.
+        """
+
+    async def import_older(self, older: Iterable[Imported]) -> bool:
+        """Writes all of it in one transaction, unless the store was used already: then False.
+
+        What comes later replaces what came before.
         """
 
     async def scrub(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -82,8 +83,10 @@ async def test_members_come_and_go_while_people_talk(
     await talking
     await talk.everybody_remembers()
     questions = sum(talk.asked.values())
-    print(f"{questions} questions, longest wait {talk.longest_s:.1f} s, "
-          f"{talk.wasted_calls} model calls twice")  # fmt: skip
+    sys.stderr.write(
+        f"{questions} questions, longest wait {talk.longest_s:.1f} s, "
+        f"{talk.wasted_calls} calls of the model in vain\n"
+    )
     assert questions > len(talk.asked) * 5
     await members.stop()
     await bus.close()
