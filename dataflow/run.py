@@ -34,7 +34,8 @@ from dataflow.model.endpoint import (
     window_of,
 )
 from dataflow.model_sink import Doers
-from dataflow.partitions.assignment import Assignment, OtherStore
+from dataflow.partitions.assignment import Assignment
+from dataflow.partitions.beats import OtherStore
 from dataflow.partitions.idle import IdleConversations
 from dataflow.partitions.in_memory import InMemory
 from dataflow.partitions.member_locks import MemberLocks

@@ -8,17 +8,15 @@ that it heard lately, nor one while NATS does not answer.
 
 import asyncio
 import contextlib
-import math
 import time
 import zlib
 from collections.abc import Callable
 from typing import Final
 
-import nats.errors
 from nats.aio.msg import Msg
-from pydantic import BaseModel, ValidationError
 
 from dataflow.io_thread import IoThread
+from dataflow.partitions.beats import Beats, OtherStore
 from dataflow.partitions.member_locks import MemberLocks
 from dataflow.partitions.members import Members, quota
 from dataflow.partitions.storage import PartitionStorage
@@ -28,7 +26,6 @@ from shared.bus import Bus
 from shared.connection import TRANSIENT
 from shared.log import logger
 
-BEAT_S: Final = 0.5
 LOOK_S: Final = 2.0
 """How often the claims are read, besides whenever a member reports a change."""
 
@@ -36,35 +33,7 @@ STEPPED_WITHIN_S: Final = 3.0
 STORE_SEEN_WITHIN_S: Final = 5.0
 """A member whose worker takes no steps, or whose store does not answer, sends no beats."""
 
-DEAF_AFTER_S: Final = 10.0
-DEAF: Final = (
-    "let the dataflow's NATS user publish and subscribe dataflow.hello, dataflow.beats and "
-    "dataflow.claims, as in deploy/nats-server.conf"
-)
-
-HELLO_S: Final = 1.0
 AGAIN_S: Final = 0.5
-
-
-class OtherStore(Exception):
-    """Another dataflow on this NATS server has another store: the two must never share users."""
-
-    def __init__(self, other: str) -> None:
-        super().__init__(
-            f"the dataflow {other} already serves the questions on this NATS server from another "
-            "store of conversations. Give both the same DATABASE_URL of a PostgreSQL server, or "
-            "start this one on the data folder of the other."
-        )
-
-
-class Beat(BaseModel):
-    """Says that a member can serve partitions. `leaving`: it takes none any more."""
-
-    member: str
-    store: str
-    """The identity of its store."""
-
-    leaving: bool = False
 
 
 class Assignment:
@@ -90,11 +59,14 @@ class Assignment:
         self._members = members
         self._me = members.me
         self._stepped_at = stepped_at
-        self._on_other_store = on_other_store
+        self._wake = asyncio.Event()
+        self._beats = Beats(
+            bus, members, store.identity,
+            is_well=lambda: self.is_well, on_news=self._wake.set, on_other_store=on_other_store,
+        )  # fmt: skip
         self._claims: dict[int, Claim] = {}
         self._mine: dict[int, int] = {}
         self._giving: set[int] = set()
-        self._wake = asyncio.Event()
         self._look_now = asyncio.Event()
         self._empty = asyncio.Event()
         self._leaving = False
@@ -120,58 +92,25 @@ class Assignment:
             OtherStore: they have another store.
             StoreAway: the store does not answer.
         """
-        await self._ask_for_others()
+        await self._beats.ask_for_others()
         await self._look()
-        await self._bus.client.subscribe(names.MEMBERS_HELLO, cb=self._on_hello)
-        await self._bus.client.subscribe(names.MEMBER_BEATS, cb=self._on_beat)
+        await self._beats.listen()
         await self._bus.client.subscribe(names.CLAIMS_CHANGED, cb=self._on_changed)
 
     async def run(self) -> None:
         """Keeps this member's share until it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._send_beats())
+            tasks.create_task(self._beats.send_forever())
             tasks.create_task(self._keep_looking())
             tasks.create_task(self._keep_balance())
 
     async def leave(self) -> None:
         """Gives all partitions away; returns when they are stored and free."""
         self._leaving = True
-        await self._beat()
+        await self._beats.leave()
         self._wake.set()
         if self._mine:
             await self._empty.wait()
-
-    async def _ask_for_others(self) -> None:
-        """The first answer is enough: all members that are there have one store."""
-        with contextlib.suppress(TimeoutError, nats.errors.Error, ValidationError):
-            answer = await self._bus.client.request(names.MEMBERS_HELLO, timeout=HELLO_S)
-            there = Beat.model_validate_json(answer.data)
-            if there.store != self._store.identity:
-                raise OtherStore(there.member)
-
-    async def _on_hello(self, message: Msg) -> None:
-        await message.respond(self._own_beat())
-
-    def _own_beat(self) -> bytes:
-        beat = Beat(member=self._me, store=self._store.identity, leaving=self._leaving)
-        return beat.model_dump_json().encode()
-
-    # --- beats --------------------------------------------------------------------------------
-
-    async def _send_beats(self) -> None:
-        deaf_at = time.monotonic() + DEAF_AFTER_S
-        while True:
-            if not self._members.beats and time.monotonic() > deaf_at:
-                deaf_at = math.inf
-                logger().error("own messages do not come back, so no user can be served",
-                               subject=names.MEMBER_BEATS, remedy=DEAF)  # fmt: skip
-            if self._bus.connected and (self._leaving or self.is_well):
-                await self._beat()
-            await asyncio.sleep(BEAT_S)
-
-    async def _beat(self) -> None:
-        with contextlib.suppress(*TRANSIENT):
-            await self._bus.client.publish(names.MEMBER_BEATS, self._own_beat())
 
     @property
     def is_well(self) -> bool:
@@ -180,28 +119,6 @@ class Assignment:
         stepped_at = self._stepped_at()
         has_stepped = stepped_at is None or now - stepped_at < STEPPED_WITHIN_S
         return has_stepped and now - self._store_seen_at < STORE_SEEN_WITHIN_S
-
-    async def _on_beat(self, message: Msg) -> None:
-        try:
-            beat = Beat.model_validate_json(message.data)
-        except ValidationError:
-            return  # of a newer version, which beats again
-        member = beat.member
-        if beat.store != self._store.identity:
-            self._meet_other_store(beat)
-            return
-        is_first = not self._members.is_heard(member)
-        if self._members.hear(member, leaving=beat.leaving):
-            self._wake.set()
-            if is_first and member != self._me:
-                await self._beat()  # so that it knows of this member before it claims its share
-        if member == self._me:
-            self._wake.set()
-
-    def _meet_other_store(self, beat: "Beat") -> None:
-        """Of two that have started at the same time, the same one ends on both sides."""
-        if self._store.identity > beat.store:
-            self._on_other_store(OtherStore(beat.member))
 
     # --- claims -------------------------------------------------------------------------------
 

@@ -1,0 +1,141 @@
+"""Sends this member's beats over NATS, and hears those of the others.
+
+It must never let two dataflows with different stores serve users of one NATS server: each would
+know half of what people said.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+from pydantic import BaseModel, ValidationError
+
+from dataflow.partitions.members import Members
+from shared import names
+from shared.bus import Bus
+from shared.connection import TRANSIENT
+from shared.log import logger
+
+BEAT_S: Final = 0.5
+HELLO_S: Final = 1.0
+
+DEAF_AFTER_S: Final = 10.0
+DEAF: Final = (
+    "let the dataflow's NATS user publish and subscribe dataflow.hello, dataflow.beats and "
+    "dataflow.claims, as in deploy/nats-server.conf"
+)
+
+
+class OtherStore(Exception):
+    """Another dataflow on this NATS server has another store of conversations."""
+
+    def __init__(self, other: str) -> None:
+        super().__init__(
+            f"the dataflow {other} already serves the questions on this NATS server from another "
+            "store of conversations. Give both the same DATABASE_URL of a PostgreSQL server, or "
+            "start this one on the data folder of the other."
+        )
+
+
+class Beat(BaseModel):
+    """Says that a member can serve partitions. `leaving`: it takes none any more."""
+
+    member: str
+    store: str
+    """The identity of its store."""
+
+    leaving: bool = False
+
+
+class Beats:
+    """The beats of one member. Call from the asyncio thread."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        members: Members,
+        store_identity: str,
+        *,
+        is_well: Callable[[], bool],
+        on_news: Callable[[], None],
+        on_other_store: Callable[[OtherStore], None],
+    ) -> None:
+        """`is_well`: a member that is not sends no beats.
+
+        `on_news` is called when members have changed, and with each own beat that comes back.
+        `on_other_store` must end the process.
+        """
+        self._bus = bus
+        self._members = members
+        self._store_identity = store_identity
+        self._is_well = is_well
+        self._on_news = on_news
+        self._on_other_store = on_other_store
+        self._leaving = False
+
+    async def ask_for_others(self) -> None:
+        """Asks who is there, before this member serves anybody. One answer is enough.
+
+        Raises:
+            OtherStore: somebody with another store.
+        """
+        with contextlib.suppress(TimeoutError, nats.errors.Error, ValidationError):
+            answer = await self._bus.client.request(names.MEMBERS_HELLO, timeout=HELLO_S)
+            there = Beat.model_validate_json(answer.data)
+            if there.store != self._store_identity:
+                raise OtherStore(there.member)
+
+    async def listen(self) -> None:
+        """Begins to hear the others."""
+        await self._bus.client.subscribe(names.MEMBERS_HELLO, cb=self._answer)
+        await self._bus.client.subscribe(names.MEMBER_BEATS, cb=self._hear)
+
+    async def send_forever(self) -> None:
+        """Sends beats until it is cancelled."""
+        deaf_at = time.monotonic() + DEAF_AFTER_S
+        while True:
+            if not self._members.beats and time.monotonic() > deaf_at:
+                deaf_at = math.inf
+                logger().error("own messages do not come back, so no user can be served",
+                               subject=names.MEMBER_BEATS, remedy=DEAF)  # fmt: skip
+            if self._bus.connected and (self._leaving or self._is_well()):
+                await self._send()
+            await asyncio.sleep(BEAT_S)
+
+    async def leave(self) -> None:
+        """Tells the others that this member takes no partitions any more."""
+        self._leaving = True
+        await self._send()
+
+    async def _send(self) -> None:
+        with contextlib.suppress(*TRANSIENT):
+            await self._bus.client.publish(names.MEMBER_BEATS, self._beat())
+
+    def _beat(self) -> bytes:
+        beat = Beat(member=self._members.me, store=self._store_identity, leaving=self._leaving)
+        return beat.model_dump_json().encode()
+
+    async def _answer(self, message: Msg) -> None:
+        await message.respond(self._beat())
+
+    async def _hear(self, message: Msg) -> None:
+        try:
+            beat = Beat.model_validate_json(message.data)
+        except ValidationError:
+            return  # of a version that this one does not know
+        if beat.store != self._store_identity:
+            # Of two that have started at the same time, the same one ends on both sides.
+            if self._store_identity > beat.store:
+                self._on_other_store(OtherStore(beat.member))
+            return
+        is_own, is_new = beat.member == self._members.me, not self._members.is_heard(beat.member)
+        has_changed = self._members.hear(beat.member, leaving=beat.leaving)
+        if is_new and not is_own:
+            await self._send()  # so that it knows of this member before it claims its share
+        if has_changed or is_own:
+            self._on_news()
