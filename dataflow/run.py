@@ -43,8 +43,8 @@ from dataflow.partitions.members import Members
 from dataflow.partitions.storage import PartitionStorage
 from dataflow.place_budgets import PlaceBudgets
 from dataflow.shutdown import block_signals, end_on_signal
-from dataflow.store.older_files import move_older
-from dataflow.store.opening import CannotOpen, opened
+from dataflow.store.older_files import move_file, move_older
+from dataflow.store.opening import CannotOpen, is_shared, opened
 from dataflow.store.store import OtherPartitionCount, Store
 from dataflow.unreadable import Unreadable
 from dataflow.variants import Variant, Variants, window_with
@@ -134,7 +134,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     bus = io.call(connecting, timeout_s=None)
     partitions = io.call(_partitions(bus), timeout_s=None)
     store = io.call(opened(settings, partitions, locks.others), timeout_s=None)
-    io.call(move_older(settings.home, store, partitions), timeout_s=None)
+    io.call(_move_files(settings, store, partitions), timeout_s=None)
     found = checking.result()
     window = window_of(settings, reported_tokens=found.context_tokens)
     model = _model_client(settings, fixed, fallback, answer_tokens=window.answer_tokens)
@@ -175,6 +175,13 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     io.spawn(assignment.run())
     clients = (model, *variants.clients)
     return _Process(io, bus, store, locks, clients, doers, flow)
+
+
+async def _move_files(settings: Settings, store: Store, partitions: int) -> None:
+    """Moves what earlier versions, or this one on a single machine, have stored."""
+    await move_older(settings.home, store, partitions)
+    if is_shared(settings):
+        await move_file(settings.home, store)
 
 
 async def _leave(assignment: Assignment, answering: Answering, drain_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Moves the conversations of older versions into the store, once.
+"""Moves conversations from the files of older versions, or of one machine, into the store, once.
 
 Older versions kept them in files of Bytewax's recovery store and, if they were idle, in a file of
 evicted ones. The files stay, renamed, until somebody is forgotten: whatever is in them is in the
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from dataflow.snapshot import SNAPSHOT
-from dataflow.store.store import Imported, Row, Store
+from dataflow.store.sqlite import FILE
+from dataflow.store.store import POSITION, Imported, Row, Store
 from shared import lifecycle
 from shared.follow import Position
 from shared.lock import AlreadyRunning, locked
@@ -79,6 +80,32 @@ async def _move(home: Path, store: Store, partitions: int) -> None:
     sync_folder(folder.parent)
 
 
+async def move_file(home: Path, store: Store) -> None:
+    """Moves the conversations of this machine's file into a store that several machines share.
+
+    Raises:
+        OSError, sqlite3.Error: the file cannot be read; nothing has been moved.
+    """
+    file = home / FILE
+    if not file.exists():
+        return
+    if await store.import_older(_in_file(file)):
+        lifecycle.say(f"the conversations in {file} are in {store.name} now")
+    file.rename(file.with_name(f"{file.name}.migrated"))
+    sync_folder(file.parent)
+
+
+def _in_file(file: Path) -> Iterator[Imported]:
+    with closing(_reading(file)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")  # its log becomes part of the file
+        positions = connection.execute("SELECT number, position FROM partitions")
+        yield Imported(positions={number: POSITION.validate_json(at) for number, at in positions})
+        yield Imported(places=dict(connection.execute("SELECT budget, saved FROM place_budgets")))
+        rows = connection.execute("SELECT partition, user, saved, has_work FROM conversations")
+        while some := rows.fetchmany(_AT_ONCE):
+            yield Imported([(n, Row(user, saved, bool(has))) for n, user, saved, has in some])
+
+
 class _NoOlder:
     """The lock of older versions. Processes of this version hold it only while they move files."""
 
@@ -110,6 +137,8 @@ class _NoOlder:
 def remove_migrated(home: Path) -> None:
     """Removes the files that are not used any more: they have words of people."""
     shutil.rmtree(home / MIGRATED, ignore_errors=True)
+    file = home / FILE
+    file.with_name(f"{file.name}.migrated").unlink(missing_ok=True)
 
 
 def _made(folder: Path) -> Path:
