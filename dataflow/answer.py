@@ -157,7 +157,7 @@ class Answer:
             return None
         finally:
             self._calling = False
-        return None if reply is None else Journaled(reply)
+        return None if reply is None else await self._bus.stored_reply(ask.user, ask.id)
 
     async def _result(self) -> _Result:
         effect = self._effect

@@ -54,6 +54,12 @@ REPLAY_SUBJECT: Final = "replay.web"
 STORED_PROMPTS: Final = "p.>"
 """All stored events, after the server's transform."""
 
+PARTITION_TRANSFORM: Final = "p.{{{{partition({})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
+"""Adds the partition, of so many, to an event's subject when the server stores it.
+
+Without token numbers the whole subject is hashed. The server refuses `.>` with this source (10156).
+"""
+
 MEMBERS_HELLO: Final = "dataflow.hello"
 MEMBER_BEATS: Final = "dataflow.beats"
 CLAIMS_CHANGED: Final = "dataflow.claims"

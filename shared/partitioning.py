@@ -13,21 +13,17 @@ DEFAULT_PARTITIONS: Final = 16
 
 _FNV_OFFSET: Final = 0x811C9DC5
 _FNV_PRIME: Final = 0x01000193
-_COUNT: Final = re.compile(r"p\.\{\{partition\((\d+)\)\}\}\.")
+_COUNT: Final = re.compile(r"\{\{partition\((\d+)\)\}\}")
 
 
 def transform(partitions: int) -> str:
-    """What adds the partition to an event's subject.
-
-    Without token numbers the whole subject is hashed. The server refuses `.>` with this source
-    (10156).
-    """
-    return f"p.{{{{partition({partitions})}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
+    """What adds the partition to an event's subject."""
+    return names.PARTITION_TRANSFORM.format(partitions)
 
 
 def partitions_in(transform_of_stream: str) -> int | None:
     """The number of partitions of a stream's transform; None: it is not one of ours."""
-    found = _COUNT.match(transform_of_stream)
+    found = _COUNT.search(transform_of_stream)
     if found is None or transform_of_stream != transform(int(found[1])):
         return None
     return int(found[1])

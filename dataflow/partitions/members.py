@@ -24,7 +24,7 @@ class Members:
 
     def hear(self, member: str, *, leaving: bool) -> bool:
         """Notes a beat; returns whether others have to take over, or share, because of it."""
-        is_news = member not in self.live() or (leaving and member not in self.leaving)
+        is_news = not self.is_heard(member) or (leaving and member not in self.leaving)
         if leaving:
             self.leaving.add(member)
         self.heard[member] = self.beats

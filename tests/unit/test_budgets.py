@@ -1,20 +1,22 @@
 """The setting of budgets, whose limits apply, and the sentences about them."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from dataflow.place_budget_step import PlaceBudgetStep
 from pydantic import ValidationError
 
 from dataflow.budget import Amount, Limit, Shortage
 from dataflow.budget_rules import BudgetRules
 from dataflow.budget_settings import experiments_of, rules_of
 from dataflow.budget_wording import refusal
-from dataflow.effects import ReservePlace
+from dataflow.effects import PlaceDecision, ReservePlace
 from dataflow.model.endpoint import window_of
+from dataflow.place_budgets import PlaceBudgets
+from dataflow.store.sqlite import SqliteStore
 from dataflow.tokens import message_tokens
 from ops.setting_errors import fault_lines
 from shared.budgets import Budgets
@@ -110,16 +112,25 @@ def test_the_model_of_an_experiment_counts_for_those_who_take_part() -> None:
     assert line.startswith("the price of llama is unknown")
 
 
-def test_the_budget_of_a_place_that_a_newer_version_stored_begins_again() -> None:
+@pytest.mark.parametrize(
+    "stored",
+    [b'{"day":{"begins":"2026-11-26","tokens":9,"warned":["requests"]}}', b"{", b"\xff"],
+)
+async def test_the_budget_of_a_place_that_a_newer_version_stored_begins_again(
+    tmp_path: Path, stored: bytes
+) -> None:
     """It must not end the dataflow of everybody at each start."""
-    budgets = rules(places={"slack:C1": {"tokens_per_day": 1000}})
-    newer = b'{"day":{"begins":"2026-11-26","tokens":9,"warned":["requests"]}}'
-    for stored in (newer, b"{", b"\xff"):
-        step = PlaceBudgetStep.builder(budgets)(stored)
-        decided, _ = step.on_batch(
-            [ReservePlace("slack:C1", "slack:ada", "q1", ROOM, Amount(1000))]
-        )
-        assert [decision.refusal for decision in decided] == [""]
+    store = SqliteStore(tmp_path / "conversations.db")
+    await store.open(1)
+    await store.change_place("slack:C1", lambda _: stored)
+    places = PlaceBudgets(store, rules(places={"slack:C1": {"tokens_per_day": 1000}}))
+    decided: asyncio.Future[PlaceDecision] = asyncio.get_running_loop().create_future()
+    asked = ReservePlace("slack:C1", "slack:ada", "q1", ROOM, Amount(1000))
+    places.take(asked, lambda _, decision: decided.set_result(decision))
+    async with asyncio.timeout(20):
+        assert (await decided).refusal == ""
+    await places.close()
+    await store.close()
 
 
 def test_a_reply_costs_what_was_reported_and_an_estimate_of_the_rest() -> None:

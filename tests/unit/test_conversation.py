@@ -18,7 +18,6 @@ from dataflow.data_tags import BACKGROUND_HEAD, QUOTES_HEAD
 from dataflow.effects import CallModel, Cancel, Effect, Erase, Settle
 from dataflow.pending import QUEUED
 from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT
-from dataflow.snapshot import quiet_user
 from dataflow.tokens import Window, estimated_tokens
 from shared.messages import (
     Again,
@@ -309,7 +308,6 @@ def test_a_user_is_erased_once_nothing_is_pending() -> None:
     assert isinstance(settle, Settle)
     assert (settle.ask.id, settle.outcome, settle.text) == ("q2", "withdrawn", "")
     assert talk.on_reply(withdrawn("q2")) == [Erase(forget)]
-    assert quiet_user(talk.dump()) is None
     talk = Conversation.load(talk.dump(), WINDOW)
     assert talk.has_work
     assert talk.resume() == [Erase(forget)]
@@ -828,7 +826,7 @@ def test_a_reset_forgets_all_messages_in_that_channel(place: Place) -> None:
 
 
 def test_a_snapshot_of_an_older_version_can_be_read() -> None:
-    """A recovery store outlives upgrades: pending and remembered questions are kept."""
+    """A store outlives upgrades: pending and remembered questions are kept."""
     talk = Conversation.load(GOLDEN_SNAPSHOT.read_bytes(), WINDOW)
     assert [(turn.question, turn.answer) for turn in talk.turns] == [("My name is Ada.", "Hello.")]
     assert [pending.ask.text for pending in talk.pending] == ["What is my name?"]
@@ -866,16 +864,6 @@ def test_a_snapshot_of_plain_questions_is_little_larger_than_their_text() -> Non
         (call,) = calls(talk.on_event(ask(number, "word " * 10), replayed=False))
         talk.on_reply(reply(call, "word " * 10))
     assert len(talk.dump()) < 50 * (100 + 200) + 1_000
-
-
-def test_the_first_bytes_of_a_snapshot_name_its_user_if_nothing_is_pending() -> None:
-    talk = Conversation(WINDOW, "test.ada")
-    (call,) = calls(talk.on_event(ask(1, '{"user":"test.eve","pending":[],'), replayed=False))
-    waiting = talk.dump()
-    talk.on_reply(reply(call))
-    assert quiet_user(waiting) is None
-    assert quiet_user(talk.dump()) == "test.ada"
-    assert quiet_user(GOLDEN_SNAPSHOT.read_bytes()) is None
 
 
 class Talk(RuleBasedStateMachine):

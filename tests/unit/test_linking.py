@@ -11,7 +11,6 @@ from dataflow.effects import (
     Link,
     LinkDone,
     Recall,
-    RecallAsked,
     Recalled,
     Settle,
 )
@@ -57,9 +56,7 @@ def answered(of: Conversation, asked: Ask, text: str) -> None:
 
 
 def recalled_by(one: Conversation, other: Conversation, prompt_id: str = "q-9") -> Recalled:
-    (effect,) = other.on_recall_asked(RecallAsked(other.user, one.user, prompt_id))
-    assert isinstance(effect, Recalled)
-    return effect
+    return Recalled(one.user, prompt_id, other.known_to(one.user))
 
 
 @pytest.mark.parametrize(
@@ -134,18 +131,41 @@ def test_an_account_gives_nothing_to_one_that_it_is_not_linked_with() -> None:
     answered(ada, ask(ADA, 1, "my secret"), "I see.")
     hear(bob, ask(BOB, 9, "What is the secret?"))
     assert recalled_by(bob, ada).turns == ()
-    forged = Recalled(BOB, "q-9", "discord:never-asked", ada.turns)
-    assert bob.on_recalled(forged) == []
+    assert bob.on_recalled(Recalled(BOB, "q-never-asked", ada.turns)) == []
 
 
-def test_an_account_that_is_silent_is_not_waited_for() -> None:
-    ada = conversation(ADA, ADA_ELSEWHERE, "web:ada")
-    hear(ada, ask(ADA, 9, "hello"))
-    elsewhere = conversation(ADA_ELSEWHERE, ADA)
-    assert ada.on_recalled(recalled_by(ada, elsewhere)) == []
-    (call,) = ada.on_recalled(Recalled(ADA, "q-9", None))
+def test_several_accounts_recall_together_and_once() -> None:
+    ada, elsewhere = conversation(ADA, ADA_ELSEWHERE, "web:ada"), conversation(ADA_ELSEWHERE, ADA)
+    answered(elsewhere, ask(ADA_ELSEWHERE, 1, "my cat is Tom"), "Nice.")
+    (recall,) = hear(ada, ask(ADA, 9, "hello"))
+    assert recall == Recall(ADA, "q-9", (ADA_ELSEWHERE, "web:ada"))
+    recalled = recalled_by(ada, elsewhere)
+    (call,) = ada.on_recalled(recalled)
     assert isinstance(call, CallModel)
-    assert ada.on_recalled(recalled_by(ada, conversation("web:ada", ADA))) == []
+    assert "my cat is Tom" in call.request.messages[-1]["content"]
+    assert ada.on_recalled(recalled) == [], "the question is being asked already"
+
+
+def test_accounts_that_cannot_be_read_are_not_waited_for() -> None:
+    ada = conversation(ADA, ADA_ELSEWHERE)
+    hear(ada, ask(ADA, 9, "hello"))
+    (call,) = ada.on_recalled(Recalled(ADA, "q-9"))
+    assert isinstance(call, CallModel)
+
+
+def test_what_was_recalled_is_looked_up_again_after_a_restart() -> None:
+    ada = conversation(ADA, ADA_ELSEWHERE)
+    (recall,) = hear(ada, ask(ADA, 9, "hello"))
+    restored = Conversation.load(ada.dump(), WINDOW, links_accounts=True)
+    assert restored.resume() == [recall]
+
+
+def test_a_question_of_an_account_that_asks_to_be_forgotten_recalls_nothing() -> None:
+    ada, elsewhere = conversation(ADA, ADA_ELSEWHERE), conversation(ADA_ELSEWHERE, ADA)
+    answered(elsewhere, ask(ADA_ELSEWHERE, 1, "my cat is Tom"), "Nice.")
+    forget = Forget(id="f-1", user=ADA_ELSEWHERE, place=place(ADA_ELSEWHERE), said_at=NOW)
+    elsewhere.on_event(forget, replayed=False)
+    assert recalled_by(ada, elsewhere).turns == ()
 
 
 def test_a_question_that_is_stopped_meanwhile_is_not_asked() -> None:

@@ -53,11 +53,9 @@ WRONG: list[tuple[type[BaseSettings], str, str, str]] = [
     (Settings, "THREADWAX_MODEL_GIVE_UP_S", "nan", "not a finite number"),
     (Settings, "THREADWAX_MODEL_SILENCE_S", "inf", "not a finite number"),
     (Settings, "THREADWAX_EVICT_AFTER_S", "soon", "it is not a number: set it to a number from 2"),
-    (Settings, "THREADWAX_CLUSTER", "host-a", "each entry must be host:port"),
-    (Settings, "THREADWAX_CLUSTER", "a:1,b:2", "each entry must be host:port"),
-    (Settings, "THREADWAX_CLUSTER", "a:1;b:99999", "each entry must be host:port"),
-    (Settings, "THREADWAX_CLUSTER", "a:1;a:1", "one address appears twice"),
-    (Settings, "THREADWAX_PROCESS_ID", "1", "it names no process of THREADWAX_CLUSTER"),
+    (Settings, "THREADWAX_PARTITIONS", "0", "too small: set it to a whole number from 1 to 256"),
+    (Settings, "THREADWAX_PARTITIONS", "257", "too large: set it to a whole number from 1 to 256"),
+    (Settings, "THREADWAX_PARTITIONS", "16.5", "it is not a whole number: set it to a whole"),
     (Settings, "OPENAI_BASE_URL", "127.0.0.1:11434/v1", "does not begin with https:// or http://"),
     (Settings, "OPENAI_BASE_URL", "http://", "names no host"),
     (Settings, "OPENAI_BASE_URL", "http://h:99999/v1", "host or port cannot be read"),
@@ -139,7 +137,7 @@ def test_a_wrong_setting_in_the_environment_is_reported(
     (line,) = lines_of(kind, capsys)
     assert line.startswith(f"{name}: ")
     assert words in line
-    assert line.endswith("(set in the environment)") or name == "THREADWAX_PROCESS_ID"
+    assert line.endswith("(set in the environment)")
     assert SECRET not in line
 
 
