@@ -94,7 +94,9 @@ class Talk:
             number = self.asked[user]
             await self.ask(user)
             wanted = [f"{user} {n}." for n in range(number + 1)]
-            assert self._said(user, number) == wanted, user
+            said = self._said(user, number)
+            missing = sorted(set(wanted) - set(said))
+            assert said == wanted, f"{user}: {len(said)} instead of {number + 1}; missing {missing}"
 
     def _said(self, user: str, number: int) -> list[str]:
         for request in reversed(self._model.requests):
