@@ -78,13 +78,13 @@ class Talk:
         self.longest_s = max(self.longest_s, time.monotonic() - started)
         self.asked[user] = number + 1
 
-    async def until(self, over: asyncio.Event) -> None:
+    async def until(self, over: asyncio.Event, pause_s: float) -> None:
         """Everybody asks, again and again, until it is over."""
 
         async def one(user: str) -> None:
             while not over.is_set():
                 await self.ask(user)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(pause_s)
 
         await asyncio.gather(*(one(user) for user in USERS))
 
