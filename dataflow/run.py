@@ -44,8 +44,8 @@ from dataflow.partitions.storage import PartitionStorage
 from dataflow.place_budgets import PlaceBudgets
 from dataflow.shutdown import block_signals, end_on_signal
 from dataflow.store.older_files import move_file, move_older
-from dataflow.store.opening import CannotOpen, is_shared, opened
-from dataflow.store.store import OtherPartitionCount, Store
+from dataflow.store.opening import is_shared, opened
+from dataflow.store.store import CannotOpen, OtherPartitionCount, Store
 from dataflow.unreadable import Unreadable
 from dataflow.variants import Variant, Variants, window_with
 from shared import lifecycle, names, tuning

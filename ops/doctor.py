@@ -28,9 +28,6 @@ from shared.settings import Settings
 NEEDED_BYTES: Final = 1 << 30
 """With less free space, the prompts of a busy week can fill the disk."""
 
-RECORDERS: Final = 1
-"""Consumers of the prompts that may be the recorder's; the dataflow has one per partition."""
-
 CONNECT_WAIT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 2.0
 
@@ -195,19 +192,10 @@ async def durability(context: CheckContext) -> list[Finding]:
 
 
 async def dataflow(context: CheckContext) -> list[Finding]:
-    """Checks that a dataflow reads the prompts."""
-    if context.bus is None:
-        return []
-    try:
-        state = (await context.bus.js.stream_info(names.PROMPTS)).state
-    except (nats.errors.Error, TimeoutError):
-        return []  # the check of the streams reports it
-    if state.consumer_count > RECORDERS:
-        return [Finding("ok", "dataflow", "reads the prompts")]
-    advice = (
-        "start `threadwax up` or `threadwax dataflow`; until then, questions wait in the stream"
-    )
-    return [Finding("fail", "dataflow", "nobody reads the prompts", advice)]
+    """Checks that every partition is served, and that nothing waits for long."""
+    from ops.doctor_dataflow import dataflow as check
+
+    return await check(context)
 
 
 async def gateway(context: CheckContext) -> list[Finding]:

@@ -35,7 +35,7 @@ after their reason, without the suffix `Error`.
   * dataflow.request.TooLong: answer with a notice
   * dataflow.store.store.StoreAway: try again; nothing, or all of it, was changed
   * dataflow.store.store.OtherPartitionCount: end the process, because a person has to decide
-  * dataflow.store.opening.CannotOpen: end the process, because a person has to act
+  * dataflow.store.store.CannotOpen: end the process, because a person has to act
   * dataflow.partitions.beats.OtherStore: end the process, before users are mixed up
   * dataflow.recorder.database.Unstorable: write the other rows, and skip this message
   * dataflow.recorder.database.Abandoned: end the process, and write nothing more

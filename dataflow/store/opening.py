@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from dataflow.store.sqlite import FILE, TABLES, SqliteStore
-from dataflow.store.store import Store, StoreAway
+from dataflow.store.store import CannotOpen, Store, StoreAway
 from shared import lifecycle, sqlite_errors
 from shared.connection import CLOSED_EXIT_CODE
-from shared.log import logger
 from shared.private_file import sync_folder
 from shared.settings import Settings
 
@@ -22,10 +21,6 @@ IN_USE: Final = (
     "{file} is damaged ({why}), and other dataflow processes use it. Stop all of them, and start "
     "again: the conversations are then read from the stream, as far back as it goes."
 )
-
-
-class CannotOpen(Exception):
-    """A person has to act before the store can be opened."""
 
 
 async def opened(settings: Settings, partitions: int, others: Callable[[], list[str]]) -> Store:
@@ -45,7 +40,7 @@ async def opened(settings: Settings, partitions: int, others: Callable[[], list[
         except StoreAway as error:
             if str(error) != complaint:
                 complaint = str(error)
-                logger().error("waiting for the store of conversations", why=complaint)
+                lifecycle.say(f"waiting for the store of conversations: {complaint}")
             await asyncio.sleep(AGAIN_S)
         else:
             return store
@@ -57,21 +52,21 @@ def is_shared(settings: Settings) -> bool:
     return url is not None and url.get_secret_value().strip().startswith("postgres")
 
 
+def existing(settings: Settings) -> Store | None:
+    """The store for a command that only reads; None if there is none in the data folder yet.
+
+    Raises:
+        CannotOpen: DATABASE_URL cannot be used.
+    """
+    if is_shared(settings):
+        return _server(settings)
+    file = settings.home / FILE
+    return SqliteStore(file) if file.exists() else None
+
+
 def _chosen(settings: Settings, others: Callable[[], list[str]]) -> Store:
     if is_shared(settings):
-        # Imported only here: they take 25 MB.
-        from dataflow.store.postgres import PostgresStore  # noqa: PLC0415
-        from shared.database.engine import (  # noqa: PLC0415
-            BadDatabaseUrl,
-            database_url,
-            without_password,
-        )
-
-        try:
-            url = database_url(settings).set(drivername="postgresql")
-        except BadDatabaseUrl as error:
-            raise CannotOpen(str(error)) from error
-        return PostgresStore(url.render_as_string(hide_password=False), without_password(url))
+        return _server(settings)
     file = settings.home / FILE
     if file.exists() and (why := sqlite_errors.fault(file, TABLES, whole=False)):
         if others():
@@ -84,6 +79,22 @@ def _chosen(settings: Settings, others: Callable[[], list[str]]) -> Store:
         os._exit(CLOSED_EXIT_CODE)
 
     return SqliteStore(file, on_broken)
+
+
+def _server(settings: Settings) -> Store:
+    # Imported only here: they take 25 MB.
+    from dataflow.store.postgres import PostgresStore  # noqa: PLC0415
+    from shared.database.engine import (  # noqa: PLC0415
+        BadDatabaseUrl,
+        database_url,
+        without_password,
+    )
+
+    try:
+        url = database_url(settings).set(drivername="postgresql")
+    except BadDatabaseUrl as error:
+        raise CannotOpen(str(error)) from error
+    return PostgresStore(url.render_as_string(hide_password=False), without_password(url))
 
 
 def set_aside(file: Path, why: str) -> None:

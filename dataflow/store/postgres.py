@@ -8,14 +8,22 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import psycopg
+
 from dataflow.store.server_connection import Connection, ServerConnection
 from dataflow.store.store import (
     POSITION,
+    CannotOpen,
     Claim,
     Imported,
     OtherPartitionCount,
     Row,
     Write,
+)
+
+NOT_ALLOWED: Final = (
+    "the tables of conversations cannot be made in {name}: {why}. Let this user create tables in "
+    "its schema: GRANT CREATE ON SCHEMA public TO ..."
 )
 
 IMPORTED_WITHIN_S: Final = 3600.0
@@ -112,13 +120,20 @@ class PostgresStore:
                 )
             return found[0], found[1]
 
-        self.identity, stored = await self._writing.call(make)
+        try:
+            self.identity, stored = await self._writing.call(make)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise CannotOpen(NOT_ALLOWED.format(name=self.name, why=error.diag.message_primary)
+                             ) from error  # fmt: skip
         if stored != partitions:
             raise OtherPartitionCount(stored, partitions)
 
     async def claims(self) -> dict[int, Claim]:
         """See `Store.claims`."""
-        return _claims(await self._reading.rows(_CLAIMS))
+        try:
+            return _claims(await self._reading.rows(_CLAIMS))
+        except psycopg.errors.UndefinedTable:
+            return {}  # no process has used this database
 
     async def claim(self, member: str, epochs: Mapping[int, int]) -> dict[int, Claim]:
         """See `Store.claim`."""

@@ -69,6 +69,10 @@ class Imported:
     places: dict[str, bytes] = field(default_factory=dict)
 
 
+class CannotOpen(Exception):
+    """A person has to act before the store can be opened."""
+
+
 class StoreAway(Exception):
     """The store does not answer, or its disk is full: try again."""
 
