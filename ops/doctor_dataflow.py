@@ -87,7 +87,7 @@ def findings_of(seen: Seen, now: datetime) -> list[Finding]:
         text = f"something said {_age(now - seen.oldest_unread)} ago was not read yet"
         found.append(Finding("fail", "dataflow", text, "read the log of the dataflow"))
     if seen.pending:
-        text = f"{seen.pending} questions have no answer yet"
+        text = f"questions without an answer: {seen.pending}"
         late = seen.oldest_pending is not None and now - seen.oldest_pending > UNANSWERED_FOR
         if seen.oldest_pending is not None:
             text += f"; the oldest was asked {_age(now - seen.oldest_pending)} ago"
@@ -143,7 +143,7 @@ async def _dead_letters(bus: Bus) -> list[Finding]:
         return []
     if not count:
         return []
-    text = f"{count} messages could not be read or shown"
+    text = f"messages that could not be read or shown: {count}"
     return [Finding("warn", "dead letters", text, "`threadwax dlq list` shows them")]
 
 

@@ -4,12 +4,12 @@ import asyncio
 import itertools
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from shared.bus import Bus
 from tests.fakes.model import FakeModel
+from tests.fakes.tcp_proxy import TcpProxy
 from tests.running import Running, answer_to, dataflow, question
 
 USERS: Final = tuple(f"user{number}" for number in range(12))
@@ -21,25 +21,34 @@ SERVED: Final = "serves partitions"
 
 
 class Members:
-    """Processes with data folders of their own, or with one for all."""
+    """Processes with data folders of their own, or with one for all, each behind a proxy."""
 
     def __init__(
-        self, folder: Path, nats_url: str, model: FakeModel, count: int, database_url: str = ""
+        self, folder: Path, nats_url: str, model: FakeModel, database_url: str = ""
     ) -> None:
         """Without a database, all members use one data folder."""
-        env = {"THREADWAX_EVICT_AFTER_S": EVICT_S}
-        if database_url:
-            env["DATABASE_URL"] = database_url
-        self._make: Callable[[int], Running] = lambda number: dataflow(
-            folder / (f"home{number}" if database_url else "home"), nats_url, model.base_url, **env
-        )
-        self.all = [self._make(number) for number in range(count)]
-        for number, member in enumerate(self.all):
-            member.log = folder / f"member{number}.log"
+        self._folder = folder
+        self._nats_url = nats_url
+        self._model = model
+        self._database = {"DATABASE_URL": database_url} if database_url else {}
+        self._made = 0
+        self.all: list[Running] = []
+        self.proxies: list[TcpProxy] = []
 
-    async def start(self) -> None:
-        for member in self.all:
-            await member.start().ready()
+    async def add(self) -> None:
+        """Starts another member."""
+        number = self._made
+        self._made += 1
+        proxy = await TcpProxy.start(self._nats_url)
+        home = self._folder / (f"home{number}" if self._database else "home")
+        member = dataflow(
+            home, proxy.url(self._nats_url), self._model.base_url,
+            THREADWAX_EVICT_AFTER_S=EVICT_S, **self._database,
+        )  # fmt: skip
+        member.log = self._folder / f"member{number}.log"
+        self.proxies.append(proxy)
+        self.all.append(member)
+        await member.start().ready()
 
     async def restart(self, number: int) -> None:
         """Starts a member again, with a log of its own for each life."""
@@ -47,11 +56,13 @@ class Members:
         member.log = member.log.with_name(f"{member.log.stem}-again.log")
         await member.start().ready()
 
-    def kill(self) -> None:
+    async def close(self) -> None:
         for member in self.all:
             if member.process is not None and member.process.poll() is None:
                 member.signal(signal.SIGCONT)
                 member.kill()
+        for proxy in self.proxies:
+            await proxy.stop()
 
     async def stop(self) -> None:
         """Stops those that run."""

@@ -43,10 +43,11 @@ def store_url(request: pytest.FixtureRequest) -> str:
 async def members(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel, store_url: str
 ) -> AsyncIterator[Members]:
-    made = Members(tmp_path, nats.url, fake_model, MEMBERS, store_url)
-    await made.start()
+    made = Members(tmp_path, nats.url, fake_model, store_url)
+    for _ in range(MEMBERS):
+        await made.add()
     yield made
-    made.kill()
+    await made.close()
 
 
 async def killed(members: Members, number: int) -> None:
@@ -66,8 +67,23 @@ async def frozen(members: Members, number: int) -> None:
     members.all[number].signal(signal.SIGCONT)
 
 
+async def cut_off(members: Members, number: int) -> None:
+    """From NATS, without a sign; what it sent meanwhile arrives late. It reaches its store."""
+    members.proxies[number].pause()
+    await asyncio.sleep(FROZEN_S)
+    members.proxies[number].resume()
+
+
+async def replaced(members: Members, number: int) -> None:
+    """Gone for good, with its machine; later another one is added."""
+    members.all.pop(number).kill()
+    await members.proxies.pop(number).stop()
+    await asyncio.sleep(FROZEN_S)
+    await members.add()
+
+
 @pytest.mark.timeout(240 + 40 * ROUNDS)
-@pytest.mark.parametrize("fault", [killed, stopped, frozen])
+@pytest.mark.parametrize("fault", [killed, stopped, frozen, cut_off, replaced])
 async def test_members_come_and_go_while_people_talk(
     nats: NatsServer, fake_model: FakeModel, members: Members, fault: object
 ) -> None:

@@ -41,11 +41,11 @@ def test_what_waits_is_reported_by_age() -> None:
     early = Seen(claims("a"), frozenset("a"), pending=2,
                  oldest_pending=NOW - timedelta(seconds=4))  # fmt: skip
     assert said(early)[1] == (
-        "ok", "2 questions have no answer yet; the oldest was asked 4 s ago"
+        "ok", "questions without an answer: 2; the oldest was asked 4 s ago"
     )  # fmt: skip
     late = Seen(claims("a"), frozenset("a"), NOW - timedelta(hours=2, minutes=3), 1,
                 NOW - timedelta(minutes=6))  # fmt: skip
     assert said(late)[1:] == [
         ("fail", "something said 2 h 3 min ago was not read yet"),
-        ("warn", "1 questions have no answer yet; the oldest was asked 6 min ago"),
+        ("warn", "questions without an answer: 1; the oldest was asked 6 min ago"),
     ]
