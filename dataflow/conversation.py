@@ -194,6 +194,10 @@ class Conversation:
             self._linked.forget()
             return list(self._start_ready())
         pending = self._queue.find(reply.prompt_id)
+        if pending is not None and pending.state in QUEUED:
+            # Of a call from before the conversation was loaded. In its turn, the journal is asked.
+            pending.check_journal = True
+            return []
         request = self._requests.pop(reply.prompt_id, NOT_ASKED)
         self._linked.drop(reply.prompt_id)
         summaries = self._memory.summaries

@@ -9,7 +9,7 @@ Everything here is called from the worker's thread, except `tell`.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from dataflow.heard import Heard, Leave, Loaded, Recheck, Result
@@ -61,9 +61,12 @@ class Storage(Protocol):
 class InMemory:
     """All partitions that this process holds, as the worker sees them."""
 
-    def __init__(self, member: str, idle: IdleConversations) -> None:
+    def __init__(
+        self, member: str, idle: IdleConversations, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._member = member
         self._idle = idle
+        self._clock = clock
         self._news: deque[News] = deque()
         self._partitions: dict[int, HeldPartition] = {}
         self._where: dict[str, HeldPartition] = {}
@@ -87,7 +90,7 @@ class InMemory:
 
     def take(self, results: deque[tuple[str, Result]], storage: Storage) -> list[Item]:
         """What the flow has to handle next. Takes the `results` of conversations in memory."""
-        self.stepped_at = time.monotonic()
+        self.stepped_at = self._clock()
         if self._in_flow:
             return []  # what is stored must be of one moment
         self._write_what_is_due(storage)
@@ -104,15 +107,16 @@ class InMemory:
 
     def entered(self, user: str, conversation: Conversing) -> None:
         """Notes that the conversation of a `Loaded` is in memory."""
-        self._conversations[user] = conversation
-        self._idle.touch(user)
+        if user in self._where:  # otherwise its partition was lost in the same step
+            self._conversations[user] = conversation
+            self._idle.touch(user)
 
     # --- writing ------------------------------------------------------------------------------
 
     def _write_what_is_due(self, storage: Storage) -> None:
         if self._is_writing:
             return
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._write_at:
             self._write_at = now + WRITE_S
             for held in self._partitions.values():

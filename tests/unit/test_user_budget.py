@@ -105,6 +105,7 @@ def test_a_restart_between_reservation_and_settlement_neither_doubles_nor_loses(
     for _ in range(2):  # the reply is heard of, and after a crash once more
         talk = Conversation.load(saved, WINDOW)
         talk.set_budget(budget, START)
+        talk.resume()
         talk.on_reply(answered(call, 100, 50))
         assert tokens_today(talk) == 150
     talk.on_reply(answered(call, 100, 50))
