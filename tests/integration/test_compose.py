@@ -254,7 +254,12 @@ def test_prometheus_reads_every_part(compose: dict[str, Any]) -> None:
     (found,) = looked_up["dns_sd_configs"]
     assert set(found["names"]) == running - always
     assert found["port"] == int(port)
-    assert compose["services"]["prometheus"]["profiles"] == ["metrics"]
+    prometheus = compose["services"]["prometheus"]
+    assert prometheus["profiles"] == ["metrics"]
+    # Alert rules, if there are any, are where deploy/prometheus.yml looks for them.
+    rules = "./deploy/prometheus-rules.yml"
+    mount = f"{rules}:/etc/prometheus/rules/threadwax.yml:ro"
+    assert (mount in prometheus["volumes"]) == (ROOT / rules).exists(), f"mount {mount}"
 
 
 def test_the_page_does_not_start_without_signing_in(
