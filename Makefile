@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export setup-web chat web up test test-finetune test-export check bench soak chaos recorder-kills power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,6 +89,11 @@ check: setup-dev  ## lint, format, types, layers, import cycles, spelling
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
 
+sbom: setup-dev  ## write what is installed at run time to build/sbom/threadwax.cdx.json (CycloneDX)
+	@mkdir -p build/sbom
+	@cat requirements-web.lock requirements-demo-model.lock | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-reproducible --validate --output-file build/sbom/threadwax.cdx.json -
+
 bench: setup-dev  ## measure and compare with targets; ONLY="idle concurrency" selects; writes build/benchmarks/*.json
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
@@ -141,6 +146,7 @@ lock: | $(VENV)/bin/python  ## update the lock files
 	@$(LOCK) pyproject.toml --extra web -c requirements.lock -o requirements-web.lock
 	@$(LOCK) pyproject.toml --extra web --group dev -c requirements.lock -c requirements-web.lock -o requirements-dev.lock
 	@$(LOCK) --group demo-model --no-deps -o requirements-demo-model.lock
+	@$(LOCK) --group sbom -c requirements-dev.lock -o requirements-sbom.lock
 	@echo $(TORCH) | $(LOCK) pyproject.toml --extra finetune -c requirements.lock -c - $(NOT_LOCKED) -o requirements-finetune.lock
 	@$(LOCK) pyproject.toml --extra export -c requirements.lock -o requirements-export.lock
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Completes .env for docker-compose.yml: gives each user of deploy/nats-server.conf a random password.
+# Completes .env for docker-compose.yml: random passwords for PostgreSQL and for each user of
+# deploy/nats-server.conf.
 # It only ever adds lines, so it can run again at any time; it never changes or prints a value.
 set -eu
 umask 077
@@ -16,7 +17,7 @@ value_of() {
 
 wrong=0
 missing=
-for name in $(sed -n 's/.*password: \$\([A-Z_]*\).*/\1/p' deploy/nats-server.conf); do
+for name in $(sed -n 's/.*password: \$\([A-Z_]*\).*/\1/p' deploy/nats-server.conf) THREADWAX_POSTGRES_PASSWORD; do
   value=$(value_of "$name")
   case $value in
     '') missing="$missing $name" ;;
@@ -42,7 +43,7 @@ for name in $missing; do
 done
 # A last line without an end would swallow the first of ours.
 [ -z "$(tail -c 1 .env)" ] || echo >> .env
-printf '\n# The passwords of NATS, one per user of deploy/nats-server.conf (deploy/passwords.sh).\n%s' "$lines" >> .env
+printf '\n# Passwords of NATS, one per user of deploy/nats-server.conf, and of PostgreSQL (deploy/passwords.sh).\n%s' "$lines" >> .env
 for name in $missing; do
   echo "Added $name to .env."
 done

@@ -106,6 +106,13 @@ def model(
         serve_hf(hf_folder, port=port or 0)
     if port is not None:
         raise click.UsageError("--port is for --hf: the demo model chooses its own port")
+    from ops.demo_weights import NoWeights, weights_path
+
+    try:
+        weights_path()
+    except NoWeights as error:  # the import below would fail: an image has both or neither
+        lifecycle.say(str(error))
+        sys.exit(lifecycle.CANNOT_START)
     from ops.embedded_model import main
 
     sys.exit(main(settings_and_data("model", http_port=http_port, log_level=log_level)))

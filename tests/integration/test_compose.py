@@ -34,8 +34,11 @@ SECRETS: Final = ROOT / "deploy" / "compose.secrets.yml"
 SET_BY_COMPOSE: Final = {"NATS_URL"}
 """The compose file builds it from a role's password."""
 
-SET_BY_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_HOST", "THREADWAX_HTTP_PORT"}
+SET_BY_THE_IMAGE: Final = {"THREADWAX_HOME", "THREADWAX_HTTP_PORT"}
 """Set by the image; a value from `.env` would be a folder or a port of the host."""
+
+STATUS: Final = {"THREADWAX_HTTP_HOST": "0.0.0.0"}  # noqa: S104
+"""Prometheus reads the status from its own container."""
 
 EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 
@@ -46,8 +49,12 @@ OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
 """They report the roles that have a budget."""
 
 FIXED: Final = {
-    "slack": {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"},  # noqa: S104
-    "web": {"THREADWAX_WEB_HOST": "0.0.0.0", "THREADWAX_WEB_PORT": str(USUAL_PORTS[0])},  # noqa: S104
+    "dataflow": STATUS,
+    "recorder": STATUS,
+    "gateway": STATUS,
+    "slack": STATUS | {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"},  # noqa: S104
+    "discord": STATUS,
+    "web": STATUS | {"THREADWAX_WEB_HOST": "0.0.0.0", "THREADWAX_WEB_PORT": str(USUAL_PORTS[0])},  # noqa: S104
 }
 """Where the containers listen. Their ports cannot be reached from other machines (see below)."""
 
@@ -62,9 +69,14 @@ OF_THE_RECORDER: Final = {
 }  # fmt: skip
 """`docker compose run recorder` also exports."""
 
-COMPOSE_VARIABLES: Final = {"THREADWAX_NATS_PORT", "SLACK_HTTP_PORT", "THREADWAX_WEB_PORT"}
+COMPOSE_VARIABLES: Final = {
+    "THREADWAX_NATS_PORT", "SLACK_HTTP_PORT", "THREADWAX_WEB_PORT", "THREADWAX_PROMETHEUS_PORT",
+}  # fmt: skip
 """Variables of the compose file itself: ports on the host."""
 
+
+REMOVED: Final = "!reset"
+"""What `!reset null` leaves."""
 
 ALL: Final = (Settings, SlackSettings, DiscordSettings, WebSettings)
 
@@ -81,6 +93,7 @@ EXPECTED: Final = {
     "dataflow": (aliases(Settings) | set(new_names(Settings)))
     - SET_BY_COMPOSE
     - SET_BY_THE_IMAGE
+    - set(STATUS)
     - NOT_FOR_A_CONTAINER
     - OF_THE_RECORDER
     | {"THREADWAX_BUDGETS", "THREADWAX_PRICES"},  # also the recorder reads them
@@ -123,7 +136,7 @@ def test_each_file_follows_the_compose_specification(file: Path) -> None:
     assert spec.origin is not None
     schema = Path(spec.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
     validator = jsonschema.Draft7Validator(json.loads(schema.read_text()))
-    compose = yaml.safe_load(file.read_text())
+    compose = yaml.load(file.read_text(), Overrides)  # noqa: S506  (a safe loader)
     assert not [error.message for error in validator.iter_errors(compose)]
     broken = {**compose, "services": {"nats": {"image": 1, "no-such-key": True}}}
     assert list(validator.iter_errors(broken))
@@ -204,14 +217,49 @@ def test_the_image_is_built_once(compose: dict[str, Any]) -> None:
             assert "setup" in service["depends_on"], name
 
 
-def test_only_the_page_has_an_image_of_its_own(compose: dict[str, Any]) -> None:
-    """It has the same Dockerfile, with the libraries of the page."""
+def test_the_page_and_the_demo_have_images_of_their_own(compose: dict[str, Any]) -> None:
+    """They have the same Dockerfile, with the libraries of the page, or with the demo model."""
     images = {name: service["image"] for name, service in our_services(compose)}
-    others = {image for name, image in images.items() if name != "web"}
-    assert (images["web"], others) == ("threadwax:local-web", {"threadwax:local"})
+    own = {name: image for name, image in images.items() if image != "threadwax:local"}
+    assert own == {"web": "threadwax:local-web", "demo": "threadwax:local-demo"}
     assert compose["services"]["web"]["build"] == {"context": ".", "args": {"WEB": "1"}}
-    (argument,) = re.findall(r"^ARG (WEB)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert f"${{{argument}:+-r requirements-web.lock}}" in (ROOT / "Dockerfile").read_text()
+    assert compose["services"]["demo"]["build"] == {"context": ".", "args": {"DEMO": "1"}}
+    assert compose["services"]["setup"]["build"] == "."
+
+
+def test_the_database_starts_before_the_recorder_if_it_starts(compose: dict[str, Any]) -> None:
+    """It is a profile: without it, DATABASE_URL names another one, or none."""
+    needs = compose["services"]["recorder"]["depends_on"]["postgres"]
+    assert needs == {"condition": "service_healthy", "required": False}
+    postgres = compose["services"]["postgres"]
+    assert postgres["profiles"] == ["postgres"]
+    assert postgres["user"].split(":")[0] != "0"
+    assert "ports" not in postgres
+    text = (ROOT / "docker-compose.yml").read_text()
+    (url,) = re.findall(r"(?m)^  #   DATABASE_URL=(\S+)$", text)
+    user, database = (postgres["environment"][name] for name in ("POSTGRES_USER", "POSTGRES_DB"))
+    assert url == f"postgresql://{user}:${{THREADWAX_POSTGRES_PASSWORD}}@postgres/{database}"
+    assert url in (ROOT / "docs" / "deploy.md").read_text()
+
+
+def test_prometheus_reads_every_part(compose: dict[str, Any]) -> None:
+    """Each part that serves metrics is a target, at the port that the image sets."""
+    (port,) = re.findall(r"THREADWAX_HTTP_PORT=(\d+)", (ROOT / "Dockerfile").read_text())
+    running = {name for name, service in our_services(compose) if not runs_once(service)} - {"demo"}
+    always = {name for name in running if not compose["services"][name].get("profiles")}
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"]
+    named, looked_up = scraped
+    (fixed,) = named["static_configs"]
+    assert set(fixed["targets"]) == {f"{name}:{port}" for name in always}
+    (found,) = looked_up["dns_sd_configs"]
+    assert set(found["names"]) == running - always
+    assert found["port"] == int(port)
+    prometheus = compose["services"]["prometheus"]
+    assert prometheus["profiles"] == ["metrics"]
+    # Alert rules, if there are any, are where deploy/prometheus.yml looks for them.
+    rules = "./deploy/prometheus-rules.yml"
+    mount = f"{rules}:/etc/prometheus/rules/threadwax.yml:ro"
+    assert (mount in prometheus["volumes"]) == (ROOT / rules).exists(), f"mount {mount}"
 
 
 def test_the_page_does_not_start_without_signing_in(
@@ -243,6 +291,7 @@ def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
         "nats": ["127.0.0.1:${THREADWAX_NATS_PORT:-4222}:4222"],
         "slack": ["127.0.0.1:${SLACK_HTTP_PORT:-}:3000"],
         "web": ["127.0.0.1:${THREADWAX_WEB_PORT:-8501}:8501"],
+        "prometheus": ["127.0.0.1:${THREADWAX_PROMETHEUS_PORT:-9090}:9090"],
     }
 
 
@@ -263,9 +312,10 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
 
 
 def test_volumes_are_named(compose: dict[str, Any]) -> None:
-    """Data is on named volumes; the server's config is the only mounted file, and read-only."""
+    """Data is on named volumes; the only mounted files are configurations, and read-only."""
+    folders = {"postgres": "/var/lib/postgresql/data", "prometheus": "/prometheus"}
     used = set()
-    for service in compose["services"].values():
+    for name, service in compose["services"].items():
         for volume in service.get("volumes", ()):
             source, target, *mode = volume.split(":")
             if source.startswith("./"):
@@ -273,7 +323,7 @@ def test_volumes_are_named(compose: dict[str, Any]) -> None:
                 assert mode == ["ro"]
             else:
                 used.add(source)
-                assert target == "/data"
+                assert target == folders.get(name, "/data")
     assert used == set(compose["volumes"])
     for name, service in our_services(compose):
         in_memory = any(mount.startswith("/data:") for mount in service["tmpfs"])
@@ -315,7 +365,7 @@ def test_a_missing_or_empty_password_is_refused() -> None:
     """NATS accepts an empty password, so Compose refuses it and says what to do."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
     server = (ROOT / "deploy" / "nats-server.conf").read_text()
-    passwords = set(re.findall(r"\$(THREADWAX_NATS_\w+)", server))
+    passwords = set(re.findall(r"\$(THREADWAX_NATS_\w+)", server)) | {"THREADWAX_POSTGRES_PASSWORD"}
     assert set(re.findall(r"\$\{(\w+)", text)) == passwords | COMPOSE_VARIABLES
     for name in passwords:
         uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
@@ -323,14 +373,43 @@ def test_a_missing_or_empty_password_is_refused() -> None:
     assert "$" not in re.sub(r"\$\{\w+(:-\w*|:\?[^}]+)\}", "", text)
 
 
-def test_secrets_are_named_like_settings(compose: dict[str, Any]) -> None:
-    """Each file of the example has the name of a setting that its container reads."""
-    example = yaml.safe_load(SECRETS.read_text())
-    given = {name: set(service["secrets"]) for name, service in example["services"].items()}
-    for name, secrets in given.items():
-        assert secrets <= EXPECTED[name], name
-        assert secrets <= set(compose["services"][name]["environment"]), name
-    assert set(example["secrets"]) == set[str]().union(*given.values())
+class Overrides(yaml.SafeLoader):
+    """Reads the tag `!reset` of Compose, which removes a value of the first file."""
+
+
+Overrides.add_constructor("!reset", lambda _loader, _node: REMOVED)
+
+
+def secret_settings(kind: type[BaseSettings]) -> set[str]:
+    """The settings that are never printed."""
+    return {
+        str(field.alias)
+        for field in kind.model_fields.values()
+        if "SecretStr" in str(field.annotation)
+    }
+
+
+def test_every_secret_can_be_a_file(compose: dict[str, Any]) -> None:
+    """The example has a file for each secret of each container, named like its setting."""
+    example = yaml.load(SECRETS.read_text(), Overrides)  # noqa: S506  (a safe loader)
+    every = set[str]().union(*map(secret_settings, ALL))
+    assert {"OPENAI_API_KEY", "DATABASE_URL", "SLACK_BOT_TOKEN", "DISCORD_TOKEN"} < every
+    given = set[str]()
+    for name, service in example["services"].items():
+        files = {one if isinstance(one, str) else one["source"] for one in service["secrets"]}
+        given |= files
+        if name == "postgres":
+            assert service["environment"]["POSTGRES_PASSWORD"] is REMOVED
+            assert service["environment"]["POSTGRES_PASSWORD_FILE"] in {
+                f"/run/secrets/{file}" for file in files
+            }
+            continue
+        settings = {one if isinstance(one, str) else one["target"] for one in service["secrets"]}
+        assert settings == EXPECTED[name] & every | {"NATS_URL"}, name
+        assert service["environment"] == {"NATS_URL": REMOVED}, name  # it would win over the file
+    ours = {name for name, service in our_services(compose) if "NATS_URL" in service["environment"]}
+    assert set(example["services"]) == ours - {"ask"} | {"postgres"}
+    assert set(example["secrets"]) == given
     for name, secret in example["secrets"].items():
         assert secret == {"file": f"./secrets/{name}"}
     ignored = (ROOT / ".gitignore").read_text().splitlines()

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Final
 
 import pytest
 
+from ops.demo_weights import NO_WEIGHTS
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from ops.web import NOT_INSTALLED
@@ -31,7 +33,10 @@ from tests.running import ROOT
 INSTALL_S: Final = 120.0
 STOP_S: Final = 20.0
 BUILT: Final = "/opt/threadwax"
-IF_SET: Final = re.compile(r"\$\{(?P<name>\w+):\+(?P<words>[^}]*)\}")
+CODE_LIMIT_BYTES: Final = 16_000_000
+"""Our code with the demo model's adapter and bytecode has 10 MB."""
+
+CYCLONEDX: Final = Path(sys.executable).parent / "cyclonedx-py"
 PAGE_SETTINGS: Final = "bots/web/.streamlit/config.toml"
 
 
@@ -70,51 +75,78 @@ def uv() -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the final stage copies."""
+    """The folder that the final stage contains."""
     return build(tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")
-def built_with_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, built with the argument that adds the web page's libraries."""
-    return build(tmp_path_factory.mktemp("image-web"), WEB="1")
+def built_with_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, built with the arguments that add the web page's libraries and the demo model."""
+    return build(tmp_path_factory.mktemp("image-all"), WEB="1", DEMO="1")
 
 
 def build(root: Path, **arguments: str) -> Path:
-    """Runs the steps of the build stage; returns the folder that the final stage copies."""
+    """Runs the steps of the stages that the final one copies from; returns the copied folder."""
     here = root / "source"
     here.mkdir()
-    environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH"}}
     declared = set()
-    for step in stages()[0]:
-        if step.name == "COPY":
-            *sources, target = step.arguments.split()
-            for source in sources:
-                copied(source, here / target)
-        elif step.name == "ARG":
-            declared.add(step.arguments)
-        elif step.name == "RUN":
-            line = step.arguments.replace(BUILT, f"{root}{BUILT}")
-            command = shlex.split(IF_SET.sub(lambda found: given(found, arguments), line))
-            if command[:4] == ["python", "-m", "pip", "install"]:
-                continue  # installs uv, which we have
-            command[0] = {"python": sys.executable, "uv": uv()}[command[0]]
-            # The cache saves downloads, and only the image needs bytecode.
-            kept = [word for word in command if word not in {"--no-cache", "--compile-bytecode"}]
-            done = subprocess.run(
-                kept, cwd=here, env=environment, capture_output=True, text=True,
-                timeout=INSTALL_S, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr
-        else:
-            assert step.name in {"FROM", "WORKDIR"}, f"this test cannot emulate {step.name}"
+    for stage in stages()[:-1]:
+        if stage[0].arguments.endswith(" AS bill-of-materials") and not CYCLONEDX.is_file():
+            continue  # its tools are installed with the development tools
+        for step in stage:
+            if step.name == "COPY":
+                *sources, target = step.arguments.split()
+                for source in sources:
+                    copied(source, here / target)
+            elif step.name == "ARG":
+                declared.add(step.arguments)
+            elif step.name == "RUN":
+                run(step.arguments, root, arguments)
+            else:
+                assert step.name in {"FROM", "WORKDIR"}, f"this test cannot emulate {step.name}"
     assert declared >= set(arguments)
+    for _, source, target in copied_stages():
+        if source == target:
+            continue
+        if Path(f"{root}{source}").is_dir():
+            shutil.copytree(f"{root}{source}", f"{root}{target}", symlinks=True, dirs_exist_ok=True)
     return Path(f"{root}{BUILT}")
 
 
-def given(found: re.Match[str], arguments: dict[str, str]) -> str:
-    """What the shell makes of `${NAME:+words}`."""
-    return found["words"] if arguments.get(found["name"]) else ""
+def copied_stages() -> list[tuple[str, str, str]]:
+    """What the final stage copies: the stage, the folder there, and the folder here."""
+    found = []
+    for step in stages()[-1]:
+        if step.name == "COPY":
+            stage, source, target = step.arguments.split()
+            found.append((stage.removeprefix("--from="), source, target))
+    return found
+
+
+def run(line: str, root: Path, arguments: dict[str, str]) -> None:
+    """Runs one step in the shell, with folders below `root` and this machine's Python and uv."""
+    if "pip install" in line and line.startswith("python "):
+        return  # installs uv, which we have
+    if "/opt/cyclonedx/bin/python" in line or line.endswith(" /opt/cyclonedx"):
+        return  # installs the SBOM's tool, which we have
+    line = line.replace("/opt/cyclonedx/bin/cyclonedx-py", str(CYCLONEDX)).replace(
+        "/opt/", f"{root}/opt/"
+    )
+    # The cache saves downloads, and only the image needs bytecode.
+    line = line.replace(" --no-cache", "").replace(" --compile-bytecode", "")
+    tools = root / "tools"
+    tools.mkdir(exist_ok=True)
+    for name, path in {"python": sys.executable, "uv": uv()}.items():
+        with suppress(FileExistsError):
+            (tools / name).write_text(f'#!/bin/sh\nexec "{path}" "$@"\n')
+            (tools / name).chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH"}}
+    environment |= {"PATH": f"{tools}:{os.environ['PATH']}"} | arguments
+    done = subprocess.run(
+        ["sh", "-eu", "-c", 'WEB="${WEB:-}" DEMO="${DEMO:-}"\n' + line], cwd=root / "source",
+        env=environment, capture_output=True, text=True, timeout=INSTALL_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def ignore_rules() -> list[str]:
@@ -167,7 +199,8 @@ def test_the_build_context_has_no_secrets_and_no_tests() -> None:
     assert let_through < rules
     copied_files = {
         source
-        for step in stages()[0]
+        for stage in stages()[:-1]
+        for step in stage
         if step.name == "COPY"
         for source in step.arguments.split()[:-1]
     }
@@ -193,7 +226,7 @@ def test_the_installed_command_works_without_the_source(built: Path, tmp_path: P
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "dataflow" in done.stdout
-    modules = "import ops.up, ops.embedded_model, dataflow.run, bots.gateway.run, bots.terminal.run"
+    modules = "import ops.up, dataflow.run, dataflow.recorder.run, bots.gateway.run, bots.slack.run"
     where = "import shared; print(shared.__file__)"
     done = subprocess.run(
         [str(built / "bin" / "python"), "-c", f"{modules}; {where}"], cwd=tmp_path,
@@ -204,7 +237,7 @@ def test_the_installed_command_works_without_the_source(built: Path, tmp_path: P
 
 
 def test_the_page_is_in_the_image_that_is_built_for_it(
-    built: Path, built_with_page: Path, tmp_path: Path
+    built: Path, built_with_all: Path, tmp_path: Path
 ) -> None:
     """With its libraries and Streamlit's settings; the other image says what is missing."""
     code = (
@@ -212,12 +245,12 @@ def test_the_page_is_in_the_image_that_is_built_for_it(
         "print(pathlib.Path(bots.web.__file__).parent)"
     )
     done = subprocess.run(
-        [str(built_with_page / "bin" / "python"), "-c", code], cwd=tmp_path,
+        [str(built_with_all / "bin" / "python"), "-c", code], cwd=tmp_path,
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     page = Path(done.stdout.strip())
-    assert page.is_relative_to(built_with_page)
+    assert page.is_relative_to(built_with_all)
     names = ("page.py", "logo.svg", ".streamlit/config.toml")
     assert [name for name in names if not (page / name).is_file()] == []
     done = subprocess.run(
@@ -226,6 +259,55 @@ def test_the_page_is_in_the_image_that_is_built_for_it(
     )  # fmt: skip
     assert done.returncode == CANNOT_START
     assert done.stderr.strip().splitlines()[-1] == NOT_INSTALLED
+
+
+def test_the_demo_model_is_in_the_image_that_is_built_for_it(
+    built: Path, built_with_all: Path, tmp_path: Path
+) -> None:
+    """With its library and its weights; the other image has neither, and says so."""
+
+    def threadwax_model(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(folder / "bin" / "python"), "-c", code], cwd=tmp_path, capture_output=True,
+            text=True, timeout=60, check=False,
+            env={"PATH": "", "THREADWAX_HOME": str(tmp_path / "home")},
+        )  # fmt: skip
+
+    found = threadwax_model(
+        built_with_all, "import ops.embedded_model, ops.demo_weights as d; print(d.weights_path())"
+    )
+    assert found.returncode == 0, found.stderr
+    assert Path(found.stdout.strip()).is_relative_to(built_with_all)
+    assert not list(built.rglob("*xllamacpp*")) + list(built.rglob("*smollm2*.gguf"))
+    refused = threadwax_model(
+        built, "import ops.__main__, sys; sys.argv[1:] = ['model']; ops.__main__.main()"
+    )
+    assert refused.returncode == CANNOT_START
+    assert refused.stderr.strip().splitlines()[-1] == NO_WEIGHTS
+
+
+def test_our_code_is_the_last_layer(built: Path) -> None:
+    """Dependencies, bill of materials, code: a change of the code replaces one layer only."""
+    final_stage = stages()[-1]
+    layers = [step.name for step in final_stage if step.name in {"RUN", "COPY", "WORKDIR"}]
+    assert layers[-3:] == ["COPY", "COPY", "COPY"]
+    names = {stage[0].arguments.partition(" AS ")[2]: stage for stage in stages()[:-1]}
+    assert [stage for stage, _, _ in copied_stages()] == [
+        "dependencies",
+        "bill-of-materials",
+        "code",
+    ]
+    ours = {"README.md", "shared", "bots", "dataflow", "ops"}
+    for name in ("installer", "dependencies", "bill-of-materials"):
+        sources = {
+            word for step in names[name] if step.name == "COPY" for word in step.arguments.split()
+        }
+        assert not sources & ours, f"a change of our code would build {name} again"
+    code = built.parent / "code"
+    sizes = sum(path.stat().st_size for path in code.rglob("*") if path.is_file())
+    assert 0 < sizes < CODE_LIMIT_BYTES
+    others = {path.name for path in code.rglob("site-packages/*")}
+    assert {name for name in others if not name.startswith("threadwax-")} == ours - {"README.md"}
 
 
 def test_the_image_contains_no_tools(built: Path) -> None:
@@ -240,15 +322,17 @@ def test_the_image_runs_without_privileges() -> None:
     user, group = final("USER").split(":")
     assert int(user) >= 1000
     # /data belongs to the user and group of the process.
-    steps = final("RUN")
+    steps = " ".join(step.arguments for step in stages()[-1] if step.name == "RUN")
     assert f"groupadd --system --gid {group} threadwax" in steps
     assert f"useradd --system --uid {user} --gid {group} " in steps
     assert "install --directory --owner=threadwax --group=threadwax --mode=0700 /data" in steps
     assert final("VOLUME") == "/data"
     assert "THREADWAX_HOME=/data" in final("ENV")
     assert json.loads(final("ENTRYPOINT")) == ["threadwax"]
-    build, runtime = (stage[0].arguments for stage in stages())
-    assert build.partition(" ")[0] == runtime  # both stages have the same base
+    # All stages have the same base, so that what is built runs.
+    bases = {stage[0].arguments.partition(" AS ")[0] for stage in stages()}
+    names = {stage[0].arguments.partition(" AS ")[2] for stage in stages()}
+    assert bases - names == {stages()[-1][0].arguments}
 
 
 def test_the_labels_describe_the_image() -> None:
@@ -258,12 +342,15 @@ def test_the_labels_describe_the_image() -> None:
     prefix = "org.opencontainers.image."
     assert labels[f"{prefix}title"] == project["name"]
     assert labels[f"{prefix}description"] == project["description"]
+    assert labels[f"{prefix}licenses"] == project["license"]
     assert labels[f"{prefix}version"] == project["version"]
     assert labels[f"{prefix}revision"] == "$REVISION"
+    # Both differ with each build or publisher, who adds them with --label.
+    assert not {f"{prefix}created", f"{prefix}source"} & set(labels)
     assert labels[f"{prefix}base.name"] == f"docker.io/library/{stages()[-1][0].arguments}"
 
 
-def test_the_image_has_all_native_libraries(built_with_page: Path) -> None:
+def test_the_image_has_all_native_libraries(built_with_all: Path) -> None:
     """System libraries that the wheels need are in the base image or installed by us."""
     if sys.platform != "linux" or shutil.which("ldd") is None:
         pytest.skip("ldd and Linux are needed")
@@ -273,13 +360,13 @@ def test_the_image_has_all_native_libraries(built_with_page: Path) -> None:
     }  # fmt: skip
     installed = {"libgomp"} if "libgomp1" in (ROOT / "Dockerfile").read_text() else set[str]()
     needed: set[str] = set()
-    for library in built_with_page.rglob("*.so*"):
+    for library in built_with_all.rglob("*.so*"):
         listed = subprocess.run(
             ["ldd", str(library)], capture_output=True, text=True, check=False
         ).stdout
         for line in listed.splitlines():
             name, _, where = line.strip().partition(" => ")
-            if where and not where.startswith(str(built_with_page)):
+            if where and not where.startswith(str(built_with_all)):
                 needed.add(name.partition(".so")[0])
     assert needed <= slim | installed
     assert installed <= needed  # no installed library is unused

@@ -11,7 +11,10 @@ from dotenv import dotenv_values
 
 from tests.running import ROOT
 
-NAMES = set(re.findall(r"password: \$(\w+)", (ROOT / "deploy" / "nats-server.conf").read_text()))
+NAMES = {
+    *re.findall(r"password: \$(\w+)", (ROOT / "deploy" / "nats-server.conf").read_text()),
+    "THREADWAX_POSTGRES_PASSWORD",
+}
 
 
 @pytest.fixture

@@ -70,6 +70,20 @@ def test_a_file_is_a_setting(folder: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_folder_as_kubernetes_mounts_it(folder: Path, tmp_path: Path) -> None:
+    """Each key of a Secret is a link into a hidden folder, which is replaced as a whole."""
+    (folder / "..2026_11_27_12_00_00.1").mkdir()
+    (folder / "..data").symlink_to("..2026_11_27_12_00_00.1")
+    values = {
+        "OPENAI_API_KEY": "sk-1", "SLACK_BOT_TOKEN": "xoxb-1", "DISCORD_TOKEN": "d-1",
+        "NATS_URL": "tls://ask:p1@nats-0.nats:4222,nats-1.nats:4222", "SLACK_CHANNELS": "{}",
+    }  # fmt: skip
+    for name, value in values.items():
+        (folder / "..data" / name).write_text(value)
+        (folder / name).symlink_to(f"..data/{name}")
+    assert shown(folder, tmp_path) == [*list(values.values())[:4], "[]"]
+
+
 def test_the_old_name_of_a_setting_is_read_and_reported(folder: Path, tmp_path: Path) -> None:
     """Also in lower case. The warning names the new setting and the file to rename."""
     (folder / "DISCORD_PERSONAS").write_text('{"1": {"persona": "terse"}}\n')
