@@ -24,7 +24,16 @@ from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
 from shared.quota import Quotas
 
-__all__ = ["CUT", "REASON", "Bus", "OverQuota", "StoreFull", "TooLarge", "journaled_in"]
+__all__ = [
+    "ANSWERED_ALREADY",
+    "CUT",
+    "REASON",
+    "Bus",
+    "OverQuota",
+    "StoreFull",
+    "TooLarge",
+    "journaled_in",
+]
 
 CUT: Final = "\n\n[cut: too long]"
 """Ends an answer that is too long for a message."""
@@ -32,7 +41,7 @@ CUT: Final = "\n\n[cut: too long]"
 REASON: Final = "Threadwax-Reason"
 """The header of a dead letter that says why it is one."""
 
-_ANSWERED_ALREADY: Final = frozenset({10071, 10164})
+ANSWERED_ALREADY: Final = frozenset({10071, 10164})
 """Wrong last sequence: the subject has a message already, or is getting one from a cluster peer."""
 
 _LOOK_FIRST_S: Final = 0.002  # after its message arrives, a reply is on disk this soon
@@ -90,7 +99,7 @@ class Bus(Publishing):
             try:
                 await self._replies.store(subject, data, headers)
             except nats.js.errors.BadRequestError as error:
-                if error.err_code not in _ANSWERED_ALREADY:
+                if error.err_code not in ANSWERED_ALREADY:
                     raise
                 message = await self._direct_get(subject)
                 if message is None:

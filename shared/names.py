@@ -43,6 +43,8 @@ REPLY_SUBJECTS: Final = "replies.*.*.*"
 DEAD_LETTER_SUBJECTS: Final = "dlq.>"
 DEAD_PROMPTS: Final = "dlq.p."
 """How the subjects of dead letters begin that are stored events."""
+DEAD_REPLIES: Final = "dlq.replies."
+"""How the subjects of dead letters begin that are replies."""
 
 BLOB_SUBJECTS: Final = "blobs.*.*.*"
 ADVISORY_SUBJECTS: Final = (
@@ -286,6 +288,22 @@ def link_code_subject(code_hash: str) -> str:
 def dead_letter_subject(subject: str) -> str:
     """Where an unreadable message goes, given the subject on which it came."""
     return f"dlq.{subject}"
+
+
+def user_of_dead_letter(subject: str) -> str:
+    """The user of a dead letter's subject: the one who wrote the event, or gets the reply.
+
+    Raises:
+        BadName: it has none.
+    """
+    if subject.startswith(DEAD_PROMPTS):
+        return user_of_stored(subject.removeprefix(dead_letter_subject("")))
+    parts = subject.split(".")
+    if not subject.startswith(DEAD_REPLIES) or len(parts) != 5:  # noqa: PLR2004
+        raise BadName(f"not a dead letter of a user: {subject[:100]!r}")
+    user = f"{parts[2]}:{parts[3]}"
+    split_user(user)
+    return user
 
 
 # --- the server's own subjects ---------------------------------------------------------------
