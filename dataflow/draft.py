@@ -52,6 +52,11 @@ class Draft:
         self._closed = False
 
     @property
+    def said_at(self) -> datetime:
+        """When the question was asked."""
+        return self._ask.said_at
+
+    @property
     def text(self) -> str:
         """The text so far."""
         return "".join(self._pieces)

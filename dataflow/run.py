@@ -35,6 +35,7 @@ from dataflow.model.endpoint import (
     fallback_of,
     window_of,
 )
+from dataflow.readiness import Ready, readiness
 from dataflow.recovery_store import BrokenInCluster, CannotMake, recovery_store, set_aside
 from dataflow.shutdown import block_signals, end_on_signal
 from dataflow.variants import Variant, Variants, window_with
@@ -156,7 +157,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     if settings.keep_days is not None:
         io.spawn(erasing.keep_only(settings.keep_days, window))
 
-    _serve_status(settings, io, bus)
+    _serve_status(settings, io, readiness(bus, model.health, capacity))
     complaints = budgets.complaints() if budgets else ()
     for line in (*found.complaints, *complaints, *io.call(_experiment_faults(settings))):
         lifecycle.say(line)
@@ -249,7 +250,7 @@ async def _experiment_faults(settings: Settings) -> list[str]:
     ]  # fmt: skip
 
 
-def _serve_status(settings: Settings, io: IoThread, bus: Bus) -> None:
+def _serve_status(settings: Settings, io: IoThread, ready: Ready) -> None:
     """Serves the status page, if a port is set.
 
     Raises:
@@ -257,8 +258,4 @@ def _serve_status(settings: Settings, io: IoThread, bus: Bus) -> None:
     """
     if settings.http_port is None:
         return
-
-    def ready() -> tuple[bool, str]:
-        return bus.connected, "ok" if bus.connected else "NATS does not answer"
-
-    io.call(serve_status(settings.http_host, settings.http_port, ready=ready))
+    io.call(serve_status(settings.http_host, settings.http_port, folder=settings.home, ready=ready))

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from shared import metrics, names, quota
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT
-from shared.group_commit import GroupCommit
+from shared.group_commit import ANSWERED_ALREADY, GroupCommit
 from shared.log import logger
 from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
@@ -40,9 +40,6 @@ CUT: Final = "\n\n[cut: too long]"
 
 REASON: Final = "Threadwax-Reason"
 """The header of a dead letter that says why it is one."""
-
-ANSWERED_ALREADY: Final = frozenset({10071, 10164})
-"""Wrong last sequence: the subject has a message already, or is getting one from a cluster peer."""
 
 _LOOK_FIRST_S: Final = 0.002  # after its message arrives, a reply is on disk this soon
 
@@ -68,7 +65,9 @@ class Bus(Publishing):
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
-        self._replies = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
+        self._replies = GroupCommit(
+            self.client, self.js, timeout_s=REQUEST_TIMEOUT_S, stream=names.REPLIES
+        )
         self._dead_letter_quotas = Quotas(quota.DEAD_LETTER_QUOTA_BYTES)
         self._no_dead_letters_until_s = 0.0
         self.blob_quotas = Quotas(quota.BLOB_QUOTA_BYTES)
@@ -111,7 +110,10 @@ class Bus(Publishing):
             metrics.answered.labels(platform, reply.outcome).inc()
             return Journaled(reply)
 
-        return await self.until_done(once)
+        started = time.monotonic()
+        journaled = await self.until_done(once)
+        metrics.journal_s.observe(time.monotonic() - started)
+        return journaled
 
     async def stored_reply(self, user: str, prompt_id: str) -> Journaled | None:
         """The journal's reply to a prompt, if there is one. Retries until the server answers."""

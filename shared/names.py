@@ -82,6 +82,7 @@ INBOX_PREFIX: Final = "_INBOX"
 
 _ESCAPED: Final = re.compile(r"[^A-Za-z0-9-]+")
 _TOKEN: Final = re.compile(rf"(?:[A-Za-z0-9-]|_[0-9A-F]{{2}}){{1,{TOKEN_LENGTH_LIMIT}}}")
+_STORED_PROMPTS: Final = re.compile(r"p\.([0-9]{1,3})\.>")
 _PLATFORM: Final = re.compile(r"[a-z][a-z0-9]{0,31}")
 _USER: Final = re.compile(rf"({_PLATFORM.pattern}):({_TOKEN.pattern})")
 
@@ -175,6 +176,12 @@ def prompt_subject(user: str) -> str:
 def stored_prompts(partition: int) -> str:
     """The filter for one partition of the stored events, after the server's transform."""
     return f"p.{partition}.>"
+
+
+def partition_of_filter(subject: str) -> int | None:
+    """The partition of a `stored_prompts` filter; None if it is another filter."""
+    found = _STORED_PROMPTS.fullmatch(subject)
+    return None if found is None else int(found[1])
 
 
 def stored_prompts_of(user: str) -> str:

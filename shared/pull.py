@@ -179,9 +179,11 @@ class Interruption:
         self._source = source
         self._reported = False
         self._missing = False
+        self._refused = False
 
     def over(self) -> None:
         """Reading continues."""
+        self._end_refusal()
         if self._missing:
             self._missing = False
             self._bus.missing[self._source] -= 1
@@ -191,6 +193,7 @@ class Interruption:
 
     def missing(self, error: Exception) -> None:
         """The stream or the consumer does not exist; only a person can restore it."""
+        self._end_refusal()
         if self._missing:
             return
         self._missing = True
@@ -205,6 +208,14 @@ class Interruption:
         if self._bus.connected and not self._reported:
             logger().warning("cannot read now: retrying", what=self._what, error=str(error))
             self._reported = True
+        if self._bus.connected and not self._refused:
+            self._refused = True
+            self._bus.interrupted[self._source] += 1
+
+    def _end_refusal(self) -> None:
+        if self._refused:
+            self._refused = False
+            self._bus.interrupted[self._source] -= 1
 
     def defect(self) -> None:
         """A message could not be delivered. Call this in an exception handler."""

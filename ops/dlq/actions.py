@@ -132,7 +132,9 @@ def _count(count: int) -> str:
 @contextmanager
 def _progress(length: int) -> Iterator[Callable[[], None]]:
     """Shows a bar on a terminal, because the server overwrites each message on the disk."""
-    with click.progressbar(length=length, label="erasing", file=sys.stderr) as bar:
+    with click.progressbar(
+        length=length, label="erasing", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
         yield lambda: bar.update(1)
 
 
