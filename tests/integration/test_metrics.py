@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataflow.journal_capacity import JournalCapacity
@@ -18,12 +19,15 @@ from dataflow.recorder.server_metrics import ServerMetrics
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from ops.ports import free_port
-from shared import metrics, names
+from shared import interruption, metrics, names, pull
 from shared.bus import Bus
+from shared.follow import Position, follow
 from shared.publishing import StoreFull
 from shared.streams import stream_configs
+from shared.tasks import end
 from tests.fakes.model import FakeModel
 from tests.integration.test_relay import reply
+from tests.restricted_nats import restricted_nats
 from tests.running import Running, answer_to, dataflow, question
 
 DEADLINE_S = 60.0
@@ -147,6 +151,47 @@ async def test_the_dataflow_says_why_nobody_gets_an_answer(bus: Bus) -> None:
     assert ready() == (True, "ok")
     await bus.close()
     assert ready() == (False, "NATS does not answer")
+
+
+async def test_a_reader_that_the_server_ignores_is_in_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-server does not answer what it denies, and does not end the connection either."""
+    monkeypatch.setattr(pull, "HEARTBEAT_S", 0.5)
+    monkeypatch.setattr(pull, "MISSED_AFTER_S", 1.5)
+    monkeypatch.setattr(interruption, "SURE_AFTER_S", 2.0)
+    events: list[Msg] = []
+
+    async def take(message: Msg) -> None:
+        events.append(message)
+
+    async def until(wanted: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while not wanted():
+                await asyncio.sleep(0.02)
+
+    denied = f"$JS.API.CONSUMER.MSG.NEXT.{names.PROMPTS}.>"
+    with restricted_nats(tmp_path / "nats", denied) as server:
+        await set_up_streams(server.operator_url)
+        bus = await Bus.connect(server.url, name="test")
+        reading = asyncio.create_task(
+            follow(bus, names.PROMPTS, names.STORED_PROMPTS, after=Position(), deliver=take)
+        )
+        try:
+            await until(lambda: bool(bus.trouble))
+            assert bus.trouble.startswith("NATS does not let this process read the stream PROMPTS")
+            await bus.publish(question("ada", 1, "hello"))
+            # It stays in trouble while it tries again.
+            async with asyncio.timeout(DEADLINE_S):
+                for _ in range(40):
+                    assert bus.trouble
+                    await asyncio.sleep(0.1)
+            assert not events
+            await asyncio.to_thread(server.deny)
+            await until(lambda: len(events) == 1 and not bus.trouble)
+        finally:
+            await end(reading)
+            await bus.close()
 
 
 async def test_an_adapter_that_cannot_store_questions_is_in_trouble(bus: Bus) -> None:
