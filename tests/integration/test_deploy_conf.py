@@ -30,11 +30,12 @@ from bots.platform import Part
 from bots.relay import Relay
 from dataflow.dead_letters import REPLAYED, SHOWN_AGAIN, DeadLetterService
 from dataflow.erasing.erasing import DONE
+from dataflow.recorder.server_metrics import ServerMetrics
 from ops import cli
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
 from ops.rehearse.streams import log_of, newest_answered
-from shared import names, quota
+from shared import metrics, names, quota
 from shared.blobs import put_blob
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
@@ -47,6 +48,7 @@ from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
 from shared.tasks import end
 from tests.fakes.model import FakeModel
+from tests.integration.test_metrics import value
 from tests.recorded import Rows, Streams, opened, record, until_recorded
 from tests.running import ROOT, Running, dataflow
 
@@ -415,6 +417,22 @@ async def test_only_the_web_page_gets_figures_of_the_recorder(server: Server) ->
     finally:
         await recorder.client.close()
         await web.client.close()
+
+
+async def test_the_recorder_reports_the_state_of_nats(server: Server, flow: Running) -> None:
+    """Its role is allowed to ask for everything that the metrics need."""
+    del flow
+    bus = await Bus.connect(server.url("recorder"), name="recorder")
+    try:
+        report = ServerMetrics(bus)
+        async with asyncio.timeout(ANSWER_S):
+            while value(metrics.partition_readers, names.PARTITIONS - 1) != 1:
+                await report.report()
+                await asyncio.sleep(0.1)
+        assert value(metrics.stream_messages, names.PROMPTS) is not None
+        assert value(metrics.replies_waiting, "slack") is not None
+    finally:
+        await bus.close()
 
 
 async def test_the_web_page_has_dead_letters_replayed_by_the_dataflow(
