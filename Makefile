@@ -74,6 +74,7 @@ test: setup-dev  ## run every test, with real processes
 	@tests/power/install.sh
 	@tests/postgres_install.sh
 	@tests/browser_install.sh
+	@tests/prometheus_install.sh
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder || $(BIN)/python tests/failed_again.py $$?
 
 test-finetune: setup-dev setup-finetune  ## test the training, which `make test` skips: it needs 850 MB more

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from bots.platform import ChatPlatform, Publish
 from bots.relay import Relay
-from shared import lifecycle, log, names
+from shared import lifecycle, log, metrics, names
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.http_status import CannotListen, serve_status
@@ -85,6 +85,7 @@ async def _run(settings: Settings, name: str, make: Make, *, previews: bool) -> 
         return new
 
     adapter = await lifecycle.unless_stopped(stop, make(bus, publish))
+    metrics.begin(name)
     relay = Relay(
         bus,
         adapter,
@@ -95,11 +96,14 @@ async def _run(settings: Settings, name: str, make: Make, *, previews: bool) -> 
     )
 
     def ready() -> tuple[bool, str]:
-        return adapter.health() if bus.connected else (False, "NATS does not answer")
+        trouble = bus.trouble or bus.storing_trouble
+        return (False, trouble) if trouble else adapter.health()
 
     status, status_at = None, ""
     if settings.http_port is not None:
-        status, port = await serve_status(settings.http_host, settings.http_port, ready=ready)
+        status, port = await serve_status(
+            settings.http_host, settings.http_port, folder=settings.home, ready=ready
+        )
         status_at = f", status at http://{settings.http_host}:{port}"
     listening = asyncio.create_task(adapter.listen())
     works = {stop, listening, asyncio.create_task(relay.run())}

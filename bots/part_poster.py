@@ -197,7 +197,9 @@ class PartPoster:
         if look_first and (receipt := await self._platform.find_posted(part)) is not None:
             metrics.posted_before.labels(name).inc()
             return receipt
+        started = time.monotonic()
         receipt = await self._platform.post(part)
+        metrics.post_s.labels(name).observe(time.monotonic() - started)
         metrics.posted.labels(name).inc()
         return receipt
 

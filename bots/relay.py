@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Final
 
 import nats.errors
@@ -229,6 +230,9 @@ class Relay:
             notice_shown = notice_shown or outcome is PartOutcome.REFUSED
         if len(pieces) > 1:
             await self._receipts.finish(reply.prompt_id, SHOWN)
+        if reply.timings is not None:  # commands and notices are not what people wait for
+            took_s = (datetime.now(UTC) - reply.said_at).total_seconds()
+            metrics.reply_s.labels(self._platform.name).observe(max(0.0, took_s))
         logger().info(
             "posted",
             prompt=reply.prompt_id,

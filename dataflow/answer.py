@@ -87,6 +87,11 @@ class Answer:
         """The user whose question is answered."""
         return self._effect.ask.user
 
+    @property
+    def said_at(self) -> datetime:
+        """When the question was asked."""
+        return self._effect.ask.said_at
+
     def cancel(self, outcome: Outcome | None) -> None:
         """Ends the model call with an outcome; None: another call replaces this one."""
         self._cancelled_as = outcome
@@ -203,6 +208,8 @@ class Answer:
             async with self._images.with_images(ask, request) as messages:
                 self._draft.wait("slow")
                 self._called_at = datetime.now(UTC)
+                waited_s = (self._called_at - ask.said_at).total_seconds()
+                metrics.wait_s.observe(max(0.0, waited_s))
                 done = await self._model.answer(
                     messages,
                     model=ask.model,

@@ -4,7 +4,9 @@ Runs in the asyncio thread. It must never report a reply that the journal has no
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 
 from dataflow.answer import Answer
 from dataflow.background_calls import BackgroundCalls
@@ -53,6 +55,8 @@ class Answering:
         self._stopping = False
         self._garbage = GarbageForCalls()
         metrics.in_flight.set_function(lambda: len(self._running))
+        metrics.pending.set_function(lambda: len(self._running) + len(self._queued))
+        metrics.oldest_pending_s.set_function(self._oldest_pending_s)
 
     @property
     def idle(self) -> bool:
@@ -100,6 +104,15 @@ class Answering:
             await asyncio.wait(tasks, timeout=within_s)
         for answer in list(self._running.values()):
             answer.task.cancel()
+
+    def _oldest_pending_s(self) -> float:
+        """Read when Prometheus asks, so that no question has to be kept in order of its time."""
+        running = (answer.said_at for answer in self._running.values())
+        queued = (draft.said_at for draft in self._queued.values())
+        oldest = min(itertools.chain(running, queued), default=None)
+        if oldest is None:
+            return 0.0
+        return max(0.0, (datetime.now(UTC) - oldest).total_seconds())
 
     def _queue(self, effect: Wait) -> None:
         draft = self._queued.get(effect.ask.id)

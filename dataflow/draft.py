@@ -57,6 +57,11 @@ class Draft:
         return self._ask.user
 
     @property
+    def said_at(self) -> datetime:
+        """When the question was asked."""
+        return self._ask.said_at
+
+    @property
     def text(self) -> str:
         """The text so far."""
         return "".join(self._pieces)

@@ -42,6 +42,7 @@ from dataflow.partitions.member_locks import MemberLocks
 from dataflow.partitions.members import Members
 from dataflow.partitions.storage import PartitionStorage
 from dataflow.place_budgets import PlaceBudgets
+from dataflow.readiness import Ready, readiness
 from dataflow.shutdown import block_signals, end_on_signal
 from dataflow.store.older_files import move_file, move_older
 from dataflow.store.opening import is_shared, opened
@@ -53,9 +54,9 @@ from shared.bus import Bus
 from shared.connection import Refused
 from shared.experiments import Experiment
 from shared.http_status import CannotListen, serve_status
+from shared.interruption import REMEDY
 from shared.lock import AlreadyRunning
 from shared.log import logger
-from shared.pull import REMEDY
 from shared.settings import Settings
 from shared.streams import OtherPartitions, same_partitions
 
@@ -165,7 +166,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     if settings.keep_days is not None:
         io.spawn(doers.erasing.keep_only(settings.keep_days))
 
-    _serve_status(settings, io, bus, assignment)
+    _serve_status(settings, io, readiness(bus, model.health, capacity, assignment))
     complaints = budgets.complaints() if budgets else ()
     for line in (*found.complaints, *complaints, *io.call(_experiment_faults(settings))):
         lifecycle.say(line)
@@ -262,7 +263,7 @@ async def _experiment_faults(settings: Settings) -> list[str]:
     ]  # fmt: skip
 
 
-def _serve_status(settings: Settings, io: IoThread, bus: Bus, assignment: Assignment) -> None:
+def _serve_status(settings: Settings, io: IoThread, ready: Ready) -> None:
     """Serves the status page, if a port is set.
 
     Raises:
@@ -270,12 +271,4 @@ def _serve_status(settings: Settings, io: IoThread, bus: Bus, assignment: Assign
     """
     if settings.http_port is None:
         return
-
-    def ready() -> tuple[bool, str]:
-        if not bus.connected:
-            return False, "NATS does not answer"
-        if not assignment.is_well:
-            return False, "the store of conversations does not answer, or nothing moves"
-        return bool(assignment.held), "ok" if assignment.held else "no partition is served here"
-
-    io.call(serve_status(settings.http_host, settings.http_port, ready=ready))
+    io.call(serve_status(settings.http_host, settings.http_port, folder=settings.home, ready=ready))

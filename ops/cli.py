@@ -11,6 +11,7 @@ import click
 
 from ops import cli_reports
 from ops.cli_settings import long_running, read_settings, settings_and_data
+from ops.dlq.commands import dlq
 from ops.export.commands import export
 from ops.finetune.commands import finetune
 from ops.help import EPILOG, FullHelpGroup
@@ -286,6 +287,7 @@ def doctor(*, platform: str | None) -> None:
 
 for command in cli_reports.COMMANDS:
     threadwax.add_command(command)
+threadwax.add_command(dlq)
 threadwax.add_command(export)
 threadwax.add_command(finetune)
 threadwax.add_command(rehearse)

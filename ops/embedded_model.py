@@ -99,7 +99,7 @@ async def _serve(settings: Settings, base_url: str, key: str, adapters: dict[str
         from shared.http_status import serve_status
 
         runner, bound = await serve_status(
-            settings.http_host, settings.http_port, ready=lambda: (True, "ok")
+            settings.http_host, settings.http_port, folder=settings.home, ready=lambda: (True, "ok")
         )
         where = f"{where} (status on {settings.http_host}:{bound})"
     lifecycle.ready(where)

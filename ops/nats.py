@@ -142,7 +142,7 @@ async def _run(server: NatsServer, settings: Settings) -> int:
         from shared.http_status import serve_status
 
         runner, bound = await serve_status(
-            settings.http_host, settings.http_port, ready=watch.ready
+            settings.http_host, settings.http_port, folder=settings.home, ready=watch.ready
         )
         where = f"{where} (status on {settings.http_host}:{bound})"
     lifecycle.ready(where)

@@ -207,14 +207,19 @@ class _Up:
         from shared.http_status import serve_status
 
         runner, port = await serve_status(
-            self._settings.http_host, self._settings.http_port, ready=self._readiness
+            self._settings.http_host,
+            self._settings.http_port,
+            folder=self._settings.home,
+            ready=self._readiness,
         )
         _say("up", f"status     http://{self._settings.http_host}:{port}/readyz")
         return runner
 
     def _readiness(self) -> tuple[bool, str]:
         missing = [child.name for child in self._children if not child.is_ready]
-        return not missing and bool(self._children), f"not ready: {', '.join(missing) or 'all'}"
+        if self._children and not missing:
+            return True, "ok"
+        return False, f"not ready: {', '.join(missing) or 'all'}"
 
     def _child(self, part: Part) -> Child:
         environment = {

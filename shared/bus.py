@@ -18,22 +18,28 @@ from pydantic import ValidationError
 
 from shared import metrics, names, quota
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT
-from shared.group_commit import GroupCommit
+from shared.group_commit import ANSWERED_ALREADY, GroupCommit
 from shared.log import logger
 from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
 from shared.quota import Quotas
 
-__all__ = ["CUT", "REASON", "Bus", "OverQuota", "StoreFull", "TooLarge", "journaled_in"]
+__all__ = [
+    "ANSWERED_ALREADY",
+    "CUT",
+    "REASON",
+    "Bus",
+    "OverQuota",
+    "StoreFull",
+    "TooLarge",
+    "journaled_in",
+]
 
 CUT: Final = "\n\n[cut: too long]"
 """Ends an answer that is too long for a message."""
 
 REASON: Final = "Threadwax-Reason"
 """The header of a dead letter that says why it is one."""
-
-_ANSWERED_ALREADY: Final = frozenset({10071, 10164})
-"""Wrong last sequence: the subject has a message already, or is getting one from a cluster peer."""
 
 _LOOK_FIRST_S: Final = 0.002  # after its message arrives, a reply is on disk this soon
 
@@ -59,7 +65,9 @@ class Bus(Publishing):
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
-        self._replies = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
+        self._replies = GroupCommit(
+            self.client, self.js, timeout_s=REQUEST_TIMEOUT_S, stream=names.REPLIES
+        )
         self._dead_letter_quotas = Quotas(quota.DEAD_LETTER_QUOTA_BYTES)
         self._no_dead_letters_until_s = 0.0
         self.blob_quotas = Quotas(quota.BLOB_QUOTA_BYTES)
@@ -90,7 +98,7 @@ class Bus(Publishing):
             try:
                 await self._replies.store(subject, data, headers)
             except nats.js.errors.BadRequestError as error:
-                if error.err_code not in _ANSWERED_ALREADY:
+                if error.err_code not in ANSWERED_ALREADY:
                     raise
                 message = await self._direct_get(subject)
                 if message is None:
@@ -102,7 +110,10 @@ class Bus(Publishing):
             metrics.answered.labels(platform, reply.outcome).inc()
             return Journaled(reply)
 
-        return await self.until_done(once)
+        started = time.monotonic()
+        journaled = await self.until_done(once)
+        metrics.journal_s.observe(time.monotonic() - started)
+        return journaled
 
     async def stored_reply(self, user: str, prompt_id: str) -> Journaled | None:
         """The journal's reply to a prompt, if there is one. Retries until the server answers."""

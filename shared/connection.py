@@ -84,6 +84,8 @@ class Connection:
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.missing: Counter[str] = Counter()
         """How many readers of this process wait for each missing stream or consumer."""
+        self.interrupted: Counter[str] = Counter()
+        """How many readers of this process NATS does not let read, by stream or consumer."""
         self.server = self._address.shown
         """The given address without credentials."""
         self._on_closed = on_closed
@@ -260,6 +262,17 @@ class Connection:
     def connected(self) -> bool:
         """Whether the connection is up."""
         return self.client.is_connected
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be read at the moment, in plain words; empty if it can."""
+        if not self.connected:
+            return "NATS does not answer"
+        for what in +self.missing:
+            return f"NATS has no {what}: `threadwax nats --setup-only` creates it"
+        for what in +self.interrupted:
+            return f"NATS does not let this process read the {what}: its log says why"
+        return ""
 
     async def close(self) -> None:
         """Writes buffered messages, unless the server is gone, and closes the connection."""

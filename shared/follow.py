@@ -14,8 +14,9 @@ from nats.aio.msg import Msg
 from nats.js import api
 
 from shared.bus import Bus
+from shared.interruption import Interruption, forever
 from shared.log import logger
-from shared.pull import Deliver, Interruption, Pull, forever
+from shared.pull import Deliver, Pull
 
 INACTIVE_S: Final = 60.0
 """The server removes the consumer of a dead follower after this."""

@@ -12,14 +12,17 @@ import asyncio
 import itertools
 import json
 import secrets
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from shared import metrics
 from shared.connection import TRANSIENT
 from shared.log import logger
 
@@ -45,6 +48,9 @@ BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
 
+ANSWERED_ALREADY: Final = frozenset({10071, 10164})
+"""Wrong last sequence: the subject has a message already, or is getting one from a cluster peer."""
+
 _BATCHES_ARE_OFF: Final = 10174
 
 
@@ -61,7 +67,12 @@ class _Waiting:
 class GroupCommit:
     """Stores the messages of one connection in one stream, those of a subject in order."""
 
-    def __init__(self, client: Client, js: JetStreamContext, *, timeout_s: float) -> None:
+    def __init__(
+        self, client: Client, js: JetStreamContext, *, timeout_s: float, stream: str = ""
+    ) -> None:
+        """`stream` is a label of metrics."""
+        self._stream = stream
+        self._seconds = metrics.store_s.labels(stream)
         self._client = client
         self._js = js
         self._timeout_s = timeout_s
@@ -84,6 +95,20 @@ class GroupCommit:
             nats.js.errors.APIError: the server refuses this message.
             nats.errors.Error, TimeoutError, OSError: no answer from NATS; it may be stored.
         """
+        started = time.monotonic()
+        try:
+            new = await self._store(subject, data, headers)
+        except nats.js.errors.APIError as error:
+            if error.err_code not in ANSWERED_ALREADY:
+                metrics.store_failed.labels(self._stream, "refused").inc()
+            raise
+        except TRANSIENT:
+            metrics.store_failed.labels(self._stream, "no answer").inc()
+            raise
+        self._seconds.observe(time.monotonic() - started)
+        return new
+
+    async def _store(self, subject: str, data: bytes, headers: dict[str, str]) -> bool:
         if self._waiting or not self._has_slot:
             if await self._stored_in_batch(subject, data, headers):
                 return True

@@ -1,10 +1,14 @@
 """Serves health checks for orchestrators and metrics for Prometheus, by default on loopback."""
 
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import generate_latest
+
+from shared import metrics
 
 
 class CannotListen(OSError):
@@ -22,15 +26,18 @@ class CannotListen(OSError):
 
 
 async def serve_status(
-    host: str, port: int, *, ready: Callable[[], tuple[bool, str]]
+    host: str, port: int, *, folder: Path, ready: Callable[[], tuple[bool, str]]
 ) -> tuple[web.AppRunner, int]:
     """Serves `/healthz`, `/readyz` and `/metrics`; returns the runner, for cleanup, and the port.
 
-    `ready` returns whether the process can work now and, if not, the reason in plain words.
+    `/healthz` says only that the process runs. `ready` returns whether it can work now and, if not,
+    the reason in plain words. `folder` is the data folder, whose disk is a metric.
 
     Raises:
         CannotListen: the port is taken, or the address does not belong to this machine.
     """
+    metrics.ready.set_function(lambda: ready()[0])
+    metrics.disk_free.set_function(lambda: _free_bytes(folder))
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -39,7 +46,7 @@ async def serve_status(
         good, why = ready()
         return web.Response(text=f"{why}\n", status=200 if good else 503)
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def prometheus(_: web.Request) -> web.Response:
         return web.Response(
             body=generate_latest(), headers={"Content-Type": "text/plain; version=0.0.4"}
         )
@@ -49,7 +56,7 @@ async def serve_status(
         [
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
-            web.get("/metrics", metrics),
+            web.get("/metrics", prometheus),
         ]
     )
     runner = web.AppRunner(app, access_log=None)
@@ -61,3 +68,10 @@ async def serve_status(
         raise CannotListen(host, port, error) from None
     bound: int = runner.addresses[0][1]
     return runner, bound
+
+
+def _free_bytes(folder: Path) -> float:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return float("nan")

@@ -40,6 +40,8 @@ REPLY_SUBJECTS: Final = "replies.*.*.*"
 DEAD_LETTER_SUBJECTS: Final = "dlq.>"
 DEAD_PROMPTS: Final = "dlq.p."
 """How the subjects of dead letters begin that are stored events."""
+DEAD_REPLIES: Final = "dlq.replies."
+"""How the subjects of dead letters begin that are replies."""
 
 BLOB_SUBJECTS: Final = "blobs.*.*.*"
 ADVISORY_SUBJECTS: Final = (
@@ -80,6 +82,7 @@ INBOX_PREFIX: Final = "_INBOX"
 
 _ESCAPED: Final = re.compile(r"[^A-Za-z0-9-]+")
 _TOKEN: Final = re.compile(rf"(?:[A-Za-z0-9-]|_[0-9A-F]{{2}}){{1,{TOKEN_LENGTH_LIMIT}}}")
+_STORED_PROMPTS: Final = re.compile(r"p\.([0-9]{1,3})\.>")
 _PLATFORM: Final = re.compile(r"[a-z][a-z0-9]{0,31}")
 _USER: Final = re.compile(rf"({_PLATFORM.pattern}):({_TOKEN.pattern})")
 
@@ -173,6 +176,12 @@ def prompt_subject(user: str) -> str:
 def stored_prompts(partition: int) -> str:
     """The filter for one partition of the stored events, after the server's transform."""
     return f"p.{partition}.>"
+
+
+def partition_of_filter(subject: str) -> int | None:
+    """The partition of a `stored_prompts` filter; None if it is another filter."""
+    found = _STORED_PROMPTS.fullmatch(subject)
+    return None if found is None else int(found[1])
 
 
 def stored_prompts_of(user: str) -> str:
@@ -286,6 +295,22 @@ def link_code_subject(code_hash: str) -> str:
 def dead_letter_subject(subject: str) -> str:
     """Where an unreadable message goes, given the subject on which it came."""
     return f"dlq.{subject}"
+
+
+def user_of_dead_letter(subject: str) -> str:
+    """The user of a dead letter's subject: the one who wrote the event, or gets the reply.
+
+    Raises:
+        BadName: it has none.
+    """
+    if subject.startswith(DEAD_PROMPTS):
+        return user_of_stored(subject.removeprefix(dead_letter_subject("")))
+    parts = subject.split(".")
+    if not subject.startswith(DEAD_REPLIES) or len(parts) != 5:  # noqa: PLR2004
+        raise BadName(f"not a dead letter of a user: {subject[:100]!r}")
+    user = f"{parts[2]}:{parts[3]}"
+    split_user(user)
+    return user
 
 
 # --- the server's own subjects ---------------------------------------------------------------

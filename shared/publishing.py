@@ -12,7 +12,7 @@ import nats.errors
 import nats.js.errors
 
 from shared import metrics, names, quota
-from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Unavailable
+from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Refused, Unavailable
 from shared.group_commit import GroupCommit
 from shared.log import logger
 from shared.log_throttle import LogThrottle
@@ -31,6 +31,9 @@ _OUT_OF_RESOURCES: Final = frozenset({10002, 10023, 10047})
 _MESSAGE_TOO_LARGE: Final = 10054
 _WRONG_LAST_MESSAGE_ID: Final = 10070
 _RETRY_S: Final = 0.1
+
+_TROUBLE_S: Final = 60.0
+"""After this long without another try, a refusal says nothing about the next question."""
 
 _ON_RESERVE: Final = (Stop, Deleted, Reset, Forget)
 """Events with a quota of their own: they must pass even if the user has asked too much."""
@@ -61,12 +64,25 @@ class StoreFull(OverQuota):
     """The store is full until a person frees some space: tell the user to come back later."""
 
 
+_WHY: Final = {
+    TooLarge: "too large",
+    OverQuota: "over quota",
+    StoreFull: "full",
+    Unavailable: "unavailable",
+    Refused: "unavailable",
+}
+"""Labels of metrics."""
+
+
 class Publishing(Connection):
     """A connection that can store events."""
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         super().__init__(url, on_closed)
-        self._events = GroupCommit(self.client, self.js, timeout_s=REQUEST_TIMEOUT_S)
+        self._events = GroupCommit(
+            self.client, self.js, timeout_s=REQUEST_TIMEOUT_S, stream=names.PROMPTS
+        )
+        self._not_stored_at_s = float("-inf")
         self._event_quotas = Quotas(quota.EVENT_QUOTA_BYTES)
         self._reserved_quotas = Quotas(quota.RESERVE_BYTES)
         self._throttle = LogThrottle()
@@ -84,6 +100,31 @@ class Publishing(Connection):
             OverQuota: it is new and the quota is used up, or the stream is full (`StoreFull`).
             Unavailable: NATS could not store it in time; a later retry is safe.
         """
+        platform, _ = names.split_user(event.user)
+        started = time.monotonic()
+        try:
+            new = await self._published(event, patience_s, quota_of)
+        except (TooLarge, OverQuota, Unavailable) as error:
+            metrics.publish_failed.labels(platform, _WHY[type(error)]).inc()
+            if isinstance(error, StoreFull | Unavailable):
+                self._not_stored_at_s = time.monotonic()
+            raise
+        self._not_stored_at_s = float("-inf")
+        kind = getattr(event, "kind", "event")
+        metrics.publish_s.labels(platform).observe(time.monotonic() - started)
+        (metrics.published.labels(platform, kind) if new
+         else metrics.published_before.labels(platform)).inc()  # fmt: skip
+        logger().info("received", kind=kind, prompt=event.id, new=new)
+        return new
+
+    @property
+    def storing_trouble(self) -> str:
+        """Why questions were not stored in the last minute; empty if they were, or none came."""
+        if time.monotonic() - self._not_stored_at_s > _TROUBLE_S:
+            return ""
+        return "NATS does not store questions: its log, or that of this process, says why"
+
+    async def _published(self, event: Event, patience_s: float, quota_of: str | None) -> bool:
         data = event.wire()
         if len(data) > EVENT_LIMIT_BYTES:
             raise TooLarge(len(data), EVENT_LIMIT_BYTES)
@@ -104,10 +145,6 @@ class Publishing(Connection):
         elif not await self._is_stored(subject, headers):
             self._log_over_quota(event.id)
             raise OverQuota("the quota of this user is used up for now")
-        platform, _ = names.split_user(event.user)
-        kind = getattr(event, "kind", "event")
-        metrics.published.labels(platform, kind).inc()
-        logger().info("received", kind=kind, prompt=event.id, new=new)
         return new
 
     async def _stored(

@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 
 from shared import names
 from shared.bus import Bus
+from shared.interruption import Interruption, forever
 from shared.log import logger
 
 BATCH: Final = 256
@@ -26,17 +27,8 @@ HEARTBEAT_S: Final = 5.0
 MISSED_AFTER_S: Final = 2 * HEARTBEAT_S + 1
 """Two missed heartbeats: the pull no longer works."""
 
-RETRY_S: Final = 0.2
-MISSING_RETRY_S: Final = 1.0
-"""How often a missing stream or consumer is looked for."""
-
 ENSURE_EVERY_S: Final = 60.0
 """The wait before creating a missing consumer again: the server logs each refusal."""
-
-REMEDY: Final = (
-    "run `threadwax nats --setup-only` with NATS_URL of a user that may create streams, or restart "
-    "the embedded server; reading then continues by itself"
-)
 
 _HEARTBEAT: Final = "100"
 _NO_RESPONDERS: Final = "503"
@@ -64,6 +56,8 @@ class Pull:
         self._subscription: Subscription | None = None
         self._outstanding = 0
         self._heard_at = 0.0
+        self._is_heard = False
+        """Whether the server has reacted to a request since `run` was called."""
         self._stale = asyncio.Event()
         self._delivering = asyncio.Lock()
         self._failure: Exception | None = None
@@ -73,10 +67,11 @@ class Pull:
         """Delivers messages until the pull becomes stale.
 
         Raises:
-            nats.errors.Error: the server ended the pull for the given reason.
+            nats.errors.Error: the server ended the pull for the given reason, or never answered.
             Exception: whatever `deliver` raised.
         """
         self._heard_at = self._clock()
+        self._is_heard = False
         self._outstanding = 0
         self._failure = None
         self._stale.clear()
@@ -92,6 +87,9 @@ class Pull:
                 )
             await self._refill()
             await self._until_stale()
+            if not self._is_heard and not self._stale.is_set():
+                # The server does not even answer what it denies.
+                raise nats.errors.Error("the server does not answer requests for messages")
             # Wait for the current delivery: ending the subscription would cancel and repeat it. A
             # long
             # delivery also delays heartbeats, although the pull still works.
@@ -128,6 +126,7 @@ class Pull:
         if self._stale.is_set() and not self._keep_inbox:
             return  # another pull fetches it again
         self._heard_at = self._clock()
+        self._is_heard = True
         try:
             # Only stored messages have a reply subject. Their authors may have set "Status", too.
             if message.reply:
@@ -168,73 +167,6 @@ class Pull:
         await self._bus.client.publish(
             self._request, json.dumps(request).encode(), reply=self._inbox
         )
-
-
-class Interruption:
-    """An interruption of one reader, reported once when it begins and once when it is over."""
-
-    def __init__(self, bus: Bus, what: str, source: str) -> None:
-        self._bus = bus
-        self._what = what
-        self._source = source
-        self._reported = False
-        self._missing = False
-
-    def over(self) -> None:
-        """Reading continues."""
-        if self._missing:
-            self._missing = False
-            self._bus.missing[self._source] -= 1
-            if not self._bus.missing[self._source]:
-                logger().warning("available again: reading continues", what=self._source)
-        self._reported = False
-
-    def missing(self, error: Exception) -> None:
-        """The stream or the consumer does not exist; only a person can restore it."""
-        if self._missing:
-            return
-        self._missing = True
-        self._bus.missing[self._source] += 1
-        if self._bus.missing[self._source] == 1:  # not once per partition
-            logger().error(
-                "cannot read: it does not exist", what=self._source, error=str(error), remedy=REMEDY
-            )
-
-    def temporary(self, error: Exception) -> None:
-        """The server refuses or does not answer. The connection itself reports when it is lost."""
-        if self._bus.connected and not self._reported:
-            logger().warning("cannot read now: retrying", what=self._what, error=str(error))
-            self._reported = True
-
-    def defect(self) -> None:
-        """A message could not be delivered. Call this in an exception handler."""
-        if not self._reported:
-            logger().exception("message not delivered", what=self._what)
-        self._reported = True
-
-
-Once = Callable[[Interruption], Awaitable[None]]
-"""Reads until it has to be called again; calls `Interruption.over` as soon as it reads."""
-
-
-async def forever(bus: Bus, what: str, source: str, once: Once) -> NoReturn:
-    """Calls `once` again whenever it returns or fails.
-
-    In the log, `what` is this reader and `source` is the stream or consumer that it reads.
-    """
-    interruption = Interruption(bus, what, source)
-    while True:
-        wait_s = RETRY_S
-        try:
-            await once(interruption)
-        except nats.js.errors.NotFoundError as error:
-            interruption.missing(error)
-            wait_s = MISSING_RETRY_S
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            interruption.temporary(error)
-        except Exception:  # noqa: BLE001  (a defect must not stop the reader)
-            interruption.defect()
-        await asyncio.sleep(wait_s)
 
 
 async def consume(

@@ -22,6 +22,7 @@ from dataflow.model.calls import Calls, Messages, images_of
 from dataflow.model.chunk_fields import is_broken_off
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ELSEWHERE, TRANSIENT, ModelError, Why
+from dataflow.model.health import ModelHealth
 from dataflow.model.http import HttpClient, without_login
 from dataflow.model.request_body import Asker
 from dataflow.model.retries import waits_s
@@ -98,7 +99,7 @@ class ModelClient:
         self._clients: dict[tuple[str | None, str], openai.AsyncOpenAI] = {}
         self._calls: dict[tuple[str | None, str, str], Calls] = {}
         self._tls = httpx2.create_ssl_context()
-        self._complaining = False
+        self.health = ModelHealth()
         self._opened = backoff.on_exception(
             lambda: waits_s(rng, give_up_after_s, time.monotonic),
             ModelError,
@@ -131,22 +132,22 @@ class ModelClient:
         ends_at = time.monotonic() + self.give_up_after_s
         text = AnswerText(on_text, on_start_over)
         question = _Question(messages, model, asker, on_wait, ends_at, background)
-        try:
-            async with asyncio.timeout(self.give_up_after_s + ANSWER_LIMIT_S):
-                opened = self._opened_once if background else self._opened
-                stream, name, by_fallback = await opened(question)
-                for image in images_of(messages):
-                    image.drop()  # after the first text, nothing is sent again
-                if self._complaining:
-                    self._complaining = False
-                    logger().warning("the model answers again")
-                finish = await _read(stream, text)
-        except TimeoutError as error:
-            raise ModelError("stalled", "the answer took too long") from error
-        metrics.thought_chars.inc(stream.reasoning_chars)
-        answer, note = text.whole, BY_FINISH.get(finish, "")
-        if not answer.strip():
-            raise ModelError(_why_empty(note, stream), finish)
+        with self.health.observed():
+            try:
+                async with asyncio.timeout(self.give_up_after_s + ANSWER_LIMIT_S):
+                    opened = self._opened_once if background else self._opened
+                    stream, name, by_fallback = await opened(question)
+                    for image in images_of(messages):
+                        image.drop()  # after the first text, nothing is sent again
+                    if self.health.answered():
+                        logger().warning("the model answers again")
+                    finish = await _read(stream, text)
+            except TimeoutError as error:
+                raise ModelError("stalled", "the answer took too long") from error
+            metrics.thought_chars.inc(stream.reasoning_chars)
+            answer, note = text.whole, BY_FINISH.get(finish, "")
+            if not answer.strip():
+                raise ModelError(_why_empty(note, stream), finish)
         if by_fallback:
             note += FALLBACK.format(model=name)
         return Completion(answer + note, name, stream.usage)
@@ -155,7 +156,7 @@ class ModelClient:
     def is_under_pressure(self) -> bool:
         """Whether calls fail, wait, or go to the fallback at the moment."""
         return (
-            self._complaining
+            self.health.is_failing
             or time.monotonic() < self._fallback_first_until
             or any(calls.pause.is_active for calls in self._calls.values())
         )
@@ -262,8 +263,7 @@ class ModelClient:
         if question.overloaded is not None:
             question.overloaded.pause.fail(details["wait"])
         metrics.model_retries.labels(error.why).inc()
-        if not self._complaining:
-            self._complaining = True
+        if self.health.failed(error.why):
             logger().warning("the model does not answer: retrying", why=str(error)[:300])
 
 

@@ -24,6 +24,7 @@ from dataflow.recorder.flow import recorder_flow
 from dataflow.recorder.history_service import HistoryService
 from dataflow.recorder.retention import expire_older, keep_only
 from dataflow.recorder.server_figures import Lag
+from dataflow.recorder.server_metrics import ServerMetrics
 from dataflow.recorder.streams_source import StreamsSource
 from dataflow.recorder.writer import forget_positions, positions_of, prune_receipts
 from dataflow.shutdown import block_signals, end_on_signal
@@ -134,11 +135,14 @@ def _start(settings: Settings) -> _Process:
     if settings.http_port is not None:
 
         def ready() -> tuple[bool, str]:
-            if not bus.connected:
-                return False, "NATS does not answer"
+            if bus.trouble:
+                return False, bus.trouble
             return not database.away, "the database does not answer" if database.away else "ok"
 
-        io.call(serve_status(settings.http_host, settings.http_port, ready=ready))
+        io.call(
+            serve_status(settings.http_host, settings.http_port, folder=settings.home, ready=ready)
+        )
+        io.spawn(ServerMetrics(bus).watch())
     # Also while the database is away: nobody has to wait for the recorder.
     lifecycle.ready(f"{database.where}; NATS at {bus.server}")
     return _Process(lock, io, bus, engine, database)

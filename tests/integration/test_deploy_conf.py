@@ -22,17 +22,20 @@ import nats as nats_py
 import nats.errors
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner, Result
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from bots.platform import Part
 from bots.relay import Relay
-from dataflow.dead_letters import REPLAYED, DeadLetterService
+from dataflow.dead_letters import REPLAYED, SHOWN_AGAIN, DeadLetterService
 from dataflow.erasing.erasing import DONE
+from dataflow.recorder.server_metrics import ServerMetrics
+from ops import cli
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
 from ops.rehearse.streams import log_of, newest_answered
-from shared import names, quota
+from shared import metrics, names, quota
 from shared.blobs import put_blob
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
@@ -45,6 +48,7 @@ from shared.receipts import Claim, Posted, Receipts
 from shared.streams import ADAPTERS, sync_always
 from shared.tasks import end
 from tests.fakes.model import FakeModel
+from tests.integration.test_metrics import value
 from tests.recorded import Rows, Streams, opened, record, until_recorded
 from tests.running import ROOT, Running, dataflow
 
@@ -260,6 +264,13 @@ def ask(platform: str, name: str, text: str = "hello") -> Ask:
     )
 
 
+def reply_to(question: Ask) -> Reply:
+    return Reply(
+        prompt_id=question.id, user=question.user, place=question.place, outcome="answered",
+        text="forty-two", said_at=question.said_at, answered_at=question.said_at,
+    )  # fmt: skip
+
+
 # --- what each role can do ------------------------------------------------------------------------
 
 
@@ -408,6 +419,22 @@ async def test_only_the_web_page_gets_figures_of_the_recorder(server: Server) ->
         await web.client.close()
 
 
+async def test_the_recorder_reports_the_state_of_nats(server: Server, flow: Running) -> None:
+    """Its role is allowed to ask for everything that the metrics need."""
+    del flow
+    bus = await Bus.connect(server.url("recorder"), name="recorder")
+    try:
+        report = ServerMetrics(bus)
+        async with asyncio.timeout(ANSWER_S):
+            while value(metrics.partition_readers, names.PARTITIONS - 1) != 1:
+                await report.report()
+                await asyncio.sleep(0.1)
+        assert value(metrics.stream_messages, names.PROMPTS) is not None
+        assert value(metrics.replies_waiting, "slack") is not None
+    finally:
+        await bus.close()
+
+
 async def test_the_web_page_has_dead_letters_replayed_by_the_dataflow(
     server: Server, admin: Bus
 ) -> None:
@@ -418,13 +445,40 @@ async def test_the_web_page_has_dead_letters_replayed_by_the_dataflow(
         await DeadLetterService(service).start()
         letter = (await admin.js.publish("dlq.p.1.slack.ada", b'{"id": "slack-lost"}')).seq
         answer = await web.client.request("replay.web", str(letter).encode(), timeout=ANSWER_S)
-        assert answer.data.decode() == REPLAYED
+        assert answer.data.decode() == REPLAYED.text
         stored = await admin.js.get_last_msg(names.PROMPTS, "p.*.slack.ada")
         assert stored.data == f'{{"id": "slack-lost-replay-{letter}"}}'.encode()
+        unshown = reply_to(ask("slack", "ada"))
+        subject = f"dlq.replies.slack.ada.{unshown.prompt_id}"
+        letter = (await admin.js.publish(subject, unshown.wire())).seq
+        answer = await web.client.request("replay.web", str(letter).encode(), timeout=ANSWER_S)
+        assert answer.data.decode() == SHOWN_AGAIN.text
         assert not web.violations
     finally:
         await service.close()
         await web.client.close()
+
+
+async def test_only_the_administrator_uses_the_command_for_dead_letters(
+    server: Server, admin: Bus
+) -> None:
+    """Another role is told whom the command needs, and nothing is printed."""
+    letter = (await admin.js.publish("dlq.p.1.slack.dora", b'{"id": "slack-dead"}')).seq
+
+    async def dlq(role: str, *arguments: str) -> Result:
+        return await asyncio.to_thread(
+            CliRunner().invoke,
+            cli.threadwax,
+            ["dlq", *arguments],
+            env={"NATS_URL": server.url(role)},
+        )
+
+    assert f"{letter}" in (await dlq("admin", "list")).stdout
+    assert (await dlq("admin", "drop", f"{letter}", "--yes")).exit_code == 0
+    for role in ("web", "dataflow", "gateway"):
+        refused = await dlq(role, "list")
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "administrator" in refused.stderr
 
 
 async def test_an_adapter_stores_many_questions_in_batches(server: Server, admin: Bus) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from bots.web.current import current
 from bots.web.views.amounts import age, count, size
 from bots.web.views.tables import BAD, GOOD, OFF, Bar, Cell, State, table
-from shared.dead_letters import can_be_replayed, replay
+from shared.dead_letters import replay, why_not
 from shared.figures import AdapterQueue, DeadLetter, ServerFigures, StreamSize
 
 NAMES: Final = {
@@ -91,7 +91,7 @@ def _dead_letters(server: ServerFigures, now: datetime) -> None:
     else:
         rows = [_dead_letter(one, now) for one in server.dead_letters]
         table(("Subject", "Reason", "Size", "Stored", "Number"), rows, left=(1,))
-        _replaying([one.sequence for one in server.dead_letters if can_be_replayed(one.subject)])
+        _replaying([one.sequence for one in server.dead_letters if why_not(one.subject) is None])
 
 
 def _replaying(numbers: Sequence[int]) -> None:
@@ -101,13 +101,13 @@ def _replaying(numbers: Sequence[int]) -> None:
         chosen = st.selectbox("Number", numbers, key="dead-letter", width=160)
         st.button(
             "Replay", icon=":material/replay:", key="replay", on_click=_replay, args=(chosen,),
-            help="Gives it to the dataflow once more, for example after an upgrade",
+            help="Has it read or shown once more, for example after an upgrade",
         )  # fmt: skip
 
 
 def _replay(sequence: int) -> None:
     here = current()
-    st.toast(here.web.call(replay(here.bus, sequence)).result(PUBLISHED_WITHIN_S))
+    st.toast(here.web.call(replay(here.bus, sequence)).result(PUBLISHED_WITHIN_S).text)
 
 
 def _dead_letter(one: DeadLetter, now: datetime) -> Sequence[Cell]:

@@ -1,0 +1,35 @@
+"""Whether the dataflow would answer a question now, and if not, the reason in plain words."""
+
+from collections.abc import Callable
+from typing import Final
+
+from dataflow.journal_capacity import JournalCapacity
+from dataflow.model.health import ModelHealth
+from dataflow.partitions.assignment import Assignment
+from shared import metrics
+from shared.bus import Bus
+
+Ready = Callable[[], tuple[bool, str]]
+
+NOT_WELL: Final = "the store of conversations does not answer, or the worker does not move"
+NO_PARTITION: Final = "no partition is served here: other processes serve all of them"
+NO_ROOM: Final = "the stream of replies is nearly full: questions get a notice, not an answer"
+
+
+def readiness(
+    bus: Bus, model: ModelHealth, capacity: JournalCapacity, assignment: Assignment
+) -> Ready:
+    """A function that says whether the parts work. Call both from the asyncio thread."""
+    metrics.model_failing_s.set_function(lambda: model.failing_s)
+
+    def ready() -> tuple[bool, str]:
+        trouble = (
+            bus.trouble
+            or ("" if assignment.is_well else NOT_WELL)
+            or ("" if assignment.held else NO_PARTITION)
+            or (NO_ROOM if capacity.nearly_full else "")
+            or model.trouble
+        )
+        return not trouble, trouble or "ok"
+
+    return ready

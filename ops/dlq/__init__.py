@@ -1,0 +1,1 @@
+"""`threadwax dlq`: lists, shows, replays and drops dead letters."""
