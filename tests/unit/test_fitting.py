@@ -75,7 +75,7 @@ def test_quotes_and_files_never_make_a_question_too_large(
     text: str, quotes: list[str], files: list[str]
 ) -> None:
     """A platform can add this much text, and each character can take several bytes."""
-    whole = ask(text or "?", quotes, list(files))
+    whole = ask(text if text.strip() else "?", quotes, list(files))
     found = fitted(whole)
     assert len(found.wire()) <= EVENT_LIMIT_BYTES
     assert found.text == whole.text
