@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from dataflow.conversation_step import ConversationStep, Rules
-from dataflow.effects import Cancel, Effect, Wait
+from dataflow.effects import CallModel, Cancel, Effect, Settle
 from dataflow.heard import Arrived, Heard, Result
 from dataflow.partitions.held import Found, Gained, Given, HeldPartition, Over, Written
 from dataflow.partitions.idle import IdleConversations
@@ -168,7 +168,7 @@ class Process:
             if isinstance(effect, Cancel):
                 if (call := self.calls.get(effect.prompt_id)) is not None:
                     call.ended = effect.outcome
-            elif not isinstance(effect, Wait):
+            elif isinstance(effect, CallModel | Settle):
                 self.calls[effect.ask.id] = Call(effect)
 
     def may_answer(self, user: str) -> bool:
