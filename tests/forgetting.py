@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nats.js.errors
-from dataflow.eviction.store import FILE, UNREADABLE_FOLDER
 
+from dataflow import unreadable
+from dataflow.store.sqlite import FILE
 from shared import names
 from shared.blobs import put_blob
 from shared.bus import Bus
@@ -18,7 +19,7 @@ from tests.running import Running, answer_to, direct, question
 MARKER = "Krähenfuß-7391"
 OTHERS = "Zaunkönig-2846"
 EVICT_S = 2
-PLACES = ("PROMPTS", "REPLIES", "BLOBS", "DLQ", "recovery/part", UNREADABLE_FOLDER, FILE)
+PLACES = ("PROMPTS", "REPLIES", "BLOBS", "DLQ", str(unreadable.FOLDER), str(FILE))
 """Parts of the paths of the files that contain a person's words before they are forgotten."""
 
 
@@ -43,7 +44,7 @@ class World:
     def __init__(self, bus: Bus, model: FakeModel, folder: Path, flow: Running) -> None:
         """`folder`: everything below it is searched. `flow`: not started yet."""
         self.bus, self.model, self.folder, self.flow = bus, model, folder, flow
-        self.recovery = Path(flow.env["THREADWAX_HOME"]) / "dataflow" / "recovery"
+        self.home = Path(flow.env["THREADWAX_HOME"])
         model.reply = lambda request: f"I repeat: {request['messages'][-1]['content']}"
 
     async def start(self) -> None:
@@ -77,15 +78,15 @@ class World:
         await self.bus.dead_letter(
             subject=names.reply_subject(user, asked), data=marker.encode(), reason="not shown"
         )
-        folder = self.recovery / UNREADABLE_FOLDER
-        folder.mkdir(exist_ok=True)
+        folder = self.home / unreadable.FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(f'{{"user":"{user}","words":"{marker}"}}')
         async with asyncio.timeout(30):
             while len((await self.messages(name))[names.DLQ]) < 2:
                 await asyncio.sleep(0.05)
 
     async def until_everywhere(self, marker: str) -> list[str]:
-        """The files with the marker, once the conversation is evicted, too."""
+        """The files with the marker, once the conversation is stored, too."""
         async with asyncio.timeout(30):
             while True:
                 found = await asyncio.to_thread(files_with, self.folder, marker)

@@ -48,6 +48,9 @@ class HeldPartition:
     is_given: bool = False
     """Its next write releases it; no more events are taken."""
 
+    is_leaving: bool = False
+    """That write has begun: what its users hear from now on is for the next holder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gained:

@@ -129,6 +129,7 @@ class InMemory:
 
     def _write_of(self, held: HeldPartition) -> Write:
         held.is_due = False
+        held.is_leaving = held.is_given
         held.unsaved = frozenset(held.changed)
         held.changed.clear()
         in_memory = [(user, self._conversations[user]) for user in held.unsaved]
@@ -205,7 +206,8 @@ class InMemory:
         for _ in range(min(len(results), BATCH)):
             user, result = results.popleft()
             held = self._where.get(user)
-            if held is not None:  # otherwise whoever serves the user finds it in the journal
+            # Otherwise whoever serves the user finds it in the journal.
+            if held is not None and not held.is_leaving:
                 held.changed.add(user)
                 items.append((user, result))
         return items

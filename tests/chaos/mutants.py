@@ -148,7 +148,7 @@ _SHOWN_ONCE: Final = (
 MUTANTS: Final = {
     "journal": Mutant(
         without_journal,
-        (f"{_OUTAGES}::test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal",),
+        (f"{_OUTAGES}::test_a_lost_store_is_rebuilt_from_the_stream_and_the_journal",),
         in_processes=True,
     ),
     "settled by the journal alone": Mutant(

@@ -123,7 +123,14 @@ class World:
         if not self.calls:
             return
         prompt_id = self.rng.choice(sorted(self.calls))
-        call = self.calls.pop(prompt_id)
+        reply = self.journaled(self.calls.pop(prompt_id))
+        if self.rng.random() < 0.1:
+            self.crash()  # after the reply was journaled, before the conversation learns of it
+        else:
+            self.completions.append(reply)
+
+    def journaled(self, call: Call) -> Reply:
+        """What the create-only journal returns for the end of a call."""
         ask = call.effect.ask
         outcome: Outcome = call.ended or "answered"
         text = f"a{self.rng.getrandbits(40)} to {ask.text}"  # a different text for each call
@@ -132,19 +139,15 @@ class World:
         elif outcome == "withdrawn":
             text = ""
         reply = Reply.model_construct(
-            prompt_id=prompt_id, user=ask.user, place=ask.place, address=ask.address,
+            prompt_id=ask.id, user=ask.user, place=ask.place, address=ask.address,
             outcome=outcome, text=text, prompt_text=ask.text, said_at=ask.said_at,
             answered_at=ask.said_at, usage=None,
         )  # fmt: skip
-        stored = self.journal[prompt_id]
-        if self.with_journal and stored:
-            reply = stored[0]
-        else:
+        stored = self.journal[ask.id]
+        if not self.with_journal or not stored:
             stored.append(reply)
-        if self.rng.random() < 0.1:
-            self.crash()  # after the reply was journaled, before the conversation learns of it
-        else:
-            self.completions.append(reply)
+            return reply
+        return stored[0]
 
     def a_completion_arrives(self) -> None:
         if self.completions:
@@ -153,7 +156,7 @@ class World:
             self.follow(self.talks[reply.user].on_reply(Journaled(reply)))
 
     def an_epoch_closes(self) -> None:
-        # Writes only changed conversations, as the real recovery store does.
+        # Writes only changed conversations, as the real store does.
         states = self.snapshot[1] | {user: self.talks[user].dump() for user in self.changed}
         self.note_ended(self.talks[user] for user in self.changed)
         self.snapshot = (self.position, states)
@@ -207,6 +210,8 @@ class World:
     def violations(self) -> list[str]:
         asks = [event for event in self.log if isinstance(event, Ask)]
         found = [f"{a.id}: {len(self.journal[a.id])}" for a in asks if len(self.journal[a.id]) != 1]
+        if not all(self.journal[ask.id] for ask in asks):
+            return found
         found += [
             f"{prompt_id} was stopped or withdrawn, but is answered"
             for prompt_id in self.ended

@@ -1,4 +1,4 @@
-"""A broken recovery store is set aside, and the dataflow starts from the stream and the journal."""
+"""A damaged store is set aside, and the dataflow starts from the stream and the journal."""
 
 import asyncio
 import contextlib
@@ -7,18 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dataflow.eviction.store import FILE, EvictedStore
-from dataflow.recovery_store import BrokenInCluster, recovery_store
 
+from dataflow.store.opening import CannotOpen, opened
+from dataflow.store.sqlite import FILE
+from dataflow.store.store import Row, Write
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE
-from shared.lifecycle import SAY
+from shared.follow import Position
+from shared.lifecycle import CANNOT_START, SAY
+from shared.settings import Settings
 from tests.fakes.model import FakeModel
 from tests.running import answer_to, dataflow, question
-
-ASIDE = "recovery.broken-1"
 
 
 def _overwrite(path: Path, data: bytes, at: int) -> None:
@@ -27,54 +28,93 @@ def _overwrite(path: Path, data: bytes, at: int) -> None:
         file.write(data)
 
 
-FAULTS: dict[str, Callable[[Path], None]] = {
-    "missing": lambda store: (store / "part-2.sqlite3").unlink(),
-    "empty": lambda store: (store / "part-2.sqlite3").write_bytes(b""),
-    "cut short": lambda store: (store / "part-0.sqlite3").write_bytes(
-        (store / "part-0.sqlite3").read_bytes()[:6000]
-    ),
-    "zeros": lambda store: _overwrite(store / "part-1.sqlite3", bytes(8192), 0),
-    "a page of garbage": lambda store: _overwrite(store / "part-3.sqlite3", b"x" * 4096, 4096),
-    "not a database": lambda store: (store / "part-0.sqlite3").write_bytes(b"hello" * 2000),
-    "evicted: empty": lambda store: (store / FILE).write_bytes(b""),
-    "evicted: not a database": lambda store: (store / FILE).write_bytes(b"hello" * 2000),
+def _without_a_table(file: Path) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("DROP TABLE partitions")
+
+
+FAULTS: dict[str, Callable[[Path], object]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "cut short": lambda file: file.write_bytes(file.read_bytes()[:6000]),
+    "zeros": lambda file: _overwrite(file, bytes(8192), 0),
+    "not a database": lambda file: file.write_bytes(b"hello" * 2000),
+    "without a table": _without_a_table,
 }
 
 
-async def _add_evicted(store: Path) -> None:
-    evicted = EvictedStore(store)
-    evicted.put([("test:ada", b"{}")])
-    await evicted.close()
+async def _use(home: Path, others: Callable[[], list[str]] = list) -> bool:
+    """Opens the store and writes a conversation; returns whether there was one before."""
+    store = await opened(Settings(THREADWAX_HOME=home), 2, others)
+    was_there = bool(await store.get(["test:ada"]))
+    (claim,) = (await store.claim("test", {0: (await store.claims())[0].epoch})).values()
+    row = Row("test:ada", b"{}")
+    assert await store.write([Write(0, claim.epoch, "test", Position(1), (row,))]) == set()
+    await store.close()
+    return was_there
 
 
 @pytest.mark.parametrize("damage", FAULTS.values(), ids=FAULTS.keys())
-async def test_a_broken_store_is_set_aside_completely(
-    tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+async def test_a_damaged_store_is_set_aside_completely(
+    tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One message is printed, nothing is deleted, the new store works, and names are not reused."""
+    file = tmp_path / FILE
     for number in (1, 2):
-        store = recovery_store(tmp_path)
-        await _add_evicted(store)
-        assert recovery_store(tmp_path) == store
-        assert capsys.readouterr().err == ""
-        damage(store)
-        names_before = sorted(file.name for file in store.iterdir())
-        assert recovery_store(tmp_path) == store
+        assert not await _use(tmp_path)
+        assert await _use(tmp_path)
+        capsys.readouterr()
+        damage(file)
+        damaged = file.read_bytes()
+        assert not await _use(tmp_path)
         said = capsys.readouterr().err
         assert said.count("\n") == 1
-        assert f"set aside as recovery.broken-{number}" in said
-        aside = store.with_name(f"recovery.broken-{number}")
-        assert sorted(file.name for file in aside.iterdir()) == names_before
-        assert not (store / FILE).exists()
+        assert f"set aside as conversations.db.broken-{number}" in said
+        assert file.with_name(f"{file.name}.broken-{number}").read_bytes() == damaged
+        file.unlink()
 
 
-def test_a_broken_store_of_a_cluster_is_not_moved(tmp_path: Path) -> None:
-    """Other processes may be using it, and it would no longer match their stores."""
-    store = recovery_store(tmp_path)
-    FAULTS["missing"](store)
-    with pytest.raises(BrokenInCluster, match=r"part-2.sqlite3: it is missing.*Stop all processes"):
-        recovery_store(tmp_path, alone=False)
-    assert not store.with_name(ASIDE).exists()
+async def test_the_log_of_a_damaged_store_is_set_aside_with_it(tmp_path: Path) -> None:
+    """It would be applied to the new file."""
+    await _use(tmp_path)
+    file = tmp_path / FILE
+    wal = file.with_name(f"{file.name}-wal")
+    wal.write_bytes(b"the log")
+    FAULTS["not a database"](file)
+    assert not await _use(tmp_path)
+    assert file.with_name(f"{file.name}.broken-1-wal").read_bytes() == b"the log"
+
+
+async def test_a_damaged_store_that_others_use_is_not_moved(tmp_path: Path) -> None:
+    """They would go on to write into the file that was moved."""
+    await _use(tmp_path)
+    FAULTS["not a database"](tmp_path / FILE)
+    with pytest.raises(CannotOpen, match=r"conversations.db is damaged .*Stop all of them"):
+        await _use(tmp_path, lambda: ["another"])
+    assert list((tmp_path / FILE).parent.glob("*.broken-*")) == []
+
+
+@pytest.mark.timeout(180)
+async def test_a_second_process_on_a_damaged_store_says_what_to_do(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """The first one has it open; the second one does not touch it."""
+    home = tmp_path / "home"
+    first = dataflow(home, nats.url, fake_model.base_url)
+    second = dataflow(home, nats.url, fake_model.base_url)
+    second.log = tmp_path / "second.log"
+    await first.start().ready()
+    await answer_to(bus, question("ada", 0, "ada 0"))
+    try:
+        _overwrite(home / FILE, bytes(100), 0)
+        second.start()
+        assert second.process is not None
+        assert await asyncio.to_thread(second.process.wait, 60) == CANNOT_START
+        assert "Stop all of them" in second.log.read_text()
+        assert "Traceback" not in second.log.read_text()
+        assert list((home / FILE).parent.glob("*.broken-*")) == []
+    finally:
+        first.kill()
+        second.kill()
 
 
 @pytest.mark.timeout(180)
@@ -83,7 +123,7 @@ async def test_after_a_broken_store_nothing_is_forgotten_or_answered_twice(
 ) -> None:
     """The damage is found at the start, or later when a broken page is read."""
     home = tmp_path / "home"
-    store = home / "dataflow" / "recovery"
+    file = home / FILE
     flow = dataflow(home, nats.url, fake_model.base_url, THREADWAX_EVICT_AFTER_S="2").start()
     asked = 0
 
@@ -102,18 +142,18 @@ async def test_after_a_broken_store_nothing_is_forgotten_or_answered_twice(
         await ask()
         await ask()
         await flow.stop()
-        FAULTS["cut short"](store)
+        FAULTS["cut short"](file)
         flow.start()
         await ask()
-        said = flow.log.read_text().count(f"{SAY} {store} is broken")
+        said = flow.log.read_text().count(f"{SAY} {file} is damaged")
         assert said == 1
         assert "Traceback" not in flow.log.read_text()
 
         async with asyncio.timeout(30):
-            while not _both_evicted(store):
+            while not _both_stored(file):
                 await asyncio.sleep(0.1)
         await flow.stop()
-        _break_pages(store / FILE)
+        _break_pages(file)
         flow.start()
         broken = asyncio.create_task(
             answer_to(bus, question("ada", asked, f"ada {asked}"), timeout_s=60)
@@ -130,9 +170,10 @@ async def test_after_a_broken_store_nothing_is_forgotten_or_answered_twice(
         flow.kill()
 
 
-def _both_evicted(store: Path) -> bool:
-    with contextlib.closing(sqlite3.connect(store / FILE)) as file:
-        return bool(file.execute("SELECT count(*) = 2 FROM conversations").fetchone()[0])
+def _both_stored(file: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        chosen = "SELECT count(*) = 2 FROM conversations WHERE NOT has_work"
+        return bool(database.execute(chosen).fetchone()[0])
 
 
 def _break_pages(path: Path) -> None:

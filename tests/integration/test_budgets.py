@@ -222,7 +222,7 @@ async def test_kill_9_between_reservation_and_settlement_neither_doubles_nor_los
 
 
 async def test_budgets_can_be_added_and_removed_between_two_starts(tmp_path: Path) -> None:
-    """The step for places is new in the recovery store, then not used, and then used again."""
+    """The budget of the place is new in the store, then not used, and then used again."""
     server = NatsServer(tmp_path / "nats", port=0)
     await asyncio.to_thread(server.start)
     await set_up_streams(server.url)

@@ -1,4 +1,4 @@
-"""Idle conversations are moved from memory to the disk, and come back with the next message."""
+"""Idle conversations leave memory, and come back from the store with the next message."""
 
 import asyncio
 import shutil
@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from dataflow.eviction.store import FILE, UNREADABLE_FOLDER
-from dataflow.recovery_store import CACHE_PAGES, PARTITIONS, recovery_store
 
+from dataflow import unreadable
+from dataflow.store.sqlite import FILE
 from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared.bus import Bus
@@ -28,7 +28,7 @@ class Flow:
 
     def __init__(self, nats: NatsServer, home: Path, model: FakeModel) -> None:
         self.port = free_port()
-        self.recovery = home / "dataflow" / "recovery"
+        self.home = home
         self.running: Running = dataflow(
             home, nats.url, model.base_url,
             THREADWAX_EVICT_AFTER_S=str(EVICT_S), THREADWAX_HTTP_PORT=str(self.port),
@@ -74,7 +74,7 @@ async def everybody_asks(bus: Bus, model: FakeModel, number: int) -> None:
 async def test_a_conversation_leaves_memory_and_comes_back(
     flow: Flow, bus: Bus, fake_model: FakeModel
 ) -> None:
-    """This is done twice, so that a row of the file is also updated."""
+    """This is done twice, so that a stored row is also updated."""
     for number in range(3):
         await everybody_asks(bus, fake_model, number)
         await flow.until_all_evicted()
@@ -97,40 +97,25 @@ async def test_evicted_conversations_survive_a_kill_and_a_restart(
     assert await flow.running.stop() == 0
 
 
-async def test_the_file_is_not_used_without_its_recovery_store(
-    flow: Flow, bus: Bus, fake_model: FakeModel
-) -> None:
-    """Otherwise all events would be added again to conversations that already contain them."""
-    await everybody_asks(bus, fake_model, 0)
-    await flow.until_all_evicted()
-    assert await flow.running.stop() == 0
-    for part in flow.recovery.glob("*.sqlite3*"):
-        part.unlink()
-    await flow.start()
-    await everybody_asks(bus, fake_model, 1)
-
-
 async def test_a_lost_data_folder_is_rebuilt(flow: Flow, bus: Bus, fake_model: FakeModel) -> None:
     """Evicted conversations come back from the stream and the journal."""
     await everybody_asks(bus, fake_model, 0)
     await flow.until_all_evicted()
     assert await flow.running.stop() == 0
-    shutil.rmtree(flow.recovery)
+    shutil.rmtree(flow.home / "dataflow")
     await flow.start()
     await everybody_asks(bus, fake_model, 1)
 
 
-async def test_a_damaged_file_is_set_aside_with_its_store(
-    flow: Flow, bus: Bus, fake_model: FakeModel
-) -> None:
+async def test_a_damaged_file_is_set_aside(flow: Flow, bus: Bus, fake_model: FakeModel) -> None:
     """One message is logged; then everything is read again from the stream, and nothing is lost."""
     await everybody_asks(bus, fake_model, 0)
     assert await flow.running.stop() == 0
-    (flow.recovery / FILE).write_bytes(b"no database " * 1000)
+    (flow.home / FILE).write_bytes(b"no database " * 1000)
     await flow.start()
-    assert "is broken (at_rest.db: file is not a database" in flow.running.log.read_text()
-    aside = flow.recovery.with_name("recovery.broken-1")
-    assert (aside / FILE).read_bytes() == b"no database " * 1000
+    assert "conversations.db is damaged (file is not a database" in flow.running.log.read_text()
+    aside = flow.home / "dataflow" / "conversations.db.broken-1"
+    assert aside.read_bytes() == b"no database " * 1000
     await everybody_asks(bus, fake_model, 1)
 
 
@@ -141,7 +126,7 @@ async def test_damage_that_is_found_at_run_time_ends_the_process_and_loses_nothi
     await everybody_asks(bus, fake_model, 0)
     await flow.until_all_evicted()
     assert await flow.running.stop() == 0
-    file = flow.recovery / FILE
+    file = flow.home / FILE
     whole = file.read_bytes()
     file.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     await flow.start()
@@ -149,23 +134,13 @@ async def test_damage_that_is_found_at_run_time_ends_the_process_and_loses_nothi
     asked = question("ada", 1, "ada 1")
     answer = asyncio.create_task(answer_to(bus, asked))
     assert await asyncio.to_thread(flow.running.process.wait, 60) == CLOSED_EXIT_CODE
-    assert "set aside as recovery.broken-1" in flow.running.log.read_text()
+    assert "conversations.db is damaged" in flow.running.log.read_text()
     assert "Traceback" not in flow.running.log.read_text()
     await flow.start()
+    assert "set aside as conversations.db.broken-1" in flow.running.log.read_text()
     assert (await answer).outcome == "answered"
     contents = [message["content"] for message in fake_model.requests[-1]["messages"]]
     assert contents[1::2] == ["ada 0", "ada 1"]
-
-
-def test_the_recovery_store_caches_few_pages(tmp_path: Path) -> None:
-    """Bytewax opens the files, so the setting must be stored in them."""
-    store = recovery_store(tmp_path)
-    parts = sorted(store.glob("*.sqlite3"))
-    assert len(parts) == PARTITIONS
-    for part in parts:
-        with closing(sqlite3.connect(part)) as connection:
-            (pages,) = connection.execute("PRAGMA cache_size").fetchone()
-        assert pages == CACHE_PAGES
 
 
 async def test_a_conversation_of_a_later_version_does_not_stop_the_dataflow(
@@ -175,13 +150,13 @@ async def test_a_conversation_of_a_later_version_does_not_stop_the_dataflow(
     await everybody_asks(bus, fake_model, 0)
     await flow.until_all_evicted()
     later = b'{"v": 2, "memory": "of another shape"}'
-    with closing(sqlite3.connect(flow.recovery / FILE)) as file, file:
+    with closing(sqlite3.connect(flow.home / FILE)) as file, file:
         file.execute("UPDATE conversations SET saved = ? WHERE user LIKE '%ada'", (later,))
     assert await answer_to(bus, question("ada", 1, "hello again"))
     assert len(fake_model.requests[-1]["messages"]) == 2
     assert await answer_to(bus, question("bob", 1, "and me?"))
     assert len(fake_model.requests[-1]["messages"]) == 4
-    (kept,) = (flow.recovery / UNREADABLE_FOLDER).iterdir()
+    (kept,) = (flow.home / unreadable.FOLDER).iterdir()
     assert kept.read_bytes() == later
     assert kept.stat().st_mode & 0o777 == 0o600
     assert "was set aside: it begins again" in flow.running.log.read_text()

@@ -4,15 +4,15 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dataflow.prompts_source import position_of
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
+from dataflow.store.store import POSITION
 from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus
@@ -252,7 +252,7 @@ async def test_messages_that_are_purged_unread_are_reported(
 
 async def test_a_position_of_an_older_version_learns_its_stream(bus: Bus, read: Reader) -> None:
     """The old position is only a sequence; after the first read it also identifies the stream."""
-    read.position = position_of(3)
+    read.position = Position(3)
     await put(bus, "d")
     async with following(bus, read):
         await read.until_seen("d")
@@ -261,8 +261,9 @@ async def test_a_position_of_an_older_version_learns_its_stream(bus: Bus, read: 
     assert read.position.stream == stream
 
 
-def test_a_position_survives_a_snapshot() -> None:
-    """The current form, older forms and a missing position are all restored."""
-    reader = Reader(Position(5))
-    assert position_of(asdict(reader.position)) == reader.position
-    assert (position_of(7), position_of(None)) == (Position(7), Position())
+def test_a_position_survives_a_store() -> None:
+    """Also one that is not known yet."""
+    now = datetime.now(UTC)
+    for position in (Position(5, now, now), Position(5), Position()):
+        assert POSITION.validate_json(POSITION.dump_json(position)) == position
+    assert POSITION.validate_json("{}") == Position()

@@ -127,8 +127,9 @@ async def test_a_killed_flow_goes_on_forgetting(world: World, nats: NatsServer, 
     assert len(world.model.requests[-1]["messages"]) == 2
     world.flow.kill()
     async with asyncio.timeout(20):
-        while world.recovery.exists():  # a process that cleaned its files may still close them
-            shutil.rmtree(world.recovery, ignore_errors=True)
+        folder = world.home / "dataflow"
+        while folder.exists():  # a process that was killed may still close its files
+            shutil.rmtree(folder, ignore_errors=True)
             await asyncio.sleep(0.1)
     await world.start()
     await answer_to(world.bus, question("ada", 99, "and now?"))

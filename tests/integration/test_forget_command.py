@@ -77,7 +77,7 @@ async def test_a_person_is_forgotten_and_it_can_be_proved(
         assert "home-backup.tar looks like a backup" in receipt
         code, clean = await asyncio.to_thread(command, *run, "test:ada", "--verify", MARKER)
         assert code == 0, clean
-        assert "at_rest.db" in clean
+        assert "conversations.db" in clean
         for process, options in ((recorder, ()), (recorder, ("--rebuild",))):
             after = await until_recorded(
                 engine,

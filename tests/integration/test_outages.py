@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataflow.prompts_source import DEFECT, UNREADABLE
-
 from dataflow.answer import NO_ROOM
+from dataflow.partitions.reader import DEFECT, UNREADABLE
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE
-from shared.lifecycle import CANNOT_START
 from tests.fakes.model import FakeModel
+from tests.full_disk import fill
 from tests.running import ROOT, Running, answer_to, dataflow, question
 
 AWAY_S = 8.0
@@ -165,7 +164,7 @@ async def test_a_stop_waits_for_the_current_answer_and_keeps_later_questions(
     assert await flow.stop() == 0
 
 
-async def test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal(
+async def test_a_lost_store_is_rebuilt_from_the_stream_and_the_journal(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
     """Every conversation is complete, and no question is asked again."""
@@ -186,44 +185,54 @@ async def test_a_lost_recovery_store_is_rebuilt_from_the_stream_and_the_journal(
     assert await flow.stop() == 0
 
 
-async def test_a_full_disk_pauses_the_dataflow_and_ends_no_process(
+async def test_answers_go_on_while_the_disk_is_full(
     nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
 ) -> None:
-    """Questions wait in the stream until there is room; beginning and end are logged once each."""
-    flow = dataflow(small_disk / "home", nats.url, fake_model.base_url).start()
-    await flow.ready()
-    await answer_to(bus, question("ada", 0, "hello"))
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(b"x" * (60 << 20))
-    async with asyncio.timeout(10):
-        while not times_logged(flow, "the disk is nearly full"):
+    """Conversations are stored once there is room; that they cannot be is logged once."""
+    flow = dataflow(small_disk / "home", nats.url, fake_model.base_url)
+    flow.log = small_disk.parent / "flow.log"
+    await flow.start().ready()
+    await answer_to(bus, question("ada", 0, "ada 0"))
+    fill(small_disk / "ballast")
+    for number in (1, 2):
+        for name in ("ada", "bob"):
+            reply = await answer_to(bus, question(name, number, f"{name} {number}"))
+            assert reply.outcome == "answered"
+    async with asyncio.timeout(30):
+        while not times_logged(flow, "the store of conversations cannot be used"):
             await asyncio.sleep(0.05)
-    await asyncio.sleep(1)
-    waiting = asyncio.create_task(answer_to(bus, question("ada", 1, "full"), timeout_s=60))
-    await asyncio.sleep(4)
-    assert not waiting.done()
-    ballast.unlink()
-    assert (await waiting).outcome == "answered"
+    assert "full" in flow.log.read_text()
+    (small_disk / "ballast").unlink()
+    await asyncio.sleep(2)
     assert flow.process is not None
     assert flow.process.poll() is None
-    assert times_logged(flow, "the disk is nearly full") == 1
-    assert times_logged(flow, "the disk has room again") == 1
+    assert times_logged(flow, "the store of conversations cannot be used") == 1
+    assert await flow.stop() == 0
+    flow.start()
+    for name, first in (("ada", 0), ("bob", 1)):
+        await answer_to(bus, question(name, 3, f"{name} 3"))
+        contents = [m["content"] for m in fake_model.requests[-1]["messages"]]
+        assert contents[1::2] == [f"{name} {number}" for number in range(first, 4)]
     assert await flow.stop() == 0
 
 
-async def test_a_start_on_a_full_disk_is_refused_and_leaves_no_partial_store(
+async def test_a_start_on_a_full_disk_waits_for_room(
     nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
 ) -> None:
-    """A recovery store with some of its files would be taken for a complete one."""
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(b"x" * ((96 << 20) - 512 * 1024))
-    flow = dataflow(small_disk / "home", nats.url, fake_model.base_url).start()
-    assert flow.process is not None
-    assert await asyncio.to_thread(flow.process.wait, 60) == CANNOT_START
-    assert times_logged(flow, "recovery cannot be created: the disk is full. Free some")
-    assert "Traceback" not in flow.log.read_text()
-    ballast.unlink()
+    """It says what it waits for, once, and leaves no partial store."""
+    home = small_disk / "home"
+    flow = dataflow(home, nats.url, fake_model.base_url)
+    flow.log = small_disk.parent / "flow.log"
+    fill(small_disk / "ballast")
     flow.start()
+    async with asyncio.timeout(60):
+        while not times_logged(flow, "waiting for the store of conversations"):
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(2)
+    assert times_logged(flow, "waiting for the store of conversations") == 1
+    assert "full" in flow.log.read_text()
+    assert "Traceback" not in flow.log.read_text()
+    (small_disk / "ballast").unlink()
     await flow.ready()
     assert (await answer_to(bus, question("ada", 0, "hello"))).outcome == "answered"
     assert await flow.stop() == 0
@@ -290,44 +299,47 @@ raise SystemExit(main(Settings()))
 """
 
 
-async def test_a_clock_that_is_set_back_restarts_the_dataflow(
+async def test_answers_go_on_after_the_clock_was_set_back(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Bytewax would wait until the old time is reached. Open questions are answered afterwards."""
+    """For as long as the clock shows an earlier time, too. Only Python's clock is set here."""
     set_back = tmp_path / "set back"
-    first = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
-    first.command = ("-c", SETS_ITS_CLOCK_BACK, str(set_back))
-    first.start()
-    fake_model.delay_s = 30.0
-    waiting = question("ada", 0, "hello")
-    await bus.publish(waiting)
+    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
+    flow.command = ("-c", SETS_ITS_CLOCK_BACK, str(set_back))
+    await flow.start().ready()
+    fake_model.may_finish = asyncio.Event()
+    waiting = asyncio.create_task(answer_to(bus, question("ada", 0, "ada 0")))
     async with asyncio.timeout(30):
         while not fake_model.requests:
             await asyncio.sleep(0.02)
     set_back.touch()
-    assert first.process is not None
-    assert await asyncio.to_thread(first.process.wait, 30) == CLOSED_EXIT_CODE
-    assert times_logged(first, "the clock was set back") == 1
-    fake_model.delay_s = 0
-    flow = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
-    reply = await bus.reply_when_stored(waiting.user, waiting.id, timeout_s=30)
-    assert reply is not None
+    fake_model.may_finish.set()
+    assert (await waiting).outcome == "answered"
+    assert (await answer_to(bus, question("ada", 1, "ada 1"))).outcome == "answered"
+    await asyncio.sleep(2)
+    flow.kill()
+    flow.log.unlink()
+    await flow.start().ready()
+    assert (await answer_to(bus, question("ada", 2, "ada 2"))).outcome == "answered"
+    contents = [m["content"] for m in fake_model.requests[-1]["messages"]]
+    assert contents[1::2] == [f"ada {number}" for number in range(3)]
+    assert len(fake_model.requests) == 3
     assert await flow.stop() == 0
 
 
 CANNOT_READ_POISON = """
-from dataflow import prompts_source
+from dataflow.partitions import reader
 from dataflow.run import main
 from shared.settings import Settings
 
-event_of = prompts_source.event_of
+event_of = reader.event_of
 
 def with_a_defect(data, user):
     if b"poison" in data:
         raise RuntimeError("a defect")
     return event_of(data, user)
 
-prompts_source.event_of = with_a_defect
+reader.event_of = with_a_defect
 raise SystemExit(main(Settings()))
 """
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dataflow.eviction.store import FILE
 
+from dataflow.store.sqlite import FILE
 from shared import private_file
 from tests.running import ROOT, START_S
 
@@ -98,9 +98,8 @@ async def test_after_a_full_start_nothing_is_readable_by_others(tmp_path: Path) 
         assert answer
         assert adapters.stdout
         assert await asyncio.wait_for(adapters.stdout.readline(), START_S) == b"made\n"
-        recovery = home / "dataflow" / "recovery"
         async with asyncio.timeout(START_S):
-            while not (recovery / f"{FILE}-wal").exists():
+            while not (home / f"{FILE}-wal").exists():
                 await asyncio.sleep(0.05)
         for expected in ("discord/memory.sqlite", "slack.sqlite3", "logs/dataflow.log", "nats/url"):
             assert (home / expected).exists(), expected

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from dataflow.eviction.store import FILE
 from pydantic import ValidationError
 
+from dataflow.store.sqlite import FILE
 from ops.forget import markers
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
@@ -74,23 +74,18 @@ async def test_conversations_forget_older_turns(
             old = question(name, 1, f"old {MARKER} " * 50)
             await answer_to(bus, old.model_copy(update={"said_at": OLD}))
             await answer_to(bus, question(name, 2, f"new {OTHERS}"))
-        recovery = home / "dataflow" / "recovery"
+        folder = home / "dataflow"
 
         def with_words() -> set[str]:
-            return {path.name for path in markers.search(recovery, [MARKER]).matches}
+            return {path.name for path in markers.search(folder, [MARKER]).matches}
 
         def live_rows() -> int:
-            queries = {FILE: "SELECT saved FROM conversations"}
-            queries |= {f"part-{n}.sqlite3": "SELECT ser_change FROM snaps" for n in range(4)}
-            found = 0
-            for name, query in queries.items():
-                with closing(sqlite3.connect(recovery / name, timeout=10)) as file:
-                    found += sum(MARKER.encode() in (words or b"") for (words,) in
-                                 file.execute(query))  # fmt: skip
-            return found
+            with closing(sqlite3.connect(home / FILE, timeout=10)) as file:
+                rows = file.execute("SELECT saved FROM conversations")
+                return sum(MARKER.encode() in saved for (saved,) in rows)
 
         async with asyncio.timeout(30):
-            while not {FILE, f"{FILE}-wal"} & with_words():
+            while not {FILE.name, f"{FILE.name}-wal"} & with_words():
                 await asyncio.sleep(0.2)
         flow.env["THREADWAX_KEEP_DAYS"] = "3"
         # The first life drops the turns, the second one the bytes that SQLite keeps of them.
@@ -100,7 +95,7 @@ async def test_conversations_forget_older_turns(
             async with asyncio.timeout(40):
                 while have_words():
                     await asyncio.sleep(0.5)
-        assert markers.search(recovery, [OTHERS]).matches
+        assert markers.search(folder, [OTHERS]).matches
         await answer_to(bus, question("ada", 3, "what did I say?"))
         sent = str(fake_model.requests[-1]["messages"])
         assert (OTHERS in sent, MARKER in sent) == (True, False)

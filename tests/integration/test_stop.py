@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from dataflow.watchdogs import DISK_FLOOR_BYTES
 from nats.js.api import ConsumerInfo
 
 from dataflow.shutdown import END_S
@@ -19,8 +18,10 @@ from shared import names
 from shared.bus import Bus
 from shared.lifecycle import SAME_STOP_S
 from shared.messages import Ask
+from shared.partitioning import DEFAULT_PARTITIONS
 from tests.fakes.greeter import Greeter
 from tests.fakes.model import FakeModel
+from tests.full_disk import fill
 from tests.restricted_nats import restricted_nats
 from tests.running import ROOT, START_S, Running, answer_to, dataflow, question
 
@@ -51,18 +52,18 @@ raise SystemExit(main(Settings(), drain_s={DRAIN_S}))
 
 WORKER_IS_STUCK = f"""
 import time
-from dataflow.prompts_source import PromptsPartition
+from dataflow.heard_source import HeardPartition
 from dataflow.run import main
 from shared.settings import Settings
 
-next_batch = PromptsPartition.next_batch
+next_batch = HeardPartition.next_batch
 
 def stuck_at_the_end(self):
     if self._io.stopping:
         time.sleep(3600)
     return next_batch(self)
 
-PromptsPartition.next_batch = stuck_at_the_end
+HeardPartition.next_batch = stuck_at_the_end
 raise SystemExit(main(Settings(), drain_s={DRAIN_S}))
 """
 
@@ -131,7 +132,7 @@ async def test_a_stop_works_while_nats_denies_everything(
         flow = await start_flow(tmp_path / "home", server.url, fake_model).ready()
         async with asyncio.timeout(30):
             readers: list[ConsumerInfo] = []
-            while len(readers) < names.PARTITIONS:
+            while len(readers) < DEFAULT_PARTITIONS:
                 await asyncio.sleep(0.05)
                 readers = await operator.js.consumers_info(names.PROMPTS)
         await asyncio.to_thread(server.deny, ">")
@@ -139,7 +140,7 @@ async def test_a_stop_works_while_nats_denies_everything(
         for reader in readers:
             await operator.js.delete_consumer(names.PROMPTS, reader.name)
         async with asyncio.timeout(30):
-            while times_logged(flow, "cannot read now") < names.PARTITIONS:
+            while times_logged(flow, "cannot read now") < DEFAULT_PARTITIONS:
                 await asyncio.sleep(0.05)
         assert times_logged(flow, "stream.info.prompts") == 1
         assert await ended(flow) == 0
@@ -280,18 +281,19 @@ async def test_a_stop_works_right_after_the_start(
 async def test_a_stop_works_with_a_full_disk(
     nats: NatsServer, bus: Bus, small_disk: Path, fake_model: FakeModel
 ) -> None:
-    """Nothing is written at the end; open questions are asked after the next start."""
-    flow = await start_flow(small_disk / "home", nats.url, fake_model).ready()
+    """Nothing can be written at the end; open questions are asked after the next start."""
+    flow = dataflow(small_disk / "home", nats.url, fake_model.base_url)
+    flow.command, flow.log = ("-c", SHORT_DRAIN), small_disk.parent / "flow.log"
+    await flow.start().ready()
     await answer_to(bus, question("ada", "first", "hello"))
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(b"x" * (DISK_FLOOR_BYTES - (4 << 20)))
+    fill(small_disk / "ballast")
+    fake_model.delay_s = 3600
+    ask = await unanswered_question(bus, fake_model)
     async with asyncio.timeout(20):
-        while not times_logged(flow, "the disk is nearly full"):
+        while not times_logged(flow, "the store of conversations cannot be used"):
             await asyncio.sleep(0.05)
-    ask = question("ada", "second", "and now?")
-    await bus.publish(ask)
     assert await ended(flow) == 0
-    ballast.unlink()
+    (small_disk / "ballast").unlink()
     await check_answered_after_restart(flow, bus, fake_model, ask)
 
 

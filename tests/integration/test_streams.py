@@ -10,6 +10,7 @@ from nats.js.errors import APIError
 from ops.nats_server import NatsServer
 from shared import names, quota, streams
 from shared.bus import Bus
+from shared.partitioning import DEFAULT_PARTITIONS, partition_of, partitions_in
 
 
 @pytest.fixture
@@ -17,6 +18,14 @@ async def js(nats: NatsServer) -> AsyncIterator[JetStreamContext]:
     bus = await Bus.connect(nats.url, name="test")
     yield bus.js
     await bus.close()
+
+
+@pytest.fixture
+async def bare_js(js: JetStreamContext) -> JetStreamContext:
+    """A server without streams."""
+    for info in await js.streams_info():
+        await js.delete_stream(info.config.name or "")
+    return js
 
 
 async def test_a_prompt_is_stored_under_its_partition(js: JetStreamContext) -> None:
@@ -27,7 +36,7 @@ async def test_a_prompt_is_stored_under_its_partition(js: JetStreamContext) -> N
     assert len(subjects) == 1
     _, partition, rest = subjects.pop().split(".", 2)
     assert rest == "slack.T1"
-    assert 0 <= int(partition) < names.PARTITIONS
+    assert 0 <= int(partition) < DEFAULT_PARTITIONS
 
 
 async def test_users_spread_over_all_partitions(js: JetStreamContext) -> None:
@@ -37,8 +46,44 @@ async def test_users_spread_over_all_partitions(js: JetStreamContext) -> None:
         ack = await js.publish(f"prompts.slack.T{number}", b"x")
         message = await js.get_msg(names.PROMPTS, ack.seq)
         spread[(message.subject or "").split(".")[1]] += 1
-    assert len(spread) == names.PARTITIONS
+    assert len(spread) == DEFAULT_PARTITIONS
     assert min(spread.values()) > 5
+
+
+ODD_NAMES = ("", " ", "a b", "Ünï-cödé", "名前", "x" * 60, "a.b.c", "*", ">", "_", "U01:T02", "-1")
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 3, 7, 16, 64, 100, 255, 256])
+async def test_we_know_the_partition_in_which_the_server_stores_a_user(
+    bare_js: JetStreamContext, partitions: int
+) -> None:
+    """Whoever looks for a conversation must look where its events are."""
+    await streams.set_up(bare_js, partitions=partitions)
+    users = [names.user_of("test", name) for name in ODD_NAMES if name]
+    users += [names.user_of(platform, f"{platform}{number}")
+              for platform in ("slack", "discord") for number in range(60)]  # fmt: skip
+    for user in users:
+        ack = await bare_js.publish(names.prompt_subject(user), b"x")
+        stored = (await bare_js.get_msg(names.PROMPTS, ack.seq)).subject or ""
+        assert int(stored.split(".")[1]) == partition_of(user, partitions), user
+        assert names.user_of_stored(stored) == user
+
+
+async def test_the_number_of_partitions_is_chosen_once(bare_js: JetStreamContext) -> None:
+    """Without a wish the streams keep their number; another one is refused, and nothing changes."""
+
+    async def live() -> int | None:
+        transform = (await bare_js.stream_info(names.PROMPTS)).config.subject_transform
+        return partitions_in(transform.dest if transform else "")
+
+    await streams.set_up(bare_js, partitions=5)
+    assert await live() == 5
+    await streams.set_up(bare_js)
+    await streams.set_up(bare_js, partitions=5)
+    with pytest.raises(streams.OtherPartitions, match="has 5 partitions") as refused:
+        await streams.set_up(bare_js, partitions=16)
+    assert "16 are wanted" in str(refused.value)
+    assert await live() == 5
 
 
 async def test_plain_requests_are_not_stored(js: JetStreamContext) -> None:

@@ -1,0 +1,15 @@
+"""Fills a small file system (`small_disk`)."""
+
+import errno
+from pathlib import Path
+
+
+def fill(ballast: Path) -> None:
+    """Writes a file until there is no room left."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
