@@ -94,6 +94,14 @@ def named(objects: list[Object], kind: str, name: str) -> Object:
     return found
 
 
+def test_the_small_overlay_is_complete_without_any_component() -> None:
+    """As it is in the repository: a bot that only the gateway's clients can ask."""
+    found = rendered(ROOT / "deploy" / "kubernetes" / "overlays" / "small")
+    assert {one["metadata"]["name"] for one in workloads(found)} == {
+        "nats", "setup", "dataflow", "recorder", "gateway"
+    }  # fmt: skip
+
+
 def is_ours(container: Object) -> bool:
     return "threadwax" in container["image"]
 
