@@ -198,6 +198,20 @@ async def dataflow(context: CheckContext) -> list[Finding]:
     return await check(context)
 
 
+async def unread(context: CheckContext) -> list[Finding]:
+    """Counts the dead letters, which wait for a person's decision."""
+    if context.bus is None:
+        return []
+    try:
+        count = (await context.bus.js.stream_info(names.DLQ)).state.messages
+    except (nats.errors.Error, TimeoutError):
+        return []  # the check of the streams reports it
+    if not count:
+        return [Finding("ok", "unread", "no dead letters")]
+    text = "1 dead letter waits" if count == 1 else f"{count:,} dead letters wait"
+    return [Finding("warn", "unread", text, "`threadwax dlq list` shows why; docs/runbook.md")]
+
+
 async def gateway(context: CheckContext) -> list[Finding]:
     """Checks that the gateway listens for plain requests."""
     if context.bus is None:
@@ -231,6 +245,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     model,
     budgets,
     dataflow,
+    unread,
     database,
     gateway,
     running_page,

@@ -131,8 +131,9 @@ async def letters(bus: Bus, wanted: Filter) -> list[Letter]:
     )
     found: list[Letter] = []
     try:
-        left = (await subscription.consumer_info()).num_pending or 0
-        left += subscription.pending_msgs  # those that came before this answer
+        info = await subscription.consumer_info()
+        # Those that are to be sent, and those that were sent before this answer.
+        left = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
         while left:
             message = await subscription.next_msg(timeout=NEXT_WITHIN_S)
             headers, at = message.headers or {}, message.metadata

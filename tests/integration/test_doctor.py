@@ -103,6 +103,10 @@ async def test_a_running_system_is_found_part_by_part(nats: NatsServer, tmp_path
     await bus.js.publish("replies.test.ada.long", b"x" * 95_000)
     (full,) = await doctor.streams_there(CheckContext(settings(tmp_path), bus))
     assert (full.grade, full.what) == ("warn", "nearly full: REPLIES")
+    assert about(findings, "unread").grade == "ok"
+    await bus.dead_letter(subject="p.1.test.ada", data=b"{", reason="for the test")
+    (letters,) = await doctor.unread(CheckContext(settings(tmp_path), bus))
+    assert (letters.grade, letters.what) == ("warn", "1 dead letter waits")
     await bus.js.delete_stream(names.DLQ)
     findings = await examine(settings(home), CHECKS)
     assert about(findings, "streams").what == "missing: DLQ"
