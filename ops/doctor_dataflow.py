@@ -68,7 +68,7 @@ async def dataflow(context: CheckContext) -> list[Finding]:
         return []  # the check of the streams reports it
     finally:
         await store.close()
-    return [*findings_of(seen, datetime.now(UTC)), *await _dead_letters(context.bus)]
+    return findings_of(seen, datetime.now(UTC))
 
 
 def findings_of(seen: Seen, now: datetime) -> list[Finding]:
@@ -134,17 +134,6 @@ async def _first_unread(bus: Bus, partition: int, claim: Claim) -> datetime | No
     except nats.js.errors.NotFoundError:
         return None
     return found.time
-
-
-async def _dead_letters(bus: Bus) -> list[Finding]:
-    try:
-        count = (await bus.js.stream_info(names.DLQ)).state.messages
-    except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
-        return []
-    if not count:
-        return []
-    text = f"messages that could not be read or shown: {count}"
-    return [Finding("warn", "dead letters", text, "`threadwax dlq list` shows them")]
 
 
 def _earliest(times: Iterable[datetime | None]) -> datetime | None:
