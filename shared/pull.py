@@ -22,9 +22,13 @@ from shared.log import logger
 
 BATCH: Final = 256
 EXPIRES_S: Final = 30.0
-HEARTBEAT_S: Final = 5.0
+HEARTBEAT_S: Final = 1.0
 MISSED_AFTER_S: Final = 2 * HEARTBEAT_S + 1
-"""Two missed heartbeats: the pull no longer works."""
+"""Two missed heartbeats: the pull no longer works.
+
+Nothing else shows that the server of a cluster that had this consumer is gone, if we are connected
+to another one.
+"""
 
 RETRY_S: Final = 0.2
 MISSING_RETRY_S: Final = 1.0
@@ -92,9 +96,7 @@ class Pull:
                 )
             await self._refill()
             await self._until_stale()
-            # Wait for the current delivery: ending the subscription would cancel and repeat it. A
-            # long
-            # delivery also delays heartbeats, although the pull still works.
+            # Ending the subscription would cancel and repeat the current delivery.
             async with self._delivering:
                 pass
         finally:
@@ -117,6 +119,11 @@ class Pull:
     async def _until_stale(self) -> None:
         while not self._stale.is_set():
             left = self._heard_at + MISSED_AFTER_S - self._clock()
+            if left <= 0 and self._delivering.locked():
+                # Heartbeats wait behind this delivery, so the pull may work.
+                async with self._delivering:
+                    self._heard_at = self._clock()
+                continue
             if left <= 0:
                 return
             # Not wait_for, which can lose a cancel before Python 3.12 (cpython issue 86296).
@@ -179,6 +186,7 @@ class Interruption:
         self._source = source
         self._reported = False
         self._missing = False
+        self._since: float | None = None
 
     def over(self) -> None:
         """Reading continues."""
@@ -188,6 +196,7 @@ class Interruption:
             if not self._bus.missing[self._source]:
                 logger().warning("available again: reading continues", what=self._source)
         self._reported = False
+        self._since = None
 
     def missing(self, error: Exception) -> None:
         """The stream or the consumer does not exist; only a person can restore it."""
@@ -201,8 +210,14 @@ class Interruption:
             )
 
     def temporary(self, error: Exception) -> None:
-        """The server refuses or does not answer. The connection itself reports when it is lost."""
-        if self._bus.connected and not self._reported:
+        """The server refuses or does not answer. The connection itself reports when it is lost.
+
+        In a cluster it is reported only if it lasts longer than an election.
+        """
+        now = asyncio.get_running_loop().time()
+        self._since = now if self._since is None else self._since
+        lasts = now - self._since >= self._bus.settles_in_s
+        if self._bus.connected and lasts and not self._reported:
             logger().warning("cannot read now: retrying", what=self._what, error=str(error))
             self._reported = True
 
