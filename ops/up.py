@@ -127,7 +127,11 @@ class _Up:
         from shared.nats_address import without_credentials
 
         try:
-            await set_up_streams(self._settings.nats_url, keep_days=self._settings.keep_days)
+            await set_up_streams(
+                self._settings.nats_url,
+                keep_days=self._settings.keep_days,
+                replicas=self._settings.nats_replicas,
+            )
         except Exception as error:
             if (fault := set_up_fault(self._settings.nats_url, error)) is None:
                 raise
