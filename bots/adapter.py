@@ -23,7 +23,11 @@ SHUTDOWN_S: Final = 5.0
 longer."""
 
 PUBLISH_PATIENCE_S: Final = 2.0
-"""Platforms want an acknowledgement within 3 s and redeliver an event that got none."""
+"""Platforms want an acknowledgement within 3 s and redeliver an event that got none.
+
+In a cluster it takes longer while a leader is elected. A late acknowledgement is harmless, as the
+redelivered event has the same id.
+"""
 
 PREVIEWS_AFTER_S: Final = 0.25
 """An answer that is complete this soon is posted without a preview, which would cost a call."""

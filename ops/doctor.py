@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 from ops.doctor_budgets import budgets
 from ops.doctor_database import database
 from ops.doctor_model import model
+from ops.doctor_replicas import replicas
 from ops.finding import Check, CheckContext, Finding
 from ops.folder_check import fault_of
 from ops.settings import faults, settings_place, warnings
@@ -241,6 +242,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     data_folder,
     nats_server,
     streams_there,
+    replicas,
     durability,
     model,
     budgets,

@@ -7,6 +7,7 @@ import asyncio
 import errno
 import os
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,16 @@ FREE_NEEDED_BYTES: Final = 16 << 20
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 30.0
 CLIENT_NAME: Final = "setup"
+
+REPLICAS: Final = "THREADWAX_NATS_REPLICAS"
+
+_NO_LEADER: Final = frozenset({None, 10008, 10009})
+"""Refusals of a cluster that elects a leader; None: nobody answers."""
+
+_TOO_FEW_SERVERS: Final = frozenset({10005, 10074})
+"""No server with room for another replica, or no cluster at all."""
+
+_ELECTING_RETRY_S: Final = 0.5
 
 
 def main(settings: Settings, *, port: int | None) -> int:
@@ -69,9 +80,12 @@ async def set_up_streams(
     *,
     wait_s: float = 5.0,
     keep_days: int | None = None,
+    replicas: int = 1,
     partitions: int | None = None,
 ) -> list[str]:
-    """Creates or updates the streams; returns their names. `keep_days`: see `streams.set_up`.
+    """Creates or updates the streams; returns their names.
+
+    `keep_days`, `replicas`: see `streams.set_up`. Waits while a cluster elects a leader.
 
     Raises:
         shared.connection.Unavailable: no server answers, or it refuses the connection.
@@ -85,10 +99,32 @@ async def set_up_streams(
         url, name=CLIENT_NAME, wait_s=wait_s, needs=names.stream_info(names.PROMPTS)
     )
     try:
-        await streams.set_up(bus.js, keep_days=keep_days, partitions=partitions)
+        await _while_electing(
+            lambda: streams.set_up(
+                bus.js, keep_days=keep_days, replicas=replicas, partitions=partitions
+            ),
+            bus.settles_in_s,
+        )
     finally:
         await bus.close()
     return [config.name or "" for config in streams.stream_configs(1)]
+
+
+async def _while_electing(once: Callable[[], Awaitable[None]], settles_in_s: float) -> None:
+    """Repeats `once` for this time, unless the server refuses it for another reason."""
+    import nats.errors
+    import nats.js.errors
+
+    now = asyncio.get_running_loop().time
+    deadline = now() + settles_in_s
+    while True:
+        try:
+            return await once()
+        except (nats.errors.Error, TimeoutError) as error:
+            code = error.err_code if isinstance(error, nats.js.errors.APIError) else None
+            if code not in _NO_LEADER or now() >= deadline:
+                raise
+            await asyncio.sleep(_ELECTING_RETRY_S)
 
 
 async def _set_up_and_report(url: str, settings: Settings) -> int:
@@ -96,14 +132,19 @@ async def _set_up_and_report(url: str, settings: Settings) -> int:
 
     try:
         made = await set_up_streams(
-            url, keep_days=settings.keep_days, partitions=settings.partitions
+            url,
+            keep_days=settings.keep_days,
+            replicas=settings.nats_replicas,
+            partitions=settings.partitions,
         )
     except Exception as error:
         if (fault := set_up_fault(url, error)) is None:
             raise
         lifecycle.say(fault)
         return 1
-    lifecycle.say(f"NATS at {without_credentials(url)} has the streams {', '.join(made)}")
+    replicas = settings.nats_replicas
+    copies = f", on {replicas} servers each" if replicas > 1 else ""
+    lifecycle.say(f"NATS at {without_credentials(url)} has the streams {', '.join(made)}{copies}")
     return 0
 
 
@@ -119,6 +160,13 @@ def set_up_fault(url: str, error: Exception) -> str | None:
         return str(error)
     if not isinstance(error, nats.errors.Error | TimeoutError):
         return None
+    if isinstance(error, nats.js.errors.APIError) and error.err_code in _TOO_FEW_SERVERS:
+        return (
+            f"NATS at {without_credentials(url)} cannot keep each message on as many servers as "
+            f"{REPLICAS} says: {error.description}. That many servers must be running as one "
+            "cluster with JetStream (docs/deploy.md, Three NATS servers), each with 3.3 GiB for "
+            f"the streams. Start the missing ones, or lower {REPLICAS}."
+        )
     # The server never answers a request that permissions forbid.
     why = getattr(error, "description", None) or (
         "it does not answer" if isinstance(error, TimeoutError) else str(error)
@@ -130,6 +178,12 @@ def set_up_fault(url: str, error: Exception) -> str | None:
 
 
 async def _run(server: NatsServer, settings: Settings) -> int:
+    if settings.nats_replicas > 1:
+        lifecycle.say(
+            f"{REPLICAS}={settings.nats_replicas} has no effect: the server of a data folder is "
+            "alone and keeps each message once. To keep more copies, set NATS_URL to a cluster "
+            "(docs/deploy.md, Three NATS servers)."
+        )
     stopping = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.sleep(0)  # from here on, a signal stops the server cleanly
     server.wait_until_ready()

@@ -131,6 +131,7 @@ class _Up:
                 self._settings.nats_url,
                 keep_days=self._settings.keep_days,
                 partitions=self._settings.partitions,
+                replicas=self._settings.nats_replicas,
             )
         except Exception as error:
             if (fault := set_up_fault(self._settings.nats_url, error)) is None:

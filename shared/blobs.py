@@ -12,6 +12,7 @@ from typing import Final
 
 import nats.errors
 import nats.js.errors
+from nats.js import api
 
 from shared import names
 from shared.bus import Bus
@@ -49,18 +50,25 @@ async def put_blob(bus: Bus, name: str, data: bytes, *, user: str | None = None)
         # The first piece goes last: it says how many there are, so a half-stored file does not
         # exist.
         for number in reversed(range(len(pieces))):
-            await bus.js.publish(subjects[number], pieces[number], headers=headers)
+            await bus.patiently(partial(_put_piece, bus, subjects[number], pieces[number], headers))
         stored = True
-    except nats.js.errors.APIError as error:
-        if not is_full(error):
-            raise Unavailable(f"NATS does not store files now: {error.description}") from error
+    except BlobStoreFull:
         await _empty(bus, subjects[number + 1 :])
-        raise BlobStoreFull("the store of files is full") from error
-    except TRANSIENT as error:
-        raise Unavailable("NATS does not store files now") from error
+        raise
     finally:
         if user is not None and not stored:
             bus.blob_quotas.give_back(user, len(data), time.monotonic())
+
+
+async def _put_piece(bus: Bus, subject: str, piece: bytes, headers: dict[str, str]) -> None:
+    try:
+        await bus.js.publish(subject, piece, headers=headers)
+    except nats.js.errors.APIError as error:
+        if is_full(error):
+            raise BlobStoreFull("the store of files is full") from error
+        raise Unavailable(f"NATS does not store files now: {error.description}") from error
+    except TRANSIENT as error:
+        raise Unavailable("NATS does not store files now") from error
 
 
 async def _empty(bus: Bus, subjects: list[str]) -> None:
@@ -72,6 +80,17 @@ async def _empty(bus: Bus, subjects: list[str]) -> None:
     with contextlib.suppress(*TRANSIENT):
         for subject in subjects:
             await bus.js.publish(subject, b"")
+
+
+async def _newest(bus: Bus, subject: str) -> api.RawStreamMsg | None:
+    # Any server of a cluster answers a direct request, also one that lags; the leader answers the
+    # other kind.
+    for direct in (True, False):
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            return await bus.js.get_last_msg(names.BLOBS, subject, direct=direct)
+        if not bus.client.is_clustered:
+            break
+    return None
 
 
 class BlobTooLarge(Exception):
@@ -89,11 +108,8 @@ async def get_blob(
     """
 
     async def piece(number: int) -> tuple[bytes, int] | None:
-        try:
-            message = await bus.js.get_last_msg(
-                names.BLOBS, names.blob_subject(name, number), direct=True
-            )
-        except nats.js.errors.NotFoundError:
+        message = await _newest(bus, names.blob_subject(name, number))
+        if message is None:
             return None
         count = (message.headers or {}).get(PIECES_HEADER, "")
         return message.data or b"", int(count) if count.isdecimal() else 1

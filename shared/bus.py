@@ -202,7 +202,10 @@ class Bus(Publishing):
             )  # fmt: skip
 
     async def _store_dead_letter(self, once: Callable[[], Awaitable[None]]) -> None:
-        """Stores one dead letter; after a refusal, the next ones are skipped for a while."""
+        """Stores one dead letter; after a refusal, the next ones are skipped for a while.
+
+        In a cluster the time of an election does not count as a refusal.
+        """
         if time.monotonic() < self._no_dead_letters_until_s:
             return
         try:

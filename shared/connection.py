@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 import nats.errors
-from nats.aio.client import Client
 
 from shared import metrics, names
 from shared.log import logger
@@ -39,8 +38,18 @@ T = TypeVar("T")
 CLOSED_EXIT_CODE: Final = 75
 """EX_TEMPFAIL of sysexits.h: the supervisor restarts the process."""
 
-REQUEST_TIMEOUT_S: Final = 5.0
-"""The wait for one response; a server whose disk syncs under load has taken 1 s."""
+REQUEST_TIMEOUT_S: Final = 3.0
+"""The wait for one response; a server whose disk syncs under load has taken 1 s.
+
+What was asked just before a leader ended gets no response, however soon there is another leader.
+"""
+
+ELECTION_S: Final = 20.0
+"""How long a cluster may take until a stream or consumer has a new leader.
+
+nats-server's followers wait 4 to 9 s for the old one; a vote without a majority is repeated, and a
+hung server is asked for another 6 s (deploy/nats-cluster.conf).
+"""
 
 RECONNECT_WAIT_S: Final = 0.25
 
@@ -80,7 +89,7 @@ class Connection:
 
     def __init__(self, url: str, on_closed: Callable[[], None]) -> None:
         self._address = address_of(url)
-        self.client: Client = NatsClient(self._address)
+        self.client = NatsClient(self._address)
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.missing: Counter[str] = Counter()
         """How many readers of this process wait for each missing stream or consumer."""
@@ -91,7 +100,7 @@ class Connection:
         self._on_closed = on_closed
         self._on_reconnect: set[Callable[[], None]] = set()
         self._closing = False
-        self._retrying = Retrying(lambda: self.connected)
+        self._retrying = Retrying(lambda: self.connected, lambda: self.settles_in_s)
         self._refusals: set[str] = set()
         self._denied = asyncio.Event()
         self._hopeless = asyncio.Event()
@@ -274,11 +283,20 @@ class Connection:
             return f"NATS does not let this process read the {what}: its log says why"
         return ""
 
+    @property
+    def settles_in_s(self) -> float:
+        """How long the server may refuse everything although nothing is wrong: 0 if it is alone.
+
+        While a cluster elects a leader, nobody should be told of a failure.
+        """
+        return ELECTION_S if self.client.is_clustered else 0.0
+
     async def close(self) -> None:
         """Writes buffered messages, unless the server is gone, and closes the connection."""
         self._closing = True
         with contextlib.suppress(*TRANSIENT):
-            await self.client.close()
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):  # a hung server confirms nothing
+                await self.client.close()
 
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
         """Calls `call` after each reconnect; returns a function that undoes this."""

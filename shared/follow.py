@@ -4,6 +4,8 @@ A position belongs to one history of one stream. It must never be applied to ano
 up to it would be skipped, and their senders would wait forever.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +15,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.js import api
 
+from shared import names
 from shared.bus import Bus
 from shared.interruption import Interruption, forever
 from shared.log import logger
@@ -20,6 +23,9 @@ from shared.pull import Deliver, Pull
 
 INACTIVE_S: Final = 60.0
 """The server removes the consumer of a dead follower after this."""
+
+CATCH_UP_S: Final = 30.0
+"""How long a replica that was away may lack messages that the others have."""
 
 OTHER_STREAM: Final = "the stream is another one than before: reading it from its start"
 OTHER_HISTORY: Final = "the stream lost its end: reading what was stored since the last message"
@@ -108,6 +114,8 @@ class _Follower:
         """Whether the first message must be the one at the position."""
         self._consumed = 0
         self._last_sequence = 0
+        self._lacking_since: float | None = None
+        """Since when the server that reads for us has not had the message at the position."""
 
     async def once(self, interruption: Interruption) -> None:
         """Reads until the pull becomes stale."""
@@ -118,18 +126,30 @@ class _Follower:
         self._consumed = 0
         try:
             if self._to_verify and not consumer.num_pending:
+                self._check_replica(info)
                 self._lose_history()
                 return
+            self._lacking_since = None
             interruption.over()
             if self._pending is not None:
                 self._pending((consumer.num_pending or 0) - self._to_verify)
             await Pull(self._bus, self._stream, consumer.name, self._take, keep_inbox=False).run()
         finally:
             if self._bus.connected:
-                try:
-                    await self._bus.js.delete_consumer(self._stream, consumer.name)
-                except (nats.errors.Error, TimeoutError):
-                    logger().debug("consumer not deleted: the server removes it later")
+                # Nobody waits for the answer: there is none if the consumer's server is down.
+                request = names.api_subject(f"CONSUMER.DELETE.{self._stream}.{consumer.name}")
+                with contextlib.suppress(nats.errors.Error):  # the server removes it later
+                    await self._bus.client.publish(request, reply=self._bus.client.new_inbox())
+
+    def _check_replica(self, info: api.StreamInfo) -> None:
+        """Raises an error if the consumer's server may only lag behind the others of a cluster."""
+        if (info.config.num_replicas or 1) == 1:
+            return
+        now = asyncio.get_running_loop().time()
+        self._lacking_since = now if self._lacking_since is None else self._lacking_since
+        if now - self._lacking_since < CATCH_UP_S:
+            raise nats.errors.Error("the server has not caught up with its cluster")
+        self._lacking_since = None
 
     def _choose_start(self, info: api.StreamInfo) -> None:
         """Decides where to continue, given the state of the stream."""

@@ -39,6 +39,8 @@ class Interruption:
         self._reported = False
         self._missing = False
         self._failures = 0
+        self._since: float | None = None
+        self._is_refused = False
         self._sure: asyncio.TimerHandle | None = None
 
     def over(self) -> None:
@@ -67,17 +69,25 @@ class Interruption:
             )
 
     def temporary(self, error: Exception) -> None:
-        """The server refuses or does not answer. The connection itself reports when it is lost."""
+        """The server refuses or does not answer. The connection itself reports when it is lost.
+
+        In a cluster it counts only if it lasts longer than an election.
+        """
         if not self._bus.connected:
+            return
+        if self._sure is not None:
+            self._sure.cancel()
+            self._sure = None
+        now = asyncio.get_running_loop().time()
+        self._since = now if self._since is None else self._since
+        self._failures += 1
+        if now - self._since < self._bus.settles_in_s:
             return
         if not self._reported:
             logger().warning("cannot read now: retrying", what=self._what, error=str(error))
             self._reported = True
-        if self._sure is not None:
-            self._sure.cancel()
-            self._sure = None
-        self._failures += 1
-        if self._failures == REFUSED_FROM:
+        if self._failures >= REFUSED_FROM and not self._is_refused:
+            self._is_refused = True
             self._bus.interrupted[self._source] += 1
 
     def defect(self) -> None:
@@ -90,9 +100,11 @@ class Interruption:
         if self._sure is not None:
             self._sure.cancel()
             self._sure = None
-        if self._failures >= REFUSED_FROM:
+        if self._is_refused:
+            self._is_refused = False
             self._bus.interrupted[self._source] -= 1
         self._failures = 0
+        self._since = None
         self._reported = False
 
 

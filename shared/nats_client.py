@@ -5,7 +5,7 @@ It must never send credentials to a server that they are not meant for.
 
 import asyncio
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 
 from shared.nats_address import Address
@@ -25,6 +25,11 @@ class NatsClient(Client):
         self._address = address
         self._is_guest = may_be_guest and address.is_anonymous
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether the server that we are or were connected to is one of several."""
+        return bool(self._server_info.get("cluster"))
+
     def _connect_command(self) -> bytes:
         if self._is_guest:
             return super()._connect_command()
@@ -32,6 +37,31 @@ class NatsClient(Client):
         if (fault := unfit(self._server_info, self._address, scheme)) is not None:
             raise UnfitServer(fault)
         return super()._connect_command()
+
+    async def _attempt_reconnect(self) -> None:
+        self._abort()
+        await super()._attempt_reconnect()
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        self._abort()  # what is left of an attempt with another server of the list
+        await super()._connect_to_server(s)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002
+        if status == Client.DISCONNECTED:  # this server of the list is no good: on to the next one
+            self._abort()
+            self._transport = None
+        await super()._close(status, do_cbs)
+
+    def _abort(self) -> None:
+        """Drops a connection that is of no use.
+
+        nats-py would wait for the other side to confirm its end: 30 s for a server that hangs, and
+        forever after a failed TLS handshake.
+        """
+        for name in ("_io_writer", "_bare_io_writer"):  # the second is below TLS
+            writer = getattr(self._transport, name, None)
+            if writer is not None:
+                writer.transport.abort()
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         # nats-py writes the ping before pending messages, so `flush` could return before the server

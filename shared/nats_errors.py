@@ -151,4 +151,8 @@ def _tls(error: ssl.SSLError) -> Fault:
             "authority that issued it.",
             final=True,
         )
-    return Fault(f"TLS with it fails ({error.reason})", "Is TLS set up in the server?", final=True)
+    # A server that ends while it greets us is no proof of anything.
+    ended = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    return Fault(
+        f"TLS with it fails ({error.reason})", "Is TLS set up in the server?", final=not ended
+    )

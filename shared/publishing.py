@@ -5,8 +5,8 @@ Returns only after the server has an event on disk. It must never log the text o
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -18,6 +18,8 @@ from shared.log import logger
 from shared.log_throttle import LogThrottle
 from shared.messages import EVENT_LIMIT_BYTES, Deleted, Event, Forget, Reset, Stop
 from shared.quota import Quotas
+
+T = TypeVar("T")
 
 _NOT_STORED: Final = 10077
 """The stream refuses a message; only the description says why, and some reasons pass."""
@@ -92,8 +94,9 @@ class Publishing(Connection):
     ) -> bool:
         """Stores an event; returns True if it is new, False if it was stored before.
 
-        Returns once the event is on the server's disk. Retries for `patience_s` seconds. The event
-        counts against the quota of `quota_of`, by default its user's own.
+        Returns once the event is on the server's disk. Retries for `patience_s` seconds, and in a
+        cluster for as long as an election may take in addition. The event counts against the quota
+        of `quota_of`, by default its user's own.
 
         Raises:
             TooLarge: it will never fit.
@@ -138,24 +141,29 @@ class Publishing(Connection):
         new = False
         if quotas.take(holder, cost, time.monotonic()):
             try:
-                new = await self._stored(subject, data, headers, patience_s)
+                new = await self.patiently(lambda: self._store(subject, data, headers), patience_s)
             finally:
                 if not new:
                     quotas.give_back(holder, cost, time.monotonic())
-        elif not await self._is_stored(subject, headers):
+        elif not await self.patiently(lambda: self._is_stored(subject, headers), patience_s):
             self._log_over_quota(event.id)
             raise OverQuota("the quota of this user is used up for now")
         return new
 
-    async def _stored(
-        self, subject: str, data: bytes, headers: dict[str, str], patience_s: float
-    ) -> bool:
-        deadline = asyncio.get_running_loop().time() + patience_s
+    async def patiently(self, once: Callable[[], Awaitable[T]], patience_s: float = 0.0) -> T:
+        """Retries `once` for `patience_s` seconds, and in a cluster for an election in addition.
+
+        Raises:
+            Unavailable: `once` still raised it at the end of that time.
+        """
+        now = asyncio.get_running_loop().time
+        deadline = now() + patience_s
         while True:
             try:
-                return await self._store(subject, data, headers)
+                return await once()
             except Unavailable:
-                if asyncio.get_running_loop().time() >= deadline:
+                # Asked now: who connects to a cluster for the first time cannot know it earlier.
+                if now() >= deadline + self.settles_in_s:
                     raise
                 await asyncio.sleep(_RETRY_S)
 

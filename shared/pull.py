@@ -23,9 +23,13 @@ from shared.log import logger
 
 BATCH: Final = 256
 EXPIRES_S: Final = 30.0
-HEARTBEAT_S: Final = 5.0
+HEARTBEAT_S: Final = 1.0
 MISSED_AFTER_S: Final = 2 * HEARTBEAT_S + 1
-"""Two missed heartbeats: the pull no longer works."""
+"""Two missed heartbeats: the pull no longer works.
+
+Nothing else shows that the server of a cluster that had this consumer is gone, if we are connected
+to another one.
+"""
 
 ENSURE_EVERY_S: Final = 60.0
 """The wait before creating a missing consumer again: the server logs each refusal."""
@@ -90,9 +94,7 @@ class Pull:
             if not self._is_heard and not self._stale.is_set():
                 # The server does not even answer what it denies.
                 raise nats.errors.Error("the server does not answer requests for messages")
-            # Wait for the current delivery: ending the subscription would cancel and repeat it. A
-            # long
-            # delivery also delays heartbeats, although the pull still works.
+            # Ending the subscription would cancel and repeat the current delivery.
             async with self._delivering:
                 pass
         finally:
@@ -115,6 +117,11 @@ class Pull:
     async def _until_stale(self) -> None:
         while not self._stale.is_set():
             left = self._heard_at + MISSED_AFTER_S - self._clock()
+            if left <= 0 and self._delivering.locked():
+                # Heartbeats wait behind this delivery, so the pull may work.
+                async with self._delivering:
+                    self._heard_at = self._clock()
+                continue
             if left <= 0:
                 return
             # Not wait_for, which can lose a cancel before Python 3.12 (cpython issue 86296).

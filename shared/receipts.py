@@ -5,10 +5,12 @@ part may have been posted, so the platform is asked. The receipt of the first pa
 the whole reply is finished. Nothing is deleted here: old receipts expire.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import nats.errors
 import nats.js.errors
 from nats.js.kv import KeyValue
 
@@ -20,6 +22,8 @@ NOTHING_POSTED: Final = "-"
 
 SHOWN: Final = "+"
 """The receipt of a part if the platform has no id for it, and of all parts of a long reply."""
+
+_LAST_SEQUENCE: Final = re.compile(r"wrong last sequence: (\d+)")
 
 _FINISHED: Final = "\n"
 """Ends the first part's receipt once the reply is finished. No platform has it in its ids."""
@@ -56,8 +60,7 @@ class Receipts:
         self._bus = bus
         self._platform = platform
         # Not through `js.key_value`, which needs permission to read the stream's state: with that,
-        # an
-        # adapter could list the keys of others.
+        # an adapter could list the keys of others.
         self._bucket = KeyValue(
             name=names.RECEIPTS,
             stream=names.RECEIPTS_STREAM,
@@ -73,13 +76,29 @@ class Receipts:
             name = f"{self._platform}.{key}"
             try:
                 await self._bucket.create(name, b"")
-            except nats.js.errors.KeyWrongLastSequenceError:
-                value = ((await self._bucket.get(name)).value or b"").decode()
+            except nats.js.errors.KeyWrongLastSequenceError as error:
+                value = (await self._newest(name, error)).decode()
                 receipt = value.removesuffix(_FINISHED)
                 return Posted(receipt, value.endswith(_FINISHED)) if receipt else Claim.TRIED
             return Claim.NEW
 
         return await self._bus.until_done(once)
+
+    async def _newest(self, name: str, refusal: nats.js.errors.APIError) -> bytes:
+        """The value whose sequence the leader named when it refused another one.
+
+        Reads are answered by any server of a cluster, also by one that lags.
+
+        Raises:
+            nats.errors.Error: this one does not have it yet, or it is being written.
+        """
+        named = _LAST_SEQUENCE.search(refusal.description or "")
+        if named is None:
+            raise nats.errors.Error("another write is in progress")
+        entry = await self._bucket.get(name)
+        if (entry.revision or 0) < int(named[1]):
+            raise nats.errors.Error("a replica lags")
+        return entry.value or b""
 
     async def record(self, key: str, receipt: str, *, finished: bool = False) -> None:
         """Records that a claimed part was posted; `finished`: its whole reply is done."""

@@ -33,8 +33,10 @@ TRANSIENT: Final = (
 class Retrying:
     """The retries over one connection."""
 
-    def __init__(self, connected: Callable[[], bool]) -> None:
+    def __init__(self, connected: Callable[[], bool], settles_in_s: Callable[[], float]) -> None:
+        """`settles_in_s`: how long refusals are normal, because a cluster elects a leader."""
         self._connected = connected
+        self._settles_in_s = settles_in_s
         self._struggling = 0
 
     async def until_done(
@@ -43,7 +45,8 @@ class Retrying:
         """Retries `once` until NATS does it; returns the result.
 
         Reports once that it is retrying, and once that this is over. After `refused_for_s` seconds
-        with a connection but without success, it raises the last error; by default never.
+        with a connection but without success, it raises the last error; by default never. In a
+        cluster, both happen only after the time that an election may take.
         """
         now = asyncio.get_running_loop().time
         wait_s = _RETRY_FIRST_S
@@ -55,10 +58,10 @@ class Retrying:
                     return await once()
                 except TRANSIENT as error:
                     # Not reported while disconnected, which the connection reports, nor right after
-                    # a
-                    # reconnect, while the server opens its files.
+                    # a reconnect, while the server opens its files.
                     refused_since = (refused_since or now()) if self._connected() else None
                     refused_s = now() - refused_since if refused_since else 0.0
+                    refused_s -= self._settles_in_s()
                     if refused_for_s is not None and refused_s >= refused_for_s:
                         raise
                     if not struggling and refused_s >= _STARTS_S:

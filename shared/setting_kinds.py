@@ -130,6 +130,13 @@ def _in_lower_case(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _whole_number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+WholeNumber = BeforeValidator(_whole_number)
+"""Reads the text of a variable as one of a few whole numbers."""
+
 AnyCase = BeforeValidator(_in_lower_case)
 """Makes the names of a list case-insensitive."""
 

@@ -16,7 +16,15 @@ from shared.experiments import ExperimentsSetting
 from shared.nats_address import BadAddress, address_of
 from shared.prices import Prices
 from shared.private_file import private_text
-from shared.setting_kinds import AnyCase, FromEnvironment, Host, ModelAddress, Secret, renamed
+from shared.setting_kinds import (
+    AnyCase,
+    FromEnvironment,
+    Host,
+    ModelAddress,
+    Secret,
+    WholeNumber,
+    renamed,
+)
 
 DEFAULT_NATS_PORT: Final = 4222
 
@@ -40,6 +48,12 @@ class Settings(FromEnvironment):
         "nats://user:password@host:port. For a cluster, several servers, separated by commas. In "
         "the password, write %40 for @, %2F for / and %25 for %. By default the server that "
         "`threadwax up` or `threadwax nats` runs on this data folder.",
+    )
+    nats_replicas: Annotated[Literal[1, 3, 5], WholeNumber] = Field(
+        1,
+        alias="THREADWAX_NATS_REPLICAS",
+        description="On how many servers of a NATS cluster each message is kept: 1, 3 or 5. "
+        "`threadwax nats --setup-only` applies it, and only ever raises it. docs/deploy.md",
     )
     home: Path = Field(
         default_factory=folders.data_folder,

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
 
 
-def _before_exec() -> None:
+def before_exec() -> None:
     """Runs in the new process. On Linux, the kernel kills it with the *thread* that started it."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -52,7 +52,7 @@ class Running:
                 [sys.executable, *(self.command if self.command[0] == "-c" else
                  ("-m", "ops", *self.command))],
                 cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=_before_exec,  # noqa: PLW1509  (two system calls, no locks)
+                preexec_fn=before_exec,  # noqa: PLW1509  (two system calls, no locks)
             )  # fmt: skip
         return self
 

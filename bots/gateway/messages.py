@@ -41,7 +41,11 @@ ERROR_CODE_HEADER: Final = "Nats-Service-Error-Code"
 """The headers in which NATS micro services report an error (ADR-32)."""
 
 PATIENCE_S: Final = 2.0
-"""Longer than the election of a NATS leader, shorter than a client's usual timeout of 5 s."""
+"""Longer than a restart of NATS, shorter than a client's usual timeout of 5 s.
+
+In a cluster an election comes on top: a client that repeats its request meanwhile under the same
+id gets the answer, and one that waits longer needs no repeat.
+"""
 
 WAIT_FOR_STORED_S: Final = 600.0
 """How long a repeated request waits for the answer: longer than any model call may take."""

@@ -6,20 +6,24 @@ A delivery that can never be handled must be acknowledged, because Slack would s
 """
 
 import asyncio
+import json
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import aiohttp
 from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from bots.slack.events import person_in
 from bots.slack.payloads import text
-from bots.slack.wording import NOT_NOW
+from bots.slack.wording import NOT_NOW, SAVED, STILL_SAVING
 from bots.user_queues import UserQueues
 from shared.log import logger
+
+T = TypeVar("T")
 
 PERMANENT: Final = (
     TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
@@ -30,24 +34,29 @@ PERMANENT: Final = (
 _NO_LISTENER: Final = 404
 
 COMMAND_WAITS_S: Final = 2.0
-"""A slash command that waits longer is refused, because Slack shows an error after 3 s and never
-delivers it again."""
+"""Slack shows an error after 3 s and never delivers a slash command again.
+
+One that waits longer for its turn is refused. One that takes longer to be stored, as while NATS
+elects a leader, gets its response later.
+"""
+
+LATE_RESPONSE_S: Final = 10.0
+"""How long Slack may take to accept a late response."""
 
 
 class Deliveries:
     """The deliveries of one process."""
 
-    def __init__(self, app: AsyncApp) -> None:
+    def __init__(self, app: AsyncApp, session: aiohttp.ClientSession) -> None:
         self._app = app
+        self._session = session
         self._queues = UserQueues()
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
         """Bolt's response to a request, after all earlier requests of the same person."""
-        task = asyncio.current_task()
-        if task is not None and task not in self._under_way:
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+        if (task := asyncio.current_task()) is not None:
+            self._track(task)
         body: Mapping[str, Any] = request.body
         person = person_in(body)
         if not person:
@@ -59,10 +68,47 @@ class Deliveries:
         except TimeoutError:
             logger().info("slash command refused", why="it waited too long")
             return BoltResponse(status=200, body={"text": NOT_NOW})
+        if text(body, "command"):
+            # The next delivery waits until this one is stored, even if its response comes first.
+            handling = self._track(asyncio.create_task(self._dispatch(request)))
+            handling.add_done_callback(lambda _: queue.release())
+            return await self._in_time(handling, body)
         try:
             return await self._dispatch(request)
         finally:
             queue.release()
+
+    async def _in_time(
+        self, handling: asyncio.Task[BoltResponse], body: Mapping[str, Any]
+    ) -> BoltResponse:
+        """A command's response if it comes in time, otherwise one that announces it."""
+        await asyncio.wait({handling}, timeout=COMMAND_WAITS_S)
+        if handling.done():
+            return handling.result()
+        self._track(asyncio.create_task(self._respond_late(handling, text(body, "response_url"))))
+        return BoltResponse(status=200, body={"text": STILL_SAVING})
+
+    async def _respond_late(self, handling: asyncio.Task[BoltResponse], url: str) -> None:
+        """Sends a command's response to its own address, where it is valid for 30 minutes.
+
+        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        """
+        await asyncio.wait({handling})
+        try:
+            response = json.loads(handling.result().body or "{}")
+            response = {**response, "response_type": "ephemeral"}
+            response["text"] = response.get("text") or SAVED
+            timeout = aiohttp.ClientTimeout(total=LATE_RESPONSE_S)
+            async with self._session.post(url, json=response, timeout=timeout) as answer:
+                answer.raise_for_status()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            logger().warning("a late response was not shown", why=type(error).__name__)
+
+    def _track(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        if task not in self._under_way:
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
         try:

@@ -123,7 +123,7 @@ class Slack:
         Messages(context).register(app)
         Interactions(context).register(app)
         ignore_other_events(app)
-        deliveries = Deliveries(app)
+        deliveries = Deliveries(app, self._session)
         watching: list[asyncio.Task[None]] = []
         if settings.over_http and settings.signing_secret is not None:
             self._http = HttpEvents(app, deliveries, settings.signing_secret.get_secret_value())

@@ -39,6 +39,8 @@ FORGOTTEN: Final = "Done: I no longer know what was said here."
 EMPTY: Final = "You mentioned me without a question. " + HELP
 TOO_LONG: Final = "Your message is too long for me. Please shorten it, or send fewer files."
 NOT_NOW: Final = "I cannot take questions right now. Please try again in a minute."
+STILL_SAVING: Final = "One moment: I am still saving this. I will tell you here when it is saved."
+SAVED: Final = "It is saved."
 OVER_QUOTA: Final = (
     "You have sent me more than I can store for one person. Please try again later, or ask "
     "whoever runs this bot."

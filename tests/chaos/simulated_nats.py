@@ -26,7 +26,9 @@ REDELIVERY_LATE_S = 0.2
 RECONNECT_S = 0.25
 """How long a client takes to reconnect."""
 
-_WRONG_SEQUENCE = {"code": 400, "err_code": 10071, "description": "wrong last sequence"}
+LAGS_S = 2.0
+"""How long a replica may answer reads with what was there before."""
+
 _NO_CONSUMER = {"code": 404, "err_code": 10014, "description": "consumer not found"}
 
 
@@ -48,6 +50,7 @@ class Server:
     def __init__(self, scheduler: Scheduler) -> None:
         self.replies: list[tuple[str, bytes]] = []
         self.receipts: dict[str, tuple[int, bytes]] = {}
+        self._before: dict[str, tuple[float, tuple[int, bytes]]] = {}
         self.letters: dict[str, str] = {}
         self.unacknowledged: dict[int, float] = {}
         self.acknowledged: set[int] = set()
@@ -91,7 +94,7 @@ class Server:
             connection.hear(reply, "", _json(self._on_put(subject, data, headers)), None)
         elif subject.startswith("$JS.API.DIRECT.GET."):
             key = subject.split(".", 5)[5]
-            sequence, value = self.receipts.get(key, (0, b""))
+            sequence, value = self._read(key)
             found = {"Nats-Subject": key, "Nats-Sequence": str(sequence)}
             connection.hear(reply, "", value, found if sequence else {"Status": "404"})
         elif subject.startswith("dlq."):
@@ -106,6 +109,13 @@ class Server:
             assert ".CONSUMER.INFO." in subject, subject
             connection.hear(reply, "", _json(self._info()), None)
 
+    def _read(self, key: str) -> tuple[int, bytes]:
+        """A receipt as any of three servers has it, of which one may lag."""
+        changed_at, before = self._before.get(key, (0.0, (0, b"")))
+        is_recent = key in self._before and self._scheduler.now - changed_at < LAGS_S
+        lags = is_recent and not self._scheduler.rng.randrange(3)
+        return before if lags else self.receipts.get(key, (0, b""))
+
     def _info(self) -> dict[str, Any]:
         if self._config is None:
             return {"error": _NO_CONSUMER}
@@ -117,7 +127,10 @@ class Server:
     def _on_put(self, key: str, value: bytes, headers: Headers) -> dict[str, Any]:
         wanted = headers.get("Nats-Expected-Last-Subject-Sequence")
         if wanted is not None and int(wanted) != self.receipts.get(key, (0, b""))[0]:
-            return {"error": _WRONG_SEQUENCE}
+            last = self.receipts.get(key, (0, b""))[0]
+            wrong = {"code": 400, "err_code": 10071, "description": f"wrong last sequence: {last}"}
+            return {"error": wrong}
+        self._before[key] = (self._scheduler.now, self.receipts.get(key, (0, b"")))
         self._stored += 1
         self.receipts[key] = (self._stored, value)
         return {"stream": "KV_RECEIPTS", "seq": self._stored}
@@ -201,6 +214,7 @@ class Connection:
     """A process's connection: what `shared` uses of nats-py's client. Ordered both ways."""
 
     max_payload = 1 << 20
+    is_clustered = True
     connected_server_version = SimpleNamespace(major=2, minor=15)
 
     def __init__(self, server: Server, scheduler: Scheduler, life: Life) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bots.slack import deliveries, socket_mode
-from bots.slack.wording import NOT_NOW
+from bots.slack.wording import NOT_NOW, SAVED, STILL_SAVING
 from shared.messages import AnyEvent, Ask
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
@@ -120,6 +120,27 @@ async def test_a_command_that_would_wait_too_long_is_refused(
         await world.until_heard(1)
         assert (await world.slack.command("/ask", "and?")).response["text"] == ""
         assert kinds(world) == ["ask", "ask"]
+
+
+async def test_a_command_during_an_election_is_announced_and_stored_in_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its person is told that it is being saved, then that it is; a later message comes after."""
+    monkeypatch.setattr(deliveries, "COMMAND_WAITS_S", 0.1)
+    async with SlackWorld() as world:
+        world.stores.clear()
+        asked = await world.slack.command("/ask", "now?")
+        assert asked.response == {"text": STILL_SAVING}
+        world.slack.mention("and then?")
+        assert world.heard == []
+        world.stores.set()
+        first, second = await world.until_heard(2)
+        assert isinstance(first, Ask)
+        assert isinstance(second, Ask)
+        assert (first.text, second.text) == ("now?", "and then?")
+        await world.slack.until(lambda: "response" in [method for method, _ in world.slack.calls])
+        (late,) = [args for method, args in world.slack.calls if method == "response"]
+        assert late == {"text": SAVED, "response_type": "ephemeral"}
 
 
 async def test_a_deletion_counts_even_if_it_overtakes_its_question() -> None:

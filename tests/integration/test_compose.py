@@ -45,6 +45,9 @@ EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 RETENTION: Final = {"THREADWAX_KEEP_DAYS"}
 """What keeps messages: streams, conversations and the database."""
 
+OF_THE_SETUP: Final = {"THREADWAX_NATS_REPLICAS"}
+"""Only the setup changes streams."""
+
 OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
 """They report the roles that have a budget."""
 
@@ -86,7 +89,7 @@ def aliases(kind: type[BaseSettings]) -> set[str]:
 
 
 EXPECTED: Final = {
-    "setup": EVERYWHERE | RETENTION,
+    "setup": EVERYWHERE | RETENTION | OF_THE_SETUP,
     "gateway": EVERYWHERE,
     "ask": EVERYWHERE,
     "demo": EVERYWHERE,
@@ -96,6 +99,7 @@ EXPECTED: Final = {
     - set(STATUS)
     - NOT_FOR_A_CONTAINER
     - OF_THE_RECORDER
+    - OF_THE_SETUP
     | {"THREADWAX_BUDGETS", "THREADWAX_PRICES"},  # also the recorder reads them
     "recorder": EVERYWHERE | RETENTION | OF_THE_RECORDER,
     "slack": EVERYWHERE

@@ -43,6 +43,9 @@ class SlackWorld:
         self.heard: list[AnyEvent] = []
         self.blobs: dict[str, bytes] = {}
         self.unavailable = 0
+        self.stores = asyncio.Event()
+        """Cleared: NATS elects a leader, and events wait for it."""
+        self.stores.set()
         self.publish_raises: Exception | None = None
         self.store_raises: Exception | None = None
         self.history: bytes | Exception = b""
@@ -105,6 +108,7 @@ class SlackWorld:
         if self.unavailable:
             self.unavailable -= 1
             raise Unavailable("as ordered")
+        await self.stores.wait()
         if self.publish_raises is not None:
             raise self.publish_raises
         new = event.id not in self._ids
