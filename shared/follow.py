@@ -27,6 +27,8 @@ INACTIVE_S: Final = 60.0
 CATCH_UP_S: Final = 30.0
 """How long a replica that was away may lack messages that the others have."""
 
+LOOK_AGAIN_S: Final = 1.0
+
 OTHER_STREAM: Final = "the stream is another one than before: reading it from its start"
 OTHER_HISTORY: Final = "the stream lost its end: reading what was stored since the last message"
 GAP: Final = "older messages are gone; some may be of this partition and unread"
@@ -126,7 +128,7 @@ class _Follower:
         self._consumed = 0
         try:
             if self._to_verify and not consumer.num_pending:
-                self._check_replica(info)
+                await self._wait_for_replica(info)
                 self._lose_history()
                 return
             self._lacking_since = None
@@ -141,13 +143,14 @@ class _Follower:
                 with contextlib.suppress(nats.errors.Error):  # the server removes it later
                     await self._bus.client.publish(request, reply=self._bus.client.new_inbox())
 
-    def _check_replica(self, info: api.StreamInfo) -> None:
-        """Raises an error if the consumer's server may only lag behind the others of a cluster."""
+    async def _wait_for_replica(self, info: api.StreamInfo) -> None:
+        """Waits, and raises an error, if the consumer's server may lag behind its cluster."""
         if (info.config.num_replicas or 1) == 1:
             return
         now = asyncio.get_running_loop().time()
         self._lacking_since = now if self._lacking_since is None else self._lacking_since
         if now - self._lacking_since < CATCH_UP_S:
+            await asyncio.sleep(LOOK_AGAIN_S)  # each look creates a consumer
             raise nats.errors.Error("the server has not caught up with its cluster")
         self._lacking_since = None
 

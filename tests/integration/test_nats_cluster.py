@@ -28,6 +28,7 @@ from ops.finding import CheckContext, Finding
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from ops.ports import HOST
+from shared import follow as following
 from shared import names, streams
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
@@ -195,6 +196,38 @@ async def test_a_claim_is_not_answered_by_a_replica_that_lags(admin: Bus) -> Non
     receipts._bucket.get = get  # type: ignore[method-assign, assignment]
     assert await receipts.claim("lags.0") == Posted("posted", finished=True)
     assert answers == []
+
+
+async def test_an_erased_last_message_is_not_taken_for_a_replica_that_lags_for_long(
+    cluster: NatsCluster, admin: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader whose last message is gone waits for the replica, then reads what comes next."""
+    monkeypatch.setattr(following, "LOOK_AGAIN_S", 0.05)
+    await replicated(cluster)
+    ack = await admin.js.publish("prompts.test.erased", b"erased")
+    message = await admin.js.get_msg(names.PROMPTS, ack.seq)
+    created = (await admin.js.stream_info(names.PROMPTS)).created
+    await admin.js.delete_msg(names.PROMPTS, ack.seq)
+    opened: list[Position] = []
+    read: list[bytes] = []
+
+    async def take(message: Msg) -> None:
+        read.append(message.data)
+
+    reading = asyncio.create_task(
+        follow(
+            admin, names.PROMPTS, "p.*.test.erased", deliver=take,
+            after=Position(ack.seq, created, message.time),
+            opened=lambda position, _: opened.append(position),
+        )
+    )  # fmt: skip
+    await asyncio.sleep(0.5)
+    assert [position.sequence for position in opened] == [ack.seq]
+    await admin.js.publish("prompts.test.erased", b"next")
+    async with asyncio.timeout(START_S):
+        while read != [b"next"]:
+            await asyncio.sleep(0.05)
+    await end(reading)
 
 
 async def copies_of(bus: Bus, consumer: str) -> int:
