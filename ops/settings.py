@@ -26,6 +26,7 @@ from ops.setting_names import (
     unknown_in_file,
 )
 from shared import folders
+from shared.named_secrets import SUFFIX, secret_names
 from shared.secret_files import secret_files
 from shared.setting_kinds import new_names
 from shared.settings import Settings
@@ -108,6 +109,8 @@ def place_of(name: str) -> str:
     lines = [line for key, _, line in _entries() if key.lower() == name.lower()]
     if lines:
         return f"{folders.settings_file()}, line {lines[-1]}"
+    if (name + SUFFIX).lower() in _set_names():
+        return f"set by a file: {name}{SUFFIX} is {place_of(name + SUFFIX)}"
     file = secret_files().get(name.lower())
     return f"set by the file {file}" if file else "not set"
 
@@ -218,6 +221,7 @@ def _known(name: str) -> frozenset[str]:
     found: frozenset[str] = frozenset()
     for kind in _kinds(name):
         found |= _names(kind)
+        found |= {secret + SUFFIX for secret in secret_names(kind)}
         if name in found:
             break
     return found

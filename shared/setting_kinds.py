@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from shared import folders
+from shared.named_secrets import NamedSecrets
 from shared.secret_files import secrets_dirs
 
 _QUOTES: Final = "\"'\u2018\u2019\u201c\u201d"
@@ -33,7 +34,7 @@ _PATHS_OF_CALLS: Final = re.compile(r"/(chat/completions|completions|models|resp
 
 
 class FromEnvironment(BaseSettings):
-    """Settings from environment variables, then from the file `.env`, then from secret files."""
+    """Settings from environment variables, the file `.env`, and secret files, in this order."""
 
     model_config = SettingsConfigDict(
         secrets_dir=secrets_dirs(), env_ignore_empty=True, extra="ignore", validate_default=True
@@ -53,7 +54,9 @@ class FromEnvironment(BaseSettings):
         file = DotEnvSettingsSource(
             settings_cls, env_file=folders.settings_file(), env_file_encoding="utf-8"
         )
-        return init_settings, env_settings, file, file_secret_settings
+        variables = {**file.env_vars, **vars(env_settings)["env_vars"]}
+        named = NamedSecrets(settings_cls, variables)
+        return init_settings, env_settings, file, named, file_secret_settings
 
 
 def _unquoted(text: str) -> str:

@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from bots.discord.settings import DiscordSettings
+from bots.slack.settings import SlackSettings
+from bots.web.settings import WebSettings
 from ops.setting_names import PREFIXES
+from ops.settings import faults, read
 from shared import secret_files
+from shared.named_secrets import secret_names
+from shared.settings import Settings
 from tests.running import ROOT
 
 SHOW = """
@@ -82,6 +88,57 @@ def test_a_folder_as_kubernetes_mounts_it(folder: Path, tmp_path: Path) -> None:
         (folder / "..data" / name).write_text(value)
         (folder / name).symlink_to(f"..data/{name}")
     assert shown(folder, tmp_path) == [*list(values.values())[:4], "[]"]
+
+
+def test_a_variable_names_the_file_of_a_secret(folder: Path, tmp_path: Path) -> None:
+    """In the environment or in `.env`; the variable without _FILE takes precedence."""
+    for name in ("key", "token", "other", "url"):
+        (tmp_path / name).write_text(f"{name}-1\n")
+    (tmp_path / "url").write_text("nats://ask:p1@nats:4222\n")
+    (folder / "DISCORD_TOKEN").write_text("less specific")
+    (tmp_path / ".env").write_text(f"DISCORD_TOKEN_FILE={tmp_path}/other\n")
+    mine = {"SLACK_BOT_TOKEN": "xoxb-2"}
+    lines = shown(
+        folder, tmp_path, OPENAI_API_KEY_FILE=f"{tmp_path}/key", NATS_URL_FILE=f"{tmp_path}/url",
+        SLACK_BOT_TOKEN_FILE=f"{tmp_path}/token", SLACK_CHANNELS="{}", **mine,
+    )  # fmt: skip
+    assert lines == ["key-1", "xoxb-2", "other-1", "nats://ask:p1@nats:4222", "[]"]
+
+
+def test_a_named_file_that_cannot_be_used_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the file; other settings cannot be given like this."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").write_text("\n")
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", str(tmp_path / "empty"))
+    (fault,) = faults(Settings)
+    assert fault.startswith(f"{tmp_path}/empty is empty: write the value of OPENAI_API_KEY into it")
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", str(tmp_path / "missing"))
+    (fault,) = faults(Settings)
+    assert fault.startswith(f"{tmp_path}/missing cannot be read: ")
+    (tmp_path / "bad").write_bytes(b"sk-\xff")
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", str(tmp_path / "bad"))
+    (fault,) = faults(Settings)
+    assert fault.startswith("OPENAI_API_KEY: ")
+    assert "set by a file: OPENAI_API_KEY_FILE is set in the environment" in fault
+    monkeypatch.delenv("OPENAI_API_KEY_FILE")
+    (tmp_path / "model").write_text("m\n")
+    monkeypatch.setenv("THREADWAX_MODEL_FILE", str(tmp_path / "model"))
+    assert Settings().model is None
+    with pytest.raises(SystemExit):
+        read(Settings)
+    assert "THREADWAX_MODEL_FILE in the environment is not a setting" in capsys.readouterr().err
+
+
+def test_every_secret_of_every_part_can_be_named() -> None:
+    """Those that are never printed, and the addresses that contain passwords."""
+    assert secret_names(Settings) == {
+        "NATS_URL", "OPENAI_API_KEY", "OPENAI_FALLBACK_API_KEY", "DATABASE_URL",
+    }  # fmt: skip
+    assert "SLACK_INSTALLATIONS_URL" in secret_names(SlackSettings)
+    assert secret_names(DiscordSettings) == {"DISCORD_TOKEN"}
+    assert secret_names(WebSettings) == {"THREADWAX_WEB_OIDC_CLIENT_SECRET"}
 
 
 def test_the_old_name_of_a_setting_is_read_and_reported(folder: Path, tmp_path: Path) -> None:
