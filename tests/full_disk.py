@@ -1,6 +1,6 @@
 """Fills a small file system (`small_disk`)."""
 
-import errno
+import contextlib
 from pathlib import Path
 
 
@@ -8,9 +8,6 @@ def fill(ballast: Path) -> None:
     """Writes a file until there is no room left."""
     with ballast.open("wb", buffering=0) as file:
         for size in (1 << 20, 4096):
-            try:
+            with contextlib.suppress(OSError):  # there is no room left
                 while True:
                     file.write(b"x" * size)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise

@@ -24,6 +24,7 @@ class TcpProxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
+        self._socket = ""
         self._open = asyncio.Event()
         self._open.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -45,8 +46,11 @@ class TcpProxy:
         return proxy
 
     def retarget(self, url: str) -> None:
-        """Forwards new connections to another server."""
+        """Forwards new connections to another server; `unix:/path` is one with a socket there."""
         parts = urlsplit(url)
+        if parts.scheme == "unix":
+            self._socket = parts.path
+            return
         assert parts.hostname
         assert parts.port
         self._target = (parts.hostname, parts.port)
@@ -87,7 +91,7 @@ class TcpProxy:
         self.connections += 1
         self._writers.add(writer)
         try:
-            upstream, up = await asyncio.open_connection(*self._target)
+            upstream, up = await self._connected()
         except OSError:
             writer.transport.abort()
             self._writers.discard(writer)
@@ -97,6 +101,11 @@ class TcpProxy:
             task = asyncio.create_task(self._forward(way, source, sink, (up, writer)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._socket:
+            return await asyncio.open_unix_connection(self._socket)
+        return await asyncio.open_connection(*self._target)
 
     async def _forward(
         self,

@@ -203,7 +203,7 @@ async def test_the_set_up_keeps_a_larger_limit_of_the_operator(js: JetStreamCont
             api.SubjectTransform(
                 "prompts.*.*", "p.{{partition(16,1)}}.{{wildcard(1)}}.{{wildcard(2)}}"
             ),
-            16,
+            None,
         ),
         (None, None),
     ],
@@ -218,7 +218,7 @@ async def test_a_stream_with_other_partitions_is_refused(
         api.StreamConfig(name=names.PROMPTS, subjects=["prompts.*.*"], subject_transform=transform)
     )
     with pytest.raises(streams.OtherPartitions, match="move users between partitions") as caught:
-        await streams.set_up(js)
+        await streams.set_up(js, partitions=16)
     assert caught.value.live == live
     assert names.DLQ not in {info.config.name for info in await js.streams_info()}
 
