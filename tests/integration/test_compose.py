@@ -45,7 +45,7 @@ EVERYWHERE: Final = {"THREADWAX_LOG_LEVEL"}
 RETENTION: Final = {"THREADWAX_KEEP_DAYS"}
 """What keeps messages: streams, conversations and the database."""
 
-OF_THE_SETUP: Final = {"THREADWAX_NATS_REPLICAS"}
+OF_THE_SETUP: Final = {"THREADWAX_NATS_REPLICAS", "THREADWAX_PARTITIONS"}
 """Only the setup changes streams."""
 
 OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
@@ -100,7 +100,7 @@ EXPECTED: Final = {
     - NOT_FOR_A_CONTAINER
     - OF_THE_RECORDER
     - OF_THE_SETUP
-    | {"THREADWAX_BUDGETS", "THREADWAX_PRICES"},  # also the recorder reads them
+    | {"THREADWAX_BUDGETS", "THREADWAX_PRICES", "DATABASE_URL"},  # also the recorder reads them
     "recorder": EVERYWHERE | RETENTION | OF_THE_RECORDER,
     "slack": EVERYWHERE
     | OF_ADAPTERS
