@@ -1,4 +1,4 @@
-"""The floor: the shortest asyncio program on the same streams, with no state and no recovery.
+"""The floor: the shortest asyncio program on the same streams, with no state and no store.
 
 Run as `floor NATS_URL MODEL_URL DELAY_S`, in its own process like the dataflow. It asks the model
 with the openai client's ordinary call. If MODEL_URL is `-`, it only waits.

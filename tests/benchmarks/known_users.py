@@ -1,6 +1,6 @@
-"""A million known users, of whom a thousand talk: memory, and the loading of evicted users.
+"""A million known users, of whom a thousand talk: memory, and the loading of conversations.
 
-The users are first evicted by writing the file directly, because the streams keep only seven days.
+Their conversations are written into the store directly, because the streams keep only seven days.
 The result is compared with a dataflow that knows only the thousand.
 """
 
@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflow.eviction.store import FILE, EvictedStore
-from dataflow.recovery_store import recovery_store
-
 from dataflow.snapshot import SNAPSHOT, Snapshot
+from dataflow.store.sqlite import FILE, SqliteStore
+from dataflow.store.store import START, Row, Write
 from dataflow.turns import turn_of
 from shared import names
+from shared.partitioning import DEFAULT_PARTITIONS, partition_of
 from tests.benchmarks.figures import Figure, Target, median_ms
 from tests.benchmarks.load import people
 from tests.benchmarks.memory_and_resume import CHARS, SETTLE_S
@@ -66,9 +66,8 @@ async def measure(home: Path) -> list[Figure]:
 
 
 async def _talking(home: Path, known: int) -> Found:
-    store = recovery_store(home)
-    await _evict(store, known)
-    file_mb = (store / FILE).stat().st_size / 2**20
+    await _store(home, known)
+    file_mb = (home / FILE).stat().st_size / 2**20
     step = known // TALKING
     talking = [f"known{number * step}" for number in range(TALKING)]
     async with nats(home) as server, people(server.url) as them:
@@ -90,7 +89,7 @@ async def _talking(home: Path, known: int) -> Found:
     return Found(memory_mb, memory_after_mb, file_mb, first_answers, second_answers, back_s)
 
 
-async def _evict(store: Path, known: int) -> None:
+async def _store(home: Path, known: int) -> None:
     ask = question("known", 0, "q" * CHARS)
     turn = turn_of(ask, ask.place, ask.text, "a" * CHARS, 1)
     mark = "USER"
@@ -98,9 +97,17 @@ async def _evict(store: Path, known: int) -> None:
         user=mark, pending=(), turns=(turn,), settled=(ask.id,), next_order=2, ratio=1.3
     )
     template = SNAPSHOT.dump_json(snapshot)
-    evicted = EvictedStore(store)
+    store = SqliteStore(home / FILE)
+    await store.open(DEFAULT_PARTITIONS)
+    writer = "benchmark"
+    claims = await store.claim(writer, dict.fromkeys(range(DEFAULT_PARTITIONS), 0))
     for begin in range(0, known, A_TRANSACTION):
-        numbers = range(begin, min(begin + A_TRANSACTION, known))
-        users = [names.user_of("test", f"known{number}") for number in numbers]
-        evicted.put([(user, template.replace(mark.encode(), user.encode())) for user in users])
-    await evicted.close()
+        rows: dict[int, list[Row]] = {number: [] for number in claims}
+        for number in range(begin, min(begin + A_TRANSACTION, known)):
+            user = names.user_of("test", f"known{number}")
+            saved = template.replace(mark.encode(), user.encode())
+            rows[partition_of(user, DEFAULT_PARTITIONS)].append(Row(user, saved))
+        writes = [Write(number, claims[number].epoch, writer, START, tuple(some), release=True)
+                  for number, some in rows.items()]  # fmt: skip
+        assert await store.write(writes) == set()
+    await store.close()

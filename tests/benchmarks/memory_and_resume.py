@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataflow.store.sqlite import FILE
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.load import People, people
 from tests.benchmarks.processes import flow_without_model, nats, pid_of, rss_mb, started
@@ -18,7 +19,7 @@ AWAKE = (1_000, 10_000, 100_000)
 CHARS = 1_500
 AT_ONCE = 400
 SETTLE_S = 3.0
-"""A few epochs, so that everything is in the recovery store."""
+"""A few seconds, so that everything is stored."""
 
 BACK_WITHIN_S = 3.0
 JUDGED_USERS = 10_000
@@ -82,8 +83,8 @@ async def _known(home: Path, users: int) -> Known:
             filled_s = time.monotonic() - began
             await asyncio.sleep(SETTLE_S)
             memory_mb = rss_mb(pid_of(first))
-        store = home / "dataflow" / "recovery"
-        store_mb = sum(file.stat().st_size for file in store.iterdir()) / 2**20
+        folder = (home / FILE).parent
+        store_mb = sum(file.stat().st_size for file in folder.glob(f"{FILE.name}*")) / 2**20
         waiting = asyncio.create_task(them.ask(question("first", 1, "are you back?")))
         killed = time.monotonic()
         async with started(_flow(home, server.url, "second")) as second:

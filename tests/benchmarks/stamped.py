@@ -52,17 +52,18 @@ def record_journal() -> None:
 
 
 def flow() -> None:
-    from dataflow import prompts_source  # noqa: PLC0415
     from dataflow.answering import Answering  # noqa: PLC0415
     from dataflow.conversation_step import ConversationStep  # noqa: PLC0415
+    from dataflow.heard import Arrived  # noqa: PLC0415
     from dataflow.model_sink import ModelSinkPartition  # noqa: PLC0415
+    from dataflow.partitions import reader  # noqa: PLC0415
     from ops import cli  # noqa: PLC0415
 
     def of_events(_: Any, values: list[Any]) -> list[str]:
-        return [v.event.id for v in values if isinstance(v, prompts_source.Arrived)]
+        return [v.event.id for v in values if isinstance(v, Arrived)]
 
     before(
-        prompts_source.PromptsPartition, "_take", "source",
+        reader._Reader, "deliver", "source",
         lambda _, message: [json.loads(message.data)["id"]],
     )  # fmt: skip
     before(ConversationStep, "on_batch", "conversation", of_events)

@@ -33,7 +33,7 @@ RECORDED: Final = "recorder/threadwax.sqlite"
 
 NATS_DISK_MIB: Final = 96
 FLOW_DISK_MIB: Final = 160
-"""The dataflow pauses when less than 64 MiB are free."""
+"""While it is full, answers go on, and conversations are stored later."""
 
 FAKETIME: Final = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """Debian's libfaketime, if it is installed."""

@@ -211,7 +211,7 @@ def test_the_build_context_has_no_secrets_and_no_tests() -> None:
         ".env", ".env.local", ".threadwax/slack.sqlite3", ".git/config", "tests/running.py",
         "secrets/SLACK_BOT_TOKEN", "docker-compose.override.yml", "deploy/nats-server.conf",
         "bots/.env", "bots/slack/prod.env", "shared/tls/server.key", "shared/tls/server.pem",
-        "dataflow/at_rest.db", "bots/slack/slack.sqlite3", "ops/.ssh/id_ed25519",
+        "dataflow/conversations.db", "bots/slack/slack.sqlite3", "ops/.ssh/id_ed25519",
         "ops/__pycache__/cli.cpython-312.pyc", "bots/web/.streamlit/secrets.toml",
     ):  # fmt: skip
         assert not in_context(path), path

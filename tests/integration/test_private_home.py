@@ -115,7 +115,7 @@ async def test_after_a_full_start_nothing_is_readable_by_others(tmp_path: Path) 
 async def test_a_folder_of_an_older_version_becomes_private(tmp_path: Path) -> None:
     """Older versions left files readable; the target of a link is not changed."""
     home = tmp_path / "home"
-    for name in ("nats/js", "dataflow/recovery", "discord", "logs", "terminal", "model"):
+    for name in ("nats/js", "dataflow/members", "discord", "logs", "terminal", "model"):
         (home / name).mkdir(parents=True)
     outside = tmp_path / "outside"
     outside.write_text("mine")

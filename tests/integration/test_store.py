@@ -1,12 +1,13 @@
 """What every store of conversations must do: SQLite and PostgreSQL, each opened twice."""
 
 import asyncio
+import os
 import sqlite3
 import stat
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -261,6 +262,15 @@ async def test_scrubbed_words_are_in_no_file(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.fixture
+def private() -> Iterator[None]:
+    """As in every process of ours (`shared/private_file.py`)."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("private")
 async def test_the_files_are_private(tmp_path: Path) -> None:
     file = tmp_path / "dataflow" / "conversations.db"
     store = SqliteStore(file)

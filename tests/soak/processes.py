@@ -194,10 +194,8 @@ def _part_of(path: Path) -> str:
         return f"stream {stream}" if stream in _LARGE else "other"
     if path.suffix == ".log":
         return "logs"
-    if path.name.startswith("at_rest.db"):
-        return "evicted conversations"
-    if "recovery" in folders:
-        return "recovery store"
+    if path.name.startswith("conversations.db"):
+        return "stored conversations"
     return "other" if folders[0] in ("nats", "dataflow") else f"store of {folders[0]}"
 
 

@@ -1,4 +1,7 @@
-"""The dataflow as several processes: their number can change, and one of them can be killed."""
+"""Several dataflow processes on one machine: their number can change, and one can be killed.
+
+`test_members.py` lets processes come and go while people talk.
+"""
 
 import asyncio
 import itertools
@@ -13,11 +16,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from dataflow.eviction.store import FILE
 
+from dataflow.store.sqlite import FILE
 from ops.nats_server import NatsServer
 from shared.bus import Bus
+from shared.lifecycle import CANNOT_START
 from shared.messages import Place, Reply
+from shared.partitioning import DEFAULT_PARTITIONS
 from tests.fakes.model import FakeModel
 from tests.month import LONGEST_TEST, enough_of_the_month
 from tests.running import Running, answer_to, dataflow, question
@@ -31,9 +36,9 @@ async def _everybody_asks(bus: Bus, number: int) -> None:
     )
 
 
-async def _until_all_evicted(home: Path, *, questions: int) -> None:
-    """Waits until every conversation is evicted with this many answered questions."""
-    with closing(sqlite3.connect(home / "dataflow" / "recovery" / FILE)) as file:
+async def _until_all_stored(home: Path, *, questions: int) -> None:
+    """Waits until every conversation is stored with this many answered questions."""
+    with closing(sqlite3.connect(home / FILE)) as file:
         async with asyncio.timeout(30):
             while True:
                 rows = [row[0] for row in file.execute("SELECT saved FROM conversations")]
@@ -55,7 +60,7 @@ def _history(model: FakeModel, name: str, number: int) -> list[str]:
 async def test_conversations_survive_a_change_of_the_number_of_processes(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """One process, then three, then two use one recovery store; users are evicted in between."""
+    """One process, then three, then two use one store; conversations leave memory in between."""
     bus = await Bus.connect(nats.url, name="test")
     for number, processes in enumerate((1, 3, 2)):
         flow = dataflow(
@@ -69,7 +74,7 @@ async def test_conversations_survive_a_change_of_the_number_of_processes(
         await _everybody_asks(bus, number)
         for name in USERS:
             assert _history(fake_model, name, number) == [f"{name} {n}" for n in range(number)]
-        await _until_all_evicted(tmp_path / "home", questions=number + 1)
+        await _until_all_stored(tmp_path / "home", questions=number + 1)
         assert await flow.stop() == 0
     await bus.close()
 
@@ -81,7 +86,7 @@ def _worker_processes(flow: Running) -> list[int]:
 
 
 @pytest.mark.timeout(180)
-async def test_a_killed_process_of_a_cluster_is_replaced_and_nothing_is_lost(
+async def test_a_killed_process_is_replaced_and_nothing_is_lost(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
     """One process is killed with `kill -9` while everybody waits for an answer."""
@@ -182,19 +187,87 @@ async def test_people_in_different_processes_share_the_budget_of_a_place(
         await model.stop()
 
 
-async def test_a_second_dataflow_on_the_same_folder_names_the_first(
+def _held(flow: Running) -> int:
+    """How many partitions it has served last, by its log."""
+    found = re.findall(r"serves partitions.*?held=(\d+)", flow.log.read_text())
+    return int(found[-1]) if found else 0
+
+
+async def test_a_second_dataflow_on_the_same_folder_shares_the_users(
     nats: NatsServer, tmp_path: Path, fake_model: FakeModel
 ) -> None:
-    """Two dataflows would destroy the recovery store."""
-    first = dataflow(tmp_path / "home", nats.url, fake_model.base_url).start()
-    await first.ready()
+    """It gets its half; when the first one stops, it has everybody, and nothing is forgotten."""
+    bus = await Bus.connect(nats.url, name="test")
+    first = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
     second = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
     second.log = tmp_path / "second.log"
-    second.start()
-    assert second.process is not None
-    assert first.process is not None
-    assert await asyncio.to_thread(second.process.wait, 60) != 0
-    assert f"process {first.process.pid} already runs the conversations flow" in (
-        second.log.read_text()
-    )
-    assert await first.stop() == 0
+    try:
+        await first.start().ready()
+        await _everybody_asks(bus, 0)
+        assert _held(first) == DEFAULT_PARTITIONS
+        await second.start().ready()
+        async with asyncio.timeout(30):
+            while _held(second) != DEFAULT_PARTITIONS // 2:
+                await asyncio.sleep(0.05)
+        await _everybody_asks(bus, 1)
+        assert await first.stop() == 0
+        await _everybody_asks(bus, 2)
+        assert _held(second) == DEFAULT_PARTITIONS
+        for name in USERS:
+            assert _history(fake_model, name, 2) == [f"{name} 0", f"{name} 1"]
+        assert len(fake_model.requests) == 3 * len(USERS)
+        assert await second.stop() == 0
+    finally:
+        first.kill()
+        second.kill()
+        await bus.close()
+
+
+async def test_a_dataflow_with_another_store_is_refused_and_the_first_goes_on(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Each would have a part of the conversations, and nobody would know which."""
+    bus = await Bus.connect(nats.url, name="test")
+    first = dataflow(tmp_path / "home", nats.url, fake_model.base_url)
+    other = dataflow(tmp_path / "other", nats.url, fake_model.base_url)
+    try:
+        await first.start().ready()
+        await _everybody_asks(bus, 0)
+        other.start()
+        assert other.process is not None
+        assert await asyncio.to_thread(other.process.wait, 60) == CANNOT_START
+        said = other.log.read_text()
+        assert "already serves the questions on this NATS server from another store" in said
+        assert "Give both the same DATABASE_URL" in said
+        assert "Traceback" not in said
+        await _everybody_asks(bus, 1)
+        assert first.process is not None
+        assert first.process.poll() is None
+        for name in USERS:
+            assert _history(fake_model, name, 1) == [f"{name} 0"]
+        assert await first.stop() == 0
+    finally:
+        first.kill()
+        other.kill()
+        await bus.close()
+
+
+async def test_of_two_stores_that_start_at_once_one_is_left(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """Neither of them could ask the other before; at most one of them goes on to serve."""
+    flows = [dataflow(tmp_path / name, nats.url, fake_model.base_url) for name in ("one", "other")]
+    try:
+        for flow in flows:
+            flow.start()
+        async with asyncio.timeout(90):
+            while not (ended := [one for one in flows if one.process and one.process.poll()]):
+                await asyncio.sleep(0.05)
+        (refused,) = ended
+        assert refused.process is not None
+        assert refused.process.returncode == CANNOT_START
+        assert "from another store" in refused.log.read_text()
+        assert (await answer_to(bus, question("ada", 1, "hello"))).outcome == "answered"
+    finally:
+        for flow in flows:
+            flow.kill()
