@@ -6,8 +6,9 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -30,24 +31,23 @@ FROZEN_S = 6.0
 """Longer than a member may be silent."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest) -> str:
-    """The DATABASE_URL of several machines, or empty: members share one data folder."""
-    if request.param == "sqlite":
-        return ""
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.create(f"test-{uuid.uuid4().hex}")
+Store = Literal["sqlite", "postgresql"]
 
 
 @pytest.fixture
 async def members(
-    nats: NatsServer, tmp_path: Path, fake_model: FakeModel, store_url: str
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel, store: Store, postgres: Postgres
 ) -> AsyncIterator[Members]:
-    made = Members(tmp_path, nats.url, fake_model, store_url)
+    """They share one data folder, or have nothing in common but a database."""
+    url = "" if store == "sqlite" else postgres.create(f"test-{uuid.uuid4().hex}")
+    made = Members(tmp_path, nats.url, fake_model, url)
     for _ in range(MEMBERS):
         await made.add()
     yield made
     await made.close()
+
+
+Fault = Callable[[Members, int], Awaitable[None]]
 
 
 async def killed(members: Members, number: int) -> None:
@@ -82,13 +82,20 @@ async def replaced(members: Members, number: int) -> None:
     await members.add()
 
 
+STORES: list[Store] = ["sqlite", "postgresql"]
+FAULTS = [killed, stopped, frozen, cut_off, replaced]
+# Long runs try every fault on both stores, `make test` each fault on one.
+CASES = [(fault, store) for fault in FAULTS for store in STORES] if ROUNDS > 1 else [
+    (fault, STORES[number % 2]) for number, fault in enumerate(FAULTS)
+]  # fmt: skip
+
+
 @pytest.mark.timeout(240 + 40 * ROUNDS)
-@pytest.mark.parametrize("fault", [killed, stopped, frozen, cut_off, replaced])
+@pytest.mark.parametrize(("fault", "store"), CASES)
 async def test_members_come_and_go_while_people_talk(
-    nats: NatsServer, fake_model: FakeModel, members: Members, fault: object
+    nats: NatsServer, fake_model: FakeModel, members: Members, fault: Fault
 ) -> None:
     """Every question is answered once, and every conversation is whole."""
-    assert callable(fault)
     rng = random.Random(SEED)
     bus = await Bus.connect(nats.url, name="test")
     talk, over = Talk(bus, fake_model), asyncio.Event()
