@@ -18,6 +18,7 @@ from shared.connection import CLOSED_EXIT_CODE
 from shared.follow import Position
 from shared.lifecycle import CANNOT_START, SAY
 from shared.settings import Settings
+from tests.damaged_store import break_conversations
 from tests.fakes.model import FakeModel
 from tests.running import answer_to, dataflow, question
 
@@ -153,7 +154,7 @@ async def test_after_a_broken_store_nothing_is_forgotten_or_answered_twice(
             while not _both_stored(file):
                 await asyncio.sleep(0.1)
         await flow.stop()
-        _break_pages(file)
+        break_conversations(file)
         flow.start()
         broken = asyncio.create_task(
             answer_to(bus, question("ada", asked, f"ada {asked}"), timeout_s=60)
@@ -174,11 +175,3 @@ def _both_stored(file: Path) -> bool:
     with contextlib.closing(sqlite3.connect(file)) as database:
         chosen = "SELECT count(*) = 2 FROM conversations WHERE NOT has_work"
         return bool(database.execute(chosen).fetchone()[0])
-
-
-def _break_pages(path: Path) -> None:
-    """Overwrites every page except the first, which contains the names of the tables."""
-    with contextlib.closing(sqlite3.connect(path)) as file:
-        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    pages = path.stat().st_size // 4096
-    _overwrite(path, b"\xff" * 4096 * (pages - 1), 4096)
