@@ -1,6 +1,7 @@
 """Chooses the store by DATABASE_URL, and opens it. A damaged file is set aside, never deleted."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from shared.settings import Settings
 
 AGAIN_S: Final = 1.0
 
+
+SUSPECTED: Final = ".suspected"
+"""The end of the name of a file that says that all pages of the store have to be checked."""
 
 IN_USE: Final = (
     "{file} is damaged ({why}), and other dataflow processes use it. Stop all of them, and start "
@@ -73,13 +77,18 @@ def _chosen(settings: Settings, others: Callable[[], list[str]]) -> Store:
             raise CannotOpen(str(error)) from error
         return PostgresStore(url.render_as_string(hide_password=False), without_password(url))
     file = settings.home / FILE
-    if file.exists() and (why := sqlite_errors.fault(file, TABLES, whole=False)):
+    suspected = file.with_name(file.name + SUSPECTED)
+    whole = suspected.exists()
+    if file.exists() and (why := sqlite_errors.fault(file, TABLES, whole=whole)):
         if others():
             raise CannotOpen(IN_USE.format(file=file, why=why))
         set_aside(file, why)
+    suspected.unlink(missing_ok=True)
 
     def on_broken(error: sqlite3.Error) -> NoReturn:
         lifecycle.say(f"{file} is damaged: {error}")
+        with contextlib.suppress(OSError):  # its disk may be what is damaged
+            suspected.touch()
         # An exception would pass through the dataflow. Started again, it sets the file aside.
         os._exit(CLOSED_EXIT_CODE)
 
