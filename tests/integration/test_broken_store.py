@@ -78,8 +78,9 @@ async def test_a_damaged_store_is_set_aside_completely(
 async def test_the_log_of_a_damaged_store_is_not_applied_to_the_new_one(tmp_path: Path) -> None:
     """It is there if the process was killed."""
     killed, home = tmp_path / "killed", tmp_path / "home"
+    await _use(killed)
     store = await opened(Settings(THREADWAX_HOME=killed), 2, list)
-    (claim,) = (await store.claim("test", {0: 0})).values()
+    (claim,) = (await store.claim("test", {0: 1})).values()
     write = Write(0, claim.epoch, "test", Position(1), (Row("test:ada", b"{}"),))
     assert await store.write([write]) == set()
     shutil.copytree(killed, home)
