@@ -67,7 +67,11 @@ class Members:
     async def stop(self) -> None:
         """Stops those that run."""
         running = [one for one in self.all if one.process and one.process.poll() is None]
-        assert await asyncio.gather(*(member.stop() for member in running)) == [0] * len(running)
+        codes = await asyncio.gather(*(member.stop() for member in running))
+        logs = [
+            one.log.read_text()[-3000:] for one, code in zip(running, codes, strict=True) if code
+        ]
+        assert not any(codes), f"{codes}: {logs}"
 
 
 class Talk:

@@ -5,6 +5,7 @@ must never report an erasure that is not complete. docs/decisions/0014-forget.md
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -35,7 +36,10 @@ AGAIN_LAST_S: Final = 300.0
 """Waits after a failure, for example if a backup keeps the log of the store in use."""
 
 KEEP_EVERY_S: Final = 3600.0
-"""How often words are looked for that are older than THREADWAX_KEEP_DAYS."""
+"""How often words are looked for that are older than THREADWAX_KEEP_DAYS, in each partition."""
+
+KEEP_LOOK_S: Final = 5.0
+"""How often it is checked whether a partition is held in which nobody has looked yet."""
 
 AT_ONCE: Final = 100
 PAUSE_S: Final = 0.05
@@ -76,20 +80,28 @@ class Erasing:
 
     async def keep_only(self, keep_days: int) -> None:
         """Erases older words from stored conversations, again and again, until it is cancelled."""
+        checked_at: dict[int, float] = {}
         while True:
+            now = asyncio.get_running_loop().time()
             kept = Kept.at(datetime.now(UTC), keep_days)
+            due = [
+                partition for partition in self._storage.partitions
+                if now - checked_at.get(partition, -math.inf) >= KEEP_EVERY_S
+            ]  # fmt: skip
             try:
                 changed = 0
-                for partition in self._storage.partitions:
+                for partition in due:
                     changed += await self._expire(partition, kept)
-                await self._store.scrub()
-                await asyncio.to_thread(remove_migrated, self._home)
+                if due:
+                    await self._store.scrub()
+                    await asyncio.to_thread(remove_migrated, self._home)
             except StoreAway as error:
                 logger().warning("old words are not erased yet", why=str(error))
             else:
+                checked_at |= dict.fromkeys(due, now)
                 if changed:
                     logger().info("erased old words", conversations=changed, keep_days=keep_days)
-            await asyncio.sleep(KEEP_EVERY_S)
+            await asyncio.sleep(KEEP_LOOK_S)
 
     async def close(self) -> None:
         """Ends all erasures; the next start begins them again."""

@@ -1,6 +1,7 @@
 """Chooses the store by DATABASE_URL, and opens it. A damaged file is set aside, never deleted."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from shared.settings import Settings
 
 AGAIN_S: Final = 1.0
 
+
+SUSPECTED: Final = ".suspected"
+"""The end of the name of a file that says that all pages of the store have to be checked."""
 
 IN_USE: Final = (
     "{file} is damaged ({why}), and other dataflow processes use it. Stop all of them, and start "
@@ -68,13 +72,18 @@ def _chosen(settings: Settings, others: Callable[[], list[str]]) -> Store:
     if is_shared(settings):
         return _server(settings)
     file = settings.home / FILE
-    if file.exists() and (why := sqlite_errors.fault(file, TABLES, whole=False)):
+    suspected = file.with_name(file.name + SUSPECTED)
+    whole = suspected.exists()
+    if file.exists() and (why := sqlite_errors.fault(file, TABLES, whole=whole)):
         if others():
             raise CannotOpen(IN_USE.format(file=file, why=why))
         set_aside(file, why)
+    suspected.unlink(missing_ok=True)
 
     def on_broken(error: sqlite3.Error) -> NoReturn:
         lifecycle.say(f"{file} is damaged: {error}")
+        with contextlib.suppress(OSError):  # its disk may be what is damaged
+            suspected.touch()
         # An exception would pass through the dataflow. Started again, it sets the file aside.
         os._exit(CLOSED_EXIT_CODE)
 

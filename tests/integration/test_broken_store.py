@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from shared import names
 from shared.bus import Bus
 from shared.connection import CLOSED_EXIT_CODE
 from shared.follow import Position
-from shared.lifecycle import CANNOT_START, SAY
+from shared.lifecycle import SAY
 from shared.settings import Settings
+from tests.damaged_store import break_conversations
 from tests.fakes.model import FakeModel
 from tests.running import answer_to, dataflow, question
 
@@ -73,15 +75,20 @@ async def test_a_damaged_store_is_set_aside_completely(
         file.unlink()
 
 
-async def test_the_log_of_a_damaged_store_is_set_aside_with_it(tmp_path: Path) -> None:
-    """It would be applied to the new file."""
-    await _use(tmp_path)
-    file = tmp_path / FILE
-    wal = file.with_name(f"{file.name}-wal")
-    wal.write_bytes(b"the log")
-    FAULTS["not a database"](file)
-    assert not await _use(tmp_path)
-    assert file.with_name(f"{file.name}.broken-1-wal").read_bytes() == b"the log"
+async def test_the_log_of_a_damaged_store_is_not_applied_to_the_new_one(tmp_path: Path) -> None:
+    """It is there if the process was killed."""
+    killed, home = tmp_path / "killed", tmp_path / "home"
+    await _use(killed)
+    store = await opened(Settings(THREADWAX_HOME=killed), 2, list)
+    (claim,) = (await store.claim("test", {0: 1})).values()
+    write = Write(0, claim.epoch, "test", Position(1), (Row("test:ada", b"{}"),))
+    assert await store.write([write]) == set()
+    shutil.copytree(killed, home)
+    await store.close()
+    assert (home / f"{FILE}-wal").stat().st_size > 0
+    FAULTS["not a database"](home / FILE)
+    assert not await _use(home)
+    assert await _use(home)
 
 
 async def test_a_damaged_store_that_others_use_is_not_moved(tmp_path: Path) -> None:
@@ -91,30 +98,6 @@ async def test_a_damaged_store_that_others_use_is_not_moved(tmp_path: Path) -> N
     with pytest.raises(CannotOpen, match=r"conversations.db is damaged .*Stop all of them"):
         await _use(tmp_path, lambda: ["another"])
     assert list((tmp_path / FILE).parent.glob("*.broken-*")) == []
-
-
-@pytest.mark.timeout(180)
-async def test_a_second_process_on_a_damaged_store_says_what_to_do(
-    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
-) -> None:
-    """The first one has it open; the second one does not touch it."""
-    home = tmp_path / "home"
-    first = dataflow(home, nats.url, fake_model.base_url)
-    second = dataflow(home, nats.url, fake_model.base_url)
-    second.log = tmp_path / "second.log"
-    await first.start().ready()
-    await answer_to(bus, question("ada", 0, "ada 0"))
-    try:
-        _overwrite(home / FILE, bytes(100), 0)
-        second.start()
-        assert second.process is not None
-        assert await asyncio.to_thread(second.process.wait, 60) == CANNOT_START
-        assert "Stop all of them" in second.log.read_text()
-        assert "Traceback" not in second.log.read_text()
-        assert list((home / FILE).parent.glob("*.broken-*")) == []
-    finally:
-        first.kill()
-        second.kill()
 
 
 @pytest.mark.timeout(180)
@@ -153,7 +136,7 @@ async def test_after_a_broken_store_nothing_is_forgotten_or_answered_twice(
             while not _both_stored(file):
                 await asyncio.sleep(0.1)
         await flow.stop()
-        _break_pages(file)
+        break_conversations(file)
         flow.start()
         broken = asyncio.create_task(
             answer_to(bus, question("ada", asked, f"ada {asked}"), timeout_s=60)
@@ -174,11 +157,3 @@ def _both_stored(file: Path) -> bool:
     with contextlib.closing(sqlite3.connect(file)) as database:
         chosen = "SELECT count(*) = 2 FROM conversations WHERE NOT has_work"
         return bool(database.execute(chosen).fetchone()[0])
-
-
-def _break_pages(path: Path) -> None:
-    """Overwrites every page except the first, which contains the names of the tables."""
-    with contextlib.closing(sqlite3.connect(path)) as file:
-        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    pages = path.stat().st_size // 4096
-    _overwrite(path, b"\xff" * 4096 * (pages - 1), 4096)

@@ -189,8 +189,8 @@ async def test_people_in_different_processes_share_the_budget_of_a_place(
 
 def _held(flow: Running) -> int:
     """How many partitions it has served last, by its log."""
-    found = re.findall(r"serves partitions.*?held=(\d+)", flow.log.read_text())
-    return int(found[-1]) if found else 0
+    lines = [line for line in flow.log.read_text().splitlines() if "serves partitions" in line]
+    return int(json.loads(lines[-1])["held"]) if lines else 0
 
 
 async def test_a_second_dataflow_on_the_same_folder_shares_the_users(

@@ -59,9 +59,10 @@ from shared.settings import Settings
 next_batch = HeardPartition.next_batch
 
 def stuck_at_the_end(self):
-    if self._io.stopping:
+    try:
+        return next_batch(self)
+    except StopIteration:
         time.sleep(3600)
-    return next_batch(self)
 
 HeardPartition.next_batch = stuck_at_the_end
 raise SystemExit(main(Settings(), drain_s={DRAIN_S}))
