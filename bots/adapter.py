@@ -7,13 +7,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
+from bots.peers import Peers
 from bots.platform import ChatPlatform, Publish
 from bots.relay import Relay
-from shared import lifecycle, log, names
+from shared import lifecycle, log, metrics, names
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.http_status import CannotListen, serve_status
-from shared.messages import AnyEvent
+from shared.messages import AnyEvent, Ask
 from shared.settings import Settings
 from shared.tasks import end
 
@@ -50,16 +51,19 @@ Make = Callable[[Bus, Publish], Coroutine[Any, Any, Adapter]]
 """Makes the adapter, which publishes its events with the given function."""
 
 
-def run_adapter(settings: Settings, name: str, make: Make, *, previews: bool = True) -> int:
+def run_adapter(
+    settings: Settings, name: str, make: Make, *, previews: bool = True, redundant: bool = False
+) -> int:
     """Runs an adapter until it is stopped; returns the exit code.
 
     `CANNOT_RUN` means that a restart cannot help until a person changes something. `previews`:
-    whether the platform shows answers while they grow.
+    whether the platform shows answers while they grow. `redundant`: whether others of its kind may
+    run at the same time.
     """
     lifecycle.die_with_parent()
     log.set_up(settings.log_level, process=name)
     try:
-        asyncio.run(_run(settings, name, make, previews=previews))
+        asyncio.run(_run(settings, name, make, previews=previews, redundant=redundant))
     except lifecycle.Stopped:
         return 0
     except (Misconfigured, Refused, CannotListen) as error:
@@ -71,18 +75,26 @@ def run_adapter(settings: Settings, name: str, make: Make, *, previews: bool = T
     return 0
 
 
-async def _run(settings: Settings, name: str, make: Make, *, previews: bool) -> None:
+async def _run(
+    settings: Settings, name: str, make: Make, *, previews: bool, redundant: bool
+) -> None:
     stop = asyncio.create_task(lifecycle.wait_for_stop())
     needs = names.consumer_info(names.REPLIES, name)
     bus = await lifecycle.unless_stopped(
         stop, Bus.connect(settings.bus_url, name=name, wait_s=None, needs=needs)
     )
 
+    peers = Peers(bus, name) if redundant else None
+
     async def publish(event: AnyEvent) -> bool:
         new = await bus.publish(event, patience_s=PUBLISH_PATIENCE_S)
-        if new:
-            relay.asked(event)
-        return new
+        if not new:
+            metrics.duplicates_prevented.labels(name, "event").inc()
+            return False
+        relay.asked(event)
+        if peers is not None and isinstance(event, Ask):
+            await peers.tell("asked", event.id, event.address)
+        return True
 
     adapter = await lifecycle.unless_stopped(stop, make(bus, publish))
     relay = Relay(
@@ -92,6 +104,7 @@ async def _run(settings: Settings, name: str, make: Make, *, previews: bool) -> 
         subject=names.replies_to_platform(name),
         partials=names.partials_to_platform(name) if previews else None,
         previews_after_s=PREVIEWS_AFTER_S,
+        peers=peers,
     )
 
     def ready() -> tuple[bool, str]:

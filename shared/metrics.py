@@ -17,6 +17,22 @@ posted_before = Counter(
     "Second posts prevented",
     ["platform"],
 )
+handed_over = Counter(
+    "threadwax_handed_over",
+    "Replies given to the process of this adapter that has begun to show them",
+    ["platform"],
+)
+taken_over = Counter(
+    "threadwax_taken_over",
+    "Replies taken from a process of this adapter that does not answer",
+    ["platform"],
+)
+duplicates_prevented = Counter(
+    "threadwax_duplicates_prevented",
+    "What another process of this adapter had stored or shown already",
+    ["platform", "what"],
+)
+lease_held = Gauge("threadwax_lease_held", "1 while this process may run, 0 on standby", ["name"])
 post_failed = Counter("threadwax_post_failed", "Parts not posted", ["platform", "why"])
 unreadable = Counter("threadwax_unreadable", "Messages moved to the dead letters")
 model_retries = Counter("threadwax_model_retries", "Model calls retried", ["why"])

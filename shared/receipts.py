@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final
 
 import nats.js.errors
+from nats.js import api
 from nats.js.kv import KeyValue
 
 from shared import names
@@ -23,6 +24,14 @@ SHOWN: Final = "+"
 
 _FINISHED: Final = "\n"
 """Ends the first part's receipt once the reply is finished. No platform has it in its ids."""
+
+
+_OWNER: Final = "Threadwax-Process"
+"""The header of a claim that says whose it is. Not in the value, which older versions read."""
+
+_EXPECTED: Final = api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value
+_CHANGED: Final = 10071
+"""The server's code if a value is another one than expected."""
 
 
 class Claim(Enum):
@@ -43,6 +52,14 @@ class Posted:
     finished: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another process has claimed the part; `revision` is needed to take its claim."""
+
+    owner: str
+    revision: int
+
+
 def shown_part(value: bytes) -> bool:
     """Whether the first part's receipt says that people can see the whole reply."""
     receipt = value.decode(errors="replace")
@@ -52,9 +69,11 @@ def shown_part(value: bytes) -> bool:
 class Receipts:
     """The receipts of one platform. Every call retries until NATS does it."""
 
-    def __init__(self, bus: Bus, platform: str) -> None:
+    def __init__(self, bus: Bus, platform: str, *, owner: str = "") -> None:
+        """`owner` names this process in its claims, if there are others of its platform."""
         self._bus = bus
         self._platform = platform
+        self._owner = owner
         # Not through `js.key_value`, which needs permission to read the stream's state: with that,
         # an
         # adapter could list the keys of others.
@@ -66,20 +85,62 @@ class Receipts:
             direct=True,
         )
 
-    async def claim(self, key: str) -> Claim | Posted:
+    async def claim(self, key: str) -> Claim | Posted | Held:
         """Claims a part for posting; returns what was known about it."""
 
-        async def once() -> Claim | Posted:
-            name = f"{self._platform}.{key}"
-            try:
-                await self._bucket.create(name, b"")
-            except nats.js.errors.KeyWrongLastSequenceError:
-                value = ((await self._bucket.get(name)).value or b"").decode()
-                receipt = value.removesuffix(_FINISHED)
-                return Posted(receipt, value.endswith(_FINISHED)) if receipt else Claim.TRIED
-            return Claim.NEW
+        async def once() -> Claim | Posted | Held:
+            if await self._put_claim(key, revision=0):
+                return Claim.NEW
+            return await self._known(key)
 
         return await self._bus.until_done(once)
+
+    async def take_over(self, key: str, held: Held) -> Claim | Posted | Held:
+        """Takes the claim of a process that does not answer, unless it has changed meanwhile."""
+
+        async def once() -> Claim | Posted | Held:
+            await self._put_claim(key, revision=held.revision)
+            return await self._known(key)
+
+        return await self._bus.until_done(once)
+
+    async def is_mine(self, key: str) -> bool:
+        """Whether a part that this process has claimed is still its own, and not posted."""
+
+        async def once() -> bool:
+            try:
+                return await self._known(key) is Claim.TRIED
+            except nats.js.errors.NotFoundError:
+                return False  # erased, or taken from the bucket for another reason
+
+        return await self._bus.until_done(once)
+
+    async def _put_claim(self, key: str, *, revision: int) -> bool:
+        """Stores a claim if the last value is still that of `revision`, 0 for none."""
+        headers = {_EXPECTED: str(revision)}
+        if self._owner:
+            headers[_OWNER] = self._owner
+        try:
+            await self._bus.js.publish(self._subject(key), b"", headers=headers)
+        except nats.js.errors.APIError as error:
+            if error.err_code != _CHANGED:
+                raise
+            return False
+        return True
+
+    async def _known(self, key: str) -> Claim | Posted | Held:
+        subject = self._subject(key)
+        found = await self._bus.js.get_last_msg(names.RECEIPTS_STREAM, subject, direct=True)
+        value = (found.data or b"").decode()
+        if receipt := value.removesuffix(_FINISHED):
+            return Posted(receipt, value.endswith(_FINISHED))
+        owner = (found.headers or {}).get(_OWNER, "")
+        if owner in {"", self._owner}:
+            return Claim.TRIED
+        return Held(owner, found.seq or 0)
+
+    def _subject(self, key: str) -> str:
+        return f"{names.RECEIPTS_PREFIX}{self._platform}.{key}"
 
     async def record(self, key: str, receipt: str, *, finished: bool = False) -> None:
         """Records that a claimed part was posted; `finished`: its whole reply is done."""

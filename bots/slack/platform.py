@@ -33,7 +33,7 @@ from bots.split_text import Length
 from shared.blobs import put_blob
 from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
-from shared.messages import Partial, Reply
+from shared.messages import Address, Partial, Reply
 from shared.own_history import own_history
 from shared.tasks import end
 
@@ -162,6 +162,14 @@ class Slack:
     async def close(self) -> None:
         """Stops listening; `listen` returns once the events under way are stored."""
         self._closed.set()
+
+    def asked_elsewhere(self, address: Address) -> None:
+        """Another process has stored a question: its asker's follow-ups are for the bot."""
+        self._context.directory.add_asker_of(address)
+
+    def answered_elsewhere(self, prompt_id: str) -> None:
+        """Another process shows the answer, and clears the status line."""
+        self._working.answered_elsewhere(prompt_id)
 
     def prepared(self, text: str) -> str:
         """The text as Slack can show it."""

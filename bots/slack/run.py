@@ -37,7 +37,7 @@ def main(settings: Settings, slack: SlackSettings) -> int:
     async def make(bus: Bus, publish: Publish) -> Adapter:
         return Slack(bus, publish, slack, installations_url=where, budgets=settings.budgets)
 
-    return run_adapter(settings, "slack", make)
+    return run_adapter(settings, "slack", make, redundant=True)
 
 
 def _database_fault(url: str) -> str:
