@@ -35,6 +35,7 @@ from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
 from shared.messages import Address, Partial, Reply
 from shared.own_history import own_history
+from shared.receipts import Receipts
 from shared.tasks import end
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Slack:
         *,
         installations_url: str = "",
         budgets: Budgets = NO_BUDGETS,
+        receipts: Receipts | None = None,
         watchdog: WatchdogLimits | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,7 +91,7 @@ class Slack:
         self._context = Context(
             settings, self._workspaces, Directory(now), self._working, publish, store_file,
             fetch_history, self._session, urlsplit(settings.api_url).netloc, now,
-            budgets.roles_on("slack"),
+            budgets.roles_on("slack"), receipts,
         )  # fmt: skip
         self._posting = Posting(self._context, now)
         self._socket_mode: SocketMode | None = None
