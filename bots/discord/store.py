@@ -57,6 +57,7 @@ class Store:
         self._file.open()
         with suppress(ValueError):
             self.watermark = int(self.fact(_WATERMARK) or 0)
+        self.place = self._place()
 
     def _start_over(self, channels: list[Row]) -> None:
         """Fill an empty file with everything that is still known."""
@@ -67,8 +68,6 @@ class Store:
         if self.watermark:
             self.remember(_WATERMARK, str(self.watermark))
         self.remember(_LOST, "1")
-
-        self.place = self._place()
 
     def _place(self) -> str:
         """A name of this file on this machine, which no copy of it elsewhere has."""
