@@ -125,7 +125,7 @@ async def slack_world(nats: NatsServer, tmp_path: Path) -> AsyncIterator[SlackWo
 
 
 @pytest.mark.timeout(240)
-async def test_two_slack_adapters(slack_world: SlackWorld) -> None:
+async def test_two_slack_adapters(slack_world: SlackWorld, bus: Bus) -> None:
     """Each of the two is killed, frozen and stopped while people ask, in threads, too."""
     slack, pair = slack_world.slack, slack_world.pair
     numbers = itertools.count()
@@ -140,8 +140,7 @@ async def test_two_slack_adapters(slack_world: SlackWorld) -> None:
         elif number % 4 == 2 and (old := [t for t in threads if channels[t] == ROOM]):
             # A follow-up without a mention, by the one who asked in this thread.
             ts, channel = old[-1], ROOM
-            asker = next(m["user"] for m in slack.messages[ROOM] if m["ts"] == ts)
-            slack.send(text, thread=ts, user=asker)
+            slack.send(text, thread=ts, user=slack.messages[ROOM][ts]["user"])
         else:
             ts, channel = slack.mention(text, user=user), ROOM
         threads.setdefault(ts, []).append(text)
@@ -174,9 +173,11 @@ async def test_two_slack_adapters(slack_world: SlackWorld) -> None:
             raise AssertionError(f"{fault} {victim}: no answer to {missing}; {error}") from None
         waits.report(f"slack {fault} {'AB'[victim]}")
     await asyncio.sleep(4)  # a second post would come with the redelivery after 2 s
+    journal = [json.loads(data)["text"].rstrip() for data in await stored(bus, names.REPLIES)]
     for ts, texts in threads.items():
         shown = slack.thread(channels[ts], ts)
         assert sorted(shown) == sorted(map(expected, texts))
+        assert shown == [text for text in journal if text in shown]
         assert slack.status(channels[ts], ts) == ""
     assert len(slack_world.model.requests) == sum(map(len, threads.values()))
 
@@ -258,10 +259,6 @@ async def test_two_discord_adapters(
         def seen() -> set[str]:
             return {text for channel in fake.messages for text in fake.read(channel)}
 
-        def running() -> int:
-            """Which of the two is connected to Discord."""
-            return held_by
-
         held_by = 0
         for fault in FAULTS:
             waits = Waits()
@@ -269,7 +266,7 @@ async def test_two_discord_adapters(
                 await ask(waits)
                 await asyncio.sleep(0.2)
             before = (await holder(bus)).process
-            victim = pair.both[running()]
+            victim = pair.both[held_by]
             await pair.hit(victim, fault)
             hit_at = time.monotonic()
             for _ in range(3):
@@ -297,17 +294,31 @@ async def test_two_discord_adapters(
                 await until(lambda: is_alone(fake), 20)
         # An edit and a deletion of what another process stored.
         first = asked["number 0"]
-        await fake.delete(first, channel=fake.messages_channel(first)) if hasattr(
-            fake, "messages_channel"
-        ) else None
+        await fake.edit(first, "number zero")
+        await fake.delete(asked["number 2"])
         await asyncio.sleep(3)
-        texts = [t for t in (text for channel in fake.messages for text in fake.read(channel))]
+        texts = [text for channel in fake.messages for text in fake.read(channel)]
         assert sorted(t for t in texts if t.startswith("answer")) == sorted(
             f"answer to: {text}" for text in asked
         )
         assert "▌" not in str(texts)
         assert len(fake.gateway.live) == 1
         assert len(fake_model.requests) == len(asked)
+        changed = {
+            (event["kind"], event["prompt_id"])
+            for event in map(json.loads, await stored(bus, names.PROMPTS))
+            if event["kind"] in {"edited", "deleted"}
+        }
+        assert changed == {
+            ("edited", f"discord-{first}"), ("deleted", f"discord-{asked['number 2']}"),
+        }  # fmt: skip
+
+
+async def stored(bus: Bus, stream: str) -> list[bytes]:
+    """The messages of a stream, in order."""
+    state = (await bus.js.stream_info(stream)).state
+    found = [await bus.js.get_msg(stream, n) for n in range(state.first_seq, state.last_seq + 1)]
+    return [message.data or b"" for message in found]
 
 
 async def is_alone(fake: Any) -> bool:
