@@ -14,6 +14,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from pydantic import BaseModel, ValidationError
 
+from bots.platform import AmongPeers
 from shared import names
 from shared.bus import Bus
 from shared.log import logger
@@ -26,6 +27,9 @@ SILENT_S: Final = 4.0
 Longer than `pulse.FRESH_S` by the time that a platform may take for a call in progress: by then, a
 frozen or cut off process begins no further call.
 """
+
+PULLS_EXPIRE_S: Final = 10.0
+"""The server goes on delivering replies to a frozen process for this long, and then to others."""
 
 _SUBJECT: Final = "Threadwax-Subject"
 _ACK: Final = "Threadwax-Ack"
@@ -47,6 +51,16 @@ class News(BaseModel):
     kind: NewsKind
     prompt_id: str
     address: Address = {}
+
+
+def pass_on(news: News, platform: object) -> None:
+    """Tells a platform what concerns it, if it wants to know."""
+    if not isinstance(platform, AmongPeers):
+        return
+    if news.kind == "asked":
+        platform.asked_elsewhere(news.address)
+    elif news.kind == "showing":
+        platform.answered_elsewhere(news.prompt_id)
 
 
 class Peers:

@@ -19,15 +19,15 @@ from bots.newest_partials import NewestPartials
 from bots.no_progress import NoProgress
 from bots.part_poster import NOT_SHOWABLE, PartOutcome, PartPoster
 from bots.parts import parts_of
-from bots.peers import News, Peers
-from bots.platform import AmongPeers, ChatPlatform, Part
+from bots.peers import PULLS_EXPIRE_S, News, Peers, pass_on
+from bots.platform import ChatPlatform, Part
 from bots.preview import Previews
 from bots.thread_order import Delivery, Thread, ThreadOrder, ThreadQueue, thread_of
 from shared import metrics, names
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import AnyEvent, Partial, Reply
-from shared.pull import consume
+from shared.pull import EXPIRES_S, consume
 from shared.receipts import SHOWN, Claim, Posted, Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 from shared.tasks import end
@@ -103,6 +103,7 @@ class Relay:
                 self._consumer,
                 self._take,
                 ensure=self._ensure_consumer,
+                expires_s=EXPIRES_S if self._peers is None else PULLS_EXPIRE_S,
             )
         finally:
             if partials is not None:
@@ -112,8 +113,7 @@ class Relay:
             self._no_progress.close()
             self._previews.cancel()
             await end(*self._tasks, *self._order.tasks)
-            # Last: as soon as nobody answers, another process takes over what was in progress.
-            await end(*working)
+            await end(*working)  # last: when nobody answers, another process takes over
 
     def asked(self, event: AnyEvent) -> None:
         """Watches an event that was stored: its person is notified if nothing happens."""
@@ -121,19 +121,13 @@ class Relay:
 
     def _hear(self, news: News) -> None:
         """Another process of this platform has news."""
-        platform = self._platform if isinstance(self._platform, AmongPeers) else None
-        if news.kind == "asked":
-            if platform is not None:
-                platform.asked_elsewhere(news.address)
-            return
-        self._no_progress.reported(news.prompt_id)
-        if news.kind == "showing":
-            if platform is not None:
-                platform.answered_elsewhere(news.prompt_id)
-            return
-        self._order.finish(news.prompt_id)
-        for queue in self._queues.values():
-            queue.changed.set()
+        pass_on(news, self._platform)
+        if news.kind != "asked":
+            self._no_progress.reported(news.prompt_id)
+        if news.kind == "shown":
+            self._order.finish(news.prompt_id)
+            for queue in self._queues.values():
+                queue.changed.set()
 
     async def _tell(self, kind: Literal["showing", "shown"], prompt_id: str) -> None:
         if self._peers is not None:
@@ -208,8 +202,7 @@ class Relay:
             if finished:
                 self._order.finish(prompt_id)
                 self._defects.pop(prompt_id, None)
-            # Before the acknowledgement: `_unacknowledged` assumes that the server still waits for
-            # whatever is in progress.
+            # Before the acknowledgement: `_unacknowledged` counts on the server still waiting.
             self._in_progress.pop(prompt_id, None)
             if finished:
                 with contextlib.suppress(nats.errors.Error):  # if lost, it is redelivered and known
@@ -299,8 +292,8 @@ class Relay:
     def _show_partial(self, partial: Partial) -> None:
         if partial.prompt_id in self._in_progress:
             return
-        # A preview must not appear above an older answer that is still to be shown. An early status
-        # may: the platform removes it before its own answer begins.
+        # No preview above an older answer that is still to be shown. An early status may be there:
+        # the platform removes it before its own answer begins.
         thread = thread_of(partial.user, partial.place)
         may_open = thread not in self._queues and (
             partial.early or self._order.allows_preview(partial.after)

@@ -24,6 +24,7 @@ from shared.log import logger
 from shared.pulse import now_s
 
 RENEW_EVERY_S: Final = 2.0
+RENEW_WITHIN_S: Final = 1.5
 RETRY_S: Final = 0.5
 LOST_AFTER_S: Final = 6.0
 """A holder that could not renew for this long stops if others wait, well before they start."""
@@ -156,7 +157,8 @@ class Lease:
         """True if it was renewed, False if another process has it, None if NATS does not say."""
         self._own.renewed += 1
         try:
-            return await self._put(self._own.model_copy(update={"position": self._position()}))
+            async with asyncio.timeout(RENEW_WITHIN_S):
+                return await self._put(self._own.model_copy(update={"position": self._position()}))
         except TRANSIENT as error:
             logger().debug("lease not renewed", why=repr(error))
             return None
@@ -175,10 +177,8 @@ class Lease:
             self.holder = found
             if found.process != self._own.process:
                 return False
-            # Our own last value, whose acknowledgement was lost.
-            self._revision = revision
-            self._renewed_at = sent_at
-            return True
+            self._revision = revision  # of our own last value, whose acknowledgement was lost
+            return await self._put(value)
         self._revision = ack.seq
         self._renewed_at = sent_at
         return True

@@ -7,14 +7,18 @@ and no preview is left. The longest wait of each case is printed.
 import asyncio
 import itertools
 import json
+import os
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
 
 from ops.nats_server import NatsServer
 from shared import lease, names
@@ -26,6 +30,11 @@ from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, ROOM, FakeSlack
 from tests.running import Running, dataflow
 
 FAULTS = ("kill", "freeze", "stop")
+CASES = tuple(itertools.product(FAULTS, (0, 1)))
+if not os.environ.get("ALL_CASES"):
+    CASES = (("kill", 0), ("freeze", 1), ("stop", 0))
+"""Which of two equal processes has which fault; `ALL_CASES=1` takes each in turn."""
+
 FROZEN_S = 8.0
 """Longer than it takes the others to take over what was in progress."""
 
@@ -147,7 +156,11 @@ async def test_two_slack_adapters(slack_world: SlackWorld, bus: Bus) -> None:
         channels[ts] = channel
         waits.ask(text)
 
-    for fault, victim in itertools.product(FAULTS, (0, 1)):
+    # Slack sends a mention as two events, and each may come to another process.
+    for _ in range(6):
+        slack.mention("")
+    await slack.until(lambda: len(slack.ephemerals) >= 6, seconds=ANSWER_S)
+    for fault, victim in CASES:
         waits = Waits()
         for _ in range(2):
             ask(waits)
@@ -180,16 +193,72 @@ async def test_two_slack_adapters(slack_world: SlackWorld, bus: Bus) -> None:
         assert shown == [text for text in journal if text in shown]
         assert slack.status(channels[ts], ts) == ""
     assert len(slack_world.model.requests) == sum(map(len, threads.values()))
-
-
-async def test_one_notice_for_two_events_at_two_adapters(slack_world: SlackWorld) -> None:
-    """Slack sends a mention as two events, each of which may come to another process."""
-    slack = slack_world.slack
-    for _ in range(6):
-        slack.mention("")
-    await slack.until(lambda: len(slack.ephemerals) >= 6, seconds=ANSWER_S)
-    await asyncio.sleep(3)
     assert len(slack.ephemerals) == 6
+
+
+# --- the gateway ----------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120)
+async def test_two_gateways(
+    nats: NatsServer, bus: Bus, fake_model: FakeModel, tmp_path: Path
+) -> None:
+    """A client that repeats a request with its id gets one answer, whichever gateway has it."""
+    fake_model.reply = lambda request: f"re: {request['messages'][-1]['content']}"
+    fake_model.pause_s = 0.1
+    flow = dataflow(tmp_path / "flow", nats.url, fake_model.base_url).start()
+    pair = Pair(*(
+        Running(
+            "gateway", log=tmp_path / f"gateway{number}.log",
+            env={"NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path / f"gateway{number}")},
+        )
+        for number in range(2)
+    ))  # fmt: skip
+    heard: Counter[str] = Counter()
+    inbox = bus.client.new_inbox()
+
+    async def hear(message: Msg) -> None:
+        heard[message.data.decode()] += 1
+
+    await bus.client.subscribe(f"{inbox}.*", cb=hear)
+
+    async def ask(number: int, waits: Waits) -> None:
+        """Asks again every 2 s, as a client does whose request got no answer."""
+        text = f"number {number}"
+        data = json.dumps({"user_id": f"user{number}", "prompt": text}).encode()
+        waits.ask(text)
+        while not heard[f"re: {text}"]:
+            await bus.client.publish(
+                names.GATEWAY_SUBJECT, data, f"{inbox}.{number}",
+                headers={"Nats-Msg-Id": f"id-{number}"},
+            )  # fmt: skip
+            with suppress(TimeoutError):
+                await until(lambda: answered(text), 2)
+        waits.see({text})
+
+    async def answered(text: str) -> bool:
+        return bool(heard[f"re: {text}"])
+
+    try:
+        await flow.ready()
+        await pair.start()
+        numbers = itertools.count()
+        for fault, victim in CASES:
+            waits = Waits()
+            asking = [asyncio.create_task(ask(next(numbers), waits)) for _ in range(3)]
+            await asyncio.sleep(0.2)
+            await pair.hit(pair.both[victim], fault)
+            asking += [asyncio.create_task(ask(next(numbers), waits)) for _ in range(3)]
+            async with asyncio.timeout(ANSWER_S):
+                await asyncio.gather(*asking)
+            await pair.heal(pair.both[victim], fault)
+            waits.report(f"gateway {fault} {'AB'[victim]}")
+        asked = next(numbers)
+        assert len(fake_model.requests) == asked
+        assert len(await stored(bus, names.REPLIES)) == asked
+    finally:
+        pair.kill()
+        flow.kill()
 
 
 # --- Discord --------------------------------------------------------------------------------------
@@ -232,7 +301,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> Non
 
 
 @pytest.mark.timeout(240)
-async def test_two_discord_adapters(
+async def test_two_discord_adapters(  # noqa: PLR0915  (one story)
     nats: NatsServer, bus: Bus, fake_model: FakeModel, tmp_path: Path
 ) -> None:
     """The one with the lease is killed, frozen and stopped. The other one misses nothing."""
