@@ -5,15 +5,18 @@ Knows no platform. It must never depend on another adapter's being up.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from contextlib import suppress
+from typing import Any, Final, Protocol, runtime_checkable
 
+from bots.peers import Peers
 from bots.platform import ChatPlatform, Publish
 from bots.relay import Relay
 from shared import lifecycle, log, metrics, names
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.http_status import CannotListen, serve_status
-from shared.messages import AnyEvent
+from shared.lease import Lease
+from shared.messages import AnyEvent, Ask
 from shared.settings import Settings
 from shared.tasks import end
 
@@ -23,11 +26,13 @@ SHUTDOWN_S: Final = 5.0
 longer."""
 
 PUBLISH_PATIENCE_S: Final = 2.0
-"""Platforms want an acknowledgement within 3 s and redeliver an event that got none.
+"""Platforms want an acknowledgement within 3 s and redeliver an event that got none."""
 
-In a cluster it takes longer while a leader is elected. A late acknowledgement is harmless, as the
-redelivered event has the same id.
-"""
+STANDBY_AFTER_S: Final = 2.5
+"""Whoever has no lease by now counts as started, on standby."""
+
+STEP_DOWN_S: Final = 1.0
+"""How long an adapter that lost its lease may take to end its work properly."""
 
 PREVIEWS_AFTER_S: Final = 0.25
 """An answer that is complete this soon is posted without a preview, which would cost a call."""
@@ -50,20 +55,37 @@ class Adapter(ChatPlatform, Protocol):
         """Whether it can work now; if not, the reason in plain words."""
 
 
+@runtime_checkable
+class Leased(Protocol):
+    """An adapter of which only one may run at a time."""
+
+    place: str
+    """Unique to its data folder, which it has locked."""
+
+    def position(self) -> int:
+        """How far it has come, for the process that runs next."""
+
+    async def start_at(self, bus: Bus, position: int) -> None:
+        """Called before `listen`: it holds the lease, whose last holder came this far."""
+
+
 Make = Callable[[Bus, Publish], Coroutine[Any, Any, Adapter]]
 """Makes the adapter, which publishes its events with the given function."""
 
 
-def run_adapter(settings: Settings, name: str, make: Make, *, previews: bool = True) -> int:
+def run_adapter(
+    settings: Settings, name: str, make: Make, *, previews: bool = True, redundant: bool = False
+) -> int:
     """Runs an adapter until it is stopped; returns the exit code.
 
     `CANNOT_RUN` means that a restart cannot help until a person changes something. `previews`:
-    whether the platform shows answers while they grow.
+    whether the platform shows answers while they grow. `redundant`: whether others of its kind may
+    run at the same time.
     """
     lifecycle.die_with_parent()
     log.set_up(settings.log_level, process=name)
     try:
-        asyncio.run(_run(settings, name, make, previews=previews))
+        asyncio.run(_run(settings, name, make, previews=previews, redundant=redundant))
     except lifecycle.Stopped:
         return 0
     except (Misconfigured, Refused, CannotListen) as error:
@@ -75,54 +97,147 @@ def run_adapter(settings: Settings, name: str, make: Make, *, previews: bool = T
     return 0
 
 
-async def _run(settings: Settings, name: str, make: Make, *, previews: bool) -> None:
+async def _run(
+    settings: Settings, name: str, make: Make, *, previews: bool, redundant: bool
+) -> None:
     stop = asyncio.create_task(lifecycle.wait_for_stop())
     needs = names.consumer_info(names.REPLIES, name)
     bus = await lifecycle.unless_stopped(
         stop, Bus.connect(settings.bus_url, name=name, wait_s=None, needs=needs)
     )
-
-    async def publish(event: AnyEvent) -> bool:
-        new = await bus.publish(event, patience_s=PUBLISH_PATIENCE_S)
-        if new:
-            relay.asked(event)
-        return new
-
-    adapter = await lifecycle.unless_stopped(stop, make(bus, publish))
-    metrics.begin(name)
-    relay = Relay(
-        bus,
-        adapter,
-        consumer=name,
-        subject=names.replies_to_platform(name),
-        partials=names.partials_to_platform(name) if previews else None,
-        previews_after_s=PREVIEWS_AFTER_S,
-    )
-
-    def ready() -> tuple[bool, str]:
-        trouble = bus.trouble or bus.storing_trouble
-        return (False, trouble) if trouble else adapter.health()
-
-    status, status_at = None, ""
-    if settings.http_port is not None:
-        status, port = await serve_status(
-            settings.http_host, settings.http_port, folder=settings.home, ready=ready
-        )
-        status_at = f", status at http://{settings.http_host}:{port}"
-    listening = asyncio.create_task(adapter.listen())
-    works = {stop, listening, asyncio.create_task(relay.run())}
+    terms = _Terms(stop, bus, name, make, previews=previews, redundant=redundant)
+    status = None
     try:
-        started = asyncio.create_task(adapter.listening.wait())
-        await asyncio.wait({started, *works}, return_when=asyncio.FIRST_COMPLETED)
-        if adapter.listening.is_set():
-            lifecycle.ready(adapter.where + status_at)
-        done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        await adapter.close()
-        await asyncio.wait({listening}, timeout=SHUTDOWN_S)
+        if settings.http_port is not None:
+            host = settings.http_host
+            status, port = await serve_status(
+                host, settings.http_port, folder=settings.home, ready=terms.ready
+            )
+            terms.status_at = f", status at http://{host}:{port}"
+        while not stop.done():
+            await terms.serve_one()
     finally:
-        await end(*works)
+        await end(stop)
         if status is not None:
             await status.cleanup()
         await bus.close()
+
+
+class _Terms:
+    """The times in which the adapter runs: one, or one for each time that it gets its lease."""
+
+    def __init__(
+        self,
+        stop: "asyncio.Task[str]",
+        bus: Bus,
+        name: str,
+        make: Make,
+        *,
+        previews: bool,
+        redundant: bool,
+    ) -> None:
+        self._stop = stop
+        self._bus = bus
+        self._name = name
+        self._make = make
+        self._previews = previews
+        self._redundant = redundant
+        self._adapter: Adapter | None = None
+        self._lease: Lease | None = None
+        self._relay: Relay | None = None
+        self._peers: Peers | None = None
+        self.status_at = ""
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether it works or can take over at once; what it does, or why it does not."""
+        trouble = self._bus.trouble or self._bus.storing_trouble
+        if trouble:
+            return False, trouble
+        if self._lease is not None and not self._lease.is_held:
+            return True, _standby(self._lease)
+        if self._adapter is None:
+            return False, "starting"
+        return self._adapter.health()
+
+    async def serve_one(self) -> None:
+        """Waits for the lease, if the adapter needs one, and runs until that is lost or at a stop.
+
+        Raises:
+            lifecycle.Stopped: a signal came before the adapter ran.
+            Misconfigured: as the adapter does.
+        """
+        adapter = await lifecycle.unless_stopped(self._stop, self._make(self._bus, self._publish))
+        lease = None
+        if isinstance(adapter, Leased):
+            lease = Lease(self._bus, self._name, place=adapter.place, position=adapter.position)
+            self._lease = lease
+            await lifecycle.unless_stopped(self._stop, self._acquire(lease, adapter))
+        metrics.begin(self._name)
+        self._adapter = adapter
+        self._peers = Peers(self._bus, self._name) if self._redundant else None
+        self._relay = Relay(
+            self._bus,
+            adapter,
+            consumer=self._name,
+            subject=names.replies_to_platform(self._name),
+            partials=names.partials_to_platform(self._name) if self._previews else None,
+            previews_after_s=PREVIEWS_AFTER_S,
+            peers=self._peers,
+        )
+        listening = asyncio.create_task(adapter.listen())
+        relaying = asyncio.create_task(self._relay.run())
+        works: set[asyncio.Task[Any]] = {self._stop, listening, relaying}
+        keeping = asyncio.create_task(lease.keep()) if lease is not None else None
+        if keeping is not None:
+            works.add(keeping)
+        try:
+            await self._until_over(adapter, works)
+            if keeping is not None and keeping.done():
+                await end(relaying)  # first: another process may post from now on
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STEP_DOWN_S):
+                        await adapter.close()
+                return
+            await adapter.close()
+            await asyncio.wait({listening}, timeout=SHUTDOWN_S)
+        finally:
+            await end(*(works - {self._stop}))
+            self._adapter = None
+            if lease is not None and self._stop.done():
+                await lease.release()
+
+    async def _acquire(self, lease: Lease, adapter: "Leased") -> None:
+        acquiring = asyncio.create_task(lease.acquire())
+        try:
+            done, _ = await asyncio.wait({acquiring}, timeout=STANDBY_AFTER_S)
+            if not done:
+                lifecycle.ready(_standby(lease) + self.status_at)
+            await adapter.start_at(self._bus, await acquiring)
+        finally:
+            await end(acquiring)
+
+    async def _until_over(self, adapter: Adapter, works: "set[asyncio.Task[Any]]") -> None:
+        started = asyncio.create_task(adapter.listening.wait())
+        try:
+            await asyncio.wait({started, *works}, return_when=asyncio.FIRST_COMPLETED)
+            if adapter.listening.is_set():
+                lifecycle.ready(adapter.where + self.status_at)
+            done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(started)
+        for task in done:
+            task.result()
+
+    async def _publish(self, event: AnyEvent) -> bool:
+        if not await self._bus.publish(event, patience_s=PUBLISH_PATIENCE_S):
+            metrics.duplicates_prevented.labels(self._name, "event").inc()
+            return False
+        if self._relay is not None:
+            self._relay.asked(event)
+        if self._peers is not None and isinstance(event, Ask):
+            await self._peers.tell("asked", event.id, event.address)
+        return True
+
+
+def _standby(lease: Lease) -> str:
+    return f"standby: {lease.holder.host or 'another process'} holds the lease"

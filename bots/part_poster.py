@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final
 
+from bots.claims import Claims, TakenOver
 from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part
 from shared import metrics, names
 from shared.bus import Bus
@@ -94,10 +95,13 @@ class _Failures:
 class PartPoster:
     """Posts the parts of replies to one platform."""
 
-    def __init__(self, bus: Bus, platform: ChatPlatform, receipts: Receipts) -> None:
+    def __init__(
+        self, bus: Bus, platform: ChatPlatform, receipts: Receipts, claims: Claims
+    ) -> None:
         self._bus = bus
         self._platform = platform
         self._receipts = receipts
+        self._claims = claims
 
     async def post(self, part: Part, claim: Claim | Posted, *, notice_shown: bool) -> PartOutcome:
         """Shows one part once, or a notice if the platform refuses its text.
@@ -192,16 +196,26 @@ class PartPoster:
         await asyncio.sleep(max(error.wait_s, LATER_AT_LEAST_S))
 
     async def _shown(self, part: Part, *, look_first: bool) -> str:
-        """The receipt of a part, which is posted unless the platform has it already."""
+        """The receipt of a part, which is posted unless the platform has it already.
+
+        Raises:
+            TakenOver: another process of this platform posts it.
+        """
         name = self._platform.name
+        await self._check_claim(part)
         if look_first and (receipt := await self._platform.find_posted(part)) is not None:
             metrics.posted_before.labels(name).inc()
             return receipt
+        await self._check_claim(part)  # the search may have taken long
         started = time.monotonic()
         receipt = await self._platform.post(part)
         metrics.post_s.labels(name).observe(time.monotonic() - started)
         metrics.posted.labels(name).inc()
         return receipt
+
+    async def _check_claim(self, part: Part) -> None:
+        if not await self._claims.is_mine(part.key):
+            raise TakenOver
 
     async def give_up(self, reply: Reply, reason: str, *, withdraw: bool = False) -> None:
         """Makes a reply a dead letter; `withdraw`: its preview, if there is one, is removed."""

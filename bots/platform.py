@@ -8,9 +8,9 @@ every reply carries its return address.
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
-from shared.messages import AnyEvent, Partial, Reply
+from shared.messages import Address, AnyEvent, Partial, Reply
 
 Publish = Callable[[AnyEvent], Awaitable[bool]]
 """Stores an event on disk: True if it is new, False if it was stored before.
@@ -133,3 +133,17 @@ class Preparing(Protocol):
 
     def prepared(self, text: str) -> str:
         """A reply's whole text, ready to be split and posted."""
+
+
+@runtime_checkable
+class AmongPeers(Protocol):
+    """A platform that remembers something which another of its processes may know first.
+
+    News may be lost, so it must never depend on them for what is stored or posted.
+    """
+
+    def asked_elsewhere(self, address: Address) -> None:
+        """Another process has stored a question with this return address."""
+
+    def answered_elsewhere(self, prompt_id: str) -> None:
+        """Another process shows the reply to this question, and nothing more comes before it."""

@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 from typing import Final
 
+from bots.claims import Claims
 from bots.platform import ChatPlatform
 from shared.log import logger
 from shared.messages import Partial
-from shared.receipts import Claim, Receipts
+from shared.receipts import Claim
 from shared.recent import RecentMap, RecentSet
 
 PREVIEW_ENDS_WITHIN_S: Final = 10.0
@@ -30,10 +31,10 @@ The claim of the first part would stop that, too.
 class Preview:
     """One growing answer."""
 
-    def __init__(self, platform: ChatPlatform, receipts: Receipts, *, after_s: float = 0.0) -> None:
+    def __init__(self, platform: ChatPlatform, claims: Claims, *, after_s: float = 0.0) -> None:
         """Shows nothing for `after_s` seconds: the answer may be complete by then."""
         self._platform = platform
-        self._receipts = receipts
+        self._claims = claims
         self._after_s = after_s
         self._newest: Partial | None = None
         self._shown = (0, 0)
@@ -78,13 +79,17 @@ class Preview:
                 self._after_s = 0.0
             while self._newest is not None and not self._ended:
                 partial, self._newest = self._newest, None
+                key = f"{partial.prompt_id}.0"
                 if not self.owned:
                     # A preview becomes the first part, so it needs that part's claim: after a crash
                     # the next process looks for it and completes it.
-                    if await self._receipts.claim(f"{partial.prompt_id}.0") is not Claim.NEW:
+                    if await self._claims.claim(key) is not Claim.NEW:
                         self._ended = True  # another process may show one already
                         return
                     self.owned = True
+                if not await self._claims.is_mine(key):
+                    self._ended = True  # this process was frozen, and another one posts the answer
+                    return
                 await self._platform.show_partial(partial)
         except Exception:  # noqa: BLE001  (a defect of a platform must not stop the answer)
             self._ended = True
@@ -96,10 +101,10 @@ class Preview:
 class Previews:
     """All growing answers of one relay, by prompt id."""
 
-    def __init__(self, platform: ChatPlatform, receipts: Receipts, *, after_s: float) -> None:
+    def __init__(self, platform: ChatPlatform, claims: Claims, *, after_s: float) -> None:
         """An answer that is complete within `after_s` seconds gets no preview."""
         self._platform = platform
-        self._receipts = receipts
+        self._claims = claims
         self._after_s = after_s
         self._open: RecentMap[str, Preview] = RecentMap(PREVIEWS_KEPT, dropped=Preview.cancel)
         self._finished: RecentSet[str] = RecentSet(FINISHED_KEPT)
@@ -113,7 +118,7 @@ class Previews:
             if partial.prompt_id in self._finished:
                 return
             preview = self._open[partial.prompt_id] = Preview(
-                self._platform, self._receipts, after_s=self._after_s
+                self._platform, self._claims, after_s=self._after_s
             )
         preview.begun = preview.begun or not partial.early
         preview.show_partial(partial)

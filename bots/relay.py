@@ -9,16 +9,18 @@ import contextlib
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 import nats.errors
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
+from bots.claims import Claims, TakenOver
 from bots.newest_partials import NewestPartials
 from bots.no_progress import NoProgress
 from bots.part_poster import NOT_SHOWABLE, PartOutcome, PartPoster
 from bots.parts import parts_of
+from bots.peers import PULLS_EXPIRE_S, News, Peers, pass_on
 from bots.platform import ChatPlatform, Part
 from bots.preview import Previews
 from bots.thread_order import Delivery, Thread, ThreadOrder, ThreadQueue, thread_of
@@ -26,7 +28,7 @@ from shared import metrics, names
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import AnyEvent, Partial, Reply
-from shared.pull import consume
+from shared.pull import EXPIRES_S, consume
 from shared.receipts import SHOWN, Claim, Posted, Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 from shared.tasks import end
@@ -56,13 +58,15 @@ class Relay:
         partials: str | None = None,
         inactive_s: float | None = None,
         previews_after_s: float = 0.0,
+        peers: Peers | None = None,
     ) -> None:
         """Wires a relay; `run` starts it.
 
         `consumer` is the durable consumer of the replies on `subject`; the server removes it after
         `inactive_s` seconds without a reader (None: never). `partials` is the subject of growing
         answers (None: the platform does not show them). An answer that is complete within
-        `previews_after_s` seconds after its first partial gets no preview.
+        `previews_after_s` seconds after its first partial gets no preview. `peers` are the other
+        processes of this platform, if there can be any.
         """
         self._bus = bus
         self._platform = platform
@@ -70,23 +74,27 @@ class Relay:
         self._subject = subject
         self._partials = partials
         self._inactive_s = inactive_s
-        self._receipts = Receipts(bus, platform.name)
+        self._peers = peers
+        self._receipts = Receipts(bus, platform.name, owner=peers.me if peers else "")
+        self._claims = Claims(self._receipts, platform.name, peers)
         self._queues: dict[Thread, ThreadQueue] = {}
         self._in_progress: dict[str, Msg] = {}
         self._drivers: dict[Thread, asyncio.Task[None]] = {}
         self._order = ThreadOrder(self._receipts, self._in_progress, self._unacknowledged)
-        self._previews = Previews(platform, self._receipts, after_s=previews_after_s)
+        self._previews = Previews(platform, self._claims, after_s=previews_after_s)
         self._no_progress = NoProgress(self._show_partial)
         self._growing = NewestPartials(self._report_partial)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._parts = PartPoster(bus, platform, self._receipts)
+        self._parts = PartPoster(bus, platform, self._receipts, self._claims)
         self._defects: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Shows replies, and growing answers if they have a subject, until it is cancelled."""
         await self._bus.until_done(self._ensure_consumer)
         partials = None
-        working = asyncio.create_task(self._report_working())
+        working = {asyncio.create_task(self._report_working())}
+        if self._peers is not None:
+            working.add(asyncio.create_task(self._peers.run(self._take, self._hear)))
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._growing.take)
@@ -96,6 +104,7 @@ class Relay:
                 self._consumer,
                 self._take,
                 ensure=self._ensure_consumer,
+                expires_s=EXPIRES_S if self._peers is None else PULLS_EXPIRE_S,
             )
         finally:
             if partials is not None:
@@ -104,11 +113,26 @@ class Relay:
             await self._growing.close()
             self._no_progress.close()
             self._previews.cancel()
-            await end(working, *self._tasks, *self._order.tasks)
+            await end(*self._tasks, *self._order.tasks)
+            await end(*working)  # last: when nobody answers, another process takes over
 
     def asked(self, event: AnyEvent) -> None:
         """Watches an event that was stored: its person is notified if nothing happens."""
         self._no_progress.asked(event)
+
+    def _hear(self, news: News) -> None:
+        """Another process of this platform has news."""
+        pass_on(news, self._platform)
+        if news.kind != "asked":
+            self._no_progress.reported(news.prompt_id)
+        if news.kind == "shown":
+            self._order.finish(news.prompt_id)
+            for queue in self._queues.values():
+                queue.changed.set()
+
+    async def _tell(self, kind: Literal["showing", "shown"], prompt_id: str) -> None:
+        if self._peers is not None:
+            await self._peers.tell(kind, prompt_id)
 
     async def _ensure_consumer(self) -> None:
         await ensure_reply_consumer(
@@ -166,8 +190,11 @@ class Relay:
                 if self._defects[prompt_id] >= 2 * DEFECTS_LIMIT:
                     await self._parts.give_up(delivery.reply, "the adapter has a defect with it")
                 else:
-                    await self._show(delivery.reply)
+                    await self._show(delivery)
                 finished = True
+                await self._tell("shown", prompt_id)
+            except TakenOver:
+                logger().info("another process shows it", prompt=prompt_id)
             except Exception:  # noqa: BLE001  (a platform's defect must not stop other replies)
                 # Not acknowledged, so the server delivers the reply again.
                 logger().exception("not shown", prompt=prompt_id)
@@ -176,8 +203,7 @@ class Relay:
             if finished:
                 self._order.finish(prompt_id)
                 self._defects.pop(prompt_id, None)
-            # Before the acknowledgement: `_unacknowledged` assumes that the server still waits for
-            # whatever is in progress.
+            # Before the acknowledgement: `_unacknowledged` counts on the server still waiting.
             self._in_progress.pop(prompt_id, None)
             if finished:
                 with contextlib.suppress(nats.errors.Error):  # if lost, it is redelivered and known
@@ -203,18 +229,25 @@ class Relay:
                 # A newer one is delivered again.
                 await (message.ack() if is_older else message.nak())
 
-    async def _show(self, reply: Reply) -> None:
-        """Returns when the reply is finished: all parts have receipts, or it is a dead letter."""
-        started = time.monotonic()
+    async def _show(self, delivery: Delivery) -> None:
+        """Returns when the reply is finished: all parts have receipts, or it is a dead letter.
+
+        Raises:
+            TakenOver: another process of this platform does that.
+        """
+        started, reply = time.monotonic(), delivery.reply
         previewed = await self._previews.finish(reply.prompt_id)
+        claim: Claim | Posted = Claim.NEW
+        if not previewed:
+            first = f"{reply.prompt_id}.0"
+            claim = await self._claims.claim_or_hand_over(first, delivery.message)
+        await self._tell("showing", reply.prompt_id)
         if reply.outcome == "withdrawn":
             # Claimed, so that a late partial cannot open a preview in the next process.
-            await self._receipts.claim(f"{reply.prompt_id}.0")
             if reply.erased is None:  # otherwise it is an operator's, and was never shown anywhere
                 await self._platform.withdraw(reply)
             await self._receipts.finish(reply.prompt_id)
             return
-        claim = Claim.NEW if previewed else await self._receipts.claim(f"{reply.prompt_id}.0")
         if isinstance(claim, Posted) and claim.finished:
             metrics.posted_before.labels(self._platform.name).inc()
             return
@@ -223,7 +256,7 @@ class Relay:
         for index, piece in enumerate(pieces):
             part = Part(reply, piece, index, len(pieces))
             if index:
-                claim = await self._receipts.claim(part.key)
+                claim = await self._claims.claim_or_hand_over(part.key, delivery.message)
             outcome = await self._parts.post(part, claim, notice_shown=notice_shown)
             if outcome is PartOutcome.GIVEN_UP:
                 return
@@ -263,8 +296,8 @@ class Relay:
     def _show_partial(self, partial: Partial) -> None:
         if partial.prompt_id in self._in_progress:
             return
-        # A preview must not appear above an older answer that is still to be shown. An early status
-        # may: the platform removes it before its own answer begins.
+        # No preview above an older answer that is still to be shown. An early status may be there:
+        # the platform removes it before its own answer begins.
         thread = thread_of(partial.user, partial.place)
         may_open = thread not in self._queues and (
             partial.early or self._order.allows_preview(partial.after)

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from ops.doctor_budgets import budgets
 from ops.doctor_database import database
+from ops.doctor_lease import lease_of_discord
 from ops.doctor_model import model
 from ops.doctor_replicas import replicas
 from ops.finding import Check, CheckContext, Finding
@@ -278,7 +279,7 @@ async def web(context: CheckContext) -> list[Finding]:
 
 
 PLATFORM_CHECKS: Final[dict[str, tuple[Check, ...]]] = {
-    "discord": (discord,),
+    "discord": (discord, lease_of_discord),
     "slack": (slack,),
     "web": (web,),
 }

@@ -26,6 +26,7 @@ after their reason, without the suffix `Error`.
     * bots.platform.Never: post a notice in its place
     * bots.platform.Gone: make the reply a dead letter
     * bots.platform.Forbidden: make the reply a dead letter; the operator must act
+  * bots.claims.TakenOver: do nothing more with the reply, because another process shows it
   * bots.adapter.Misconfigured: end the process, because a person has to fix a setting
   * bots.gateway.events.Refused: answer the request with the reason
   * bots.terminal.messages.TooLong: refuse the line

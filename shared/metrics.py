@@ -113,6 +113,22 @@ answer_s = Histogram("threadwax_answer_seconds", "Model call to journaled reply"
 unreadable = Counter("threadwax_unreadable", "Messages moved to the dead letters")
 in_memory = OwnGauge("threadwax_conversations_in_memory", "Conversations in memory")
 restored = Counter("threadwax_conversations_restored", "Stored conversations read back")
+handed_over = Counter(
+    "threadwax_handed_over",
+    "Replies given to the process of this adapter that has begun to show them",
+    ["platform"],
+)
+taken_over = Counter(
+    "threadwax_taken_over",
+    "Replies taken from a process of this adapter that does not answer",
+    ["platform"],
+)
+duplicates_prevented = Counter(
+    "threadwax_duplicates_prevented",
+    "What another process of this adapter had stored or shown already",
+    ["platform", "what"],
+)
+lease_held = Gauge("threadwax_lease_held", "1 while this process may run, 0 on standby", ["name"])
 partitions_held = OwnGauge("threadwax_partitions_held", "Partitions that this process serves")
 share_changes = Counter(
     "threadwax_share_changes",

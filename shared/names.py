@@ -33,6 +33,12 @@ LINKS: Final = "LINKS"
 LINKS_STREAM: Final = f"KV_{LINKS}"
 LINKS_PREFIX: Final = f"$KV.{LINKS}."
 
+LEASES: Final = "LEASES"
+"""The key-value bucket that says which process of an adapter is the one that may run."""
+
+LEASES_STREAM: Final = f"KV_{LEASES}"
+LEASES_PREFIX: Final = f"$KV.{LEASES}."
+
 # --- what the streams take -------------------------------------------------------------------
 
 PROMPT_SUBJECTS: Final = "prompts.*.*"
@@ -292,6 +298,26 @@ def link_code_subject(code_hash: str) -> str:
     return f"{LINKS_PREFIX}{code_hash}"
 
 
+def lease_subject(name: str, key: str) -> str:
+    """Where one value of a lease is stored: who holds it, or what its next holder must know."""
+    return f"{LEASES_PREFIX}{name}.{key}"
+
+
+def lease_notes(name: str) -> str:
+    """Where the processes that want a lease tell each other about it; nothing is stored."""
+    return f"leases.{name}"
+
+
+def peer_notes(platform: str) -> str:
+    """Where the processes of one adapter tell each other news; nothing is stored."""
+    return f"peers.{platform}.notes"
+
+
+def peer_subject(platform: str, peer: str, *rest: str) -> str:
+    """Where one process of an adapter is addressed by the others."""
+    return ".".join(("peers", platform, peer, *rest))
+
+
 def dead_letter_subject(subject: str) -> str:
     """Where an unreadable message goes, given the subject on which it came."""
     return f"dlq.{subject}"
@@ -334,6 +360,11 @@ def consumer_info(stream: str, consumer: str) -> str:
 def next_messages(stream: str, consumer: str) -> str:
     """The API call that asks for a consumer's next messages."""
     return f"CONSUMER.MSG.NEXT.{stream}.{consumer}"
+
+
+def ack_prefix(stream: str) -> str:
+    """How the subjects begin on which a stream's deliveries are acknowledged."""
+    return f"$JS.ACK.{stream}."
 
 
 def inbox_prefix(role: str) -> str:

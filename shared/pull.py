@@ -50,9 +50,17 @@ class Pull:
     """
 
     def __init__(
-        self, bus: Bus, stream: str, consumer: str, deliver: Deliver, *, keep_inbox: bool
+        self,
+        bus: Bus,
+        stream: str,
+        consumer: str,
+        deliver: Deliver,
+        *,
+        keep_inbox: bool,
+        expires_s: float = EXPIRES_S,
     ) -> None:
         self._bus = bus
+        self._expires_s = expires_s
         self._request = names.api_subject(names.next_messages(stream, consumer))
         self._deliver = deliver
         self._keep_inbox = keep_inbox
@@ -167,7 +175,7 @@ class Pull:
         wanted = BATCH - self._outstanding
         request = {
             "batch": wanted,
-            "expires": int(EXPIRES_S * 1e9),
+            "expires": int(self._expires_s * 1e9),
             "idle_heartbeat": int(HEARTBEAT_S * 1e9),
         }
         self._outstanding = BATCH
@@ -183,6 +191,7 @@ async def consume(
     deliver: Deliver,
     *,
     ensure: Callable[[], Awaitable[None]] | None = None,
+    expires_s: float = EXPIRES_S,
 ) -> NoReturn:
     """Delivers each message of a durable consumer; `deliver` must have it acknowledged.
 
@@ -191,11 +200,12 @@ async def consume(
 
     `ensure` creates a missing consumer. Without it, or if the server refuses it, this waits for the
     consumer. A new consumer delivers all messages of the stream again, so `deliver` must know which
-    ones were handled.
+    ones were handled. `expires_s`: how long the server goes on delivering to a process that is
+    frozen, although others read the same consumer; at least twice `HEARTBEAT_S`.
     """
     # The same inbox forever: messages sent to an earlier inbox would be redelivered only after the
     # acknowledgement wait, and so after newer ones.
-    pull = Pull(bus, stream, durable, deliver, keep_inbox=True)
+    pull = Pull(bus, stream, durable, deliver, keep_inbox=True, expires_s=expires_s)
     now = asyncio.get_running_loop().time
     ensure_from_s = now()
 

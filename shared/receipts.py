@@ -12,6 +12,7 @@ from typing import Final
 
 import nats.errors
 import nats.js.errors
+from nats.js import api
 from nats.js.kv import KeyValue
 
 from shared import names
@@ -27,6 +28,13 @@ _LAST_SEQUENCE: Final = re.compile(r"wrong last sequence: (\d+)")
 
 _FINISHED: Final = "\n"
 """Ends the first part's receipt once the reply is finished. No platform has it in its ids."""
+
+_OWNER: Final = "Threadwax-Process"
+"""The header of a claim that says whose it is. Not in the value, which older versions read."""
+
+_EXPECTED: Final = api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value
+_CHANGED: Final = 10071
+"""The server's code if a value is another one than expected."""
 
 
 class Claim(Enum):
@@ -47,6 +55,14 @@ class Posted:
     finished: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another process has claimed the part; `revision` is needed to take its claim."""
+
+    owner: str
+    revision: int
+
+
 def shown_part(value: bytes) -> bool:
     """Whether the first part's receipt says that people can see the whole reply."""
     receipt = value.decode(errors="replace")
@@ -56,9 +72,11 @@ def shown_part(value: bytes) -> bool:
 class Receipts:
     """The receipts of one platform. Every call retries until NATS does it."""
 
-    def __init__(self, bus: Bus, platform: str) -> None:
+    def __init__(self, bus: Bus, platform: str, *, owner: str = "") -> None:
+        """`owner` names this process in its claims, if there are others of its platform."""
         self._bus = bus
         self._platform = platform
+        self._owner = owner
         # Not through `js.key_value`, which needs permission to read the stream's state: with that,
         # an adapter could list the keys of others.
         self._bucket = KeyValue(
@@ -69,36 +87,88 @@ class Receipts:
             direct=True,
         )
 
-    async def claim(self, key: str) -> Claim | Posted:
+    async def claim(self, key: str) -> Claim | Posted | Held:
         """Claims a part for posting; returns what was known about it."""
 
-        async def once() -> Claim | Posted:
-            name = f"{self._platform}.{key}"
-            try:
-                await self._bucket.create(name, b"")
-            except nats.js.errors.KeyWrongLastSequenceError as error:
-                value = (await self._newest(name, error)).decode()
-                receipt = value.removesuffix(_FINISHED)
-                return Posted(receipt, value.endswith(_FINISHED)) if receipt else Claim.TRIED
-            return Claim.NEW
+        async def once() -> Claim | Posted | Held:
+            newest = await self._put_claim(key, revision=0)
+            return Claim.NEW if newest is None else await self._known(key, at_least=newest)
 
         return await self._bus.until_done(once)
 
-    async def _newest(self, name: str, refusal: nats.js.errors.APIError) -> bytes:
-        """The value whose sequence the leader named when it refused another one.
+    async def take_over(self, key: str, held: Held) -> Claim | Posted | Held:
+        """Takes the claim of a process that does not answer, unless it has changed meanwhile."""
+
+        async def once() -> Claim | Posted | Held:
+            newest = await self._put_claim(key, revision=held.revision)
+            return Claim.TRIED if newest is None else await self._known(key, at_least=newest)
+
+        return await self._bus.until_done(once)
+
+    async def is_mine(self, key: str) -> bool:
+        """Whether a part that this process has claimed is still its own, and not posted."""
+
+        async def once() -> bool:
+            try:
+                found = await self._read(key)
+            except nats.js.errors.NotFoundError:
+                return False  # erased, or taken from the bucket for another reason
+            if self._meaning(found) is not Claim.TRIED:
+                return False
+            # A server that lags may have said so: only the leader knows.
+            if await self._put_claim(key, revision=found.seq or 0) is not None:
+                raise nats.errors.Error("the claim has changed")
+            return True
+
+        return await self._bus.until_done(once)
+
+    async def _put_claim(self, key: str, *, revision: int) -> int | None:
+        """Stores a claim if the last value is still that of `revision`, 0 for none.
+
+        Otherwise returns the sequence of the last value, which the leader names.
+        """
+        headers = {_EXPECTED: str(revision)}
+        if self._owner:
+            headers[_OWNER] = self._owner
+        try:
+            await self._bus.js.publish(self._subject(key), b"", headers=headers)
+        except nats.js.errors.APIError as error:
+            if error.err_code != _CHANGED:
+                raise
+            named = _LAST_SEQUENCE.search(error.description or "")
+            if named is None:
+                raise nats.errors.Error("another write is in progress") from error
+            return int(named[1])
+        return None
+
+    async def _known(self, key: str, *, at_least: int) -> Claim | Posted | Held:
+        """What the value says, if it is not older than this sequence.
 
         Reads are answered by any server of a cluster, also by one that lags.
 
         Raises:
-            nats.errors.Error: this one does not have it yet, or it is being written.
+            nats.errors.Error: it is older.
         """
-        named = _LAST_SEQUENCE.search(refusal.description or "")
-        if named is None:
-            raise nats.errors.Error("another write is in progress")
-        entry = await self._bucket.get(name)
-        if (entry.revision or 0) < int(named[1]):
+        found = await self._read(key)
+        if (found.seq or 0) < at_least:
             raise nats.errors.Error("a replica lags")
-        return entry.value or b""
+        return self._meaning(found)
+
+    async def _read(self, key: str) -> api.RawStreamMsg:
+        subject = self._subject(key)
+        return await self._bus.js.get_last_msg(names.RECEIPTS_STREAM, subject, direct=True)
+
+    def _meaning(self, found: api.RawStreamMsg) -> Claim | Posted | Held:
+        value = (found.data or b"").decode()
+        if receipt := value.removesuffix(_FINISHED):
+            return Posted(receipt, value.endswith(_FINISHED))
+        owner = (found.headers or {}).get(_OWNER, "")
+        if owner in {"", self._owner}:
+            return Claim.TRIED
+        return Held(owner, found.seq or 0)
+
+    def _subject(self, key: str) -> str:
+        return f"{names.RECEIPTS_PREFIX}{self._platform}.{key}"
 
     async def record(self, key: str, receipt: str, *, finished: bool = False) -> None:
         """Records that a claimed part was posted; `finished`: its whole reply is done."""

@@ -34,6 +34,7 @@ REPLY_BYTES: Final = 512 * 1024
 STREAM_BYTES: Final = GIB
 CODES_BYTES: Final = MIB
 CODES_KEPT_S: Final = 3600.0
+LEASES_BYTES: Final = MIB
 
 DLQ_BYTES: Final = 256 * MIB
 ADVISORY_BYTES: Final = 16 * MIB
@@ -239,6 +240,16 @@ def _unlimited_configs(replicas: int, partitions: int) -> tuple[api.StreamConfig
             max_bytes=CODES_BYTES,
             max_msgs_per_subject=1,
             allow_direct=True,
+        ),
+        # Who holds a lease, and what its next holder must know.
+        _stream(
+            names.LEASES_STREAM,
+            f"{names.LEASES_PREFIX}>",
+            replicas=replicas,
+            max_bytes=LEASES_BYTES,
+            max_msgs_per_subject=1,
+            allow_direct=True,
+            deny_delete=True,
         ),
         # Not a NATS object store: that needs rollup, so one adapter could erase everybody's files.
         _stream(

@@ -17,7 +17,8 @@ from bots.discord.downloads import UserFiles, files_with
 from bots.discord.errors import FAILURES, post_error
 from bots.discord.files import Put
 from bots.discord.settings import DiscordSettings
-from bots.discord.store import Store
+from bots.discord.shared_state import FollowedChannels, SharedQuestions
+from bots.discord.store import KnownQuestion, Store
 from bots.fitting import fitted
 from bots.platform import Later, Publish
 from bots.user_queues import UserQueues
@@ -75,9 +76,36 @@ class Context:
         self.guilds_known = False
         """Whether the session has received its servers; nobody's audience is known before that."""
 
+        self._followed: FollowedChannels | None = None
+        self._questions: SharedQuestions | None = None
         self._put = put
         self._publish_once = publish
         self._fetched: RecentMap[int, object] = RecentMap(FETCHED_KEPT)
+
+    def share(self, followed: FollowedChannels, questions: SharedQuestions) -> None:
+        """Keep where the next process, perhaps on another machine, finds it what it must know."""
+        self._followed, self._questions = followed, questions
+
+    async def follow(self, location: Location, message: int) -> None:
+        """Note that the bot is addressed here, before the message is published."""
+        if self._followed is not None:
+            await self._followed.add(location.channel)
+        self.store.follow(location.channel, message, direct=location.direct)
+
+    async def remember_question(self, message: int, ask: Ask) -> None:
+        """Note who asked with this message: a later edit or deletion belongs to them."""
+        self.store.remember_question(message, ask.user, ask.place)
+        if self._questions is not None:
+            await self._questions.put(ask.id, ask.user, ask.place)
+
+    async def question(self, message: int) -> KnownQuestion | None:
+        """The question that was asked with this message, perhaps of another process."""
+        known = self.store.question(message)
+        if known is None and self._questions is not None:
+            known = await self._questions.get(f"discord-{message}")
+            if known is not None:
+                self.store.remember_question(message, known.user, known.place)
+        return known
 
     def connect(self, client: discord.Client) -> None:
         """Set the client from which events come."""

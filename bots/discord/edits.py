@@ -40,7 +40,7 @@ class Edits:
         user = user_of(message.author.id)
         with self._messages.in_progress.handling(message.id, user):
             async with context.queues.of(user):
-                if context.store.question(message.id) is not None:
+                if await context.question(message.id) is not None:
                     try:
                         await self._edited(received)
                     except Exception as error:  # noqa: BLE001  (any oddity in the message)
@@ -52,7 +52,7 @@ class Edits:
 
     async def _edited(self, received: Received) -> None:
         context, message = self._context, received.message
-        known = context.store.question(message.id)
+        known = await context.question(message.id)
         text = events.text_of(received, context.me)
         if known is None or not text or message.edited_at is None:
             return
@@ -89,7 +89,7 @@ class Edits:
         await asyncio.gather(*(self._one_deleted(one, channel) for one in message_ids))
 
     async def _one_deleted(self, message_id: int, channel: int) -> None:
-        known = self._context.store.question(message_id)
+        known = await self._context.question(message_id)
         user = known.user if known else self._messages.in_progress.author_of(message_id)
         if user is None:
             return
@@ -98,7 +98,7 @@ class Edits:
                 await self._deleted(message_id, channel)
 
     async def _deleted(self, message_id: int, channel: int) -> None:
-        known = self._context.store.question(message_id)
+        known = await self._context.question(message_id)
         if known is None:
             return  # it was not a question after all
         event = Deleted(

@@ -140,14 +140,14 @@ class Messages:
         )
         prepared = await context.prepare(question, context.settings.answer_in)
         ask = prepared.ask
+        await context.follow(location, message.id)
         try:
             new = await context.publish(ask)
         except (TooLarge, OverQuota) as error:
             if not noticed:
                 await self._notify(message.id, location.channel, not_stored(error))
             return
-        context.store.follow(location.channel, message.id, direct=location.direct)
-        context.store.remember_question(message.id, ask.user, ask.place)
+        await context.remember_question(message.id, ask)
         if new:
             self._typing.start(ask.id, location.channel)
             if prepared.files_left_out:

@@ -25,12 +25,14 @@ from bots.discord.messages import Messages
 from bots.discord.own_history import FetchHistory, OwnHistory
 from bots.discord.posting import SHAPE, Poster
 from bots.discord.settings import DiscordSettings
+from bots.discord.shared_state import FollowedChannels, SharedQuestions
 from bots.discord.store import Store
 from bots.discord.thread_reader import ThreadReader
 from bots.discord.working import TypingIndicator
 from bots.platform import Later, Part, Publish
 from bots.split_text import Length
 from shared.budgets import NO_BUDGETS, Budgets
+from shared.bus import Bus
 from shared.lock import AlreadyRunning, locked
 from shared.messages import Partial, Reply
 from shared.tasks import end
@@ -86,6 +88,8 @@ class Discord:
             settings, put, publish, store, self._clock, budget_roles=budgets.roles_on("discord")
         )
         threads = ThreadReader(lambda: context.client, store)
+        self.place = store.place
+        self._followed: FollowedChannels | None = None
         self._messages = Messages(context, threads, self._poster, self._typing)
         self._backfill = Backfill(context, self._messages)
         self._edits = Edits(context, self._messages, self._poster)
@@ -94,6 +98,19 @@ class Discord:
             own_history=OwnHistory(fetch_history),
         )  # fmt: skip
         self.listening = self._backfill.listening
+
+    # --- the lease ----------------------------------------------------------------------------
+
+    def position(self) -> int:
+        """The id up to which all messages are handled; 0 if it is unknown."""
+        return self._store.watermark
+
+    async def start_at(self, bus: Bus, position: int) -> None:
+        """Continue where another process, perhaps on another machine, has stopped."""
+        self._store.continue_at(position)
+        self._followed = FollowedChannels(bus, self._store)
+        await self._followed.read()
+        self._context.share(self._followed, SharedQuestions(bus))
 
     # --- listening ----------------------------------------------------------------------------
 
@@ -154,6 +171,8 @@ class Discord:
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
             self._store.save()
+            if self._followed is not None:
+                await self._followed.refresh()
 
     # --- answering ----------------------------------------------------------------------------
 

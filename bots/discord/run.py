@@ -30,4 +30,4 @@ def main(settings: Settings, discord: DiscordSettings) -> int:
             fetch_history=fetch_history, budgets=settings.budgets,
         )  # fmt: skip
 
-    return run_adapter(settings, "discord", make)
+    return run_adapter(settings, "discord", make, redundant=True)

@@ -7,6 +7,8 @@ hours are read again and the stream drops duplicates; only direct messages of pe
 was known from the file alone are not found.
 """
 
+import secrets
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,6 +32,7 @@ CREATE TABLE IF NOT EXISTS asked (
 _KEEP: Final = "SELECT id, last FROM channels"
 _WATERMARK: Final = "mark"
 _LOST: Final = "lost"
+_PLACE: Final = "place"
 
 
 class KnownQuestion(NamedTuple):
@@ -54,6 +57,7 @@ class Store:
         self._file.open()
         with suppress(ValueError):
             self.watermark = int(self.fact(_WATERMARK) or 0)
+        self.place = self._place()
 
     def _start_over(self, channels: list[Row]) -> None:
         """Fill an empty file with everything that is still known."""
@@ -64,6 +68,20 @@ class Store:
         if self.watermark:
             self.remember(_WATERMARK, str(self.watermark))
         self.remember(_LOST, "1")
+
+    def _place(self) -> str:
+        """A name of this file on this machine, which no copy of it elsewhere has."""
+        name = self.fact(_PLACE)
+        if name is None:
+            name = secrets.token_hex(8)
+            self.remember(_PLACE, name)
+        return f"{name}@{socket.gethostname()}"
+
+    def continue_at(self, watermark: int) -> None:
+        """Another process has handled all messages up to this id."""
+        if watermark > self.watermark:
+            self.watermark = watermark
+            self.remember(_WATERMARK, str(watermark))
 
     @property
     def lost(self) -> bool:

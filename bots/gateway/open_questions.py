@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Final
 
 FORGOTTEN_AFTER_S: Final = 900.0
-"""If another gateway delivers an answer, this one does not notice."""
+"""Another gateway that delivers an answer tells this one, but news can be lost."""
 
 
 class OpenQuestions:

@@ -17,7 +17,7 @@ from bots.platform import Gone, Later, Part
 from bots.split_text import Length
 from shared import names
 from shared.bus import Bus
-from shared.messages import Partial, Reply
+from shared.messages import Address, Partial, Reply
 
 RETRY_S: Final = 1.0
 
@@ -91,6 +91,13 @@ class Gateway:
     async def withdraw(self, reply: Reply) -> None:
         """Removes nothing: an answer that was sent cannot be taken back."""
         self._guests.open_questions.remove(reply.prompt_id)
+
+    def asked_elsewhere(self, address: Address) -> None:
+        """Does nothing: each gateway limits the open questions that it stored itself."""
+
+    def answered_elsewhere(self, prompt_id: str) -> None:
+        """Another gateway answers a question that this one may have stored."""
+        self._guests.open_questions.remove(prompt_id)
 
     async def close(self) -> None:
         """Takes no more requests. Returns at once; `listen` returns when all are stored."""

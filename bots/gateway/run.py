@@ -21,4 +21,4 @@ def main(settings: Settings) -> int:
         guests_bus = await Bus.connect(settings.bus_url, name=PLATFORM, wait_s=None, needs=needs)
         return Gateway(bus, guests_bus)
 
-    return run_adapter(settings, PLATFORM, make, previews=False)
+    return run_adapter(settings, PLATFORM, make, previews=False, redundant=True)

@@ -30,6 +30,7 @@ from shared.bus import OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import AnyEvent, Place
+from shared.receipts import Receipts
 from shared.recent import FreshMap
 
 LINK_HOSTS: Final = 50
@@ -55,6 +56,8 @@ class Context:
     now: Callable[[], float]
     budget_roles: frozenset[str] = frozenset()
     """The roles that have a budget; others are not reported."""
+    receipts: Receipts | None = None
+    """The notices that all processes have sent; None if there is no other one."""
     access: Access = field(init=False)
     link_hosts: "FreshMap[frozenset[str]]" = field(init=False)
     """The hosts that a question links to, by prompt id: its answer may link to them, too."""
@@ -64,7 +67,7 @@ class Context:
     def __post_init__(self) -> None:
         self.access = Access.of(self.settings)
         self.link_hosts = FreshMap(self.now)
-        self.notices = Notices(self.now)
+        self.notices = Notices(self.now, self.receipts)
         self.own_history = OwnHistory(self.fetch_history, self.session, self.notices)
 
     def remember_links(self, words: str, prompt_id: str) -> None:

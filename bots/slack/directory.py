@@ -18,6 +18,7 @@ from bots.slack.payloads import mapping, mappings, text
 from bots.slack.people import NOBODY, Person, person_of
 from bots.slack.thread_participants import asker_of
 from bots.slack.workspaces import Workspace
+from shared.messages import Address
 from shared.recent import FreshMap
 
 NOT_THERE_S: Final = 30.0
@@ -117,7 +118,7 @@ class Directory:
 
     async def askers(self, origin: Origin) -> tuple[str, ...]:
         """Who asked the bot in a thread; empty if the bot does not take part in it."""
-        known = self._known_askers(origin)
+        known = self._known_askers(_thread_key(origin))
         if known is not None:
             return known
         thread = await self.thread(origin)
@@ -131,14 +132,22 @@ class Directory:
 
     def add_asker(self, origin: Origin) -> None:
         """Notes that the user asked the bot in a thread."""
-        known = self._known_askers(origin)
-        # If the thread was never fetched, it may have other askers: the next lookup fetches it.
-        if known is not None or not origin.thread:
-            self._askers.put(tuple({*(known or ()), origin.user}), *_thread_key(origin))
+        self._add_asker(_thread_key(origin), origin.user)
 
-    def _known_askers(self, origin: Origin) -> tuple[str, ...] | None:
-        askers = self._askers.get(*_thread_key(origin))
-        if askers is None and self._not_there.get(*_thread_key(origin)):
+    def add_asker_of(self, address: Address) -> None:
+        """The same, for a question that another process has stored with this address."""
+        team, channel, thread = (address.get(k, "") for k in ("team", "channel", "thread_ts"))
+        self._add_asker((team, channel, thread), address.get("user", ""))
+
+    def _add_asker(self, thread: tuple[str, str, str], user: str) -> None:
+        known = self._known_askers(thread)
+        # If the thread was never fetched, it may have other askers: the next lookup fetches it.
+        if known is not None or not thread[-1]:
+            self._askers.put(tuple({*(known or ()), user}), *thread)
+
+    def _known_askers(self, thread: tuple[str, str, str]) -> tuple[str, ...] | None:
+        askers = self._askers.get(*thread)
+        if askers is None and self._not_there.get(*thread):
             return ()
         return askers
 

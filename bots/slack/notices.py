@@ -1,16 +1,22 @@
 """Notices that only one person reads: refusals, and what could not be read or stored.
 
-It must never show a notice to anybody else, nor send the same notice about one event twice.
+It must never show a notice to anybody else, nor send the same notice about one event twice, even if
+the event comes to several processes: Slack sends one mention as two events.
 """
 
 import asyncio
+import contextlib
+import hashlib
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from bots.slack.errors import CALL_ERRORS, RETRY_S, code_of, reason_of, wait_of
 from bots.slack.origin import Origin
+from shared import metrics
 from shared.log import logger
+from shared.receipts import SHOWN, Claim, Posted, Receipts
 from shared.recent import FreshMap
 
 REMEMBERED_FOR_S: Final = 48 * 3600.0
@@ -22,6 +28,13 @@ LONGEST_WAIT_S: Final = 60.0
 INLINE_S: Final = 2.0
 """A notice may delay the acknowledgement of its event for this long: Slack allows 3 s."""
 
+CLAIMED_WITHIN_S: Final = 1.0
+"""Without an answer of NATS by then, a notice is sent all the same: better twice than never."""
+
+SENT_WITHIN_S: Final = 1.5
+LOOK_EVERY_S: Final = 0.25
+"""Another process that has claimed a notice gets this long to send it. Then it counts as dead."""
+
 CONCURRENT: Final = 500
 """Notices to send at a time; only a flood of events makes more, which are dropped."""
 
@@ -29,7 +42,9 @@ CONCURRENT: Final = 500
 class Notices:
     """Sends the notices of one process."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], receipts: Receipts | None = None) -> None:
+        """`receipts`: what all processes have sent; None if there is no other one."""
+        self._receipts = receipts
         self._sent: FreshMap[bool] = FreshMap(now, seconds=REMEMBERED_FOR_S)
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -45,7 +60,7 @@ class Notices:
         if len(self._sending) >= CONCURRENT:
             logger().warning("notice dropped", why="too many at a time")
             return
-        task = asyncio.create_task(_send(origin, words))
+        task = asyncio.create_task(self._send_once(origin, words, about))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         await asyncio.wait({task}, timeout=INLINE_S)
@@ -54,6 +69,34 @@ class Notices:
         """Returns when all notices are sent, or after `seconds`."""
         if self._sending:
             await asyncio.wait(set(self._sending), timeout=seconds)
+
+    async def _send_once(self, origin: Origin, words: str, about: str) -> None:
+        """Sends a notice unless another process has sent it."""
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
+        parts = (origin.workspace.id, origin.channel, origin.user, words, about or day)
+        key = f"notice.{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
+        if await self._is_sent(key):
+            metrics.duplicates_prevented.labels("slack", "notice").inc()
+            return
+        await _send(origin, words)
+        if self._receipts is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLAIMED_WITHIN_S):
+                    await self._receipts.record(key, SHOWN)
+
+    async def _is_sent(self, key: str) -> bool:
+        """Whether another process has sent a notice; waits for one that is sending it."""
+        if self._receipts is None:
+            return False
+        try:
+            async with asyncio.timeout(CLAIMED_WITHIN_S + SENT_WITHIN_S):
+                while (found := await self._receipts.claim(key)) is not Claim.NEW:
+                    if isinstance(found, Posted):
+                        return True
+                    await asyncio.sleep(LOOK_EVERY_S)
+        except TimeoutError:
+            pass
+        return False
 
 
 async def _send(origin: Origin, words: str) -> None:

@@ -33,8 +33,9 @@ from bots.split_text import Length
 from shared.blobs import put_blob
 from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
-from shared.messages import Partial, Reply
+from shared.messages import Address, Partial, Reply
 from shared.own_history import own_history
+from shared.receipts import Receipts
 from shared.tasks import end
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Slack:
         *,
         installations_url: str = "",
         budgets: Budgets = NO_BUDGETS,
+        receipts: Receipts | None = None,
         watchdog: WatchdogLimits | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,7 +91,7 @@ class Slack:
         self._context = Context(
             settings, self._workspaces, Directory(now), self._working, publish, store_file,
             fetch_history, self._session, urlsplit(settings.api_url).netloc, now,
-            budgets.roles_on("slack"),
+            budgets.roles_on("slack"), receipts,
         )  # fmt: skip
         self._posting = Posting(self._context, now)
         self._socket_mode: SocketMode | None = None
@@ -162,6 +164,14 @@ class Slack:
     async def close(self) -> None:
         """Stops listening; `listen` returns once the events under way are stored."""
         self._closed.set()
+
+    def asked_elsewhere(self, address: Address) -> None:
+        """Another process has stored a question: its asker's follow-ups are for the bot."""
+        self._context.directory.add_asker_of(address)
+
+    def answered_elsewhere(self, prompt_id: str) -> None:
+        """Another process shows the answer, and clears the status line."""
+        self._working.answered_elsewhere(prompt_id)
 
     def prepared(self, text: str) -> str:
         """The text as Slack can show it."""

@@ -11,6 +11,7 @@ from bots.slack.settings import SlackSettings
 from bots.slack.tokens import misplaced
 from shared import lifecycle
 from shared.bus import Bus
+from shared.receipts import Receipts
 from shared.settings import Settings
 
 MISSING: Final = (
@@ -35,9 +36,12 @@ def main(settings: Settings, slack: SlackSettings) -> int:
         return CANNOT_RUN
 
     async def make(bus: Bus, publish: Publish) -> Adapter:
-        return Slack(bus, publish, slack, installations_url=where, budgets=settings.budgets)
+        return Slack(
+            bus, publish, slack, installations_url=where, budgets=settings.budgets,
+            receipts=Receipts(bus, "slack"),
+        )  # fmt: skip
 
-    return run_adapter(settings, "slack", make)
+    return run_adapter(settings, "slack", make, redundant=True)
 
 
 def _database_fault(url: str) -> str:

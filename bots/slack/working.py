@@ -52,6 +52,7 @@ class Working:
         self._due: set[str] = set()
         self._setting: dict[str, asyncio.Task[None]] = {}
         self._clearing: set[asyncio.Task[None]] = set()
+        self._began: RecentMap[str, Origin] = RecentMap(DONE_KEPT)
         self._missing: FreshMap[bool] = FreshMap(now)
         self._worded: RecentMap[str, None] = RecentMap(WORDED_KEPT)
         """Questions whose line says why there is no text yet, perhaps set by an earlier process."""
@@ -61,12 +62,28 @@ class Working:
         if not origin.thread or prompt_id in self._done or prompt_id in self._setting:
             return
         self._due.add(prompt_id)
+        self._began[prompt_id] = origin
         self._set_later(prompt_id, self._begin(origin, prompt_id))
 
     async def _begin(self, origin: Origin, prompt_id: str) -> None:
         await asyncio.sleep(SHOWN_AFTER_S)
         self._due.discard(prompt_id)
         await self._best_effort(self._set(origin, working=True))
+
+    def answered_elsewhere(self, prompt_id: str) -> None:
+        """Another process answers, and clears the line; one that is being set now comes too late.
+
+        The other one cannot know of that call, so this process clears the line after it.
+        """
+        self._done.add(prompt_id)
+        setting = self._setting.get(prompt_id)
+        if setting is None:
+            return
+        if prompt_id in self._due:
+            self._due.discard(prompt_id)
+            setting.cancel()
+        elif (origin := self._began.get(prompt_id)) is not None:
+            self.clear(origin, prompt_id)
 
     # --- why there is no text yet -----------------------------------------------------------
 

@@ -10,7 +10,6 @@ from random import Random
 import pytest
 import structlog
 from nats.aio.msg import Msg
-from nats.js.kv import KeyValue
 
 from bots.part_poster import PartPoster
 from bots.platform import Part
@@ -66,15 +65,22 @@ def test_cut_connections_and_defects_lose_and_repeat_nothing(seed: int) -> None:
 def receipts_without_claims(patch: pytest.MonkeyPatch) -> None:
     """Receipts are written after the post: "not posted" looks like "posted, then killed"."""
 
-    async def create(_: KeyValue, key: str, value: bytes) -> int:
-        return len(key) + len(value)
+    async def put_claim(_: receipts.Receipts, key: str, *, revision: int) -> bool:
+        del key, revision
+        return True
 
-    patch.setattr(KeyValue, "create", create)
+    patch.setattr(receipts.Receipts, "_put_claim", put_claim)
 
 
 def claims_that_overwrite(patch: pytest.MonkeyPatch) -> None:
     """Claims lack the create-only header."""
-    patch.setattr(KeyValue, "create", KeyValue.put)
+
+    async def put_claim(self: receipts.Receipts, key: str, *, revision: int) -> bool:
+        del revision
+        await self._bucket.put(f"{self._platform}.{key}", b"")
+        return True
+
+    patch.setattr(receipts.Receipts, "_put_claim", put_claim)
 
 
 def post_without_search(patch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 
@@ -9,7 +10,12 @@ import pytest
 
 from bots.discord.settings import DiscordSettings
 from ops.doctor_discord import PERMISSIONS, discord_findings, invite_url
-from ops.finding import Finding
+from ops.doctor_lease import lease_of_discord
+from ops.finding import CheckContext, Finding
+from ops.nats_server import NatsServer
+from shared.bus import Bus
+from shared.lease import Lease
+from shared.settings import Settings
 from tests.fakes.discord import FakeDiscord
 
 
@@ -72,3 +78,15 @@ async def test_the_doctor_command_prints_the_invitation(fake: FakeDiscord) -> No
     assert process.returncode == 0
     assert b"permissions=309237763136" in out
     assert fake.token.encode() not in out
+
+
+async def test_the_doctor_names_the_holder_of_the_lease(nats: NatsServer, bus: Bus) -> None:
+    """And says so if no adapter runs."""
+    context = CheckContext(Settings(NATS_URL=nats.url))
+    (finding,) = await lease_of_discord(context)
+    assert finding.what == "nobody holds it: no Discord adapter runs"
+    await Lease(bus, "discord", place="here").acquire()
+    (finding,) = await lease_of_discord(context)
+    assert (finding.grade, finding.what) == (
+        "ok", f"{socket.gethostname()} has it, and is connected to Discord",
+    )  # fmt: skip

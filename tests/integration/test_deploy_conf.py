@@ -26,6 +26,7 @@ from click.testing import CliRunner, Result
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from bots.peers import Peers
 from bots.platform import Part
 from bots.relay import Relay
 from dataflow.dead_letters import REPLAYED, SHOWN_AGAIN, DeadLetterService
@@ -41,6 +42,7 @@ from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
 from shared.figures import Range
 from shared.group_commit import BATCH_FROM, BATCH_ID, SINGLES_LIMIT
+from shared.lease import Lease
 from shared.messages import Ask, Attachment, Forget, Partial, Place, Reply, Stop
 from shared.operators_figures import operators_figures
 from shared.own_history import PIECE_BYTES, NotNow, own_history
@@ -517,6 +519,63 @@ async def test_an_adapter_finds_receipts_and_writes_dead_letters(
         await bus.close()
 
 
+async def test_an_adapter_hands_a_reply_over_to_another_of_its_kind(
+    server: Server, admin: Bus
+) -> None:
+    """In its own account: a relay that got the reply, and one that has claimed it."""
+    buses = [await Bus.connect(server.url("slack"), name="slack") for _ in range(2)]
+    boards = [Pinboard("slack"), Pinboard("slack")]
+    peers = [Peers(bus, "slack") for bus in buses]
+    relays = [
+        asyncio.create_task(Relay(
+            bus, board, consumer="slack", subject="replies.slack.>", peers=one,
+        ).run())
+        for bus, board, one in zip(buses, boards, peers, strict=True)
+    ]  # fmt: skip
+    try:
+        for one in peers:
+            async with asyncio.timeout(ANSWER_S):
+                await one.pulse.until_fresh()
+                while not one.pulse.is_fresh:
+                    await asyncio.sleep(0.02)
+        for number in range(4):
+            key = f"slack-handed-{number}.0"
+            await Receipts(buses[0], "slack", owner=peers[0].me).claim(key)
+            question = ask("slack", "handed")
+            await admin.journal(Reply(
+                prompt_id=f"slack-handed-{number}", user=question.user, place=question.place,
+                outcome="answered", text="whole", said_at=question.said_at,
+                answered_at=question.said_at,
+            ))  # fmt: skip
+            await boards[0].until_posted(key)
+        assert boards[1].posted == {}
+    finally:
+        await end(*relays)
+        for bus in buses:
+            await bus.close()
+
+
+async def test_a_lease_is_taken_and_freed_with_the_role_of_its_adapter(server: Server) -> None:
+    """Within its account, which reaches no other lease."""
+    buses = [await Bus.connect(server.url("discord"), name="discord") for _ in range(2)]
+    try:
+        first, second = (
+            Lease(bus, "discord", place=place, position=lambda: 7)
+            for bus, place in zip(buses, "ab", strict=True)
+        )
+        async with asyncio.timeout(ANSWER_S):
+            assert await first.acquire() == 0
+            waiting = asyncio.create_task(second.acquire())
+            while not second.holder.process:
+                await asyncio.sleep(0.02)
+            assert not waiting.done()
+            await first.release()
+            assert await waiting == 7
+    finally:
+        for bus in buses:
+            await bus.close()
+
+
 async def test_an_adapter_recognizes_stored_events_of_a_user_over_quota(
     server: Server, admin: Bus
 ) -> None:
@@ -683,6 +742,17 @@ async def test_the_chat_command_works_with_its_role(
 # --- what no role can do --------------------------------------------------------------------------
 
 CANNOT_PUBLISH = {
+    "discord": (
+        "peers.slack.notes",
+        "leases.slack",
+        "$KV.LEASES.slack.holder",
+        "$JS.API.DIRECT.GET.KV_LEASES.$KV.LEASES.slack.holder",
+        "$JS.API.DIRECT.GET.KV_LEASES",
+        "$JS.API.STREAM.MSG.GET.KV_LEASES",
+        "$JS.API.STREAM.INFO.KV_LEASES",
+        "$JS.API.STREAM.PURGE.KV_LEASES",
+        "$JS.API.CONSUMER.CREATE.KV_LEASES",
+    ),
     "slack": (
         "prompts.discord.ada",
         "prompts.gateway.ada",
@@ -697,6 +767,10 @@ CANNOT_PUBLISH = {
         "partials.slack.ada.x",
         "dlq.replies.discord.ada.x",
         "$KV.RECEIPTS.discord.x.0",
+        "peers.discord.notes",
+        "leases.discord",
+        "$KV.LEASES.discord.holder",
+        "$JS.API.DIRECT.GET.KV_LEASES.$KV.LEASES.discord.holder",
         "blobs.discord.discord-1.0",
         "$JS.API.DIRECT.GET.BLOBS.blobs.slack.slack-1.0",
         "$JS.API.STREAM.INFO.KV_RECEIPTS",
@@ -826,7 +900,17 @@ CANNOT_PUBLISH = {
 }
 
 CANNOT_SUBSCRIBE = {
-    "slack": (">", "p.>", "prompts.>", "replies.>", "partials.discord.>", "_INBOX_discord.>"),
+    "slack": (
+        ">",
+        "p.>",
+        "prompts.>",
+        "replies.>",
+        "partials.discord.>",
+        "_INBOX_discord.>",
+        "peers.discord.>",
+        "leases.discord",
+    ),
+    "discord": ("peers.>", "peers.slack.>", "leases.>", "$KV.LEASES.>"),
     "web": (
         ">",
         "p.>",
@@ -1010,23 +1094,24 @@ async def test_the_server_does_not_start_without_a_password(server: Server) -> N
         assert left_out in done.stderr
 
 
-WEB_ONLY = ("figures.web", "replay.web")
+NOT_OF_ALL = ("figures.web", "replay.web", "peers.", "leases.discord", ".LEASES.discord.")
+"""The operators' dashboard; what redundant adapters need; and the lease of those that run once."""
 
 
 @pytest.mark.parametrize("name", ["DISCORD", "WEB"])
 async def test_the_accounts_of_the_adapters_differ_by_name_only(name: str) -> None:
-    """What is tested with one adapter holds for the others; the web page may ask for more."""
+    """What is tested with one adapter holds for the others, apart from what only some need."""
 
     def account(name: str) -> list[str]:
         lines = CONF.read_text().splitlines()
         start = lines.index(f"  {name} {{")
         block = lines[start : lines.index("  }", start)]
-        return [line for line in block if not line.lstrip().startswith("#")]
+        for_all = [line for line in block if not any(one in line for one in NOT_OF_ALL)]
+        return [line for line in for_all if not line.lstrip().startswith("#")]
 
     swapped = [line.replace("slack", name.lower()) for line in account("SLACK")[1:]]
     swapped = [line.replace("SLACK", name) for line in swapped]
-    own = [line for line in account(name)[1:] if not any(one in line for one in WEB_ONLY)]
-    assert swapped == own
+    assert swapped == account(name)[1:]
 
 
 async def test_the_config_contains_no_password() -> None:
