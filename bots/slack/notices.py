@@ -28,10 +28,10 @@ LONGEST_WAIT_S: Final = 60.0
 INLINE_S: Final = 2.0
 """A notice may delay the acknowledgement of its event for this long: Slack allows 3 s."""
 
-CLAIMED_WITHIN_S: Final = 1.0
+CLAIMED_WITHIN_S: Final = 3.0
 """Without an answer of NATS by then, a notice is sent all the same: better twice than never."""
 
-SENT_WITHIN_S: Final = 1.5
+SENT_WITHIN_S: Final = 3.0
 LOOK_EVERY_S: Final = 0.25
 """Another process that has claimed a notice gets this long to send it. Then it counts as dead."""
 

@@ -177,20 +177,21 @@ async def test_the_preview_of_a_killed_process_is_completed_by_the_other(
 async def test_a_process_that_was_cut_off_posts_nothing_that_was_taken_from_it(
     two: Two, bus: Bus
 ) -> None:
-    """It shows a preview and begins to post; the other one posts. Then it is back."""
+    """It shows a preview; the other one completes it. Then it is back, and a late partial comes."""
     answer = reply("cut", 1, "whole")
     side = await show_preview(two, bus, answer)
     number = two.sides.index(side)
     two.proxies[number].pause()
     await asyncio.sleep(2 * pulse.FRESH_S)
-    subject = names.partial_subject(answer.user, answer.prompt_id)
-    await bus.client.publish(subject, partial(answer, "much later", 9).wire())
     await bus.journal(answer)
     await until_acknowledged(bus, 1, seconds=ACK_WAIT_S + SILENT_S + 20)
     shown = list(two.screen.log)
     assert shown[-1] == (two.sides[1 - number].who, "post", "cut-1.0")
     two.proxies[number].resume()
     await two.peers[number].pulse.until_fresh()
+    subject = names.partial_subject(answer.user, answer.prompt_id)
+    await bus.client.publish(subject, partial(answer, "a late one", 9).wire())
+    await asyncio.sleep(0.5)
     await bus.journal(reply("cut", 2, "the next", after="cut-1"))
     await until_acknowledged(bus, 2)
     assert [(what, key) for _, what, key in two.screen.log[len(shown) :]] == [("post", "cut-2.0")]
