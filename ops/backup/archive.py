@@ -3,6 +3,7 @@
 A part is never held in memory. An archive gets its name when it is complete and on the disk.
 """
 
+import errno
 import gzip
 import hashlib
 import os
@@ -116,6 +117,8 @@ def writing(path: Path) -> Iterator[Writer]:
     """
     if path.exists():
         raise FileExistsError(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -61,7 +61,10 @@ async def snapshot(
     try:
         created = (await bus.js.stream_info(stream)).created
     except nats.js.errors.NotFoundError:
-        raise NoStream(f"the server has no stream {stream}") from None
+        raise NoStream(
+            f"there is nothing to back up: the server has no stream {stream}. Is this the server, "
+            "or the data folder, that `threadwax up` uses?"
+        ) from None
     if created is None:
         raise StreamFailed(f"the server does not say when {stream} was created")
     inbox = bus.client.new_inbox()
