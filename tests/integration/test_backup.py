@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 
 from bots.relay import Relay
@@ -18,7 +19,11 @@ from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
+from shared.database.engine import database_url, engine_of
+from shared.database.tables import answers, ratings
+from shared.follow import OTHER_STREAM
 from shared.messages import Rate
+from shared.settings import Settings
 from shared.tasks import end
 from tests.fakes.model import FakeModel
 from tests.fakes.platform import FakePlatform
@@ -83,6 +88,18 @@ async def world(
         await bus.close()
         flow.kill()
         recorder.kill()
+
+
+def recorded(home: Path, env: dict[str, str]) -> tuple[int, int]:
+    """How many answers of those who were quiet are recorded, and how many ratings."""
+    engine = engine_of(database_url(Settings(THREADWAX_HOME=home, **env)))
+    quiet = [names.user_of("test", user) for user in QUIET]
+    with engine.connect() as connection:
+        of_quiet = sa.select(sa.func.count()).where(answers.c.user_id.in_(quiet))
+        of_all = sa.select(sa.func.count()).select_from(ratings)
+        found = connection.scalar(of_quiet) or 0, connection.scalar(of_all) or 0
+    engine.dispose()
+    return found
 
 
 async def run(log: Path, *command: str, **env: str) -> tuple[int, str]:
@@ -154,6 +171,7 @@ async def test_everything_comes_back_and_nothing_is_answered_or_shown_twice(
     )
     assert code == 0, output
     assert "forget" in output
+    assert recorded(home, new) == (6, 1)
     server = NatsServer(home / "nats", port=0)
     try:
         server.start()
@@ -176,6 +194,8 @@ async def test_everything_comes_back_and_nothing_is_answered_or_shown_twice(
             )
             await platform.until(lambda: f"{held.id}.0" in platform.finds)
             assert Counter(part.key for part in platform.posts) >= shown
+            for log in (home / "dataflow.log", home / "recorder.log"):
+                assert OTHER_STREAM not in log.read_text()
             twice = [k for k, n in Counter(p.key for p in platform.posts).items() if n > 1]
             assert not twice
     finally:
