@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from ops import cli_reports
+from ops.backup.commands import backup, restore
 from ops.cli_settings import long_running, read_settings, settings_and_data
 from ops.dlq.commands import dlq
 from ops.export.commands import export
@@ -288,6 +289,8 @@ def doctor(*, platform: str | None) -> None:
 for command in cli_reports.COMMANDS:
     threadwax.add_command(command)
 threadwax.add_command(dlq)
+threadwax.add_command(backup)
+threadwax.add_command(restore)
 threadwax.add_command(export)
 threadwax.add_command(finetune)
 threadwax.add_command(rehearse)

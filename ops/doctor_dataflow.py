@@ -97,7 +97,7 @@ def findings_of(seen: Seen, now: datetime) -> list[Finding]:
 
 
 async def _seen(bus: Bus, store: Store) -> Seen:
-    heard, claims = await asyncio.gather(_heard(bus), store.claims())
+    members, claims = await asyncio.gather(heard(bus), store.claims())
     unread = [await _first_unread(bus, number, claim) for number, claim in claims.items()]
     asked: list[datetime] = []
     for number in claims:
@@ -107,10 +107,10 @@ async def _seen(bus: Bus, store: Store) -> Seen:
             except ValidationError:
                 continue  # it is set aside when its user writes
             asked += (pending.ask.said_at for pending in snapshot.pending)
-    return Seen(claims, heard, _earliest(unread), len(asked), _earliest(asked))
+    return Seen(claims, members, _earliest(unread), len(asked), _earliest(asked))
 
 
-async def _heard(bus: Bus) -> frozenset[str]:
+async def heard(bus: Bus) -> frozenset[str]:
     """The members whose beats are heard. Nobody hears those of a role that may not."""
     members: set[str] = set()
 

@@ -18,12 +18,12 @@ def running_here(settings: Settings) -> int | None:
     """
     nats = settings.embedded_nats_url_file.with_name("lock")
     dataflows = (settings.home / "dataflow").glob("lock-*")
-    if settings.nats_url is not None or not any(_owners(dataflows)):
+    if settings.nats_url is not None or not any(owners(dataflows)):
         return None
-    return next(_owners(iter([nats])), None)
+    return next(owners(iter([nats])), None)
 
 
-def _owners(locks: Iterator[Path]) -> Iterator[int]:
+def owners(locks: Iterator[Path]) -> Iterator[int]:
     """Yields the running processes that hold these locks."""
     for path in locks:
         if not path.exists():

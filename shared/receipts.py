@@ -69,6 +69,11 @@ def shown_part(value: bytes) -> bool:
     return receipt.endswith(_FINISHED) and receipt != NOTHING_POSTED + _FINISHED
 
 
+def is_finished(value: bytes) -> bool:
+    """Whether the first part's receipt says that the whole reply is done."""
+    return value.decode(errors="replace").endswith(_FINISHED)
+
+
 class Receipts:
     """The receipts of one platform. Every call retries until NATS does it."""
 

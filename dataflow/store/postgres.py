@@ -34,7 +34,7 @@ _AT_ONCE: Final = 500
 _SETUP_LOCK: Final = 0x74687264
 """The advisory lock under which the tables are made: `IF NOT EXISTS` alone can fail in a race."""
 
-_SCHEMA: Final = """
+SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS dataflow_store (identity text NOT NULL, partitions int NOT NULL);
 CREATE TABLE IF NOT EXISTS dataflow_partitions (
     number int PRIMARY KEY, holder text NOT NULL, epoch bigint NOT NULL, position text NOT NULL,
@@ -49,6 +49,13 @@ CREATE INDEX IF NOT EXISTS dataflow_conversations_of_partition
     ON dataflow_conversations (partition, user_id);
 CREATE TABLE IF NOT EXISTS dataflow_place_budgets (budget text PRIMARY KEY, saved bytea NOT NULL);
 """
+
+TABLES: Final = (
+    "dataflow_store",
+    "dataflow_partitions",
+    "dataflow_conversations",
+    "dataflow_place_budgets",
+)
 
 _CLAIMS: Final = (
     "SELECT number, holder, epoch, position, released_by, answering FROM dataflow_partitions"
@@ -107,7 +114,7 @@ class PostgresStore:
 
         async def make(connection: Connection) -> tuple[str, int]:
             await connection.execute("SELECT pg_advisory_xact_lock(%b)", (_SETUP_LOCK,))
-            await connection.execute(_SCHEMA)
+            await connection.execute(SCHEMA)
             cursor = await connection.execute("SELECT identity, partitions FROM dataflow_store")
             found = await cursor.fetchone()
             if found is None:

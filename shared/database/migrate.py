@@ -43,10 +43,7 @@ def migrate(engine: sa.Engine) -> str:
         NewerDatabase: what this version does not record would be missing there forever.
         sqlalchemy.exc.SQLAlchemyError: nothing was changed.
     """
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
-    known = {revision.revision for revision in script.walk_revisions()}
+    known = revisions()
     with writing(engine) as connection:
         # SQLite's write transaction is a lock already.
         if connection.dialect.name == "postgresql":
@@ -55,9 +52,27 @@ def migrate(engine: sa.Engine) -> str:
         current = revision_of(connection)
         if current is not None and current not in known:
             raise NewerDatabase(without_password(engine.url), current)
-        config.attributes[CONNECTION] = connection
-        command.upgrade(config, "head")
+        upgrade(connection, "head")
         return revision_of(connection) or ""
+
+
+def revisions() -> frozenset[str]:
+    """All revisions that this version knows."""
+    script = ScriptDirectory.from_config(_config())
+    return frozenset(revision.revision for revision in script.walk_revisions())
+
+
+def upgrade(connection: sa.Connection, revision: str) -> None:
+    """Brings the database to a revision, within a transaction of the caller's."""
+    config = _config()
+    config.attributes[CONNECTION] = connection
+    command.upgrade(config, revision)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
 
 
 def revision_of(connection: sa.Connection) -> str | None:

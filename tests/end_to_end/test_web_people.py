@@ -1,5 +1,6 @@
 """The dashboard, a person's own data, and linked accounts, in a real browser."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -75,6 +76,7 @@ async def test_an_account_of_another_app_is_linked_on_the_page(system: WebSystem
             code = (await tab.find("[data-testid=stChatMessage] code")).text
             assert "yes" in (await answer_to(bus, from_slack(2, code))).text
             assert "Done" in (await answer_to(bus, from_slack(3, f"{code} yes"))).text
+            await asyncio.sleep(STORED_S)
             await tab.say("What is my dog called?")
             await tab.answers(2)
             assert "Rex" in str(system.model.requests[-1]["messages"])
@@ -85,6 +87,10 @@ async def test_an_account_of_another_app_is_linked_on_the_page(system: WebSystem
             assert "Rex" not in str(system.model.requests[-1]["messages"])
     finally:
         await bus.close()
+
+
+STORED_S = 1.3
+"""Other accounts are read from the store, which conversations reach within a second."""
 
 
 def from_slack(number: int, text: str) -> Ask:

@@ -1,0 +1,1 @@
+"""`threadwax backup` and `threadwax restore`: everything that was said, in one file."""

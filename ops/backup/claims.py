@@ -1,0 +1,79 @@
+"""Makes relays look before they post what may have been shown after the backup was taken.
+
+A receipt that says "somebody tried" has a relay ask the platform first (docs/decisions/0004).
+"""
+
+import asyncio
+from typing import Final
+
+import nats.js.errors
+from nats.aio.msg import Msg
+
+from ops.backup.streams import subjects_of
+from ops.rehearse.streams import read_to_end
+from shared import names
+from shared.bus import Bus
+from shared.receipts import is_finished
+
+PARTS: Final = 20
+"""The most parts of an answer on any platform."""
+
+AT_ONCE: Final = 64
+
+_EXISTS: Final = 10071
+"""Wrong last sequence: there is a receipt."""
+
+
+async def claim_unfinished(bus: Bus) -> int:
+    """Claims all replies that are not recorded as shown, and replies that are still to come.
+
+    Returns how many. Nobody may use the streams meanwhile.
+    """
+    finished: set[tuple[str, str]] = set()
+
+    async def take_receipt(message: Msg) -> None:
+        if is_finished(message.data):
+            finished.add(names.prompt_of_receipt(message.subject))
+
+    await read_to_end(bus, names.RECEIPTS_STREAM, names.first_receipts(), take_receipt)
+    replies = {_key(subject) for subject in await subjects_of(bus, names.REPLIES)}
+    pending: set[tuple[str, str]] = set()
+
+    async def take_event(message: Msg) -> None:
+        try:
+            platform, _ = names.split_user(names.user_of_stored(message.subject))
+        except names.BadName:
+            return  # it became a dead letter
+        event_id = (message.headers or {}).get("Nats-Msg-Id", "")
+        key = platform, event_id
+        if names.is_token(event_id) and key not in finished and key not in replies:
+            pending.add(key)
+
+    await read_to_end(bus, names.PROMPTS, names.STORED_PROMPTS, take_event)
+    unfinished = sorted(replies - finished)
+    wanted = [(*key, part) for key in unfinished for part in range(PARTS)]
+    wanted += [(*key, 0) for key in sorted(pending)]
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def claim(platform: str, prompt_id: str, part: int) -> None:
+        async with free:
+            await bus.until_done(lambda: _claimed(bus, platform, prompt_id, part))
+
+    async with asyncio.TaskGroup() as tasks:
+        for one in wanted:
+            tasks.create_task(claim(*one))
+    return len(unfinished) + len(pending)
+
+
+async def _claimed(bus: Bus, platform: str, prompt_id: str, part: int) -> None:
+    subject = f"{names.RECEIPTS_PREFIX}{platform}.{prompt_id}.{part}"
+    try:
+        await bus.js.publish(subject, b"", headers={"Nats-Expected-Last-Subject-Sequence": "0"})
+    except nats.js.errors.BadRequestError as error:
+        if error.err_code != _EXISTS:
+            raise
+
+
+def _key(reply_subject: str) -> tuple[str, str]:
+    _, platform, _, prompt_id = reply_subject.split(".")
+    return platform, prompt_id

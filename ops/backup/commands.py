@@ -1,0 +1,160 @@
+"""The commands `threadwax backup` and `threadwax restore`. Each imports what it needs late."""
+
+import asyncio
+import errno
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from ops.backup.progress import Interrupted, Progress
+from ops.cli_settings import read_settings
+from shared import lifecycle
+
+if TYPE_CHECKING:
+    from ops.backup.manifest import Manifest
+    from shared.settings import Settings
+
+FAILED: Final = 1
+USAGE: Final = 2
+
+MIB: Final = 1 << 20
+
+FORGOTTEN: Final = (
+    "Who was forgotten after that has come back: run `threadwax forget USER` again for everybody "
+    "on your list, once the dataflow runs."
+)
+LOST: Final = (
+    "What was said since then is lost. Start everything again, for example with `threadwax up`."
+)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def backup(*, file: Path) -> None:
+    """Write conversations, questions, answers and settings of streams to FILE, while all runs.
+
+    FILE contains everything that people said, readable: keep it as private as they would. It must
+    not exist yet, and appears when it is complete:
+
+    \b
+      threadwax backup /backups/threadwax-$(date +%F).tar
+
+    It has the streams of NATS, the conversations, and the recorder's database, whether they are
+    SQLite files in the data folder or tables of DATABASE_URL. It does not have .env, trained
+    models, Slack installations and the web page's key (docs/deploy.md). With a NATS server of your
+    own, run it as the user that sets up the streams:
+
+    \b
+      NATS_URL=nats://admin:...@127.0.0.1:4222 threadwax backup FILE
+
+    Exit code 0: written. 1: not written; standard error says why. 2: wrong usage. 130, 143: ended
+    by Ctrl-C or SIGTERM, and nothing is left.
+    """  # noqa: D301  (Click needs the character)
+    from ops.backup.take import take
+
+    progress = Progress()
+    manifest = _run(lambda settings, url: take(settings, url, file, progress), progress, file)
+    click.echo(f"{file}: {file.stat().st_size / MIB:.1f} MiB, as of {manifest.began_at:%F %T} UTC")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def restore(*, file: Path) -> None:
+    """Restore FILE, which `backup` wrote, to an empty data folder, NATS server and database.
+
+    Stop `threadwax up`, or the dataflow, the recorder and all adapters, first; a NATS server of
+    your own keeps running:
+
+    \b
+      THREADWAX_HOME=/new/folder threadwax restore FILE
+      NATS_URL=nats://admin:...@127.0.0.1:4222 threadwax restore FILE
+
+    The archive is checked completely before anything changes, and nothing changes unless all of it
+    can be restored. Then no question is answered again, and no answer is shown again. Replies that
+    may have been shown after the backup are looked up on their platform first.
+
+    Exit code 0: restored. 1: nothing was changed; standard error says why. 2: wrong usage. 130,
+    143: ended by Ctrl-C or SIGTERM, and nothing was changed.
+    """  # noqa: D301  (Click needs the character)
+    from ops.backup.put_back import put_back
+
+    progress = Progress()
+    manifest = _run(lambda settings, url: put_back(settings, url, file, progress), progress, file)
+    click.echo(f"Restored what was there at {manifest.began_at:%F %T} UTC. {LOST}")
+    click.echo(FORGOTTEN)
+
+
+Work = Callable[["Settings", str], Coroutine[Any, Any, "Manifest"]]
+T = TypeVar("T")
+
+
+def _run(work: Work, progress: Progress, file: Path) -> "Manifest":
+    """Runs it until a signal stops it; ends the process if it fails."""
+    from ops.backup.server import server_url
+
+    name = click.get_current_context().info_name or ""
+    settings = read_settings(name)
+    try:
+        with server_url(settings) as url:
+            return asyncio.run(_unless_stopped(work(settings, url), progress))
+    except _StoppedBy as stopped:
+        click.echo(f"{name}: stopped; nothing was changed", err=True)
+        sys.exit(128 + signal.Signals[str(stopped)])
+    except Exception as error:
+        if (why := _reason_for(error, file)) is None:
+            raise
+        click.echo(f"{name}: {why}", err=True)
+        sys.exit(USAGE if isinstance(error, FileExistsError) else FAILED)
+
+
+class _StoppedBy(Exception):
+    """The signal with this name."""
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, T], progress: Progress) -> T:
+    stop = asyncio.create_task(lifecycle.wait_for_stop())
+    await asyncio.sleep(0)  # from here on, a signal stops it cleanly
+    working = asyncio.create_task(work)
+    await asyncio.wait({stop, working}, return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        progress.stop()
+        working.cancel()
+        await asyncio.wait({working})
+        if working.cancelled() or isinstance(working.exception(), Interrupted):
+            raise _StoppedBy(stop.result())
+    stop.cancel()
+    return working.result()
+
+
+def _reason_for(error: Exception, file: Path) -> str | None:
+    """Why it failed, for a person; None if the error is a defect of ours."""
+    import nats.errors
+
+    from ops.backup.archive import Damaged, NewerArchive
+    from ops.backup.databases import Unusable
+    from ops.backup.put_back import NotHere
+    from ops.backup.streams import StreamFailed
+    from ops.nats import set_up_fault
+    from ops.nats_server import DidNotStart
+    from shared.connection import Unavailable
+    from shared.database.engine import BadDatabaseUrl
+    from shared.streams import OtherPartitions
+
+    told = (
+        NotHere, StreamFailed, Unusable, BadDatabaseUrl, DidNotStart, Unavailable, OtherPartitions
+    )  # fmt: skip
+    if isinstance(error, Damaged | NewerArchive):
+        return f"{file} cannot be restored: {error}"
+    if isinstance(error, told):
+        return str(error)
+    if isinstance(error, FileExistsError):
+        return f"{file} exists: choose another name"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full: free some space, and run it again"
+    if isinstance(error, nats.errors.Error | TimeoutError):
+        return set_up_fault("NATS", error)
+    return f"{error.filename or file}: {error.strerror}" if isinstance(error, OSError) else None

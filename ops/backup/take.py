@@ -1,0 +1,103 @@
+"""`threadwax backup`: takes the parts in an order in which none knows more than a later one.
+
+Reads only, while everything runs. docs/decisions/0022-backups.md gives the reasons for the order.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from ops.backup import streams
+from ops.backup.archive import Writer, writing
+from ops.backup.choosing import databases_of
+from ops.backup.manifest import FORMAT, Manifest, Stream, stream_part
+from ops.backup.progress import Progress
+from ops.nats import CLIENT_NAME
+from shared import names
+from shared.bus import Bus
+from shared.settings import Settings
+from shared.streams import same_partitions
+
+T = TypeVar("T")
+
+OPTIONAL: Final = frozenset({names.LINKS_STREAM, names.DLQ, names.BLOBS})
+"""Streams that a server of an older version may lack."""
+
+
+async def take(settings: Settings, url: str, file: Path, progress: Progress) -> Manifest:
+    """Writes the archive; at an exception, nothing is left of it.
+
+    Raises:
+        shared.connection.Unavailable: NATS cannot be used.
+        ops.backup.streams.StreamFailed: it does not send a stream.
+        ops.backup.databases.Unusable: a database cannot be read.
+        shared.database.engine.BadDatabaseUrl: DATABASE_URL cannot be used.
+        OSError: the file exists, or cannot be written.
+    """
+    databases = databases_of(settings)
+    bus = await Bus.connect(url, name=CLIENT_NAME, needs=names.stream_info(names.PROMPTS))
+    try:
+        began_at = datetime.now(UTC)
+        with writing(file) as archive:
+            progress.begin("conversations and recorded answers")
+            copied = await in_thread(lambda: databases.copy(archive))
+            progress.done(
+                f"{'conversations' if copied.partitions else 'no conversations yet'}, "
+                f"{'recorded answers' if copied.revision else 'nothing recorded yet'}"
+            )
+            taken = [
+                one
+                for stream in streams.STREAMS
+                if (one := await _stream(bus, stream, archive, progress)) is not None
+            ]
+            live = (await bus.js.stream_info(names.PROMPTS)).config
+            manifest = Manifest(
+                format=FORMAT,
+                threadwax=version("threadwax"),
+                began_at=began_at,
+                ended_at=datetime.now(UTC),
+                partitions=copied.partitions or same_partitions(live),
+                databases=databases.kind,
+                revision=copied.revision,
+                tables=copied.tables,
+                streams=taken,
+                parts=list(archive.parts),
+            )
+            archive.finish(manifest)
+    finally:
+        await to_the_end(bus.close())
+    return manifest
+
+
+async def _stream(bus: Bus, stream: str, archive: Writer, progress: Progress) -> Stream | None:
+    progress.begin(stream)
+    if stream in OPTIONAL and not await streams.exists(bus, stream):
+        return None
+    with archive.part(stream_part(stream)) as write:
+        taken = await streams.snapshot(bus, stream, write, progress.add)
+    progress.done(f"{stream}: {taken.messages} messages")
+    return taken
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Calls what blocks; at a cancellation, it is finished first, because it uses open files."""
+    calling = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        await asyncio.wait({calling})
+        raise
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Does what must not be left undone: a cancellation comes too late to change anything."""
+    working = asyncio.create_task(work)
+    while True:
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            if working.cancelled():
+                raise

@@ -1,0 +1,68 @@
+"""Finds out what keeps a backup from being restored here: messages, and running processes.
+
+Reads only. Processes on other machines are recognized by what they ask the NATS server for.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import nats.js.errors
+
+from dataflow.partitions.member_locks import FOLDER
+from ops.backup.streams import STREAMS
+from ops.doctor_dataflow import heard
+from ops.running_instance import owners
+from shared import names
+from shared.bus import Bus
+from shared.settings import Settings
+
+STOP: Final = (
+    "stop `threadwax up`, or every dataflow, recorder, adapter and chat that uses this server, and "
+    "run this again. NATS itself keeps running"
+)
+
+
+async def messages_there(bus: Bus) -> list[str]:
+    """The streams that have messages, in words."""
+    found: list[str] = []
+    for stream in STREAMS:
+        try:
+            count = (await bus.js.stream_info(stream)).state.messages
+        except nats.js.errors.NotFoundError:
+            continue
+        if count:
+            found.append(f"{count} messages in the stream {stream}")
+    return found
+
+
+async def running_processes(settings: Settings, bus: Bus) -> list[str]:
+    """The processes that use the server or the data folder, in words."""
+    waiting = await _readers(bus)
+    members = await heard(bus)  # takes a second, in which a reader asks again
+    waiting |= await _readers(bus)
+    return [
+        *(f"the dataflow {member}" for member in sorted(members)),
+        *(f"process {pid} on the data folder" for pid in owners(_locks(settings.home))),
+        *(f"a reader of {reader}" for reader in sorted(waiting)),
+    ]
+
+
+def _locks(home: Path) -> Iterator[Path]:
+    yield home / "recorder" / "lock"
+    yield from (home / FOLDER).glob("*")
+
+
+async def _readers(bus: Bus) -> set[str]:
+    """The consumers through which somebody waits for messages now."""
+    found: set[str] = set()
+    for stream in (names.PROMPTS, names.REPLIES, names.RECEIPTS_STREAM):
+        try:
+            consumers = await bus.js.consumers_info(stream)
+        except nats.js.errors.NotFoundError:
+            continue
+        for consumer in consumers:
+            if consumer.num_waiting or consumer.push_bound:
+                known = consumer.config.durable_name
+                found.add(f"{stream} ({known})" if known else stream)
+    return found
