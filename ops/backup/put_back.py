@@ -57,7 +57,12 @@ async def put_back(settings: Settings, url: str, file: Path, progress: Progress)
             await to_the_end(bus.close())
     # Brings the streams and consumers of an older archive to this version.
     await to_the_end(
-        set_up_streams(url, keep_days=settings.keep_days, partitions=settings.partitions)
+        set_up_streams(
+            url,
+            keep_days=settings.keep_days,
+            replicas=settings.nats_replicas,
+            partitions=settings.partitions,
+        )
     )
     return archive.manifest
 
@@ -105,7 +110,7 @@ async def _restore(
 ) -> None:
     progress.begin("conversations and recorded answers")
     async with _entered(databases.restore(archive)) as prepared:
-        restored = _Streams(bus, getattr(settings, "nats_replicas", None), progress)
+        restored = _Streams(bus, settings.nats_replicas, progress)
         try:
             recreated = await restored.restore(archive)
             progress.begin("replies that may have been shown since")
