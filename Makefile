@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills cluster-kills power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills cluster-kills member-kills power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -110,6 +110,10 @@ recorder-kills: setup-dev  ## kill the recorder 20 times while 500 turns flow an
 
 cluster-kills: setup-dev  ## kill and stop the leaders of three NATS servers under load, 12 times, and print the longest waits
 	@THREADWAX_TEST_CLUSTER_ROUNDS=3 $(BIN)/python -m pytest -q -s tests/chaos/test_nats_cluster.py
+
+member-kills: setup-dev  ## kill, stop, freeze, cut off and replace dataflow processes while people talk, 7 times each
+	@tests/postgres_install.sh
+	@THREADWAX_TEST_MEMBER_ROUNDS=7 $(BIN)/python -m pytest -q -s tests/integration/test_members.py
 
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh
