@@ -1,11 +1,10 @@
 """Whether the dataflow would answer a question now, and if not, the reason in plain words."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.health import ModelHealth
-from dataflow.partitions.assignment import Assignment
 from shared import metrics
 from shared.bus import Bus
 
@@ -16,8 +15,20 @@ NO_PARTITION: Final = "no partition is served here: other processes serve all of
 NO_ROOM: Final = "the stream of replies is nearly full: questions get a notice, not an answer"
 
 
+class Serving(Protocol):
+    """This process's share of the partitions."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether its worker moves and its store answers."""
+
+    @property
+    def held(self) -> list[int]:
+        """The partitions that it serves."""
+
+
 def readiness(
-    bus: Bus, model: ModelHealth, capacity: JournalCapacity, assignment: Assignment
+    bus: Bus, model: ModelHealth, capacity: JournalCapacity, assignment: Serving
 ) -> Ready:
     """A function that says whether the parts work. Call both from the asyncio thread."""
     metrics.model_failing_s.set_function(lambda: model.failing_s)

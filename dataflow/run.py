@@ -85,13 +85,15 @@ class _Process:
     store: Store
     locks: MemberLocks
     models: tuple[ModelClient, ...]
+    assignment: Assignment
     doers: Doers
     flow: Dataflow
 
     def close(self) -> None:
         """Closes the parts after the dataflow has ended."""
         doers = self.doers
-        for part in (doers.erasing, doers.links, doers.places, *self.models, self.store, self.bus):
+        users = (self.assignment, doers.erasing, doers.links, doers.places)
+        for part in (*users, *self.models, self.store, self.bus):
             if part is not None:
                 self.io.call(part.close())
         self.locks.close()
@@ -175,7 +177,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     lifecycle.ready(f"{found.models}{experiments}; {where}")
     io.spawn(assignment.run())
     clients = (model, *variants.clients)
-    return _Process(io, bus, store, locks, clients, doers, flow)
+    return _Process(io, bus, store, locks, clients, assignment, doers, flow)
 
 
 async def _move_files(settings: Settings, store: Store, partitions: int) -> None:

@@ -25,6 +25,7 @@ from shared import metrics, names
 from shared.bus import Bus
 from shared.connection import TRANSIENT
 from shared.log import logger
+from shared.tasks import end
 
 LOOK_S: Final = 2.0
 """How often the claims are read, besides whenever a member reports a change."""
@@ -70,6 +71,7 @@ class Assignment:
         self._look_now = asyncio.Event()
         self._empty = asyncio.Event()
         self._leaving = False
+        self._running: asyncio.Task[None] | None = None
         self._store_seen_at = 0.0
         storage.owner = self
 
@@ -98,11 +100,17 @@ class Assignment:
         await self._bus.client.subscribe(names.CLAIMS_CHANGED, cb=self._on_changed)
 
     async def run(self) -> None:
-        """Keeps this member's share until it is cancelled."""
+        """Keeps this member's share until it is closed."""
+        self._running = asyncio.current_task()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._beats.send_forever())
             tasks.create_task(self._keep_looking())
             tasks.create_task(self._keep_balance())
+
+    async def close(self) -> None:
+        """Ends `run`."""
+        if self._running is not None:
+            await end(self._running)
 
     async def leave(self) -> None:
         """Gives all partitions away; returns when they are stored and free."""

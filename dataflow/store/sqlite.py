@@ -261,8 +261,11 @@ class _Connection:
         self._file = file
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
 
     async def call(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        if self._is_closed:
+            raise StoreAway("it is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_turn, call)
 
     def _in_turn(self, call: Callable[[sqlite3.Connection], T]) -> T:
@@ -272,6 +275,7 @@ class _Connection:
             return call(self._connection)
 
     async def close(self) -> None:
+        self._is_closed = True
         if self._connection is not None:
             connection = self._connection
             await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)

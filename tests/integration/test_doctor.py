@@ -1,5 +1,6 @@
 """The doctor's findings, with real servers and without any."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from shared.database.engine import writing
 from shared.database.tables import positions
 from shared.private_file import private_file
 from shared.settings import Settings
+from tests.fakes.model import FakeModel
 from tests.recorded import opened
-from tests.running import question
+from tests.running import dataflow, question
 
 
 def settings(home: Path, **changes: str) -> Settings:
@@ -80,7 +82,9 @@ async def test_unknown_and_invalid_settings_are_found(
     assert "secret" not in repr(found)
 
 
-async def test_a_running_system_is_found_part_by_part(nats: NatsServer, tmp_path: Path) -> None:
+async def test_a_running_system_is_found_part_by_part(
+    nats: NatsServer, tmp_path: Path, fake_model: FakeModel
+) -> None:
     """Streams, durability, dataflow and gateway have a finding each."""
     home = tmp_path / "nats-home"
     private_file(home / "nats" / "url", nats.url)
@@ -94,9 +98,14 @@ async def test_a_running_system_is_found_part_by_part(nats: NatsServer, tmp_path
     await bus.js.add_consumer(names.PROMPTS, durable_name="recorder", filter_subject="p.>")
     findings = await examine(settings(home), CHECKS)
     assert about(findings, "dataflow").grade == "fail"
-    await bus.js.add_consumer(names.PROMPTS, durable_name="flow", filter_subject="p.0.>")
-    findings = await examine(settings(home), CHECKS)
-    assert about(findings, "dataflow").grade == "ok"
+    flow = dataflow(home, nats.url, fake_model.base_url).start()
+    await flow.ready()
+    async with asyncio.timeout(30):
+        while about(await examine(settings(home), CHECKS), "dataflow").grade != "ok":
+            await asyncio.sleep(0.1)
+    assert await flow.stop() == 0
+    released = about(await examine(settings(home), CHECKS), "dataflow")
+    assert (released.grade, released.what) == ("fail", "no process serves the questions")
 
     config = (await bus.js.stream_info(names.REPLIES)).config
     await bus.js.update_stream(config.evolve(max_bytes=100_000))

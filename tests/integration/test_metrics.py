@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.health import FAILED_FOR_S, ModelHealth
-from dataflow.readiness import NO_ROOM, readiness
+from dataflow.readiness import NO_PARTITION, NO_ROOM, NOT_WELL, readiness
 from dataflow.recorder.server_metrics import ServerMetrics
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
@@ -22,6 +22,7 @@ from ops.ports import free_port
 from shared import interruption, metrics, names, pull
 from shared.bus import Bus
 from shared.follow import Position, follow
+from shared.partitioning import DEFAULT_PARTITIONS
 from shared.publishing import StoreFull
 from shared.streams import stream_configs
 from shared.tasks import end
@@ -128,10 +129,19 @@ async def test_a_dataflow_that_cannot_read_is_alive_and_not_ready(
     await flow.until("/readyz", lambda status, _: status == 200)
 
 
+@dataclass
+class Share:
+    """What a process serves."""
+
+    held: list[int]
+    is_well: bool = True
+
+
 async def test_the_dataflow_says_why_nobody_gets_an_answer(bus: Bus) -> None:
     now = [0.0]
     model, capacity = ModelHealth(lambda: now[0]), JournalCapacity(bus)
-    ready = readiness(bus, model, capacity)
+    share = Share([0, 1])
+    ready = readiness(bus, model, capacity, share)
     assert ready() == (True, "ok")
     model.failed("unreachable")
     assert ready() == (True, "ok")
@@ -140,6 +150,11 @@ async def test_the_dataflow_says_why_nobody_gets_an_answer(bus: Bus) -> None:
     assert value(metrics.model_failing_s) == FAILED_FOR_S
     capacity.nearly_full = True
     assert ready() == (False, NO_ROOM)
+    share.held = []
+    assert ready() == (False, NO_PARTITION)
+    share.is_well = False
+    assert ready() == (False, NOT_WELL)
+    share.held, share.is_well = [0], True
     bus.interrupted[PROMPTS_READER] += 1
     assert ready()[1].startswith("NATS does not let this process read the stream PROMPTS")
     bus.missing[PROMPTS_READER] += 1
@@ -232,16 +247,16 @@ async def test_the_state_of_nats_is_reported_and_never_outdated(
                 await asyncio.sleep(0.1)
 
     def readers() -> list[float | None]:
-        return [value(metrics.partition_readers, n) for n in range(names.PARTITIONS)]
+        return [value(metrics.partition_readers, n) for n in range(DEFAULT_PARTITIONS)]
 
-    await reported(lambda: readers() == [1.0] * names.PARTITIONS)
+    await reported(lambda: readers() == [1.0] * DEFAULT_PARTITIONS)
     assert value(metrics.stream_messages, names.DLQ) == 1
     assert (value(metrics.stream_bytes, names.DLQ) or 0) > 0
     assert value(metrics.replicas_behind, names.DLQ) == 0
     assert value(metrics.replies_waiting, "slack") == 1
     assert value(metrics.partition_lag, 0) == 0
     flow.running.kill()
-    await reported(lambda: readers() == [0.0] * names.PARTITIONS)
+    await reported(lambda: readers() == [0.0] * DEFAULT_PARTITIONS)
     assert value(metrics.partition_lag, 0) is None  # nobody knows, so it is not 0
     nats.stop()
     await report.report()

@@ -226,10 +226,10 @@ async def test_a_start_on_a_full_disk_waits_for_room(
     fill(small_disk / "ballast")
     flow.start()
     async with asyncio.timeout(60):
-        while not times_logged(flow, "waiting for the store of conversations"):
+        while not times_logged(flow, "SAY waiting for the store of conversations"):
             await asyncio.sleep(0.05)
     await asyncio.sleep(2)
-    assert times_logged(flow, "waiting for the store of conversations") == 1
+    assert times_logged(flow, "SAY waiting for the store of conversations") == 1
     assert "full" in flow.log.read_text()
     assert "Traceback" not in flow.log.read_text()
     (small_disk / "ballast").unlink()
