@@ -30,7 +30,7 @@ class ServerConnection:
         self._turn = asyncio.Lock()
 
     async def call(
-        self, call: Callable[[Connection], Awaitable[T]], within_s: float = ANSWERS_WITHIN_S
+        self, call: Callable[[Connection], Awaitable[T]], within_s: float | None = None
     ) -> T:
         """Calls it in a transaction.
 
@@ -62,11 +62,11 @@ class ServerConnection:
         await self._use(run)
 
     async def _use(
-        self, call: Callable[[Connection], Awaitable[T]], within_s: float = ANSWERS_WITHIN_S
+        self, call: Callable[[Connection], Awaitable[T]], within_s: float | None = None
     ) -> T:
         async with self._turn:
             try:
-                async with asyncio.timeout(within_s):
+                async with asyncio.timeout(within_s or ANSWERS_WITHIN_S):
                     return await call(await self._connected())
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
                 await self._drop()

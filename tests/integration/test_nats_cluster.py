@@ -14,12 +14,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from nats.aio.msg import Msg
 from nats.js import api
-from nats.js.kv import KeyValue
 
 from bots.adapter import PUBLISH_PATIENCE_S
 from bots.relay import Relay
@@ -182,18 +182,22 @@ async def replicated(cluster: NatsCluster) -> None:
     await bus.close()
 
 
-async def test_a_claim_is_not_answered_by_a_replica_that_lags(admin: Bus) -> None:
+async def test_a_claim_is_not_answered_by_a_replica_that_lags(
+    admin: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise a part that was posted would be posted again where it cannot be looked for."""
     receipts = Receipts(admin, "slack")
     await receipts.claim("lags.0")
-    older = await receipts._bucket.get("slack.lags.0")
+    current = admin.js.get_last_msg
+    subject = f"{names.RECEIPTS_PREFIX}slack.lags.0"
+    older = await current(names.RECEIPTS_STREAM, subject, direct=True)
     await receipts.record("lags.0", "posted", finished=True)
-    current, answers = receipts._bucket.get, [older, older]
+    answers = [older, older]
 
-    async def get(key: str) -> KeyValue.Entry:
-        return answers.pop() if answers else await current(key)
+    async def get(*arguments: Any, **named: Any) -> api.RawStreamMsg:
+        return answers.pop() if answers else await current(*arguments, **named)
 
-    receipts._bucket.get = get  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(admin.js, "get_last_msg", get)
     assert await receipts.claim("lags.0") == Posted("posted", finished=True)
     assert answers == []
 

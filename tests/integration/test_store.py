@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.store import postgres as postgres_store
+from dataflow.store import server_connection
 from dataflow.store.postgres import PostgresStore
 from dataflow.store.sqlite import SqliteStore
 from dataflow.store.store import Claim, OtherPartitionCount, Row, Store, StoreAway, Write
@@ -383,7 +383,7 @@ async def test_a_connection_that_goes_silent_is_given_up(
     own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cut network says nothing. Neither a lost request nor a lost acknowledgement does harm."""
-    monkeypatch.setattr(postgres_store, "ANSWERS_WITHIN_S", 1.0)
+    monkeypatch.setattr(server_connection, "ANSWERS_WITHIN_S", 1.0)
     own_postgres.create("bot")
     proxy = await TcpProxy.start(f"unix:{own_postgres.folder}/.s.PGSQL.5432")
     store = PostgresStore(
