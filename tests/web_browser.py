@@ -175,6 +175,11 @@ class Tab:
         )
         return await self._do(self.text)
 
+    async def reads_one_of(self, *texts: str) -> str:
+        """Waits until the page shows one of these texts; returns all of its text."""
+        await self.until(lambda: any(text in self.text() for text in texts), why=str(texts))
+        return await self._do(self.text)
+
     async def lacks(self, *texts: str) -> None:
         await self.until(lambda: not any(text in self.text() for text in texts), why=str(texts))
 
