@@ -4,9 +4,9 @@ Never keeps a lock, and never creates a folder.
 """
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
+from dataflow.partitions.member_locks import living
 from shared.lock import AlreadyRunning, locked, running
 from shared.settings import Settings
 
@@ -16,22 +16,19 @@ def running_here(settings: Settings) -> int | None:
 
     Returns None if NATS_URL is set, because a dataflow of that server can be anywhere.
     """
-    nats = settings.embedded_nats_url_file.with_name("lock")
-    dataflows = (settings.home / "dataflow").glob("lock-*")
-    if settings.nats_url is not None or not any(owners(dataflows)):
+    if settings.nats_url is not None or not living(settings.home):
         return None
-    return next(owners(iter([nats])), None)
+    return owner(settings.embedded_nats_url_file.with_name("lock"))
 
 
-def owners(locks: Iterator[Path]) -> Iterator[int]:
-    """Yields the running processes that hold these locks."""
-    for path in locks:
-        if not path.exists():
-            continue
-        try:
-            os.close(locked(path, ""))
-        except AlreadyRunning as held:
-            if held.pid and running(held.pid):
-                yield held.pid
-        except OSError:  # reported by the process that needs the folder
-            continue
+def owner(lock: Path) -> int | None:
+    """Returns the running process that holds this lock."""
+    if not lock.exists():
+        return None
+    try:
+        os.close(locked(lock, ""))
+    except AlreadyRunning as held:
+        return held.pid if held.pid and running(held.pid) else None
+    except OSError:  # reported by the process that needs the folder
+        return None
+    return None

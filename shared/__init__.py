@@ -51,6 +51,14 @@ after their reason, without the suffix `Error`.
   * ops.export.registry.Withdrawn: make the export again
   * ops.export.run.NothingToExport: end the command, and say what was left out
   * ops.export.run.KeepsChanging: end the command; a person tries again later
+  * ops.backup.archive.Damaged: end the command; nothing was changed
+  * ops.backup.archive.NewerArchive: end the command, because a person has to upgrade
+  * ops.backup.databases.Unusable: end the command with the reason
+  * ops.backup.progress.Interrupted: undo everything, and end the command
+  * ops.backup.put_back.NotHere: end the command, and say what is there
+  * ops.backup.sqlite_files.CannotCopy: end the command with the reason
+  * ops.backup.streams.StreamFailed: undo everything, and end the command with the server's reason
+    * ops.backup.streams.NoStream: go on without it, if a backup can do so
   * ops.rehearse.errors.WrongUsage: end the process, because a person has to change the options
   * ops.rehearse.errors.NothingToDo: end the process with the reason
   * ops.rehearse.errors.CapReached: report what is finished; the same command goes on

@@ -1,7 +1,10 @@
-"""Cancels tasks reliably: none may keep running after it was told to end."""
+"""Ends tasks reliably, and lets work that must not be cut off come to its end."""
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _CANCEL_AGAIN_S: Final = 0.5
 
@@ -18,3 +21,14 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Does what must not be left undone: a cancellation comes too late to change anything."""
+    working = asyncio.create_task(work)
+    while True:
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            if working.cancelled():
+                raise

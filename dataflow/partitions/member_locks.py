@@ -32,25 +32,12 @@ class MemberLocks:
 
     def is_dead(self, member: str) -> bool:
         """Whether this member used the data folder and has ended."""
-        if member == self._member:
-            return False
         path = self._folder / member
-        try:
-            descriptor = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            return False  # it may run elsewhere
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+        return member != self._member and path.exists() and not _is_locked(path)
 
     def others(self) -> list[str]:
         """The other members that use the data folder now."""
-        names = [path.name for path in self._folder.iterdir() if path.name != self._member]
-        return sorted(name for name in names if not self.is_dead(name))
+        return [path.name for path in _locked_in(self._folder) if path.name != self._member]
 
     def remove_dead(self, but: Collection[str]) -> None:
         """Removes the files of dead members that hold nothing."""
@@ -62,3 +49,26 @@ class MemberLocks:
         """Releases the lock, and removes its file."""
         (self._folder / self._member).unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+def living(home: Path) -> list[str]:
+    """The members that use a data folder now."""
+    return [path.name for path in _locked_in(home / FOLDER)]
+
+
+def _locked_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if _is_locked(path))
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -17,12 +17,13 @@ from ops.backup.choosing import databases_of
 from ops.backup.databases import Databases, Recreated
 from ops.backup.manifest import Manifest, Stream
 from ops.backup.progress import Progress
-from ops.backup.take import in_thread, to_the_end
+from ops.backup.take import in_thread
 from ops.nats import CLIENT_NAME, set_up_streams
 from shared import names
 from shared.bus import Bus
 from shared.settings import Settings
 from shared.streams import set_up
+from shared.tasks import to_the_end
 
 T = TypeVar("T")
 

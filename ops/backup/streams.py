@@ -3,6 +3,7 @@
 A stream is never held in memory. https://docs.nats.io/reference/reference-protocols/nats_api_reference
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -15,6 +16,7 @@ from nats.js import api
 from ops.backup.manifest import Stream
 from shared import names
 from shared.bus import Bus
+from shared.tasks import to_the_end
 
 STREAMS: Final = (
     names.PROMPTS,
@@ -124,12 +126,23 @@ async def restore(
     asked = {"config": stream.config | {"num_replicas": replicas}, "state": stream.state}
     answer = await _api(bus, f"STREAM.RESTORE.{stream.name}", asked)
     to = answer["deliver_subject"]
-    for chunk in chunks:
-        answered = await _request(bus, to, chunk, RESTORE_TIMEOUT_S, stream.name)
-        if answered:
-            _raise_error(answered, stream.name)
-        on_bytes(len(chunk))
-    _raise_error(await _request(bus, to, b"", RESTORE_TIMEOUT_S, stream.name), stream.name)
+    try:
+        for chunk in chunks:
+            answered = await _request(bus, to, chunk, RESTORE_TIMEOUT_S, stream.name)
+            if answered:
+                _raise_error(answered, stream.name)
+            on_bytes(len(chunk))
+        _raise_error(await _request(bus, to, b"", RESTORE_TIMEOUT_S, stream.name), stream.name)
+    except BaseException:
+        # The server ends what was begun, also without us: the stream must not appear after `undo`.
+        await to_the_end(_ended(bus, to, stream.name))
+        raise
+
+
+async def _ended(bus: Bus, to: str, stream: str) -> None:
+    """Returns when the server has restored a stream, or has given up."""
+    with contextlib.suppress(StreamFailed):
+        await _request(bus, to, b"", RESTORE_TIMEOUT_S, stream)
 
 
 async def exists(bus: Bus, stream: str) -> bool:

@@ -4,11 +4,11 @@ Reads only, while everything runs. docs/decisions/0022-backups.md gives the reas
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from ops.backup import streams
 from ops.backup.archive import Writer, writing
@@ -20,6 +20,7 @@ from shared import names
 from shared.bus import Bus
 from shared.settings import Settings
 from shared.streams import same_partitions
+from shared.tasks import to_the_end
 
 T = TypeVar("T")
 
@@ -90,14 +91,3 @@ async def in_thread(call: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait({calling})
         raise
-
-
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Does what must not be left undone: a cancellation comes too late to change anything."""
-    working = asyncio.create_task(work)
-    while True:
-        try:
-            return await asyncio.shield(working)
-        except asyncio.CancelledError:
-            if working.cancelled():
-                raise

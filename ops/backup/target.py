@@ -3,19 +3,21 @@
 Reads only. Processes on other machines are recognized by what they ask the NATS server for.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import nats.js.errors
 
-from dataflow.partitions.member_locks import FOLDER
+from dataflow.partitions.member_locks import living
 from ops.backup.streams import STREAMS
 from ops.doctor_dataflow import heard
-from ops.running_instance import owners
+from ops.running_instance import owner
 from shared import names
 from shared.bus import Bus
 from shared.settings import Settings
+
+RECORDER_LOCK: Final = Path("recorder") / "lock"
+"""In the data folder."""
 
 STOP: Final = (
     "stop `threadwax up`, or every dataflow, recorder, adapter and chat that uses this server, and "
@@ -39,18 +41,14 @@ async def messages_there(bus: Bus) -> list[str]:
 async def running_processes(settings: Settings, bus: Bus) -> list[str]:
     """The processes that use the server or the data folder, in words."""
     waiting = await _readers(bus)
-    members = await heard(bus)  # takes a second, in which a reader asks again
+    # Takes a second, in which a reader asks again.
+    members = {*await heard(bus), *living(settings.home)}
     waiting |= await _readers(bus)
     return [
         *(f"the dataflow {member}" for member in sorted(members)),
-        *(f"process {pid} on the data folder" for pid in owners(_locks(settings.home))),
+        *(f"the recorder, process {pid}" for pid in [owner(settings.home / RECORDER_LOCK)] if pid),
         *(f"a reader of {reader}" for reader in sorted(waiting)),
     ]
-
-
-def _locks(home: Path) -> Iterator[Path]:
-    yield home / "recorder" / "lock"
-    yield from (home / FOLDER).glob("*")
 
 
 async def _readers(bus: Bus) -> set[str]:

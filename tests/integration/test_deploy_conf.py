@@ -549,7 +549,7 @@ async def test_an_adapter_hands_a_reply_over_to_another_of_its_kind(
                 answered_at=question.said_at,
             ))  # fmt: skip
             await boards[0].until_posted(key)
-        assert boards[1].posted == {}
+        assert not [key for key in boards[1].posted if key.startswith("slack-handed-")]
     finally:
         await end(*relays)
         for bus in buses:

@@ -19,7 +19,7 @@ RULES = ROOT / "deploy" / "prometheus-rules.yml"
 DASHBOARD = ROOT / "deploy" / "grafana-dashboard.json"
 
 BEGIN, END = "<!-- metrics -->\n", "<!-- end -->\n"
-NAME = re.compile(r"\bthreadwax_[a-z_]+\b")
+NAME = re.compile(r"\bthreadwax_[a-z_]+\b(?!-)")  # not a volume of Compose
 HISTOGRAM_SERIES = ("_bucket", "_sum", "_count")
 KINDS = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 UNITS = ("seconds", "bytes")
