@@ -60,7 +60,9 @@ class Pending:
         ended     its turn comes                        settling    Settle
         ended     it is stopped or deleted              ended
         settling  it is stopped or deleted              settling    Cancel
-        any       the journal returns its reply         (gone)
+        waiting, ended  a reply of a call from before   the same    in its turn, the journal is
+                  it was loaded                                     asked first
+        any other the journal returns its reply         (gone)
         any       the process restarts                  ended if it has an ending, else waiting
 
     An edit of an ended or settling question is kept in `edit`, and asked after the reply.
