@@ -187,7 +187,7 @@ class AccountLinks:
 
 
 async def unlink(bus: Bus, by: Event, accounts: tuple[str, ...]) -> None:
-    """Tells an account, and those linked with it, that they are not linked any more.
+    """Tells an account, and those linked with it, that they are no longer linked.
 
     Stored events are the ones of `by`, so that a repetition adds none.
     """

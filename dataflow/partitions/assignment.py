@@ -92,10 +92,10 @@ class Assignment:
 
         Raises:
             OtherStore: they have another store.
-            StoreAway: the store does not answer.
         """
         await self._beats.ask_for_others()
-        await self._look()
+        with contextlib.suppress(StoreAway):  # `run` looks again
+            await self._look()
         await self._beats.listen()
         await self._bus.client.subscribe(names.CLAIMS_CHANGED, cb=self._on_changed)
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from dataflow.snapshot import SNAPSHOT
 from dataflow.store.sqlite import FILE
-from dataflow.store.store import POSITION, Imported, Row, Store
+from dataflow.store.store import POSITION, CannotOpen, Imported, Row, Store
 from shared import lifecycle
 from shared.follow import Position
 from shared.lock import AlreadyRunning, locked
@@ -34,6 +34,11 @@ MOVED_WITHIN_S: Final = 60.0
 """How long a process waits while another one on this machine moves the files."""
 
 AGAIN_S: Final = 0.5
+
+DAMAGED: Final = (
+    "{folder} has conversations of an older version, or of one machine, and cannot be read: {why}. "
+    "Restore it from a backup, or move it away: then what the stream has is remembered."
+)
 
 UNREADABLE: Final = "unreadable"
 EVICTED: Final = "at_rest.db"
@@ -53,7 +58,7 @@ async def move_older(home: Path, store: Store, partitions: int) -> None:
 
     Raises:
         AlreadyRunning: an older version still runs on this data folder.
-        OSError, sqlite3.Error: a file cannot be read; nothing has been moved.
+        CannotOpen, OSError: a file cannot be read; nothing has been moved.
     """
     folder = home / FOLDER
     if not any(folder.glob("part-*.sqlite3")):
@@ -84,7 +89,7 @@ async def move_file(home: Path, store: Store) -> None:
     """Moves the conversations of this machine's file into a store that several machines share.
 
     Raises:
-        OSError, sqlite3.Error: the file cannot be read; nothing has been moved.
+        CannotOpen, OSError: the file cannot be read; nothing has been moved.
     """
     file = home / FILE
     if not file.exists():
@@ -96,6 +101,13 @@ async def move_file(home: Path, store: Store) -> None:
 
 
 def _in_file(file: Path) -> Iterator[Imported]:
+    try:
+        yield from _parts_of(file)
+    except sqlite3.Error as error:
+        raise CannotOpen(DAMAGED.format(folder=file, why=error)) from error
+
+
+def _parts_of(file: Path) -> Iterator[Imported]:
     with closing(_reading(file)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")  # its log becomes part of the file
         positions = connection.execute("SELECT number, position FROM partitions")
@@ -154,7 +166,17 @@ class _Older:
         self._partitions = partitions
 
     def imported(self) -> Iterator[Imported]:
-        """Everything to be imported; what comes later is newer."""
+        """Everything to be imported; what comes later is newer.
+
+        Raises:
+            CannotOpen: a file is damaged. Not an error of the store, which is fine.
+        """
+        try:
+            yield from self._imported()
+        except (sqlite3.Error, pickle.UnpicklingError) as error:
+            raise CannotOpen(DAMAGED.format(folder=self._folder, why=error)) from error
+
+    def _imported(self) -> Iterator[Imported]:
         evicted = self._folder / EVICTED
         if evicted.exists():
             with closing(_reading(evicted)) as connection:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import bytewax.operators as op
 import pytest
@@ -22,7 +22,7 @@ from dataflow.conversation import Conversation
 from dataflow.store.older_files import FOLDER, MIGRATED, move_file, move_older, remove_migrated
 from dataflow.store.postgres import PostgresStore
 from dataflow.store.sqlite import FILE, SqliteStore
-from dataflow.store.store import Claim, Row, Store, Write
+from dataflow.store.store import CannotOpen, Claim, Row, Store, Write
 from dataflow.tokens import Window
 from shared.follow import Position
 from shared.lock import AlreadyRunning, locked
@@ -207,9 +207,34 @@ async def test_a_state_that_names_code_is_refused(tmp_path: Path, store: SqliteS
     for part in folder.glob("part-*.sqlite3"):
         with closing(sqlite3.connect(part)) as file, file:
             file.execute("UPDATE snaps SET ser_change = ?", (pickle.dumps(print),))
-    with pytest.raises(pickle.UnpicklingError, match=r"builtins\.print"):
+    with pytest.raises(CannotOpen, match=r"builtins\.print"):
         await move_older(tmp_path, store, PARTITIONS)
     assert folder.is_dir()
+
+
+async def test_a_damaged_file_of_an_older_version_is_not_taken_for_a_damaged_store(
+    tmp_path: Path,
+) -> None:
+    """Otherwise the process would end and start again for ever. Nothing is moved."""
+    folder = tmp_path / FOLDER
+    run_older(folder, [("test:ada", b"x")])
+    for part in folder.glob("part-0.sqlite3*"):
+        part.unlink()
+    (folder / "part-0.sqlite3").write_bytes(b"no database " * 1000)
+    broken: list[sqlite3.Error] = []
+
+    def on_broken(error: sqlite3.Error) -> NoReturn:
+        broken.append(error)
+        raise error
+
+    store = SqliteStore(tmp_path / FILE, on_broken)
+    await store.open(PARTITIONS)
+    with pytest.raises(CannotOpen, match=r"recovery .* cannot be read: file is not a database"):
+        await move_older(tmp_path, store, PARTITIONS)
+    assert broken == []
+    assert folder.is_dir()
+    assert await stored(store, "test:ada") == {}
+    await store.close()
 
 
 def _claims(claims: dict[int, Claim]) -> dict[int, Position]:
