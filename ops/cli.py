@@ -5,7 +5,7 @@ Every process starts here, so a part is imported only when it is started.
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -56,7 +56,7 @@ def up(*, chat: bool | None, http_port: int | None, log_level: str | None) -> No
 
     with_chat = sys.stdin.isatty() if chat is None else chat
     settings = settings_and_data("up", http_port=http_port, log_level=log_level)
-    sys.exit(main(settings, chat=with_chat))
+    sys.exit(main(settings, run_command, chat=with_chat))
 
 
 @threadwax.command()
@@ -75,10 +75,12 @@ def nats(
     *, port: int | None, setup_only: bool, http_port: int | None, log_level: str | None
 ) -> None:
     """Run the embedded NATS server, which syncs messages to disk before it acknowledges them."""
-    from ops.nats import main, set_up_only
-
     if setup_only:  # needs no data folder
+        from ops.nats import set_up_only
+
         sys.exit(set_up_only(read_settings("nats", http_port=http_port, log_level=log_level)))
+    from ops.embedded_nats import main
+
     sys.exit(main(settings_and_data("nats", http_port=http_port, log_level=log_level), port=port))
 
 
@@ -294,6 +296,12 @@ threadwax.add_command(restore)
 threadwax.add_command(export)
 threadwax.add_command(finetune)
 threadwax.add_command(rehearse)
+
+
+def run_command(name: str) -> NoReturn:
+    """Runs a command without arguments, and ends the process."""
+    threadwax([name])
+    raise AssertionError("click ends the process")
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from ops import nats_config
+from ops.former_account import move_former_account
 from ops.ports import HOST, free_port, is_free
 from shared import lifecycle, streams
 from shared.lock import AlreadyRunning, locked, running
@@ -82,6 +83,7 @@ class NatsServer:
         try:
             self._password = self._read_or_create("password", secrets.token_urlsafe(PASSWORD_BYTES))
             self.port = self._choose_port(port)
+            self._is_asked_for = bool(port)
             self.monitor_port = free_port()
         except BaseException:
             os.close(self._lock)
@@ -129,7 +131,7 @@ class NatsServer:
     def launch(self) -> None:
         """Starts the process without waiting for it."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._migrate_account()
+        move_former_account(self._folder)
         config = self._folder / "nats.conf"
         private_file(config, self._config())
         # Its number can belong to another process by now, and `_lock_folder` ends that process.
@@ -175,6 +177,18 @@ class NatsServer:
         private_file(self._folder / "port", str(self.port))
         private_file(self._folder / "monitor", self.monitor_url)
 
+    def choose_again(self) -> bool:
+        """After a failed start, chooses free ports if another program took ours meanwhile.
+
+        Returns False if none was taken, or if the port was asked for.
+        """
+        if is_free(self.monitor_port) and (self._is_asked_for or is_free(self.port)):
+            return False
+        if not self._is_asked_for:
+            self.port = free_port()
+        self.monitor_port = free_port()
+        return True
+
     def health(self) -> Health:
         """Asks the server for its health."""
         connection = http.client.HTTPConnection(HOST, self.monitor_port, timeout=HEALTH_TIMEOUT_S)
@@ -219,27 +233,6 @@ class NatsServer:
             folder=self._folder,
             password=self._password,
         )
-
-    def _migrate_account(self) -> None:
-        """Moves the streams of an older version to the current account.
-
-        It is a single rename, so a crash cannot leave them in between. If both accounts have
-        streams, because someone restored an older version's folder, that folder is set aside: the
-        server would not become healthy with both.
-        """
-        accounts = self._folder / "js" / "jetstream"
-        former, now = accounts / nats_config.FORMER_ACCOUNT, accounts / nats_config.ACCOUNT
-        if not former.is_dir():
-            return
-        if now.exists():
-            aside = self._folder / f"older-version-{secrets.token_hex(4)}"
-            former.rename(aside)
-            lifecycle.say(
-                "this folder has messages of an older version of threadwax in addition to those of "
-                f"this version. The older ones are not used; they were moved to {aside}"
-            )
-            return
-        former.rename(now)
 
     def _read_or_create(self, name: str, fresh: str) -> str:
         path = self._folder / name

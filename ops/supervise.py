@@ -7,10 +7,10 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from shared import lifecycle
 
@@ -54,6 +54,39 @@ class Program:
     stop_s: float = STOP_DEADLINE_S
 
 
+class Process(Protocol):
+    """A started process, as asyncio has it."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+
+    async def wait(self) -> int:
+        """Waits for the end; returns the exit code."""
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+
+
+Spawn = Callable[[Program, int, BinaryIO], Awaitable[Process]]
+"""Starts a program whose output goes to a descriptor, and whose errors go to its log."""
+
+
+async def spawned(program: Program, output: int, log: BinaryIO) -> Process:
+    """Starts the command of a program."""
+    return await asyncio.create_subprocess_exec(
+        *program.command,
+        env={**os.environ, **program.environment, **lifecycle.child_environment()},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=log,
+        # Ctrl-C is for the supervisor only, which stops its children in order.
+        start_new_session=True,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """How long to wait before each restart."""
@@ -70,11 +103,14 @@ class Backoff:
 class Child:
     """A supervised process. Start it in the main thread: on Linux it ends with the thread."""
 
-    def __init__(self, program: Program, say: Say, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self, program: Program, say: Say, backoff: Backoff | None = None, spawn: Spawn = spawned
+    ) -> None:
         self._program = program
         self._say = say
+        self._spawn = spawn
         self._backoff = backoff or Backoff()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._first_end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -165,19 +201,7 @@ class Child:
         reading, writing = os.pipe()
         with _log_file(self._program.log) as log, os.fdopen(reading, "rb") as output:
             try:
-                process = await asyncio.create_subprocess_exec(
-                    *self._program.command,
-                    env={
-                        **os.environ,
-                        **self._program.environment,
-                        **lifecycle.child_environment(),
-                    },
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=writing,
-                    stderr=log,
-                    # Ctrl-C is for the supervisor only, which stops its children in order.
-                    start_new_session=True,
-                )
+                process = await self._spawn(self._program, writing, log)
             finally:
                 os.close(writing)
             self._process = process
@@ -226,7 +250,7 @@ async def stop_in_reverse(children: Sequence[Child]) -> None:
         await child.stop()
 
 
-async def _terminate(process: asyncio.subprocess.Process, stop_s: float) -> None:
+async def _terminate(process: Process, stop_s: float) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

@@ -8,14 +8,17 @@ import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from ops.demo_weights import NoWeights, weights_path
+from ops.embedded_nats import CannotRun, EmbeddedNats
 from ops.finetune.errors import BadInput, UnknownAdapter
 from ops.finetune.served import adapter_file
+from ops.launcher import Launcher
 from ops.nats import set_up_fault, set_up_streams
 from ops.running_instance import running_here
-from ops.supervise import NAME_WIDTH, Child, Ended, Program, stop_in_reverse
+from ops.supervise import NAME_WIDTH, Child, Program, spawned, stop_in_reverse
 from ops.up_parts import PARTS, WEB, Part, parts_off
 from shared import lifecycle
 from shared.settings import Settings
@@ -28,22 +31,35 @@ READY_DEADLINE_S: Final = 60.0
 
 CHAT_STOP_S: Final = 5.0
 LAST_PORT: Final = 65_535
+
+FIRST_PART: Final = 2
+"""The first part serves its status this many ports after ours; NATS has none, since we watch it."""
+
 _HTTP_PORT_ENV: Final = "THREADWAX_HTTP_PORT"
 
 
-def main(settings: Settings, *, chat: bool) -> int:
-    """Runs until Ctrl-C, SIGTERM, or the end of the chat; returns the exit code."""
-    if settings.http_port and settings.http_port + len(PARTS) > LAST_PORT:
-        _say("up", f"failed     --http-port needs {len(PARTS)} more ports after it: "
-             f"choose {LAST_PORT - len(PARTS)} or less")  # fmt: skip
+def main(settings: Settings, run: Callable[[str], NoReturn], *, chat: bool) -> int:
+    """Runs until Ctrl-C, SIGTERM, or the end of the chat; returns the exit code.
+
+    `run` runs a part in a process that was forked for it.
+    """
+    highest = LAST_PORT - FIRST_PART - len(PARTS) + 1
+    if settings.http_port and settings.http_port > highest:
+        _say("up", f"failed     --http-port needs {LAST_PORT - highest} more ports after it: "
+             f"choose {highest} or less")  # fmt: skip
         return lifecycle.CANNOT_START
-    return asyncio.run(_Up(settings, chat=chat).run())
+    # Before the event loop, which a fork would copy.
+    launcher = Launcher(run) if sys.platform == "linux" else None
+    return asyncio.run(_Up(settings, launcher, chat=chat).run())
 
 
 class _Up:
-    def __init__(self, settings: Settings, *, chat: bool) -> None:
+    def __init__(self, settings: Settings, launcher: Launcher | None, *, chat: bool) -> None:
         self._settings = settings
+        self._launcher = launcher
         self._chat = chat
+        self._nats: EmbeddedNats | None = None
+        self._nats_started = asyncio.Event()
         self._children: list[Child] = []
         self._chat_process: asyncio.subprocess.Process | None = None
         self._interactive = chat and sys.stdin.isatty()
@@ -57,15 +73,23 @@ class _Up:
             _say("up", f"failed     {error}")
             return lifecycle.CANNOT_START
         work = asyncio.create_task(self._work())
+        watch = asyncio.create_task(self._watch_nats())
         try:
-            await asyncio.wait({stop, work}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stop, work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if watch.done():
+                watch.result()
             return work.result() if work.done() else 0
         finally:
-            work.cancel()
-            stop.cancel()
-            await asyncio.wait({work, stop})
+            for task in (work, watch, stop):
+                task.cancel()
+            await asyncio.wait({work, watch, stop})
             await self._stop_chat()
             await stop_in_reverse(self._children)
+            if self._nats is not None:
+                # In a thread, so that a second signal can end it at once.
+                await asyncio.to_thread(self._nats.close)
+            if self._launcher is not None:
+                await self._launcher.close()
             if runner is not None:
                 await runner.cleanup()
 
@@ -119,10 +143,12 @@ class _Up:
     async def _nats_ready(self) -> bool:
         if self._settings.nats_url is None:
             try:
-                await self._children[0].ready()
-            except Ended:  # it has printed the reason
-                _say("nats", "failed     nothing else can start without NATS")
+                self._nats = EmbeddedNats(self._settings, lambda text: _say("nats", text))
+                _say("nats", f"ready      {await self._nats.start()}")
+            except CannotRun as error:
+                _say("nats", f"failed     {error}")
                 return False
+            self._nats_started.set()
             return True
         from shared.nats_address import without_credentials
 
@@ -140,6 +166,11 @@ class _Up:
             return False
         _say("nats", f"ready      {without_credentials(self._settings.nats_url)} (NATS_URL)")
         return True
+
+    async def _watch_nats(self) -> None:
+        await self._nats_started.wait()
+        if self._nats is not None:
+            await self._nats.watch()
 
     async def _all_ready(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -200,6 +231,8 @@ class _Up:
         elif now - self._requested_at > lifecycle.SAME_STOP_S:  # the second signal: stop at once
             for child in self._children:
                 child.kill()
+            if self._nats is not None:
+                self._nats.kill()
         requested.set()
 
     async def _status(self) -> "web.AppRunner | None":
@@ -218,6 +251,8 @@ class _Up:
 
     def _readiness(self) -> tuple[bool, str]:
         missing = [child.name for child in self._children if not child.is_ready]
+        if self._nats is not None and not self._nats.ready()[0]:
+            missing.insert(0, f"nats ({self._nats.ready()[1]})")
         if self._children and not missing:
             return True, "ok"
         return False, f"not ready: {', '.join(missing) or 'all'}"
@@ -230,9 +265,10 @@ class _Up:
         port = self._settings.http_port
         if port is not None:
             # Each part needs a port of its own, counted from ours.
-            environment[_HTTP_PORT_ENV] = str(port and port + 1 + PARTS.index(part))
+            environment[_HTTP_PORT_ENV] = str(port and port + FIRST_PART + PARTS.index(part))
         log = self._settings.home / "logs" / f"{part.name}.log"
-        return Child(Program(part.name, _command(part.name), log, environment, part.stop_s), _say)
+        program = Program(part.name, _command(part.name), log, environment, part.stop_s)
+        return Child(program, _say, spawn=self._launcher.spawn if self._launcher else spawned)
 
 
 def _command(name: str) -> tuple[str, ...]:

@@ -57,7 +57,6 @@ def _has_discord(_: Settings) -> bool:
 
 
 PARTS: Final = (
-    Part("nats", lambda settings: settings.nats_url is None, needs_nats=False),
     Part("model", lambda settings: settings.demo_model, needs_nats=False),
     Part("dataflow", _always, stop_s=DATAFLOW_STOP_S),
     Part("gateway", _always),

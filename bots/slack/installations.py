@@ -77,6 +77,19 @@ class InstallationStore(AsyncInstallationStore):
         """Creates the tables that are missing."""
         await asyncio.to_thread(self._installations.create_tables)
 
+    def oauth_settings(self, settings: SlackSettings) -> AsyncOAuthSettings:
+        """Bolt's settings for installing the app in workspaces."""
+        secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
+        return AsyncOAuthSettings(
+            client_id=settings.client_id,
+            client_secret=secret,
+            scopes=list(SCOPES),
+            installation_store=self,
+            state_store=StateStore(secret),
+            state_expiration_seconds=STATE_S,
+            installation_store_bot_only=True,
+        )
+
     # --- the SDK's interface ------------------------------------------------------------------
 
     async def async_save(self, installation: Installation) -> None:
@@ -153,15 +166,12 @@ def _sync_each_commit(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA synchronous = EXTRA")
 
 
-def oauth_settings(settings: SlackSettings, store: InstallationStore) -> AsyncOAuthSettings:
-    """Bolt's settings for installing the app in workspaces."""
-    secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
-    return AsyncOAuthSettings(
-        client_id=settings.client_id,
-        client_secret=secret,
-        scopes=list(SCOPES),
-        installation_store=store,
-        state_store=StateStore(secret),
-        state_expiration_seconds=STATE_S,
-        installation_store_bot_only=True,
-    )
+def database_fault(url: str) -> str:
+    """What is wrong with a database URL, without connecting; empty if nothing is."""
+    try:
+        sa.create_engine(url)
+    except sa.exc.ArgumentError:
+        return "write it as SQLAlchemy does, for example postgresql://user:password@host/database"
+    except ModuleNotFoundError as error:
+        return f"its driver is not installed: pip install {error.name}"
+    return ""

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from bots.platform import Later, Part, Publish
@@ -21,7 +21,6 @@ from bots.slack.directory import Directory
 from bots.slack.errors import RETRY_S
 from bots.slack.http_events import HttpEvents
 from bots.slack.ids import PLATFORM
-from bots.slack.installations import InstallationStore, oauth_settings
 from bots.slack.interactions import Interactions
 from bots.slack.messages import Messages
 from bots.slack.posting import Posting
@@ -37,6 +36,9 @@ from shared.messages import Address, Partial, Reply
 from shared.own_history import own_history
 from shared.receipts import Receipts
 from shared.tasks import end
+
+if TYPE_CHECKING:
+    from bots.slack.installations import InstallationStore
 
 T = TypeVar("T")
 
@@ -70,11 +72,7 @@ class Slack:
         self._watchdog = watchdog or WatchdogLimits()
         self._now = now
         self._session = new_session()
-        self._installations = (
-            InstallationStore(installations_url, settings.client_id or "")
-            if settings.with_oauth
-            else None
-        )
+        self._installations = _installations(installations_url, settings)
         self._workspaces = Workspaces(
             settings.api_url, self._session, now,
             token=settings.bot_token.get_secret_value() if settings.bot_token else None,
@@ -120,7 +118,7 @@ class Slack:
             who = f" as {(await self._workspaces.first()).bot_user}"
         else:
             await self._installations.create()
-            oauth = oauth_settings(settings, self._installations)
+            oauth = self._installations.oauth_settings(settings)
         app = make_app(client_of(None, settings.api_url, self._session), context, oauth)
         Messages(context).register(app)
         Interactions(context).register(app)
@@ -222,3 +220,12 @@ class Slack:
             if not self._session.closed:
                 raise
             raise Later("the adapter is closed", RETRY_S) from error
+
+
+def _installations(url: str, settings: SlackSettings) -> "InstallationStore | None":
+    if not settings.with_oauth:
+        return None
+    # Only here: SQLAlchemy takes 17 MB, and an app of one workspace does not need it.
+    from bots.slack.installations import InstallationStore  # noqa: PLC0415
+
+    return InstallationStore(url, settings.client_id or "")

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import sqlalchemy as sa
-
 from bots.adapter import CANNOT_RUN, Adapter, run_adapter
 from bots.platform import Publish
 from bots.slack.platform import Slack
@@ -31,9 +29,12 @@ def main(settings: Settings, slack: SlackSettings) -> int:
         return CANNOT_RUN
     url = slack.installations_url
     where = url.get_secret_value() if url else f"sqlite:///{settings.home / 'slack.sqlite3'}"
-    if slack.with_oauth and (fault := _database_fault(where)):
-        lifecycle.say(f"SLACK_INSTALLATIONS_URL cannot be used: {fault}")
-        return CANNOT_RUN
+    if slack.with_oauth:
+        from bots.slack.installations import database_fault  # noqa: PLC0415  (large)
+
+        if fault := database_fault(where):
+            lifecycle.say(f"SLACK_INSTALLATIONS_URL cannot be used: {fault}")
+            return CANNOT_RUN
 
     async def make(bus: Bus, publish: Publish) -> Adapter:
         return Slack(
@@ -42,14 +43,3 @@ def main(settings: Settings, slack: SlackSettings) -> int:
         )  # fmt: skip
 
     return run_adapter(settings, "slack", make, redundant=True)
-
-
-def _database_fault(url: str) -> str:
-    """What is wrong with a database URL, without connecting; empty if nothing is."""
-    try:
-        sa.create_engine(url)
-    except sa.exc.ArgumentError:
-        return "write it as SQLAlchemy does, for example postgresql://user:password@host/database"
-    except ModuleNotFoundError as error:
-        return f"its driver is not installed: pip install {error.name}"
-    return ""

@@ -105,6 +105,33 @@ def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
         second.close()
 
 
+@pytest.mark.parametrize("which", ["port", "monitor_port"])
+def test_a_port_that_is_taken_during_the_start_is_replaced(tmp_path: Path, which: str) -> None:
+    """Between the choice of a port and its use, another program can take it."""
+    server = NatsServer(tmp_path, port=0)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", getattr(server, which)))
+        other.listen()
+        with pytest.raises(DidNotStart):
+            server.start()
+        assert server.choose_again()
+        server.start()
+    server.close()
+
+
+def test_a_port_that_was_asked_for_is_never_replaced(tmp_path: Path) -> None:
+    port = ports.free_port()
+    server = NatsServer(tmp_path, port=port)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with pytest.raises(DidNotStart):
+            server.start()
+        assert not server.choose_again()
+        assert server.port == port
+    server.close()
+
+
 def test_a_taken_port_that_was_asked_for_is_reported_and_not_remembered(tmp_path: Path) -> None:
     """A later start without a port uses the last one that worked."""
     first = NatsServer(tmp_path, port=0)

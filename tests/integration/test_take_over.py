@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.former_account import move_former_account
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer, binary
 from ops.ports import HOST, free_port
@@ -122,7 +123,7 @@ def test_a_crash_right_after_the_migration_loses_nothing(tmp_path: Path) -> None
     """The next start finds the streams in their new account."""
     run_older_version(tmp_path, kill=True)
     first = NatsServer(tmp_path, port=0)
-    first._migrate_account()
+    move_former_account(tmp_path)
     first.close()
     second = NatsServer(tmp_path, port=0)
     second.start()
