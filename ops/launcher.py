@@ -35,6 +35,7 @@ MESSAGE_BYTES: Final = 1 << 16
 
 POLL_S: Final = 0.05
 
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_NAME: Final = 15  # linux/prctl.h
 _NAME_BYTES: Final = 15  # the kernel's limit
 
@@ -52,9 +53,11 @@ class Launcher:
                 import_module(module)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             ours.close()
+            # systemd and containers stop all processes at once, but it has to outlive the parts.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
             _live_with(parent, "launcher")
             name = _serve(theirs)
             sys.exit(0) if name is None else run(name)
@@ -85,7 +88,7 @@ class Launcher:
         """Ends the launcher. Stop the parts first."""
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
-        await asyncio.to_thread(os.waitpid, self._pid, 0)
+        await asyncio.to_thread(os.waitpid, self.pid, 0)
 
     def _read(self) -> None:
         told = self._channel.recv(MESSAGE_BYTES)
@@ -189,6 +192,7 @@ def _serve(channel: socket.socket) -> str | None:
                 os.environ.update(order["environment"])
                 os.environ[lifecycle.SUPERVISED_ENV] = "1"
                 _live_with(launcher, order["name"])
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
                 return str(order["name"])
             for descriptor in descriptors:
                 os.close(descriptor)
