@@ -91,7 +91,7 @@ class Launcher:
         await asyncio.to_thread(os.waitpid, self.pid, 0)
 
     def _read(self) -> None:
-        told = self._channel.recv(MESSAGE_BYTES)
+        told, _ = _receive(self._channel)
         if not told:
             self._end()
             return
@@ -179,7 +179,7 @@ def _serve(channel: socket.socket) -> str | None:
             code = os.waitstatus_to_exitcode(status)
             _tell(channel, {"pid": parts.pop(ended), "code": code})
         if channel.fileno() in readable:
-            text, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
+            text, descriptors = _receive(channel)
             if not text:
                 return None
             order = json.loads(text)
@@ -207,6 +207,15 @@ def _fork(channel: socket.socket) -> int | None:
     except OSError as error:
         _tell(channel, {"error": error.errno or 0})
         return None
+
+
+def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """The next message and its descriptors; an empty one at the end of the other side."""
+    try:
+        message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
+    except ConnectionResetError:  # it ended without reading all that we sent
+        return b"", []
+    return message, descriptors
 
 
 def _tell(channel: socket.socket, report: dict[str, Any]) -> None:
