@@ -53,14 +53,15 @@ class Launcher:
                 import_module(module)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
+        # Blocked in the launcher: systemd stops all processes at once, but it outlives the parts.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            # systemd and containers stop all processes at once, but it has to outlive the parts.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
             _live_with(parent, "launcher")
             name = _serve(theirs)
             sys.exit(0) if name is None else run(name)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         theirs.close()
         self._channel = ours
         self._is_gone = False
