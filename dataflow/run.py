@@ -149,7 +149,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     answering = Answering(bus, model, capacity, estimates=budgets is not None, variants=variants)
 
     in_memory = InMemory(member, IdleConversations(settings.evict_after_s))
-    storage = PartitionStorage(io, bus, store, in_memory, answering)
+    storage = PartitionStorage(io, bus, store, in_memory, answering, partitions=partitions)
     assignment = Assignment(
         io, bus, store, storage, locks=locks, members=Members(member),
         stepped_at=lambda: in_memory.stepped_at, on_other_store=_end_before,
