@@ -187,7 +187,15 @@ async def _run(server: NatsServer, settings: Settings) -> int:
     stopping = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.sleep(0)  # from here on, a signal stops the server cleanly
     server.wait_until_ready()
-    await set_up_streams(server.url, keep_days=settings.keep_days, partitions=settings.partitions)
+    from shared.streams import OtherPartitions
+
+    try:
+        await set_up_streams(
+            server.url, keep_days=settings.keep_days, partitions=settings.partitions
+        )
+    except OtherPartitions as error:
+        lifecycle.say(str(error))
+        return lifecycle.CANNOT_START
     private_file(settings.embedded_nats_url_file, server.address)
     watch = _Watchdog(server, settings.home)
     runner = None

@@ -70,12 +70,19 @@ class OtherPartitions(Exception):
     """The live prompt stream partitions its users differently: a person has to decide."""
 
     def __init__(self, live: int | None, transform: str, wanted: int) -> None:
+        if live is None:
+            found = f"no partitions of this version (transform {transform or 'none'!r})"
+            remedy = "Use a server or account that this version has set up."
+        else:
+            found = f"{live} partitions"
+            remedy = (
+                f"Set THREADWAX_PARTITIONS={live} or remove it, or start with an empty server and "
+                "an empty store of conversations."
+            )
         super().__init__(
-            f"the stream {names.PROMPTS} on this server has "
-            f"{'no' if live is None else live} partitions (transform {transform or 'none'!r}), "
-            f"but {wanted} are wanted. Changing a live stream would move users between partitions "
-            "and split their conversations: use another server or account, or let the stream run "
-            f"empty and delete it with `nats stream rm {names.PROMPTS}`."
+            f"the stream {names.PROMPTS} on this server has {found}, but {wanted} are wanted. "
+            "Another number would move users between partitions and split their conversations. "
+            f"{remedy}"
         )
         self.live = live
 

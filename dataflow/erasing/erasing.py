@@ -17,6 +17,7 @@ from dataflow.effects import Erase
 from dataflow.erasing.messages import MessageEraser
 from dataflow.partitions.storage import PartitionStorage
 from dataflow.retention import Kept, may_have_older
+from dataflow.store.machine_file import remove_moved
 from dataflow.store.older_files import remove_migrated
 from dataflow.store.store import Store, StoreAway
 from dataflow.unreadable import Unreadable
@@ -90,7 +91,7 @@ class Erasing:
                 counts = {partition: await self._expire(partition, kept) for partition in due}
                 if due:
                     await self._store.scrub()
-                    await asyncio.to_thread(remove_migrated, self._home)
+                    await asyncio.to_thread(_remove_files, self._home)
             except StoreAway as error:
                 logger().warning("old words are not erased yet", why=str(error))
             else:
@@ -141,7 +142,7 @@ class Erasing:
         if accounts:
             await self._bus.until_done(lambda: unlink(self._bus, forget, accounts))
         counts = asdict(await MessageEraser(self._bus, forget).erase())
-        await asyncio.to_thread(remove_migrated, self._home)
+        await asyncio.to_thread(_remove_files, self._home)
         counts["unreadable"] = await asyncio.to_thread(self._unreadable.erase, forget.user)
         # The conversation has no words any more since it was written; this removes older versions.
         await self._store.scrub()
@@ -152,6 +153,11 @@ class Erasing:
                              remedy="delete it if you no longer need it")  # fmt: skip
         logger().info("erased", user=forget.user, prompt=forget.id, **counts)
         return await self._bus.journal(_reply(forget, counts))
+
+
+def _remove_files(home: Path) -> None:
+    remove_migrated(home)
+    remove_moved(home)
 
 
 def _reply(forget: Forget, counts: dict[str, int]) -> Reply:

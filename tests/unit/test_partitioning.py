@@ -40,6 +40,6 @@ def test_the_number_is_chosen_once() -> None:
     assert (same_partitions(None), same_partitions(None, 5)) == (DEFAULT_PARTITIONS, 5)
     live = stream_configs(1, partitions=5)[0]
     assert (same_partitions(live), same_partitions(live, 5)) == (5, 5)
-    with pytest.raises(OtherPartitions, match=r"has 5 partitions .* but 16 are wanted") as refused:
+    with pytest.raises(OtherPartitions, match="has 5 partitions, but 16 are wanted") as refused:
         same_partitions(live, 16)
     assert refused.value.live == 5
