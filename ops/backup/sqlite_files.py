@@ -4,6 +4,7 @@ A copy appears under its final name in one step, when everything else was restor
 """
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -68,6 +69,11 @@ def rows_in(file: Path, tables: Iterable[str]) -> int:
         raise CannotCopy(f"{file} cannot be read: {error}") from error
 
 
+def removal(file: Path) -> str:
+    """The shell's command that deletes a file."""
+    return shlex.join(["rm", "-f", *(f"{file}{side}" for side in ("", *_SIDES))])
+
+
 def value_in(file: Path, statement: str) -> str | int | None:
     """The first value of a statement; None if there is no file, row or table."""
     if not file.exists():
@@ -112,6 +118,8 @@ class Unpacked:
 def unpacked(chunks: Iterable[bytes], final: Path) -> Iterator[Unpacked]:
     """A copy next to its final place, which is removed unless it was published."""
     make_folder(final.parent)
+    for left in final.parent.glob(f".{final.name}.*.tmp*"):  # by a restore that was killed
+        left.unlink()
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

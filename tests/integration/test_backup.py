@@ -14,7 +14,14 @@ import pytest
 import sqlalchemy as sa
 from aiohttp import web
 
+from bots.discord.shared_state import FollowedChannels
+from bots.discord.store import Store
 from bots.relay import Relay
+from ops.backup.archive import writing
+from ops.backup.progress import Progress
+from ops.backup.put_back import put_back
+from ops.backup.server import server_url
+from ops.backup.take import take
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names
@@ -22,6 +29,7 @@ from shared.bus import Bus
 from shared.database.engine import database_url, engine_of
 from shared.database.tables import answers, ratings
 from shared.follow import OTHER_STREAM
+from shared.lease import Holder, Lease, look
 from shared.messages import Rate
 from shared.settings import Settings
 from shared.tasks import end
@@ -33,6 +41,8 @@ from tests.running import Running, answer_to, dataflow, direct, question
 QUIET = ("ada", "bob", "eve")
 BUSY = ("kim", "lea")
 HOLD = "Hold this."
+CHANNEL = 1441700000000000000
+"""Of direct messages on Discord, which does not list them."""
 
 
 @dataclass
@@ -109,6 +119,23 @@ async def run(log: Path, *command: str, **env: str) -> tuple[int, str]:
     assert running.process is not None
     code = await asyncio.to_thread(running.process.wait, 60.0)
     return code, log.read_text()
+
+
+async def followed_by_discord(bus: Bus, file: Path, *channels: int) -> list[int]:
+    """The channels that a Discord adapter reads after a gap, once it has met these."""
+    store = Store(file)
+    if channels:
+        store.continue_at(CHANNEL + 1)
+        lease = Lease(bus, "discord", place=store.place, position=lambda: store.watermark)
+        await lease.acquire()
+        await lease.release()
+    followed = FollowedChannels(bus, store)
+    await followed.read()
+    for channel in channels:
+        await followed.add(channel)
+    found = store.followed()
+    store.close()
+    return found
 
 
 async def talk(bus: Bus, user: str, over: asyncio.Event) -> None:
@@ -200,3 +227,22 @@ async def test_everything_comes_back_and_nothing_is_answered_or_shown_twice(
             assert not twice
     finally:
         server.close()
+
+
+async def test_discord_keeps_its_channels_but_neither_its_lease_nor_its_position(
+    tmp_path: Path, nats: NatsServer, bus: Bus
+) -> None:
+    """From that position, it would ask again what was answered after the backup."""
+    await followed_by_discord(bus, tmp_path / "old.sqlite", CHANNEL)
+    holder, _ = await look(bus, "discord")
+    assert holder.position == CHANNEL + 1
+    archive = tmp_path / "archive.tar"
+    settings = Settings(THREADWAX_HOME=tmp_path / "old", NATS_URL=nats.url)
+    await take(settings, nats.url, writing(archive), Progress())
+    settings = Settings(THREADWAX_HOME=tmp_path / "new")
+    with server_url(settings) as url:
+        await put_back(settings, url, archive, Progress())
+        restored = await Bus.connect(url, name="test")
+        assert await look(restored, "discord") == (Holder(), 0)
+        assert await followed_by_discord(restored, tmp_path / "new.sqlite") == [CHANNEL]
+        await restored.close()
