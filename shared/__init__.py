@@ -64,7 +64,7 @@ after their reason, without the suffix `Error`.
   * ops.rehearse.errors.CapReached: report what is finished; the same command goes on
   * ops.rehearse.errors.Unusable: report what is finished; the same command goes on
 * ValueError
-  * names.BadName: refuse the name
+  * user_names.BadName: refuse the name
   * nats_address.BadAddress: end the process, because NATS_URL is wrong
 * OSError
   * nats_errors.UnfitServer: try another server, or end the process

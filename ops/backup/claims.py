@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 
 from ops.backup.streams import put_first, subjects_of
 from ops.rehearse.streams import read_to_end
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.receipts import is_finished
 
@@ -37,12 +37,12 @@ async def claim_unfinished(bus: Bus) -> int:
 
     async def take_event(message: Msg) -> None:
         try:
-            platform, _ = names.split_user(names.user_of_stored(message.subject))
-        except names.BadName:
+            platform, _ = user_names.split_user(names.user_of_stored(message.subject))
+        except user_names.BadName:
             return  # it became a dead letter
         event_id = (message.headers or {}).get("Nats-Msg-Id", "")
         key = platform, event_id
-        if names.is_token(event_id) and key not in finished and key not in replies:
+        if user_names.is_token(event_id) and key not in finished and key not in replies:
             pending.add(key)
 
     await read_to_end(bus, names.PROMPTS, names.STORED_PROMPTS, take_event)

@@ -24,7 +24,7 @@ from ops.backup.server import server_url
 from ops.backup.take import take
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.database.engine import database_url, engine_of
 from shared.database.tables import answers, ratings
@@ -103,7 +103,7 @@ async def world(
 def recorded(home: Path, env: dict[str, str]) -> tuple[int, int]:
     """How many answers of those who were quiet are recorded, and how many ratings."""
     engine = engine_of(database_url(Settings(THREADWAX_HOME=home, **env)))
-    quiet = [names.user_of("test", user) for user in QUIET]
+    quiet = [user_names.user_of("test", user) for user in QUIET]
     with engine.connect() as connection:
         of_quiet = sa.select(sa.func.count()).where(answers.c.user_id.in_(quiet))
         of_all = sa.select(sa.func.count()).select_from(ratings)
@@ -170,7 +170,7 @@ async def test_everything_comes_back_and_nothing_is_answered_or_shown_twice(
             for number in range(2):
                 await answer_to(bus, question(user, number, f"{user} {number}."))
         await bus.publish(
-            Rate(id="ada-rate", user=names.user_of("test", "ada"), place=direct("ada"),
+            Rate(id="ada-rate", user=user_names.user_of("test", "ada"), place=direct("ada"),
                  said_at=datetime.now(UTC), prompt_id="ada-0", thumb="up")
         )  # fmt: skip
         await bus.js.publish(names.blob_subject("test-picture", 0), b"a picture")

@@ -8,7 +8,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
 from ops.nats_server import NatsServer
-from shared import names, quota, streams
+from shared import names, quota, streams, user_names
 from shared.bus import Bus
 from shared.partitioning import DEFAULT_PARTITIONS, partition_of, partitions_in
 
@@ -59,8 +59,8 @@ async def test_we_know_the_partition_in_which_the_server_stores_a_user(
 ) -> None:
     """Whoever looks for a conversation must look where its events are."""
     await streams.set_up(bare_js, partitions=partitions)
-    users = [names.user_of("test", name) for name in ODD_NAMES if name]
-    users += [names.user_of(platform, f"{platform}{number}")
+    users = [user_names.user_of("test", name) for name in ODD_NAMES if name]
+    users += [user_names.user_of(platform, f"{platform}{number}")
               for platform in ("slack", "discord") for number in range(60)]  # fmt: skip
     for user in users:
         ack = await bare_js.publish(names.prompt_subject(user), b"x")
