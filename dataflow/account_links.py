@@ -22,7 +22,7 @@ from dataflow.effects import Link, LinkDone, Recall, Recalled
 from dataflow.linking import NewCode, Unlink, UseCode
 from dataflow.store.store import Store, StoreAway
 from dataflow.tokens import Window
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared import names, user_names
 from shared.bus import Bus
 from shared.log import logger

@@ -12,7 +12,7 @@ from pathlib import Path
 from dataflow.snapshot import SNAPSHOT, Snapshot
 from dataflow.store.sqlite import FILE, SqliteStore
 from dataflow.store.store import START, Row, Write
-from dataflow.turns import turn_of
+from dataflow.turn import turn_of
 from shared import user_names
 from shared.partitioning import DEFAULT_PARTITIONS, partition_of
 from tests.benchmarks.figures import Figure, Target, median_ms

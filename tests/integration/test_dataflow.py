@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from nats.aio.msg import Msg
 
-from dataflow.conversation import TOO_LONG
+from dataflow.admission import TOO_LONG
 from dataflow.draft import PARTIAL_EVERY_S
 from dataflow.model.errors import NOTICES
 from ops.nats import set_up_streams

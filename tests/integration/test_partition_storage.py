@@ -22,7 +22,7 @@ from dataflow.snapshot import Snapshot
 from dataflow.store.sqlite import FILE, SqliteStore
 from dataflow.store.store import Row, Write
 from dataflow.tokens import Window
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.follow import Position
