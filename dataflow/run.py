@@ -58,8 +58,8 @@ from shared.http_status import CannotListen, serve_status
 from shared.interruption import REMEDY
 from shared.lock import AlreadyRunning
 from shared.log import logger
+from shared.partitioning import OtherPartitions, same_partitions
 from shared.settings import Settings
-from shared.streams import OtherPartitions, same_partitions
 
 DRAIN_S: Final = 20.0
 """Time for answers in progress at a stop. Unfinished questions are asked again by whoever serves

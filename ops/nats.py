@@ -89,7 +89,7 @@ async def set_up_streams(
 
     Raises:
         shared.connection.Unavailable: no server answers, or it refuses the connection.
-        shared.streams.OtherPartitions: the existing stream has another number of partitions.
+        shared.partitioning.OtherPartitions: the existing stream has another number of partitions.
         nats.js.errors.APIError: the server refused a stream.
     """
     from shared import streams
@@ -154,7 +154,7 @@ def set_up_fault(url: str, error: Exception) -> str | None:
     import nats.js.errors
 
     from shared.connection import Unavailable, without_credentials
-    from shared.streams import OtherPartitions
+    from shared.partitioning import OtherPartitions
 
     if isinstance(error, Unavailable | OtherPartitions):
         return str(error)
@@ -187,7 +187,7 @@ async def _run(server: NatsServer, settings: Settings) -> int:
     stopping = asyncio.create_task(lifecycle.wait_for_stop())
     await asyncio.sleep(0)  # from here on, a signal stops the server cleanly
     server.wait_until_ready()
-    from shared.streams import OtherPartitions
+    from shared.partitioning import OtherPartitions
 
     try:
         await set_up_streams(

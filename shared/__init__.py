@@ -19,7 +19,7 @@ after their reason, without the suffix `Error`.
   * database.migrate.NewerDatabase: end the process, because a person has to upgrade
   * lock.AlreadyRunning: end the process, or join the other one
   * lifecycle.Stopped: end the process
-  * streams.OtherPartitions: end the set-up, because a person has to decide
+  * partitioning.OtherPartitions: end the set-up, because a person has to decide
   * streams.NotMonitored: warn that the server's durability is unknown
   * bots.platform.PostError: what the relay does with a part
     * bots.platform.Later: try again after `wait_s` seconds

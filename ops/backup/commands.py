@@ -219,7 +219,7 @@ def _reason_for(error: Exception, file: Path) -> str | None:
     from ops.nats_server import DidNotStart
     from shared.connection import Unavailable
     from shared.database.engine import BadDatabaseUrl
-    from shared.streams import OtherPartitions
+    from shared.partitioning import OtherPartitions
 
     told = (
         NotHere, StreamFailed, Unusable, BadDatabaseUrl, DidNotStart, Unavailable, OtherPartitions

@@ -18,8 +18,8 @@ from ops.backup.progress import Progress
 from ops.nats import CLIENT_NAME
 from shared import names
 from shared.bus import Bus
+from shared.partitioning import same_partitions
 from shared.settings import Settings
-from shared.streams import same_partitions
 from shared.tasks import to_the_end
 
 T = TypeVar("T")

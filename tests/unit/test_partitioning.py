@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.partitioning import DEFAULT_PARTITIONS, partition_of, partitions_in, transform
-from shared.streams import OtherPartitions, same_partitions, stream_configs
+from shared.partitioning import (
+    DEFAULT_PARTITIONS,
+    OtherPartitions,
+    partition_of,
+    partitions_in,
+    same_partitions,
+    transform,
+)
+from shared.streams import stream_configs
 
 COUNTS = st.integers(1, 256)
 
