@@ -13,11 +13,13 @@ from typing import Final
 from urllib.parse import quote
 
 from ops.backup.archive import READ_BYTES, Write
+from shared.lock import running
 from shared.private_file import make_folder, sync_folder
 
 BUSY_S: Final = 30.0
 
 _SIDES: Final = ("-wal", "-shm")
+_COPY: Final = ".sqlite.tmp"
 
 
 class CannotCopy(Exception):
@@ -32,7 +34,11 @@ def copy(file: Path, beside: Path, write: Write) -> None:
     Raises:
         CannotCopy: SQLite cannot read it.
     """
-    temporary = beside.with_name(f".{beside.name}.{os.getpid()}.sqlite.tmp")
+    for left in beside.parent.glob(f".{beside.name}.*{_COPY}*"):  # by a backup that was killed
+        pid = left.name.removeprefix(f".{beside.name}.").partition(".")[0]
+        if pid.isdecimal() and not running(int(pid)):
+            left.unlink(missing_ok=True)
+    temporary = beside.with_name(f".{beside.name}.{os.getpid()}{_COPY}")
     try:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.close(descriptor)
