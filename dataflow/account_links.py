@@ -22,8 +22,8 @@ from dataflow.effects import Link, LinkDone, Recall, Recalled
 from dataflow.linking import NewCode, Unlink, UseCode
 from dataflow.store.store import Store, StoreAway
 from dataflow.tokens import Window
-from dataflow.turns import Turn
-from shared import names
+from dataflow.turn import Turn
+from shared import names, user_names
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Ask, Event, Linked, Place, Unlinked
@@ -198,7 +198,7 @@ async def unlink(bus: Bus, by: Event, accounts: tuple[str, ...]) -> None:
 
 def _said_by_us(kind: type[E], cause: Event, user: str, *, accounts: tuple[str, ...]) -> E:
     """An event of this user, whose id depends on nothing but its cause."""
-    platform, _ = names.split_user(user)
+    platform, _ = user_names.split_user(user)
     key = _hash(f"{cause.id} {user}")
     place = Place(platform=platform, channel="links", audience="direct")
     return kind(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dataflow.audience import may_recall, same_thread
 from dataflow.pending import Pending
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared.messages import Again, Ask, Attachment, Edited, Place, Quote
 
 NOT_KEPT: Final = "It is too long or too old to be kept. Please attach it again."

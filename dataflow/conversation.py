@@ -2,43 +2,33 @@
 
 Pure: no clock, no network, no Bytewax. Events and journaled replies go in, effects come out. Only a
 `Journaled` reply ends a question. `question_queue.py` keeps the order of questions and replies,
-`memory.py` the turns.
+`memory.py` the turns, and `admission.py` decides whether the model is asked.
 """
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
+from dataflow.admission import Admission
 from dataflow.asked_again import from_pending
 from dataflow.asking_again import AskingAgain
 from dataflow.audience import may_recall, same_channel
-from dataflow.budget import Ledger
-from dataflow.budget_rules import BudgetRules
 from dataflow.effects import (
     CallModel,
     Cancel,
     Effect,
-    LinkDone,
-    PlaceDecision,
-    Recalled,
-    ReservePlace,
-    Settle,
-    SettlePlace,
     Summarized,
     Wait,
 )
 from dataflow.forgetting import Forgetting
 from dataflow.linked_accounts import LinkedAccounts
-from dataflow.memory import NOT_ASKED, Memory
+from dataflow.memory import Memory
 from dataflow.pending import QUEUED, Ending, Pending
 from dataflow.question_queue import QuestionQueue
-from dataflow.request import Request, TooLong
 from dataflow.retention import Kept
 from dataflow.snapshot import SNAPSHOT, Snapshot, StoredQuestion
 from dataflow.tokens import FIRST_RATIO, Window
-from dataflow.turns import Turn
-from dataflow.user_budget import Notice, UserBudget
+from dataflow.turn import Turn
 from shared.messages import (
     Again,
     AnyEvent,
@@ -56,9 +46,6 @@ from shared.messages import (
 )
 
 TOO_MANY: Final = "You have too many unanswered questions. Please wait until some are answered."
-TOO_LONG: Final = (
-    "Your message is longer than this model can read. Please shorten it or send it in pieces."
-)
 
 _NEW: Final = Snapshot(pending=(), turns=(), settled=(), next_order=1, ratio=FIRST_RATIO)
 
@@ -87,24 +74,9 @@ class Conversation:
         self._asking_again = AskingAgain(self._queue, self._memory)
         self._forgetting = Forgetting(stored.erasing, stored.forgotten_at)
         self._linked = LinkedAccounts(stored.links, enabled=links_accounts)
-        self._ledger = stored.budget
-        self._budget: UserBudget | None = None
+        self.admission = Admission(self._queue, self._memory, self._linked, stored.budget)
+        """What budgets and linked accounts say about a question goes there."""
         self._kept: Kept | None = None
-        # By question, the request of the latest call.
-        self._requests: dict[str, Request] = {}
-
-    # --- budgets ----------------------------------------------------------------------------
-
-    def set_budget(self, rules: BudgetRules, now: datetime) -> None:
-        """Applies budgets at this time: call before each event, reply, decision and resumption."""
-        if self._budget is None:
-            self._ledger = self._ledger or Ledger()
-            self._budget = UserBudget(rules, self._ledger, now)
-        self._budget.now = now
-
-    def notices(self) -> list[Notice]:
-        """What happened to the budget since the last call."""
-        return [] if self._budget is None else self._budget.notices()
 
     # --- retention --------------------------------------------------------------------------
 
@@ -131,7 +103,7 @@ class Conversation:
             cuts=self._memory.starts.by_thread,
             calls=tuple(self._memory.summaries.unreported),
             forgotten_at=self._forgetting.last_at,
-            budget=self._ledger,
+            budget=self.admission.ledger,
             links=self._linked.accounts,
         ).dump()
 
@@ -198,17 +170,14 @@ class Conversation:
             # Of a call from before the conversation was loaded. In its turn, the journal is asked.
             pending.check_journal = True
             return []
-        request = self._requests.pop(reply.prompt_id, NOT_ASKED)
-        self._linked.drop(reply.prompt_id)
+        request = self.admission.take_request(reply.prompt_id)
         summaries = self._memory.summaries
         if summaries.unreported:
             summaries.reported(journaled)
         if pending is None:
             return []
         self._queue.settle(pending, reply)
-        spent: list[SettlePlace] = []
-        if self._budget is not None:
-            spent = self._budget.settle(pending, reply, self._memory.ratio)
+        spent = self.admission.spent(pending, reply)
         turn = None
         if pending.leaves_a_turn(reply):
             turn = self._memory.remember(pending, reply, request)
@@ -226,36 +195,10 @@ class Conversation:
         is_wanted_again = self._memory.summaries.end(result)
         return [*self._memory.summarize(result.fold.place)] if is_wanted_again else []
 
-    def on_decision(self, decision: PlaceDecision) -> list[Effect]:
-        """Handles the decision of a place's budget about a question."""
-        pending = self._queue.find(decision.prompt_id)
-        if pending is None or pending.state != "reserving" or self._budget is None:
-            return []  # it was stopped, deleted or edited in the meantime
-        if decision.refusal:
-            after = self._queue.begin(pending)
-            return [Settle(pending.ask, "refused", decision.refusal, after)]
-        self._budget.hear(decision)
-        return [self._call(pending)]
-
     def known_to(self, account: str) -> tuple[Turn, ...]:
         """What another account of this person, or of somebody who says so, may know of it."""
         turns = () if self._forgetting.requests else self._memory.turns
         return self._linked.known_to(account, turns)
-
-    def on_recalled(self, answer: Recalled) -> list[Effect]:
-        """Handles what the other accounts of this person recall."""
-        pending = self._queue.find(answer.prompt_id)
-        if pending is None or pending.state != "recalling":
-            return []
-        return [self._call(pending)] if self._linked.on_recalled(answer) else []
-
-    def on_link_done(self, done: LinkDone) -> list[Effect]:
-        """Handles the end of what somebody asked about their linked accounts."""
-        pending = self._queue.find(done.prompt_id)
-        if pending is None or pending.state != "linking":
-            return []
-        pending.ending = Ending("answered", done.text)
-        return [self._settle(pending, pending.ending)]
 
     def resume(self, answered_elsewhere: Collection[str] = ()) -> list[Effect]:
         """Starts the pending questions again after a restart.
@@ -300,13 +243,13 @@ class Conversation:
         """
         new.check_journal = new.forgotten = new.out_of_turn = True
         self._queue.add(new)
-        return [self._call(new)]
+        return [self.admission.begin(new)]
 
     def _refuse_at_once(self, new: Pending) -> list[Effect]:
         """Refuses a question because the queue is full, which may no longer be so in its turn."""
         new.ending, new.out_of_turn = Ending("refused", TOO_MANY), True
         self._queue.add(new)
-        return [self._settle(new, new.ending)]
+        return [self.admission.begin(new)]
 
     def _on_deleted(self, event: Deleted) -> list[Effect]:
         is_pending = self._queue.find(event.prompt_id) is not None
@@ -337,42 +280,11 @@ class Conversation:
 
     def _start_ready(self) -> Iterator[Effect]:
         for pending in self._queue.ready():
-            ending = pending.ending
-            yield self._call(pending) if ending is None else self._settle(pending, ending)
+            yield self.admission.begin(pending)
         if self._forgetting.requests and not self._queue.is_withdrawing:
             erase = self._forgetting.begin(self._linked.accounts)
             if erase is not None:
                 yield erase
-
-    def _settle(self, pending: Pending, ending: Ending) -> Effect:
-        """Settles a question without the model."""
-        after = self._queue.begin(pending)
-        return Settle(pending.ask, ending.outcome, ending.text, after)
-
-    def _call(self, pending: Pending) -> Effect:
-        after, ask = self._queue.begin(pending), pending.ask
-        about_links = self._linked.command(pending)
-        if about_links is not None:
-            return about_links
-        recall = self._linked.recall(pending, self.user)
-        if recall is not None:
-            return recall
-        linked = self._linked.recalled(ask.id)
-        try:
-            request = self._memory.request_for(ask, pending.order, linked)
-        except TooLong:
-            return Settle(ask, "refused", TOO_LONG, after)
-        if self._budget is not None:
-            found = self._budget.admit(ask, request, self._memory.ratio)
-            if isinstance(found, ReservePlace):
-                pending.state = "reserving"
-                return found
-            if found is not None:
-                return Settle(ask, "refused", found, after)
-        self._requests[ask.id] = request
-        summaries = self._memory.summaries
-        background = summaries.report(ask.id) if summaries.unreported else ()
-        return CallModel(ask, request, pending.check_journal, after, background)
 
     def _on_forget(self, event: Forget) -> list[Effect]:
         """Drops everything except ids; the stores are erased once no question is pending."""

@@ -83,7 +83,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect, None]):
         if conversation is None:
             return effects, StatefulBatchLogic.DISCARD
         if self._rules.budgets is not None:
-            report(conversation.notices(), user=conversation.user)
+            report(conversation.admission.notices(), user=conversation.user)
         return effects, StatefulBatchLogic.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Effect], bool]:
@@ -158,7 +158,7 @@ class ConversationStep(StatefulBatchLogic[Heard, Effect, None]):
     def _prepare(self, conversation: Conversation) -> None:
         now = datetime.now(UTC)
         if self._rules.budgets is not None:
-            conversation.set_budget(self._rules.budgets, now)
+            conversation.admission.set_budget(self._rules.budgets, now)
         if self._rules.keep_days is not None:
             conversation.forget_older(Kept.at(now, self._rules.keep_days))
 
@@ -179,11 +179,11 @@ def _handled(conversation: Conversation, value: Heard) -> list[Effect]:
         case Summarized():
             effects = conversation.on_summarized(value)
         case PlaceDecision():
-            effects = conversation.on_decision(value)
+            effects = conversation.admission.on_decision(value)
         case LinkDone():
-            effects = conversation.on_link_done(value)
+            effects = conversation.admission.on_link_done(value)
         case Recalled():
-            effects = conversation.on_recalled(value)
+            effects = conversation.admission.on_recalled(value)
         # `_prepare` has done what a Recheck is for.
     return effects
 

@@ -13,7 +13,7 @@ import nats.js.errors
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from shared import names
+from shared import names, user_names
 from shared.bus import ANSWERED_ALREADY, Bus
 from shared.dead_letters import OUTCOME, QUEUE, Outcome, Replay, why_not
 from shared.log import logger
@@ -151,7 +151,7 @@ class DeadLetterService:
 
     async def _is_partly_shown(self, reply: Reply) -> bool:
         """Whether the first part was settled: only then is the second one claimed."""
-        platform, _ = names.split_user(reply.user)
+        platform, _ = user_names.split_user(reply.user)
         second = f"{names.RECEIPTS_PREFIX}{platform}.{reply.prompt_id}.1"
         try:
             await self._bus.js.get_last_msg(names.RECEIPTS_STREAM, second, direct=True)

@@ -13,7 +13,7 @@ from dataflow.model.status import Queued
 from dataflow.request import Request
 from dataflow.summary import Fold
 from dataflow.truncation import ChatMessage
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared.messages import Ask, BackgroundCall, Forget, Outcome, Place
 
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."

@@ -10,7 +10,7 @@ from typing import Final
 from dataflow.audience import may_recall, same_thread
 from dataflow.data_tags import background
 from dataflow.tokens import message_tokens, newest_in_steps, newest_that_fit
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared.messages import Place
 
 BACKGROUND_STEP: Final = 0.4

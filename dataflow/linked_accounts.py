@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataflow.effects import Link, Recall, Recalled
 from dataflow.linking import command_of
 from dataflow.pending import Pending
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared.messages import Linked, Unlinked
 
 
@@ -38,7 +38,7 @@ class LinkedAccounts:
         pending.state = "linking"
         return Link(pending.ask, command, self.accounts)
 
-    def recall(self, pending: Pending, user: str) -> Recall | None:
+    def recall(self, pending: Pending) -> Recall | None:
         """Asks the linked accounts what they recall; None: nothing is to be awaited."""
         ask = pending.ask
         if not self._enabled or not self.accounts or ask.place.audience != "direct":
@@ -47,7 +47,7 @@ class LinkedAccounts:
             return None
         self._recalled[ask.id] = ()
         pending.state = "recalling"
-        return Recall(user, ask.id, self.accounts)
+        return Recall(ask.user, ask.id, self.accounts)
 
     def known_to(self, account: str, turns: Iterable[Turn]) -> tuple[Turn, ...]:
         """What another account may know of these turns: nothing unless it is linked here."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from dataflow.tokens import newest_that_fit
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared.messages import Ask
 
 CODE_VALID_FOR: Final = timedelta(minutes=10)

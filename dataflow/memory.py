@@ -15,7 +15,8 @@ from dataflow.retention import Kept, kept_turns
 from dataflow.summaries import Summaries
 from dataflow.thread_starts import ThreadStart, ThreadStarts
 from dataflow.tokens import FIRST_RATIO, Window, corrected_ratio
-from dataflow.turns import Context, Turn, Turns, turn_of
+from dataflow.turn import Context, Turn, turn_of
+from dataflow.turns import Turns
 from shared.messages import Ask, BackgroundCall, Place, Reply
 
 NOT_ASKED: Final = Request((), 0)

@@ -23,7 +23,7 @@ from dataflow.tokens import (
     newest_that_fit,
 )
 from dataflow.truncation import ChatMessage
-from dataflow.turns import NO_CONTEXT, Context, Turn
+from dataflow.turn import NO_CONTEXT, Context, Turn
 from shared.messages import Ask, Quote
 
 TRIM_TO: Final = 0.6

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 
 _DAY: Final = re.compile(rb'[{,]"day":(\d+)')
 """The quotes of JSON keys: those in people's texts have a backslash before them."""

@@ -44,7 +44,8 @@ from dataflow.partitions.storage import PartitionStorage
 from dataflow.place_budgets import PlaceBudgets
 from dataflow.readiness import Ready, readiness
 from dataflow.shutdown import block_signals, end_on_signal
-from dataflow.store.older_files import move_file, move_older
+from dataflow.store.machine_file import move_file
+from dataflow.store.older_files import move_older
 from dataflow.store.opening import is_shared, opened
 from dataflow.store.store import CannotOpen, OtherPartitionCount, Store
 from dataflow.unreadable import Unreadable
@@ -57,8 +58,8 @@ from shared.http_status import CannotListen, serve_status
 from shared.interruption import REMEDY
 from shared.lock import AlreadyRunning
 from shared.log import logger
+from shared.partitioning import OtherPartitions, same_partitions
 from shared.settings import Settings
-from shared.streams import OtherPartitions, same_partitions
 
 DRAIN_S: Final = 20.0
 """Time for answers in progress at a stop. Unfinished questions are asked again by whoever serves
@@ -135,7 +136,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     checking = asyncio.run_coroutine_threadsafe(checked(fixed, fallback), io.loop)
     connecting = Bus.connect(settings.bus_url, name="dataflow", wait_s=None, needs=NEEDS)
     bus = io.call(connecting, timeout_s=None)
-    partitions = io.call(_partitions(bus), timeout_s=None)
+    partitions = io.call(_partitions(bus, settings.partitions), timeout_s=None)
     store = io.call(opened(settings, partitions, locks.others), timeout_s=None)
     io.call(_move_files(settings, store, partitions), timeout_s=None)
     found = checking.result()
@@ -149,7 +150,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     answering = Answering(bus, model, capacity, estimates=budgets is not None, variants=variants)
 
     in_memory = InMemory(member, IdleConversations(settings.evict_after_s))
-    storage = PartitionStorage(io, bus, store, in_memory, answering)
+    storage = PartitionStorage(io, bus, store, in_memory, answering, partitions=partitions)
     assignment = Assignment(
         io, bus, store, storage, locks=locks, members=Members(member),
         stepped_at=lambda: in_memory.stepped_at, on_other_store=_end_before,
@@ -184,7 +185,7 @@ async def _move_files(settings: Settings, store: Store, partitions: int) -> None
     """Moves what earlier versions, or this one on a single machine, have stored."""
     await move_older(settings.home, store, partitions)
     if is_shared(settings):
-        await move_file(settings.home, store)
+        await move_file(settings.home, store, partitions)
 
 
 async def _leave(assignment: Assignment, answering: Answering, drain_s: float) -> None:
@@ -192,11 +193,11 @@ async def _leave(assignment: Assignment, answering: Answering, drain_s: float) -
     await asyncio.gather(assignment.leave(), answering.stop(drain_s))
 
 
-async def _partitions(bus: Bus) -> int:
+async def _partitions(bus: Bus, wanted: int | None) -> int:
     """Into how many partitions the stream of events divides users. Waits until it exists.
 
     Raises:
-        OtherPartitions: it divides them in a way that this version does not know.
+        OtherPartitions: not into as many as `wanted`, or in a way that this version does not know.
     """
     is_reported = False
     while True:
@@ -209,7 +210,7 @@ async def _partitions(bus: Bus) -> int:
                                error=str(error), remedy=REMEDY)  # fmt: skip
             await asyncio.sleep(STREAM_AGAIN_S)
         else:
-            return same_partitions(info.config)
+            return same_partitions(info.config, wanted)
 
 
 def _end_before(error: OtherStore) -> NoReturn:

@@ -13,7 +13,7 @@ from dataflow.budget import Ledger
 from dataflow.pending import Ending, Pending
 from dataflow.question_queue import LatestReply
 from dataflow.thread_starts import ThreadStart
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared.messages import Ask, BackgroundCall, Edited, Forget, Outcome
 
 

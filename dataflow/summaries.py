@@ -32,7 +32,8 @@ from dataflow.summary import (
 )
 from dataflow.thread_starts import ThreadStarts
 from dataflow.tokens import Window, message_tokens
-from dataflow.turns import Turn, Turns
+from dataflow.turn import Turn
+from dataflow.turns import Turns
 from shared.messages import BackgroundCall, Journaled, Place
 
 UNREPORTED_LIMIT: Final = 8

@@ -14,7 +14,8 @@ from dataflow.data_tags import UNDERSTOOD, asked_with, summary_of
 from dataflow.model.answer_notes import is_cut_off, without_note
 from dataflow.tokens import Window, estimated_tokens, message_tokens
 from dataflow.truncation import ChatMessage
-from dataflow.turns import TOKENS_LIMIT, TURNS_LIMIT, Turn
+from dataflow.turn import Turn
+from dataflow.turns import TOKENS_LIMIT, TURNS_LIMIT
 from shared.messages import Place
 
 ROOM_TOKENS: Final = 4_000

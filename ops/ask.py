@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from bots.gateway.events import MESSAGE_ID, PLATFORM, prompt_id_of
 from bots.terminal.sanitizing import sanitized
-from shared import names
+from shared import names, user_names
 from shared.messages import Partial
 from shared.nats_address import EMBEDDED, address_of, without_credentials
 from shared.nats_client import NatsClient
@@ -131,9 +131,9 @@ class _StatusLine:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(STILL_WAITING_S, self._show, STILL_WAITING)
         if hears_statuses:
-            with contextlib.suppress(names.BadName):  # the gateway reports it in its answer
-                user = names.user_of(PLATFORM, self._user)
-                _, token = names.split_user(user)
+            with contextlib.suppress(user_names.BadName):  # the gateway reports it in its answer
+                user = user_names.user_of(PLATFORM, self._user)
+                _, token = user_names.split_user(user)
                 question = prompt_id_of(token, self.headers[MESSAGE_ID])
                 await client.subscribe(names.partial_subject(user, question), cb=self._on_status)
 

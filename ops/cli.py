@@ -15,6 +15,7 @@ from ops.cli_settings import long_running, read_settings, settings_and_data
 from ops.dlq.commands import dlq
 from ops.export.commands import export
 from ops.finetune.commands import finetune
+from ops.forget.commands import forget
 from ops.help import EPILOG, FullHelpGroup
 from ops.rehearse.command import rehearse
 from shared import lifecycle, private_file, tuning
@@ -246,37 +247,6 @@ def ask(*, user: str, timeout_s: float, text: str) -> None:
 
 
 @threadwax.command()
-@click.argument("user", required=False)
-@click.argument("markers", nargs=-1)
-@click.option("--list", "list_users", is_flag=True, help="List the users with stored messages.")
-@click.option("--verify", is_flag=True, help="Search the data folder for MARKERS; erase nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def forget(
-    *, user: str | None, markers: tuple[str, ...], list_users: bool, verify: bool, yes: bool
-) -> None:
-    """Erase everything that is stored about USER, such as slack:T1_2EU2.
-
-    Prints how much was erased in each store. To prove it, search every file of the data folder for
-    words that only this person wrote: threadwax forget USER --verify "some words" "other words".
-
-    Exit code 0: done, or no marker was found. 1: not done, not yet done, or a marker was found.
-    2: wrong usage. The command can be repeated at any time.
-    """
-    from ops.forget import command
-
-    settings = read_settings("forget")
-    if list_users:
-        sys.exit(command.list_users(settings))
-    if user is None:
-        raise click.UsageError("name a USER, or use --list")
-    if verify:
-        sys.exit(command.verify(settings, list(markers)))
-    if markers:
-        raise click.UsageError("markers need --verify")
-    sys.exit(command.forget(settings, user, sure=yes))
-
-
-@threadwax.command()
 @click.argument("platform", required=False)
 def doctor(*, platform: str | None) -> None:
     """Check the settings and every server, and say how to fix what fails.
@@ -294,6 +264,7 @@ threadwax.add_command(dlq)
 threadwax.add_command(backup)
 threadwax.add_command(restore)
 threadwax.add_command(export)
+threadwax.add_command(forget)
 threadwax.add_command(finetune)
 threadwax.add_command(rehearse)
 

@@ -21,7 +21,7 @@ from ops.doctor_replicas import replicas
 from ops.finding import Check, CheckContext, Finding
 from ops.folder_check import fault_of
 from ops.settings import faults, settings_place, warnings
-from shared import names, streams
+from shared import names, partitioning, streams
 from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.nats_address import EMBEDDED, without_credentials
@@ -158,8 +158,8 @@ async def streams_there(context: CheckContext) -> list[Finding]:
             nearly_full.append(name)
         if name == names.PROMPTS:
             try:
-                partitions = streams.same_partitions(info.config, context.settings.partitions)
-            except streams.OtherPartitions as error:
+                partitions = partitioning.same_partitions(info.config, context.settings.partitions)
+            except partitioning.OtherPartitions as error:
                 return [Finding("fail", "streams", "other partitions", str(error))]
     if missing:
         return [Finding("fail", "streams", f"missing: {', '.join(missing)}", set_up)]

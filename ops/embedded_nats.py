@@ -15,9 +15,9 @@ from ops.nats import REPLICAS, set_up_fault, set_up_streams
 from ops.nats_server import DidNotStart, NatsServer
 from shared import lifecycle
 from shared.lock import AlreadyRunning
+from shared.partitioning import OtherPartitions
 from shared.private_file import private_file
 from shared.settings import Settings
-from shared.streams import OtherPartitions
 
 WATCH_S: Final = 1.0
 UNHEALTHY_LIMIT_S: Final = 15.0

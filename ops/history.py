@@ -12,7 +12,7 @@ import click
 import sqlalchemy as sa
 
 from ops.recorded import printable, read
-from shared import names
+from shared import user_names
 from shared.database.history import Entry, entries, entry_of, lines_of, markdown
 from shared.database.tables import answers, questions, ratings
 from shared.settings import Settings
@@ -21,8 +21,8 @@ from shared.settings import Settings
 def history(user: str, since: datetime | None, *, as_json: bool) -> None:
     """Prints what one person asked and was answered, oldest first."""
     try:
-        names.split_user(user)
-    except names.BadName:
+        user_names.split_user(user)
+    except user_names.BadName:
         click.echo(
             f"{user!r} is no user: write it as platform:name, such as terminal:ada. "
             "`threadwax usage --by user` lists them",

@@ -48,7 +48,7 @@ async def set_up_streams(
 
     Raises:
         shared.connection.Unavailable: no server answers, or it refuses the connection.
-        shared.streams.OtherPartitions: the existing stream has another number of partitions.
+        shared.partitioning.OtherPartitions: the existing stream has another number of partitions.
         nats.js.errors.APIError: the server refused a stream.
     """
     from shared import streams
@@ -113,7 +113,7 @@ def set_up_fault(url: str, error: Exception) -> str | None:
     import nats.js.errors
 
     from shared.connection import Unavailable, without_credentials
-    from shared.streams import OtherPartitions
+    from shared.partitioning import OtherPartitions
 
     if isinstance(error, Unavailable | OtherPartitions):
         return str(error)

@@ -19,7 +19,7 @@ after their reason, without the suffix `Error`.
   * database.migrate.NewerDatabase: end the process, because a person has to upgrade
   * lock.AlreadyRunning: end the process, or join the other one
   * lifecycle.Stopped: end the process
-  * streams.OtherPartitions: end the set-up, because a person has to decide
+  * partitioning.OtherPartitions: end the set-up, because a person has to decide
   * streams.NotMonitored: warn that the server's durability is unknown
   * bots.platform.PostError: what the relay does with a part
     * bots.platform.Later: try again after `wait_s` seconds
@@ -64,7 +64,7 @@ after their reason, without the suffix `Error`.
   * ops.rehearse.errors.CapReached: report what is finished; the same command goes on
   * ops.rehearse.errors.Unusable: report what is finished; the same command goes on
 * ValueError
-  * names.BadName: refuse the name
+  * user_names.BadName: refuse the name
   * nats_address.BadAddress: end the process, because NATS_URL is wrong
 * OSError
   * nats_errors.UnfitServer: try another server, or end the process

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
-from shared import names
+from shared import user_names
 from shared.setting_kinds import from_json, text_of_file
 
 if TYPE_CHECKING:  # every process reads its settings, and not all of them need the messages
@@ -22,8 +22,8 @@ _PLACE: Final = re.compile(r"[a-z][a-z0-9]*(:[A-Za-z0-9_.-]{1,200})?")
 
 def _user(value: str) -> str:
     try:
-        names.split_user(value)
-    except names.BadName:
+        user_names.split_user(value)
+    except user_names.BadName:
         raise ValueError(
             "it is not a user: write it as in the logs, for example slack:T012AB3CD-U045EF6GH"
         ) from None

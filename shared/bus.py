@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.js import api
 from pydantic import ValidationError
 
-from shared import metrics, names, quota
+from shared import metrics, names, quota, user_names
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT
 from shared.group_commit import ANSWERED_ALREADY, GroupCommit
 from shared.log import logger
@@ -106,7 +106,7 @@ class Bus(Publishing):
                 metrics.answered_before.inc()
                 # An unreadable reply stays forever; nothing can be stored in its place.
                 return _journaled(message) or Journaled(reply)
-            platform, _ = names.split_user(reply.user)
+            platform, _ = user_names.split_user(reply.user)
             metrics.answered.labels(platform, reply.outcome).inc()
             return Journaled(reply)
 

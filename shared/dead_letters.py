@@ -10,7 +10,7 @@ from typing import Final
 
 import nats.errors
 
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 
 WITHIN_S: Final = 5.0
@@ -51,8 +51,8 @@ def why_not(subject: str) -> str | None:
     if subject == names.dead_letter_subject(names.GATEWAY_SUBJECT):
         return NOBODY_WAITS
     try:
-        platform, _ = names.split_user(names.user_of_dead_letter(subject))
-    except names.BadName:
+        platform, _ = user_names.split_user(names.user_of_dead_letter(subject))
+    except user_names.BadName:
         return NOT_OURS
     is_reply = subject.startswith(names.DEAD_REPLIES)
     return NOBODY_WAITS if is_reply and platform == "gateway" else None

@@ -39,7 +39,9 @@ _REMEDY: Final = "run `threadwax nats --setup-only` if this NATS was set up by a
 WAITING_FOR_S: Final = 30.0
 """How long a process that waits for the lease is remembered after it was last heard."""
 
-_HOLDER: Final = "holder"
+HOLDER: Final = "holder"
+"""The key of who holds a lease; the other keys are what its next holder must know."""
+
 _EXPECTED: Final = api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value
 _CHANGED: Final = 10071
 
@@ -68,7 +70,7 @@ class Lease:
         self._bus = bus
         self._name = name
         self._position = position
-        self._subject = names.lease_subject(name, _HOLDER)
+        self._subject = names.lease_subject(name, HOLDER)
         self._own = Holder(process=secrets.token_hex(8), place=place, host=socket.gethostname())
         self._revision = 0
         self._renewed_at = 0.0
@@ -205,7 +207,7 @@ async def look(bus: Bus, name: str) -> tuple[Holder, int]:
     Raises:
         nats.errors.Error, TimeoutError: NATS does not say.
     """
-    subject = names.lease_subject(name, _HOLDER)
+    subject = names.lease_subject(name, HOLDER)
     try:
         found = await bus.js.get_last_msg(names.LEASES_STREAM, subject, direct=True)
     except nats.js.errors.NotFoundError:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from shared import names
+from shared import user_names
 from shared.text import Text
 
 TEXT_LIMIT_CHARS: Final = 100_000
@@ -41,7 +41,7 @@ REASON_LIMIT_CHARS: Final = 2000
 
 
 def _user(value: str) -> str:
-    names.split_user(value)
+    user_names.split_user(value)
     return value
 
 

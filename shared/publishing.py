@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import nats.errors
 import nats.js.errors
 
-from shared import metrics, names, quota
+from shared import metrics, names, quota, user_names
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Refused, Unavailable
 from shared.group_commit import GroupCommit
 from shared.log import logger
@@ -103,7 +103,7 @@ class Publishing(Connection):
             OverQuota: it is new and the quota is used up, or the stream is full (`StoreFull`).
             Unavailable: NATS could not store it in time; a later retry is safe.
         """
-        platform, _ = names.split_user(event.user)
+        platform, _ = user_names.split_user(event.user)
         started = time.monotonic()
         try:
             new = await self._published(event, patience_s, quota_of)

@@ -14,7 +14,7 @@ from nats.js.errors import NotFoundError
 
 from shared import names, quota
 from shared.config_drift import changes_of, may_limit
-from shared.partitioning import DEFAULT_PARTITIONS, partitions_in, transform
+from shared.partitioning import DEFAULT_PARTITIONS, same_partitions, transform
 
 DAY_S: Final = quota.DAY_S
 MIB: Final = quota.MIB
@@ -64,20 +64,6 @@ are delivered.
 MONITOR_TIMEOUT_S: Final = 2.0
 
 PARTITION_METADATA: Final = "partitions"
-
-
-class OtherPartitions(Exception):
-    """The live prompt stream partitions its users differently: a person has to decide."""
-
-    def __init__(self, live: int | None, transform: str, wanted: int) -> None:
-        super().__init__(
-            f"the stream {names.PROMPTS} on this server has "
-            f"{'no' if live is None else live} partitions (transform {transform or 'none'!r}), "
-            f"but {wanted} are wanted. Changing a live stream would move users between partitions "
-            "and split their conversations: use another server or account, or let the stream run "
-            f"empty and delete it with `nats stream rm {names.PROMPTS}`."
-        )
-        self.live = live
 
 
 class NotMonitored(Exception):
@@ -262,21 +248,6 @@ def _unlimited_configs(replicas: int, partitions: int) -> tuple[api.StreamConfig
             allow_direct=True,
         ),
     )
-
-
-def same_partitions(live: api.StreamConfig | None, wanted: int | None = None) -> int:
-    """The number of partitions of the stream of events, which may not exist yet.
-
-    Raises:
-        OtherPartitions: it has another number than `wanted`, or divides users differently.
-    """
-    if live is None:
-        return wanted or DEFAULT_PARTITIONS
-    live_transform = live.subject_transform.dest if live.subject_transform else ""
-    found = partitions_in(live_transform)
-    if found is None or wanted not in {None, found}:
-        raise OtherPartitions(found, live_transform, wanted or DEFAULT_PARTITIONS)
-    return found
 
 
 def filled(info: api.StreamInfo) -> float:

@@ -9,7 +9,7 @@ import nats.js.errors
 
 from dataflow import unreadable
 from dataflow.store.sqlite import FILE
-from shared import names
+from shared import names, user_names
 from shared.blobs import put_blob
 from shared.bus import Bus
 from shared.messages import Attachment, Configure, Deleted, Edited, Forget, Quote, Rate, Reply
@@ -54,7 +54,7 @@ class World:
 
     async def says_everything(self, name: str, marker: str) -> None:
         """The marker in every kind of place: some are answered, some cannot be read."""
-        user, now = names.user_of("test", name), datetime.now(UTC)
+        user, now = user_names.user_of("test", name), datetime.now(UTC)
         where = {"user": user, "place": direct(name), "said_at": now}
         await put_blob(self.bus, f"test-{name}-picture", marker.encode() * 1000, user=user)
         picture = Attachment(name=f"{marker}.png", media_type="image/png",
@@ -99,7 +99,7 @@ class World:
 
     def forget_event(self, name: str, number: int = 1) -> Forget:
         return Forget(
-            id=f"{name}-forget-{number}", user=names.user_of("test", name), place=direct(name),
+            id=f"{name}-forget-{number}", user=user_names.user_of("test", name), place=direct(name),
             said_at=datetime.now(UTC),
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shared import names
+from shared import user_names
 from shared.bus import Bus
 from shared.lifecycle import READY, SUPERVISED_ENV
 from shared.messages import Ask, Event, Place, Reply
@@ -106,8 +106,8 @@ def question(name: str, number: int | str, text: str, **fields: Any) -> Ask:
     """A question of a test user."""
     fields.setdefault("place", direct(name))
     return Ask(
-        id=f"{names.encoded(name)}-{number}",
-        user=names.user_of("test", name),
+        id=f"{user_names.encoded(name)}-{number}",
+        user=user_names.user_of("test", name),
         said_at=datetime.now(UTC),
         text=text,
         **fields,

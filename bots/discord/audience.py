@@ -11,7 +11,7 @@ from typing import Final, Literal
 import discord
 
 from bots.discord.permissions import history_is_open
-from shared import names
+from shared import user_names
 from shared.messages import Address, Place
 
 PLATFORM: Final = "discord"
@@ -30,13 +30,13 @@ _WITH_GUESTS: Final = (discord.VoiceChannel, discord.StageChannel)
 
 def user_of(user_id: int) -> str:
     """Our id of a person."""
-    return names.user_of(PLATFORM, str(user_id))
+    return user_names.user_of(PLATFORM, str(user_id))
 
 
 def user_id_of(user: str) -> int:
     """Discord's id of a person."""
-    _, token = names.split_user(user)
-    return int(names.decoded(token))
+    _, token = user_names.split_user(user)
+    return int(user_names.decoded(token))
 
 
 @dataclass(frozen=True, slots=True)

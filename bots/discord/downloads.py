@@ -11,7 +11,7 @@ import discord
 
 from bots.discord.errors import FAILURES
 from bots.discord.files import Keep, Put, attached
-from shared import names
+from shared import user_names
 from shared.blobs import BlobStoreFull
 from shared.connection import Unavailable
 from shared.messages import Attachment
@@ -49,7 +49,7 @@ class UserFiles:
                     break
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_LAST_S)
-            except (BlobStoreFull, names.BadName):
+            except (BlobStoreFull, user_names.BadName):
                 break
             else:
                 return True

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from shared import names
+from shared import names, user_names
 from shared.messages import TEXT_LIMIT_CHARS, Ask, Place
 from shared.text import repaired
 
@@ -49,7 +49,7 @@ itself, and we may publish there although the client may not.
 _GUESTS_INBOX: Final = re.compile(r"_R_(?:\.[A-Za-z0-9]+)+")
 """The server uses these to deliver an answer to another account; no client can use one itself."""
 
-_GUESTS_TOKEN: Final = names.encoded(GUEST_PREFIX)
+_GUESTS_TOKEN: Final = user_names.encoded(GUEST_PREFIX)
 
 
 class Refused(Exception):
@@ -98,10 +98,10 @@ def ask_of(
         )
     text = _prompt(body)
     try:
-        user = names.user_of(PLATFORM, name)
-    except names.BadName as error:
+        user = user_names.user_of(PLATFORM, name)
+    except user_names.BadName as error:
         raise Refused(BAD_REQUEST, f"user_id cannot be used: {error}") from error
-    _, token = names.split_user(user)
+    _, token = user_names.split_user(user)
     return Ask(
         id=prompt_id_of(token, headers.get(MESSAGE_ID) or fresh_id),
         user=user,
@@ -171,8 +171,8 @@ def _prompt(body: _Body) -> str:
 def prompt_id_of(token: str, message_id: str) -> str:
     """The id of a question with this `Nats-Msg-Id`, different for each user."""
     try:
-        readable = f"{PLATFORM}-{token}-{names.encoded(message_id)}"
-    except names.BadName:
+        readable = f"{PLATFORM}-{token}-{user_names.encoded(message_id)}"
+    except user_names.BadName:
         readable = ""
     # With a hyphen in the token, user `a-b` with id `c` would collide with user `a` and id `b-c`.
     if readable and len(readable) <= _ID_CHARS and "-" not in token:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from shared import names
+from shared import user_names
 
 PLATFORM: Final = "slack"
 
@@ -17,12 +17,12 @@ _ID: Final = re.compile(r"[A-Z][A-Z0-9_]{0,30}")
 @lru_cache(maxsize=1024)  # read several times for each delivery
 def event_id(*parts: str) -> str:
     """The id of an event, made from Slack's ids: the same for every delivery."""
-    return "-".join((PLATFORM, *(names.encoded(part) for part in parts)))
+    return "-".join((PLATFORM, *(user_names.encoded(part) for part in parts)))
 
 
 def user_of(team: str, user: str) -> str:
     """The user on the bus, for a user of a workspace."""
-    return names.user_of(PLATFORM, f"{team}-{user}")
+    return user_names.user_of(PLATFORM, f"{team}-{user}")
 
 
 def is_id(found: str) -> bool:

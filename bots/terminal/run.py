@@ -26,7 +26,7 @@ from bots.terminal.history import History
 from bots.terminal.messages import PROMPT, PlainLines
 from bots.terminal.platform import NOTHING_PUBLISHED, Terminal
 from bots.terminal.screen import PlainScreen, Screen
-from shared import lifecycle, log, names
+from shared import lifecycle, log, names, user_names
 from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.lock import AlreadyRunning, locked
@@ -65,10 +65,10 @@ def main(settings: Settings, user: str) -> int:
     level = "warning" if settings.log_level == "info" else settings.log_level
     log.set_up(level, process="terminal")
     try:
-        chatter = names.user_of("terminal", user)
+        chatter = user_names.user_of("terminal", user)
         with _alone(settings.home / "terminal", chatter, user):
             return asyncio.run(_chat(settings, user, chatter, level))
-    except names.BadName as error:
+    except user_names.BadName as error:
         return _failed(f"--user {user[:40]!r} cannot be used: {error}", USAGE)
     except (AlreadyOpen, Unavailable) as error:
         return _failed(str(error), NOTHING_PUBLISHED)
@@ -87,7 +87,7 @@ def user_name() -> str:
 
 
 async def _chat(settings: Settings, name: str, user: str, level: str) -> int:
-    _, token = names.split_user(user)
+    _, token = user_names.split_user(user)
     interactive = _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
     bus = await Bus.connect(settings.bus_url, name="terminal")
     editor = None
@@ -204,7 +204,7 @@ def _errors_above(window: Screen | None, level: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _alone(folder: Path, user: str, name: str) -> Iterator[None]:
     """Holds the user's lock on this data folder; the kernel releases it whatever happens."""
-    _, token = names.split_user(user)
+    _, token = user_names.split_user(user)
     try:
         descriptor = locked(folder / f"{token}.lock", f"the chat of {name!r}")
     except AlreadyRunning as held:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from bots.platform import Publish
 from bots.terminal.screen import Screen
-from shared import names
+from shared import user_names
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.messages import TEXT_LIMIT_CHARS, AnyEvent, Event, Place, Stop
@@ -29,7 +29,7 @@ class Sending:
         self, publish: Publish, user: str, session: str, screen: Screen, *, interactive: bool
     ) -> None:
         """`session` is random and makes ids unique: a terminal has no message ids."""
-        _, token = names.split_user(user)
+        _, token = user_names.split_user(user)
         if len(token) > TOKEN_CHARS:
             token = hashlib.sha256(token.encode()).hexdigest()[:32]
         self._publish = publish

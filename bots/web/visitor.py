@@ -13,7 +13,7 @@ from typing import Any, Final
 import streamlit as st
 
 from bots.web.settings import WebSettings
-from shared import names
+from shared import user_names
 from shared.recent import RecentMap
 
 GUEST: Final = "guest"
@@ -75,8 +75,8 @@ def _by_name(opened: float) -> Visitor:
     name = st.sidebar.text_input("You are", key=NAME, max_chars=NAME_CHARS)
     st.query_params[NAME] = name
     try:
-        user = names.user_of("web", name.strip() or GUEST)
-    except names.BadName as error:
+        user = user_names.user_of("web", name.strip() or GUEST)
+    except user_names.BadName as error:
         st.error(f"This name cannot be used: {error}.")
         st.stop()
     return Visitor(user, name, is_operator=True, opened=opened)
@@ -110,9 +110,9 @@ def ids_of(account: Mapping[str, Any]) -> set[str]:
 def user_of_subject(subject: str) -> str:
     """The user of an account; one whose subject is too long for a name gets its hash."""
     try:
-        return names.user_of("web", subject)
-    except names.BadName:
-        return names.user_of("web", f"sha256-{hashlib.sha256(subject.encode()).hexdigest()}")
+        return user_names.user_of("web", subject)
+    except user_names.BadName:
+        return user_names.user_of("web", f"sha256-{hashlib.sha256(subject.encode()).hexdigest()}")
 
 
 def sign_out(who: Visitor) -> None:

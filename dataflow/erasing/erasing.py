@@ -17,6 +17,7 @@ from dataflow.effects import Erase
 from dataflow.erasing.messages import MessageEraser
 from dataflow.partitions.storage import PartitionStorage
 from dataflow.retention import Kept, may_have_older
+from dataflow.store.machine_file import remove_moved
 from dataflow.store.older_files import remove_migrated
 from dataflow.store.store import Store, StoreAway
 from dataflow.unreadable import Unreadable
@@ -45,8 +46,6 @@ AT_ONCE: Final = 100
 PAUSE_S: Final = 0.05
 """After this many conversations, so that people who talk meanwhile are not delayed."""
 
-WRITTEN_WITHIN_S: Final = 30.0
-
 BROKEN: Final = ("conversations.db.broken-*", "recovery.broken-*")
 """Damaged stores that were set aside, in this and in older versions."""
 
@@ -71,8 +70,8 @@ class Erasing:
         written = self._storage.until_written(user)
 
         async def run() -> None:
-            await written
-            on_reply(user, await self._until_erased(effect))
+            if await written:  # otherwise whoever has the conversation does it
+                on_reply(user, await self._until_erased(effect))
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
@@ -89,17 +88,15 @@ class Erasing:
                 if now - checked_at.get(partition, -math.inf) >= KEEP_EVERY_S
             ]  # fmt: skip
             try:
-                changed = 0
-                for partition in due:
-                    changed += await self._expire(partition, kept)
+                counts = {partition: await self._expire(partition, kept) for partition in due}
                 if due:
                     await self._store.scrub()
-                    await asyncio.to_thread(remove_migrated, self._home)
+                    await asyncio.to_thread(_remove_files, self._home)
             except StoreAway as error:
                 logger().warning("old words are not erased yet", why=str(error))
             else:
-                checked_at |= dict.fromkeys(due, now)
-                if changed:
+                checked_at |= {one: now for one, count in counts.items() if count is not None}
+                if changed := sum(count or 0 for count in counts.values()):
                     logger().info("erased old words", conversations=changed, keep_days=keep_days)
             await asyncio.sleep(KEEP_LOOK_S)
 
@@ -107,8 +104,11 @@ class Erasing:
         """Ends all erasures; the next start begins them again."""
         await end(*self._tasks)
 
-    async def _expire(self, partition: int, kept: Kept) -> int:
-        """Has the conversations of a partition drop what is too old; returns how many."""
+    async def _expire(self, partition: int, kept: Kept) -> int | None:
+        """Has the conversations of a partition drop what is too old; returns how many.
+
+        None: the partition has gone to another process, which looks for itself.
+        """
         changed, user = 0, ""
         while rows := await self._store.after(partition, user, AT_ONCE):
             user = rows[-1].user
@@ -117,7 +117,8 @@ class Erasing:
                 changed += len(old)
                 written = [self._storage.until_written(one) for one in old]
                 self._storage.recheck(partition, old)
-                await asyncio.wait(written, timeout=WRITTEN_WITHIN_S)
+                if not all(await asyncio.gather(*written)):
+                    return None
             await asyncio.sleep(PAUSE_S)
         return changed
 
@@ -141,7 +142,7 @@ class Erasing:
         if accounts:
             await self._bus.until_done(lambda: unlink(self._bus, forget, accounts))
         counts = asdict(await MessageEraser(self._bus, forget).erase())
-        await asyncio.to_thread(remove_migrated, self._home)
+        await asyncio.to_thread(_remove_files, self._home)
         counts["unreadable"] = await asyncio.to_thread(self._unreadable.erase, forget.user)
         # The conversation has no words any more since it was written; this removes older versions.
         await self._store.scrub()
@@ -152,6 +153,11 @@ class Erasing:
                              remedy="delete it if you no longer need it")  # fmt: skip
         logger().info("erased", user=forget.user, prompt=forget.id, **counts)
         return await self._bus.journal(_reply(forget, counts))
+
+
+def _remove_files(home: Path) -> None:
+    remove_migrated(home)
+    remove_moved(home)
 
 
 def _reply(forget: Forget, counts: dict[str, int]) -> Reply:

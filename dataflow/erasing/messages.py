@@ -14,7 +14,7 @@ import nats.js.errors
 from nats.js import api
 from pydantic import BaseModel, ValidationError
 
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.event_parsing import Unreadable, event_of
 from shared.messages import Configure, Forget, Reply
@@ -64,7 +64,7 @@ class MessageEraser:
     def __init__(self, bus: Bus, forget: Forget) -> None:
         self._bus = bus
         self._forget = forget
-        self._platform, self._token = names.split_user(forget.user)
+        self._platform, self._token = user_names.split_user(forget.user)
         self._counts = Counts()
 
     async def erase(self) -> Counts:
@@ -164,8 +164,8 @@ class MessageEraser:
     def _is_theirs(self, request: bytes) -> bool:
         try:
             name = str(_Request.model_validate_json(request).user_id)
-            return names.user_of(self._platform, name) == self._forget.user
-        except (ValidationError, names.BadName):
+            return user_names.user_of(self._platform, name) == self._forget.user
+        except (ValidationError, user_names.BadName):
             return False
 
     # --- any stream -------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from pydantic import SecretStr
+
 from dataflow.model.dialects import (
     DEMO,
     DEMO_MODEL,
@@ -90,16 +92,10 @@ def endpoint_of(settings: Settings, *, to_ask: bool = True) -> Endpoint:
         # The name goes into the journal, so that answers of an adapter can be told from the others.
         model = DEMO_MODEL if settings.adapter is None else f"{LOCAL}{settings.adapter}"
         return Endpoint(running["base_url"], running["api_key"], model, DEMO)
-    key = settings.openai_api_key
-    url = settings.openai_base_url
-    return Endpoint(
-        url,
-        key.get_secret_value() if key else "none",  # local servers take any
-        settings.model or OPENAI_DEFAULT_MODEL,
-        DIALECTS[settings.dialect or dialect_of(url)],
-        settings.reasoning_effort,
-        _secret(settings) if to_ask and is_openai(url) else None,
+    found = _at(
+        settings, settings.openai_base_url, settings.openai_api_key, settings.model, to_ask=to_ask
     )
+    return replace(found, dialect=DIALECTS[settings.dialect]) if settings.dialect else found
 
 
 def experiment_endpoint(settings: Settings, experiment: Experiment) -> Endpoint:
@@ -111,15 +107,7 @@ def experiment_endpoint(settings: Settings, experiment: Experiment) -> Endpoint:
     """
     url = experiment.base_url
     if url is not None:
-        key = experiment.api_key
-        return Endpoint(
-            url,
-            key.get_secret_value() if key else "none",
-            experiment.model or settings.model or OPENAI_DEFAULT_MODEL,
-            DIALECTS[dialect_of(url)],
-            settings.reasoning_effort,
-            _secret(settings) if is_openai(url) else None,
-        )
+        return _at(settings, url, experiment.api_key, experiment.model)
     usual = endpoint_of(settings)
     name = experiment.model or usual.model
     if not settings.demo_model:
@@ -151,10 +139,22 @@ def fallback_of(settings: Settings, *, to_ask: bool = True) -> Endpoint | None:
         if settings.fallback_model is None or settings.demo_model:
             return None
         return replace(endpoint_of(settings, to_ask=to_ask), model=settings.fallback_model)
+    return _at(settings, url, key, settings.fallback_model, to_ask=to_ask)
+
+
+def _at(
+    settings: Settings,
+    url: str | None,
+    key: SecretStr | None,
+    model: str | None,
+    *,
+    to_ask: bool = True,
+) -> Endpoint:
+    """The endpoint at an address; None: OpenAI's. Without a `model`, it is the configured one."""
     return Endpoint(
         url,
-        key.get_secret_value() if key else "none",
-        settings.fallback_model or settings.model or OPENAI_DEFAULT_MODEL,
+        key.get_secret_value() if key else "none",  # local servers take any
+        model or settings.model or OPENAI_DEFAULT_MODEL,
         DIALECTS[dialect_of(url)],
         settings.reasoning_effort,
         _secret(settings) if to_ask and is_openai(url) else None,

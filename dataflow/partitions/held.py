@@ -14,7 +14,8 @@ from shared.follow import Position
 class HeldPartition:
     """One partition from its claim to its end. Claimed again, it is another object.
 
-    The worker's thread owns it, except for the reader, its events, and `is_over`.
+    The worker's thread owns it, except for the reader, its events, `until_written`
+    and `is_over`.
     """
 
     number: int
@@ -27,6 +28,9 @@ class HeldPartition:
 
     events: deque[Read] = field(default_factory=deque)
     reader: asyncio.Task[None] | None = None
+    until_written: dict[str, list[asyncio.Future[bool]]] = field(default_factory=dict)
+    """Those who wait for the next write of a user's conversation."""
+
     is_over: bool = False
     """Set by the asyncio thread: another process has it, or it is released."""
 

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 from nats.aio.msg import Msg
 
 from dataflow.heard import Arrived
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.event_parsing import Unreadable, event_of, sender_of
 from shared.follow import Position, follow
@@ -110,7 +110,7 @@ def _read(message: Msg) -> tuple[str, AnyEvent]:
         return user, event_of(message.data, user)
     except Unreadable:
         raise
-    except names.BadName as error:
+    except user_names.BadName as error:
         raise Unreadable(str(error)) from error
     except Exception as error:
         logger().exception("defect while reading a message", subject=message.subject)

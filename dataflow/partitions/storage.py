@@ -25,6 +25,7 @@ from dataflow.store.store import Claim, Row, Store, StoreAway, Write
 from shared import metrics
 from shared.bus import Bus
 from shared.log import logger
+from shared.partitioning import partition_of
 
 AGAIN_S: Final = 0.5
 """The wait before a store that does not answer is asked again."""
@@ -54,15 +55,23 @@ class PartitionStorage:
     """The asyncio side of `InMemory`: it does what that must not wait for."""
 
     def __init__(
-        self, io: IoThread, bus: Bus, store: Store, in_memory: InMemory, answers: Answers
+        self,
+        io: IoThread,
+        bus: Bus,
+        store: Store,
+        in_memory: InMemory,
+        answers: Answers,
+        *,
+        partitions: int,
     ) -> None:
+        """`partitions`: how many there are."""
         self._io = io
         self._bus = bus
         self._store = store
         self._in_memory = in_memory
         self._answers = answers
+        self._partitions = partitions
         self._held: dict[int, HeldPartition] = {}
-        self._until_written: dict[str, list[asyncio.Future[None]]] = {}
         self._is_away = False
         self.owner: Owner | None = None
 
@@ -95,25 +104,32 @@ class PartitionStorage:
 
     def lose(self, partition: int) -> None:
         """Stops serving a partition that another process has."""
-        held = self._held.pop(partition)
-        held.is_over = True
+        held = self._held[partition]
+        self._end(held)
         _end_reader(held)
-        users = tuple(held.users)
-        self._answers.abandon(users)
-        for user in users:
-            for waiting in self._until_written.pop(user, ()):
-                waiting.cancel()
+        self._answers.abandon(tuple(held.users))
         self._tell(Over(held))
+
+    def _end(self, held: HeldPartition) -> None:
+        held.is_over = True
+        del self._held[held.number]
+        for waiting in held.until_written.values():
+            for one in waiting:
+                _resolve(one, written=False)
 
     # --- for erasures -------------------------------------------------------------------------
 
-    def until_written(self, user: str) -> asyncio.Future[None]:
-        """Is done when the conversation is stored as it is now; cancelled if another has it.
+    def until_written(self, user: str) -> asyncio.Future[bool]:
+        """True when the conversation is stored as it is now; False when this process cannot do it.
 
-        Call it at once for a change that the flow has made.
+        Then another process has the conversation. Call it at once for a change that the flow made.
         """
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._until_written.setdefault(user, []).append(waiting)
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        held = self._held.get(partition_of(user, self._partitions))
+        if held is None:
+            waiting.set_result(False)
+        else:
+            held.until_written.setdefault(user, []).append(waiting)
         return waiting
 
     def recheck(self, partition: int, users: list[str]) -> None:
@@ -156,7 +172,7 @@ class PartitionStorage:
             (held, one)
             for held, write in writes
             for row in write.rows
-            for one in self._until_written.pop(row.user, ())
+            for one in held.until_written.pop(row.user, ())
         ]
         writes = [(held, self._naming_answers(held, write)) for held, write in writes]
         self._io.spawn(self._write(writes, waiting))
@@ -167,7 +183,7 @@ class PartitionStorage:
     async def _write(
         self,
         writes: list[tuple[HeldPartition, Write]],
-        waiting: list[tuple[HeldPartition, asyncio.Future[None]]],
+        waiting: list[tuple[HeldPartition, asyncio.Future[bool]]],
     ) -> None:
         left = writes
         refused: set[int] = set()
@@ -179,17 +195,14 @@ class PartitionStorage:
                 continue
             self._is_away = False
             for held, write in left:
-                self._end(held, refused=held.number in refused, released=write.release)
+                self._conclude(held, refused=held.number in refused, released=write.release)
             break
         stored = {held.number for held, _ in left} - refused
         for held, one in waiting:
-            if held.number not in stored:
-                one.cancel()
-            elif not one.done():
-                one.set_result(None)
+            _resolve(one, written=held.number in stored)
         self._tell(Written(writes))
 
-    def _end(self, held: HeldPartition, *, refused: bool, released: bool) -> None:
+    def _conclude(self, held: HeldPartition, *, refused: bool, released: bool) -> None:
         if self.owner is None:
             raise AssertionError("only an owner gains partitions")
         if held.is_over:
@@ -197,8 +210,7 @@ class PartitionStorage:
         if refused:
             self.owner.refused(held.number)
         elif released:
-            held.is_over = True
-            del self._held[held.number]
+            self._end(held)
             self.owner.released(held.number)
 
     def _tell(self, news: News) -> None:
@@ -217,3 +229,8 @@ class PartitionStorage:
 def _end_reader(held: HeldPartition) -> None:
     if held.reader is not None:
         held.reader.cancel()
+
+
+def _resolve(waiting: asyncio.Future[bool], *, written: bool) -> None:
+    if not waiting.done():  # its waiter may be cancelled
+        waiting.set_result(written)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from shared import names
+from shared import names, user_names
 from shared.event_parsing import Unreadable, event_of
 from shared.messages import (
     TRAINING,
@@ -124,7 +124,7 @@ def changes_of(stored: Stored, prices: Mapping[str, Price]) -> list[Change]:
             return list(_of_event(event_of(stored.data, user), stored.stored_at))
         if stored.stream == names.REPLIES:
             return [_answered(_reply(stored), stored.stored_at, prices)]
-    except names.BadName as error:
+    except user_names.BadName as error:
         raise Unreadable(str(error)) from None
     return _of_receipt(stored)
 

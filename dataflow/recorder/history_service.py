@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from dataflow.recorder.figures import own_usage_of
 from dataflow.recorder.requests import Requests
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.database.history import Entry, entries, markdown, titles
 from shared.database.sharing import shared, shares
@@ -41,7 +41,7 @@ class HistoryService:
         try:
             user = names.user_of_history(message.subject)
             wanted = Range.model_validate_json(message.data) if message.data[:1] == b"{" else None
-        except (names.BadName, ValidationError):
+        except (user_names.BadName, ValidationError):
             return None  # not one of our adapters
         if wanted is not None:
             return await asyncio.to_thread(self._usage, user, wanted)

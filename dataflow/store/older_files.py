@@ -1,4 +1,4 @@
-"""Moves conversations from the files of older versions, or of one machine, into the store, once.
+"""Moves conversations from the files of older versions into the store, once.
 
 Older versions kept them in files of Bytewax's recovery store and, if they were idle, in a file of
 evicted ones. The files stay, renamed, until somebody is forgotten: whatever is in them is in the
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from dataflow.snapshot import SNAPSHOT
-from dataflow.store.sqlite import FILE
-from dataflow.store.store import POSITION, CannotOpen, Imported, Row, Store
+from dataflow.store.machine_file import DAMAGED, reading
+from dataflow.store.store import CannotOpen, Imported, Row, Store
 from shared import lifecycle
 from shared.follow import Position
 from shared.lock import AlreadyRunning, locked
@@ -34,11 +34,6 @@ MOVED_WITHIN_S: Final = 60.0
 """How long a process waits while another one on this machine moves the files."""
 
 AGAIN_S: Final = 0.5
-
-DAMAGED: Final = (
-    "{folder} has conversations of an older version, or of one machine, and cannot be read: {why}. "
-    "Restore it from a backup, or move it away: then what the stream has is remembered."
-)
 
 UNREADABLE: Final = "unreadable"
 EVICTED: Final = "at_rest.db"
@@ -85,39 +80,6 @@ async def _move(home: Path, store: Store, partitions: int) -> None:
     sync_folder(folder.parent)
 
 
-async def move_file(home: Path, store: Store) -> None:
-    """Moves the conversations of this machine's file into a store that several machines share.
-
-    Raises:
-        CannotOpen, OSError: the file cannot be read; nothing has been moved.
-    """
-    file = home / FILE
-    if not file.exists():
-        return
-    if await store.import_older(_in_file(file)):
-        lifecycle.say(f"the conversations in {file} are in {store.name} now")
-    file.rename(file.with_name(f"{file.name}.migrated"))
-    sync_folder(file.parent)
-
-
-def _in_file(file: Path) -> Iterator[Imported]:
-    try:
-        yield from _parts_of(file)
-    except sqlite3.Error as error:
-        raise CannotOpen(DAMAGED.format(folder=file, why=error)) from error
-
-
-def _parts_of(file: Path) -> Iterator[Imported]:
-    with closing(_reading(file)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")  # its log becomes part of the file
-        positions = connection.execute("SELECT number, position FROM partitions")
-        yield Imported(positions={number: POSITION.validate_json(at) for number, at in positions})
-        yield Imported(places=dict(connection.execute("SELECT budget, saved FROM place_budgets")))
-        rows = connection.execute("SELECT partition, user, saved, has_work FROM conversations")
-        while some := rows.fetchmany(_AT_ONCE):
-            yield Imported([(n, Row(user, saved, bool(has))) for n, user, saved, has in some])
-
-
 class _NoOlder:
     """The lock of older versions. Processes of this version hold it only while they move files."""
 
@@ -149,8 +111,6 @@ class _NoOlder:
 def remove_migrated(home: Path) -> None:
     """Removes the files that are not used any more: they have words of people."""
     shutil.rmtree(home / MIGRATED, ignore_errors=True)
-    file = home / FILE
-    file.with_name(f"{file.name}.migrated").unlink(missing_ok=True)
 
 
 def _made(folder: Path) -> Path:
@@ -179,7 +139,7 @@ class _Older:
     def _imported(self) -> Iterator[Imported]:
         evicted = self._folder / EVICTED
         if evicted.exists():
-            with closing(_reading(evicted)) as connection:
+            with closing(reading(evicted)) as connection:
                 rows = connection.execute("SELECT user, saved FROM conversations")
                 yield from self._conversations(rows)
         states = list(self._states())
@@ -206,7 +166,7 @@ class _Older:
         before = _resume_epoch(parts)
         newest: dict[tuple[str, str], tuple[int, bytes | None]] = {}
         for part in parts:
-            with closing(_reading(part)) as connection:
+            with closing(reading(part)) as connection:
                 for step, key, epoch, state in connection.execute(
                     "SELECT step_id, state_key, snap_epoch, ser_change FROM snaps"
                     " WHERE snap_epoch < ?",
@@ -216,7 +176,7 @@ class _Older:
                         newest[step, key] = epoch, state
         for (step, key), (_, state) in newest.items():
             if state is not None:  # otherwise it was evicted then
-                yield step, key, _Safe(io.BytesIO(state)).load()
+                yield step, key, _loaded(state)
 
 
 def _resume_epoch(parts: list[Path]) -> int:
@@ -224,7 +184,7 @@ def _resume_epoch(parts: list[Path]) -> int:
     runs: dict[int, int] = {}
     fronts: dict[int, list[int]] = {}
     for part in parts:
-        with closing(_reading(part)) as connection:
+        with closing(reading(part)) as connection:
             runs |= connection.execute("SELECT ex_num, resume_epoch FROM exs")
             for run, front in connection.execute("SELECT ex_num, worker_frontier FROM fronts"):
                 fronts.setdefault(run, []).append(front)
@@ -249,9 +209,13 @@ def _has_work(saved: bytes) -> bool:
     return bool(snapshot.pending or snapshot.erasing)
 
 
-def _reading(file: Path) -> sqlite3.Connection:
-    # Not read-only: a log that a crash has left is applied first.
-    return sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)
+def _loaded(state: bytes) -> Any:
+    try:
+        return _Safe(io.BytesIO(state)).load()
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # whatever damaged bytes mean to pickle
+        raise pickle.UnpicklingError(f"a state is damaged: {error!r}") from error
 
 
 class _Safe(pickle.Unpickler):

@@ -9,11 +9,11 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
+from dataflow.store.file_connection import FileConnection
 from dataflow.store.store import (
     POSITION,
     Claim,
@@ -32,12 +32,6 @@ FILE: Final = Path("dataflow") / "conversations.db"
 """In the data folder."""
 
 TABLES: Final = frozenset({"store", "partitions", "conversations", "place_budgets"})
-
-BUSY_S: Final = 10.0
-"""Processes on one machine write one after the other; each transaction takes milliseconds."""
-
-CACHE_KIB: Final = 256
-"""Per connection. Each conversation is read only once, so a larger cache makes nothing quicker."""
 
 SCRUB_AGAIN_S: Final = 0.1
 SCRUB_WITHIN_S: Final = 5.0
@@ -82,8 +76,8 @@ class SqliteStore:
         self.identity = ""
         self._file = file
         self._on_broken = on_broken
-        self._writer = _Connection(file)
-        self._reader = _Connection(file)
+        self._writer = FileConnection(file)
+        self._reader = FileConnection(file)
 
     async def open(self, partitions: int) -> None:
         """Makes the file and its tables if they are missing; see `Store.open`."""
@@ -245,51 +239,13 @@ class SqliteStore:
         await self._writer.close()
         await self._reader.close()
 
-    async def _call(self, on: "_Connection", call: Callable[[sqlite3.Connection], T]) -> T:
+    async def _call(self, on: FileConnection, call: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await on.call(call)
         except sqlite3.Error as error:
             if is_broken(error) and self._on_broken is not None:
                 self._on_broken(error)
             raise StoreAway(f"{self._file}: {error}") from error
-
-
-class _Connection:
-    """A connection and its thread. Each call is a transaction, if it begins one."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._connection: sqlite3.Connection | None = None
-        self._is_closed = False
-
-    async def call(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        if self._is_closed:
-            raise StoreAway("it is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_turn, call)
-
-    def _in_turn(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        if self._connection is None:
-            self._connection = _connected(self._file)
-        with self._connection:  # commits, or rolls back
-            return call(self._connection)
-
-    async def close(self) -> None:
-        self._is_closed = True
-        if self._connection is not None:
-            connection = self._connection
-            await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
-        self._thread.shutdown()
-
-
-def _connected(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        file, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-    )
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    return connection
 
 
 def _claims(connection: sqlite3.Connection) -> dict[int, Claim]:

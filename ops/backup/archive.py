@@ -153,7 +153,19 @@ class Reader:
 
 
 @contextmanager
-def verified(path: Path, on_part: Callable[[str], None] = lambda _: None) -> Iterator[Reader]:
+def writing_to(file: IO[bytes], folder: Path) -> Iterator[Writer]:
+    """An archive in a file that is open, and can be read and sought.
+
+    `folder`: where copies of databases are made meanwhile.
+    """
+    yield Writer(file, folder / "archive")
+    file.flush()
+
+
+@contextmanager
+def verified(
+    source: Path | IO[bytes], on_part: Callable[[str], None] = lambda _: None
+) -> Iterator[Reader]:
     """Opens an archive after it was read completely and compared with its checksums.
 
     `on_part` is called before each part is read.
@@ -164,7 +176,7 @@ def verified(path: Path, on_part: Callable[[str], None] = lambda _: None) -> Ite
         OSError: it cannot be read.
     """
     try:
-        with tarfile.open(path, "r:") as tar:
+        with _tar(source) as tar:
             manifest = _manifest(tar)
             for part in manifest.parts:
                 on_part(part.name)
@@ -174,6 +186,13 @@ def verified(path: Path, on_part: Callable[[str], None] = lambda _: None) -> Ite
         raise Damaged(
             f"it is not an archive of `threadwax backup`, or damaged ({error})"
         ) from error
+
+
+def _tar(source: Path | IO[bytes]) -> tarfile.TarFile:
+    if isinstance(source, Path):
+        return tarfile.open(source, "r:")
+    source.seek(0)
+    return tarfile.open(fileobj=source, mode="r:")
 
 
 def _manifest(tar: tarfile.TarFile) -> Manifest:

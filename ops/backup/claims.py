@@ -6,12 +6,11 @@ A receipt that says "somebody tried" has a relay ask the platform first (docs/de
 import asyncio
 from typing import Final
 
-import nats.js.errors
 from nats.aio.msg import Msg
 
-from ops.backup.streams import subjects_of
+from ops.backup.streams import put_first, subjects_of
 from ops.rehearse.streams import read_to_end
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.receipts import is_finished
 
@@ -19,9 +18,6 @@ PARTS: Final = 20
 """The most parts of an answer on any platform."""
 
 AT_ONCE: Final = 64
-
-_EXISTS: Final = 10071
-"""Wrong last sequence: there is a receipt."""
 
 
 async def claim_unfinished(bus: Bus) -> int:
@@ -41,12 +37,12 @@ async def claim_unfinished(bus: Bus) -> int:
 
     async def take_event(message: Msg) -> None:
         try:
-            platform, _ = names.split_user(names.user_of_stored(message.subject))
-        except names.BadName:
+            platform, _ = user_names.split_user(names.user_of_stored(message.subject))
+        except user_names.BadName:
             return  # it became a dead letter
         event_id = (message.headers or {}).get("Nats-Msg-Id", "")
         key = platform, event_id
-        if names.is_token(event_id) and key not in finished and key not in replies:
+        if user_names.is_token(event_id) and key not in finished and key not in replies:
             pending.add(key)
 
     await read_to_end(bus, names.PROMPTS, names.STORED_PROMPTS, take_event)
@@ -56,22 +52,14 @@ async def claim_unfinished(bus: Bus) -> int:
     free = asyncio.Semaphore(AT_ONCE)
 
     async def claim(platform: str, prompt_id: str, part: int) -> None:
+        subject = f"{names.RECEIPTS_PREFIX}{platform}.{prompt_id}.{part}"
         async with free:
-            await bus.until_done(lambda: _claimed(bus, platform, prompt_id, part))
+            await bus.until_done(lambda: put_first(bus, subject))
 
     async with asyncio.TaskGroup() as tasks:
         for one in wanted:
             tasks.create_task(claim(*one))
     return len(unfinished) + len(pending)
-
-
-async def _claimed(bus: Bus, platform: str, prompt_id: str, part: int) -> None:
-    subject = f"{names.RECEIPTS_PREFIX}{platform}.{prompt_id}.{part}"
-    try:
-        await bus.js.publish(subject, b"", headers={"Nats-Expected-Last-Subject-Sequence": "0"})
-    except nats.js.errors.BadRequestError as error:
-        if error.err_code != _EXISTS:
-            raise
 
 
 def _key(reply_subject: str) -> tuple[str, str]:

@@ -2,19 +2,24 @@
 
 import asyncio
 import errno
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from ops.backup.progress import Interrupted, Progress
 from ops.cli_settings import read_settings
 from shared import lifecycle
+from shared.private_file import make_folder
 
 if TYPE_CHECKING:
+    from ops.backup.archive import Writer
     from ops.backup.manifest import Manifest
     from shared.settings import Settings
 
@@ -22,6 +27,10 @@ FAILED: Final = 1
 USAGE: Final = 2
 
 MIB: Final = 1 << 20
+COPY_BYTES: Final = MIB
+
+STANDARD: Final = Path("-")
+"""Standard output or input."""
 
 FORGOTTEN: Final = (
     "Who was forgotten after that has come back: run `threadwax forget USER` again for everybody "
@@ -33,7 +42,7 @@ LOST: Final = (
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 def backup(*, file: Path) -> None:
     """Write conversations, questions, answers and settings of streams to FILE, while all runs.
 
@@ -42,6 +51,12 @@ def backup(*, file: Path) -> None:
 
     \b
       threadwax backup /backups/threadwax-$(date +%F).tar
+
+    With - as FILE, it goes to standard output once it is complete, and needs as much room in the
+    data folder until then. It is complete if the exit code is 0:
+
+    \b
+      ssh bot threadwax backup - > threadwax.tar.part && mv threadwax.tar.part threadwax.tar
 
     It has the streams of NATS, the conversations, and the recorder's database, whether they are
     SQLite files in the data folder or tables of DATABASE_URL. It does not have .env, trained
@@ -54,15 +69,32 @@ def backup(*, file: Path) -> None:
     Exit code 0: written. 1: not written; standard error says why. 2: wrong usage. 130, 143: ended
     by Ctrl-C or SIGTERM, and nothing is left.
     """  # noqa: D301  (Click needs the character)
+    from ops.backup.archive import writing, writing_to
     from ops.backup.take import take
 
     progress = Progress()
-    manifest = _run(lambda settings, url: take(settings, url, file, progress), progress, file)
-    click.echo(f"{file}: {file.stat().st_size / MIB:.1f} MiB, as of {manifest.began_at:%F %T} UTC")
+
+    def run(to: "AbstractContextManager[Writer]") -> "Manifest":
+        return _run(settings, lambda url: take(settings, url, to, progress), progress, file)
+
+    settings = read_settings("backup")
+    if file == STANDARD:
+        _refuse_terminal(sys.stdout)
+        with _spool(settings) as spool:
+            manifest = run(writing_to(spool, settings.home))
+            _copy(spool, sys.stdout.buffer, file)
+            size = spool.tell()
+    else:
+        manifest = run(writing(file))
+        size = file.stat().st_size
+    done = f"{file}: {size / MIB:.1f} MiB, as of {manifest.began_at:%F %T} UTC"
+    click.echo(done, err=file == STANDARD)
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument(
+    "file", type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True)
+)
 def restore(*, file: Path) -> None:
     """Restore FILE, which `backup` wrote, to an empty data folder, NATS server and database.
 
@@ -72,6 +104,8 @@ def restore(*, file: Path) -> None:
     \b
       THREADWAX_HOME=/new/folder threadwax restore FILE
       NATS_URL=nats://admin:...@127.0.0.1:4222 threadwax restore FILE
+
+    With - as FILE, it is read from standard input, into the data folder at first.
 
     The archive is checked completely before anything changes, and nothing changes unless all of it
     can be restored. Then no question is answered again, and no answer is shown again. Replies that
@@ -83,32 +117,75 @@ def restore(*, file: Path) -> None:
     from ops.backup.put_back import put_back
 
     progress = Progress()
-    manifest = _run(lambda settings, url: put_back(settings, url, file, progress), progress, file)
+
+    def run(source: "Path | IO[bytes]") -> "Manifest":
+        return _run(settings, lambda url: put_back(settings, url, source, progress), progress, file)
+
+    settings = read_settings("restore")
+    if file == STANDARD:
+        _refuse_terminal(sys.stdin)
+        with _spool(settings) as spool:
+            _copy(sys.stdin.buffer, spool, file)
+            manifest = run(spool)
+    else:
+        manifest = run(file)
     click.echo(f"Restored what was there at {manifest.began_at:%F %T} UTC. {LOST}")
     click.echo(FORGOTTEN)
 
 
-Work = Callable[["Settings", str], Coroutine[Any, Any, "Manifest"]]
+Work = Callable[[str], Coroutine[Any, Any, "Manifest"]]
 T = TypeVar("T")
 
 
-def _run(work: Work, progress: Progress, file: Path) -> "Manifest":
+def _run(settings: "Settings", work: Work, progress: Progress, file: Path) -> "Manifest":
     """Runs it until a signal stops it; ends the process if it fails."""
     from ops.backup.server import server_url
 
-    name = click.get_current_context().info_name or ""
-    settings = read_settings(name)
+    with _explained(file):
+        try:
+            with server_url(settings) as url:
+                return asyncio.run(_unless_stopped(work(url), progress))
+        except _StoppedBy as stopped:
+            _say("stopped; nothing was changed")
+            sys.exit(128 + signal.Signals[str(stopped)])
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Ends the process with the reason if something fails."""
     try:
-        with server_url(settings) as url:
-            return asyncio.run(_unless_stopped(work(settings, url), progress))
-    except _StoppedBy as stopped:
-        click.echo(f"{name}: stopped; nothing was changed", err=True)
-        sys.exit(128 + signal.Signals[str(stopped)])
+        yield
     except Exception as error:
         if (why := _reason_for(error, file)) is None:
             raise
-        click.echo(f"{name}: {why}", err=True)
+        _say(why)
         sys.exit(USAGE if isinstance(error, FileExistsError) else FAILED)
+
+
+def _say(text: str) -> None:
+    click.echo(f"{click.get_current_context().info_name}: {text}", err=True)
+
+
+def _refuse_terminal(stream: IO[str]) -> None:
+    if stream.isatty():
+        _say("an archive is not for a terminal: redirect it to a file, or name a file")
+        sys.exit(USAGE)
+
+
+def _spool(settings: "Settings") -> IO[bytes]:
+    """A file without a name, of which nothing is left: a part's size is known after the part."""
+    with _explained(STANDARD):
+        make_folder(settings.home)
+        return tempfile.TemporaryFile(dir=settings.home)
+
+
+def _copy(source: IO[bytes], target: IO[bytes], file: Path) -> None:
+    """Copies all of a file, from its start if it has one."""
+    with _explained(file):
+        if source.seekable():
+            source.seek(0)
+        shutil.copyfileobj(source, target, COPY_BYTES)
+        target.flush()
 
 
 class _StoppedBy(Exception):
@@ -142,7 +219,7 @@ def _reason_for(error: Exception, file: Path) -> str | None:
     from ops.nats_server import DidNotStart
     from shared.connection import Unavailable
     from shared.database.engine import BadDatabaseUrl
-    from shared.streams import OtherPartitions
+    from shared.partitioning import OtherPartitions
 
     told = (
         NotHere, StreamFailed, Unusable, BadDatabaseUrl, DidNotStart, Unavailable, OtherPartitions

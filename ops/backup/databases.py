@@ -58,8 +58,8 @@ class Databases(Protocol):
             Unusable: a database cannot be read.
         """
 
-    def contents(self) -> list[str]:
-        """What is there already, in words. Empty: it can be restored.
+    def contents(self) -> dict[str, str]:
+        """What is there already, in words, and how to delete it. Empty: it can be restored.
 
         Raises:
             Unusable: a database cannot be read.

@@ -63,6 +63,9 @@ class Manifest(BaseModel):
     """Of PostgreSQL: the tables and their columns, in the order of their rows."""
 
     streams: list[Stream]
+    adapters: dict[str, str] = Field(default_factory=dict)
+    """What adapters share, by subject; nobody's words."""
+
     parts: list[Part]
 
     def has(self, name: str) -> bool:

@@ -68,7 +68,7 @@ class OnPostgres:
             for data in rows:
                 write(bytes(data))
 
-    def contents(self) -> list[str]:
+    def contents(self) -> dict[str, str]:
         """See `Databases.contents`."""
         try:
             with closing(self._connected()) as connection:
@@ -84,7 +84,13 @@ class OnPostgres:
                 ]
         except psycopg.Error as error:
             raise self._unusable(error) from error
-        return [f"rows in the tables {', '.join(used)} of {self._name}"] if used else []
+        if not used:
+            return {}
+        tables = ", ".join(made)
+        return {
+            f"rows in the tables {', '.join(used)} of {self._name}":
+            f"psql DATABASE --command 'DROP TABLE {tables} CASCADE'"
+        }  # fmt: skip
 
     @contextmanager
     def restore(self, archive: Reader) -> Iterator["_Prepared"]:

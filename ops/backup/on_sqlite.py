@@ -12,7 +12,7 @@ from dataflow.store.sqlite import FILE
 from ops.backup.archive import Reader, Writer
 from ops.backup.databases import FREE, Copied, Recreated, Unusable, moved
 from ops.backup.manifest import CONVERSATIONS, RECORDED, Kind
-from ops.backup.sqlite_files import CannotCopy, Unpacked, copy, rows_in, unpacked, value_in
+from ops.backup.sqlite_files import CannotCopy, Unpacked, copy, removal, rows_in, unpacked, value_in
 from shared.database.tables import metadata
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S.%f"
@@ -52,21 +52,22 @@ class OnSqlite:
         found = value_in(self._recorded, "SELECT version_num FROM alembic_version")
         return None if found is None else str(found)
 
-    def contents(self) -> list[str]:
+    def contents(self) -> dict[str, str]:
         """See `Databases.contents`."""
         try:
-            found = {
-                f"{rows_in(self._conversations, ['conversations'])} conversations in "
-                f"{self._conversations}": rows_in(
-                    self._conversations, ["conversations", "place_budgets"]
-                ),
-                f"recorded questions and answers in {self._recorded}": rows_in(
-                    self._recorded, metadata.tables
-                ),
-            }
+            conversations = rows_in(self._conversations, ["conversations"])
+            budgets = rows_in(self._conversations, ["place_budgets"])
+            recorded = rows_in(self._recorded, metadata.tables)
         except CannotCopy as error:
             raise Unusable(str(error)) from error
-        return [what for what, rows in found.items() if rows]
+        found: dict[str, str] = {}
+        if conversations or budgets:
+            text = f"{conversations} conversations in {self._conversations}"
+            found[text] = removal(self._conversations)
+        if recorded:
+            text = f"recorded questions and answers in {self._recorded}"
+            found[text] = removal(self._recorded)
+        return found
 
     @contextmanager
     def restore(self, archive: Reader) -> Iterator["_Prepared"]:

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Final, TypeVar
 
 from nats.js import api
 
-from ops.backup import claims, streams, target
+from ops.backup import adapters, claims, streams, target
 from ops.backup.archive import Reader, verified
 from ops.backup.choosing import databases_of
 from ops.backup.databases import Databases, Recreated
@@ -32,7 +32,17 @@ class NotHere(Exception):
     """The archive cannot be restored here; the message says what to change."""
 
 
-async def put_back(settings: Settings, url: str, file: Path, progress: Progress) -> Manifest:
+LEFT: Final = (
+    "only an empty data folder, NATS server and database can be restored to, but there are "
+    "{there}. If a restore that was killed has left this, or if you no longer need it, delete "
+    "it:\n\n  {commands}\n\nThen run this again. Otherwise use another THREADWAX_HOME, NATS server "
+    "and database."
+)
+
+
+async def put_back(
+    settings: Settings, url: str, file: Path | IO[bytes], progress: Progress
+) -> Manifest:
     """Restores an archive; at an exception, what was empty before is empty again.
 
     Raises:
@@ -54,18 +64,21 @@ async def put_back(settings: Settings, url: str, file: Path, progress: Progress)
             streams.be_patient(bus)
             await _check_target(settings, bus, databases)
             await _restore(settings, bus, archive, databases, progress)
+            await to_the_end(_complete(settings, url, bus, archive.manifest))
         finally:
             await to_the_end(bus.close())
-    # Brings the streams and consumers of an older archive to this version.
-    await to_the_end(
-        set_up_streams(
-            url,
-            keep_days=settings.keep_days,
-            replicas=settings.nats_replicas,
-            partitions=settings.partitions,
-        )
-    )
     return archive.manifest
+
+
+async def _complete(settings: Settings, url: str, bus: Bus, manifest: Manifest) -> None:
+    # Brings the streams and consumers of an older archive to this version.
+    await set_up_streams(
+        url,
+        keep_days=settings.keep_days,
+        replicas=settings.nats_replicas,
+        partitions=settings.partitions,
+    )
+    await adapters.put_back_values(bus, manifest.adapters)
 
 
 def _check_versions(manifest: Manifest, settings: Settings, databases: Databases) -> None:
@@ -96,14 +109,10 @@ def _check_versions(manifest: Manifest, settings: Settings, databases: Databases
 async def _check_target(settings: Settings, bus: Bus, databases: Databases) -> None:
     if running := await target.running_processes(settings, bus):
         raise NotHere(f"still running: {', '.join(running)}. {target.STOP}")
-    there = [*await target.messages_there(bus), *await in_thread(databases.contents)]
+    there = await target.messages_there(settings, bus) | await in_thread(databases.contents)
     if there:
-        raise NotHere(
-            "only empty servers, folders and databases can be restored to, but there are "
-            + "; ".join(there)
-            + ". Use another THREADWAX_HOME, NATS server and database, or delete these if you no "
-            "longer need them: `nats stream rm NAME`, the files, the tables"
-        )
+        commands = "\n  ".join(dict.fromkeys(there.values()))
+        raise NotHere(LEFT.format(there="; ".join(there), commands=commands))
 
 
 async def _restore(

@@ -4,6 +4,7 @@ A copy appears under its final name in one step, when everything else was restor
 """
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -12,11 +13,13 @@ from typing import Final
 from urllib.parse import quote
 
 from ops.backup.archive import READ_BYTES, Write
+from shared.lock import running
 from shared.private_file import make_folder, sync_folder
 
 BUSY_S: Final = 30.0
 
 _SIDES: Final = ("-wal", "-shm")
+_COPY: Final = ".sqlite.tmp"
 
 
 class CannotCopy(Exception):
@@ -31,7 +34,11 @@ def copy(file: Path, beside: Path, write: Write) -> None:
     Raises:
         CannotCopy: SQLite cannot read it.
     """
-    temporary = beside.with_name(f".{beside.name}.{os.getpid()}.sqlite.tmp")
+    for left in beside.parent.glob(f".{beside.name}.*{_COPY}*"):  # by a backup that was killed
+        pid = left.name.removeprefix(f".{beside.name}.").partition(".")[0]
+        if pid.isdecimal() and not running(int(pid)):
+            left.unlink(missing_ok=True)
+    temporary = beside.with_name(f".{beside.name}.{os.getpid()}{_COPY}")
     try:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.close(descriptor)
@@ -66,6 +73,11 @@ def rows_in(file: Path, tables: Iterable[str]) -> int:
             return sum(counts)
     except sqlite3.Error as error:
         raise CannotCopy(f"{file} cannot be read: {error}") from error
+
+
+def removal(file: Path) -> str:
+    """The shell's command that deletes a file."""
+    return shlex.join(["rm", "-f", *(f"{file}{side}" for side in ("", *_SIDES))])
 
 
 def value_in(file: Path, statement: str) -> str | int | None:
@@ -112,6 +124,8 @@ class Unpacked:
 def unpacked(chunks: Iterable[bytes], final: Path) -> Iterator[Unpacked]:
     """A copy next to its final place, which is removed unless it was published."""
     make_folder(final.parent)
+    for left in final.parent.glob(f".{final.name}.*.tmp*"):  # by a restore that was killed
+        left.unlink()
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

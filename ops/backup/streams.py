@@ -41,6 +41,8 @@ RESTORE_TIMEOUT_S: Final = 600.0
 API_TIMEOUT_S: Final = 30.0
 
 _ENDED: Final = "204"
+_EXISTS: Final = 10071
+"""Wrong last sequence."""
 
 
 class StreamFailed(Exception):
@@ -143,6 +145,16 @@ async def _ended(bus: Bus, to: str, stream: str) -> None:
     """Returns when the server has restored a stream, or has given up."""
     with contextlib.suppress(StreamFailed):
         await _request(bus, to, b"", RESTORE_TIMEOUT_S, stream)
+
+
+async def put_first(bus: Bus, subject: str, value: str = "") -> None:
+    """Publishes a value, unless there is one already."""
+    headers = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0"}
+    try:
+        await bus.js.publish(subject, value.encode(), headers=headers)
+    except nats.js.errors.BadRequestError as error:
+        if error.err_code != _EXISTS:
+            raise
 
 
 async def exists(bus: Bus, stream: str) -> bool:

@@ -5,21 +5,21 @@ Reads only, while everything runs. docs/decisions/0022-backups.md gives the reas
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final, TypeVar
 
-from ops.backup import streams
-from ops.backup.archive import Writer, writing
+from ops.backup import adapters, streams
+from ops.backup.archive import Writer
 from ops.backup.choosing import databases_of
 from ops.backup.manifest import FORMAT, Manifest, Stream, stream_part
 from ops.backup.progress import Progress
 from ops.nats import CLIENT_NAME
 from shared import names
 from shared.bus import Bus
+from shared.partitioning import same_partitions
 from shared.settings import Settings
-from shared.streams import same_partitions
 from shared.tasks import to_the_end
 
 T = TypeVar("T")
@@ -28,8 +28,10 @@ OPTIONAL: Final = frozenset({names.LINKS_STREAM, names.DLQ, names.BLOBS})
 """Streams that a server of an older version may lack."""
 
 
-async def take(settings: Settings, url: str, file: Path, progress: Progress) -> Manifest:
-    """Writes the archive; at an exception, nothing is left of it.
+async def take(
+    settings: Settings, url: str, to: AbstractContextManager[Writer], progress: Progress
+) -> Manifest:
+    """Writes the archive.
 
     Raises:
         shared.connection.Unavailable: NATS cannot be used.
@@ -42,7 +44,7 @@ async def take(settings: Settings, url: str, file: Path, progress: Progress) -> 
     bus = await Bus.connect(url, name=CLIENT_NAME, needs=names.stream_info(names.PROMPTS))
     try:
         began_at = datetime.now(UTC)
-        with writing(file) as archive:
+        with to as archive:
             progress.begin("conversations and recorded answers")
             copied = await in_thread(lambda: databases.copy(archive))
             progress.done(
@@ -65,6 +67,7 @@ async def take(settings: Settings, url: str, file: Path, progress: Progress) -> 
                 revision=copied.revision,
                 tables=copied.tables,
                 streams=taken,
+                adapters=await adapters.shared_values(bus),
                 parts=list(archive.parts),
             )
             archive.finish(manifest)

@@ -3,6 +3,7 @@
 Reads only. Processes on other machines are recognized by what they ask the NATS server for.
 """
 
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -25,17 +26,24 @@ STOP: Final = (
 )
 
 
-async def messages_there(bus: Bus) -> list[str]:
-    """The streams that have messages, in words."""
-    found: list[str] = []
+async def messages_there(settings: Settings, bus: Bus) -> dict[str, str]:
+    """The streams that have messages, in words, and the commands that delete them."""
+    found: dict[str, str] = {}
     for stream in STREAMS:
         try:
             count = (await bus.js.stream_info(stream)).state.messages
         except nats.js.errors.NotFoundError:
             continue
         if count:
-            found.append(f"{count} messages in the stream {stream}")
+            found[f"{count} messages in the stream {stream}"] = _removal(settings, stream)
     return found
+
+
+def _removal(settings: Settings, stream: str) -> str:
+    if settings.nats_url:
+        return f"nats stream rm --force {stream}  # with the same NATS_URL"
+    folder = settings.embedded_nats_url_file.parent
+    return f"rm -r {shlex.quote(str(folder))}  # has all streams; stop `threadwax nats` first"
 
 
 async def running_processes(settings: Settings, bus: Bus) -> list[str]:

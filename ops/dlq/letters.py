@@ -13,7 +13,7 @@ import nats.errors
 import nats.js.errors
 from nats.js import api
 
-from shared import names
+from shared import names, user_names
 from shared.bus import REASON, Bus
 from shared.connection import Refused, Unavailable
 from shared.dead_letters import why_not
@@ -59,7 +59,7 @@ class Letter:
         """The user who wrote it or should get it; None if the subject does not say."""
         try:
             return names.user_of_dead_letter(self.subject)
-        except names.BadName:
+        except user_names.BadName:
             return None
 
     @property

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from ops.export.contents import Order, Row, Summary, rows_of
 from ops.export.manifest import manifest_of, manifest_path
 from ops.export.output import unfinished, write
-from ops.export.progress import ExportProgress
 from ops.export.reading import conversations, count, latest_event, snapshot
 from ops.export.registry import Withdrawn, register
+from ops.progress_bar import ProgressBar
 from shared.database.engine import writing
 from shared.private_file import private_file
 
@@ -83,7 +83,7 @@ def _attempt(engine: sa.Engine, order: Order, path: Path) -> Exported:
 
 
 def _rows(connection: sa.Connection, order: Order, summary: Summary) -> Iterator[Row]:
-    with ExportProgress(count(connection, order.filters)) as progress:
+    with ProgressBar("turns", total=count(connection, order.filters)) as progress:
         for found in conversations(connection, order.filters):
             yield from rows_of(found.turns, found.resets, order, summary)
             progress.advance(len(found.turns))

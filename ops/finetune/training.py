@@ -143,7 +143,7 @@ class _Steps(transformers.TrainerCallback):  # type: ignore[misc]  # Any without
         if logs and "loss" in logs:
             tokens = state.num_input_tokens_seen - self._tokens
             self._tokens = state.num_input_tokens_seen
-            self._progress.show(
+            self._progress.step(
                 Step(state.global_step, state.max_steps, float(logs["loss"]), int(tokens))
             )
 

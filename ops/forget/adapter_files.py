@@ -8,14 +8,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from shared import names
+from shared import user_names
 
 BUSY_S: Final = 10.0
 
 
 def erase_history(home: Path, user: str) -> int:
     """Deletes the questions that a terminal chat offers again; returns how many there were."""
-    platform, token = names.split_user(user)
+    platform, token = user_names.split_user(user)
     path = home / "terminal" / f"{token}.history"
     if platform != "terminal" or not path.exists():
         return 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from shared import names
+from shared import user_names
 from shared.bus import Bus
 from shared.messages import Forget, Place, Reply
 
@@ -28,7 +28,7 @@ async def forgotten(
         Unavailable: NATS cannot be used; nothing was stored.
         OverQuota: the stream is full.
     """
-    platform, _ = names.split_user(user)
+    platform, _ = user_names.split_user(user)
     event = Forget(
         id=f"forget-{secrets.token_hex(8)}",
         user=user,

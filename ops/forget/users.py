@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ops.forget.request import CLIENT_NAME
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 
 
@@ -26,6 +26,6 @@ async def stored_events(url: str | Callable[[], str]) -> Counter[str]:
     for subject, count in subjects.items():
         try:
             found[names.user_of_stored(subject)] += count
-        except names.BadName:
+        except user_names.BadName:
             continue  # nobody's: it became a dead letter
     return found

@@ -75,13 +75,11 @@ class Session:
         total = len(self._choice.chosen)
         self._progress = RehearsalProgress(total, total - sum(map(len, unfinished.values())))
         queue: asyncio.Queue[Rebuilt | None] = asyncio.Queue(QUEUED)
-        try:
+        with self._progress:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._rebuild(unfinished, queue))
                 for _ in range(self._parallel):
                     group.create_task(self._work(queue))
-        finally:
-            self._progress.close()
 
     async def _rebuild(
         self, unfinished: dict[str, set[str]], queue: asyncio.Queue[Rebuilt | None]

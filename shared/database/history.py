@@ -46,17 +46,22 @@ def entries(
     return found if newest is None else found[-newest:]
 
 
-def titles(connection: sa.Connection, user: str) -> dict[str, str]:
-    """The titles that a person gave to conversations, by their ids."""
-    configured = (
+def configured(connection: sa.Connection, user: str, begins: str) -> Iterable[str]:
+    """What a person has configured, oldest first: the texts that begin with this."""
+    found = (
         sa.select(events.c.text)
         .where(events.c.user_id == user, events.c.kind == "configure")
-        .where(events.c.text.startswith(TITLE))
+        .where(events.c.text.startswith(begins))
         .order_by(events.c.stored_at)
     )
+    return connection.execute(found).scalars()
+
+
+def titles(connection: sa.Connection, user: str) -> dict[str, str]:
+    """The titles that a person gave to conversations, by their ids."""
     named = (
         line.removeprefix(TITLE).partition("=")
-        for text in connection.execute(configured).scalars()
+        for text in configured(connection, user, TITLE)
         for line in text.split("\n")
         if line.startswith(TITLE)
     )

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.database.history import Entry, entries, titles
+from shared.database.history import Entry, configured, entries, titles
 from shared.database.tables import events
 from shared.messages import SHARE, SHARED, UNSHARED
 
@@ -22,13 +22,7 @@ SHOWN: Final[tuple[str, ...]] = (
 
 def shares(connection: sa.Connection, user: str) -> dict[str, str]:
     """What the links of a person show, by the hashes of their tokens, except revoked ones."""
-    configured = (
-        sa.select(events.c.text)
-        .where(events.c.user_id == user, events.c.kind == "configure")
-        .where(events.c.text.startswith(SHARE))
-        .order_by(events.c.stored_at)
-    )
-    found = dict(map(_share_in, connection.execute(configured).scalars()))
+    found = dict(map(_share_in, configured(connection, user, SHARE)))
     return {token_hash: target for token_hash, target in found.items() if target}
 
 

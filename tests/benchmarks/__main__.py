@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ from tests.benchmarks import (
     web,
 )
 from tests.benchmarks.figures import COLUMNS, Figure, figure_of
+from tests.running import ROOT
 
 RESULTS = Path("build/benchmarks")
 
@@ -94,6 +96,15 @@ async def run(measures: dict[str, Measure], home: Path) -> dict[str, list[Figure
     return found
 
 
+def commit() -> str:
+    """The commit that is measured; a plus says that files were changed since."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--exclude", "*", "--dirty=+"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or "unknown"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
@@ -108,6 +119,7 @@ def main() -> int:
         found = asyncio.run(run(measures, Path(folder)))
     result: dict[str, Any] = {
         "at": began.isoformat(timespec="seconds"),
+        "commit": commit(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "figures": {name: [f.as_json() for f in figures] for name, figures in found.items()},

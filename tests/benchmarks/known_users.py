@@ -12,8 +12,8 @@ from pathlib import Path
 from dataflow.snapshot import SNAPSHOT, Snapshot
 from dataflow.store.sqlite import FILE, SqliteStore
 from dataflow.store.store import START, Row, Write
-from dataflow.turns import turn_of
-from shared import names
+from dataflow.turn import turn_of
+from shared import user_names
 from shared.partitioning import DEFAULT_PARTITIONS, partition_of
 from tests.benchmarks.figures import Figure, Target, median_ms
 from tests.benchmarks.load import people
@@ -104,7 +104,7 @@ async def _store(home: Path, known: int) -> None:
     for begin in range(0, known, A_TRANSACTION):
         rows: dict[int, list[Row]] = {number: [] for number in claims}
         for number in range(begin, min(begin + A_TRANSACTION, known)):
-            user = names.user_of("test", f"known{number}")
+            user = user_names.user_of("test", f"known{number}")
             saved = template.replace(mark.encode(), user.encode())
             rows[partition_of(user, DEFAULT_PARTITIONS)].append(Row(user, saved))
         writes = [Write(number, claims[number].epoch, writer, START, tuple(some), release=True)

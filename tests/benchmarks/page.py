@@ -41,7 +41,11 @@ def _section(subject: str, one: dict[str, Any], two: dict[str, Any]) -> str:
     others = {row["what"]: row for row in two["figures"].get(subject, [])}
     lines = [_line(row, others.get(row["what"])) for row in one["figures"][subject]]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [HEAD, ("---",) * len(HEAD), *lines])
-    runs = f"Run 1: {one['at']}, run 2: {two['at']}; Python {one['python']}, {one['cores']} cores."
+    commits = dict.fromkeys((one["commit"], two["commit"]))
+    runs = (
+        f"Run 1: {one['at']}, run 2: {two['at']}; commit {', then '.join(commits)}; "
+        f"Python {one['python']}, {one['cores']} cores."
+    )
     return f"{_title(subject)}\n\n{runs}\n\n{table}\n\n"
 
 

@@ -63,7 +63,7 @@ def model(**options: float) -> Iterator["Model"]:
         yield Model(process.stdout.readline().strip(), process.pid)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 class Model:

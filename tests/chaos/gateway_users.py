@@ -10,7 +10,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from bots.gateway.messages import ERROR_HEADER
-from shared import names
+from shared import names, user_names
 from tests.chaos.plan import Act
 from tests.chaos.said import Said, Spot
 from tests.chaos.slack_users import text_of
@@ -43,7 +43,7 @@ class GatewayUsers:
 
     async def do(self, act: Act) -> None:
         """Asks until an answer arrives."""
-        user = names.encoded(act.who)
+        user = user_names.encoded(act.who)
         spot = Spot("gateway", "", user, "", "direct")
         said = self._said[act.number] = Said(act, spot, f"gateway/{act.number}")
         request = json.dumps({"user_id": act.who, "prompt": text_of(act)}).encode()

@@ -12,7 +12,7 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from ops.nats_server import NatsServer
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.follow import Position, follow
 from shared.messages import Reply
@@ -171,7 +171,7 @@ class Experiment:
             mine = [p for p in ids if f"-{number}-" in p]
             sequences = []
             for prompt_id in mine:
-                subject = names.reply_subject(names.user_of("test", user), prompt_id)
+                subject = names.reply_subject(user_names.user_of("test", user), prompt_id)
                 message = await self.bus.until_done(
                     lambda s=subject: self.bus.js.get_last_msg(names.REPLIES, s, direct=True)
                 )

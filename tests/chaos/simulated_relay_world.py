@@ -15,7 +15,7 @@ from bots.part_poster import NOT_SHOWABLE
 from bots.platform import Part
 from bots.relay import STOPPED, Relay
 from bots.split_text import split_text
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.connection import REQUEST_TIMEOUT_S
 from shared.messages import Outcome, Partial, Reply
@@ -79,7 +79,7 @@ class World:
         outcome: Outcome = "withdrawn" if self.rng.random() < 0.15 else "answered"
         old = self.rng.random() < 0.1
         reply = Reply(
-            prompt_id=f"{user}-{number}", user=names.user_of(NAME, user), place=direct(user),
+            prompt_id=f"{user}-{number}", user=user_names.user_of(NAME, user), place=direct(user),
             outcome=outcome, text=" ".join(words), said_at=NOW,
             after=f"{user}-{number - 1}" if number else None,
             answered_at=NOW - timedelta(hours=30) if old else NOW,
@@ -197,7 +197,7 @@ class World:
             if not message.whole and message.prompt_id not in self.given_up_after_a_day
         ]
         for user in USERS:
-            found += self.violations_of(names.user_of(NAME, user))
+            found += self.violations_of(user_names.user_of(NAME, user))
         return found
 
     def violations_of(self, user: str) -> list[str]:

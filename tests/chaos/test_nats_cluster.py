@@ -26,7 +26,7 @@ from bots.adapter import PUBLISH_PATIENCE_S
 from bots.gateway.messages import ERROR_HEADER
 from bots.relay import Relay
 from ops.nats import set_up_streams
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.messages import Ask, Reply
 from shared.nats_address import address_of
@@ -179,7 +179,7 @@ def _leader(cluster: NatsCluster, stream: str) -> Node:
 
 async def _chat(name: str, bus: Bus, platform: FakePlatform, crowd: Crowd) -> None:
     """Somebody who asks two questions at once and waits for both answers, again and again."""
-    user = names.user_of("slack", name)
+    user = user_names.user_of("slack", name)
     number = 0
     while not crowd.done.is_set():
         start = time.monotonic()
@@ -205,7 +205,7 @@ async def _chat(name: str, bus: Bus, platform: FakePlatform, crowd: Crowd) -> No
 
 async def _request(name: str, client: Client, crowd: Crowd) -> None:
     """A program that asks by NATS requests, and repeats one that is not answered in time."""
-    user = names.user_of("gateway", name)
+    user = user_names.user_of("gateway", name)
     number = 0
     while not crowd.done.is_set():
         number += 1
@@ -245,7 +245,7 @@ async def _check(admin: Bus, platform: FakePlatform, crowd: Crowd) -> None:
         journal = replies[user]
         texts = [reply.text for reply in journal]
         assert [reply.outcome for reply in journal] == ["answered"] * len(asked), user
-        if names.split_user(user)[0] == "gateway":
+        if user_names.split_user(user)[0] == "gateway":
             assert texts == [crowd.answers[marker] for marker in asked], user
         else:
             assert [reply.prompt_id for reply in journal] == asked, user

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from tests.end_to_end.web_system import WebSystem, own_system
 from tests.fakes.model import default_reply
@@ -123,7 +123,7 @@ async def test_earlier_conversations_appear_once_the_recorder_answers(system: We
 
 async def _stored(system: WebSystem, name: str) -> tuple[int, int]:
     """How many events and replies of this person there are."""
-    user = names.user_of("web", name)
+    user = user_names.user_of("web", name)
     bus = await Bus.connect(system.server.url, name="test")
     try:
         found = []

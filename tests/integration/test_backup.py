@@ -14,14 +14,22 @@ import pytest
 import sqlalchemy as sa
 from aiohttp import web
 
+from bots.discord.shared_state import FollowedChannels
+from bots.discord.store import Store
 from bots.relay import Relay
+from ops.backup.archive import writing
+from ops.backup.progress import Progress
+from ops.backup.put_back import put_back
+from ops.backup.server import server_url
+from ops.backup.take import take
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.database.engine import database_url, engine_of
 from shared.database.tables import answers, ratings
 from shared.follow import OTHER_STREAM
+from shared.lease import Holder, Lease, look
 from shared.messages import Rate
 from shared.settings import Settings
 from shared.tasks import end
@@ -33,6 +41,8 @@ from tests.running import Running, answer_to, dataflow, direct, question
 QUIET = ("ada", "bob", "eve")
 BUSY = ("kim", "lea")
 HOLD = "Hold this."
+CHANNEL = 1441700000000000000
+"""Of direct messages on Discord, which does not list them."""
 
 
 @dataclass
@@ -93,7 +103,7 @@ async def world(
 def recorded(home: Path, env: dict[str, str]) -> tuple[int, int]:
     """How many answers of those who were quiet are recorded, and how many ratings."""
     engine = engine_of(database_url(Settings(THREADWAX_HOME=home, **env)))
-    quiet = [names.user_of("test", user) for user in QUIET]
+    quiet = [user_names.user_of("test", user) for user in QUIET]
     with engine.connect() as connection:
         of_quiet = sa.select(sa.func.count()).where(answers.c.user_id.in_(quiet))
         of_all = sa.select(sa.func.count()).select_from(ratings)
@@ -109,6 +119,23 @@ async def run(log: Path, *command: str, **env: str) -> tuple[int, str]:
     assert running.process is not None
     code = await asyncio.to_thread(running.process.wait, 60.0)
     return code, log.read_text()
+
+
+async def followed_by_discord(bus: Bus, file: Path, *channels: int) -> list[int]:
+    """The channels that a Discord adapter reads after a gap, once it has met these."""
+    store = Store(file)
+    if channels:
+        store.continue_at(CHANNEL + 1)
+        lease = Lease(bus, "discord", place=store.place, position=lambda: store.watermark)
+        await lease.acquire()
+        await lease.release()
+    followed = FollowedChannels(bus, store)
+    await followed.read()
+    for channel in channels:
+        await followed.add(channel)
+    found = store.followed()
+    store.close()
+    return found
 
 
 async def talk(bus: Bus, user: str, over: asyncio.Event) -> None:
@@ -143,7 +170,7 @@ async def test_everything_comes_back_and_nothing_is_answered_or_shown_twice(
             for number in range(2):
                 await answer_to(bus, question(user, number, f"{user} {number}."))
         await bus.publish(
-            Rate(id="ada-rate", user=names.user_of("test", "ada"), place=direct("ada"),
+            Rate(id="ada-rate", user=user_names.user_of("test", "ada"), place=direct("ada"),
                  said_at=datetime.now(UTC), prompt_id="ada-0", thumb="up")
         )  # fmt: skip
         await bus.js.publish(names.blob_subject("test-picture", 0), b"a picture")
@@ -200,3 +227,22 @@ async def test_everything_comes_back_and_nothing_is_answered_or_shown_twice(
             assert not twice
     finally:
         server.close()
+
+
+async def test_discord_keeps_its_channels_but_neither_its_lease_nor_its_position(
+    tmp_path: Path, nats: NatsServer, bus: Bus
+) -> None:
+    """From that position, it would ask again what was answered after the backup."""
+    await followed_by_discord(bus, tmp_path / "old.sqlite", CHANNEL)
+    holder, _ = await look(bus, "discord")
+    assert holder.position == CHANNEL + 1
+    archive = tmp_path / "archive.tar"
+    settings = Settings(THREADWAX_HOME=tmp_path / "old", NATS_URL=nats.url)
+    await take(settings, nats.url, writing(archive), Progress())
+    settings = Settings(THREADWAX_HOME=tmp_path / "new")
+    with server_url(settings) as url:
+        await put_back(settings, url, archive, Progress())
+        restored = await Bus.connect(url, name="test")
+        assert await look(restored, "discord") == (Holder(), 0)
+        assert await followed_by_discord(restored, tmp_path / "new.sqlite") == [CHANNEL]
+        await restored.close()

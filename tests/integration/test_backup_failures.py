@@ -54,7 +54,7 @@ async def _settings(nats: NatsServer, bus: Bus, tmp_path: Path) -> Settings:
 @pytest.fixture(name="archive")
 async def _archive(settings: Settings, nats: NatsServer, tmp_path: Path) -> Path:
     file = tmp_path / "archive.tar"
-    await take(settings, nats.url, file, Progress())
+    await take(settings, nats.url, writing(file), Progress())
     return file
 
 
@@ -208,12 +208,29 @@ async def test_an_interrupted_restore_leaves_nothing(
     assert (await streams_of(fresh.url))[names.PROMPTS] == 20
 
 
+async def test_what_is_there_is_named_with_the_commands_that_delete_it(
+    archive: Path, settings: Settings, nats: NatsServer
+) -> None:
+    """For a server of one's own, and for files that the data folder has."""
+    with pytest.raises(NotHere) as refused:
+        await put_back(settings, nats.url, archive, Progress())
+    commands = [line.strip() for line in str(refused.value).splitlines() if line.startswith("  ")]
+    file = settings.home / FILE
+    assert commands == [
+        "nats stream rm --force PROMPTS  # with the same NATS_URL",
+        "nats stream rm --force REPLIES  # with the same NATS_URL",
+        f"rm -f {file} {file}-wal {file}-shm",
+    ]
+
+
 async def test_an_interrupted_backup_leaves_nothing(
     settings: Settings, nats: NatsServer, tmp_path: Path
 ) -> None:
     file = tmp_path / "backups" / "archive.tar"
     file.parent.mkdir()
-    await interrupted(lambda progress: take(settings, nats.url, file, progress), names.REPLIES)
+    await interrupted(
+        lambda progress: take(settings, nats.url, writing(file), progress), names.REPLIES
+    )
     assert not list(file.parent.iterdir())
 
 
@@ -244,7 +261,7 @@ async def test_a_full_disk_leaves_no_archive(
         await bus.js.publish(names.blob_subject("test-a", number), os.urandom(MIB // 2))
     fill(small_disk, but=4 * MIB)
     with pytest.raises(OSError, match="No space"):
-        await take(settings, nats.url, small_disk / "archive.tar", Progress())
+        await take(settings, nats.url, writing(small_disk / "archive.tar"), Progress())
     assert not [path for path in small_disk.iterdir() if "archive" in path.name]
 
 
@@ -257,7 +274,7 @@ async def test_a_full_disk_stops_a_restore_before_it_shows(
                            (os.urandom(30 * MIB),))  # fmt: skip
     connection.close()
     archive = tmp_path / "archive.tar"
-    await take(settings, nats.url, archive, Progress())
+    await take(settings, nats.url, writing(archive), Progress())
     full = target(fresh, tmp_path).model_copy(update={"home": small_disk / "new"})
     fill(small_disk, but=8 * MIB)
     with pytest.raises(OSError, match="No space"):

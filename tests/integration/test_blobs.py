@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from shared import names
+from shared import names, user_names
 from shared.blobs import PIECE_BYTES, BlobStoreFull, get_blob, put_blob
 from shared.bus import Bus
 from shared.connection import Unavailable
@@ -34,7 +34,7 @@ async def test_blobs_are_stored_in_pieces(bus: Bus) -> None:
     assert await get_blob(bus, "test-unknown") is None
     await bus.js.purge_stream(names.BLOBS, subject="blobs.test.test-2.1")
     assert await get_blob(bus, "test-2") is None
-    with pytest.raises(names.BadName):
+    with pytest.raises(user_names.BadName):
         await put_blob(bus, "test.*", b"x")
 
 

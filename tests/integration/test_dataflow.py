@@ -13,12 +13,12 @@ import pytest
 import pytest_asyncio
 from nats.aio.msg import Msg
 
-from dataflow.conversation import TOO_LONG
+from dataflow.admission import TOO_LONG
 from dataflow.draft import PARTIAL_EVERY_S
 from dataflow.model.errors import NOTICES
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
-from shared import names
+from shared import names, user_names
 from shared.blobs import put_blob
 from shared.bus import Bus, TooLarge
 from shared.messages import (
@@ -100,8 +100,8 @@ async def world(shared_world: World) -> World:
 
 def event(kind: type[Event], name: str, number: str, **fields: Any) -> Event:
     return kind(
-        id=f"{names.encoded(name)}-{number}",
-        user=names.user_of("test", name),
+        id=f"{user_names.encoded(name)}-{number}",
+        user=user_names.user_of("test", name),
         place=fields.pop("place", direct(name)),
         said_at=datetime.now(UTC),
         **fields,
@@ -110,7 +110,7 @@ def event(kind: type[Event], name: str, number: str, **fields: Any) -> Event:
 
 async def store(world: World, name: str, data: bytes) -> None:
     """Publishes bytes unchanged on a user's subject."""
-    await world.bus.js.publish(names.prompt_subject(names.user_of("test", name)), data)
+    await world.bus.js.publish(names.prompt_subject(user_names.user_of("test", name)), data)
 
 
 async def until(condition: Any, awaited: str) -> Any:
@@ -141,7 +141,7 @@ async def test_an_unreadable_message_becomes_a_dead_letter_and_its_sender_gets_a
     good = json.loads(question(name, 1, "hello").wire())
     bad = {key: value for key, value in (good | change).items() if value is not None}
     await store(world, name, json.dumps(bad).encode())
-    user = names.user_of("test", name)
+    user = user_names.user_of("test", name)
     if "said_at" not in change:
         reply = await world.bus.reply_when_stored(user, good["id"], timeout_s=15)
         assert reply is not None

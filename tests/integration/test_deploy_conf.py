@@ -36,7 +36,7 @@ from ops import cli
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
 from ops.rehearse.streams import log_of, newest_answered
-from shared import metrics, names, quota
+from shared import metrics, names, quota, user_names
 from shared.blobs import put_blob
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
@@ -260,7 +260,7 @@ async def ignore(_: Exception) -> None:
 def ask(platform: str, name: str, text: str = "hello") -> Ask:
     return Ask(
         id=f"{platform}-{name}-{secrets.token_hex(4)}",
-        user=names.user_of(platform, name),
+        user=user_names.user_of(platform, name),
         place=Place(platform=platform, channel=name, audience="direct"),
         said_at=datetime.now(UTC),
         text=text,

@@ -11,7 +11,7 @@ import pytest
 
 from dataflow.erasing.erasing import DONE
 from ops.nats_server import NatsServer
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.messages import Configure
 from tests.fakes.model import FakeModel
@@ -91,7 +91,7 @@ async def test_an_operator_forgets_silently(world: World) -> None:
 
 
 async def test_a_choice_about_privacy_outlives_it(world: World) -> None:
-    where = {"user": names.user_of("test", "ada"), "place": direct("ada")}
+    where = {"user": user_names.user_of("test", "ada"), "place": direct("ada")}
     no = Configure(
         id="ada-c", settings={"training": "no"}, said_at=datetime.now(UTC), **where,
     )  # fmt: skip

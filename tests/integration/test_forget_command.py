@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ops.nats_server import NatsServer
-from shared import names
+from shared import user_names
 from shared.bus import Bus
 from shared.database.engine import database_url as url_of
 from shared.database.engine import engine_of
@@ -55,7 +55,7 @@ async def test_a_person_is_forgotten_and_it_can_be_proved(
             for number in range(3):
                 await answer_to(bus, question(name, number, f"{number} {marker} " * 40))
             await bus.publish(Rate(
-                id=f"{name}-r", user=names.user_of("test", name), place=direct(name),
+                id=f"{name}-r", user=user_names.user_of("test", name), place=direct(name),
                 said_at=datetime.now(UTC), prompt_id=f"{name}-1", thumb="down", reason=marker,
             ))  # fmt: skip
         engine = engine_of(url_of(Settings(DATABASE_URL=SecretStr(database_url))))

@@ -19,7 +19,7 @@ from bots.gateway.client_kinds import CLIENTS
 from bots.gateway.discovery import SERVICE
 from bots.gateway.events import GUEST_LIMIT_BYTES, REQUEST_LIMIT_BYTES, Refused, ask_of
 from bots.gateway.platform import Gateway
-from shared import names, quota
+from shared import names, quota, user_names
 from shared.lifecycle import child_environment
 from shared.messages import Ask
 from tests.fakes.flow import FakeFlow
@@ -96,7 +96,7 @@ async def test_a_number_is_a_user_too(client: Client, flow: FakeFlow) -> None:
 async def test_every_name_is_a_user_of_its_own(client: Client, flow: FakeFlow, name: str) -> None:
     """No name leads to a wildcard or to another user's subject."""
     assert (await asked(client, body(name, f"hello {name}"))).data.decode() == f"echo hello {name}"
-    assert flow.asked(names.user_of("gateway", name)) == {f"hello {name}": 1}
+    assert flow.asked(user_names.user_of("gateway", name)) == {f"hello {name}": 1}
 
 
 @pytest.mark.parametrize(

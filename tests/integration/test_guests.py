@@ -17,7 +17,7 @@ from bots.gateway.messages import ERROR_CODE_HEADER, ERROR_HEADER
 from bots.gateway.platform import Gateway
 from ops import nats_config
 from ops.nats_server import NatsServer
-from shared import names, quota
+from shared import names, quota, user_names
 from shared.bus import Bus
 from tests.fakes.flow import FakeFlow
 
@@ -94,11 +94,11 @@ async def test_a_guest_is_never_the_user_of_that_name(
 ) -> None:
     """The server decides who is a guest; the name has no influence."""
     assert (await asked(guest, body(name, "mine"))).data == b"echo mine"
-    assert flow.asked(names.user_of("gateway", f"guest/{name}")) == {"mine": 1}
-    assert flow.asked(names.user_of("gateway", name)) == {}
+    assert flow.asked(user_names.user_of("gateway", f"guest/{name}")) == {"mine": 1}
+    assert flow.asked(user_names.user_of("gateway", name)) == {}
     if not name.startswith("guest/"):
         assert (await asked(owner, body(name, "other"))).data == b"echo other"
-        assert flow.asked(names.user_of("gateway", name)) == {"other": 1}
+        assert flow.asked(user_names.user_of("gateway", name)) == {"other": 1}
 
 
 @pytest.mark.parametrize("name", ["guest/ada", "guest/", "guest//", "guest/guest/ada"])
@@ -121,8 +121,8 @@ async def test_names_that_look_like_a_guests_are_users_of_their_own(
     """Only the exact prefix marks a guest, and no other name is encoded to it."""
     assert (await asked(owner, body(name, "with password"))).data == b"echo with password"
     assert (await asked(guest, body("ada", "without"))).data == b"echo without"
-    assert flow.asked(names.user_of("gateway", name)) == {"with password": 1}
-    assert flow.asked(names.user_of("gateway", "guest/ada")) == {"without": 1}
+    assert flow.asked(user_names.user_of("gateway", name)) == {"with password": 1}
+    assert flow.asked(user_names.user_of("gateway", "guest/ada")) == {"without": 1}
 
 
 @pytest.mark.parametrize("user", ["ada", "a-b"])
@@ -133,7 +133,7 @@ async def test_a_guest_cannot_fetch_an_answer_by_another_users_message_id(
     await asked(owner, body(user, "secret"), message_id="1")
     assert (await asked(guest, body(user, "what?"), message_id="1")).data == b"echo what?"
     assert len({event.id for event in flow.events}) == 2
-    stored = f"gateway-{names.encoded(user)}-1"
+    stored = f"gateway-{user_names.encoded(user)}-1"
     assert (await asked(guest, body(user, "who?"), message_id=stored)).data == b"echo who?"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ops.nats_server import NatsServer
-from shared import names
+from shared import user_names
 from shared.bus import Bus
 from shared.messages import Ask, Forget, Place
 from tests.fakes.model import FakeModel
@@ -35,7 +35,7 @@ class World:
 
     def question(self, user: str, text: str, **where: Any) -> Ask:
         self.asked += 1
-        platform, token = names.split_user(user)
+        platform, token = user_names.split_user(user)
         place = {"platform": platform, "channel": token, "audience": "direct", **where}
         return Ask(
             id=f"{platform}-{token}-{self.asked}", user=user, place=Place.model_validate(place),

@@ -19,7 +19,7 @@ from dataflow.recorder.server_metrics import ServerMetrics
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from ops.ports import free_port
-from shared import interruption, metrics, names, pull
+from shared import interruption, metrics, names, pull, user_names
 from shared.bus import Bus
 from shared.follow import Position, follow
 from shared.partitioning import DEFAULT_PARTITIONS
@@ -100,7 +100,7 @@ async def test_every_step_of_an_answer_is_measured(
     fake_model.may_finish.set()
     for user, number in (("ada", 1), ("ada", 2), ("eve", 1)):
         stored = await bus.reply_when_stored(
-            names.user_of("test", user), f"{user}-{number}", timeout_s=DEADLINE_S
+            user_names.user_of("test", user), f"{user}-{number}", timeout_s=DEADLINE_S
         )
         assert stored is not None
     async with asyncio.timeout(DEADLINE_S):

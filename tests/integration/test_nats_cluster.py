@@ -29,7 +29,7 @@ from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from ops.ports import HOST
 from shared import follow as following
-from shared import names, streams
+from shared import names, streams, user_names
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.follow import Position, follow
@@ -65,8 +65,8 @@ async def admin(cluster: NatsCluster) -> AsyncIterator[Bus]:
 
 def ask(platform: str, number: int) -> Ask:
     return Ask(
-        id=f"{platform}-{number}", user=names.user_of(platform, "ada"), text=f"question {number}",
-        place=direct("ada", platform), said_at=datetime.now(UTC),
+        id=f"{platform}-{number}", user=user_names.user_of(platform, "ada"),
+        text=f"question {number}", place=direct("ada", platform), said_at=datetime.now(UTC),
     )  # fmt: skip
 
 
@@ -370,7 +370,7 @@ async def test_batches_that_an_election_interrupts_are_stored_once_and_in_order(
     async def send(number: int) -> None:
         for count in range(3):
             event = ask("slack", 1000 * count + number).model_copy(
-                update={"user": names.user_of("slack", f"u{number}"),
+                update={"user": user_names.user_of("slack", f"u{number}"),
                         "id": f"slack-batch-{number}-{count}"}
             )  # fmt: skip
             await slack.publish(event, patience_s=PUBLISH_PATIENCE_S)

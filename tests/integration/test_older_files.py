@@ -19,15 +19,13 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, run_main
 
 from dataflow.conversation import Conversation
-from dataflow.store.older_files import FOLDER, MIGRATED, move_file, move_older, remove_migrated
-from dataflow.store.postgres import PostgresStore
+from dataflow.store.older_files import FOLDER, MIGRATED, move_older
 from dataflow.store.sqlite import FILE, SqliteStore
-from dataflow.store.store import CannotOpen, Claim, Row, Store, Write
+from dataflow.store.store import CannotOpen, Row, Store, Write
 from dataflow.tokens import Window
 from shared.follow import Position
 from shared.lock import AlreadyRunning, locked
 from shared.partitioning import partition_of
-from tests.postgres import Postgres
 from tests.running import question
 
 PARTITIONS = 16
@@ -212,6 +210,18 @@ async def test_a_state_that_names_code_is_refused(tmp_path: Path, store: SqliteS
     assert folder.is_dir()
 
 
+@pytest.mark.parametrize("state", [b"", b"\x80\x04\x8c\xff", b"R.", b"\x80\x04K\x07q"])
+async def test_a_damaged_state_is_named(tmp_path: Path, store: SqliteStore, state: bytes) -> None:
+    """Whatever exception pickle raises for its bytes."""
+    run_older(tmp_path / FOLDER, [("test:ada", b"x")])
+    for part in (tmp_path / FOLDER).glob("part-*.sqlite3"):
+        with closing(sqlite3.connect(part)) as file, file:
+            file.execute("UPDATE snaps SET ser_change = ?", (state,))
+    with pytest.raises(CannotOpen, match=r"recovery .* cannot be read: "):
+        await move_older(tmp_path, store, PARTITIONS)
+    assert (tmp_path / FOLDER).is_dir()
+
+
 async def test_a_damaged_file_of_an_older_version_is_not_taken_for_a_damaged_store(
     tmp_path: Path,
 ) -> None:
@@ -235,36 +245,3 @@ async def test_a_damaged_file_of_an_older_version_is_not_taken_for_a_damaged_sto
     assert folder.is_dir()
     assert await stored(store, "test:ada") == {}
     await store.close()
-
-
-def _claims(claims: dict[int, Claim]) -> dict[int, Position]:
-    return {number: claim.position for number, claim in claims.items()}
-
-
-@pytest.fixture
-def server_url(postgres: Postgres, request: pytest.FixtureRequest) -> str:
-    return postgres.create(f"moved-{request.node.name[:20]}")
-
-
-async def test_conversations_of_one_machine_move_to_postgresql(
-    tmp_path: Path, server_url: str
-) -> None:
-    """Rows, positions and budgets of places; a second start moves nothing."""
-    local = SqliteStore(tmp_path / FILE)
-    await local.open(PARTITIONS)
-    await local.claim("me", {3: 0})
-    rows = tuple(Row(f"test:u{n}", b"%d" % n, n % 2 == 0) for n in range(1200))
-    await local.write([Write(3, 1, "me", position(3), rows)])
-    await local.change_place("slack:C1", lambda _: b"{}")
-    before = _claims(await local.claims())
-    await local.close()
-    shared = PostgresStore(server_url, "server")
-    await shared.open(PARTITIONS)
-    await move_file(tmp_path, shared)
-    assert len(await shared.with_work(3)) == 600
-    assert _claims(await shared.claims()) == before
-    assert not (tmp_path / FILE).exists()
-    await move_file(tmp_path, shared)
-    remove_migrated(tmp_path)
-    assert list((tmp_path / "dataflow").iterdir()) == []
-    await shared.close()

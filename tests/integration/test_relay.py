@@ -15,7 +15,7 @@ from bots.part_poster import NOT_SHOWABLE, POISON_TRIES
 from bots.platform import WAIT_LIMIT_S, Forbidden, Gone, Later, Never
 from bots.relay import STOPPED, Relay
 from ops.nats_server import NatsServer
-from shared import names, streams
+from shared import names, streams, user_names
 from shared.bus import Bus
 from shared.messages import Ask, Outcome, Partial, Reply
 from shared.receipts import Posted, Receipts
@@ -61,7 +61,7 @@ def reply(user: str, number: int, text: str, outcome: Outcome = "answered", **fi
     fields.setdefault("place", direct(user))
     return Reply(
         prompt_id=f"{user}-{number}",
-        user=names.user_of("test", user),
+        user=user_names.user_of("test", user),
         outcome=outcome,
         text=text,
         said_at=now,

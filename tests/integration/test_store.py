@@ -286,7 +286,7 @@ async def test_a_reader_that_blocks_scrubbing_is_reported(
 ) -> None:
     """For example a backup; the words are not reported as erased."""
     monkeypatch.setattr("dataflow.store.sqlite.SCRUB_WITHIN_S", 0.3)
-    monkeypatch.setattr("dataflow.store.sqlite.BUSY_S", 0.2)
+    monkeypatch.setattr("dataflow.store.file_connection.BUSY_S", 0.2)
     file = tmp_path / "conversations.db"
     store = SqliteStore(file)
     await store.open(1)

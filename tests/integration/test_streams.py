@@ -8,7 +8,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
 from ops.nats_server import NatsServer
-from shared import names, quota, streams
+from shared import names, partitioning, quota, streams, user_names
 from shared.bus import Bus
 from shared.partitioning import DEFAULT_PARTITIONS, partition_of, partitions_in
 
@@ -59,8 +59,8 @@ async def test_we_know_the_partition_in_which_the_server_stores_a_user(
 ) -> None:
     """Whoever looks for a conversation must look where its events are."""
     await streams.set_up(bare_js, partitions=partitions)
-    users = [names.user_of("test", name) for name in ODD_NAMES if name]
-    users += [names.user_of(platform, f"{platform}{number}")
+    users = [user_names.user_of("test", name) for name in ODD_NAMES if name]
+    users += [user_names.user_of(platform, f"{platform}{number}")
               for platform in ("slack", "discord") for number in range(60)]  # fmt: skip
     for user in users:
         ack = await bare_js.publish(names.prompt_subject(user), b"x")
@@ -80,7 +80,7 @@ async def test_the_number_of_partitions_is_chosen_once(bare_js: JetStreamContext
     assert await live() == 5
     await streams.set_up(bare_js)
     await streams.set_up(bare_js, partitions=5)
-    with pytest.raises(streams.OtherPartitions, match="has 5 partitions") as refused:
+    with pytest.raises(partitioning.OtherPartitions, match="has 5 partitions") as refused:
         await streams.set_up(bare_js, partitions=16)
     assert "16 are wanted" in str(refused.value)
     assert await live() == 5
@@ -217,7 +217,9 @@ async def test_a_stream_with_other_partitions_is_refused(
     await js.add_stream(
         api.StreamConfig(name=names.PROMPTS, subjects=["prompts.*.*"], subject_transform=transform)
     )
-    with pytest.raises(streams.OtherPartitions, match="move users between partitions") as caught:
+    with pytest.raises(
+        partitioning.OtherPartitions, match="move users between partitions"
+    ) as caught:
         await streams.set_up(js, partitions=16)
     assert caught.value.live == live
     assert names.DLQ not in {info.config.name for info in await js.streams_info()}

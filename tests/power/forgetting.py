@@ -23,7 +23,7 @@ from typing import Final
 import structlog
 
 from ops.forget import markers
-from shared import names
+from shared import user_names
 from shared.bus import Bus
 from shared.database.engine import database_url as url_of
 from shared.database.engine import engine_of
@@ -159,7 +159,7 @@ async def _round(
     counts: "Counter[str]",
 ) -> list[str]:  # fmt: skip
     name, marker = f"ada{number}", f"Krähe-{rng.getrandbits(40):x}"
-    user = names.user_of("test", name)
+    user = user_names.user_of("test", name)
     await world.says_everything(name, marker)
     await machine.recorded(lambda rows: marker in str(rows))
     counts["files with the marker"] += len(await world.until_everywhere(marker))

@@ -4,16 +4,17 @@ from typing import Any
 
 import pytest
 
+from dataflow.admission import TOO_LONG
 from dataflow.asked_again import NOT_KEPT
 from dataflow.asking_again import NOT_REMEMBERED
-from dataflow.conversation import TOO_LONG, TOO_MANY, Conversation
+from dataflow.conversation import TOO_MANY, Conversation
 from dataflow.data_tags import NO_WORDS
 from dataflow.effects import CallModel, Settle
 from dataflow.model.answer_notes import FALLBACK, LENGTH
 from dataflow.question_queue import PENDING_LIMIT
 from dataflow.snapshot import Snapshot
 from dataflow.tokens import Window
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared.messages import Again, Ask, Attachment, Deleted, Edited, Outcome, Place, Quote
 from tests.unit.test_conversation import (
     DM,

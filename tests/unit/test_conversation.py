@@ -10,10 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from dataflow.admission import TOO_LONG
 from dataflow.asked_again import NOT_KEPT
 from dataflow.asking_again import NOT_REMEMBERED
 from dataflow.audience import may_recall, same_thread
-from dataflow.conversation import TOO_LONG, TOO_MANY, Conversation
+from dataflow.conversation import TOO_MANY, Conversation
 from dataflow.data_tags import BACKGROUND_HEAD, QUOTES_HEAD
 from dataflow.effects import CallModel, Cancel, Effect, Erase, Settle
 from dataflow.pending import QUEUED

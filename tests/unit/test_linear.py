@@ -51,7 +51,7 @@ from dataflow.model.retry_after import retry_after_s
 from dataflow.tokens import estimated_tokens
 from ops.rehearse.judging import verdict_in
 from ops.rehearse.refusal_words import refuses
-from shared import names
+from shared import names, user_names
 from shared.event_parsing import Unreadable, event_of
 from shared.messages import Attachment, Quote
 from shared.text import Joining, repaired
@@ -134,10 +134,15 @@ def _ask(text: str) -> None:
 
 
 def _name(text: str) -> None:
-    for read in (names.encoded, names.decoded, names.split_user, names.user_of_stored):
+    for read in (
+        user_names.encoded,
+        user_names.decoded,
+        user_names.split_user,
+        names.user_of_stored,
+    ):
         try:
             read(text)
-        except names.BadName:
+        except user_names.BadName:
             continue
 
 

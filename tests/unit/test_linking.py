@@ -100,7 +100,7 @@ def test_a_command_is_carried_out_again_after_a_restart_and_leaves_no_turn() -> 
     assert isinstance(effect, Link)
     restored = Conversation.load(ada.dump(), WINDOW, links_accounts=True)
     assert restored.resume() == [effect]
-    (settle,) = restored.on_link_done(LinkDone(ADA, "q-1", "the code"))
+    (settle,) = restored.admission.on_link_done(LinkDone(ADA, "q-1", "the code"))
     assert isinstance(settle, Settle)
     assert (settle.outcome, settle.text) == ("answered", "the code")
     again = Conversation.load(restored.dump(), WINDOW, links_accounts=True)
@@ -115,7 +115,7 @@ def test_a_direct_message_recalls_what_was_said_under_the_other_account() -> Non
     answered(elsewhere, asked, "Nice.")
     (recall,) = hear(ada, ask(ADA, 9, "What is my cat called?"))
     assert recall == Recall(ADA, "q-9", (ADA_ELSEWHERE,))
-    (call,) = ada.on_recalled(recalled_by(ada, elsewhere))
+    (call,) = ada.admission.on_recalled(recalled_by(ada, elsewhere))
     assert isinstance(call, CallModel)
     assert "my cat is Tom" in call.request.messages[-1]["content"]
 
@@ -131,7 +131,7 @@ def test_an_account_gives_nothing_to_one_that_it_is_not_linked_with() -> None:
     answered(ada, ask(ADA, 1, "my secret"), "I see.")
     hear(bob, ask(BOB, 9, "What is the secret?"))
     assert recalled_by(bob, ada).turns == ()
-    assert bob.on_recalled(Recalled(BOB, "q-never-asked", ada.turns)) == []
+    assert bob.admission.on_recalled(Recalled(BOB, "q-never-asked", ada.turns)) == []
 
 
 def test_several_accounts_recall_together_and_once() -> None:
@@ -140,16 +140,16 @@ def test_several_accounts_recall_together_and_once() -> None:
     (recall,) = hear(ada, ask(ADA, 9, "hello"))
     assert recall == Recall(ADA, "q-9", (ADA_ELSEWHERE, "web:ada"))
     recalled = recalled_by(ada, elsewhere)
-    (call,) = ada.on_recalled(recalled)
+    (call,) = ada.admission.on_recalled(recalled)
     assert isinstance(call, CallModel)
     assert "my cat is Tom" in call.request.messages[-1]["content"]
-    assert ada.on_recalled(recalled) == [], "the question is being asked already"
+    assert ada.admission.on_recalled(recalled) == [], "the question is being asked already"
 
 
 def test_accounts_that_cannot_be_read_are_not_waited_for() -> None:
     ada = conversation(ADA, ADA_ELSEWHERE)
     hear(ada, ask(ADA, 9, "hello"))
-    (call,) = ada.on_recalled(Recalled(ADA, "q-9"))
+    (call,) = ada.admission.on_recalled(Recalled(ADA, "q-9"))
     assert isinstance(call, CallModel)
 
 
@@ -174,7 +174,7 @@ def test_a_question_that_is_stopped_meanwhile_is_not_asked() -> None:
     stop = Stop(id="s-1", user=ADA, place=place(ADA), said_at=NOW, prompt_id="q-9")
     effects = ada.on_event(stop, replayed=False)
     assert any(isinstance(one, Settle) and one.outcome == "stopped" for one in effects)
-    assert ada.on_recalled(recalled_by(ada, elsewhere)) == []
+    assert ada.admission.on_recalled(recalled_by(ada, elsewhere)) == []
 
 
 def test_links_survive_a_restart_and_end_with_unlinking_or_forgetting() -> None:

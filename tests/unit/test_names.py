@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared import names
+from shared import names, user_names
 
 MOST_PARTITIONS = 256
 
@@ -20,15 +20,15 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 def token_of(name: str) -> str:
     """The token of a name. Names whose encoding is too long have a test of their own."""
-    assume(len(name.encode()) * 3 <= names.TOKEN_LENGTH_LIMIT)
-    return names.encoded(name)
+    assume(len(name.encode()) * 3 <= user_names.TOKEN_LENGTH_LIMIT)
+    return user_names.encoded(name)
 
 
 @given(UNICODE)
 def test_a_token_decodes_to_its_name(name: str) -> None:
     token = token_of(name)
-    assert names.decoded(token) == name
-    assert names.is_token(token)
+    assert user_names.decoded(token) == name
+    assert user_names.is_token(token)
 
 
 @given(UNICODE)
@@ -41,17 +41,17 @@ def test_different_names_have_different_tokens(one: str, other: str) -> None:
     assert (token_of(one) == token_of(other)) == (one == other)
 
 
-@given(st.text(st.sampled_from("aZ09-"), min_size=1, max_size=names.TOKEN_LENGTH_LIMIT))
+@given(st.text(st.sampled_from("aZ09-"), min_size=1, max_size=user_names.TOKEN_LENGTH_LIMIT))
 def test_a_plain_name_is_its_own_token(name: str) -> None:
-    assert names.encoded(name) == name
+    assert user_names.encoded(name) == name
 
 
 @given(st.text(max_size=30))
 def test_only_tokens_that_encoded_returns_are_decoded(token: str) -> None:
     """Every other token is refused."""
     try:
-        name = names.decoded(token)
-    except names.BadName:
+        name = user_names.decoded(token)
+    except user_names.BadName:
         return
     assert TOKEN.fullmatch(token)
     assert name.encode().decode() == name
@@ -61,21 +61,24 @@ def test_only_tokens_that_encoded_returns_are_decoded(token: str) -> None:
     ("name", "words"),
     [
         ("", "empty"),
-        ("x" * (names.TOKEN_LENGTH_LIMIT + 1), "200"),
+        ("x" * (user_names.TOKEN_LENGTH_LIMIT + 1), "200"),
         ("é" * 34, "200"),  # encoded as 34 times _C3_A9
         ("\ud800", "Unicode"),
         ("a\udfffb", "Unicode"),
     ],
 )
 def test_a_name_that_no_subject_can_carry_is_refused_with_a_reason(name: str, words: str) -> None:
-    with pytest.raises(names.BadName, match=words):
-        names.encoded(name)
+    with pytest.raises(user_names.BadName, match=words):
+        user_names.encoded(name)
 
 
 def test_the_longest_name_fits() -> None:
     """A name of exactly the maximum length fits, encoded or plain."""
-    assert len(names.encoded("x" * names.TOKEN_LENGTH_LIMIT)) == names.TOKEN_LENGTH_LIMIT
-    assert len(names.encoded("é" * 33)) == 198
+    assert (
+        len(user_names.encoded("x" * user_names.TOKEN_LENGTH_LIMIT))
+        == user_names.TOKEN_LENGTH_LIMIT
+    )
+    assert len(user_names.encoded("é" * 33)) == 198
 
 
 @pytest.mark.parametrize(
@@ -83,16 +86,16 @@ def test_the_longest_name_fits() -> None:
     ["", "_", "_2", "_2e", "_GG", "a.b", "*", ">", "a b", "é", "_FF", "_C3", "a\n", "x" * 201],
 )
 def test_an_invalid_token_is_refused(token: str) -> None:
-    with pytest.raises(names.BadName, match="not an encoded name"):
-        names.decoded(token)
+    with pytest.raises(user_names.BadName, match="not an encoded name"):
+        user_names.decoded(token)
 
 
 @pytest.mark.parametrize("platform", ["", "Slack", "1st", "a.b", "*", ">", "a-b", "x" * 33, "a\n"])
 def test_an_invalid_platform_is_refused(platform: str) -> None:
-    with pytest.raises(names.BadName, match="platform"):
-        names.user_of(platform, "ada")
-    with pytest.raises(names.BadName):
-        names.split_user(f"{platform}:ada")
+    with pytest.raises(user_names.BadName, match="platform"):
+        user_names.user_of(platform, "ada")
+    with pytest.raises(user_names.BadName):
+        user_names.split_user(f"{platform}:ada")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ def test_an_invalid_user_is_refused_by_every_subject(user: str) -> None:
         lambda: names.reply_subject(user, "p"),
         lambda: names.partial_subject(user, "p"),
     ):
-        with pytest.raises(names.BadName):
+        with pytest.raises(user_names.BadName):
             subject()
 
 
@@ -113,7 +116,7 @@ def test_subjects_have_no_wildcards_and_no_extra_dots(
     platform: str, name: str, prompt_id: str
 ) -> None:
     token_of(name)
-    user = names.user_of(platform, name)
+    user = user_names.user_of(platform, name)
     for subject, depth in (
         (names.prompt_subject(user), 3),
         (names.reply_subject(user, prompt_id), 4),
@@ -127,7 +130,7 @@ def test_subjects_have_no_wildcards_and_no_extra_dots(
 @given(PLATFORMS, UNICODE, st.integers(0, MOST_PARTITIONS - 1))
 def test_a_stored_subject_names_its_user(platform: str, name: str, partition: int) -> None:
     token_of(name)
-    user = names.user_of(platform, name)
+    user = user_names.user_of(platform, name)
     stored = names.prompt_subject(user).replace("prompts.", f"p.{partition}.", 1)
     assert names.user_of_stored(stored) == user
     assert stored.startswith(names.stored_prompts(partition).removesuffix(">"))
@@ -137,7 +140,7 @@ def test_a_stored_subject_names_its_user(platform: str, name: str, partition: in
     "subject", ["", "p.1.slack", "p.1.slack.a.b", "q.1.slack.ada", "p.1.Slack.ada", "p.1.slack._"]
 )
 def test_an_invalid_stored_subject_is_refused(subject: str) -> None:
-    with pytest.raises(names.BadName):
+    with pytest.raises(user_names.BadName):
         names.user_of_stored(subject)
 
 

@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.partitioning import DEFAULT_PARTITIONS, partition_of, partitions_in, transform
-from shared.streams import OtherPartitions, same_partitions, stream_configs
+from shared.partitioning import (
+    DEFAULT_PARTITIONS,
+    OtherPartitions,
+    partition_of,
+    partitions_in,
+    same_partitions,
+    transform,
+)
+from shared.streams import stream_configs
 
 COUNTS = st.integers(1, 256)
 
@@ -40,6 +47,6 @@ def test_the_number_is_chosen_once() -> None:
     assert (same_partitions(None), same_partitions(None, 5)) == (DEFAULT_PARTITIONS, 5)
     live = stream_configs(1, partitions=5)[0]
     assert (same_partitions(live), same_partitions(live, 5)) == (5, 5)
-    with pytest.raises(OtherPartitions, match=r"has 5 partitions .* but 16 are wanted") as refused:
+    with pytest.raises(OtherPartitions, match="has 5 partitions, but 16 are wanted") as refused:
         same_partitions(live, 16)
     assert refused.value.live == 5

@@ -10,7 +10,7 @@ from dataflow.snapshot import SNAPSHOT, Snapshot
 from dataflow.summary import Summary
 from dataflow.thread_starts import ThreadStart
 from dataflow.tokens import Window
-from dataflow.turns import Turn
+from dataflow.turn import Turn
 from shared.messages import Place
 
 NOW = datetime(2026, 11, 27, 0, 30, tzinfo=UTC)

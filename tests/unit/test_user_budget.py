@@ -23,13 +23,13 @@ def rules(**parts: object) -> BudgetRules:
 
 def talk_with(budget: BudgetRules, now: datetime = START) -> Conversation:
     talk = Conversation(WINDOW, "test:ada")
-    talk.set_budget(budget, now)
+    talk.admission.set_budget(budget, now)
     return talk
 
 
 def restarted(talk: Conversation, budget: BudgetRules, now: datetime = START) -> Conversation:
     again = Conversation.load(talk.dump(), WINDOW)
-    again.set_budget(budget, now)
+    again.admission.set_budget(budget, now)
     return again
 
 
@@ -44,8 +44,8 @@ def answered(
 
 
 def tokens_today(talk: Conversation) -> int:
-    assert talk._ledger is not None
-    return talk._ledger.day.tokens
+    assert talk.admission.ledger is not None
+    return talk.admission.ledger.day.tokens
 
 
 def only(effects: list[Effect]) -> Effect:
@@ -62,7 +62,7 @@ def test_two_threads_cannot_both_pass_with_room_for_one() -> None:
     assert isinstance(second, Settle)
     assert second.outcome == "refused"
     assert "before the ones in progress are answered" in second.text
-    (notice,) = talk.notices()
+    (notice,) = talk.admission.notices()
     assert (notice.scope, notice.refused) == ("user", True)
 
 
@@ -104,7 +104,7 @@ def test_a_restart_between_reservation_and_settlement_neither_doubles_nor_loses(
     saved = talk.dump()
     for _ in range(2):  # the reply is heard of, and after a crash once more
         talk = Conversation.load(saved, WINDOW)
-        talk.set_budget(budget, START)
+        talk.admission.set_budget(budget, START)
         talk.resume()
         talk.on_reply(answered(call, 100, 50))
         assert tokens_today(talk) == 150
@@ -137,7 +137,7 @@ def test_a_lost_store_is_counted_again_from_the_journal() -> None:
     while effects:
         effect = effects.pop()
         if isinstance(effect, ReservePlace):
-            effects += talk.on_decision(PlaceDecision("test:ada", effect.prompt_id, ""))
+            effects += talk.admission.on_decision(PlaceDecision("test:ada", effect.prompt_id, ""))
         elif isinstance(effect, SettlePlace):
             told.append(effect)
         else:
@@ -165,9 +165,9 @@ def test_a_place_is_asked_before_the_model_and_told_afterwards() -> None:
     assert (asked.budget, asked.prompt_id) == ("test:C1", "q1")
     assert talk.on_event(ask(2, place=ROOM), replayed=False) == []  # its thread is held
     assert isinstance(only(talk.on_event(ask(3, place=DM), replayed=False)), CallModel)
-    call = only(talk.on_decision(PlaceDecision("test:ada", "q1", "")))
+    call = only(talk.admission.on_decision(PlaceDecision("test:ada", "q1", "")))
     assert isinstance(call, CallModel)
-    assert talk.on_decision(PlaceDecision("test:ada", "q1", "")) == []
+    assert talk.admission.on_decision(PlaceDecision("test:ada", "q1", "")) == []
     told, following = talk.on_reply(answered(call, 100, 50))
     assert isinstance(told, SettlePlace)
     assert (told.prompt_id, told.used) == ("q1", Amount(150))
@@ -178,12 +178,12 @@ def test_a_place_is_asked_before_the_model_and_told_afterwards() -> None:
 def test_a_full_place_refuses_and_holds_nothing() -> None:
     talk = talk_with(rules(places={"test:C1": DAY}, each_user=DAY))
     talk.on_event(ask(1, place=ROOM), replayed=False)
-    refused = only(talk.on_decision(PlaceDecision("test:ada", "q1", "Used up.")))
+    refused = only(talk.admission.on_decision(PlaceDecision("test:ada", "q1", "Used up.")))
     assert isinstance(refused, Settle)
     assert (refused.outcome, refused.text) == ("refused", "Used up.")
     talk.on_reply(answered(refused, outcome="refused"))
-    assert talk._ledger is not None
-    assert (talk._ledger.held, tokens_today(talk)) == ({}, 0)
+    assert talk.admission.ledger is not None
+    assert (talk.admission.ledger.held, tokens_today(talk)) == ({}, 0)
 
 
 def test_a_restart_asks_the_place_again() -> None:
@@ -192,7 +192,9 @@ def test_a_restart_asks_the_place_again() -> None:
     talk.on_event(ask(1, place=ROOM), replayed=False)
     talk = restarted(talk, budget)
     assert isinstance(only(talk.resume()), ReservePlace)
-    assert isinstance(only(talk.on_decision(PlaceDecision("test:ada", "q1", ""))), CallModel)
+    assert isinstance(
+        only(talk.admission.on_decision(PlaceDecision("test:ada", "q1", ""))), CallModel
+    )
     assert isinstance(only(restarted(talk, budget).resume()), ReservePlace)
 
 
@@ -204,7 +206,7 @@ def test_a_question_can_be_stopped_deleted_or_edited_while_its_place_decides() -
         settle = effects[-1]
         assert isinstance(settle, Settle)
         assert settle.outcome == outcome
-        assert talk.on_decision(PlaceDecision("test:ada", "q1", "")) == []
+        assert talk.admission.on_decision(PlaceDecision("test:ada", "q1", "")) == []
         told = only(talk.on_reply(answered(settle, outcome=settle.outcome)))
         assert isinstance(told, SettlePlace)  # which frees the room
         assert told.used == Amount()
@@ -212,10 +214,10 @@ def test_a_question_can_be_stopped_deleted_or_edited_while_its_place_decides() -
     talk.on_event(ask(1, place=ROOM), replayed=False)
     edited = event(Edited, 2, place=ROOM, prompt_id="q1", text="new words")
     assert isinstance(only(talk.on_event(edited, replayed=False)), ReservePlace)
-    call = only(talk.on_decision(PlaceDecision("test:ada", "q1", "")))
+    call = only(talk.admission.on_decision(PlaceDecision("test:ada", "q1", "")))
     assert isinstance(call, CallModel)
     assert call.ask.text == "new words"
-    assert talk.on_decision(PlaceDecision("test:ada", "q1", "")) == []
+    assert talk.admission.on_decision(PlaceDecision("test:ada", "q1", "")) == []
 
 
 def test_counters_survive_a_run_without_budgets() -> None:

@@ -8,7 +8,7 @@ from typing import Self
 from bots.discord.errors import NO_PERMISSION
 from bots.discord.platform import Discord
 from bots.discord.settings import DiscordSettings
-from shared import names
+from shared import user_names
 from shared.budgets import NO_BUDGETS
 from shared.messages import AnyEvent
 from shared.tasks import end
@@ -76,7 +76,7 @@ class DiscordWorld:
         await end(self._listening)
 
     async def _store(self, user: str, name: str, data: bytes) -> None:
-        assert names.split_user(user)[0] == "discord"
+        assert user_names.split_user(user)[0] == "discord"
         await self.may_store.wait()
         if self.store_raises is not None:
             raise self.store_raises

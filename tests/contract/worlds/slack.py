@@ -7,7 +7,7 @@ from typing import Any, Self
 from bots.slack.platform import Slack
 from bots.slack.settings import SlackSettings
 from bots.slack.socket_mode import WatchdogLimits
-from shared import names
+from shared import user_names
 from shared.budgets import NO_BUDGETS
 from shared.connection import Unavailable
 from shared.messages import AnyEvent
@@ -80,7 +80,7 @@ class SlackWorld:
         )
 
         async def store_file(user: str, name: str, data: bytes) -> None:
-            assert names.split_user(user)[0] == "slack"
+            assert user_names.split_user(user)[0] == "slack"
             if self.store_raises is not None:
                 raise self.store_raises
             self.blobs[name] = data

@@ -10,7 +10,7 @@ from bots.web.platform import Web
 from bots.web.server import Server
 from bots.web.settings import WebSettings
 from bots.web.turns import Finished, Upload
-from shared import names
+from shared import user_names
 from shared.messages import AnyEvent, Ask
 from shared.own_history import NotNow
 from shared.tasks import end
@@ -56,7 +56,7 @@ class WebWorld:
 
     async def say(self, text: str, *, author: str = "ada") -> str:
         """Calls from a thread, as scripts do."""
-        asked = events.event(Ask, names.user_of("web", author), "c1", text=text)
+        asked = events.event(Ask, user_names.user_of("web", author), "c1", text=text)
         self._asked[asked.id] = asked
         await self._send(asked)
         return asked.id

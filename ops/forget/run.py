@@ -18,7 +18,7 @@ from ops.forget.backups import backups
 from ops.forget.receipt import Receipt, lines_of
 from ops.forget.request import WAIT_S, forgotten
 from ops.forget.users import stored_events
-from shared import names
+from shared import user_names
 from shared.connection import Unavailable
 from shared.publishing import OverQuota
 from shared.settings import Settings
@@ -44,7 +44,7 @@ def list_users(settings: Settings) -> int:
     except Unavailable as error:
         return _failed(str(error))
     for user, count in sorted(found.items()):
-        platform, token = names.split_user(user)
+        platform, token = user_names.split_user(user)
         click.echo(f"{user}\t{count} events\t{platform} {_readable(token)}")
     if not found:
         click.echo("The stream has no events.", err=True)
@@ -122,8 +122,8 @@ def _progress(visible: bool) -> Callable[[Path], None]:  # noqa: FBT001
 
 def _not_a_user(user: str) -> str | None:
     try:
-        names.split_user(user)
-    except names.BadName:
+        user_names.split_user(user)
+    except user_names.BadName:
         return (
             f"{user!r} is not a user: write <platform>:<name>. `threadwax forget --list` shows all."
         )
@@ -132,8 +132,8 @@ def _not_a_user(user: str) -> str | None:
 
 def _readable(token: str) -> str:
     try:
-        return names.decoded(token)
-    except names.BadName:
+        return user_names.decoded(token)
+    except user_names.BadName:
         return token
 
 
