@@ -30,20 +30,22 @@ class Sending(SpanExporter):  # type: ignore[misc]  # the extra is not installed
         library.addHandler(self._why)
         library.propagate = False
         self._exporter = OTLPSpanExporter()
+        self._is_refused = False
         self._lost = 0
 
     @override
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Sends a batch, for at most OTEL_EXPORTER_OTLP_TIMEOUT seconds."""
+        self._why.last = UNKNOWN
         result = self._exporter.export(spans)
-        if result is SpanExportResult.SUCCESS:
-            if self._lost:
-                logger().warning("traces are taken again", spans_lost_at_least=self._lost)
-            self._lost = 0
-        else:
-            if not self._lost:
+        if result is not SpanExportResult.SUCCESS:
+            if not self._is_refused:
                 logger().warning("traces are not taken", why=self._why.last, remedy=REMEDY)
+            self._is_refused = True
             self._lost += len(spans)
+        elif self._is_refused:
+            logger().warning("traces are taken again", spans_lost_at_least=self._lost)
+            self._is_refused, self._lost = False, 0
         return result
 
     @override
