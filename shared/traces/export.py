@@ -5,6 +5,7 @@ the text of a message or an exception, nor an id that names a person.
 """
 
 import os
+import re
 import socket
 import threading
 import time
@@ -27,13 +28,16 @@ from shared.recent import RecentMap
 from shared.traces.ids import SpanIds, root_of, sent_in
 from shared.traces.recording import Calling, Publishing, Step
 from shared.traces.sending import Sending
-from shared.traces.span import Span, caller
+from shared.traces.span import OFF, Span, caller
 
 ANSWERED: Final = (Ask, Again, Edited, Forget)
 """The events that can have a reply under their own id, and so a trace."""
 
 REMEMBERED: Final = 8192
 """Questions whose time of arrival in this process is remembered for the next span."""
+
+
+_NAMED: Final = re.compile(r"(^|,)\s*service\.name\s*=")
 
 
 class Traces:
@@ -46,7 +50,9 @@ class Traces:
             "service.instance.id": f"{socket.gethostname()}.{os.getpid()}",
             "threadwax.process": process,
         }
-        if not os.environ.get("OTEL_SERVICE_NAME"):
+        if not os.environ.get("OTEL_SERVICE_NAME") and not _NAMED.search(
+            os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+        ):
             attributes["service.name"] = f"threadwax-{process}"
         # At its exit, a process must not wait for the receiver.
         self._provider = TracerProvider(
@@ -71,11 +77,11 @@ class Traces:
         """Once the event is stored, this also records the trace's first span."""
         attributes = {
             **_messaging("send", names.PROMPTS),
-            "threadwax.platform": event.place.platform,
+            "threadwax.platform": _platform(event.user),
             "threadwax.kind": str(getattr(event, "kind", "event")),
         }
         if not isinstance(event, ANSWERED):
-            return Span()
+            return OFF
         begun_ns, came_from = time.time_ns(), caller.get()
         links = [Link(_remote(came_from, sampled=True))] if came_from is not None else []
 
@@ -133,7 +139,7 @@ class Traces:
                 self._past("wait for turn", ask.id, begun_ns=read_ns, ended_ns=begun_ns)
 
         attributes = {
-            "threadwax.platform": ask.place.platform,
+            "threadwax.platform": _platform(ask.user),
             # It was pending in the store when this process began to serve its user.
             "threadwax.resumed": read_ns is None,
         }
@@ -142,13 +148,13 @@ class Traces:
     def waiting(self, what: str) -> Span:
         """Within another span; otherwise nobody's question waits."""
         if not _current().is_valid:
-            return Span()
+            return OFF
         return Step(self._tracer.start_span(f"wait {what}"))
 
     def calling(self, model: str, base_url: str, answer_tokens: int) -> Span:
         """Within another span; calls in the background belong to no question."""
         if not _current().is_valid:
-            return Span()
+            return OFF
         url = urlsplit(base_url)
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "chat",
@@ -166,7 +172,7 @@ class Traces:
         """Its context goes into the journal, with the reply."""
         attributes = {
             **_messaging("send", names.REPLIES),
-            "threadwax.platform": reply.place.platform,
+            "threadwax.platform": _platform(reply.user),
             "threadwax.outcome": reply.outcome,
         }
         name = f"send {names.REPLIES}"
@@ -182,7 +188,7 @@ class Traces:
         """Caused by the span in the headers, if that is one of the question's own trace."""
         attributes = {
             **_messaging("process", names.REPLIES),
-            "threadwax.platform": reply.place.platform,
+            "threadwax.platform": _platform(reply.user),
             "threadwax.outcome": reply.outcome,
         }
         root, cause = root_of(reply.prompt_id), sent_in(headers)
@@ -249,6 +255,11 @@ class Traces:
         """The decision about the whole trace, which is the same in every process."""
         sampler = self._provider.sampler
         return bool(sampler.should_sample(None, ids.trace, "question").decision.is_sampled())
+
+
+def _platform(user: str) -> str:
+    """Not the place's: that can be any text, if another program publishes an event."""
+    return names.split_user(user)[0]
 
 
 def _messaging(operation: str, stream: str) -> dict[str, Any]:

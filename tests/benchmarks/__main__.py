@@ -35,6 +35,7 @@ from tests.benchmarks import (
     storing,
     summaries,
     throughput,
+    traces,
     web,
 )
 from tests.benchmarks.figures import COLUMNS, Figure, figure_of
@@ -66,6 +67,7 @@ MEASURES: dict[str, Measure] = {
     "prompt_cache": prompt_cache.measure,
     "recorder": recorder.measure,
     "summaries": summaries.measure,
+    "traces": traces.measure,
     "web": web.measure,
 }
 
