@@ -1,7 +1,7 @@
 # One image for every command: `docker run IMAGE dataflow`. Needs nothing at run time but a NATS
 # server and a volume at /data. What it contains is chosen when it is built:
 #   docker build --build-arg WEB=1 .     also the libraries of the web page, about 400 MB
-#   docker build --build-arg TRACES=1 .  also OpenTelemetry, for traces, about 12 MB
+#   docker build --build-arg TRACES=1 .  also OpenTelemetry, for traces, 13 MB
 #   docker build --build-arg DEMO=1 .    also the demo model, about 200 MB: `docker run -it IMAGE up`
 # Nothing here depends on the time. Who publishes an image adds when and from where:
 #   docker build --label org.opencontainers.image.created=... --label org.opencontainers.image.source=...

@@ -55,7 +55,7 @@ $(VENV)/.export: requirements-export.lock $(VENV)/.runtime
 setup-export: $(VENV)/.export  ## install what `threadwax export --format parquet` and `--redact` need; docs/export.md
 
 $(VENV)/.traces: requirements-traces.lock $(VENV)/.runtime
-	@echo "Installing OpenTelemetry (about 12 MB, once) ..." >&2
+	@echo "Installing OpenTelemetry (13 MB, once) ..." >&2
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-traces.lock
 	@touch $@
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -94,6 +95,21 @@ async def world(
     await receiver.stop()
 
 
+def undocumented(spans: list[Received]) -> set[str]:
+    """Names of spans and attributes that docs/traces.md does not list."""
+    page = (ROOT / "docs" / "traces.md").read_text()
+    table = page.partition("<!-- spans -->")[2].partition("<!-- end -->")
+    rows = dict(re.findall(r"(?m)^\| `([^`]+)` \|(.*)$", table[0]))
+    everywhere = table[2].partition("\n\n- ")[0]
+    found = set()
+    for span in spans:
+        name = re.sub("^chat .*", "chat MODEL", span.name)
+        for attribute in ("", *span.attributes):
+            if name not in rows or f"`{attribute}`" not in f"`` {rows[name]} {everywhere}":
+                found.add(f"{name} {attribute}")
+    return found
+
+
 def one(spans: list[Received], name: str) -> Received:
     (found,) = [span for span in spans if span.name == name]
     return found
@@ -152,6 +168,7 @@ async def test_the_whole_way_of_a_question_is_one_trace(world: World) -> None:
     for inner in (refused, answered, one(spans, "send REPLIES")):
         assert inner.ended <= one(spans, "answer").ended
 
+    assert not undocumented(world.receiver.spans)
     journaled = await world.bus.js.get_last_msg(names.REPLIES, f"replies.gateway.*.{prompt_id}")
     sent = one(spans, "send REPLIES")
     assert (journaled.headers or {})["traceparent"] == f"00-{sent.trace}-{sent.id}-01"
@@ -225,6 +242,7 @@ async def test_a_rate_limit_is_a_wait_between_two_posts(world: World) -> None:
         assert within == [("post", True), ("wait for the platform", False), ("post", False)]
         assert shown.parent == one(spans, "send REPLIES").id
         assert not shown.failed
+        assert not undocumented(spans)
     finally:
         await slack.stop()
 
