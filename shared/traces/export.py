@@ -26,7 +26,7 @@ from shared import log, names
 from shared.messages import Again, AnyEvent, Ask, Edited, Event, Forget, Reply
 from shared.recent import RecentMap
 from shared.traces.ids import SpanIds, root_of, sent_in
-from shared.traces.recording import Calling, Publishing, Step
+from shared.traces.recording import Calling, Publishing, Step, harmless
 from shared.traces.sending import Sending
 from shared.traces.span import OFF, Span, caller
 
@@ -35,7 +35,6 @@ ANSWERED: Final = (Ask, Again, Edited, Forget)
 
 REMEMBERED: Final = 8192
 """Questions whose time of arrival in this process is remembered for the next span."""
-
 
 _NAMED: Final = re.compile(r"(^|,)\s*service\.name\s*=")
 
@@ -73,15 +72,16 @@ class Traces:
 
     # --- an adapter stores a question -------------------------------------------------------
 
+    @harmless
     def publishing(self, event: Event) -> Span:
         """Once the event is stored, this also records the trace's first span."""
+        if not isinstance(event, ANSWERED):
+            return OFF
         attributes = {
             **_messaging("send", names.PROMPTS),
             "threadwax.platform": _platform(event.user),
-            "threadwax.kind": str(getattr(event, "kind", "event")),
+            "threadwax.kind": event.kind,
         }
-        if not isinstance(event, ANSWERED):
-            return OFF
         begun_ns, came_from = time.time_ns(), caller.get()
         links = [Link(_remote(came_from, sampled=True))] if came_from is not None else []
 
@@ -117,6 +117,7 @@ class Traces:
 
     # --- the dataflow answers it ------------------------------------------------------------
 
+    @harmless
     def read(self, event: AnyEvent, stored_at: datetime, *, replayed: bool) -> None:
         """From the stream's own time to now."""
         if not isinstance(event, ANSWERED):
@@ -128,6 +129,7 @@ class Traces:
             kind=SpanKind.CONSUMER, attributes=attributes,
         )  # fmt: skip
 
+    @harmless
     def answering(self, ask: Ask) -> Span:
         """Also records how long the question waited here, unless the span is dropped."""
         read_ns = self._read_at.get(ask.id)
@@ -145,12 +147,14 @@ class Traces:
         }
         return Step(self._begun("answer", ask.id, SpanKind.INTERNAL, attributes), ended)
 
+    @harmless
     def waiting(self, what: str) -> Span:
         """Within another span; otherwise nobody's question waits."""
         if not _current().is_valid:
             return OFF
         return Step(self._tracer.start_span(f"wait {what}"))
 
+    @harmless
     def calling(self, model: str, base_url: str, answer_tokens: int) -> Span:
         """Within another span; calls in the background belong to no question."""
         if not _current().is_valid:
@@ -168,6 +172,7 @@ class Traces:
             self._tracer.start_span(f"chat {model}", kind=SpanKind.CLIENT, attributes=attributes)
         )
 
+    @harmless
     def journaling(self, reply: Reply) -> Span:
         """Its context goes into the journal, with the reply."""
         attributes = {
@@ -180,10 +185,12 @@ class Traces:
 
     # --- an adapter shows the reply ---------------------------------------------------------
 
+    @harmless
     def delivered(self, prompt_id: str) -> None:
         """The time at which it begins to be shown."""
         self._delivered_at[prompt_id] = time.time_ns()
 
+    @harmless
     def showing(self, reply: Reply, headers: Mapping[str, str] | None) -> Span:
         """Caused by the span in the headers, if that is one of the question's own trace."""
         attributes = {
@@ -202,6 +209,7 @@ class Traces:
         )
         return Step(span)
 
+    @harmless
     def posting(self, platform: str, part: int) -> Span:
         """Within `showing`."""
         attributes = {"threadwax.platform": platform, "threadwax.part": part}
@@ -209,6 +217,7 @@ class Traces:
 
     # --- the recorder -----------------------------------------------------------------------
 
+    @harmless
     def recorded(self, prompt_id: str, stored_at: datetime) -> None:
         """From the journal to the database."""
         self._past(
@@ -280,7 +289,8 @@ def _current() -> SpanContext:
 
 
 def _ns(at: datetime) -> int:
-    return round(at.timestamp() * 1_000_000) * 1000
+    """Nanoseconds since 1970; 0 for a time before that, which OTLP cannot express."""
+    return max(0, round(at.timestamp() * 1_000_000) * 1000)
 
 
 def _with_trace_id(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -1,18 +1,44 @@
-"""Spans that are being measured. It must never record the text of an exception."""
+"""Spans that are being measured.
 
+It must never record the text of an exception, nor raise one: a defect here must not cost an answer.
+"""
+
+import functools
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from opentelemetry import context as contexts
 from opentelemetry import trace as api
 from opentelemetry.trace import StatusCode
 from typing_extensions import override
 
+from shared.log import logger
+from shared.log_throttle import LogThrottle
 from shared.messages import Usage
 from shared.traces.ids import HEADER, SpanIds
-from shared.traces.span import Span
+from shared.traces.span import OFF, Span
+
+P = ParamSpec("P")
+Made = TypeVar("Made", Span, None)
+
+_throttle: Final = LogThrottle()
+
+
+def harmless(make: Callable[P, Made]) -> Callable[P, Made]:
+    """Turns any exception of a function into a log line and a span that does nothing."""
+
+    @functools.wraps(make)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Made:
+        try:
+            return make(*args, **kwargs)
+        except Exception:  # noqa: BLE001  (nobody's answer depends on a trace)
+            if times := _throttle.times(make.__name__, time.monotonic()):
+                logger().exception("defect while tracing", step=make.__name__, times=times)
+            return OFF  # type: ignore[return-value]  # where nothing is returned, nobody uses it
+
+    return guarded
 
 
 class Step(Span):
@@ -51,6 +77,7 @@ class Step(Span):
         self._span.set_status(StatusCode.ERROR)
 
     @override
+    @harmless
     def end(self) -> None:
         if self._is_over:
             return

@@ -15,6 +15,7 @@ from shared import names
 from shared.bus import Bus
 from shared.tasks import end
 from shared.traces.ids import HEADER, root_of
+from shared.traces.span import OFF, Span
 
 DEADLINE_S = 20.0
 
@@ -45,6 +46,21 @@ def test_a_receiver_that_is_away_is_reported_once(monkeypatch: pytest.MonkeyPatc
         {"event": "traces are not taken", "why": "ConnectionError", "remedy": module.REMEDY,
          "log_level": "warning"},
     ]  # fmt: skip
+
+
+def test_a_defect_of_a_trace_costs_a_log_line() -> None:
+    """Otherwise a message would be read again and again, or its sender would wait forever."""
+    pytest.importorskip("opentelemetry.context")
+    from shared.traces import recording as module  # noqa: PLC0415  (after the line above)
+
+    @module.harmless
+    def broken(text: str) -> Span:
+        raise ValueError(text)
+
+    with capture_logs() as lines:
+        assert broken("what somebody wrote") is broken("again") is OFF
+    (line,) = lines
+    assert (line["event"], line["step"]) == ("defect while tracing", "broken")
 
 
 async def test_a_reply_that_is_handed_over_keeps_its_cause(nats: NatsServer) -> None:
