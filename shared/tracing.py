@@ -77,7 +77,7 @@ def start(process: str) -> None:
     if missing:
         raise CannotTrace(NOT_INSTALLED)
     os.environ.update(_Process.variables)  # where the library reads them
-    # Imported here, because it takes a quarter of a second.
+    # Imported here, so that a process without traces does not import the library.
     from shared.traces.export import Traces  # noqa: PLC0415
 
     _Process.traces = Traces(process)
